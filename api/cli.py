@@ -1,0 +1,106 @@
+"""The command `parley`: `dev` runs everything on this machine, `token` signs a session token."""
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from api.dev import SECRET_FILE, data_directory, session_token
+
+DEFAULT_PORT = 8000
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+LONGEST_DAYS = 366
+SHORTEST_SECRET = 32
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    arguments = _parser().parse_args()
+    return _dev(arguments) if arguments.command == "dev" else _token(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="parley", description="A chat backend in PostgreSQL.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    dev = commands.add_parser("dev", help="run everything on this machine, for development")
+    dev.add_argument("--port", type=_port, default=DEFAULT_PORT, help="of the API (%(default)s)")
+    dev.add_argument("--data", type=Path, metavar="DIR", help="where data stay (.parley/PORT)")
+    dev.add_argument("--fresh", action="store_true", help="empty that directory first")
+
+    token = commands.add_parser("token", help="print a session token")
+    token.add_argument("--user", required=True, metavar="ID", type=_nonblank)
+    for claim in ("name", "email", "picture"):
+        token.add_argument(f"--{claim}", help="of the user, if this is their first visit")
+    token.add_argument("--expires", type=_seconds, default="1h", help="30s, 15m, 12h, 7d (1h)")
+    token.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="sign for this stack of `parley dev` (default: NEXTAUTH_SECRET or AUTH_SECRET, "
+        f"else {data_directory(DEFAULT_PORT)})",
+    )
+    return parser
+
+
+def _dev(arguments: argparse.Namespace) -> int:
+    try:
+        from api.dev import stack
+    except ImportError as error:
+        print(f"parley dev: {error}; pip install -e '.[dev]' installs it", file=sys.stderr)
+        return 1
+    directory = arguments.data or data_directory(arguments.port)
+    return stack.main(directory, arguments.port, arguments.fresh)
+
+
+def _token(arguments: argparse.Namespace) -> int:
+    try:
+        secret = _secret(arguments.data)
+    except (OSError, ValueError) as error:
+        print(f"parley token: {error}", file=sys.stderr)
+        return 1
+    claims = {name: getattr(arguments, name) for name in ("name", "email", "picture")}
+    print(session_token(secret, arguments.expires, sub=arguments.user, **claims))
+    return 0
+
+
+def _secret(data: Path | None) -> str:
+    """The secret that signs. Raises ValueError if there is none or it is too short."""
+    source = next((name for name in ("NEXTAUTH_SECRET", "AUTH_SECRET") if os.environ.get(name)), "")
+    if source and not data:
+        secret = os.environ[source].split(",")[0].strip()
+    else:
+        file = (data or data_directory(DEFAULT_PORT)) / SECRET_FILE
+        if not file.exists():
+            raise ValueError(f"set NEXTAUTH_SECRET, or run `parley dev` first: there is no {file}")
+        source, secret = str(file), file.read_text()
+    if len(secret) < SHORTEST_SECRET:
+        raise ValueError(f"the secret in {source} has fewer than {SHORTEST_SECRET} characters")
+    return secret
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 1 to 65535")
+    return int(text)
+
+
+def _nonblank(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be blank")
+    return text
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    seconds = int(match[1]) * SECONDS[match[2]] if match else 0
+    if not 1 <= seconds <= LONGEST_DAYS * SECONDS["d"]:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time like 30s, 15m, 12h or 7d, up to {LONGEST_DAYS}d"
+        )
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+-- Who may see and do what in a chat. The policies and the API's functions ask here.
+--
+--   session.chat_id     the chat that the statement has entered, if its user is a member
+--   session.chat_ids    all chats of the user
+--   session.owns_chat   whether the user owns a chat
+--   parley.enter_chat   a route's {chatId}: enters that chat, or raises "not found"
+--   parley.lock_chat    makes changes of the entered chat wait for each other
+--
+-- A policy asks for the entered chat first, which is one look-up a statement, and for all chats only when that does
+-- not answer: somebody in ten thousand chats reads one of them as fast as somebody in one.
+
+create or replace function session.chat_id() returns uuid
+language plpgsql stable security definer parallel safe set search_path = '' as $$
+begin
+    return (
+        select m.chat_id from parley.members m
+        where m.chat_id = nullif(current_setting('parley.chat_id', true), '')::uuid
+          and m.user_id = session.user_id()
+    );
+end $$;
+
+create or replace function session.chat_ids() returns setof uuid
+language sql stable security definer parallel safe set search_path = '' as $$
+    select m.chat_id from parley.members m where m.user_id = session.user_id()
+$$;
+
+create or replace function session.owns_chat(chat uuid) returns boolean
+language sql stable security definer parallel safe set search_path = '' as $$
+    select exists (select from parley.chats c where c.id = chat and c.owner_id = session.user_id())
+$$;
+
+create or replace function parley.enter_chat(chat_id text) returns uuid
+language plpgsql stable set search_path = '' as $$
+declare
+    chat constant uuid := parley.parse_uuid(chat_id);
+begin
+    perform set_config('parley.chat_id', coalesce(chat::text, ''), true);
+    if session.chat_id() is null then
+        perform parley.not_found('Chat');
+    end if;
+    return chat;
+end $$;
+
+-- A change of a message takes the chat's row first, as a new message and a deletion of the chat do: no deadlock.
+create or replace function parley.lock_chat() returns void
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+    perform from parley.chats c where c.id = session.chat_id() for no key update;
+end $$;

@@ -1,0 +1,129 @@
+-- Chats.
+--
+--   api.create_chat    POST   /api/chats
+--   api.list_chats     GET    /api/chats
+--   api.get_chat       GET    /api/chats/{chatId}
+--   api.update_chat    PUT    /api/chats/{chatId}
+--   api.delete_chat    DELETE /api/chats/{chatId}
+--   parley.chat_json           a chat as answers have it
+--   parley.require_owner       raises "forbidden" unless the user owns the chat
+--   parley.chats_new           trigger: id and times of a new chat
+--   parley.chats_add_owner     trigger: the owner becomes a member
+--   parley.chats_renamed       trigger: updated_at and seq
+
+create or replace function api.create_chat(body jsonb) returns json
+language plpgsql volatile set search_path = '' as $$
+declare
+    chat parley.chats;
+begin
+    perform parley.validate(body, required => '{title}');
+    insert into parley.chats (title) values (body ->> 'title') returning * into chat;
+    return json_build_object('id', chat.id, 'title', chat.title, 'createdAt', parley.iso8601(chat.created_at));
+end $$;
+comment on function api.create_chat is
+    'Creates a chat that the user owns. Body: {"title"}. Answers {"id", "title", "createdAt"}.';
+
+-- Latest activity first.
+create or replace function api.list_chats(page text default null, "limit" text default null) returns json
+language plpgsql stable set search_path = '' as $$
+declare
+    page_number bigint;
+    page_size bigint;
+begin
+    perform parley.reject(jsonb_build_object(
+        'page', parley.number_problem(page, 1, 1000000000),
+        'limit', parley.number_problem("limit", 1, 100)));
+    page_number := coalesce(page, '1');
+    page_size := coalesce("limit", '50');
+    return json_build_object(
+        'chats', (
+            select coalesce(json_agg(parley.chat_json(p.chat) order by p.last_activity desc, (p.chat).id desc), '[]')
+            from (
+                select c as chat, coalesce(c.last_message_at, c.created_at) as last_activity
+                from parley.members m join parley.chats c on c.id = m.chat_id
+                where m.user_id = session.user_id()
+                order by last_activity desc, c.id desc
+                limit page_size offset (page_number - 1) * page_size
+            ) p),
+        'total', (select count(*) from parley.members m where m.user_id = session.user_id()),
+        'page', page_number,
+        'limit', page_size);
+end $$;
+comment on function api.list_chats is
+    'The user''s chats, latest activity first. Answers {"chats": [chat], "total", "page", "limit"}; limit is 1 to 100, by default 50.';
+
+create or replace function api.get_chat(chat_id text) returns json
+language plpgsql stable set search_path = '' as $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+begin
+    return (select parley.chat_json(c) from parley.chats c where c.id = chat);
+end $$;
+comment on function api.get_chat is
+    'One chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt"}. Raises PT404 for who is no member.';
+
+create or replace function api.update_chat(chat_id text, body jsonb) returns json
+language plpgsql volatile set search_path = '' as $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+begin
+    perform parley.require_owner(chat);
+    perform parley.validate(body, required => '{}', optional => '{title}');
+    update parley.chats c set title = body ->> 'title' where c.id = chat;
+    return api.get_chat(chat_id);
+end $$;
+comment on function api.update_chat is
+    'Renames a chat. Body: {"title"}. Answers the chat. Raises PT403 for who is not its owner.';
+
+create or replace function api.delete_chat(chat_id text) returns void
+language plpgsql volatile set search_path = '' as $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+begin
+    perform parley.require_owner(chat);
+    delete from parley.chats c where c.id = chat;
+end $$;
+comment on function api.delete_chat is
+    'Deletes a chat with its messages and memberships. Raises PT403 for who is not its owner.';
+
+create or replace function parley.chat_json(chat parley.chats) returns json
+language sql stable as $$
+    select json_build_object(
+        'id', chat.id,
+        'title', chat.title,
+        'role', case when chat.owner_id = session.user_id() then 'owner' else 'member' end,
+        'createdAt', parley.iso8601(chat.created_at),
+        'updatedAt', parley.iso8601(chat.updated_at),
+        'lastMessageAt', parley.iso8601(chat.last_message_at))
+$$;
+
+create or replace function parley.require_owner(chat uuid) returns void
+language plpgsql stable set search_path = '' as $$
+begin
+    if not session.owns_chat(chat) then
+        perform parley.fail('PT403', 'Only the owner of the chat may do this.');
+    end if;
+end $$;
+
+create or replace function parley.chats_new() returns trigger
+language plpgsql volatile set search_path = '' as $$
+begin
+    new.updated_at := parley.now_ms();
+    new.id := parley.uuid7(new.updated_at, (random() * 67108863)::bigint);
+    return new;
+end $$;
+
+create or replace function parley.chats_add_owner() returns trigger
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+    insert into parley.members (chat_id, user_id, joined_at) values (new.id, new.owner_id, new.created_at);
+    return null;
+end $$;
+
+create or replace function parley.chats_renamed() returns trigger
+language plpgsql volatile set search_path = '' as $$
+begin
+    new.updated_at := parley.now_ms();
+    new.seq := old.seq + 1;
+    return new;
+end $$;

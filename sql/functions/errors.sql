@@ -1,0 +1,29 @@
+-- How a function refuses: an SQLSTATE that tells the HTTP status, a sentence for people, a DETAIL in JSON.
+--
+--   parley.fail         raises one error
+--   parley.reject       raises a validation error for the bad fields, if there are any
+--   parley.not_found    raises "… not found."
+--
+-- PT400 validation_error, PT401 unauthorized, PT403 forbidden, PT404 not_found, PT409 conflict.
+
+create or replace function parley.fail(state text, message text, details jsonb default null) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+    raise exception using errcode = state, message = message, detail = coalesce(details::text, '');
+end $$;
+
+-- `problems` maps names of fields to what is wrong with each; nulls are fields that are fine.
+create or replace function parley.reject(problems jsonb) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+    problems := jsonb_strip_nulls(problems);
+    if problems <> '{}' then
+        perform parley.fail('PT400', 'The request has invalid fields.', jsonb_build_object('fields', problems));
+    end if;
+end $$;
+
+create or replace function parley.not_found(what text) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+    perform parley.fail('PT404', what || ' not found.');
+end $$;

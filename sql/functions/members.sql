@@ -1,0 +1,70 @@
+-- Members of chats.
+--
+--   api.list_members     GET    /api/chats/{chatId}/members
+--   api.add_member       POST   /api/chats/{chatId}/members
+--   api.remove_member    DELETE /api/chats/{chatId}/members/{userId}
+--   parley.members_json  members as answers have them, of the entered chat
+
+create or replace function api.list_members(chat_id text) returns json
+language plpgsql stable set search_path = '' as $$
+begin
+    perform parley.enter_chat(chat_id);
+    return json_build_object('members', (
+        select coalesce(json_agg(m.member order by m.joined_at, m.user_id), '[]') from parley.members_json() m));
+end $$;
+comment on function api.list_members is
+    'Who is in a chat, longest first: {"members": [{"userId", "name", "image", "role", "joinedAt"}]}.';
+
+create or replace function api.add_member(chat_id text, body jsonb) returns json
+language plpgsql volatile set search_path = '' as $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+begin
+    perform parley.require_owner(chat);
+    perform parley.validate(body, required => '{userId}');
+    begin
+        insert into parley.members (chat_id, user_id) values (chat, body ->> 'userId');
+    exception
+        when foreign_key_violation then
+            perform parley.reject('{"userId": "is not a known user"}');
+        when unique_violation then
+            perform parley.fail('PT409', 'This user is a member already.');
+    end;
+    return (select m.member from parley.members_json() m where m.user_id = body ->> 'userId');
+end $$;
+comment on function api.add_member is
+    'Adds a user who has signed in before. Body: {"userId"}. Answers the member. Raises PT403 for who is not the chat''s owner, PT409 for a member.';
+
+create or replace function api.remove_member(chat_id text, user_id text) returns void
+language plpgsql volatile set search_path = '' as $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+begin
+    if user_id <> session.user_id() then
+        perform parley.require_owner(chat);
+    elsif session.owns_chat(chat) then
+        perform parley.fail('PT409', 'The owner can''t leave the chat, but can delete it.');
+    end if;
+    delete from parley.members m where m.chat_id = chat and m.user_id = remove_member.user_id;
+    if not found then
+        perform parley.not_found('Member');
+    end if;
+end $$;
+comment on function api.remove_member is
+    'Removes a member: the owner anybody else, everybody else themselves. Raises PT409 for the owner, who can''t leave.';
+
+-- Names and pictures of other users are to be had here only, and only for a chat that the user is in.
+create or replace function parley.members_json(out user_id text, out joined_at timestamptz, out member json)
+returns setof record
+language sql stable security definer set search_path = '' as $$
+    select m.user_id, m.joined_at, json_build_object(
+        'userId', m.user_id,
+        'name', u.name,
+        'image', u.image,
+        'role', case when m.user_id = c.owner_id then 'owner' else 'member' end,
+        'joinedAt', parley.iso8601(m.joined_at))
+    from parley.members m
+        join parley.chats c on c.id = m.chat_id
+        join next_auth.users u on u.id = m.user_id
+    where m.chat_id = session.chat_id()
+$$;

@@ -1,0 +1,199 @@
+-- Messages.
+--
+--   api.list_messages     GET    /api/chats/{chatId}/messages
+--   api.send_message      POST   /api/chats/{chatId}/messages
+--   api.get_message       GET    /api/chats/{chatId}/messages/{messageId}
+--   api.update_message    PUT    /api/chats/{chatId}/messages/{messageId}
+--   api.delete_message    DELETE /api/chats/{chatId}/messages/{messageId}
+--   parley.message_json            a message as answers have it
+--   parley.find_message            a route's {messageId}, or "not found"
+--   parley.messages_new            trigger: id and times of a new message, the chat's counters
+--   parley.messages_changed        trigger: updated_at, the chat's seq
+--   parley.messages_gone           trigger: the chat's counters
+--
+-- A new message takes the chat's next seq, and so locks the chat's row until it is committed: in one chat, ids rise in
+-- the order of commits, and a reader who has seen an id has missed none before it.
+
+-- Newest first. Filters on time are ranges of ids, that is, of the primary key.
+create or replace function api.list_messages(
+    chat_id text, page text default null, "limit" text default null, type text default null,
+    search text default null, start_date text default null, end_date text default null) returns json
+language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+    page_number bigint;
+    page_size bigint;
+    wanted_type constant text := type;
+    first_id uuid := '00000000-0000-0000-0000-000000000000';
+    last_id uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+    ids uuid[];
+    total bigint;
+begin
+    perform parley.reject(jsonb_build_object(
+        'page', parley.number_problem(page, 1, 1000000000),
+        'limit', parley.number_problem("limit", 1, 100),
+        'type', rules.problem('type', type),
+        'search', rules.problem('search', search),
+        'startDate', parley.instant_problem(start_date),
+        'endDate', parley.instant_problem(end_date)));
+    page_number := coalesce(page, '1');
+    page_size := coalesce("limit", '50');
+    if start_date is not null then
+        first_id := parley.uuid7_from(parley.parse_instant(start_date));
+    end if;
+    if end_date is not null then
+        last_id := parley.uuid7_from(parley.end_of(end_date));
+    end if;
+
+    if not rules.is_blank(search) then
+        select f.ids, f.total into ids, total from parley.search_messages(
+            search, wanted_type, first_id, last_id, page_size, (page_number - 1) * page_size) f;
+    else
+        ids := array(
+            select m.id from parley.messages m
+            where m.chat_id = chat and m.id >= first_id and m.id < last_id
+              and (wanted_type is null or m.type = wanted_type)
+            order by m.id desc limit page_size offset (page_number - 1) * page_size);
+        if coalesce(type, start_date, end_date) is null then
+            total := (select c.message_count from parley.chats c where c.id = chat);
+        else
+            total := (
+                select count(*) from parley.messages m
+                where m.chat_id = chat and m.id >= first_id and m.id < last_id
+                  and (wanted_type is null or m.type = wanted_type));
+        end if;
+    end if;
+    return json_build_object(
+        'messages', (
+            select coalesce(json_agg(parley.message_json(m) order by m.id desc), '[]')
+            from parley.messages m where m.chat_id = chat and m.id = any (ids)),
+        'total', total,
+        'page', page_number,
+        'limit', page_size);
+end $$;
+comment on function api.list_messages is
+    'Messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50; search takes words, "a phrase", -not, or; dates are ISO and inclusive.';
+
+create or replace function api.send_message(chat_id text, body jsonb) returns json
+language plpgsql volatile set search_path = '' as $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+    message parley.messages;
+begin
+    perform parley.validate(body, required => '{content}', optional => '{type}');
+    insert into parley.messages (chat_id, content, type)
+    values (chat, body ->> 'content', coalesce(body ->> 'type', 'text'))
+    returning * into message;
+    return json_build_object('id', message.id, 'content', message.content, 'type', message.type,
+        'userId', message.user_id, 'createdAt', parley.iso8601(message.created_at));
+end $$;
+comment on function api.send_message is
+    'Sends a message. Body: {"content", "type"?}; type is text unless given. Answers {"id", "content", "type", "userId", "createdAt"}.';
+
+create or replace function api.get_message(chat_id text, message_id text) returns json
+language plpgsql stable set search_path = '' as $$
+declare
+    message constant parley.messages := parley.find_message(chat_id, message_id);
+begin
+    return parley.message_json(message);
+end $$;
+comment on function api.get_message is
+    'One message: {"id", "content", "type", "userId", "createdAt", "updatedAt"}.';
+
+create or replace function api.update_message(chat_id text, message_id text, body jsonb) returns json
+language plpgsql volatile set search_path = '' as $$
+declare
+    message parley.messages := parley.find_message(chat_id, message_id);
+begin
+    if message.user_id <> session.user_id() then
+        perform parley.fail('PT403', 'Only the author may edit a message.');
+    end if;
+    perform parley.validate(body, required => '{}', optional => '{content,type}');
+    perform parley.lock_chat();
+    update parley.messages m
+    set content = coalesce(body ->> 'content', m.content), type = coalesce(body ->> 'type', m.type)
+    where m.chat_id = message.chat_id and m.id = message.id;
+    message := parley.find_message(chat_id, message_id);
+    return json_build_object('id', message.id, 'content', message.content, 'type', message.type,
+        'updatedAt', parley.iso8601(message.updated_at));
+end $$;
+comment on function api.update_message is
+    'Edits a message. Body: {"content"?, "type"?}, at least one. Answers {"id", "content", "type", "updatedAt"}. Raises PT403 for who is not its author.';
+
+create or replace function api.delete_message(chat_id text, message_id text) returns void
+language plpgsql volatile set search_path = '' as $$
+declare
+    message constant parley.messages := parley.find_message(chat_id, message_id);
+begin
+    if message.user_id <> session.user_id() and not session.owns_chat(message.chat_id) then
+        perform parley.fail('PT403', 'Only the author or the owner of the chat may delete a message.');
+    end if;
+    perform parley.lock_chat();
+    delete from parley.messages m where m.chat_id = message.chat_id and m.id = message.id;
+    if not found then
+        perform parley.not_found('Message');
+    end if;
+end $$;
+comment on function api.delete_message is
+    'Deletes a message. Raises PT403 for who is neither its author nor the chat''s owner.';
+
+create or replace function parley.message_json(message parley.messages) returns json
+language sql stable as $$
+    select json_build_object(
+        'id', message.id,
+        'content', message.content,
+        'type', message.type,
+        'userId', message.user_id,
+        'createdAt', parley.iso8601(message.created_at),
+        'updatedAt', parley.iso8601(message.updated_at))
+$$;
+
+create or replace function parley.find_message(chat_id text, message_id text) returns parley.messages
+language plpgsql stable set search_path = '' as $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+    message parley.messages;
+begin
+    select m.* into message from parley.messages m where m.chat_id = chat and m.id = parley.parse_uuid(message_id);
+    if not found then
+        perform parley.not_found('Message');
+    end if;
+    return message;
+end $$;
+
+create or replace function parley.messages_new() returns trigger
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    chat parley.chats;
+begin
+    select c.* into chat from parley.chats c where c.id = new.chat_id for no key update;
+    -- The clock is read under the lock, and a clock that was set back does not make a message older than its forerunner.
+    new.updated_at := greatest(parley.now_ms(), chat.last_message_at);
+    new.id := parley.uuid7(new.updated_at, chat.seq + 1);
+    update parley.chats c
+    set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = new.updated_at
+    where c.id = new.chat_id;
+    return new;
+end $$;
+
+create or replace function parley.messages_changed() returns trigger
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+    new.updated_at := greatest(parley.now_ms(), old.updated_at);
+    update parley.chats c set seq = c.seq + 1 where c.id = new.chat_id;
+    return new;
+end $$;
+
+create or replace function parley.messages_gone() returns trigger
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+    update parley.chats c
+    set seq = c.seq + g.messages,
+        message_count = c.message_count - g.messages,
+        last_message_at = (
+            select m.created_at from parley.messages m where m.chat_id = c.id order by m.id desc limit 1)
+    from (select chat_id, count(*) as messages from gone group by chat_id) g
+    where c.id = g.chat_id;
+    return null;
+end $$;

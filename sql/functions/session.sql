@@ -1,0 +1,36 @@
+-- Who a statement speaks for. Both settings are local to the transaction, so a pooled connection forgets them.
+--
+--   session.begin      takes a verified identity and makes it the user of this transaction
+--   session.user_id    that user, or null: then no policy lets any row through
+--   session.register   adds a first-seen user
+
+-- `identity` has the claims of a verified session token: sub, and name, email, picture where known.
+-- Used as `select api.… from session.begin($1)`: a function in FROM runs before the select list does.
+create or replace function session.begin(identity jsonb) returns void
+language plpgsql volatile set search_path = '' as $$
+declare
+    subject constant text := identity ->> 'sub';
+begin
+    if rules.problem('userId', subject) is not null or subject is null then
+        perform parley.fail('PT401', 'Authentication required.');
+    end if;
+    perform set_config('parley.user_id', subject, true);
+    if not exists (select from next_auth.users u where u.id = subject) then
+        perform session.register(subject, identity ->> 'name', identity ->> 'email', identity ->> 'picture');
+    end if;
+end $$;
+
+create or replace function session.user_id() returns text
+language sql stable parallel safe as $$ select nullif(current_setting('parley.user_id', true), '') $$;
+
+-- Two identities with one e-mail address stay two users: the address belongs to the first.
+create or replace function session.register(subject text, name text, email text, image text) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+    insert into next_auth.users (id, name, email, image)
+    values (subject, register.name, register.email, register.image)
+    on conflict do nothing;
+    insert into next_auth.users (id, name, image)
+    values (subject, register.name, register.image)
+    on conflict do nothing;
+end $$;

@@ -1,0 +1,127 @@
+-- From text to values and back.
+--
+--   api.parse_json             a request's body
+--   parley.validate            checks a body's fields
+--   parley.field_problem       what is wrong with one field of a body, or null
+--   parley.number_problem      … with a whole number in a query
+--   parley.instant_problem     … with a date or date-time in a query
+--   parley.parse_uuid          a UUID in its usual form, or null
+--   parley.parse_instant       an ISO date or date-time, or null
+--   parley.end_of              the first instant after what an inclusive end date covers
+--   parley.iso8601             an instant as answers have it
+--   parley.now_ms              the clock, to the millisecond
+--   parley.uuid7               a new UUIDv7 for an instant and a number
+--   parley.uuid7_from          the least UUIDv7 of an instant
+
+create or replace function api.parse_json(document bytea) returns jsonb
+language plpgsql immutable parallel safe set search_path = '' as $$
+declare
+    source json;
+    twice jsonb;
+begin
+    source := convert_from(document, 'UTF8')::json;
+    if json_typeof(source) = 'object' then
+        -- jsonb keeps the last of two equal keys, so they are looked for before; no body nests deeper than this
+        select jsonb_object_agg(keys.key, keys.problem) into twice from (
+            select key, 'is given twice' from json_each(source) group by key having count(*) > 1
+            union all
+            select o.key, 'has a key twice' from json_each(source) o, lateral (
+                select from json_object_keys(case json_typeof(o.value) when 'object' then o.value else '{}' end) as k
+                group by k having count(*) > 1) nested
+        ) keys (key, problem);
+        perform parley.reject(coalesce(twice, '{}'));
+    end if;
+    return source::jsonb;
+exception
+    when untranslatable_character then
+        perform parley.fail('PT400', 'The body has \u0000, which text may not have.');
+    when data_exception or program_limit_exceeded then
+        perform parley.fail('PT400', 'The body is not valid JSON in UTF-8.');
+end $$;
+comment on function api.parse_json is
+    'A request''s body as jsonb. Raises PT400 for what is no JSON, no UTF-8, has a key twice or holds NUL.';
+
+-- Every problem at once. With nothing required, at least one field must be there.
+create or replace function parley.validate(body jsonb, required text[], optional text[] default '{}') returns void
+language plpgsql immutable set search_path = '' as $$
+declare
+    problems jsonb;
+begin
+    if jsonb_typeof(body) is distinct from 'object' then
+        perform parley.fail('PT400', 'The body must be a JSON object.');
+    end if;
+    select jsonb_object_agg(f.field, f.problem) into problems from (
+        select key, case when key = any (required || optional) then parley.field_problem(key, value)
+                         else 'is not a known field' end
+        from jsonb_each(body)
+        union all
+        select r, 'is required' from unnest(required) r where not body ? r
+    ) f (field, problem) where f.problem is not null;
+    perform parley.reject(coalesce(problems, '{}'));
+    if not body ?| (required || optional) then
+        perform parley.fail('PT400', format('The body must have at least one of: %s.', array_to_string(optional, ', ')));
+    end if;
+end $$;
+
+create or replace function parley.field_problem(field text, value jsonb) returns text
+language sql immutable parallel safe as $$
+    select case when jsonb_typeof(value) <> 'string' then 'must be a string' else rules.problem(field, value #>> '{}') end
+$$;
+
+create or replace function parley.number_problem(value text, lowest bigint, highest bigint) returns text
+language sql immutable parallel safe as $$
+    select case when value !~ '^[0-9]{1,18}$' or value::bigint not between lowest and highest
+        then format('must be a whole number from %s to %s', lowest, highest) end
+$$;
+
+create or replace function parley.instant_problem(value text) returns text
+language sql immutable parallel safe as $$
+    select case when value is not null and parley.parse_instant(value) is null
+        then 'must be an ISO date or date-time, like 2026-11-23 or 2026-11-23T10:15:30.123Z' end
+$$;
+
+create or replace function parley.parse_uuid(value text) returns uuid
+language sql immutable parallel safe as $$
+    select case when value ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then value::uuid end
+$$;
+
+-- A date is its first instant, a time without an offset is UTC. Words like now and infinity are not ISO.
+create or replace function parley.parse_instant(value text) returns timestamptz
+language plpgsql immutable parallel safe set search_path = '' set timezone = 'UTC' as $$
+begin
+    if value ~* '^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d([.]\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$' then
+        return value::timestamptz;
+    end if;
+    return null;
+exception when data_exception then
+    return null;
+end $$;
+
+create or replace function parley.end_of(value text) returns timestamptz
+language sql immutable parallel safe as $$
+    select case when length(value) = 10 then parley.parse_instant(value) + interval '24 hours'
+        else date_trunc('milliseconds', parley.parse_instant(value)) + interval '1 millisecond' end
+$$;
+
+create or replace function parley.iso8601(instant timestamptz) returns text
+language sql stable parallel safe as $$
+    select to_char(instant at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+$$;
+
+create or replace function parley.now_ms() returns timestamptz
+language sql volatile parallel safe as $$ select date_trunc('milliseconds', clock_timestamp()) $$;
+
+-- 48 bits of milliseconds, 26 bits of `number` where UUIDv7 leaves room for a counter, 48 bits of chance: with a
+-- number that rises, the ids of one millisecond rise too.
+create or replace function parley.uuid7(instant timestamptz, number bigint) returns uuid
+language sql volatile parallel safe as $$
+    select (lpad(to_hex((extract(epoch from instant) * 1000)::bigint), 12, '0')
+        || to_hex(x'7000'::int | (number >> 14 & 4095)::int)
+        || to_hex(x'8000'::int | (number & 16383)::int)
+        || right(gen_random_uuid()::text, 12))::uuid
+$$;
+
+create or replace function parley.uuid7_from(instant timestamptz) returns uuid
+language sql immutable parallel safe as $$
+    select (lpad(to_hex(greatest(ceil(extract(epoch from instant) * 1000), 0)::bigint), 12, '0') || repeat('0', 20))::uuid
+$$;

@@ -1,0 +1,21 @@
+-- Every grant. It begins by taking all away, so that this page is the whole truth.
+
+revoke all on all tables in schema next_auth, parley, analytics from public, parley_api, parley_listener, parley_analyst;
+revoke all on all sequences in schema next_auth, parley, analytics from public, parley_api, parley_listener, parley_analyst;
+revoke all on all functions in schema rules, parley, session, api, analytics from public, parley_api, parley_listener, parley_analyst;
+revoke all on schema next_auth, rules, parley, session, api, analytics from public, parley_api, parley_listener, parley_analyst;
+
+-- The API calls the functions of schema api. They run with its rights, so it has what they use, row by row under the
+-- policies, and of what is written only the columns that a user may choose.
+grant usage on schema next_auth, rules, parley, session, api to parley_api;
+grant execute on all functions in schema rules, session, api, parley to parley_api;
+
+grant select on next_auth.users to parley_api;
+grant select, insert (title), update (title), delete on parley.chats to parley_api;
+grant select, insert (chat_id, user_id), delete on parley.members to parley_api;
+grant select, insert (chat_id, type, content), update (type, content), delete on parley.messages to parley_api;
+grant select,
+    insert (model, theme, context, runtime, response_style, always_show_code),
+    update (model, theme, context, runtime, response_style, always_show_code) on parley.settings to parley_api;
+
+grant usage on schema analytics to parley_analyst;

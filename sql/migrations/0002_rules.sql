@@ -1,0 +1,56 @@
+-- What a value may be, said once: table constraints and the API's validation call the same functions.
+-- Constraints depend on them, so they are state, and a change of a rule is a migration.
+--
+--   rules.length_limits      how long a text may be
+--   rules.choices            which words a text may be
+--   rules.may_be_blank       which texts may be empty or only white space
+--   rules.is_blank           whether a text is
+--   rules.problem            what is wrong with a value, or null
+--   rules.uuid7_time         the instant in a UUIDv7
+
+create function rules.length_limits(field text) returns int4range
+language sql immutable parallel safe
+return case field
+    when 'title' then int4range(1, 200, '[]')
+    when 'name' then int4range(1, 100, '[]')
+    when 'content' then int4range(1, 32768, '[]')
+    when 'search' then int4range(0, 1000, '[]')
+    when 'context' then int4range(0, 10000, '[]')
+    when 'userId' then int4range(1, 255, '[]')
+    else int4range(1, 100, '[]')
+end;
+
+create function rules.choices(field text) returns text[]
+language sql immutable parallel safe
+return case field
+    when 'type' then array['text', 'code', 'image']
+    when 'theme' then array['light', 'dark', 'system']
+    when 'responseStyle' then array['concise', 'detailed']
+end;
+
+create function rules.may_be_blank(field text) returns boolean
+language sql immutable parallel safe
+return field in ('context', 'search');
+
+-- The first character decides nearly always; the whole text is looked at only when that is blank.
+-- The list is Unicode's White_Space and the zero-width ones, so that the answer is the same in every locale.
+create function rules.is_blank(value text) returns boolean
+language sql immutable parallel safe
+return btrim(left(value, 1), E' \t\n\r\f\v\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff') = ''
+    and btrim(value, E' \t\n\r\f\v\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff') = '';
+
+create function rules.problem(field text, value text) returns text
+language sql immutable parallel safe
+return case
+    when rules.choices(field) is not null then
+        case when value <> all (rules.choices(field))
+            then 'must be one of: ' || array_to_string(rules.choices(field), ', ') end
+    when not rules.length_limits(field) @> char_length(value) then
+        format('must be %s to %s characters', lower(rules.length_limits(field)), upper(rules.length_limits(field)) - 1)
+    when not rules.may_be_blank(field) and rules.is_blank(value) then 'must not be blank'
+end;
+
+create function rules.uuid7_time(id uuid) returns timestamptz
+language sql immutable strict parallel safe
+return (timestamp 'epoch'
+    + ('x' || left(translate(id::text, '-', ''), 12))::bit(48)::bigint * interval '1 millisecond') at time zone 'UTC';

@@ -1,0 +1,7 @@
+drop table next_auth.verification_token;
+
+drop table next_auth.sessions;
+
+drop table next_auth.accounts;
+
+drop table next_auth.users cascade;

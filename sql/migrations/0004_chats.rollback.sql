@@ -1,0 +1,7 @@
+drop table parley.settings cascade;
+
+drop table parley.messages cascade;
+
+drop table parley.members cascade;
+
+drop table parley.chats cascade;

@@ -1,0 +1,57 @@
+-- Every policy. Row-level security is on for every table; a table that is not here lets parley_api see no row.
+-- session.user_id() is null when nobody has begun, and then no condition holds.
+--
+-- The questions are in (select …) where they do not depend on the row, so that they are asked once a statement.
+
+do $$
+declare
+    old record;
+begin
+    for old in select policyname, schemaname, tablename from pg_policies where schemaname in ('next_auth', 'parley') loop
+        execute format('drop policy %I on %I.%I', old.policyname, old.schemaname, old.tablename);
+    end loop;
+end $$;
+
+-- Users: everybody sees their own row. Names of a chat's members come from parley.members_json().
+create policy users_select on next_auth.users for select to parley_api
+    using (id = (select session.user_id()));
+
+-- Chats: members read, the owner changes. A chat belongs to who creates it.
+create policy chats_select on parley.chats for select to parley_api
+    using (id = (select session.chat_id()) or owner_id = (select session.user_id()) or id in (select session.chat_ids()));
+create policy chats_insert on parley.chats for insert to parley_api
+    with check (owner_id = (select session.user_id()));
+create policy chats_update on parley.chats for update to parley_api
+    using (owner_id = (select session.user_id()));
+create policy chats_delete on parley.chats for delete to parley_api
+    using (owner_id = (select session.user_id()));
+
+-- Members: members read, the owner adds and removes others, everybody else may leave.
+create policy members_select on parley.members for select to parley_api
+    using (chat_id = (select session.chat_id()) or user_id = (select session.user_id())
+        or chat_id in (select session.chat_ids()));
+create policy members_insert on parley.members for insert to parley_api
+    with check (session.owns_chat(chat_id));
+create policy members_delete on parley.members for delete to parley_api
+    using ((user_id = (select session.user_id())) <> session.owns_chat(chat_id));
+
+-- Messages: members read and write, the author edits, the author and the chat's owner delete.
+create policy messages_select on parley.messages for select to parley_api
+    using (chat_id = (select session.chat_id()) or chat_id in (select session.chat_ids()));
+create policy messages_insert on parley.messages for insert to parley_api
+    with check (user_id = (select session.user_id())
+        and (chat_id = (select session.chat_id()) or chat_id in (select session.chat_ids())));
+create policy messages_update on parley.messages for update to parley_api
+    using (user_id = (select session.user_id())
+        and (chat_id = (select session.chat_id()) or chat_id in (select session.chat_ids())));
+create policy messages_delete on parley.messages for delete to parley_api
+    using ((user_id = (select session.user_id()) or session.owns_chat(chat_id))
+        and (chat_id = (select session.chat_id()) or chat_id in (select session.chat_ids())));
+
+-- Settings: one's own.
+create policy settings_select on parley.settings for select to parley_api
+    using (user_id = (select session.user_id()));
+create policy settings_insert on parley.settings for insert to parley_api
+    with check (user_id = (select session.user_id()));
+create policy settings_update on parley.settings for update to parley_api
+    using (user_id = (select session.user_id()));

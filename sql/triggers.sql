@@ -1,0 +1,26 @@
+-- Every trigger. What each does is with its function, in functions/.
+
+drop trigger if exists chats_new on parley.chats;
+create trigger chats_new before insert on parley.chats
+    for each row execute function parley.chats_new();
+
+drop trigger if exists chats_add_owner on parley.chats;
+create trigger chats_add_owner after insert on parley.chats
+    for each row when (new.owner_id is not null) execute function parley.chats_add_owner();
+
+drop trigger if exists chats_renamed on parley.chats;
+create trigger chats_renamed before update of title on parley.chats
+    for each row when (old.title is distinct from new.title) execute function parley.chats_renamed();
+
+drop trigger if exists messages_new on parley.messages;
+create trigger messages_new before insert on parley.messages
+    for each row execute function parley.messages_new();
+
+drop trigger if exists messages_changed on parley.messages;
+create trigger messages_changed before update of content, type on parley.messages
+    for each row when (old.content is distinct from new.content or old.type is distinct from new.type)
+    execute function parley.messages_changed();
+
+drop trigger if exists messages_gone on parley.messages;
+create trigger messages_gone after delete on parley.messages
+    referencing old table as gone for each statement execute function parley.messages_gone();
