@@ -1,0 +1,127 @@
+"""The wiring, top to bottom: limit → token → route → statement → answer."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+from sanic import HTTPResponse, Request, Sanic
+from sanic.config import Config
+
+from api.database import Database
+from api.errors import ApiError, Envelope
+from api.ratelimit import RateLimiter, client_address
+from api.routes import ROUTES, Route
+from api.settings import Settings
+from api.tokens import Tokens
+
+MAX_BODY = 1024 * 1024  # bytes
+SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+JSON = "application/json"
+
+Handler = Callable[..., Awaitable[HTTPResponse]]
+
+
+class ParleyRequest(Request):
+    """A request whose id is the caller's X-Request-Id, if that is a sane one."""
+
+    @property
+    def id(self) -> str:
+        """The id in the answer's X-Request-Id and in the log."""
+        if not hasattr(self.ctx, "id"):
+            given = self.headers.get("x-request-id", "")
+            self.ctx.id = given if SANE_ID.fullmatch(given) else uuid4().hex
+        return str(self.ctx.id)
+
+
+def create_app(settings: Settings) -> Sanic[Any, Any]:
+    """The API as a Sanic app; its connections open with the server and close after its last answer."""
+    config = Config(
+        {
+            "FALLBACK_ERROR_FORMAT": "json",
+            "KEEP_ALIVE_TIMEOUT": 75,
+            "REQUEST_MAX_SIZE": MAX_BODY,
+            "REQUEST_TIMEOUT": 30,
+        },
+        env_prefix=None,
+    )
+    app: Sanic[Any, Any] = Sanic(
+        "parley",
+        config=config,
+        error_handler=Envelope(),
+        request_class=ParleyRequest,
+        configure_logging=False,
+    )
+    tokens = Tokens(settings.secrets)
+
+    @app.before_server_start
+    async def open_connections(app: Sanic[Any, Any]) -> None:
+        app.ctx.database = await Database.connect(settings)
+        app.ctx.limiter = RateLimiter.connect(settings)
+
+    @app.after_server_stop
+    async def close_connections(app: Sanic[Any, Any]) -> None:
+        await app.ctx.database.close()
+        await app.ctx.limiter.close()
+
+    @app.on_request
+    async def limit(request: Request) -> None:
+        if not request.path.startswith("/api"):
+            return
+        forwarded = ",".join(request.headers.getall("x-forwarded-for", []))
+        address = client_address(request.ip, forwarded, settings.trusted_proxies)
+        decision = await app.ctx.limiter.take(address)
+        request.ctx.limit_headers = decision.headers
+        if not decision.allowed:
+            raise ApiError(429, "Too many requests.")
+
+    @app.on_response
+    async def add_headers(request: Request, response: HTTPResponse) -> None:
+        response.headers["X-Request-Id"] = str(request.id)
+        response.headers.update(getattr(request.ctx, "limit_headers", {}))
+
+    for route in ROUTES:
+        methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
+        app.add_route(
+            handler_of(route, tokens), route.path, methods,
+            name=route.function.replace(".", "_"), stream=True, unquote=True,
+        )  # fmt: skip
+    app.add_route(healthz, "/healthz", ["GET", "HEAD"])
+    app.add_route(readyz, "/readyz", ["GET", "HEAD"])
+    return app
+
+
+def handler_of(route: Route, tokens: Tokens) -> Handler:
+    """The handler of a route of the table."""
+    statement, path_parameters = route.statement, route.path_parameters
+
+    async def handle(request: Request, **path: str) -> HTTPResponse:
+        identity = tokens.identity(request)
+        arguments: list[Any] = [path[name] for name in path_parameters]
+        arguments += [request.args.get(name) for name in route.query]
+        body = await read_body(request)
+        if route.body:
+            arguments.append(body)
+        answer = await request.app.ctx.database.call(statement, identity, *arguments)
+        return HTTPResponse(None if route.status == 204 else answer, route.status, content_type=JSON)
+
+    async def read_body(request: Request) -> bytes:
+        if route.body and request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+            raise ApiError(415, f"The body must be sent as Content-Type: {JSON}.")
+        if request.stream is not None and request.stream.request_body:
+            request.stream.request_max_size = MAX_BODY  # Sanic lifts its own limit where the handler reads the body
+            await request.receive_body()
+        return request.body
+
+    return handle
+
+
+async def healthz(_: Request) -> HTTPResponse:
+    """The process is alive."""
+    return HTTPResponse('{"status": "ok"}', content_type=JSON)
+
+
+async def readyz(request: Request) -> HTTPResponse:
+    """The database answers, and binds this role to row-level security."""
+    await request.app.ctx.database.call("select api.ready()")
+    return HTTPResponse('{"status": "ok"}', content_type=JSON)

@@ -1,0 +1,61 @@
+"""The pool of connections to PostgreSQL, and the one call."""
+
+from typing import Any, Self
+
+import asyncpg
+
+from api.settings import Settings
+
+CONNECT_SECONDS = 5
+ACQUIRE_SECONDS = 5
+STATEMENT_SECONDS = 10
+
+
+class Connection(asyncpg.Connection):  # type: ignore[misc]
+    """Given back without a reset query: every setting that Parley makes is local to its transaction."""
+
+    def get_reset_query(self) -> str:
+        """Nothing to do."""
+        return ""
+
+
+async def pass_json_through(connection: Connection) -> None:
+    """Makes `json` bytes on both sides: PostgreSQL writes the answer, nobody here reads it."""
+    await connection.set_type_codec(
+        "json", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes
+    )
+
+
+class Database:
+    """PostgreSQL, as the role that DATABASE_URL names."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def connect(cls, settings: Settings) -> Self:
+        """Opens the pool; raises what asyncpg raises when the database is away."""
+        pool = await asyncpg.create_pool(
+            settings.database_url.get_secret_value(),
+            connection_class=Connection,
+            init=pass_json_through,
+            min_size=1,
+            max_size=settings.database_pool_size,
+            max_inactive_connection_lifetime=0,
+            timeout=CONNECT_SECONDS,
+            command_timeout=STATEMENT_SECONDS,
+        )
+        return cls(pool)
+
+    async def call(self, statement: str, *arguments: Any) -> Any:
+        """The one value that a statement answers: bytes of JSON, or None.
+
+        Raises asyncpg.PostgresError for what the database refuses, TimeoutError when no connection was free or the
+        statement took too long, OSError and asyncpg.InterfaceError when the database is away.
+        """
+        async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            return await connection.fetchval(statement, *arguments)
+
+    async def close(self) -> None:
+        """Waits for statements under way, then closes."""
+        await self._pool.close()

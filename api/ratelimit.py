@@ -1,0 +1,202 @@
+"""The rate limit: a sliding window for each client address, with the keys and the arithmetic of @upstash/ratelimit.
+
+A request is refused when floor((1 - elapsed share of the window) * previous window's count) + this window's count has
+reached the limit; a refused request does not count. Counts are in Redis, so that all processes, and a Next.js app
+beside them, share one budget. While Redis is away each process counts by itself.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Self
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from api.settings import Settings
+
+logger = logging.getLogger("parley.api")
+
+REDIS_SECONDS = 0.5
+LOCAL_SECONDS = 1.0  # how long Redis is left alone after it failed
+LOCAL_ADDRESSES = 100_000  # that a process remembers by itself
+
+# KEYS: this window's and the previous window's count. ARGV: limit, window in ms, elapsed share of the window.
+# Answers {allowed, this window's count, the previous window's}.
+SCRIPT = """
+local current = tonumber(redis.call('GET', KEYS[1]) or 0)
+local previous = tonumber(redis.call('GET', KEYS[2]) or 0)
+if math.floor((1 - ARGV[3]) * previous) + current >= tonumber(ARGV[1]) then
+    return {0, current, previous}
+end
+current = redis.call('INCR', KEYS[1])
+if current == 1 then
+    redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2] + 1000)
+end
+return {1, current, previous}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a request may go on, and what the answer's headers say.
+
+    `reset` is the end of the current window, Unix time in milliseconds; `retry_after` is in whole seconds.
+    """
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: int
+    retry_after: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of every answer, and Retry-After for a refusal."""
+        headers = {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": str(self.reset),
+        }
+        return headers if self.allowed else headers | {"Retry-After": str(self.retry_after)}
+
+
+@dataclass
+class LocalCounts:
+    """The same counts in this process, for the current window and the one before."""
+
+    window: int = 0
+    current: dict[str, int] = field(default_factory=dict)
+    previous: dict[str, int] = field(default_factory=dict)
+
+    def take(self, address: str, window: int, elapsed: float, limit: int) -> tuple[int, int, int]:
+        """What SCRIPT does, and answers."""
+        if window != self.window:
+            self.previous = self.current if window == self.window + 1 else {}
+            self.current, self.window = {}, window
+        current, previous = self.current.get(address, 0), self.previous.get(address, 0)
+        if math.floor((1 - elapsed) * previous) + current >= limit:
+            return 0, current, previous
+        if address not in self.current and len(self.current) >= LOCAL_ADDRESSES:
+            del self.current[next(iter(self.current))]
+        self.current[address] = current + 1
+        return 1, current + 1, previous
+
+
+class RateLimiter:
+    """Counts requests of addresses in Redis.
+
+    Requests that arrive while a round trip is under way wait for the next one and share it: one connection serves.
+    """
+
+    def __init__(self, redis: Redis, requests: int, window_ms: int, prefix: str) -> None:
+        self._redis, self._limit, self._window_ms, self._prefix = redis, requests, window_ms, prefix
+        self._local = LocalCounts()
+        self._local_until = 0.0
+        self._waiting: list[tuple[tuple[str, ...], asyncio.Future[tuple[int, int, int]]]] = []
+        self._round_trips: asyncio.Task[None] | None = None
+
+    @classmethod
+    def connect(cls, settings: Settings) -> Self:
+        """A limiter for these settings; Redis may be away."""
+        redis = Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_timeout=REDIS_SECONDS,
+            socket_connect_timeout=REDIS_SECONDS,
+            retry=Retry(NoBackoff(), 1),  # a connection that Redis closed meanwhile is opened anew
+        )
+        window_ms = round(settings.rate_limit_window * 1000)
+        return cls(redis, settings.rate_limit_requests, window_ms, settings.rate_limit_prefix)
+
+    async def take(self, address: str, now_ms: int | None = None) -> Decision:
+        """Counts one request, unless it must be refused. `now_ms` is Unix time in milliseconds, by default the clock's."""
+        now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+        window, into_window = divmod(now_ms, self._window_ms)
+        elapsed = into_window / self._window_ms
+        if time.monotonic() < self._local_until:
+            counts = self._local.take(address, window, elapsed, self._limit)
+        else:
+            keys = (f"{self._prefix}:{address}:{window}", f"{self._prefix}:{address}:{window - 1}")
+            try:
+                counts = await self._ask(*keys, str(self._limit), str(self._window_ms), repr(elapsed))
+            except (RedisError, OSError) as error:
+                self._go_local(error)
+                counts = self._local.take(address, window, elapsed, self._limit)
+        return self._decide(now_ms, window, elapsed, counts)
+
+    async def _ask(self, *call: str) -> tuple[int, int, int]:
+        answer: asyncio.Future[tuple[int, int, int]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, answer))
+        if self._round_trips is None or self._round_trips.done():
+            self._round_trips = asyncio.create_task(self._make_round_trips())
+        return await answer
+
+    async def _make_round_trips(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            pipeline = self._redis.pipeline(transaction=False)
+            for call, _ in batch:
+                pipeline.eval(SCRIPT, 2, *call)
+            try:
+                results = await pipeline.execute(raise_on_error=False)
+            except (RedisError, OSError) as error:
+                results = [error] * len(batch)
+            for (_, answer), result in zip(batch, results, strict=True):
+                if answer.done():  # its request was cancelled
+                    continue
+                if isinstance(result, Exception):
+                    answer.set_exception(result)
+                else:
+                    answer.set_result(tuple(result))
+
+    def _go_local(self, error: Exception) -> None:
+        if time.monotonic() >= self._local_until:
+            logger.warning("Redis is away, this process limits by itself: %s", type(error).__name__)
+        self._local_until = time.monotonic() + LOCAL_SECONDS
+
+    def _decide(self, now_ms: int, window: int, elapsed: float, counts: tuple[int, int, int]) -> Decision:
+        allowed, current, previous = counts
+        used = current + math.floor((1 - elapsed) * previous)
+        reset = (window + 1) * self._window_ms
+        # In this window room comes as the previous one fades; when this one is full, the next brings it.
+        free_at = float(reset)
+        if current < self._limit:
+            free_at -= self._window_ms * (self._limit - current) / max(previous, 1)
+        return Decision(
+            allowed=bool(allowed),
+            limit=self._limit,
+            remaining=max(0, self._limit - used),
+            reset=reset,
+            retry_after=max(0, math.floor((free_at - now_ms) / 1000)) + 1,
+        )
+
+    async def close(self) -> None:
+        """Closes the connection to Redis."""
+        await self._redis.aclose()
+
+
+def client_address(peer: str, forwarded: str, trusted_proxies: int) -> str:
+    """Whose budget a request counts against: an IPv4 address, or the /64 of an IPv6 one.
+
+    `peer` is the connection's other end, `forwarded` the X-Forwarded-For headers joined by commas. Behind n trusted
+    proxies it is the n-th address from the right; where that is missing or no address, the peer.
+    """
+    chain = forwarded.split(",")
+    claimed = chain[-trusted_proxies].strip() if 0 < trusted_proxies <= len(chain) else peer
+    try:
+        address = ipaddress.ip_address(claimed)
+    except ValueError:
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return peer
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address), 64), strict=False))

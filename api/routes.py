@@ -1,0 +1,58 @@
+"""The table of routes: method, path, the SQL function that answers, and where its arguments come from."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route. The function's parameters are the path's, then the query's, in snake_case, then `body`."""
+
+    method: str
+    path: str
+    function: str
+    query: tuple[str, ...] = ()
+    body: bool = False
+    status: int = 200
+
+    @property
+    def path_parameters(self) -> tuple[str, ...]:
+        """The names in angle brackets."""
+        return tuple(re.findall(r"<(\w+)>", self.path))
+
+    @property
+    def statement(self) -> str:
+        """The one statement: $1 is the caller's identity, the rest are the function's arguments in order."""
+        names = [*self.path_parameters, *map(snake_case, self.query)]
+        arguments = [f'"{name}" => ${number}' for number, name in enumerate(names, start=2)]
+        if self.body:
+            arguments.append(f"body => api.parse_json(${len(names) + 2})")
+        return f"select {self.function}({', '.join(arguments)}) from session.begin($1)"
+
+
+def snake_case(name: str) -> str:
+    """`startDate` as SQL writes it: `start_date`."""
+    return re.sub(r"(?=[A-Z])", "_", name).lower()
+
+
+CHAT = "/api/chats/<chat_id>"
+MEMBERS = f"{CHAT}/members"
+MESSAGES = f"{CHAT}/messages"
+MESSAGE = f"{MESSAGES}/<message_id>"
+FILTERS = ("page", "limit", "type", "search", "startDate", "endDate")
+
+ROUTES = (
+    Route("GET", "/api/chats", "api.list_chats", query=("page", "limit")),
+    Route("POST", "/api/chats", "api.create_chat", body=True, status=201),
+    Route("GET", CHAT, "api.get_chat"),
+    Route("PUT", CHAT, "api.update_chat", body=True),
+    Route("DELETE", CHAT, "api.delete_chat", status=204),
+    Route("GET", MEMBERS, "api.list_members"),
+    Route("POST", MEMBERS, "api.add_member", body=True, status=201),
+    Route("DELETE", f"{MEMBERS}/<user_id>", "api.remove_member", status=204),
+    Route("GET", MESSAGES, "api.list_messages", query=FILTERS),
+    Route("POST", MESSAGES, "api.send_message", body=True, status=201),
+    Route("GET", MESSAGE, "api.get_message"),
+    Route("PUT", MESSAGE, "api.update_message", body=True),
+    Route("DELETE", MESSAGE, "api.delete_message", status=204),
+)

@@ -1,0 +1,75 @@
+"""The environment, typed. A missing or malformed variable ends the start with one line that names it."""
+
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SECRET_LENGTH = 32  # characters; `openssl rand -base64 32` prints 44
+
+
+class SettingsError(Exception):
+    """One line for whoever starts the process: which variables are wrong, and how."""
+
+
+def url(*schemes: str) -> AfterValidator:
+    """A check that a secret is a URL with one of these schemes; what it says holds nothing of the URL."""
+
+    def check(value: SecretStr) -> SecretStr:
+        if urlsplit(value.get_secret_value()).scheme not in schemes:
+            raise ValueError("must be a URL that begins with " + " or ".join(f"{s}://" for s in schemes))
+        return value
+
+    return AfterValidator(check)
+
+
+def long_enough(value: SecretStr) -> SecretStr:
+    """A check that each of the comma-separated secrets has the least length."""
+    if any(len(secret) < SECRET_LENGTH for secret in split(value)):
+        raise ValueError(f"each secret must have at least {SECRET_LENGTH} characters: openssl rand -base64 32")
+    return value
+
+
+def split(value: SecretStr) -> list[str]:
+    """The comma-separated secrets, without the space around them."""
+    return [secret.strip() for secret in value.get_secret_value().split(",")]
+
+
+class Settings(BaseSettings):
+    """What the API reads from the environment: each field is the variable of that name in capitals."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
+
+    database_url: Annotated[SecretStr, url("postgresql", "postgres")]
+    database_pool_size: int = Field(10, ge=1, le=1000)
+    redis_url: Annotated[SecretStr, url("redis", "rediss", "unix")]
+    secret: Annotated[SecretStr, AfterValidator(long_enough)] = Field(
+        validation_alias=AliasChoices("NEXTAUTH_SECRET", "AUTH_SECRET")
+    )
+    rate_limit_requests: int = Field(10, ge=1)
+    rate_limit_window: float = Field(10, ge=1, le=86_400)
+    rate_limit_prefix: str = "@upstash/ratelimit"
+    trusted_proxies: int = Field(0, ge=0, le=32)
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65_535)
+    workers: int = Field(1, ge=1, le=256)
+
+    @property
+    def secrets(self) -> list[str]:
+        """The secrets that verify session tokens; the first one signs."""
+        return split(self.secret)
+
+    @classmethod
+    def load(cls) -> Self:
+        """Reads the environment; raises SettingsError with all that is wrong in one line."""
+        try:
+            return cls()
+        except ValidationError as error:
+            problems = (f"{name(e['loc'][0])}: {e['msg']}" for e in error.errors())
+            raise SettingsError("; ".join(problems)) from None
+
+
+def name(location: int | str) -> str:
+    """The variable that a validation error is about."""
+    return "NEXTAUTH_SECRET or AUTH_SECRET" if location == "NEXTAUTH_SECRET" else str(location).upper()
