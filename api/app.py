@@ -1,7 +1,7 @@
 """The wiring, top to bottom: limit → token → route → statement → answer."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +19,7 @@ MAX_BODY = 1024 * 1024  # bytes
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 JSON = "application/json"
 
-Handler = Callable[..., Awaitable[HTTPResponse]]
+Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 
 
 class ParleyRequest(Request):
@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
         if not decision.allowed:
             raise ApiError(429, "Too many requests.")
 
-    @app.on_response
+    @app.on_response  # type: ignore[untyped-decorator]
     async def add_headers(request: Request, response: HTTPResponse) -> None:
         response.headers["X-Request-Id"] = str(request.id)
         response.headers.update(getattr(request.ctx, "limit_headers", {}))
@@ -110,7 +110,7 @@ def handler_of(route: Route, tokens: Tokens) -> Handler:
             raise ApiError(415, f"The body must be sent as Content-Type: {JSON}.")
         if request.stream is not None and request.stream.request_body:
             request.stream.request_max_size = MAX_BODY  # Sanic lifts its own limit where the handler reads the body
-            await request.receive_body()
+            await request.receive_body()  # type: ignore[no-untyped-call]
         return request.body
 
     return handle

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from api.dev import SECRET_FILE, data_directory, session_token
+from api.dev import STACK_FILE, data_directory, session_token
 
 DEFAULT_PORT = 8000
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _dev(arguments: argparse.Namespace) -> int:
     try:
-        from api.dev import stack
+        from api.dev import stack  # noqa: PLC0415 (needs the extra `dev`, the rest does not)
     except ImportError as error:
         print(f"parley dev: {error}; pip install -e '.[dev]' installs it", file=sys.stderr)
         return 1
@@ -66,12 +66,12 @@ def _token(arguments: argparse.Namespace) -> int:
 
 
 def _secret(data: Path | None) -> str:
-    """The secret that signs. Raises ValueError if there is none or it is too short."""
+    """Find the secret that signs. Raises ValueError if there is none or it is too short."""
     source = next((name for name in ("NEXTAUTH_SECRET", "AUTH_SECRET") if os.environ.get(name)), "")
     if source and not data:
         secret = os.environ[source].split(",")[0].strip()
     else:
-        file = (data or data_directory(DEFAULT_PORT)) / SECRET_FILE
+        file = (data or data_directory(DEFAULT_PORT)) / STACK_FILE
         if not file.exists():
             raise ValueError(f"set NEXTAUTH_SECRET, or run `parley dev` first: there is no {file}")
         source, secret = str(file), file.read_text()
@@ -81,7 +81,7 @@ def _secret(data: Path | None) -> str:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65_535:
+    if not text.isdecimal() or int(text) not in range(1, 65_536):
         raise argparse.ArgumentTypeError(f"{text!r} is not a port, 1 to 65535")
     return int(text)
 

@@ -21,9 +21,7 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
 
 async def pass_json_through(connection: Connection) -> None:
     """Makes `json` bytes on both sides: PostgreSQL writes the answer, nobody here reads it."""
-    await connection.set_type_codec(
-        "json", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes
-    )
+    await connection.set_type_codec("json", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes)
 
 
 class Database:

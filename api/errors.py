@@ -39,9 +39,7 @@ class ApiError(Exception):
     `details` is the object under that key; `headers` are added to the answer's.
     """
 
-    def __init__(
-        self, status: int, message: str, details: Any = None, headers: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, message: str, details: Any = None, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
         self.status, self.message, self.details, self.headers = status, message, details, headers or {}
 
@@ -102,6 +100,4 @@ def answer(error: ApiError) -> HTTPResponse:
     body = {"message": error.message, "code": CODES[error.status]}
     if error.details is not None:
         body["details"] = error.details
-    return HTTPResponse(
-        json.dumps({"error": body}), error.status, error.headers, content_type="application/json"
-    )
+    return HTTPResponse(json.dumps({"error": body}), error.status, error.headers, content_type="application/json")

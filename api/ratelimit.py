@@ -114,7 +114,7 @@ class RateLimiter:
         return cls(redis, settings.rate_limit_requests, window_ms, settings.rate_limit_prefix)
 
     async def take(self, address: str, now_ms: int | None = None) -> Decision:
-        """Counts one request, unless it must be refused. `now_ms` is Unix time in milliseconds, by default the clock's."""
+        """Counts one request, unless it must be refused. `now_ms` is Unix time in milliseconds, the clock's by default."""
         now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
         window, into_window = divmod(now_ms, self._window_ms)
         elapsed = into_window / self._window_ms

@@ -42,18 +42,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
 
     database_url: Annotated[SecretStr, url("postgresql", "postgres")]
-    database_pool_size: int = Field(10, ge=1, le=1000)
+    database_pool_size: int = Field(default=10, ge=1, le=1000)
     redis_url: Annotated[SecretStr, url("redis", "rediss", "unix")]
     secret: Annotated[SecretStr, AfterValidator(long_enough)] = Field(
         validation_alias=AliasChoices("NEXTAUTH_SECRET", "AUTH_SECRET")
     )
-    rate_limit_requests: int = Field(10, ge=1)
-    rate_limit_window: float = Field(10, ge=1, le=86_400)
+    rate_limit_requests: int = Field(default=10, ge=1)
+    rate_limit_window: float = Field(default=10, ge=1, le=86_400)
     rate_limit_prefix: str = "@upstash/ratelimit"
-    trusted_proxies: int = Field(0, ge=0, le=32)
+    trusted_proxies: int = Field(default=0, ge=0, le=32)
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=1, le=65_535)
-    workers: int = Field(1, ge=1, le=256)
+    port: int = Field(default=8000, ge=1, le=65_535)
+    workers: int = Field(default=1, ge=1, le=256)
 
     @property
     def secrets(self) -> list[str]:
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     def load(cls) -> Self:
         """Reads the environment; raises SettingsError with all that is wrong in one line."""
         try:
-            return cls()
+            return cls()  # type: ignore[call-arg]  # the environment gives them
         except ValidationError as error:
             problems = (f"{name(e['loc'][0])}: {e['msg']}" for e in error.errors())
             raise SettingsError("; ".join(problems)) from None

@@ -1,0 +1,1 @@
+"""The tests: on real PostgreSQL, Valkey and HTTP, from the same wheels as `parley dev`."""

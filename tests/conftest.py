@@ -1,0 +1,115 @@
+"""The servers that tests share: one PostgreSQL, one Valkey, one API, each started when a test first asks for it.
+
+A test of SQL gets a connection whose work is rolled back. A test that must commit gets a database of its own, made
+from a template, or users of its own in the shared one.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+from pytest_postgresql.janitor import DatabaseJanitor
+
+from api.dev.postgres import Postgres
+from api.dev.valkey import Valkey
+from tests.support import Api, Connection, open_directory, running, yoyo
+
+TEMPLATE = "parley_template"
+QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
+
+
+@pytest.fixture(scope="session")
+def directory() -> Iterator[Path]:
+    """Where the servers of this run have their files."""
+    with open_directory() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def postgres_build() -> dict[str, Path]:
+    """Which PostgreSQL to test on: the wheel's, or that in the directory PARLEY_TEST_POSTGRES names."""
+    programs = os.environ.get("PARLEY_TEST_POSTGRES")
+    return {"bin_dir": Path(programs)} if programs else {}
+
+
+@pytest.fixture(scope="session")
+def postgres(directory: Path, postgres_build: dict[str, Path]) -> Iterator[Postgres]:
+    """A PostgreSQL that may lose data in a crash; it has the login role `app`, which is granted parley_api."""
+    with Postgres(directory / "postgres", settings=QUICK, **postgres_build) as server:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"create database {TEMPLATE}")
+            connection.execute("create role app login password 'app'")
+        yoyo(server.url(TEMPLATE), "apply", "--batch")
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+            connection.execute("grant parley_api to app")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey(directory: Path) -> Iterator[Valkey]:
+    """A Valkey; tests keep apart by their addresses."""
+    with Valkey(directory / "valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: Postgres) -> Iterator[Callable[[str], str]]:
+    """Makes a migrated database of the given name and answers the name."""
+    with ExitStack() as stack:
+
+        def make(name: str) -> str:
+            stack.enter_context(
+                DatabaseJanitor(
+                    user="postgres",
+                    password=postgres.password,
+                    host="127.0.0.1",
+                    port=postgres.port,
+                    dbname=name,
+                    template_dbname=TEMPLATE,
+                )
+            )
+            return name
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def shared_database(new_database: Callable[[str], str]) -> str:
+    """The database of the tests that roll back or keep to their own users."""
+    return new_database("parley_shared")
+
+
+@pytest.fixture
+def app(postgres: Postgres, shared_database: str) -> Iterator[Connection]:
+    """A connection as the API's role, in a transaction that is rolled back."""
+    with psycopg.connect(postgres.url(shared_database, "app", "app")) as connection:
+        yield connection
+        connection.rollback()
+
+
+@pytest.fixture
+def dba(postgres: Postgres, shared_database: str) -> Iterator[Connection]:
+    """A connection as a superuser, in a transaction that is rolled back."""
+    with psycopg.connect(postgres.url(shared_database)) as connection:
+        yield connection
+        connection.rollback()
+
+
+@pytest.fixture(scope="session")
+def new_api(directory: Path, postgres: Postgres, valkey: Valkey) -> Callable[..., Api]:
+    """Makes an API, not yet started, on a database; keywords are further environment variables."""
+
+    def make(database: str, **options: str) -> Api:
+        return Api(directory, postgres.url(database, "app", "app"), valkey.url(), **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
+    """The API that tests share; each client of it has an address, and so a budget, of its own."""
+    with running(new_api(shared_database)) as server:
+        yield server

@@ -1,0 +1,110 @@
+"""Chats: create, list, get, rename, delete."""
+
+from tests.support import NO_SUCH_ID, Connection, add_member, call, new_chat, new_user, refused
+
+
+def test_a_new_chat_belongs_to_who_creates_it(app: Connection) -> None:
+    owner = new_user()
+    created = call(app, owner, "create_chat", {"title": "Plans"})
+    assert list(created) == ["id", "title", "createdAt"]
+    assert call(app, owner, "get_chat", created["id"]) == {
+        "id": created["id"],
+        "title": "Plans",
+        "role": "owner",
+        "createdAt": created["createdAt"],
+        "updatedAt": created["createdAt"],
+        "lastMessageAt": None,
+    }
+    assert [m["userId"] for m in call(app, owner, "list_members", created["id"])["members"]] == [owner]
+
+
+def test_the_owner_renames_and_updated_at_moves_only_then(app: Connection) -> None:
+    owner = new_user()
+    chat = new_chat(app, owner, title="Plans")
+    before = call(app, owner, "get_chat", chat)
+    assert call(app, owner, "update_chat", chat, {"title": "Plans"}) == before
+    renamed = call(app, owner, "update_chat", chat, {"title": "Plan B"})
+    assert renamed["title"] == "Plan B"
+    assert renamed["updatedAt"] > before["updatedAt"]
+
+
+def test_a_member_neither_renames_nor_deletes(app: Connection) -> None:
+    owner, member = new_user(), new_user()
+    chat = new_chat(app, owner, member)
+    assert call(app, member, "get_chat", chat)["role"] == "member"
+    with refused(403):
+        call(app, member, "update_chat", chat, {"title": "Mine"})
+    with refused(403):
+        call(app, member, "delete_chat", chat)
+    assert call(app, owner, "update_chat", chat, {"title": "Ours"})["title"] == "Ours"
+
+
+def test_a_stranger_is_told_that_there_is_no_chat(app: Connection) -> None:
+    owner, stranger = new_user(), new_user()
+    chat = new_chat(app, owner)
+    for call_it in (
+        lambda who, which: call(app, who, "get_chat", which),
+        lambda who, which: call(app, who, "update_chat", which, {"title": "Mine"}),
+        lambda who, which: call(app, who, "delete_chat", which),
+    ):
+        with refused(404) as unseen:
+            call_it(stranger, chat)
+        with refused(404) as absent:
+            call_it(owner, NO_SUCH_ID)
+        assert unseen.message == absent.message
+    assert call(app, owner, "get_chat", chat)["id"] == chat
+
+
+def test_an_id_that_is_no_uuid_is_not_found(app: Connection) -> None:
+    for chat in ("", "1", "{%s}" % NO_SUCH_ID, NO_SUCH_ID.replace("-", ""), NO_SUCH_ID + "0", "é" * 36):
+        with refused(404):
+            call(app, new_user(), "get_chat", chat)
+
+
+def test_a_deleted_chat_is_gone_with_its_messages(app: Connection, dba: Connection) -> None:
+    owner = new_user()
+    chat = new_chat(dba, owner)
+    call(dba, owner, "send_message", chat, {"content": "hello"})
+    call(dba, owner, "delete_chat", chat)
+    with refused(404):
+        call(dba, owner, "get_chat", chat)
+    for table, column in (("chats", "id"), ("members", "chat_id"), ("messages", "chat_id")):
+        assert dba.execute(f"select count(*) from parley.{table} where {column} = %s", [chat]).fetchone() == (0,)
+
+
+def test_chats_list_by_latest_activity(app: Connection) -> None:
+    owner = new_user()
+    chats = [new_chat(app, owner, title=f"Chat {n}") for n in range(5)]
+    call(app, owner, "send_message", chats[1], {"content": "hello"})
+    listed = call(app, owner, "list_chats")
+    assert [chat["id"] for chat in listed["chats"]] == [chats[n] for n in (1, 4, 3, 2, 0)]
+    assert (listed["total"], listed["page"], listed["limit"]) == (5, 1, 50)
+    assert listed["chats"][0] == call(app, owner, "get_chat", chats[1])
+    second = call(app, owner, "list_chats", page="2", limit="2")
+    assert [chat["id"] for chat in second["chats"]] == [chats[3], chats[2]]
+    beyond = call(app, owner, "list_chats", page="1000000000", limit="100")
+    assert beyond == {"chats": [], "total": 5, "page": 1_000_000_000, "limit": 100}
+
+
+def test_chats_list_only_ones_own(app: Connection) -> None:
+    owner, member, stranger = new_user(), new_user(), new_user()
+    chat = new_chat(app, owner, member)
+    for user, expected in ((owner, [chat]), (member, [chat]), (stranger, [])):
+        assert [c["id"] for c in call(app, user, "list_chats")["chats"]] == expected
+
+
+def test_a_chat_outlives_its_owners_account(dba: Connection) -> None:
+    owner, member = new_user(), new_user()
+    chat = new_chat(dba, owner, member)
+    call(dba, owner, "send_message", chat, {"content": "hello"})
+    dba.execute("delete from next_auth.users where id = %s", [owner])
+    assert call(dba, member, "list_messages", chat)["messages"][0]["userId"] == owner
+    assert [m["role"] for m in call(dba, member, "list_members", chat)["members"]] == ["member"]
+
+
+def test_owners_may_own_many_chats_and_be_members_of_others(app: Connection) -> None:
+    one, two = new_user(), new_user()
+    mine, theirs = new_chat(app, one), new_chat(app, two)
+    add_member(app, two, theirs, one)
+    roles = {chat["id"]: chat["role"] for chat in call(app, one, "list_chats")["chats"]}
+    assert roles == {mine: "owner", theirs: "member"}

@@ -1,0 +1,181 @@
+"""Messages: send, list, get, edit, delete, and what a chat remembers of them."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from tests.support import NO_SUCH_ID, Connection, call, new_chat, new_user, refused
+
+
+def test_a_message_is_kept_as_sent(app: Connection) -> None:
+    user = new_user()
+    chat = new_chat(app, user)
+    content = "  def f():\n\treturn 'ünïcødé 上海 🎉'  \r\n"
+    sent = call(app, user, "send_message", chat, {"content": content, "type": "code"})
+    assert list(sent) == ["id", "content", "type", "userId", "createdAt"]
+    assert (sent["content"], sent["type"], sent["userId"]) == (content, "code", user)
+    got = call(app, user, "get_message", chat, sent["id"])
+    assert got == sent | {"updatedAt": sent["createdAt"]}
+    assert call(app, user, "list_messages", chat)["messages"] == [got]
+
+
+def test_type_is_text_unless_given(app: Connection) -> None:
+    user = new_user()
+    chat = new_chat(app, user)
+    for given in ("text", "code", "image"):
+        assert call(app, user, "send_message", chat, {"content": "x", "type": given})["type"] == given
+    assert call(app, user, "send_message", chat, {"content": "x"})["type"] == "text"
+
+
+def test_ids_are_uuid7_with_the_millisecond_of_created_at(app: Connection) -> None:
+    user = new_user()
+    chat = call(app, user, "create_chat", {"title": "x"})
+    sent = [call(app, user, "send_message", chat["id"], {"content": "x"}) for _ in range(20)]
+    for thing in (chat, *sent):
+        uuid = UUID(thing["id"])
+        created = datetime.fromisoformat(thing["createdAt"])
+        assert (uuid.version, uuid.variant) == (7, "specified in RFC 4122")
+        assert uuid.int >> 80 == round(created.timestamp() * 1000)
+        assert abs((datetime.now(UTC) - created).total_seconds()) < 60
+    ids = [thing["id"] for thing in sent]
+    assert ids == sorted(ids)
+
+
+def test_ids_rise_within_a_millisecond_and_when_the_clock_is_set_back(dba: Connection) -> None:
+    user = new_user()
+    chat = new_chat(dba, user)
+    dba.execute("update parley.chats set last_message_at = now() + interval '1 hour' where id = %s", [chat])
+    ids = [call(dba, user, "send_message", chat, {"content": "x"})["id"] for _ in range(20)]
+    assert ids == sorted(ids)
+    assert len({UUID(id_).int >> 80 for id_ in ids}) == 1
+
+
+def test_the_author_edits_either_field(app: Connection) -> None:
+    user = new_user()
+    chat = new_chat(app, user)
+    sent = call(app, user, "send_message", chat, {"content": "one"})
+    edited = call(app, user, "update_message", chat, sent["id"], {"content": "two"})
+    assert list(edited) == ["id", "content", "type", "updatedAt"]
+    assert (edited["content"], edited["type"]) == ("two", "text")
+    assert edited["updatedAt"] >= sent["createdAt"]
+    assert call(app, user, "update_message", chat, sent["id"], {"type": "code"})["type"] == "code"
+    again = call(app, user, "get_message", chat, sent["id"])
+    assert (again["content"], again["type"], again["createdAt"]) == ("two", "code", sent["createdAt"])
+    assert call(app, user, "list_messages", chat, search="two")["total"] == 1
+    assert call(app, user, "list_messages", chat, search="one")["total"] == 0
+
+
+def test_updated_at_moves_only_with_a_change(dba: Connection) -> None:
+    user = new_user()
+    chat = new_chat(dba, user)
+    sent = call(dba, user, "send_message", chat, {"content": "one"})
+    dba.execute("alter table parley.messages disable trigger messages_changed")
+    dba.execute("update parley.messages set updated_at = '2020-01-01Z' where id = %s", [sent["id"]])
+    dba.execute("alter table parley.messages enable trigger messages_changed")
+    same = call(dba, user, "update_message", chat, sent["id"], {"content": "one", "type": "text"})
+    assert same["updatedAt"] == "2020-01-01T00:00:00.000Z"
+    assert call(dba, user, "update_message", chat, sent["id"], {"content": "two"})["updatedAt"] >= sent["createdAt"]
+
+
+def test_who_may_edit_and_delete(app: Connection) -> None:
+    owner, author, member, stranger = (new_user() for _ in range(4))
+    chat = new_chat(app, owner, author, member)
+    message, other = (call(app, author, "send_message", chat, {"content": "x"})["id"] for _ in range(2))
+    for user, edits, deletes in ((owner, 403, None), (member, 403, 403), (stranger, 404, 404)):
+        with refused(edits):
+            call(app, user, "update_message", chat, message, {"content": "y"})
+        if deletes:
+            with refused(deletes):
+                call(app, user, "delete_message", chat, message)
+    assert call(app, author, "update_message", chat, message, {"content": "y"})["content"] == "y"
+    call(app, author, "delete_message", chat, message)
+    call(app, owner, "delete_message", chat, other)
+    assert call(app, owner, "list_messages", chat)["total"] == 0
+    for function in ("get_message", "delete_message"):
+        with refused(404):
+            call(app, author, function, chat, message)
+
+
+def test_an_author_who_left_no_longer_edits(app: Connection) -> None:
+    owner, author = new_user(), new_user()
+    chat = new_chat(app, owner, author)
+    message = call(app, author, "send_message", chat, {"content": "x"})["id"]
+    call(app, author, "remove_member", chat, author)
+    with refused(404):
+        call(app, author, "update_message", chat, message, {"content": "y"})
+    assert call(app, owner, "get_message", chat, message)["content"] == "x"
+
+
+def test_a_message_is_found_in_its_own_chat_only(app: Connection) -> None:
+    user = new_user()
+    chat, other = new_chat(app, user), new_chat(app, user)
+    message = call(app, user, "send_message", chat, {"content": "x"})["id"]
+    assert call(app, user, "get_message", chat, message)["id"] == message
+    for where, what in ((other, message), (chat, NO_SUCH_ID), (chat, "x"), (NO_SUCH_ID, message)):
+        with refused(404):
+            call(app, user, "get_message", where, what)
+
+
+def test_a_chat_counts_its_messages_and_knows_the_last(app: Connection) -> None:
+    user = new_user()
+    chat = new_chat(app, user)
+    sent = [call(app, user, "send_message", chat, {"content": "x"}) for _ in range(3)]
+    assert call(app, user, "get_chat", chat)["lastMessageAt"] == sent[2]["createdAt"]
+    call(app, user, "delete_message", chat, sent[2]["id"])
+    call(app, user, "delete_message", chat, sent[0]["id"])
+    assert call(app, user, "list_messages", chat)["total"] == 1
+    assert call(app, user, "get_chat", chat)["lastMessageAt"] == sent[1]["createdAt"]
+    call(app, user, "delete_message", chat, sent[1]["id"])
+    assert call(app, user, "get_chat", chat)["lastMessageAt"] is None
+
+
+def test_each_change_takes_the_chats_next_seq(dba: Connection) -> None:
+    user = new_user()
+    chat = new_chat(dba, user)
+
+    def seq() -> int:
+        row = dba.execute("select seq from parley.chats where id = %s", [chat]).fetchone()
+        assert row
+        return int(row[0])
+
+    assert seq() == 0
+    message = call(dba, user, "send_message", chat, {"content": "x"})["id"]
+    assert seq() == 1
+    call(dba, user, "update_message", chat, message, {"content": "y"})
+    call(dba, user, "update_chat", chat, {"title": "y"})
+    call(dba, user, "delete_message", chat, message)
+    assert seq() == 4
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (None, None, "dcba"),
+        ("2026-11-23", None, "dcb"),
+        (None, "2026-11-22", "a"),
+        ("2026-11-23", "2026-11-23", "cb"),
+        ("2026-11-23T12:00:00.001Z", "2026-11-23T12:00:00.001Z", "b"),
+        ("2026-11-23T12:00:00.0011Z", "2026-11-23T23:59:59.9989Z", ""),
+        ("2026-11-23T13:00:00.001+01:00", "2026-11-23T13:00:00.001+0100", "b"),
+        ("2026-11-23T12:00", "2026-11-24t00:00:00z", "dcb"),
+        ("2026-11-24", "2026-11-23", ""),
+        ("0001-01-01", "9999-12-31", "dcba"),
+    ],
+)
+def test_dates_are_inclusive(dba: Connection, start: str | None, end: str | None, expected: str) -> None:
+    user = new_user()
+    chat = new_chat(dba, user)
+    times = {
+        "a": "2026-11-22T23:59:59.999Z",
+        "b": "2026-11-23T12:00:00.001Z",
+        "c": "2026-11-23T23:59:59.999Z",
+        "d": "2026-11-24T00:00:00.000Z",
+    }
+    for content, time in times.items():
+        message = call(dba, user, "send_message", chat, {"content": content})["id"]
+        dba.execute("update parley.messages set id = parley.uuid7(%s, 0) where id = %s", [time, message])
+    listed = call(dba, user, "list_messages", chat, start_date=start, end_date=end)
+    assert "".join(m["content"] for m in listed["messages"]) == expected
+    assert listed["total"] == len(expected)
+    assert {m["content"]: m["createdAt"] for m in listed["messages"]} == {c: times[c] for c in expected}

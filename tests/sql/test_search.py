@@ -1,0 +1,74 @@
+"""Search in a chat."""
+
+import pytest
+
+from tests.support import Connection, call, new_chat, new_user
+
+MESSAGES = {
+    "a": "The quick brown fox",
+    "b": "A quick note on the brown paper",
+    "c": "Slow and steady wins",
+    "d": "quick: see deploy.sh -- 100% done",
+    "e": "Größe ändern",
+}
+
+
+@pytest.mark.parametrize(
+    ("search", "expected"),
+    [
+        ("quick", "dba"),
+        ("QUICK", "dba"),
+        ("quick brown", "ba"),
+        ('"quick brown"', "a"),
+        ("quick -brown", "d"),
+        ("slow or fox", "ca"),
+        ("-quick", "ec"),
+        ("größe", "e"),
+        ("absent", ""),
+        ("'\" & | ! :* \\ <->", ""),
+        ("!!!", ""),
+        ("", "edcba"),
+        ("  ", "edcba"),
+    ],
+)
+def test_search_finds(app: Connection, search: str, expected: str) -> None:
+    user = new_user()
+    chat = new_chat(app, user)
+    names = {}
+    for name, content in MESSAGES.items():
+        names[call(app, user, "send_message", chat, {"content": content})["id"]] = name
+    found = call(app, user, "list_messages", chat, search=search)
+    assert "".join(names[m["id"]] for m in found["messages"]) == expected
+    assert found["total"] == len(expected)
+
+
+def test_search_goes_with_every_other_filter(app: Connection) -> None:
+    user = new_user()
+    chat = new_chat(app, user)
+    sent = [
+        call(app, user, "send_message", chat, {"content": f"word {n}", "type": ("text", "code")[n % 2]})
+        for n in range(10)
+    ]
+    codes = [m["id"] for m in reversed(sent) if m["type"] == "code"]
+    page = call(app, user, "list_messages", chat, search="word", type="code", page="2", limit="2")
+    assert [m["id"] for m in page["messages"]] == codes[2:4]
+    assert page["total"] == 5
+    none = call(app, user, "list_messages", chat, search="word", end_date="2020-01-01")
+    assert (none["messages"], none["total"]) == ([], 0)
+
+
+def test_search_stays_in_its_chat(app: Connection) -> None:
+    user, stranger = new_user(), new_user()
+    chat, other = new_chat(app, user), new_chat(app, stranger)
+    call(app, user, "send_message", chat, {"content": "secret plan"})
+    assert call(app, user, "list_messages", chat, search="secret")["total"] == 1
+    assert call(app, stranger, "list_messages", other, search="secret")["total"] == 0
+
+
+def test_a_text_of_the_greatest_length_is_searchable(app: Connection) -> None:
+    user = new_user()
+    chat = new_chat(app, user)
+    words = " ".join(f"w{n}" for n in range(10_000))[:32_768]
+    call(app, user, "send_message", chat, {"content": words})
+    call(app, user, "send_message", chat, {"content": "上" * 32_768})
+    assert call(app, user, "list_messages", chat, search="w1 w5000")["total"] == 1

@@ -1,0 +1,171 @@
+"""What tests say often: call a function as a user, expect a refusal, run the API."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jwt
+import psycopg
+import pytest
+
+from api.dev.process import Child, free_port, wait_for
+
+ROOT = Path(__file__).resolve().parents[1]
+SECRET = "a secret that nobody but the tests knows"
+NO_SUCH_ID = "01900000-0000-7000-8000-000000000000"
+
+Connection = psycopg.Connection[Any]
+
+
+def begin(user: str | None) -> str:
+    """The FROM item that makes a user the statement's."""
+    return f"session.begin('{json.dumps({'sub': user})}')" if user else "(select 1) as nobody"
+
+
+def call(connection: Connection, user: str, function: str, *arguments: Any, **named: Any) -> Any:
+    """What an `api` function answers to a user; bodies are dicts. What fails is rolled back."""
+    values = [json.dumps(a) if isinstance(a, dict | list) else a for a in (*arguments, *named.values())]
+    marks = ["%s"] * len(arguments) + [f'"{name}" => %s' for name in named]
+    statement = f"select api.{function}({', '.join(marks)}) from session.begin(%s)"
+    with connection.transaction():
+        row = connection.execute(statement, [*values, json.dumps({"sub": user})]).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def new_chat(connection: Connection, owner: str, *members: str, title: str = "A chat") -> str:
+    """The id of a new chat of these users."""
+    chat: str = call(connection, owner, "create_chat", {"title": title})["id"]
+    for member in members:
+        add_member(connection, owner, chat, member)
+    return chat
+
+
+def add_member(connection: Connection, owner: str, chat: str, user: str) -> Any:
+    """Signs the user in, so that they are known, and adds them."""
+    call(connection, user, "list_chats")
+    return call(connection, owner, "add_member", chat, {"userId": user})
+
+
+@dataclass
+class Refusal:
+    """What a refused call said."""
+
+    message: str = ""
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def refused(status: int) -> Iterator[Refusal]:
+    """Expects SQLSTATE PT<status>; what it said is there afterwards."""
+    refusal = Refusal()
+    with pytest.raises(psycopg.Error) as caught:
+        yield refusal
+    assert caught.value.sqlstate == f"PT{status}", caught.value
+    refusal.message = caught.value.diag.message_primary or ""
+    refusal.fields = json.loads(caught.value.diag.message_detail or "{}").get("fields", {})
+
+
+def new_user(prefix: str = "user") -> str:
+    """An id that no other test has."""
+    return f"{prefix}-{uuid4().hex[:12]}"
+
+
+def token(user: str = "", secret: str = SECRET, **claims: Any) -> str:
+    """A session token; claims with the value None are left out."""
+    all_claims = {"sub": user or new_user(), "exp": int(time.time()) + 3600, **claims}
+    return jwt.encode({k: v for k, v in all_claims.items() if v is not None}, secret, algorithm="HS256")
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    """Waits for a state, and fails the test if it does not come."""
+    assert wait_for(condition, seconds), "the awaited state did not come"
+
+
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """A temporary directory that another user can be let into: pytest's own is closed to others at every start."""
+    path = Path(tempfile.mkdtemp(prefix="parley-test-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def yoyo(database_url: str, *arguments: str) -> str:
+    """What `yoyo …` prints when it is run on a database as a DBA would."""
+    environment = os.environ | {"DATABASE_URL": database_url}
+    command = [sys.executable, "-m", "yoyo", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Api:
+    """`python -m api` as a process on a free port; `options` are further environment variables."""
+
+    def __init__(self, directory: Path, database_url: str, redis_url: str, **options: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = directory / f"api-{self.port}.log"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "NEXTAUTH_SECRET": SECRET,
+            "PORT": str(self.port),
+            "TRUSTED_PROXIES": "1",  # so that each test can have an address, and a budget, of its own
+            **options,
+        }
+        self.child: Child | None = None
+
+    def start(self) -> None:
+        """Returns when it is ready."""
+        command = [sys.executable, "-W", "error", "-m", "api"]
+        self.child = Child("API", command, log=self.log, cwd=ROOT, env=self.environment)
+        self.child.wait_until(self.is_ready, seconds=20)
+
+    def is_ready(self) -> bool:
+        """Whether GET /readyz says so."""
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).is_success
+        except httpx.TransportError:
+            return False
+
+    def stop(self, *signals: signal.Signals) -> None:
+        """Ends it: by SIGTERM if no signal is given."""
+        if self.child:
+            self.child.stop(*(signals or (signal.SIGTERM,)))
+            self.child = None
+
+    def client(self, user: str | None = None, **headers: str) -> httpx.Client:
+        """An HTTP client with an address of its own and a user's token; a new user's, unless it is ""."""
+        return httpx.Client(base_url=self.url, timeout=20, headers=self.headers(user) | headers)
+
+    def headers(self, user: str | None = None) -> dict[str, str]:
+        """The headers of such a client."""
+        address = f"10.{uuid4().bytes[0]}.{uuid4().bytes[0]}.{uuid4().bytes[0]}"
+        authorization = {} if user == "" else {"Authorization": f"Bearer {token(user or new_user())}"}
+        return {"X-Forwarded-For": address, **authorization}
+
+
+@contextmanager
+def running(api: Api) -> Iterator[Api]:
+    """The API, started and in the end stopped."""
+    try:
+        api.start()
+        yield api
+    finally:
+        api.stop()
