@@ -15,7 +15,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
-from tests.support import Api, Connection, open_directory, running, yoyo
+from tests.support import Api, Connection, open_directory, rolled_back, running, yoyo
 
 TEMPLATE = "parley_template"
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
@@ -85,17 +85,15 @@ def shared_database(new_database: Callable[[str], str]) -> str:
 @pytest.fixture
 def app(postgres: Postgres, shared_database: str) -> Iterator[Connection]:
     """A connection as the API's role, in a transaction that is rolled back."""
-    with psycopg.connect(postgres.url(shared_database, "app", "app")) as connection:
+    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         yield connection
-        connection.rollback()
 
 
 @pytest.fixture
 def dba(postgres: Postgres, shared_database: str) -> Iterator[Connection]:
     """A connection as a superuser, in a transaction that is rolled back."""
-    with psycopg.connect(postgres.url(shared_database)) as connection:
+    with rolled_back(postgres.url(shared_database)) as connection:
         yield connection
-        connection.rollback()
 
 
 @pytest.fixture(scope="session")

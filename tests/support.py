@@ -29,9 +29,11 @@ NO_SUCH_ID = "01900000-0000-7000-8000-000000000000"
 Connection = psycopg.Connection[Any]
 
 
-def begin(user: str | None) -> str:
-    """The FROM item that makes a user the statement's."""
-    return f"session.begin('{json.dumps({'sub': user})}')" if user else "(select 1) as nobody"
+@contextmanager
+def rolled_back(url: str) -> Iterator[Connection]:
+    """A connection in a transaction that never commits; blocks of transaction() in it are savepoints."""
+    with psycopg.connect(url, autocommit=True) as connection, connection.transaction(force_rollback=True):
+        yield connection
 
 
 def call(connection: Connection, user: str, function: str, *arguments: Any, **named: Any) -> Any:

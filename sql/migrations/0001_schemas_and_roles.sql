@@ -31,6 +31,9 @@ create schema session;
 create schema api;
 create schema analytics;
 
+-- For the index on (chat_id, words). A DBA's own copy elsewhere serves as well.
+create extension if not exists btree_gin with schema parley;
+
 comment on schema next_auth is 'Users and their sign-in, in the tables that @auth/pg-adapter reads and writes.';
 comment on schema rules is 'What a value may be: functions that constraints are made of. A change of one is a migration.';
 comment on schema parley is 'The tables, and the functions that keep their rules. Not an interface: clients call schema api.';

@@ -1,3 +1,5 @@
+-- depends: 0001_schemas_and_roles
+--
 -- What a value may be, said once: table constraints and the API's validation call the same functions.
 -- Constraints depend on them, so they are state, and a change of a rule is a migration.
 --

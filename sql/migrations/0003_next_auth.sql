@@ -1,3 +1,5 @@
+-- depends: 0002_rules
+--
 -- The tables of @auth/pg-adapter: its column names, camelCase and quoted. Ids are text with a default, because a
 -- user's id is the token's subject; accounts and sessions keep the adapter's integers.
 

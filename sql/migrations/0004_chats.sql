@@ -1,3 +1,5 @@
+-- depends: 0003_next_auth
+--
 -- Chats, their members and their messages, and each user's settings.
 --
 -- chat_id is in every key, so that it can be the shard key. Ids of chats and messages are UUIDv7, and created_at is
@@ -51,8 +53,6 @@ create table parley.settings (
     always_show_code boolean not null default false,
     updated_at timestamptz not null default date_trunc('milliseconds', clock_timestamp())
 );
-
-create extension if not exists btree_gin with schema public;
 
 create index messages_search on parley.messages using gin (chat_id, tsv);
 

@@ -1,3 +1,5 @@
+-- depends: 0004_chats
+--
 -- Which text of each reloaded part (functions, views, triggers, policies, grants) this database has: see reload.py.
 
 create table parley.reloaded_parts (

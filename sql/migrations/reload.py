@@ -27,6 +27,7 @@ TRIES = 50
 OUR_FUNCTIONS = """
     select oid, xmin::text, oid::regprocedure::text from pg_catalog.pg_proc
     where pronamespace in ('api'::regnamespace, 'session'::regnamespace, 'parley'::regnamespace)
+      and not exists (select from pg_catalog.pg_depend d where d.objid = pg_proc.oid and d.deptype = 'e')
 """
 
 
@@ -49,24 +50,29 @@ def changed_parts(cursor: Any) -> dict[str, str]:
 
 
 def load(cursor: Any, parts: dict[str, str]) -> None:
-    """Loads the given parts, drops functions that no file defines any more, and remembers the digests."""
+    """Loads the given parts and remembers their digests."""
     cursor.execute(OUR_FUNCTIONS)
-    before = {(oid, xmin) for oid, xmin, _ in cursor.fetchall()}
+    old_functions = cursor.fetchall()
     cursor.execute("set local check_function_bodies = off")  # files may call each other in any order
     for part in PARTS:
+        if part == GRANTS and FUNCTIONS in parts:  # after policies and triggers let go of them, before grants touch all
+            drop_those_left(cursor, old_functions)
         if part in parts and text_of(part).strip():
             cursor.execute(text_of(part))
-    if FUNCTIONS in parts:
-        cursor.execute(OUR_FUNCTIONS)
-        for oid, xmin, signature in cursor.fetchall():
-            if (oid, xmin) in before:  # not replaced just now
-                cursor.execute(f"drop function {signature}")
     for part, digest in parts.items():
         cursor.execute(
             "insert into parley.reloaded_parts (part, digest) values (%s, %s) on conflict (part)"
             " do update set digest = excluded.digest, loaded_at = default",
             (part, digest),
         )
+
+
+def drop_those_left(cursor: Any, old_functions: list[tuple[int, str, str]]) -> None:
+    """Drops functions that no file defines any more: those that were not replaced just now."""
+    cursor.execute(OUR_FUNCTIONS)
+    for oid, xmin, signature in cursor.fetchall():
+        if (oid, xmin, signature) in old_functions:
+            cursor.execute(f"drop function {signature}")
 
 
 def apply(connection: Any) -> None:

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user
+from tests.support import Connection, call, new_chat, new_user, rolled_back
 
 TYPES = ("text", "code", "image")
 COUNT = 57
@@ -17,7 +16,7 @@ COUNT = 57
 @pytest.fixture(scope="module")
 def chat(postgres: Postgres, shared_database: str) -> Iterator[tuple[Connection, str, str, list[tuple[str, str]]]]:
     """A chat of 57 messages, newest first as (id, type)."""
-    with psycopg.connect(postgres.url(shared_database, "app", "app")) as connection:
+    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         user = new_user()
         chat = new_chat(connection, user)
         sent = [
@@ -25,7 +24,6 @@ def chat(postgres: Postgres, shared_database: str) -> Iterator[tuple[Connection,
             for n in range(COUNT)
         ]
         yield connection, user, chat, [(m["id"], m["type"]) for m in reversed(sent)]
-        connection.rollback()
 
 
 @given(

@@ -1,0 +1,1361 @@
+CREATE SCHEMA analytics;
+
+ALTER SCHEMA analytics OWNER TO postgres;
+
+COMMENT ON SCHEMA analytics IS 'Views for analysts: no message content, no e-mail address, no token.';
+
+CREATE SCHEMA api;
+
+ALTER SCHEMA api OWNER TO postgres;
+
+COMMENT ON SCHEMA api IS 'The functions that the API role may call, one a route, each answering finished JSON.';
+
+CREATE SCHEMA next_auth;
+
+ALTER SCHEMA next_auth OWNER TO postgres;
+
+COMMENT ON SCHEMA next_auth IS 'Users and their sign-in, in the tables that @auth/pg-adapter reads and writes.';
+
+CREATE SCHEMA parley;
+
+ALTER SCHEMA parley OWNER TO postgres;
+
+COMMENT ON SCHEMA parley IS 'The tables, and the functions that keep their rules. Not an interface: clients call schema api.';
+
+CREATE SCHEMA rules;
+
+ALTER SCHEMA rules OWNER TO postgres;
+
+COMMENT ON SCHEMA rules IS 'What a value may be: functions that constraints are made of. A change of one is a migration.';
+
+CREATE SCHEMA session;
+
+ALTER SCHEMA session OWNER TO postgres;
+
+COMMENT ON SCHEMA session IS 'Who a statement speaks for: begin() says it, the rest answers it.';
+
+CREATE EXTENSION IF NOT EXISTS btree_gin WITH SCHEMA parley;
+
+COMMENT ON EXTENSION btree_gin IS 'support for indexing common datatypes in GIN';
+
+CREATE FUNCTION api.add_member(chat_id text, body jsonb) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+begin
+    perform parley.require_owner(chat);
+    perform parley.validate(body, required => '{userId}');
+    begin
+        insert into parley.members (chat_id, user_id) values (chat, body ->> 'userId');
+    exception
+        when foreign_key_violation then
+            perform parley.reject('{"userId": "is not a known user"}');
+        when unique_violation then
+            perform parley.fail('PT409', 'This user is a member already.');
+    end;
+    return (select m.member from parley.members_json() m where m.user_id = body ->> 'userId');
+end $$;
+
+ALTER FUNCTION api.add_member(chat_id text, body jsonb) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.add_member(chat_id text, body jsonb) IS 'Adds a user who has signed in before. Body: {"userId"}. Answers the member. Raises PT403 for who is not the chat''s owner, PT409 for a member.';
+
+CREATE FUNCTION api.create_chat(body jsonb) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    chat parley.chats;
+begin
+    perform parley.validate(body, required => '{title}');
+    insert into parley.chats (title) values (body ->> 'title') returning * into chat;
+    return json_build_object('id', chat.id, 'title', chat.title, 'createdAt', parley.iso8601(chat.created_at));
+end $$;
+
+ALTER FUNCTION api.create_chat(body jsonb) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.create_chat(body jsonb) IS 'Creates a chat that the user owns. Body: {"title"}. Answers {"id", "title", "createdAt"}.';
+
+CREATE FUNCTION api.delete_chat(chat_id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+begin
+    perform parley.require_owner(chat);
+    delete from parley.chats c where c.id = chat;
+end $$;
+
+ALTER FUNCTION api.delete_chat(chat_id text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.delete_chat(chat_id text) IS 'Deletes a chat with its messages and memberships. Raises PT403 for who is not its owner.';
+
+CREATE FUNCTION api.delete_message(chat_id text, message_id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    message constant parley.messages := parley.find_message(chat_id, message_id);
+begin
+    if message.user_id <> session.user_id() and not session.owns_chat(message.chat_id) then
+        perform parley.fail('PT403', 'Only the author or the owner of the chat may delete a message.');
+    end if;
+    perform parley.lock_chat();
+    delete from parley.messages m where m.chat_id = message.chat_id and m.id = message.id;
+    if not found then
+        perform parley.not_found('Message');
+    end if;
+end $$;
+
+ALTER FUNCTION api.delete_message(chat_id text, message_id text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.delete_message(chat_id text, message_id text) IS 'Deletes a message. Raises PT403 for who is neither its author nor the chat''s owner.';
+
+CREATE FUNCTION api.get_chat(chat_id text) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+begin
+    return (select parley.chat_json(c) from parley.chats c where c.id = chat);
+end $$;
+
+ALTER FUNCTION api.get_chat(chat_id text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.get_chat(chat_id text) IS 'One chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt"}. Raises PT404 for who is no member.';
+
+CREATE FUNCTION api.get_message(chat_id text, message_id text) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    message constant parley.messages := parley.find_message(chat_id, message_id);
+begin
+    return parley.message_json(message);
+end $$;
+
+ALTER FUNCTION api.get_message(chat_id text, message_id text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.get_message(chat_id text, message_id text) IS 'One message: {"id", "content", "type", "userId", "createdAt", "updatedAt"}.';
+
+CREATE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    page_number bigint;
+    page_size bigint;
+begin
+    perform parley.reject(jsonb_build_object(
+        'page', parley.number_problem(page, 1, 1000000000),
+        'limit', parley.number_problem("limit", 1, 100)));
+    page_number := coalesce(page, '1');
+    page_size := coalesce("limit", '50');
+    return json_build_object(
+        'chats', (
+            select coalesce(json_agg(parley.chat_json(p.chat) order by p.last_activity desc, (p.chat).id desc), '[]')
+            from (
+                select c as chat, coalesce(c.last_message_at, c.created_at) as last_activity
+                from parley.members m join parley.chats c on c.id = m.chat_id
+                where m.user_id = session.user_id()
+                order by last_activity desc, c.id desc
+                limit page_size offset (page_number - 1) * page_size
+            ) p),
+        'total', (select count(*) from parley.members m where m.user_id = session.user_id()),
+        'page', page_number,
+        'limit', page_size);
+end $$;
+
+ALTER FUNCTION api.list_chats(page text, "limit" text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.list_chats(page text, "limit" text) IS 'The user''s chats, latest activity first. Answers {"chats": [chat], "total", "page", "limit"}; limit is 1 to 100, by default 50.';
+
+CREATE FUNCTION api.list_members(chat_id text) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    perform parley.enter_chat(chat_id);
+    return json_build_object('members', (
+        select coalesce(json_agg(m.member order by m.joined_at, m.user_id), '[]') from parley.members_json() m));
+end $$;
+
+ALTER FUNCTION api.list_members(chat_id text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.list_members(chat_id text) IS 'Who is in a chat, longest first: {"members": [{"userId", "name", "image", "role", "joinedAt"}]}.';
+
+CREATE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+    page_number bigint;
+    page_size bigint;
+    wanted_type constant text := type;
+    first_id uuid := '00000000-0000-0000-0000-000000000000';
+    last_id uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+    ids uuid[];
+    total bigint;
+begin
+    perform parley.reject(jsonb_build_object(
+        'page', parley.number_problem(page, 1, 1000000000),
+        'limit', parley.number_problem("limit", 1, 100),
+        'type', rules.problem('type', type),
+        'search', rules.problem('search', search),
+        'startDate', parley.instant_problem(start_date),
+        'endDate', parley.instant_problem(end_date)));
+    page_number := coalesce(page, '1');
+    page_size := coalesce("limit", '50');
+    if start_date is not null then
+        first_id := parley.uuid7_from(parley.parse_instant(start_date));
+    end if;
+    if end_date is not null then
+        last_id := parley.uuid7_from(parley.end_of(end_date));
+    end if;
+
+    if not rules.is_blank(search) then
+        select f.ids, f.total into ids, total from parley.search_messages(
+            search, wanted_type, first_id, last_id, page_size, (page_number - 1) * page_size) f;
+    else
+        ids := array(
+            select m.id from parley.messages m
+            where m.chat_id = chat and m.id >= first_id and m.id < last_id
+              and (wanted_type is null or m.type = wanted_type)
+            order by m.id desc limit page_size offset (page_number - 1) * page_size);
+        if coalesce(type, start_date, end_date) is null then
+            total := (select c.message_count from parley.chats c where c.id = chat);
+        else
+            total := (
+                select count(*) from parley.messages m
+                where m.chat_id = chat and m.id >= first_id and m.id < last_id
+                  and (wanted_type is null or m.type = wanted_type));
+        end if;
+    end if;
+    return json_build_object(
+        'messages', (
+            select coalesce(json_agg(parley.message_json(m) order by m.id desc), '[]')
+            from parley.messages m where m.chat_id = chat and m.id = any (ids)),
+        'total', total,
+        'page', page_number,
+        'limit', page_size);
+end $$;
+
+ALTER FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text) IS 'Messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50; search takes words, "a phrase", -not, or; dates are ISO and inclusive.';
+
+CREATE FUNCTION api.parse_json(document bytea) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+declare
+    source json;
+    twice jsonb;
+begin
+    source := convert_from(document, 'UTF8')::json;
+    if json_typeof(source) = 'object' then
+        -- jsonb keeps the last of two equal keys, so they are looked for before; no body nests deeper than this
+        select jsonb_object_agg(keys.key, keys.problem) into twice from (
+            select key, 'is given twice' from json_each(source) group by key having count(*) > 1
+            union all
+            select o.key, 'has a key twice' from json_each(source) o, lateral (
+                select from json_object_keys(case json_typeof(o.value) when 'object' then o.value else '{}' end) as k
+                group by k having count(*) > 1) nested
+        ) keys (key, problem);
+        perform parley.reject(coalesce(twice, '{}'));
+    end if;
+    return source::jsonb;
+exception
+    when untranslatable_character then
+        perform parley.fail('PT400', 'The body has \u0000, which text may not have.');
+    when data_exception or program_limit_exceeded then
+        perform parley.fail('PT400', 'The body is not valid JSON in UTF-8.');
+end $$;
+
+ALTER FUNCTION api.parse_json(document bytea) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.parse_json(document bytea) IS 'A request''s body as jsonb. Raises PT400 for what is no JSON, no UTF-8, has a key twice or holds NUL.';
+
+CREATE FUNCTION api.ready() RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    if exists (
+        select from pg_class c
+        where c.relnamespace in ('next_auth'::regnamespace, 'parley'::regnamespace) and c.relkind in ('r', 'p')
+          and not row_security_active(c.oid)
+    ) then
+        perform parley.fail('PT503', format(
+            'row-level security does not bind the role %s: it is a superuser, owns the tables or has BYPASSRLS. '
+            'Log in as a role that was granted parley_api', current_user));
+    end if;
+    return true;
+end $$;
+
+ALTER FUNCTION api.ready() OWNER TO postgres;
+
+COMMENT ON FUNCTION api.ready() IS 'True when the API may serve as this role. Raises PT503 when row-level security does not bind it.';
+
+CREATE FUNCTION api.remove_member(chat_id text, user_id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+begin
+    if user_id <> session.user_id() then
+        perform parley.require_owner(chat);
+    elsif session.owns_chat(chat) then
+        perform parley.fail('PT409', 'The owner can''t leave the chat, but can delete it.');
+    end if;
+    delete from parley.members m where m.chat_id = chat and m.user_id = remove_member.user_id;
+    if not found then
+        perform parley.not_found('Member');
+    end if;
+end $$;
+
+ALTER FUNCTION api.remove_member(chat_id text, user_id text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.remove_member(chat_id text, user_id text) IS 'Removes a member: the owner anybody else, everybody else themselves. Raises PT409 for the owner, who can''t leave.';
+
+CREATE FUNCTION api.send_message(chat_id text, body jsonb) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+    message parley.messages;
+begin
+    perform parley.validate(body, required => '{content}', optional => '{type}');
+    insert into parley.messages (chat_id, content, type)
+    values (chat, body ->> 'content', coalesce(body ->> 'type', 'text'))
+    returning * into message;
+    return json_build_object('id', message.id, 'content', message.content, 'type', message.type,
+        'userId', message.user_id, 'createdAt', parley.iso8601(message.created_at));
+end $$;
+
+ALTER FUNCTION api.send_message(chat_id text, body jsonb) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.send_message(chat_id text, body jsonb) IS 'Sends a message. Body: {"content", "type"?}; type is text unless given. Answers {"id", "content", "type", "userId", "createdAt"}.';
+
+CREATE FUNCTION api.update_chat(chat_id text, body jsonb) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+begin
+    perform parley.require_owner(chat);
+    perform parley.validate(body, required => '{}', optional => '{title}');
+    update parley.chats c set title = body ->> 'title' where c.id = chat;
+    return api.get_chat(chat_id);
+end $$;
+
+ALTER FUNCTION api.update_chat(chat_id text, body jsonb) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.update_chat(chat_id text, body jsonb) IS 'Renames a chat. Body: {"title"}. Answers the chat. Raises PT403 for who is not its owner.';
+
+CREATE FUNCTION api.update_message(chat_id text, message_id text, body jsonb) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    message parley.messages := parley.find_message(chat_id, message_id);
+begin
+    if message.user_id <> session.user_id() then
+        perform parley.fail('PT403', 'Only the author may edit a message.');
+    end if;
+    perform parley.validate(body, required => '{}', optional => '{content,type}');
+    perform parley.lock_chat();
+    update parley.messages m
+    set content = coalesce(body ->> 'content', m.content), type = coalesce(body ->> 'type', m.type)
+    where m.chat_id = message.chat_id and m.id = message.id;
+    message := parley.find_message(chat_id, message_id);
+    return json_build_object('id', message.id, 'content', message.content, 'type', message.type,
+        'updatedAt', parley.iso8601(message.updated_at));
+end $$;
+
+ALTER FUNCTION api.update_message(chat_id text, message_id text, body jsonb) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.update_message(chat_id text, message_id text, body jsonb) IS 'Edits a message. Body: {"content"?, "type"?}, at least one. Answers {"id", "content", "type", "updatedAt"}. Raises PT403 for who is not its author.';
+
+CREATE FUNCTION rules.choices(field text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE field WHEN 'type'::text THEN ARRAY['text'::text, 'code'::text, 'image'::text] WHEN 'theme'::text THEN ARRAY['light'::text, 'dark'::text, 'system'::text] WHEN 'responseStyle'::text THEN ARRAY['concise'::text, 'detailed'::text] ELSE NULL::text[] END;
+
+ALTER FUNCTION rules.choices(field text) OWNER TO postgres;
+
+CREATE FUNCTION rules.is_blank(value text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((btrim("left"(value, 1), ' 	
+
+             ​    ⁠　﻿'::text) = ''::text) AND (btrim(value, ' 	
+
+             ​    ⁠　﻿'::text) = ''::text));
+
+ALTER FUNCTION rules.is_blank(value text) OWNER TO postgres;
+
+CREATE FUNCTION rules.length_limits(field text) RETURNS int4range
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE field WHEN 'title'::text THEN int4range(1, 200, '[]'::text) WHEN 'name'::text THEN int4range(1, 100, '[]'::text) WHEN 'content'::text THEN int4range(1, 32768, '[]'::text) WHEN 'search'::text THEN int4range(0, 1000, '[]'::text) WHEN 'context'::text THEN int4range(0, 10000, '[]'::text) WHEN 'userId'::text THEN int4range(1, 255, '[]'::text) ELSE int4range(1, 100, '[]'::text) END;
+
+ALTER FUNCTION rules.length_limits(field text) OWNER TO postgres;
+
+CREATE FUNCTION rules.may_be_blank(field text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (field = ANY (ARRAY['context'::text, 'search'::text]));
+
+ALTER FUNCTION rules.may_be_blank(field text) OWNER TO postgres;
+
+CREATE FUNCTION rules.problem(field text, value text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (rules.choices(field) IS NOT NULL) THEN CASE WHEN (value <> ALL (rules.choices(field))) THEN ('must be one of: '::text || array_to_string(rules.choices(field), ', '::text)) ELSE NULL::text END WHEN (NOT (rules.length_limits(field) @> char_length(value))) THEN format('must be %s to %s characters'::text, lower(rules.length_limits(field)), (upper(rules.length_limits(field)) - 1)) WHEN ((NOT rules.may_be_blank(field)) AND rules.is_blank(value)) THEN 'must not be blank'::text ELSE NULL::text END;
+
+ALTER FUNCTION rules.problem(field text, value text) OWNER TO postgres;
+
+CREATE FUNCTION rules.uuid7_time(id uuid) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN (('1970-01-01 00:00:00'::timestamp without time zone + ((((('x'::text || "left"(translate((id)::text, '-'::text, ''::text), 12)))::bit(48))::bigint)::double precision * '00:00:00.001'::interval)) AT TIME ZONE 'UTC'::text);
+
+ALTER FUNCTION rules.uuid7_time(id uuid) OWNER TO postgres;
+
+CREATE TABLE parley.chats (
+    id uuid NOT NULL,
+    title text NOT NULL,
+    owner_id text DEFAULT NULLIF(current_setting('parley.user_id'::text, true), ''::text),
+    created_at timestamp with time zone GENERATED ALWAYS AS (rules.uuid7_time(id)) STORED NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    last_message_at timestamp with time zone,
+    seq bigint DEFAULT 0 NOT NULL,
+    message_count bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT chats_title_valid CHECK ((rules.problem('title'::text, title) IS NULL))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE parley.chats OWNER TO postgres;
+
+COMMENT ON TABLE parley.chats IS 'Conversations. The owner is a member too.';
+
+COMMENT ON COLUMN parley.chats.owner_id IS 'Who may rename and delete the chat and manage its members; null when that account was deleted.';
+
+COMMENT ON COLUMN parley.chats.updated_at IS 'When the title last changed.';
+
+COMMENT ON COLUMN parley.chats.last_message_at IS 'created_at of the newest message; null in an empty chat.';
+
+COMMENT ON COLUMN parley.chats.seq IS 'Taken by each change in the chat: the order in which changes were committed.';
+
+COMMENT ON COLUMN parley.chats.message_count IS 'How many messages the chat has, kept by triggers: the exact total without a count.';
+
+CREATE FUNCTION parley.chat_json(chat parley.chats) RETURNS json
+    LANGUAGE sql STABLE
+    AS $$
+    select json_build_object(
+        'id', chat.id,
+        'title', chat.title,
+        'role', case when chat.owner_id = session.user_id() then 'owner' else 'member' end,
+        'createdAt', parley.iso8601(chat.created_at),
+        'updatedAt', parley.iso8601(chat.updated_at),
+        'lastMessageAt', parley.iso8601(chat.last_message_at))
+$$;
+
+ALTER FUNCTION parley.chat_json(chat parley.chats) OWNER TO postgres;
+
+CREATE FUNCTION parley.chats_add_owner() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    insert into parley.members (chat_id, user_id, joined_at) values (new.id, new.owner_id, new.created_at);
+    return null;
+end $$;
+
+ALTER FUNCTION parley.chats_add_owner() OWNER TO postgres;
+
+CREATE FUNCTION parley.chats_new() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    new.updated_at := parley.now_ms();
+    new.id := parley.uuid7(new.updated_at, (random() * 67108863)::bigint);
+    return new;
+end $$;
+
+ALTER FUNCTION parley.chats_new() OWNER TO postgres;
+
+CREATE FUNCTION parley.chats_renamed() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    new.updated_at := parley.now_ms();
+    new.seq := old.seq + 1;
+    return new;
+end $$;
+
+ALTER FUNCTION parley.chats_renamed() OWNER TO postgres;
+
+CREATE FUNCTION parley.end_of(value text) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select case when length(value) = 10 then parley.parse_instant(value) + interval '24 hours'
+        else date_trunc('milliseconds', parley.parse_instant(value)) + interval '1 millisecond' end
+$$;
+
+ALTER FUNCTION parley.end_of(value text) OWNER TO postgres;
+
+CREATE FUNCTION parley.enter_chat(chat_id text) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    chat constant uuid := parley.parse_uuid(chat_id);
+begin
+    perform set_config('parley.chat_id', coalesce(chat::text, ''), true);
+    if session.chat_id() is null then
+        perform parley.not_found('Chat');
+    end if;
+    return chat;
+end $$;
+
+ALTER FUNCTION parley.enter_chat(chat_id text) OWNER TO postgres;
+
+CREATE FUNCTION parley.fail(state text, message text, details jsonb DEFAULT NULL::jsonb) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+    raise exception using errcode = state, message = message, detail = coalesce(details::text, '');
+end $$;
+
+ALTER FUNCTION parley.fail(state text, message text, details jsonb) OWNER TO postgres;
+
+CREATE FUNCTION parley.field_problem(field text, value jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select case when jsonb_typeof(value) <> 'string' then 'must be a string' else rules.problem(field, value #>> '{}') end
+$$;
+
+ALTER FUNCTION parley.field_problem(field text, value jsonb) OWNER TO postgres;
+
+CREATE TABLE parley.messages (
+    chat_id uuid NOT NULL,
+    id uuid NOT NULL,
+    user_id text DEFAULT NULLIF(current_setting('parley.user_id'::text, true), ''::text) NOT NULL,
+    type text DEFAULT 'text'::text NOT NULL,
+    content text NOT NULL,
+    created_at timestamp with time zone GENERATED ALWAYS AS (rules.uuid7_time(id)) STORED NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    tsv tsvector GENERATED ALWAYS AS (to_tsvector('simple'::regconfig, content)) STORED NOT NULL,
+    CONSTRAINT messages_content_valid CHECK ((rules.problem('content'::text, content) IS NULL)),
+    CONSTRAINT messages_type_valid CHECK ((rules.problem('type'::text, type) IS NULL))
+);
+
+ALTER TABLE parley.messages OWNER TO postgres;
+
+COMMENT ON TABLE parley.messages IS 'Messages. The order of (chat_id, id) is the order in which a chat''s messages were committed.';
+
+COMMENT ON COLUMN parley.messages.user_id IS 'The author. No foreign key: what somebody said outlives their account.';
+
+COMMENT ON COLUMN parley.messages.tsv IS 'The words of content, for search.';
+
+CREATE FUNCTION parley.find_message(chat_id text, message_id text) RETURNS parley.messages
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+    message parley.messages;
+begin
+    select m.* into message from parley.messages m where m.chat_id = chat and m.id = parley.parse_uuid(message_id);
+    if not found then
+        perform parley.not_found('Message');
+    end if;
+    return message;
+end $$;
+
+ALTER FUNCTION parley.find_message(chat_id text, message_id text) OWNER TO postgres;
+
+CREATE FUNCTION parley.instant_problem(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select case when value is not null and parley.parse_instant(value) is null
+        then 'must be an ISO date or date-time, like 2026-11-23 or 2026-11-23T10:15:30.123Z' end
+$$;
+
+ALTER FUNCTION parley.instant_problem(value text) OWNER TO postgres;
+
+CREATE FUNCTION parley.iso8601(instant timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    select to_char(instant at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+$$;
+
+ALTER FUNCTION parley.iso8601(instant timestamp with time zone) OWNER TO postgres;
+
+CREATE FUNCTION parley.lock_chat() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    perform from parley.chats c where c.id = session.chat_id() for no key update;
+end $$;
+
+ALTER FUNCTION parley.lock_chat() OWNER TO postgres;
+
+CREATE FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) RETURNS SETOF record
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    select m.user_id, m.joined_at, json_build_object(
+        'userId', m.user_id,
+        'name', u.name,
+        'image', u.image,
+        'role', case when m.user_id = c.owner_id then 'owner' else 'member' end,
+        'joinedAt', parley.iso8601(m.joined_at))
+    from parley.members m
+        join parley.chats c on c.id = m.chat_id
+        join next_auth.users u on u.id = m.user_id
+    where m.chat_id = session.chat_id()
+$$;
+
+ALTER FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) OWNER TO postgres;
+
+CREATE FUNCTION parley.message_json(message parley.messages) RETURNS json
+    LANGUAGE sql STABLE
+    AS $$
+    select json_build_object(
+        'id', message.id,
+        'content', message.content,
+        'type', message.type,
+        'userId', message.user_id,
+        'createdAt', parley.iso8601(message.created_at),
+        'updatedAt', parley.iso8601(message.updated_at))
+$$;
+
+ALTER FUNCTION parley.message_json(message parley.messages) OWNER TO postgres;
+
+CREATE FUNCTION parley.messages_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    new.updated_at := greatest(parley.now_ms(), old.updated_at);
+    update parley.chats c set seq = c.seq + 1 where c.id = new.chat_id;
+    return new;
+end $$;
+
+ALTER FUNCTION parley.messages_changed() OWNER TO postgres;
+
+CREATE FUNCTION parley.messages_gone() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    update parley.chats c
+    set seq = c.seq + g.messages,
+        message_count = c.message_count - g.messages,
+        last_message_at = (
+            select m.created_at from parley.messages m where m.chat_id = c.id order by m.id desc limit 1)
+    from (select chat_id, count(*) as messages from gone group by chat_id) g
+    where c.id = g.chat_id;
+    return null;
+end $$;
+
+ALTER FUNCTION parley.messages_gone() OWNER TO postgres;
+
+CREATE FUNCTION parley.messages_new() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    chat parley.chats;
+begin
+    select c.* into chat from parley.chats c where c.id = new.chat_id for no key update;
+    -- The clock is read under the lock, and a clock that was set back does not make a message older than its forerunner.
+    new.updated_at := greatest(parley.now_ms(), chat.last_message_at);
+    new.id := parley.uuid7(new.updated_at, chat.seq + 1);
+    update parley.chats c
+    set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = new.updated_at
+    where c.id = new.chat_id;
+    return new;
+end $$;
+
+ALTER FUNCTION parley.messages_new() OWNER TO postgres;
+
+CREATE FUNCTION parley.not_found(what text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+    perform parley.fail('PT404', what || ' not found.');
+end $$;
+
+ALTER FUNCTION parley.not_found(what text) OWNER TO postgres;
+
+CREATE FUNCTION parley.now_ms() RETURNS timestamp with time zone
+    LANGUAGE sql PARALLEL SAFE
+    AS $$ select date_trunc('milliseconds', clock_timestamp()) $$;
+
+ALTER FUNCTION parley.now_ms() OWNER TO postgres;
+
+CREATE FUNCTION parley.number_problem(value text, lowest bigint, highest bigint) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$
+    select case when value !~ '^[0-9]{1,18}$' or value::bigint not between lowest and highest
+        then format('must be a whole number from %s to %s', lowest, highest) end
+$_$;
+
+ALTER FUNCTION parley.number_problem(value text, lowest bigint, highest bigint) OWNER TO postgres;
+
+CREATE FUNCTION parley.parse_instant(value text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    SET "TimeZone" TO 'UTC'
+    AS $_$
+begin
+    if value ~* '^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d([.]\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$' then
+        return value::timestamptz;
+    end if;
+    return null;
+exception when data_exception then
+    return null;
+end $_$;
+
+ALTER FUNCTION parley.parse_instant(value text) OWNER TO postgres;
+
+CREATE FUNCTION parley.parse_uuid(value text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$
+    select case when value ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then value::uuid end
+$_$;
+
+ALTER FUNCTION parley.parse_uuid(value text) OWNER TO postgres;
+
+CREATE FUNCTION parley.reject(problems jsonb) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+    problems := jsonb_strip_nulls(problems);
+    if problems <> '{}' then
+        perform parley.fail('PT400', 'The request has invalid fields.', jsonb_build_object('fields', problems));
+    end if;
+end $$;
+
+ALTER FUNCTION parley.reject(problems jsonb) OWNER TO postgres;
+
+CREATE FUNCTION parley.require_owner(chat uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    if not session.owns_chat(chat) then
+        perform parley.fail('PT403', 'Only the owner of the chat may do this.');
+    end if;
+end $$;
+
+ALTER FUNCTION parley.require_owner(chat uuid) OWNER TO postgres;
+
+CREATE FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+    chat constant uuid := session.chat_id();
+    query constant tsquery := websearch_to_tsquery('simple', search);
+begin
+    with found as materialized (
+        select m.id, m.type from parley.messages m where m.chat_id = chat and m.tsv @@ query
+    ), hits as materialized (
+        select f.id from found f
+        where f.id >= first_id and f.id < last_id and (wanted_type is null or f.type = wanted_type)
+    )
+    select array(select h.id from hits h order by h.id desc limit page_size offset skip), (select count(*) from hits)
+    into ids, total;
+end $$;
+
+ALTER FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) OWNER TO postgres;
+
+CREATE FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    AS $$
+    select (lpad(to_hex((extract(epoch from instant) * 1000)::bigint), 12, '0')
+        || to_hex(x'7000'::int | (number >> 14 & 4095)::int)
+        || to_hex(x'8000'::int | (number & 16383)::int)
+        || right(gen_random_uuid()::text, 12))::uuid
+$$;
+
+ALTER FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) OWNER TO postgres;
+
+CREATE FUNCTION parley.uuid7_from(instant timestamp with time zone) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select (lpad(to_hex(greatest(ceil(extract(epoch from instant) * 1000), 0)::bigint), 12, '0') || repeat('0', 20))::uuid
+$$;
+
+ALTER FUNCTION parley.uuid7_from(instant timestamp with time zone) OWNER TO postgres;
+
+CREATE FUNCTION parley.validate(body jsonb, required text[], optional text[] DEFAULT '{}'::text[]) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+    problems jsonb;
+begin
+    if jsonb_typeof(body) is distinct from 'object' then
+        perform parley.fail('PT400', 'The body must be a JSON object.');
+    end if;
+    select jsonb_object_agg(f.field, f.problem) into problems from (
+        select key, case when key = any (required || optional) then parley.field_problem(key, value)
+                         else 'is not a known field' end
+        from jsonb_each(body)
+        union all
+        select r, 'is required' from unnest(required) r where not body ? r
+    ) f (field, problem) where f.problem is not null;
+    perform parley.reject(coalesce(problems, '{}'));
+    if not body ?| (required || optional) then
+        perform parley.fail('PT400', format('The body must have at least one of: %s.', array_to_string(optional, ', ')));
+    end if;
+end $$;
+
+ALTER FUNCTION parley.validate(body jsonb, required text[], optional text[]) OWNER TO postgres;
+
+CREATE FUNCTION session.begin(identity jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    subject constant text := identity ->> 'sub';
+begin
+    if rules.problem('userId', subject) is not null or subject is null then
+        perform parley.fail('PT401', 'Authentication required.');
+    end if;
+    perform set_config('parley.user_id', subject, true);
+    if not exists (select from next_auth.users u where u.id = subject) then
+        perform session.register(subject, identity ->> 'name', identity ->> 'email', identity ->> 'picture');
+    end if;
+end $$;
+
+ALTER FUNCTION session.begin(identity jsonb) OWNER TO postgres;
+
+CREATE FUNCTION session.chat_id() RETURNS uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+begin
+    return (
+        select m.chat_id from parley.members m
+        where m.chat_id = nullif(current_setting('parley.chat_id', true), '')::uuid
+          and m.user_id = session.user_id()
+    );
+end $$;
+
+ALTER FUNCTION session.chat_id() OWNER TO postgres;
+
+CREATE FUNCTION session.chat_ids() RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    select m.chat_id from parley.members m where m.user_id = session.user_id()
+$$;
+
+ALTER FUNCTION session.chat_ids() OWNER TO postgres;
+
+CREATE FUNCTION session.owns_chat(chat uuid) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    select exists (select from parley.chats c where c.id = chat and c.owner_id = session.user_id())
+$$;
+
+ALTER FUNCTION session.owns_chat(chat uuid) OWNER TO postgres;
+
+CREATE FUNCTION session.register(subject text, name text, email text, image text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    insert into next_auth.users (id, name, email, image)
+    values (subject, register.name, register.email, register.image)
+    on conflict do nothing;
+    insert into next_auth.users (id, name, image)
+    values (subject, register.name, register.image)
+    on conflict do nothing;
+end $$;
+
+ALTER FUNCTION session.register(subject text, name text, email text, image text) OWNER TO postgres;
+
+CREATE FUNCTION session.user_id() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ select nullif(current_setting('parley.user_id', true), '') $$;
+
+ALTER FUNCTION session.user_id() OWNER TO postgres;
+
+CREATE TABLE next_auth.accounts (
+    id integer NOT NULL,
+    "userId" text NOT NULL,
+    type text NOT NULL,
+    provider text NOT NULL,
+    "providerAccountId" text NOT NULL,
+    refresh_token text,
+    access_token text,
+    expires_at bigint,
+    id_token text,
+    scope text,
+    session_state text,
+    token_type text
+);
+
+ALTER TABLE next_auth.accounts OWNER TO postgres;
+
+COMMENT ON TABLE next_auth.accounts IS 'Sign-ins at providers, written by the web app.';
+
+ALTER TABLE next_auth.accounts ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME next_auth.accounts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE next_auth.sessions (
+    id integer NOT NULL,
+    "userId" text NOT NULL,
+    expires timestamp with time zone NOT NULL,
+    "sessionToken" text NOT NULL
+);
+
+ALTER TABLE next_auth.sessions OWNER TO postgres;
+
+COMMENT ON TABLE next_auth.sessions IS 'Database sessions, written by the web app.';
+
+ALTER TABLE next_auth.sessions ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME next_auth.sessions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE next_auth.users (
+    id text DEFAULT (gen_random_uuid())::text NOT NULL,
+    name text,
+    email text,
+    "emailVerified" timestamp with time zone,
+    image text,
+    CONSTRAINT users_id_valid CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))
+);
+
+ALTER TABLE next_auth.users OWNER TO postgres;
+
+COMMENT ON TABLE next_auth.users IS 'Everybody who has signed in. A user that only a token told of is added at the first request.';
+
+COMMENT ON COLUMN next_auth.users.id IS 'The subject (sub) of the user''s session token.';
+
+CREATE TABLE next_auth.verification_token (
+    identifier text NOT NULL,
+    expires timestamp with time zone NOT NULL,
+    token text NOT NULL
+);
+
+ALTER TABLE next_auth.verification_token OWNER TO postgres;
+
+COMMENT ON TABLE next_auth.verification_token IS 'Sign-in links under way, written by the web app.';
+
+CREATE TABLE parley.members (
+    chat_id uuid NOT NULL,
+    user_id text NOT NULL,
+    joined_at timestamp with time zone DEFAULT date_trunc('milliseconds'::text, clock_timestamp()) NOT NULL
+);
+
+ALTER TABLE parley.members OWNER TO postgres;
+
+COMMENT ON TABLE parley.members IS 'Who is in which chat, the owner included.';
+
+CREATE TABLE parley.reloaded_parts (
+    part text NOT NULL,
+    digest text NOT NULL,
+    loaded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE parley.reloaded_parts OWNER TO postgres;
+
+COMMENT ON TABLE parley.reloaded_parts IS 'The part of sql/ and the SHA-256 of what was loaded, with the migrations it was loaded on.';
+
+CREATE TABLE parley.settings (
+    user_id text DEFAULT NULLIF(current_setting('parley.user_id'::text, true), ''::text) NOT NULL,
+    model text DEFAULT 'default'::text NOT NULL,
+    theme text DEFAULT 'system'::text NOT NULL,
+    context text DEFAULT ''::text NOT NULL,
+    runtime text DEFAULT 'default'::text NOT NULL,
+    is_premium boolean DEFAULT false NOT NULL,
+    response_style text DEFAULT 'detailed'::text NOT NULL,
+    always_show_code boolean DEFAULT false NOT NULL,
+    updated_at timestamp with time zone DEFAULT date_trunc('milliseconds'::text, clock_timestamp()) NOT NULL,
+    CONSTRAINT settings_context_valid CHECK ((rules.problem('context'::text, context) IS NULL)),
+    CONSTRAINT settings_model_valid CHECK ((rules.problem('model'::text, model) IS NULL)),
+    CONSTRAINT settings_response_style_valid CHECK ((rules.problem('responseStyle'::text, response_style) IS NULL)),
+    CONSTRAINT settings_runtime_valid CHECK ((rules.problem('runtime'::text, runtime) IS NULL)),
+    CONSTRAINT settings_theme_valid CHECK ((rules.problem('theme'::text, theme) IS NULL))
+);
+
+ALTER TABLE parley.settings OWNER TO postgres;
+
+COMMENT ON TABLE parley.settings IS 'What users chose; who has no row has the columns'' defaults.';
+
+COMMENT ON COLUMN parley.settings.is_premium IS 'Set by a DBA only.';
+
+ALTER TABLE ONLY next_auth.accounts
+    ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY next_auth.accounts
+    ADD CONSTRAINT accounts_provider_unique UNIQUE (provider, "providerAccountId");
+
+ALTER TABLE ONLY next_auth.sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY next_auth.sessions
+    ADD CONSTRAINT sessions_token_unique UNIQUE ("sessionToken");
+
+ALTER TABLE ONLY next_auth.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY next_auth.verification_token
+    ADD CONSTRAINT verification_token_pkey PRIMARY KEY (identifier, token);
+
+ALTER TABLE ONLY parley.chats
+    ADD CONSTRAINT chats_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY parley.members
+    ADD CONSTRAINT members_once_per_chat PRIMARY KEY (chat_id, user_id);
+
+ALTER TABLE ONLY parley.messages
+    ADD CONSTRAINT messages_pkey PRIMARY KEY (chat_id, id);
+
+ALTER TABLE ONLY parley.reloaded_parts
+    ADD CONSTRAINT reloaded_parts_pkey PRIMARY KEY (part);
+
+ALTER TABLE ONLY parley.settings
+    ADD CONSTRAINT settings_pkey PRIMARY KEY (user_id);
+
+CREATE INDEX accounts_user ON next_auth.accounts USING btree ("userId");
+
+CREATE INDEX sessions_user ON next_auth.sessions USING btree ("userId");
+
+CREATE UNIQUE INDEX users_email_unique ON next_auth.users USING btree (lower(email));
+
+COMMENT ON INDEX next_auth.users_email_unique IS 'An e-mail address belongs to one user, without regard to case.';
+
+CREATE INDEX chats_owner ON parley.chats USING btree (owner_id);
+
+CREATE INDEX members_user ON parley.members USING btree (user_id, chat_id);
+
+CREATE INDEX messages_search ON parley.messages USING gin (chat_id, tsv);
+
+CREATE TRIGGER chats_add_owner AFTER INSERT ON parley.chats FOR EACH ROW WHEN ((new.owner_id IS NOT NULL)) EXECUTE FUNCTION parley.chats_add_owner();
+
+CREATE TRIGGER chats_new BEFORE INSERT ON parley.chats FOR EACH ROW EXECUTE FUNCTION parley.chats_new();
+
+CREATE TRIGGER chats_renamed BEFORE UPDATE OF title ON parley.chats FOR EACH ROW WHEN ((old.title IS DISTINCT FROM new.title)) EXECUTE FUNCTION parley.chats_renamed();
+
+CREATE TRIGGER messages_changed BEFORE UPDATE OF content, type ON parley.messages FOR EACH ROW WHEN (((old.content IS DISTINCT FROM new.content) OR (old.type IS DISTINCT FROM new.type))) EXECUTE FUNCTION parley.messages_changed();
+
+CREATE TRIGGER messages_gone AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_gone();
+
+CREATE TRIGGER messages_new BEFORE INSERT ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_new();
+
+ALTER TABLE ONLY next_auth.accounts
+    ADD CONSTRAINT "accounts_userId_fkey" FOREIGN KEY ("userId") REFERENCES next_auth.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY next_auth.sessions
+    ADD CONSTRAINT "sessions_userId_fkey" FOREIGN KEY ("userId") REFERENCES next_auth.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY parley.chats
+    ADD CONSTRAINT chats_owner_exists FOREIGN KEY (owner_id) REFERENCES next_auth.users(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY parley.members
+    ADD CONSTRAINT members_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY parley.members
+    ADD CONSTRAINT members_user_exists FOREIGN KEY (user_id) REFERENCES next_auth.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY parley.messages
+    ADD CONSTRAINT messages_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY parley.settings
+    ADD CONSTRAINT settings_user_exists FOREIGN KEY (user_id) REFERENCES next_auth.users(id) ON DELETE CASCADE;
+
+ALTER TABLE next_auth.accounts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE next_auth.sessions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE next_auth.users ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY users_select ON next_auth.users FOR SELECT TO parley_api USING ((id = ( SELECT session.user_id() AS user_id)));
+
+ALTER TABLE next_auth.verification_token ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.chats ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY chats_delete ON parley.chats FOR DELETE TO parley_api USING ((owner_id = ( SELECT session.user_id() AS user_id)));
+
+CREATE POLICY chats_insert ON parley.chats FOR INSERT TO parley_api WITH CHECK ((owner_id = ( SELECT session.user_id() AS user_id)));
+
+CREATE POLICY chats_select ON parley.chats FOR SELECT TO parley_api USING (((id = ( SELECT session.chat_id() AS chat_id)) OR (owner_id = ( SELECT session.user_id() AS user_id)) OR (id IN ( SELECT session.chat_ids() AS chat_ids))));
+
+CREATE POLICY chats_update ON parley.chats FOR UPDATE TO parley_api USING ((owner_id = ( SELECT session.user_id() AS user_id)));
+
+ALTER TABLE parley.members ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY members_delete ON parley.members FOR DELETE TO parley_api USING (((user_id = ( SELECT session.user_id() AS user_id)) <> session.owns_chat(chat_id)));
+
+CREATE POLICY members_insert ON parley.members FOR INSERT TO parley_api WITH CHECK (session.owns_chat(chat_id));
+
+CREATE POLICY members_select ON parley.members FOR SELECT TO parley_api USING (((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (user_id = ( SELECT session.user_id() AS user_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids))));
+
+ALTER TABLE parley.messages ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY messages_delete ON parley.messages FOR DELETE TO parley_api USING ((((user_id = ( SELECT session.user_id() AS user_id)) OR session.owns_chat(chat_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
+
+CREATE POLICY messages_insert ON parley.messages FOR INSERT TO parley_api WITH CHECK (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
+
+CREATE POLICY messages_select ON parley.messages FOR SELECT TO parley_api USING (((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids))));
+
+CREATE POLICY messages_update ON parley.messages FOR UPDATE TO parley_api USING (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
+
+ALTER TABLE parley.reloaded_parts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.settings ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY settings_insert ON parley.settings FOR INSERT TO parley_api WITH CHECK ((user_id = ( SELECT session.user_id() AS user_id)));
+
+CREATE POLICY settings_select ON parley.settings FOR SELECT TO parley_api USING ((user_id = ( SELECT session.user_id() AS user_id)));
+
+CREATE POLICY settings_update ON parley.settings FOR UPDATE TO parley_api USING ((user_id = ( SELECT session.user_id() AS user_id)));
+
+GRANT USAGE ON SCHEMA analytics TO parley_analyst;
+
+GRANT USAGE ON SCHEMA api TO parley_api;
+
+GRANT USAGE ON SCHEMA next_auth TO parley_api;
+
+GRANT USAGE ON SCHEMA parley TO parley_api;
+
+GRANT USAGE ON SCHEMA rules TO parley_api;
+
+GRANT USAGE ON SCHEMA session TO parley_api;
+
+REVOKE ALL ON FUNCTION api.add_member(chat_id text, body jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.add_member(chat_id text, body jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.create_chat(body jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.create_chat(body jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.delete_chat(chat_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.delete_chat(chat_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.delete_message(chat_id text, message_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.delete_message(chat_id text, message_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.get_chat(chat_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.get_chat(chat_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.get_message(chat_id text, message_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.get_message(chat_id text, message_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.list_chats(page text, "limit" text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_chats(page text, "limit" text) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.list_members(chat_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_members(chat_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.parse_json(document bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.parse_json(document bytea) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.ready() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.ready() TO parley_api;
+
+REVOKE ALL ON FUNCTION api.remove_member(chat_id text, user_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.remove_member(chat_id text, user_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.send_message(chat_id text, body jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.send_message(chat_id text, body jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.update_chat(chat_id text, body jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.update_chat(chat_id text, body jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.update_message(chat_id text, message_id text, body jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.update_message(chat_id text, message_id text, body jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION rules.choices(field text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rules.choices(field text) TO parley_api;
+
+REVOKE ALL ON FUNCTION rules.is_blank(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rules.is_blank(value text) TO parley_api;
+
+REVOKE ALL ON FUNCTION rules.length_limits(field text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rules.length_limits(field text) TO parley_api;
+
+REVOKE ALL ON FUNCTION rules.may_be_blank(field text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rules.may_be_blank(field text) TO parley_api;
+
+REVOKE ALL ON FUNCTION rules.problem(field text, value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rules.problem(field text, value text) TO parley_api;
+
+REVOKE ALL ON FUNCTION rules.uuid7_time(id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION rules.uuid7_time(id uuid) TO parley_api;
+
+GRANT SELECT,DELETE ON TABLE parley.chats TO parley_api;
+
+GRANT INSERT(title),UPDATE(title) ON TABLE parley.chats TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.chat_json(chat parley.chats) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.chat_json(chat parley.chats) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.chats_add_owner() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.chats_add_owner() TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.chats_new() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.chats_new() TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.chats_renamed() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.chats_renamed() TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.end_of(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.end_of(value text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.enter_chat(chat_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.enter_chat(chat_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.fail(state text, message text, details jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.fail(state text, message text, details jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.field_problem(field text, value jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.field_problem(field text, value jsonb) TO parley_api;
+
+GRANT SELECT,DELETE ON TABLE parley.messages TO parley_api;
+
+GRANT INSERT(chat_id) ON TABLE parley.messages TO parley_api;
+
+GRANT INSERT(type),UPDATE(type) ON TABLE parley.messages TO parley_api;
+
+GRANT INSERT(content),UPDATE(content) ON TABLE parley.messages TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.find_message(chat_id text, message_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.find_message(chat_id text, message_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.instant_problem(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.instant_problem(value text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.iso8601(instant timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.iso8601(instant timestamp with time zone) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.lock_chat() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.lock_chat() TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.message_json(message parley.messages) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.message_json(message parley.messages) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.messages_changed() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.messages_changed() TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.messages_gone() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.messages_gone() TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.messages_new() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.messages_new() TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.not_found(what text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.not_found(what text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.now_ms() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.now_ms() TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.number_problem(value text, lowest bigint, highest bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.number_problem(value text, lowest bigint, highest bigint) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.parse_instant(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.parse_instant(value text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.parse_uuid(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.parse_uuid(value text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.reject(problems jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.reject(problems jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.require_owner(chat uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.require_owner(chat uuid) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.uuid7_from(instant timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.uuid7_from(instant timestamp with time zone) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.validate(body jsonb, required text[], optional text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.validate(body jsonb, required text[], optional text[]) TO parley_api;
+
+REVOKE ALL ON FUNCTION session.begin(identity jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION session.begin(identity jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION session.chat_id() FROM PUBLIC;
+GRANT ALL ON FUNCTION session.chat_id() TO parley_api;
+
+REVOKE ALL ON FUNCTION session.chat_ids() FROM PUBLIC;
+GRANT ALL ON FUNCTION session.chat_ids() TO parley_api;
+
+REVOKE ALL ON FUNCTION session.owns_chat(chat uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION session.owns_chat(chat uuid) TO parley_api;
+
+REVOKE ALL ON FUNCTION session.register(subject text, name text, email text, image text) FROM PUBLIC;
+GRANT ALL ON FUNCTION session.register(subject text, name text, email text, image text) TO parley_api;
+
+REVOKE ALL ON FUNCTION session.user_id() FROM PUBLIC;
+GRANT ALL ON FUNCTION session.user_id() TO parley_api;
+
+GRANT SELECT ON TABLE next_auth.users TO parley_api;
+
+GRANT SELECT,DELETE ON TABLE parley.members TO parley_api;
+
+GRANT INSERT(chat_id) ON TABLE parley.members TO parley_api;
+
+GRANT INSERT(user_id) ON TABLE parley.members TO parley_api;
+
+GRANT SELECT ON TABLE parley.settings TO parley_api;
+
+GRANT INSERT(model),UPDATE(model) ON TABLE parley.settings TO parley_api;
+
+GRANT INSERT(theme),UPDATE(theme) ON TABLE parley.settings TO parley_api;
+
+GRANT INSERT(context),UPDATE(context) ON TABLE parley.settings TO parley_api;
+
+GRANT INSERT(runtime),UPDATE(runtime) ON TABLE parley.settings TO parley_api;
+
+GRANT INSERT(response_style),UPDATE(response_style) ON TABLE parley.settings TO parley_api;
+
+GRANT INSERT(always_show_code),UPDATE(always_show_code) ON TABLE parley.settings TO parley_api;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE postgres REVOKE ALL ON TYPES FROM PUBLIC;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE postgres REVOKE ALL ON FUNCTIONS FROM PUBLIC;

@@ -1,0 +1,209 @@
+"""Row-level security: who × verb × table, as the API's role with plain SQL, without the API's functions.
+
+Each statement is tried by everybody, and by a DBA, whom nothing holds back: what is denied is there to be had.
+"""
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from api.dev.postgres import Postgres
+from tests.support import Connection, call, new_chat, new_user, refused
+
+WHO = ("owner", "member", "stranger", "intruder", "nobody")  # an intruder is a stranger who claims to be in the chat
+
+# Rows that each of WHO may touch, and those that a DBA does. $ names are filled in by `world`.
+MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
+    "chats select": ("select from parley.chats where id = {chat}", (1, 1, 0, 0, 0), 1),
+    "chats insert": ("insert into parley.chats (title) values ('new')", (1, 1, 1, 1, 0), 1),
+    "chats update": ("update parley.chats set title = 'new' where id = {chat}", (1, 0, 0, 0, 0), 1),
+    "chats update owner": ("update parley.chats set owner_id = {member} where id = {chat}", (0, 0, 0, 0, 0), 1),
+    "chats delete": ("delete from parley.chats where id = {chat}", (1, 0, 0, 0, 0), 1),
+    "members select": ("select from parley.members where chat_id = {chat}", (2, 2, 0, 0, 0), 2),
+    "members insert other": (
+        "insert into parley.members (chat_id, user_id) values ({chat}, {newcomer})", (1, 0, 0, 0, 0), 1),
+    "members insert self": (
+        "insert into parley.members (chat_id, user_id) values ({chat}, {stranger})", (1, 0, 0, 0, 0), 1),
+    "members update": ("update parley.members set joined_at = now() where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
+    "members delete owner": (
+        "delete from parley.members where chat_id = {chat} and user_id = {owner}", (0, 0, 0, 0, 0), 1),
+    "members delete member": (
+        "delete from parley.members where chat_id = {chat} and user_id = {member}", (1, 1, 0, 0, 0), 1),
+    "members delete all": ("delete from parley.members where chat_id = {chat}", (1, 1, 0, 0, 0), 2),
+    "messages select": ("select from parley.messages where chat_id = {chat}", (2, 2, 0, 0, 0), 2),
+    "messages insert": ("insert into parley.messages (chat_id, content) values ({chat}, 'new')", (1, 1, 0, 0, 0), 1),
+    "messages insert as": (
+        "insert into parley.messages (chat_id, content, user_id) values ({chat}, 'new', {owner})",
+        (0, 0, 0, 0, 0), 1),
+    "messages update own": (
+        "update parley.messages set content = 'new' where chat_id = {chat} and user_id = {me}", (1, 1, 0, 0, 0), 1),
+    "messages update": ("update parley.messages set content = 'new' where chat_id = {chat}", (1, 1, 0, 0, 0), 2),
+    "messages update user": (
+        "update parley.messages set user_id = {me} where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
+    "messages update chat": (
+        "update parley.messages set chat_id = {other_chat} where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
+    "messages delete": ("delete from parley.messages where chat_id = {chat}", (2, 1, 0, 0, 0), 2),
+    "settings select": ("select from parley.settings where user_id = {owner}", (1, 0, 0, 0, 0), 1),
+    "settings insert": ("insert into parley.settings (theme) values ('dark') on conflict do nothing", (0, 1, 1, 1, 0), 1),
+    "settings update": ("update parley.settings set theme = 'dark' where user_id = {owner}", (1, 0, 0, 0, 0), 1),
+    "settings update premium": (
+        "update parley.settings set is_premium = true where user_id = {owner}", (0, 0, 0, 0, 0), 1),
+    "settings delete": ("delete from parley.settings where user_id = {owner}", (0, 0, 0, 0, 0), 1),
+    "users select": ("select from next_auth.users where id = {owner}", (1, 0, 0, 0, 0), 1),
+    "users select all": ("select from next_auth.users where id in ({owner}, {member})", (1, 1, 0, 0, 0), 2),
+    "users insert": ("insert into next_auth.users (id) values ('new user')", (0, 0, 0, 0, 0), 1),
+    "users update": ("update next_auth.users set name = 'new' where id = {owner}", (0, 0, 0, 0, 0), 1),
+    "users delete": ("delete from next_auth.users where id = {owner}", (0, 0, 0, 0, 0), 1),
+    "accounts select": ('select from next_auth.accounts where "userId" = {owner}', (0, 0, 0, 0, 0), 1),
+    "accounts insert": (
+        'insert into next_auth.accounts ("userId", type, provider, "providerAccountId")'
+        " values ({me}, 'oauth', 'x', 'new')", (0, 0, 0, 0, 0), 1),
+    "accounts update": ('update next_auth.accounts set scope = null where "userId" = {owner}', (0, 0, 0, 0, 0), 1),
+    "accounts delete": ('delete from next_auth.accounts where "userId" = {owner}', (0, 0, 0, 0, 0), 1),
+    "sessions select": ('select from next_auth.sessions where "userId" = {owner}', (0, 0, 0, 0, 0), 1),
+    "sessions insert": (
+        'insert into next_auth.sessions ("userId", expires, "sessionToken") values ({me}, now(), \'new\')',
+        (0, 0, 0, 0, 0), 1),
+    "sessions update": ('update next_auth.sessions set expires = now() where "userId" = {owner}', (0, 0, 0, 0, 0), 1),
+    "sessions delete": ('delete from next_auth.sessions where "userId" = {owner}', (0, 0, 0, 0, 0), 1),
+    "verification_token select": (
+        "select from next_auth.verification_token where identifier = {owner}", (0, 0, 0, 0, 0), 1),
+    "verification_token insert": (
+        "insert into next_auth.verification_token values ('new', now(), 'new')", (0, 0, 0, 0, 0), 1),
+    "verification_token update": (
+        "update next_auth.verification_token set token = 'new' where identifier = {owner}", (0, 0, 0, 0, 0), 1),
+    "verification_token delete": (
+        "delete from next_auth.verification_token where identifier = {owner}", (0, 0, 0, 0, 0), 1),
+    "reloaded_parts select": ("select from parley.reloaded_parts limit 1", (0, 0, 0, 0, 0), 1),
+    "reloaded_parts insert": ("insert into parley.reloaded_parts values ('new', '')", (0, 0, 0, 0, 0), 1),
+    "reloaded_parts update": (
+        "update parley.reloaded_parts set digest = '' where part = 'functions'", (0, 0, 0, 0, 0), 1),
+    "reloaded_parts delete": ("delete from parley.reloaded_parts where part = 'functions'", (0, 0, 0, 0, 0), 1),
+}  # fmt: skip
+
+
+@pytest.fixture
+def world(dba: Connection) -> dict[str, str]:
+    """A chat of an owner and a member with a message of each, and somebody outside it."""
+    names = {name: new_user(name) for name in ("owner", "member", "stranger", "newcomer")}
+    chat = new_chat(dba, names["owner"], names["member"])
+    other_chat = new_chat(dba, names["stranger"])
+    call(dba, names["newcomer"], "list_chats")
+    for author in ("owner", "member"):
+        call(dba, names[author], "send_message", chat, {"content": f"a word of the {author}"})
+    dba.execute("insert into parley.settings (user_id) values (%s)", [names["owner"]])
+    dba.execute(
+        'insert into next_auth.accounts ("userId", type, provider, "providerAccountId")'
+        " values (%s, 'oauth', 'x', %s)",
+        [names["owner"], names["owner"]],
+    )
+    dba.execute(
+        'insert into next_auth.sessions ("userId", expires, "sessionToken") values (%s, now(), %s)',
+        [names["owner"], names["owner"]],
+    )
+    dba.execute("insert into next_auth.verification_token values (%s, now(), 'token')", [names["owner"]])
+    return {**names, "chat": chat, "other_chat": other_chat}
+
+
+def become(connection: Connection, who: str, world: dict[str, str]) -> str:
+    """Sets the settings as this one could; answers the user's id."""
+    user = {"intruder": world["stranger"], "nobody": ""}.get(who, world.get(who, ""))
+    connection.execute("select set_config('parley.user_id', %s, true)", [user])
+    chat = "" if who == "stranger" else world["chat"]
+    connection.execute("select set_config('parley.chat_id', %s, true)", [chat])
+    return user
+
+
+def touched(connection: Connection, statement: str, values: dict[str, str]) -> int:
+    """How many rows a statement reads or writes; none if it is refused. It is rolled back."""
+    query = sql.SQL(statement).format(**{name: sql.Literal(value) for name, value in values.items()})  # type: ignore[arg-type]
+    try:
+        with connection.transaction(force_rollback=True):
+            return connection.execute(query).rowcount
+    except psycopg.errors.InsufficientPrivilege:
+        return 0
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_row_level_security(dba: Connection, world: dict[str, str], name: str) -> None:
+    statement, expected, everything = MATRIX[name]
+    seen = []
+    for who in WHO:
+        dba.execute("set local role app")
+        me = become(dba, who, world)
+        seen.append(touched(dba, statement, world | {"me": me}))
+        dba.execute("reset role")
+    assert dict(zip(WHO, seen, strict=True)) == dict(zip(WHO, expected, strict=True))
+    become(dba, "newcomer", world)
+    own = world["newcomer"] if "insert" in name else world["owner"]
+    assert touched(dba, statement, world | {"me": own}) == everything
+
+
+def test_the_matrix_has_every_table_and_verb(dba: Connection) -> None:
+    tables = dba.execute(
+        "select relname from pg_class"
+        " where relnamespace in ('parley'::regnamespace, 'next_auth'::regnamespace) and relkind in ('r', 'p')"
+    ).fetchall()
+    wanted = {(table, verb) for (table,) in tables for verb in ("select", "insert", "update", "delete")}
+    assert wanted == {(name.split()[0], name.split()[1]) for name in MATRIX}
+
+
+@pytest.mark.parametrize("who", ["stranger", "intruder", "nobody"])
+def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world: dict[str, str], who: str) -> None:
+    questions = [
+        "select session.chat_id()",
+        "select from session.chat_ids() c where c = {chat}::uuid",
+        "select where session.owns_chat({chat})",
+        "select from parley.members_json()",
+        "select unnest(ids) from parley.search_messages('word', null, {zero}, {high}, 100, 0)",
+        "select where (select total from parley.search_messages('word', null, {zero}, {high}, 100, 0)) > 0",
+    ]
+    values = world | {"zero": "0" * 32, "high": "f" * 32}
+
+    def answers(name: str) -> list[int]:
+        dba.execute("set local role app")
+        become(dba, name, world)
+        rows = []
+        for question in questions:
+            query = sql.SQL(question).format(**{k: sql.Literal(v) for k, v in values.items()})  # type: ignore[arg-type]
+            rows.append(len([row for row in dba.execute(query).fetchall() if row != (None,)]))
+        dba.execute("reset role")
+        return rows
+
+    assert answers("owner") == [1, 1, 1, 2, 2, 1]
+    assert answers(who) == [0, 0, 0, 0, 0, 0]
+
+
+def test_a_session_without_a_user_calls_nothing(dba: Connection, world: dict[str, str]) -> None:
+    statements = {
+        "select api.get_chat({chat})": 404,
+        "select api.list_messages({chat})": 404,
+        "select api.list_members({chat})": 404,
+        "select api.send_message({chat}, '{{\"content\": \"x\"}}')": 404,
+        "select api.create_chat('{{\"title\": \"x\"}}')": None,
+    }
+    dba.execute("set local role app")
+    for statement, status in statements.items():
+        query = sql.SQL(statement).format(chat=sql.Literal(world["chat"]))  # type: ignore[arg-type]
+        become(dba, "owner", world)
+        with dba.transaction():
+            assert dba.execute(query).rowcount == 1
+        become(dba, "nobody", world)
+        if status:
+            with refused(status), dba.transaction():
+                dba.execute(query)
+        else:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
+                dba.execute(query)
+    assert dba.execute("select api.list_chats() ->> 'total'").fetchone() == ("0",)
+
+
+def test_the_user_is_forgotten_with_the_transaction(postgres: Postgres, shared_database: str) -> None:
+    user = new_user()
+    with psycopg.connect(postgres.url(shared_database, "app", "app"), autocommit=True) as connection:
+        with connection.transaction():
+            new_chat(connection, user)
+            assert connection.execute("select session.user_id()").fetchone() == (user,)
+            assert connection.execute("select count(*) from parley.chats").fetchone() == (1,)
+        assert connection.execute("select session.user_id()").fetchone() == (None,)
+        assert connection.execute("select count(*) from parley.chats").fetchone() == (0,)

@@ -1,0 +1,90 @@
+"""What must hold for every object, present and future: read from the catalogs."""
+
+from tests.support import Connection
+
+OURS = "('next_auth', 'rules', 'parley', 'session', 'api', 'analytics')"
+
+
+def names(connection: Connection, query: str) -> list[str]:
+    """The first column of a query."""
+    return [str(row[0]) for row in connection.execute(query).fetchall()]  # type: ignore[call-overload]
+
+
+def functions(where: str) -> str:
+    """A query for functions of ours."""
+    return f"""
+        select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname in {OURS} and {where}"""
+
+
+def test_every_table_has_row_level_security(dba: Connection) -> None:
+    tables = f"select oid::regclass from pg_class where relnamespace::regnamespace::text in {OURS} and relkind in ('r', 'p')"
+    assert len(names(dba, tables)) > 8
+    assert names(dba, f"{tables} and not relrowsecurity") == []
+
+
+def test_a_definer_function_has_its_search_path_set(dba: Connection) -> None:
+    assert len(names(dba, functions("prosecdef"))) > 5
+    assert names(dba, functions("prosecdef and not coalesce('search_path=\"\"' = any (proconfig), false)")) == []
+
+
+def test_a_plpgsql_function_has_its_search_path_set(dba: Connection) -> None:
+    plpgsql = "prolang = (select oid from pg_language where lanname = 'plpgsql')"
+    assert len(names(dba, functions(plpgsql))) > 20
+    assert names(dba, functions(f"{plpgsql} and not coalesce('search_path=\"\"' = any (proconfig), false)")) == []
+
+
+def test_every_function_of_the_api_is_described(dba: Connection) -> None:
+    api = "n.nspname = 'api'"
+    assert len(names(dba, functions(api))) > 14
+    assert names(dba, functions(f"{api} and obj_description(p.oid) is null")) == []
+
+
+def test_no_name_stands_for_two_functions(dba: Connection) -> None:
+    assert names(dba, f"""
+        select n.nspname || '.' || p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname in {OURS} group by 1 having count(*) > 1""") == []  # fmt: skip
+
+
+def test_a_read_is_stable_and_a_write_volatile(dba: Connection) -> None:
+    reads = names(dba, functions("n.nspname = 'api' and provolatile = 's'"))
+    assert sorted(r.split(".")[1].split("_")[0].split("(")[0] for r in reads) == sorted(
+        ["get", "get", "list", "list", "list", "ready"]
+    )
+
+
+def test_every_table_and_schema_is_described(dba: Connection) -> None:
+    assert names(dba, f"""
+        select oid::regclass from pg_class
+        where relnamespace::regnamespace::text in {OURS} and relkind in ('r', 'p', 'v')
+          and obj_description(oid, 'pg_class') is null""") == []  # fmt: skip
+    assert names(dba, f"select nspname from pg_namespace where nspname in {OURS} and obj_description(oid) is null") == []
+
+
+def test_public_has_nothing(dba: Connection) -> None:
+    assert names(dba, functions("has_function_privilege('public', p.oid, 'execute')")) == []
+    assert names(dba, f"select nspname from pg_namespace where nspname in {OURS}"
+                      " and has_schema_privilege('public', oid, 'usage')") == []  # fmt: skip
+
+
+def test_the_roles_own_nothing_bypass_nothing_and_cant_log_in(dba: Connection) -> None:
+    roles = dba.execute(
+        "select rolname from pg_roles where rolname ~ '^parley_' and not rolcanlogin and not rolsuper and not"
+        " rolbypassrls and not rolcreaterole and not rolcreatedb and not rolreplication order by 1"
+    ).fetchall()
+    assert roles == [("parley_analyst",), ("parley_api",), ("parley_listener",)]
+    owned = "select relname from pg_class where relowner in (select oid from pg_roles where rolname ~ '^parley_')"
+    assert names(dba, owned) == []
+
+
+def test_every_foreign_key_has_an_index(dba: Connection) -> None:
+    assert names(dba, f"""
+        select conname from pg_constraint c
+        where contype = 'f' and connamespace::regnamespace::text in {OURS} and not exists (
+            select from pg_index i where i.indrelid = c.conrelid and i.indkey[0] = c.conkey[1])""") == []  # fmt: skip
+
+
+def test_everything_in_sql_is_in_a_schema_of_ours(dba: Connection) -> None:
+    strays = names(dba, """
+        select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v', 'm', 'S')""")
+    assert all("yoyo" in name for name in strays)

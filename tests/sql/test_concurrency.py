@@ -1,0 +1,152 @@
+"""Several at once: counts are exact, ids rise in the order of commits, nothing deadlocks."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests.support import Connection, call, new_chat, new_user, wait_until
+
+WRITERS = 8
+
+
+@pytest.fixture(scope="module")
+def url(postgres: Postgres, new_database: Callable[[str], str]) -> str:
+    """A database whose transactions commit, as the API's role."""
+    return postgres.url(new_database("parley_concurrency"), "app", "app")
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Connection]:
+    """A connection that commits each call."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def in_parallel(url: str, work: Callable[[Connection, int], None], times: int) -> None:
+    """Does the work so many times on WRITERS connections at once; raises what it raised."""
+
+    def one(n: int) -> None:
+        with connected(url) as connection:
+            work(connection, n)
+
+    with ThreadPoolExecutor(WRITERS) as threads:
+        list(threads.map(one, range(times)))
+
+
+def test_writers_in_one_chat_are_counted_exactly(url: str) -> None:
+    user = new_user()
+    with connected(url) as connection:
+        chat = new_chat(connection, user)
+
+    def work(connection: Connection, n: int) -> None:
+        message = call(connection, user, "send_message", chat, {"content": f"m{n}"})["id"]
+        if n % 4 == 0:
+            call(connection, user, "update_message", chat, message, {"content": f"edited {n}"})
+        if n % 8 == 0:
+            call(connection, user, "delete_message", chat, message)
+
+    in_parallel(url, work, 80)
+    with connected(url) as connection:
+        listed = call(connection, user, "list_messages", chat, limit="100")
+    assert listed["total"] == len(listed["messages"]) == 70
+    assert len({m["id"] for m in listed["messages"]}) == 70
+
+
+def test_who_has_seen_an_id_has_missed_none_before_it(url: str) -> None:
+    user = new_user()
+    with connected(url) as connection:
+        chat = new_chat(connection, user)
+    seen: list[list[str]] = []
+
+    def work(connection: Connection, n: int) -> None:
+        if n % 2:
+            call(connection, user, "send_message", chat, {"content": f"m{n}"})
+        else:
+            listed = call(connection, user, "list_messages", chat, limit="100")
+            seen.append([m["id"] for m in listed["messages"]])
+
+    in_parallel(url, work, 120)
+    with connected(url) as connection:
+        everything = [m["id"] for m in call(connection, user, "list_messages", chat, limit="100")["messages"]]
+    assert len(everything) == 60
+    for ids in seen:
+        assert ids == everything[len(everything) - len(ids) :]
+    assert [UUID(i) for i in everything] == sorted((UUID(i) for i in everything), reverse=True)
+
+
+def test_a_message_waits_for_the_one_before_it(url: str) -> None:
+    user = new_user()
+    with connected(url) as first, connected(url) as second, ThreadPoolExecutor(1) as thread:
+        chat = new_chat(first, user)
+        with first.transaction():
+            one = call(first, user, "send_message", chat, {"content": "one"})
+            waiting = thread.submit(call, second, user, "send_message", chat, {"content": "two"})
+            wait_until(lambda: is_waiting(first, second))
+        assert waiting.result()["id"] > one["id"]
+
+
+def test_deleting_messages_and_their_chat_at_once_does_not_deadlock(url: str) -> None:
+    user = new_user()
+    with connected(url) as connection:
+        chats = [new_chat(connection, user) for _ in range(6)]
+        messages = {
+            chat: [call(connection, user, "send_message", chat, {"content": "x"})["id"] for _ in range(7)]
+            for chat in chats
+        }
+
+    def work(connection: Connection, n: int) -> None:
+        chat = chats[n // 8]
+        try:
+            if n % 8 == 4:
+                call(connection, user, "delete_chat", chat)
+            else:
+                call(connection, user, "delete_message", chat, messages[chat][n % 8 - (n % 8 > 4)])
+        except psycopg.Error as error:
+            assert error.sqlstate == "PT404", error  # noqa: PT017 (a deadlock would be 40P01)
+
+    in_parallel(url, work, 48)
+    with connected(url) as connection:
+        assert call(connection, user, "list_chats")["total"] == 0
+
+
+def test_of_two_who_add_the_same_member_one_is_told(url: str) -> None:
+    owner, member = new_user(), new_user()
+    with connected(url) as connection:
+        chat = new_chat(connection, owner)
+        call(connection, member, "list_chats")
+    states: list[str | None] = []
+
+    def work(connection: Connection, _: int) -> None:
+        try:
+            call(connection, owner, "add_member", chat, {"userId": member})
+            states.append(None)
+        except psycopg.Error as error:
+            states.append(error.sqlstate)
+
+    in_parallel(url, work, 10)
+    assert sorted(states, key=str) == [None] + ["PT409"] * 9
+
+
+def test_an_edit_that_a_deletion_overtakes_is_not_found(url: str) -> None:
+    user = new_user()
+    with connected(url) as first, connected(url) as second, ThreadPoolExecutor(1) as thread:
+        chat = new_chat(first, user)
+        message = call(first, user, "send_message", chat, {"content": "one"})["id"]
+        with first.transaction():
+            call(first, user, "delete_message", chat, message)
+            editing = thread.submit(call, second, user, "update_message", chat, message, {"content": "two"})
+            wait_until(lambda: is_waiting(first, second))
+        error = editing.exception()
+        assert isinstance(error, psycopg.Error)
+        assert error.sqlstate == "PT404"
+
+
+def is_waiting(observer: Connection, waiting: Connection) -> bool:
+    """Whether a session waits for a lock."""
+    row = observer.execute("select cardinality(pg_blocking_pids(%s)) > 0", [waiting.info.backend_pid]).fetchone()
+    return row == (True,)

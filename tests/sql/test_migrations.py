@@ -1,0 +1,180 @@
+"""Migrations as a DBA runs them: yoyo, in a database of their own."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests.support import ROOT, Connection, call, new_chat, new_user, yoyo
+
+MIGRATIONS = ROOT / "sql" / "migrations"
+SNAPSHOT = ROOT / "sql" / "schema.snapshot.sql"
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> Iterator[str]:
+    """An empty database of this test's own."""
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute("create database parley_migrations")
+        yield postgres.url("parley_migrations")
+        connection.execute("drop database parley_migrations with (force)")
+
+
+@pytest.fixture
+def own_sources(tmp_path: Path) -> Path:
+    """A copy of sql/ and yoyo.ini that a test may change."""
+    shutil.copytree(ROOT / "sql", tmp_path / "sql")
+    shutil.copy(ROOT / "yoyo.ini", tmp_path)
+    return tmp_path
+
+
+def apply(url: str, directory: Path) -> None:
+    """`yoyo apply` with other sources."""
+    yoyo(url, "apply", "--batch", "--config", str(directory / "yoyo.ini"))
+
+
+def rollback_all(url: str) -> None:
+    """`yoyo rollback`, without asking."""
+    yoyo(url, "rollback", "--batch", "--all")
+
+
+def dump(postgres: Postgres, url: str) -> str:
+    """The schema as pg_dump writes it, without what differs from run to run."""
+    program = postgres.program("pg_dump")
+    command = [program, "--schema-only", "--exclude-table=*yoyo*", url]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    noise = r"--|\\(un)?restrict |SET |SELECT pg_catalog.set_config|(GRANT|REVOKE) ALL ON FUNCTION parley.gin_"
+    text = re.sub(rf"^({noise}).*\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def test_every_migration_has_its_rollback() -> None:
+    numbered = {p.name for p in MIGRATIONS.glob("[0-9]*.sql")}
+    forward = {name for name in numbered if not name.endswith(".rollback.sql")}
+    assert len(forward) >= 5
+    assert numbered - forward == {name.replace(".sql", ".rollback.sql") for name in forward}
+
+
+def test_up_down_up_ends_where_it_began(postgres: Postgres, url: str) -> None:
+    empty = dump(postgres, url)
+    yoyo(url, "apply", "--batch")
+    first = dump(postgres, url)
+    assert "CREATE POLICY messages_select" in first
+    rollback_all(url)
+    assert dump(postgres, url) == empty
+    yoyo(url, "apply", "--batch")
+    assert dump(postgres, url) == first
+
+
+def test_each_migration_goes_down_and_up_by_itself(postgres: Postgres, url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    whole = dump(postgres, url)
+    names = sorted(p.stem for p in MIGRATIONS.glob("[0-9]*.sql") if not p.stem.endswith(".rollback"))
+    for name in names:
+        yoyo(url, "rollback", "--batch", "--revision", name)
+        yoyo(url, "apply", "--batch")
+        assert dump(postgres, url) == whole, name
+
+
+def test_a_fresh_database_has_the_schema_of_the_snapshot(postgres: Postgres, url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    if postgres.major < 18:
+        pytest.skip("the snapshot is PostgreSQL 18's")
+    schema = dump(postgres, url)
+    if os.environ.get("PARLEY_UPDATE_SNAPSHOT"):
+        SNAPSHOT.write_text(schema)
+    assert schema == SNAPSHOT.read_text()
+
+
+def test_data_survive_a_second_apply(url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    user = new_user()
+    with psycopg.connect(url, autocommit=True) as connection:
+        chat = new_chat(connection, user)
+        yoyo(url, "apply", "--batch")
+        assert call(connection, user, "get_chat", chat)["id"] == chat
+
+
+def test_only_changed_parts_are_loaded(url: str, own_sources: Path) -> None:
+    apply(url, own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+
+        def loaded() -> dict[str, object]:
+            return dict(connection.execute("select part, loaded_at from parley.reloaded_parts").fetchall())
+
+        first = loaded()
+        apply(url, own_sources)
+        assert loaded() == first
+        with (own_sources / "sql" / "triggers.sql").open("a") as file:
+            file.write("\n-- A remark.\n")
+        apply(url, own_sources)
+        assert {part for part, at in loaded().items() if at != first[part]} == {"triggers.sql", "grants.sql"}
+
+
+def exists(connection: Connection, function: str) -> bool:
+    """Whether there is such a function."""
+    return connection.execute("select to_regprocedure(%s) is not null", [function]).fetchone() == (True,)
+
+
+def test_functions_follow_their_files(url: str, own_sources: Path) -> None:
+    file = own_sources / "sql" / "functions" / "zoo.sql"
+    apply(url, own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+        file.write_text("create function api.zoo(a int) returns int language sql as $$ select a $$;")
+        apply(url, own_sources)
+        assert exists(connection, "api.zoo(int)")
+        may = connection.execute("select has_function_privilege('parley_api', 'api.zoo(int)', 'execute')").fetchone()
+        assert may == (True,)
+        file.write_text("create function api.zoo(a text) returns text language sql as $$ select a $$;")
+        apply(url, own_sources)
+        assert (exists(connection, "api.zoo(int)"), exists(connection, "api.zoo(text)")) == (False, True)
+        file.unlink()
+        apply(url, own_sources)
+        assert not exists(connection, "api.zoo(text)")
+        assert exists(connection, "rules.problem(text, text)")
+
+
+def test_a_part_that_fails_changes_nothing_and_is_tried_again(url: str, own_sources: Path) -> None:
+    apply(url, own_sources)
+    broken = own_sources / "sql" / "functions" / "zoo.sql"
+    broken.write_text("create function api.zoo() returns int language sql as $$ select 1 $$; selec;")
+    with psycopg.connect(url, autocommit=True) as connection:
+        with pytest.raises(AssertionError, match="syntax error"):
+            apply(url, own_sources)
+        assert not exists(connection, "api.zoo()")
+        broken.write_text("create function api.zoo() returns int language sql as $$ select 1 $$;")
+        apply(url, own_sources)
+        assert exists(connection, "api.zoo()")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "DATABASE_URL is not set"),
+        ("not a url", "DATABASE_URL is malformed"),
+        ("postgresql://nobody:secret@127.0.0.1:1/x", "DATABASE_URL: no connection"),
+    ],
+)
+def test_a_wrong_url_is_one_readable_line(url: str, message: str) -> None:
+    with pytest.raises(AssertionError) as caught:
+        yoyo(url, "list")
+    said = str(caught.value)
+    assert said.startswith(message)
+    assert "Traceback" not in said
+    assert "secret" not in said.split("assert")[0]
+
+
+def test_two_databases_of_one_cluster_share_the_roles(
+    postgres: Postgres, url: str, new_database: Callable[[str], str]
+) -> None:
+    yoyo(url, "apply", "--batch")
+    rollback_all(url)
+    name = new_database("parley_neighbour")
+    with psycopg.connect(postgres.url(name, "app", "app"), autocommit=True) as connection:
+        assert call(connection, new_user(), "list_chats")["total"] == 0
