@@ -1,0 +1,100 @@
+"""What was acknowledged is there after a crash: the API and PostgreSQL are killed while clients write."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from api.dev.valkey import Valkey
+from tests.support import Api, open_directory, running, wait_until, yoyo
+
+WRITERS = 4
+EACH_ROUND = 40  # acknowledged messages before a kill
+ROUNDS = 3
+
+
+@pytest.fixture(scope="module")
+def durable(postgres_build: dict[str, Path]) -> Iterator[Postgres]:
+    """A PostgreSQL with its defaults: fsync on."""
+    with open_directory() as directory, Postgres(directory, **postgres_build) as server:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+            connection.execute("create database parley")
+            yoyo(server.url("parley"), "apply", "--batch")
+            connection.execute("create role app login password 'app' in role parley_api")
+        yield server
+
+
+class Writers:
+    """Clients that send messages to one chat, come what may, and remember what was answered with 201."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.acknowledged: list[dict[str, str]] = []
+        self._client = client
+        self._stop = threading.Event()
+        self._threads = ThreadPoolExecutor(WRITERS)
+        created = self._client.post("/api/chats", json={"title": "x"})
+        assert created.status_code == 201, created.text
+        self.messages = f"/api/chats/{created.json()['id']}/messages"
+
+    def __enter__(self) -> "Writers":
+        self._running = [self._threads.submit(self._write, n) for n in range(WRITERS)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._threads.shutdown()
+        for thread in self._running:
+            thread.result()
+
+    def _write(self, writer: int) -> None:
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            try:
+                answer = self._client.post(self.messages, json={"content": f"{writer} {number}"})
+            except httpx.TransportError:
+                continue
+            if answer.status_code == 201:
+                self.acknowledged.append(answer.json())
+            else:
+                assert answer.status_code == 503, answer.text
+
+    def write_on(self) -> None:
+        """Returns when so many more were acknowledged."""
+        goal = len(self.acknowledged) + EACH_ROUND
+        wait_until(lambda: len(self.acknowledged) >= goal, seconds=30)
+
+    def stored(self) -> dict[str, str]:
+        """All messages of the chat, by id."""
+        contents: dict[str, str] = {}
+        total, page = 1, 1
+        while len(contents) < total:
+            answer = self._client.get(self.messages, params={"page": page, "limit": 100}).json()
+            total, page = answer["total"], page + 1
+            contents |= {m["id"]: m["content"] for m in answer["messages"]}
+            assert answer["messages"], "total promises more than there is"
+        return contents
+
+
+@pytest.mark.parametrize("victim", ["api", "postgres"])
+def test_what_was_acknowledged_survives_kill_9(directory: Path, durable: Postgres, valkey: Valkey, victim: str) -> None:
+    url = durable.url("parley", "app", "app")
+    api = Api(directory, url, valkey.url(), RATE_LIMIT_REQUESTS="1000000", RATE_LIMIT_PREFIX=f"crash-{victim}")
+    kill: Callable[[], None] = api.kill if victim == "api" else durable.kill
+    restart: Callable[[], None] = api.start if victim == "api" else durable.start
+    with running(api), api.client() as client:
+        with Writers(client) as writers:
+            for _ in range(ROUNDS):
+                writers.write_on()
+                kill()
+                restart()
+            writers.write_on()
+        wait_until(api.is_ready)
+        stored = writers.stored()
+    assert len(writers.acknowledged) >= (ROUNDS + 1) * EACH_ROUND
+    assert {m["id"]: m["content"] for m in writers.acknowledged}.items() <= stored.items()
