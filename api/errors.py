@@ -6,6 +6,7 @@ know is a 500, whose text is for the log.
 
 import json
 import logging
+from http import HTTPMethod
 from typing import Any
 
 import asyncpg
@@ -30,6 +31,8 @@ CODES = {
 }
 STATUSES = {f"PT{status}": status for status in CODES}  # raised by parley.fail()
 NUL_IN_TEXT = "22021"
+# What asyncpg raises without or before an SQLSTATE; InternalClientError is a connection that broke at an odd moment.
+AWAY = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 UNAVAILABLE = ("08", "40", "53", "57")  # classes: connection, rollback, resources, operator intervention
 
 
@@ -54,11 +57,18 @@ def unavailable() -> ApiError:
     return ApiError(503, "The service is not available just now.", headers={"Retry-After": "1"})
 
 
+def internal_error() -> ApiError:
+    """500, for what nobody foresaw."""
+    return ApiError(500, "The server made an error.")
+
+
 def from_postgres(error: asyncpg.PostgresError) -> ApiError | None:
     """What a database error means to a client, or None for an error of ours."""
     state = error.sqlstate or ""
     if state == "PT401":
         return unauthorized()
+    if state == "PT503":
+        return unavailable()
     if state in STATUSES:
         return ApiError(STATUSES[state], error.args[0], json.loads(error.detail or "null"))
     if state == NUL_IN_TEXT:
@@ -66,14 +76,33 @@ def from_postgres(error: asyncpg.PostgresError) -> ApiError | None:
     return unavailable() if state[:2] in UNAVAILABLE else None
 
 
-def from_sanic(error: SanicException) -> ApiError:
+def from_sanic(error: SanicException, request: Request) -> ApiError:
     """The server's own refusals: no such route, wrong method, malformed or too much."""
-    messages = {404: "No such resource.", 405: "Method not allowed.", 413: "The request is too large."}
-    status = error.status_code or 500
-    if status not in CODES:
-        status = 400 if status < 500 else 500
-    message = messages.get(status, "The server made an error." if status == 500 else "Malformed request.")
-    return ApiError(status, message, headers={k: str(v) for k, v in error.headers.items()})
+    match error.status_code:
+        case 404:
+            return ApiError(404, "No such resource.")
+        case 405:
+            return ApiError(405, "Method not allowed.", headers={"Allow": allowed_methods(request)})
+        case 413:
+            return ApiError(413, "The request is too large.")
+        case 503:
+            return unavailable()
+        case int(status) if status < 500:
+            return ApiError(400, "Malformed request.")
+    return internal_error()
+
+
+def allowed_methods(request: Request) -> str:
+    """The methods that the request's path has, for the header; Sanic knows them, but does not always say them."""
+
+    def is_allowed(method: HTTPMethod) -> bool:
+        try:
+            request.app.router.get(request.path, method, None)
+        except SanicException:
+            return False
+        return True
+
+    return ", ".join(filter(is_allowed, sorted(HTTPMethod)))
 
 
 class Envelope(ErrorHandler):
@@ -85,14 +114,18 @@ class Envelope(ErrorHandler):
         if isinstance(exception, ApiError):
             error = exception
         elif isinstance(exception, SanicException):
-            error = from_sanic(exception)
+            error = from_sanic(exception, request)
         elif isinstance(exception, asyncpg.PostgresError):
             error = from_postgres(exception)
-        elif isinstance(exception, (asyncpg.InterfaceError, OSError, TimeoutError)):
+        elif isinstance(exception, AWAY):
             error = unavailable()
-        if error is None or error.status >= 500:
-            logger.error("%s %s failed, request %s", request.method, request.path, request.id, exc_info=exception)
-        return answer(error or ApiError(500, "The server made an error."))
+        error = error or internal_error()
+        what = f"{request.method} {request.path}, request {request.id}"
+        if error.status == 500:
+            logger.error("%s failed", what, exc_info=exception)
+        elif error.status == 503:
+            logger.warning("%s found the database unavailable: %r", what, exception)
+        return answer(error)
 
 
 def answer(error: ApiError) -> HTTPResponse:

@@ -4,7 +4,6 @@ A test of SQL gets a connection whose work is rolled back. A test that must comm
 from a template, or users of its own in the shared one.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
-from tests.support import Api, Connection, open_directory, rolled_back, running, yoyo
+from tests.support import Api, Connection, new_postgres, open_directory, rolled_back, running, yoyo
 
 TEMPLATE = "parley_template"
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
@@ -29,16 +28,9 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres_build() -> dict[str, Path]:
-    """Which PostgreSQL to test on: the wheel's, or that in the directory PARLEY_TEST_POSTGRES names."""
-    programs = os.environ.get("PARLEY_TEST_POSTGRES")
-    return {"bin_dir": Path(programs)} if programs else {}
-
-
-@pytest.fixture(scope="session")
-def postgres(directory: Path, postgres_build: dict[str, Path]) -> Iterator[Postgres]:
+def postgres(directory: Path) -> Iterator[Postgres]:
     """A PostgreSQL that may lose data in a crash; it has the login role `app`, which is granted parley_api."""
-    with Postgres(directory / "postgres", settings=QUICK, **postgres_build) as server:
+    with new_postgres(directory / "postgres", **QUICK) as server:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")
             connection.execute("create role app login password 'app'")

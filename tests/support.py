@@ -1,9 +1,11 @@
 """What tests say often: call a function as a user, expect a refusal, run the API."""
 
+import itertools
 import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -11,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +23,7 @@ import jwt
 import psycopg
 import pytest
 
+from api.dev.postgres import Postgres
 from api.dev.process import Child, free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +31,9 @@ SECRET = "a secret that nobody but the tests knows"
 NO_SUCH_ID = "01900000-0000-7000-8000-000000000000"
 
 Connection = psycopg.Connection[Any]
+
+_addresses = itertools.count(1)
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # made once: httpx else makes one, slowly, for each client
 
 
 @contextmanager
@@ -106,6 +113,13 @@ def open_directory() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def new_postgres(directory: Path, **settings: str) -> Postgres:
+    """A PostgreSQL of the wheel, or of the programs in the directory that PARLEY_TEST_POSTGRES names."""
+    if programs := os.environ.get("PARLEY_TEST_POSTGRES"):
+        return Postgres(directory, settings=settings, bin_dir=Path(programs))
+    return Postgres(directory, settings=settings)
+
+
 def yoyo(database_url: str, *arguments: str) -> str:
     """What `yoyo …` prints when it is run on a database as a DBA would."""
     environment = os.environ | {"DATABASE_URL": database_url}
@@ -142,23 +156,30 @@ class Api:
     def is_ready(self) -> bool:
         """Whether GET /readyz says so."""
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).is_success
+            return httpx.get(f"{self.url}/readyz", timeout=5, verify=_NO_TLS).is_success
         except httpx.TransportError:
             return False
 
-    def stop(self, *signals: signal.Signals) -> None:
-        """Ends it: by SIGTERM if no signal is given."""
+    def stop(self) -> None:
+        """Ends it by SIGTERM."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends it by SIGKILL."""
+        self._end()
+
+    def _end(self, *signals: signal.Signals) -> None:
         if self.child:
-            self.child.stop(*(signals or (signal.SIGTERM,)))
+            self.child.stop(*signals)
             self.child = None
 
     def client(self, user: str | None = None, **headers: str) -> httpx.Client:
         """An HTTP client with an address of its own and a user's token; a new user's, unless it is ""."""
-        return httpx.Client(base_url=self.url, timeout=20, headers=self.headers(user) | headers)
+        return httpx.Client(base_url=self.url, timeout=20, headers=self.headers(user) | headers, verify=_NO_TLS)
 
     def headers(self, user: str | None = None) -> dict[str, str]:
         """The headers of such a client."""
-        address = f"10.{uuid4().bytes[0]}.{uuid4().bytes[0]}.{uuid4().bytes[0]}"
+        address = str(ip_address("10.0.0.0") + next(_addresses))
         authorization = {} if user == "" else {"Authorization": f"Bearer {token(user or new_user())}"}
         return {"X-Forwarded-For": address, **authorization}
 

@@ -7,7 +7,7 @@ OURS = "('next_auth', 'rules', 'parley', 'session', 'api', 'analytics')"
 
 def names(connection: Connection, query: str) -> list[str]:
     """The first column of a query."""
-    return [str(row[0]) for row in connection.execute(query).fetchall()]  # type: ignore[call-overload]
+    return [str(row[0]) for row in connection.execute(query).fetchall()]
 
 
 def functions(where: str) -> str:
@@ -18,7 +18,9 @@ def functions(where: str) -> str:
 
 
 def test_every_table_has_row_level_security(dba: Connection) -> None:
-    tables = f"select oid::regclass from pg_class where relnamespace::regnamespace::text in {OURS} and relkind in ('r', 'p')"
+    tables = (
+        f"select oid::regclass from pg_class where relnamespace::regnamespace::text in {OURS} and relkind in ('r', 'p')"
+    )
     assert len(names(dba, tables)) > 8
     assert names(dba, f"{tables} and not relrowsecurity") == []
 
@@ -58,7 +60,9 @@ def test_every_table_and_schema_is_described(dba: Connection) -> None:
         select oid::regclass from pg_class
         where relnamespace::regnamespace::text in {OURS} and relkind in ('r', 'p', 'v')
           and obj_description(oid, 'pg_class') is null""") == []  # fmt: skip
-    assert names(dba, f"select nspname from pg_namespace where nspname in {OURS} and obj_description(oid) is null") == []
+    assert (
+        names(dba, f"select nspname from pg_namespace where nspname in {OURS} and obj_description(oid) is null") == []
+    )
 
 
 def test_public_has_nothing(dba: Connection) -> None:
@@ -85,6 +89,9 @@ def test_every_foreign_key_has_an_index(dba: Connection) -> None:
 
 
 def test_everything_in_sql_is_in_a_schema_of_ours(dba: Connection) -> None:
-    strays = names(dba, """
-        select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v', 'm', 'S')""")
+    strays = names(
+        dba,
+        """
+        select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v', 'm', 'S')""",
+    )
     assert all("yoyo" in name for name in strays)

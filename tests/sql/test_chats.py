@@ -42,26 +42,22 @@ def test_a_member_neither_renames_nor_deletes(app: Connection) -> None:
 def test_a_stranger_is_told_that_there_is_no_chat(app: Connection) -> None:
     owner, stranger = new_user(), new_user()
     chat = new_chat(app, owner)
-    for call_it in (
-        lambda who, which: call(app, who, "get_chat", which),
-        lambda who, which: call(app, who, "update_chat", which, {"title": "Mine"}),
-        lambda who, which: call(app, who, "delete_chat", which),
-    ):
+    for function, arguments in (("get_chat", []), ("update_chat", [{"title": "Mine"}]), ("delete_chat", [])):
         with refused(404) as unseen:
-            call_it(stranger, chat)
+            call(app, stranger, function, chat, *arguments)
         with refused(404) as absent:
-            call_it(owner, NO_SUCH_ID)
+            call(app, owner, function, NO_SUCH_ID, *arguments)
         assert unseen.message == absent.message
     assert call(app, owner, "get_chat", chat)["id"] == chat
 
 
 def test_an_id_that_is_no_uuid_is_not_found(app: Connection) -> None:
-    for chat in ("", "1", "{%s}" % NO_SUCH_ID, NO_SUCH_ID.replace("-", ""), NO_SUCH_ID + "0", "é" * 36):
+    for chat in ("", "1", f"{{{NO_SUCH_ID}}}", NO_SUCH_ID.replace("-", ""), NO_SUCH_ID + "0", "é" * 36):
         with refused(404):
             call(app, new_user(), "get_chat", chat)
 
 
-def test_a_deleted_chat_is_gone_with_its_messages(app: Connection, dba: Connection) -> None:
+def test_a_deleted_chat_is_gone_with_its_messages(dba: Connection) -> None:
     owner = new_user()
     chat = new_chat(dba, owner)
     call(dba, owner, "send_message", chat, {"content": "hello"})

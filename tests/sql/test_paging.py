@@ -49,9 +49,7 @@ def test_a_page_is_that_slice_and_total_is_all(
 
 
 @given(limit=st.integers(1, 100))
-def test_pages_together_are_the_whole(
-    chat: tuple[Connection, str, str, list[tuple[str, str]]], limit: int
-) -> None:
+def test_pages_together_are_the_whole(chat: tuple[Connection, str, str, list[tuple[str, str]]], limit: int) -> None:
     connection, user, chat_id, messages = chat
     pages = -(-COUNT // limit)
     seen = [

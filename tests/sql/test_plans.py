@@ -74,7 +74,7 @@ def plans(large: tuple[Connection, str, str], **arguments: str) -> tuple[Any, li
     return answer, nodes
 
 
-def rows_read(nodes: list[dict[str, Any]]) -> float:
+def rows_read(nodes: list[dict[str, Any]]) -> Any:
     """The most rows that one node read, what its filters threw away included."""
     removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
     return max(n["Actual Rows"] * n["Actual Loops"] + sum(n.get(r, 0) for r in removed) for n in nodes)

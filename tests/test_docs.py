@@ -1,0 +1,79 @@
+"""The READMEs say what is so: held against the code and the database."""
+
+import re
+
+from api.errors import CODES
+from api.routes import ROUTES
+from api.settings import Settings
+from tests.support import ROOT, Connection
+
+README = (ROOT / "README.md").read_text()
+SQL_README = (ROOT / "sql" / "README.md").read_text()
+FILES = {"README.md": README, "sql/README.md": SQL_README}
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """The rows of the table whose first column has this heading."""
+    table = re.search(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, flags=re.MULTILINE)
+    assert table, heading
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[1].splitlines()]
+
+
+def test_every_setting_is_in_the_table_with_its_default() -> None:
+    documented = {}
+    for names, default, _ in rows(README, "Variable"):
+        for name, value in zip(re.findall(r"`(\w+)`", names), default.split(", ") * 2, strict=False):
+            documented[name] = value.strip("`")
+    expected = {
+        name.upper(): "required" if field.is_required() else str(field.default)
+        for name, field in Settings.model_fields.items()
+        if name != "secret"
+    }
+    assert documented == expected | {"NEXTAUTH_SECRET": "required", "AUTH_SECRET": "required"}
+
+
+def test_every_route_is_in_the_table_with_its_query_and_status() -> None:
+    documented = {request.strip("`"): (query, answer) for request, query, answer in rows(README, "Request")}
+    path_parameter, in_braces = re.compile(r"<(\w+)_id>"), r"{\1Id}"
+    expected = {f"{route.method} {path_parameter.sub(in_braces, route.path)}": route for route in ROUTES}
+    assert documented.keys() == expected.keys()
+    for request, route in expected.items():
+        query, answer = documented[request]
+        assert tuple(re.findall(r"`(\w+)`", query)) == route.query, request
+        assert answer.startswith(str(route.status)), request
+        assert bool(re.search(r"`\{", query)) == route.body, request
+
+
+def test_every_error_code_is_in_the_table() -> None:
+    documented = {int(status): code.strip("`") for status, code, _ in rows(README, "Status")}
+    assert documented == CODES
+
+
+def test_what_the_readmes_name_exists(dba: Connection) -> None:
+    for name, text in FILES.items():
+        for path in re.findall(r"`((?:tests|sql|api)/[\w./]+)`", text):
+            assert (ROOT / path).exists(), (name, path)
+    for function in set(re.findall(r"\b((?:api|session|parley|rules)\.\w+)\(", SQL_README)):
+        row = dba.execute(
+            "select count(*) from pg_proc where pronamespace::regnamespace || '.' || proname = %s", [function]
+        )
+        assert row.fetchone() == (1,), function
+
+
+def test_the_statements_of_the_sql_readme_work(dba: Connection) -> None:
+    blocks = re.findall(r"```sql\n(.*?)```", SQL_README, flags=re.DOTALL)
+    assert len(blocks) == 2
+    created, listed = blocks[0].split(";\n")[:2]
+    chat = dba.execute(created).fetchone()
+    assert chat
+    assert dba.execute(listed.replace("01a20a99-…", chat[0]["id"])).fetchone()
+    dba.execute("set local role app")
+    statements = [line for line in blocks[1].splitlines() if line.startswith("select")]
+    answers = [dba.execute(statement).fetchall() for statement in statements]
+    assert [row[1] for row in answers[-1]] == ["Plans"]
+
+
+def test_the_readme_has_the_two_commands() -> None:
+    install = "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/"
+    assert f"\n{install}parley dev\n" in README
+    assert f"\n{install}pytest\n" in README
