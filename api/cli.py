@@ -3,21 +3,25 @@
 import argparse
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
 from api.dev import STACK_FILE, data_directory, session_token
+from api.settings import SECRET_LENGTH
 
 DEFAULT_PORT = 8000
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LONGEST_DAYS = 366
-SHORTEST_SECRET = 32
 
 
 def main() -> int:
     """Run the command line; returns the exit status."""
     arguments = _parser().parse_args()
-    return _dev(arguments) if arguments.command == "dev" else _token(arguments)
+    try:
+        return _dev(arguments) if arguments.command == "dev" else _token(arguments)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,8 +79,8 @@ def _secret(data: Path | None) -> str:
         if not file.exists():
             raise ValueError(f"set NEXTAUTH_SECRET, or run `parley dev` first: there is no {file}")
         source, secret = str(file), file.read_text()
-    if len(secret) < SHORTEST_SECRET:
-        raise ValueError(f"the secret in {source} has fewer than {SHORTEST_SECRET} characters")
+    if len(secret) < SECRET_LENGTH:
+        raise ValueError(f"the secret in {source} has fewer than {SECRET_LENGTH} characters")
     return secret
 
 
@@ -96,9 +100,7 @@ def _seconds(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     seconds = int(match[1]) * SECONDS[match[2]] if match else 0
     if not 1 <= seconds <= LONGEST_DAYS * SECONDS["d"]:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time like 30s, 15m, 12h or 7d, up to {LONGEST_DAYS}d"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time like 30s, 15m, 12h or 7d, up to {LONGEST_DAYS}d")
     return seconds
 
 

@@ -886,7 +886,7 @@ CREATE FUNCTION session.register(subject text, name text, email text, image text
     AS $$
 begin
     insert into next_auth.users (id, name, email, image)
-    values (subject, register.name, register.email, register.image)
+    values (subject, register.name, case when char_length(register.email) <= 254 then register.email end, register.image)
     on conflict do nothing;
     insert into next_auth.users (id, name, image)
     values (subject, register.name, register.image)

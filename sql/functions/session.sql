@@ -23,12 +23,13 @@ end $$;
 create or replace function session.user_id() returns text
 language sql stable parallel safe as $$ select nullif(current_setting('parley.user_id', true), '') $$;
 
--- Two identities with one e-mail address stay two users: the address belongs to the first.
+-- Two identities with one e-mail address stay two users: the address belongs to the first. What is longer than an
+-- address can be is none; it would not fit into the index either.
 create or replace function session.register(subject text, name text, email text, image text) returns void
 language plpgsql volatile security definer set search_path = '' as $$
 begin
     insert into next_auth.users (id, name, email, image)
-    values (subject, register.name, register.email, register.image)
+    values (subject, register.name, case when char_length(register.email) <= 254 then register.email end, register.image)
     on conflict do nothing;
     insert into next_auth.users (id, name, image)
     values (subject, register.name, register.image)

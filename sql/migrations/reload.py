@@ -1,4 +1,4 @@
-"""Loads the parts of sql/ that are edited in place, where their text changed: yoyo runs this after the numbered files.
+"""Loads the parts of sql/ that are edited in place, where their text changed: every `yoyo apply` ends with this.
 
 A part is loaded when its text or the list of applied migrations differs from what `parley.reloaded_parts` says. The
 functions are one part: all are replaced, and those that no file defines any more are dropped. Grants come last and

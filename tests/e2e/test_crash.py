@@ -11,7 +11,7 @@ import pytest
 
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
-from tests.support import Api, open_directory, running, wait_until, yoyo
+from tests.support import Api, new_postgres, open_directory, running, wait_until, yoyo
 
 WRITERS = 4
 EACH_ROUND = 40  # acknowledged messages before a kill
@@ -19,9 +19,9 @@ ROUNDS = 3
 
 
 @pytest.fixture(scope="module")
-def durable(postgres_build: dict[str, Path]) -> Iterator[Postgres]:
+def durable() -> Iterator[Postgres]:
     """A PostgreSQL with its defaults: fsync on."""
-    with open_directory() as directory, Postgres(directory, **postgres_build) as server:
+    with open_directory() as directory, new_postgres(directory) as server:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute("create database parley")
             yoyo(server.url("parley"), "apply", "--batch")

@@ -44,7 +44,8 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
         "update parley.messages set chat_id = {other_chat} where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
     "messages delete": ("delete from parley.messages where chat_id = {chat}", (2, 1, 0, 0, 0), 2),
     "settings select": ("select from parley.settings where user_id = {owner}", (1, 0, 0, 0, 0), 1),
-    "settings insert": ("insert into parley.settings (theme) values ('dark') on conflict do nothing", (0, 1, 1, 1, 0), 1),
+    "settings insert": (
+        "insert into parley.settings (theme) values ('dark') on conflict do nothing", (0, 1, 1, 1, 0), 1),
     "settings update": ("update parley.settings set theme = 'dark' where user_id = {owner}", (1, 0, 0, 0, 0), 1),
     "settings update premium": (
         "update parley.settings set is_premium = true where user_id = {owner}", (0, 0, 0, 0, 0), 1),

@@ -152,6 +152,25 @@ def test_a_part_that_fails_changes_nothing_and_is_tried_again(url: str, own_sour
         assert exists(connection, "api.zoo()")
 
 
+def test_a_migration_and_its_mark_are_one_transaction(url: str, own_sources: Path) -> None:
+    apply(url, own_sources)
+    migrations = own_sources / "sql" / "migrations"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "create function public.die() returns trigger language plpgsql as"
+            " $$ begin perform pg_terminate_backend(pg_backend_pid()); return new; end $$"
+        )
+        connection.execute("create trigger die before insert on _yoyo_migration execute function public.die()")
+        (migrations / "0999_zoo.sql").write_text("-- depends: 0005_reloaded_parts\ncreate table public.zoo ();")
+        with pytest.raises(AssertionError, match="terminat"):
+            apply(url, own_sources)
+        assert connection.execute("select to_regclass('public.zoo')").fetchone() == (None,)
+        connection.execute("drop trigger die on _yoyo_migration")
+    yoyo(url, "break-lock", "--config", str(own_sources / "yoyo.ini"))
+    apply(url, own_sources)
+    assert "A         0999_zoo" in yoyo(url, "list", "--config", str(own_sources / "yoyo.ini"))
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [

@@ -1,0 +1,25 @@
+"""The stack of `parley dev`: PostgreSQL, Valkey and the API, all on one machine.
+
+postgres.py and valkey.py run the servers, process.py holds what they share, stack.py puts the
+stack together, demo.py fills it. Here is what needs none of the `dev` extra: where a stack keeps
+its data, and how a session token is signed.
+"""
+
+import time
+from pathlib import Path
+
+import jwt
+
+STACK_FILE = "parley-dev.secret"
+
+
+def data_directory(port: int) -> Path:
+    """Where the stack on this port keeps its data unless told otherwise, relative to the cwd."""
+    return Path(".parley") / str(port)
+
+
+def session_token(secret: str, seconds: int, **claims: str | None) -> str:
+    """Sign a session token, a JWT with HS256, for so many seconds; claims of None are left out."""
+    now = int(time.time())
+    given = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode({**given, "iat": now, "exp": now + seconds}, secret, algorithm="HS256")

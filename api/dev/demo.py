@@ -1,0 +1,48 @@
+"""Demo data: alice and bob in one chat, made by the very statements that the API sends."""
+
+import json
+from typing import Any
+
+import asyncpg
+
+ALICE = {"sub": "alice", "name": "Alice", "email": "alice@example.com"}
+BOB = {"sub": "bob", "name": "Bob", "email": "bob@example.com"}
+TITLE = "Welcome to Parley"
+MESSAGES = (
+    (ALICE, "text", "Welcome to Parley, Bob! Everything here is one SQL statement away."),
+    (BOB, "text", "Nice. Does search find words inside code, too?"),
+    (ALICE, "code", "const chat = await getChat(chatId);\nconsole.log(chat.title);"),
+    (BOB, "text", "It does: search for getChat, or for welcome."),
+)
+
+
+async def ensure(url: str) -> str:
+    """Make the data unless alice already is in a chat; the id of that chat, or of any if it is gone.
+
+    Connects as the API does. Raises asyncpg.PostgresError.
+    """
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            chats = (await _call(connection, ALICE, "list_chats", None, None))["chats"]
+            chats.sort(key=lambda chat: chat["title"] != TITLE)
+            return str(chats[0]["id"]) if chats else await _create(connection)
+    finally:
+        await connection.close()
+
+
+async def _create(connection: asyncpg.Connection) -> str:
+    await _call(connection, BOB, "list_chats", None, None)  # a user exists from the first call on
+    chat = await _call(connection, ALICE, "create_chat", {"title": TITLE})
+    await _call(connection, ALICE, "add_member", chat["id"], {"userId": BOB["sub"]})
+    for author, kind, content in MESSAGES:
+        message = {"type": kind, "content": content}
+        await _call(connection, author, "send_message", chat["id"], message)
+    return str(chat["id"])
+
+
+async def _call(connection: asyncpg.Connection, user: dict[str, str], name: str, *args: Any) -> Any:
+    places = ", ".join(f"${number}" for number, _ in enumerate(args, start=2))
+    statement = f"select api.{name}({places}) from session.begin($1)"  # noqa: S608 (names of ours)
+    values = [json.dumps(arg) if isinstance(arg, dict) else arg for arg in (user, *args)]
+    return json.loads(await connection.fetchval(statement, *values))

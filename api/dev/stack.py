@@ -1,0 +1,235 @@
+"""`parley dev`: PostgreSQL, Valkey and the API with demo data, until it is told to stop.
+
+The data directory holds `postgres`, `valkey`, the log of the migration, `pgpass` for psql, and one
+file that is three things: the session secret, the lock of the running stack, and the mark by which
+a directory is known to be ours.
+
+Signals that ask for an end are blocked from the start and noticed while waiting (see
+process.wait_for), so nothing is ever started and not stopped, and stopping is not disturbed.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import http.client
+import logging
+import math
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import quote
+
+import asyncpg
+
+from api.dev import STACK_FILE, demo, session_token
+from api.dev.postgres import Postgres
+from api.dev.process import STOP_SIGNALS, Child, ChildError, Server, open_private, run, wait_for
+from api.dev.valkey import Valkey
+
+ROOT = Path(__file__).parents[2]
+DATABASE = "parley"
+API_USER = "parley_app"
+TOKEN_DAYS = 30
+
+
+class Api(Server):
+    """The API as a child process; ready when /readyz says so."""
+
+    name = "the API"
+    attempts = 1
+
+    def __init__(self, directory: Path, port: int, environment: Mapping[str, str]) -> None:
+        super().__init__(directory, port)
+        self.base_url = f"http://127.0.0.1:{port}"
+        self._environment = {
+            **os.environ,
+            **environment,
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "WORKERS": "1",
+        }
+
+    def _spawn(self) -> Child:
+        return Child(self.name, [sys.executable, "-m", "api"], cwd=ROOT, env=self._environment)
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+class RefusedError(Exception):
+    """The stack cannot run there; the message is one line."""
+
+
+def main(directory: Path, port: int, fresh: bool) -> int:
+    """Run the stack; the exit status of the process.
+
+    `fresh` empties the directory first. Changes the process for good: its signal mask, its
+    logging, its environment.
+    """
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS - ({signal.SIGHUP} if nohup else set()))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    # Drivers would add the PG ones to the URLs that we give; the other is another name of ours.
+    for name in [name for name in os.environ if name.startswith("PG") or name == "AUTH_SECRET"]:
+        del os.environ[name]
+    directory = directory.resolve()
+    try:
+        with _claimed(directory, fresh) as secret, contextlib.ExitStack() as stack:
+            _check_port(port)
+            _run(stack, directory, port, secret)
+    except KeyboardInterrupt:
+        print(f"Stopped; the data stay in {directory}", flush=True)
+        return 0
+    except (RefusedError, ChildError, OSError, asyncpg.PostgresError) as error:
+        print(f"parley dev: {error}", file=sys.stderr)
+    return 1
+
+
+def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -> NoReturn:
+    print(f"Starting, with data in {directory} …", flush=True)
+    valkey = stack.enter_context(Valkey(directory / "valkey"))
+    postgres = stack.enter_context(Postgres(directory / "postgres"))
+    password = secrets.token_urlsafe(24)
+    _migrate(postgres, directory, password)
+    url = postgres.url(DATABASE, API_USER, password)
+    chat_id = asyncio.run(demo.ensure(url))
+    environment = {"DATABASE_URL": url, "REDIS_URL": valkey.url(), "NEXTAUTH_SECRET": secret}
+    api = stack.enter_context(Api(directory, port, environment))
+    with open_private(directory / "pgpass", "wb") as file:
+        file.write(f"*:*:*:postgres:{postgres.password}\n*:*:*:{API_USER}:{password}\n".encode())
+    print(_greeting(directory, api.base_url, postgres, secret, chat_id), flush=True)
+    children = [server.child for server in (api, postgres, valkey) if server.child]
+    wait_for(lambda: any(child.exit_code is not None for child in children), math.inf, every=0.2)
+    raise ChildError("; ".join(c.last_words() for c in children if c.exit_code is not None))
+
+
+@contextlib.contextmanager
+def _claimed(directory: Path, fresh: bool) -> Iterator[str]:
+    """Hold the directory alone; gives the session secret that is kept there."""
+    mark = directory / STACK_FILE
+    if directory.exists() and not mark.exists() and any(directory.iterdir()):
+        raise RefusedError(f"{directory} is not empty and not one that parley dev made")
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open_private(mark, "a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusedError(f"already running on {directory}") from None
+        if fresh:
+            for path in set(directory.iterdir()) - {mark}:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            file.truncate(0)
+        file.seek(0)
+        secret = file.read().decode()
+        if not secret:
+            secret = secrets.token_urlsafe(48)
+            file.write(secret.encode())
+            file.flush()
+        yield secret
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise RefusedError(f"port {port} of 127.0.0.1: {error.strerror}") from None
+
+
+def _migrate(postgres: Postgres, directory: Path, password: str) -> None:
+    """Bring the database up to date and let the API's login role in with this password."""
+    url = postgres.url(DATABASE)
+    with contextlib.suppress(asyncpg.DuplicateDatabaseError):
+        asyncio.run(_execute(postgres.url("postgres"), f"create database {DATABASE}"))
+    asyncio.run(_execute(url, _UNLOCK))
+    run(
+        "the migration",
+        [sys.executable, "-m", "yoyo", "apply", "--batch"],
+        seconds=300,
+        log=directory / "migration.log",
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": url},
+    )
+    asyncio.run(_execute(url, _LOGIN.format(role=API_USER, password=password)))
+
+
+async def _execute(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+def _greeting(directory: Path, base_url: str, postgres: Postgres, secret: str, chat_id: str) -> str:
+    passfile = quote(str(directory / "pgpass"))
+    return _GREETING.format(
+        base_url=base_url,
+        directory=directory,
+        database=f"127.0.0.1:{postgres.port}/{DATABASE}?passfile={passfile}",
+        api_user=API_USER,
+        token=session_token(secret, TOKEN_DAYS * 86_400, **demo.ALICE),
+        days=TOKEN_DAYS,
+        auth='-H "Authorization: Bearer $TOKEN"',
+        json="-H 'Content-Type: application/json'",
+        messages=f"{base_url}/api/chats/{chat_id}/messages",
+    )
+
+
+# A migration that was killed leaves yoyo's lock behind; the one that may run now is ours.
+_UNLOCK = """
+do $$ begin
+    if to_regclass('yoyo_lock') is not null then delete from yoyo_lock; end if;
+end $$
+"""
+
+_LOGIN = """
+do $$ begin
+    if to_regrole('{role}') is null then create role {role} login; end if;
+end $$;
+alter role {role} password '{password}';
+grant parley_api to {role};
+"""
+
+# The passwords are in the file that the URLs name, not on the screen.
+_GREETING = """
+Parley is ready at {base_url}
+
+  users   alice and bob, in one chat
+  psql    'postgresql://{api_user}@{database}' (as the API)
+          'postgresql://postgres@{database}' (as superuser)
+  data    {directory} (kept; --fresh empties it)
+
+To be alice for {days} days, paste into another terminal:
+
+export TOKEN={token}
+
+curl -s -w '\\n' {auth} {base_url}/api/chats
+
+curl -s -w '\\n' {auth} {json} \\
+  -d '{{"title": "Ideas"}}' {base_url}/api/chats
+
+curl -s -w '\\n' {auth} {json} \\
+  -d '{{"content": "Hello from curl", "type": "text"}}' \\
+  {messages}
+
+curl -s -w '\\n' {auth} '{messages}?search=hello'
+
+curl -s -w '\\n' {auth} {messages}
+
+Ctrl-C stops it.
+"""
