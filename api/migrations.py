@@ -37,7 +37,7 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
         return [known for known in super().get_applied_migration_hashes() if known != RELOAD]
 
     def apply_one(self, migration: Any, force: bool = False, mark: bool = True) -> None:
-        """Applies and marks at once: yoyo's own way can be killed in between, and then it can go neither on nor back."""
+        """Applies and marks at once: yoyo's own way, killed in between, could go neither on nor back."""
         migration.load()
         if migration.hash == RELOAD or not migration.use_transactions:
             super().apply_one(migration, force, mark and migration.hash != RELOAD)

@@ -19,3 +19,4 @@ grant select,
     update (model, theme, context, runtime, response_style, always_show_code) on parley.settings to parley_api;
 
 grant usage on schema analytics to parley_analyst;
+grant select on all tables in schema analytics to parley_analyst;

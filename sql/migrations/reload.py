@@ -33,8 +33,7 @@ OUR_FUNCTIONS = """
 
 def text_of(part: str) -> str:
     """The SQL of a part: one file, or all files of a folder in the order of their names."""
-    path = SQL / part
-    files = sorted(path.glob("*.sql")) if path.is_dir() else [path]
+    files = sorted(SQL.glob(part if part.endswith(".sql") else f"{part}/*.sql"))
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 

@@ -139,6 +139,18 @@ def test_functions_follow_their_files(url: str, own_sources: Path) -> None:
         assert exists(connection, "rules.problem(text, text)")
 
 
+def test_a_view_is_loaded_and_the_analysts_may_read_it(url: str, own_sources: Path) -> None:
+    apply(url, own_sources)
+    (own_sources / "sql" / "views").mkdir(exist_ok=True)
+    (own_sources / "sql" / "views" / "zoo.sql").write_text("create or replace view analytics.zoo as select 1 as animals;")
+    apply(url, own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("set role parley_analyst")
+        assert connection.execute("select animals from analytics.zoo").fetchone() == (1,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select from parley.chats")
+
+
 def test_a_part_that_fails_changes_nothing_and_is_tried_again(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
     broken = own_sources / "sql" / "functions" / "zoo.sql"
