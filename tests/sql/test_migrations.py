@@ -142,7 +142,9 @@ def test_functions_follow_their_files(url: str, own_sources: Path) -> None:
 def test_a_view_is_loaded_and_the_analysts_may_read_it(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
     (own_sources / "sql" / "views").mkdir(exist_ok=True)
-    (own_sources / "sql" / "views" / "zoo.sql").write_text("create or replace view analytics.zoo as select 1 as animals;")
+    (own_sources / "sql" / "views" / "zoo.sql").write_text(
+        "create or replace view analytics.zoo as select 1 as animals;"
+    )
     apply(url, own_sources)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("set role parley_analyst")
