@@ -2,33 +2,77 @@
 
 import asyncio
 import logging
+import signal
+import socket
 import sys
-from functools import partial
+from multiprocessing import get_context
 
 import asyncpg
 from sanic import Sanic
-from sanic.worker.loader import AppLoader
 
 from api.app import create_app
 from api.database import Database
+from api.protocol import Protocol
 from api.settings import Settings, SettingsError
 
 
-async def check_database(settings: Settings) -> str | None:
-    """One line on why this database can't be served, or None."""
+async def check_database(settings: Settings) -> None:
+    """Raises SettingsError, with one line on why this database can't be served."""
     try:
         database = await Database.connect(settings)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        return f"DATABASE_URL: no connection to PostgreSQL: {type(error).__name__}"
+        raise SettingsError(f"DATABASE_URL: no connection to PostgreSQL: {type(error).__name__}") from None
     try:
         await database.call("select api.ready()")
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
-        return "DATABASE_URL: no Parley database for this role: run `yoyo apply --batch` and grant it parley_api"
+        problem = "no Parley database for this role: run `yoyo apply --batch` and grant it parley_api"
+        raise SettingsError(f"DATABASE_URL: {problem}") from None
     except asyncpg.PostgresError as error:
-        return f"DATABASE_URL: {error.args[0]}"
+        raise SettingsError(f"DATABASE_URL: {error.args[0]}") from None
     finally:
         await database.close()
-    return None
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket that listens; raises SettingsError when there can't be one."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, address = found[0]
+        dualstack = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(address[:2], family=family, dualstack_ipv6=dualstack)
+    except OSError as error:
+        place = f"{settings.host}:{settings.port}"
+        raise SettingsError(f"HOST or PORT: can't listen on {place}: {error.strerror}") from None
+
+
+def serve(settings: Settings, server: socket.socket) -> None:
+    """Serves until SIGTERM or SIGINT, and then until what is in flight is answered."""
+    app = create_app(settings)
+    app.prepare(sock=server, protocol=Protocol, single_process=True, motd=False)
+    Sanic.serve_single(primary=app)
+
+
+def serve_in_workers(settings: Settings, server: socket.socket) -> None:
+    """Serves in processes that share the socket. They end together: when they are told to, or when one of them ends."""
+    ends = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # for what is ignored can't be waited for
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+
+    def work() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})  # Ctrl-C reaches all, but is the parent's to tell
+        serve(settings, server)
+
+    workers = [get_context("fork").Process(target=work) for _ in range(settings.workers)]
+    for worker in workers:
+        worker.start()
+    server.close()
+    end = signal.sigwait(ends)
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join()
+    if end == signal.SIGCHLD:
+        sys.exit("parley: a worker ended by itself, so all did")
 
 
 def main() -> None:
@@ -37,18 +81,14 @@ def main() -> None:
     logging.getLogger("sanic").setLevel(logging.WARNING)
     try:
         settings = Settings.load()
+        asyncio.run(check_database(settings))
+        server = listen(settings)
     except SettingsError as error:
         sys.exit(f"parley: {error}")
-    if problem := asyncio.run(check_database(settings)):
-        sys.exit(f"parley: {problem}")
-    loader = AppLoader(factory=partial(create_app, settings))
-    app = loader.load()
-    single = settings.workers == 1
-    app.prepare(settings.host, settings.port, workers=settings.workers, single_process=single, motd=False)
-    if single:
-        Sanic.serve_single(primary=app)
+    if settings.workers == 1:
+        serve(settings, server)
     else:
-        Sanic.serve(primary=app, app_loader=loader)
+        serve_in_workers(settings, server)
 
 
 if __name__ == "__main__":

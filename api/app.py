@@ -1,37 +1,23 @@
 """The wiring, top to bottom: limit → token → route → statement → answer."""
 
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any
-from uuid import uuid4
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
 
 from api.database import Database
 from api.errors import ApiError, Envelope
+from api.protocol import ParleyRequest
 from api.ratelimit import RateLimiter, client_address
 from api.routes import ROUTES, Route
 from api.settings import Settings
 from api.tokens import Tokens
 
 MAX_BODY = 1024 * 1024  # bytes
-SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 JSON = "application/json"
 
 Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
-
-
-class ParleyRequest(Request):
-    """A request whose id is the caller's X-Request-Id, if that is a sane one."""
-
-    @property
-    def id(self) -> str:
-        """The id in the answer's X-Request-Id and in the log."""
-        if not hasattr(self.ctx, "id"):
-            given = self.headers.get("x-request-id", "")
-            self.ctx.id = given if SANE_ID.fullmatch(given) else uuid4().hex
-        return str(self.ctx.id)
 
 
 def create_app(settings: Settings) -> Sanic[Any, Any]:
@@ -66,7 +52,7 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
 
     @app.on_request
     async def limit(request: Request) -> None:
-        if not request.path.startswith("/api"):
+        if not f"{request.path}/".startswith("/api/"):
             return
         forwarded = ",".join(request.headers.getall("x-forwarded-for", []))
         address = client_address(request.ip, forwarded, settings.trusted_proxies)

@@ -6,6 +6,7 @@ know is a 500, whose text is for the log.
 
 import json
 import logging
+from asyncio import CancelledError
 from http import HTTPMethod
 from typing import Any
 
@@ -102,14 +103,16 @@ def allowed_methods(request: Request) -> str:
             return False
         return True
 
-    return ", ".join(filter(is_allowed, sorted(HTTPMethod)))
+    return ", ".join(method for method in sorted(HTTPMethod) if is_allowed(method))
 
 
 class Envelope(ErrorHandler):
     """Answers every exception, of routes, of middleware and of the server itself."""
 
-    def default(self, request: Request, exception: Exception) -> HTTPResponse:
+    def default(self, request: Request, exception: BaseException) -> HTTPResponse:
         """The answer for an exception; one that nobody foresaw is logged with the request's id."""
+        if isinstance(exception, CancelledError):  # the client went away
+            return answer(unavailable())
         error: ApiError | None = None
         if isinstance(exception, ApiError):
             error = exception
