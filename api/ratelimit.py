@@ -11,12 +11,13 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Self
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from api.settings import Settings
 
@@ -25,6 +26,9 @@ logger = logging.getLogger("parley.api")
 REDIS_SECONDS = 0.5
 LOCAL_SECONDS = 1.0  # how long Redis is left alone after it failed
 LOCAL_ADDRESSES = 100_000  # that a process remembers by itself
+
+Call = tuple[str, ...]  # KEYS and ARGV of SCRIPT
+Counts = tuple[int, int, int]  # what it answers
 
 # KEYS: this window's and the previous window's count. ARGV: limit, window in ms, elapsed share of the window.
 # Answers {allowed, this window's count, the previous window's}.
@@ -74,7 +78,7 @@ class LocalCounts:
     current: dict[str, int] = field(default_factory=dict)
     previous: dict[str, int] = field(default_factory=dict)
 
-    def take(self, address: str, window: int, elapsed: float, limit: int) -> tuple[int, int, int]:
+    def take(self, address: str, window: int, elapsed: float, limit: int) -> Counts:
         """What SCRIPT does, and answers."""
         if window != self.window:
             self.previous = self.current if window == self.window + 1 else {}
@@ -92,13 +96,15 @@ class RateLimiter:
     """Counts requests of addresses in Redis.
 
     Requests that arrive while a round trip is under way wait for the next one and share it: one connection serves.
+    Once Redis has failed, no request waits for it: now and then one is counted there too, to see whether it is back.
     """
 
     def __init__(self, redis: Redis, requests: int, window_ms: int, prefix: str) -> None:
         self._redis, self._limit, self._window_ms, self._prefix = redis, requests, window_ms, prefix
         self._local = LocalCounts()
-        self._local_until = 0.0
-        self._waiting: list[tuple[tuple[str, ...], asyncio.Future[tuple[int, int, int]]]] = []
+        self._is_away = False
+        self._look_again_at = 0.0
+        self._waiting: list[tuple[Call, asyncio.Future[Counts | None]]] = []
         self._round_trips: asyncio.Task[None] | None = None
 
     @classmethod
@@ -108,65 +114,75 @@ class RateLimiter:
             settings.redis_url.get_secret_value(),
             socket_timeout=REDIS_SECONDS,
             socket_connect_timeout=REDIS_SECONDS,
-            retry=Retry(NoBackoff(), 1),  # a connection that Redis closed meanwhile is opened anew
+            # A connection that Redis closed meanwhile is opened anew; where it does not answer, once is enough.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
         window_ms = round(settings.rate_limit_window * 1000)
         return cls(redis, settings.rate_limit_requests, window_ms, settings.rate_limit_prefix)
 
     async def take(self, address: str, now_ms: int | None = None) -> Decision:
-        """Counts one request, unless it must be refused. `now_ms` is Unix time in milliseconds, the clock's by default."""
+        """Counts one request, unless it must be refused. `now_ms` is Unix time in milliseconds, if not the clock's."""
         now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
         window, into_window = divmod(now_ms, self._window_ms)
         elapsed = into_window / self._window_ms
-        if time.monotonic() < self._local_until:
+        keys = (f"{self._prefix}:{address}:{window}", f"{self._prefix}:{address}:{window - 1}")
+        call = (*keys, str(self._limit), str(self._window_ms), repr(elapsed))
+        counts = None
+        if not self._is_away:
+            counts = await self._ask(call)
+        elif time.monotonic() >= self._look_again_at:
+            self._look_again_at = time.monotonic() + LOCAL_SECONDS
+            self._ask(call)
+        if counts is None:
             counts = self._local.take(address, window, elapsed, self._limit)
-        else:
-            keys = (f"{self._prefix}:{address}:{window}", f"{self._prefix}:{address}:{window - 1}")
-            try:
-                counts = await self._ask(*keys, str(self._limit), str(self._window_ms), repr(elapsed))
-            except (RedisError, OSError) as error:
-                self._go_local(error)
-                counts = self._local.take(address, window, elapsed, self._limit)
         return self._decide(now_ms, window, elapsed, counts)
 
-    async def _ask(self, *call: str) -> tuple[int, int, int]:
-        answer: asyncio.Future[tuple[int, int, int]] = asyncio.get_running_loop().create_future()
+    def _ask(self, call: Call) -> "asyncio.Future[Counts | None]":
+        answer: asyncio.Future[Counts | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, answer))
         if self._round_trips is None or self._round_trips.done():
             self._round_trips = asyncio.create_task(self._make_round_trips())
-        return await answer
+        return answer
 
     async def _make_round_trips(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            pipeline = self._redis.pipeline(transaction=False)
-            for call, _ in batch:
-                pipeline.eval(SCRIPT, 2, *call)
-            try:
-                results = await pipeline.execute(raise_on_error=False)
-            except (RedisError, OSError) as error:
-                results = [error] * len(batch)
-            for (_, answer), result in zip(batch, results, strict=True):
-                if answer.done():  # its request was cancelled
-                    continue
-                if isinstance(result, Exception):
-                    answer.set_exception(result)
-                else:
-                    answer.set_result(tuple(result))
+            results = await self._make_round_trip([call for call, _ in batch])
+            if self._is_away:  # then nobody who came meanwhile need find that out by waiting
+                batch, self._waiting = batch + self._waiting, []
+            for (_, answer), result in zip_longest(batch, results):
+                if not answer.done():  # it is when its request was cancelled
+                    answer.set_result(result)
 
-    def _go_local(self, error: Exception) -> None:
-        if time.monotonic() >= self._local_until:
-            logger.warning("Redis is away, this process limits by itself: %s", type(error).__name__)
-        self._local_until = time.monotonic() + LOCAL_SECONDS
+    async def _make_round_trip(self, calls: list[Call]) -> list[Counts | None]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for call in calls:
+            pipeline.eval(SCRIPT, 2, *call)
+        try:
+            results = await pipeline.execute(raise_on_error=False)
+        except Exception as error:  # whatever it is: nobody may wait for ever
+            results = [error] * len(calls)
+        self._note(next((result for result in results if isinstance(result, Exception)), None))
+        return [None if isinstance(result, Exception) else tuple(result) for result in results]
 
-    def _decide(self, now_ms: int, window: int, elapsed: float, counts: tuple[int, int, int]) -> Decision:
+    def _note(self, error: Exception | None) -> None:
+        if error:
+            self._look_again_at = time.monotonic() + LOCAL_SECONDS
+            if not self._is_away:
+                logger.warning("Redis is away, this process limits by itself: %s", type(error).__name__)
+        elif self._is_away:
+            logger.warning("Redis is back, the limit is shared again")
+        self._is_away = error is not None
+
+    def _decide(self, now_ms: int, window: int, elapsed: float, counts: Counts) -> Decision:
         allowed, current, previous = counts
         used = current + math.floor((1 - elapsed) * previous)
         reset = (window + 1) * self._window_ms
-        # In this window room comes as the previous one fades; when this one is full, the next brings it.
-        free_at = float(reset)
+        # Room comes as the previous window fades; when this one is full, that is as this one fades in the next.
         if current < self._limit:
-            free_at -= self._window_ms * (self._limit - current) / max(previous, 1)
+            free_at = reset - self._window_ms * (self._limit - current) / max(previous, 1)
+        else:
+            free_at = reset + self._window_ms * (1 - self._limit / current)
         return Decision(
             allowed=bool(allowed),
             limit=self._limit,

@@ -48,8 +48,9 @@ def verify(token: str, secret: str) -> dict[str, object]:
 
 def identity_of(claims: dict[str, object]) -> str:
     """The claims that tell who it is, in JSON that PostgreSQL takes; raises ValueError for text that it does not."""
-    identity = json.dumps({c: claims[c] for c in CLAIMS if isinstance(claims.get(c), str)}, ensure_ascii=False)
-    identity.encode()
-    if "\\u0000" in identity:
+    known = {claim: text for claim in CLAIMS if isinstance(text := claims.get(claim), str)}
+    if any("\0" in text for text in known.values()):
         raise ValueError("NUL in a claim")
+    identity = json.dumps(known, ensure_ascii=False)
+    identity.encode()
     return identity
