@@ -100,6 +100,6 @@ def new_api(directory: Path, postgres: Postgres, valkey: Valkey) -> Callable[...
 
 @pytest.fixture(scope="session")
 def api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
-    """The API that tests share; each client of it has an address, and so a budget, of its own."""
-    with running(new_api(shared_database)) as server:
+    """The API that tests share; each client of it has an address, and so a budget, of its own, for the day."""
+    with running(new_api(shared_database, RATE_LIMIT_WINDOW="86400")) as server:
         yield server

@@ -28,6 +28,7 @@ from api.dev.process import Child, free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = "a secret that nobody but the tests knows"
+OLD_SECRET = "the secret of the tests before it was rotated"
 NO_SUCH_ID = "01900000-0000-7000-8000-000000000000"
 
 Connection = psycopg.Connection[Any]
@@ -140,7 +141,7 @@ class Api:
             "PATH": os.environ["PATH"],
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
-            "NEXTAUTH_SECRET": SECRET,
+            "NEXTAUTH_SECRET": f"{SECRET}, {OLD_SECRET}",
             "PORT": str(self.port),
             "TRUSTED_PROXIES": "1",  # so that each test can have an address, and a budget, of its own
             **options,

@@ -1,0 +1,107 @@
+"""What the HTTP tests say often: the envelope, bytes on the wire, clients that no limit stops."""
+
+import itertools
+import json
+import re
+import socket
+from dataclasses import dataclass
+from http.client import HTTPResponse
+from typing import Any
+
+import httpx
+
+from tests.support import Api
+
+CODES = {
+    400: "validation_error",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
+    500: "internal_error",
+    503: "unavailable",
+}
+LIMIT_HEADERS = {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}
+
+_addresses = itertools.count(1)
+
+
+class Like:
+    """Equal to every string that the pattern matches as a whole: for answers with values that can't be foretold."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and re.fullmatch(self.pattern, other) is not None
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<like {self.pattern}>"
+
+
+INSTANT = Like(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+UUID7 = Like(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def new_address() -> str:
+    """An IPv6 address in a /64 of its own."""
+    return f"2001:db8:{next(_addresses):x}::1"
+
+
+def unlimited(api: Api, user: str | None = None, **headers: str) -> httpx.Client:
+    """A client whose every request comes from an address of its own."""
+    client = api.client(user, **headers)
+
+    def move(request: httpx.Request) -> None:
+        request.headers["X-Forwarded-For"] = new_address()
+
+    client.event_hooks = {"request": [move]}
+    return client
+
+
+def refusal(response: "httpx.Response | Wire", status: int) -> dict[str, Any]:
+    """The `error` of an answer that must have this status and be the envelope, to the letter."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-request-id"]
+    body = json.loads(response.text)
+    assert list(body) == ["error"]
+    error: dict[str, Any] = body["error"]
+    assert error.keys() - {"details"} == {"message", "code"}
+    assert isinstance(error["message"], str)
+    assert error["message"]
+    assert error["code"] == CODES[status]
+    assert isinstance(error.get("details", {}), dict)
+    return error
+
+
+@dataclass
+class Wire:
+    """An answer that was read from a socket."""
+
+    status_code: int
+    headers: dict[str, str]
+    text: str
+
+
+def exchange(api: Api, *parts: bytes, method: str = "POST", seconds: float = 20) -> Wire:
+    """Sends all parts before it reads anything, as simple clients do. Raises OSError if the connection is reset."""
+    with socket.create_connection(("127.0.0.1", api.port), timeout=seconds) as connection:
+        for part in parts:
+            connection.sendall(part)
+        with HTTPResponse(connection, method=method) as response:
+            response.begin()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return Wire(response.status, headers, response.read().decode())
+
+
+def head(request_line: str, headers: dict[str, str]) -> bytes:
+    """The head of a request."""
+    lines = [request_line, "Host: parley.test", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()

@@ -1,0 +1,55 @@
+"""PostgreSQL away: requests are told to come back, and are served again as soon as it is back."""
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests.api.support import refusal, unlimited
+from tests.support import Api, wait_until
+
+
+@pytest.mark.parametrize("end", [Postgres.stop, Postgres.kill], ids=["stopped", "killed"])
+def test_while_postgresql_is_away_the_answer_is_503(
+    api: Api, postgres: Postgres, end: Callable[[Postgres], None]
+) -> None:
+    with unlimited(api) as client:
+        assert client.get("/api/chats").status_code == 200
+        end(postgres)
+        try:
+            for path in ("/api/chats", "/api/chats/1", "/readyz"):
+                response = client.get(path)
+                assert refusal(response, 503)["message"] == "The service is not available just now."
+                assert response.headers["retry-after"] == "1"
+            assert client.get("/healthz").status_code == 200
+            refusal(client.get("/api/nope"), 404)
+            refusal(client.get("/api/chats", headers={"Authorization": ""}), 401)
+        finally:
+            postgres.start()
+        wait_until(lambda: client.get("/api/chats").status_code == 200)
+        assert client.get("/readyz").status_code == 200
+
+
+def test_a_connection_that_broke_costs_one_request_at_most(api: Api, postgres: Postgres) -> None:
+    kill = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where usename = 'app'"
+    with unlimited(api) as client, psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+        wait_until(lambda: client.get("/api/chats").status_code == 200)
+        killed = dba.execute(kill).fetchone()
+        assert killed is not None
+        assert killed[0] > 0
+        statuses = [client.get("/api/chats").status_code for _ in range(killed[0] + 3)]
+        assert set(statuses) <= {200, 503}
+        assert statuses[-3:] == [200] * 3
+
+
+def test_a_database_that_is_no_longer_fit_is_not_ready(api: Api, postgres: Postgres) -> None:
+    with unlimited(api) as client, psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        dba.execute("alter role app bypassrls")
+        try:
+            error = refusal(client.get("/readyz"), 503)
+        finally:
+            dba.execute("alter role app nobypassrls")
+        assert "role" not in error["message"]
+        assert client.get("/readyz").status_code == 200

@@ -1,0 +1,180 @@
+"""The process at work and at its end: it waits for what is in flight, with bounds, and leaves nothing behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from api.dev.process import Child
+from tests.api.support import exchange, head, refusal, unlimited
+from tests.support import ROOT, Api, new_user, running, wait_until
+
+CONNECTIONS = 10  # of an API's pool to PostgreSQL, at most
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module", autouse=True)
+def endless(api: Api) -> Iterator[socket.socket]:
+    """A connection with a refused request whose body never ends; it is opened early, since it lives for seconds."""
+    with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
+        connection.sendall(head("POST /nope HTTP/1.1", {"Content-Length": str(10**15)}))
+        yield connection
+
+
+@pytest.fixture
+def database(new_database: Callable[[str], str]) -> str:
+    return new_database(f"parley_{new_user().replace('-', '_')}")
+
+
+@contextmanager
+def held_up(url: str) -> Iterator[Callable[[], int]]:
+    """A lock that new chats wait for; what it gives tells how many do."""
+    with psycopg.connect(url) as locker, psycopg.connect(url, autocommit=True) as watcher:
+        locker.execute("lock table parley.chats in access exclusive mode")
+
+        def waiting() -> int:
+            query = (
+                "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+            )
+            row = watcher.execute(query).fetchone()
+            assert row is not None
+            return int(row[0])
+
+        yield waiting
+        locker.rollback()
+
+
+def post_chat(client: httpx.Client) -> httpx.Response:
+    return client.post("/api/chats", json={"title": "x"})
+
+
+def test_sigterm_lets_a_request_in_flight_finish_and_takes_no_more(
+    postgres: Postgres, new_api: Callable[..., Api], database: str
+) -> None:
+    api = new_api(database)
+    with running(api), api.client() as client, ThreadPoolExecutor() as pool:
+        assert api.child is not None
+        assert client.get("/api/chats").status_code == 200
+        with held_up(postgres.url(database)) as waiting:
+            answer = pool.submit(post_chat, client)
+            wait_until(lambda: waiting() == 1)
+            os.kill(api.child.pid, signal.SIGTERM)
+            wait_until(lambda: not accepts(api))
+            assert not answer.done()
+        assert answer.result().status_code == 201
+        wait_until(lambda: api.child is not None and api.child.exit_code is not None)
+        assert api.child.exit_code == 0
+        assert "Traceback" not in api.log.read_text()
+    with psycopg.connect(postgres.url(database)) as dba:
+        assert dba.execute("select count(*) from parley.chats").fetchone() == (1,)
+
+
+def accepts(api: Api) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", api.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_who_finds_no_free_connection_waits_a_while_and_is_told_to_come_back(
+    postgres: Postgres, api: Api, shared_database: str
+) -> None:
+    with unlimited(api) as client, ThreadPoolExecutor(CONNECTIONS + 2) as pool:
+        assert client.get("/api/chats").status_code == 200
+        with held_up(postgres.url(shared_database)) as waiting:
+            first = [pool.submit(post_chat, client) for _ in range(CONNECTIONS)]
+            wait_until(lambda: waiting() == CONNECTIONS)
+            begin = time.monotonic()
+            others = [pool.submit(client.get, path) for path in ("/api/chats", "/readyz")]
+            assert client.get("/healthz").status_code == 200
+            for other in others:
+                refusal(other.result(), 503)
+                assert other.result().headers["retry-after"] == "1"
+            assert time.monotonic() - begin < 8
+        assert [answer.result().status_code for answer in first] == [201] * CONNECTIONS
+        assert client.get("/api/chats").json()["total"] == CONNECTIONS
+
+
+def test_who_goes_away_is_not_waited_for_and_is_no_error(postgres: Postgres, api: Api, shared_database: str) -> None:
+    log = len(api.log.read_text())
+    with unlimited(api) as client, held_up(postgres.url(shared_database)) as waiting:
+        with socket.create_connection(("127.0.0.1", api.port), timeout=5) as connection:
+            headers = api.headers() | {"Content-Type": "application/json", "Content-Length": "14"}
+            connection.sendall(head("POST /api/chats HTTP/1.1", headers) + b'{"title": "x"}')
+            wait_until(lambda: waiting() == 1)
+        wait_until(lambda: waiting() == 0)
+        assert client.get("/healthz").status_code == 200
+    assert "ERROR" not in api.log.read_text()[log:]
+
+
+def test_who_never_stops_sending_is_cut_off(endless: socket.socket) -> None:
+    def cut_off() -> bool:
+        try:
+            endless.sendall(b"x" * MIB)
+        except (BrokenPipeError, ConnectionResetError):
+            return True
+        return False
+
+    wait_until(cut_off, seconds=10)
+
+
+def test_workers_share_the_port_and_the_limit_and_end_together(
+    new_api: Callable[..., Api], shared_database: str
+) -> None:
+    api = new_api(shared_database, WORKERS="2", RATE_LIMIT_WINDOW="86400")
+    with running(api):
+        assert api.child is not None
+        leader = api.child.pid
+        assert len(processes_of(leader)) == 3
+        headers = api.headers()
+        asked = [exchange(api, head("GET /api/chats HTTP/1.1", headers), method="GET") for _ in range(12)]
+        assert [response.status_code for response in asked] == [200] * 10 + [429] * 2
+        os.kill(leader, signal.SIGTERM)
+        wait_until(lambda: api.child is not None and api.child.exit_code is not None)
+        assert api.child.exit_code == 0
+        assert processes_of(leader) == []
+        assert "Traceback" not in api.log.read_text()
+
+
+def test_workers_that_are_told_to_stop_while_they_start_do(new_api: Callable[..., Api], shared_database: str) -> None:
+    api = new_api(shared_database, WORKERS="2")
+    child = Child("API", [sys.executable, "-m", "api"], log=api.log, cwd=ROOT, env=api.environment)
+    try:
+        child.wait_until(lambda: len(processes_of(child.pid)) == 3, seconds=10)
+        os.kill(child.pid, signal.SIGTERM)
+        wait_until(lambda: child.exit_code is not None)
+        assert child.exit_code == 0
+        assert processes_of(child.pid) == []
+    finally:
+        child.stop()
+
+
+def test_when_a_worker_dies_the_process_ends_so_that_it_is_started_anew(
+    new_api: Callable[..., Api], shared_database: str
+) -> None:
+    api = new_api(shared_database, WORKERS="2")
+    with running(api):
+        assert api.child is not None
+        leader = api.child.pid
+        os.kill(max(processes_of(leader)), signal.SIGKILL)
+        wait_until(lambda: api.child is not None and api.child.exit_code is not None)
+        assert api.child.exit_code == 1
+        assert processes_of(leader) == []
+
+
+def processes_of(leader: int) -> list[int]:
+    """The living processes of the session that this process leads, in the order of their start."""
+    listed = subprocess.run(["ps", "-o", "pid=,stat=", "-s", str(leader)], capture_output=True, text=True, check=False)
+    found = (line.split() for line in listed.stdout.splitlines())
+    return sorted(int(pid) for pid, state in found if not state.startswith("Z"))

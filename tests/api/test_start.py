@@ -1,0 +1,187 @@
+"""What the API refuses to start with: one line that names the variable, and never a secret."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from api.__main__ import check_database, listen
+from api.dev.postgres import Postgres
+from api.dev.process import free_port
+from api.settings import Settings, SettingsError
+from tests.support import ROOT, SECRET, Api
+
+GOOD = {
+    "DATABASE_URL": "postgresql://app:app@127.0.0.1/parley",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "NEXTAUTH_SECRET": SECRET,
+}
+HIDDEN = "hidden-word"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment with which the API would start."""
+    for name in {*Settings.model_fields, "AUTH_SECRET", "NEXTAUTH_SECRET"}:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+
+
+def problem() -> str:
+    """What is wrong with the environment, in one line."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.load()
+    said = str(caught.value)
+    assert "\n" not in said
+    assert HIDDEN not in said
+    return said
+
+
+def database_problem(url: str) -> str:
+    """What is wrong with that database, in one line."""
+    os.environ["DATABASE_URL"] = url
+    with pytest.raises(SettingsError) as caught:
+        asyncio.run(check_database(Settings.load()))
+    said = str(caught.value)
+    assert said.startswith("DATABASE_URL: ")
+    assert "\n" not in said
+    assert HIDDEN not in said
+    return said
+
+
+@contextmanager
+def login(postgres: Postgres, name: str, *options: str) -> Iterator[None]:
+    """A login role for a while."""
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+        dba.execute(f"create role {name} login password '{HIDDEN}' {' '.join(options)}")
+        try:
+            yield
+        finally:
+            dba.execute(f"drop role {name}")
+
+
+def test_three_variables_are_enough() -> None:
+    settings = Settings.load()
+    assert (settings.rate_limit_requests, settings.rate_limit_window, settings.trusted_proxies) == (10, 10, 0)
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.secrets == [SECRET]
+    assert SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in ("DATABASE_URL", "REDIS_URL") for value in ("", HIDDEN, f"http://{HIDDEN}@host")),
+        ("DATABASE_URL", f"postgresql+psycopg://u:{HIDDEN}@127.0.0.1/db"),
+        ("REDIS_URL", f"redis://:{HIDDEN}@127.0.0.1:port/0"),
+        ("REDIS_URL", f"redis://:{HIDDEN}@127.0.0.1:65536/0"),
+        ("REDIS_URL", f"redis://:{HIDDEN}@[::1/0"),
+        ("REDIS_URL", f"redis://:{HIDDEN}\u2100word@127.0.0.1/0"),
+        ("REDIS_URL", f"redis://:{HIDDEN}/word@127.0.0.1/0"),
+        ("REDIS_URL", f"redis://:{HIDDEN}@127.0.0.1/0?no_such_option={HIDDEN}"),
+        ("REDIS_URL", f"redis://:{HIDDEN}@127.0.0.1/0?socket_timeout={HIDDEN}"),
+        *(("NEXTAUTH_SECRET", value) for value in ("", HIDDEN, SECRET + ",", f"{SECRET},{HIDDEN}", " " * 40, "," * 40)),
+        *(("RATE_LIMIT_REQUESTS", value) for value in ("0", "-1", "1.5", "ten")),
+        *(("RATE_LIMIT_WINDOW", value) for value in ("0", "-1", "nan", "inf", "86401", "10s")),
+        *(("TRUSTED_PROXIES", value) for value in ("-1", "33", "yes")),
+        *(("PORT", value) for value in ("0", "65536", "http", "-1")),
+        *(("WORKERS", value) for value in ("0", "-2", "257", "auto")),
+        *(("DATABASE_POOL_SIZE", value) for value in ("0", "1001", "big")),
+    ],
+)
+def test_a_missing_or_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert problem().startswith(f"{name}: " if name != "NEXTAUTH_SECRET" else "NEXTAUTH_SECRET or AUTH_SECRET: ")
+
+
+def test_an_auth_secret_will_do_and_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEXTAUTH_SECRET")
+    assert problem().startswith("NEXTAUTH_SECRET or AUTH_SECRET: ")
+    monkeypatch.setenv("AUTH_SECRET", f"{SECRET} , {SECRET[::-1]}")
+    assert Settings.load().secrets == [SECRET, SECRET[::-1]]
+    monkeypatch.setenv("AUTH_SECRET", HIDDEN)
+    assert problem().startswith("NEXTAUTH_SECRET or AUTH_SECRET: ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://u:{HIDDEN}@127.0.0.1:port/db",
+        f"postgresql://u:{HIDDEN}@[::1/db",
+        f"postgresql://u:{HIDDEN}@127.0.0.1/db?sslmode={HIDDEN}",
+        f"postgresql://u:{HIDDEN}@127.0.0.1:1/db",
+    ],
+)
+def test_a_database_that_is_away_is_no_database(url: str) -> None:
+    assert "no connection to PostgreSQL" in database_problem(url)
+
+
+def test_a_database_that_refuses_the_login_is_no_database(postgres: Postgres, shared_database: str) -> None:
+    for url in (postgres.url(shared_database, "app", HIDDEN), postgres.url("no_such_database", "app", "app")):
+        assert "no connection to PostgreSQL" in database_problem(url)
+
+
+def test_a_database_without_parley_is_refused(postgres: Postgres) -> None:
+    assert "yoyo apply" in database_problem(postgres.url("postgres"))
+
+
+def test_a_role_without_the_grant_is_refused(postgres: Postgres, shared_database: str) -> None:
+    with login(postgres, "app_ungranted"):
+        assert "grant it parley_api" in database_problem(postgres.url(shared_database, "app_ungranted", HIDDEN))
+
+
+@pytest.mark.parametrize("attribute", ["superuser", "bypassrls"])
+def test_a_role_that_row_level_security_does_not_bind_is_refused(
+    postgres: Postgres, shared_database: str, attribute: str
+) -> None:
+    with login(postgres, "app_unbound", attribute, "in role parley_api"):
+        said = database_problem(postgres.url(shared_database, "app_unbound", HIDDEN))
+    assert "row-level security does not bind the role app_unbound" in said
+
+
+def test_the_owner_of_a_table_is_refused(postgres: Postgres, new_database: Callable[[str], str]) -> None:
+    database = new_database("parley_owned")
+    connection = psycopg.connect(postgres.url(database), autocommit=True)
+    with login(postgres, "app_owner", "in role parley_api"), connection as dba:
+        dba.execute("alter table parley.settings owner to app_owner")
+        said = database_problem(postgres.url(database, "app_owner", HIDDEN))
+        dba.execute("alter table parley.settings owner to postgres")
+    assert "row-level security does not bind the role app_owner" in said
+
+
+def test_a_place_where_it_cannot_listen_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for host in ("127.0.0.1", "203.0.113.1"):
+            monkeypatch.setenv("HOST", host)
+            monkeypatch.setenv("PORT", port)
+            with pytest.raises(SettingsError) as caught:
+                listen(Settings.load()).close()
+            assert str(caught.value).startswith(f"HOST or PORT: can't listen on {host}:{port}: ")
+
+
+def test_it_listens_on_ipv6_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", "::1")
+    monkeypatch.setenv("PORT", str(free_port()))
+    with listen(Settings.load()) as server, socket.create_connection(server.getsockname()[:2], timeout=5) as client:
+        assert client.getpeername()[0] == "::1"
+
+
+def test_the_process_ends_with_one_line_and_a_failure(new_api: Callable[..., Api], shared_database: str) -> None:
+    wrong = {"REDIS_URL": "", "NEXTAUTH_SECRET": HIDDEN, "PORT": "x"}
+    environment = new_api(shared_database, **wrong).environment
+    command = [sys.executable, "-m", "api"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("parley: ")
+    assert done.stderr.count("\n") == 1
+    assert HIDDEN not in done.stderr
+    for name in wrong:
+        assert f"{name}: " in done.stderr or f"{name} or AUTH_SECRET: " in done.stderr
