@@ -10,6 +10,18 @@ revoke all on schema next_auth, rules, parley, session, api, analytics from publ
 grant usage on schema next_auth, rules, parley, session, api to parley_api;
 grant execute on all functions in schema rules, session, api, parley to parley_api;
 
+-- Who may execute a trigger's function may put it on a table of their own; a trigger itself fires without.
+do $$
+declare
+    trigger_function regprocedure;
+begin
+    for trigger_function in
+        select oid from pg_proc where pronamespace = 'parley'::regnamespace and prorettype = 'trigger'::regtype
+    loop
+        execute format('revoke execute on function %s from parley_api', trigger_function);
+    end loop;
+end $$;
+
 grant select on next_auth.users to parley_api;
 grant select, insert (title), update (title), delete on parley.chats to parley_api;
 grant select, insert (chat_id, user_id), delete on parley.members to parley_api;

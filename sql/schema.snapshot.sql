@@ -40,10 +40,11 @@ COMMENT ON EXTENSION btree_gin IS 'support for indexing common datatypes in GIN'
 
 CREATE FUNCTION api.add_member(chat_id text, body jsonb) RETURNS json
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
+    violated text;
 begin
     perform parley.require_owner(chat);
     perform parley.validate(body, required => '{userId}');
@@ -51,6 +52,10 @@ begin
         insert into parley.members (chat_id, user_id) values (chat, body ->> 'userId');
     exception
         when foreign_key_violation then
+            get stacked diagnostics violated = constraint_name;
+            if violated = 'members_chat_exists' then
+                perform parley.not_found('Chat');
+            end if;
             perform parley.reject('{"userId": "is not a known user"}');
         when unique_violation then
             perform parley.fail('PT409', 'This user is a member already.');
@@ -64,7 +69,7 @@ COMMENT ON FUNCTION api.add_member(chat_id text, body jsonb) IS 'Adds a user who
 
 CREATE FUNCTION api.create_chat(body jsonb) RETURNS json
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     chat parley.chats;
@@ -80,7 +85,7 @@ COMMENT ON FUNCTION api.create_chat(body jsonb) IS 'Creates a chat that the user
 
 CREATE FUNCTION api.delete_chat(chat_id text) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
@@ -95,7 +100,7 @@ COMMENT ON FUNCTION api.delete_chat(chat_id text) IS 'Deletes a chat with its me
 
 CREATE FUNCTION api.delete_message(chat_id text, message_id text) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     message constant parley.messages := parley.find_message(chat_id, message_id);
@@ -116,7 +121,7 @@ COMMENT ON FUNCTION api.delete_message(chat_id text, message_id text) IS 'Delete
 
 CREATE FUNCTION api.get_chat(chat_id text) RETURNS json
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
@@ -130,7 +135,7 @@ COMMENT ON FUNCTION api.get_chat(chat_id text) IS 'One chat: {"id", "title", "ro
 
 CREATE FUNCTION api.get_message(chat_id text, message_id text) RETURNS json
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     message constant parley.messages := parley.find_message(chat_id, message_id);
@@ -144,7 +149,7 @@ COMMENT ON FUNCTION api.get_message(chat_id text, message_id text) IS 'One messa
 
 CREATE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text) RETURNS json
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     page_number bigint;
@@ -176,7 +181,7 @@ COMMENT ON FUNCTION api.list_chats(page text, "limit" text) IS 'The user''s chat
 
 CREATE FUNCTION api.list_members(chat_id text) RETURNS json
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     perform parley.enter_chat(chat_id);
@@ -190,7 +195,7 @@ COMMENT ON FUNCTION api.list_members(chat_id text) IS 'Who is in a chat, longest
 
 CREATE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text) RETURNS json
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 #variable_conflict use_column
@@ -252,25 +257,30 @@ ALTER FUNCTION api.list_messages(chat_id text, page text, "limit" text, type tex
 COMMENT ON FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text) IS 'Messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50; search takes words, "a phrase", -not, or; dates are ISO and inclusive.';
 
 CREATE FUNCTION api.parse_json(document bytea) RETURNS jsonb
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-    SET search_path TO ''
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     source json;
-    twice jsonb;
+    problems jsonb;
 begin
     source := convert_from(document, 'UTF8')::json;
-    if json_typeof(source) = 'object' then
-        -- jsonb keeps the last of two equal keys, so they are looked for before; no body nests deeper than this
-        select jsonb_object_agg(keys.key, keys.problem) into twice from (
-            select key, 'is given twice' from json_each(source) group by key having count(*) > 1
-            union all
-            select o.key, 'has a key twice' from json_each(source) o, lateral (
-                select from json_object_keys(case json_typeof(o.value) when 'object' then o.value else '{}' end) as k
-                group by k having count(*) > 1) nested
-        ) keys (key, problem);
-        perform parley.reject(coalesce(twice, '{}'));
+    if json_typeof(source) <> 'object' then
+        perform parley.fail('PT400', 'The body must be a JSON object.');
+    elsif (select count(*) from json_object_keys(source)) > 100 then
+        perform parley.fail('PT400', 'The body has too many fields.');
     end if;
+    -- jsonb keeps the last of two equal keys, so they are looked for before; no body nests deeper than this
+    select jsonb_object_agg(left(keys.key, 100), keys.problem) into problems from (
+        select key, 'is given twice' from json_each(source) group by key having count(*) > 1
+        union all
+        select o.key, case when k.keys > 100 then 'has too many keys' else 'has a key twice' end
+        from json_each(source) o, lateral (
+            select count(*) as keys, count(distinct key) as distinct_keys from json_object_keys(
+                case json_typeof(o.value) when 'object' then o.value else '{}' end) key) k
+        where k.keys > 100 or k.keys > k.distinct_keys
+    ) keys (key, problem);
+    perform parley.reject(coalesce(problems, '{}'));
     return source::jsonb;
 exception
     when untranslatable_character then
@@ -281,11 +291,11 @@ end $$;
 
 ALTER FUNCTION api.parse_json(document bytea) OWNER TO postgres;
 
-COMMENT ON FUNCTION api.parse_json(document bytea) IS 'A request''s body as jsonb. Raises PT400 for what is no JSON, no UTF-8, has a key twice or holds NUL.';
+COMMENT ON FUNCTION api.parse_json(document bytea) IS 'A request''s body as jsonb. Raises PT400 for what is no JSON object, no UTF-8, has a key twice or holds NUL.';
 
 CREATE FUNCTION api.ready() RETURNS boolean
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     if exists (
@@ -306,12 +316,12 @@ COMMENT ON FUNCTION api.ready() IS 'True when the API may serve as this role. Ra
 
 CREATE FUNCTION api.remove_member(chat_id text, user_id text) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
 begin
-    if user_id <> session.user_id() then
+    if user_id is distinct from session.user_id() then
         perform parley.require_owner(chat);
     elsif session.owns_chat(chat) then
         perform parley.fail('PT409', 'The owner can''t leave the chat, but can delete it.');
@@ -328,13 +338,14 @@ COMMENT ON FUNCTION api.remove_member(chat_id text, user_id text) IS 'Removes a 
 
 CREATE FUNCTION api.send_message(chat_id text, body jsonb) RETURNS json
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
     message parley.messages;
 begin
     perform parley.validate(body, required => '{content}', optional => '{type}');
+    perform parley.lock_chat();
     insert into parley.messages (chat_id, content, type)
     values (chat, body ->> 'content', coalesce(body ->> 'type', 'text'))
     returning * into message;
@@ -348,7 +359,7 @@ COMMENT ON FUNCTION api.send_message(chat_id text, body jsonb) IS 'Sends a messa
 
 CREATE FUNCTION api.update_chat(chat_id text, body jsonb) RETURNS json
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
@@ -365,7 +376,7 @@ COMMENT ON FUNCTION api.update_chat(chat_id text, body jsonb) IS 'Renames a chat
 
 CREATE FUNCTION api.update_message(chat_id text, message_id text, body jsonb) RETURNS json
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     message parley.messages := parley.find_message(chat_id, message_id);
@@ -423,7 +434,7 @@ ALTER FUNCTION rules.problem(field text, value text) OWNER TO postgres;
 
 CREATE FUNCTION rules.uuid7_time(id uuid) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN (('1970-01-01 00:00:00'::timestamp without time zone + ((((('x'::text || "left"(translate((id)::text, '-'::text, ''::text), 12)))::bit(48))::bigint)::double precision * '00:00:00.001'::interval)) AT TIME ZONE 'UTC'::text);
+    RETURN ((('1970-01-01 00:00:00'::timestamp without time zone + (((((('x'::text || "left"(translate((id)::text, '-'::text, ''::text), 12)))::bit(48))::bigint / 1000))::double precision * '00:00:01'::interval)) + (((((('x'::text || "left"(translate((id)::text, '-'::text, ''::text), 12)))::bit(48))::bigint % (1000)::bigint))::double precision * '00:00:00.001'::interval)) AT TIME ZONE 'UTC'::text);
 
 ALTER FUNCTION rules.uuid7_time(id uuid) OWNER TO postgres;
 
@@ -470,7 +481,7 @@ ALTER FUNCTION parley.chat_json(chat parley.chats) OWNER TO postgres;
 
 CREATE FUNCTION parley.chats_add_owner() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     insert into parley.members (chat_id, user_id, joined_at) values (new.id, new.owner_id, new.created_at);
@@ -481,7 +492,7 @@ ALTER FUNCTION parley.chats_add_owner() OWNER TO postgres;
 
 CREATE FUNCTION parley.chats_new() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     new.updated_at := parley.now_ms();
@@ -493,7 +504,7 @@ ALTER FUNCTION parley.chats_new() OWNER TO postgres;
 
 CREATE FUNCTION parley.chats_renamed() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     new.updated_at := parley.now_ms();
@@ -514,7 +525,7 @@ ALTER FUNCTION parley.end_of(value text) OWNER TO postgres;
 
 CREATE FUNCTION parley.enter_chat(chat_id text) RETURNS uuid
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     chat constant uuid := parley.parse_uuid(chat_id);
@@ -529,8 +540,8 @@ end $$;
 ALTER FUNCTION parley.enter_chat(chat_id text) OWNER TO postgres;
 
 CREATE FUNCTION parley.fail(state text, message text, details jsonb DEFAULT NULL::jsonb) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     raise exception using errcode = state, message = message, detail = coalesce(details::text, '');
@@ -546,6 +557,12 @@ $$;
 
 ALTER FUNCTION parley.field_problem(field text, value jsonb) OWNER TO postgres;
 
+CREATE FUNCTION rules.searchable(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN translate(value, '_<@:/.'::text, '      '::text);
+
+ALTER FUNCTION rules.searchable(value text) OWNER TO postgres;
+
 CREATE TABLE parley.messages (
     chat_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -554,7 +571,7 @@ CREATE TABLE parley.messages (
     content text NOT NULL,
     created_at timestamp with time zone GENERATED ALWAYS AS (rules.uuid7_time(id)) STORED NOT NULL,
     updated_at timestamp with time zone NOT NULL,
-    tsv tsvector GENERATED ALWAYS AS (to_tsvector('simple'::regconfig, content)) STORED NOT NULL,
+    tsv tsvector GENERATED ALWAYS AS (to_tsvector('simple'::regconfig, rules.searchable(content))) STORED NOT NULL,
     CONSTRAINT messages_content_valid CHECK ((rules.problem('content'::text, content) IS NULL)),
     CONSTRAINT messages_type_valid CHECK ((rules.problem('type'::text, type) IS NULL))
 );
@@ -569,7 +586,7 @@ COMMENT ON COLUMN parley.messages.tsv IS 'The words of content, for search.';
 
 CREATE FUNCTION parley.find_message(chat_id text, message_id text) RETURNS parley.messages
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
@@ -603,17 +620,20 @@ ALTER FUNCTION parley.iso8601(instant timestamp with time zone) OWNER TO postgre
 
 CREATE FUNCTION parley.lock_chat() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     perform from parley.chats c where c.id = session.chat_id() for no key update;
+    if not found or session.chat_id() is null then
+        perform parley.not_found('Chat');
+    end if;
 end $$;
 
 ALTER FUNCTION parley.lock_chat() OWNER TO postgres;
 
 CREATE FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) RETURNS SETOF record
     LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select m.user_id, m.joined_at, json_build_object(
         'userId', m.user_id,
@@ -645,7 +665,7 @@ ALTER FUNCTION parley.message_json(message parley.messages) OWNER TO postgres;
 
 CREATE FUNCTION parley.messages_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     new.updated_at := greatest(parley.now_ms(), old.updated_at);
@@ -657,9 +677,11 @@ ALTER FUNCTION parley.messages_changed() OWNER TO postgres;
 
 CREATE FUNCTION parley.messages_gone() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
+    -- First the lock, then the look: an update that waited would not see the messages that it waited for.
+    perform from parley.chats c where c.id in (select g.chat_id from gone g) order by c.id for no key update;
     update parley.chats c
     set seq = c.seq + g.messages,
         message_count = c.message_count - g.messages,
@@ -674,7 +696,7 @@ ALTER FUNCTION parley.messages_gone() OWNER TO postgres;
 
 CREATE FUNCTION parley.messages_new() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     chat parley.chats;
@@ -682,7 +704,7 @@ begin
     select c.* into chat from parley.chats c where c.id = new.chat_id for no key update;
     -- The clock is read under the lock, and a clock that was set back does not make a message older than its forerunner.
     new.updated_at := greatest(parley.now_ms(), chat.last_message_at);
-    new.id := parley.uuid7(new.updated_at, chat.seq + 1);
+    new.id := parley.uuid7(new.updated_at, coalesce(chat.seq, 0) + 1);  -- without a chat, the foreign key will say so
     update parley.chats c
     set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = new.updated_at
     where c.id = new.chat_id;
@@ -692,8 +714,8 @@ end $$;
 ALTER FUNCTION parley.messages_new() OWNER TO postgres;
 
 CREATE FUNCTION parley.not_found(what text) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     perform parley.fail('PT404', what || ' not found.');
@@ -718,12 +740,12 @@ ALTER FUNCTION parley.number_problem(value text, lowest bigint, highest bigint) 
 
 CREATE FUNCTION parley.parse_instant(value text) RETURNS timestamp with time zone
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'UTC'
     AS $_$
 begin
     if value ~* '^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d([.]\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$' then
-        return value::timestamptz;
+        return regexp_replace(value, '([.]\d{6})\d+', '\1')::timestamptz;  -- cut, for PostgreSQL would round
     end if;
     return null;
 exception when data_exception then
@@ -741,8 +763,8 @@ $_$;
 ALTER FUNCTION parley.parse_uuid(value text) OWNER TO postgres;
 
 CREATE FUNCTION parley.reject(problems jsonb) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     problems := jsonb_strip_nulls(problems);
@@ -755,7 +777,7 @@ ALTER FUNCTION parley.reject(problems jsonb) OWNER TO postgres;
 
 CREATE FUNCTION parley.require_owner(chat uuid) RETURNS void
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     if not session.owns_chat(chat) then
@@ -767,12 +789,12 @@ ALTER FUNCTION parley.require_owner(chat uuid) OWNER TO postgres;
 
 CREATE FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
     chat constant uuid := session.chat_id();
-    query constant tsquery := websearch_to_tsquery('simple', search);
+    query constant tsquery := parley.search_query(search);
 begin
     with found as materialized (
         select m.id, m.type from parley.messages m where m.chat_id = chat and m.tsv @@ query
@@ -785,6 +807,17 @@ begin
 end $$;
 
 ALTER FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) OWNER TO postgres;
+
+CREATE FUNCTION parley.search_query(search text) RETURNS tsquery
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return websearch_to_tsquery('simple',
+        regexp_replace(rules.searchable(search), '-{2,}|-(?![^\s[:punct:]]|")', ' ', 'g'));
+end $$;
+
+ALTER FUNCTION parley.search_query(search text) OWNER TO postgres;
 
 CREATE FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
@@ -806,8 +839,8 @@ $$;
 ALTER FUNCTION parley.uuid7_from(instant timestamp with time zone) OWNER TO postgres;
 
 CREATE FUNCTION parley.validate(body jsonb, required text[], optional text[] DEFAULT '{}'::text[]) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     problems jsonb;
@@ -815,7 +848,7 @@ begin
     if jsonb_typeof(body) is distinct from 'object' then
         perform parley.fail('PT400', 'The body must be a JSON object.');
     end if;
-    select jsonb_object_agg(f.field, f.problem) into problems from (
+    select jsonb_object_agg(left(f.field, 100), f.problem) into problems from (
         select key, case when key = any (required || optional) then parley.field_problem(key, value)
                          else 'is not a known field' end
         from jsonb_each(body)
@@ -832,7 +865,7 @@ ALTER FUNCTION parley.validate(body jsonb, required text[], optional text[]) OWN
 
 CREATE FUNCTION session.begin(identity jsonb) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
     subject constant text := identity ->> 'sub';
@@ -850,7 +883,7 @@ ALTER FUNCTION session.begin(identity jsonb) OWNER TO postgres;
 
 CREATE FUNCTION session.chat_id() RETURNS uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     return (
@@ -864,7 +897,7 @@ ALTER FUNCTION session.chat_id() OWNER TO postgres;
 
 CREATE FUNCTION session.chat_ids() RETURNS SETOF uuid
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select m.chat_id from parley.members m where m.user_id = session.user_id()
 $$;
@@ -873,7 +906,7 @@ ALTER FUNCTION session.chat_ids() OWNER TO postgres;
 
 CREATE FUNCTION session.owns_chat(chat uuid) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select exists (select from parley.chats c where c.id = chat and c.owner_id = session.user_id())
 $$;
@@ -882,7 +915,7 @@ ALTER FUNCTION session.owns_chat(chat uuid) OWNER TO postgres;
 
 CREATE FUNCTION session.register(subject text, name text, email text, image text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     insert into next_auth.users (id, name, email, image)
@@ -1228,13 +1261,10 @@ REVOKE ALL ON FUNCTION parley.chat_json(chat parley.chats) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.chat_json(chat parley.chats) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.chats_add_owner() FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.chats_add_owner() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.chats_new() FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.chats_new() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.chats_renamed() FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.chats_renamed() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.end_of(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.end_of(value text) TO parley_api;
@@ -1247,6 +1277,9 @@ GRANT ALL ON FUNCTION parley.fail(state text, message text, details jsonb) TO pa
 
 REVOKE ALL ON FUNCTION parley.field_problem(field text, value jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.field_problem(field text, value jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION rules.searchable(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rules.searchable(value text) TO parley_api;
 
 GRANT SELECT,DELETE ON TABLE parley.messages TO parley_api;
 
@@ -1275,13 +1308,10 @@ REVOKE ALL ON FUNCTION parley.message_json(message parley.messages) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.message_json(message parley.messages) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.messages_changed() FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.messages_changed() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.messages_gone() FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.messages_gone() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.messages_new() FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.messages_new() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.not_found(what text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.not_found(what text) TO parley_api;
@@ -1306,6 +1336,9 @@ GRANT ALL ON FUNCTION parley.require_owner(chat uuid) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.search_query(search text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.search_query(search text) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) TO parley_api;

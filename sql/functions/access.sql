@@ -10,7 +10,7 @@
 -- not answer: somebody in ten thousand chats reads one of them as fast as somebody in one.
 
 create or replace function session.chat_id() returns uuid
-language plpgsql stable security definer parallel safe set search_path = '' as $$
+language plpgsql stable security definer parallel safe set search_path = pg_catalog, pg_temp as $$
 begin
     return (
         select m.chat_id from parley.members m
@@ -20,17 +20,17 @@ begin
 end $$;
 
 create or replace function session.chat_ids() returns setof uuid
-language sql stable security definer parallel safe set search_path = '' as $$
+language sql stable security definer parallel safe set search_path = pg_catalog, pg_temp as $$
     select m.chat_id from parley.members m where m.user_id = session.user_id()
 $$;
 
 create or replace function session.owns_chat(chat uuid) returns boolean
-language sql stable security definer parallel safe set search_path = '' as $$
+language sql stable security definer parallel safe set search_path = pg_catalog, pg_temp as $$
     select exists (select from parley.chats c where c.id = chat and c.owner_id = session.user_id())
 $$;
 
 create or replace function parley.enter_chat(chat_id text) returns uuid
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.parse_uuid(chat_id);
 begin
@@ -41,9 +41,13 @@ begin
     return chat;
 end $$;
 
--- A change of a message takes the chat's row first, as a new message and a deletion of the chat do: no deadlock.
+-- A change of messages takes the chat's row before theirs, as a deletion of the chat does: no deadlock. Who waited looks
+-- again whether there still is that chat, and the user in it.
 create or replace function parley.lock_chat() returns void
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform from parley.chats c where c.id = session.chat_id() for no key update;
+    if not found or session.chat_id() is null then
+        perform parley.not_found('Chat');
+    end if;
 end $$;

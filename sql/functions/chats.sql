@@ -12,7 +12,7 @@
 --   parley.chats_renamed       trigger: updated_at and seq
 
 create or replace function api.create_chat(body jsonb) returns json
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     chat parley.chats;
 begin
@@ -25,7 +25,7 @@ comment on function api.create_chat is
 
 -- Latest activity first.
 create or replace function api.list_chats(page text default null, "limit" text default null) returns json
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     page_number bigint;
     page_size bigint;
@@ -53,7 +53,7 @@ comment on function api.list_chats is
     'The user''s chats, latest activity first. Answers {"chats": [chat], "total", "page", "limit"}; limit is 1 to 100, by default 50.';
 
 create or replace function api.get_chat(chat_id text) returns json
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
 begin
@@ -63,7 +63,7 @@ comment on function api.get_chat is
     'One chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt"}. Raises PT404 for who is no member.';
 
 create or replace function api.update_chat(chat_id text, body jsonb) returns json
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
 begin
@@ -76,7 +76,7 @@ comment on function api.update_chat is
     'Renames a chat. Body: {"title"}. Answers the chat. Raises PT403 for who is not its owner.';
 
 create or replace function api.delete_chat(chat_id text) returns void
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
 begin
@@ -98,7 +98,7 @@ language sql stable as $$
 $$;
 
 create or replace function parley.require_owner(chat uuid) returns void
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     if not session.owns_chat(chat) then
         perform parley.fail('PT403', 'Only the owner of the chat may do this.');
@@ -106,7 +106,7 @@ begin
 end $$;
 
 create or replace function parley.chats_new() returns trigger
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.now_ms();
     new.id := parley.uuid7(new.updated_at, (random() * 67108863)::bigint);
@@ -114,14 +114,14 @@ begin
 end $$;
 
 create or replace function parley.chats_add_owner() returns trigger
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     insert into parley.members (chat_id, user_id, joined_at) values (new.id, new.owner_id, new.created_at);
     return null;
 end $$;
 
 create or replace function parley.chats_renamed() returns trigger
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.now_ms();
     new.seq := old.seq + 1;

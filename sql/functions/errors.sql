@@ -7,14 +7,14 @@
 -- PT400 validation_error, PT401 unauthorized, PT403 forbidden, PT404 not_found, PT409 conflict.
 
 create or replace function parley.fail(state text, message text, details jsonb default null) returns void
-language plpgsql immutable set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     raise exception using errcode = state, message = message, detail = coalesce(details::text, '');
 end $$;
 
 -- `problems` maps names of fields to what is wrong with each; nulls are fields that are fine.
 create or replace function parley.reject(problems jsonb) returns void
-language plpgsql immutable set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     problems := jsonb_strip_nulls(problems);
     if problems <> '{}' then
@@ -23,7 +23,7 @@ begin
 end $$;
 
 create or replace function parley.not_found(what text) returns void
-language plpgsql immutable set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     perform parley.fail('PT404', what || ' not found.');
 end $$;

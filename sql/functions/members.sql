@@ -6,7 +6,7 @@
 --   parley.members_json  members as answers have them, of the entered chat
 
 create or replace function api.list_members(chat_id text) returns json
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     perform parley.enter_chat(chat_id);
     return json_build_object('members', (
@@ -16,9 +16,10 @@ comment on function api.list_members is
     'Who is in a chat, longest first: {"members": [{"userId", "name", "image", "role", "joinedAt"}]}.';
 
 create or replace function api.add_member(chat_id text, body jsonb) returns json
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
+    violated text;
 begin
     perform parley.require_owner(chat);
     perform parley.validate(body, required => '{userId}');
@@ -26,6 +27,10 @@ begin
         insert into parley.members (chat_id, user_id) values (chat, body ->> 'userId');
     exception
         when foreign_key_violation then
+            get stacked diagnostics violated = constraint_name;
+            if violated = 'members_chat_exists' then
+                perform parley.not_found('Chat');
+            end if;
             perform parley.reject('{"userId": "is not a known user"}');
         when unique_violation then
             perform parley.fail('PT409', 'This user is a member already.');
@@ -36,11 +41,11 @@ comment on function api.add_member is
     'Adds a user who has signed in before. Body: {"userId"}. Answers the member. Raises PT403 for who is not the chat''s owner, PT409 for a member.';
 
 create or replace function api.remove_member(chat_id text, user_id text) returns void
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
 begin
-    if user_id <> session.user_id() then
+    if user_id is distinct from session.user_id() then
         perform parley.require_owner(chat);
     elsif session.owns_chat(chat) then
         perform parley.fail('PT409', 'The owner can''t leave the chat, but can delete it.');
@@ -56,7 +61,7 @@ comment on function api.remove_member is
 -- Names and pictures of other users are to be had here only, and only for a chat that the user is in.
 create or replace function parley.members_json(out user_id text, out joined_at timestamptz, out member json)
 returns setof record
-language sql stable security definer set search_path = '' as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select m.user_id, m.joined_at, json_build_object(
         'userId', m.user_id,
         'name', u.name,

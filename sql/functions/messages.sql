@@ -18,7 +18,7 @@
 create or replace function api.list_messages(
     chat_id text, page text default null, "limit" text default null, type text default null,
     search text default null, start_date text default null, end_date text default null) returns json
-language plpgsql stable set search_path = '' set plan_cache_mode = force_generic_plan as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     chat constant uuid := parley.enter_chat(chat_id);
@@ -76,12 +76,13 @@ comment on function api.list_messages is
     'Messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50; search takes words, "a phrase", -not, or; dates are ISO and inclusive.';
 
 create or replace function api.send_message(chat_id text, body jsonb) returns json
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
     message parley.messages;
 begin
     perform parley.validate(body, required => '{content}', optional => '{type}');
+    perform parley.lock_chat();
     insert into parley.messages (chat_id, content, type)
     values (chat, body ->> 'content', coalesce(body ->> 'type', 'text'))
     returning * into message;
@@ -92,7 +93,7 @@ comment on function api.send_message is
     'Sends a message. Body: {"content", "type"?}; type is text unless given. Answers {"id", "content", "type", "userId", "createdAt"}.';
 
 create or replace function api.get_message(chat_id text, message_id text) returns json
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     message constant parley.messages := parley.find_message(chat_id, message_id);
 begin
@@ -102,7 +103,7 @@ comment on function api.get_message is
     'One message: {"id", "content", "type", "userId", "createdAt", "updatedAt"}.';
 
 create or replace function api.update_message(chat_id text, message_id text, body jsonb) returns json
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     message parley.messages := parley.find_message(chat_id, message_id);
 begin
@@ -122,7 +123,7 @@ comment on function api.update_message is
     'Edits a message. Body: {"content"?, "type"?}, at least one. Answers {"id", "content", "type", "updatedAt"}. Raises PT403 for who is not its author.';
 
 create or replace function api.delete_message(chat_id text, message_id text) returns void
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     message constant parley.messages := parley.find_message(chat_id, message_id);
 begin
@@ -150,7 +151,7 @@ language sql stable as $$
 $$;
 
 create or replace function parley.find_message(chat_id text, message_id text) returns parley.messages
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
     message parley.messages;
@@ -163,14 +164,14 @@ begin
 end $$;
 
 create or replace function parley.messages_new() returns trigger
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     chat parley.chats;
 begin
     select c.* into chat from parley.chats c where c.id = new.chat_id for no key update;
     -- The clock is read under the lock, and a clock that was set back does not make a message older than its forerunner.
     new.updated_at := greatest(parley.now_ms(), chat.last_message_at);
-    new.id := parley.uuid7(new.updated_at, chat.seq + 1);
+    new.id := parley.uuid7(new.updated_at, coalesce(chat.seq, 0) + 1);  -- without a chat, the foreign key will say so
     update parley.chats c
     set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = new.updated_at
     where c.id = new.chat_id;
@@ -178,7 +179,7 @@ begin
 end $$;
 
 create or replace function parley.messages_changed() returns trigger
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := greatest(parley.now_ms(), old.updated_at);
     update parley.chats c set seq = c.seq + 1 where c.id = new.chat_id;
@@ -186,8 +187,10 @@ begin
 end $$;
 
 create or replace function parley.messages_gone() returns trigger
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    -- First the lock, then the look: an update that waited would not see the messages that it waited for.
+    perform from parley.chats c where c.id in (select g.chat_id from gone g) order by c.id for no key update;
     update parley.chats c
     set seq = c.seq + g.messages,
         message_count = c.message_count - g.messages,

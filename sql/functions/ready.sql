@@ -3,7 +3,7 @@
 --   api.ready    raises when row-level security does not bind the role that asks
 
 create or replace function api.ready() returns boolean
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     if exists (
         select from pg_class c

@@ -7,7 +7,7 @@
 -- `identity` has the claims of a verified session token: sub, and name, email, picture where known.
 -- Used as `select api.… from session.begin($1)`: a function in FROM runs before the select list does.
 create or replace function session.begin(identity jsonb) returns void
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     subject constant text := identity ->> 'sub';
 begin
@@ -26,7 +26,7 @@ language sql stable parallel safe as $$ select nullif(current_setting('parley.us
 -- Two identities with one e-mail address stay two users: the address belongs to the first. What is longer than an
 -- address can be is none; it would not fit into the index either.
 create or replace function session.register(subject text, name text, email text, image text) returns void
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     insert into next_auth.users (id, name, email, image)
     values (subject, register.name, case when char_length(register.email) <= 254 then register.email end, register.image)

@@ -14,23 +14,28 @@
 --   parley.uuid7_from          the least UUIDv7 of an instant
 
 create or replace function api.parse_json(document bytea) returns jsonb
-language plpgsql immutable parallel safe set search_path = '' as $$
+language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
     source json;
-    twice jsonb;
+    problems jsonb;
 begin
     source := convert_from(document, 'UTF8')::json;
-    if json_typeof(source) = 'object' then
-        -- jsonb keeps the last of two equal keys, so they are looked for before; no body nests deeper than this
-        select jsonb_object_agg(keys.key, keys.problem) into twice from (
-            select key, 'is given twice' from json_each(source) group by key having count(*) > 1
-            union all
-            select o.key, 'has a key twice' from json_each(source) o, lateral (
-                select from json_object_keys(case json_typeof(o.value) when 'object' then o.value else '{}' end) as k
-                group by k having count(*) > 1) nested
-        ) keys (key, problem);
-        perform parley.reject(coalesce(twice, '{}'));
+    if json_typeof(source) <> 'object' then
+        perform parley.fail('PT400', 'The body must be a JSON object.');
+    elsif (select count(*) from json_object_keys(source)) > 100 then
+        perform parley.fail('PT400', 'The body has too many fields.');
     end if;
+    -- jsonb keeps the last of two equal keys, so they are looked for before; no body nests deeper than this
+    select jsonb_object_agg(left(keys.key, 100), keys.problem) into problems from (
+        select key, 'is given twice' from json_each(source) group by key having count(*) > 1
+        union all
+        select o.key, case when k.keys > 100 then 'has too many keys' else 'has a key twice' end
+        from json_each(source) o, lateral (
+            select count(*) as keys, count(distinct key) as distinct_keys from json_object_keys(
+                case json_typeof(o.value) when 'object' then o.value else '{}' end) key) k
+        where k.keys > 100 or k.keys > k.distinct_keys
+    ) keys (key, problem);
+    perform parley.reject(coalesce(problems, '{}'));
     return source::jsonb;
 exception
     when untranslatable_character then
@@ -39,18 +44,18 @@ exception
         perform parley.fail('PT400', 'The body is not valid JSON in UTF-8.');
 end $$;
 comment on function api.parse_json is
-    'A request''s body as jsonb. Raises PT400 for what is no JSON, no UTF-8, has a key twice or holds NUL.';
+    'A request''s body as jsonb. Raises PT400 for what is no JSON object, no UTF-8, has a key twice or holds NUL.';
 
 -- Every problem at once. With nothing required, at least one field must be there.
 create or replace function parley.validate(body jsonb, required text[], optional text[] default '{}') returns void
-language plpgsql immutable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     problems jsonb;
 begin
     if jsonb_typeof(body) is distinct from 'object' then
         perform parley.fail('PT400', 'The body must be a JSON object.');
     end if;
-    select jsonb_object_agg(f.field, f.problem) into problems from (
+    select jsonb_object_agg(left(f.field, 100), f.problem) into problems from (
         select key, case when key = any (required || optional) then parley.field_problem(key, value)
                          else 'is not a known field' end
         from jsonb_each(body)
@@ -87,10 +92,10 @@ $$;
 
 -- A date is its first instant, a time without an offset is UTC. Words like now and infinity are not ISO.
 create or replace function parley.parse_instant(value text) returns timestamptz
-language plpgsql immutable parallel safe set search_path = '' set timezone = 'UTC' as $$
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
 begin
     if value ~* '^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d([.]\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$' then
-        return value::timestamptz;
+        return regexp_replace(value, '([.]\d{6})\d+', '\1')::timestamptz;  -- cut, for PostgreSQL would round
     end if;
     return null;
 exception when data_exception then

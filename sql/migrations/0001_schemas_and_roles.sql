@@ -1,6 +1,6 @@
 -- Schemas by audience, and the three roles that nobody logs in as.
 --
--- Nothing is granted to PUBLIC, now or later: the default privileges come before the first object.
+-- We grant nothing to PUBLIC, now or later: the default privileges come before the first object.
 -- Roles belong to the whole cluster and may serve several databases, so an existing one is kept.
 
 do $$
@@ -18,9 +18,11 @@ declare
     role_name text;
 begin
     foreach role_name in array array['parley_api', 'parley_listener', 'parley_analyst'] loop
-        if not exists (select from pg_catalog.pg_roles where rolname = role_name) then
+        begin
             execute format('create role %I nologin', role_name);
-        end if;
+        exception when duplicate_object or unique_violation then
+            null;  -- there before, or made just now for another database
+        end;
     end loop;
 end $$;
 

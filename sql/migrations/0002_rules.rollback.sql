@@ -1,5 +1,7 @@
 drop function rules.uuid7_time;
 
+drop function rules.searchable;
+
 drop function rules.problem;
 
 drop function rules.is_blank;

@@ -36,7 +36,7 @@ create table parley.messages (
     content text not null constraint messages_content_valid check (rules.problem('content', content) is null),
     created_at timestamptz not null generated always as (rules.uuid7_time(id)) stored,
     updated_at timestamptz not null,
-    tsv tsvector not null generated always as (to_tsvector('simple', content)) stored,
+    tsv tsvector not null generated always as (to_tsvector('simple', rules.searchable(content))) stored,
     primary key (chat_id, id)
 );
 

@@ -2,8 +2,8 @@
 
 A part is loaded when its text or the list of applied migrations differs from what `parley.reloaded_parts` says. The
 functions are one part: all are replaced, and those that no file defines any more are dropped. Grants come last and
-whenever anything was loaded. It is one transaction; readers and writers go on meanwhile, and a lock that is not to be
-had at once is given up and tried again, so that no request queues behind it.
+whenever anything was loaded. It is one transaction. Functions and grants hold nobody up; triggers and policies need
+locks, and one that is not to be had soon is given up and tried again, so that requests wait no longer than that.
 """
 
 import hashlib
@@ -19,15 +19,23 @@ from yoyo import step
 __transactional__ = False
 
 SQL = Path(__file__).resolve().parents[1]
-FUNCTIONS, VIEWS, GRANTS = "functions", "views", "grants.sql"
-PARTS = (FUNCTIONS, VIEWS, "triggers.sql", "policies.sql", GRANTS)
+FUNCTIONS, VIEWS, TRIGGERS, POLICIES, GRANTS = "functions", "views", "triggers.sql", "policies.sql", "grants.sql"
+PARTS = (FUNCTIONS, VIEWS, TRIGGERS, POLICIES, GRANTS)
 LOCK_TIMEOUT_MS = 400  # below deadlock_timeout, so that this session yields before PostgreSQL must choose
 TRIES = 50
 
 OUR_FUNCTIONS = """
     select oid, xmin::text, oid::regprocedure::text from pg_catalog.pg_proc
     where pronamespace in ('api'::regnamespace, 'session'::regnamespace, 'parley'::regnamespace)
-      and not exists (select from pg_catalog.pg_depend d where d.objid = pg_proc.oid and d.deptype = 'e')
+      and not exists (
+          select from pg_catalog.pg_depend d
+          where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = pg_proc.oid and d.deptype = 'e')
+"""
+
+# Triggers and policies need these locks, all of them at once and in the order in which requests take them.
+LOCK_TABLES = """
+    lock table next_auth.users, next_auth.accounts, next_auth.sessions, next_auth.verification_token,
+        parley.members, parley.messages, parley.chats, parley.settings, parley.reloaded_parts in access exclusive mode
 """
 
 
@@ -53,6 +61,8 @@ def load(cursor: Any, parts: dict[str, str]) -> None:
     cursor.execute(OUR_FUNCTIONS)
     old_functions = cursor.fetchall()
     cursor.execute("set local check_function_bodies = off")  # files may call each other in any order
+    if TRIGGERS in parts or POLICIES in parts:
+        cursor.execute(LOCK_TABLES)
     for part in PARTS:
         if part == GRANTS and FUNCTIONS in parts:  # after policies and triggers let go of them, before grants touch all
             drop_those_left(cursor, old_functions)

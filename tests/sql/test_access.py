@@ -208,3 +208,18 @@ def test_the_user_is_forgotten_with_the_transaction(postgres: Postgres, shared_d
             assert connection.execute("select count(*) from parley.chats").fetchone() == (1,)
         assert connection.execute("select session.user_id()").fetchone() == (None,)
         assert connection.execute("select count(*) from parley.chats").fetchone() == (0,)
+
+
+def test_a_type_of_ones_own_is_not_taken_for_postgresqls(dba: Connection, world: dict[str, str]) -> None:
+    dba.execute("set local role app")
+    become(dba, "stranger", world)
+    dba.execute(
+        "create function pg_temp.trap(v pg_catalog.uuid) returns boolean language plpgsql as"
+        " $$ begin if current_user <> 'app' then raise 'trapped'; end if; return true; end $$"
+    )
+    dba.execute("create domain pg_temp.uuid as pg_catalog.uuid check (pg_temp.trap(value))")
+    dba.execute("create domain pg_temp.text as pg_catalog.text check (pg_temp.trap(gen_random_uuid()))")
+    dba.execute("select set_config('parley.chat_id', %s, true)", [world["chat"]])
+    dba.execute("select session.chat_id(), session.owns_chat(gen_random_uuid())")
+    assert call(dba, world["stranger"], "list_messages", world["other_chat"], search="word")["total"] == 0
+    call(dba, world["stranger"], "send_message", world["other_chat"], {"content": "word"})

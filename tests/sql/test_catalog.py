@@ -1,6 +1,8 @@
 """What must hold for every object, present and future: read from the catalogs."""
 
-from tests.support import Connection
+import re
+
+from tests.support import ROOT, Connection
 
 OURS = "('next_auth', 'rules', 'parley', 'session', 'api', 'analytics')"
 
@@ -27,13 +29,37 @@ def test_every_table_has_row_level_security(dba: Connection) -> None:
 
 def test_a_definer_function_has_its_search_path_set(dba: Connection) -> None:
     assert len(names(dba, functions("prosecdef"))) > 5
-    assert names(dba, functions("prosecdef and not coalesce('search_path=\"\"' = any (proconfig), false)")) == []
+    assert (
+        names(dba, functions("prosecdef and not coalesce('search_path=pg_catalog, pg_temp' = any (proconfig), false)"))
+        == []
+    )
 
 
 def test_a_plpgsql_function_has_its_search_path_set(dba: Connection) -> None:
     plpgsql = "prolang = (select oid from pg_language where lanname = 'plpgsql')"
     assert len(names(dba, functions(plpgsql))) > 20
-    assert names(dba, functions(f"{plpgsql} and not coalesce('search_path=\"\"' = any (proconfig), false)")) == []
+    assert (
+        names(dba, functions(f"{plpgsql} and not coalesce('search_path=pg_catalog, pg_temp' = any (proconfig), false)"))
+        == []
+    )
+
+
+def test_nobody_may_put_a_trigger_function_of_ours_on_a_table_of_theirs(dba: Connection) -> None:
+    triggers = "prorettype = 'trigger'::regtype"
+    assert len(names(dba, functions(triggers))) > 5
+    assert names(dba, functions(f"{triggers} and has_function_privilege('parley_api', p.oid, 'execute')")) == []
+
+
+def test_a_reload_locks_every_table(dba: Connection) -> None:
+    tables = names(
+        dba,
+        f"select relnamespace::regnamespace || '.' || relname from pg_class"
+        f" where relnamespace::regnamespace::text in {OURS} and relkind in ('r', 'p')",
+    )
+    text = (ROOT / "sql" / "migrations" / "reload.py").read_text()
+    locks = re.search(r"lock table (.*?) in access", text, flags=re.DOTALL)
+    assert locks
+    assert set(re.split(r",\s+", locks[1])) == set(tables)
 
 
 def test_every_function_of_the_api_is_described(dba: Connection) -> None:
@@ -51,7 +77,7 @@ def test_no_name_stands_for_two_functions(dba: Connection) -> None:
 def test_a_read_is_stable_and_a_write_volatile(dba: Connection) -> None:
     reads = names(dba, functions("n.nspname = 'api' and provolatile = 's'"))
     assert sorted(r.split(".")[1].split("_")[0].split("(")[0] for r in reads) == sorted(
-        ["get", "get", "list", "list", "list", "ready"]
+        ["get", "get", "list", "list", "list", "parse", "ready"]
     )
 
 

@@ -132,6 +132,53 @@ def test_of_two_who_add_the_same_member_one_is_told(url: str) -> None:
     assert sorted(states, key=str) == [None] + ["PT409"] * 9
 
 
+@pytest.mark.parametrize("overtaken_by", ["delete_chat", "remove_member"])
+def test_who_waited_finds_the_chat_gone_or_themselves_out_of_it(url: str, overtaken_by: str) -> None:
+    owner, member = new_user(), new_user()
+    with connected(url) as first, connected(url) as second, ThreadPoolExecutor(1) as thread:
+        chat = new_chat(first, owner, member)
+        with first.transaction():
+            call(first, owner, "send_message", chat, {"content": "first"})
+            sending = thread.submit(call, second, member, "send_message", chat, {"content": "late"})
+            wait_until(lambda: is_waiting(first, second))
+            call(first, owner, overtaken_by, chat, *([member] if overtaken_by == "remove_member" else []))
+        error = sending.exception()
+        assert isinstance(error, psycopg.Error)
+        assert error.sqlstate == "PT404"
+
+
+def test_a_member_added_to_a_chat_being_deleted_is_told_so(url: str) -> None:
+    owner, member = new_user(), new_user()
+    with connected(url) as first, connected(url) as second, ThreadPoolExecutor(1) as thread:
+        chat = new_chat(first, owner)
+        call(first, member, "list_chats")
+        with first.transaction():
+            call(first, owner, "delete_chat", chat)
+            adding = thread.submit(call, second, owner, "add_member", chat, {"userId": member})
+            wait_until(lambda: is_waiting(first, second))
+        error = adding.exception()
+        assert isinstance(error, psycopg.Error)
+        assert error.sqlstate == "PT404"
+
+
+def test_a_deletion_in_plain_sql_sees_the_message_that_it_waited_for(postgres: Postgres, url: str) -> None:
+    user = new_user()
+    with (
+        connected(url) as first,
+        connected(postgres.url("parley_concurrency")) as dba,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        chat = new_chat(first, user)
+        old = call(first, user, "send_message", chat, {"content": "old"})["id"]
+        with first.transaction():
+            new = call(first, user, "send_message", chat, {"content": "new"})
+            deleting = thread.submit(dba.execute, "delete from parley.messages where id = %s", [old])
+            wait_until(lambda: is_waiting(first, dba))
+        deleting.result()
+        assert call(first, user, "get_chat", chat)["lastMessageAt"] == new["createdAt"]
+        assert call(first, user, "list_messages", chat)["total"] == 1
+
+
 def test_an_edit_that_a_deletion_overtakes_is_not_found(url: str) -> None:
     user = new_user()
     with connected(url) as first, connected(url) as second, ThreadPoolExecutor(1) as thread:

@@ -160,6 +160,8 @@ def test_each_change_takes_the_chats_next_seq(dba: Connection) -> None:
         ("2026-11-23T13:00:00.001+01:00", "2026-11-23T13:00:00.001+0100", "b"),
         ("2026-11-23T12:00", "2026-11-24t00:00:00z", "dcb"),
         ("2026-11-24", "2026-11-23", ""),
+        (None, "2026-11-23T12:00:00.0009999Z", "a"),
+        (None, "2026-11-23T12:00:00.0019999Z", "ba"),
         ("0001-01-01", "9999-12-31", "dcba"),
     ],
 )
@@ -179,3 +181,9 @@ def test_dates_are_inclusive(dba: Connection, start: str | None, end: str | None
     assert "".join(m["content"] for m in listed["messages"]) == expected
     assert listed["total"] == len(expected)
     assert {m["content"]: m["createdAt"] for m in listed["messages"]} == {c: times[c] for c in expected}
+
+
+@pytest.mark.parametrize("time", ["1970-01-01T00:00:00.001Z", "2026-11-23T10:15:30.123Z", "9999-12-31T23:59:59.999Z"])
+def test_an_id_gives_its_time_back(dba: Connection, time: str) -> None:
+    row = dba.execute("select parley.iso8601(rules.uuid7_time(parley.uuid7(%s, 5)))", [time]).fetchone()
+    assert row == (time,)

@@ -1,8 +1,11 @@
 """Search in a chat."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.support import Connection, call, new_chat, new_user
+from api.dev.postgres import Postgres
+from tests.support import Connection, call, new_chat, new_user, rolled_back
 
 MESSAGES = {
     "a": "The quick brown fox",
@@ -27,6 +30,14 @@ MESSAGES = {
         ("absent", ""),
         ("'\" & | ! :* \\ <->", ""),
         ("!!!", ""),
+        ("--quick", "dba"),
+        ("- quick -", "dba"),
+        ("-" * 900 + "fox", "a"),
+        ("- " * 400 + "fox", "a"),
+        ('-"quick brown" quick', "db"),
+        ("<!--" * 250, ""),
+        ("deploy_sh", "d"),
+        ("deploy/sh deploy.sh", "d"),
         ("", "edcba"),
         ("  ", "edcba"),
     ],
@@ -72,3 +83,17 @@ def test_a_text_of_the_greatest_length_is_searchable(app: Connection) -> None:
     call(app, user, "send_message", chat, {"content": words})
     call(app, user, "send_message", chat, {"content": "上" * 32_768})
     assert call(app, user, "list_messages", chat, search="w1 w5000")["total"] == 1
+
+
+@given(search=st.text("-- \"'a!&|<>():*\\", max_size=1000))
+def test_no_search_is_an_error(postgres: Postgres, shared_database: str, search: str) -> None:
+    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
+        connection.execute("select parley.search_query(%s)", [search])
+
+
+@pytest.mark.parametrize("repeated", ["a_", "a-b_", "Ab9_", "<!--", "a@b.", "a/b:", "1.2-"])
+def test_no_text_takes_long_to_be_made_searchable(app: Connection, repeated: str) -> None:
+    user = new_user()
+    chat = new_chat(app, user)
+    app.execute("set local statement_timeout = '1s'")  # they took 3 to 13 s
+    call(app, user, "send_message", chat, {"content": (repeated * 20_000)[:32_768]})

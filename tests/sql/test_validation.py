@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from api.dev.postgres import Postgres
 from tests.support import Connection, call, new_chat, new_user, refused, rolled_back
 
+INVALID = "The request has invalid fields."
 BLANKS = ["", " ", "\t\r\n", "\u00a0", "\u3000\u2003 ", "\u200b", "\ufeff", "\u2028\u2029", "\u2060"]
 
 
@@ -86,6 +87,14 @@ def test_a_body_is_an_object(app: Connection, body: Any) -> None:
     assert refusal.message == "The body must be a JSON object."
 
 
+def test_a_body_may_have_a_hundred_fields(app: Connection) -> None:
+    body = {f"k{n}": {f"k{m}": 1 for m in range(100)} for n in range(100)}
+    assert app.execute("select api.parse_json(%s)", [json.dumps(body).encode()]).fetchone() == (body,)
+    with refused(400) as refusal:
+        call(app, new_user(), "create_chat", {"x" * 200: 1, "title": "x"})
+    assert refusal.fields == {"x" * 100: "is not a known field"}
+
+
 def test_an_update_has_at_least_one_field(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
@@ -157,10 +166,14 @@ def test_a_query_parameter_may_be(app: Connection, name: str, good: list[str], b
         (b"{'a': 1}", "The body is not valid JSON in UTF-8.", {}),
         (b'{"a": NaN}', "The body is not valid JSON in UTF-8.", {}),
         (b'{"a": 1e400000}', "The body is not valid JSON in UTF-8.", {}),
+        (b"[1]", "The body must be a JSON object.", {}),
+        (b'{"a": {%s}}' % b",".join(b'"k%d": 1' % n for n in range(101)), INVALID, {"a": "has too many keys"}),
+        (b"{%s}" % b",".join(b'"k%d": 1' % n for n in range(101)), "The body has too many fields.", {}),
+        (b'{"%s": 1, "%s": 1}' % (b"k" * 200, b"k" * 200), INVALID, {"k" * 100: "is given twice"}),
         (b"[" * 500_000, "The body is not valid JSON in UTF-8.", {}),
-        (b'{"a": 1, "a": 2}', "The request has invalid fields.", {"a": "is given twice"}),
-        (b'{"a": 1, "\\u0061": 2}', "The request has invalid fields.", {"a": "is given twice"}),
-        (b'{"a": {"b": 1, "b": 1}}', "The request has invalid fields.", {"a": "has a key twice"}),
+        (b'{"a": 1, "a": 2}', INVALID, {"a": "is given twice"}),
+        (b'{"a": 1, "\\u0061": 2}', INVALID, {"a": "is given twice"}),
+        (b'{"a": {"b": 1, "b": 1}}', INVALID, {"a": "has a key twice"}),
     ],
 )
 def test_a_body_that_is_no_json_is_refused(
@@ -179,7 +192,7 @@ JSON = st.recursive(
 )
 
 
-@given(value=JSON)
+@given(value=st.dictionaries(TEXT, JSON, max_size=100))
 def test_a_body_that_is_json_is_taken_as_it_is(postgres: Postgres, shared_database: str, value: Any) -> None:
     document = json.dumps(value).encode()
     with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
