@@ -1,5 +1,6 @@
 """The pool of connections to PostgreSQL, and the one call."""
 
+import asyncio
 from typing import Any, Self
 
 import asyncpg
@@ -9,6 +10,7 @@ from api.settings import Settings
 CONNECT_SECONDS = 5
 ACQUIRE_SECONDS = 5
 STATEMENT_SECONDS = 10
+CLOSE_SECONDS = 1
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]
@@ -55,5 +57,8 @@ class Database:
             return await connection.fetchval(statement, *arguments)
 
     async def close(self) -> None:
-        """Waits for statements under way, then closes."""
-        await self._pool.close()
+        """Closes, when all statements have been answered; what a PostgreSQL that hangs would hold is cut."""
+        try:
+            await asyncio.wait_for(self._pool.close(), CLOSE_SECONDS)
+        except TimeoutError:
+            self._pool.terminate()

@@ -192,7 +192,9 @@ class RateLimiter:
         )
 
     async def close(self) -> None:
-        """Closes the connection to Redis."""
+        """Closes the connection to Redis, after the round trip that is under way: it has a time limit."""
+        if self._round_trips is not None:
+            await asyncio.wait([self._round_trips])
         await self._redis.aclose()
 
 

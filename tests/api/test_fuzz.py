@@ -35,7 +35,7 @@ HEADERS = st.dictionaries(
     st.binary(max_size=30).map(lambda value: bytes(byte for byte in value if byte >= 32 and byte != 127).strip()),
     max_size=2,
 )
-some = settings(deadline=None, max_examples=60)
+some = settings(deadline=None, max_examples=40)
 
 
 @pytest.fixture(scope="module")

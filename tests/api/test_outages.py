@@ -1,11 +1,16 @@
 """PostgreSQL away: requests are told to come back, and are served again as soon as it is back."""
 
+import asyncio
+import os
+import signal
 from collections.abc import Callable
 
 import psycopg
 import pytest
 
+from api.database import Database
 from api.dev.postgres import Postgres
+from api.settings import Settings
 from tests.api.support import refusal, unlimited
 from tests.support import Api, wait_until
 
@@ -53,3 +58,22 @@ def test_a_database_that_is_no_longer_fit_is_not_ready(api: Api, postgres: Postg
             dba.execute("alter role app nobypassrls")
         assert "role" not in error["message"]
         assert client.get("/readyz").status_code == 200
+
+
+def test_a_postgresql_that_hangs_does_not_hold_up_the_end(
+    new_api: Callable[..., Api], shared_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in new_api(shared_database).environment.items():
+        monkeypatch.setenv(name, value)
+
+    async def open_hang_close() -> None:
+        database = await Database.connect(Settings.load())
+        backend = int(await database.call("select pg_backend_pid()"))
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(5):
+                await database.close()
+        finally:
+            os.kill(backend, signal.SIGCONT)
+
+    asyncio.run(open_hang_close())
