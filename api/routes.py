@@ -55,4 +55,8 @@ ROUTES = (
     Route("GET", MESSAGE, "api.get_message"),
     Route("PUT", MESSAGE, "api.update_message", body=True),
     Route("DELETE", MESSAGE, "api.delete_message", status=204),
+    Route("GET", "/api/profile", "api.get_profile"),
+    Route("PUT", "/api/profile", "api.update_profile", body=True),
+    Route("GET", "/api/settings", "api.get_settings"),
+    Route("PUT", "/api/settings", "api.update_settings", body=True),
 )

@@ -26,9 +26,7 @@ grant select on next_auth.users to parley_api;
 grant select, insert (title), update (title), delete on parley.chats to parley_api;
 grant select, insert (chat_id, user_id), delete on parley.members to parley_api;
 grant select, insert (chat_id, type, content), update (type, content), delete on parley.messages to parley_api;
-grant select,
-    insert (model, theme, context, runtime, response_style, always_show_code),
-    update (model, theme, context, runtime, response_style, always_show_code) on parley.settings to parley_api;
+grant select, update (model, theme, context, runtime, response_style, always_show_code) on parley.settings to parley_api;
 
 grant usage on schema analytics to parley_analyst;
 grant select on all tables in schema analytics to parley_analyst;

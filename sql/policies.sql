@@ -51,7 +51,5 @@ create policy messages_delete on parley.messages for delete to parley_api
 -- Settings: one's own.
 create policy settings_select on parley.settings for select to parley_api
     using (user_id = (select session.user_id()));
-create policy settings_insert on parley.settings for insert to parley_api
-    with check (user_id = (select session.user_id()));
 create policy settings_update on parley.settings for update to parley_api
     using (user_id = (select session.user_id()));

@@ -119,6 +119,19 @@ ALTER FUNCTION api.delete_message(chat_id text, message_id text) OWNER TO postgr
 
 COMMENT ON FUNCTION api.delete_message(chat_id text, message_id text) IS 'Deletes a message. Raises PT403 for who is neither its author nor the chat''s owner.';
 
+CREATE FUNCTION api.expect_image(image_url text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform parley.require_user(session.user_id());
+    insert into parley.image_cleanup (name, due) values (parley.image_name(image_url), now() + interval '10 minutes');
+end $$;
+
+ALTER FUNCTION api.expect_image(image_url text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.expect_image(image_url text) IS 'Says that a picture is about to be stored: should that come to nothing, it is removed in ten minutes.';
+
 CREATE FUNCTION api.get_chat(chat_id text) RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -146,6 +159,37 @@ end $$;
 ALTER FUNCTION api.get_message(chat_id text, message_id text) OWNER TO postgres;
 
 COMMENT ON FUNCTION api.get_message(chat_id text, message_id text) IS 'One message: {"id", "content", "type", "userId", "createdAt", "updatedAt"}.';
+
+CREATE FUNCTION api.get_profile() RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return (
+        select json_build_object('user', json_build_object(
+            'id', u.id,
+            'name', u.name,
+            'email', u.email,
+            'imageUrl', u.image,
+            'updatedAt', parley.iso8601(u.updated_at)))
+        from next_auth.users u where u.id = session.user_id());
+end $$;
+
+ALTER FUNCTION api.get_profile() OWNER TO postgres;
+
+COMMENT ON FUNCTION api.get_profile() IS 'The user: {"user": {"id", "name", "email", "imageUrl", "updatedAt"}}; null is what nobody has told.';
+
+CREATE FUNCTION api.get_settings() RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return (select parley.settings_json(s) from parley.settings s where s.user_id = session.user_id());
+end $$;
+
+ALTER FUNCTION api.get_settings() OWNER TO postgres;
+
+COMMENT ON FUNCTION api.get_settings() IS 'The user''s settings: {"settings": {"model", "theme", "context", "runtime", "isPremium", "responseStyle", "alwaysShowCode", "updatedAt"}}.';
 
 CREATE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text) RETURNS json
     LANGUAGE plpgsql STABLE
@@ -357,6 +401,51 @@ ALTER FUNCTION api.send_message(chat_id text, body jsonb) OWNER TO postgres;
 
 COMMENT ON FUNCTION api.send_message(chat_id text, body jsonb) IS 'Sends a message. Body: {"content", "type"?}; type is text unless given. Answers {"id", "content", "type", "userId", "createdAt"}.';
 
+CREATE FUNCTION api.set_image(image_url text) RETURNS json
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    profile next_auth.users;
+begin
+    if parley.image_name(image_url) is null or image_url !~ '^https?://[^[:space:]]+$' or length(image_url) > 2000 then
+        perform parley.reject('{"image": "is not in storage"}');
+    end if;
+    perform parley.lock_image(parley.image_name(image_url));
+    update next_auth.users u set image = image_url where u.id = session.user_id() returning * into profile;
+    perform parley.require_user(profile.id);
+    return json_build_object('imageUrl', profile.image, 'updatedAt', parley.iso8601(profile.updated_at));
+end $_$;
+
+ALTER FUNCTION api.set_image(image_url text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.set_image(image_url text) IS 'Makes a picture in storage the user''s. Answers {"imageUrl", "updatedAt"}. Until the commit nobody else stores or removes that picture.';
+
+CREATE FUNCTION api.take_unused_image() RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    unused text;
+begin
+    delete from parley.image_cleanup c where c.id in (
+        select d.id from parley.image_cleanup d
+        where d.due <= now() and exists (select from next_auth.users u where parley.image_name(u.image) = d.name)
+        for update skip locked);
+    delete from parley.image_cleanup c where c.id = (
+        select d.id from parley.image_cleanup d where d.due <= now() order by d.due limit 1 for update skip locked)
+    returning c.name into unused;
+    perform parley.lock_image(unused);
+    if exists (select from next_auth.users u where parley.image_name(u.image) = unused) then
+        return null;  -- somebody has taken it since
+    end if;
+    return unused;
+end $$;
+
+ALTER FUNCTION api.take_unused_image() OWNER TO postgres;
+
+COMMENT ON FUNCTION api.take_unused_image() IS 'The name of a picture in storage that nobody uses, or null. Until the commit nobody stores it; a rollback puts it back on the list.';
+
 CREATE FUNCTION api.update_chat(chat_id text, body jsonb) RETURNS json
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -398,6 +487,66 @@ ALTER FUNCTION api.update_message(chat_id text, message_id text, body jsonb) OWN
 
 COMMENT ON FUNCTION api.update_message(chat_id text, message_id text, body jsonb) IS 'Edits a message. Body: {"content"?, "type"?}, at least one. Answers {"id", "content", "type", "updatedAt"}. Raises PT403 for who is not its author.';
 
+CREATE FUNCTION api.update_profile(body jsonb) RETURNS json
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    profile next_auth.users;
+begin
+    perform parley.validate(body, required => '{}', optional => '{name,email}');
+    begin
+        update next_auth.users u
+        set name = coalesce(body ->> 'name', u.name), email = coalesce(body ->> 'email', u.email)
+        where u.id = session.user_id()
+        returning * into profile;
+    exception when unique_violation then
+        perform parley.fail('PT409', 'This e-mail address is another user''s.', '{"fields": {"email": "is another user''s"}}');
+    end;
+    perform parley.require_user(profile.id);
+    return json_build_object('user', json_build_object(
+        'name', profile.name, 'email', profile.email, 'updatedAt', parley.iso8601(profile.updated_at)));
+end $$;
+
+ALTER FUNCTION api.update_profile(body jsonb) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.update_profile(body jsonb) IS 'Changes the user. Body: {"name"?, "email"?}, at least one. Answers {"user": {"name", "email", "updatedAt"}}. Raises PT409 for an e-mail address that another user has, in whatever case.';
+
+CREATE FUNCTION api.update_settings(body jsonb) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    fields constant text[] := '{model,theme,context,runtime,responseStyle,alwaysShowCode}';
+    given jsonb := body -> 'settings';
+    settings parley.settings;
+begin
+    if jsonb_typeof(given) = 'object' then
+        given := given - '{isPremium,updatedAt}'::text[];
+        perform parley.reject(
+            parley.field_problems(body, required => '{settings}', optional => '{}')
+            || parley.field_problems(given, required => '{}', optional => fields));
+    else
+        perform parley.validate(body, required => '{settings}');
+    end if;
+    perform parley.require_one_of(given, fields);
+    update parley.settings s set
+        model = coalesce(given ->> 'model', s.model),
+        theme = coalesce(given ->> 'theme', s.theme),
+        context = coalesce(given ->> 'context', s.context),
+        runtime = coalesce(given ->> 'runtime', s.runtime),
+        response_style = coalesce(given ->> 'responseStyle', s.response_style),
+        always_show_code = coalesce((given ->> 'alwaysShowCode')::boolean, s.always_show_code)
+    where s.user_id = session.user_id()
+    returning * into settings;
+    perform parley.require_user(settings.user_id);
+    return parley.settings_json(settings);
+end $$;
+
+ALTER FUNCTION api.update_settings(body jsonb) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.update_settings(body jsonb) IS 'Changes settings. Body: {"settings": {"model"?, "theme"?, "context"?, "runtime"?, "responseStyle"?, "alwaysShowCode"?}}, at least one; isPremium and updatedAt are ignored. Answers all settings.';
+
 CREATE FUNCTION rules.choices(field text) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE field WHEN 'type'::text THEN ARRAY['text'::text, 'code'::text, 'image'::text] WHEN 'theme'::text THEN ARRAY['light'::text, 'dark'::text, 'system'::text] WHEN 'responseStyle'::text THEN ARRAY['concise'::text, 'detailed'::text] ELSE NULL::text[] END;
@@ -414,9 +563,15 @@ CREATE FUNCTION rules.is_blank(value text) RETURNS boolean
 
 ALTER FUNCTION rules.is_blank(value text) OWNER TO postgres;
 
+CREATE FUNCTION rules.is_email(value text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((length(split_part(value, '@'::text, 1)) <= 64) AND (value ~ '^[^\u0001-\u0020"(),.:;<>@[\\\]\u007f-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+([.][^\u0001-\u0020"(),.:;<>@[\\\]\u007f-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+)*@([^\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+(-+[^\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+)*([.](?=.)|$)){2,}$'::text));
+
+ALTER FUNCTION rules.is_email(value text) OWNER TO postgres;
+
 CREATE FUNCTION rules.length_limits(field text) RETURNS int4range
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE field WHEN 'title'::text THEN int4range(1, 200, '[]'::text) WHEN 'name'::text THEN int4range(1, 100, '[]'::text) WHEN 'content'::text THEN int4range(1, 32768, '[]'::text) WHEN 'search'::text THEN int4range(0, 1000, '[]'::text) WHEN 'context'::text THEN int4range(0, 10000, '[]'::text) WHEN 'userId'::text THEN int4range(1, 255, '[]'::text) ELSE int4range(1, 100, '[]'::text) END;
+    RETURN CASE field WHEN 'title'::text THEN int4range(1, 200, '[]'::text) WHEN 'name'::text THEN int4range(1, 100, '[]'::text) WHEN 'email'::text THEN int4range(3, 254, '[]'::text) WHEN 'content'::text THEN int4range(1, 32768, '[]'::text) WHEN 'search'::text THEN int4range(0, 1000, '[]'::text) WHEN 'context'::text THEN int4range(0, 10000, '[]'::text) WHEN 'userId'::text THEN int4range(1, 255, '[]'::text) ELSE int4range(1, 100, '[]'::text) END;
 
 ALTER FUNCTION rules.length_limits(field text) OWNER TO postgres;
 
@@ -428,7 +583,7 @@ ALTER FUNCTION rules.may_be_blank(field text) OWNER TO postgres;
 
 CREATE FUNCTION rules.problem(field text, value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (rules.choices(field) IS NOT NULL) THEN CASE WHEN (value <> ALL (rules.choices(field))) THEN ('must be one of: '::text || array_to_string(rules.choices(field), ', '::text)) ELSE NULL::text END WHEN (NOT (rules.length_limits(field) @> char_length(value))) THEN format('must be %s to %s characters'::text, lower(rules.length_limits(field)), (upper(rules.length_limits(field)) - 1)) WHEN ((NOT rules.may_be_blank(field)) AND rules.is_blank(value)) THEN 'must not be blank'::text ELSE NULL::text END;
+    RETURN CASE WHEN (rules.choices(field) IS NOT NULL) THEN CASE WHEN (value <> ALL (rules.choices(field))) THEN ('must be one of: '::text || array_to_string(rules.choices(field), ', '::text)) ELSE NULL::text END WHEN (NOT (rules.length_limits(field) @> char_length(value))) THEN format('must be %s to %s characters'::text, lower(rules.length_limits(field)), (upper(rules.length_limits(field)) - 1)) WHEN ((NOT rules.may_be_blank(field)) AND rules.is_blank(value)) THEN 'must not be blank'::text WHEN ((field = 'email'::text) AND (NOT rules.is_email(value))) THEN 'must be an e-mail address, like ada@example.org'::text ELSE NULL::text END;
 
 ALTER FUNCTION rules.problem(field text, value text) OWNER TO postgres;
 
@@ -552,10 +707,29 @@ ALTER FUNCTION parley.fail(state text, message text, details jsonb) OWNER TO pos
 CREATE FUNCTION parley.field_problem(field text, value jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
-    select case when jsonb_typeof(value) <> 'string' then 'must be a string' else rules.problem(field, value #>> '{}') end
+    select case
+        when field = 'settings' then case when jsonb_typeof(value) <> 'object' then 'must be an object' end
+        when field = 'alwaysShowCode' then case when jsonb_typeof(value) <> 'boolean' then 'must be true or false' end
+        when jsonb_typeof(value) <> 'string' then 'must be a string'
+        else rules.problem(field, value #>> '{}')
+    end
 $$;
 
 ALTER FUNCTION parley.field_problem(field text, value jsonb) OWNER TO postgres;
+
+CREATE FUNCTION parley.field_problems(body jsonb, required text[], optional text[]) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select coalesce(jsonb_object_agg(left(f.field, 100), f.problem), '{}') from (
+        select key, case when key = any (required || optional) then parley.field_problem(key, value)
+                         else 'is not a known field' end
+        from jsonb_each(body)
+        union all
+        select r, 'is required' from unnest(required) r where not body ? r
+    ) f (field, problem) where f.problem is not null
+$$;
+
+ALTER FUNCTION parley.field_problems(body jsonb, required text[], optional text[]) OWNER TO postgres;
 
 CREATE FUNCTION rules.searchable(value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -601,6 +775,14 @@ end $$;
 
 ALTER FUNCTION parley.find_message(chat_id text, message_id text) OWNER TO postgres;
 
+CREATE FUNCTION parley.image_name(url text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$
+    select substring(right(url, 80) from '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$')
+$_$;
+
+ALTER FUNCTION parley.image_name(url text) OWNER TO postgres;
+
 CREATE FUNCTION parley.instant_problem(value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -630,6 +812,12 @@ begin
 end $$;
 
 ALTER FUNCTION parley.lock_chat() OWNER TO postgres;
+
+CREATE FUNCTION parley.lock_image(name text) RETURNS void
+    LANGUAGE sql
+    AS $$ select pg_advisory_xact_lock(hashtextextended('parley.image ' || name, 0)) $$;
+
+ALTER FUNCTION parley.lock_image(name text) OWNER TO postgres;
 
 CREATE FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) RETURNS SETOF record
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -775,6 +963,18 @@ end $$;
 
 ALTER FUNCTION parley.reject(problems jsonb) OWNER TO postgres;
 
+CREATE FUNCTION parley.require_one_of(body jsonb, fields text[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not body ?| fields then
+        perform parley.fail('PT400', format('The body must have at least one of: %s.', array_to_string(fields, ', ')));
+    end if;
+end $$;
+
+ALTER FUNCTION parley.require_one_of(body jsonb, fields text[]) OWNER TO postgres;
+
 CREATE FUNCTION parley.require_owner(chat uuid) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -786,6 +986,18 @@ begin
 end $$;
 
 ALTER FUNCTION parley.require_owner(chat uuid) OWNER TO postgres;
+
+CREATE FUNCTION parley.require_user(id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if id is null then
+        perform parley.fail('PT401', 'Authentication required.');
+    end if;
+end $$;
+
+ALTER FUNCTION parley.require_user(id text) OWNER TO postgres;
 
 CREATE FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -819,6 +1031,83 @@ end $$;
 
 ALTER FUNCTION parley.search_query(search text) OWNER TO postgres;
 
+CREATE FUNCTION parley.settings_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    new.updated_at := greatest(parley.now_ms(), old.updated_at);
+    return new;
+end $$;
+
+ALTER FUNCTION parley.settings_changed() OWNER TO postgres;
+
+CREATE TABLE parley.settings (
+    user_id text DEFAULT NULLIF(current_setting('parley.user_id'::text, true), ''::text) NOT NULL,
+    model text DEFAULT 'default'::text NOT NULL,
+    theme text DEFAULT 'system'::text NOT NULL,
+    context text DEFAULT ''::text NOT NULL,
+    runtime text DEFAULT 'default'::text NOT NULL,
+    is_premium boolean DEFAULT false NOT NULL,
+    response_style text DEFAULT 'detailed'::text NOT NULL,
+    always_show_code boolean DEFAULT false NOT NULL,
+    updated_at timestamp with time zone DEFAULT date_trunc('milliseconds'::text, clock_timestamp()) NOT NULL,
+    CONSTRAINT settings_context_valid CHECK ((rules.problem('context'::text, context) IS NULL)),
+    CONSTRAINT settings_model_valid CHECK ((rules.problem('model'::text, model) IS NULL)),
+    CONSTRAINT settings_response_style_valid CHECK ((rules.problem('responseStyle'::text, response_style) IS NULL)),
+    CONSTRAINT settings_runtime_valid CHECK ((rules.problem('runtime'::text, runtime) IS NULL)),
+    CONSTRAINT settings_theme_valid CHECK ((rules.problem('theme'::text, theme) IS NULL))
+);
+
+ALTER TABLE parley.settings OWNER TO postgres;
+
+COMMENT ON TABLE parley.settings IS 'What users chose. A row is made with the columns'' defaults at the user''s first request.';
+
+COMMENT ON COLUMN parley.settings.is_premium IS 'Set by a DBA only.';
+
+CREATE FUNCTION parley.settings_json(settings parley.settings) RETURNS json
+    LANGUAGE sql STABLE
+    AS $$
+    select json_build_object('settings', json_build_object(
+        'model', settings.model,
+        'theme', settings.theme,
+        'context', settings.context,
+        'runtime', settings.runtime,
+        'isPremium', settings.is_premium,
+        'responseStyle', settings.response_style,
+        'alwaysShowCode', settings.always_show_code,
+        'updatedAt', parley.iso8601(settings.updated_at)))
+$$;
+
+ALTER FUNCTION parley.settings_json(settings parley.settings) OWNER TO postgres;
+
+CREATE FUNCTION parley.users_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    new.updated_at := greatest(parley.now_ms(), old.updated_at);
+    if lower(new.email) is distinct from lower(old.email) and new."emailVerified" is not distinct from old."emailVerified" then
+        new."emailVerified" := null;
+    end if;
+    return new;
+end $$;
+
+ALTER FUNCTION parley.users_changed() OWNER TO postgres;
+
+CREATE FUNCTION parley.users_image_left() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if parley.image_name(old.image) is not null and (tg_op = 'DELETE' or new.image is distinct from old.image) then
+        insert into parley.image_cleanup (name) values (parley.image_name(old.image));
+    end if;
+    return null;
+end $$;
+
+ALTER FUNCTION parley.users_image_left() OWNER TO postgres;
+
 CREATE FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
     AS $$
@@ -842,23 +1131,12 @@ CREATE FUNCTION parley.validate(body jsonb, required text[], optional text[] DEF
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare
-    problems jsonb;
 begin
     if jsonb_typeof(body) is distinct from 'object' then
         perform parley.fail('PT400', 'The body must be a JSON object.');
     end if;
-    select jsonb_object_agg(left(f.field, 100), f.problem) into problems from (
-        select key, case when key = any (required || optional) then parley.field_problem(key, value)
-                         else 'is not a known field' end
-        from jsonb_each(body)
-        union all
-        select r, 'is required' from unnest(required) r where not body ? r
-    ) f (field, problem) where f.problem is not null;
-    perform parley.reject(coalesce(problems, '{}'));
-    if not body ?| (required || optional) then
-        perform parley.fail('PT400', format('The body must have at least one of: %s.', array_to_string(optional, ', ')));
-    end if;
+    perform parley.reject(parley.field_problems(body, required, optional));
+    perform parley.require_one_of(body, required || optional);
 end $$;
 
 ALTER FUNCTION parley.validate(body jsonb, required text[], optional text[]) OWNER TO postgres;
@@ -874,7 +1152,7 @@ begin
         perform parley.fail('PT401', 'Authentication required.');
     end if;
     perform set_config('parley.user_id', subject, true);
-    if not exists (select from next_auth.users u where u.id = subject) then
+    if not exists (select from parley.settings s where s.user_id = subject) then
         perform session.register(subject, identity ->> 'name', identity ->> 'email', identity ->> 'picture');
     end if;
 end $$;
@@ -917,12 +1195,16 @@ CREATE FUNCTION session.register(subject text, name text, email text, image text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    known_name constant text := case when not rules.is_blank(name) then left(name, upper(rules.length_limits('name')) - 1) end;
 begin
     insert into next_auth.users (id, name, email, image)
-    values (subject, register.name, case when char_length(register.email) <= 254 then register.email end, register.image)
+    values (subject, known_name, case when char_length(register.email) <= 254 then register.email end, register.image)
     on conflict do nothing;
     insert into next_auth.users (id, name, image)
-    values (subject, register.name, register.image)
+    values (subject, known_name, register.image)
+    on conflict do nothing;
+    insert into parley.settings (user_id) values (subject)
     on conflict do nothing;
 end $$;
 
@@ -988,6 +1270,7 @@ CREATE TABLE next_auth.users (
     email text,
     "emailVerified" timestamp with time zone,
     image text,
+    updated_at timestamp with time zone DEFAULT date_trunc('milliseconds'::text, now()) NOT NULL,
     CONSTRAINT users_id_valid CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)))
 );
 
@@ -996,6 +1279,10 @@ ALTER TABLE next_auth.users OWNER TO postgres;
 COMMENT ON TABLE next_auth.users IS 'Everybody who has signed in. A user that only a token told of is added at the first request.';
 
 COMMENT ON COLUMN next_auth.users.id IS 'The subject (sub) of the user''s session token.';
+
+COMMENT ON COLUMN next_auth.users.image IS 'Where the user''s picture is: a URL, of the web app''s or of Parley''s storage.';
+
+COMMENT ON COLUMN next_auth.users.updated_at IS 'When name, email or image last changed.';
 
 CREATE TABLE next_auth.verification_token (
     identifier text NOT NULL,
@@ -1006,6 +1293,29 @@ CREATE TABLE next_auth.verification_token (
 ALTER TABLE next_auth.verification_token OWNER TO postgres;
 
 COMMENT ON TABLE next_auth.verification_token IS 'Sign-in links under way, written by the web app.';
+
+CREATE TABLE parley.image_cleanup (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    due timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE parley.image_cleanup OWNER TO postgres;
+
+COMMENT ON TABLE parley.image_cleanup IS 'Pictures to look at: one that nobody uses when its row is due goes from storage.';
+
+COMMENT ON COLUMN parley.image_cleanup.name IS 'The name in storage: SHA-256 of the content, and .gif, .jpg or .png.';
+
+COMMENT ON COLUMN parley.image_cleanup.due IS 'A picture about to be stored has some minutes, in case that comes to nothing; one that was left is due at once.';
+
+ALTER TABLE parley.image_cleanup ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME parley.image_cleanup_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE parley.members (
     chat_id uuid NOT NULL,
@@ -1026,29 +1336,6 @@ CREATE TABLE parley.reloaded_parts (
 ALTER TABLE parley.reloaded_parts OWNER TO postgres;
 
 COMMENT ON TABLE parley.reloaded_parts IS 'The part of sql/ and the SHA-256 of what was loaded, with the migrations it was loaded on.';
-
-CREATE TABLE parley.settings (
-    user_id text DEFAULT NULLIF(current_setting('parley.user_id'::text, true), ''::text) NOT NULL,
-    model text DEFAULT 'default'::text NOT NULL,
-    theme text DEFAULT 'system'::text NOT NULL,
-    context text DEFAULT ''::text NOT NULL,
-    runtime text DEFAULT 'default'::text NOT NULL,
-    is_premium boolean DEFAULT false NOT NULL,
-    response_style text DEFAULT 'detailed'::text NOT NULL,
-    always_show_code boolean DEFAULT false NOT NULL,
-    updated_at timestamp with time zone DEFAULT date_trunc('milliseconds'::text, clock_timestamp()) NOT NULL,
-    CONSTRAINT settings_context_valid CHECK ((rules.problem('context'::text, context) IS NULL)),
-    CONSTRAINT settings_model_valid CHECK ((rules.problem('model'::text, model) IS NULL)),
-    CONSTRAINT settings_response_style_valid CHECK ((rules.problem('responseStyle'::text, response_style) IS NULL)),
-    CONSTRAINT settings_runtime_valid CHECK ((rules.problem('runtime'::text, runtime) IS NULL)),
-    CONSTRAINT settings_theme_valid CHECK ((rules.problem('theme'::text, theme) IS NULL))
-);
-
-ALTER TABLE parley.settings OWNER TO postgres;
-
-COMMENT ON TABLE parley.settings IS 'What users chose; who has no row has the columns'' defaults.';
-
-COMMENT ON COLUMN parley.settings.is_premium IS 'Set by a DBA only.';
 
 ALTER TABLE ONLY next_auth.accounts
     ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
@@ -1071,6 +1358,9 @@ ALTER TABLE ONLY next_auth.verification_token
 ALTER TABLE ONLY parley.chats
     ADD CONSTRAINT chats_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY parley.image_cleanup
+    ADD CONSTRAINT image_cleanup_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY parley.members
     ADD CONSTRAINT members_once_per_chat PRIMARY KEY (chat_id, user_id);
 
@@ -1091,11 +1381,21 @@ CREATE UNIQUE INDEX users_email_unique ON next_auth.users USING btree (lower(ema
 
 COMMENT ON INDEX next_auth.users_email_unique IS 'An e-mail address belongs to one user, without regard to case.';
 
+CREATE INDEX users_stored_image ON next_auth.users USING btree ("substring"("right"(image, 80), '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'::text)) WHERE ("substring"("right"(image, 80), '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'::text) IS NOT NULL);
+
+COMMENT ON INDEX next_auth.users_stored_image IS 'Who uses a picture in Parley''s storage.';
+
 CREATE INDEX chats_owner ON parley.chats USING btree (owner_id);
+
+CREATE INDEX image_cleanup_due ON parley.image_cleanup USING btree (due);
 
 CREATE INDEX members_user ON parley.members USING btree (user_id, chat_id);
 
 CREATE INDEX messages_search ON parley.messages USING gin (chat_id, tsv);
+
+CREATE TRIGGER users_changed BEFORE UPDATE OF name, email, image ON next_auth.users FOR EACH ROW WHEN ((((old.name IS DISTINCT FROM new.name) OR (old.email IS DISTINCT FROM new.email)) OR (old.image IS DISTINCT FROM new.image))) EXECUTE FUNCTION parley.users_changed();
+
+CREATE TRIGGER users_image_left AFTER DELETE OR UPDATE OF image ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_image_left();
 
 CREATE TRIGGER chats_add_owner AFTER INSERT ON parley.chats FOR EACH ROW WHEN ((new.owner_id IS NOT NULL)) EXECUTE FUNCTION parley.chats_add_owner();
 
@@ -1108,6 +1408,8 @@ CREATE TRIGGER messages_changed BEFORE UPDATE OF content, type ON parley.message
 CREATE TRIGGER messages_gone AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_gone();
 
 CREATE TRIGGER messages_new BEFORE INSERT ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_new();
+
+CREATE TRIGGER settings_changed BEFORE UPDATE ON parley.settings FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION parley.settings_changed();
 
 ALTER TABLE ONLY next_auth.accounts
     ADD CONSTRAINT "accounts_userId_fkey" FOREIGN KEY ("userId") REFERENCES next_auth.users(id) ON DELETE CASCADE;
@@ -1150,6 +1452,8 @@ CREATE POLICY chats_select ON parley.chats FOR SELECT TO parley_api USING (((id 
 
 CREATE POLICY chats_update ON parley.chats FOR UPDATE TO parley_api USING ((owner_id = ( SELECT session.user_id() AS user_id)));
 
+ALTER TABLE parley.image_cleanup ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE parley.members ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY members_delete ON parley.members FOR DELETE TO parley_api USING (((user_id = ( SELECT session.user_id() AS user_id)) <> session.owns_chat(chat_id)));
@@ -1171,8 +1475,6 @@ CREATE POLICY messages_update ON parley.messages FOR UPDATE TO parley_api USING 
 ALTER TABLE parley.reloaded_parts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE parley.settings ENABLE ROW LEVEL SECURITY;
-
-CREATE POLICY settings_insert ON parley.settings FOR INSERT TO parley_api WITH CHECK ((user_id = ( SELECT session.user_id() AS user_id)));
 
 CREATE POLICY settings_select ON parley.settings FOR SELECT TO parley_api USING ((user_id = ( SELECT session.user_id() AS user_id)));
 
@@ -1202,11 +1504,20 @@ GRANT ALL ON FUNCTION api.delete_chat(chat_id text) TO parley_api;
 REVOKE ALL ON FUNCTION api.delete_message(chat_id text, message_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.delete_message(chat_id text, message_id text) TO parley_api;
 
+REVOKE ALL ON FUNCTION api.expect_image(image_url text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.expect_image(image_url text) TO parley_api;
+
 REVOKE ALL ON FUNCTION api.get_chat(chat_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.get_chat(chat_id text) TO parley_api;
 
 REVOKE ALL ON FUNCTION api.get_message(chat_id text, message_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.get_message(chat_id text, message_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.get_profile() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.get_profile() TO parley_api;
+
+REVOKE ALL ON FUNCTION api.get_settings() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.get_settings() TO parley_api;
 
 REVOKE ALL ON FUNCTION api.list_chats(page text, "limit" text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.list_chats(page text, "limit" text) TO parley_api;
@@ -1229,17 +1540,32 @@ GRANT ALL ON FUNCTION api.remove_member(chat_id text, user_id text) TO parley_ap
 REVOKE ALL ON FUNCTION api.send_message(chat_id text, body jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.send_message(chat_id text, body jsonb) TO parley_api;
 
+REVOKE ALL ON FUNCTION api.set_image(image_url text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.set_image(image_url text) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.take_unused_image() FROM PUBLIC;
+GRANT ALL ON FUNCTION api.take_unused_image() TO parley_api;
+
 REVOKE ALL ON FUNCTION api.update_chat(chat_id text, body jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.update_chat(chat_id text, body jsonb) TO parley_api;
 
 REVOKE ALL ON FUNCTION api.update_message(chat_id text, message_id text, body jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.update_message(chat_id text, message_id text, body jsonb) TO parley_api;
 
+REVOKE ALL ON FUNCTION api.update_profile(body jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.update_profile(body jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.update_settings(body jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.update_settings(body jsonb) TO parley_api;
+
 REVOKE ALL ON FUNCTION rules.choices(field text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rules.choices(field text) TO parley_api;
 
 REVOKE ALL ON FUNCTION rules.is_blank(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rules.is_blank(value text) TO parley_api;
+
+REVOKE ALL ON FUNCTION rules.is_email(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rules.is_email(value text) TO parley_api;
 
 REVOKE ALL ON FUNCTION rules.length_limits(field text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rules.length_limits(field text) TO parley_api;
@@ -1278,6 +1604,9 @@ GRANT ALL ON FUNCTION parley.fail(state text, message text, details jsonb) TO pa
 REVOKE ALL ON FUNCTION parley.field_problem(field text, value jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.field_problem(field text, value jsonb) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.field_problems(body jsonb, required text[], optional text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.field_problems(body jsonb, required text[], optional text[]) TO parley_api;
+
 REVOKE ALL ON FUNCTION rules.searchable(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rules.searchable(value text) TO parley_api;
 
@@ -1292,6 +1621,9 @@ GRANT INSERT(content),UPDATE(content) ON TABLE parley.messages TO parley_api;
 REVOKE ALL ON FUNCTION parley.find_message(chat_id text, message_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.find_message(chat_id text, message_id text) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.image_name(url text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.image_name(url text) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.instant_problem(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.instant_problem(value text) TO parley_api;
 
@@ -1300,6 +1632,9 @@ GRANT ALL ON FUNCTION parley.iso8601(instant timestamp with time zone) TO parley
 
 REVOKE ALL ON FUNCTION parley.lock_chat() FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.lock_chat() TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.lock_image(name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.lock_image(name text) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) TO parley_api;
@@ -1331,14 +1666,43 @@ GRANT ALL ON FUNCTION parley.parse_uuid(value text) TO parley_api;
 REVOKE ALL ON FUNCTION parley.reject(problems jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.reject(problems jsonb) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.require_one_of(body jsonb, fields text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.require_one_of(body jsonb, fields text[]) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.require_owner(chat uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.require_owner(chat uuid) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.require_user(id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.require_user(id text) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.search_query(search text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.search_query(search text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.settings_changed() FROM PUBLIC;
+
+GRANT SELECT ON TABLE parley.settings TO parley_api;
+
+GRANT UPDATE(model) ON TABLE parley.settings TO parley_api;
+
+GRANT UPDATE(theme) ON TABLE parley.settings TO parley_api;
+
+GRANT UPDATE(context) ON TABLE parley.settings TO parley_api;
+
+GRANT UPDATE(runtime) ON TABLE parley.settings TO parley_api;
+
+GRANT UPDATE(response_style) ON TABLE parley.settings TO parley_api;
+
+GRANT UPDATE(always_show_code) ON TABLE parley.settings TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.settings_json(settings parley.settings) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.settings_json(settings parley.settings) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.users_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION parley.users_image_left() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) TO parley_api;
@@ -1374,20 +1738,6 @@ GRANT SELECT,DELETE ON TABLE parley.members TO parley_api;
 GRANT INSERT(chat_id) ON TABLE parley.members TO parley_api;
 
 GRANT INSERT(user_id) ON TABLE parley.members TO parley_api;
-
-GRANT SELECT ON TABLE parley.settings TO parley_api;
-
-GRANT INSERT(model),UPDATE(model) ON TABLE parley.settings TO parley_api;
-
-GRANT INSERT(theme),UPDATE(theme) ON TABLE parley.settings TO parley_api;
-
-GRANT INSERT(context),UPDATE(context) ON TABLE parley.settings TO parley_api;
-
-GRANT INSERT(runtime),UPDATE(runtime) ON TABLE parley.settings TO parley_api;
-
-GRANT INSERT(response_style),UPDATE(response_style) ON TABLE parley.settings TO parley_api;
-
-GRANT INSERT(always_show_code),UPDATE(always_show_code) ON TABLE parley.settings TO parley_api;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE postgres REVOKE ALL ON TYPES FROM PUBLIC;
 

@@ -24,3 +24,16 @@ create trigger messages_changed before update of content, type on parley.message
 drop trigger if exists messages_gone on parley.messages;
 create trigger messages_gone after delete on parley.messages
     referencing old table as gone for each statement execute function parley.messages_gone();
+
+drop trigger if exists users_changed on next_auth.users;
+create trigger users_changed before update of name, email, image on next_auth.users
+    for each row when ((old.name, old.email, old.image) is distinct from (new.name, new.email, new.image))
+    execute function parley.users_changed();
+
+drop trigger if exists users_image_left on next_auth.users;
+create trigger users_image_left after update of image or delete on next_auth.users
+    for each row execute function parley.users_image_left();
+
+drop trigger if exists settings_changed on parley.settings;
+create trigger settings_changed before update on parley.settings
+    for each row when (old is distinct from new) execute function parley.settings_changed();

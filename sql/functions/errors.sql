@@ -3,6 +3,7 @@
 --   parley.fail         raises one error
 --   parley.reject       raises a validation error for the bad fields, if there are any
 --   parley.not_found    raises "… not found."
+--   parley.require_user raises "unauthorized" where there is no user
 --
 -- PT400 validation_error, PT401 unauthorized, PT403 forbidden, PT404 not_found, PT409 conflict.
 
@@ -26,4 +27,12 @@ create or replace function parley.not_found(what text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     perform parley.fail('PT404', what || ' not found.');
+end $$;
+
+create or replace function parley.require_user(id text) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    if id is null then
+        perform parley.fail('PT401', 'Authentication required.');
+    end if;
 end $$;

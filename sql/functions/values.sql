@@ -2,7 +2,9 @@
 --
 --   api.parse_json             a request's body
 --   parley.validate            checks a body's fields
---   parley.field_problem       what is wrong with one field of a body, or null
+--   parley.field_problems      what is wrong with each field of an object
+--   parley.field_problem       what is wrong with one field, or null
+--   parley.require_one_of      refuses an object that has none of some fields
 --   parley.number_problem      … with a whole number in a query
 --   parley.instant_problem     … with a date or date-time in a query
 --   parley.parse_uuid          a UUID in its usual form, or null
@@ -46,32 +48,46 @@ end $$;
 comment on function api.parse_json is
     'A request''s body as jsonb. Raises PT400 for what is no JSON object, no UTF-8, has a key twice or holds NUL.';
 
--- Every problem at once. With nothing required, at least one field must be there.
+-- With nothing required, at least one field must be there.
 create or replace function parley.validate(body jsonb, required text[], optional text[] default '{}') returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-    problems jsonb;
 begin
     if jsonb_typeof(body) is distinct from 'object' then
         perform parley.fail('PT400', 'The body must be a JSON object.');
     end if;
-    select jsonb_object_agg(left(f.field, 100), f.problem) into problems from (
+    perform parley.reject(parley.field_problems(body, required, optional));
+    perform parley.require_one_of(body, required || optional);
+end $$;
+
+-- Every problem at once.
+create or replace function parley.field_problems(body jsonb, required text[], optional text[]) returns jsonb
+language sql immutable parallel safe as $$
+    select coalesce(jsonb_object_agg(left(f.field, 100), f.problem), '{}') from (
         select key, case when key = any (required || optional) then parley.field_problem(key, value)
                          else 'is not a known field' end
         from jsonb_each(body)
         union all
         select r, 'is required' from unnest(required) r where not body ? r
-    ) f (field, problem) where f.problem is not null;
-    perform parley.reject(coalesce(problems, '{}'));
-    if not body ?| (required || optional) then
-        perform parley.fail('PT400', format('The body must have at least one of: %s.', array_to_string(optional, ', ')));
-    end if;
-end $$;
+    ) f (field, problem) where f.problem is not null
+$$;
 
 create or replace function parley.field_problem(field text, value jsonb) returns text
 language sql immutable parallel safe as $$
-    select case when jsonb_typeof(value) <> 'string' then 'must be a string' else rules.problem(field, value #>> '{}') end
+    select case
+        when field = 'settings' then case when jsonb_typeof(value) <> 'object' then 'must be an object' end
+        when field = 'alwaysShowCode' then case when jsonb_typeof(value) <> 'boolean' then 'must be true or false' end
+        when jsonb_typeof(value) <> 'string' then 'must be a string'
+        else rules.problem(field, value #>> '{}')
+    end
 $$;
+
+create or replace function parley.require_one_of(body jsonb, fields text[]) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if not body ?| fields then
+        perform parley.fail('PT400', format('The body must have at least one of: %s.', array_to_string(fields, ', ')));
+    end if;
+end $$;
 
 create or replace function parley.number_problem(value text, lowest bigint, highest bigint) returns text
 language sql immutable parallel safe as $$

@@ -34,8 +34,9 @@ OUR_FUNCTIONS = """
 
 # Triggers and policies need these locks, all of them at once and in the order in which requests take them.
 LOCK_TABLES = """
-    lock table next_auth.users, next_auth.accounts, next_auth.sessions, next_auth.verification_token,
-        parley.members, parley.messages, parley.chats, parley.settings, parley.reloaded_parts in access exclusive mode
+    lock table parley.settings, next_auth.users, next_auth.accounts, next_auth.sessions, next_auth.verification_token,
+        parley.members, parley.messages, parley.chats, parley.image_cleanup, parley.reloaded_parts
+    in access exclusive mode
 """
 
 

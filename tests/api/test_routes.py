@@ -25,6 +25,26 @@ PAGE = {"total": 1, "page": 1, "limit": 50}
 OWNER = {"userId": "<owner>", "name": None, "image": None, "role": "owner", "joinedAt": INSTANT}
 MEMBER = {"userId": "<member>", "name": None, "image": None, "role": "member", "joinedAt": INSTANT}
 KNOWN = {"userId": "<known>", "name": None, "image": None, "role": "member", "joinedAt": INSTANT}
+EMAIL = "<owner>@example.org"
+USER = {"name": None, "email": None, "updatedAt": INSTANT}
+SETTINGS = {
+    "model": "default",
+    "theme": "system",
+    "context": "",
+    "runtime": "default",
+    "isPremium": False,
+    "responseStyle": "detailed",
+    "alwaysShowCode": False,
+    "updatedAt": INSTANT,
+}
+CHOSEN = {
+    "model": "large",
+    "theme": "dark",
+    "context": "Be brief.",
+    "runtime": "python3.11",
+    "responseStyle": "concise",
+    "alwaysShowCode": True,
+}
 
 # For each route: a good body, and what is answered to the owner of a chat with one message and one other member.
 EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | None]] = {
@@ -44,6 +64,13 @@ EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | No
         {"id": UUID7, "content": "bye", "type": "text", "updatedAt": INSTANT},
     ),
     ("DELETE", "/api/chats/<chat_id>/messages/<message_id>"): (None, None),
+    ("GET", "/api/profile"): (None, {"user": {"id": "<owner>", "imageUrl": None} | USER}),
+    ("PUT", "/api/profile"): (
+        {"name": "Ada", "email": EMAIL},
+        {"user": {"name": "Ada", "email": EMAIL, "updatedAt": INSTANT}},
+    ),
+    ("GET", "/api/settings"): (None, {"settings": SETTINGS}),
+    ("PUT", "/api/settings"): ({"settings": CHOSEN}, {"settings": SETTINGS | CHOSEN}),
 }
 
 IN_A_CHAT = [route for route in ROUTES if "chat_id" in route.path_parameters]

@@ -45,7 +45,7 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "messages delete": ("delete from parley.messages where chat_id = {chat}", (2, 1, 0, 0, 0), 2),
     "settings select": ("select from parley.settings where user_id = {owner}", (1, 0, 0, 0, 0), 1),
     "settings insert": (
-        "insert into parley.settings (theme) values ('dark') on conflict do nothing", (0, 1, 1, 1, 0), 1),
+        "insert into parley.settings (theme) values ('dark')", (0, 0, 0, 0, 0), 1),
     "settings update": ("update parley.settings set theme = 'dark' where user_id = {owner}", (1, 0, 0, 0, 0), 1),
     "settings update premium": (
         "update parley.settings set is_premium = true where user_id = {owner}", (0, 0, 0, 0, 0), 1),
@@ -75,6 +75,10 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
         "update next_auth.verification_token set token = 'new' where identifier = {owner}", (0, 0, 0, 0, 0), 1),
     "verification_token delete": (
         "delete from next_auth.verification_token where identifier = {owner}", (0, 0, 0, 0, 0), 1),
+    "image_cleanup select": ("select from parley.image_cleanup where name = {owner}", (0, 0, 0, 0, 0), 1),
+    "image_cleanup insert": ("insert into parley.image_cleanup (name) values ('new')", (0, 0, 0, 0, 0), 1),
+    "image_cleanup update": ("update parley.image_cleanup set due = now() where name = {owner}", (0, 0, 0, 0, 0), 1),
+    "image_cleanup delete": ("delete from parley.image_cleanup where name = {owner}", (0, 0, 0, 0, 0), 1),
     "reloaded_parts select": ("select from parley.reloaded_parts limit 1", (0, 0, 0, 0, 0), 1),
     "reloaded_parts insert": ("insert into parley.reloaded_parts values ('new', '')", (0, 0, 0, 0, 0), 1),
     "reloaded_parts update": (
@@ -92,7 +96,8 @@ def world(dba: Connection) -> dict[str, str]:
     call(dba, names["newcomer"], "list_chats")
     for author in ("owner", "member"):
         call(dba, names[author], "send_message", chat, {"content": f"a word of the {author}"})
-    dba.execute("insert into parley.settings (user_id) values (%s)", [names["owner"]])
+    dba.execute("delete from parley.settings where user_id = %s", [names["newcomer"]])
+    dba.execute("insert into parley.image_cleanup (name) values (%s)", [names["owner"]])
     dba.execute(
         'insert into next_auth.accounts ("userId", type, provider, "providerAccountId")'
         " values (%s, 'oauth', 'x', %s)",

@@ -219,7 +219,7 @@ def test_plain_sql_meets_the_same_rules(app: Connection, statement: str, constra
     user = new_user()
     call(app, user, "send_message", new_chat(app, user), {"content": "x"})
     app.execute("select set_config('parley.user_id', %s, true)", [user])
-    app.execute("insert into parley.settings (context) values (repeat('x', 10000))")
+    app.execute("update parley.settings set context = repeat('x', 10000)")
     with pytest.raises(psycopg.errors.CheckViolation) as caught:
         app.execute(statement)
     assert caught.value.diag.constraint_name == constraint

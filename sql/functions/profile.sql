@@ -1,0 +1,56 @@
+-- Profiles: what a user tells of themselves.
+--
+--   api.get_profile         GET  /api/profile
+--   api.update_profile      PUT  /api/profile
+--   parley.users_changed    trigger: updated_at, and that a new address is not verified
+--
+-- Users are the web app's, so the API's role may not change them but through this function and api.set_image, which
+-- run as the tables' owner and each change the user's own row.
+
+-- Volatile, to see a user whom the same statement has just registered.
+create or replace function api.get_profile() returns json
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    return (
+        select json_build_object('user', json_build_object(
+            'id', u.id,
+            'name', u.name,
+            'email', u.email,
+            'imageUrl', u.image,
+            'updatedAt', parley.iso8601(u.updated_at)))
+        from next_auth.users u where u.id = session.user_id());
+end $$;
+comment on function api.get_profile is
+    'The user: {"user": {"id", "name", "email", "imageUrl", "updatedAt"}}; null is what nobody has told.';
+
+create or replace function api.update_profile(body jsonb) returns json
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    profile next_auth.users;
+begin
+    perform parley.validate(body, required => '{}', optional => '{name,email}');
+    begin
+        update next_auth.users u
+        set name = coalesce(body ->> 'name', u.name), email = coalesce(body ->> 'email', u.email)
+        where u.id = session.user_id()
+        returning * into profile;
+    exception when unique_violation then
+        perform parley.fail('PT409', 'This e-mail address is another user''s.', '{"fields": {"email": "is another user''s"}}');
+    end;
+    perform parley.require_user(profile.id);
+    return json_build_object('user', json_build_object(
+        'name', profile.name, 'email', profile.email, 'updatedAt', parley.iso8601(profile.updated_at)));
+end $$;
+comment on function api.update_profile is
+    'Changes the user. Body: {"name"?, "email"?}, at least one. Answers {"user": {"name", "email", "updatedAt"}}. Raises PT409 for an e-mail address that another user has, in whatever case.';
+
+-- An address that somebody wrote is not one that they have shown to be theirs.
+create or replace function parley.users_changed() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    new.updated_at := greatest(parley.now_ms(), old.updated_at);
+    if lower(new.email) is distinct from lower(old.email) and new."emailVerified" is not distinct from old."emailVerified" then
+        new."emailVerified" := null;
+    end if;
+    return new;
+end $$;

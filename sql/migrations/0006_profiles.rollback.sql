@@ -1,0 +1,36 @@
+drop function if exists parley.users_changed, parley.users_image_left cascade;
+
+create or replace function rules.problem(field text, value text) returns text
+language sql immutable parallel safe
+return case
+    when rules.choices(field) is not null then
+        case when value <> all (rules.choices(field))
+            then 'must be one of: ' || array_to_string(rules.choices(field), ', ') end
+    when not rules.length_limits(field) @> char_length(value) then
+        format('must be %s to %s characters', lower(rules.length_limits(field)), upper(rules.length_limits(field)) - 1)
+    when not rules.may_be_blank(field) and rules.is_blank(value) then 'must not be blank'
+end;
+
+drop function rules.is_email;
+
+create or replace function rules.length_limits(field text) returns int4range
+language sql immutable parallel safe
+return case field
+    when 'title' then int4range(1, 200, '[]')
+    when 'name' then int4range(1, 100, '[]')
+    when 'content' then int4range(1, 32768, '[]')
+    when 'search' then int4range(0, 1000, '[]')
+    when 'context' then int4range(0, 10000, '[]')
+    when 'userId' then int4range(1, 255, '[]')
+    else int4range(1, 100, '[]')
+end;
+
+drop table parley.image_cleanup cascade;
+
+drop index next_auth.users_stored_image;
+
+alter table next_auth.users drop column updated_at cascade;
+
+comment on column next_auth.users.image is null;
+
+comment on table parley.settings is 'What users chose; who has no row has the columns'' defaults.';

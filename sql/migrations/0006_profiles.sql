@@ -1,0 +1,62 @@
+-- depends: 0005_reloaded_parts
+--
+-- Profiles and their pictures: when a user last changed, what an e-mail address may be, which pictures may go.
+
+alter table next_auth.users add column updated_at timestamptz not null default date_trunc('milliseconds', now());
+
+-- The expression is that of parley.image_name(), written out, because who inserts must be allowed to execute it.
+create index users_stored_image on next_auth.users (substring(right(image, 80) from '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'))
+    where substring(right(image, 80) from '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$') is not null;
+
+create table parley.image_cleanup (
+    id bigint primary key generated always as identity,
+    name text not null,
+    due timestamptz not null default now()
+);
+
+create index image_cleanup_due on parley.image_cleanup (due);
+
+alter table parley.image_cleanup enable row level security;
+
+create or replace function rules.length_limits(field text) returns int4range
+language sql immutable parallel safe
+return case field
+    when 'title' then int4range(1, 200, '[]')
+    when 'name' then int4range(1, 100, '[]')
+    when 'email' then int4range(3, 254, '[]')
+    when 'content' then int4range(1, 32768, '[]')
+    when 'search' then int4range(0, 1000, '[]')
+    when 'context' then int4range(0, 10000, '[]')
+    when 'userId' then int4range(1, 255, '[]')
+    else int4range(1, 100, '[]')
+end;
+
+-- An address in the form that people have: words with dots, @, a domain with a dot, in any script; nothing quoted, no
+-- space, no invisible character. Classes of characters are spelled out, so that the answer is the same in every locale.
+create function rules.is_email(value text) returns boolean
+language sql immutable parallel safe
+return length(split_part(value, '@', 1)) <= 64 and value ~ (
+    '^[^\u0001-\u0020"(),.:;<>@[\\\]\u007f-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+'
+    '([.][^\u0001-\u0020"(),.:;<>@[\\\]\u007f-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+)*'
+    '@([^\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+'
+    '(-+[^\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+)*([.](?=.)|$)){2,}$');
+
+create or replace function rules.problem(field text, value text) returns text
+language sql immutable parallel safe
+return case
+    when rules.choices(field) is not null then
+        case when value <> all (rules.choices(field))
+            then 'must be one of: ' || array_to_string(rules.choices(field), ', ') end
+    when not rules.length_limits(field) @> char_length(value) then
+        format('must be %s to %s characters', lower(rules.length_limits(field)), upper(rules.length_limits(field)) - 1)
+    when not rules.may_be_blank(field) and rules.is_blank(value) then 'must not be blank'
+    when field = 'email' and not rules.is_email(value) then 'must be an e-mail address, like ada@example.org'
+end;
+
+comment on column next_auth.users.image is 'Where the user''s picture is: a URL, of the web app''s or of Parley''s storage.';
+comment on column next_auth.users.updated_at is 'When name, email or image last changed.';
+comment on index next_auth.users_stored_image is 'Who uses a picture in Parley''s storage.';
+comment on table parley.image_cleanup is 'Pictures to look at: one that nobody uses when its row is due goes from storage.';
+comment on column parley.image_cleanup.name is 'The name in storage: SHA-256 of the content, and .gif, .jpg or .png.';
+comment on column parley.image_cleanup.due is 'A picture about to be stored has some minutes, in case that comes to nothing; one that was left is due at once.';
+comment on table parley.settings is 'What users chose. A row is made with the columns'' defaults at the user''s first request.';

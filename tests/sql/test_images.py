@@ -1,0 +1,163 @@
+"""Which picture in storage is whose, and when it goes."""
+
+import hashlib
+import json
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests.support import Connection, call, new_user, refused, wait_until
+
+
+def url_of(content: str, base: str = "https://chat.example") -> str:
+    """A URL of a picture in storage."""
+    return f"{base}/images/{name_of(content)}"
+
+
+def name_of(content: str) -> str:
+    """The name of a picture in storage."""
+    return hashlib.sha256(content.encode()).hexdigest() + ".png"
+
+
+def unused(connection: Connection) -> list[str]:
+    """The names that are to be removed now."""
+    names = []
+    while row := connection.execute("select api.take_unused_image()").fetchone():
+        if row[0] is None:
+            break
+        names.append(row[0])
+    return names
+
+
+def make_due(connection: Connection) -> None:
+    """As if ten minutes had passed."""
+    connection.execute("update parley.image_cleanup set due = due - interval '10 minutes'")
+
+
+@pytest.fixture(autouse=True)
+def empty_list(dba: Connection) -> None:
+    """Nothing is listed but what a test lists."""
+    dba.execute("delete from parley.image_cleanup")
+
+
+def test_a_picture_is_the_users_from_then_on(dba: Connection) -> None:
+    user = new_user()
+    answer = call(dba, user, "set_image", url_of("a"))
+    assert answer == {"imageUrl": url_of("a"), "updatedAt": call(dba, user, "get_profile")["user"]["updatedAt"]}
+    assert call(dba, user, "get_profile")["user"]["imageUrl"] == url_of("a")
+    dba.execute("select pg_sleep(0.002)")
+    assert call(dba, user, "set_image", url_of("a")) == answer
+    assert call(dba, user, "set_image", url_of("b"))["updatedAt"] > answer["updatedAt"]
+
+
+def test_a_picture_that_comes_to_nothing_goes_in_ten_minutes(dba: Connection) -> None:
+    call(dba, new_user(), "expect_image", url_of("a"))
+    assert unused(dba) == []
+    make_due(dba)
+    assert unused(dba) == [name_of("a")]
+    assert unused(dba) == []
+
+
+def test_a_picture_that_is_used_stays(dba: Connection) -> None:
+    user = new_user()
+    call(dba, user, "expect_image", url_of("a"))
+    call(dba, user, "set_image", url_of("a"))
+    make_due(dba)
+    assert unused(dba) == []
+    assert dba.execute("select count(*) from parley.image_cleanup").fetchone() == (0,)
+
+
+def test_a_picture_goes_with_the_last_who_uses_it(dba: Connection) -> None:
+    one, other = new_user(), new_user()
+    for user, base in ((one, "https://chat.example"), (other, "http://127.0.0.1:8000/under/a/path")):
+        call(dba, user, "set_image", url_of("a", base))
+    call(dba, one, "set_image", url_of("b"))
+    assert unused(dba) == []
+    dba.execute("delete from next_auth.users where id = %s", [other])
+    assert unused(dba) == [name_of("a")]
+    dba.execute("update next_auth.users set image = 'https://x.org/mine.png' where id = %s", [one])
+    assert unused(dba) == [name_of("b")]
+
+
+def test_only_pictures_in_storage_are_looked_after(dba: Connection) -> None:
+    user = new_user()
+    for image in ("https://x.org/a.png", url_of("a") + "?x", url_of("a").upper(), f"{url_of('a')}/", "x" * 100_000):
+        dba.execute("select session.begin(%s)", [json.dumps({"sub": user})])
+        dba.execute("update next_auth.users set image = %s where id = %s", [image, user])
+    dba.execute("update next_auth.users set image = null where id = %s", [user])
+    assert dba.execute("select count(*) from parley.image_cleanup").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://x.org/a.png", "https://x.org/images/1.png", "javascript:1//images/" + name_of("a"), "",
+     url_of("a") + "\n", "https://x y/images/" + name_of("a"),
+     "https://x.org/images/" + name_of("a").replace(".png", ".svg"),
+     "https://x.org/" + "x" * 2000 + "/images/" + name_of("a")],
+)  # fmt: skip
+def test_a_user_has_no_picture_from_elsewhere(app: Connection, url: str) -> None:
+    user = new_user()
+    call(app, user, "set_image", url_of("a"))
+    with refused(400):
+        call(app, user, "set_image", url)
+    assert call(app, user, "get_profile")["user"]["imageUrl"] == url_of("a")
+
+
+def test_nobody_stores_a_picture(app: Connection) -> None:
+    for function in ("expect_image", "set_image"):
+        call(app, new_user(), function, url_of("a"))
+        app.execute("select set_config('parley.user_id', '', true)")
+        with refused(401), app.transaction():
+            app.execute(f"select api.{function}(%s)", [url_of("a")])
+
+
+def is_waiting(connection: Connection) -> bool:
+    """Whether anybody waits for the lock of a picture."""
+    return connection.execute("select from pg_locks where locktype = 'advisory' and not granted").rowcount > 0
+
+
+def test_nobody_stores_a_picture_while_it_is_removed(postgres: Postgres, new_database: Callable[[str], str]) -> None:
+    database = new_database("parley_pictures")
+    with (
+        psycopg.connect(postgres.url(database, "app", "app"), autocommit=True) as remover,
+        psycopg.connect(postgres.url(database, "app", "app"), autocommit=True) as user,
+        psycopg.connect(postgres.url(database), autocommit=True) as dba,
+    ):
+        call(user, "ada", "set_image", url_of("a"))
+        call(user, "ada", "set_image", url_of("b"))
+
+        user.execute("begin")
+        call(user, "ada", "set_image", url_of("a"))
+        remover.pgconn.send_query(b"select api.take_unused_image()")
+        wait_until(lambda: is_waiting(dba))
+        user.execute("commit")
+        result = remover.pgconn.get_result()
+        assert result
+        assert result.get_value(0, 0) is None  # in use again, so it is kept
+        assert remover.pgconn.get_result() is None
+
+        call(user, "ada", "set_image", url_of("c"))
+        call(user, "ada", "set_image", url_of("d"))
+        with remover.transaction():
+            removed = unused(remover)
+            assert removed == [name_of("b"), name_of("a"), name_of("c")]
+            user.pgconn.send_query(b"begin")
+            assert user.pgconn.get_result()
+            assert user.pgconn.get_result() is None
+            statement = f"select api.set_image('{url_of('c')}') from session.begin('{{\"sub\": \"ada\"}}')"
+            user.pgconn.send_query(statement.encode())
+            wait_until(lambda: is_waiting(dba))
+        assert user.pgconn.get_result()
+        assert user.pgconn.get_result() is None
+        user.execute("commit")
+        assert call(user, "ada", "get_profile")["user"]["imageUrl"] == url_of("c")
+
+
+def test_what_is_not_removed_after_all_stays_listed(dba: Connection) -> None:
+    call(dba, new_user(), "expect_image", url_of("a"))
+    make_due(dba)
+    with dba.transaction(force_rollback=True):
+        assert unused(dba) == [name_of("a")]
+    assert unused(dba) == [name_of("a")]

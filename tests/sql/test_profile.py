@@ -1,0 +1,186 @@
+"""Profiles: what may be in them, whose e-mail address it is, when they change."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests.support import Connection, call, new_user, refused
+
+LOCAL_64 = "x" * 64
+
+
+def profile(connection: Connection, user: str) -> dict[str, Any]:
+    """The user as GET answers."""
+    answer: dict[str, Any] = call(connection, user, "get_profile")["user"]
+    return answer
+
+
+def sign_in(connection: Connection, **identity: str) -> dict[str, Any]:
+    """The profile that the first request of this identity gets."""
+    row = connection.execute("select api.get_profile() from session.begin(%s)", [json.dumps(identity)]).fetchone()
+    assert row
+    answer: dict[str, Any] = row[0]["user"]
+    return answer
+
+
+def test_the_first_request_of_a_user_may_ask_for_the_profile(app: Connection) -> None:
+    user = new_user()
+    got = sign_in(app, sub=user, name="Ada", email=f"{user}@x.org", picture="https://x.org/a.png")
+    updated_at = got.pop("updatedAt")
+    assert got == {"id": user, "name": "Ada", "email": f"{user}@x.org", "imageUrl": "https://x.org/a.png"}
+    assert profile(app, user)["updatedAt"] == updated_at
+
+
+def test_an_update_answers_what_is_so_from_now_on(app: Connection) -> None:
+    user = new_user()
+    answer = call(app, user, "update_profile", {"name": "Ada", "email": f"{user}@x.org"})
+    assert list(answer["user"]) == ["name", "email", "updatedAt"]
+    assert profile(app, user) == answer["user"] | {"id": user, "imageUrl": None}
+    assert call(app, user, "update_profile", {"name": "Ada L."})["user"]["email"] == f"{user}@x.org"
+    assert call(app, user, "update_profile", {"email": f"{user}@y.org"})["user"]["name"] == "Ada L."
+
+
+def test_updated_at_moves_only_with_a_change(dba: Connection) -> None:
+    user = new_user()
+    before = call(dba, user, "update_profile", {"name": "Ada", "email": f"{user}@x.org"})["user"]["updatedAt"]
+    dba.execute("select pg_sleep(0.002)")
+    assert call(dba, user, "update_profile", {"name": "Ada", "email": f"{user}@x.org"})["user"]["updatedAt"] == before
+    dba.execute('update next_auth.users set "emailVerified" = now() where id = %s', [user])
+    assert profile(dba, user)["updatedAt"] == before
+    for change in ({"name": "Ada L."}, {"email": f"{user}@X.org"}):
+        after = call(dba, user, "update_profile", change)["user"]["updatedAt"]
+        assert after > before
+        before = after
+        dba.execute("select pg_sleep(0.002)")
+    dba.execute("update next_auth.users set image = 'https://x.org/b.png' where id = %s", [user])
+    assert profile(dba, user)["updatedAt"] > before
+
+
+def test_a_new_address_is_not_verified(dba: Connection) -> None:
+    user = new_user()
+
+    def verified() -> bool:
+        row = dba.execute('select "emailVerified" is not null from next_auth.users where id = %s', [user]).fetchone()
+        return row == (True,)
+
+    call(dba, user, "update_profile", {"email": f"{user}@x.org"})
+    dba.execute('update next_auth.users set "emailVerified" = now() where id = %s', [user])
+    call(dba, user, "update_profile", {"name": "Ada", "email": f"{user}@X.ORG"})
+    assert verified()
+    call(dba, user, "update_profile", {"email": f"{user}@y.org"})
+    assert not verified()
+    dba.execute('update next_auth.users set email = %s, "emailVerified" = now() where id = %s', [f"{user}@z.org", user])
+    assert verified()
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 100, "🎉" * 100, " Ada ", "Ada\nL."])
+def test_a_name_may_be(app: Connection, name: str) -> None:
+    assert call(app, new_user(), "update_profile", {"name": name})["user"]["name"] == name
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "a@b.c",
+        "ada.lovelace+chat@mail.example.org",
+        "o'brien_{}|!#$%&*/=?^`~-@x-y--z.example",
+        "Ada@EXAMPLE.org",
+        "юзер@почта.рф",
+        "用户@例子.公司",
+        f"{LOCAL_64}@{'y' * 63}.{'z' * 63}.{'w' * 57}.org",
+        "1@2.3",
+    ],
+)
+def test_an_address_may_be(app: Connection, email: str) -> None:
+    assert call(app, new_user(), "update_profile", {"email": email})["user"]["email"] == email
+
+
+FORM = "must be an e-mail address, like ada@example.org"
+SIZE = "must be 3 to 254 characters"
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({"name": ""}, {"name": "must be 1 to 100 characters"}),
+        ({"name": "x" * 101}, {"name": "must be 1 to 100 characters"}),
+        ({"name": "\u3000"}, {"name": "must not be blank"}),
+        ({"name": None}, {"name": "must be a string"}),
+        ({"email": None}, {"email": "must be a string"}),
+        ({"email": ""}, {"email": SIZE}),
+        ({"email": f"{LOCAL_64}@{'y' * 63}.{'z' * 63}.{'w' * 58}.org"}, {"email": SIZE}),
+        ({"email": f"{LOCAL_64}x@x.org"}, {"email": FORM}),
+        *(
+            ({"email": email}, {"email": FORM})
+            for email in [
+                "ada", "ada@", "@x.org", "ada@x", "ada@.org", "ada@x.", "ada@x..org", "ada@-x.org", "ada@x-.org",
+                "a@b@x.org", ".ada@x.org", "ada.@x.org", "a..b@x.org", "a b@x.org", " ada@x.org", "ada@x.org ",
+                "ada@x.org\n", "ada@x_y.org", "ada@x.org,b@x.org", "Ada <ada@x.org>", '"a b"@x.org', "ada@[127.0.0.1]",
+                "a\u200bda@x.org", "ada@x.org\u202e", "ada@\u3000x.org", "a\u00ada@x.org", "ada\\@x.org", "ada@x.org/",
+            ]
+        ),
+        ({"email": "ada", "name": "", "id": "x"}, {
+            "email": FORM, "name": "must be 1 to 100 characters", "id": "is not a known field"}),
+        ({"updatedAt": "2026-11-23T10:15:30.123Z", "name": "Ada"}, {"updatedAt": "is not a known field"}),
+    ],
+)  # fmt: skip
+def test_a_profile_may_not_be(app: Connection, body: dict[str, Any], fields: dict[str, str]) -> None:
+    with refused(400) as refusal:
+        call(app, new_user(), "update_profile", body)
+    assert refusal.fields == fields
+
+
+def test_an_update_has_a_name_or_an_address(app: Connection) -> None:
+    with refused(400) as refusal:
+        call(app, new_user(), "update_profile", {})
+    assert refusal.message == "The body must have at least one of: name, email."
+
+
+def test_an_address_is_one_users_in_whatever_case(app: Connection) -> None:
+    first, second = new_user(), new_user()
+    call(app, first, "update_profile", {"email": f"{first}@x.org"})
+    for taken in (f"{first}@x.org", f"{first}@X.ORG"):
+        with refused(409) as refusal:
+            call(app, second, "update_profile", {"email": taken, "name": "Second"})
+        assert refusal.fields == {"email": "is another user's"}
+    assert profile(app, second)["name"] is None
+    assert call(app, first, "update_profile", {"email": f"{first}@X.org"})["user"]["email"] == f"{first}@X.org"
+    call(app, first, "update_profile", {"email": f"{first}@y.org"})
+    assert call(app, second, "update_profile", {"email": f"{first}@x.org"})["user"]["email"] == f"{first}@x.org"
+
+
+def test_of_many_who_want_one_address_one_gets_it(postgres: Postgres, new_database: Callable[[str], str]) -> None:
+    url = postgres.url(new_database("parley_addresses"), "app", "app")
+
+    def want(n: int) -> str | None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            try:
+                call(connection, f"user {n}", "update_profile", {"email": f"{'Aa'[n % 2]}da@x.org"})
+            except psycopg.Error as error:
+                return error.sqlstate
+        return None
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sorted(threads.map(want, range(16)), key=str) == [None, *["PT409"] * 15]
+
+
+def test_nobody_changes_anybody(dba: Connection) -> None:
+    users = "select id, name, email, image, updated_at from next_auth.users order by id"
+    call(dba, new_user(), "update_profile", {"name": "Ada"})
+    before = dba.execute(users).fetchall()
+    dba.execute("select set_config('parley.user_id', '', true)")
+    for body in ({"name": "x"}, {"email": "x@x.org"}):
+        with refused(401), dba.transaction():
+            dba.execute("select api.update_profile(%s)", [json.dumps(body)])
+    assert dba.execute(users).fetchall() == before
+
+
+def test_a_name_from_a_token_is_cut_to_what_a_name_may_be(app: Connection) -> None:
+    assert sign_in(app, sub=new_user(), name="x" * 101)["name"] == "x" * 100
+    assert sign_in(app, sub=new_user(), name=" \t")["name"] is None
+    assert sign_in(app, sub=new_user(), name="x" * 100)["name"] == "x" * 100
