@@ -14,6 +14,7 @@ from api.app import create_app
 from api.database import Database
 from api.protocol import Protocol
 from api.settings import Settings, SettingsError
+from api.storage import Storage
 
 
 async def check_database(settings: Settings) -> None:
@@ -31,6 +32,14 @@ async def check_database(settings: Settings) -> None:
         raise SettingsError(f"DATABASE_URL: {error.args[0]}") from None
     finally:
         await database.close()
+
+
+def check_storage(settings: Settings) -> None:
+    """Raises SettingsError when there is no such directory to write to. A bucket may be away for a while."""
+    try:
+        Storage.open(settings.storage_url)
+    except OSError as error:
+        raise SettingsError(f"STORAGE_URL: can't write to {error.filename}: {error.strerror}") from None
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -82,6 +91,7 @@ def main() -> None:
     try:
         settings = Settings.load()
         asyncio.run(check_database(settings))
+        check_storage(settings)
         server = listen(settings)
     except SettingsError as error:
         sys.exit(f"parley: {error}")

@@ -1,5 +1,6 @@
 """The wiring, top to bottom: limit → token → route → statement → answer."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -8,14 +9,24 @@ from sanic.config import Config
 
 from api.database import Database
 from api.errors import ApiError, Envelope
+from api.images import CONTENT_TYPES, Images, Reencoder
 from api.protocol import ParleyRequest
 from api.ratelimit import RateLimiter, client_address
 from api.routes import ROUTES, Route
 from api.settings import Settings
+from api.storage import Storage
 from api.tokens import Tokens
+from api.uploads import receive_image
 
 MAX_BODY = 1024 * 1024  # bytes
 JSON = "application/json"
+# For an image: it never changes, it is no page and has no scripts, and every site may show it.
+IMAGE_HEADERS = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 
@@ -44,9 +55,14 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
     async def open_connections(app: Sanic[Any, Any]) -> None:
         app.ctx.database = await Database.connect(settings)
         app.ctx.limiter = RateLimiter.connect(settings)
+        app.ctx.reencoder = Reencoder()
+        app.ctx.images = Images(app.ctx.database, Storage.open(settings.storage_url), settings.public_url)
+        app.ctx.cleaning = asyncio.create_task(app.ctx.images.clean())
 
     @app.after_server_stop
     async def close_connections(app: Sanic[Any, Any]) -> None:
+        app.ctx.cleaning.cancel()
+        await asyncio.wait([app.ctx.cleaning])
         await app.ctx.database.close()
         await app.ctx.limiter.close()
 
@@ -69,9 +85,10 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
     for route in ROUTES:
         methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
         app.add_route(
-            handler_of(route, tokens), route.path, methods,
+            image_handler_of(route, tokens) if route.image else handler_of(route, tokens), route.path, methods,
             name=route.function.replace(".", "_"), stream=True, unquote=True,
         )  # fmt: skip
+    app.add_route(serve_image, "/images/<name>", ["GET", "HEAD"])
     app.add_route(healthz, "/healthz", ["GET", "HEAD"])
     app.add_route(readyz, "/readyz", ["GET", "HEAD"])
     return app
@@ -100,6 +117,38 @@ def handler_of(route: Route, tokens: Tokens) -> Handler:
         return request.body
 
     return handle
+
+
+def image_handler_of(route: Route, tokens: Tokens) -> Handler:
+    """The handler of a route that takes an image."""
+
+    async def handle(request: Request) -> HTTPResponse:
+        identity = tokens.identity(request)
+        with await receive_image(request) as upload:
+            image = await request.app.ctx.reencoder.run(upload)
+        answer = await request.app.ctx.images.keep(image, route.statement, identity)
+        return HTTPResponse(answer, route.status, content_type=JSON)
+
+    return handle
+
+
+async def serve_image(request: Request, name: str) -> HTTPResponse | None:
+    """An image in storage, to whoever knows its name."""
+    found = await request.app.ctx.images.find(name)
+    if found is None:
+        raise ApiError(404, "No such resource.")
+    size, content = found
+    headers = {**IMAGE_HEADERS, "ETag": f'"{name}"'}
+    if f'"{name}"' in request.headers.get("if-none-match", ""):
+        return HTTPResponse(None, 304, headers)
+    headers["Content-Length"] = str(size)
+    content_type = CONTENT_TYPES[name[64:]]
+    if request.method == "HEAD":
+        return HTTPResponse(None, 200, headers, content_type)
+    response = await request.respond(headers=headers, content_type=content_type)
+    async for piece in content:
+        await response.send(piece)
+    return None
 
 
 async def healthz(_: Request) -> HTTPResponse:

@@ -1,6 +1,8 @@
-"""The pool of connections to PostgreSQL, and the one call."""
+"""The pool of connections to PostgreSQL, and the one call; a transaction that stays open is for images alone."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import asyncpg
@@ -55,6 +57,15 @@ class Database:
         """
         async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
             return await connection.fetchval(statement, *arguments)
+
+    @asynccontextmanager
+    async def transaction(self, statement: str, *arguments: Any) -> AsyncIterator[Any]:
+        """Gives what call() answers, and commits at the end of the block, unless that raises: then nothing is changed.
+
+        Raises what call() raises.
+        """
+        async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection, connection.transaction():
+            yield await connection.fetchval(statement, *arguments)
 
     async def close(self) -> None:
         """Closes, when all statements have been answered; what a PostgreSQL that hangs would hold is cut."""

@@ -11,6 +11,7 @@ from http import HTTPMethod
 from typing import Any
 
 import asyncpg
+from obstore.exceptions import BaseError as StorageError
 from sanic import HTTPResponse, Request
 from sanic.exceptions import SanicException
 from sanic.handlers import ErrorHandler
@@ -33,7 +34,7 @@ CODES = {
 STATUSES = {f"PT{status}": status for status in CODES}  # raised by parley.fail()
 NUL_IN_TEXT = "22021"
 # What asyncpg raises without or before an SQLSTATE; InternalClientError is a connection that broke at an odd moment.
-AWAY = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+AWAY = (asyncpg.InterfaceError, asyncpg.InternalClientError, StorageError, OSError, TimeoutError)
 UNAVAILABLE = ("08", "40", "53", "57")  # classes: connection, rollback, resources, operator intervention
 
 
@@ -54,7 +55,7 @@ def unauthorized() -> ApiError:
 
 
 def unavailable() -> ApiError:
-    """503, for a database that is away or overloaded."""
+    """503, for a database or a storage that is away or overloaded."""
     return ApiError(503, "The service is not available just now.", headers={"Retry-After": "1"})
 
 
@@ -127,7 +128,7 @@ class Envelope(ErrorHandler):
         if error.status == 500:
             logger.error("%s failed", what, exc_info=exception)
         elif error.status == 503:
-            logger.warning("%s found the database unavailable: %r", what, exception)
+            logger.warning("%s found a service unavailable: %r", what, exception)
         return answer(error)
 
 

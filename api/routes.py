@@ -6,13 +6,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route. The function's parameters are the path's, then the query's, in snake_case, then `body`."""
+    """One route. The function's parameters are the path's, then the query's, in snake_case, then `body`.
+
+    A route with `image` takes a form with an image instead, and its function the URL of that.
+    """
 
     method: str
     path: str
     function: str
     query: tuple[str, ...] = ()
     body: bool = False
+    image: bool = False
     status: int = 200
 
     @property
@@ -23,7 +27,7 @@ class Route:
     @property
     def statement(self) -> str:
         """The one statement: $1 is the caller's identity, the rest are the function's arguments in order."""
-        names = [*self.path_parameters, *map(snake_case, self.query)]
+        names = [*self.path_parameters, *map(snake_case, self.query), *["image_url"] * self.image]
         arguments = [f'"{name}" => ${number}' for number, name in enumerate(names, start=2)]
         if self.body:
             arguments.append(f"body => api.parse_json(${len(names) + 2})")
@@ -57,6 +61,7 @@ ROUTES = (
     Route("DELETE", MESSAGE, "api.delete_message", status=204),
     Route("GET", "/api/profile", "api.get_profile"),
     Route("PUT", "/api/profile", "api.update_profile", body=True),
+    Route("POST", "/api/profile/image", "api.set_image", image=True),
     Route("GET", "/api/settings", "api.get_settings"),
     Route("PUT", "/api/settings", "api.update_settings", body=True),
 )

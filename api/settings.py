@@ -2,9 +2,11 @@
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.asyncio import ConnectionPool
+
+from api.storage import directory_of
 
 SECRET_LENGTH = 32  # characters; `openssl rand -base64 32` prints 44
 
@@ -27,6 +29,23 @@ def redis_url(value: SecretStr) -> SecretStr:
     except (TypeError, ValueError):
         raise ValueError("must be a URL like redis://:password@host:6379/0, rediss://… or unix://…") from None
     return value
+
+
+def storage_location(value: str) -> str:
+    """A check of the form."""
+    directory_of(value)
+    return value
+
+
+def base_url(value: str) -> str:
+    """A check that paths can be put after a URL; without the slash that it may end with."""
+    try:
+        url = HttpUrl(value)
+    except ValidationError:
+        url = None
+    if url is None or url.query is not None or url.fragment is not None or url.username or url.password:
+        raise ValueError("must be a URL like https://chat.example.org")
+    return value.rstrip("/")
 
 
 def long_enough(value: SecretStr) -> SecretStr:
@@ -56,9 +75,18 @@ class Settings(BaseSettings):
     rate_limit_window: float = Field(default=10, ge=1, le=86_400)
     rate_limit_prefix: str = "@upstash/ratelimit"
     trusted_proxies: int = Field(default=0, ge=0, le=32)
+    storage_url: Annotated[str, AfterValidator(storage_location)] = "file://./.parley/images"
+    public_url: Annotated[str, AfterValidator(base_url)] = "http://127.0.0.1:8000"
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65_535)
     workers: int = Field(default=1, ge=1, le=256)
+
+    @model_validator(mode="after")
+    def know_ones_url(self) -> Self:
+        """Without a PUBLIC_URL, clients are on this machine."""
+        if "public_url" not in self.model_fields_set:
+            self.public_url = f"http://127.0.0.1:{self.port}"
+        return self
 
     @property
     def secrets(self) -> list[str]:

@@ -143,9 +143,11 @@ class Api:
             "REDIS_URL": redis_url,
             "NEXTAUTH_SECRET": f"{SECRET}, {OLD_SECRET}",
             "PORT": str(self.port),
+            "STORAGE_URL": f"file://{directory}/images-{self.port}",
             "TRUSTED_PROXIES": "1",  # so that each test can have an address, and a budget, of its own
             **options,
         }
+        self.images = directory / f"images-{self.port}"
         self.child: Child | None = None
 
     def start(self) -> None:

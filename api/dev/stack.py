@@ -106,7 +106,13 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
     _migrate(postgres, directory, password)
     url = postgres.url(DATABASE, API_USER, password)
     chat_id = asyncio.run(demo.ensure(url))
-    environment = {"DATABASE_URL": url, "REDIS_URL": valkey.url(), "NEXTAUTH_SECRET": secret}
+    environment = {
+        "DATABASE_URL": url,
+        "REDIS_URL": valkey.url(),
+        "NEXTAUTH_SECRET": secret,
+        "STORAGE_URL": f"file://{quote(str(directory / 'images'))}",
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+    }
     api = stack.enter_context(Api(directory, port, environment))
     with open_private(directory / "pgpass", "wb") as file:
         file.write(f"*:*:*:postgres:{postgres.password}\n*:*:*:{API_USER}:{password}\n".encode())

@@ -1,0 +1,137 @@
+"""Profile images: from an upload to storage and back, in step with the database.
+
+The database says which images are in use; sql/functions/images.sql tells how the two are kept together.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import re
+import sys
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import asyncpg
+
+from api import reencode
+from api.database import Database
+from api.errors import AWAY, unavailable
+from api.storage import Storage
+from api.uploads import FIELD, invalid
+
+logger = logging.getLogger("parley.api")
+
+PROGRAM = Path(reencode.__file__)
+PROCESSES = 2  # at once, of each worker
+WAIT_SECONDS = 20  # for one of them
+PROCESS_SECONDS = 30
+CLEANING_SECONDS = 60
+SUFFIXES = {"image/gif": ".gif", "image/jpeg": ".jpg", "image/png": ".png"}
+CONTENT_TYPES = {suffix: content_type for content_type, suffix in SUFFIXES.items()}
+NAME = re.compile(r"[0-9a-f]{64}[.](?:gif|jpg|png)")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image as it is stored: its name is the SHA-256 of its content."""
+
+    name: str
+    content: bytes
+
+
+class Reencoder:
+    """Makes images out of uploads, each in a process of its own: see api/reencode.py."""
+
+    def __init__(self) -> None:
+        self._slots = asyncio.Semaphore(PROCESSES)
+
+    async def run(self, upload: IO[bytes]) -> Image:
+        """The image in an upload. Raises ApiError: 400 for what is none, 503 when too many uploads wait."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise unavailable() from None
+        try:
+            with TemporaryFile() as output:
+                status = await run_program(upload, output)
+                output.seek(0)
+                first_line, content = output.readline(200).decode(errors="replace").strip(), output.read()
+        finally:
+            self._slots.release()
+        if status == 0 and first_line in SUFFIXES:
+            return Image(hashlib.sha256(content).hexdigest() + SUFFIXES[first_line], content)
+        if status == reencode.REFUSED:
+            raise invalid({FIELD: first_line})
+        logger.warning("An image crashed its decoder, exit status %s", status)
+        raise invalid({FIELD: "can't be decoded"})
+
+
+async def run_program(upload: IO[bytes], output: IO[bytes]) -> int:
+    """The exit status of the program; negative if a signal ended it. Raises ApiError when it had no time to finish."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-I", PROGRAM),
+        stdin=upload,
+        stdout=output,
+        stderr=DEVNULL,
+        env={},
+        start_new_session=True,  # Ctrl-C is for this process, which lets uploads finish
+    )
+    try:
+        async with asyncio.timeout(PROCESS_SECONDS):
+            return await process.wait()
+    except TimeoutError:
+        raise unavailable() from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+class Images:
+    """The images in storage."""
+
+    def __init__(self, database: Database, storage: Storage, public_url: str) -> None:
+        self._database, self._storage, self._base_url = database, storage, f"{public_url}/images/"
+        self._left = asyncio.Event()
+
+    async def keep(self, image: Image, statement: str, identity: str) -> bytes:
+        """Stores an image and makes it the user's by the statement; answers what that answers.
+
+        Raises what the database or the storage raises; then the user has the image that they had, and storage too.
+        """
+        url = self._base_url + image.name
+        await self._database.call("select api.expect_image($2) from session.begin($1)", identity, url)
+        async with self._database.transaction(statement, identity, url) as answer:
+            await self._storage.put(image.name, image.content)
+        self._left.set()
+        return bytes(answer)
+
+    async def find(self, name: str) -> tuple[int, AsyncIterator[bytes]] | None:
+        """The size and the content of an image, piece by piece; None where there is none."""
+        return await self._storage.get(name) if NAME.fullmatch(name) else None
+
+    async def clean(self) -> None:
+        """Removes images that nobody uses: now, whenever one was replaced, and every minute; until it is cancelled."""
+        while True:
+            self._left.clear()
+            try:
+                while await self._remove_one():
+                    pass
+            except (asyncpg.PostgresError, *AWAY) as error:
+                logger.warning("Images that nobody uses could not be removed, which is tried again: %r", error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLEANING_SECONDS):
+                    await self._left.wait()
+
+    async def _remove_one(self) -> bool:
+        async with self._database.transaction("select api.take_unused_image()") as name:
+            if name:
+                await self._storage.delete(name)
+        return name is not None

@@ -1,0 +1,71 @@
+"""Reads the one file of a multipart/form-data body into a temporary file, and no byte more than it may have."""
+
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, cast
+
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
+from sanic import Request
+from sanic.exceptions import PayloadTooLarge
+
+from api.errors import ApiError
+
+if TYPE_CHECKING:
+    from sanic.http import Http
+
+FIELD = "image"
+MAX_BYTES = 5 * 1024 * 1024
+FRAMING_BYTES = 64 * 1024  # of the body, beside the file
+MAX_FIELDS = 16
+FORM = "multipart/form-data"
+
+
+async def receive_image(request: Request) -> IO[bytes]:
+    """The file in the field `image`, to be closed by the caller. Raises ApiError: 400, 413 or 415."""
+    content_type, options = parse_options_header(request.headers.get("content-type", ""))
+    if content_type != FORM:
+        raise ApiError(415, f"The body must be sent as Content-Type: {FORM}.")
+    file = TemporaryFile()  # noqa: SIM115 (the caller closes it)
+    try:
+        await read_form(request, options.get("boundary", ""), file)
+    except (ParserLimitReached, PayloadTooLarge):
+        file.close()
+        raise ApiError(413, f"An image may have at most {MAX_BYTES} bytes.") from None
+    except MultipartError:
+        file.close()
+        raise ApiError(400, f"The body is not valid {FORM}.") from None
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file
+
+
+async def read_form(request: Request, boundary: str, file: IO[bytes]) -> None:
+    """Writes the field `image` to the file. Raises ApiError for another form, MultipartError for none."""
+    stream = cast("Http", request.stream)
+    stream.request_max_size = MAX_BYTES + FRAMING_BYTES
+
+    async def read(_: int) -> bytes:
+        return await stream.read() or b"" if stream.request_body else b""
+
+    parser = PushMultipartParser(boundary, max_segment_size=MAX_BYTES, max_segment_count=MAX_FIELDS)
+    fields: list[str] = []
+    async for event in parser.parse_async(read):
+        if isinstance(event, MultipartSegment):
+            fields.append(event.name or "")
+        elif event and fields == [FIELD]:
+            file.write(event)
+    async for _ in stream:  # what may come after the form
+        pass
+    if stream.protocol.transport:  # Sanic pauses it when much has come, and would not notice when the client leaves
+        stream.protocol.transport.resume_reading()
+    problems = {name[:100]: "is not a known field" for name in fields if name != FIELD}
+    if fields.count(FIELD) != 1:
+        problems[FIELD] = "is given twice" if FIELD in fields else "is required"
+    if problems:
+        raise invalid(problems)
+
+
+def invalid(problems: dict[str, str]) -> ApiError:
+    """The refusal of a form with these fields."""
+    return ApiError(400, "The request has invalid fields.", {"fields": problems})

@@ -1,0 +1,121 @@
+"""Uploads for tests and benchmarks: real images, and what only looks like one."""
+
+import functools
+import random
+import struct
+import zlib
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any
+
+from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageSequence, ImageStat
+
+MAX_BYTES = 5 * 1024 * 1024
+SCRIPT = b"<html><script>alert(1)</script></html>"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+
+
+def encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:
+    """The image as a file."""
+    output = BytesIO()
+    image.save(output, file_format, **options)
+    return output.getvalue()
+
+
+def decoded(content: bytes) -> Image.Image:
+    """The image in a file, read to its end."""
+    image = Image.open(BytesIO(content))
+    image.load()
+    return image
+
+
+def gradient(width: int = 64, height: int = 48) -> Image.Image:
+    """Four corners in four colours, so that one sees how it is turned."""
+    corners = Image.new("RGB", (2, 2))
+    for place, colour in {(0, 0): "red", (1, 0): "lime", (0, 1): "blue", (1, 1): "white"}.items():
+        corners.paste(Image.new("RGB", (1, 1), colour), place)
+    return corners.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def noise(width: int, height: int, seed: int = 1) -> Image.Image:
+    """What no encoder makes smaller."""
+    pixels = random.Random(seed).randbytes(3 * width * height)  # noqa: S311 (no secret)
+    return Image.frombytes("RGB", (width, height), pixels)
+
+
+def animation(frames: int, side: int = 48, mode: str = "RGB") -> list[Image.Image]:
+    """Pictures of a dot that moves, no two alike; on nothing, where the mode has transparency."""
+    pictures = []
+    for number in range(frames):
+        picture = Image.new("RGBA", (side, side), "#0000" if mode == "RGBA" else "navy")
+        x, y = number % side, number // side % side
+        ImageDraw.Draw(picture).rectangle((x, y, x + 9, y + 9), fill=(255, number % 250, 40))
+        pictures.append(picture.convert(mode))
+    return pictures
+
+
+def animated(pictures: list[Image.Image], file_format: str, **options: Any) -> bytes:
+    """The pictures as one file."""
+    options = {"duration": [40 + 10 * (n % 3) for n in range(len(pictures))], "loop": 3} | options
+    return encoded(pictures[0], file_format, save_all=True, append_images=pictures[1:], **options)
+
+
+def frames_of(content: bytes) -> list[Image.Image]:
+    """Each frame as one sees it."""
+    image = Image.open(BytesIO(content))
+    return [frame.convert("RGBA") for frame in ImageSequence.Iterator(image)]
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """How far two pictures are apart, on a pink ground: 0 to 255, on average over pixels and colours."""
+    assert one.size == other.size
+    ground = Image.new("RGBA", one.size, "pink")
+    seen = [Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB") for image in (one, other)]
+    return sum(ImageStat.Stat(ImageChops.difference(*seen)).mean) / 3
+
+
+def photo(orientation: int = 6) -> bytes:
+    """A JPEG as of a camera: with the place where it was taken, turned on its side, with a comment."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = "A Camera"
+    exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 18.0)})
+    return encoded(gradient(), "JPEG", exif=exif, comment=b"A comment", quality=95)
+
+
+def in_other_colours(profile: str) -> bytes:
+    """A PNG whose numbers are in another space than sRGB, as its profile says."""
+    created = ImageCms.ImageCmsProfile(ImageCms.createProfile(profile))  # type: ignore[arg-type]
+    return encoded(gradient(), "PNG", icc_profile=created.tobytes())
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, chunks: Iterable[bytes] = ()) -> bytes:
+    """A PNG of one colour, a bit a pixel; further chunks come before its pixels."""
+    packer, row = zlib.compressobj(9), bytes(1 + (width + 7) // 8)
+    packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+def gif_with_a_frame_at(x: int, y: int) -> bytes:
+    """A GIF of one pixel, whose second frame is one pixel further out."""
+    head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    pixel = b"\x02\x02\x44\x01\0"
+    places = [(0, 0), (x, y)]
+    return head + b"".join(b"," + struct.pack("<HHHHB", *place, 1, 1, 0) + pixel for place in places) + b";"
+
+
+@functools.cache
+def slow() -> bytes:
+    """An image whose decoding takes long enough to be caught at it."""
+    return animated([noise(256, 256, seed) for seed in range(16)], "GIF")
+
+
+def padded(content: bytes, size: int) -> bytes:
+    """The file with trailing data, to be just so large."""
+    return content + bytes(size - len(content))
