@@ -49,7 +49,8 @@ class Storage:
         return cls(
             S3Store.from_url(
                 url,
-                client_options={"connect_timeout": "2s", "timeout": f"{SECONDS}s"},
+                # http is for an AWS_ENDPOINT_URL that says so: others are https.
+                client_options={"connect_timeout": "2s", "timeout": f"{SECONDS}s", "allow_http": True},
                 retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=SECONDS)},
             )
         )

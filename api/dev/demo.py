@@ -1,12 +1,15 @@
-"""Demo data: alice and bob in one chat, made by the very statements that the API sends."""
+"""Demo data: alice and bob in one chat, made by the very statements that the API sends; and an image to upload."""
 
 import json
+from io import BytesIO
 from typing import Any
 
 import asyncpg
+from PIL import Image, ImageDraw, ImageFont
 
 ALICE = {"sub": "alice", "name": "Alice", "email": "alice@example.com"}
 BOB = {"sub": "bob", "name": "Bob", "email": "bob@example.com"}
+SETTINGS = {"theme": "dark", "responseStyle": "concise", "alwaysShowCode": True}
 TITLE = "Welcome to Parley"
 MESSAGES = (
     (ALICE, "text", "Welcome to Parley, Bob! Everything here is one SQL statement away."),
@@ -31,8 +34,19 @@ async def ensure(url: str) -> str:
         await connection.close()
 
 
+def image() -> bytes:
+    """Alice's initial, as a PNG."""
+    picture = Image.new("RGB", (256, 256), "midnightblue")
+    font = ImageFont.load_default(size=180)
+    ImageDraw.Draw(picture).text((128, 128), "A", fill="gold", font=font, anchor="mm")
+    output = BytesIO()
+    picture.save(output, "PNG")
+    return output.getvalue()
+
+
 async def _create(connection: asyncpg.Connection) -> str:
     await _call(connection, BOB, "list_chats", None, None)  # a user exists from the first call on
+    await _call(connection, ALICE, "update_settings", {"settings": SETTINGS})
     chat = await _call(connection, ALICE, "create_chat", {"title": TITLE})
     await _call(connection, ALICE, "add_member", chat["id"], {"userId": BOB["sub"]})
     for author, kind, content in MESSAGES:

@@ -1,8 +1,8 @@
 """`parley dev`: PostgreSQL, Valkey and the API with demo data, until it is told to stop.
 
-The data directory holds `postgres`, `valkey`, the log of the migration, `pgpass` for psql, and one
-file that is three things: the session secret, the lock of the running stack, and the mark by which
-a directory is known to be ours.
+The data directory holds `postgres`, `valkey`, `images`, an image to upload, the log of the
+migration, `pgpass` for psql, and one file that is three things: the session secret, the lock of
+the running stack, and the mark by which a directory is known to be ours.
 
 Signals that ask for an end are blocked from the start and noticed while waiting (see
 process.wait_for), so nothing is ever started and not stopped, and stopping is not disturbed.
@@ -16,6 +16,7 @@ import logging
 import math
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -36,6 +37,7 @@ ROOT = Path(__file__).parents[2]
 DATABASE = "parley"
 API_USER = "parley_app"
 TOKEN_DAYS = 30
+IMAGE = "alice.png"
 
 
 class Api(Server):
@@ -56,7 +58,7 @@ class Api(Server):
         }
 
     def _spawn(self) -> Child:
-        return Child(self.name, [sys.executable, "-m", "api"], cwd=ROOT, env=self._environment)
+        return Child(self.name, [sys.executable, "-m", "api"], cwd=ROOT, env=self._environment, umask=0o077)
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -116,6 +118,8 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
     api = stack.enter_context(Api(directory, port, environment))
     with open_private(directory / "pgpass", "wb") as file:
         file.write(f"*:*:*:postgres:{postgres.password}\n*:*:*:{API_USER}:{password}\n".encode())
+    with open_private(directory / IMAGE, "wb") as file:
+        file.write(demo.image())
     print(_greeting(directory, api.base_url, postgres, secret, chat_id), flush=True)
     children = [server.child for server in (api, postgres, valkey) if server.child]
     wait_for(lambda: any(child.exit_code is not None for child in children), math.inf, every=0.2)
@@ -193,6 +197,7 @@ def _greeting(directory: Path, base_url: str, postgres: Postgres, secret: str, c
         auth='-H "Authorization: Bearer $TOKEN"',
         json="-H 'Content-Type: application/json'",
         messages=f"{base_url}/api/chats/{chat_id}/messages",
+        image=shlex.quote(f"image=@{directory / IMAGE}"),
     )
 
 
@@ -236,6 +241,13 @@ curl -s -w '\\n' {auth} {json} \\
 curl -s -w '\\n' {auth} '{messages}?search=hello'
 
 curl -s -w '\\n' {auth} {messages}
+
+curl -s -w '\\n' {auth} -F {image} {base_url}/api/profile/image
+
+curl -s -w '\\n' {auth} {base_url}/api/profile
+
+curl -s -w '\\n' {auth} {json} \\
+  -X PUT -d '{{"settings": {{"theme": "light"}}}}' {base_url}/api/settings
 
 Ctrl-C stops it.
 """

@@ -7,11 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from api.__main__ import check_database, listen
+from api.__main__ import check_database, check_storage, listen
 from api.dev.postgres import Postgres
 from api.dev.process import free_port
 from api.settings import Settings, SettingsError
@@ -94,6 +95,36 @@ def test_three_variables_are_enough() -> None:
         *(("PORT", value) for value in ("0", "65536", "http", "-1")),
         *(("WORKERS", value) for value in ("0", "-2", "257", "auto")),
         *(("DATABASE_POOL_SIZE", value) for value in ("0", "1001", "big")),
+        *(
+            ("STORAGE_URL", value)
+            for value in (
+                "/var/lib",
+                "file:/var/lib",
+                "file://var/lib",
+                "file://",
+                "s3://",
+                "s3:bucket",
+                "ftp://x/y",
+                f"s3://key:{HIDDEN}@bucket",
+                f"s3://bucket/x?{HIDDEN}",
+                "memory:///",
+                HIDDEN,
+            )
+        ),
+        *(
+            ("PUBLIC_URL", value)
+            for value in (
+                "chat.example",
+                "//chat.example",
+                "ftp://chat.example",
+                "https://",
+                "https://x/?a",
+                "https://x/#a",
+                f"https://u:{HIDDEN}@x",
+                "https://a b",
+                HIDDEN,
+            )
+        ),
     ],
 )
 def test_a_missing_or_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -154,6 +185,33 @@ def test_the_owner_of_a_table_is_refused(postgres: Postgres, new_database: Calla
         said = database_problem(postgres.url(database, "app_owner", HIDDEN))
         dba.execute("alter table parley.settings owner to postgres")
     assert "row-level security does not bind the role app_owner" in said
+
+
+def test_a_directory_that_cannot_be_written_to_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/below")):
+        monkeypatch.setenv("STORAGE_URL", f"file://{place}")
+        with pytest.raises(SettingsError) as caught:
+            check_storage(Settings.load())
+        assert str(caught.value).startswith(f"STORAGE_URL: can't write to {place}: ")
+
+
+def test_a_storage_is_made_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = {"file://./a b": "a b", f"file://{tmp_path}/c%20d/e": "c d/e", "": ".parley/images"}
+    for url, place in places.items():
+        monkeypatch.setenv("STORAGE_URL", url)
+        check_storage(Settings.load())
+        assert (tmp_path / place).is_dir()
+
+
+def test_without_a_public_url_clients_are_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().public_url == "http://127.0.0.1:8000"
+    monkeypatch.setenv("PORT", "8080")
+    assert Settings.load().public_url == "http://127.0.0.1:8080"
+    for url in ("https://chat.example", "https://chat.example/", "https://chat.example/base/", "http://[::1]:8000"):
+        monkeypatch.setenv("PUBLIC_URL", url)
+        assert Settings.load().public_url == url.rstrip("/")
 
 
 def test_a_place_where_it_cannot_listen_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,7 @@ def parley_token(*arguments: str, **variables: str) -> subprocess.CompletedProce
 
 def test_the_printed_commands_work_as_they_are(dev: Dev) -> None:
     done = subprocess.run(["bash", "-euc", dev.paste], capture_output=True, text=True, timeout=60, check=True)
-    chats, created, sent, found, messages = map(json.loads, done.stdout.splitlines())
+    chats, created, sent, found, messages, image, profile, settings = map(json.loads, done.stdout.splitlines())
     assert "Welcome to Parley" in {chat["title"] for chat in chats["chats"]}
     assert created["title"] == "Ideas"
     assert sent["content"] == "Hello from curl"
@@ -191,6 +191,11 @@ def test_the_printed_commands_work_as_they_are(dev: Dev) -> None:
     assert messages["messages"][0]["id"] == sent["id"]
     assert {message["userId"] for message in messages["messages"]} == {"alice", "bob"}
     assert {message["type"] for message in messages["messages"]} == {"text", "code"}
+    assert profile["user"] == {"id": "alice", "name": "Alice", "email": "alice@example.com"} | image
+    assert image["imageUrl"].startswith(f"{base_url(dev)}/images/")
+    assert httpx.get(image["imageUrl"]).headers["content-type"] == "image/png"
+    assert settings["settings"]["theme"] == "light"
+    assert settings["settings"]["responseStyle"] == "concise"
 
 
 def test_the_printed_database_urls_work(dev: Dev) -> None:

@@ -1,0 +1,91 @@
+"""Profile images in a bucket: moto's server, over HTTP."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import httpx
+import pytest
+
+from api.dev.process import Child, Server
+from tests import images
+from tests.api.support import refusal, unlimited
+from tests.support import Api, running, wait_until
+
+PATH = "/api/profile/image"
+NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+
+
+class Moto(Server):
+    """A server that keeps buckets in memory, with one in it."""
+
+    name = "moto"
+
+    def _spawn(self) -> Child:
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        return Child(self.name, command, log=self.log)
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.put(f"{self.url}/pictures", timeout=5).is_success
+        except httpx.TransportError:
+            return False
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def keys(self) -> set[str | None]:
+        """What the bucket has."""
+        listed = ElementTree.fromstring(httpx.get(f"{self.url}/pictures").content)  # noqa: S314 (a server of ours)
+        return {key.text for key in listed.iter(f"{NAMESPACE}Key")}
+
+
+@pytest.fixture(scope="module")
+def moto(directory: Path) -> Iterator[Moto]:
+    with Moto(directory / "moto") as server:
+        yield server
+
+
+@pytest.fixture
+def s3_api(moto: Moto, new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
+    options = {
+        "STORAGE_URL": "s3://pictures/of/people",
+        "PUBLIC_URL": "https://chat.example/base/",
+        "AWS_ENDPOINT_URL": moto.url,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "a secret key",
+    }
+    with running(new_api(shared_database, **options)) as api:
+        yield api
+
+
+def test_images_are_kept_in_a_bucket(moto: Moto, s3_api: Api) -> None:
+    with unlimited(s3_api) as client:
+        urls = []
+        for size in (8, 9):
+            urls.append(client.post(PATH, files={"image": images.png(size, size)}).json()["imageUrl"])
+            base, slash, name = urls[-1].rpartition("/")
+            assert base + slash == "https://chat.example/base/images/"
+            wait_until(lambda name=name: moto.keys == {f"of/people/{name}"})  # type: ignore[misc]
+            served = client.get(f"/images/{name}")
+            assert (served.status_code, served.headers["content-type"]) == (200, "image/png")
+            assert images.decoded(served.content).size == (size, size)
+        refusal(client.get(f"/images/{urls[0].rpartition('/')[2]}"), 404)
+
+
+def test_while_the_bucket_is_away_images_are_and_nothing_else(moto: Moto, s3_api: Api) -> None:
+    with unlimited(s3_api) as client:
+        name = client.post(PATH, files={"image": images.png(8, 8)}).json()["imageUrl"].rpartition("/")[2]
+        moto.kill()
+        refusal(client.post(PATH, files={"image": images.png(9, 9)}), 503)
+        refusal(client.get(f"/images/{name}"), 503)
+        assert client.get("/api/profile").json()["user"]["imageUrl"].endswith(name)
+        moto.start()
+        answer = client.post(PATH, files={"image": images.png(9, 9)}).json()
+        assert client.get(f"/images/{answer['imageUrl'].rpartition('/')[2]}").status_code == 200
+    assert "a secret key" not in s3_api.log.read_text()
