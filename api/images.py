@@ -8,9 +8,10 @@ import contextlib
 import hashlib
 import logging
 import re
+import subprocess
 import sys
-from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -28,8 +29,8 @@ logger = logging.getLogger("parley.api")
 
 PROGRAM = Path(reencode.__file__)
 PROCESSES = 2  # at once, of each worker
-WAIT_SECONDS = 20  # for one of them
-PROCESS_SECONDS = 30
+PROCESS_SECONDS = 20
+WAIT_SECONDS = 40  # for one to begin and to end
 CLEANING_SECONDS = 60
 SUFFIXES = {"image/gif": ".gif", "image/jpeg": ".jpg", "image/png": ".png"}
 CONTENT_TYPES = {suffix: content_type for content_type, suffix in SUFFIXES.items()}
@@ -48,50 +49,34 @@ class Reencoder:
     """Makes images out of uploads, each in a process of its own: see api/reencode.py."""
 
     def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(PROCESSES)
+        self._threads = ThreadPoolExecutor(PROCESSES, "images")  # to start a process takes the event loop too long
 
     async def run(self, upload: IO[bytes]) -> Image:
         """The image in an upload. Raises ApiError: 400 for what is none, 503 when too many uploads wait."""
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                await self._slots.acquire()
-        except TimeoutError:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, run_program, upload)
+        except (TimeoutError, subprocess.TimeoutExpired):
             raise unavailable() from None
-        try:
-            with TemporaryFile() as output:
-                status = await run_program(upload, output)
-                output.seek(0)
-                first_line, content = output.readline(200).decode(errors="replace").strip(), output.read()
-        finally:
-            self._slots.release()
-        if status == 0 and first_line in SUFFIXES:
-            return Image(hashlib.sha256(content).hexdigest() + SUFFIXES[first_line], content)
-        if status == reencode.REFUSED:
-            raise invalid({FIELD: first_line})
-        logger.warning("An image crashed its decoder, exit status %s", status)
-        raise invalid({FIELD: "can't be decoded"})
 
 
-async def run_program(upload: IO[bytes], output: IO[bytes]) -> int:
-    """The exit status of the program; negative if a signal ended it. Raises ApiError when it had no time to finish."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-I", PROGRAM),
-        stdin=upload,
-        stdout=output,
-        stderr=DEVNULL,
-        env={},
-        start_new_session=True,  # Ctrl-C is for this process, which lets uploads finish
-    )
-    try:
-        async with asyncio.timeout(PROCESS_SECONDS):
-            return await process.wait()
-    except TimeoutError:
-        raise unavailable() from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+def run_program(upload: IO[bytes]) -> Image:
+    """The image in an upload. Raises ApiError 400, or subprocess.TimeoutExpired."""
+    command: list[str | Path] = [sys.executable, "-I", PROGRAM]
+    with TemporaryFile() as output:
+        # A session of its own: Ctrl-C is for this process, which lets uploads finish.
+        status = subprocess.run(  # noqa: S603 (a program of ours)
+            command, stdin=upload, stdout=output, stderr=subprocess.DEVNULL,
+            env={}, start_new_session=True, timeout=PROCESS_SECONDS, check=False,
+        ).returncode  # fmt: skip
+        output.seek(0)
+        first_line, content = output.readline(200).decode(errors="replace").strip(), output.read()
+    if status == 0 and first_line in SUFFIXES:
+        return Image(hashlib.sha256(content).hexdigest() + SUFFIXES[first_line], content)
+    if status == reencode.REFUSED:
+        raise invalid({FIELD: first_line})
+    logger.warning("An image crashed its decoder, exit status %s", status)
+    raise invalid({FIELD: "can't be decoded"})
 
 
 class Images:

@@ -1,5 +1,7 @@
 """Reads the one file of a multipart/form-data body into a temporary file, and no byte more than it may have."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, cast
 
@@ -17,6 +19,7 @@ MAX_BYTES = 5 * 1024 * 1024
 FRAMING_BYTES = 64 * 1024  # of the body, beside the file
 MAX_FIELDS = 16
 FORM = "multipart/form-data"
+WRITER = ThreadPoolExecutor(1, "uploads")  # for disks are slow at times, and the event loop is everybody's
 
 
 async def receive_image(request: Request) -> IO[bytes]:
@@ -54,7 +57,7 @@ async def read_form(request: Request, boundary: str, file: IO[bytes]) -> None:
         if isinstance(event, MultipartSegment):
             fields.append(event.name or "")
         elif event and fields == [FIELD]:
-            file.write(event)
+            await asyncio.get_running_loop().run_in_executor(WRITER, file.write, event)
     async for _ in stream:  # what may come after the form
         pass
     if stream.protocol.transport:  # Sanic pauses it when much has come, and would not notice when the client leaves

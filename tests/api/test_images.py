@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -502,19 +501,6 @@ def test_a_crash_of_a_decoder_costs_one_answer(own_api: tuple[Api, str], number:
         assert error["details"]["fields"] == {"image": "can't be decoded"}
         assert upload(client, IMAGE).status_code == 200
     assert f"crashed its decoder, exit status {-number}" in api.log.read_text()
-
-
-def test_a_decoder_ends_with_the_request_that_it_is_for(own_api: tuple[Api, str]) -> None:
-    api, _ = own_api
-    headers = api.headers() | {"Content-Type": "multipart/form-data; boundary=x"}
-    body = form(('; name="image"', images.slow()))
-    assert api.child
-    server = psutil.Process(api.child.pid)
-    with socket.create_connection(("127.0.0.1", api.port)) as connection:
-        connection.sendall(head(f"POST {PATH} HTTP/1.1", headers | {"Content-Length": str(len(body))}) + body)
-        decoder = at_work(server)
-        decoder.suspend()
-    wait_until(lambda: not decoder.is_running())
 
 
 def test_a_decoder_knows_no_secret(own_api: tuple[Api, str]) -> None:
