@@ -4,6 +4,7 @@ read than answered. How long that takes is for the benchmarks."""
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -35,6 +36,15 @@ def large(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tu
             "update parley.chats c set message_count = n from"
             " (select chat_id, count(*) as n from parley.messages group by 1) m where m.chat_id = c.id"
         )
+        dba.execute(
+            "insert into next_auth.users (id, image)"
+            " select n, 'https://x.org/images/' || encode(sha256(n::text::bytea), 'hex') || '.png'"
+            " from generate_series(1, 10000) n"
+        )
+        dba.execute("insert into parley.settings (user_id) select n from generate_series(1, 10000) n")
+        dba.execute(
+            "insert into parley.image_cleanup (name) select right(image, 68) from next_auth.users order by 1 limit 20"
+        )
         dba.execute("reset session_replication_role")
         dba.execute("vacuum analyze")
         dba.execute("load 'auto_explain'")
@@ -51,13 +61,13 @@ def large(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tu
         yield dba, user, chats[0]
 
 
-def plans(large: tuple[Connection, str, str], **arguments: str) -> tuple[Any, list[dict[str, Any]]]:
-    """What list_messages answers, and each node that read messages on the way."""
-    connection, user, chat = large
+@contextmanager
+def watched(connection: Connection, table: str) -> Iterator[list[dict[str, Any]]]:
+    """Each node of a plan that reads a table, in the statements of this block."""
     nodes: list[dict[str, Any]] = []
 
     def collect(node: dict[str, Any]) -> None:
-        if node.get("Relation Name") == "messages" or node.get("Index Name", "").startswith("messages"):
+        if node.get("Relation Name") == table or node.get("Index Name", "").startswith(table):
             nodes.append(node)
         for child in node.get("Plans", []):
             collect(child)
@@ -68,10 +78,16 @@ def plans(large: tuple[Connection, str, str], **arguments: str) -> tuple[Any, li
 
     connection.add_notice_handler(on_notice)
     try:
-        answer = call(connection, user, "list_messages", chat, **arguments)
+        yield nodes
     finally:
         connection.remove_notice_handler(on_notice)
-    return answer, nodes
+
+
+def plans(large: tuple[Connection, str, str], **arguments: str) -> tuple[Any, list[dict[str, Any]]]:
+    """What list_messages answers, and each node that read messages on the way."""
+    connection, user, chat = large
+    with watched(connection, "messages") as nodes:
+        return call(connection, user, "list_messages", chat, **arguments), nodes
 
 
 def rows_read(nodes: list[dict[str, Any]]) -> Any:
@@ -112,3 +128,20 @@ def test_a_range_of_dates_is_a_range_of_the_key(large: tuple[Connection, str, st
     answer, nodes = plans(large, start_date=day, limit="1")
     assert 0 < answer["total"] < LARGE
     assert rows_read(nodes) <= answer["total"]
+
+
+def test_a_request_looks_up_its_user_once(large: tuple[Connection, str, str]) -> None:
+    connection, user, _ = large
+    for table, function in (("settings", "get_settings"), ("users", "get_profile")):
+        with watched(connection, table) as nodes:
+            call(connection, user, function)
+        assert {node.get("Index Name") for node in nodes} == {f"{table}_pkey"}
+        assert rows_read(nodes) == 1
+
+
+def test_whether_an_image_is_used_is_looked_up(large: tuple[Connection, str, str]) -> None:
+    connection, _, _ = large
+    with watched(connection, "users") as nodes, connection.transaction(force_rollback=True):
+        assert connection.execute("select api.take_unused_image()").fetchone() == (None,)
+    assert {node.get("Index Name") for node in nodes} == {"users_stored_image"}
+    assert rows_read(nodes) <= 20
