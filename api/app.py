@@ -9,14 +9,14 @@ from sanic.config import Config
 
 from api.database import Database
 from api.errors import ApiError, Envelope
-from api.images import CONTENT_TYPES, Images, Reencoder
+from api.images import CONTENT_TYPES, Images
 from api.protocol import ParleyRequest
 from api.ratelimit import RateLimiter, client_address
 from api.routes import ROUTES, Route
 from api.settings import Settings
 from api.storage import Storage
 from api.tokens import Tokens
-from api.uploads import receive_image
+from api.uploads import received_image
 
 MAX_BODY = 1024 * 1024  # bytes
 JSON = "application/json"
@@ -55,7 +55,6 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
     async def open_connections(app: Sanic[Any, Any]) -> None:
         app.ctx.database = await Database.connect(settings)
         app.ctx.limiter = RateLimiter.connect(settings)
-        app.ctx.reencoder = Reencoder()
         app.ctx.images = Images(app.ctx.database, Storage.open(settings.storage_url), settings.public_url)
         app.ctx.cleaning = asyncio.create_task(app.ctx.images.clean())
 
@@ -124,9 +123,8 @@ def image_handler_of(route: Route, tokens: Tokens) -> Handler:
 
     async def handle(request: Request) -> HTTPResponse:
         identity = tokens.identity(request)
-        with await receive_image(request) as upload:
-            image = await request.app.ctx.reencoder.run(upload)
-        answer = await request.app.ctx.images.keep(image, route.statement, identity)
+        async with received_image(request) as upload:
+            answer = await request.app.ctx.images.take(upload, route.statement, identity)
         return HTTPResponse(answer, route.status, content_type=JSON)
 
     return handle

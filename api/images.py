@@ -28,9 +28,9 @@ from api.uploads import FIELD, invalid
 logger = logging.getLogger("parley.api")
 
 PROGRAM = Path(reencode.__file__)
-PROCESSES = 2  # at once, of each worker
+SLOTS = 2  # for uploads that are decoded and stored at once, in each worker; one holds a process or a connection
+WAIT_SECONDS = 20  # for a slot
 PROCESS_SECONDS = 20
-WAIT_SECONDS = 40  # for one to begin and to end
 CLEANING_SECONDS = 60
 SUFFIXES = {"image/gif": ".gif", "image/jpeg": ".jpg", "image/png": ".png"}
 CONTENT_TYPES = {suffix: content_type for content_type, suffix in SUFFIXES.items()}
@@ -45,30 +45,18 @@ class Image:
     content: bytes
 
 
-class Reencoder:
-    """Makes images out of uploads, each in a process of its own: see api/reencode.py."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(PROCESSES, "images")  # to start a process takes the event loop too long
-
-    async def run(self, upload: IO[bytes]) -> Image:
-        """The image in an upload. Raises ApiError: 400 for what is none, 503 when too many uploads wait."""
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, run_program, upload)
-        except (TimeoutError, subprocess.TimeoutExpired):
-            raise unavailable() from None
-
-
 def run_program(upload: IO[bytes]) -> Image:
-    """The image in an upload. Raises ApiError 400, or subprocess.TimeoutExpired."""
+    """The image in an upload, made by api/reencode.py. Raises ApiError: 400, or 503 for lack of time."""
     command: list[str | Path] = [sys.executable, "-I", PROGRAM]
     with TemporaryFile() as output:
-        # A session of its own: Ctrl-C is for this process, which lets uploads finish.
-        status = subprocess.run(  # noqa: S603 (a program of ours)
-            command, stdin=upload, stdout=output, stderr=subprocess.DEVNULL,
-            env={}, start_new_session=True, timeout=PROCESS_SECONDS, check=False,
-        ).returncode  # fmt: skip
+        try:
+            # A session of its own: Ctrl-C is for this process, which lets uploads finish.
+            status = subprocess.run(  # noqa: S603 (a program of ours)
+                command, stdin=upload, stdout=output, stderr=subprocess.DEVNULL,
+                env={}, start_new_session=True, timeout=PROCESS_SECONDS, check=False,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise unavailable() from None
         output.seek(0)
         first_line, content = output.readline(200).decode(errors="replace").strip(), output.read()
     if status == 0 and first_line in SUFFIXES:
@@ -85,12 +73,27 @@ class Images:
     def __init__(self, database: Database, storage: Storage, public_url: str) -> None:
         self._database, self._storage, self._base_url = database, storage, f"{public_url}/images/"
         self._left = asyncio.Event()
+        self._slots = asyncio.Semaphore(SLOTS)
+        self._threads = ThreadPoolExecutor(SLOTS, "images")  # to start a process takes too long for the event loop
 
-    async def keep(self, image: Image, statement: str, identity: str) -> bytes:
-        """Stores an image and makes it the user's by the statement; answers what that answers.
+    async def take(self, upload: IO[bytes], statement: str, identity: str) -> bytes:
+        """Stores the image in an upload and makes it the user's by the statement; answers what that answers.
 
-        Raises what the database or the storage raises; then the user has the image that they had, and storage too.
+        Raises ApiError: 400 for what is no image, 503 when too many uploads wait; and what the database or the storage
+        raises. Then the user has the image that they had.
         """
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise unavailable() from None
+        try:
+            image = await asyncio.get_running_loop().run_in_executor(self._threads, run_program, upload)
+            return await self._keep(image, statement, identity)
+        finally:
+            self._slots.release()
+
+    async def _keep(self, image: Image, statement: str, identity: str) -> bytes:
         url = self._base_url + image.name
         await self._database.call("select api.expect_image($2) from session.begin($1)", identity, url)
         async with self._database.transaction(statement, identity, url) as answer:

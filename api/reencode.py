@@ -1,13 +1,14 @@
-"""A program that makes a picture out of an upload: standard input is the upload, standard output the picture.
+"""A program that makes an image out of an upload: standard input is the upload, standard output the image.
 
-The picture has the upload's pixels and nothing else of it: no metadata, no profile, no trailing data. api/images.py
-runs this in a process for each upload, because decoders of pictures take wrong and hostile input badly: what crashes,
-hangs or eats memory here is this process, which limits itself before it reads a byte. It knows no secret.
+The image has the upload's pixels and nothing else of it: no metadata, no profile, no trailing data. api/images.py runs
+this in a process for each upload, because decoders take wrong and hostile input badly: what crashes, hangs or eats
+memory here is this process, which limits itself before it reads a byte. It knows no secret.
 
-Exit status 0: the first line of the output is the content type, the rest the picture. REFUSED: the output is a
-sentence on what is wrong with the upload. Anything else is a crash, and says the same of the upload.
+Exit status 0: the first line of the output is the content type, the rest the image. REFUSED: the output is what is
+wrong with the upload, as errors say it of a field. Anything else is a crash.
 """
 
+import contextlib
 import os
 import resource
 import sys
@@ -53,7 +54,7 @@ def limit_this_process() -> None:
 
 
 def reencode(upload: bytes) -> tuple[str, bytes]:
-    """The content type and the content of the picture in an upload. Raises RefusedError, or whatever Pillow raises."""
+    """The content type and the content of the image in an upload. Raises RefusedError, or whatever Pillow raises."""
     image = Image.open(BytesIO(upload), formats=["JPEG", "PNG", "GIF"])
     if max(image.size) > MAX_SIDE:
         raise RefusedError(f"{TOO_LARGE}, and has {image.width} by {image.height}")
@@ -78,16 +79,16 @@ def save_animation(image: Image.Image, output: BytesIO) -> None:
         raise RefusedError(f"must have at most {MAX_FRAMES} frames, and has {frames}")
     if frames * image.width * image.height > MAX_PIXELS:
         raise RefusedError(f"must have at most {MAX_PIXELS} pixels in all its {frames} frames together")
-    pictures, durations = [], []
+    images, durations = [], []
     for frame in frames_of(image):
         durations.append(frame.info.get("duration", 0))
-        pictures.append(clean(frame))
+        images.append(clean(frame))
     options = {"loop": image.info["loop"]} if "loop" in image.info else {}
     if image.format == "PNG":
         options["compress_level"] = 1
-    elif any(picture.has_transparency_data for picture in pictures):
+    elif any(frame.has_transparency_data for frame in images):
         options["disposal"] = 2  # so that no frame is seen through the next one's holes
-    pictures[0].save(output, image.format, save_all=True, append_images=pictures[1:], duration=durations, **options)
+    images[0].save(output, image.format, save_all=True, append_images=images[1:], duration=durations, **options)
 
 
 def frames_of(image: Image.Image) -> Iterator[Image.Image]:
@@ -103,8 +104,10 @@ def frames_of(image: Image.Image) -> Iterator[Image.Image]:
 
 def upright(image: Image.Image) -> Image.Image:
     """The image turned as its metadata say, in the colours of sRGB."""
+    image.load()
     profile = image.info.get("icc_profile")
-    image = ImageOps.exif_transpose(image)
+    with contextlib.suppress(Exception):  # what is no Exif says nothing
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits of grey
         return image.point(lambda grey: grey * (1 / 256)).convert("L")
     if profile and image.mode in {"RGB", "RGBA", "CMYK"}:
@@ -130,7 +133,7 @@ def main() -> int:
     """Does it; the exit status."""
     limit_this_process()
     try:
-        content_type, picture = reencode(sys.stdin.buffer.read())
+        content_type, content = reencode(sys.stdin.buffer.read())
     except RefusedError as error:
         print(error)
         return REFUSED
@@ -140,7 +143,7 @@ def main() -> int:
     except Exception:  # Pillow raises all sorts
         print("must be a whole JPEG, PNG or GIF image")
         return REFUSED
-    sys.stdout.buffer.write(content_type.encode() + b"\n" + picture)
+    sys.stdout.buffer.write(content_type.encode() + b"\n" + content)
     return 0
 
 

@@ -1,7 +1,9 @@
 """Reads the one file of a multipart/form-data body into a temporary file, and no byte more than it may have."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, cast
 
@@ -22,25 +24,21 @@ FORM = "multipart/form-data"
 WRITER = ThreadPoolExecutor(1, "uploads")  # for disks are slow at times, and the event loop is everybody's
 
 
-async def receive_image(request: Request) -> IO[bytes]:
-    """The file in the field `image`, to be closed by the caller. Raises ApiError: 400, 413 or 415."""
+@asynccontextmanager
+async def received_image(request: Request) -> AsyncIterator[IO[bytes]]:
+    """The file in the field `image`, for as long as the block lasts. Raises ApiError: 400, 413 or 415."""
     content_type, options = parse_options_header(request.headers.get("content-type", ""))
     if content_type != FORM:
         raise ApiError(415, f"The body must be sent as Content-Type: {FORM}.")
-    file = TemporaryFile()  # noqa: SIM115 (the caller closes it)
-    try:
-        await read_form(request, options.get("boundary", ""), file)
-    except (ParserLimitReached, PayloadTooLarge):
-        file.close()
-        raise ApiError(413, f"An image may have at most {MAX_BYTES} bytes.") from None
-    except MultipartError:
-        file.close()
-        raise ApiError(400, f"The body is not valid {FORM}.") from None
-    except BaseException:
-        file.close()
-        raise
-    file.seek(0)
-    return file
+    with TemporaryFile() as file:
+        try:
+            await read_form(request, options.get("boundary", ""), file)
+        except (ParserLimitReached, PayloadTooLarge):
+            raise ApiError(413, f"An image may have at most {MAX_BYTES} bytes.") from None
+        except MultipartError:
+            raise ApiError(400, f"The body is not valid {FORM}.") from None
+        file.seek(0)
+        yield file
 
 
 async def read_form(request: Request, boundary: str, file: IO[bytes]) -> None:
