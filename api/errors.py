@@ -33,6 +33,7 @@ CODES = {
 }
 STATUSES = {f"PT{status}": status for status in CODES}  # raised by parley.fail()
 NUL_IN_TEXT = "22021"
+USER_IS_GONE = ("chats_owner_exists", "settings_user_exists")  # foreign keys: an account deleted during the request
 # What asyncpg raises without or before an SQLSTATE; InternalClientError is a connection that broke at an odd moment.
 AWAY = (asyncpg.InterfaceError, asyncpg.InternalClientError, StorageError, OSError, TimeoutError)
 UNAVAILABLE = ("08", "40", "53", "57")  # classes: connection, rollback, resources, operator intervention
@@ -67,7 +68,7 @@ def internal_error() -> ApiError:
 def from_postgres(error: asyncpg.PostgresError) -> ApiError | None:
     """What a database error means to a client, or None for an error of ours."""
     state = error.sqlstate or ""
-    if state == "PT401":
+    if state == "PT401" or error.constraint_name in USER_IS_GONE:
         return unauthorized()
     if state == "PT503":
         return unavailable()

@@ -7,7 +7,10 @@ do $$
 declare
     old record;
 begin
-    for old in select policyname, schemaname, tablename from pg_policies where schemaname in ('next_auth', 'parley') loop
+    for old in
+        select policyname, schemaname, tablename from pg_policies
+        where schemaname in ('next_auth', 'parley') and roles && '{parley_api,parley_listener,parley_analyst}'
+    loop
         execute format('drop policy %I on %I.%I', old.policyname, old.schemaname, old.tablename);
     end loop;
 end $$;

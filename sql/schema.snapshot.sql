@@ -125,12 +125,12 @@ CREATE FUNCTION api.expect_image(image_url text) RETURNS void
     AS $$
 begin
     perform parley.require_user(session.user_id());
-    insert into parley.image_cleanup (name, due) values (parley.image_name(image_url), now() + interval '10 minutes');
+    insert into parley.image_cleanup (name, due) values (parley.require_image(image_url), now() + interval '10 minutes');
 end $$;
 
 ALTER FUNCTION api.expect_image(image_url text) OWNER TO postgres;
 
-COMMENT ON FUNCTION api.expect_image(image_url text) IS 'Says that a picture is about to be stored: should that come to nothing, it is removed in ten minutes.';
+COMMENT ON FUNCTION api.expect_image(image_url text) IS 'Says that an image is about to be stored: should that come to nothing, it is removed in ten minutes.';
 
 CREATE FUNCTION api.get_chat(chat_id text) RETURNS json
     LANGUAGE plpgsql STABLE
@@ -164,15 +164,17 @@ CREATE FUNCTION api.get_profile() RETURNS json
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    profile next_auth.users;
 begin
-    return (
-        select json_build_object('user', json_build_object(
-            'id', u.id,
-            'name', u.name,
-            'email', u.email,
-            'imageUrl', u.image,
-            'updatedAt', parley.iso8601(u.updated_at)))
-        from next_auth.users u where u.id = session.user_id());
+    select u.* into profile from next_auth.users u where u.id = session.user_id();
+    perform parley.require_user(profile.id);
+    return json_build_object('user', json_build_object(
+        'id', profile.id,
+        'name', profile.name,
+        'email', profile.email,
+        'imageUrl', profile.image,
+        'updatedAt', parley.iso8601(profile.updated_at)));
 end $$;
 
 ALTER FUNCTION api.get_profile() OWNER TO postgres;
@@ -183,8 +185,12 @@ CREATE FUNCTION api.get_settings() RETURNS json
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    settings parley.settings;
 begin
-    return (select parley.settings_json(s) from parley.settings s where s.user_id = session.user_id());
+    select s.* into settings from parley.settings s where s.user_id = session.user_id();
+    perform parley.require_user(settings.user_id);
+    return parley.settings_json(settings);
 end $$;
 
 ALTER FUNCTION api.get_settings() OWNER TO postgres;
@@ -404,47 +410,42 @@ COMMENT ON FUNCTION api.send_message(chat_id text, body jsonb) IS 'Sends a messa
 CREATE FUNCTION api.set_image(image_url text) RETURNS json
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
     profile next_auth.users;
 begin
-    if parley.image_name(image_url) is null or image_url !~ '^https?://[^[:space:]]+$' or length(image_url) > 2000 then
-        perform parley.reject('{"image": "is not in storage"}');
-    end if;
-    perform parley.lock_image(parley.image_name(image_url));
+    perform parley.lock_image(parley.require_image(image_url));
     update next_auth.users u set image = image_url where u.id = session.user_id() returning * into profile;
     perform parley.require_user(profile.id);
     return json_build_object('imageUrl', profile.image, 'updatedAt', parley.iso8601(profile.updated_at));
-end $_$;
+end $$;
 
 ALTER FUNCTION api.set_image(image_url text) OWNER TO postgres;
 
-COMMENT ON FUNCTION api.set_image(image_url text) IS 'Makes a picture in storage the user''s. Answers {"imageUrl", "updatedAt"}. Until the commit nobody else stores or removes that picture.';
+COMMENT ON FUNCTION api.set_image(image_url text) IS 'Makes an image in storage the user''s. Answers {"imageUrl", "updatedAt"}. Until the commit nobody else stores or removes that image.';
 
 CREATE FUNCTION api.take_unused_image() RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    unused text;
+    found_name text;
 begin
-    delete from parley.image_cleanup c where c.id in (
-        select d.id from parley.image_cleanup d
-        where d.due <= now() and exists (select from next_auth.users u where parley.image_name(u.image) = d.name)
-        for update skip locked);
-    delete from parley.image_cleanup c where c.id = (
-        select d.id from parley.image_cleanup d where d.due <= now() order by d.due limit 1 for update skip locked)
-    returning c.name into unused;
-    perform parley.lock_image(unused);
-    if exists (select from next_auth.users u where parley.image_name(u.image) = unused) then
-        return null;  -- somebody has taken it since
-    end if;
-    return unused;
+    loop
+        delete from parley.image_cleanup c where c.id = (
+            select d.id from parley.image_cleanup d where d.due <= now() order by d.due limit 1 for update skip locked)
+        returning c.name into found_name;
+        exit when found_name is null;
+        continue when parley.image_is_used(found_name);
+        perform parley.lock_image(found_name);
+        exit when not parley.image_is_used(found_name);  -- nor has been since
+    end loop;
+    return found_name;
 end $$;
 
 ALTER FUNCTION api.take_unused_image() OWNER TO postgres;
 
-COMMENT ON FUNCTION api.take_unused_image() IS 'The name of a picture in storage that nobody uses, or null. Until the commit nobody stores it; a rollback puts it back on the list.';
+COMMENT ON FUNCTION api.take_unused_image() IS 'The name of an image in storage that nobody uses, or null. Until the commit nobody stores it; a rollback puts it back on the list.';
 
 CREATE FUNCTION api.update_chat(chat_id text, body jsonb) RETURNS json
     LANGUAGE plpgsql
@@ -557,15 +558,15 @@ CREATE FUNCTION rules.is_blank(value text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((btrim("left"(value, 1), ' 	
 
-             ​    ⁠　﻿'::text) = ''::text) AND (btrim(value, ' 	
+ ­͏؜ᅟᅠ ឴឵᠎           ​‌‍‎‏  ‪‫‬‭‮  ⁠⁡⁢⁣⁤⠀　ㅤ﻿ﾠ'::text) = ''::text) AND (btrim(value, ' 	
 
-             ​    ⁠　﻿'::text) = ''::text));
+ ­͏؜ᅟᅠ ឴឵᠎           ​‌‍‎‏  ‪‫‬‭‮  ⁠⁡⁢⁣⁤⠀　ㅤ﻿ﾠ'::text) = ''::text));
 
 ALTER FUNCTION rules.is_blank(value text) OWNER TO postgres;
 
 CREATE FUNCTION rules.is_email(value text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ((length(split_part(value, '@'::text, 1)) <= 64) AND (value ~ '^[^\u0001-\u0020"(),.:;<>@[\\\]\u007f-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+([.][^\u0001-\u0020"(),.:;<>@[\\\]\u007f-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+)*@([^\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+(-+[^\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+)*([.](?=.)|$)){2,}$'::text));
+    RETURN (SELECT ((is_email.value ~ ((((((((('^(?=[^@]{1,64}@)'::text || characters.atom) || '+([.]'::text) || characters.atom) || '+)*@'::text) || '((?=[^.]{1,63}([.]|$))'::text) || characters.letter) || '+(-+'::text) || characters.letter) || '+)*([.](?=.)|$)){2,}$'::text)) AND (is_email.value !~ '[.][0-9]+$'::text)) FROM (SELECT (('[^"(),.:;<>@[\\\]'::text || classes.unseen) || ']'::text) AS atom, (('[^\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007e\u3002\uff0e\uff61'::text || classes.unseen) || ']'::text) AS letter FROM (VALUES ('\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uff20\uffa0\ufff0-\uffff\U000e0000-\U000e0fff'::text)) classes(unseen)) characters);
 
 ALTER FUNCTION rules.is_email(value text) OWNER TO postgres;
 
@@ -662,7 +663,7 @@ CREATE FUNCTION parley.chats_renamed() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    new.updated_at := parley.now_ms();
+    new.updated_at := parley.now_after(old.updated_at);
     new.seq := old.seq + 1;
     return new;
 end $$;
@@ -775,6 +776,16 @@ end $$;
 
 ALTER FUNCTION parley.find_message(chat_id text, message_id text) OWNER TO postgres;
 
+CREATE FUNCTION parley.image_is_used(name text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return exists (select from next_auth.users u where parley.image_name(u.image) = image_is_used.name);
+end $$;
+
+ALTER FUNCTION parley.image_is_used(name text) OWNER TO postgres;
+
 CREATE FUNCTION parley.image_name(url text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $_$
@@ -856,7 +867,7 @@ CREATE FUNCTION parley.messages_changed() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    new.updated_at := greatest(parley.now_ms(), old.updated_at);
+    new.updated_at := parley.now_after(old.updated_at);
     update parley.chats c set seq = c.seq + 1 where c.id = new.chat_id;
     return new;
 end $$;
@@ -911,6 +922,12 @@ end $$;
 
 ALTER FUNCTION parley.not_found(what text) OWNER TO postgres;
 
+CREATE FUNCTION parley.now_after(instant timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql PARALLEL SAFE
+    AS $$ select greatest(parley.now_ms(), instant + interval '1 millisecond') $$;
+
+ALTER FUNCTION parley.now_after(instant timestamp with time zone) OWNER TO postgres;
+
 CREATE FUNCTION parley.now_ms() RETURNS timestamp with time zone
     LANGUAGE sql PARALLEL SAFE
     AS $$ select date_trunc('milliseconds', clock_timestamp()) $$;
@@ -962,6 +979,19 @@ begin
 end $$;
 
 ALTER FUNCTION parley.reject(problems jsonb) OWNER TO postgres;
+
+CREATE FUNCTION parley.require_image(url text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    if parley.image_name(url) is null or url !~ '^https?://[^[:space:]]+$' or length(url) > 2000 then
+        perform parley.reject('{"image": "is not in storage"}');
+    end if;
+    return parley.image_name(url);
+end $_$;
+
+ALTER FUNCTION parley.require_image(url text) OWNER TO postgres;
 
 CREATE FUNCTION parley.require_one_of(body jsonb, fields text[]) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -1036,7 +1066,7 @@ CREATE FUNCTION parley.settings_changed() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    new.updated_at := greatest(parley.now_ms(), old.updated_at);
+    new.updated_at := parley.now_after(old.updated_at);
     return new;
 end $$;
 
@@ -1086,7 +1116,7 @@ CREATE FUNCTION parley.users_changed() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    new.updated_at := greatest(parley.now_ms(), old.updated_at);
+    new.updated_at := parley.now_after(old.updated_at);
     if lower(new.email) is distinct from lower(old.email) and new."emailVerified" is not distinct from old."emailVerified" then
         new."emailVerified" := null;
     end if;
@@ -1199,7 +1229,7 @@ declare
     known_name constant text := case when not rules.is_blank(name) then left(name, upper(rules.length_limits('name')) - 1) end;
 begin
     insert into next_auth.users (id, name, email, image)
-    values (subject, known_name, case when char_length(register.email) <= 254 then register.email end, register.image)
+    values (subject, known_name, case when not rules.is_blank(email) and char_length(email) <= 254 then email end, register.image)
     on conflict do nothing;
     insert into next_auth.users (id, name, image)
     values (subject, known_name, register.image)
@@ -1282,7 +1312,7 @@ COMMENT ON COLUMN next_auth.users.id IS 'The subject (sub) of the user''s sessio
 
 COMMENT ON COLUMN next_auth.users.image IS 'Where the user''s picture is: a URL, of the web app''s or of Parley''s storage.';
 
-COMMENT ON COLUMN next_auth.users.updated_at IS 'When name, email or image last changed.';
+COMMENT ON COLUMN next_auth.users.updated_at IS 'When name, email or image last changed; for who was there before this was recorded, when that began.';
 
 CREATE TABLE next_auth.verification_token (
     identifier text NOT NULL,
@@ -1621,6 +1651,9 @@ GRANT INSERT(content),UPDATE(content) ON TABLE parley.messages TO parley_api;
 REVOKE ALL ON FUNCTION parley.find_message(chat_id text, message_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.find_message(chat_id text, message_id text) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.image_is_used(name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.image_is_used(name text) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.image_name(url text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.image_name(url text) TO parley_api;
 
@@ -1651,6 +1684,9 @@ REVOKE ALL ON FUNCTION parley.messages_new() FROM PUBLIC;
 REVOKE ALL ON FUNCTION parley.not_found(what text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.not_found(what text) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.now_after(instant timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.now_after(instant timestamp with time zone) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.now_ms() FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.now_ms() TO parley_api;
 
@@ -1665,6 +1701,9 @@ GRANT ALL ON FUNCTION parley.parse_uuid(value text) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.reject(problems jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.reject(problems jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.require_image(url text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.require_image(url text) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.require_one_of(body jsonb, fields text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.require_one_of(body jsonb, fields text[]) TO parley_api;
@@ -1738,6 +1777,8 @@ GRANT SELECT,DELETE ON TABLE parley.members TO parley_api;
 GRANT INSERT(chat_id) ON TABLE parley.members TO parley_api;
 
 GRANT INSERT(user_id) ON TABLE parley.members TO parley_api;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA rules GRANT ALL ON FUNCTIONS TO parley_api;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE postgres REVOKE ALL ON TYPES FROM PUBLIC;
 

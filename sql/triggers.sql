@@ -1,39 +1,42 @@
 -- Every trigger. What each does is with its function, in functions/.
 
-drop trigger if exists chats_new on parley.chats;
+do $$
+declare
+    old record;
+begin
+    for old in
+        select t.tgname, t.tgrelid::regclass as place from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+        where not t.tgisinternal and p.pronamespace = 'parley'::regnamespace
+    loop
+        execute format('drop trigger %I on %s', old.tgname, old.place);
+    end loop;
+end $$;
+
 create trigger chats_new before insert on parley.chats
     for each row execute function parley.chats_new();
 
-drop trigger if exists chats_add_owner on parley.chats;
 create trigger chats_add_owner after insert on parley.chats
     for each row when (new.owner_id is not null) execute function parley.chats_add_owner();
 
-drop trigger if exists chats_renamed on parley.chats;
 create trigger chats_renamed before update of title on parley.chats
     for each row when (old.title is distinct from new.title) execute function parley.chats_renamed();
 
-drop trigger if exists messages_new on parley.messages;
 create trigger messages_new before insert on parley.messages
     for each row execute function parley.messages_new();
 
-drop trigger if exists messages_changed on parley.messages;
 create trigger messages_changed before update of content, type on parley.messages
     for each row when (old.content is distinct from new.content or old.type is distinct from new.type)
     execute function parley.messages_changed();
 
-drop trigger if exists messages_gone on parley.messages;
 create trigger messages_gone after delete on parley.messages
     referencing old table as gone for each statement execute function parley.messages_gone();
 
-drop trigger if exists users_changed on next_auth.users;
 create trigger users_changed before update of name, email, image on next_auth.users
     for each row when ((old.name, old.email, old.image) is distinct from (new.name, new.email, new.image))
     execute function parley.users_changed();
 
-drop trigger if exists users_image_left on next_auth.users;
 create trigger users_image_left after update of image or delete on next_auth.users
     for each row execute function parley.users_image_left();
 
-drop trigger if exists settings_changed on parley.settings;
 create trigger settings_changed before update on parley.settings
     for each row when (old is distinct from new) execute function parley.settings_changed();

@@ -123,7 +123,7 @@ end $$;
 create or replace function parley.chats_renamed() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-    new.updated_at := parley.now_ms();
+    new.updated_at := parley.now_after(old.updated_at);
     new.seq := old.seq + 1;
     return new;
 end $$;

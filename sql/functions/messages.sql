@@ -181,7 +181,7 @@ end $$;
 create or replace function parley.messages_changed() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    new.updated_at := greatest(parley.now_ms(), old.updated_at);
+    new.updated_at := parley.now_after(old.updated_at);
     update parley.chats c set seq = c.seq + 1 where c.id = new.chat_id;
     return new;
 end $$;

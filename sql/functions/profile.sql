@@ -10,15 +10,17 @@
 -- Volatile, to see a user whom the same statement has just registered.
 create or replace function api.get_profile() returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    profile next_auth.users;
 begin
-    return (
-        select json_build_object('user', json_build_object(
-            'id', u.id,
-            'name', u.name,
-            'email', u.email,
-            'imageUrl', u.image,
-            'updatedAt', parley.iso8601(u.updated_at)))
-        from next_auth.users u where u.id = session.user_id());
+    select u.* into profile from next_auth.users u where u.id = session.user_id();
+    perform parley.require_user(profile.id);
+    return json_build_object('user', json_build_object(
+        'id', profile.id,
+        'name', profile.name,
+        'email', profile.email,
+        'imageUrl', profile.image,
+        'updatedAt', parley.iso8601(profile.updated_at)));
 end $$;
 comment on function api.get_profile is
     'The user: {"user": {"id", "name", "email", "imageUrl", "updatedAt"}}; null is what nobody has told.';
@@ -48,7 +50,7 @@ comment on function api.update_profile is
 create or replace function parley.users_changed() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    new.updated_at := greatest(parley.now_ms(), old.updated_at);
+    new.updated_at := parley.now_after(old.updated_at);
     if lower(new.email) is distinct from lower(old.email) and new."emailVerified" is not distinct from old."emailVerified" then
         new."emailVerified" := null;
     end if;

@@ -32,7 +32,7 @@ declare
     known_name constant text := case when not rules.is_blank(name) then left(name, upper(rules.length_limits('name')) - 1) end;
 begin
     insert into next_auth.users (id, name, email, image)
-    values (subject, known_name, case when char_length(register.email) <= 254 then register.email end, register.image)
+    values (subject, known_name, case when not rules.is_blank(email) and char_length(email) <= 254 then email end, register.image)
     on conflict do nothing;
     insert into next_auth.users (id, name, image)
     values (subject, known_name, register.image)

@@ -8,8 +8,12 @@
 -- Volatile, to see the settings of a user whom the same statement has just registered.
 create or replace function api.get_settings() returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    settings parley.settings;
 begin
-    return (select parley.settings_json(s) from parley.settings s where s.user_id = session.user_id());
+    select s.* into settings from parley.settings s where s.user_id = session.user_id();
+    perform parley.require_user(settings.user_id);
+    return parley.settings_json(settings);
 end $$;
 comment on function api.get_settings is
     'The user''s settings: {"settings": {"model", "theme", "context", "runtime", "isPremium", "responseStyle", "alwaysShowCode", "updatedAt"}}.';
@@ -62,6 +66,6 @@ $$;
 create or replace function parley.settings_changed() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    new.updated_at := greatest(parley.now_ms(), old.updated_at);
+    new.updated_at := parley.now_after(old.updated_at);
     return new;
 end $$;

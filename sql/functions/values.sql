@@ -12,6 +12,7 @@
 --   parley.end_of              the first instant after what an inclusive end date covers
 --   parley.iso8601             an instant as answers have it
 --   parley.now_ms              the clock, to the millisecond
+--   parley.now_after           … and later than the instant of the last change, so that updatedAt tells of each
 --   parley.uuid7               a new UUIDv7 for an instant and a number
 --   parley.uuid7_from          the least UUIDv7 of an instant
 
@@ -131,6 +132,9 @@ $$;
 
 create or replace function parley.now_ms() returns timestamptz
 language sql volatile parallel safe as $$ select date_trunc('milliseconds', clock_timestamp()) $$;
+
+create or replace function parley.now_after(instant timestamptz) returns timestamptz
+language sql volatile parallel safe as $$ select greatest(parley.now_ms(), instant + interval '1 millisecond') $$;
 
 -- 48 bits of milliseconds, 26 bits of `number` where UUIDv7 leaves room for a counter, 48 bits of chance: with a
 -- number that rises, the ids of one millisecond rise too.

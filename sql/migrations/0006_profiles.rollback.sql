@@ -1,4 +1,4 @@
-drop function if exists parley.users_changed, parley.users_image_left cascade;
+drop function if exists parley.users_changed, parley.users_image_left, parley.settings_changed cascade;
 
 create or replace function rules.problem(field text, value text) returns text
 language sql immutable parallel safe
@@ -12,6 +12,11 @@ return case
 end;
 
 drop function rules.is_email;
+
+create or replace function rules.is_blank(value text) returns boolean
+language sql immutable parallel safe
+return btrim(left(value, 1), E' \t\n\r\f\v\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff') = ''
+    and btrim(value, E' \t\n\r\f\v\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff') = '';
 
 create or replace function rules.length_limits(field text) returns int4range
 language sql immutable parallel safe
@@ -34,3 +39,5 @@ alter table next_auth.users drop column updated_at cascade;
 comment on column next_auth.users.image is null;
 
 comment on table parley.settings is 'What users chose; who has no row has the columns'' defaults.';
+
+alter default privileges in schema rules revoke execute on functions from parley_api;

@@ -2,6 +2,9 @@
 --
 -- Profiles and their pictures: when a user last changed, what an e-mail address may be, which pictures may go.
 
+-- What constraints and functions call must be executable as soon as they call it, not when grants.sql is loaded.
+alter default privileges in schema rules grant execute on functions to parley_api;
+
 alter table next_auth.users add column updated_at timestamptz not null default date_trunc('milliseconds', now());
 
 -- The expression is that of parley.image_name(), written out, because who inserts must be allowed to execute it.
@@ -31,15 +34,27 @@ return case field
     else int4range(1, 100, '[]')
 end;
 
--- An address in the form that people have: words with dots, @, a domain with a dot, in any script; nothing quoted, no
--- space, no invisible character. Classes of characters are spelled out, so that the answer is the same in every locale.
+-- An address in the form that people have: words with dots, @, a domain with a dot, in any script; nothing quoted and
+-- nothing unseen. Classes of characters are spelled out, so that the answer is the same in every locale.
 create function rules.is_email(value text) returns boolean
 language sql immutable parallel safe
-return length(split_part(value, '@', 1)) <= 64 and value ~ (
-    '^[^\u0001-\u0020"(),.:;<>@[\\\]\u007f-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+'
-    '([.][^\u0001-\u0020"(),.:;<>@[\\\]\u007f-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+)*'
-    '@([^\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+'
-    '(-+[^\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]+)*([.](?=.)|$)){2,}$');
+return (
+    select value ~ ('^(?=[^@]{1,64}@)' || atom || '+([.]' || atom || '+)*@'
+        || '((?=[^.]{1,63}([.]|$))' || letter || '+(-+' || letter || '+)*([.](?=.)|$)){2,}$') and value !~ '[.][0-9]+$'
+    from (
+        select '[^"(),.:;<>@[\\\]' || unseen || ']' as atom,
+            '[^\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007e\u3002\uff0e\uff61' || unseen || ']' as letter
+        from (values ('\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f'
+            '\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uff20\uffa0\ufff0-\uffff'
+            '\U000e0000-\U000e0fff')) classes (unseen)
+    ) characters
+);
+
+-- The list is Unicode's White_Space and what else shows nothing, so that the answer is the same in every locale.
+create or replace function rules.is_blank(value text) returns boolean
+language sql immutable parallel safe
+return btrim(left(value, 1), E' \t\n\r\f\v\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2800\u3000\u3164\ufeff\uffa0') = ''
+    and btrim(value, E' \t\n\r\f\v\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2800\u3000\u3164\ufeff\uffa0') = '';
 
 create or replace function rules.problem(field text, value text) returns text
 language sql immutable parallel safe
@@ -54,7 +69,7 @@ return case
 end;
 
 comment on column next_auth.users.image is 'Where the user''s picture is: a URL, of the web app''s or of Parley''s storage.';
-comment on column next_auth.users.updated_at is 'When name, email or image last changed.';
+comment on column next_auth.users.updated_at is 'When name, email or image last changed; for who was there before this was recorded, when that began.';
 comment on index next_auth.users_stored_image is 'Who uses a picture in Parley''s storage.';
 comment on table parley.image_cleanup is 'Pictures to look at: one that nobody uses when its row is due goes from storage.';
 comment on column parley.image_cleanup.name is 'The name in storage: SHA-256 of the content, and .gif, .jpg or .png.';

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psycopg
@@ -9,7 +10,7 @@ import pytest
 
 from api.dev.postgres import Postgres
 from tests.api.support import LIMIT_HEADERS, refusal, unlimited
-from tests.support import Api, new_user
+from tests.support import Api, new_user, wait_until
 
 JSON = {"Content-Type": "application/json"}
 
@@ -216,3 +217,19 @@ def test_an_error_that_nobody_foresaw_is_told_to_the_log_only(
     log = api.log.read_text()
     assert "find-me-in-the-log" in log
     assert "UndefinedFunctionError: function api.list_chats" in log
+
+
+def test_who_is_deleted_during_a_request_is_nobody(api: Api, postgres: Postgres, shared_database: str) -> None:
+    user = new_user()
+    waiting = "select from pg_locks where locktype = 'transactionid' and not granted"
+    with (
+        unlimited(api, user) as client,
+        psycopg.connect(postgres.url(shared_database), autocommit=True) as dba,
+        ThreadPoolExecutor() as threads,
+    ):
+        assert client.get("/api/chats").status_code == 200
+        with dba.transaction():
+            dba.execute("delete from next_auth.users where id = %s", [user])
+            answer = threads.submit(client.post, "/api/chats", json={"title": "x"})
+            wait_until(lambda: dba.execute(waiting).rowcount > 0)
+        refusal(answer.result(), 401)

@@ -139,6 +139,45 @@ def test_functions_follow_their_files(url: str, own_sources: Path) -> None:
         assert exists(connection, "rules.problem(text, text)")
 
 
+def test_what_a_migration_adds_to_the_rules_works_before_the_reload(url: str, own_sources: Path) -> None:
+    (own_sources / "sql" / "migrations" / "reload.py").unlink()
+    apply(url, own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create function rules.new() returns int language sql return 1")
+        may = "select has_function_privilege('parley_api', 'rules.{}', 'execute')"
+        for function in ("new()", "is_email(text)"):
+            assert connection.execute(may.format(function)).fetchone() == (True,), function
+
+
+def test_triggers_follow_their_file(url: str, own_sources: Path) -> None:
+    functions, triggers = own_sources / "sql" / "functions" / "zoo.sql", own_sources / "sql" / "triggers.sql"
+    before = triggers.read_text()
+    body = "returns trigger language plpgsql as $$ begin return new; end $$"
+    functions.write_text(f"create or replace function parley.zoo() {body};")
+    triggers.write_text(before + "\ncreate trigger zoo before update on parley.chats execute function parley.zoo();")
+    apply(url, own_sources)
+    count = "select count(*) from pg_trigger where tgname in ('zoo', 'dbas')"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"create function public.dbas() {body}")
+        connection.execute("create trigger dbas before update on parley.chats execute function public.dbas()")
+        assert connection.execute(count).fetchone() == (2,)
+        functions.unlink()
+        triggers.write_text(before)
+        apply(url, own_sources)
+        assert connection.execute(count).fetchone() == (1,)
+        assert not exists(connection, "parley.zoo()")
+
+
+def test_a_policy_for_a_role_of_the_dbas_stays(url: str, own_sources: Path) -> None:
+    apply(url, own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create policy dbas on next_auth.users to pg_monitor using (true)")
+        with (own_sources / "sql" / "policies.sql").open("a") as file:
+            file.write("\n-- A remark.\n")
+        apply(url, own_sources)
+        assert connection.execute("select from pg_policies where policyname = 'dbas'").rowcount == 1
+
+
 def test_a_view_is_loaded_and_the_analysts_may_read_it(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
     (own_sources / "sql" / "views").mkdir(exist_ok=True)

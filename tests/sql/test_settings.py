@@ -162,10 +162,17 @@ def test_settings_are_ones_own(app: Connection) -> None:
     assert settings(app, one)["theme"] == "dark"
 
 
-def test_nobody_has_none(app: Connection) -> None:
-    assert app.execute("select api.get_settings()").fetchone() == (None,)
-    with refused(401):
-        app.execute("select api.update_settings(%s)", [json.dumps({"settings": {"theme": "dark"}})])
+@pytest.mark.parametrize("function", ["get_settings", "update_settings", "get_profile", "update_profile"])
+def test_who_is_deleted_during_a_request_is_nobody(dba: Connection, function: str) -> None:
+    user = new_user()
+    body = {"update_settings": {"settings": {"theme": "dark"}}, "update_profile": {"name": "Ada"}}.get(function)
+    arguments = [json.dumps(body)] if body else []
+    statement = f"select api.{function}({'%s' * len(arguments)})"
+    dba.execute("select session.begin(%s)", [json.dumps({"sub": user})])
+    assert dba.execute(statement, arguments).fetchone()
+    dba.execute("delete from next_auth.users where id = %s", [user])
+    with refused(401), dba.transaction():
+        dba.execute(statement, arguments)
 
 
 def test_a_user_of_the_web_app_gets_settings_at_the_first_request(dba: Connection) -> None:

@@ -12,7 +12,21 @@ from api.dev.postgres import Postgres
 from tests.support import Connection, call, new_chat, new_user, refused, rolled_back
 
 INVALID = "The request has invalid fields."
-BLANKS = ["", " ", "\t\r\n", "\u00a0", "\u3000\u2003 ", "\u200b", "\ufeff", "\u2028\u2029", "\u2060"]
+BLANKS = [
+    "",
+    " ",
+    "\t\r\n",
+    "\u00a0",
+    "\u3000\u2003 ",
+    "\u200b",
+    "\ufeff",
+    "\u2028\u2029",
+    "\u2060",
+    "\u200d",
+    "\u200e\u202e",
+    "\u00ad",
+    "\u2800\u3164",
+]
 
 
 @pytest.mark.parametrize("title", ["x", "x" * 200, "🎉" * 200, " x ", "x\n"])
