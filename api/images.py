@@ -120,6 +120,6 @@ class Images:
 
     async def _remove_one(self) -> bool:
         async with self._database.transaction("select api.take_unused_image()") as name:
-            if name:
+            if name is not None:
                 await self._storage.delete(name)
         return name is not None

@@ -1,13 +1,17 @@
 """Profile images: what is stored of which upload, what is refused, and that nothing else is."""
 
+import asyncio
 import hashlib
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 
 import httpx
 import psutil
@@ -15,10 +19,14 @@ import psycopg
 import pytest
 from PIL import Image
 
+from api import images as api_images
+from api.database import Database
 from api.dev.postgres import Postgres
+from api.errors import ApiError
+from api.storage import Storage
 from tests import images
 from tests.api.support import INSTANT, exchange, head, refusal, unlimited
-from tests.support import Api, new_user, running, token, wait_until
+from tests.support import ROOT, Api, new_user, running, token, wait_until
 
 PATH = "/api/profile/image"
 TOO_LARGE = "must be at most 2048 by 2048 pixels"
@@ -510,6 +518,48 @@ def test_a_decoder_knows_no_secret(own_api: tuple[Api, str]) -> None:
         assert not [name for name in api.environment if name in environment]
         limits = [decoder.rlimit(limit)[1] for limit in (psutil.RLIMIT_AS, psutil.RLIMIT_CPU, psutil.RLIMIT_FSIZE)]
         assert limits == [512 * 1024 * 1024, 10, 16 * 1024 * 1024]
+
+
+def test_who_finds_no_slot_is_asked_to_come_again(monkeypatch: pytest.MonkeyPatch, api: Api) -> None:
+    monkeypatch.setattr(api_images, "WAIT_SECONDS", 0.01)
+
+    async def wait_in_vain() -> None:
+        kept = api_images.Images(Database(None), Storage.open(f"file://{api.images}"), "http://127.0.0.1")
+        for _ in range(api_images.SLOTS):
+            await kept._slots.acquire()
+        await kept.take(BytesIO(IMAGE), "", "")
+
+    with pytest.raises(ApiError) as caught:
+        asyncio.run(wait_in_vain())
+    assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "1"})
+
+
+def test_a_decoder_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "hangs.py"
+    program.write_text("import signal\nsignal.pause()")
+    monkeypatch.setattr(api_images, "PROGRAM", program)
+    monkeypatch.setattr(api_images, "PROCESS_SECONDS", 0.01)
+    with (tmp_path / "upload").open("w+b") as upload, pytest.raises(ApiError) as caught:
+        api_images.run_program(upload)
+    assert caught.value.status == 503
+    assert not [p for p in psutil.Process().children() if str(program) in p.cmdline()]
+
+
+@pytest.mark.parametrize(
+    ("work", "status"),
+    [("while True: pass", -signal.SIGKILL), ("bytearray(2**28)", 1), ("print('x' * 2000)", 1), ("print('x')", 0)],
+)
+def test_a_decoder_is_held_to_its_limits(tmp_path: Path, work: str, status: int) -> None:
+    program = tmp_path / "limited.py"
+    program.write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from api import reencode\n"
+        "reencode.CPU_SECONDS, reencode.MEMORY_BYTES, reencode.OUTPUT_BYTES = 1, 2**28, 1000\n"
+        f"reencode.limit_this_process()\n{work}"
+    )
+    with (tmp_path / "output").open("wb") as output:
+        done = subprocess.run([sys.executable, program], stdout=output, stderr=subprocess.DEVNULL, check=False)
+    assert done.returncode == status
 
 
 def test_uploads_under_way_are_finished_at_the_end(own_api: tuple[Api, str]) -> None:
