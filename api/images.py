@@ -12,12 +12,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
+from weakref import WeakValueDictionary
 
 import asyncpg
+from obstore.exceptions import BaseError as StorageError
 
 from api import reencode
 from api.database import Database
@@ -74,6 +77,7 @@ class Images:
         self._database, self._storage, self._base_url = database, storage, f"{public_url}/images/"
         self._left = asyncio.Event()
         self._slots = asyncio.Semaphore(SLOTS)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one slot a user, by identity
         self._threads = ThreadPoolExecutor(SLOTS, "images")  # to start a process takes too long for the event loop
 
     async def take(self, upload: IO[bytes], statement: str, identity: str) -> bytes:
@@ -82,16 +86,22 @@ class Images:
         Raises ApiError: 400 for what is no image, 503 when too many uploads wait; and what the database or the storage
         raises. Then the user has the image that they had.
         """
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    await held.enter_async_context(self._turns.setdefault(identity, asyncio.Lock()))
+                    await held.enter_async_context(self._slots)
+            except TimeoutError:
+                raise unavailable() from None
+            return await self._keep(await self._decode(upload), statement, identity)
+
+    async def _decode(self, upload: IO[bytes]) -> Image:
+        decoding = asyncio.get_running_loop().run_in_executor(self._threads, run_program, upload)
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise unavailable() from None
-        try:
-            image = await asyncio.get_running_loop().run_in_executor(self._threads, run_program, upload)
-            return await self._keep(image, statement, identity)
-        finally:
-            self._slots.release()
+            return await asyncio.shield(decoding)
+        except asyncio.CancelledError:  # the client went away; the process still reads the upload, and holds the slot
+            await asyncio.wait([decoding])
+            raise
 
     async def _keep(self, image: Image, statement: str, identity: str) -> bytes:
         url = self._base_url + image.name
@@ -110,16 +120,18 @@ class Images:
         while True:
             self._left.clear()
             try:
-                while await self._remove_one():
-                    pass
+                while name := await self._database.call("select api.take_unused_image()"):
+                    await self._remove(name)
             except (asyncpg.PostgresError, *AWAY) as error:
-                logger.warning("Images that nobody uses could not be removed, which is tried again: %r", error)
+                logger.warning("Images that nobody uses can't be looked for, which is tried again: %r", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLEANING_SECONDS):
                     await self._left.wait()
 
-    async def _remove_one(self) -> bool:
-        async with self._database.transaction("select api.take_unused_image()") as name:
-            if name is not None:
-                await self._storage.delete(name)
-        return name is not None
+    async def _remove(self, name: str) -> None:
+        try:
+            await self._storage.delete(name)
+        except (StorageError, OSError, TimeoutError) as error:
+            logger.warning("The image %s can't be removed, which is tried again: %r", name, error)
+        else:
+            await self._database.call("select api.forget_image($1)", name)

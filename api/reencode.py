@@ -10,24 +10,38 @@ wrong with the upload, as errors say it of a field. Anything else is a crash.
 
 import contextlib
 import os
+import re
 import resource
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
+from typing import Any
 
-from PIL import GifImagePlugin, Image, ImageCms, ImageOps
+from PIL import GifImagePlugin, Image, ImageCms, PngImagePlugin
 
 REFUSED = 3
 MAX_SIDE = 2048
 TOO_LARGE = f"must be at most {MAX_SIDE} by {MAX_SIDE} pixels"
 MAX_FRAMES = 1000
 MAX_PIXELS = 8 * MAX_SIDE * MAX_SIDE  # of all frames together: at most some four seconds of CPU
-CPU_SECONDS = 10
+MAX_SCANS = 100  # of a JPEG: a progressive one has about ten, each as dear as a picture
+CPU_SECONDS = 6
 MEMORY_BYTES = 512 * 1024 * 1024
 OUTPUT_BYTES = 16 * 1024 * 1024
 
 TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "GIF": "image/gif"}
+ORIENTATION = 0x0112  # in Exif
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+LONGEST_GIF = 655_350  # milliseconds that equal frames, which become one, may last together
 SRGB = ImageCms.createProfile("sRGB")
 
 
@@ -49,52 +63,73 @@ def limit_this_process() -> None:
     os.nice(19)
     Image.MAX_IMAGE_PIXELS = MAX_SIDE * MAX_SIDE
     warnings.simplefilter("error", Image.DecompressionBombWarning)
-    # Frames that share a palette keep it; Pillow would else choose colours anew for each, slowly and less well.
-    GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFERENT_PALETTE_ONLY
+    PngImagePlugin.MAX_TEXT_CHUNK = 16 * 1024 * 1024  # of no interest, but no reason to refuse either
 
 
 def reencode(upload: bytes) -> tuple[str, bytes]:
     """The content type and the content of the image in an upload. Raises RefusedError, or whatever Pillow raises."""
+    set_loading_strategy(upload)
     image = Image.open(BytesIO(upload), formats=["JPEG", "PNG", "GIF"])
     if max(image.size) > MAX_SIDE:
         raise RefusedError(f"{TOO_LARGE}, and has {image.width} by {image.height}")
     output = BytesIO()
-    if image.format in {"GIF", "PNG"} and getattr(image, "n_frames", 1) > 1:
-        save_animation(image, output)
-    elif image.format == "GIF":
-        clean(image).save(output, "GIF")
+    if image.format == "GIF":
+        save_frames(image, output, clean)
     elif image.format == "PNG":
-        clean(upright(image)).save(output, "PNG", compress_level=1)
+        save_frames(image, output, upright(image), compress_level=1)
+    elif upload.count(b"\xff\xda") > MAX_SCANS:
+        raise RefusedError(f"must have at most {MAX_SCANS} scans")
     else:
-        clean(upright(image).convert("L" if image.mode == "L" else "RGB")).save(output, "JPEG", quality=85)
+        picture = upright(image)(image)
+        picture.convert("L" if picture.mode == "L" else "RGB").save(output, "JPEG", quality=85)
     if output.tell() > OUTPUT_BYTES:
         raise RefusedError("is too intricate to be stored")
     return TYPES[image.format or ""], output.getvalue()
 
 
-def save_animation(image: Image.Image, output: BytesIO) -> None:
-    """Saves all frames with their times."""
-    frames: int = image.n_frames  # type: ignore[attr-defined]
+def set_loading_strategy(gif: bytes) -> None:
+    """Lets frames of a GIF that share a palette keep it, which is quick and exact, if all have one transparent colour.
+
+    Where they have several, Pillow would compose them wrongly.
+    """
+    flags_and_colours = re.findall(rb"\x21\xf9\x04(.)..(.)\x00", gif, re.DOTALL)
+    transparent = {colour if flags[0] & 1 else None for flags, colour in flags_and_colours}
+    strategies = GifImagePlugin.LoadingStrategy
+    GifImagePlugin.LOADING_STRATEGY = (
+        strategies.RGB_ALWAYS if len(transparent) > 1 else strategies.RGB_AFTER_DIFFERENT_PALETTE_ONLY
+    )
+
+
+def save_frames(
+    image: Image.Image, output: BytesIO, treat: Callable[[Image.Image], Image.Image], **options: Any
+) -> None:
+    """Saves all frames, treated, with their times."""
+    first = int(getattr(image, "default_image", False))  # what an animated PNG shows where it can't move
+    frames: int = getattr(image, "n_frames", 1) - first
     if frames > MAX_FRAMES:
         raise RefusedError(f"must have at most {MAX_FRAMES} frames, and has {frames}")
     if frames * image.width * image.height > MAX_PIXELS:
         raise RefusedError(f"must have at most {MAX_PIXELS} pixels in all its {frames} frames together")
     images, durations = [], []
-    for frame in frames_of(image):
+    for frame in frames_of(image, range(first, first + frames)):
         durations.append(frame.info.get("duration", 0))
-        images.append(clean(frame))
-    options = {"loop": image.info["loop"]} if "loop" in image.info else {}
-    if image.format == "PNG":
-        options["compress_level"] = 1
-    elif any(frame.has_transparency_data for frame in images):
-        options["disposal"] = 2  # so that no frame is seen through the next one's holes
-    images[0].save(output, image.format, save_all=True, append_images=images[1:], duration=durations, **options)
+        images.append(treat(frame))
+    if frames > 1:
+        if image.format == "GIF":
+            if any(frame.has_transparency_data for frame in images):
+                options["disposal"] = 2  # so that no frame is seen through the next one's holes
+            if sum(durations) > LONGEST_GIF:
+                durations = [min(duration, LONGEST_GIF // frames) for duration in durations]
+        if "loop" in image.info:
+            options["loop"] = image.info["loop"]
+        options |= {"save_all": True, "append_images": images[1:], "duration": durations}
+    images[0].save(output, image.format, **options)
 
 
-def frames_of(image: Image.Image) -> Iterator[Image.Image]:
+def frames_of(image: Image.Image, numbers: range) -> Iterator[Image.Image]:
     """Each frame as it is seen."""
     size = image.size
-    for number in range(image.n_frames):  # type: ignore[attr-defined]
+    for number in numbers:
         image.seek(number)
         if image.size != size:  # as a GIF may claim, and then what was counted does not hold
             raise RefusedError("must have no frame that is larger than the first")
@@ -102,31 +137,65 @@ def frames_of(image: Image.Image) -> Iterator[Image.Image]:
         yield image
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """The image turned as its metadata say, in the colours of sRGB."""
+def upright(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """What turns an image, or each frame of it, as its metadata say, and makes its colours those of sRGB."""
     image.load()
-    profile = image.info.get("icc_profile")
+    turn = None
     with contextlib.suppress(Exception):  # what is no Exif says nothing
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits of grey
-        return image.point(lambda grey: grey * (1 / 256)).convert("L")
-    if profile and image.mode in {"RGB", "RGBA", "CMYK"}:
-        mode = "RGB" if image.mode == "CMYK" else image.mode
-        try:
-            source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            return ImageCms.profileToProfile(image, source, SRGB, outputMode=mode) or image
-        except (ImageCms.PyCMSError, OSError):  # of no use: the numbers are taken for sRGB
-            pass
-    return image
+        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    profile = image.info.get("icc_profile")
+
+    def treat(frame: Image.Image) -> Image.Image:
+        frame = clean(frame)
+        if profile:
+            with contextlib.suppress(ImageCms.PyCMSError, OSError):  # of no use: the numbers are taken for sRGB
+                frame = in_srgb(frame, profile)
+        return frame.transpose(turn) if turn is not None else frame
+
+    return treat
+
+
+def in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """The image in the colours of sRGB. Raises ImageCms.PyCMSError or OSError for a profile that does not fit it."""
+    if image.mode in {"P", "1"}:
+        image = image.convert("RGBA" if image.has_transparency_data else "L" if image.mode == "1" else "RGB")
+    alpha = image.getchannel("A") if image.mode in {"LA", "RGBA"} else None
+    opaque = image.convert(image.mode.removesuffix("A")) if alpha else image
+    source = ImageCms.ImageCmsProfile(BytesIO(profile))
+    result = ImageCms.profileToProfile(opaque, source, SRGB, outputMode="RGB") or opaque
+    if image.mode in {"L", "LA"}:
+        result = result.convert("L")
+    if alpha:
+        result.putalpha(alpha)
+    result.info = {}  # it has the profile
+    return result
 
 
 def clean(image: Image.Image) -> Image.Image:
-    """A copy with nothing but pixels."""
-    if image.mode != "P" and "transparency" in image.info:
+    """A copy with nothing but pixels, in a mode that can be saved."""
+    if image.mode.startswith("I"):  # 16 bits of grey
+        image = image.point(lambda grey: grey * (1 / 256)).convert("L")
+        image.info = {}
+    elif image.mode != "P" and "transparency" in image.info:
         image = image.convert("LA" if image.mode in {"1", "L"} else "RGBA")
+    elif image.format == "GIF" and image.mode == "RGBA":
+        image = with_palette(image)
     copy = image.copy()
     copy.info = {name: value for name, value in image.info.items() if name == "transparency" and copy.mode == "P"}
     return copy
+
+
+def with_palette(image: Image.Image) -> Image.Image:
+    """The image in 255 colours and a transparent one: Pillow's own way takes fewer."""
+    holes = image.getchannel("A").point([255] * 128 + [0] * 128)
+    if holes.getbbox() is None:
+        return image.convert("RGB")
+    result = image.convert("RGB").quantize(255)
+    palette = bytes(result.getpalette() or [])
+    result.putpalette(palette.ljust(3 * 256, b"\0"))
+    result.paste(255, mask=holes)
+    result.info["transparency"] = 255
+    return result
 
 
 def main() -> int:

@@ -50,7 +50,7 @@ class Storage:
             S3Store.from_url(
                 url,
                 # http is for an AWS_ENDPOINT_URL that says so: others are https.
-                client_options={"connect_timeout": "2s", "timeout": f"{SECONDS}s", "allow_http": True},
+                client_options={"connect_timeout": "2s", "read_timeout": f"{SECONDS}s", "allow_http": True},
                 retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=SECONDS)},
             )
         )

@@ -11,7 +11,7 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from sanic import Request
 from sanic.exceptions import PayloadTooLarge
 
-from api.errors import ApiError
+from api.errors import ApiError, unavailable
 
 if TYPE_CHECKING:
     from sanic.http import Http
@@ -21,29 +21,43 @@ MAX_BYTES = 5 * 1024 * 1024
 FRAMING_BYTES = 64 * 1024  # of the body, beside the file
 MAX_FIELDS = 16
 FORM = "multipart/form-data"
+SECONDS = 120  # for all of a body: 5 MB over a slow line
+ROOM = asyncio.Semaphore(50)  # uploads that each worker has open
 WRITER = ThreadPoolExecutor(1, "uploads")  # for disks are slow at times, and the event loop is everybody's
 
 
 @asynccontextmanager
 async def received_image(request: Request) -> AsyncIterator[IO[bytes]]:
-    """The file in the field `image`, for as long as the block lasts. Raises ApiError: 400, 413 or 415."""
+    """The file in the field `image`, for as long as the block lasts. Raises ApiError: 400, 413, 415 or 503."""
     content_type, options = parse_options_header(request.headers.get("content-type", ""))
     if content_type != FORM:
         raise ApiError(415, f"The body must be sent as Content-Type: {FORM}.")
-    with TemporaryFile() as file:
-        try:
-            await read_form(request, options.get("boundary", ""), file)
-        except (ParserLimitReached, PayloadTooLarge):
-            raise ApiError(413, f"An image may have at most {MAX_BYTES} bytes.") from None
-        except MultipartError:
-            raise ApiError(400, f"The body is not valid {FORM}.") from None
-        file.seek(0)
-        yield file
+    if ROOM.locked():
+        raise unavailable()
+    async with ROOM:
+        with TemporaryFile() as file:
+            try:
+                async with asyncio.timeout(SECONDS):
+                    await read_form(request, options.get("boundary", ""), file)
+            except (ParserLimitReached, PayloadTooLarge):
+                raise ApiError(413, f"An image may have at most {MAX_BYTES} bytes.") from None
+            except MultipartError:
+                raise ApiError(400, f"The body is not valid {FORM}.") from None
+            except TimeoutError:
+                stream_of(request).request_body = None  # not to wait for the rest
+                raise ApiError(400, f"The body took longer than {SECONDS} seconds.") from None
+            file.seek(0)
+            yield file
+
+
+def stream_of(request: Request) -> "Http":
+    """What the request's body comes from."""
+    return cast("Http", request.stream)
 
 
 async def read_form(request: Request, boundary: str, file: IO[bytes]) -> None:
     """Writes the field `image` to the file. Raises ApiError for another form, MultipartError for none."""
-    stream = cast("Http", request.stream)
+    stream = stream_of(request)
     stream.request_max_size = MAX_BYTES + FRAMING_BYTES
 
     async def read(_: int) -> bytes:

@@ -132,6 +132,17 @@ ALTER FUNCTION api.expect_image(image_url text) OWNER TO postgres;
 
 COMMENT ON FUNCTION api.expect_image(image_url text) IS 'Says that an image is about to be stored: should that come to nothing, it is removed in ten minutes.';
 
+CREATE FUNCTION api.forget_image(name text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    delete from parley.image_cleanup c where c.name = forget_image.name and c.is_being_removed
+$$;
+
+ALTER FUNCTION api.forget_image(name text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.forget_image(name text) IS 'Says that an image that was taken is no longer in storage.';
+
 CREATE FUNCTION api.get_chat(chat_id text) RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -412,9 +423,11 @@ CREATE FUNCTION api.set_image(image_url text) RETURNS json
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+    name constant text := parley.require_image(image_url);
     profile next_auth.users;
 begin
-    perform parley.lock_image(parley.require_image(image_url));
+    perform parley.lock_image(name);
+    perform parley.await_removal(name);
     update next_auth.users u set image = image_url where u.id = session.user_id() returning * into profile;
     perform parley.require_user(profile.id);
     return json_build_object('imageUrl', profile.image, 'updatedAt', parley.iso8601(profile.updated_at));
@@ -429,23 +442,28 @@ CREATE FUNCTION api.take_unused_image() RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    found_name text;
+    listed parley.image_cleanup;
 begin
     loop
-        delete from parley.image_cleanup c where c.id = (
-            select d.id from parley.image_cleanup d where d.due <= now() order by d.due limit 1 for update skip locked)
-        returning c.name into found_name;
-        exit when found_name is null;
-        continue when parley.image_is_used(found_name);
-        perform parley.lock_image(found_name);
-        exit when not parley.image_is_used(found_name);  -- nor has been since
+        select c.* into listed from parley.image_cleanup c
+        where c.due <= now() order by c.due limit 1 for update skip locked;
+        if not found then
+            return null;
+        elsif not parley.image_is_used(listed.name) then
+            perform parley.lock_image(listed.name);
+            if not parley.image_is_used(listed.name) then  -- nor has been since
+                update parley.image_cleanup c set due = now() + interval '2 minutes', is_being_removed = true
+                where c.id = listed.id;
+                return listed.name;
+            end if;
+        end if;
+        delete from parley.image_cleanup c where c.id = listed.id;
     end loop;
-    return found_name;
 end $$;
 
 ALTER FUNCTION api.take_unused_image() OWNER TO postgres;
 
-COMMENT ON FUNCTION api.take_unused_image() IS 'The name of an image in storage that nobody uses, or null. Until the commit nobody stores it; a rollback puts it back on the list.';
+COMMENT ON FUNCTION api.take_unused_image() IS 'The name of an image in storage that nobody uses, or null. Nobody stores it until api.forget_image says that it is gone; without that it is taken again in two minutes.';
 
 CREATE FUNCTION api.update_chat(chat_id text, body jsonb) RETURNS json
     LANGUAGE plpgsql
@@ -547,6 +565,22 @@ end $$;
 ALTER FUNCTION api.update_settings(body jsonb) OWNER TO postgres;
 
 COMMENT ON FUNCTION api.update_settings(body jsonb) IS 'Changes settings. Body: {"settings": {"model"?, "theme"?, "context"?, "runtime"?, "responseStyle"?, "alwaysShowCode"?}}, at least one; isPremium and updatedAt are ignored. Answers all settings.';
+
+CREATE FUNCTION parley.await_removal(name text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    for attempt in 1..60 loop
+        if not exists (select from parley.image_cleanup c where c.name = await_removal.name and c.is_being_removed) then
+            return;
+        end if;
+        perform pg_sleep(0.05);
+    end loop;
+    perform parley.fail('PT503', 'This image is being removed.');
+end $$;
+
+ALTER FUNCTION parley.await_removal(name text) OWNER TO postgres;
 
 CREATE FUNCTION rules.choices(field text) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1227,12 +1261,14 @@ CREATE FUNCTION session.register(subject text, name text, email text, image text
     AS $$
 declare
     known_name constant text := case when not rules.is_blank(name) then left(name, upper(rules.length_limits('name')) - 1) end;
+    known_image constant text := case when parley.image_name(image) is null then image end;
 begin
     insert into next_auth.users (id, name, email, image)
-    values (subject, known_name, case when not rules.is_blank(email) and char_length(email) <= 254 then email end, register.image)
+    values (subject, known_name, case when not rules.is_blank(email) and char_length(email) <= 254 then email end,
+        known_image)
     on conflict do nothing;
     insert into next_auth.users (id, name, image)
-    values (subject, known_name, register.image)
+    values (subject, known_name, known_image)
     on conflict do nothing;
     insert into parley.settings (user_id) values (subject)
     on conflict do nothing;
@@ -1310,7 +1346,7 @@ COMMENT ON TABLE next_auth.users IS 'Everybody who has signed in. A user that on
 
 COMMENT ON COLUMN next_auth.users.id IS 'The subject (sub) of the user''s session token.';
 
-COMMENT ON COLUMN next_auth.users.image IS 'Where the user''s picture is: a URL, of the web app''s or of Parley''s storage.';
+COMMENT ON COLUMN next_auth.users.image IS 'Where the user''s image is: a URL, of the web app''s or of Parley''s storage.';
 
 COMMENT ON COLUMN next_auth.users.updated_at IS 'When name, email or image last changed; for who was there before this was recorded, when that began.';
 
@@ -1327,16 +1363,19 @@ COMMENT ON TABLE next_auth.verification_token IS 'Sign-in links under way, writt
 CREATE TABLE parley.image_cleanup (
     id bigint NOT NULL,
     name text NOT NULL,
-    due timestamp with time zone DEFAULT now() NOT NULL
+    due timestamp with time zone DEFAULT now() NOT NULL,
+    is_being_removed boolean DEFAULT false NOT NULL
 );
 
 ALTER TABLE parley.image_cleanup OWNER TO postgres;
 
-COMMENT ON TABLE parley.image_cleanup IS 'Pictures to look at: one that nobody uses when its row is due goes from storage.';
+COMMENT ON TABLE parley.image_cleanup IS 'Images to look at: one that nobody uses when its row is due goes from storage.';
 
 COMMENT ON COLUMN parley.image_cleanup.name IS 'The name in storage: SHA-256 of the content, and .gif, .jpg or .png.';
 
-COMMENT ON COLUMN parley.image_cleanup.due IS 'A picture about to be stored has some minutes, in case that comes to nothing; one that was left is due at once.';
+COMMENT ON COLUMN parley.image_cleanup.due IS 'An image about to be stored has some minutes, in case that comes to nothing; one that was left is due at once; one whose removal failed is tried again.';
+
+COMMENT ON COLUMN parley.image_cleanup.is_being_removed IS 'Until it is due, a removal may be under way, and nobody may store that image.';
 
 ALTER TABLE parley.image_cleanup ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME parley.image_cleanup_id_seq
@@ -1413,9 +1452,11 @@ COMMENT ON INDEX next_auth.users_email_unique IS 'An e-mail address belongs to o
 
 CREATE INDEX users_stored_image ON next_auth.users USING btree ("substring"("right"(image, 80), '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'::text)) WHERE ("substring"("right"(image, 80), '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'::text) IS NOT NULL);
 
-COMMENT ON INDEX next_auth.users_stored_image IS 'Who uses a picture in Parley''s storage.';
+COMMENT ON INDEX next_auth.users_stored_image IS 'Who uses an image in Parley''s storage.';
 
 CREATE INDEX chats_owner ON parley.chats USING btree (owner_id);
+
+CREATE INDEX image_cleanup_being_removed ON parley.image_cleanup USING btree (name) WHERE is_being_removed;
 
 CREATE INDEX image_cleanup_due ON parley.image_cleanup USING btree (due);
 
@@ -1537,6 +1578,9 @@ GRANT ALL ON FUNCTION api.delete_message(chat_id text, message_id text) TO parle
 REVOKE ALL ON FUNCTION api.expect_image(image_url text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.expect_image(image_url text) TO parley_api;
 
+REVOKE ALL ON FUNCTION api.forget_image(name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.forget_image(name text) TO parley_api;
+
 REVOKE ALL ON FUNCTION api.get_chat(chat_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.get_chat(chat_id text) TO parley_api;
 
@@ -1587,6 +1631,9 @@ GRANT ALL ON FUNCTION api.update_profile(body jsonb) TO parley_api;
 
 REVOKE ALL ON FUNCTION api.update_settings(body jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.update_settings(body jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.await_removal(name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.await_removal(name text) TO parley_api;
 
 REVOKE ALL ON FUNCTION rules.choices(field text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rules.choices(field text) TO parley_api;

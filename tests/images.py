@@ -83,10 +83,32 @@ def photo(orientation: int = 6) -> bytes:
     return encoded(gradient(), "JPEG", exif=exif, comment=b"A comment", quality=95)
 
 
-def in_other_colours(profile: str) -> bytes:
-    """A PNG whose numbers are in another space than sRGB, as its profile says."""
-    created = ImageCms.ImageCmsProfile(ImageCms.createProfile(profile))  # type: ignore[arg-type]
-    return encoded(gradient(), "PNG", icc_profile=created.tobytes())
+def with_red_for_green() -> bytes:
+    """A colour profile in which the first number is that of green, and the second that of red."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile.replace(b"rXYZ", b"none").replace(b"gXYZ", b"rXYZ").replace(b"none", b"gXYZ")
+
+
+def photo_with_odd_exif() -> bytes:
+    """A JPEG lying on its side, whose Exif also has a resolution that is no number."""
+    entries = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack(">HHI4s", 0x011A, 2, 4, b"abc\0")
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\2" + entries + bytes(4)
+    photo = encoded(gradient(), "JPEG", quality=95)
+    return photo[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif + photo[2:]
+
+
+def jpeg_of_scans(scans: int) -> bytes:
+    """A progressive JPEG that repeats its last scan."""
+    photo = encoded(gradient(), "JPEG", progressive=True)
+    last = photo[photo.rindex(b"\xff\xda") : -2]
+    return photo[:-2] + last * (scans - photo.count(b"\xff\xda")) + photo[-2:]
+
+
+# Four by four pixels of four colours in stripes; the transparent colour of the first frame is 0, that of the second 3.
+GIF_OF_TWO_HOLES = bytes.fromhex(
+    "47494638396104000400810000ff000000ff000000ffffffff21ff0b4e45545343415045322e30030100000021f904050a0000002c0000"
+    "00000400040000020a04081020c084091326050021f904050a0003002c000000000400040000020adcb81120c08d1b376e05003b"
+)
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

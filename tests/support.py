@@ -137,6 +137,7 @@ class Api:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / f"api-{self.port}.log"
+        self.command = [sys.executable, "-W", "error", "-m", "api"]
         self.environment = {
             "PATH": os.environ["PATH"],
             "DATABASE_URL": database_url,
@@ -152,8 +153,7 @@ class Api:
 
     def start(self) -> None:
         """Returns when it is ready."""
-        command = [sys.executable, "-W", "error", "-m", "api"]
-        self.child = Child("API", command, log=self.log, cwd=ROOT, env=self.environment)
+        self.child = Child("API", self.command, log=self.log, cwd=ROOT, env=self.environment)
         self.child.wait_until(self.is_ready, seconds=20)
 
     def is_ready(self) -> bool:

@@ -3,15 +3,18 @@
 --   api.expect_image           POST /api/profile/image, before the image is stored
 --   api.set_image              POST /api/profile/image, while it is stored
 --   api.take_unused_image      the name of an image to remove from storage
+--   api.forget_image           says that this was done
 --   parley.image_name          the name in storage of the image at a URL, or null
 --   parley.image_is_used       whether any user has an image
 --   parley.require_image       that name, or a refusal
 --   parley.lock_image          keeps others from storing or removing an image
+--   parley.await_removal       waits until an image is not being removed, for some seconds
 --   parley.users_image_left    trigger: the image that a user leaves is looked at
 --
--- Storage knows no transactions, so the API writes an image while the transaction of api.set_image is open, and removes
--- one while that of api.take_unused_image is: what is refused is not stored, and what one user stores no other removes.
--- Each name is listed in parley.image_cleanup before it can be in storage unused; so also what a crash leaves behind goes.
+-- Storage knows no transactions. So the API writes an image while the transaction of api.set_image is open: what is
+-- refused is not stored. It removes one between api.take_unused_image and api.forget_image, and as long as it is not known
+-- whether that came to an end, nobody stores that image. Each name is listed in parley.image_cleanup before it can be in
+-- storage unused, so also what a crash leaves behind goes.
 
 create or replace function api.expect_image(image_url text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -25,9 +28,11 @@ comment on function api.expect_image is
 create or replace function api.set_image(image_url text) returns json
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+    name constant text := parley.require_image(image_url);
     profile next_auth.users;
 begin
-    perform parley.lock_image(parley.require_image(image_url));
+    perform parley.lock_image(name);
+    perform parley.await_removal(name);
     update next_auth.users u set image = image_url where u.id = session.user_id() returning * into profile;
     perform parley.require_user(profile.id);
     return json_build_object('imageUrl', profile.image, 'updatedAt', parley.iso8601(profile.updated_at));
@@ -38,21 +43,32 @@ comment on function api.set_image is
 create or replace function api.take_unused_image() returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    found_name text;
+    listed parley.image_cleanup;
 begin
     loop
-        delete from parley.image_cleanup c where c.id = (
-            select d.id from parley.image_cleanup d where d.due <= now() order by d.due limit 1 for update skip locked)
-        returning c.name into found_name;
-        exit when found_name is null;
-        continue when parley.image_is_used(found_name);
-        perform parley.lock_image(found_name);
-        exit when not parley.image_is_used(found_name);  -- nor has been since
+        select c.* into listed from parley.image_cleanup c
+        where c.due <= now() order by c.due limit 1 for update skip locked;
+        if not found then
+            return null;
+        elsif not parley.image_is_used(listed.name) then
+            perform parley.lock_image(listed.name);
+            if not parley.image_is_used(listed.name) then  -- nor has been since
+                update parley.image_cleanup c set due = now() + interval '2 minutes', is_being_removed = true
+                where c.id = listed.id;
+                return listed.name;
+            end if;
+        end if;
+        delete from parley.image_cleanup c where c.id = listed.id;
     end loop;
-    return found_name;
 end $$;
 comment on function api.take_unused_image is
-    'The name of an image in storage that nobody uses, or null. Until the commit nobody stores it; a rollback puts it back on the list.';
+    'The name of an image in storage that nobody uses, or null. Nobody stores it until api.forget_image says that it is gone; without that it is taken again in two minutes.';
+
+create or replace function api.forget_image(name text) returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    delete from parley.image_cleanup c where c.name = forget_image.name and c.is_being_removed
+$$;
+comment on function api.forget_image is 'Says that an image that was taken is no longer in storage.';
 
 create or replace function parley.image_name(url text) returns text
 language sql immutable parallel safe as $$
@@ -76,6 +92,19 @@ end $$;
 
 create or replace function parley.lock_image(name text) returns void
 language sql volatile as $$ select pg_advisory_xact_lock(hashtextextended('parley.image ' || name, 0)) $$;
+
+-- The lock of the image is held meanwhile, so none begins.
+create or replace function parley.await_removal(name text) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    for attempt in 1..60 loop
+        if not exists (select from parley.image_cleanup c where c.name = await_removal.name and c.is_being_removed) then
+            return;
+        end if;
+        perform pg_sleep(0.05);
+    end loop;
+    perform parley.fail('PT503', 'This image is being removed.');
+end $$;
 
 create or replace function parley.users_image_left() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$

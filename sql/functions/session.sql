@@ -26,16 +26,19 @@ language sql stable parallel safe as $$ select nullif(current_setting('parley.us
 
 -- Two identities with one e-mail address stay two users: the address belongs to the first. What is longer than an
 -- address can be is none; it would not fit into the index either. Settings are the columns' defaults.
+-- An image in our storage is of an account that was deleted, and gone or going.
 create or replace function session.register(subject text, name text, email text, image text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     known_name constant text := case when not rules.is_blank(name) then left(name, upper(rules.length_limits('name')) - 1) end;
+    known_image constant text := case when parley.image_name(image) is null then image end;
 begin
     insert into next_auth.users (id, name, email, image)
-    values (subject, known_name, case when not rules.is_blank(email) and char_length(email) <= 254 then email end, register.image)
+    values (subject, known_name, case when not rules.is_blank(email) and char_length(email) <= 254 then email end,
+        known_image)
     on conflict do nothing;
     insert into next_auth.users (id, name, image)
-    values (subject, known_name, register.image)
+    values (subject, known_name, known_image)
     on conflict do nothing;
     insert into parley.settings (user_id) values (subject)
     on conflict do nothing;

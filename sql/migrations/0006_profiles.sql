@@ -1,6 +1,6 @@
 -- depends: 0005_reloaded_parts
 --
--- Profiles and their pictures: when a user last changed, what an e-mail address may be, which pictures may go.
+-- Profiles and their images: when a user last changed, what an e-mail address may be, which images may go.
 
 -- What constraints and functions call must be executable as soon as they call it, not when grants.sql is loaded.
 alter default privileges in schema rules grant execute on functions to parley_api;
@@ -14,10 +14,12 @@ create index users_stored_image on next_auth.users (substring(right(image, 80) f
 create table parley.image_cleanup (
     id bigint primary key generated always as identity,
     name text not null,
-    due timestamptz not null default now()
+    due timestamptz not null default now(),
+    is_being_removed boolean not null default false
 );
 
 create index image_cleanup_due on parley.image_cleanup (due);
+create index image_cleanup_being_removed on parley.image_cleanup (name) where is_being_removed;
 
 alter table parley.image_cleanup enable row level security;
 
@@ -68,10 +70,11 @@ return case
     when field = 'email' and not rules.is_email(value) then 'must be an e-mail address, like ada@example.org'
 end;
 
-comment on column next_auth.users.image is 'Where the user''s picture is: a URL, of the web app''s or of Parley''s storage.';
+comment on column next_auth.users.image is 'Where the user''s image is: a URL, of the web app''s or of Parley''s storage.';
 comment on column next_auth.users.updated_at is 'When name, email or image last changed; for who was there before this was recorded, when that began.';
-comment on index next_auth.users_stored_image is 'Who uses a picture in Parley''s storage.';
-comment on table parley.image_cleanup is 'Pictures to look at: one that nobody uses when its row is due goes from storage.';
+comment on index next_auth.users_stored_image is 'Who uses an image in Parley''s storage.';
+comment on table parley.image_cleanup is 'Images to look at: one that nobody uses when its row is due goes from storage.';
 comment on column parley.image_cleanup.name is 'The name in storage: SHA-256 of the content, and .gif, .jpg or .png.';
-comment on column parley.image_cleanup.due is 'A picture about to be stored has some minutes, in case that comes to nothing; one that was left is due at once.';
+comment on column parley.image_cleanup.due is 'An image about to be stored has some minutes, in case that comes to nothing; one that was left is due at once; one whose removal failed is tried again.';
+comment on column parley.image_cleanup.is_being_removed is 'Until it is due, a removal may be under way, and nobody may store that image.';
 comment on table parley.settings is 'What users chose. A row is made with the columns'' defaults at the user''s first request.';

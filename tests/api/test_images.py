@@ -5,8 +5,10 @@ import hashlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -140,12 +142,39 @@ def test_texts_of_a_png_and_a_gif_are_not_kept(client: httpx.Client) -> None:
         assert b"A comment" not in stored(client, gif)
 
 
-def test_colours_of_another_space_become_those_of_srgb(client: httpx.Client) -> None:
-    image = images.decoded(stored(client, images.in_other_colours("sRGB")))
-    assert "icc_profile" not in image.info
-    assert images.difference(image, images.gradient()) < 1
-    broken = images.encoded(images.gradient(), "PNG", icc_profile=b"no profile")
-    assert images.difference(images.decoded(stored(client, broken)), images.gradient()) < 1
+@pytest.mark.parametrize(
+    ("mode", "file_format"),
+    [("RGB", "PNG"), ("RGBA", "PNG"), ("P", "PNG"), ("RGB", "JPEG"), ("RGB", "APNG"), ("RGBA", "APNG")],
+)
+def test_colours_of_another_space_become_those_of_srgb(client: httpx.Client, mode: str, file_format: str) -> None:
+    profile, red = images.with_red_for_green(), Image.new("RGB", (20, 20), "red")
+    pictures = [red.convert(mode), Image.new(mode, (20, 20), "blue" if mode != "P" else 0)]
+    if file_format == "APNG":
+        content = images.animated(pictures, "PNG", icc_profile=profile)
+    else:
+        content = images.encoded(pictures[0], file_format, icc_profile=profile)
+    kept = images.decoded(stored(client, content))
+    assert "icc_profile" not in kept.info
+    assert images.difference(kept, Image.new("RGB", (20, 20), "lime")) < 2
+
+
+def test_a_profile_of_no_use_is_as_if_there_were_none(client: httpx.Client) -> None:
+    for picture, profile in (
+        (images.gradient(), b"no profile"),
+        (images.gradient().convert("L"), images.with_red_for_green()),
+    ):
+        content = images.encoded(picture, "PNG", icc_profile=profile)
+        assert images.difference(images.decoded(stored(client, content)), picture) < 1
+
+
+def test_a_photo_with_odd_metadata_is_upright(client: httpx.Client) -> None:
+    upright = images.decoded(stored(client, images.photo_with_odd_exif()))
+    assert images.difference(upright, images.gradient().transpose(Image.Transpose.ROTATE_270)) < 3
+
+
+def test_much_text_in_a_png_is_no_reason_to_refuse_it(client: httpx.Client) -> None:
+    text = images.chunk(b"zTXt", b"project\0\0" + zlib.compress(bytes(3_000_000)))
+    assert len(stored(client, images.png(9, 9, [text]))) < 1000
 
 
 @pytest.mark.parametrize(
@@ -160,6 +189,7 @@ def test_colours_of_another_space_become_those_of_srgb(client: httpx.Client) -> 
         (images.encoded(images.gradient(), "PNG", transparency=(255, 0, 0)), "RGBA", None),
         (images.encoded(Image.linear_gradient("L").convert("I;16").point(lambda v: v * 257), "PNG"), "L",
          Image.linear_gradient("L")),
+        (images.encoded(Image.new("I;16", (9, 9), 5200), "PNG", transparency=5200), "L", Image.new("L", (9, 9), 20)),
         (images.encoded(images.gradient().convert("L"), "JPEG"), "L", images.gradient().convert("L")),
         (images.encoded(images.gradient().convert("CMYK"), "JPEG", quality=95), "RGB", images.gradient()),
         (images.encoded(images.gradient(), "JPEG", progressive=True, quality=95), "RGB", images.gradient()),
@@ -167,8 +197,8 @@ def test_colours_of_another_space_become_those_of_srgb(client: httpx.Client) -> 
          images.gradient()),
         (images.encoded(images.gradient().convert("L"), "GIF"), "P", images.gradient().convert("L")),
     ],
-    ids=["palette", "palette with a hole", "bits", "grey", "grey, alpha", "alpha", "colour key", "16 bits", "grey JPEG",
-         "CMYK", "progressive", "MPO", "grey GIF"],
+    ids=["palette", "palette with a hole", "bits", "grey", "grey, alpha", "alpha", "colour key", "16 bits",
+         "16 bits, key", "grey JPEG", "CMYK", "progressive", "MPO", "grey GIF"],
 )  # fmt: skip
 def test_an_image_of_each_kind_looks_as_it_did(
     client: httpx.Client, content: bytes, mode: str, expected: Image.Image | None
@@ -195,6 +225,36 @@ def test_an_animation_stays_one(client: httpx.Client, file_format: str, mode: st
         one.seek(number)
         other.seek(number)
         assert other.info["duration"] == one.info["duration"]
+
+
+def test_frames_may_differ_in_what_is_transparent(client: httpx.Client) -> None:
+    frames = images.frames_of(stored(client, images.GIF_OF_TWO_HOLES))
+    assert len(frames) == 2
+    seen = [[frame.getpixel((0, y)) for y in range(4)] for frame in frames]
+    assert [[colour if colour[3] else None for colour in column] for column in seen][1] == [  # type: ignore[index]
+        None,
+        (255, 0, 0, 255),
+        (0, 255, 0, 255),
+        (0, 255, 0, 255),
+    ]
+
+
+def test_what_an_animated_png_shows_where_it_cannot_move_is_no_frame(client: httpx.Client) -> None:
+    still, *pictures = images.animation(4)
+    content = images.encoded(
+        still, "PNG", save_all=True, append_images=pictures, default_image=True, duration=[100, 200, 300]
+    )
+    frames = images.frames_of(stored(client, content))
+    assert len(frames) == 3
+    assert max(images.difference(*pair) for pair in zip(frames, pictures, strict=True)) < 1
+
+
+def test_equal_frames_may_pause_long(client: httpx.Client) -> None:
+    content = images.animated(images.animation(2), "GIF", duration=[400_000, 400_000])
+    second = content[content.rindex(b"!\xf9\x04") : -1]
+    image = images.decoded(stored(client, content[:-1] + second + b";"))
+    image.seek(1)
+    assert image.info["duration"] == 2 * 218_450
 
 
 def test_an_animation_that_ends_ends(client: httpx.Client) -> None:
@@ -229,6 +289,7 @@ def test_a_page_behind_an_image_is_not_kept(client: httpx.Client) -> None:
         (lambda: images.png(30_000, 30_000), TOO_LARGE),
         (lambda: images.png(2049, 1), f"{TOO_LARGE}, and has 2049 by 1"),
         (lambda: images.png(1, 2049), f"{TOO_LARGE}, and has 1 by 2049"),
+        (lambda: images.jpeg_of_scans(101), "must have at most 100 scans"),
         (lambda: images.gif_with_a_frame_at(1, 0), "must have no frame that is larger than the first"),
         (lambda: images.gif_with_a_frame_at(65_000, 65_000), TOO_LARGE),
         (lambda: images.animated(images.animation(3000), "GIF"), "must have at most 1000 frames, and has 3000"),
@@ -239,8 +300,9 @@ def test_a_page_behind_an_image_is_not_kept(client: httpx.Client) -> None:
         ),
     ],
     ids=["empty", "text", "SVG", "HTML", "HTML that begins as a GIF", "WebP", "BMP", "TIFF", "truncated PNG",
-         "truncated JPEG", "truncated GIF", "a PNG's head", "broken PNG", "bomb", "too wide",
-         "too high", "too wide a frame", "too large a frame", "3000 frames", "1001 frames", "9 frames of the largest"],
+         "truncated JPEG", "truncated GIF", "a PNG's head", "broken PNG", "bomb", "too wide", "too high",
+         "too many scans", "too wide a frame", "too large a frame", "3000 frames", "1001 frames",
+         "9 frames of the largest"],
 )  # fmt: skip
 def test_what_is_no_image_is_refused(api: Api, client: httpx.Client, make: Callable[[], bytes], why: str) -> None:
     content, before = make(), files(api)
@@ -256,10 +318,11 @@ def test_what_is_no_image_is_refused(api: Api, client: httpx.Client, make: Calla
         lambda: images.png(1, 2048),
         lambda: images.png(2048, 2048),
         lambda: images.gif_with_a_frame_at(0, 0),
+        lambda: images.jpeg_of_scans(100),
         lambda: images.animated(images.animation(1000), "GIF"),
         lambda: images.animated(images.animation(8, side=2048, mode="L"), "PNG"),
     ],
-    ids=["wide", "high", "large", "small", "1000 frames", "8 frames of the largest"],
+    ids=["wide", "high", "large", "small", "100 scans", "1000 frames", "8 frames of the largest"],
 )
 def test_the_largest_images_are_taken(client: httpx.Client, make: Callable[[], bytes]) -> None:
     content = make()
@@ -445,6 +508,21 @@ def test_what_a_crash_left_behind_goes(postgres: Postgres, own_api: tuple[Api, s
     wait_until(lambda: files(api) == {kept})
 
 
+def test_an_image_that_cannot_be_removed_keeps_no_other(postgres: Postgres, own_api: tuple[Api, str]) -> None:
+    api, database = own_api
+    stuck, orphan = "0" * 64 + ".png", "1" * 64 + ".png"
+    (api.images / stuck / "below").mkdir(parents=True)
+    (api.images / orphan).touch()
+    with psycopg.connect(postgres.url(database), autocommit=True) as dba:
+        dba.execute("insert into parley.image_cleanup (name) values (%s), (%s)", [stuck, orphan])
+        with unlimited(api) as client:
+            upload(client, IMAGE)
+        wait_until(lambda: orphan not in files(api))
+        waiting = dba.execute("select name, is_being_removed from parley.image_cleanup where due < now() + '5 min'")
+        assert waiting.fetchall() == [(stuck, True)]
+    assert f"The image {stuck} can't be removed" in api.log.read_text()
+
+
 def test_many_users_change_to_and_fro_between_two_images(own_api: tuple[Api, str]) -> None:
     api, _ = own_api
     pictures = [images.png(8, 8), images.png(9, 9)]
@@ -491,9 +569,10 @@ def stopped_decoder(api: Api, client: httpx.Client) -> Iterator[tuple[psutil.Pro
 
 
 def test_others_are_served_while_an_image_is_decoded(own_api: tuple[Api, str]) -> None:
-    with unlimited(own_api[0]) as client, stopped_decoder(own_api[0], client) as (decoder, answer):
+    api, _ = own_api
+    with unlimited(api) as client, unlimited(api) as other, stopped_decoder(api, client) as (decoder, answer):
         assert client.get("/api/chats").status_code == 200
-        assert upload(client, IMAGE).status_code == 200
+        assert upload(other, IMAGE).status_code == 200
         assert not answer.done()
         decoder.resume()
         assert answer.result().status_code == 200
@@ -517,7 +596,51 @@ def test_a_decoder_knows_no_secret(own_api: tuple[Api, str]) -> None:
         environment = decoder.environ()
         assert not [name for name in api.environment if name in environment]
         limits = [decoder.rlimit(limit)[1] for limit in (psutil.RLIMIT_AS, psutil.RLIMIT_CPU, psutil.RLIMIT_FSIZE)]
-        assert limits == [512 * 1024 * 1024, 10, 16 * 1024 * 1024]
+        assert limits == [512 * 1024 * 1024, 6, 16 * 1024 * 1024]
+
+
+def test_a_user_has_one_slot(own_api: tuple[Api, str]) -> None:
+    api, _ = own_api
+    with (
+        unlimited(api) as client,
+        unlimited(api) as other,
+        ThreadPoolExecutor() as threads,
+        stopped_decoder(api, client) as (decoder, first),
+    ):
+        second = threads.submit(upload, client, IMAGE)
+        assert upload(other, IMAGE).status_code == 200
+        assert not second.done()
+        decoder.resume()
+        assert first.result().status_code == second.result().status_code == 200
+
+
+def altered(api: Api, *changes: str) -> Api:
+    """An API with other bounds on uploads."""
+    program = [
+        "import asyncio, runpy",
+        "from api import uploads",
+        *changes,
+        "runpy.run_module('api', run_name='__main__')",
+    ]
+    api.command = [sys.executable, "-c", "\n".join(program)]
+    return api
+
+
+def test_a_body_that_takes_too_long_is_refused(new_api: Callable[..., Api], shared_database: str) -> None:
+    with running(altered(new_api(shared_database), "uploads.SECONDS = 0.1")) as api:
+        headers = api.headers() | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "100000"}
+        error = refusal(exchange(api, head(f"POST {PATH} HTTP/1.1", headers), b"--x\r\n"), 400)
+        assert error["message"] == "The body took longer than 0.1 seconds."
+
+
+def test_there_is_room_for_so_many_uploads_at_once(new_api: Callable[..., Api], shared_database: str) -> None:
+    api = altered(new_api(shared_database), "uploads.ROOM = asyncio.Semaphore(1)")
+    with running(api), unlimited(api) as client:
+        headers = api.headers() | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "100000"}
+        with socket.create_connection(("127.0.0.1", api.port)) as connection:
+            connection.sendall(head(f"POST {PATH} HTTP/1.1", headers) + b"--x\r\n")
+            wait_until(lambda: upload(client, IMAGE).status_code == 503)
+        wait_until(lambda: upload(client, IMAGE).status_code == 200)
 
 
 def test_who_finds_no_slot_is_asked_to_come_again(monkeypatch: pytest.MonkeyPatch, api: Api) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -21,13 +22,20 @@ def name_of(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest() + ".png"
 
 
+def taken(connection: Connection) -> str | None:
+    """The name that is to be removed now, if there is one."""
+    row = connection.execute("select api.take_unused_image()").fetchone()
+    assert row
+    name: str | None = row[0]
+    return name
+
+
 def unused(connection: Connection) -> list[str]:
-    """The names that are to be removed now."""
+    """All names that are to be removed now; and they are."""
     names = []
-    while row := connection.execute("select api.take_unused_image()").fetchone():
-        if row[0] is None:
-            break
-        names.append(row[0])
+    while name := taken(connection):
+        connection.execute("select api.forget_image(%s)", [name])
+        names.append(name)
     return names
 
 
@@ -114,9 +122,10 @@ def test_nobody_stores_an_image(app: Connection) -> None:
             app.execute(f"select api.{function}(%s)", [url_of("a")])
 
 
-def is_waiting(connection: Connection) -> bool:
-    """Whether anybody waits for the lock of an image."""
-    return connection.execute("select from pg_locks where locktype = 'advisory' and not granted").rowcount > 0
+def is_waiting(connection: Connection, event: str) -> bool:
+    """Whether anybody waits for the lock of an image, or for its removal."""
+    waiting = "select from pg_stat_activity where wait_event = %s and datname = current_database()"
+    return connection.execute(waiting, [event]).rowcount > 0
 
 
 def test_nobody_stores_an_image_while_it_is_removed(postgres: Postgres, new_database: Callable[[str], str]) -> None:
@@ -125,35 +134,41 @@ def test_nobody_stores_an_image_while_it_is_removed(postgres: Postgres, new_data
         psycopg.connect(postgres.url(database, "app", "app"), autocommit=True) as remover,
         psycopg.connect(postgres.url(database, "app", "app"), autocommit=True) as user,
         psycopg.connect(postgres.url(database), autocommit=True) as dba,
+        ThreadPoolExecutor() as threads,
     ):
-        call(user, "ada", "set_image", url_of("a"))
-        call(user, "ada", "set_image", url_of("b"))
+        for content in "ab":
+            call(user, "ada", "set_image", url_of(content))
+        with user.transaction():
+            call(user, "ada", "set_image", url_of("a"))
+            name = threads.submit(taken, remover)
+            wait_until(lambda: is_waiting(dba, "advisory"))
+        assert name.result() == name_of("b")  # a is in use again, so it is kept
 
-        user.execute("begin")
-        call(user, "ada", "set_image", url_of("a"))
-        remover.pgconn.send_query(b"select api.take_unused_image()")
-        wait_until(lambda: is_waiting(dba))
-        user.execute("commit")
-        result = remover.pgconn.get_result()
-        assert result
-        assert result.get_value(0, 0) == name_of("b").encode()  # a is in use again, so it is kept
-        assert remover.pgconn.get_result() is None
+        answer = threads.submit(call, user, "ada", "set_image", url_of("b"))
+        wait_until(lambda: is_waiting(dba, "PgSleep"))
+        assert not answer.done()
+        remover.execute("select api.forget_image(%s)", [name_of("b")])
+        assert answer.result()["imageUrl"] == url_of("b")
 
-        call(user, "ada", "set_image", url_of("c"))
-        call(user, "ada", "set_image", url_of("d"))
-        with remover.transaction():
-            removed = unused(remover)
-            assert removed == [name_of("a"), name_of("c")]
-            user.pgconn.send_query(b"begin")
-            assert user.pgconn.get_result()
-            assert user.pgconn.get_result() is None
-            statement = f"select api.set_image('{url_of('c')}') from session.begin('{{\"sub\": \"ada\"}}')"
-            user.pgconn.send_query(statement.encode())
-            wait_until(lambda: is_waiting(dba))
-        assert user.pgconn.get_result()
-        assert user.pgconn.get_result() is None
-        user.execute("commit")
-        assert call(user, "ada", "get_profile")["user"]["imageUrl"] == url_of("c")
+
+def test_who_waits_too_long_for_a_removal_is_asked_to_come_again(dba: Connection) -> None:
+    call(dba, new_user(), "expect_image", url_of("a"))
+    make_due(dba)
+    assert taken(dba) == name_of("a")
+    with refused(503):
+        call(dba, new_user(), "set_image", url_of("a"))
+    dba.execute("select api.forget_image(%s)", [name_of("a")])
+    assert call(dba, new_user(), "set_image", url_of("a"))["imageUrl"] == url_of("a")
+
+
+def test_an_image_in_storage_is_not_taken_from_a_token(dba: Connection) -> None:
+    user = new_user()
+    for image, known in ((url_of("a"), None), ("https://x.org/a.png", "https://x.org/a.png")):
+        dba.execute("delete from next_auth.users where id = %s", [user])
+        identity = json.dumps({"sub": user, "picture": image})
+        row = dba.execute("select api.get_profile() from session.begin(%s)", [identity]).fetchone()
+        assert row
+        assert row[0]["user"]["imageUrl"] == known
 
 
 def test_images_that_are_used_do_not_hide_those_that_are_not(dba: Connection) -> None:
@@ -165,9 +180,18 @@ def test_images_that_are_used_do_not_hide_those_that_are_not(dba: Connection) ->
     assert dba.execute("select count(*) from parley.image_cleanup").fetchone() == (0,)
 
 
-def test_what_is_not_removed_after_all_stays_listed(dba: Connection) -> None:
-    call(dba, new_user(), "expect_image", url_of("a"))
+def test_what_is_not_removed_after_all_is_tried_again_after_the_others(dba: Connection) -> None:
+    for content in "ab":
+        call(dba, new_user(), "expect_image", url_of(content))
     make_due(dba)
-    with dba.transaction(force_rollback=True):
-        assert unused(dba) == [name_of("a")]
+    assert taken(dba) == name_of("a")  # and then something went wrong
+    assert unused(dba) == [name_of("b")]
+    make_due(dba)
     assert unused(dba) == [name_of("a")]
+    assert unused(dba) == []
+
+
+def test_an_image_that_is_listed_twice_goes_once(dba: Connection) -> None:
+    dba.execute("insert into parley.image_cleanup (name) values (%(name)s), (%(name)s)", {"name": name_of("a")})
+    assert unused(dba) == [name_of("a")] * 2
+    assert dba.execute("select count(*) from parley.image_cleanup").fetchone() == (0,)
