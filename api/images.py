@@ -19,12 +19,11 @@ from tempfile import TemporaryFile
 from typing import IO
 from weakref import WeakValueDictionary
 
-import asyncpg
 from obstore.exceptions import BaseError as StorageError
 
 from api import reencode
 from api.database import Database
-from api.errors import AWAY, unavailable
+from api.errors import unavailable
 from api.storage import Storage
 from api.uploads import FIELD, invalid
 
@@ -122,7 +121,7 @@ class Images:
             try:
                 while name := await self._database.call("select api.take_unused_image()"):
                     await self._remove(name)
-            except (asyncpg.PostgresError, *AWAY) as error:
+            except Exception as error:  # whatever it is: this must go on
                 logger.warning("Images that nobody uses can't be looked for, which is tried again: %r", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLEANING_SECONDS):

@@ -451,7 +451,10 @@ begin
             return null;
         elsif not parley.image_is_used(listed.name) then
             perform parley.lock_image(listed.name);
-            if not parley.image_is_used(listed.name) then  -- nor has been since
+            -- Nor has been taken since, by a user or for removal: one whose end is not known is left alone until it is due.
+            if not parley.image_is_used(listed.name)
+                and (listed.is_being_removed or not parley.image_is_being_removed(listed.name))
+            then
                 update parley.image_cleanup c set due = now() + interval '2 minutes', is_being_removed = true
                 where c.id = listed.id;
                 return listed.name;
@@ -567,12 +570,12 @@ ALTER FUNCTION api.update_settings(body jsonb) OWNER TO postgres;
 COMMENT ON FUNCTION api.update_settings(body jsonb) IS 'Changes settings. Body: {"settings": {"model"?, "theme"?, "context"?, "runtime"?, "responseStyle"?, "alwaysShowCode"?}}, at least one; isPremium and updatedAt are ignored. Answers all settings.';
 
 CREATE FUNCTION parley.await_removal(name text) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     for attempt in 1..60 loop
-        if not exists (select from parley.image_cleanup c where c.name = await_removal.name and c.is_being_removed) then
+        if not parley.image_is_being_removed(name) then
             return;
         end if;
         perform pg_sleep(0.05);
@@ -809,6 +812,17 @@ begin
 end $$;
 
 ALTER FUNCTION parley.find_message(chat_id text, message_id text) OWNER TO postgres;
+
+CREATE FUNCTION parley.image_is_being_removed(name text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return exists (
+        select from parley.image_cleanup c where c.name = image_is_being_removed.name and c.is_being_removed);
+end $$;
+
+ALTER FUNCTION parley.image_is_being_removed(name text) OWNER TO postgres;
 
 CREATE FUNCTION parley.image_is_used(name text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1456,7 +1470,7 @@ COMMENT ON INDEX next_auth.users_stored_image IS 'Who uses an image in Parley''s
 
 CREATE INDEX chats_owner ON parley.chats USING btree (owner_id);
 
-CREATE INDEX image_cleanup_being_removed ON parley.image_cleanup USING btree (name) WHERE is_being_removed;
+CREATE UNIQUE INDEX image_cleanup_being_removed ON parley.image_cleanup USING btree (name) WHERE is_being_removed;
 
 CREATE INDEX image_cleanup_due ON parley.image_cleanup USING btree (due);
 
@@ -1697,6 +1711,9 @@ GRANT INSERT(content),UPDATE(content) ON TABLE parley.messages TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.find_message(chat_id text, message_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.find_message(chat_id text, message_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.image_is_being_removed(name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.image_is_being_removed(name text) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.image_is_used(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.image_is_used(name text) TO parley_api;

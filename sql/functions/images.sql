@@ -1,15 +1,16 @@
 -- Profile images. Their content is in storage, under the hash of it; users.image has the URL.
 --
---   api.expect_image           POST /api/profile/image, before the image is stored
---   api.set_image              POST /api/profile/image, while it is stored
---   api.take_unused_image      the name of an image to remove from storage
---   api.forget_image           says that this was done
---   parley.image_name          the name in storage of the image at a URL, or null
---   parley.image_is_used       whether any user has an image
---   parley.require_image       that name, or a refusal
---   parley.lock_image          keeps others from storing or removing an image
---   parley.await_removal       waits until an image is not being removed, for some seconds
---   parley.users_image_left    trigger: the image that a user leaves is looked at
+--   api.expect_image                 POST /api/profile/image, before the image is stored
+--   api.set_image                    POST /api/profile/image, while it is stored
+--   api.take_unused_image            the name of an image to remove from storage
+--   api.forget_image                 says that this was done
+--   parley.image_name                the name in storage of the image at a URL, or null
+--   parley.image_is_used             whether any user has that image
+--   parley.image_is_being_removed    whether its removal may be under way
+--   parley.require_image             that name, or a refusal
+--   parley.lock_image                keeps others from storing or removing an image
+--   parley.await_removal             waits until an image is not being removed, for some seconds
+--   parley.users_image_left          trigger: the image that a user leaves is looked at
 --
 -- Storage knows no transactions. So the API writes an image while the transaction of api.set_image is open: what is
 -- refused is not stored. It removes one between api.take_unused_image and api.forget_image, and as long as it is not known
@@ -52,7 +53,10 @@ begin
             return null;
         elsif not parley.image_is_used(listed.name) then
             perform parley.lock_image(listed.name);
-            if not parley.image_is_used(listed.name) then  -- nor has been since
+            -- Nor has been taken since, by a user or for removal: one whose end is not known is left alone until it is due.
+            if not parley.image_is_used(listed.name)
+                and (listed.is_being_removed or not parley.image_is_being_removed(listed.name))
+            then
                 update parley.image_cleanup c set due = now() + interval '2 minutes', is_being_removed = true
                 where c.id = listed.id;
                 return listed.name;
@@ -81,6 +85,13 @@ begin
     return exists (select from next_auth.users u where parley.image_name(u.image) = image_is_used.name);
 end $$;
 
+create or replace function parley.image_is_being_removed(name text) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return exists (
+        select from parley.image_cleanup c where c.name = image_is_being_removed.name and c.is_being_removed);
+end $$;
+
 create or replace function parley.require_image(url text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -95,10 +106,10 @@ language sql volatile as $$ select pg_advisory_xact_lock(hashtextextended('parle
 
 -- The lock of the image is held meanwhile, so none begins.
 create or replace function parley.await_removal(name text) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     for attempt in 1..60 loop
-        if not exists (select from parley.image_cleanup c where c.name = await_removal.name and c.is_being_removed) then
+        if not parley.image_is_being_removed(name) then
             return;
         end if;
         perform pg_sleep(0.05);

@@ -19,7 +19,7 @@ create table parley.image_cleanup (
 );
 
 create index image_cleanup_due on parley.image_cleanup (due);
-create index image_cleanup_being_removed on parley.image_cleanup (name) where is_being_removed;
+create unique index image_cleanup_being_removed on parley.image_cleanup (name) where is_being_removed;
 
 alter table parley.image_cleanup enable row level security;
 

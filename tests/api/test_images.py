@@ -523,6 +523,20 @@ def test_an_image_that_cannot_be_removed_keeps_no_other(postgres: Postgres, own_
     assert f"The image {stuck} can't be removed" in api.log.read_text()
 
 
+def test_cleaning_goes_on_after_it_failed(postgres: Postgres, own_api: tuple[Api, str]) -> None:
+    api, database = own_api
+    with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
+        for function in ("take_unused_image", "forget_image"):
+            dba.execute(f"alter function api.{function} rename to away")
+            for size in (8, 9):
+                upload(client, images.png(size, size))
+            wait_until(lambda function=function: f"function api.{function}" in api.log.read_text())  # type: ignore[misc]
+            dba.execute(f"alter function api.away rename to {function}")
+        dba.execute("update parley.image_cleanup set due = now()")
+        kept = upload(client, images.png(7, 7)).json()["imageUrl"].rpartition("/")[2]
+        wait_until(lambda: files(api) == {kept})
+
+
 def test_many_users_change_to_and_fro_between_two_images(own_api: tuple[Api, str]) -> None:
     api, _ = own_api
     pictures = [images.png(8, 8), images.png(9, 9)]

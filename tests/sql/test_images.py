@@ -191,7 +191,12 @@ def test_what_is_not_removed_after_all_is_tried_again_after_the_others(dba: Conn
     assert unused(dba) == []
 
 
-def test_an_image_that_is_listed_twice_goes_once(dba: Connection) -> None:
-    dba.execute("insert into parley.image_cleanup (name) values (%(name)s), (%(name)s)", {"name": name_of("a")})
-    assert unused(dba) == [name_of("a")] * 2
+def test_of_one_image_one_removal_is_under_way(dba: Connection) -> None:
+    names = [name_of(content) for content in "aaba"]
+    dba.execute("insert into parley.image_cleanup (name) select unnest(%s::text[])", [names])
+    assert taken(dba) == name_of("a")
+    assert taken(dba) == name_of("b")
+    assert taken(dba) is None
+    make_due(dba)
+    assert set(unused(dba)) == {name_of("a"), name_of("b")}
     assert dba.execute("select count(*) from parley.image_cleanup").fetchone() == (0,)
