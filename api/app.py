@@ -123,7 +123,7 @@ def image_handler_of(route: Route, tokens: Tokens) -> Handler:
 
     async def handle(request: Request) -> HTTPResponse:
         identity = tokens.identity(request)
-        async with received_image(request) as upload:
+        async with received_image(request, identity) as upload:
             answer = await request.app.ctx.images.take(upload, route.statement, identity)
         return HTTPResponse(answer, route.status, content_type=JSON)
 

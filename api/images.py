@@ -76,14 +76,14 @@ class Images:
         self._database, self._storage, self._base_url = database, storage, f"{public_url}/images/"
         self._left = asyncio.Event()
         self._slots = asyncio.Semaphore(SLOTS)
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one slot a user, by identity
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one slot for a user, by identity
         self._threads = ThreadPoolExecutor(SLOTS, "images")  # to start a process takes too long for the event loop
 
     async def take(self, upload: IO[bytes], statement: str, identity: str) -> bytes:
         """Stores the image in an upload and makes it the user's by the statement; answers what that answers.
 
         Raises ApiError: 400 for what is no image, 503 when too many uploads wait; and what the database or the storage
-        raises. Then the user has the image that they had.
+        raises. Then the user has the image that they had, unless the connection broke during the commit.
         """
         async with AsyncExitStack() as held:
             try:

@@ -25,7 +25,7 @@ MAX_SIDE = 2048
 TOO_LARGE = f"must be at most {MAX_SIDE} by {MAX_SIDE} pixels"
 MAX_FRAMES = 1000
 MAX_PIXELS = 8 * MAX_SIDE * MAX_SIDE  # of all frames together: at most some four seconds of CPU
-MAX_SCANS = 100  # of a JPEG: a progressive one has about ten, each as dear as a picture
+MAX_SCANS = 200  # of a JPEG: a progressive one has about ten, each as dear as an image
 CPU_SECONDS = 6
 MEMORY_BYTES = 512 * 1024 * 1024
 OUTPUT_BYTES = 16 * 1024 * 1024
@@ -68,10 +68,7 @@ def limit_this_process() -> None:
 
 def reencode(upload: bytes) -> tuple[str, bytes]:
     """The content type and the content of the image in an upload. Raises RefusedError, or whatever Pillow raises."""
-    set_loading_strategy(upload)
-    image = Image.open(BytesIO(upload), formats=["JPEG", "PNG", "GIF"])
-    if max(image.size) > MAX_SIDE:
-        raise RefusedError(f"{TOO_LARGE}, and has {image.width} by {image.height}")
+    image = opened(upload)
     output = BytesIO()
     if image.format == "GIF":
         save_frames(image, output, clean)
@@ -87,17 +84,29 @@ def reencode(upload: bytes) -> tuple[str, bytes]:
     return TYPES[image.format or ""], output.getvalue()
 
 
-def set_loading_strategy(gif: bytes) -> None:
-    """Lets frames of a GIF that share a palette keep it, which is quick and exact, if all have one transparent colour.
-
-    Where they have several, Pillow would compose them wrongly.
-    """
-    flags_and_colours = re.findall(rb"\x21\xf9\x04(.)..(.)\x00", gif, re.DOTALL)
-    transparent = {colour if flags[0] & 1 else None for flags, colour in flags_and_colours}
+def opened(upload: bytes) -> Image.Image:
+    """The image in an upload, of a size that is allowed."""
     strategies = GifImagePlugin.LoadingStrategy
-    GifImagePlugin.LOADING_STRATEGY = (
-        strategies.RGB_ALWAYS if len(transparent) > 1 else strategies.RGB_AFTER_DIFFERENT_PALETTE_ONLY
-    )
+    GifImagePlugin.LOADING_STRATEGY = strategies.RGB_AFTER_DIFFERENT_PALETTE_ONLY
+    image = Image.open(BytesIO(upload), formats=["JPEG", "PNG", "GIF"])
+    if max(image.size) > MAX_SIDE:
+        raise RefusedError(f"{TOO_LARGE}, and has {image.width} by {image.height}")
+    if isinstance(image, GifImagePlugin.GifImageFile) and not may_keep_palette(image, upload):
+        GifImagePlugin.LOADING_STRATEGY = strategies.RGB_ALWAYS
+        image = Image.open(BytesIO(upload), formats=["GIF"])
+    return image
+
+
+def may_keep_palette(gif: GifImagePlugin.GifImageFile, upload: bytes) -> bool:
+    """Whether frames can be composed in the colours of a palette, which is quick and loses nothing.
+
+    Pillow does that wrongly where frames differ in their transparent colour or do not say which that is, or where the
+    first has a palette of its own.
+    """
+    controls = re.findall(rb"\x21\xf9\x04(.)..(.)\x00", upload, re.DOTALL)
+    transparent = {colour if flags[0] & 1 else None for flags, colour in controls}
+    is_own = gif.palette and gif.global_palette and gif.palette.palette != gif.global_palette.palette
+    return gif.n_frames == 1 or (len(transparent) == 1 and len(controls) >= gif.n_frames and not is_own)
 
 
 def save_frames(

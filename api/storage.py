@@ -1,6 +1,7 @@
 """Objects by name, in the directory or bucket that STORAGE_URL names."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator
@@ -93,5 +94,6 @@ def flush(path: Path) -> None:
 def remove_stale_files(directory: Path) -> None:
     """Removes what was half written when a process was killed: files are written as NAME#NUMBER, then renamed."""
     for path in directory.glob("*#*"):
-        if path.stat().st_mtime < time.time() - STALE_SECONDS:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # others store and clean there too
+            if path.stat().st_mtime < time.time() - STALE_SECONDS:
+                path.unlink()

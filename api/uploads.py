@@ -1,6 +1,7 @@
 """Reads the one file of a multipart/form-data body into a temporary file, and no byte more than it may have."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -22,19 +23,19 @@ FRAMING_BYTES = 64 * 1024  # of the body, beside the file
 MAX_FIELDS = 16
 FORM = "multipart/form-data"
 SECONDS = 120  # for all of a body: 5 MB over a slow line
-ROOM = asyncio.Semaphore(50)  # uploads that each worker has open
+ROOM = asyncio.Semaphore(100)  # uploads that each worker has open
+ROOM_FOR_ONE = 25  # of them for one user
+open_uploads: Counter[str] = Counter()  # by identity
 WRITER = ThreadPoolExecutor(1, "uploads")  # for disks are slow at times, and the event loop is everybody's
 
 
 @asynccontextmanager
-async def received_image(request: Request) -> AsyncIterator[IO[bytes]]:
+async def received_image(request: Request, identity: str) -> AsyncIterator[IO[bytes]]:
     """The file in the field `image`, for as long as the block lasts. Raises ApiError: 400, 413, 415 or 503."""
     content_type, options = parse_options_header(request.headers.get("content-type", ""))
     if content_type != FORM:
         raise ApiError(415, f"The body must be sent as Content-Type: {FORM}.")
-    if ROOM.locked():
-        raise unavailable()
-    async with ROOM:
+    async with room_for(identity):
         with TemporaryFile() as file:
             try:
                 async with asyncio.timeout(SECONDS):
@@ -48,6 +49,21 @@ async def received_image(request: Request) -> AsyncIterator[IO[bytes]]:
                 raise ApiError(400, f"The body took longer than {SECONDS} seconds.") from None
             file.seek(0)
             yield file
+
+
+@asynccontextmanager
+async def room_for(identity: str) -> AsyncIterator[None]:
+    """Counts an upload of this user. Raises ApiError 503 where there is no room for it."""
+    if ROOM.locked() or open_uploads[identity] >= ROOM_FOR_ONE:
+        raise unavailable()
+    async with ROOM:
+        open_uploads[identity] += 1
+        try:
+            yield
+        finally:
+            open_uploads[identity] -= 1
+            if not open_uploads[identity]:
+                del open_uploads[identity]
 
 
 def stream_of(request: Request) -> "Http":

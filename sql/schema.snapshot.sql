@@ -1389,7 +1389,7 @@ COMMENT ON COLUMN parley.image_cleanup.name IS 'The name in storage: SHA-256 of 
 
 COMMENT ON COLUMN parley.image_cleanup.due IS 'An image about to be stored has some minutes, in case that comes to nothing; one that was left is due at once; one whose removal failed is tried again.';
 
-COMMENT ON COLUMN parley.image_cleanup.is_being_removed IS 'Until it is due, a removal may be under way, and nobody may store that image.';
+COMMENT ON COLUMN parley.image_cleanup.is_being_removed IS 'A removal may be under way: nobody may store that image until this row is gone. When it is due, the removal is tried again.';
 
 ALTER TABLE parley.image_cleanup ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME parley.image_cleanup_id_seq

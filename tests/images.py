@@ -138,6 +138,15 @@ def slow() -> bytes:
     return animated([noise(256, 256, seed) for seed in range(16)], "GIF")
 
 
+def gif_of_two_palettes() -> bytes:
+    """A GIF whose first pixel is red by a palette of its own, and whose second is green by that of all."""
+    head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + b"\0\xff\0\xff\xff\xff"
+    control, place, pixel = b"!\xf9\x04\x04\x0a\0\0\0", struct.pack("<HHHH", 0, 0, 1, 1), b"\x02\x02\x44\x01\0"
+    own = control + b"," + place + b"\x80" + b"\xff\0\0\0\0\xff" + pixel
+    common = control + b"," + place + b"\0" + pixel
+    return head + own + common + b";"
+
+
 def padded(content: bytes, size: int) -> bytes:
     """The file with trailing data, to be just so large."""
     return content + bytes(size - len(content))

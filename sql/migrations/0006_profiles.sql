@@ -76,5 +76,5 @@ comment on index next_auth.users_stored_image is 'Who uses an image in Parley''s
 comment on table parley.image_cleanup is 'Images to look at: one that nobody uses when its row is due goes from storage.';
 comment on column parley.image_cleanup.name is 'The name in storage: SHA-256 of the content, and .gif, .jpg or .png.';
 comment on column parley.image_cleanup.due is 'An image about to be stored has some minutes, in case that comes to nothing; one that was left is due at once; one whose removal failed is tried again.';
-comment on column parley.image_cleanup.is_being_removed is 'Until it is due, a removal may be under way, and nobody may store that image.';
+comment on column parley.image_cleanup.is_being_removed is 'A removal may be under way: nobody may store that image until this row is gone. When it is due, the removal is tried again.';
 comment on table parley.settings is 'What users chose. A row is made with the columns'' defaults at the user''s first request.';

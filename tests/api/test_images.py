@@ -239,6 +239,11 @@ def test_frames_may_differ_in_what_is_transparent(client: httpx.Client) -> None:
     ]
 
 
+def test_a_frame_may_have_a_palette_of_its_own(client: httpx.Client) -> None:
+    frames = images.frames_of(stored(client, images.gif_of_two_palettes()))
+    assert [frame.getpixel((0, 0)) for frame in frames] == [(255, 0, 0, 255), (0, 255, 0, 255)]
+
+
 def test_what_an_animated_png_shows_where_it_cannot_move_is_no_frame(client: httpx.Client) -> None:
     still, *pictures = images.animation(4)
     content = images.encoded(
@@ -289,7 +294,7 @@ def test_a_page_behind_an_image_is_not_kept(client: httpx.Client) -> None:
         (lambda: images.png(30_000, 30_000), TOO_LARGE),
         (lambda: images.png(2049, 1), f"{TOO_LARGE}, and has 2049 by 1"),
         (lambda: images.png(1, 2049), f"{TOO_LARGE}, and has 1 by 2049"),
-        (lambda: images.jpeg_of_scans(101), "must have at most 100 scans"),
+        (lambda: images.jpeg_of_scans(201), "must have at most 200 scans"),
         (lambda: images.gif_with_a_frame_at(1, 0), "must have no frame that is larger than the first"),
         (lambda: images.gif_with_a_frame_at(65_000, 65_000), TOO_LARGE),
         (lambda: images.animated(images.animation(3000), "GIF"), "must have at most 1000 frames, and has 3000"),
@@ -318,11 +323,11 @@ def test_what_is_no_image_is_refused(api: Api, client: httpx.Client, make: Calla
         lambda: images.png(1, 2048),
         lambda: images.png(2048, 2048),
         lambda: images.gif_with_a_frame_at(0, 0),
-        lambda: images.jpeg_of_scans(100),
+        lambda: images.jpeg_of_scans(200),
         lambda: images.animated(images.animation(1000), "GIF"),
         lambda: images.animated(images.animation(8, side=2048, mode="L"), "PNG"),
     ],
-    ids=["wide", "high", "large", "small", "100 scans", "1000 frames", "8 frames of the largest"],
+    ids=["wide", "high", "large", "small", "200 scans", "1000 frames", "8 frames of the largest"],
 )
 def test_the_largest_images_are_taken(client: httpx.Client, make: Callable[[], bytes]) -> None:
     content = make()
@@ -647,13 +652,18 @@ def test_a_body_that_takes_too_long_is_refused(new_api: Callable[..., Api], shar
         assert error["message"] == "The body took longer than 0.1 seconds."
 
 
-def test_there_is_room_for_so_many_uploads_at_once(new_api: Callable[..., Api], shared_database: str) -> None:
-    api = altered(new_api(shared_database), "uploads.ROOM = asyncio.Semaphore(1)")
-    with running(api), unlimited(api) as client:
-        headers = api.headers() | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "100000"}
+@pytest.mark.parametrize(("bound", "is_for_all"), [("ROOM = asyncio.Semaphore(1)", True), ("ROOM_FOR_ONE = 1", False)])
+def test_there_is_room_for_so_many_uploads(
+    new_api: Callable[..., Api], shared_database: str, bound: str, is_for_all: bool
+) -> None:
+    api = altered(new_api(shared_database), f"uploads.{bound}")
+    user = new_user()
+    with running(api), unlimited(api, user) as client, unlimited(api) as other:
+        headers = dict(client.headers) | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "100000"}
         with socket.create_connection(("127.0.0.1", api.port)) as connection:
             connection.sendall(head(f"POST {PATH} HTTP/1.1", headers) + b"--x\r\n")
             wait_until(lambda: upload(client, IMAGE).status_code == 503)
+            assert upload(other, IMAGE).status_code == (503 if is_for_all else 200)
         wait_until(lambda: upload(client, IMAGE).status_code == 200)
 
 
