@@ -592,18 +592,33 @@ CREATE FUNCTION rules.choices(field text) RETURNS text[]
 ALTER FUNCTION rules.choices(field text) OWNER TO postgres;
 
 CREATE FUNCTION rules.is_blank(value text) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ((btrim("left"(value, 1), ' 	
-
- ­͏؜ᅟᅠ ឴឵᠎           ​‌‍‎‏  ‪‫‬‭‮  ⁠⁡⁢⁣⁤⠀　ㅤ﻿ﾠ'::text) = ''::text) AND (btrim(value, ' 	
-
- ­͏؜ᅟᅠ ឴឵᠎           ​‌‍‎‏  ‪‫‬‭‮  ⁠⁡⁢⁣⁤⠀　ㅤ﻿ﾠ'::text) = ''::text));
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    unseen constant text := E' \t\n\r\f\v\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180e\u2000\u2001\u2002'
+        '\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a'
+        '\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2800\u3000\u3164\ufeff\uffa0';
+begin
+    return btrim(left(value, 1), unseen) = '' and btrim(value, unseen) = '';
+end $$;
 
 ALTER FUNCTION rules.is_blank(value text) OWNER TO postgres;
 
 CREATE FUNCTION rules.is_email(value text) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (SELECT ((is_email.value ~ ((((((((('^(?=[^@]{1,64}@)'::text || characters.atom) || '+([.]'::text) || characters.atom) || '+)*@'::text) || '((?=[^.]{1,63}([.]|$))'::text) || characters.letter) || '+(-+'::text) || characters.letter) || '+)*([.](?=.)|$)){2,}$'::text)) AND (is_email.value !~ '[.][0-9]+$'::text)) FROM (SELECT (('[^"(),.:;<>@[\\\]'::text || classes.unseen) || ']'::text) AS atom, (('[^\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007e\u3002\uff0e\uff61'::text || classes.unseen) || ']'::text) AS letter FROM (VALUES ('\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uff20\uffa0\ufff0-\uffff\U000e0000-\U000e0fff'::text)) classes(unseen)) characters);
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    unseen constant text := '\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f'
+        '\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uff20\uffa0\ufff0-\uffff'
+        '\U000e0000-\U000e0fff';
+    atom constant text := '[^"(),.:;<>@[\\\]' || unseen || ']';
+    letter constant text := '[^\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007e\u3002\uff0e\uff61' || unseen || ']';
+begin
+    return value ~ ('^(?=[^@]{1,64}@)' || atom || '+([.]' || atom || '+)*@'
+        || '((?=[^.]{1,63}([.]|$))' || letter || '+(-+' || letter || '+)*([.](?=.)|$)){2,}$') and value !~ '[.][0-9]+$';
+end $_$;
 
 ALTER FUNCTION rules.is_email(value text) OWNER TO postgres;
 
@@ -756,16 +771,19 @@ $$;
 ALTER FUNCTION parley.field_problem(field text, value jsonb) OWNER TO postgres;
 
 CREATE FUNCTION parley.field_problems(body jsonb, required text[], optional text[]) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select coalesce(jsonb_object_agg(left(f.field, 100), f.problem), '{}') from (
-        select key, case when key = any (required || optional) then parley.field_problem(key, value)
-                         else 'is not a known field' end
-        from jsonb_each(body)
-        union all
-        select r, 'is required' from unnest(required) r where not body ? r
-    ) f (field, problem) where f.problem is not null
-$$;
+begin
+    return (
+        select coalesce(jsonb_object_agg(left(f.field, 100), f.problem), '{}') from (
+            select key, case when key = any (required || optional) then parley.field_problem(key, value)
+                             else 'is not a known field' end
+            from jsonb_each(body)
+            union all
+            select r, 'is required' from unnest(required) r where not body ? r
+        ) f (field, problem) where f.problem is not null);
+end $$;
 
 ALTER FUNCTION parley.field_problems(body jsonb, required text[], optional text[]) OWNER TO postgres;
 

@@ -60,17 +60,19 @@ begin
     perform parley.require_one_of(body, required || optional);
 end $$;
 
--- Every problem at once.
+-- Every problem at once. In PL/pgSQL, which keeps the plan: PostgreSQL before 18 makes one at each call of an SQL function.
 create or replace function parley.field_problems(body jsonb, required text[], optional text[]) returns jsonb
-language sql immutable parallel safe as $$
-    select coalesce(jsonb_object_agg(left(f.field, 100), f.problem), '{}') from (
-        select key, case when key = any (required || optional) then parley.field_problem(key, value)
-                         else 'is not a known field' end
-        from jsonb_each(body)
-        union all
-        select r, 'is required' from unnest(required) r where not body ? r
-    ) f (field, problem) where f.problem is not null
-$$;
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+begin
+    return (
+        select coalesce(jsonb_object_agg(left(f.field, 100), f.problem), '{}') from (
+            select key, case when key = any (required || optional) then parley.field_problem(key, value)
+                             else 'is not a known field' end
+            from jsonb_each(body)
+            union all
+            select r, 'is required' from unnest(required) r where not body ? r
+        ) f (field, problem) where f.problem is not null);
+end $$;
 
 create or replace function parley.field_problem(field text, value jsonb) returns text
 language sql immutable parallel safe as $$

@@ -38,25 +38,33 @@ end;
 
 -- An address in the form that people have: words with dots, @, a domain with a dot, in any script; nothing quoted and
 -- nothing unseen. Classes of characters are spelled out, so that the answer is the same in every locale.
+--
+-- This and is_blank are in PL/pgSQL, since PostgreSQL would read the lists of an SQL function again for each plan that
+-- calls it, and makes such a plan for the constraints at each insert.
 create function rules.is_email(value text) returns boolean
-language sql immutable parallel safe
-return (
-    select value ~ ('^(?=[^@]{1,64}@)' || atom || '+([.]' || atom || '+)*@'
-        || '((?=[^.]{1,63}([.]|$))' || letter || '+(-+' || letter || '+)*([.](?=.)|$)){2,}$') and value !~ '[.][0-9]+$'
-    from (
-        select '[^"(),.:;<>@[\\\]' || unseen || ']' as atom,
-            '[^\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007e\u3002\uff0e\uff61' || unseen || ']' as letter
-        from (values ('\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f'
-            '\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uff20\uffa0\ufff0-\uffff'
-            '\U000e0000-\U000e0fff')) classes (unseen)
-    ) characters
-);
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    unseen constant text := '\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f'
+        '\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uff20\uffa0\ufff0-\uffff'
+        '\U000e0000-\U000e0fff';
+    atom constant text := '[^"(),.:;<>@[\\\]' || unseen || ']';
+    letter constant text := '[^\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007e\u3002\uff0e\uff61' || unseen || ']';
+begin
+    return value ~ ('^(?=[^@]{1,64}@)' || atom || '+([.]' || atom || '+)*@'
+        || '((?=[^.]{1,63}([.]|$))' || letter || '+(-+' || letter || '+)*([.](?=.)|$)){2,}$') and value !~ '[.][0-9]+$';
+end $$;
 
--- The list is Unicode's White_Space and what else shows nothing, so that the answer is the same in every locale.
+-- The list is Unicode's White_Space and what else shows nothing, so that the answer is the same in every locale. The first
+-- character decides nearly always.
 create or replace function rules.is_blank(value text) returns boolean
-language sql immutable parallel safe
-return btrim(left(value, 1), E' \t\n\r\f\v\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2800\u3000\u3164\ufeff\uffa0') = ''
-    and btrim(value, E' \t\n\r\f\v\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2800\u3000\u3164\ufeff\uffa0') = '';
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    unseen constant text := E' \t\n\r\f\v\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180e\u2000\u2001\u2002'
+        '\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a'
+        '\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2800\u3000\u3164\ufeff\uffa0';
+begin
+    return btrim(left(value, 1), unseen) = '' and btrim(value, unseen) = '';
+end $$;
 
 create or replace function rules.problem(field text, value text) returns text
 language sql immutable parallel safe
