@@ -19,8 +19,6 @@ from tempfile import TemporaryFile
 from typing import IO
 from weakref import WeakValueDictionary
 
-from obstore.exceptions import BaseError as StorageError
-
 from api import reencode
 from api.database import Database
 from api.errors import unavailable
@@ -130,7 +128,6 @@ class Images:
     async def _remove(self, name: str) -> None:
         try:
             await self._storage.delete(name)
-        except (StorageError, OSError, TimeoutError) as error:
-            logger.warning("The image %s can't be removed, which is tried again: %r", name, error)
-        else:
             await self._database.call("select api.forget_image($1)", name)
+        except Exception as error:  # no image may hold up the others
+            logger.warning("The image %s can't be removed, which is tried again: %r", name, error)

@@ -832,7 +832,7 @@ end $$;
 ALTER FUNCTION parley.find_message(chat_id text, message_id text) OWNER TO postgres;
 
 CREATE FUNCTION parley.image_is_being_removed(name text) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
@@ -843,7 +843,7 @@ end $$;
 ALTER FUNCTION parley.image_is_being_removed(name text) OWNER TO postgres;
 
 CREATE FUNCTION parley.image_is_used(name text) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin

@@ -33,6 +33,25 @@ NO_SUCH_ID = "01900000-0000-7000-8000-000000000000"
 
 Connection = psycopg.Connection[Any]
 
+# Settings as who has chosen nothing gets them, and others, without what is not a user's to choose.
+DEFAULT_SETTINGS: dict[str, Any] = {
+    "model": "default",
+    "theme": "system",
+    "context": "",
+    "runtime": "default",
+    "isPremium": False,
+    "responseStyle": "detailed",
+    "alwaysShowCode": False,
+}
+CHOSEN_SETTINGS: dict[str, Any] = {
+    "model": "large",
+    "theme": "dark",
+    "context": "Be brief.",
+    "runtime": "python3.11",
+    "responseStyle": "concise",
+    "alwaysShowCode": True,
+}
+
 _addresses = itertools.count(1)
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # made once: httpx else makes one, slowly, for each client
 
@@ -128,6 +147,14 @@ def yoyo(database_url: str, *arguments: str) -> str:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def migrate(server: Postgres) -> None:
+    """Makes the migrated database `parley`, and the login role `app` of the API."""
+    with psycopg.connect(server.url("postgres"), autocommit=True) as dba:
+        dba.execute("create database parley")
+        yoyo(server.url("parley"), "apply", "--batch")
+        dba.execute("create role app login password 'app' in role parley_api")
 
 
 class Api:

@@ -80,13 +80,13 @@ language sql immutable parallel safe as $$
 $$;
 
 create or replace function parley.image_is_used(name text) returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     return exists (select from next_auth.users u where parley.image_name(u.image) = image_is_used.name);
 end $$;
 
 create or replace function parley.image_is_being_removed(name text) returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     return exists (
         select from parley.image_cleanup c where c.name = image_is_being_removed.name and c.is_being_removed);

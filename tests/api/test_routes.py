@@ -14,7 +14,7 @@ import pytest
 from api.routes import ROUTES, Route
 from tests import images
 from tests.api.support import INSTANT, LIMIT_HEADERS, UUID7, Like, refusal, unlimited
-from tests.support import NO_SUCH_ID, Api, new_user
+from tests.support import CHOSEN_SETTINGS, DEFAULT_SETTINGS, NO_SUCH_ID, Api, new_user
 
 CHAT = {"id": UUID7, "title": "Plans", "role": "owner"} | dict.fromkeys(
     ("createdAt", "updatedAt", "lastMessageAt"), INSTANT
@@ -28,24 +28,7 @@ MEMBER = {"userId": "<member>", "name": None, "image": None, "role": "member", "
 KNOWN = {"userId": "<known>", "name": None, "image": None, "role": "member", "joinedAt": INSTANT}
 EMAIL = "<owner>@example.org"
 USER = {"name": None, "email": None, "updatedAt": INSTANT}
-SETTINGS = {
-    "model": "default",
-    "theme": "system",
-    "context": "",
-    "runtime": "default",
-    "isPremium": False,
-    "responseStyle": "detailed",
-    "alwaysShowCode": False,
-    "updatedAt": INSTANT,
-}
-CHOSEN = {
-    "model": "large",
-    "theme": "dark",
-    "context": "Be brief.",
-    "runtime": "python3.11",
-    "responseStyle": "concise",
-    "alwaysShowCode": True,
-}
+SETTINGS = DEFAULT_SETTINGS | {"updatedAt": INSTANT}
 
 # For each route: a good body, and what is answered to the owner of a chat with one message and one other member.
 EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | None]] = {
@@ -75,7 +58,7 @@ EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | No
         {"imageUrl": Like(r"http://127\.0\.0\.1:\d+/images/[0-9a-f]{64}\.png"), "updatedAt": INSTANT},
     ),
     ("GET", "/api/settings"): (None, {"settings": SETTINGS}),
-    ("PUT", "/api/settings"): ({"settings": CHOSEN}, {"settings": SETTINGS | CHOSEN}),
+    ("PUT", "/api/settings"): ({"settings": CHOSEN_SETTINGS}, {"settings": SETTINGS | CHOSEN_SETTINGS}),
 }
 
 IN_A_CHAT = [route for route in ROUTES if "chat_id" in route.path_parameters]

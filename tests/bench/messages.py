@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import psycopg
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, new_chat, open_directory, yoyo
+from tests.support import Connection, migrate, new_chat, open_directory
 
 CALLS = 21
 USER = "reader"
@@ -46,10 +46,7 @@ QUERIES = {
 def loaded(messages: int) -> Iterator[tuple[Postgres, str]]:
     """A server with a chat of so many messages, and the chat's id."""
     with open_directory() as directory, Postgres(directory, settings={"shared_buffers": "1GB"}) as server:
-        with psycopg.connect(server.url("postgres"), autocommit=True) as dba:
-            dba.execute("create database parley")
-            yoyo(server.url("parley"), "apply", "--batch")
-            dba.execute("create role app login password 'app' in role parley_api")
+        migrate(server)
         with psycopg.connect(server.url("parley"), autocommit=True) as dba:
             chat = new_chat(dba, USER)
             dba.execute("set session_replication_role = replica")

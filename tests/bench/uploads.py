@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-import psycopg
 
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
 from tests import images
-from tests.support import Api, open_directory, running, token, yoyo
+from tests.support import Api, migrate, open_directory, running, token
 
 UPLOADS = 20
 READER = {"Authorization": f"Bearer {token('reader')}"}
@@ -35,10 +34,7 @@ def served() -> Iterator[Api]:
         Postgres(directory / "postgres") as postgres,
         Valkey(directory / "valkey") as redis,
     ):
-        with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
-            dba.execute("create database parley")
-            yoyo(postgres.url("parley"), "apply", "--batch")
-            dba.execute("create role app login password 'app' in role parley_api")
+        migrate(postgres)
         url = postgres.url("parley", "app", "app")
         with running(Api(directory, url, redis.url(), RATE_LIMIT_REQUESTS="1000000")) as api:
             yield api

@@ -6,12 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
-from tests.support import Api, new_postgres, open_directory, running, wait_until, yoyo
+from tests.support import Api, migrate, new_postgres, open_directory, running, wait_until
 
 WRITERS = 4
 EACH_ROUND = 40  # acknowledged messages before a kill
@@ -22,10 +21,7 @@ ROUNDS = 3
 def durable() -> Iterator[Postgres]:
     """A PostgreSQL with its defaults: fsync on."""
     with open_directory() as directory, new_postgres(directory) as server:
-        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-            connection.execute("create database parley")
-            yoyo(server.url("parley"), "apply", "--batch")
-            connection.execute("create role app login password 'app' in role parley_api")
+        migrate(server)
         yield server
 
 

@@ -5,25 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Connection, call, new_user, refused
-
-DEFAULTS = {
-    "model": "default",
-    "theme": "system",
-    "context": "",
-    "runtime": "default",
-    "isPremium": False,
-    "responseStyle": "detailed",
-    "alwaysShowCode": False,
-}
-CHOSEN = {
-    "model": "large",
-    "theme": "dark",
-    "context": "Be brief.",
-    "runtime": "python3.11",
-    "responseStyle": "concise",
-    "alwaysShowCode": True,
-}
+from tests.support import CHOSEN_SETTINGS, DEFAULT_SETTINGS, Connection, call, new_user, refused
 
 NO_OBJECTS: list[Any] = [None, [], "x", 1, True]
 
@@ -43,14 +25,14 @@ def change(connection: Connection, user: str, **changes: Any) -> dict[str, Any]:
 def test_the_first_request_of_a_user_may_ask_for_settings(app: Connection) -> None:
     user = new_user()
     got = settings(app, user)
-    assert list(got) == [*DEFAULTS, "updatedAt"]
-    assert got == DEFAULTS | {"updatedAt": got["updatedAt"]}
+    assert list(got) == [*DEFAULT_SETTINGS, "updatedAt"]
+    assert got == DEFAULT_SETTINGS | {"updatedAt": got["updatedAt"]}
     assert settings(app, user) == got
 
 
 def test_the_first_request_of_a_user_may_change_settings(app: Connection) -> None:
     got = change(app, new_user(), theme="dark")
-    assert got == DEFAULTS | {"theme": "dark", "updatedAt": got["updatedAt"]}
+    assert got == DEFAULT_SETTINGS | {"theme": "dark", "updatedAt": got["updatedAt"]}
 
 
 def test_defaults_are_the_columns(dba: Connection) -> None:
@@ -62,10 +44,10 @@ def test_defaults_are_the_columns(dba: Connection) -> None:
 
 def test_all_at_once_or_one_by_one(app: Connection) -> None:
     one, other = new_user(), new_user()
-    got = change(app, one, **CHOSEN)
-    assert got == CHOSEN | {"isPremium": False, "updatedAt": got["updatedAt"]}
+    got = change(app, one, **CHOSEN_SETTINGS)
+    assert got == CHOSEN_SETTINGS | {"isPremium": False, "updatedAt": got["updatedAt"]}
     assert settings(app, one) == got
-    for name, value in CHOSEN.items():
+    for name, value in CHOSEN_SETTINGS.items():
         step = change(app, other, **{name: value})
     assert step | {"updatedAt": ""} == got | {"updatedAt": ""}
 
@@ -78,12 +60,12 @@ def test_what_was_got_can_be_put_back(app: Connection) -> None:
 
 def test_updated_at_moves_only_with_a_change(dba: Connection) -> None:
     user = new_user()
-    before = change(dba, user, **CHOSEN)["updatedAt"]
-    for name in CHOSEN:
+    before = change(dba, user, **CHOSEN_SETTINGS)["updatedAt"]
+    for name in CHOSEN_SETTINGS:
         dba.execute("select pg_sleep(0.002)")
-        assert change(dba, user, **CHOSEN)["updatedAt"] == before
-        assert change(dba, user, **{name: DEFAULTS[name]})["updatedAt"] > before, name
-        before = change(dba, user, **CHOSEN)["updatedAt"]
+        assert change(dba, user, **CHOSEN_SETTINGS)["updatedAt"] == before
+        assert change(dba, user, **{name: DEFAULT_SETTINGS[name]})["updatedAt"] > before, name
+        before = change(dba, user, **CHOSEN_SETTINGS)["updatedAt"]
     dba.execute("update parley.settings set is_premium = true where user_id = %s", [user])
     assert settings(dba, user)["updatedAt"] > before
 
