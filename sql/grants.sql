@@ -2,8 +2,8 @@
 
 revoke all on all tables in schema next_auth, parley, analytics from public, parley_api, parley_listener, parley_analyst;
 revoke all on all sequences in schema next_auth, parley, analytics from public, parley_api, parley_listener, parley_analyst;
-revoke all on all functions in schema rules, parley, session, api, analytics from public, parley_api, parley_listener, parley_analyst;
-revoke all on schema next_auth, rules, parley, session, api, analytics from public, parley_api, parley_listener, parley_analyst;
+revoke all on all functions in schema rules, parley, session, api, listener, analytics from public, parley_api, parley_listener, parley_analyst;
+revoke all on schema next_auth, rules, parley, session, api, listener, analytics from public, parley_api, parley_listener, parley_analyst;
 
 -- The API calls the functions of schema api. They run with its rights, so it has what they use, row by row under the
 -- policies, and of what is written only the columns that a user may choose.
@@ -27,6 +27,10 @@ grant select, insert (title), update (title), delete on parley.chats to parley_a
 grant select, insert (chat_id, user_id), delete on parley.members to parley_api;
 grant select, insert (chat_id, type, content), update (type, content), delete on parley.messages to parley_api;
 grant select, update (model, theme, context, runtime, response_style, always_show_code) on parley.settings to parley_api;
+
+-- The listener has no right on any table: its functions do with the outbox what it is for.
+grant usage on schema listener to parley_listener;
+grant execute on all functions in schema listener to parley_listener;
 
 grant usage on schema analytics to parley_analyst;
 grant select on all tables in schema analytics to parley_analyst;

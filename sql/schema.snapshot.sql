@@ -10,6 +10,12 @@ ALTER SCHEMA api OWNER TO postgres;
 
 COMMENT ON SCHEMA api IS 'The functions that the API role may call, one a route, each answering finished JSON.';
 
+CREATE SCHEMA listener;
+
+ALTER SCHEMA listener OWNER TO postgres;
+
+COMMENT ON SCHEMA listener IS 'The functions that the listener calls.';
+
 CREATE SCHEMA next_auth;
 
 ALTER SCHEMA next_auth OWNER TO postgres;
@@ -387,6 +393,7 @@ begin
     elsif session.owns_chat(chat) then
         perform parley.fail('PT409', 'The owner can''t leave the chat, but can delete it.');
     end if;
+    perform parley.lock_chat();
     delete from parley.members m where m.chat_id = chat and m.user_id = remove_member.user_id;
     if not found then
         perform parley.not_found('Member');
@@ -569,6 +576,98 @@ ALTER FUNCTION api.update_settings(body jsonb) OWNER TO postgres;
 
 COMMENT ON FUNCTION api.update_settings(body jsonb) IS 'Changes settings. Body: {"settings": {"model"?, "theme"?, "context"?, "runtime"?, "responseStyle"?, "alwaysShowCode"?}}, at least one; isPremium and updatedAt are ignored. Answers all settings.';
 
+CREATE FUNCTION listener.lead() RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select pg_try_advisory_lock(4242108500)
+$$;
+
+ALTER FUNCTION listener.lead() OWNER TO postgres;
+
+COMMENT ON FUNCTION listener.lead() IS 'Makes this session the one that publishes, until it ends; false while another one is.';
+
+CREATE FUNCTION listener.remove_events(older_than interval, max_events integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    removed integer;
+begin
+    delete from parley.outbox o
+    where o.recorded_at < now() - older_than and o.id in (
+        select p.id from parley.outbox p
+        where not exists (select from parley.outbox_queue q where q.id = p.id)
+        order by p.id limit max_events);
+    get diagnostics removed = row_count;
+    return removed;
+end $$;
+
+ALTER FUNCTION listener.remove_events(older_than interval, max_events integer) OWNER TO postgres;
+
+COMMENT ON FUNCTION listener.remove_events(older_than interval, max_events integer) IS 'Removes up to so many of the oldest events that are older than that and not waiting to be published; answers how many.';
+
+CREATE FUNCTION listener.set_aside(event_id bigint, error text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update parley.outbox o set set_aside_at = now(), error = left(set_aside.error, 1000) where o.id = event_id;
+    delete from parley.outbox_queue q where q.id = event_id;
+end $$;
+
+ALTER FUNCTION listener.set_aside(event_id bigint, error text) OWNER TO postgres;
+
+COMMENT ON FUNCTION listener.set_aside(event_id bigint, error text) IS 'Gives up an event that can''t be published: analytics.set_aside_events has it, with the error.';
+
+CREATE FUNCTION listener.sleep() RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select pg_try_advisory_lock(parley.sleep_lock())
+$$;
+
+ALTER FUNCTION listener.sleep() OWNER TO postgres;
+
+COMMENT ON FUNCTION listener.sleep() IS 'From now on each commit with an event notifies the channel parley_outbox; false, and nothing has changed, while one is under way that will not. What was committed before must be looked for once more.';
+
+CREATE FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer) RETURNS TABLE(id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+begin
+    if done <> '{}' then
+        delete from parley.outbox_queue q where q.id = any (done);
+    end if;
+    return query
+    select o.id, o.chat_id, o.event, o.payload::text,
+        case when o.event = 'member:removed' then array(select parley.base64url(r) from unnest(o.recipients) r) end,
+        case when o.event <> 'member:removed' then
+            case when o.recipients is null then array[parley.chat_channel(o.chat_id)]
+                 else parley.event_channels(o.chat_id, o.recipients) end
+        end
+    from parley.outbox_queue q join parley.outbox o on o.id = q.id
+    where q.id > after_id and o.chat_id <> all (full_chats) and not exists (select from unnest(held) h (id) where h.id = q.id)
+    order by q.id limit max_events;
+end $$;
+
+ALTER FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer) OWNER TO postgres;
+
+COMMENT ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer) IS 'Forgets the events that are done, and answers those next in the order of their ids: after an id, without those that are held already and those of some chats.';
+
+CREATE FUNCTION listener.wake() RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select pg_advisory_unlock(parley.sleep_lock())
+$$;
+
+ALTER FUNCTION listener.wake() OWNER TO postgres;
+
+COMMENT ON FUNCTION listener.wake() IS 'Commits need not notify: the listener looks by itself.';
+
 CREATE FUNCTION parley.await_removal(name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -584,6 +683,20 @@ begin
 end $$;
 
 ALTER FUNCTION parley.await_removal(name text) OWNER TO postgres;
+
+CREATE FUNCTION parley.base64url(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select rtrim(translate(encode(convert_to(value, 'UTF8'), 'base64'), E'+/\n', '-_'), '=')
+$$;
+
+ALTER FUNCTION parley.base64url(value text) OWNER TO postgres;
+
+CREATE FUNCTION parley.chat_channel(chat uuid) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ select 'private-chat-' || chat $$;
+
+ALTER FUNCTION parley.chat_channel(chat uuid) OWNER TO postgres;
 
 CREATE FUNCTION rules.choices(field text) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -698,6 +811,18 @@ end $$;
 
 ALTER FUNCTION parley.chats_add_owner() OWNER TO postgres;
 
+CREATE FUNCTION parley.chats_gone() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform parley.record_event(old.id, old.seq + 1, 'chat:deleted', to_json(old.id),
+        array(select m.user_id from parley.members m where m.chat_id = old.id));
+    return old;
+end $$;
+
+ALTER FUNCTION parley.chats_gone() OWNER TO postgres;
+
 CREATE FUNCTION parley.chats_new() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -711,12 +836,15 @@ end $$;
 ALTER FUNCTION parley.chats_new() OWNER TO postgres;
 
 CREATE FUNCTION parley.chats_renamed() RETURNS trigger
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     new.updated_at := parley.now_after(old.updated_at);
     new.seq := old.seq + 1;
+    perform parley.record_event(
+        new.id, new.seq, 'chat:updated', json_build_object('id', new.id, 'updates', json_build_object('title', new.title)),
+        array(select m.user_id from parley.members m where m.chat_id = new.id));
     return new;
 end $$;
 
@@ -746,6 +874,15 @@ begin
 end $$;
 
 ALTER FUNCTION parley.enter_chat(chat_id text) OWNER TO postgres;
+
+CREATE FUNCTION parley.event_channels(chat uuid, recipients text[]) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select parley.chat_channel(chat) || array(
+        select parley.user_channel(r) from unnest(recipients) r where parley.user_channel(r) is not null)
+$$;
+
+ALTER FUNCTION parley.event_channels(chat uuid, recipients text[]) OWNER TO postgres;
 
 CREATE FUNCTION parley.fail(state text, message text, details jsonb DEFAULT NULL::jsonb) RETURNS void
     LANGUAGE plpgsql
@@ -896,6 +1033,26 @@ CREATE FUNCTION parley.lock_image(name text) RETURNS void
 
 ALTER FUNCTION parley.lock_image(name text) OWNER TO postgres;
 
+CREATE FUNCTION parley.members_gone() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    member parley.members;
+    taken bigint;
+begin
+    for member in select g.* from gone g order by g.chat_id, g.user_id loop
+        update parley.chats c set seq = c.seq + 1 where c.id = member.chat_id returning c.seq into taken;
+        if found then
+            perform parley.record_event(
+                member.chat_id, taken, 'member:removed', to_json(member.user_id), array[member.user_id]);
+        end if;
+    end loop;
+    return null;
+end $$;
+
+ALTER FUNCTION parley.members_gone() OWNER TO postgres;
+
 CREATE FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) RETURNS SETOF record
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -932,9 +1089,16 @@ CREATE FUNCTION parley.messages_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    taken bigint;
 begin
     new.updated_at := parley.now_after(old.updated_at);
-    update parley.chats c set seq = c.seq + 1 where c.id = new.chat_id;
+    update parley.chats c set seq = c.seq + 1 where c.id = new.chat_id returning c.seq into taken;
+    perform parley.record_event(new.chat_id, taken, 'message:updated', json_build_object(
+        'id', new.id,
+        'updates', json_strip_nulls(json_build_object(
+            'content', case when new.content is distinct from old.content then new.content end,
+            'type', case when new.type is distinct from old.type then new.type end))));
     return new;
 end $$;
 
@@ -954,6 +1118,11 @@ begin
             select m.created_at from parley.messages m where m.chat_id = c.id order by m.id desc limit 1)
     from (select chat_id, count(*) as messages from gone group by chat_id) g
     where c.id = g.chat_id;
+    perform parley.record_event(g.chat_id, c.seq - g.later, 'message:deleted', to_json(g.id))
+    from (
+        select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later from gone o
+    ) g join parley.chats c on c.id = g.chat_id
+    order by g.chat_id, g.id;
     return null;
 end $$;
 
@@ -970,9 +1139,14 @@ begin
     -- The clock is read under the lock, and a clock that was set back does not make a message older than its forerunner.
     new.updated_at := greatest(parley.now_ms(), chat.last_message_at);
     new.id := parley.uuid7(new.updated_at, coalesce(chat.seq, 0) + 1);  -- without a chat, the foreign key will say so
-    update parley.chats c
-    set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = new.updated_at
-    where c.id = new.chat_id;
+    if chat.id is not null then
+        update parley.chats c
+        set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = new.updated_at
+        where c.id = new.chat_id;
+        perform parley.record_event(new.chat_id, chat.seq + 1, 'message:sent', json_build_object(
+            'id', new.id, 'content', new.content, 'type', new.type, 'userId', new.user_id,
+            'createdAt', parley.iso8601(new.updated_at)));
+    end if;
     return new;
 end $$;
 
@@ -1032,6 +1206,48 @@ CREATE FUNCTION parley.parse_uuid(value text) RETURNS uuid
 $_$;
 
 ALTER FUNCTION parley.parse_uuid(value text) OWNER TO postgres;
+
+CREATE FUNCTION parley.payload_that_fits(payload json) RETURNS json
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if octet_length(payload::text) <= 10000 then
+        return payload;
+    end if;
+    return payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}';
+end $$;
+
+ALTER FUNCTION parley.payload_that_fits(payload json) OWNER TO postgres;
+
+CREATE FUNCTION parley.queue_again(event_id bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update parley.outbox o set set_aside_at = null, error = null where o.id = event_id;
+    insert into parley.outbox_queue (id) select o.id from parley.outbox o where o.id = event_id on conflict do nothing;
+end $$;
+
+ALTER FUNCTION parley.queue_again(event_id bigint) OWNER TO postgres;
+
+CREATE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    recorded bigint;
+begin
+    insert into parley.outbox (chat_id, seq, event, payload, recipients)
+    values (chat, seq, event, parley.payload_that_fits(payload), recipients)
+    returning id into recorded;
+    insert into parley.outbox_queue (id) values (recorded);
+    if not pg_try_advisory_xact_lock_shared(parley.sleep_lock()) then
+        perform pg_notify('parley_outbox', '');
+    end if;
+end $$;
+
+ALTER FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[]) OWNER TO postgres;
 
 CREATE FUNCTION parley.reject(problems jsonb) RETURNS void
     LANGUAGE plpgsql
@@ -1177,6 +1393,20 @@ $$;
 
 ALTER FUNCTION parley.settings_json(settings parley.settings) OWNER TO postgres;
 
+CREATE FUNCTION parley.sleep_lock() RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ select 4242108501 $$;
+
+ALTER FUNCTION parley.sleep_lock() OWNER TO postgres;
+
+CREATE FUNCTION parley.user_channel(user_id text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select case when octet_length(user_id) <= 113 then 'private-user-' || parley.base64url(user_id) end
+$$;
+
+ALTER FUNCTION parley.user_channel(user_id text) OWNER TO postgres;
+
 CREATE FUNCTION parley.users_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1203,6 +1433,19 @@ begin
 end $$;
 
 ALTER FUNCTION parley.users_image_left() OWNER TO postgres;
+
+CREATE FUNCTION parley.users_leave() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform from parley.chats c
+    where c.id in (select m.chat_id from parley.members m where m.user_id = old.id)
+    order by c.id for no key update;
+    return old;
+end $$;
+
+ALTER FUNCTION parley.users_leave() OWNER TO postgres;
 
 CREATE FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
@@ -1313,6 +1556,64 @@ CREATE FUNCTION session.user_id() RETURNS text
     AS $$ select nullif(current_setting('parley.user_id', true), '') $$;
 
 ALTER FUNCTION session.user_id() OWNER TO postgres;
+
+CREATE TABLE parley.outbox (
+    id bigint NOT NULL,
+    chat_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    event text NOT NULL,
+    payload json NOT NULL,
+    recipients text[],
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    set_aside_at timestamp with time zone,
+    error text
+);
+
+ALTER TABLE parley.outbox OWNER TO postgres;
+
+COMMENT ON TABLE parley.outbox IS 'Events: what changed in chats, in the words of the real-time API. A log, kept for some days after it was published.';
+
+COMMENT ON COLUMN parley.outbox.chat_id IS 'The chat; no foreign key, since its deletion is an event too.';
+
+COMMENT ON COLUMN parley.outbox.seq IS 'The number that the change took in its chat: the order of the chat''s events.';
+
+COMMENT ON COLUMN parley.outbox.event IS 'message:sent, message:updated, message:deleted, chat:updated, chat:deleted; or member:removed, which is not published, but ends the connections of who was removed.';
+
+COMMENT ON COLUMN parley.outbox.payload IS 'What is published, of up to 10,000 bytes: a larger one is recorded without content, and with "truncated": true.';
+
+COMMENT ON COLUMN parley.outbox.recipients IS 'The users who hear it on their own channels, or who were removed; null where it concerns the chat''s channel only.';
+
+COMMENT ON COLUMN parley.outbox.recorded_at IS 'The clock when it was recorded, within the transaction of the change.';
+
+COMMENT ON COLUMN parley.outbox.set_aside_at IS 'When the listener gave it up; null for all others.';
+
+COMMENT ON COLUMN parley.outbox.error IS 'Why it was set aside.';
+
+CREATE VIEW analytics.set_aside_events AS
+ SELECT id,
+    event,
+    recorded_at,
+    set_aside_at,
+    octet_length((payload)::text) AS bytes,
+    error
+   FROM parley.outbox o
+  WHERE (set_aside_at IS NOT NULL);
+
+ALTER VIEW analytics.set_aside_events OWNER TO postgres;
+
+COMMENT ON VIEW analytics.set_aside_events IS 'Events that Pusher refused and the listener gave up.';
+
+COMMENT ON COLUMN analytics.set_aside_events.id IS 'Of the event in parley.outbox: select parley.queue_again(id) has it published again.';
+
+COMMENT ON COLUMN analytics.set_aside_events.event IS 'What happened: message:sent and so on.';
+
+COMMENT ON COLUMN analytics.set_aside_events.recorded_at IS 'When it happened.';
+
+COMMENT ON COLUMN analytics.set_aside_events.set_aside_at IS 'When it was given up.';
+
+COMMENT ON COLUMN analytics.set_aside_events.bytes IS 'The size of its payload.';
+
+COMMENT ON COLUMN analytics.set_aside_events.error IS 'What Pusher said.';
 
 CREATE TABLE next_auth.accounts (
     id integer NOT NULL,
@@ -1428,6 +1729,25 @@ ALTER TABLE parley.members OWNER TO postgres;
 
 COMMENT ON TABLE parley.members IS 'Who is in which chat, the owner included.';
 
+ALTER TABLE parley.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME parley.outbox_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE parley.outbox_queue (
+    id bigint NOT NULL
+);
+
+ALTER TABLE parley.outbox_queue OWNER TO postgres;
+
+COMMENT ON TABLE parley.outbox_queue IS 'Events that are not published yet.';
+
+COMMENT ON COLUMN parley.outbox_queue.id IS 'Of the event in parley.outbox.';
+
 CREATE TABLE parley.reloaded_parts (
     part text NOT NULL,
     digest text NOT NULL,
@@ -1468,6 +1788,15 @@ ALTER TABLE ONLY parley.members
 ALTER TABLE ONLY parley.messages
     ADD CONSTRAINT messages_pkey PRIMARY KEY (chat_id, id);
 
+ALTER TABLE ONLY parley.outbox
+    ADD CONSTRAINT outbox_once_per_seq UNIQUE (chat_id, seq);
+
+ALTER TABLE ONLY parley.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY parley.outbox_queue
+    ADD CONSTRAINT outbox_queue_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY parley.reloaded_parts
     ADD CONSTRAINT reloaded_parts_pkey PRIMARY KEY (part);
 
@@ -1496,15 +1825,23 @@ CREATE INDEX members_user ON parley.members USING btree (user_id, chat_id);
 
 CREATE INDEX messages_search ON parley.messages USING gin (chat_id, tsv);
 
+CREATE INDEX outbox_set_aside ON parley.outbox USING btree (id) WHERE (set_aside_at IS NOT NULL);
+
 CREATE TRIGGER users_changed BEFORE UPDATE OF name, email, image ON next_auth.users FOR EACH ROW WHEN ((((old.name IS DISTINCT FROM new.name) OR (old.email IS DISTINCT FROM new.email)) OR (old.image IS DISTINCT FROM new.image))) EXECUTE FUNCTION parley.users_changed();
 
 CREATE TRIGGER users_image_left AFTER DELETE OR UPDATE OF image ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_image_left();
 
+CREATE TRIGGER users_leave BEFORE DELETE ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_leave();
+
 CREATE TRIGGER chats_add_owner AFTER INSERT ON parley.chats FOR EACH ROW WHEN ((new.owner_id IS NOT NULL)) EXECUTE FUNCTION parley.chats_add_owner();
+
+CREATE TRIGGER chats_gone BEFORE DELETE ON parley.chats FOR EACH ROW EXECUTE FUNCTION parley.chats_gone();
 
 CREATE TRIGGER chats_new BEFORE INSERT ON parley.chats FOR EACH ROW EXECUTE FUNCTION parley.chats_new();
 
 CREATE TRIGGER chats_renamed BEFORE UPDATE OF title ON parley.chats FOR EACH ROW WHEN ((old.title IS DISTINCT FROM new.title)) EXECUTE FUNCTION parley.chats_renamed();
+
+CREATE TRIGGER members_gone AFTER DELETE ON parley.members REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.members_gone();
 
 CREATE TRIGGER messages_changed BEFORE UPDATE OF content, type ON parley.messages FOR EACH ROW WHEN (((old.content IS DISTINCT FROM new.content) OR (old.type IS DISTINCT FROM new.type))) EXECUTE FUNCTION parley.messages_changed();
 
@@ -1575,6 +1912,10 @@ CREATE POLICY messages_select ON parley.messages FOR SELECT TO parley_api USING 
 
 CREATE POLICY messages_update ON parley.messages FOR UPDATE TO parley_api USING (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
 
+ALTER TABLE parley.outbox ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.outbox_queue ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE parley.reloaded_parts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE parley.settings ENABLE ROW LEVEL SECURITY;
@@ -1586,6 +1927,8 @@ CREATE POLICY settings_update ON parley.settings FOR UPDATE TO parley_api USING 
 GRANT USAGE ON SCHEMA analytics TO parley_analyst;
 
 GRANT USAGE ON SCHEMA api TO parley_api;
+
+GRANT USAGE ON SCHEMA listener TO parley_listener;
 
 GRANT USAGE ON SCHEMA next_auth TO parley_api;
 
@@ -1664,8 +2007,32 @@ GRANT ALL ON FUNCTION api.update_profile(body jsonb) TO parley_api;
 REVOKE ALL ON FUNCTION api.update_settings(body jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.update_settings(body jsonb) TO parley_api;
 
+REVOKE ALL ON FUNCTION listener.lead() FROM PUBLIC;
+GRANT ALL ON FUNCTION listener.lead() TO parley_listener;
+
+REVOKE ALL ON FUNCTION listener.remove_events(older_than interval, max_events integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION listener.remove_events(older_than interval, max_events integer) TO parley_listener;
+
+REVOKE ALL ON FUNCTION listener.set_aside(event_id bigint, error text) FROM PUBLIC;
+GRANT ALL ON FUNCTION listener.set_aside(event_id bigint, error text) TO parley_listener;
+
+REVOKE ALL ON FUNCTION listener.sleep() FROM PUBLIC;
+GRANT ALL ON FUNCTION listener.sleep() TO parley_listener;
+
+REVOKE ALL ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer) TO parley_listener;
+
+REVOKE ALL ON FUNCTION listener.wake() FROM PUBLIC;
+GRANT ALL ON FUNCTION listener.wake() TO parley_listener;
+
 REVOKE ALL ON FUNCTION parley.await_removal(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.await_removal(name text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.base64url(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.base64url(value text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.chat_channel(chat uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.chat_channel(chat uuid) TO parley_api;
 
 REVOKE ALL ON FUNCTION rules.choices(field text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rules.choices(field text) TO parley_api;
@@ -1697,6 +2064,8 @@ GRANT ALL ON FUNCTION parley.chat_json(chat parley.chats) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.chats_add_owner() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION parley.chats_gone() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION parley.chats_new() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.chats_renamed() FROM PUBLIC;
@@ -1706,6 +2075,9 @@ GRANT ALL ON FUNCTION parley.end_of(value text) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.enter_chat(chat_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.enter_chat(chat_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.event_channels(chat uuid, recipients text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.event_channels(chat uuid, recipients text[]) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.fail(state text, message text, details jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.fail(state text, message text, details jsonb) TO parley_api;
@@ -1751,6 +2123,8 @@ GRANT ALL ON FUNCTION parley.lock_chat() TO parley_api;
 REVOKE ALL ON FUNCTION parley.lock_image(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.lock_image(name text) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.members_gone() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) TO parley_api;
 
@@ -1780,6 +2154,15 @@ GRANT ALL ON FUNCTION parley.parse_instant(value text) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.parse_uuid(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.parse_uuid(value text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.payload_that_fits(payload json) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.payload_that_fits(payload json) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.queue_again(event_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.queue_again(event_id bigint) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[]) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.reject(problems jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.reject(problems jsonb) TO parley_api;
@@ -1821,9 +2204,17 @@ GRANT UPDATE(always_show_code) ON TABLE parley.settings TO parley_api;
 REVOKE ALL ON FUNCTION parley.settings_json(settings parley.settings) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.settings_json(settings parley.settings) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.sleep_lock() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.sleep_lock() TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.user_channel(user_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.user_channel(user_id text) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.users_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.users_image_left() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION parley.users_leave() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.uuid7(instant timestamp with time zone, number bigint) TO parley_api;
@@ -1851,6 +2242,8 @@ GRANT ALL ON FUNCTION session.register(subject text, name text, email text, imag
 
 REVOKE ALL ON FUNCTION session.user_id() FROM PUBLIC;
 GRANT ALL ON FUNCTION session.user_id() TO parley_api;
+
+GRANT SELECT ON TABLE analytics.set_aside_events TO parley_analyst;
 
 GRANT SELECT ON TABLE next_auth.users TO parley_api;
 

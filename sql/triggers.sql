@@ -21,6 +21,12 @@ create trigger chats_add_owner after insert on parley.chats
 create trigger chats_renamed before update of title on parley.chats
     for each row when (old.title is distinct from new.title) execute function parley.chats_renamed();
 
+create trigger chats_gone before delete on parley.chats
+    for each row execute function parley.chats_gone();
+
+create trigger members_gone after delete on parley.members
+    referencing old table as gone for each statement execute function parley.members_gone();
+
 create trigger messages_new before insert on parley.messages
     for each row execute function parley.messages_new();
 
@@ -34,6 +40,9 @@ create trigger messages_gone after delete on parley.messages
 create trigger users_changed before update of name, email, image on next_auth.users
     for each row when ((old.name, old.email, old.image) is distinct from (new.name, new.email, new.image))
     execute function parley.users_changed();
+
+create trigger users_leave before delete on next_auth.users
+    for each row execute function parley.users_leave();
 
 create trigger users_image_left after update of image or delete on next_auth.users
     for each row execute function parley.users_image_left();

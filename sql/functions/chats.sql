@@ -9,7 +9,8 @@
 --   parley.require_owner       raises "forbidden" unless the user owns the chat
 --   parley.chats_new           trigger: id and times of a new chat
 --   parley.chats_add_owner     trigger: the owner becomes a member
---   parley.chats_renamed       trigger: updated_at and seq
+--   parley.chats_renamed       trigger: updated_at, seq, the event
+--   parley.chats_gone          trigger: the event, while it is known who was a member
 
 create or replace function api.create_chat(body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -121,9 +122,20 @@ begin
 end $$;
 
 create or replace function parley.chats_renamed() returns trigger
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.now_after(old.updated_at);
     new.seq := old.seq + 1;
+    perform parley.record_event(
+        new.id, new.seq, 'chat:updated', json_build_object('id', new.id, 'updates', json_build_object('title', new.title)),
+        array(select m.user_id from parley.members m where m.chat_id = new.id));
     return new;
+end $$;
+
+create or replace function parley.chats_gone() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform parley.record_event(old.id, old.seq + 1, 'chat:deleted', to_json(old.id),
+        array(select m.user_id from parley.members m where m.chat_id = old.id));
+    return old;
 end $$;

@@ -4,6 +4,8 @@
 --   api.add_member       POST   /api/chats/{chatId}/members
 --   api.remove_member    DELETE /api/chats/{chatId}/members/{userId}
 --   parley.members_json  members as answers have them, of the entered chat
+--   parley.members_gone  trigger: who stops being a member stops hearing
+--   parley.users_leave   trigger: a user's chats are locked before the user goes
 
 create or replace function api.list_members(chat_id text) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -50,6 +52,7 @@ begin
     elsif session.owns_chat(chat) then
         perform parley.fail('PT409', 'The owner can''t leave the chat, but can delete it.');
     end if;
+    perform parley.lock_chat();
     delete from parley.members m where m.chat_id = chat and m.user_id = remove_member.user_id;
     if not found then
         perform parley.not_found('Member');
@@ -73,3 +76,30 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         join next_auth.users u on u.id = m.user_id
     where m.chat_id = session.chat_id()
 $$;
+
+-- Not where the chat itself goes: there is nothing more to hear. Chats are locked in the order of their ids.
+create or replace function parley.members_gone() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    member parley.members;
+    taken bigint;
+begin
+    for member in select g.* from gone g order by g.chat_id, g.user_id loop
+        update parley.chats c set seq = c.seq + 1 where c.id = member.chat_id returning c.seq into taken;
+        if found then
+            perform parley.record_event(
+                member.chat_id, taken, 'member:removed', to_json(member.user_id), array[member.user_id]);
+        end if;
+    end loop;
+    return null;
+end $$;
+
+-- A chat's row comes before those of its members, here as in every change: no deadlock with who deletes a chat.
+create or replace function parley.users_leave() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from parley.chats c
+    where c.id in (select m.chat_id from parley.members m where m.user_id = old.id)
+    order by c.id for no key update;
+    return old;
+end $$;

@@ -7,9 +7,9 @@
 --   api.delete_message    DELETE /api/chats/{chatId}/messages/{messageId}
 --   parley.message_json            a message as answers have it
 --   parley.find_message            a route's {messageId}, or "not found"
---   parley.messages_new            trigger: id and times of a new message, the chat's counters
---   parley.messages_changed        trigger: updated_at, the chat's seq
---   parley.messages_gone           trigger: the chat's counters
+--   parley.messages_new            trigger: id and times of a new message, the chat's counters, the event
+--   parley.messages_changed        trigger: updated_at, the chat's seq, the event
+--   parley.messages_gone           trigger: the chat's counters, the events
 --
 -- A new message takes the chat's next seq, and so locks the chat's row until it is committed: in one chat, ids rise in
 -- the order of commits, and a reader who has seen an id has missed none before it.
@@ -172,17 +172,29 @@ begin
     -- The clock is read under the lock, and a clock that was set back does not make a message older than its forerunner.
     new.updated_at := greatest(parley.now_ms(), chat.last_message_at);
     new.id := parley.uuid7(new.updated_at, coalesce(chat.seq, 0) + 1);  -- without a chat, the foreign key will say so
-    update parley.chats c
-    set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = new.updated_at
-    where c.id = new.chat_id;
+    if chat.id is not null then
+        update parley.chats c
+        set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = new.updated_at
+        where c.id = new.chat_id;
+        perform parley.record_event(new.chat_id, chat.seq + 1, 'message:sent', json_build_object(
+            'id', new.id, 'content', new.content, 'type', new.type, 'userId', new.user_id,
+            'createdAt', parley.iso8601(new.updated_at)));
+    end if;
     return new;
 end $$;
 
 create or replace function parley.messages_changed() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    taken bigint;
 begin
     new.updated_at := parley.now_after(old.updated_at);
-    update parley.chats c set seq = c.seq + 1 where c.id = new.chat_id;
+    update parley.chats c set seq = c.seq + 1 where c.id = new.chat_id returning c.seq into taken;
+    perform parley.record_event(new.chat_id, taken, 'message:updated', json_build_object(
+        'id', new.id,
+        'updates', json_strip_nulls(json_build_object(
+            'content', case when new.content is distinct from old.content then new.content end,
+            'type', case when new.type is distinct from old.type then new.type end))));
     return new;
 end $$;
 
@@ -198,5 +210,10 @@ begin
             select m.created_at from parley.messages m where m.chat_id = c.id order by m.id desc limit 1)
     from (select chat_id, count(*) as messages from gone group by chat_id) g
     where c.id = g.chat_id;
+    perform parley.record_event(g.chat_id, c.seq - g.later, 'message:deleted', to_json(g.id))
+    from (
+        select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later from gone o
+    ) g join parley.chats c on c.id = g.chat_id
+    order by g.chat_id, g.id;
     return null;
 end $$;

@@ -26,7 +26,8 @@ TRIES = 50
 
 OUR_FUNCTIONS = """
     select oid, xmin::text, oid::regprocedure::text from pg_catalog.pg_proc
-    where pronamespace in ('api'::regnamespace, 'session'::regnamespace, 'parley'::regnamespace)
+    where pronamespace in ('api'::regnamespace, 'session'::regnamespace, 'parley'::regnamespace,
+        'listener'::regnamespace)
       and not exists (
           select from pg_catalog.pg_depend d
           where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = pg_proc.oid and d.deptype = 'e')
@@ -35,7 +36,8 @@ OUR_FUNCTIONS = """
 # Triggers and policies need these locks, all of them at once and in the order in which requests take them.
 LOCK_TABLES = """
     lock table parley.settings, next_auth.users, next_auth.accounts, next_auth.sessions, next_auth.verification_token,
-        parley.members, parley.messages, parley.chats, parley.image_cleanup, parley.reloaded_parts
+        parley.members, parley.messages, parley.chats, parley.outbox, parley.outbox_queue, parley.image_cleanup,
+        parley.reloaded_parts
     in access exclusive mode
 """
 

@@ -79,6 +79,16 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "image_cleanup insert": ("insert into parley.image_cleanup (name) values ('new')", (0, 0, 0, 0, 0), 1),
     "image_cleanup update": ("update parley.image_cleanup set due = now() where name = {owner}", (0, 0, 0, 0, 0), 1),
     "image_cleanup delete": ("delete from parley.image_cleanup where name = {owner}", (0, 0, 0, 0, 0), 1),
+    "outbox select": ("select from parley.outbox where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
+    "outbox insert": (
+        "insert into parley.outbox (chat_id, seq, event, payload) values ({chat}, 99, 'new', '1')",
+        (0, 0, 0, 0, 0), 1),
+    "outbox update": ("update parley.outbox set payload = '1' where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
+    "outbox delete": ("delete from parley.outbox where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
+    "outbox_queue select": ("select from parley.outbox_queue where id = {event}", (0, 0, 0, 0, 0), 1),
+    "outbox_queue insert": ("insert into parley.outbox_queue values (0)", (0, 0, 0, 0, 0), 1),
+    "outbox_queue update": ("update parley.outbox_queue set id = 0 where id = {event}", (0, 0, 0, 0, 0), 1),
+    "outbox_queue delete": ("delete from parley.outbox_queue where id = {event}", (0, 0, 0, 0, 0), 1),
     "reloaded_parts select": ("select from parley.reloaded_parts limit 1", (0, 0, 0, 0, 0), 1),
     "reloaded_parts insert": ("insert into parley.reloaded_parts values ('new', '')", (0, 0, 0, 0, 0), 1),
     "reloaded_parts update": (
@@ -108,7 +118,9 @@ def world(dba: Connection) -> dict[str, str]:
         [names["owner"], names["owner"]],
     )
     dba.execute("insert into next_auth.verification_token values (%s, now(), 'token')", [names["owner"]])
-    return {**names, "chat": chat, "other_chat": other_chat}
+    row = dba.execute("select max(id)::text from parley.outbox where chat_id = %s", [chat]).fetchone()
+    assert row is not None
+    return {**names, "chat": chat, "other_chat": other_chat, "event": row[0]}
 
 
 def become(connection: Connection, who: str, world: dict[str, str]) -> str:

@@ -4,7 +4,7 @@ import re
 
 from tests.support import ROOT, Connection
 
-OURS = "('next_auth', 'rules', 'parley', 'session', 'api', 'analytics')"
+OURS = "('next_auth', 'rules', 'parley', 'session', 'api', 'listener', 'analytics')"
 
 
 def names(connection: Connection, query: str) -> list[str]:
@@ -62,8 +62,8 @@ def test_a_reload_locks_every_table(dba: Connection) -> None:
     assert set(re.split(r",\s+", locks[1])) == set(tables)
 
 
-def test_every_function_of_the_api_is_described(dba: Connection) -> None:
-    api = "n.nspname = 'api'"
+def test_every_function_of_an_interface_is_described(dba: Connection) -> None:
+    api = "n.nspname in ('api', 'listener')"
     assert len(names(dba, functions(api))) > 14
     assert names(dba, functions(f"{api} and obj_description(p.oid) is null")) == []
 
@@ -90,6 +90,14 @@ def test_every_table_and_schema_is_described(dba: Connection) -> None:
     assert (
         names(dba, f"select nspname from pg_namespace where nspname in {OURS} and obj_description(oid) is null") == []
     )
+
+
+def test_every_column_of_a_view_is_described(dba: Connection) -> None:
+    columns = f"""
+        select c.oid::regclass || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
+        where c.relnamespace::regnamespace::text in {OURS} and c.relkind = 'v' and a.attnum > 0"""
+    assert len(names(dba, columns)) > 5
+    assert names(dba, f"{columns} and col_description(c.oid, a.attnum) is null") == []
 
 
 def test_public_has_nothing(dba: Connection) -> None:

@@ -1,0 +1,145 @@
+-- The outbox: events on their way to Pusher.
+--
+--   parley.record_event          an event, in the transaction of the change that it tells of
+--   parley.payload_that_fits     … as large as Pusher takes it
+--   parley.sleep_lock            the lock that the listener holds while it sleeps
+--   parley.chat_channel          the channel of a chat
+--   parley.user_channel          the channel of a user, or null
+--   parley.event_channels        the channels that an event is published on
+--   parley.base64url             a text in characters that Pusher's names may have
+--   listener.lead                whether this session is the one that publishes
+--   listener.take_events         forgets what was published, and answers what is next
+--   listener.sleep               whether writers will notify from now on
+--   listener.wake                writers need not notify
+--   listener.set_aside           gives an event up
+--   listener.remove_events       removes old events that were published or set aside
+--   parley.queue_again           for a DBA: has an event published again
+--
+-- pg_notify takes a lock across the cluster at commit, which would end group commit. So writers notify only while the
+-- listener sleeps. A writer that finds it awake holds sleep_lock() in shared mode until its commit, and the listener falls
+-- asleep by taking that alone, then looks once more: no event can come between. Without a listener nobody notifies.
+
+-- Called under the lock of the chat's row, so that a chat's events have ids in the order of their seq and of commits.
+create or replace function parley.record_event(
+    chat uuid, seq bigint, event text, payload json, recipients text[] default null) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    recorded bigint;
+begin
+    insert into parley.outbox (chat_id, seq, event, payload, recipients)
+    values (chat, seq, event, parley.payload_that_fits(payload), recipients)
+    returning id into recorded;
+    insert into parley.outbox_queue (id) values (recorded);
+    if not pg_try_advisory_xact_lock_shared(parley.sleep_lock()) then
+        perform pg_notify('parley_outbox', '');
+    end if;
+end $$;
+
+create or replace function parley.payload_that_fits(payload json) returns json
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+begin
+    if octet_length(payload::text) <= 10000 then
+        return payload;
+    end if;
+    return payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}';
+end $$;
+
+create or replace function parley.sleep_lock() returns bigint
+language sql immutable parallel safe as $$ select 4242108501 $$;
+
+create or replace function parley.chat_channel(chat uuid) returns text
+language sql immutable parallel safe as $$ select 'private-chat-' || chat $$;
+
+-- Pusher's names have up to 164 characters: an id of more than 113 bytes has no channel.
+create or replace function parley.user_channel(user_id text) returns text
+language sql immutable parallel safe as $$
+    select case when octet_length(user_id) <= 113 then 'private-user-' || parley.base64url(user_id) end
+$$;
+
+create or replace function parley.event_channels(chat uuid, recipients text[]) returns text[]
+language sql immutable parallel safe as $$
+    select parley.chat_channel(chat) || array(
+        select parley.user_channel(r) from unnest(recipients) r where parley.user_channel(r) is not null)
+$$;
+
+create or replace function parley.base64url(value text) returns text
+language sql immutable parallel safe as $$
+    select rtrim(translate(encode(convert_to(value, 'UTF8'), 'base64'), E'+/\n', '-_'), '=')
+$$;
+
+create or replace function listener.lead() returns boolean
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    select pg_try_advisory_lock(4242108500)
+$$;
+comment on function listener.lead is
+    'Makes this session the one that publishes, until it ends; false while another one is.';
+
+-- Ids are given before the commit, so an event may appear behind later ones: the caller looks from well before the last.
+create or replace function listener.take_events(
+    done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer)
+returns table (id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+    if done <> '{}' then
+        delete from parley.outbox_queue q where q.id = any (done);
+    end if;
+    return query
+    select o.id, o.chat_id, o.event, o.payload::text,
+        case when o.event = 'member:removed' then array(select parley.base64url(r) from unnest(o.recipients) r) end,
+        case when o.event <> 'member:removed' then
+            case when o.recipients is null then array[parley.chat_channel(o.chat_id)]
+                 else parley.event_channels(o.chat_id, o.recipients) end
+        end
+    from parley.outbox_queue q join parley.outbox o on o.id = q.id
+    where q.id > after_id and o.chat_id <> all (full_chats) and not exists (select from unnest(held) h (id) where h.id = q.id)
+    order by q.id limit max_events;
+end $$;
+comment on function listener.take_events is
+    'Forgets the events that are done, and answers those next in the order of their ids: after an id, without those that are held already and those of some chats.';
+
+create or replace function listener.sleep() returns boolean
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    select pg_try_advisory_lock(parley.sleep_lock())
+$$;
+comment on function listener.sleep is
+    'From now on each commit with an event notifies the channel parley_outbox; false, and nothing has changed, while one is under way that will not. What was committed before must be looked for once more.';
+
+create or replace function listener.wake() returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    select pg_advisory_unlock(parley.sleep_lock())
+$$;
+comment on function listener.wake is 'Commits need not notify: the listener looks by itself.';
+
+create or replace function listener.set_aside(event_id bigint, error text) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update parley.outbox o set set_aside_at = now(), error = left(set_aside.error, 1000) where o.id = event_id;
+    delete from parley.outbox_queue q where q.id = event_id;
+end $$;
+comment on function listener.set_aside is
+    'Gives up an event that can''t be published: analytics.set_aside_events has it, with the error.';
+
+create or replace function listener.remove_events(older_than interval, max_events integer) returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    removed integer;
+begin
+    delete from parley.outbox o
+    where o.recorded_at < now() - older_than and o.id in (
+        select p.id from parley.outbox p
+        where not exists (select from parley.outbox_queue q where q.id = p.id)
+        order by p.id limit max_events);
+    get diagnostics removed = row_count;
+    return removed;
+end $$;
+comment on function listener.remove_events is
+    'Removes up to so many of the oldest events that are older than that and not waiting to be published; answers how many.';
+
+create or replace function parley.queue_again(event_id bigint) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    update parley.outbox o set set_aside_at = null, error = null where o.id = event_id;
+    insert into parley.outbox_queue (id) select o.id from parley.outbox o where o.id = event_id on conflict do nothing;
+end $$;

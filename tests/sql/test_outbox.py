@@ -1,0 +1,345 @@
+"""The outbox: what each change records, who hears of it, and what the listener does with it."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests.support import NO_SUCH_ID, Connection, add_member, call, new_chat, new_user, refused, rolled_back, wait_until
+
+LIMIT = 10_000  # bytes of a payload
+
+
+def events(connection: Connection, chat: str) -> list[tuple[str, Any]]:
+    """The events of a chat, in the order of their seq, each with its payload."""
+    query = "select event, payload from parley.outbox where chat_id = %s order by seq"
+    return connection.execute(query, [chat]).fetchall()
+
+
+def take(connection: Connection, chat: str, **options: Any) -> list[dict[str, Any]]:
+    """What the listener is given of a chat."""
+    arguments = {"done": [], "after_id": 0, "held": [], "full_chats": [], "max_events": 1000} | options
+    cursor = connection.execute(
+        "select * from listener.take_events(%(done)s, %(after_id)s, %(held)s, %(full_chats)s::uuid[], %(max_events)s)",
+        arguments,
+    )
+    assert cursor.description is not None
+    names = [column.name for column in cursor.description]
+    return [row for row in (dict(zip(names, r, strict=True)) for r in cursor) if str(row["chat_id"]) == chat]
+
+
+def send(connection: Connection, chat: str, content: str = "hello", user: str = "owner") -> dict[str, Any]:
+    sent: dict[str, Any] = call(connection, user, "send_message", chat, {"content": content})
+    return sent
+
+
+# What is recorded
+
+
+def test_each_change_of_a_message_is_recorded_in_the_documents_words(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    sent = send(dba, chat)
+    call(dba, "owner", "update_message", chat, sent["id"], {"content": "bye"})
+    call(dba, "owner", "update_message", chat, sent["id"], {"content": "bye", "type": "code"})
+    call(dba, "owner", "update_message", chat, sent["id"], {"content": "f()", "type": "text"})
+    call(dba, "owner", "update_message", chat, sent["id"], {"content": "f()"})
+    call(dba, "owner", "delete_message", chat, sent["id"])
+    assert sent.keys() == {"id", "content", "type", "userId", "createdAt"}
+    assert events(dba, chat) == [
+        ("message:sent", sent),
+        ("message:updated", {"id": sent["id"], "updates": {"content": "bye"}}),
+        ("message:updated", {"id": sent["id"], "updates": {"type": "code"}}),
+        ("message:updated", {"id": sent["id"], "updates": {"content": "f()", "type": "text"}}),
+        ("message:deleted", sent["id"]),
+    ]
+    assert {tuple(row["channels"]) for row in take(dba, chat)} == {(f"private-chat-{chat}",)}
+
+
+def test_changes_of_a_chat_are_told_to_its_members_too(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    new_chat(dba, "stranger")
+    call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+    call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+    call(dba, "owner", "delete_chat", chat)
+    assert events(dba, chat) == [("chat:updated", {"id": chat, "updates": {"title": "Plans"}}), ("chat:deleted", chat)]
+    channels = {f"private-chat-{chat}", "private-user-b3duZXI", "private-user-bWVtYmVy"}
+    assert [set(row["channels"]) for row in take(dba, chat)] == [channels, channels]
+
+
+def test_a_deleted_chat_says_nothing_of_its_messages_and_members(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    send(dba, chat)
+    call(dba, "owner", "delete_chat", chat)
+    assert [event for event, _ in events(dba, chat)] == ["message:sent", "chat:deleted"]
+
+
+@pytest.mark.parametrize("change", ["removed", "left", "deleted their account"])
+def test_who_stops_being_a_member_is_recorded(dba: Connection, change: str) -> None:
+    chat = new_chat(dba, "owner", "member")
+    if change == "deleted their account":
+        dba.execute("delete from next_auth.users where id = 'member'")
+    else:
+        call(dba, "owner" if change == "removed" else "member", "remove_member", chat, "member")
+    send(dba, chat)
+    (removed, sent) = take(dba, chat)
+    assert (removed["event"], removed["recipients"], removed["channels"]) == ("member:removed", ["bWVtYmVy"], None)
+    assert sent["event"] == "message:sent"
+
+
+def test_a_refused_change_records_nothing(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    sent = send(dba, chat)
+    with refused(400):
+        send(dba, chat, "")
+    with refused(403):
+        call(dba, "member", "update_message", chat, sent["id"], {"content": "mine"})
+    with pytest.raises(psycopg.errors.CheckViolation), dba.transaction():
+        dba.execute("update parley.messages set type = 'video', content = 'x' where chat_id = %s", [chat])
+    with pytest.raises(psycopg.errors.ForeignKeyViolation), dba.transaction():
+        dba.execute("insert into parley.messages (chat_id, user_id, content) values (%s, 'x', 'x')", [NO_SUCH_ID])
+    assert [event for event, _ in events(dba, chat)] == ["message:sent"]
+    assert events(dba, NO_SUCH_ID) == []
+
+
+def test_a_message_for_a_chat_that_was_deleted_is_refused_as_ever(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    call(dba, "owner", "delete_chat", chat)
+    with pytest.raises(psycopg.errors.ForeignKeyViolation), dba.transaction():
+        dba.execute("insert into parley.messages (chat_id, user_id, content) values (%s, 'x', 'x')", [chat])
+
+
+def test_many_messages_at_once_are_as_many_events(dba: Connection) -> None:
+    chat, other = new_chat(dba, "owner"), new_chat(dba, "owner")
+    for place in (chat, other):
+        dba.execute(
+            "insert into parley.messages (chat_id, user_id, content)"
+            " select %s, 'x', n::text from generate_series(1, 5) n",
+            [place],
+        )
+    ids = dba.execute("select id::text from parley.messages where chat_id = %s order by id", [chat]).fetchall()
+    dba.execute("delete from parley.messages where chat_id in (%s, %s) and content <> '3'", [chat, other])
+    seqs = dba.execute("select seq from parley.outbox where chat_id = %s order by id", [chat]).fetchall()
+    assert [seq for (seq,) in seqs] == list(range(1, 10))
+    deleted = [payload for event, payload in events(dba, chat) if event == "message:deleted"]
+    assert deleted == [ids[n][0] for n in (0, 1, 3, 4)]
+    assert len(events(dba, other)) == 9
+
+
+def test_seqs_are_those_of_the_chat(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    for n in range(3):
+        send(dba, chat, str(n))
+    call(dba, "member", "remove_member", chat, "member")
+    last = dba.execute("select seq from parley.chats where id = %s", [chat]).fetchone()
+    assert last == dba.execute("select max(seq) from parley.outbox where chat_id = %s", [chat]).fetchone() == (4,)
+
+
+# Sizes
+
+
+def size(connection: Connection, chat: str) -> int:
+    query = "select octet_length(payload::text) from parley.outbox where chat_id = %s order by id desc limit 1"
+    row = connection.execute(query, [chat]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_an_event_has_its_content_up_to_the_limit(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    send(dba, chat, "é")
+    rest = size(dba, chat) - 2
+    whole = send(dba, chat, "é" * ((LIMIT - rest) // 2) + "x" * ((LIMIT - rest) % 2))
+    assert size(dba, chat) == LIMIT
+    too_much = send(dba, chat, whole["content"] + "x")
+    call(dba, "owner", "update_message", chat, whole["id"], {"content": "é" * 5000})
+    call(dba, "owner", "update_message", chat, too_much["id"], {"content": "x" * LIMIT, "type": "code"})
+    short = {key: value for key, value in too_much.items() if key != "content"}
+    assert [payload for _, payload in events(dba, chat)][1:] == [
+        whole,
+        short | {"truncated": True},
+        {"id": whole["id"], "updates": {}, "truncated": True},
+        {"id": too_much["id"], "updates": {"type": "code"}, "truncated": True},
+    ]
+
+
+def test_the_longest_title_fits(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    call(dba, "owner", "update_chat", chat, {"title": "x" + "\x01" * 199})
+    assert size(dba, chat) < LIMIT
+
+
+def test_a_user_id_that_no_channel_can_name_is_left_out(dba: Connection) -> None:
+    longest, too_long = "ö" * 56 + "x", "ö" * 57
+    chat = new_chat(dba, "owner", longest, too_long)
+    call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+    (event,) = take(dba, chat)
+    assert len(event["channels"]) == 3
+    assert max(len(channel) for channel in event["channels"]) == 164
+
+
+# What the listener does
+
+
+def test_events_are_taken_in_order_and_once_done_no_more(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    sent = [send(dba, chat, str(n)) for n in range(4)]
+    taken = take(dba, chat)
+    assert [json.loads(event["payload"]) for event in taken] == sent
+    ids = [event["id"] for event in taken]
+    assert [event["id"] for event in take(dba, chat)] == ids
+    assert [event["id"] for event in take(dba, chat, max_events=2, after_id=ids[0] - 1)] == ids[:2]
+    assert [event["id"] for event in take(dba, chat, held=ids[1:3])] == [ids[0], ids[3]]
+    assert [event["id"] for event in take(dba, chat, after_id=ids[2])] == ids[3:]
+    assert take(dba, chat, full_chats=[chat]) == []
+    assert [event["id"] for event in take(dba, chat, done=ids[:3])] == ids[3:]
+    assert len(events(dba, chat)) == 4
+
+
+def test_what_is_set_aside_is_in_a_view_and_can_be_queued_again(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    send(dba, chat)
+    (event,) = take(dba, chat)
+    dba.execute("select listener.set_aside(%s, 'HTTP 400: no such thing')", [event["id"]])
+    assert take(dba, chat) == []
+    view = "select id, event, error, bytes from analytics.set_aside_events where id = %s"
+    assert dba.execute(view, [event["id"]]).fetchall() == [
+        (event["id"], "message:sent", "HTTP 400: no such thing", len(event["payload"]))
+    ]
+    dba.execute("select parley.queue_again(%s)", [event["id"]])
+    assert take(dba, chat) == [event]
+    assert dba.execute(view, [event["id"]]).fetchall() == []
+
+
+def test_old_events_go_unless_they_wait(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    for n in range(5):
+        send(dba, chat, str(n))
+    ids = [event["id"] for event in take(dba, chat)]
+    take(dba, chat, done=[ids[0], ids[2], ids[3]])
+    dba.execute("delete from parley.outbox where chat_id <> %s", [chat])
+    dba.execute("update parley.outbox set recorded_at = now() - interval '8 days' where id <> %s", [ids[3]])
+
+    def remove(limit: int) -> int:
+        row = dba.execute("select listener.remove_events('7 days', %s)", [limit]).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    assert [remove(1), remove(1), remove(1), remove(100)] == [1, 1, 0, 0]
+    left = dba.execute("select id from parley.outbox order by id").fetchall()
+    assert [event for (event,) in left] == [ids[1], ids[3], ids[4]]
+
+
+def test_the_listener_has_its_functions_and_nothing_else(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    send(dba, chat)
+    dba.execute("set local role parley_listener")
+    assert len(take(dba, chat)) == 1
+    for table in ("parley.outbox", "parley.outbox_queue", "parley.messages", "next_auth.users"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
+            dba.execute(f"select from {table}")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
+        dba.execute("select api.ready()")
+    dba.execute("set local role app")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
+        take(dba, chat)
+    for forgery in ("parley.record_event(%s, 99, 'chat:deleted', '1')", "parley.queue_again(1) where %s <> ''"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
+            dba.execute(f"select {forgery}", [chat])
+
+
+# With several sessions
+
+
+@pytest.fixture
+def database(postgres: Postgres, new_database: Callable[[str], str]) -> str:
+    """The URL of a database of the test's own."""
+    return postgres.url(new_database(f"parley_{new_user().replace('-', '_')}"))
+
+
+@contextmanager
+def session(url: str) -> Iterator[Connection]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def yes(connection: Connection, question: str) -> bool:
+    row = connection.execute(f"select {question}").fetchone()
+    return row is not None and bool(row[0])
+
+
+def test_one_session_leads_until_it_ends(database: str) -> None:
+    with session(database) as second:
+        with session(database) as first:
+            assert yes(first, "listener.lead()")
+            assert not yes(second, "listener.lead()")
+        second.execute("select pg_advisory_lock(4242108500)")
+
+
+def test_writers_notify_only_a_sleeping_listener(database: str) -> None:
+    with session(database) as listener, session(database) as writer:
+        listener.execute("listen parley_outbox")
+        chat = new_chat(writer, "owner")
+        heard = []
+
+        def notified() -> bool:
+            send(writer, chat)
+            heard.append(len(list(listener.notifies(timeout=0))))
+            return heard[-1] > 0
+
+        assert not notified()
+        assert yes(listener, "listener.sleep()")
+        assert notified()
+        listener.execute("select listener.wake()")
+        assert not notified()
+
+
+def test_no_commit_comes_between_falling_asleep_and_the_last_look(database: str) -> None:
+    with session(database) as listener, session(database) as writer:
+        chat = new_chat(writer, "owner")
+        with writer.transaction():
+            send(writer, chat)
+            assert not yes(listener, "listener.sleep()")
+            assert take(listener, chat) == []
+        assert yes(listener, "listener.sleep()")
+        assert len(take(listener, chat)) == 1
+
+
+def test_a_commit_of_many_events_notifies_once(database: str) -> None:
+    with session(database) as listener, session(database) as writer:
+        chat = new_chat(writer, "owner")
+        listener.execute("listen parley_outbox")
+        assert yes(listener, "listener.sleep()")
+        with writer.transaction():
+            for _ in range(20):
+                send(writer, chat)
+        assert len(list(listener.notifies(timeout=0))) == 1
+
+
+def test_a_user_who_goes_and_a_chat_that_goes_wait_for_each_other(database: str) -> None:
+    waits = "exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"
+    with session(database) as chat_goes, session(database) as user_goes, session(database) as watcher:
+        chat = new_chat(chat_goes, "owner", "member")
+        with ThreadPoolExecutor() as pool:
+            with chat_goes.transaction():
+                chat_goes.execute("select from parley.chats where id = %s for update", [chat])
+                going = pool.submit(user_goes.execute, "delete from next_auth.users where id = 'member'")
+                wait_until(lambda: yes(watcher, waits))
+                chat_goes.execute("delete from parley.chats where id = %s", [chat])
+            assert going.result().rowcount == 1
+        assert events(watcher, chat) == [("chat:deleted", chat)]
+
+
+def test_the_recipients_of_a_deletion_are_those_at_its_commit(database: str) -> None:
+    with session(database) as owner, rolled_back(database) as watcher:
+        chat = new_chat(owner, "owner")
+        for n in range(3):
+            add_member(owner, "owner", chat, f"member-{n}")
+        call(owner, "owner", "remove_member", chat, "member-1")
+        call(owner, "owner", "delete_chat", chat)
+        rows = watcher.execute("select recipients from parley.outbox where event = 'chat:deleted'").fetchall()
+        assert [sorted(recipients) for (recipients,) in rows] == [["member-0", "member-2", "owner"]]
