@@ -1,0 +1,1 @@
+"""The listener: carries what database triggers record to Pusher."""

@@ -1,0 +1,111 @@
+"""`python -m listener`: publishes the outbox to Pusher, against the services that the environment names."""
+
+import asyncio
+import logging
+import random
+import signal
+import sys
+
+import asyncpg
+import uvloop
+
+from listener.outbox import AWAY, Outbox
+from listener.pusher import Pusher
+from listener.relay import POLL_SECONDS, Relay
+from listener.settings import Settings, SettingsError
+
+logger = logging.getLogger("parley.listener")
+
+RECONNECT_SECONDS = 1
+CLEAN_SECONDS = 60
+CLEAN_BATCH = 1000  # events removed in one transaction
+
+
+async def check_database(settings: Settings) -> None:
+    """Raises SettingsError, with one line on why this database can't be listened to."""
+    try:
+        async with Outbox.connect(settings) as outbox:
+            await outbox.take([], 0, [], [], 0)
+    except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
+        problem = "no Parley database for this role: run `yoyo apply --batch` and grant it parley_listener"
+        raise SettingsError(f"DATABASE_URL: {problem}") from None
+    except (*AWAY, ValueError) as error:
+        raise SettingsError(f"DATABASE_URL: no connection to PostgreSQL: {type(error).__name__}") from None
+
+
+async def relay_events(settings: Settings, stopping: asyncio.Event) -> None:
+    """Publishes whenever this listener leads, over all outages, until it is told to stop."""
+    async with Pusher(settings) as pusher:
+        relay = Relay(pusher)
+        stopped = asyncio.create_task(stopping.wait())
+        stopped.add_done_callback(lambda _: relay.interrupt())
+        while not stopping.is_set():
+            try:
+                async with Outbox.connect(settings) as outbox:
+                    await lead(outbox, stopping)
+                    await relay.run(outbox, stopping)
+            except AWAY as error:
+                logger.warning("The database is away, which is tried again: %s: %s", type(error).__name__, error)
+                await sleep(RECONNECT_SECONDS * random.uniform(0.2, 1), stopping)  # noqa: S311 (jitter, no secret)
+
+
+async def lead(outbox: Outbox, stopping: asyncio.Event) -> None:
+    """Returns when this listener is the one that publishes, or is told to stop."""
+    is_second = False
+    while not stopping.is_set() and not await outbox.lead():
+        if not is_second:
+            logger.info("Another listener publishes; this one waits to take over")
+            is_second = True
+        await sleep(POLL_SECONDS, stopping)
+    if not stopping.is_set():
+        logger.info("This listener publishes")
+
+
+async def clean(settings: Settings) -> None:
+    """Removes old events every minute, in small batches, until it is cancelled."""
+    while True:
+        try:
+            async with Outbox.connect(settings) as outbox:
+                removed = CLEAN_BATCH
+                while removed == CLEAN_BATCH:
+                    removed = await outbox.remove_old(settings.outbox_retention_days, CLEAN_BATCH)
+                    await asyncio.sleep(0.05)  # leave room for others
+        except AWAY as error:
+            logger.warning("Old events can't be removed, which is tried again: %s", type(error).__name__)
+        await asyncio.sleep(CLEAN_SECONDS)
+
+
+async def sleep(seconds: float, stopping: asyncio.Event) -> None:
+    """Sleeps so long, or until it is told to stop."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    except TimeoutError:
+        pass
+
+
+async def run(settings: Settings) -> None:
+    """Listens until SIGTERM or SIGINT, and then until what is under way has ended."""
+    await check_database(settings)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    cleaning = asyncio.create_task(clean(settings))
+    await relay_events(settings, stopping)
+    cleaning.cancel()
+    await asyncio.wait([cleaning])
+
+
+def main() -> None:
+    """Checks the environment and the database, then listens until it is told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = Settings.load()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(settings))
+    except SettingsError as error:
+        sys.exit(f"parley-listener: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The database's side: one connection, on which events are taken and nudges arrive."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from listener.settings import Settings
+
+CHANNEL = "parley_outbox"
+CONNECT_SECONDS = 5
+ANSWER_SECONDS = 3
+# PostgreSQL ends the session of a listener that hangs or is out of reach, so that another one may lead: this one asks
+# at least every second.
+IDLE_SECONDS = 5
+SESSION = {
+    "application_name": "parley-listener",
+    "idle_session_timeout": f"{IDLE_SECONDS}s",
+    "synchronous_commit": "off",  # what a crash of PostgreSQL makes forgotten is published twice
+    "tcp_keepalives_idle": "2",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+}
+# What asyncpg raises when the database is away or does not do what it should.
+AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+
+@dataclass(slots=True)
+class Event:
+    """An event of the outbox.
+
+    `payload` is JSON. `channels` are those that it is still to be published on; instead, one that a member was removed
+    has `users`, whose connections are to be terminated.
+    """
+
+    id: int
+    chat_id: str
+    name: str
+    payload: str
+    users: list[str]
+    channels: list[str]
+
+    @property
+    def goes_with_others(self) -> bool:
+        """Whether it may share a request with other events."""
+        return len(self.channels) == 1
+
+
+class Outbox:
+    """The outbox, as schema `listener` shows it. Its methods raise what is in AWAY."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self.answered_at = asyncio.get_running_loop().time()
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, settings: Settings) -> AsyncIterator["Outbox"]:
+        """An outbox on a connection of its own."""
+        connection = await asyncpg.connect(
+            settings.database_url.get_secret_value(),
+            timeout=CONNECT_SECONDS,
+            command_timeout=ANSWER_SECONDS,
+            server_settings=SESSION,
+        )
+        try:
+            # Chats are only told apart, so their ids stay text.
+            await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str)
+            yield cls(connection)
+        finally:
+            connection.terminate()  # there is nothing to say goodbye for, and it may be dead
+
+    async def on_nudge(self, callback: Callable[[], None]) -> None:
+        """Calls back whenever a writer says that there is something, and when the connection ends."""
+        await self._connection.add_listener(CHANNEL, lambda *_: callback())
+        self._connection.add_termination_listener(lambda *_: callback())
+
+    async def lead(self) -> bool:
+        """Whether this is the one that publishes."""
+        return bool(await self._ask("select listener.lead()"))
+
+    async def take(
+        self, done: list[int], after_id: int, held: Collection[int], full_chats: list[str], max_events: int
+    ) -> list[Event]:
+        """Says which events are done, and gets the next ones: see listener.take_events."""
+        statement = "select * from listener.take_events($1, $2, $3, $4, $5)"
+        rows = await self._connection.fetch(statement, done, after_id, held, full_chats, max_events)
+        self.answered_at = asyncio.get_running_loop().time()
+        return [
+            Event(id_, chat_id, name, payload, users or [], channels or [])
+            for id_, chat_id, name, payload, users, channels in rows
+        ]
+
+    async def sleep(self) -> bool:
+        """Whether writers will nudge from now on."""
+        return bool(await self._ask("select listener.sleep()"))
+
+    async def wake(self) -> None:
+        """Writers need not nudge."""
+        await self._ask("select listener.wake()")
+
+    async def set_aside(self, event_id: int, error: str) -> None:
+        """Gives an event up."""
+        await self._ask("select listener.set_aside($1, $2)", event_id, error)
+
+    async def remove_old(self, days: float, max_events: int) -> int:
+        """Removes so many old events at most; answers how many it was."""
+        statement = "select listener.remove_events($1 * interval '1 day', $2)"
+        return int(await self._ask(statement, days, max_events))
+
+    async def _ask(self, statement: str, *arguments: Any) -> Any:
+        answer = await self._connection.fetchval(statement, *arguments)
+        self.answered_at = asyncio.get_running_loop().time()
+        return answer

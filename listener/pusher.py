@@ -1,0 +1,77 @@
+"""Pusher's HTTP API: requests signed by the `pusher` package, sent through one session that keeps its connections."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from pusher.http import POST, Request
+from pusher.pusher_client import PusherClient
+from yarl import URL
+
+from listener.outbox import Event
+from listener.settings import Settings
+
+CHANNELS = 100  # that Pusher takes in one request
+HOPELESS = (400, 413)  # what Pusher answers for an event that it will never take
+# Of its account, its load or the way there, not of the event.
+PASSING = (401, 402, 403, 404, 407, 408, 425, 429, 502, 503, 504)
+TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
+
+
+class RefusedError(Exception):
+    """Pusher will never take this request."""
+
+
+class FailedError(Exception):
+    """Pusher did not take this request now; `is_suspect` if the reason may be in the request itself."""
+
+    def __init__(self, message: str, *, is_suspect: bool = False) -> None:
+        super().__init__(message)
+        self.is_suspect = is_suspect
+
+
+class Pusher:
+    """An app at Pusher, or at another server that speaks its protocol."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = PusherClient(**settings.pusher)
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT, connector=aiohttp.TCPConnector(keepalive_timeout=60))
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Publishes events on one channel each, in their order. Raises RefusedError or FailedError."""
+        batch = [{"name": event.name, "channel": event.channels[0], "data": event.payload} for event in events]
+        await self._post("batch_events", {"batch": batch})
+
+    async def publish_widely(self, event: Event) -> None:
+        """Publishes an event on many channels, and takes those that have it off it. Raises as publish() does."""
+        while event.channels:
+            channels = event.channels[:CHANNELS]
+            await self._post("events", {"name": event.name, "channels": channels, "data": event.payload})
+            del event.channels[:CHANNELS]
+
+    async def terminate(self, event: Event) -> None:
+        """Ends the connections of the users that an event names. Raises as publish() does."""
+        for user in event.users:
+            await self._post(f"users/{user}/terminate_connections", {})
+
+    async def _post(self, path: str, body: dict[str, Any]) -> None:
+        request = Request(self._client, POST, f"/apps/{self._client.app_id}/{path}", body)
+        url = URL(request.url, encoded=True)
+        try:
+            async with self._session.post(url, data=request.body, headers=request.headers) as response:
+                answer = (await response.read())[:500].decode(errors="replace")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise FailedError(f"{type(error).__name__}: {error}") from None
+        if response.status in HOPELESS:
+            raise RefusedError(f"HTTP {response.status}: {answer}")
+        if not 200 <= response.status < 300:
+            raise FailedError(f"HTTP {response.status}: {answer}", is_suspect=response.status not in PASSING)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()

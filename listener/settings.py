@@ -1,0 +1,69 @@
+"""The environment, typed. A missing or malformed variable ends the start with one line that names it."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]
+
+
+class SettingsError(Exception):
+    """One line for whoever starts the process: which variables are wrong, and how."""
+
+
+def is_postgres(url: SecretStr) -> SecretStr:
+    """A check of the scheme; the driver looks at the rest."""
+    if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("must be a URL that begins with postgresql:// or postgres://")
+    return url
+
+
+class Settings(BaseSettings):
+    """What the listener reads from the environment: each field is the variable of that name in capitals."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
+
+    database_url: Annotated[SecretStr, AfterValidator(is_postgres)]
+    pusher_app_id: Annotated[str, StringConstraints(pattern=r"^[0-9]+$")]
+    pusher_key: Word
+    pusher_secret: Annotated[SecretStr, Field(min_length=1)]
+    pusher_cluster: Word | None = None
+    pusher_host: Word | None = None
+    pusher_port: int | None = Field(default=None, ge=1, le=65_535)
+    pusher_use_tls: bool = True
+    outbox_retention_days: float = Field(default=7, ge=0, le=3650)
+
+    @model_validator(mode="after")
+    def know_where_pusher_is(self) -> Self:
+        """A cluster of Pusher's, or the host of another server that speaks its protocol."""
+        if not (self.pusher_cluster or self.pusher_host):
+            raise ValueError("one of them must say where Pusher is")
+        return self
+
+    @property
+    def pusher(self) -> dict[str, Any]:
+        """The arguments of the pusher package's client; a host goes before a cluster."""
+        place = {"host": self.pusher_host} if self.pusher_host else {"cluster": self.pusher_cluster}
+        return {
+            "app_id": self.pusher_app_id,
+            "key": self.pusher_key,
+            "secret": self.pusher_secret.get_secret_value(),
+            "ssl": self.pusher_use_tls,
+            "port": self.pusher_port,
+            **place,
+        }
+
+    @classmethod
+    def load(cls) -> Self:
+        """Reads the environment; raises SettingsError with all that is wrong in one line."""
+        try:
+            return cls()  # type: ignore[call-arg]  # the environment gives them
+        except ValidationError as error:
+            problems = (f"{name(e)}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
+            raise SettingsError("; ".join(problems)) from None
+
+
+def name(error: Any) -> str:
+    """The variable that a validation error is about."""
+    return str(error["loc"][0]).upper() if error["loc"] else "PUSHER_CLUSTER or PUSHER_HOST"
