@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
+from urllib.parse import parse_qs
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
@@ -14,12 +15,15 @@ from api.protocol import ParleyRequest
 from api.ratelimit import RateLimiter, client_address
 from api.routes import ROUTES, Route
 from api.settings import Settings
+from api.signing import Signer
 from api.storage import Storage
 from api.tokens import Tokens
 from api.uploads import received_image
 
 MAX_BODY = 1024 * 1024  # bytes
 JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+FORM_FIELDS = 100
 # For an image: it never changes, it is no page and has no scripts, and every site may show it.
 IMAGE_HEADERS = {
     "Cache-Control": "public, max-age=31536000, immutable",
@@ -50,6 +54,7 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
         configure_logging=False,
     )
     tokens = Tokens(settings.secrets)
+    signer = Signer(settings)
 
     @app.before_server_start
     async def open_connections(app: Sanic[Any, Any]) -> None:
@@ -84,7 +89,7 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
     for route in ROUTES:
         methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
         app.add_route(
-            image_handler_of(route, tokens) if route.image else handler_of(route, tokens), route.path, methods,
+            image_handler_of(route, tokens) if route.image else handler_of(route, tokens, signer), route.path, methods,
             name=route.function.replace(".", "_"), stream=True, unquote=True,
         )  # fmt: skip
     app.add_route(serve_image, "/images/<name>", ["GET", "HEAD"])
@@ -93,23 +98,28 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
     return app
 
 
-def handler_of(route: Route, tokens: Tokens) -> Handler:
+def handler_of(route: Route, tokens: Tokens, signer: Signer) -> Handler:
     """The handler of a route of the table."""
     statement, path_parameters = route.statement, route.path_parameters
+    media_type = JSON if route.body else FORM if route.form else None
 
     async def handle(request: Request, **path: str) -> HTTPResponse:
-        identity = tokens.identity(request)
+        identity = tokens.identity(request, cookie_will_do=route.changes_nothing)
         arguments: list[Any] = [path[name] for name in path_parameters]
         arguments += [request.args.get(name) for name in route.query]
         body = await read_body(request)
         if route.body:
             arguments.append(body)
+        if route.form:
+            arguments += form_fields(body, route.form)
         answer = await request.app.ctx.database.call(statement, identity, *arguments)
+        if route.form:
+            answer = signer.sign(answer)
         return HTTPResponse(None if route.status == 204 else answer, route.status, content_type=JSON)
 
     async def read_body(request: Request) -> bytes:
-        if route.body and request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-            raise ApiError(415, f"The body must be sent as Content-Type: {JSON}.")
+        if media_type and request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
+            raise ApiError(415, f"The body must be sent as Content-Type: {media_type}.")
         if request.stream is not None and request.stream.request_body:
             request.stream.request_max_size = MAX_BODY  # Sanic lifts its own limit where the handler reads the body
             await request.receive_body()  # type: ignore[no-untyped-call]
@@ -118,11 +128,20 @@ def handler_of(route: Route, tokens: Tokens) -> Handler:
     return handle
 
 
+def form_fields(body: bytes, names: tuple[str, ...]) -> list[str | None]:
+    """These fields of a form, None where they are missing; Pusher's clients may add others. Raises ApiError 400."""
+    try:
+        fields = parse_qs(body.decode(), max_num_fields=FORM_FIELDS)
+    except ValueError:
+        raise ApiError(400, f"The body is not valid {FORM}.") from None
+    return [fields[name][0] if name in fields else None for name in names]
+
+
 def image_handler_of(route: Route, tokens: Tokens) -> Handler:
     """The handler of a route that takes an image."""
 
     async def handle(request: Request) -> HTTPResponse:
-        identity = tokens.identity(request)
+        identity = tokens.identity(request, cookie_will_do=False)
         async with received_image(request, identity) as upload:
             answer = await request.app.ctx.images.take(upload, route.statement, identity)
         return HTTPResponse(answer, route.status, content_type=JSON)

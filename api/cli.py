@@ -1,25 +1,31 @@
-"""The command `parley`: `dev` runs everything on this machine, `token` signs a session token."""
+"""The command `parley`: `dev` runs everything on this machine, `token` signs a session token, `listen` hears a chat."""
 
 import argparse
+import asyncio
 import os
 import re
 import signal
 import sys
 from pathlib import Path
 
-from api.dev import STACK_FILE, data_directory, session_token
+from pydantic import ValidationError
+
+from api import listen
+from api.dev import CLIENT_FILE, STACK_FILE, data_directory, session_token
 from api.settings import SECRET_LENGTH
 
 DEFAULT_PORT = 8000
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LONGEST_DAYS = 366
+LISTENING_DAYS = 30
+SECRET_NAMES = ("NEXTAUTH_SECRET", "AUTH_SECRET")
 
 
 def main() -> int:
     """Run the command line; returns the exit status."""
     arguments = _parser().parse_args()
     try:
-        return _dev(arguments) if arguments.command == "dev" else _token(arguments)
+        return COMMANDS[arguments.command](arguments)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 
@@ -38,13 +44,17 @@ def _parser() -> argparse.ArgumentParser:
     for claim in ("name", "email", "picture"):
         token.add_argument(f"--{claim}", help="of the user, if this is their first visit")
     token.add_argument("--expires", type=_seconds, default="1h", help="30s, 15m, 12h, 7d (1h)")
-    token.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="sign for this stack of `parley dev` (default: NEXTAUTH_SECRET or AUTH_SECRET, "
-        f"else {data_directory(DEFAULT_PORT)})",
-    )
+    listen = commands.add_parser("listen", help="print a chat's events as they come")
+    listen.add_argument("chat", metavar="CHAT", type=_nonblank, help="the chat's id")
+    listen.add_argument("--user", required=True, metavar="ID", type=_nonblank, help="who listens")
+    for command in (token, listen):
+        command.add_argument(
+            "--data",
+            type=Path,
+            metavar="DIR",
+            help="for this stack of `parley dev` (default: the one that the environment describes, with "
+            f"NEXTAUTH_SECRET or AUTH_SECRET, else {data_directory(DEFAULT_PORT)})",
+        )
     return parser
 
 
@@ -69,9 +79,30 @@ def _token(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _listen(arguments: argparse.Namespace) -> int:
+    try:
+        token = session_token(_secret(arguments.data), LISTENING_DAYS * SECONDS["d"], sub=arguments.user)
+        asyncio.run(listen.run(_place(arguments.data), token, arguments.chat))
+    except ValidationError as error:
+        names = ", ".join(str(problem["loc"][0]).upper() for problem in error.errors())
+        print(f"parley listen: missing or malformed: {names}", file=sys.stderr)
+    except (OSError, ValueError, listen.EndError) as error:
+        print(f"parley listen: {error}", file=sys.stderr)
+    return 1
+
+
+def _place(data: Path | None) -> listen.Place:
+    """Find the API and Pusher where the secret is found."""
+    if not data and any(os.environ.get(name) for name in SECRET_NAMES):
+        return listen.Place()  # type: ignore[call-arg]  # the environment gives it
+    file = (data or data_directory(DEFAULT_PORT)) / CLIENT_FILE
+    pairs = (line.split("=", 1) for line in file.read_text().splitlines())
+    return listen.Place.model_validate({name.lower(): value for name, value in pairs})
+
+
 def _secret(data: Path | None) -> str:
     """Find the secret that signs. Raises ValueError if there is none or it is too short."""
-    source = next((name for name in ("NEXTAUTH_SECRET", "AUTH_SECRET") if os.environ.get(name)), "")
+    source = next((name for name in SECRET_NAMES if os.environ.get(name)), "")
     if source and not data:
         secret = os.environ[source].split(",")[0].strip()
     else:
@@ -103,6 +134,8 @@ def _seconds(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time like 30s, 15m, 12h or 7d, up to {LONGEST_DAYS}d")
     return seconds
 
+
+COMMANDS = {"dev": _dev, "token": _token, "listen": _listen}
 
 if __name__ == "__main__":
     sys.exit(main())

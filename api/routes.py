@@ -8,7 +8,8 @@ from dataclasses import dataclass
 class Route:
     """One route. The function's parameters are the path's, then the query's, in snake_case, then `body`.
 
-    A route with `image` takes a form with an image instead, and its function the URL of that.
+    A route with `image` takes a form with an image instead, and its function the URL of that. One with `form` takes
+    those fields of a form, as Pusher's clients send them, and signs for Pusher what its function answers.
     """
 
     method: str
@@ -17,6 +18,7 @@ class Route:
     query: tuple[str, ...] = ()
     body: bool = False
     image: bool = False
+    form: tuple[str, ...] = ()
     status: int = 200
 
     @property
@@ -25,9 +27,14 @@ class Route:
         return tuple(re.findall(r"<(\w+)>", self.path))
 
     @property
+    def changes_nothing(self) -> bool:
+        """Whether it may be asked on behalf of a user who does not know of it."""
+        return self.method == "GET" or bool(self.form)
+
+    @property
     def statement(self) -> str:
         """The one statement: $1 is the caller's identity, the rest are the function's arguments in order."""
-        names = [*self.path_parameters, *map(snake_case, self.query), *["image_url"] * self.image]
+        names = [*self.path_parameters, *map(snake_case, self.query), *self.form, *["image_url"] * self.image]
         arguments = [f'"{name}" => ${number}' for number, name in enumerate(names, start=2)]
         if self.body:
             arguments.append(f"body => api.parse_json(${len(names) + 2})")
@@ -59,6 +66,8 @@ ROUTES = (
     Route("GET", MESSAGE, "api.get_message"),
     Route("PUT", MESSAGE, "api.update_message", body=True),
     Route("DELETE", MESSAGE, "api.delete_message", status=204),
+    Route("POST", "/api/pusher/auth", "api.authorize_channel", form=("socket_id", "channel_name")),
+    Route("POST", "/api/pusher/user-auth", "api.authorize_user", form=("socket_id",)),
     Route("GET", "/api/profile", "api.get_profile"),
     Route("PUT", "/api/profile", "api.update_profile", body=True),
     Route("POST", "/api/profile/image", "api.set_image", image=True),

@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     rate_limit_window: float = Field(default=10, ge=1, le=86_400)
     rate_limit_prefix: str = "@upstash/ratelimit"
     trusted_proxies: int = Field(default=0, ge=0, le=32)
+    pusher_key: str | None = None
+    pusher_secret: SecretStr | None = None
     storage_url: Annotated[str, AfterValidator(storage_location)] = "file://./.parley/images"
     public_url: Annotated[str, AfterValidator(base_url)] = "http://127.0.0.1:8000"
     host: str = "127.0.0.1"
@@ -88,6 +90,13 @@ class Settings(BaseSettings):
             self.public_url = f"http://127.0.0.1:{self.port}"
         return self
 
+    @model_validator(mode="after")
+    def have_both_or_none_of_pushers(self) -> Self:
+        """A key without its secret signs nothing."""
+        if (self.pusher_key is None) != (self.pusher_secret is None):
+            raise ValueError("both or none must be given")
+        return self
+
     @property
     def secrets(self) -> list[str]:
         """The secrets that verify session tokens; the first one signs."""
@@ -99,10 +108,12 @@ class Settings(BaseSettings):
         try:
             return cls()  # type: ignore[call-arg]  # the environment gives them
         except ValidationError as error:
-            problems = (f"{name(e['loc'][0])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
+            problems = (f"{name(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
             raise SettingsError("; ".join(problems)) from None
 
 
-def name(location: int | str) -> str:
+def name(location: tuple[int | str, ...]) -> str:
     """The variable that a validation error is about."""
-    return "NEXTAUTH_SECRET or AUTH_SECRET" if location == "NEXTAUTH_SECRET" else str(location).upper()
+    if not location:
+        return "PUSHER_KEY and PUSHER_SECRET"
+    return "NEXTAUTH_SECRET or AUTH_SECRET" if location[0] == "NEXTAUTH_SECRET" else str(location[0]).upper()

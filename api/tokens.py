@@ -12,6 +12,7 @@ from sanic import Request
 from api.errors import unauthorized
 
 LEEWAY_SECONDS = 30
+COOKIES = tuple(f"{prefix}{name}.session-token" for name in ("authjs", "next-auth") for prefix in ("__Secure-", ""))
 CLAIMS = ("sub", "name", "email", "picture")
 
 
@@ -21,18 +22,31 @@ class Tokens:
     def __init__(self, secrets: list[str]) -> None:
         self._secrets = secrets
 
-    def identity(self, request: Request) -> str:
-        """The caller's identity as JSON, {"sub", "name"?, "email"?, "picture"?}; raises 401."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise unauthorized()
-        token = unquote(token.strip())
+    def identity(self, request: Request, *, cookie_will_do: bool) -> str:
+        """The caller's identity as JSON, {"sub", "name"?, "email"?, "picture"?}; raises 401.
+
+        A browser sends cookies with what another site asks of it, so one must not do where something is changed.
+        """
+        token = session_token(request, cookie_will_do=cookie_will_do)
         for secret in self._secrets:
             try:
                 return identity_of(verify(token, secret))
             except (jwt.PyJWTError, ValueError):  # ValueError: text that is no Unicode, a nesting too deep
                 continue
         raise unauthorized()
+
+
+def session_token(request: Request, *, cookie_will_do: bool) -> str:
+    """The token in the header Authorization, which goes before a cookie, or in the session cookie; raises 401."""
+    authorization = request.headers.get("authorization", "")
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return unquote(token.strip())
+    if cookie_will_do and not authorization:
+        for name in COOKIES:
+            if cookie := request.cookies.get(name):
+                return str(cookie)
+    raise unauthorized()
 
 
 def verify(token: str, secret: str) -> dict[str, object]:

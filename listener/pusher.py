@@ -38,20 +38,20 @@ class Pusher:
         self._client = PusherClient(**settings.pusher)
         self._session = aiohttp.ClientSession(timeout=TIMEOUT, connector=aiohttp.TCPConnector(keepalive_timeout=60))
 
-    async def publish(self, events: Sequence[Event]) -> None:
-        """Publishes events on one channel each, in their order. Raises RefusedError or FailedError."""
-        batch = [{"name": event.name, "channel": event.channels[0], "data": event.payload} for event in events]
-        await self._post("batch_events", {"batch": batch})
+    async def send(self, events: Sequence[Event]) -> None:
+        """Does what events ask for: those on one channel each together, in their order, any other by itself.
 
-    async def publish_widely(self, event: Event) -> None:
-        """Publishes an event on many channels, and takes those that have it off it. Raises as publish() does."""
+        Raises RefusedError or FailedError. What is done of an event on many channels is taken off it.
+        """
+        if events[0].goes_with_others:
+            batch = [{"name": event.name, "channel": event.channels[0], "data": event.payload} for event in events]
+            await self._post("batch_events", {"batch": batch})
+            return
+        (event,) = events
         while event.channels:
             channels = event.channels[:CHANNELS]
             await self._post("events", {"name": event.name, "channels": channels, "data": event.payload})
             del event.channels[:CHANNELS]
-
-    async def terminate(self, event: Event) -> None:
-        """Ends the connections of the users that an event names. Raises as publish() does."""
         for user in event.users:
             await self._post(f"users/{user}/terminate_connections", {})
 

@@ -229,12 +229,7 @@ class Relay:
         events = [event for _, portion in portions for event in portion]
         begun = asyncio.get_running_loop().time()
         try:
-            if events[0].users:
-                await self._pusher.terminate(events[0])
-            elif events[0].goes_with_others:
-                await self._pusher.publish(events)
-            else:
-                await self._pusher.publish_widely(events[0])
+            await self._pusher.send(events)
         except RefusedError as error:
             self._note_success()
             self._refuse(portions, str(error))

@@ -101,5 +101,7 @@ def new_api(directory: Path, postgres: Postgres, valkey: Valkey) -> Callable[...
 @pytest.fixture(scope="session")
 def api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     """The API that tests share; each client of it has an address, and so a budget, of its own, for the day."""
-    with running(new_api(shared_database, RATE_LIMIT_WINDOW="86400")) as server:
+    with running(
+        new_api(shared_database, RATE_LIMIT_WINDOW="86400", PUSHER_KEY="key", PUSHER_SECRET="secret")
+    ) as server:
         yield server

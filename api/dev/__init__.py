@@ -1,8 +1,8 @@
-"""The stack of `parley dev`: PostgreSQL, Valkey and the API, all on one machine.
+"""The stack of `parley dev`: PostgreSQL, Valkey, Pusher, the API and the listener, all on one machine.
 
-postgres.py and valkey.py run the servers, process.py holds what they share, stack.py puts the
-stack together, demo.py fills it. Here is what needs none of the `dev` extra: where a stack keeps
-its data, and how a session token is signed.
+postgres.py, valkey.py and pusher.py run the servers, process.py holds what they share, channels.py is the
+Pusher server itself, stack.py puts the stack together, demo.py fills it. Here is what needs none of the
+`dev` extra: where a stack keeps its data, and how a session token is signed.
 """
 
 import time
@@ -11,6 +11,7 @@ from pathlib import Path
 import jwt
 
 STACK_FILE = "parley-dev.secret"
+CLIENT_FILE = "client.env"  # where clients find the API and Pusher
 
 
 def data_directory(port: int) -> Path:

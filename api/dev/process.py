@@ -231,6 +231,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_free(port: int) -> bool:
+    """Whether a loopback port can be listened on just now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def _tie_to_parent(parent: int, death_signal: signal.Signals) -> None:
     """Run in the child, between fork and exec."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

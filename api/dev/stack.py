@@ -1,8 +1,8 @@
-"""`parley dev`: PostgreSQL, Valkey and the API with demo data, until it is told to stop.
+"""`parley dev`: PostgreSQL, Valkey, Pusher, the API and the listener with demo data, until it is told to stop.
 
-The data directory holds `postgres`, `valkey`, `images`, an image to upload, the log of the
-migration, `pgpass` for psql, and one file that is three things: the session secret, the lock of
-the running stack, and the mark by which a directory is known to be ours.
+The data directory holds `postgres`, `valkey`, `pusher`, `images`, an image to upload, the log of the
+migration, `pgpass` for psql, `client.env` for clients, and one file that is three things: the session
+secret, the lock of the running stack, and the mark by which a directory is known to be ours.
 
 Signals that ask for an end are blocked from the start and noticed while waiting (see
 process.wait_for), so nothing is ever started and not stopped, and stopping is not disturbed.
@@ -15,11 +15,11 @@ import http.client
 import logging
 import math
 import os
+import re
 import secrets
 import shlex
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,14 +28,17 @@ from urllib.parse import quote
 
 import asyncpg
 
-from api.dev import STACK_FILE, demo, session_token
+from api.dev import CLIENT_FILE, STACK_FILE, demo, session_token
 from api.dev.postgres import Postgres
-from api.dev.process import STOP_SIGNALS, Child, ChildError, Server, open_private, run, wait_for
+from api.dev.process import STOP_SIGNALS, Child, ChildError, Server, is_free, open_private, run, wait_for
+from api.dev.pusher import Pusher
 from api.dev.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]
 DATABASE = "parley"
 API_USER = "parley_app"
+LISTENER_USER = "parley_events"
+PUSHER_KEY = "parley-dev"
 TOKEN_DAYS = 30
 IMAGE = "alice.png"
 
@@ -104,6 +107,7 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
     print(f"Starting, with data in {directory} …", flush=True)
     valkey = stack.enter_context(Valkey(directory / "valkey"))
     postgres = stack.enter_context(Postgres(directory / "postgres"))
+    pusher = stack.enter_context(Pusher(directory / "pusher", _last_pusher_port(directory), key=PUSHER_KEY))
     password = secrets.token_urlsafe(24)
     _migrate(postgres, directory, password)
     url = postgres.url(DATABASE, API_USER, password)
@@ -114,16 +118,36 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
         "NEXTAUTH_SECRET": secret,
         "STORAGE_URL": f"file://{quote(str(directory / 'images'))}",
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        **pusher.environment,
     }
+    listener = _start_listener(environment | {"DATABASE_URL": postgres.url(DATABASE, LISTENER_USER, password)})
+    stack.callback(listener.stop, signal.SIGTERM)
     api = stack.enter_context(Api(directory, port, environment))
+    with open_private(directory / CLIENT_FILE, "wb") as file:
+        public = ("PUBLIC_URL", "PUSHER_KEY", "PUSHER_HOST", "PUSHER_PORT", "PUSHER_USE_TLS")
+        file.write("".join(f"{name}={environment[name]}\n" for name in public).encode())
     with open_private(directory / "pgpass", "wb") as file:
         file.write(f"*:*:*:postgres:{postgres.password}\n*:*:*:{API_USER}:{password}\n".encode())
     with open_private(directory / IMAGE, "wb") as file:
         file.write(demo.image())
-    print(_greeting(directory, api.base_url, postgres, secret, chat_id), flush=True)
-    children = [server.child for server in (api, postgres, valkey) if server.child]
+    print(_greeting(directory, api.base_url, postgres, pusher, secret, chat_id), flush=True)
+    children = [listener, *(server.child for server in (api, postgres, valkey, pusher) if server.child)]
     wait_for(lambda: any(child.exit_code is not None for child in children), math.inf, every=0.2)
     raise ChildError("; ".join(c.last_words() for c in children if c.exit_code is not None))
+
+
+def _start_listener(environment: Mapping[str, str]) -> Child:
+    command = [sys.executable, "-m", "listener"]
+    return Child("the listener", command, cwd=ROOT, env={**os.environ, **environment}, umask=0o077)
+
+
+def _last_pusher_port(directory: Path) -> int:
+    """The port that clients may remember, if it is free; else 0."""
+    with contextlib.suppress(FileNotFoundError):
+        port = re.search(r"^PUSHER_PORT=(\d+)$", (directory / CLIENT_FILE).read_text(), flags=re.MULTILINE)
+        if port and is_free(int(port[1])):
+            return int(port[1])
+    return 0
 
 
 @contextlib.contextmanager
@@ -152,16 +176,12 @@ def _claimed(directory: Path, fresh: bool) -> Iterator[str]:
 
 
 def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise RefusedError(f"port {port} of 127.0.0.1: {error.strerror}") from None
+    if not is_free(port):
+        raise RefusedError(f"port {port} of 127.0.0.1 is in use or not allowed")
 
 
 def _migrate(postgres: Postgres, directory: Path, password: str) -> None:
-    """Bring the database up to date and let the API's login role in with this password."""
+    """Bring the database up to date and let the login roles in with this password."""
     url = postgres.url(DATABASE)
     with contextlib.suppress(asyncpg.DuplicateDatabaseError):
         asyncio.run(_execute(postgres.url("postgres"), f"create database {DATABASE}"))
@@ -174,7 +194,8 @@ def _migrate(postgres: Postgres, directory: Path, password: str) -> None:
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": url},
     )
-    asyncio.run(_execute(url, _LOGIN.format(role=API_USER, password=password)))
+    for role, granted in ((API_USER, "parley_api"), (LISTENER_USER, "parley_listener")):
+        asyncio.run(_execute(url, _LOGIN.format(role=role, granted=granted, password=password)))
 
 
 async def _execute(url: str, sql: str) -> None:
@@ -185,13 +206,18 @@ async def _execute(url: str, sql: str) -> None:
         await connection.close()
 
 
-def _greeting(directory: Path, base_url: str, postgres: Postgres, secret: str, chat_id: str) -> str:
+def _greeting(  # noqa: PLR0913, PLR0917 (it tells of everything)
+    directory: Path, base_url: str, postgres: Postgres, pusher: Pusher, secret: str, chat_id: str
+) -> str:
     passfile = quote(str(directory / "pgpass"))
     return _GREETING.format(
         base_url=base_url,
         directory=directory,
         database=f"127.0.0.1:{postgres.port}/{DATABASE}?passfile={passfile}",
         api_user=API_USER,
+        pusher_port=pusher.port,
+        pusher_key=pusher.key,
+        listen=f"{shlex.quote(sys.argv[0])} listen {chat_id} --user bob --data {shlex.quote(str(directory))}",
         token=session_token(secret, TOKEN_DAYS * 86_400, **demo.ALICE),
         days=TOKEN_DAYS,
         auth='-H "Authorization: Bearer $TOKEN"',
@@ -213,7 +239,7 @@ do $$ begin
     if to_regrole('{role}') is null then create role {role} login; end if;
 end $$;
 alter role {role} password '{password}';
-grant parley_api to {role};
+grant {granted} to {role};
 """
 
 # The passwords are in the file that the URLs name, not on the screen.
@@ -223,7 +249,12 @@ Parley is ready at {base_url}
   users   alice and bob, in one chat
   psql    'postgresql://{api_user}@{database}' (as the API)
           'postgresql://postgres@{database}' (as superuser)
+  events  a Pusher-protocol server on 127.0.0.1:{pusher_port}, without TLS, key {pusher_key}
   data    {directory} (kept; --fresh empties it)
+
+To see as bob what happens in the chat, in another terminal:
+
+{listen}
 
 To be alice for {days} days, paste into another terminal:
 

@@ -5,8 +5,8 @@
 --   parley.sleep_lock            the lock that the listener holds while it sleeps
 --   parley.chat_channel          the channel of a chat
 --   parley.user_channel          the channel of a user, or null
+--   parley.pusher_user           the id of a user at Pusher, or null: base64url, since names have few characters there
 --   parley.event_channels        the channels that an event is published on
---   parley.base64url             a text in characters that Pusher's names may have
 --   listener.lead                whether this session is the one that publishes
 --   listener.take_events         forgets what was published, and answers what is next
 --   listener.sleep               whether writers will notify from now on
@@ -50,21 +50,20 @@ language sql immutable parallel safe as $$ select 4242108501 $$;
 create or replace function parley.chat_channel(chat uuid) returns text
 language sql immutable parallel safe as $$ select 'private-chat-' || chat $$;
 
--- Pusher's names have up to 164 characters: an id of more than 113 bytes has no channel.
 create or replace function parley.user_channel(user_id text) returns text
+language sql immutable parallel safe as $$ select 'private-user-' || parley.pusher_user(user_id) $$;
+
+-- Channels' names have up to 164 characters, so Pusher does not know the user of an id of more than 113 bytes.
+create or replace function parley.pusher_user(user_id text) returns text
 language sql immutable parallel safe as $$
-    select case when octet_length(user_id) <= 113 then 'private-user-' || parley.base64url(user_id) end
+    select case when octet_length(user_id) <= 113
+        then rtrim(translate(encode(convert_to(user_id, 'UTF8'), 'base64'), E'+/\n', '-_'), '=') end
 $$;
 
 create or replace function parley.event_channels(chat uuid, recipients text[]) returns text[]
 language sql immutable parallel safe as $$
     select parley.chat_channel(chat) || array(
         select parley.user_channel(r) from unnest(recipients) r where parley.user_channel(r) is not null)
-$$;
-
-create or replace function parley.base64url(value text) returns text
-language sql immutable parallel safe as $$
-    select rtrim(translate(encode(convert_to(value, 'UTF8'), 'base64'), E'+/\n', '-_'), '=')
 $$;
 
 create or replace function listener.lead() returns boolean
@@ -87,7 +86,7 @@ begin
     end if;
     return query
     select o.id, o.chat_id, o.event, o.payload::text,
-        case when o.event = 'member:removed' then array(select parley.base64url(r) from unnest(o.recipients) r) end,
+        case when o.event = 'member:removed' then array_remove(array(select parley.pusher_user(r) from unnest(o.recipients) r), null) end,
         case when o.event <> 'member:removed' then
             case when o.recipients is null then array[parley.chat_channel(o.chat_id)]
                  else parley.event_channels(o.chat_id, o.recipients) end

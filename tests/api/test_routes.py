@@ -48,6 +48,14 @@ EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | No
         {"id": UUID7, "content": "bye", "type": "text", "updatedAt": INSTANT},
     ),
     ("DELETE", "/api/chats/<chat_id>/messages/<message_id>"): (None, None),
+    ("POST", "/api/pusher/auth"): (
+        {"socket_id": "1.2", "channel_name": "private-chat-<chat_id>"},
+        {"auth": Like(r"key:[0-9a-f]{64}")},
+    ),
+    ("POST", "/api/pusher/user-auth"): (
+        {"socket_id": "1.2"},
+        {"auth": Like(r"key:[0-9a-f]{64}"), "user_data": Like(r'\{"id": "[\w-]+", "user_info": \{"userId": .*\}\}')},
+    ),
     ("GET", "/api/profile"): (None, {"user": {"id": "<owner>", "imageUrl": None} | USER}),
     ("PUT", "/api/profile"): (
         {"name": "Ada", "email": EMAIL},
@@ -97,6 +105,8 @@ class World:
         body, _ = EXAMPLES[route.method, route.path]
         if route.image:
             options["files"] = {"image": images.png(9, 9)}
+        elif route.form and not options.keys() & {"data", "json", "content"}:
+            options["data"] = self.fill(body)
         elif body and not options.keys() & {"json", "content"}:
             options["json"] = self.fill(body)
         return client.request(route.method, self.fill(route.path), **options)
@@ -233,9 +243,8 @@ def test_a_body_is_sent_as_json(shared_world: World, route: Route) -> None:
 @pytest.mark.parametrize("route", [r for r in ROUTES if not r.image], ids=name_of)
 def test_no_route_takes_a_body_over_the_limit(shared_world: World, route: Route) -> None:
     body = b'"' + b"x" * 1024 * 1024 + b'"'
-    refusal(
-        shared_world.request(shared_world.owner, route, content=body, headers={"Content-Type": "application/json"}), 413
-    )
+    headers = {"Content-Type": "application/x-www-form-urlencoded" if route.form else "application/json"}
+    refusal(shared_world.request(shared_world.owner, route, content=body, headers=headers), 413)
 
 
 @pytest.mark.parametrize("route", WITH_QUERY, ids=name_of)

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import jwt
@@ -249,6 +250,49 @@ def test_a_port_in_use_is_refused(dev: Dev, directory: Path) -> None:
     port = base_url(dev).rpartition(":")[2]
     assert f"port {port}" in refused("--port", port, directory=directory)
     assert processes_of(directory) == []
+
+
+# parley listen
+
+
+@contextlib.contextmanager
+def listen(dev: Dev, user: str, chat: str) -> Iterator[tuple[IO[str], IO[str]]]:
+    """The printed command, as this user and in this chat: what it prints, and what it says beside that."""
+    arguments = shlex.split(re.findall(r"^\S+ (listen .*)$", dev.output, flags=re.MULTILINE)[0])
+    arguments[1], arguments[3] = chat, user
+    with subprocess.Popen(
+        [sys.executable, "-m", "api.cli", *arguments],
+        cwd=dev.directory,
+        env=environment(dev.directory),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        yield process.stdout, process.stderr
+        assert process.wait(timeout=20) == 1
+
+
+def test_listen_prints_events_until_the_user_is_no_member(dev: Dev) -> None:
+    tokens = {user: parley_token("--user", user, "--data", str(dev.directory / "data")).stdout.strip() for user in "ab"}
+    a, b = (
+        httpx.Client(base_url=base_url(dev), headers={"Authorization": f"Bearer {tokens[user]}"}) for user in tokens
+    )
+    with a, b:
+        b.get("/api/chats")
+        chat = a.post("/api/chats", json={"title": "Live"}).json()["id"]
+        a.post(f"/api/chats/{chat}/members", json={"userId": "b"})
+        with listen(dev, "b", chat) as (printed, said):
+            assert said.readline() == f"Listening to private-chat-{chat}\n"
+            sent = a.post(f"/api/chats/{chat}/messages", json={"content": "grüß dich"}).json()
+            assert json.loads(printed.readline()) == {"event": "message:sent", "data": sent}
+            a.delete(f"/api/chats/{chat}/members/b")
+            a.post(f"/api/chats/{chat}/messages", json={"content": "without b"})
+            assert printed.read() == ""
+            assert "is the user still in the chat?" in said.read()
+        with listen(dev, "b", chat) as (_, said):
+            assert "answers 403" in said.read()
 
 
 # Starting and stopping

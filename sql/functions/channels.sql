@@ -1,0 +1,65 @@
+-- Who may hear what at Pusher. The API signs what these functions answer.
+--
+--   api.authorize_channel    POST /api/pusher/auth
+--   api.authorize_user       POST /api/pusher/user-auth
+--   parley.may_hear          whether the user may subscribe to a channel
+--   parley.socket_problem    what is wrong with a socket's id, or null
+--   parley.user_name         the user's name, or null
+--
+-- Private and presence channels of a chat are for its members, private-user-… is for that user. What a channel carries is
+-- said in outbox.sql.
+
+create or replace function api.authorize_channel(socket_id text, channel_name text) returns json
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform parley.reject(jsonb_build_object(
+        'socket_id', parley.socket_problem(socket_id),
+        'channel_name', case when coalesce(channel_name, '') = '' then 'is required' end));
+    if not parley.may_hear(channel_name) then
+        perform parley.fail('PT403', 'You may not hear this channel.');
+    end if;
+    return json_strip_nulls(json_build_object(
+        'socket_id', socket_id,
+        'channel_name', channel_name,
+        'channel_data', case when channel_name like 'presence-%' then json_build_object(
+            'user_id', session.user_id(), 'user_info', json_build_object('name', parley.user_name())) end));
+end $$;
+comment on function api.authorize_channel is
+    'Lets a connection to Pusher subscribe to a channel: {"socket_id", "channel_name", "channel_data"?}, to be signed. Raises PT403 for a channel that the user may not hear, whether there is one or not.';
+
+create or replace function api.authorize_user(socket_id text) returns json
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform parley.reject(jsonb_build_object('socket_id', parley.socket_problem(socket_id)));
+    if parley.pusher_user(session.user_id()) is null then
+        perform parley.fail('PT403', 'A user id of more than 113 bytes can''t sign in to Pusher.');
+    end if;
+    return json_build_object('socket_id', socket_id, 'user_data', json_build_object(
+        'id', parley.pusher_user(session.user_id()),
+        'user_info', json_strip_nulls(json_build_object('userId', session.user_id(), 'name', parley.user_name()))));
+end $$;
+comment on function api.authorize_user is
+    'Signs the user in on a connection to Pusher: {"socket_id", "user_data"}, to be signed. Its id is the user''s in base64url, as in the name of their channel.';
+
+create or replace function parley.may_hear(channel text) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    chat constant text := substring(channel from '^(?:private|presence)-chat-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$');
+begin
+    if chat is null then
+        return coalesce(channel = parley.user_channel(session.user_id()), false);
+    end if;
+    perform set_config('parley.chat_id', chat, true);
+    return session.chat_id() is not null;
+end $$;
+
+create or replace function parley.socket_problem(socket_id text) returns text
+language sql immutable parallel safe as $$
+    select case
+        when coalesce(socket_id, '') = '' then 'is required'
+        when socket_id !~ '^[0-9]{1,20}[.][0-9]{1,20}$' then 'must be the id of a connection to Pusher, like 1234.5678'
+    end
+$$;
+
+create or replace function parley.user_name() returns text
+language sql stable as $$ select u.name from next_auth.users u where u.id = session.user_id() $$;
