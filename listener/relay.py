@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import sys
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -22,7 +23,12 @@ BATCH = 10  # events that Pusher takes in one request
 SLOTS = 8  # requests under way at once
 WINDOW = 2000  # events in all lines
 LINE = 100  # events in one line; further ones are left in the outbox, so that one busy chat does not fill the window
-LOOK_SECONDS = 0.005  # between two looks into the outbox while there is much in it
+# While events are many, nudges would cost the writers more than looks into the outbox cost; the more there are, the
+# longer is the time between two looks, so that each finds some.
+BUSY_RATE, QUIET_RATE = 200, 100  # events a second from and up to which they are many
+RATE_SECONDS = 0.1  # for which they are counted, and within which nearly every transaction ends
+LEAST_LOOK_SECONDS, MOST_LOOK_SECONDS = 0.002, 0.01
+LOOK_SECONDS_PER_RATE = 2.5e-6
 POLL_SECONDS = 1  # … while there is little, or Pusher is away: a nudge comes earlier
 ACK_SECONDS = 0.02  # after which the outbox is told what is done, if there is nothing else to ask it
 CLAIM_SECONDS = 4  # without an answer of the database another listener may lead
@@ -71,12 +77,13 @@ class Relay:
         self._requests: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._outbox: Outbox | None = None
-        self._asleep = False
+        self._asleep = self._is_busy = False
+        self._recent, self._counted_at, self._look_seconds = 0, 0.0, LEAST_LOOK_SECONDS
         self._failures = 0
         self._failed_at = self._succeeded_at = self._paused_until = 0.0
-        self._after = self._top = self._earlier_top = (
-            0  # ids; everything up to `_after` is held, or in a full line's chat
-        )
+        # Ids. Up to `_after` all is held, or waits for a full line. It stays below `_floor`, the last id a while ago,
+        # because ids are given before the commit; what took longer is found when all is looked at, now and then.
+        self._after = self._top = self._earlier_top = self._floor = 0
         self._polled_at = 0.0
 
     def interrupt(self) -> None:
@@ -89,7 +96,7 @@ class Relay:
         In either case it returns when no request is under way.
         """
         self._outbox, self._asleep, self._polled_at = outbox, False, 0.0
-        self._after = self._top = self._earlier_top = 0
+        self._after = self._top = self._earlier_top = self._floor = 0
         await outbox.on_nudge(self.interrupt)
         try:
             while not stopping.is_set():
@@ -121,15 +128,14 @@ class Relay:
             return
         taken = await self._take(outbox, room, is_poll=is_poll)
         self._dispatch()
-        is_busy = taken >= BATCH or taken == room or any(line.is_full for line in self._lines.values())
-        await self._sleep_or_wake(outbox, is_busy=is_busy or self._failures > 0)
+        is_pressed = taken == room or self._failures > 0 or any(line.is_full for line in self._lines.values())
+        await self._sleep_or_wake(outbox, is_busy=self._are_many(taken) or is_pressed)
 
     async def _take(self, outbox: Outbox, room: int, *, is_poll: bool) -> int:
         """Puts the next events in their lines; answers how many the outbox gave."""
-        after = self._after
+        after, self._after = self._after, sys.maxsize  # which may become less while the outbox is asked
         if is_poll:
-            # Events that were recorded in a long transaction appear behind others: now and then all are looked at.
-            after, self._after, self._earlier_top = 0, self._earlier_top, self._top
+            after = 0
             self._polled_at = asyncio.get_running_loop().time()
         done, self._done = self._done, []
         full = [line.chat_id for line in self._lines.values() if line.is_full]
@@ -140,9 +146,22 @@ class Relay:
             raise
         for event in events:
             self._enqueue(event)
+        covered = self._floor
         if len(events) == room:  # there may be more behind the last
-            self._after = min(self._after, events[-1].id if events else after)
+            covered = min(covered, events[-1].id if events else after)
+        self._after = min(self._after, covered)
         return len(events)
+
+    def _are_many(self, taken: int) -> bool:
+        self._recent += taken
+        now = asyncio.get_running_loop().time()
+        if (seconds := now - self._counted_at) >= RATE_SECONDS:
+            rate = self._recent / seconds
+            self._is_busy = rate > (QUIET_RATE if self._is_busy else BUSY_RATE)
+            self._look_seconds = min(max(rate * LOOK_SECONDS_PER_RATE, LEAST_LOOK_SECONDS), MOST_LOOK_SECONDS)
+            self._recent, self._counted_at = 0, now
+            self._floor, self._earlier_top = self._earlier_top, self._top
+        return self._is_busy or taken >= BATCH
 
     async def _sleep_or_wake(self, outbox: Outbox, *, is_busy: bool) -> None:
         if is_busy and self._asleep:
@@ -155,7 +174,7 @@ class Relay:
 
     async def _wait(self) -> None:
         if not self._asleep and not self._failures:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._look_seconds)
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):

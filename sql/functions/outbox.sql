@@ -1,7 +1,6 @@
 -- The outbox: events on their way to Pusher.
 --
 --   parley.record_event          an event, in the transaction of the change that it tells of
---   parley.payload_that_fits     … as large as Pusher takes it
 --   parley.sleep_lock            the lock that the listener holds while it sleeps
 --   parley.chat_channel          the channel of a chat
 --   parley.user_channel          the channel of a user, or null
@@ -20,14 +19,18 @@
 -- asleep by taking that alone, then looks once more: no event can come between. Without a listener nobody notifies.
 
 -- Called under the lock of the chat's row, so that a chat's events have ids in the order of their seq and of commits.
+-- Pusher takes payloads of up to 10 kB: a larger one goes without content, which clients fetch.
 create or replace function parley.record_event(
     chat uuid, seq bigint, event text, payload json, recipients text[] default null) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     recorded bigint;
 begin
+    if octet_length(payload::text) > 10000 then
+        payload := payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}';
+    end if;
     insert into parley.outbox (chat_id, seq, event, payload, recipients)
-    values (chat, seq, event, parley.payload_that_fits(payload), recipients)
+    values (chat, seq, event, payload, recipients)
     returning id into recorded;
     insert into parley.outbox_queue (id) values (recorded);
     if not pg_try_advisory_xact_lock_shared(parley.sleep_lock()) then
@@ -35,20 +38,11 @@ begin
     end if;
 end $$;
 
-create or replace function parley.payload_that_fits(payload json) returns json
-language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
-begin
-    if octet_length(payload::text) <= 10000 then
-        return payload;
-    end if;
-    return payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}';
-end $$;
-
 create or replace function parley.sleep_lock() returns bigint
 language sql immutable parallel safe as $$ select 4242108501 $$;
 
 create or replace function parley.chat_channel(chat uuid) returns text
-language sql immutable parallel safe as $$ select 'private-chat-' || chat $$;
+language sql immutable parallel safe as $$ select 'private-chat-' || chat::text $$;
 
 create or replace function parley.user_channel(user_id text) returns text
 language sql immutable parallel safe as $$ select 'private-user-' || parley.pusher_user(user_id) $$;
@@ -78,9 +72,11 @@ create or replace function listener.take_events(
     done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer)
 returns table (id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
+    -- The queue is looked up by its index, whatever its size was when it was analyzed, and the outbox row by row: "offset 0"
+    -- keeps the planner from reading all of the log instead.
     if done <> '{}' then
         delete from parley.outbox_queue q where q.id = any (done);
     end if;
@@ -91,8 +87,12 @@ begin
             case when o.recipients is null then array[parley.chat_channel(o.chat_id)]
                  else parley.event_channels(o.chat_id, o.recipients) end
         end
-    from parley.outbox_queue q join parley.outbox o on o.id = q.id
-    where q.id > after_id and o.chat_id <> all (full_chats) and not exists (select from unnest(held) h (id) where h.id = q.id)
+    from (
+        select q.id from parley.outbox_queue q
+        where q.id > after_id and not exists (select from unnest(held) h (id) where h.id = q.id)
+        order by q.id
+    ) q cross join lateral (select l.* from parley.outbox l where l.id = q.id offset 0) o
+    where o.chat_id <> all (full_chats)
     order by q.id limit max_events;
 end $$;
 comment on function listener.take_events is

@@ -119,11 +119,15 @@ class Subscriber:
                 if message["event"] == "pusher_internal:subscription_succeeded":
                     self._succeeded += 1
                 elif ":" in message["event"] and not message["event"].startswith("pusher"):
-                    self.events.append((message["event"], json.loads(message["data"])))
-                    self.heard_on.append(message["channel"])
+                    self.hear(message["channel"], message["event"], json.loads(message["data"]))
         except ConnectionClosed:
             pass
         self.closed.set()
+
+    def hear(self, channel: str, name: str, data: Any) -> None:
+        """Notes an event as soon as it comes."""
+        self.heard_on.append(channel)
+        self.events.append((name, data))
 
     def heard(self, name: str) -> list[Any]:
         """The data of the events of this name."""

@@ -1,0 +1,218 @@
+"""What real time costs and how fast it is: `python -m tests.bench.events [--soketi DIR]`.
+
+Prints, with PostgreSQL's default durability and everything on this machine:
+- commit to arrival: from the end of the writer's statement until a subscriber of the Pusher server has the event,
+  when idle and at 500 messages a second, beside the bare round trips of the same run that it is made of;
+- drain: events a second from a backlog of 50,000 until the outbox knows that all are published;
+- inserts: messages a second by 32 writers (pgbench), the listener running, with the outbox's recording and without it,
+  in turn, and their ratio.
+"""
+
+import argparse
+import re
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from api.dev.postgres import Postgres
+from api.dev.pusher import Pusher
+from tests.listener.support import Listener, Subscriber, listening
+from tests.support import ROOT, Connection, call, migrate, new_chat, open_directory, wait_until
+
+CHATS = 100
+USER = "writer"
+IDLE_EVENTS = 300
+IDLE_SECONDS = 0.03  # between two
+RATE = 500  # messages a second
+RATE_SECONDS = 10
+RATE_WRITERS = 4
+BACKLOG = 50_000
+CLIENTS = 32
+ROUNDS = 5
+ROUND_SECONDS = 4
+
+SEND = """
+\\set n random(1, {chats})
+select api.send_message((select id::text from bench where n = :n), '{{"content": "{text}"}}')
+from session.begin('{{"sub": "{user}"}}');
+"""
+INSERT = """
+\\set n random(1, {chats})
+insert into parley.messages (chat_id, user_id, content) select id, '{user}', '{text}' from bench where n = :n;
+"""
+TEXT = "A message as people write them, of some eighty characters, neither long nor short."
+RECORDING = re.compile(r"^ *perform parley\.record_event\([^;]*;\n", flags=re.MULTILINE)
+
+
+@contextmanager
+def database() -> Iterator[tuple[Path, Postgres]]:
+    """A server with the database `parley` and the roles of the API and the listener."""
+    with open_directory() as directory, Postgres(directory / "postgres", settings={"max_connections": "200"}) as server:
+        migrate(server)
+        with psycopg.connect(server.url("parley"), autocommit=True) as dba:
+            dba.execute("create role listener login password 'listener' in role parley_listener")
+            chats = [new_chat(dba, USER) for _ in range(CHATS)]
+            dba.execute("create table bench (n integer primary key, id uuid not null)")
+            dba.execute("grant select on bench to app")
+            for number, chat in enumerate(chats, start=1):
+                dba.execute("insert into bench values (%s, %s)", [number, chat])
+        yield directory, server
+
+
+def chats_of(connection: Connection) -> list[str]:
+    """The ids of the chats."""
+    return [chat for (chat,) in connection.execute("select id::text from bench order by n").fetchall()]
+
+
+class Clock:
+    """When messages were committed and when they arrived, by their content."""
+
+    def __init__(self) -> None:
+        self.committed: dict[str, float] = {}
+        self.arrived: dict[str, float] = {}
+
+    def hear(self, content: str) -> None:
+        """Notes an arrival."""
+        self.arrived[content] = time.perf_counter()
+
+    def send(self, connection: Connection, chat: str, content: str) -> None:
+        """Sends a message and notes its commit."""
+        call(connection, USER, "send_message", chat, {"content": content})
+        self.committed[content] = time.perf_counter()
+
+    def print(self, name: str) -> None:
+        """The quantiles, once all have arrived."""
+        wait_until(lambda: len(self.arrived) == len(self.committed), seconds=30)
+        print_quantiles(name, [1000 * (self.arrived[key] - at) for key, at in self.committed.items()])
+
+
+def print_quantiles(name: str, milliseconds: list[float]) -> None:
+    """One line of a table."""
+    percentiles = statistics.quantiles(milliseconds, n=100)
+    print(f"{name:44} {percentiles[49]:8.2f} {percentiles[98]:8.2f} {max(milliseconds):8.1f}")
+
+
+class Timing(Subscriber):
+    """A subscriber that tells a clock what it hears, as soon as it does."""
+
+    clock: Clock | None = None
+
+    def hear(self, _: str, name: str, data: Any) -> None:
+        """Tells the clock."""
+        if self.clock and name == "message:sent":
+            self.clock.hear(data["content"])
+
+
+def latency(server: Postgres, pusher: Pusher) -> None:
+    """Commit to arrival."""
+    print(f"{'commit to arrival, ms':44} {'p50':>8} {'p99':>8} {'max':>8}")
+    with psycopg.connect(server.url("parley", "app", "app"), autocommit=True) as writer:
+        chats = chats_of(writer)
+        with Timing(pusher, *(f"private-chat-{chat}" for chat in chats[:10])) as subscriber:
+            idle = subscriber.clock = Clock()
+            for number in range(IDLE_EVENTS):
+                idle.send(writer, chats[number % 10], f"idle {number}")
+                time.sleep(IDLE_SECONDS)
+            idle.print("idle")
+            busy = subscriber.clock = Clock()
+            with ThreadPoolExecutor(RATE_WRITERS) as pool:
+                list(pool.map(lambda n: write_steadily(server, busy, chats[:10], n), range(RATE_WRITERS)))
+            busy.print(f"at {RATE} messages a second")
+
+
+def write_steadily(server: Postgres, clock: Clock, chats: list[str], writer: int) -> None:
+    """One of the writers: its messages at the times when they are due."""
+    with psycopg.connect(server.url("parley", "app", "app"), autocommit=True) as connection:
+        begun = time.perf_counter()
+        for number in range(RATE * RATE_SECONDS // RATE_WRITERS):
+            time.sleep(max(0, begun + number * RATE_WRITERS / RATE - time.perf_counter()))
+            clock.send(connection, chats[(number + writer) % len(chats)], f"{writer} {number}")
+
+
+def drain(server: Postgres, listener: Listener, pusher: Pusher) -> None:
+    """A backlog, written while there was no listener."""
+    with psycopg.connect(server.url("parley"), autocommit=True) as dba:
+        for _ in range(BACKLOG // 1000):
+            dba.execute(
+                "insert into parley.messages (chat_id, user_id, content)"
+                " select id, %s, %s from bench, generate_series(1, 10)",
+                [USER, TEXT],
+            )
+        dba.execute("vacuum analyze")
+        ended = threading.Event()
+        with listening(listener):
+            begun = time.perf_counter()
+            while dba.execute("select 1 from parley.outbox_queue limit 1").fetchone():
+                ended.wait(0.01)
+        seconds = time.perf_counter() - begun
+    print(f"drain of {BACKLOG} events: {seconds:.2f} s, {BACKLOG / seconds:,.0f} a second into {type(pusher).__name__}")
+
+
+def without_recording(dba: Connection) -> None:
+    """Makes the functions of the triggers what they would be without an outbox."""
+    text = (ROOT / "sql" / "functions" / "messages.sql").read_text()
+    dba.execute(RECORDING.sub("", text).encode())
+
+
+def with_recording(dba: Connection) -> None:
+    """Makes them what they are."""
+    dba.execute((ROOT / "sql" / "functions" / "messages.sql").read_text().encode())
+
+
+def inserts(directory: Path, server: Postgres, listener: Listener) -> None:
+    """Messages a second with and without recording, in turn."""
+    print(f"{'messages a second by ' + str(CLIENTS) + ' writers':44} {'without':>8} {'with':>8} {'ratio':>8}")
+    with psycopg.connect(server.url("parley"), autocommit=True) as dba, listening(listener):
+        for name, script, user in (
+            ("api.send_message", SEND, "app"),
+            ("bare insert, as the owner", INSERT, "postgres"),
+        ):
+            file = directory / "script.sql"
+            file.write_text(script.format(chats=CHATS, text=TEXT, user=USER))
+            rates: dict[str, list[float]] = {"without": [], "with": []}
+            for _ in range(ROUNDS):
+                for variant, change in (("without", without_recording), ("with", with_recording)):
+                    change(dba)
+                    rates[variant].append(pgbench(server, file, user))
+                    wait_until(lambda: not dba.execute("select 1 from parley.outbox_queue limit 1").fetchone(), 60)
+            without, with_ = (statistics.median(rates[variant]) for variant in rates)
+            print(f"{name:44} {without:8.0f} {with_:8.0f} {with_ / without:8.2f}")
+
+
+def pgbench(server: Postgres, script: Path, user: str) -> float:
+    """Transactions a second."""
+    password = server.password if user == "postgres" else user
+    done = subprocess.run(
+        [server.program("pgbench"), "-n", "-f", script, "-c", str(CLIENTS), "-j", "2", "-T", str(ROUND_SECONDS),
+         "-M", "prepared", server.url("parley", user, password)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return float(re.findall(r"^tps = ([\d.]+)", done.stdout, flags=re.MULTILINE)[0])
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("latency", "drain", "inserts"))
+    options = parser.parse_args()
+    with database() as (directory, server), Pusher(directory / "pusher") as pusher:
+        listener = Listener(directory, server.url("parley", "listener", "listener"), pusher)
+        if options.only in (None, "latency"):
+            with listening(listener):
+                latency(server, pusher)
+        if options.only in (None, "drain"):
+            drain(server, listener, pusher)
+        if options.only in (None, "inserts"):
+            inserts(directory, server, listener)
+
+
+if __name__ == "__main__":
+    main()
