@@ -29,7 +29,8 @@ BUSY_RATE, QUIET_RATE = 200, 100  # events a second from and up to which they ar
 RATE_SECONDS = 0.1  # for which they are counted, and within which nearly every transaction ends
 LEAST_LOOK_SECONDS, MOST_LOOK_SECONDS = 0.002, 0.01
 LOOK_SECONDS_PER_RATE = 2.5e-6
-POLL_SECONDS = 1  # … while there is little, or Pusher is away: a nudge comes earlier
+FAILING_LOOK_SECONDS = 0.1  # … while Pusher is away
+POLL_SECONDS = 1  # … while there is little: a nudge comes earlier
 ACK_SECONDS = 0.02  # after which the outbox is told what is done, if there is nothing else to ask it
 CLAIM_SECONDS = 4  # without an answer of the database another listener may lead
 LONGEST_PAUSE = 5.0
@@ -173,8 +174,8 @@ class Relay:
                 self._changed.set()  # for a last look
 
     async def _wait(self) -> None:
-        if not self._asleep and not self._failures:
-            await asyncio.sleep(self._look_seconds)
+        if not self._asleep:
+            await asyncio.sleep(FAILING_LOOK_SECONDS if self._failures else self._look_seconds)
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):
@@ -297,7 +298,6 @@ class Relay:
     def _note_success(self) -> None:
         if self._failures:
             logger.warning("Pusher is back")
-            self._changed.set()
         self._failures = 0
         self._succeeded_at = asyncio.get_running_loop().time()
 

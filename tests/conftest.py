@@ -29,14 +29,16 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres(directory: Path) -> Iterator[Postgres]:
-    """A PostgreSQL that may lose data in a crash; it has the login role `app`, which is granted parley_api."""
+    """A PostgreSQL that may lose data in a crash; it has the login roles `app` (parley_api) and `events` (parley_listener)."""
     with new_postgres(directory / "postgres", **QUICK) as server:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")
             connection.execute("create role app login password 'app'")
+            connection.execute("create role events login password 'events'")
         yoyo(server.url(TEMPLATE), "apply", "--batch")
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute("grant parley_api to app")
+            connection.execute("grant parley_listener to events")
         yield server
 
 

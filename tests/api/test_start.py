@@ -141,6 +141,16 @@ def test_an_auth_secret_will_do_and_is_checked(monkeypatch: pytest.MonkeyPatch) 
     assert problem().startswith("NEXTAUTH_SECRET or AUTH_SECRET: ")
 
 
+def test_pushers_key_and_secret_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("PUSHER_KEY", "key"), ("PUSHER_SECRET", HIDDEN)):
+        with monkeypatch.context() as only:
+            only.setenv(name, value)
+            assert problem() == "PUSHER_KEY and PUSHER_SECRET: both or none must be given"
+    monkeypatch.setenv("PUSHER_KEY", "key")
+    monkeypatch.setenv("PUSHER_SECRET", HIDDEN)
+    assert HIDDEN not in repr(Settings.load())
+
+
 @pytest.mark.parametrize(
     "url",
     [

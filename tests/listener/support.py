@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,6 +59,16 @@ class Listener:
         """Ends it by SIGKILL."""
         self._end()
 
+    def pause(self) -> None:
+        """Makes it hang, by SIGSTOP."""
+        assert self.child is not None
+        os.kill(self.child.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Ends that, by SIGCONT."""
+        assert self.child is not None
+        os.kill(self.child.pid, signal.SIGCONT)
+
     def _end(self, *signals: signal.Signals) -> int | None:
         if self.child is None:
             return None
@@ -82,7 +92,8 @@ class Subscriber:
     def __init__(self, pusher: Pusher, *channels: str, user: str = "") -> None:
         self._pusher = pusher
         url = f"ws://127.0.0.1:{pusher.port}/app/{pusher.key}?protocol=7&client=test&version=1"
-        self._socket = connect(url, max_size=None, compression=None)
+        self._stack = ExitStack()
+        self._socket = self._stack.enter_context(connect(url, max_size=None, compression=None))
         self.socket_id: str = json.loads(json.loads(self._socket.recv())["data"])["socket_id"]
         self.events: list[tuple[str, Any]] = []
         self.heard_on: list[str] = []
@@ -135,7 +146,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Ends the connection."""
-        self._socket.close()
+        self._stack.close()
         self._thread.join()
 
     def __enter__(self) -> Self:

@@ -1,0 +1,48 @@
+"""A Pusher server for the listener's tests, and for each test a database and a listener on both."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from api.dev.pusher import Pusher
+from tests.listener.support import Listener
+from tests.support import Connection, new_user
+
+
+@pytest.fixture(scope="session")
+def pusher(directory: Path) -> Iterator[Pusher]:
+    """A Pusher server."""
+    with Pusher(directory / "pusher") as server:
+        yield server
+
+
+@dataclass
+class Stage:
+    """A database of the test's own, and a connection to it as a superuser that commits each statement."""
+
+    directory: Path
+    url: str
+    dba_url: str
+    dba: Connection
+    pusher: Pusher
+
+    def listener(self, pusher: Pusher | None = None, **options: str) -> Listener:
+        """A listener, not yet started."""
+        return Listener(self.directory, self.url, pusher or self.pusher, **options)
+
+    def waiting(self) -> int:
+        """How many events are not known to be published."""
+        row = self.dba.execute("select count(*) from parley.outbox_queue").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+@pytest.fixture
+def stage(directory: Path, postgres: Postgres, new_database: Callable[[str], str], pusher: Pusher) -> Iterator[Stage]:
+    name = new_database(f"parley_{new_user().replace('-', '_')}")
+    with psycopg.connect(postgres.url(name), autocommit=True) as dba:
+        yield Stage(directory, postgres.url(name, "events", "events"), postgres.url(name), dba, pusher)

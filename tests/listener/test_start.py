@@ -1,0 +1,132 @@
+"""What the listener refuses to start with: one line that names the variable, and never a secret."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from listener.__main__ import check_database
+from listener.settings import Settings, SettingsError
+from tests.listener.conftest import Stage
+from tests.support import wait_until
+
+HIDDEN = "hidden-word"
+GOOD = {
+    "DATABASE_URL": "postgresql://events:events@127.0.0.1/parley",
+    "PUSHER_APP_ID": "1",
+    "PUSHER_KEY": "key",
+    "PUSHER_SECRET": HIDDEN,
+    "PUSHER_CLUSTER": "eu",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment with which the listener would start."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+
+
+def problem() -> str:
+    """What is wrong with the environment, in one line."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.load()
+    said = str(caught.value)
+    assert "\n" not in said
+    assert HIDDEN not in said
+    return said
+
+
+def database_problem(settings: Settings) -> str:
+    with pytest.raises(SettingsError) as caught:
+        asyncio.run(check_database(settings))
+    assert HIDDEN not in str(caught.value)
+    return str(caught.value)
+
+
+def place(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Settings.load().pusher
+
+
+def test_pusher_is_where_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place(monkeypatch)["cluster"] == "eu"
+    assert HIDDEN not in repr(Settings.load())
+    there = place(monkeypatch, PUSHER_HOST="soketi.internal", PUSHER_PORT="6001", PUSHER_USE_TLS="false")
+    assert there | {"secret": ""} == {
+        "app_id": "1", "key": "key", "secret": "", "host": "soketi.internal", "port": 6001, "ssl": False,
+    }  # fmt: skip
+
+
+def test_the_retention_is_a_week(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().outbox_retention_days == 7
+    monkeypatch.setenv("OUTBOX_RETENTION_DAYS", "0.5")
+    assert Settings.load().outbox_retention_days == 0.5
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(name)
+    expected = "PUSHER_CLUSTER or PUSHER_HOST" if name == "PUSHER_CLUSTER" else name
+    assert problem().startswith(f"{expected}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", f"http://{HIDDEN}@host"),
+        ("PUSHER_APP_ID", "one"),
+        ("PUSHER_KEY", "a/b"),
+        ("PUSHER_CLUSTER", "eu/../x"),
+        ("PUSHER_HOST", "http://soketi"),
+        *(("PUSHER_PORT", value) for value in ("0", "65536", "x")),
+        ("PUSHER_USE_TLS", "perhaps"),
+        *(("OUTBOX_RETENTION_DAYS", value) for value in ("-1", "3651", "week", "nan")),
+    ],
+)
+def test_a_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert problem().startswith(f"{name}: ")
+
+
+def test_a_database_that_is_away_is_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    for url in (f"postgresql://u:{HIDDEN}@127.0.0.1:1/db", f"postgresql://u:{HIDDEN}@127.0.0.1:port/db"):
+        monkeypatch.setenv("DATABASE_URL", url)
+        assert "no connection to PostgreSQL" in database_problem(Settings.load())
+
+
+@contextmanager
+def login(postgres: Postgres) -> Iterator[str]:
+    """A role without grants, for a while."""
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+        dba.execute(f"create role ungranted login password '{HIDDEN}'")
+        yield "ungranted"
+        dba.execute("drop role ungranted")
+
+
+def test_a_database_without_parley_or_a_grant_is_refused(
+    monkeypatch: pytest.MonkeyPatch, postgres: Postgres, shared_database: str
+) -> None:
+    with login(postgres) as role:
+        for url in (postgres.url("postgres"), postgres.url(shared_database, role, HIDDEN)):
+            monkeypatch.setenv("DATABASE_URL", url)
+            said = database_problem(Settings.load())
+            assert "run `yoyo apply --batch` and grant it parley_listener" in said
+
+
+def test_a_problem_ends_the_process_with_one_line(stage: Stage) -> None:
+    listener = stage.listener(PUSHER_APP_ID="one").spawn()
+    child = listener.child
+    assert child is not None
+    wait_until(lambda: child.exit_code is not None)
+    assert child.exit_code == 1
+    (line,) = listener.log.read_text().splitlines()
+    assert line.startswith("parley-listener: PUSHER_APP_ID: ")
+    listener.stop()
