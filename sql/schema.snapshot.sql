@@ -73,6 +73,46 @@ ALTER FUNCTION api.add_member(chat_id text, body jsonb) OWNER TO postgres;
 
 COMMENT ON FUNCTION api.add_member(chat_id text, body jsonb) IS 'Adds a user who has signed in before. Body: {"userId"}. Answers the member. Raises PT403 for who is not the chat''s owner, PT409 for a member.';
 
+CREATE FUNCTION api.authorize_channel(socket_id text, channel_name text) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform parley.reject(jsonb_build_object(
+        'socket_id', parley.socket_problem(socket_id),
+        'channel_name', case when coalesce(channel_name, '') = '' then 'is required' end));
+    if not parley.may_hear(channel_name) then
+        perform parley.fail('PT403', 'You may not hear this channel.');
+    end if;
+    return json_strip_nulls(json_build_object(
+        'socket_id', socket_id,
+        'channel_name', channel_name,
+        'channel_data', case when channel_name like 'presence-%' then json_build_object(
+            'user_id', session.user_id(), 'user_info', json_build_object('name', parley.user_name())) end));
+end $$;
+
+ALTER FUNCTION api.authorize_channel(socket_id text, channel_name text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.authorize_channel(socket_id text, channel_name text) IS 'Lets a connection to Pusher subscribe to a channel: {"socket_id", "channel_name", "channel_data"?}, to be signed. Raises PT403 for a channel that the user may not hear, whether there is one or not.';
+
+CREATE FUNCTION api.authorize_user(socket_id text) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform parley.reject(jsonb_build_object('socket_id', parley.socket_problem(socket_id)));
+    if parley.pusher_user(session.user_id()) is null then
+        perform parley.fail('PT403', 'A user id of more than 113 bytes can''t sign in to Pusher.');
+    end if;
+    return json_build_object('socket_id', socket_id, 'user_data', json_build_object(
+        'id', parley.pusher_user(session.user_id()),
+        'user_info', json_strip_nulls(json_build_object('userId', session.user_id(), 'name', parley.user_name()))));
+end $$;
+
+ALTER FUNCTION api.authorize_user(socket_id text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.authorize_user(socket_id text) IS 'Signs the user in on a connection to Pusher: {"socket_id", "user_data"}, to be signed. Its id is the user''s in base64url, as in the name of their channel.';
+
 CREATE FUNCTION api.create_chat(body jsonb) RETURNS json
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -590,15 +630,16 @@ COMMENT ON FUNCTION listener.lead() IS 'Makes this session the one that publishe
 CREATE FUNCTION listener.remove_events(older_than interval, max_events integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 declare
     removed integer;
 begin
     delete from parley.outbox o
-    where o.recorded_at < now() - older_than and o.id in (
+    where o.recorded_at < now() - older_than and o.id = any (array(
         select p.id from parley.outbox p
         where not exists (select from parley.outbox_queue q where q.id = p.id)
-        order by p.id limit max_events);
+        order by p.id limit max_events));
     get diagnostics removed = row_count;
     return removed;
 end $$;
@@ -635,21 +676,28 @@ CREATE FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_column
 begin
+    -- The queue is looked up by its index, whatever its size was when it was analyzed, and the outbox row by row: "offset 0"
+    -- keeps the planner from reading all of the log instead.
     if done <> '{}' then
         delete from parley.outbox_queue q where q.id = any (done);
     end if;
     return query
     select o.id, o.chat_id, o.event, o.payload::text,
-        case when o.event = 'member:removed' then array(select parley.base64url(r) from unnest(o.recipients) r) end,
+        case when o.event = 'member:removed' then array_remove(array(select parley.pusher_user(r) from unnest(o.recipients) r), null) end,
         case when o.event <> 'member:removed' then
             case when o.recipients is null then array[parley.chat_channel(o.chat_id)]
                  else parley.event_channels(o.chat_id, o.recipients) end
         end
-    from parley.outbox_queue q join parley.outbox o on o.id = q.id
-    where q.id > after_id and o.chat_id <> all (full_chats) and not exists (select from unnest(held) h (id) where h.id = q.id)
+    from (
+        select q.id from parley.outbox_queue q
+        where q.id > after_id and not exists (select from unnest(held) h (id) where h.id = q.id)
+        order by q.id
+    ) q cross join lateral (select l.* from parley.outbox l where l.id = q.id offset 0) o
+    where o.chat_id <> all (full_chats)
     order by q.id limit max_events;
 end $$;
 
@@ -684,17 +732,9 @@ end $$;
 
 ALTER FUNCTION parley.await_removal(name text) OWNER TO postgres;
 
-CREATE FUNCTION parley.base64url(value text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$
-    select rtrim(translate(encode(convert_to(value, 'UTF8'), 'base64'), E'+/\n', '-_'), '=')
-$$;
-
-ALTER FUNCTION parley.base64url(value text) OWNER TO postgres;
-
 CREATE FUNCTION parley.chat_channel(chat uuid) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$ select 'private-chat-' || chat $$;
+    AS $$ select 'private-chat-' || chat::text $$;
 
 ALTER FUNCTION parley.chat_channel(chat uuid) OWNER TO postgres;
 
@@ -1033,6 +1073,22 @@ CREATE FUNCTION parley.lock_image(name text) RETURNS void
 
 ALTER FUNCTION parley.lock_image(name text) OWNER TO postgres;
 
+CREATE FUNCTION parley.may_hear(channel text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    chat constant text := substring(channel from '^(?:private|presence)-chat-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$');
+begin
+    if chat is null then
+        return coalesce(channel = parley.user_channel(session.user_id()), false);
+    end if;
+    perform set_config('parley.chat_id', chat, true);
+    return session.chat_id() is not null;
+end $_$;
+
+ALTER FUNCTION parley.may_hear(channel text) OWNER TO postgres;
+
 CREATE FUNCTION parley.members_gone() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1207,18 +1263,14 @@ $_$;
 
 ALTER FUNCTION parley.parse_uuid(value text) OWNER TO postgres;
 
-CREATE FUNCTION parley.payload_that_fits(payload json) RETURNS json
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-    SET search_path TO 'pg_catalog', 'pg_temp'
+CREATE FUNCTION parley.pusher_user(user_id text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
-begin
-    if octet_length(payload::text) <= 10000 then
-        return payload;
-    end if;
-    return payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}';
-end $$;
+    select case when octet_length(user_id) <= 113
+        then rtrim(translate(encode(convert_to(user_id, 'UTF8'), 'base64'), E'+/\n', '-_'), '=') end
+$$;
 
-ALTER FUNCTION parley.payload_that_fits(payload json) OWNER TO postgres;
+ALTER FUNCTION parley.pusher_user(user_id text) OWNER TO postgres;
 
 CREATE FUNCTION parley.queue_again(event_id bigint) RETURNS void
     LANGUAGE plpgsql
@@ -1238,8 +1290,11 @@ CREATE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload j
 declare
     recorded bigint;
 begin
+    if octet_length(payload::text) > 10000 then
+        payload := payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}';
+    end if;
     insert into parley.outbox (chat_id, seq, event, payload, recipients)
-    values (chat, seq, event, parley.payload_that_fits(payload), recipients)
+    values (chat, seq, event, payload, recipients)
     returning id into recorded;
     insert into parley.outbox_queue (id) values (recorded);
     if not pg_try_advisory_xact_lock_shared(parley.sleep_lock()) then
@@ -1399,13 +1454,28 @@ CREATE FUNCTION parley.sleep_lock() RETURNS bigint
 
 ALTER FUNCTION parley.sleep_lock() OWNER TO postgres;
 
+CREATE FUNCTION parley.socket_problem(socket_id text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$
+    select case
+        when coalesce(socket_id, '') = '' then 'is required'
+        when socket_id !~ '^[0-9]{1,20}[.][0-9]{1,20}$' then 'must be the id of a connection to Pusher, like 1234.5678'
+    end
+$_$;
+
+ALTER FUNCTION parley.socket_problem(socket_id text) OWNER TO postgres;
+
 CREATE FUNCTION parley.user_channel(user_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$
-    select case when octet_length(user_id) <= 113 then 'private-user-' || parley.base64url(user_id) end
-$$;
+    AS $$ select 'private-user-' || parley.pusher_user(user_id) $$;
 
 ALTER FUNCTION parley.user_channel(user_id text) OWNER TO postgres;
+
+CREATE FUNCTION parley.user_name() RETURNS text
+    LANGUAGE sql STABLE
+    AS $$ select u.name from next_auth.users u where u.id = session.user_id() $$;
+
+ALTER FUNCTION parley.user_name() OWNER TO postgres;
 
 CREATE FUNCTION parley.users_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1941,6 +2011,12 @@ GRANT USAGE ON SCHEMA session TO parley_api;
 REVOKE ALL ON FUNCTION api.add_member(chat_id text, body jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.add_member(chat_id text, body jsonb) TO parley_api;
 
+REVOKE ALL ON FUNCTION api.authorize_channel(socket_id text, channel_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.authorize_channel(socket_id text, channel_name text) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.authorize_user(socket_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.authorize_user(socket_id text) TO parley_api;
+
 REVOKE ALL ON FUNCTION api.create_chat(body jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.create_chat(body jsonb) TO parley_api;
 
@@ -2027,9 +2103,6 @@ GRANT ALL ON FUNCTION listener.wake() TO parley_listener;
 
 REVOKE ALL ON FUNCTION parley.await_removal(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.await_removal(name text) TO parley_api;
-
-REVOKE ALL ON FUNCTION parley.base64url(value text) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.base64url(value text) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.chat_channel(chat uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.chat_channel(chat uuid) TO parley_api;
@@ -2123,6 +2196,9 @@ GRANT ALL ON FUNCTION parley.lock_chat() TO parley_api;
 REVOKE ALL ON FUNCTION parley.lock_image(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.lock_image(name text) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.may_hear(channel text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.may_hear(channel text) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.members_gone() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) FROM PUBLIC;
@@ -2155,8 +2231,8 @@ GRANT ALL ON FUNCTION parley.parse_instant(value text) TO parley_api;
 REVOKE ALL ON FUNCTION parley.parse_uuid(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.parse_uuid(value text) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.payload_that_fits(payload json) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.payload_that_fits(payload json) TO parley_api;
+REVOKE ALL ON FUNCTION parley.pusher_user(user_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.pusher_user(user_id text) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.queue_again(event_id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.queue_again(event_id bigint) TO parley_api;
@@ -2207,8 +2283,14 @@ GRANT ALL ON FUNCTION parley.settings_json(settings parley.settings) TO parley_a
 REVOKE ALL ON FUNCTION parley.sleep_lock() FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.sleep_lock() TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.socket_problem(socket_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.socket_problem(socket_id text) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.user_channel(user_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.user_channel(user_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.user_name() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.user_name() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.users_changed() FROM PUBLIC;
 

@@ -121,15 +121,15 @@ comment on function listener.set_aside is
     'Gives up an event that can''t be published: analytics.set_aside_events has it, with the error.';
 
 create or replace function listener.remove_events(older_than interval, max_events integer) returns integer
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
     removed integer;
 begin
     delete from parley.outbox o
-    where o.recorded_at < now() - older_than and o.id in (
+    where o.recorded_at < now() - older_than and o.id = any (array(
         select p.id from parley.outbox p
         where not exists (select from parley.outbox_queue q where q.id = p.id)
-        order by p.id limit max_events);
+        order by p.id limit max_events));
     get diagnostics removed = row_count;
     return removed;
 end $$;

@@ -41,6 +41,12 @@ def large(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tu
             " select n, 'https://x.org/images/' || encode(sha256(n::text::bytea), 'hex') || '.png'"
             " from generate_series(1, 10000) n"
         )
+        dba.execute(
+            "insert into parley.outbox (chat_id, seq, event, payload)"
+            " select %s, n, 'message:sent', '1' from generate_series(1, 10000) n",
+            [chats[0]],
+        )
+        dba.execute("insert into parley.outbox_queue select id from parley.outbox order by id desc limit 5")
         dba.execute("insert into parley.settings (user_id) select n from generate_series(1, 10000) n")
         dba.execute(
             "insert into parley.image_cleanup (name) select right(image, 68) from next_auth.users order by 1 limit 20"
@@ -145,3 +151,27 @@ def test_whether_an_image_is_used_is_looked_up(large: tuple[Connection, str, str
         assert connection.execute("select api.take_unused_image()").fetchone() == (None,)
     assert {node.get("Index Name") for node in nodes} == {"users_stored_image"}
     assert rows_read(nodes) <= 20
+
+
+@pytest.fixture
+def listener(large: tuple[Connection, str, str]) -> Iterator[Connection]:
+    """The connection, as the listener's role."""
+    connection, _, _ = large
+    connection.execute("set session authorization events")
+    yield connection
+    connection.execute("set session authorization app")
+
+
+def test_a_look_into_the_outbox_reads_what_is_queued_and_not_the_log(listener: Connection) -> None:
+    take = "select count(*) from listener.take_events('{}', 0, %s::bigint[], '{}', 2000)"
+    for held in ([], list(range(1, 2000))):
+        with watched(listener, "outbox") as nodes:
+            assert listener.execute(take, [held]).fetchone() == (5,)
+        assert {node.get("Index Name") for node in nodes} == {"outbox_pkey", "outbox_queue_pkey"}
+        assert rows_read(nodes) <= 10
+
+
+def test_old_events_are_found_at_the_beginning_of_the_log(listener: Connection) -> None:
+    with watched(listener, "outbox") as nodes, listener.transaction(force_rollback=True):
+        assert listener.execute("select listener.remove_events('0 days', 100)").fetchone() == (100,)
+    assert rows_read([node for node in nodes if node.get("Relation Name") == "outbox"]) <= 400
