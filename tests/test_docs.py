@@ -4,7 +4,8 @@ import re
 
 from api.errors import CODES
 from api.routes import ROUTES
-from api.settings import Settings
+from api.settings import Settings as ApiSettings
+from listener.settings import Settings as ListenerSettings
 from tests.support import ROOT, Connection
 
 README = (ROOT / "README.md").read_text()
@@ -19,14 +20,20 @@ def rows(text: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[1].splitlines()]
 
 
+def default_of(value: object) -> str:
+    """As the table has it."""
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 def test_every_setting_is_in_the_table_with_its_default() -> None:
     documented = {}
     for names, default, _ in rows(README, "Variable"):
         for name, value in zip(re.findall(r"`(\w+)`", names), default.split(", ") * 2, strict=False):
             documented[name] = value.strip("`")
+    fields = ApiSettings.model_fields | ListenerSettings.model_fields
     expected = {
-        name.upper(): "required" if field.is_required() else str(field.default)
-        for name, field in Settings.model_fields.items()
+        name.upper(): "required" if field.is_required() else default_of(field.default)
+        for name, field in fields.items()
         if name != "secret"
     }
     assert documented == expected | {"NEXTAUTH_SECRET": "required", "AUTH_SECRET": "required"}
@@ -39,7 +46,7 @@ def test_every_route_is_in_the_table_with_its_query_and_status() -> None:
     assert documented.keys() == expected.keys()
     for request, route in expected.items():
         query, answer = documented[request]
-        assert tuple(re.findall(r"`(\w+)`", query)) == route.query + ("image",) * route.image, request
+        assert tuple(re.findall(r"`(\w+)`", query)) == route.query + route.form + ("image",) * route.image, request
         assert answer.startswith(str(route.status)), request
         assert bool(re.search(r"`\{", query)) == route.body, request
 
@@ -51,9 +58,9 @@ def test_every_error_code_is_in_the_table() -> None:
 
 def test_what_the_readmes_name_exists(dba: Connection) -> None:
     for name, text in FILES.items():
-        for path in re.findall(r"`((?:tests|sql|api)/[\w./]+)`", text):
+        for path in re.findall(r"`((?:tests|sql|api|listener)/[\w./]+)`", text):
             assert (ROOT / path).exists(), (name, path)
-    for function in set(re.findall(r"\b((?:api|session|parley|rules)\.\w+)\(", SQL_README)):
+    for function in set(re.findall(r"\b((?:api|listener|session|parley|rules)\.\w+)\(", SQL_README)):
         row = dba.execute(
             "select count(*) from pg_proc where pronamespace::regnamespace || '.' || proname = %s", [function]
         )
