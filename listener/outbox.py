@@ -87,7 +87,8 @@ class Outbox:
     ) -> list[Event]:
         """Says which events are done, and gets the next ones: see listener.take_events."""
         statement = "select * from listener.take_events($1, $2, $3, $4, $5)"
-        rows = await self._connection.fetch(statement, done, after_id, held, full_chats, max_events)
+        # A copy: the statement may have to be prepared first, and what is held may change in that time.
+        rows = await self._connection.fetch(statement, done, after_id, list(held), full_chats, max_events)
         self.answered_at = asyncio.get_running_loop().time()
         return [
             Event(id_, chat_id, name, payload, users or [], channels or [])

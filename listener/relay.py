@@ -98,6 +98,9 @@ class Relay:
         """
         self._outbox, self._asleep, self._polled_at = outbox, False, 0.0
         self._after = self._top = self._earlier_top = self._floor = 0
+        # A crash of PostgreSQL may have made forgotten what it was told last. What it was not told yet happened after
+        # that, so it is forgotten too: what is published again are then a chat's last events, without a gap.
+        self._done.clear()
         await outbox.on_nudge(self.interrupt)
         try:
             while not stopping.is_set():
@@ -140,11 +143,7 @@ class Relay:
             self._polled_at = asyncio.get_running_loop().time()
         done, self._done = self._done, []
         full = [line.chat_id for line in self._lines.values() if line.is_full]
-        try:
-            events = await outbox.take(done, after, self._held, full, room)
-        except BaseException:
-            self._done = done + self._done
-            raise
+        events = await outbox.take(done, after, self._held, full, room)
         for event in events:
             self._enqueue(event)
         covered = self._floor

@@ -9,6 +9,7 @@ import pytest
 
 from api.dev.postgres import Postgres
 from api.dev.pusher import Pusher
+from listener.settings import Settings
 from tests.listener.support import Listener
 from tests.support import Connection, new_user
 
@@ -33,6 +34,11 @@ class Stage:
     def listener(self, pusher: Pusher | None = None, **options: str) -> Listener:
         """A listener, not yet started."""
         return Listener(self.directory, self.url, pusher or self.pusher, **options)
+
+    def settings(self) -> Settings:
+        """The settings of such a listener."""
+        names = {name.lower(): value for name, value in self.listener().environment.items()}
+        return Settings.model_validate({name: value for name, value in names.items() if name in Settings.model_fields})
 
     def waiting(self) -> int:
         """How many events are not known to be published."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +15,9 @@ from aiohttp import web
 
 from api.dev.process import free_port
 from api.dev.pusher import Pusher
+from listener.outbox import Outbox
+from listener.pusher import Pusher as PusherClient
+from listener.relay import Relay
 from tests.listener.conftest import Stage
 from tests.listener.support import Subscriber, listening
 from tests.support import Connection, call, new_chat, new_user, wait_until
@@ -338,3 +341,52 @@ def test_old_events_are_removed(stage: Stage) -> None:
     count = "select count(*) from parley.outbox"
     with listening(stage.listener(OUTBOX_RETENTION_DAYS="1")):
         wait_until(lambda: stage.dba.execute(count).fetchone() == (1,))
+
+
+# What may not be published twice, or must be
+
+
+async def listen_for(stage: Stage, relay: Relay, until: Callable[[], bool]) -> None:
+    """Has a relay at work in this process, until a state has come."""
+    stopping = asyncio.Event()
+    async with Outbox.connect(stage.settings()) as outbox:
+        work = asyncio.create_task(relay.run(outbox, stopping))
+        await asyncio.to_thread(wait_until, until)
+        stopping.set()
+        relay.interrupt()
+        await work
+
+
+def test_events_that_postgresql_forgot_are_done_are_repeated_without_a_gap(stage: Stage) -> None:
+    chat = new_chat(stage.dba, "owner")
+    stage.dba.execute(RECORD, [chat, 3])
+    row = stage.dba.execute("select max(id) from parley.outbox").fetchone()
+    assert row is not None
+
+    async def work() -> None:
+        async with PusherClient(stage.settings()) as client:
+            relay = Relay(client)
+            relay._done = [row[0]]  # published, and the crash came before the outbox knew of any
+            await listen_for(stage, relay, lambda: stage.waiting() == 0)
+
+    with Subscriber(stage.pusher, private(chat)) as subscriber:
+        asyncio.run(work())
+        wait_until(lambda: contents(subscriber) == ["1", "2", "3"])
+
+
+def test_what_is_held_when_the_outbox_is_asked_counts(stage: Stage) -> None:
+    stage.dba.execute(RECORD, [new_chat(stage.dba, "owner"), 2])
+
+    async def work() -> tuple[list[int], list[int]]:
+        async with Outbox.connect(stage.settings()) as outbox:
+            ids = {event.id for event in await outbox.take([], 0, [], [], 9)}
+        async with Outbox.connect(stage.settings()) as outbox:
+            held = set(ids)
+            taking = asyncio.create_task(outbox.take([], 0, held, [], 9))
+            await asyncio.sleep(0)  # now it waits for the statement to be prepared
+            held.clear()
+            return sorted(ids), [event.id for event in await taking]
+
+    ids, taken = asyncio.run(work())
+    assert len(ids) == 2
+    assert taken == []
