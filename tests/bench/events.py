@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import psycopg
 
 from api.dev.postgres import Postgres
 from api.dev.pusher import Pusher
+from tests.e2e.soketi import Soketi
 from tests.listener.support import Listener, Subscriber, listening
 from tests.support import ROOT, Connection, call, migrate, new_chat, open_directory, wait_until
 
@@ -202,8 +203,12 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("latency", "drain", "inserts"))
+    parser.add_argument("--soketi", type=Path, metavar="DIR", help="node_modules with soketi: publish to that")
     options = parser.parse_args()
-    with database() as (directory, server), Pusher(directory / "pusher") as pusher:
+    with ExitStack() as stack:
+        directory, server = stack.enter_context(database())
+        place = directory / "pusher"
+        pusher = stack.enter_context(Soketi(place, options.soketi) if options.soketi else Pusher(place))
         listener = Listener(directory, server.url("parley", "listener", "listener"), pusher)
         if options.only in (None, "latency"):
             with listening(listener):

@@ -1,0 +1,39 @@
+"""soketi, a Pusher-protocol server that others wrote, as a child process."""
+
+import os
+import signal
+from pathlib import Path
+from typing import ClassVar
+
+from api.dev.process import Child
+from api.dev.pusher import Pusher
+
+
+class Soketi(Pusher):
+    """A soketi with one app, from a directory `node_modules`."""
+
+    name = "soketi"
+    stop_signals: ClassVar[tuple[signal.Signals, ...]] = ()  # it keeps nothing, and its good order takes 3 seconds
+
+    def __init__(self, directory: Path, modules: Path) -> None:
+        # It would take a key or secret of digits for a number.
+        super().__init__(directory, key="soketi-key", secret="soketi-secret")
+        self._modules = modules
+
+    def _spawn(self) -> Child:
+        settings = {
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "DEFAULT_APP_ID": self.app_id,
+            "DEFAULT_APP_KEY": self.key,
+            "DEFAULT_APP_SECRET": self.secret,
+            "DEFAULT_APP_USER_AUTHENTICATION": "true",
+            "EVENT_MAX_SIZE_IN_KB": "10",  # as at Pusher
+            "METRICS_ENABLED": "false",
+            "METRICS_HOST": "127.0.0.1",  # it listens there all the same
+            "METRICS_SERVER_PORT": "0",
+        }
+        own = {"PATH": os.environ["PATH"], "HOME": str(self.directory)}
+        environment = own | {f"SOKETI_{name}": value for name, value in settings.items()}
+        program = str(self._modules / "@soketi/soketi/bin/server.js")
+        return Child(self.name, ["node", program, "start"], log=self.log, cwd=self.directory, env=environment)
