@@ -16,7 +16,7 @@ CHANNELS = 100  # that Pusher takes in one request
 HOPELESS = (400, 413)  # what Pusher answers for an event that it will never take
 # Of its account, its load or the way there, not of the event.
 PASSING = (401, 402, 403, 404, 407, 408, 425, 429, 502, 503, 504)
-TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
+TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
 class RefusedError(Exception):
@@ -36,7 +36,11 @@ class Pusher:
 
     def __init__(self, settings: Settings) -> None:
         self._client = PusherClient(**settings.pusher)
-        self._session = aiohttp.ClientSession(timeout=TIMEOUT, connector=aiohttp.TCPConnector(keepalive_timeout=60))
+        self._session = aiohttp.ClientSession(
+            timeout=TIMEOUT,
+            connector=aiohttp.TCPConnector(keepalive_timeout=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
 
     async def send(self, events: Sequence[Event]) -> None:
         """Does what events ask for: those on one channel each together, in their order, any other by itself.

@@ -20,15 +20,15 @@ from listener.pusher import FailedError, Pusher, RefusedError
 logger = logging.getLogger("parley.listener")
 
 BATCH = 10  # events that Pusher takes in one request
-SLOTS = 8  # requests under way at once
+SLOTS = 16  # requests under way at once
 WINDOW = 2000  # events in all lines
 LINE = 100  # events in one line; further ones are left in the outbox, so that one busy chat does not fill the window
 # While events are many, nudges would cost the writers more than looks into the outbox cost; the more there are, the
 # longer is the time between two looks, so that each finds some.
 BUSY_RATE, QUIET_RATE = 200, 100  # events a second from and up to which they are many
 RATE_SECONDS = 0.1  # for which they are counted, and within which nearly every transaction ends
-LEAST_LOOK_SECONDS, MOST_LOOK_SECONDS = 0.002, 0.01
-LOOK_SECONDS_PER_RATE = 2.5e-6
+LEAST_LOOK_SECONDS, MOST_LOOK_SECONDS = 0.002, 0.02
+FULL_RATE = 2000  # events a second at which it is the longest
 FAILING_LOOK_SECONDS = 0.1  # … while Pusher is away
 POLL_SECONDS = 1  # … while there is little: a nudge comes earlier
 ACK_SECONDS = 0.02  # after which the outbox is told what is done, if there is nothing else to ask it
@@ -158,7 +158,7 @@ class Relay:
         if (seconds := now - self._counted_at) >= RATE_SECONDS:
             rate = self._recent / seconds
             self._is_busy = rate > (QUIET_RATE if self._is_busy else BUSY_RATE)
-            self._look_seconds = min(max(rate * LOOK_SECONDS_PER_RATE, LEAST_LOOK_SECONDS), MOST_LOOK_SECONDS)
+            self._look_seconds = max(LEAST_LOOK_SECONDS, MOST_LOOK_SECONDS * min(rate / FULL_RATE, 1) ** 2)
             self._recent, self._counted_at = 0, now
             self._floor, self._earlier_top = self._earlier_top, self._top
         return self._is_busy or taken >= BATCH

@@ -29,7 +29,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres(directory: Path) -> Iterator[Postgres]:
-    """A PostgreSQL that may lose data in a crash; it has the login roles `app` (parley_api) and `events` (parley_listener)."""
+    """A PostgreSQL that may lose data in a crash, with the logins `app` (parley_api) and `events` (parley_listener)."""
     with new_postgres(directory / "postgres", **QUICK) as server:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")
