@@ -2,13 +2,15 @@
 
 Prints, with PostgreSQL's default durability and everything on this machine:
 - commit to arrival: from the end of the writer's statement until a subscriber of the Pusher server has the event,
-  when idle and at 500 messages a second, beside the bare round trips of the same run that it is made of;
+  when idle and at 500 messages a second, beside what the Pusher server takes alone: from a request to the subscriber;
 - drain: events a second from a backlog of 50,000 until the outbox knows that all are published;
-- inserts: messages a second by 32 writers (pgbench), the listener running, with the outbox's recording and without it,
-  in turn, and their ratio.
+- inserts: messages a second by 32 writers (pgbench) with the outbox's recording and without it, in turn, and their
+  ratio: without a listener, which is what recording costs, and with one, which is what publishing here adds.
 """
 
 import argparse
+import http.client
+import json
 import re
 import statistics
 import subprocess
@@ -21,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from pusher.http import POST, Request
+from pusher.pusher_client import PusherClient
 
 from api.dev.postgres import Postgres
 from api.dev.pusher import Pusher
@@ -38,7 +42,7 @@ RATE_WRITERS = 4
 BACKLOG = 50_000
 CLIENTS = 32
 ROUNDS = 5
-ROUND_SECONDS = 4
+ROUND_SECONDS = 3
 
 SEND = """
 \\set n random(1, {chats})
@@ -118,6 +122,9 @@ def latency(server: Postgres, pusher: Pusher) -> None:
     with psycopg.connect(server.url("parley", "app", "app"), autocommit=True) as writer:
         chats = chats_of(writer)
         with Timing(pusher, *(f"private-chat-{chat}" for chat in chats[:10])) as subscriber:
+            bare = subscriber.clock = Clock()
+            publish(pusher, bare, f"private-chat-{chats[0]}")
+            bare.print("the Pusher server alone")
             idle = subscriber.clock = Clock()
             for number in range(IDLE_EVENTS):
                 idle.send(writer, chats[number % 10], f"idle {number}")
@@ -127,6 +134,22 @@ def latency(server: Postgres, pusher: Pusher) -> None:
             with ThreadPoolExecutor(RATE_WRITERS) as pool:
                 list(pool.map(lambda n: write_steadily(server, busy, chats[:10], n), range(RATE_WRITERS)))
             busy.print(f"at {RATE} messages a second")
+
+
+def publish(pusher: Pusher, clock: Clock, channel: str) -> None:
+    """Events in requests of one, as bare as can be."""
+    client = PusherClient(pusher.app_id, pusher.key, pusher.secret, host="127.0.0.1", port=pusher.port, ssl=False)
+    for number in range(IDLE_EVENTS):
+        data = json.dumps({"content": f"bare {number}"})
+        batch = [{"name": "message:sent", "channel": channel, "data": data}]
+        request = Request(client, POST, f"/apps/{pusher.app_id}/batch_events", {"batch": batch})
+        connection = http.client.HTTPConnection("127.0.0.1", pusher.port, timeout=10)
+        connection.connect()
+        clock.committed[f"bare {number}"] = time.perf_counter()
+        connection.request("POST", request.signed_path, request.body, request.headers)
+        connection.getresponse().read()
+        connection.close()
+        time.sleep(IDLE_SECONDS)
 
 
 def write_steadily(server: Postgres, clock: Clock, chats: list[str], writer: int) -> None:
@@ -169,23 +192,31 @@ def with_recording(dba: Connection) -> None:
 
 
 def inserts(directory: Path, server: Postgres, listener: Listener) -> None:
-    """Messages a second with and without recording, in turn."""
+    """Messages a second with and without recording."""
     print(f"{'messages a second by ' + str(CLIENTS) + ' writers':44} {'without':>8} {'with':>8} {'ratio':>8}")
-    with psycopg.connect(server.url("parley"), autocommit=True) as dba, listening(listener):
-        for name, script, user in (
-            ("api.send_message", SEND, "app"),
-            ("bare insert, as the owner", INSERT, "postgres"),
-        ):
-            file = directory / "script.sql"
+    file = directory / "script.sql"
+    with psycopg.connect(server.url("parley"), autocommit=True) as dba:
+        for name, script, user in (("api.send_message", SEND, "app"), ("bare insert", INSERT, "postgres")):
             file.write_text(script.format(chats=CHATS, text=TEXT, user=USER))
-            rates: dict[str, list[float]] = {"without": [], "with": []}
-            for _ in range(ROUNDS):
-                for variant, change in (("without", without_recording), ("with", with_recording)):
-                    change(dba)
-                    rates[variant].append(pgbench(server, file, user))
-                    wait_until(lambda: not dba.execute("select 1 from parley.outbox_queue limit 1").fetchone(), 60)
-            without, with_ = (statistics.median(rates[variant]) for variant in rates)
-            print(f"{name:44} {without:8.0f} {with_:8.0f} {with_ / without:8.2f}")
+            print_in_turn(f"{name}, no listener", dba, server, file, user)
+            dba.execute("truncate parley.outbox_queue")
+            with listening(listener):
+                print_in_turn(f"{name}, listener running", dba, server, file, user, is_drained=True)
+
+
+def print_in_turn(
+    name: str, dba: Connection, server: Postgres, script: Path, user: str, is_drained: bool = False
+) -> None:
+    """The medians without recording and with it."""
+    rates: dict[str, list[float]] = {"without": [], "with": []}
+    for _ in range(ROUNDS):
+        for variant, change in (("without", without_recording), ("with", with_recording)):
+            change(dba)
+            rates[variant].append(pgbench(server, script, user))
+            if is_drained:
+                wait_until(lambda: not dba.execute("select 1 from parley.outbox_queue limit 1").fetchone(), 60)
+    without, with_ = (statistics.median(rates[variant]) for variant in rates)
+    print(f"{name:44} {without:8.0f} {with_:8.0f} {with_ / without:8.2f}")
 
 
 def pgbench(server: Postgres, script: Path, user: str) -> float:
