@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -282,6 +284,22 @@ def test_a_connection_to_the_database_that_ends_is_made_anew(stage: Stage) -> No
         send(stage.dba, chat, "end")
         wait_until(lambda: "end" in contents(subscriber))
         assert set(contents(subscriber)) == {"0", "1", "2", "end"}
+
+
+def test_a_connection_to_the_database_that_is_dead_is_noticed(stage: Stage) -> None:
+    chat = new_chat(stage.dba, "owner")
+    with Subscriber(stage.pusher, private(chat)) as subscriber, listening(stage.listener()) as listener:
+        backend = "select pid from pg_stat_activity where usename = 'events' and query ~ 'take_events'"
+        wait_until(lambda: stage.dba.execute(backend).fetchone() is not None)
+        row = stage.dba.execute(backend).fetchone()
+        assert row is not None
+        os.kill(row[0], signal.SIGSTOP)
+        try:
+            listener.child_until("The database is away", seconds=5)
+            send(stage.dba, chat, "meanwhile")
+        finally:
+            os.kill(row[0], signal.SIGCONT)
+        wait_until(lambda: contents(subscriber) == ["meanwhile"])
 
 
 def test_a_second_listener_takes_over(stage: Stage) -> None:
