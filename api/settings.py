@@ -2,7 +2,16 @@
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    Field,
+    HttpUrl,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.asyncio import ConnectionPool
 
@@ -75,8 +84,8 @@ class Settings(BaseSettings):
     rate_limit_window: float = Field(default=10, ge=1, le=86_400)
     rate_limit_prefix: str = "@upstash/ratelimit"
     trusted_proxies: int = Field(default=0, ge=0, le=32)
-    pusher_key: str | None = None
-    pusher_secret: SecretStr | None = None
+    pusher_key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    pusher_secret: Annotated[SecretStr, Field(min_length=1)] | None = None
     storage_url: Annotated[str, AfterValidator(storage_location)] = "file://./.parley/images"
     public_url: Annotated[str, AfterValidator(base_url)] = "http://127.0.0.1:8000"
     host: str = "127.0.0.1"

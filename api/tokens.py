@@ -4,6 +4,7 @@ Each kind of token is one more way through `identity`.
 """
 
 import json
+from itertools import product
 from urllib.parse import unquote
 
 import jwt
@@ -27,8 +28,8 @@ class Tokens:
 
         A browser sends cookies with what another site asks of it, so one must not do where something is changed.
         """
-        token = session_token(request, cookie_will_do=cookie_will_do)
-        for secret in self._secrets:
+        tokens = session_tokens(request, cookie_will_do=cookie_will_do)
+        for token, secret in product(tokens, self._secrets):
             try:
                 return identity_of(verify(token, secret))
             except (jwt.PyJWTError, ValueError):  # ValueError: text that is no Unicode, a nesting too deep
@@ -36,17 +37,16 @@ class Tokens:
         raise unauthorized()
 
 
-def session_token(request: Request, *, cookie_will_do: bool) -> str:
-    """The token in the header Authorization, which goes before a cookie, or in the session cookie; raises 401."""
+def session_tokens(request: Request, *, cookie_will_do: bool) -> list[str]:
+    """The token in the header Authorization, or without that those in the session cookies."""
     authorization = request.headers.get("authorization", "")
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() == "bearer":
-        return unquote(token.strip())
-    if cookie_will_do and not authorization:
-        for name in COOKIES:
-            if cookie := request.cookies.get(name):
-                return str(cookie)
-    raise unauthorized()
+        return [unquote(token.strip())]
+    if authorization or not cookie_will_do:
+        return []
+    cookies: dict[str, list[str]] = dict(request.cookies)  # for their own get() looks for other names, too
+    return [cookie for name in COOKIES for cookie in cookies.get(name, [])]
 
 
 def verify(token: str, secret: str) -> dict[str, object]:

@@ -13,6 +13,9 @@ from listener.settings import Settings
 CHANNEL = "parley_outbox"
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 3
+# At once: events of one chat, and bytes of the ids of those who hear them: about 10,000 users.
+MAX_OF_CHAT = 100
+MAX_BYTES = 400_000
 # PostgreSQL ends the session of a listener that hangs or is out of reach, so that another one may lead: this one asks
 # at least every second.
 IDLE_SECONDS = 5
@@ -84,16 +87,19 @@ class Outbox:
 
     async def take(
         self, done: list[int], after_id: int, held: Collection[int], full_chats: list[str], max_events: int
-    ) -> list[Event]:
-        """Says which events are done, and gets the next ones: see listener.take_events."""
-        statement = "select * from listener.take_events($1, $2, $3, $4, $5)"
+    ) -> tuple[list[Event], bool]:
+        """Says which events are done; gets the next ones, and whether there may be more: see listener.take_events."""
+        statement = "select * from listener.take_events($1, $2, $3, $4, $5, $6, $7)"
         # A copy: the statement may have to be prepared first, and what is held may change in that time.
-        rows = await self._connection.fetch(statement, done, after_id, list(held), full_chats, max_events)
+        rows = await self._connection.fetch(
+            statement, done, after_id, list(held), full_chats, max_events, MAX_OF_CHAT, MAX_BYTES
+        )
         self.answered_at = asyncio.get_running_loop().time()
-        return [
+        events = [
             Event(id_, chat_id, name, payload, users or [], channels or [])
-            for id_, chat_id, name, payload, users, channels in rows
+            for _, id_, chat_id, name, payload, users, channels in rows
         ]
+        return events, len(rows) == max_events or any(row["found"] > len(rows) for row in rows[:1])
 
     async def sleep(self) -> bool:
         """Whether writers will nudge from now on."""

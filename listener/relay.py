@@ -14,7 +14,7 @@ import sys
 from collections import deque
 from dataclasses import dataclass, field
 
-from listener.outbox import Event, Outbox
+from listener.outbox import MAX_OF_CHAT, Event, Outbox
 from listener.pusher import FailedError, Pusher, RefusedError
 
 logger = logging.getLogger("parley.listener")
@@ -22,7 +22,7 @@ logger = logging.getLogger("parley.listener")
 BATCH = 10  # events that Pusher takes in one request
 SLOTS = 16  # requests under way at once
 WINDOW = 2000  # events in all lines
-LINE = 100  # events in one line; further ones are left in the outbox, so that one busy chat does not fill the window
+LINE = MAX_OF_CHAT  # events in one line; others are left in the outbox, so that one busy chat does not fill the window
 # While events are many, nudges would cost the writers more than looks into the outbox cost; the more there are, the
 # longer is the time between two looks, so that each finds some.
 BUSY_RATE, QUIET_RATE = 200, 100  # events a second from and up to which they are many
@@ -130,27 +130,27 @@ class Relay:
         is_poll = asyncio.get_running_loop().time() - self._polled_at >= POLL_SECONDS
         if not (room or self._done or is_poll):
             return
-        taken = await self._take(outbox, room, is_poll=is_poll)
+        taken, are_more = await self._take(outbox, room, is_poll=is_poll)
         self._dispatch()
-        is_pressed = taken == room or self._failures > 0 or any(line.is_full for line in self._lines.values())
+        is_pressed = are_more or self._failures > 0 or any(line.is_full for line in self._lines.values())
         await self._sleep_or_wake(outbox, is_busy=self._are_many(taken) or is_pressed)
 
-    async def _take(self, outbox: Outbox, room: int, *, is_poll: bool) -> int:
-        """Puts the next events in their lines; answers how many the outbox gave."""
+    async def _take(self, outbox: Outbox, room: int, *, is_poll: bool) -> tuple[int, bool]:
+        """Puts the next events in their lines; answers how many the outbox gave, and whether there may be more."""
         after, self._after = self._after, sys.maxsize  # which may become less while the outbox is asked
         if is_poll:
             after = 0
             self._polled_at = asyncio.get_running_loop().time()
         done, self._done = self._done, []
         full = [line.chat_id for line in self._lines.values() if line.is_full]
-        events = await outbox.take(done, after, self._held, full, room)
+        events, are_more = await outbox.take(done, after, self._held, full, room)
         for event in events:
             self._enqueue(event)
         covered = self._floor
-        if len(events) == room:  # there may be more behind the last
+        if are_more:
             covered = min(covered, events[-1].id if events else after)
         self._after = min(self._after, covered)
-        return len(events)
+        return len(events), are_more
 
     def _are_many(self, taken: int) -> bool:
         self._recent += taken

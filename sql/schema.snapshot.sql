@@ -52,8 +52,9 @@ declare
     chat constant uuid := parley.enter_chat(chat_id);
     violated text;
 begin
-    perform parley.require_owner(chat);
     perform parley.validate(body, required => '{userId}');
+    perform parley.lock_chat();
+    perform parley.require_owner(chat);
     begin
         insert into parley.members (chat_id, user_id) values (chat, body ->> 'userId');
     exception
@@ -101,9 +102,7 @@ CREATE FUNCTION api.authorize_user(socket_id text) RETURNS json
     AS $$
 begin
     perform parley.reject(jsonb_build_object('socket_id', parley.socket_problem(socket_id)));
-    if parley.pusher_user(session.user_id()) is null then
-        perform parley.fail('PT403', 'A user id of more than 113 bytes can''t sign in to Pusher.');
-    end if;
+    perform parley.require_user(session.user_id());
     return json_build_object('socket_id', socket_id, 'user_data', json_build_object(
         'id', parley.pusher_user(session.user_id()),
         'user_info', json_strip_nulls(json_build_object('userId', session.user_id(), 'name', parley.user_name()))));
@@ -111,7 +110,7 @@ end $$;
 
 ALTER FUNCTION api.authorize_user(socket_id text) OWNER TO postgres;
 
-COMMENT ON FUNCTION api.authorize_user(socket_id text) IS 'Signs the user in on a connection to Pusher: {"socket_id", "user_data"}, to be signed. Its id is the user''s in base64url, as in the name of their channel.';
+COMMENT ON FUNCTION api.authorize_user(socket_id text) IS 'Signs the user in on a connection to Pusher: {"socket_id", "user_data"}, to be signed. Its id is the one in the name of the user''s channel.';
 
 CREATE FUNCTION api.create_chat(body jsonb) RETURNS json
     LANGUAGE plpgsql
@@ -638,7 +637,7 @@ begin
     delete from parley.outbox o
     where o.recorded_at < now() - older_than and o.id = any (array(
         select p.id from parley.outbox p
-        where not exists (select from parley.outbox_queue q where q.id = p.id)
+        where p.set_aside_at is null and not exists (select from parley.outbox_queue q where q.id = p.id)
         order by p.id limit max_events));
     get diagnostics removed = row_count;
     return removed;
@@ -646,7 +645,7 @@ end $$;
 
 ALTER FUNCTION listener.remove_events(older_than interval, max_events integer) OWNER TO postgres;
 
-COMMENT ON FUNCTION listener.remove_events(older_than interval, max_events integer) IS 'Removes up to so many of the oldest events that are older than that and not waiting to be published; answers how many.';
+COMMENT ON FUNCTION listener.remove_events(older_than interval, max_events integer) IS 'Removes up to so many of the oldest events that are older than that and published; answers how many.';
 
 CREATE FUNCTION listener.set_aside(event_id bigint, error text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -672,7 +671,7 @@ ALTER FUNCTION listener.sleep() OWNER TO postgres;
 
 COMMENT ON FUNCTION listener.sleep() IS 'From now on each commit with an event notifies the channel parley_outbox; false, and nothing has changed, while one is under way that will not. What was committed before must be looked for once more.';
 
-CREATE FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer) RETURNS TABLE(id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
+CREATE FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer, max_of_chat integer, max_bytes integer) RETURNS TABLE(found bigint, id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -686,24 +685,36 @@ begin
         delete from parley.outbox_queue q where q.id = any (done);
     end if;
     return query
-    select o.id, o.chat_id, o.event, o.payload::text,
-        case when o.event = 'member:removed' then array_remove(array(select parley.pusher_user(r) from unnest(o.recipients) r), null) end,
+    select c.found, o.id, o.chat_id, o.event, o.payload::text,
+        case when o.event = 'member:removed' then array(select parley.pusher_user(r) from unnest(o.recipients) r) end,
         case when o.event <> 'member:removed' then
             case when o.recipients is null then array[parley.chat_channel(o.chat_id)]
                  else parley.event_channels(o.chat_id, o.recipients) end
         end
     from (
-        select q.id from parley.outbox_queue q
-        where q.id > after_id and not exists (select from unnest(held) h (id) where h.id = q.id)
-        order by q.id
-    ) q cross join lateral (select l.* from parley.outbox l where l.id = q.id offset 0) o
-    where o.chat_id <> all (full_chats)
-    order by q.id limit max_events;
+        select w.id, count(*) over () as found, row_number() over (partition by w.chat_id order by w.id) as place,
+            sum(w.bytes) over (order by w.id) - w.bytes as bytes_before
+        from (
+            select q.id, o.chat_id, o.bytes
+            from (
+                select q.id from parley.outbox_queue q
+                where q.id > after_id and not exists (select from unnest(held) h (id) where h.id = q.id)
+                order by q.id
+            ) q cross join lateral (
+                select l.chat_id, coalesce(pg_column_size(l.recipients), 0) as bytes
+                from parley.outbox l where l.id = q.id offset 0
+            ) o
+            where o.chat_id <> all (full_chats)
+            order by q.id limit max_events
+        ) w
+    ) c cross join lateral (select l.* from parley.outbox l where l.id = c.id offset 0) o
+    where c.place <= max_of_chat and c.bytes_before < max_bytes
+    order by c.id;
 end $$;
 
-ALTER FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer) OWNER TO postgres;
+ALTER FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer, max_of_chat integer, max_bytes integer) OWNER TO postgres;
 
-COMMENT ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer) IS 'Forgets the events that are done, and answers those next in the order of their ids: after an id, without those that are held already and those of some chats.';
+COMMENT ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer, max_of_chat integer, max_bytes integer) IS 'Forgets the events that are done, and answers those next in the order of their ids: after an id, without those that are held already and those of some chats.';
 
 CREATE FUNCTION listener.wake() RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -731,6 +742,12 @@ begin
 end $$;
 
 ALTER FUNCTION parley.await_removal(name text) OWNER TO postgres;
+
+CREATE FUNCTION parley.base64url(value bytea) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ select rtrim(translate(encode(value, 'base64'), E'+/\n', '-_'), '=') $$;
+
+ALTER FUNCTION parley.base64url(value bytea) OWNER TO postgres;
 
 CREATE FUNCTION parley.chat_channel(chat uuid) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -918,8 +935,7 @@ ALTER FUNCTION parley.enter_chat(chat_id text) OWNER TO postgres;
 CREATE FUNCTION parley.event_channels(chat uuid, recipients text[]) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
-    select parley.chat_channel(chat) || array(
-        select parley.user_channel(r) from unnest(recipients) r where parley.user_channel(r) is not null)
+    select parley.chat_channel(chat) || array(select parley.user_channel(r) from unnest(recipients) r)
 $$;
 
 ALTER FUNCTION parley.event_channels(chat uuid, recipients text[]) OWNER TO postgres;
@@ -1127,6 +1143,16 @@ $$;
 
 ALTER FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) OWNER TO postgres;
 
+CREATE FUNCTION parley.members_stay() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception 'the key of a member does not change: delete the row and insert another';
+end $$;
+
+ALTER FUNCTION parley.members_stay() OWNER TO postgres;
+
 CREATE FUNCTION parley.message_json(message parley.messages) RETURNS json
     LANGUAGE sql STABLE
     AS $$
@@ -1266,8 +1292,8 @@ ALTER FUNCTION parley.parse_uuid(value text) OWNER TO postgres;
 CREATE FUNCTION parley.pusher_user(user_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
-    select case when octet_length(user_id) <= 113
-        then rtrim(translate(encode(convert_to(user_id, 'UTF8'), 'base64'), E'+/\n', '-_'), '=') end
+    select case when octet_length(user_id) <= 113 then parley.base64url(convert_to(user_id, 'UTF8'))
+        else 'sha256-' || parley.base64url(sha256(convert_to(user_id, 'UTF8'))) end
 $$;
 
 ALTER FUNCTION parley.pusher_user(user_id text) OWNER TO postgres;
@@ -1638,6 +1664,7 @@ CREATE TABLE parley.outbox (
     set_aside_at timestamp with time zone,
     error text
 );
+ALTER TABLE ONLY parley.outbox ALTER COLUMN recipients SET STORAGE EXTERNAL;
 
 ALTER TABLE parley.outbox OWNER TO postgres;
 
@@ -1859,9 +1886,6 @@ ALTER TABLE ONLY parley.messages
     ADD CONSTRAINT messages_pkey PRIMARY KEY (chat_id, id);
 
 ALTER TABLE ONLY parley.outbox
-    ADD CONSTRAINT outbox_once_per_seq UNIQUE (chat_id, seq);
-
-ALTER TABLE ONLY parley.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY parley.outbox_queue
@@ -1912,6 +1936,8 @@ CREATE TRIGGER chats_new BEFORE INSERT ON parley.chats FOR EACH ROW EXECUTE FUNC
 CREATE TRIGGER chats_renamed BEFORE UPDATE OF title ON parley.chats FOR EACH ROW WHEN ((old.title IS DISTINCT FROM new.title)) EXECUTE FUNCTION parley.chats_renamed();
 
 CREATE TRIGGER members_gone AFTER DELETE ON parley.members REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.members_gone();
+
+CREATE TRIGGER members_stay BEFORE UPDATE ON parley.members FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION parley.members_stay();
 
 CREATE TRIGGER messages_changed BEFORE UPDATE OF content, type ON parley.messages FOR EACH ROW WHEN (((old.content IS DISTINCT FROM new.content) OR (old.type IS DISTINCT FROM new.type))) EXECUTE FUNCTION parley.messages_changed();
 
@@ -2095,14 +2121,17 @@ GRANT ALL ON FUNCTION listener.set_aside(event_id bigint, error text) TO parley_
 REVOKE ALL ON FUNCTION listener.sleep() FROM PUBLIC;
 GRANT ALL ON FUNCTION listener.sleep() TO parley_listener;
 
-REVOKE ALL ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer) TO parley_listener;
+REVOKE ALL ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer, max_of_chat integer, max_bytes integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer, max_of_chat integer, max_bytes integer) TO parley_listener;
 
 REVOKE ALL ON FUNCTION listener.wake() FROM PUBLIC;
 GRANT ALL ON FUNCTION listener.wake() TO parley_listener;
 
 REVOKE ALL ON FUNCTION parley.await_removal(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.await_removal(name text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.base64url(value bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.base64url(value bytea) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.chat_channel(chat uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.chat_channel(chat uuid) TO parley_api;
@@ -2203,6 +2232,8 @@ REVOKE ALL ON FUNCTION parley.members_gone() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.members_stay() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.message_json(message parley.messages) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.message_json(message parley.messages) TO parley_api;

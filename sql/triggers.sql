@@ -27,6 +27,10 @@ create trigger chats_gone before delete on parley.chats
 create trigger members_gone after delete on parley.members
     referencing old table as gone for each statement execute function parley.members_gone();
 
+create trigger members_stay before update on parley.members
+    for each row when ((old.chat_id, old.user_id) is distinct from (new.chat_id, new.user_id))
+    execute function parley.members_stay();
+
 create trigger messages_new before insert on parley.messages
     for each row execute function parley.messages_new();
 

@@ -31,15 +31,13 @@ create or replace function api.authorize_user(socket_id text) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     perform parley.reject(jsonb_build_object('socket_id', parley.socket_problem(socket_id)));
-    if parley.pusher_user(session.user_id()) is null then
-        perform parley.fail('PT403', 'A user id of more than 113 bytes can''t sign in to Pusher.');
-    end if;
+    perform parley.require_user(session.user_id());
     return json_build_object('socket_id', socket_id, 'user_data', json_build_object(
         'id', parley.pusher_user(session.user_id()),
         'user_info', json_strip_nulls(json_build_object('userId', session.user_id(), 'name', parley.user_name()))));
 end $$;
 comment on function api.authorize_user is
-    'Signs the user in on a connection to Pusher: {"socket_id", "user_data"}, to be signed. Its id is the user''s in base64url, as in the name of their channel.';
+    'Signs the user in on a connection to Pusher: {"socket_id", "user_data"}, to be signed. Its id is the one in the name of the user''s channel.';
 
 create or replace function parley.may_hear(channel text) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

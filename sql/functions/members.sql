@@ -5,6 +5,7 @@
 --   api.remove_member    DELETE /api/chats/{chatId}/members/{userId}
 --   parley.members_json  members as answers have them, of the entered chat
 --   parley.members_gone  trigger: who stops being a member stops hearing
+--   parley.members_stay  trigger: a membership is of one user in one chat
 --   parley.users_leave   trigger: a user's chats are locked before the user goes
 
 create or replace function api.list_members(chat_id text) returns json
@@ -23,8 +24,9 @@ declare
     chat constant uuid := parley.enter_chat(chat_id);
     violated text;
 begin
-    perform parley.require_owner(chat);
     perform parley.validate(body, required => '{userId}');
+    perform parley.lock_chat();
+    perform parley.require_owner(chat);
     begin
         insert into parley.members (chat_id, user_id) values (chat, body ->> 'userId');
     exception
@@ -102,4 +104,10 @@ begin
     where c.id in (select m.chat_id from parley.members m where m.user_id = old.id)
     order by c.id for no key update;
     return old;
+end $$;
+
+create or replace function parley.members_stay() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    raise exception 'the key of a member does not change: delete the row and insert another';
 end $$;

@@ -3,15 +3,15 @@
 --   parley.record_event          an event, in the transaction of the change that it tells of
 --   parley.sleep_lock            the lock that the listener holds while it sleeps
 --   parley.chat_channel          the channel of a chat
---   parley.user_channel          the channel of a user, or null
---   parley.pusher_user           the id of a user at Pusher, or null: base64url, since names have few characters there
+--   parley.user_channel          the channel of a user
+--   parley.pusher_user           the id of a user at Pusher
 --   parley.event_channels        the channels that an event is published on
 --   listener.lead                whether this session is the one that publishes
 --   listener.take_events         forgets what was published, and answers what is next
 --   listener.sleep               whether writers will notify from now on
 --   listener.wake                writers need not notify
 --   listener.set_aside           gives an event up
---   listener.remove_events       removes old events that were published or set aside
+--   listener.remove_events       removes old events that were published
 --   parley.queue_again           for a DBA: has an event published again
 --
 -- pg_notify takes a lock across the cluster at commit, which would end group commit. So writers notify only while the
@@ -47,17 +47,20 @@ language sql immutable parallel safe as $$ select 'private-chat-' || chat::text 
 create or replace function parley.user_channel(user_id text) returns text
 language sql immutable parallel safe as $$ select 'private-user-' || parley.pusher_user(user_id) $$;
 
--- Channels' names have up to 164 characters, so Pusher does not know the user of an id of more than 113 bytes.
+-- In base64url, since names have few characters at Pusher; and up to 164 of them, so that the id of more than 113 bytes
+-- is known by its hash. No id in base64url begins like that: it would not be UTF-8.
 create or replace function parley.pusher_user(user_id text) returns text
 language sql immutable parallel safe as $$
-    select case when octet_length(user_id) <= 113
-        then rtrim(translate(encode(convert_to(user_id, 'UTF8'), 'base64'), E'+/\n', '-_'), '=') end
+    select case when octet_length(user_id) <= 113 then parley.base64url(convert_to(user_id, 'UTF8'))
+        else 'sha256-' || parley.base64url(sha256(convert_to(user_id, 'UTF8'))) end
 $$;
+
+create or replace function parley.base64url(value bytea) returns text
+language sql immutable parallel safe as $$ select rtrim(translate(encode(value, 'base64'), E'+/\n', '-_'), '=') $$;
 
 create or replace function parley.event_channels(chat uuid, recipients text[]) returns text[]
 language sql immutable parallel safe as $$
-    select parley.chat_channel(chat) || array(
-        select parley.user_channel(r) from unnest(recipients) r where parley.user_channel(r) is not null)
+    select parley.chat_channel(chat) || array(select parley.user_channel(r) from unnest(recipients) r)
 $$;
 
 create or replace function listener.lead() returns boolean
@@ -68,9 +71,13 @@ comment on function listener.lead is
     'Makes this session the one that publishes, until it ends; false while another one is.';
 
 -- Ids are given before the commit, so an event may appear behind later ones: the caller looks from well before the last.
+-- `found` is how many there were to choose from, of which at most so many of one chat are answered, and only until the
+-- recipients of those before take up so many bytes.
 create or replace function listener.take_events(
-    done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer)
-returns table (id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
+    done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer, max_of_chat integer,
+    max_bytes integer)
+returns table (
+    found bigint, id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -81,19 +88,31 @@ begin
         delete from parley.outbox_queue q where q.id = any (done);
     end if;
     return query
-    select o.id, o.chat_id, o.event, o.payload::text,
-        case when o.event = 'member:removed' then array_remove(array(select parley.pusher_user(r) from unnest(o.recipients) r), null) end,
+    select c.found, o.id, o.chat_id, o.event, o.payload::text,
+        case when o.event = 'member:removed' then array(select parley.pusher_user(r) from unnest(o.recipients) r) end,
         case when o.event <> 'member:removed' then
             case when o.recipients is null then array[parley.chat_channel(o.chat_id)]
                  else parley.event_channels(o.chat_id, o.recipients) end
         end
     from (
-        select q.id from parley.outbox_queue q
-        where q.id > after_id and not exists (select from unnest(held) h (id) where h.id = q.id)
-        order by q.id
-    ) q cross join lateral (select l.* from parley.outbox l where l.id = q.id offset 0) o
-    where o.chat_id <> all (full_chats)
-    order by q.id limit max_events;
+        select w.id, count(*) over () as found, row_number() over (partition by w.chat_id order by w.id) as place,
+            sum(w.bytes) over (order by w.id) - w.bytes as bytes_before
+        from (
+            select q.id, o.chat_id, o.bytes
+            from (
+                select q.id from parley.outbox_queue q
+                where q.id > after_id and not exists (select from unnest(held) h (id) where h.id = q.id)
+                order by q.id
+            ) q cross join lateral (
+                select l.chat_id, coalesce(pg_column_size(l.recipients), 0) as bytes
+                from parley.outbox l where l.id = q.id offset 0
+            ) o
+            where o.chat_id <> all (full_chats)
+            order by q.id limit max_events
+        ) w
+    ) c cross join lateral (select l.* from parley.outbox l where l.id = c.id offset 0) o
+    where c.place <= max_of_chat and c.bytes_before < max_bytes
+    order by c.id;
 end $$;
 comment on function listener.take_events is
     'Forgets the events that are done, and answers those next in the order of their ids: after an id, without those that are held already and those of some chats.';
@@ -128,13 +147,13 @@ begin
     delete from parley.outbox o
     where o.recorded_at < now() - older_than and o.id = any (array(
         select p.id from parley.outbox p
-        where not exists (select from parley.outbox_queue q where q.id = p.id)
+        where p.set_aside_at is null and not exists (select from parley.outbox_queue q where q.id = p.id)
         order by p.id limit max_events));
     get diagnostics removed = row_count;
     return removed;
 end $$;
 comment on function listener.remove_events is
-    'Removes up to so many of the oldest events that are older than that and not waiting to be published; answers how many.';
+    'Removes up to so many of the oldest events that are older than that and published; answers how many.';
 
 create or replace function parley.queue_again(event_id bigint) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

@@ -16,9 +16,11 @@ create table parley.outbox (
     recipients text[],
     recorded_at timestamptz not null default clock_timestamp(),
     set_aside_at timestamptz,
-    error text,
-    constraint outbox_once_per_seq unique (chat_id, seq)
+    error text
 );
+
+-- Uncompressed, so that its size tells how many there are.
+alter table parley.outbox alter column recipients set storage external;
 
 create index outbox_set_aside on parley.outbox (id) where set_aside_at is not null;
 

@@ -1,8 +1,6 @@
 -- How events fare on their way to Pusher.
 
-drop view if exists analytics.set_aside_events;
-
-create view analytics.set_aside_events as
+create or replace view analytics.set_aside_events as
 select o.id, o.event, o.recorded_at, o.set_aside_at, octet_length(o.payload::text) as bytes, o.error
 from parley.outbox o
 where o.set_aside_at is not null;

@@ -92,6 +92,7 @@ def test_three_variables_are_enough() -> None:
         *(("RATE_LIMIT_REQUESTS", value) for value in ("0", "-1", "1.5", "ten")),
         *(("RATE_LIMIT_WINDOW", value) for value in ("0", "-1", "nan", "inf", "86401", "10s")),
         *(("TRUSTED_PROXIES", value) for value in ("-1", "33", "yes")),
+        *(("PUSHER_KEY", value) for value in ("a key", "a:b", "é")),
         *(("PORT", value) for value in ("0", "65536", "http", "-1")),
         *(("WORKERS", value) for value in ("0", "-2", "257", "auto")),
         *(("DATABASE_POOL_SIZE", value) for value in ("0", "1001", "big")),

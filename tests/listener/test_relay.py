@@ -258,6 +258,21 @@ def test_a_busy_chat_leaves_room_for_others(stage: Stage) -> None:
     assert max(map(len, door.passed)) == 10
 
 
+def test_events_for_very_many_hold_up_no_other(stage: Stage) -> None:
+    large, other = new_chat(stage.dba, "owner"), new_chat(stage.dba, "owner")
+    stage.dba.execute("insert into next_auth.users (id) select gen_random_uuid()::text from generate_series(1, 2000)")
+    stage.dba.execute(
+        "insert into parley.members (chat_id, user_id) select %s, id from next_auth.users on conflict do nothing",
+        [large],
+    )
+    for n in range(300):
+        stage.dba.execute("update parley.chats set title = %s where id = %s", [f"Plan {n}", large])
+    send(stage.dba, other, "here I am")
+    with Subscriber(stage.pusher, private(other)) as subscriber, listening(stage.listener()) as listener:
+        wait_until(lambda: contents(subscriber) == ["here I am"])
+        assert "away" not in listener.log.read_text()
+
+
 # What goes away and comes back
 
 
@@ -397,13 +412,13 @@ def test_what_is_held_when_the_outbox_is_asked_counts(stage: Stage) -> None:
 
     async def work() -> tuple[list[int], list[int]]:
         async with Outbox.connect(stage.settings()) as outbox:
-            ids = {event.id for event in await outbox.take([], 0, [], [], 9)}
+            ids = {event.id for event in (await outbox.take([], 0, [], [], 9))[0]}
         async with Outbox.connect(stage.settings()) as outbox:
             held = set(ids)
             taking = asyncio.create_task(outbox.take([], 0, held, [], 9))
             await asyncio.sleep(0)  # now it waits for the statement to be prepared
             held.clear()
-            return sorted(ids), [event.id for event in await taking]
+            return sorted(ids), [event.id for event in (await taking)[0]]
 
     ids, taken = asyncio.run(work())
     assert len(ids) == 2

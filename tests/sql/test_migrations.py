@@ -100,6 +100,22 @@ def test_data_survive_a_second_apply(url: str) -> None:
         assert call(connection, user, "get_chat", chat)["id"] == chat
 
 
+def test_without_an_outbox_chats_go_on(url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    with psycopg.connect(url, autocommit=True) as dba:
+        chat = new_chat(dba, "owner", "member")
+        sent = call(dba, "owner", "send_message", chat, {"content": "before"})
+        yoyo(url, "rollback", "--batch", "--revision", "0007_outbox")
+        call(dba, "owner", "update_message", chat, sent["id"], {"content": "edited"})
+        call(dba, "owner", "send_message", chat, {"content": "after"})
+        call(dba, "owner", "remove_member", chat, "member")
+        call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+        yoyo(url, "apply", "--batch")
+        assert dba.execute("select count(*) from parley.outbox").fetchone() == (0,)
+        call(dba, "owner", "delete_chat", chat)
+        assert dba.execute("select event from parley.outbox").fetchall() == [("chat:deleted",)]
+
+
 def test_only_changed_parts_are_loaded(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
     with psycopg.connect(url, autocommit=True) as connection:

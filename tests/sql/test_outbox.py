@@ -23,9 +23,11 @@ def events(connection: Connection, chat: str) -> list[tuple[str, Any]]:
 
 def take(connection: Connection, chat: str, **options: Any) -> list[dict[str, Any]]:
     """What the listener is given of a chat."""
-    arguments = {"done": [], "after_id": 0, "held": [], "full_chats": [], "max_events": 1000} | options
+    arguments = {"done": [], "after_id": 0, "held": [], "full_chats": [], "max_events": 1000}
+    arguments |= {"max_of_chat": 1000, "max_bytes": 1_000_000} | options
     cursor = connection.execute(
-        "select * from listener.take_events(%(done)s, %(after_id)s, %(held)s, %(full_chats)s::uuid[], %(max_events)s)",
+        "select * from listener.take_events(%(done)s, %(after_id)s, %(held)s, %(full_chats)s::uuid[], %(max_events)s,"
+        " %(max_of_chat)s, %(max_bytes)s)",
         arguments,
     )
     assert cursor.description is not None
@@ -173,13 +175,14 @@ def test_the_longest_title_fits(dba: Connection) -> None:
     assert size(dba, chat) < LIMIT
 
 
-def test_a_user_id_that_no_channel_can_name_is_left_out(dba: Connection) -> None:
+def test_a_user_id_that_no_channel_can_name_is_known_by_its_hash(dba: Connection) -> None:
     longest, too_long = "ö" * 56 + "x", "ö" * 57
     chat = new_chat(dba, "owner", longest, too_long)
     call(dba, "owner", "update_chat", chat, {"title": "Plans"})
-    (event,) = take(dba, chat)
-    assert len(event["channels"]) == 3
-    assert max(len(channel) for channel in event["channels"]) == 164
+    call(dba, too_long, "remove_member", chat, too_long)
+    (updated, removed) = take(dba, chat)
+    assert sorted(map(len, updated["channels"])) == [20, 49, 63, 164]
+    assert f"private-user-{removed['recipients'][0]}" in updated["channels"]
 
 
 # What the listener does
@@ -196,8 +199,40 @@ def test_events_are_taken_in_order_and_once_done_no_more(dba: Connection) -> Non
     assert [event["id"] for event in take(dba, chat, held=ids[1:3])] == [ids[0], ids[3]]
     assert [event["id"] for event in take(dba, chat, after_id=ids[2])] == ids[3:]
     assert take(dba, chat, full_chats=[chat]) == []
+    assert [event["id"] for event in take(dba, chat, max_of_chat=3)] == ids[:3]
     assert [event["id"] for event in take(dba, chat, done=ids[:3])] == ids[3:]
     assert len(events(dba, chat)) == 4
+
+
+def test_as_many_events_are_taken_as_their_recipients_allow(dba: Connection) -> None:
+    chat, other = new_chat(dba, "owner"), new_chat(dba, "owner")
+    dba.execute("insert into next_auth.users (id) select 'member-' || n from generate_series(1, 1000) n")
+    dba.execute(
+        "insert into parley.members (chat_id, user_id) select %s, 'member-' || n from generate_series(1, 1000) n",
+        [chat],
+    )
+    for n in range(5):
+        call(dba, "owner", "update_chat", chat, {"title": f"Plan {n}"})
+    send(dba, other)
+    assert len(take(dba, chat)) == 5
+    assert len(take(dba, chat, max_bytes=1)) == 1
+    assert len(take(dba, chat, max_bytes=30_000)) == 2
+    (first,) = take(dba, chat, max_bytes=1)
+    assert first["found"] > 1
+    assert len(first["channels"]) == 1002
+
+
+def test_the_key_of_a_member_does_not_change(dba: Connection) -> None:
+    chat, other = new_chat(dba, "owner", "member"), new_chat(dba, "owner")
+    send(dba, chat)
+    call(dba, "stranger", "list_chats")
+    for change in (
+        "update parley.members set chat_id = %s where chat_id = %s and user_id = 'member'",
+        "update parley.members set user_id = 'stranger' || left(%s, 0) where chat_id = %s and user_id = 'member'",
+    ):
+        with pytest.raises(psycopg.errors.RaiseException, match="does not change"), dba.transaction():
+            dba.execute(change, [other, chat])
+    dba.execute("update parley.members set joined_at = now() where chat_id = %s", [chat])
 
 
 def test_what_is_set_aside_is_in_a_view_and_can_be_queued_again(dba: Connection) -> None:
@@ -229,6 +264,7 @@ def test_old_events_go_unless_they_wait(dba: Connection) -> None:
         assert row is not None
         return int(row[0])
 
+    dba.execute("select listener.set_aside(%s, 'HTTP 413')", [ids[4]])
     assert [remove(1), remove(1), remove(1), remove(100)] == [1, 1, 0, 0]
     left = dba.execute("select id from parley.outbox order by id").fetchall()
     assert [event for (event,) in left] == [ids[1], ids[3], ids[4]]
@@ -346,3 +382,17 @@ def test_the_recipients_of_a_deletion_are_those_at_its_commit(database: str) -> 
         call(owner, "owner", "delete_chat", chat)
         rows = watcher.execute("select recipients from parley.outbox where event = 'chat:deleted'").fetchall()
         assert [sorted(recipients) for (recipients,) in rows] == [["member-0", "member-2", "owner"]]
+
+
+def test_who_is_added_while_the_chat_is_renamed_hears_of_it(database: str) -> None:
+    waits = "exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"
+    with session(database) as renamer, session(database) as adder, session(database) as watcher:
+        chat = new_chat(renamer, "owner")
+        call(adder, "member", "list_chats")
+        with ThreadPoolExecutor() as pool:
+            with renamer.transaction():
+                call(renamer, "owner", "update_chat", chat, {"title": "old news"})
+                adding = pool.submit(call, adder, "owner", "add_member", chat, {"userId": "member"})
+                wait_until(lambda: yes(watcher, waits))
+            assert adding.result()["userId"] == "member"
+        assert call(watcher, "member", "get_chat", chat)["title"] == "old news"

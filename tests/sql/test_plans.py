@@ -163,7 +163,7 @@ def listener(large: tuple[Connection, str, str]) -> Iterator[Connection]:
 
 
 def test_a_look_into_the_outbox_reads_what_is_queued_and_not_the_log(listener: Connection) -> None:
-    take = "select count(*) from listener.take_events('{}', 0, %s::bigint[], '{}', 2000)"
+    take = "select count(*) from listener.take_events('{}', 0, %s::bigint[], '{}', 2000, 100, 1000000)"
     for held in ([], list(range(1, 2000))):
         with watched(listener, "outbox") as nodes:
             assert listener.execute(take, [held]).fetchone() == (5,)
