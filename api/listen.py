@@ -55,6 +55,8 @@ class Listener:
             try:
                 async with self.session.ws_connect(self.place.socket_url) as socket:
                     await self._print(socket)
+            except BrokenPipeError:
+                raise EndError("nobody reads what is printed") from None
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 print(f"No connection, which is tried again: {error}", file=sys.stderr, flush=True)
             await asyncio.sleep(RETRY_SECONDS)
@@ -73,7 +75,7 @@ class Listener:
                 case "pusher_internal:subscription_succeeded":
                     print(f"Listening to {message['channel']}", file=sys.stderr, flush=True)
                 case _ if not event.startswith(("pusher:", "pusher_internal:")):
-                    line = {"event": event, "data": json.loads(data)}
+                    line = {"event": event, "data": json.loads(data) if isinstance(data, str) else data}
                     print(json.dumps(line, ensure_ascii=False), flush=True)
         if socket.close_code in FINAL_CODES:
             raise EndError(f"Pusher ended the connection ({socket.close_code}); is the user still in the chat?")
@@ -89,7 +91,7 @@ class Listener:
     async def _authorized(self, what: str, **form: str) -> dict[str, Any]:
         url = f"{self.place.public_url}/api/pusher/{what}"
         async with self.session.post(url, data=form, headers={"Authorization": f"Bearer {self.token}"}) as response:
-            if response.status in (429, 503):
+            if response.status == 429 or response.status >= 500:
                 raise aiohttp.ClientError(f"{url} answers {response.status}")
             if response.status != 200:
                 raise EndError(f"{url} answers {response.status}: {(await response.text())[:500]}")

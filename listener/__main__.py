@@ -25,7 +25,7 @@ async def check_database(settings: Settings) -> None:
     """Raises SettingsError, with one line on why this database can't be listened to."""
     try:
         async with Outbox.connect(settings) as outbox:
-            await outbox.take([], 0, [], [], 0)
+            await outbox.take([])
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
         problem = "no Parley database for this role: run `yoyo apply --batch` and grant it parley_listener"
         raise SettingsError(f"DATABASE_URL: {problem}") from None
@@ -45,7 +45,9 @@ async def relay_events(settings: Settings, stopping: asyncio.Event) -> None:
                     await lead(outbox, stopping)
                     await relay.run(outbox, stopping)
             except AWAY as error:
-                logger.warning("The database is away, which is tried again: %s: %s", type(error).__name__, error)
+                logger.warning(
+                    "The database is away or refuses, which is tried again: %s: %s", type(error).__name__, error
+                )
                 await sleep(RECONNECT_SECONDS * random.uniform(0.2, 1), stopping)  # noqa: S311 (jitter, no secret)
 
 
@@ -86,10 +88,10 @@ async def sleep(seconds: float, stopping: asyncio.Event) -> None:
 
 async def run(settings: Settings) -> None:
     """Listens until SIGTERM or SIGINT, and then until what is under way has ended."""
-    await check_database(settings)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await check_database(settings)
     cleaning = asyncio.create_task(clean(settings))
     await relay_events(settings, stopping)
     cleaning.cancel()

@@ -1,9 +1,10 @@
 """The database's side: one connection, on which events are taken and nudges arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -29,6 +30,15 @@ SESSION = {
 }
 # What asyncpg raises when the database is away or does not do what it should.
 AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a look into the outbox found: it got as far as `reached`, and that was all if `is_end`."""
+
+    events: list["Event"]
+    reached: int
+    is_end: bool
 
 
 @dataclass(slots=True)
@@ -85,21 +95,29 @@ class Outbox:
         """Whether this is the one that publishes."""
         return bool(await self._ask("select listener.lead()"))
 
-    async def take(
-        self, done: list[int], after_id: int, held: Collection[int], full_chats: list[str], max_events: int
-    ) -> tuple[list[Event], bool]:
-        """Says which events are done; gets the next ones, and whether there may be more: see listener.take_events."""
-        statement = "select * from listener.take_events($1, $2, $3, $4, $5, $6, $7)"
-        # A copy: the statement may have to be prepared first, and what is held may change in that time.
+    async def take(  # noqa: PLR0913, PLR0917 (as many as the function's)
+        self,
+        done: list[int],
+        after_id: int = 0,
+        held: Collection[int] = (),
+        busy_chats: Collection[str] = (),
+        hungry_chats: Mapping[str, int] = MappingProxyType({}),
+        max_events: int = 0,
+    ) -> Taken:
+        """Says which events are done, and gets the next ones: see listener.take_events."""
+        statement = "select * from listener.take_events($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+        # Copies: the statement may have to be prepared first, and what is held may change in that time.
+        hungry, after = list(hungry_chats), list(hungry_chats.values())
         rows = await self._connection.fetch(
-            statement, done, after_id, list(held), full_chats, max_events, MAX_OF_CHAT, MAX_BYTES
+            statement, done, after_id, list(held), list(busy_chats), hungry, after, max_events, MAX_OF_CHAT, MAX_BYTES
         )
         self.answered_at = asyncio.get_running_loop().time()
         events = [
             Event(id_, chat_id, name, payload, users or [], channels or [])
-            for _, id_, chat_id, name, payload, users, channels in rows
+            for _, _, id_, chat_id, name, payload, users, channels in rows
+            if id_ is not None
         ]
-        return events, len(rows) == max_events or any(row["found"] > len(rows) for row in rows[:1])
+        return Taken(events, rows[0]["reached"], rows[0]["is_end"])
 
     async def sleep(self) -> bool:
         """Whether writers will nudge from now on."""

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-from pusher.http import POST, Request
+from pusher.http import GET, POST, Request
 from pusher.pusher_client import PusherClient
 from yarl import URL
 
@@ -13,6 +13,7 @@ from listener.outbox import Event
 from listener.settings import Settings
 
 CHANNELS = 100  # that Pusher takes in one request
+ANSWER_BYTES = 500  # of an answer, which are kept
 HOPELESS = (400, 413)  # what Pusher answers for an event that it will never take
 # Of its account, its load or the way there, not of the event.
 PASSING = (401, 402, 403, 404, 407, 408, 425, 429, 502, 503, 504)
@@ -42,35 +43,46 @@ class Pusher:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    async def send(self, events: Sequence[Event]) -> None:
-        """Does what events ask for: those on one channel each together, in their order, any other by itself.
+    async def send(self, events: Sequence[Event]) -> bool:
+        """One request of what events ask for: those on one channel each together, in their order, any other by itself.
 
-        Raises RefusedError or FailedError. What is done of an event on many channels is taken off it.
+        Answers whether that was all; of an event that needs several requests, what is done is taken off it. Raises
+        RefusedError or FailedError.
         """
         if events[0].goes_with_others:
             batch = [{"name": event.name, "channel": event.channels[0], "data": event.payload} for event in events]
-            await self._post("batch_events", {"batch": batch})
-            return
+            await self._request(POST, "batch_events", {"batch": batch})
+            return True
         (event,) = events
-        while event.channels:
-            channels = event.channels[:CHANNELS]
-            await self._post("events", {"name": event.name, "channels": channels, "data": event.payload})
+        if channels := event.channels[:CHANNELS]:
+            await self._request(POST, "events", {"name": event.name, "channels": channels, "data": event.payload})
             del event.channels[:CHANNELS]
-        for user in event.users:
-            await self._post(f"users/{user}/terminate_connections", {})
+        elif event.users:
+            await self._request(POST, f"users/{event.users[0]}/terminate_connections", {})
+            del event.users[0]
+        return not (event.channels or event.users)
 
-    async def _post(self, path: str, body: dict[str, Any]) -> None:
-        request = Request(self._client, POST, f"/apps/{self._client.app_id}/{path}", body)
-        url = URL(request.url, encoded=True)
+    async def is_well(self) -> bool:
+        """Whether it answers a question as it should: then a refusal is of the event, not of how we are set up."""
         try:
-            async with self._session.post(url, data=request.body, headers=request.headers) as response:
-                answer = (await response.read())[:500].decode(errors="replace")
+            await self._request(GET, "channels", {})
+        except (RefusedError, FailedError):
+            return False
+        return True
+
+    async def _request(self, method: str, path: str, body: dict[str, Any]) -> None:
+        request = Request(self._client, method, f"/apps/{self._client.app_id}/{path}", body)
+        options = {"data": request.body, "headers": request.headers, "allow_redirects": False}
+        try:
+            async with self._session.request(method, URL(request.url, encoded=True), **options) as response:
+                answer = (await response.content.read(ANSWER_BYTES)).decode(errors="replace").replace("\0", "\ufffd")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise FailedError(f"{type(error).__name__}: {error}") from None
         if response.status in HOPELESS:
             raise RefusedError(f"HTTP {response.status}: {answer}")
         if not 200 <= response.status < 300:
-            raise FailedError(f"HTTP {response.status}: {answer}", is_suspect=response.status not in PASSING)
+            is_suspect = response.status >= 400 and response.status not in PASSING
+            raise FailedError(f"HTTP {response.status}: {answer}", is_suspect=is_suspect)
 
     async def __aenter__(self) -> Self:
         return self

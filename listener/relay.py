@@ -9,9 +9,9 @@ and that is set aside.
 import asyncio
 import contextlib
 import logging
+import math
 import random
-import sys
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from listener.outbox import MAX_OF_CHAT, Event, Outbox
@@ -31,10 +31,12 @@ LEAST_LOOK_SECONDS, MOST_LOOK_SECONDS = 0.002, 0.02
 FULL_RATE = 2000  # events a second at which it is the longest
 FAILING_LOOK_SECONDS = 0.1  # … while Pusher is away
 POLL_SECONDS = 1  # … while there is little: a nudge comes earlier
+PASS_SECONDS = 10  # after which all is looked at again while some chats have more than fits into their lines
 ACK_SECONDS = 0.02  # after which the outbox is told what is done, if there is nothing else to ask it
 CLAIM_SECONDS = 4  # without an answer of the database another listener may lead
 LONGEST_PAUSE = 5.0
-STRIKES = 5  # failures of one event while others succeed, before it is set aside
+WELL_SECONDS = 60  # after a success, for which a refusal is the event's fault and not that of how we are set up
+STRIKES, PATIENCE_SECONDS = 5, 30.0  # failures of one event, and for how long, while others succeed
 
 
 def pause(failures: int) -> float:
@@ -50,8 +52,10 @@ class Line:
     events: deque[Event] = field(default_factory=deque)
     last_id: int = 0
     is_full: bool = False  # some may have been left in the outbox
+    is_placed: bool = False  # it is ready, in a request, or waits after a failure
     alone: int = 0  # so many of the next events go by themselves
     strikes: int = 0
+    first_struck_at: float = 0
     struck_at: float = 0
 
     def portion(self, room: int) -> list[Event]:
@@ -64,13 +68,23 @@ class Line:
                 portion.append(event)
         return portion
 
+    def strike(self, now: float) -> None:
+        """Counts a failure of the first event."""
+        if not self.strikes:
+            self.first_struck_at = now
+        self.strikes += 1
+        self.struck_at = now
+
 
 class Relay:
-    """What is under way between an outbox and Pusher. `done` are events that the outbox does not know of yet."""
+    """What is under way between an outbox and Pusher.
 
-    def __init__(self, pusher: Pusher) -> None:
-        self._pusher = pusher
-        self._done: list[int] = []
+    `patience` is for how many seconds an event is tried again that fails while others succeed.
+    """
+
+    def __init__(self, pusher: Pusher, patience: float = PATIENCE_SECONDS) -> None:
+        self._pusher, self._patience = pusher, patience
+        self._done: list[int] = []  # events that the outbox does not know of yet
         self._given_up: list[tuple[int, str]] = []
         self._lines: dict[str, Line] = {}
         self._held: set[int] = set()
@@ -81,11 +95,16 @@ class Relay:
         self._asleep = self._is_busy = False
         self._recent, self._counted_at, self._look_seconds = 0, 0.0, LEAST_LOOK_SECONDS
         self._failures = 0
-        self._failed_at = self._succeeded_at = self._paused_until = 0.0
-        # Ids. Up to `_after` all is held, or waits for a full line. It stays below `_floor`, the last id a while ago,
-        # because ids are given before the commit; what took longer is found when all is looked at, now and then.
+        self._failed_at = self._paused_until = 0.0
+        self._succeeded_at = -math.inf
+        self._start_over()
+
+    def _start_over(self) -> None:
+        # Ids. Up to `_after` all is held, or waits for a full line. At the queue's end it stays below `_floor`, the
+        # last id a while ago, for ids are given before the commit; what took longer is found by the next pass.
         self._after = self._top = self._earlier_top = self._floor = 0
-        self._polled_at = 0.0
+        self._is_end = True
+        self._polled_at = self._passed_at = -math.inf
 
     def interrupt(self) -> None:
         """Ends a wait."""
@@ -96,22 +115,26 @@ class Relay:
 
         In either case it returns when no request is under way.
         """
-        self._outbox, self._asleep, self._polled_at = outbox, False, 0.0
-        self._after = self._top = self._earlier_top = self._floor = 0
+        self._outbox, self._asleep = outbox, False
+        self._start_over()
         # A crash of PostgreSQL may have made forgotten what it was told last. What it was not told yet happened after
         # that, so it is forgotten too: what is published again are then a chat's last events, without a gap.
         self._done.clear()
+        self._given_up.clear()
         await outbox.on_nudge(self.interrupt)
         try:
             while not stopping.is_set():
                 self._changed.clear()
                 await self._look(outbox)
                 await self._wait()
+            self._outbox = None  # nothing further is sent
+            while self._requests:  # and the claim is kept until these have ended
+                await asyncio.wait(self._requests, timeout=POLL_SECONDS)
+                await self._tell(outbox)
+            await self._tell(outbox)
         finally:
             self._outbox = None
             await self._settle()
-        await outbox.take(self._done, 0, [], [], 0)
-        self._done.clear()
 
     async def _settle(self) -> None:
         if self._requests:
@@ -122,37 +145,52 @@ class Relay:
 
     # The outbox
 
-    async def _look(self, outbox: Outbox) -> None:
+    async def _tell(self, outbox: Outbox) -> None:
+        done, self._done = self._done, []
+        await outbox.take(done)
+        await self._set_aside(outbox)
+
+    async def _set_aside(self, outbox: Outbox) -> None:
         while self._given_up:
             await outbox.set_aside(*self._given_up[0])
             del self._given_up[0]
-        room = WINDOW - len(self._held)
-        is_poll = asyncio.get_running_loop().time() - self._polled_at >= POLL_SECONDS
-        if not (room or self._done or is_poll):
+
+    async def _look(self, outbox: Outbox) -> None:
+        await self._set_aside(outbox)
+        now = asyncio.get_running_loop().time()
+        room = max(0, WINDOW - len(self._held))
+        if not (room or self._done or now - self._polled_at >= POLL_SECONDS):
             return
-        taken, are_more = await self._take(outbox, room, is_poll=is_poll)
+        self._polled_at = now
+        taken = await self._take(outbox, room, now)
         self._dispatch()
-        is_pressed = are_more or self._failures > 0 or any(line.is_full for line in self._lines.values())
-        await self._sleep_or_wake(outbox, is_busy=self._are_many(taken) or is_pressed)
+        is_pressed = not self._is_end or self._failures > 0 or any(line.is_full for line in self._lines.values())
+        await self._sleep_or_wake(outbox, is_busy=self._keep_pace(taken) or is_pressed)
 
-    async def _take(self, outbox: Outbox, room: int, *, is_poll: bool) -> tuple[int, bool]:
-        """Puts the next events in their lines; answers how many the outbox gave, and whether there may be more."""
-        after, self._after = self._after, sys.maxsize  # which may become less while the outbox is asked
-        if is_poll:
-            after = 0
-            self._polled_at = asyncio.get_running_loop().time()
+    async def _take(self, outbox: Outbox, room: int, now: float) -> int:
+        """Puts the next events in their lines; answers how many there were."""
+        full = {line.chat_id: line for line in self._lines.values() if line.is_full}
+        hungry = {chat: line.last_id for chat, line in full.items() if room and len(line.events) < LINE // 2}
+        after = self._after
+        is_due = self._asleep or now - self._passed_at >= (PASS_SECONDS if full else POLL_SECONDS)
+        if self._is_end and is_due:
+            after, self._passed_at = 0, now
         done, self._done = self._done, []
-        full = [line.chat_id for line in self._lines.values() if line.is_full]
-        events, are_more = await outbox.take(done, after, self._held, full, room)
-        for event in events:
+        taken = await outbox.take(done, after, self._held, full, hungry, room)
+        self._is_end = taken.is_end
+        self._top = max(self._top, taken.reached)
+        self._after = self._floor if taken.is_end else taken.reached
+        for event in taken.events:
             self._enqueue(event)
-        covered = self._floor
-        if are_more:
-            covered = min(covered, events[-1].id if events else after)
-        self._after = min(self._after, covered)
-        return len(events), are_more
+        if taken.is_end:
+            got = Counter(event.chat_id for event in taken.events)
+            for chat in hungry:
+                full[chat].is_full = got[chat] == LINE
+                self._forget_if_empty(full[chat])
+        return len(taken.events)
 
-    def _are_many(self, taken: int) -> bool:
+    def _keep_pace(self, taken: int) -> bool:
+        """Whether events are many; now and then sets how often to look, and from where."""
         self._recent += taken
         now = asyncio.get_running_loop().time()
         if (seconds := now - self._counted_at) >= RATE_SECONDS:
@@ -187,31 +225,40 @@ class Relay:
     # Lines
 
     def _enqueue(self, event: Event) -> None:
-        line = self._lines.get(event.chat_id)
-        if line is None:
-            line = self._lines[event.chat_id] = Line(event.chat_id)
+        line = self._lines.setdefault(event.chat_id, Line(event.chat_id))
+        line.events.append(event)
+        line.last_id = event.id
+        line.is_full = line.is_full or len(line.events) >= LINE
+        self._held.add(event.id)
+        if not line.is_placed:
+            line.is_placed = True
             self._ready.append(line)
-        self._top = max(self._top, event.id)
-        if not line.is_full:
-            line.events.append(event)
-            line.last_id = event.id
-            line.is_full = len(line.events) >= LINE
-            self._held.add(event.id)
 
-    def _leave(self, line: Line, event: Event) -> None:
+    def _leave(self, line: Line) -> Event:
         """Takes the first event, which is done or given up, off its line."""
-        line.events.popleft()
+        event = line.events.popleft()
         line.alone = max(0, line.alone - 1)
+        line.strikes = 0
         self._held.discard(event.id)
-        if line.is_full and len(line.events) < LINE // 2:
-            line.is_full = False
-            self._after = min(self._after, line.last_id)
+        return event
 
     def _return(self, line: Line) -> None:
-        """Makes a line that was in a request ready again, at the end."""
-        if line.events:
+        """Makes a line that was in a request ready again, at the end; after a failure of its own, in a while."""
+        if line.strikes:
+            asyncio.get_running_loop().call_later(pause(line.strikes), self._readmit, line)
+        elif line.events:
             self._ready.append(line)
         else:
+            line.is_placed = False
+            self._forget_if_empty(line)
+
+    def _readmit(self, line: Line) -> None:
+        if self._lines.get(line.chat_id) is line:
+            self._ready.append(line)
+            self._dispatch()
+
+    def _forget_if_empty(self, line: Line) -> None:
+        if not (line.events or line.is_placed or line.is_full):
             self._lines.pop(line.chat_id, None)
 
     # Requests
@@ -245,13 +292,15 @@ class Relay:
         return portions
 
     async def _send(self, portions: list[tuple[Line, list[Event]]]) -> None:
-        events = [event for _, portion in portions for event in portion]
         begun = asyncio.get_running_loop().time()
         try:
-            await self._pusher.send(events)
+            is_done = await self._pusher.send([event for _, portion in portions for event in portion])
         except RefusedError as error:
-            self._note_success()
-            self._refuse(portions, str(error))
+            if self._succeeded_at > begun - WELL_SECONDS or await self._pusher.is_well():
+                self._note_success()
+                self._refuse(portions, str(error))
+            else:
+                self._note_failure(begun, error)
         except Exception as error:  # whatever it is: no event may be lost, and no chat wait for ever
             if not isinstance(error, FailedError):
                 logger.exception("An event could not be sent")
@@ -260,11 +309,8 @@ class Relay:
                 self._suspect(portions, str(error))
         else:
             self._note_success()
-            for line, portion in portions:
-                line.strikes = 0
-                for event in portion:
-                    self._leave(line, event)
-                    self._done.append(event.id)
+            if is_done:
+                self._done += [self._leave(line).id for line, portion in portions for _ in portion]
         for line, _ in portions:
             self._return(line)
         asyncio.get_running_loop().call_later(ACK_SECONDS, self._acknowledge)
@@ -281,18 +327,16 @@ class Relay:
         """Counts a failure against an event that failed by itself, while others succeed."""
         for line, portion in portions:
             line.alone = max(line.alone, len(portion))
-            if len(portions) == len(portion) == 1 and (not line.strikes or self._succeeded_at > line.struck_at):
-                line.strikes += 1
-                line.struck_at = asyncio.get_running_loop().time()
-                if line.strikes > STRIKES:
-                    line.strikes = 0
-                    self._give_up(line, error)
+        (line, portion), *others = portions
+        if not others and len(portion) == 1 and (not line.strikes or self._succeeded_at > line.struck_at):
+            line.strike(asyncio.get_running_loop().time())
+            if line.strikes > STRIKES and line.struck_at - line.first_struck_at > self._patience:
+                self._give_up(line, error)
 
     def _give_up(self, line: Line, error: str) -> None:
-        event = line.events[0]
-        logger.error("The event %s (%s) is set aside: %s", event.id, event.name, error)
+        event = self._leave(line)
+        logger.error("The event %s (%s) is set aside: %r", event.id, event.name, error)
         self._given_up.append((event.id, error))
-        self._leave(line, event)
 
     def _note_success(self) -> None:
         if self._failures:
@@ -305,7 +349,7 @@ class Relay:
         if begun < self._failed_at:
             return  # it was under way when another one failed, and tells nothing new
         if not self._failures:
-            logger.warning("Pusher is away, which is tried again: %s", error)
+            logger.warning("Pusher is away, which is tried again: %r", str(error))
         self._failures += 1
         self._failed_at = loop.time()
         seconds = pause(self._failures)

@@ -640,6 +640,11 @@ begin
         where p.set_aside_at is null and not exists (select from parley.outbox_queue q where q.id = p.id)
         order by p.id limit max_events));
     get diagnostics removed = row_count;
+    -- What a DBA removed from the log needs no place in the queue.
+    delete from parley.outbox_queue q
+    where q.id = any (array(
+        select p.id from parley.outbox_queue p
+        where not exists (select from parley.outbox o where o.id = p.id) order by p.id limit max_events));
     return removed;
 end $$;
 
@@ -671,50 +676,64 @@ ALTER FUNCTION listener.sleep() OWNER TO postgres;
 
 COMMENT ON FUNCTION listener.sleep() IS 'From now on each commit with an event notifies the channel parley_outbox; false, and nothing has changed, while one is under way that will not. What was committed before must be looked for once more.';
 
-CREATE FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer, max_of_chat integer, max_bytes integer) RETURNS TABLE(found bigint, id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
+CREATE FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], busy_chats uuid[], hungry_chats uuid[], hungry_after bigint[], max_events integer, max_of_chat integer, max_bytes integer) RETURNS TABLE(reached bigint, is_end boolean, id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_column
+declare
+    piece_size constant integer := 5000;
 begin
-    -- The queue is looked up by its index, whatever its size was when it was analyzed, and the outbox row by row: "offset 0"
-    -- keeps the planner from reading all of the log instead.
+    -- The queue is looked up by its indexes, whatever its size was when it was analyzed, and the outbox row by row:
+    -- "offset 0" keeps the planner from reading all of the log instead.
     if done <> '{}' then
         delete from parley.outbox_queue q where q.id = any (done);
     end if;
     return query
-    select c.found, o.id, o.chat_id, o.event, o.payload::text,
+    with piece as materialized (
+        select q.id, q.chat_id from parley.outbox_queue q where q.id > after_id order by q.id limit piece_size
+    ), fresh as materialized (
+        select p.id, p.chat_id from piece p
+        where p.chat_id <> all (busy_chats) and not exists (select from unnest(held) h (id) where h.id = p.id)
+        order by p.id limit max_events
+    ), found as (
+        select f.id, f.chat_id from fresh f
+        union all
+        select q.id, q.chat_id from unnest(hungry_chats, hungry_after) c (chat_id, after_id) cross join lateral (
+            select n.id, n.chat_id from parley.outbox_queue n
+            where n.chat_id = c.chat_id and n.id > c.after_id order by n.id limit max_of_chat) q
+    ), weighed as materialized (
+        select f.id, row_number() over (partition by f.chat_id order by f.id) as place,
+            sum(o.bytes) over (order by f.id) - o.bytes as bytes_before
+        from found f cross join lateral (
+            select coalesce(pg_column_size(l.recipients), 0) as bytes from parley.outbox l where l.id = f.id offset 0) o
+    ), answered as materialized (
+        select w.id from weighed w where w.place <= max_of_chat and w.bytes_before < max_bytes
+    ), cut as (
+        select (select count(*) from fresh) = max_events or exists (select from weighed w where w.bytes_before >= max_bytes)
+            as is_cut
+    ), mark as (
+        select case when c.is_cut then greatest(after_id, (select max(a.id) from answered a))
+                    else coalesce((select max(p.id) from piece p), after_id) end as reached,
+            not c.is_cut and (select count(*) from piece) < piece_size as is_end
+        from cut c
+    )
+    select m.reached, m.is_end, o.id, o.chat_id, o.event, o.payload::text,
         case when o.event = 'member:removed' then array(select parley.pusher_user(r) from unnest(o.recipients) r) end,
         case when o.event <> 'member:removed' then
             case when o.recipients is null then array[parley.chat_channel(o.chat_id)]
                  else parley.event_channels(o.chat_id, o.recipients) end
         end
-    from (
-        select w.id, count(*) over () as found, row_number() over (partition by w.chat_id order by w.id) as place,
-            sum(w.bytes) over (order by w.id) - w.bytes as bytes_before
-        from (
-            select q.id, o.chat_id, o.bytes
-            from (
-                select q.id from parley.outbox_queue q
-                where q.id > after_id and not exists (select from unnest(held) h (id) where h.id = q.id)
-                order by q.id
-            ) q cross join lateral (
-                select l.chat_id, coalesce(pg_column_size(l.recipients), 0) as bytes
-                from parley.outbox l where l.id = q.id offset 0
-            ) o
-            where o.chat_id <> all (full_chats)
-            order by q.id limit max_events
-        ) w
-    ) c cross join lateral (select l.* from parley.outbox l where l.id = c.id offset 0) o
-    where c.place <= max_of_chat and c.bytes_before < max_bytes
-    order by c.id;
+    from mark m left join (
+        answered a cross join lateral (select l.* from parley.outbox l where l.id = a.id offset 0) o) on true
+    order by o.id;
 end $$;
 
-ALTER FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer, max_of_chat integer, max_bytes integer) OWNER TO postgres;
+ALTER FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], busy_chats uuid[], hungry_chats uuid[], hungry_after bigint[], max_events integer, max_of_chat integer, max_bytes integer) OWNER TO postgres;
 
-COMMENT ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer, max_of_chat integer, max_bytes integer) IS 'Forgets the events that are done, and answers those next in the order of their ids: after an id, without those that are held already and those of some chats.';
+COMMENT ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], busy_chats uuid[], hungry_chats uuid[], hungry_after bigint[], max_events integer, max_of_chat integer, max_bytes integer) IS 'Forgets the events that are done, and answers those next in the order of their ids: after an id, without those that are held already and those of busy chats, and for some of these what comes next; and how far it looked. One row without an event if there is none.';
 
 CREATE FUNCTION listener.wake() RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -1298,16 +1317,18 @@ $$;
 
 ALTER FUNCTION parley.pusher_user(user_id text) OWNER TO postgres;
 
-CREATE FUNCTION parley.queue_again(event_id bigint) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
+CREATE FUNCTION parley.queue_again(VARIADIC event_ids bigint[]) RETURNS bigint
+    LANGUAGE sql
     AS $$
-begin
-    update parley.outbox o set set_aside_at = null, error = null where o.id = event_id;
-    insert into parley.outbox_queue (id) select o.id from parley.outbox o where o.id = event_id on conflict do nothing;
-end $$;
+    with again as (
+        update parley.outbox o set set_aside_at = null, error = null where o.id = any (event_ids) returning o.id, o.chat_id
+    ), queued as (
+        insert into parley.outbox_queue (id, chat_id) select a.id, a.chat_id from again a on conflict do nothing returning 1
+    )
+    select count(*) from queued
+$$;
 
-ALTER FUNCTION parley.queue_again(event_id bigint) OWNER TO postgres;
+ALTER FUNCTION parley.queue_again(VARIADIC event_ids bigint[]) OWNER TO postgres;
 
 CREATE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[]) RETURNS void
     LANGUAGE plpgsql
@@ -1322,7 +1343,7 @@ begin
     insert into parley.outbox (chat_id, seq, event, payload, recipients)
     values (chat, seq, event, payload, recipients)
     returning id into recorded;
-    insert into parley.outbox_queue (id) values (recorded);
+    insert into parley.outbox_queue (id, chat_id) values (recorded, chat);
     if not pg_try_advisory_xact_lock_shared(parley.sleep_lock()) then
         perform pg_notify('parley_outbox', '');
     end if;
@@ -1836,7 +1857,8 @@ ALTER TABLE parley.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 );
 
 CREATE TABLE parley.outbox_queue (
-    id bigint NOT NULL
+    id bigint NOT NULL,
+    chat_id uuid NOT NULL
 );
 
 ALTER TABLE parley.outbox_queue OWNER TO postgres;
@@ -1844,6 +1866,8 @@ ALTER TABLE parley.outbox_queue OWNER TO postgres;
 COMMENT ON TABLE parley.outbox_queue IS 'Events that are not published yet.';
 
 COMMENT ON COLUMN parley.outbox_queue.id IS 'Of the event in parley.outbox.';
+
+COMMENT ON COLUMN parley.outbox_queue.chat_id IS 'The event''s chat, so that a busy one can be passed over, and looked at by itself.';
 
 CREATE TABLE parley.reloaded_parts (
     part text NOT NULL,
@@ -1918,6 +1942,8 @@ CREATE INDEX image_cleanup_due ON parley.image_cleanup USING btree (due);
 CREATE INDEX members_user ON parley.members USING btree (user_id, chat_id);
 
 CREATE INDEX messages_search ON parley.messages USING gin (chat_id, tsv);
+
+CREATE INDEX outbox_queue_chat ON parley.outbox_queue USING btree (chat_id, id);
 
 CREATE INDEX outbox_set_aside ON parley.outbox USING btree (id) WHERE (set_aside_at IS NOT NULL);
 
@@ -2121,8 +2147,8 @@ GRANT ALL ON FUNCTION listener.set_aside(event_id bigint, error text) TO parley_
 REVOKE ALL ON FUNCTION listener.sleep() FROM PUBLIC;
 GRANT ALL ON FUNCTION listener.sleep() TO parley_listener;
 
-REVOKE ALL ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer, max_of_chat integer, max_bytes integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer, max_of_chat integer, max_bytes integer) TO parley_listener;
+REVOKE ALL ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], busy_chats uuid[], hungry_chats uuid[], hungry_after bigint[], max_events integer, max_of_chat integer, max_bytes integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], busy_chats uuid[], hungry_chats uuid[], hungry_after bigint[], max_events integer, max_of_chat integer, max_bytes integer) TO parley_listener;
 
 REVOKE ALL ON FUNCTION listener.wake() FROM PUBLIC;
 GRANT ALL ON FUNCTION listener.wake() TO parley_listener;
@@ -2265,8 +2291,8 @@ GRANT ALL ON FUNCTION parley.parse_uuid(value text) TO parley_api;
 REVOKE ALL ON FUNCTION parley.pusher_user(user_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.pusher_user(user_id text) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.queue_again(event_id bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.queue_again(event_id bigint) TO parley_api;
+REVOKE ALL ON FUNCTION parley.queue_again(VARIADIC event_ids bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.queue_again(VARIADIC event_ids bigint[]) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[]) TO parley_api;

@@ -12,7 +12,7 @@
 --   listener.wake                writers need not notify
 --   listener.set_aside           gives an event up
 --   listener.remove_events       removes old events that were published
---   parley.queue_again           for a DBA: has an event published again
+--   parley.queue_again           for a DBA: has events published again, and answers how many there were
 --
 -- pg_notify takes a lock across the cluster at commit, which would end group commit. So writers notify only while the
 -- listener sleeps. A writer that finds it awake holds sleep_lock() in shared mode until its commit, and the listener falls
@@ -32,7 +32,7 @@ begin
     insert into parley.outbox (chat_id, seq, event, payload, recipients)
     values (chat, seq, event, payload, recipients)
     returning id into recorded;
-    insert into parley.outbox_queue (id) values (recorded);
+    insert into parley.outbox_queue (id, chat_id) values (recorded, chat);
     if not pg_try_advisory_xact_lock_shared(parley.sleep_lock()) then
         perform pg_notify('parley_outbox', '');
     end if;
@@ -71,51 +71,67 @@ comment on function listener.lead is
     'Makes this session the one that publishes, until it ends; false while another one is.';
 
 -- Ids are given before the commit, so an event may appear behind later ones: the caller looks from well before the last.
--- `found` is how many there were to choose from, of which at most so many of one chat are answered, and only until the
--- recipients of those before take up so many bytes.
+-- What waits is looked through piece by piece: `reached` is how far, and `is_end` whether that was all. Passed over are
+-- events that are held, and those of busy chats, of which some get more: what follows the last one that they have. At most
+-- max_of_chat events of one chat are answered, and only until the recipients of those before take up max_bytes.
 create or replace function listener.take_events(
-    done bigint[], after_id bigint, held bigint[], full_chats uuid[], max_events integer, max_of_chat integer,
-    max_bytes integer)
+    done bigint[], after_id bigint, held bigint[], busy_chats uuid[], hungry_chats uuid[], hungry_after bigint[],
+    max_events integer, max_of_chat integer, max_bytes integer)
 returns table (
-    found bigint, id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
+    reached bigint, is_end boolean,
+    id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
+declare
+    piece_size constant integer := 5000;
 begin
-    -- The queue is looked up by its index, whatever its size was when it was analyzed, and the outbox row by row: "offset 0"
-    -- keeps the planner from reading all of the log instead.
+    -- The queue is looked up by its indexes, whatever its size was when it was analyzed, and the outbox row by row:
+    -- "offset 0" keeps the planner from reading all of the log instead.
     if done <> '{}' then
         delete from parley.outbox_queue q where q.id = any (done);
     end if;
     return query
-    select c.found, o.id, o.chat_id, o.event, o.payload::text,
+    with piece as materialized (
+        select q.id, q.chat_id from parley.outbox_queue q where q.id > after_id order by q.id limit piece_size
+    ), fresh as materialized (
+        select p.id, p.chat_id from piece p
+        where p.chat_id <> all (busy_chats) and not exists (select from unnest(held) h (id) where h.id = p.id)
+        order by p.id limit max_events
+    ), found as (
+        select f.id, f.chat_id from fresh f
+        union all
+        select q.id, q.chat_id from unnest(hungry_chats, hungry_after) c (chat_id, after_id) cross join lateral (
+            select n.id, n.chat_id from parley.outbox_queue n
+            where n.chat_id = c.chat_id and n.id > c.after_id order by n.id limit max_of_chat) q
+    ), weighed as materialized (
+        select f.id, row_number() over (partition by f.chat_id order by f.id) as place,
+            sum(o.bytes) over (order by f.id) - o.bytes as bytes_before
+        from found f cross join lateral (
+            select coalesce(pg_column_size(l.recipients), 0) as bytes from parley.outbox l where l.id = f.id offset 0) o
+    ), answered as materialized (
+        select w.id from weighed w where w.place <= max_of_chat and w.bytes_before < max_bytes
+    ), cut as (
+        select (select count(*) from fresh) = max_events or exists (select from weighed w where w.bytes_before >= max_bytes)
+            as is_cut
+    ), mark as (
+        select case when c.is_cut then greatest(after_id, (select max(a.id) from answered a))
+                    else coalesce((select max(p.id) from piece p), after_id) end as reached,
+            not c.is_cut and (select count(*) from piece) < piece_size as is_end
+        from cut c
+    )
+    select m.reached, m.is_end, o.id, o.chat_id, o.event, o.payload::text,
         case when o.event = 'member:removed' then array(select parley.pusher_user(r) from unnest(o.recipients) r) end,
         case when o.event <> 'member:removed' then
             case when o.recipients is null then array[parley.chat_channel(o.chat_id)]
                  else parley.event_channels(o.chat_id, o.recipients) end
         end
-    from (
-        select w.id, count(*) over () as found, row_number() over (partition by w.chat_id order by w.id) as place,
-            sum(w.bytes) over (order by w.id) - w.bytes as bytes_before
-        from (
-            select q.id, o.chat_id, o.bytes
-            from (
-                select q.id from parley.outbox_queue q
-                where q.id > after_id and not exists (select from unnest(held) h (id) where h.id = q.id)
-                order by q.id
-            ) q cross join lateral (
-                select l.chat_id, coalesce(pg_column_size(l.recipients), 0) as bytes
-                from parley.outbox l where l.id = q.id offset 0
-            ) o
-            where o.chat_id <> all (full_chats)
-            order by q.id limit max_events
-        ) w
-    ) c cross join lateral (select l.* from parley.outbox l where l.id = c.id offset 0) o
-    where c.place <= max_of_chat and c.bytes_before < max_bytes
-    order by c.id;
+    from mark m left join (
+        answered a cross join lateral (select l.* from parley.outbox l where l.id = a.id offset 0) o) on true
+    order by o.id;
 end $$;
 comment on function listener.take_events is
-    'Forgets the events that are done, and answers those next in the order of their ids: after an id, without those that are held already and those of some chats.';
+    'Forgets the events that are done, and answers those next in the order of their ids: after an id, without those that are held already and those of busy chats, and for some of these what comes next; and how far it looked. One row without an event if there is none.';
 
 create or replace function listener.sleep() returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -150,14 +166,22 @@ begin
         where p.set_aside_at is null and not exists (select from parley.outbox_queue q where q.id = p.id)
         order by p.id limit max_events));
     get diagnostics removed = row_count;
+    -- What a DBA removed from the log needs no place in the queue.
+    delete from parley.outbox_queue q
+    where q.id = any (array(
+        select p.id from parley.outbox_queue p
+        where not exists (select from parley.outbox o where o.id = p.id) order by p.id limit max_events));
     return removed;
 end $$;
 comment on function listener.remove_events is
     'Removes up to so many of the oldest events that are older than that and published; answers how many.';
 
-create or replace function parley.queue_again(event_id bigint) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-    update parley.outbox o set set_aside_at = null, error = null where o.id = event_id;
-    insert into parley.outbox_queue (id) select o.id from parley.outbox o where o.id = event_id on conflict do nothing;
-end $$;
+create or replace function parley.queue_again(variadic event_ids bigint[]) returns bigint
+language sql volatile as $$
+    with again as (
+        update parley.outbox o set set_aside_at = null, error = null where o.id = any (event_ids) returning o.id, o.chat_id
+    ), queued as (
+        insert into parley.outbox_queue (id, chat_id) select a.id, a.chat_id from again a on conflict do nothing returning 1
+    )
+    select count(*) from queued
+$$;

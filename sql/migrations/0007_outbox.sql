@@ -25,8 +25,11 @@ alter table parley.outbox alter column recipients set storage external;
 create index outbox_set_aside on parley.outbox (id) where set_aside_at is not null;
 
 create table parley.outbox_queue (
-    id bigint primary key
+    id bigint primary key,
+    chat_id uuid not null
 );
+
+create index outbox_queue_chat on parley.outbox_queue (chat_id, id);
 
 alter table parley.outbox enable row level security;
 alter table parley.outbox_queue enable row level security;
@@ -43,3 +46,4 @@ comment on column parley.outbox.set_aside_at is 'When the listener gave it up; n
 comment on column parley.outbox.error is 'Why it was set aside.';
 comment on table parley.outbox_queue is 'Events that are not published yet.';
 comment on column parley.outbox_queue.id is 'Of the event in parley.outbox.';
+comment on column parley.outbox_queue.chat_id is 'The event''s chat, so that a busy one can be passed over, and looked at by itself.';

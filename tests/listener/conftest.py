@@ -35,9 +35,9 @@ class Stage:
         """A listener, not yet started."""
         return Listener(self.directory, self.url, pusher or self.pusher, **options)
 
-    def settings(self) -> Settings:
+    def settings(self, pusher: Pusher | None = None) -> Settings:
         """The settings of such a listener."""
-        names = {name.lower(): value for name, value in self.listener().environment.items()}
+        names = {name.lower(): value for name, value in self.listener(pusher).environment.items()}
         return Settings.model_validate({name: value for name, value in names.items() if name in Settings.model_fields})
 
     def waiting(self) -> int:

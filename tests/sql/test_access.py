@@ -86,7 +86,7 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "outbox update": ("update parley.outbox set payload = '1' where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
     "outbox delete": ("delete from parley.outbox where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
     "outbox_queue select": ("select from parley.outbox_queue where id = {event}", (0, 0, 0, 0, 0), 1),
-    "outbox_queue insert": ("insert into parley.outbox_queue values (0)", (0, 0, 0, 0, 0), 1),
+    "outbox_queue insert": ("insert into parley.outbox_queue values (0, {chat})", (0, 0, 0, 0, 0), 1),
     "outbox_queue update": ("update parley.outbox_queue set id = 0 where id = {event}", (0, 0, 0, 0, 0), 1),
     "outbox_queue delete": ("delete from parley.outbox_queue where id = {event}", (0, 0, 0, 0, 0), 1),
     "reloaded_parts select": ("select from parley.reloaded_parts limit 1", (0, 0, 0, 0, 0), 1),

@@ -23,11 +23,11 @@ def events(connection: Connection, chat: str) -> list[tuple[str, Any]]:
 
 def take(connection: Connection, chat: str, **options: Any) -> list[dict[str, Any]]:
     """What the listener is given of a chat."""
-    arguments = {"done": [], "after_id": 0, "held": [], "full_chats": [], "max_events": 1000}
-    arguments |= {"max_of_chat": 1000, "max_bytes": 1_000_000} | options
+    arguments = {"done": [], "after_id": 0, "held": [], "busy_chats": [], "hungry_chats": [], "hungry_after": []}
+    arguments |= {"max_events": 1000, "max_of_chat": 1000, "max_bytes": 1_000_000} | options
     cursor = connection.execute(
-        "select * from listener.take_events(%(done)s, %(after_id)s, %(held)s, %(full_chats)s::uuid[], %(max_events)s,"
-        " %(max_of_chat)s, %(max_bytes)s)",
+        "select * from listener.take_events(%(done)s, %(after_id)s, %(held)s, %(busy_chats)s::uuid[],"
+        " %(hungry_chats)s::uuid[], %(hungry_after)s, %(max_events)s, %(max_of_chat)s, %(max_bytes)s)",
         arguments,
     )
     assert cursor.description is not None
@@ -198,7 +198,9 @@ def test_events_are_taken_in_order_and_once_done_no_more(dba: Connection) -> Non
     assert [event["id"] for event in take(dba, chat, max_events=2, after_id=ids[0] - 1)] == ids[:2]
     assert [event["id"] for event in take(dba, chat, held=ids[1:3])] == [ids[0], ids[3]]
     assert [event["id"] for event in take(dba, chat, after_id=ids[2])] == ids[3:]
-    assert take(dba, chat, full_chats=[chat]) == []
+    assert take(dba, chat, busy_chats=[chat]) == []
+    hungry = {"busy_chats": [chat], "hungry_chats": [chat], "hungry_after": [ids[0]]}
+    assert [event["id"] for event in take(dba, chat, **hungry, max_of_chat=2)] == ids[1:3]
     assert [event["id"] for event in take(dba, chat, max_of_chat=3)] == ids[:3]
     assert [event["id"] for event in take(dba, chat, done=ids[:3])] == ids[3:]
     assert len(events(dba, chat)) == 4
@@ -218,7 +220,8 @@ def test_as_many_events_are_taken_as_their_recipients_allow(dba: Connection) -> 
     assert len(take(dba, chat, max_bytes=1)) == 1
     assert len(take(dba, chat, max_bytes=30_000)) == 2
     (first,) = take(dba, chat, max_bytes=1)
-    assert first["found"] > 1
+    assert (first["reached"], first["is_end"]) == (first["id"], False)
+    assert take(dba, chat)[0]["is_end"]
     assert len(first["channels"]) == 1002
 
 
