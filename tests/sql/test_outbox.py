@@ -22,8 +22,12 @@ def events(connection: Connection, chat: str) -> list[tuple[str, Any]]:
 
 
 def take(connection: Connection, chat: str, **options: Any) -> list[dict[str, Any]]:
-    """What the listener is given of a chat."""
-    arguments = {"done": [], "after_id": 0, "held": [], "busy_chats": [], "hungry_chats": [], "hungry_after": []}
+    """What the listener is given of a chat, looking from its first event on."""
+    first = connection.execute(
+        "select coalesce(min(id), 1) - 1 from parley.outbox where chat_id = %s", [chat]
+    ).fetchone()
+    assert first is not None
+    arguments = {"done": [], "after_id": first[0], "held": [], "busy_chats": [], "hungry_chats": [], "hungry_after": []}
     arguments |= {"max_events": 1000, "max_of_chat": 1000, "max_bytes": 1_000_000} | options
     cursor = connection.execute(
         "select * from listener.take_events(%(done)s, %(after_id)s, %(held)s, %(busy_chats)s::uuid[],"
