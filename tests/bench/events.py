@@ -234,12 +234,14 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("latency", "drain", "inserts"))
-    parser.add_argument("--soketi", type=Path, metavar="DIR", help="node_modules with soketi: publish to that")
+    parser.add_argument("--soketi", type=Path, metavar="DIR", help="with node_modules/@soketi: publish to that")
     options = parser.parse_args()
     with ExitStack() as stack:
         directory, server = stack.enter_context(database())
         place = directory / "pusher"
-        pusher = stack.enter_context(Soketi(place, options.soketi) if options.soketi else Pusher(place))
+        pusher = stack.enter_context(
+            Soketi(place, options.soketi / "node_modules") if options.soketi else Pusher(place)
+        )
         listener = Listener(directory, server.url("parley", "listener", "listener"), pusher)
         if options.only in (None, "latency"):
             with listening(listener):
