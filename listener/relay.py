@@ -225,7 +225,9 @@ class Relay:
     # Lines
 
     def _enqueue(self, event: Event) -> None:
-        line = self._lines.setdefault(event.chat_id, Line(event.chat_id))
+        line = self._lines.get(event.chat_id)
+        if line is None:
+            line = self._lines[event.chat_id] = Line(event.chat_id)
         line.events.append(event)
         line.last_id = event.id
         line.is_full = line.is_full or len(line.events) >= LINE

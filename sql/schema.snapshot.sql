@@ -722,10 +722,7 @@ begin
     )
     select m.reached, m.is_end, o.id, o.chat_id, o.event, o.payload::text,
         case when o.event = 'member:removed' then array(select parley.pusher_user(r) from unnest(o.recipients) r) end,
-        case when o.event <> 'member:removed' then
-            case when o.recipients is null then array[parley.chat_channel(o.chat_id)]
-                 else parley.event_channels(o.chat_id, o.recipients) end
-        end
+        case when o.event <> 'member:removed' then parley.event_channels(o.chat_id, o.recipients) end
     from mark m left join (
         answered a cross join lateral (select l.* from parley.outbox l where l.id = a.id offset 0) o) on true
     order by o.id;

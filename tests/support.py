@@ -150,11 +150,12 @@ def yoyo(database_url: str, *arguments: str) -> str:
 
 
 def migrate(server: Postgres) -> None:
-    """Makes the migrated database `parley`, and the login role `app` of the API."""
+    """Makes the migrated database `parley`, and the login roles `app` of the API and `events` of the listener."""
     with psycopg.connect(server.url("postgres"), autocommit=True) as dba:
         dba.execute("create database parley")
         yoyo(server.url("parley"), "apply", "--batch")
         dba.execute("create role app login password 'app' in role parley_api")
+        dba.execute("create role events login password 'events' in role parley_listener")
 
 
 class Api:

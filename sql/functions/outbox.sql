@@ -5,6 +5,7 @@
 --   parley.chat_channel          the channel of a chat
 --   parley.user_channel          the channel of a user
 --   parley.pusher_user           the id of a user at Pusher
+--   parley.base64url             bytes in the characters that names may have there
 --   parley.event_channels        the channels that an event is published on
 --   listener.lead                whether this session is the one that publishes
 --   listener.take_events         forgets what was published, and answers what is next
@@ -122,10 +123,7 @@ begin
     )
     select m.reached, m.is_end, o.id, o.chat_id, o.event, o.payload::text,
         case when o.event = 'member:removed' then array(select parley.pusher_user(r) from unnest(o.recipients) r) end,
-        case when o.event <> 'member:removed' then
-            case when o.recipients is null then array[parley.chat_channel(o.chat_id)]
-                 else parley.event_channels(o.chat_id, o.recipients) end
-        end
+        case when o.event <> 'member:removed' then parley.event_channels(o.chat_id, o.recipients) end
     from mark m left join (
         answered a cross join lateral (select l.* from parley.outbox l where l.id = a.id offset 0) o) on true
     order by o.id;

@@ -63,7 +63,6 @@ def database() -> Iterator[tuple[Path, Postgres]]:
     with open_directory() as directory, Postgres(directory / "postgres", settings={"max_connections": "200"}) as server:
         migrate(server)
         with psycopg.connect(server.url("parley"), autocommit=True) as dba:
-            dba.execute("create role listener login password 'listener' in role parley_listener")
             chats = [new_chat(dba, USER) for _ in range(CHATS)]
             dba.execute("create table bench (n integer primary key, id uuid not null)")
             dba.execute("grant select on bench to app")
@@ -242,7 +241,7 @@ def main() -> None:
         pusher = stack.enter_context(
             Soketi(place, options.soketi / "node_modules") if options.soketi else Pusher(place)
         )
-        listener = Listener(directory, server.url("parley", "listener", "listener"), pusher)
+        listener = Listener(directory, server.url("parley", "events", "events"), pusher)
         if options.only in (None, "latency"):
             with listening(listener):
                 latency(server, pusher)

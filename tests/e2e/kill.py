@@ -417,9 +417,7 @@ def serving(soketi: Path | None) -> Iterator[tuple[Servers, Door]]:
         )
         door = stack.enter_context(Door(pusher))
         migrate(postgres)
-        with superuser(postgres) as dba:
-            dba.execute("create role listener login password 'listener' in role parley_listener")
-        url = postgres.url("parley", "listener", "listener")
+        url = postgres.url("parley", "events", "events")
         listener = Restarted(directory, url, pusher, PUSHER_PORT=str(door.port))
         api = Api(directory, postgres.url("parley", "app", "app"), valkey.url(), RATE_LIMIT_REQUESTS="1000000000")
         stack.callback(api.kill)

@@ -240,9 +240,8 @@ def servers(
     database = new_database(f"parley_pusher_js_{request.param}")
     pusher = Soketi(place, modules) if request.param == "soketi" else Pusher(place)
     with psycopg.connect(postgres.url(database), autocommit=True) as dba, pusher:
-        dba.execute(f"create role {database} login password 'listener' in role parley_listener")
         settings = {"PUSHER_KEY": pusher.key, "PUSHER_SECRET": pusher.secret, "RATE_LIMIT_REQUESTS": "1000"}
-        listener = Listener(place, postgres.url(database, database, "listener"), pusher)
+        listener = Listener(place, postgres.url(database, "events", "events"), pusher)
         with running(new_api(database, **settings)) as api, listening(listener):
             yield World(api, pusher, listener, dba, modules)
 
