@@ -1,9 +1,9 @@
 -- Every grant. It begins by taking all away, so that this page is the whole truth.
 
-revoke all on all tables in schema next_auth, parley, analytics from public, parley_api, parley_listener, parley_analyst;
-revoke all on all sequences in schema next_auth, parley, analytics from public, parley_api, parley_listener, parley_analyst;
-revoke all on all functions in schema rules, parley, session, api, listener, analytics from public, parley_api, parley_listener, parley_analyst;
-revoke all on schema next_auth, rules, parley, session, api, listener, analytics from public, parley_api, parley_listener, parley_analyst;
+revoke all on all tables in schema next_auth, parley, analytics from public, parley_api, parley_listener, parley_analyst, parley_web;
+revoke all on all sequences in schema next_auth, parley, analytics from public, parley_api, parley_listener, parley_analyst, parley_web;
+revoke all on all functions in schema rules, parley, session, api, listener, analytics from public, parley_api, parley_listener, parley_analyst, parley_web;
+revoke all on schema next_auth, rules, parley, session, api, listener, analytics from public, parley_api, parley_listener, parley_analyst, parley_web;
 
 -- The API calls the functions of schema api. They run with its rights, so it has what they use, row by row under the
 -- policies, and of what is written only the columns that a user may choose.
@@ -31,6 +31,12 @@ grant select, update (model, theme, context, runtime, response_style, always_sho
 -- The listener has no right on any table: its functions do with the outbox what it is for.
 grant usage on schema listener to parley_listener;
 grant execute on all functions in schema listener to parley_listener;
+
+-- The web app has what @auth/pg-adapter does.
+grant usage on schema next_auth to parley_web;
+grant select, insert (id, name, email, "emailVerified", image), update (name, email, "emailVerified", image), delete
+    on next_auth.users to parley_web;
+grant select, insert, update, delete on next_auth.accounts, next_auth.sessions, next_auth.verification_token to parley_web;
 
 grant usage on schema analytics to parley_analyst;
 grant select on all tables in schema analytics to parley_analyst;

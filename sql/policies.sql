@@ -1,4 +1,4 @@
--- Every policy. Row-level security is on for every table; a table that is not here lets parley_api see no row.
+-- Every policy. Row-level security is on for every table; a table that is not here lets nobody see a row.
 -- session.user_id() is null when nobody has begun, and then no condition holds.
 --
 -- The questions are in (select …) where they do not depend on the row, so that they are asked once a statement.
@@ -9,7 +9,7 @@ declare
 begin
     for old in
         select policyname, schemaname, tablename from pg_policies
-        where schemaname in ('next_auth', 'parley') and roles && '{parley_api,parley_listener,parley_analyst}'
+        where schemaname in ('next_auth', 'parley') and roles && '{parley_api,parley_listener,parley_analyst,parley_web}'
     loop
         execute format('drop policy %I on %I.%I', old.policyname, old.schemaname, old.tablename);
     end loop;
@@ -18,6 +18,12 @@ end $$;
 -- Users: everybody sees their own row. Names of a chat's members come from parley.members_json().
 create policy users_select on next_auth.users for select to parley_api
     using (id = (select session.user_id()));
+
+-- The web app signs everybody in, so it has all rows of its own four tables.
+create policy users_web on next_auth.users to parley_web using (true);
+create policy accounts_web on next_auth.accounts to parley_web using (true);
+create policy sessions_web on next_auth.sessions to parley_web using (true);
+create policy verification_token_web on next_auth.verification_token to parley_web using (true);
 
 -- Chats: members read, the owner changes. A chat belongs to who creates it.
 create policy chats_select on parley.chats for select to parley_api

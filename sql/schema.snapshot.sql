@@ -1535,6 +1535,18 @@ end $$;
 
 ALTER FUNCTION parley.users_changed() OWNER TO postgres;
 
+CREATE FUNCTION parley.users_deleted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into parley.deleted_users (user_id) values (old.id)
+    on conflict (user_id) do update set deleted_at = excluded.deleted_at;
+    return null;
+end $$;
+
+ALTER FUNCTION parley.users_deleted() OWNER TO postgres;
+
 CREATE FUNCTION parley.users_image_left() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1599,7 +1611,7 @@ CREATE FUNCTION session.begin(identity jsonb) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    subject constant text := identity ->> 'sub';
+    subject constant text := coalesce(identity ->> 'sub', session.signed_in(identity -> 'session_digests'));
 begin
     if rules.problem('userId', subject) is not null or subject is null then
         perform parley.fail('PT401', 'Authentication required.');
@@ -1651,25 +1663,60 @@ CREATE FUNCTION session.register(subject text, name text, email text, image text
 declare
     known_name constant text := case when not rules.is_blank(name) then left(name, upper(rules.length_limits('name')) - 1) end;
     known_image constant text := case when parley.image_name(image) is null then image end;
+    is_new boolean;
 begin
     insert into next_auth.users (id, name, email, image)
     values (subject, known_name, case when not rules.is_blank(email) and char_length(email) <= 254 then email end,
         known_image)
     on conflict do nothing;
-    insert into next_auth.users (id, name, image)
-    values (subject, known_name, known_image)
-    on conflict do nothing;
+    is_new := found;
+    if not is_new then
+        insert into next_auth.users (id, name, image)
+        values (subject, known_name, known_image)
+        on conflict do nothing;
+        is_new := found;
+    end if;
+    if is_new and session.was_deleted(subject) then
+        perform parley.fail('PT401', 'Authentication required.');
+    end if;
     insert into parley.settings (user_id) values (subject)
     on conflict do nothing;
 end $$;
 
 ALTER FUNCTION session.register(subject text, name text, email text, image text) OWNER TO postgres;
 
+CREATE FUNCTION session.signed_in(digests jsonb) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    digest text;
+    subject text;
+begin
+    for digest in select jsonb_array_elements_text(digests) loop
+        select s."userId" into subject from next_auth.sessions s
+        where sha256(replace(s."sessionToken", '\', '\\')::bytea) = decode(digest, 'hex') and s.expires > now();
+        exit when found;
+    end loop;
+    return subject;
+end $$;
+
+ALTER FUNCTION session.signed_in(digests jsonb) OWNER TO postgres;
+
 CREATE FUNCTION session.user_id() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$ select nullif(current_setting('parley.user_id', true), '') $$;
 
 ALTER FUNCTION session.user_id() OWNER TO postgres;
+
+CREATE FUNCTION session.was_deleted(subject text) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (select from parley.deleted_users d where d.user_id = subject)
+$$;
+
+ALTER FUNCTION session.was_deleted(subject text) OWNER TO postgres;
 
 CREATE TABLE parley.outbox (
     id bigint NOT NULL,
@@ -1808,6 +1855,19 @@ ALTER TABLE next_auth.verification_token OWNER TO postgres;
 
 COMMENT ON TABLE next_auth.verification_token IS 'Sign-in links under way, written by the web app.';
 
+CREATE TABLE parley.deleted_users (
+    user_id text NOT NULL,
+    deleted_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE parley.deleted_users OWNER TO postgres;
+
+COMMENT ON TABLE parley.deleted_users IS 'Users who were deleted, whose session tokens may still be about: they don''t get in, and nobody else becomes them. An inserted row of next_auth.users lets one back in.';
+
+COMMENT ON COLUMN parley.deleted_users.user_id IS 'The id that they had.';
+
+COMMENT ON COLUMN parley.deleted_users.deleted_at IS 'When they were deleted, last.';
+
 CREATE TABLE parley.image_cleanup (
     id bigint NOT NULL,
     name text NOT NULL,
@@ -1897,6 +1957,9 @@ ALTER TABLE ONLY next_auth.verification_token
 ALTER TABLE ONLY parley.chats
     ADD CONSTRAINT chats_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY parley.deleted_users
+    ADD CONSTRAINT deleted_users_pkey PRIMARY KEY (user_id);
+
 ALTER TABLE ONLY parley.image_cleanup
     ADD CONSTRAINT image_cleanup_pkey PRIMARY KEY (id);
 
@@ -1919,6 +1982,10 @@ ALTER TABLE ONLY parley.settings
     ADD CONSTRAINT settings_pkey PRIMARY KEY (user_id);
 
 CREATE INDEX accounts_user ON next_auth.accounts USING btree ("userId");
+
+CREATE INDEX sessions_token_digest ON next_auth.sessions USING btree (sha256((replace("sessionToken", '\'::text, '\\'::text))::bytea));
+
+COMMENT ON INDEX next_auth.sessions_token_digest IS 'SHA-256 of the token: what the API looks a session up by.';
 
 CREATE INDEX sessions_user ON next_auth.sessions USING btree ("userId");
 
@@ -1945,6 +2012,8 @@ CREATE INDEX outbox_queue_chat ON parley.outbox_queue USING btree (chat_id, id);
 CREATE INDEX outbox_set_aside ON parley.outbox USING btree (id) WHERE (set_aside_at IS NOT NULL);
 
 CREATE TRIGGER users_changed BEFORE UPDATE OF name, email, image ON next_auth.users FOR EACH ROW WHEN ((((old.name IS DISTINCT FROM new.name) OR (old.email IS DISTINCT FROM new.email)) OR (old.image IS DISTINCT FROM new.image))) EXECUTE FUNCTION parley.users_changed();
+
+CREATE TRIGGER users_deleted AFTER DELETE ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_deleted();
 
 CREATE TRIGGER users_image_left AFTER DELETE OR UPDATE OF image ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_image_left();
 
@@ -1993,13 +2062,21 @@ ALTER TABLE ONLY parley.settings
 
 ALTER TABLE next_auth.accounts ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY accounts_web ON next_auth.accounts TO parley_web USING (true);
+
 ALTER TABLE next_auth.sessions ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY sessions_web ON next_auth.sessions TO parley_web USING (true);
 
 ALTER TABLE next_auth.users ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY users_select ON next_auth.users FOR SELECT TO parley_api USING ((id = ( SELECT session.user_id() AS user_id)));
 
+CREATE POLICY users_web ON next_auth.users TO parley_web USING (true);
+
 ALTER TABLE next_auth.verification_token ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY verification_token_web ON next_auth.verification_token TO parley_web USING (true);
 
 ALTER TABLE parley.chats ENABLE ROW LEVEL SECURITY;
 
@@ -2010,6 +2087,8 @@ CREATE POLICY chats_insert ON parley.chats FOR INSERT TO parley_api WITH CHECK (
 CREATE POLICY chats_select ON parley.chats FOR SELECT TO parley_api USING (((id = ( SELECT session.chat_id() AS chat_id)) OR (owner_id = ( SELECT session.user_id() AS user_id)) OR (id IN ( SELECT session.chat_ids() AS chat_ids))));
 
 CREATE POLICY chats_update ON parley.chats FOR UPDATE TO parley_api USING ((owner_id = ( SELECT session.user_id() AS user_id)));
+
+ALTER TABLE parley.deleted_users ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE parley.image_cleanup ENABLE ROW LEVEL SECURITY;
 
@@ -2050,6 +2129,7 @@ GRANT USAGE ON SCHEMA api TO parley_api;
 GRANT USAGE ON SCHEMA listener TO parley_listener;
 
 GRANT USAGE ON SCHEMA next_auth TO parley_api;
+GRANT USAGE ON SCHEMA next_auth TO parley_web;
 
 GRANT USAGE ON SCHEMA parley TO parley_api;
 
@@ -2348,6 +2428,8 @@ GRANT ALL ON FUNCTION parley.user_name() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.users_changed() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION parley.users_deleted() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION parley.users_image_left() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.users_leave() FROM PUBLIC;
@@ -2376,12 +2458,35 @@ GRANT ALL ON FUNCTION session.owns_chat(chat uuid) TO parley_api;
 REVOKE ALL ON FUNCTION session.register(subject text, name text, email text, image text) FROM PUBLIC;
 GRANT ALL ON FUNCTION session.register(subject text, name text, email text, image text) TO parley_api;
 
+REVOKE ALL ON FUNCTION session.signed_in(digests jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION session.signed_in(digests jsonb) TO parley_api;
+
 REVOKE ALL ON FUNCTION session.user_id() FROM PUBLIC;
 GRANT ALL ON FUNCTION session.user_id() TO parley_api;
 
+REVOKE ALL ON FUNCTION session.was_deleted(subject text) FROM PUBLIC;
+GRANT ALL ON FUNCTION session.was_deleted(subject text) TO parley_api;
+
 GRANT SELECT ON TABLE analytics.set_aside_events TO parley_analyst;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE next_auth.accounts TO parley_web;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE next_auth.sessions TO parley_web;
+
 GRANT SELECT ON TABLE next_auth.users TO parley_api;
+GRANT SELECT,DELETE ON TABLE next_auth.users TO parley_web;
+
+GRANT INSERT(id) ON TABLE next_auth.users TO parley_web;
+
+GRANT INSERT(name),UPDATE(name) ON TABLE next_auth.users TO parley_web;
+
+GRANT INSERT(email),UPDATE(email) ON TABLE next_auth.users TO parley_web;
+
+GRANT INSERT("emailVerified"),UPDATE("emailVerified") ON TABLE next_auth.users TO parley_web;
+
+GRANT INSERT(image),UPDATE(image) ON TABLE next_auth.users TO parley_web;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE next_auth.verification_token TO parley_web;
 
 GRANT SELECT,DELETE ON TABLE parley.members TO parley_api;
 

@@ -48,6 +48,9 @@ create trigger users_changed before update of name, email, image on next_auth.us
 create trigger users_leave before delete on next_auth.users
     for each row execute function parley.users_leave();
 
+create trigger users_deleted after delete on next_auth.users
+    for each row execute function parley.users_deleted();
+
 create trigger users_image_left after update of image or delete on next_auth.users
     for each row execute function parley.users_image_left();
 

@@ -1,16 +1,20 @@
 -- Who a statement speaks for. Both settings are local to the transaction, so a pooled connection forgets them.
 --
---   session.begin      takes a verified identity and makes it the user of this transaction
---   session.user_id    that user, or null: then no policy lets any row through
---   session.register   adds a first-seen user, and settings for them
+--   session.begin          takes an identity and makes it the user of this transaction
+--   session.user_id        that user, or null: then no policy lets any row through
+--   session.signed_in      whose database session it is
+--   session.register       adds a first-seen user, and settings for them
+--   session.was_deleted    whether there was such a user
+--   parley.users_deleted   trigger: remembers who was deleted
 
--- `identity` has the claims of a verified session token: sub, and name, email, picture where known.
+-- `identity` has the claims of a verified session token: sub, and name, email, picture where known. Or it has
+-- `session_digests`: of tokens of which the caller knows nothing, but that one may be a database session's.
 -- Who has settings is a user: one look-up tells both.
 -- Used as `select api.… from session.begin($1)`: a function in FROM runs before the select list does.
 create or replace function session.begin(identity jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    subject constant text := identity ->> 'sub';
+    subject constant text := coalesce(identity ->> 'sub', session.signed_in(identity -> 'session_digests'));
 begin
     if rules.problem('userId', subject) is not null or subject is null then
         perform parley.fail('PT401', 'Authentication required.');
@@ -24,22 +28,59 @@ end $$;
 create or replace function session.user_id() returns text
 language sql stable parallel safe as $$ select nullif(current_setting('parley.user_id', true), '') $$;
 
+-- `digests` is an array of SHA-256 in hexadecimal, the first that counts goes first. The expression is the index's.
+create or replace function session.signed_in(digests jsonb) returns text
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    digest text;
+    subject text;
+begin
+    for digest in select jsonb_array_elements_text(digests) loop
+        select s."userId" into subject from next_auth.sessions s
+        where sha256(replace(s."sessionToken", '\', '\\')::bytea) = decode(digest, 'hex') and s.expires > now();
+        exit when found;
+    end loop;
+    return subject;
+end $$;
+
 -- Two identities with one e-mail address stay two users: the address belongs to the first. What is longer than an
 -- address can be is none; it would not fit into the index either. Settings are the columns' defaults.
--- An image in our storage is of an account that was deleted, and gone or going.
+-- An image in our storage is another user's, or gone or going.
+-- Whether a user was deleted is asked when their row is there again: whoever deletes them just now has been waited for.
 create or replace function session.register(subject text, name text, email text, image text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     known_name constant text := case when not rules.is_blank(name) then left(name, upper(rules.length_limits('name')) - 1) end;
     known_image constant text := case when parley.image_name(image) is null then image end;
+    is_new boolean;
 begin
     insert into next_auth.users (id, name, email, image)
     values (subject, known_name, case when not rules.is_blank(email) and char_length(email) <= 254 then email end,
         known_image)
     on conflict do nothing;
-    insert into next_auth.users (id, name, image)
-    values (subject, known_name, known_image)
-    on conflict do nothing;
+    is_new := found;
+    if not is_new then
+        insert into next_auth.users (id, name, image)
+        values (subject, known_name, known_image)
+        on conflict do nothing;
+        is_new := found;
+    end if;
+    if is_new and session.was_deleted(subject) then
+        perform parley.fail('PT401', 'Authentication required.');
+    end if;
     insert into parley.settings (user_id) values (subject)
     on conflict do nothing;
+end $$;
+
+create or replace function session.was_deleted(subject text) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select exists (select from parley.deleted_users d where d.user_id = subject)
+$$;
+
+create or replace function parley.users_deleted() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into parley.deleted_users (user_id) values (old.id)
+    on conflict (user_id) do update set deleted_at = excluded.deleted_at;
+    return null;
 end $$;

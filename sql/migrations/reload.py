@@ -36,8 +36,8 @@ OUR_FUNCTIONS = """
 # Triggers and policies need these locks, all of them at once and in the order in which requests take them.
 LOCK_TABLES = """
     lock table parley.settings, next_auth.users, next_auth.accounts, next_auth.sessions, next_auth.verification_token,
-        parley.members, parley.messages, parley.chats, parley.outbox, parley.outbox_queue, parley.image_cleanup,
-        parley.reloaded_parts
+        parley.members, parley.messages, parley.chats, parley.outbox, parley.outbox_queue, parley.deleted_users,
+        parley.image_cleanup, parley.reloaded_parts
     in access exclusive mode
 """
 

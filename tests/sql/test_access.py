@@ -89,6 +89,11 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "outbox_queue insert": ("insert into parley.outbox_queue values (0, {chat})", (0, 0, 0, 0, 0), 1),
     "outbox_queue update": ("update parley.outbox_queue set id = 0 where id = {event}", (0, 0, 0, 0, 0), 1),
     "outbox_queue delete": ("delete from parley.outbox_queue where id = {event}", (0, 0, 0, 0, 0), 1),
+    "deleted_users select": ("select from parley.deleted_users where user_id = {deleted}", (0, 0, 0, 0, 0), 1),
+    "deleted_users insert": ("insert into parley.deleted_users (user_id) values ('new')", (0, 0, 0, 0, 0), 1),
+    "deleted_users update": (
+        "update parley.deleted_users set deleted_at = now() where user_id = {deleted}", (0, 0, 0, 0, 0), 1),
+    "deleted_users delete": ("delete from parley.deleted_users where user_id = {deleted}", (0, 0, 0, 0, 0), 1),
     "reloaded_parts select": ("select from parley.reloaded_parts limit 1", (0, 0, 0, 0, 0), 1),
     "reloaded_parts insert": ("insert into parley.reloaded_parts values ('new', '')", (0, 0, 0, 0, 0), 1),
     "reloaded_parts update": (
@@ -100,10 +105,12 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
 @pytest.fixture
 def world(dba: Connection) -> dict[str, str]:
     """A chat of an owner and a member with a message of each, and somebody outside it."""
-    names = {name: new_user(name) for name in ("owner", "member", "stranger", "newcomer")}
+    names = {name: new_user(name) for name in ("owner", "member", "stranger", "newcomer", "deleted")}
     chat = new_chat(dba, names["owner"], names["member"])
     other_chat = new_chat(dba, names["stranger"])
-    call(dba, names["newcomer"], "list_chats")
+    for name in ("newcomer", "deleted"):
+        call(dba, names[name], "list_chats")
+    dba.execute("delete from next_auth.users where id = %s", [names["deleted"]])
     for author in ("owner", "member"):
         call(dba, names[author], "send_message", chat, {"content": f"a word of the {author}"})
     dba.execute("delete from parley.settings where user_id = %s", [names["newcomer"]])
@@ -155,6 +162,23 @@ def test_row_level_security(dba: Connection, world: dict[str, str], name: str) -
     become(dba, "newcomer", world)
     own = world["newcomer"] if "insert" in name else world["owner"]
     assert touched(dba, statement, world | {"me": own}) == everything
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_the_web_app_has_its_own_tables(dba: Connection, world: dict[str, str], name: str) -> None:
+    statement, _, everything = MATRIX[name]
+    values = world | {"me": world["newcomer"] if "insert" in name else world["owner"]}
+    become(dba, "newcomer", world)
+    assert touched(dba, statement, values) == everything
+    dba.execute("set local role parley_web")
+    assert touched(dba, statement, values) == (everything if "next_auth." in statement else 0)
+
+
+def test_the_web_app_calls_no_function(dba: Connection) -> None:
+    dba.execute("set local role parley_web")
+    for function in ("api.list_chats()", "session.user_id()", "session.begin('{}')", "session.signed_in('[]')"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
+            dba.execute(f"select {function}")
 
 
 def test_the_matrix_has_every_table_and_verb(dba: Connection) -> None:

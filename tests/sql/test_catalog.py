@@ -111,7 +111,7 @@ def test_the_roles_own_nothing_bypass_nothing_and_cant_log_in(dba: Connection) -
         "select rolname from pg_roles where rolname ~ '^parley_' and not rolcanlogin and not rolsuper and not"
         " rolbypassrls and not rolcreaterole and not rolcreatedb and not rolreplication order by 1"
     ).fetchall()
-    assert roles == [("parley_analyst",), ("parley_api",), ("parley_listener",)]
+    assert roles == [("parley_analyst",), ("parley_api",), ("parley_listener",), ("parley_web",)]
     owned = "select relname from pg_class where relowner in (select oid from pg_roles where rolname ~ '^parley_')"
     assert names(dba, owned) == []
 

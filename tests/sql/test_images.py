@@ -162,10 +162,8 @@ def test_who_waits_too_long_for_a_removal_is_asked_to_come_again(dba: Connection
 
 
 def test_an_image_in_storage_is_not_taken_from_a_token(dba: Connection) -> None:
-    user = new_user()
     for image, known in ((url_of("a"), None), ("https://x.org/a.png", "https://x.org/a.png")):
-        dba.execute("delete from next_auth.users where id = %s", [user])
-        identity = json.dumps({"sub": user, "picture": image})
+        identity = json.dumps({"sub": new_user(), "picture": image})
         row = dba.execute("select api.get_profile() from session.begin(%s)", [identity]).fetchone()
         assert row
         assert row[0]["user"]["imageUrl"] == known

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any
 
 import psycopg
@@ -50,6 +51,10 @@ def large(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tu
         dba.execute("insert into parley.settings (user_id) select n from generate_series(1, 10000) n")
         dba.execute(
             "insert into parley.image_cleanup (name) select right(image, 68) from next_auth.users order by 1 limit 20"
+        )
+        dba.execute(
+            'insert into next_auth.sessions ("userId", expires, "sessionToken")'
+            " select n, now() + interval '1 day', n from generate_series(1, 10000) n"
         )
         dba.execute("reset session_replication_role")
         dba.execute("vacuum analyze")
@@ -143,6 +148,18 @@ def test_a_request_looks_up_its_user_once(large: tuple[Connection, str, str]) ->
             call(connection, user, function)
         assert {node.get("Index Name") for node in nodes} == {f"{table}_pkey"}
         assert rows_read(nodes) == 1
+
+
+def test_a_database_session_is_looked_up_by_its_digest(large: tuple[Connection, str, str]) -> None:
+    connection, _, _ = large
+    digests = [sha256(session_token).hexdigest() for session_token in (b"absent", b"77")]
+    with watched(connection, "sessions") as nodes:
+        row = connection.execute(
+            "select session.user_id() from session.begin(%s)", [json.dumps({"session_digests": digests})]
+        ).fetchone()
+    assert row == ("77",)
+    assert {node.get("Index Name") for node in nodes} == {"sessions_token_digest"}
+    assert rows_read(nodes) == 1
 
 
 def test_whether_an_image_is_used_is_looked_up(large: tuple[Connection, str, str]) -> None:

@@ -1,5 +1,6 @@
 """Who a statement speaks for, and how users come to be known."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_user, refused
+from tests.support import Connection, call, new_user, refused, wait_until
 
 
 def users(connection: Connection, *ids: str) -> list[tuple[str | None, ...]]:
@@ -36,6 +37,108 @@ def test_two_identities_with_one_address_are_two_users(dba: Connection) -> None:
     sign_in(dba, sub=first, email=f"{first}@x.org")
     sign_in(dba, sub=second, name="Second", email=f"{first}@X.ORG")
     assert users(dba, first, second) == [(first, None, f"{first}@x.org", None), (second, "Second", None, None)]
+
+
+def digest(session_token: str) -> str:
+    """What the API looks a database session up by."""
+    return hashlib.sha256(session_token.encode()).hexdigest()
+
+
+def add_session(connection: Connection, user: str, session_token: str, expires: str = "1 hour") -> None:
+    """A database session as the web app has it, and its user."""
+    connection.execute("insert into next_auth.users (id) values (%s) on conflict do nothing", [user])
+    connection.execute(
+        'insert into next_auth.sessions ("userId", expires, "sessionToken") values (%s, now() + %s::interval, %s)',
+        [user, expires, session_token],
+    )
+
+
+def user_of(connection: Connection, *session_tokens: str) -> str:
+    """The user of a statement that is made with these tokens."""
+    row = connection.execute(
+        "select api.get_profile() #>> '{user,id}' from session.begin(%s)",
+        [json.dumps({"session_digests": [digest(session_token) for session_token in session_tokens]})],
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+@pytest.mark.parametrize(
+    "session_token", ["b6b2ff1c-4f0e-4b7e-9c1d-0d6e6f9a1a11", "\\", "\\x41", "\\\\101 \\", "é☃ '\"", "", "a" * 2000]
+)
+def test_a_database_session_is_its_users(dba: Connection, session_token: str) -> None:
+    user = new_user()
+    add_session(dba, user, session_token)
+    dba.execute("set local role app")
+    assert user_of(dba, session_token) == user
+    for other in (session_token + "x", session_token.upper() + "X", digest(session_token)):
+        with refused(401), dba.transaction():
+            user_of(dba, other)
+
+
+def test_a_database_session_ends(dba: Connection) -> None:
+    user, current, old = new_user(), new_user("session"), new_user("session")
+    add_session(dba, user, current, "1 second")
+    add_session(dba, user, old, "0 seconds")
+    assert user_of(dba, current) == user
+    with refused(401), dba.transaction():
+        user_of(dba, old)
+    dba.execute('delete from next_auth.sessions where "sessionToken" = %s', [current])
+    with refused(401):
+        user_of(dba, current)
+
+
+def test_of_several_tokens_the_first_with_a_session_counts(dba: Connection) -> None:
+    users = [new_user(), new_user()]
+    tokens = [new_user("session"), new_user("session")]
+    for user, session_token in zip(users, tokens, strict=True):
+        add_session(dba, user, session_token)
+    assert user_of(dba, "stale", *tokens) == users[0]
+    assert user_of(dba, *reversed(tokens)) == users[1]
+    with refused(401):
+        user_of(dba, "stale", "too")
+
+
+def test_a_deleted_user_stays_out(dba: Connection) -> None:
+    user, session_token = new_user(), new_user("session")
+    sign_in(dba, sub=user, name="Ada", email=f"{user}@x.org")
+    add_session(dba, user, session_token)
+    assert user_of(dba, session_token) == user
+    dba.execute("delete from next_auth.users where id = %s", [user])
+    for identity in ({"sub": user}, {"sub": user, "email": f"{user}@x.org"}):
+        with refused(401), dba.transaction():
+            sign_in(dba, **identity)
+    with refused(401), dba.transaction():
+        user_of(dba, session_token)
+    assert users(dba, user) == []
+    sign_in(dba, sub=new_user(), email=f"{user}@x.org")
+
+
+def test_an_inserted_row_lets_a_deleted_user_back_in_until_they_are_deleted_again(dba: Connection) -> None:
+    user = new_user()
+    for _ in range(2):
+        dba.execute("insert into next_auth.users (id) values (%s)", [user])
+        sign_in(dba, sub=user)
+        dba.execute("delete from next_auth.users where id = %s", [user])
+        with refused(401), dba.transaction():
+            sign_in(dba, sub=user)
+
+
+def test_who_is_being_deleted_does_not_come_back(
+    postgres: Postgres, shared_database: str, app: Connection, dba: Connection
+) -> None:
+    user = new_user()
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(postgres.url(shared_database)) as deleting:
+        deleting.execute("insert into next_auth.users (id) values (%s)", [user])
+        deleting.commit()
+        deleting.execute("delete from next_auth.users where id = %s", [user])
+        signing_in = thread.submit(sign_in, app, sub=user)
+        blocked = "select where %s = any (pg_blocking_pids(%s))"
+        pids = [deleting.info.backend_pid, app.info.backend_pid]
+        wait_until(lambda: dba.execute(blocked, pids).rowcount == 1)
+        deleting.commit()
+        with refused(401):
+            signing_in.result()
 
 
 @pytest.mark.parametrize("length", [1, 255])
