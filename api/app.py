@@ -1,4 +1,4 @@
-"""The wiring, top to bottom: limit → token → route → statement → answer."""
+"""The wiring, top to bottom: preflight → limit → token → route → statement → answer."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -11,6 +11,7 @@ from sanic.config import Config
 from api.database import Database
 from api.errors import ApiError, Envelope
 from api.images import CONTENT_TYPES, Images
+from api.origins import Origins
 from api.protocol import ParleyRequest
 from api.ratelimit import RateLimiter, client_address
 from api.routes import ROUTES, Route
@@ -53,8 +54,9 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
         request_class=ParleyRequest,
         configure_logging=False,
     )
-    tokens = Tokens(settings.secrets)
-    signer = Signer(settings)
+    app.ctx.tokens = Tokens(settings.secrets)
+    app.ctx.origins = Origins(settings.allowed_origins)
+    app.ctx.signer = Signer(settings)
 
     @app.before_server_start
     async def open_connections(app: Sanic[Any, Any]) -> None:
@@ -70,9 +72,30 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
         await app.ctx.database.close()
         await app.ctx.limiter.close()
 
+    add_middleware(app, settings)
+    for route in ROUTES:
+        methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
+        app.add_route(
+            image_handler_of(route) if route.image else handler_of(route), route.path, methods,
+            name=route.function.replace(".", "_"), stream=True, unquote=True,
+        )  # fmt: skip
+    app.add_route(serve_image, "/images/<name>", ["GET", "HEAD"])
+    app.add_route(healthz, "/healthz", ["GET", "HEAD"])
+    app.add_route(readyz, "/readyz", ["GET", "HEAD"])
+    return app
+
+
+def add_middleware(app: Sanic[Any, Any], settings: Settings) -> None:
+    """What comes before and after every handler of the API, where no handler is found, too."""
+
+    @app.on_request
+    async def answer_preflight(request: Request) -> HTTPResponse | None:
+        preflight: HTTPResponse | None = app.ctx.origins.preflight(request) if is_for_api(request) else None
+        return preflight
+
     @app.on_request
     async def limit(request: Request) -> None:
-        if not f"{request.path}/".startswith("/api/"):
+        if not is_for_api(request):
             return
         forwarded = ",".join(request.headers.getall("x-forwarded-for", []))
         address = client_address(request.ip, forwarded, settings.trusted_proxies)
@@ -85,26 +108,29 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
     async def add_headers(request: Request, response: HTTPResponse) -> None:
         response.headers["X-Request-Id"] = str(request.id)
         response.headers.update(getattr(request.ctx, "limit_headers", {}))
-
-    for route in ROUTES:
-        methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
-        app.add_route(
-            image_handler_of(route, tokens) if route.image else handler_of(route, tokens, signer), route.path, methods,
-            name=route.function.replace(".", "_"), stream=True, unquote=True,
-        )  # fmt: skip
-    app.add_route(serve_image, "/images/<name>", ["GET", "HEAD"])
-    app.add_route(healthz, "/healthz", ["GET", "HEAD"])
-    app.add_route(readyz, "/readyz", ["GET", "HEAD"])
-    return app
+        if is_for_api(request):
+            response.headers.update(app.ctx.origins.headers(request))
 
 
-def handler_of(route: Route, tokens: Tokens, signer: Signer) -> Handler:
+def is_for_api(request: Request) -> bool:
+    """Whether the path is below /api."""
+    return f"{request.path}/".startswith("/api/")
+
+
+def identify(request: Request, route: Route) -> str:
+    """The caller's identity, for session.begin; raises ApiError."""
+    cookie_will_do = route.changes_nothing or request.app.ctx.origins.allow(request)
+    identity: str = request.app.ctx.tokens.identity(request, cookie_will_do=cookie_will_do)
+    return identity
+
+
+def handler_of(route: Route) -> Handler:
     """The handler of a route of the table."""
     statement, path_parameters = route.statement, route.path_parameters
     media_type = JSON if route.body else FORM if route.form else None
 
     async def handle(request: Request, **path: str) -> HTTPResponse:
-        identity = tokens.identity(request, cookie_will_do=route.changes_nothing)
+        identity = identify(request, route)
         arguments: list[Any] = [path[name] for name in path_parameters]
         arguments += [request.args.get(name) for name in route.query]
         body = await read_body(request)
@@ -114,7 +140,7 @@ def handler_of(route: Route, tokens: Tokens, signer: Signer) -> Handler:
             arguments += form_fields(body, route.form)
         answer = await request.app.ctx.database.call(statement, identity, *arguments)
         if route.form:
-            answer = signer.sign(answer)
+            answer = request.app.ctx.signer.sign(answer)
         return HTTPResponse(None if route.status == 204 else answer, route.status, content_type=JSON)
 
     async def read_body(request: Request) -> bytes:
@@ -137,11 +163,12 @@ def form_fields(body: bytes, names: tuple[str, ...]) -> list[str | None]:
     return [fields[name][0] if name in fields else None for name in names]
 
 
-def image_handler_of(route: Route, tokens: Tokens) -> Handler:
-    """The handler of a route that takes an image."""
+def image_handler_of(route: Route) -> Handler:
+    """The handler of a route that takes an image, once the database knows whose it is."""
+    sign_in = "select json_build_object('sub', session.user_id())::text from session.begin($1)"
 
     async def handle(request: Request) -> HTTPResponse:
-        identity = tokens.identity(request, cookie_will_do=False)
+        identity = await request.app.ctx.database.call(sign_in, identify(request, route))
         async with received_image(request, identity) as upload:
             answer = await request.app.ctx.images.take(upload, route.statement, identity)
         return HTTPResponse(answer, route.status, content_type=JSON)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from api import listen
 from api.dev import CLIENT_FILE, STACK_FILE, data_directory, session_token
-from api.settings import SECRET_LENGTH
+from api.secret import split, weakness
 
 DEFAULT_PORT = 8000
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -101,17 +101,17 @@ def _place(data: Path | None) -> listen.Place:
 
 
 def _secret(data: Path | None) -> str:
-    """Find the secret that signs. Raises ValueError if there is none or it is too short."""
+    """Find the secret that signs. Raises ValueError if there is none or it is weak."""
     source = next((name for name in SECRET_NAMES if os.environ.get(name)), "")
     if source and not data:
-        secret = os.environ[source].split(",")[0].strip()
+        secret = split(os.environ[source])[0]
     else:
         file = (data or data_directory(DEFAULT_PORT)) / STACK_FILE
         if not file.exists():
             raise ValueError(f"set NEXTAUTH_SECRET, or run `parley dev` first: there is no {file}")
         source, secret = str(file), file.read_text()
-    if len(secret) < SECRET_LENGTH:
-        raise ValueError(f"the secret in {source} has fewer than {SECRET_LENGTH} characters")
+    if problem := weakness(secret):
+        raise ValueError(f"the secret in {source} {problem}")
     return secret
 
 

@@ -10,6 +10,7 @@ from sanic.http import Http
 from sanic.server import HttpProtocol
 
 LINGER_SECONDS = 5
+MAX_HEAD = 128 * 1024  # bytes of a request's line and headers; a session token may need several cookies
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -32,6 +33,8 @@ class ParleyRequest(Request):
 
 class ParleyHttp(Http):
     """Sanic's handling of a connection, until it is to be closed."""
+
+    HEADER_MAX_SIZE = MAX_HEAD
 
     async def http1(self) -> None:
         """Serves the connection's requests, and lets the client read a refusal that ends it."""

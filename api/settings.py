@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    BeforeValidator,
     Field,
     HttpUrl,
     SecretStr,
@@ -12,12 +13,12 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.asyncio import ConnectionPool
 
+from api.origins import parse_origins
+from api.secret import split, weakness
 from api.storage import directory_of
-
-SECRET_LENGTH = 32  # characters; `openssl rand -base64 32` prints 44
 
 
 class SettingsError(Exception):
@@ -57,16 +58,11 @@ def base_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def long_enough(value: SecretStr) -> SecretStr:
-    """A check that each of the comma-separated secrets has the least length."""
-    if any(len(secret) < SECRET_LENGTH for secret in split(value)):
-        raise ValueError(f"each secret must have at least {SECRET_LENGTH} characters: openssl rand -base64 32")
+def strong_secrets(value: SecretStr) -> SecretStr:
+    """A check of each of the comma-separated secrets."""
+    if problem := next(filter(None, map(weakness, split(value.get_secret_value()))), None):
+        raise ValueError(f"each secret {problem}")
     return value
-
-
-def split(value: SecretStr) -> list[str]:
-    """The comma-separated secrets, without the space around them."""
-    return [secret.strip() for secret in value.get_secret_value().split(",")]
 
 
 class Settings(BaseSettings):
@@ -77,12 +73,15 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(postgres_url)]
     database_pool_size: int = Field(default=10, ge=1, le=1000)
     redis_url: Annotated[SecretStr, AfterValidator(redis_url)]
-    secret: Annotated[SecretStr, AfterValidator(long_enough)] = Field(
+    secret: Annotated[SecretStr, AfterValidator(strong_secrets)] = Field(
         validation_alias=AliasChoices("NEXTAUTH_SECRET", "AUTH_SECRET")
     )
     rate_limit_requests: int = Field(default=10, ge=1)
     rate_limit_window: float = Field(default=10, ge=1, le=86_400)
     rate_limit_prefix: str = "@upstash/ratelimit"
+    allowed_origins: Annotated[frozenset[str], NoDecode, BeforeValidator(parse_origins)] = Field(
+        default=frozenset(), validate_default=False
+    )
     trusted_proxies: int = Field(default=0, ge=0, le=32)
     pusher_key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
     pusher_secret: Annotated[SecretStr, Field(min_length=1)] | None = None
@@ -109,7 +108,7 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> list[str]:
         """The secrets that verify session tokens; the first one signs."""
-        return split(self.secret)
+        return split(self.secret.get_secret_value())
 
     @classmethod
     def load(cls) -> Self:

@@ -1,70 +1,207 @@
 """From a request's session token to the identity that `session.begin` takes.
 
-Each kind of token is one more way through `identity`.
+A token is a JWT, encrypted as NextAuth.js and Auth.js do it or signed with HS256; or it is the name of a database
+session, which only the database can tell. So each token that is no JWT of ours is looked up there, by its digest, and
+whatever is wrong with one, its refusal comes from the same place and takes about the same time.
 """
 
 import json
-from itertools import product
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import count, islice, product, takewhile
+from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
 import jwt
+from cachetools import TLRUCache
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from joserfc import jwe
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey, thumbprint
+from joserfc.jwt import JWTClaimsRegistry
+from joserfc.util import json_b64decode, urlsafe_b64encode
 from sanic import Request
 
-from api.errors import unauthorized
+from api.errors import ApiError, unauthorized
 
-LEEWAY_SECONDS = 30
 COOKIES = tuple(f"{prefix}{name}.session-token" for name in ("authjs", "next-auth") for prefix in ("__Secure-", ""))
-CLAIMS = ("sub", "name", "email", "picture")
+MAX_TOKENS = 8  # of one request that are looked at; a browser sends one, or a stale one beside it
+MAX_CHARACTERS = 32 * 1024  # of a JWT; Node.js takes 16 KiB of headers
+CACHE_BYTES = 16 * 1024 * 1024
+ENTRY_BYTES = 400  # of an entry of the cache, beside its identity
+
+IDENTITY = ("sub", "name", "email", "picture")
+CHECKED = ("sub", "exp", "nbf", "iat")
+CLAIMS = JWTClaimsRegistry(leeway=30, sub={"essential": True}, exp={"essential": True})
+KEY_BYTES = {"A256GCM": 32, "A256CBC-HS512": 64}
+SIGNATURES = jwt.PyJWS()
+ENCRYPTION = jwe.JWERegistry(algorithms=["dir", *KEY_BYTES])  # without zip: what inflates is refused
+NO_TOKEN_OF_OURS = (JoseError, jwt.PyJWTError, ValueError, RecursionError)  # what libraries and we make of one
+
+
+class Token(NamedTuple):
+    """A token of a request, and the name of the cookie that it was in."""
+
+    value: str
+    cookie: str | None = None
+
+
+class Verified(NamedTuple):
+    """The identity in a token, as JSON, and until when the token counts."""
+
+    identity: str
+    exp: float
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionKey:
+    """A key that a web app derives from its secret.
+
+    Auth.js has one for each cookie and content encryption, and names it in the token (`kid`); NextAuth.js has only one.
+    """
+
+    enc: str
+    cookie: str | None
+    kid: str
+    key: OctKey
+
+    @classmethod
+    def derive(cls, secret: str, enc: str, cookie: str | None = None) -> Self:
+        """The key of NextAuth.js 4, or of Auth.js for a cookie."""
+        info = f"Auth.js Generated Encryption Key ({cookie})" if cookie else "NextAuth.js Generated Encryption Key"
+        length = KEY_BYTES[enc]
+        key = HKDF(SHA256(), length, (cookie or "").encode(), info.encode()).derive(secret.encode())
+        members = {"kty": "oct", "k": urlsafe_b64encode(key).decode()}
+        kid = thumbprint(members, "sha512" if length == 64 else "sha256")
+        return cls(enc, cookie, kid, OctKey.import_key(key))
+
+    def fits(self, header: dict[str, Any], cookie: str | None) -> bool:
+        """Whether a token with this header that was in this cookie, or in none, may be for this key."""
+        return (
+            header.get("enc") == self.enc
+            and header.get("kid") in (None, self.kid)
+            and (None in (self.cookie, cookie) or cookie == self.cookie)
+        )
 
 
 class Tokens:
-    """Verifies session tokens with any of the secrets."""
+    """Verifies session tokens with any of the secrets, and remembers those that it verified until they expire."""
 
-    def __init__(self, secrets: list[str]) -> None:
+    def __init__(self, secrets: list[str], clock: Callable[[], float] = time.time) -> None:
         self._secrets = secrets
+        self._keys = [key for secret in secrets for key in derived_keys(secret)]
+        self._verified: TLRUCache[tuple[bytes, str | None], Verified] = TLRUCache(
+            CACHE_BYTES,
+            ttu=lambda _, verified, __: verified.exp,
+            timer=clock,
+            getsizeof=lambda verified: len(verified.identity.encode()) + ENTRY_BYTES,
+        )
 
     def identity(self, request: Request, *, cookie_will_do: bool) -> str:
-        """The caller's identity as JSON, {"sub", "name"?, "email"?, "picture"?}; raises 401.
+        """The caller's identity for `session.begin`, as JSON: {"sub", "name"?, "email"?, "picture"?} of a JWT.
 
-        A browser sends cookies with what another site asks of it, so one must not do where something is changed.
+        Or {"session_digests"}, of tokens that are for the database to know. Raises ApiError: 401 without any token, 403
+        for a cookie where it won't do, since browsers send it with what other sites ask of them.
         """
-        tokens = session_tokens(request, cookie_will_do=cookie_will_do)
-        for token, secret in product(tokens, self._secrets):
-            try:
-                return identity_of(verify(token, secret))
-            except (jwt.PyJWTError, ValueError):  # ValueError: text that is no Unicode, a nesting too deep
-                continue
-        raise unauthorized()
+        tokens = bearer_tokens(request)
+        if tokens is None:
+            tokens = list(islice(cookie_tokens(request), MAX_TOKENS))
+            if tokens and not cookie_will_do:
+                raise ApiError(403, "A change that a session cookie authorizes must come from an allowed origin.")
+        if not tokens:
+            raise unauthorized()
+        digests = [sha256(token.value.encode(errors="surrogatepass")) for token in tokens]
+        for token, digest in zip(tokens, digests, strict=True):
+            entry = (digest.digest(), token.cookie)
+            verified = self._verified.get(entry)
+            if verified is None and (verified := self._verify(token)):
+                self._verified[entry] = verified
+            if verified:
+                return verified.identity
+        return json.dumps({"session_digests": [digest.hexdigest() for digest in digests]})
+
+    def _verify(self, token: Token) -> Verified | None:
+        """What a JWT says that was made with one of the secrets and counts now."""
+        if len(token.value) > MAX_CHARACTERS:
+            return None
+        for open_token, key in self._ways_to_open(token):
+            with suppress(*NO_TOKEN_OF_OURS):
+                return verified_claims(open_token(token.value, key))
+        return None
+
+    def _ways_to_open(self, token: Token) -> Iterable[tuple[Callable[[str, Any], bytes], Any]]:
+        match token.value.count("."):
+            case 2:
+                return product([signed_payload], self._secrets)
+            case 4:
+                header = encryption_header(token.value)
+                return product([decrypted_payload], [key.key for key in self._keys if key.fits(header, token.cookie)])
+        return ()
 
 
-def session_tokens(request: Request, *, cookie_will_do: bool) -> list[str]:
-    """The token in the header Authorization, or without that those in the session cookies."""
-    authorization = request.headers.get("authorization", "")
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() == "bearer":
-        return [unquote(token.strip())]
-    if authorization or not cookie_will_do:
-        return []
+def derived_keys(secret: str) -> list[EncryptionKey]:
+    """All keys that web apps derive from a secret."""
+    of_cookies = [EncryptionKey.derive(secret, enc, cookie) for cookie in COOKIES for enc in KEY_BYTES]
+    return [EncryptionKey.derive(secret, "A256GCM"), *of_cookies]
+
+
+def bearer_tokens(request: Request) -> list[Token] | None:
+    """The token in the header Authorization; none when that has something else; None when there is no such header."""
+    authorization = request.headers.get("authorization")
+    if authorization is None:
+        return None
+    scheme, _, value = authorization.partition(" ")
+    return [Token(decoded(value.strip()))] if scheme.lower() == "bearer" and value.strip() else []
+
+
+def cookie_tokens(request: Request) -> Iterator[Token]:
+    """The tokens in session cookies; one that is too long for a cookie is in NAME.0, NAME.1 and so on."""
     cookies: dict[str, list[str]] = dict(request.cookies)  # for their own get() looks for other names, too
-    return [cookie for name in COOKIES for cookie in cookies.get(name, [])]
+    for name in COOKIES:
+        chunks = takewhile(bool, (cookies.get(f"{name}.{number}") for number in count()))
+        for value in [*cookies.get(name, []), "".join(chunk[0] for chunk in chunks if chunk)]:
+            if value:
+                yield Token(decoded(value), name)
 
 
-def verify(token: str, secret: str) -> dict[str, object]:
-    """The claims of a JWT signed with HS256; raises jwt.PyJWTError or ValueError."""
-    return jwt.decode(
-        token,
-        secret,
-        algorithms=["HS256"],
-        leeway=LEEWAY_SECONDS,
-        options={"require": ["sub", "exp"], "verify_aud": False},
-    )
+def decoded(value: str) -> str:
+    """A token as it was before it was URL-encoded; one that is too long for ours, as it is."""
+    return unquote(value) if len(value) <= MAX_CHARACTERS else value
 
 
-def identity_of(claims: dict[str, object]) -> str:
-    """The claims that tell who it is, in JSON that PostgreSQL takes; raises ValueError for text that it does not."""
-    known = {claim: text for claim in CLAIMS if isinstance(text := claims.get(claim), str)}
+def encryption_header(token: str) -> dict[str, Any]:
+    """The header of an encrypted JWT, of which nobody knows yet whether it is genuine; empty if it is malformed."""
+    with suppress(*NO_TOKEN_OF_OURS):
+        header = json_b64decode(token.partition(".")[0].encode())
+        if isinstance(header, dict):
+            return header
+    return {}
+
+
+def signed_payload(token: str, secret: str) -> bytes:
+    """The payload of a JWT signed with HS256; raises one of NO_TOKEN_OF_OURS."""
+    payload: bytes = SIGNATURES.decode(token, secret, algorithms=["HS256"])
+    return payload
+
+
+def decrypted_payload(token: str, key: OctKey) -> bytes:
+    """The payload of a JWT encrypted with this key; raises one of NO_TOKEN_OF_OURS."""
+    return jwe.decrypt_compact(token, key, registry=ENCRYPTION).plaintext or b""
+
+
+def verified_claims(payload: bytes) -> Verified:
+    """The claims of a JWT that count now and that PostgreSQL takes; raises one of NO_TOKEN_OF_OURS."""
+    claims = json.loads(payload)
+    if not isinstance(claims, dict):
+        raise ValueError("no claims")  # noqa: TRY004 (the token's type, not the caller's)
+    CLAIMS.validate({claim: claims[claim] for claim in CHECKED if claim in claims})
+    known = {claim: text for claim in IDENTITY if isinstance(text := claims.get(claim), str)}
     if any("\0" in text for text in known.values()):
         raise ValueError("NUL in a claim")
     identity = json.dumps(known, ensure_ascii=False)
-    identity.encode()
-    return identity
+    identity.encode()  # no lone surrogates
+    return Verified(identity, claims["exp"])

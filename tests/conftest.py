@@ -17,6 +17,7 @@ from api.dev.valkey import Valkey
 from tests.support import Api, Connection, new_postgres, open_directory, rolled_back, running, yoyo
 
 TEMPLATE = "parley_template"
+LOGINS = {"app": "parley_api", "events": "parley_listener", "web": "parley_web"}
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
 
 
@@ -29,16 +30,17 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres(directory: Path) -> Iterator[Postgres]:
-    """A PostgreSQL that may lose data in a crash, with the logins `app` (parley_api) and `events` (parley_listener)."""
+    """A PostgreSQL that may lose data in a crash, with logins for the API, the listener and the web app."""
     with new_postgres(directory / "postgres", **QUICK) as server:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")
-            connection.execute("create role app login password 'app'")
-            connection.execute("create role events login password 'events'")
+            for role in LOGINS:
+                connection.execute(f"create role {role} login password '{role}'")
+            connection.execute("alter role web set search_path = next_auth")
         yoyo(server.url(TEMPLATE), "apply", "--batch")
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-            connection.execute("grant parley_api to app")
-            connection.execute("grant parley_listener to events")
+            for role, granted in LOGINS.items():
+                connection.execute(f"grant {granted} to {role}")
         yield server
 
 
@@ -103,7 +105,11 @@ def new_api(directory: Path, postgres: Postgres, valkey: Valkey) -> Callable[...
 @pytest.fixture(scope="session")
 def api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     """The API that tests share; each client of it has an address, and so a budget, of its own, for the day."""
-    with running(
-        new_api(shared_database, RATE_LIMIT_WINDOW="86400", PUSHER_KEY="key", PUSHER_SECRET="secret")
-    ) as server:
+    options = {
+        "RATE_LIMIT_WINDOW": "86400",
+        "PUSHER_KEY": "key",
+        "PUSHER_SECRET": "secret",
+        "ALLOWED_ORIGINS": "https://app.test, http://localhost:3000",
+    }
+    with running(new_api(shared_database, **options)) as server:
         yield server

@@ -27,8 +27,8 @@ from api.dev.postgres import Postgres
 from api.dev.process import Child, free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
-SECRET = "a secret that nobody but the tests knows"
-OLD_SECRET = "the secret of the tests before it was rotated"
+SECRET = "what nobody but the tests of Parley signs with"
+OLD_SECRET = "what those tests signed with until it was rotated"
 NO_SUCH_ID = "01900000-0000-7000-8000-000000000000"
 
 Connection = psycopg.Connection[Any]

@@ -21,7 +21,7 @@ from api.routes import ROUTES
 from tests.api.support import refusal, unlimited
 from tests.support import OLD_SECRET, SECRET, Api, new_user, token
 
-OTHER_SECRET = "another secret that nobody but tests know"
+OTHER_SECRET = "what somebody else signs with, for somebody else"
 
 
 @pytest.fixture(scope="module")

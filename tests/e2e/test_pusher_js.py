@@ -6,10 +6,8 @@ so what was to come would come before the pong.
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
@@ -25,19 +23,16 @@ import pytest
 from api.dev import CLIENT_FILE, STACK_FILE
 from api.dev.postgres import Postgres
 from api.dev.pusher import Pusher
+from tests.e2e.npm import installed
 from tests.e2e.soketi import Soketi
 from tests.e2e.test_dev import Dev, free_port, scratch
 from tests.listener.support import Listener, listening
 from tests.support import Api, Connection, new_user, running, token, wait_until
 
 CLIENT = Path(__file__).with_name("pusher_client.js")
-PACKAGES = {
-    "private": True,
-    "dependencies": {"pusher-js": "8.6.0", "@soketi/soketi": "1.6.1"},
-    # soketi asks for a version that npm does not have.
-    "overrides": {"uWebSockets.js": "npm:@trufflesuite/uws-js-unofficial@20.30.0-unofficial.0"},
-}
-INSTALL_SECONDS = 120
+PACKAGES = {"pusher-js": "8.6.0", "@soketi/soketi": "1.6.1"}
+# soketi asks for a version that npm does not have.
+OVERRIDES = {"uWebSockets.js": "npm:@trufflesuite/uws-js-unofficial@20.30.0-unofficial.0"}
 TERMINATED = 4009
 LARGEST = 10_000  # bytes of an event
 
@@ -47,18 +42,8 @@ Heard = tuple[str, str, Any]
 @pytest.fixture(scope="session")
 def modules() -> Iterator[Path]:
     """A directory `node_modules` with pusher-js and soketi."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("there is no node, or no npm")
-    with tempfile.TemporaryDirectory(prefix="parley-npm-") as directory:
-        (Path(directory) / "package.json").write_text(json.dumps(PACKAGES))
-        retries = ["--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=1000"]  # milliseconds
-        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *retries]
-        try:
-            subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True, timeout=INSTALL_SECONDS)
-        except subprocess.SubprocessError as error:
-            said = getattr(error, "stderr", None) or ""
-            pytest.skip(f"npm could not install pusher-js and soketi: {error} {said[:300]!s}")
-        yield Path(directory) / "node_modules"
+    with installed(PACKAGES, OVERRIDES) as directory:
+        yield directory
 
 
 class Browser:

@@ -1,0 +1,227 @@
+"""Sign-in as web apps have it: sessions that next-auth 4, @auth/core, jsonwebtoken and @auth/pg-adapter make.
+
+Those that are made of JWTs are kept in tests/api/session_tokens.json, for where there is no npm:
+PARLEY_UPDATE_TOKENS=1 writes them anew.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from api.tokens import COOKIES
+from tests.api.support import refusal, unlimited
+from tests.api.test_session_tokens import KEPT, sent_as
+from tests.e2e.npm import installed
+from tests.support import OLD_SECRET, SECRET, Api, new_user
+
+PROGRAM = Path(__file__).with_name("web_app.mjs")
+PACKAGES = {
+    "@auth/core": "0.41.3",
+    "@auth/pg-adapter": "1.11.3",
+    "jsonwebtoken": "9.0.3",
+    "next-auth": "4.24.15",
+    "pg": "8.23.1",
+}
+HOUR = 3600
+LONG = 70 * 365 * 24 * HOUR  # for the tokens that are kept
+SITES = ("http://app.test", "https://app.test")
+ORIGIN = {"Origin": "https://app.test"}
+
+
+class WebApp:
+    """The program, in a process of its own."""
+
+    def __init__(self, modules: Path) -> None:
+        program = shutil.copy(PROGRAM, modules.parent)  # next to its modules
+        self._process = subprocess.Popen(
+            ["node", program],
+            env={"PATH": os.environ["PATH"]},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def do(self, command: str, *values: Any) -> Any:
+        """What a command results in."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps([command, *values]) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._process:
+            self._process.kill()
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[WebApp]:
+    with installed(PACKAGES) as modules, WebApp(modules) as program:
+        yield program
+
+
+@pytest.fixture
+def adapter(web: WebApp, postgres: Postgres, shared_database: str) -> WebApp:
+    """The program, with a database as the role of a web app."""
+    web.do("openDatabase", postgres.url(shared_database, "web", "web"))
+    return web
+
+
+@pytest.fixture(scope="module")
+def nobody(api: Api) -> Iterator[httpx.Client]:
+    with unlimited(api, "") as client:
+        yield client
+
+
+def profile(client: httpx.Client, **headers: str) -> dict[str, Any]:
+    """Who the API takes the sender of these headers for."""
+    response = client.get("/api/profile", headers=headers)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()["user"]
+    return found
+
+
+def session_tokens(web: WebApp, secret: str, user: str, seconds: int) -> Iterator[tuple[str, str | None, str]]:
+    """A token of each kind: what it is, the cookie that it is for, itself."""
+    claims = {"sub": user, "name": "Zoë ☃", "email": f"{user}@example.org", "picture": "https://example.org/zoe.png"}
+    yield "jsonwebtoken", None, web.do("jsonwebtoken", secret, claims, {"expiresIn": seconds})
+    for cookie in COOKIES:
+        if "next-auth" in cookie:
+            yield f"NextAuth.js 4, {cookie}", cookie, web.do("nextAuth", secret, claims, seconds)
+        yield f"Auth.js, A256CBC-HS512, {cookie}", cookie, web.do("authjs", secret, claims, seconds, cookie)
+        yield f"Auth.js, A256GCM, {cookie}", cookie, web.do("authjsGcm", secret, claims, seconds, cookie)
+
+
+@pytest.mark.parametrize("secret", [SECRET, OLD_SECRET])
+def test_a_token_of_each_kind_is_accepted(web: WebApp, nobody: httpx.Client, secret: str) -> None:
+    user = new_user()
+    accepted = 0
+    for _, cookie, token in session_tokens(web, secret, user, HOUR):
+        for headers in sent_as(token, cookie):
+            found = profile(nobody, **headers)
+            assert (found["id"], found["name"], found["email"]) == (user, "Zoë ☃", f"{user}@example.org")
+            accepted += 1
+    assert accepted == 21
+
+
+def test_the_kept_tokens_are_these(web: WebApp) -> None:
+    made = [
+        {"kind": kind, "cookie": cookie, "token": token}
+        for kind, cookie, token in session_tokens(web, SECRET, "zoe", LONG)
+    ]
+    if os.environ.get("PARLEY_UPDATE_TOKENS"):
+        KEPT.write_text(json.dumps(made, indent=1) + "\n")
+    kept = json.loads(KEPT.read_text())
+    assert [(token["kind"], token["cookie"]) for token in kept] == [(token["kind"], token["cookie"]) for token in made]
+
+
+@pytest.mark.parametrize("command", ["nextAuthSignIn", "authjsSignIn"])
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("size", [0, 8000])
+def test_who_signs_in_at_a_web_app_is_signed_in(
+    web: WebApp, nobody: httpx.Client, command: str, site: str, size: int
+) -> None:
+    user = {"id": new_user(), "name": "Ada", "email": f"{new_user()}@example.org", "image": "https://example.org/a.png"}
+    cookies = web.do(command, site, SECRET, user, {"groups": "x" * size})
+    assert len(cookies) == (3 if size else 1)
+    headers = {"Cookie": "; ".join(["theme=dark", *reversed(cookies)])}
+    found = profile(nobody, **headers)
+    assert (found["id"], found["name"], found["email"], found["imageUrl"]) == tuple(user.values())
+    chat = nobody.post("/api/chats", json={"title": "Plans"}, headers=headers | ORIGIN)
+    assert chat.status_code == 201
+    refusal(nobody.post("/api/chats", json={"title": "Plans"}, headers=headers), 403)
+
+
+def test_a_database_session_of_the_adapter_is_accepted_as_long_as_it_lasts(
+    adapter: WebApp, nobody: httpx.Client
+) -> None:
+    address = f"{new_user()}@example.org"
+    user = adapter.do("adapter", "createUser", {"name": "Ada", "email": address, "emailVerified": None, "image": None})
+    tokens = [new_user("session") for _ in range(2)]
+    for token, seconds in zip(tokens, (HOUR, 0), strict=True):
+        adapter.do("addSession", token, user["id"], seconds)
+    for headers in sent_as(tokens[0], "authjs.session-token"):
+        assert profile(nobody, **headers)["email"] == address
+    for headers in sent_as(tokens[1], "authjs.session-token"):
+        refusal(nobody.get("/api/profile", headers=headers), 401)
+    authorization = {"Authorization": f"Bearer {tokens[0]}"}
+    adapter.do("adapter", "updateSession", {"sessionToken": tokens[0], "expires": "2020-01-01T00:00:00Z"})
+    refusal(nobody.get("/api/profile", headers=authorization), 401)
+    adapter.do("adapter", "updateSession", {"sessionToken": tokens[0], "expires": "2100-01-01T00:00:00Z"})
+    assert profile(nobody, **authorization)["id"] == user["id"]
+    adapter.do("adapter", "deleteSession", tokens[0])
+    refusal(nobody.get("/api/profile", headers=authorization), 401)
+
+
+def test_the_adapter_makes_all_of_its_calls(
+    adapter: WebApp, nobody: httpx.Client, postgres: Postgres, shared_database: str
+) -> None:
+    done = set()
+
+    def do(method: str, argument: Any) -> Any:
+        done.add(method)
+        return adapter.do("adapter", method, argument)
+
+    address, account = f"{new_user()}@example.org", new_user("account")
+    user = do("createUser", {"name": "Ada", "email": address, "emailVerified": "2026-01-01T00:00:00.000Z", "image": None})
+    assert do("getUser", user["id"])["email"] == do("getUserByEmail", address)["email"] == address
+    assert do("updateUser", {"id": user["id"], "name": "Ada L."})["name"] == "Ada L."
+    linked = do(
+        "linkAccount",
+        {
+            "userId": user["id"], "provider": "github", "type": "oauth", "providerAccountId": account,
+            "access_token": "a", "expires_at": 4_102_444_800, "refresh_token": "r", "id_token": "i", "scope": "s",
+            "session_state": "x", "token_type": "bearer",
+        },
+    )  # fmt: skip
+    assert (linked["userId"], linked["expires_at"]) == (user["id"], 4_102_444_800)
+    place = {"provider": "github", "providerAccountId": account}
+    assert do("getUserByAccount", place)["id"] == user["id"]
+    token = new_user("session")
+    adapter.do("addSession", token, user["id"], HOUR)
+    done.add("createSession")
+    assert do("getSessionAndUser", token)["user"]["name"] == "Ada L."
+    do("updateSession", {"sessionToken": token, "expires": "2100-01-01T00:00:00Z"})
+    assert profile(nobody, Authorization=f"Bearer {token}")["name"] == "Ada L."
+    link = {"identifier": address, "token": new_user("link"), "expires": "2100-01-01T00:00:00Z"}
+    do("createVerificationToken", link)
+    assert do("useVerificationToken", link)["identifier"] == address
+    assert do("useVerificationToken", link) is None
+    do("unlinkAccount", place)
+    assert do("getUserByAccount", place) is None
+    do("deleteSession", token)
+    assert do("getSessionAndUser", token) is None
+    do("deleteUser", user["id"])
+    assert do("getUser", user["id"]) is None
+    assert sorted(done) == sorted(adapter.do("openDatabase", postgres.url(shared_database, "web", "web")))
+
+
+def test_who_signs_in_by_a_link_is_signed_in_until_they_are_deleted(
+    adapter: WebApp, nobody: httpx.Client, postgres: Postgres, shared_database: str
+) -> None:
+    address = f"{new_user()}@example.org"
+    (cookie,) = adapter.do("emailSignIn", SITES[1], SECRET, address)
+    found = profile(nobody, Cookie=cookie)
+    assert found["email"] == address
+    with psycopg.connect(postgres.url(shared_database)) as dba:
+        verified = dba.execute('select "emailVerified" from next_auth.users where id = %s', [found["id"]]).fetchone()
+    assert verified
+    assert verified[0]
+    token = adapter.do("jsonwebtoken", SECRET, {"sub": found["id"]}, {"expiresIn": HOUR})
+    authorization = {"Authorization": f"Bearer {token}"}
+    assert profile(nobody, **authorization)["email"] == address
+    adapter.do("adapter", "deleteUser", found["id"])
+    for headers in ({"Cookie": cookie}, authorization):
+        refusal(nobody.get("/api/profile", headers=headers), 401)
