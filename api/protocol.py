@@ -10,7 +10,7 @@ from sanic.http import Http
 from sanic.server import HttpProtocol
 
 LINGER_SECONDS = 5
-MAX_HEAD = 128 * 1024  # bytes of a request's line and headers; a session token may need several cookies
+MAX_HEAD = 160 * 1024  # bytes of a request's line and headers: room for any token that somebody could mean to send
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 

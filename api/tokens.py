@@ -36,7 +36,7 @@ ENTRY_BYTES = 400  # of an entry of the cache, beside its identity
 
 IDENTITY = ("sub", "name", "email", "picture")
 CHECKED = ("sub", "exp", "nbf", "iat")
-CLAIMS = JWTClaimsRegistry(leeway=30, sub={"essential": True}, exp={"essential": True})
+LEEWAY_SECONDS = 30
 KEY_BYTES = {"A256GCM": 32, "A256CBC-HS512": 64}
 SIGNATURES = jwt.PyJWS()
 ENCRYPTION = jwe.JWERegistry(algorithms=["dir", *KEY_BYTES])  # without zip: what inflates is refused
@@ -92,9 +92,9 @@ class Tokens:
     """Verifies session tokens with any of the secrets, and remembers those that it verified until they expire."""
 
     def __init__(self, secrets: list[str], clock: Callable[[], float] = time.time) -> None:
-        self._secrets = secrets
+        self._secrets, self._clock = secrets, clock
         self._keys = [key for secret in secrets for key in derived_keys(secret)]
-        self._verified: TLRUCache[tuple[bytes, str | None], Verified] = TLRUCache(
+        self.verified: TLRUCache[tuple[bytes, str | None], Verified] = TLRUCache(
             CACHE_BYTES,
             ttu=lambda _, verified, __: verified.exp,
             timer=clock,
@@ -117,9 +117,9 @@ class Tokens:
         digests = [sha256(token.value.encode(errors="surrogatepass")) for token in tokens]
         for token, digest in zip(tokens, digests, strict=True):
             entry = (digest.digest(), token.cookie)
-            verified = self._verified.get(entry)
+            verified = self.verified.get(entry)
             if verified is None and (verified := self._verify(token)):
-                self._verified[entry] = verified
+                self.verified[entry] = verified
             if verified:
                 return verified.identity
         return json.dumps({"session_digests": [digest.hexdigest() for digest in digests]})
@@ -130,7 +130,7 @@ class Tokens:
             return None
         for open_token, key in self._ways_to_open(token):
             with suppress(*NO_TOKEN_OF_OURS):
-                return verified_claims(open_token(token.value, key))
+                return verified_claims(open_token(token.value, key), now=int(self._clock()))
         return None
 
     def _ways_to_open(self, token: Token) -> Iterable[tuple[Callable[[str, Any], bytes], Any]]:
@@ -150,9 +150,9 @@ def derived_keys(secret: str) -> list[EncryptionKey]:
 
 
 def bearer_tokens(request: Request) -> list[Token] | None:
-    """The token in the header Authorization; none when that has something else; None when there is no such header."""
-    authorization = request.headers.get("authorization")
-    if authorization is None:
+    """The token in the header Authorization; none when that has something else; None when it has nothing."""
+    authorization = request.headers.get("authorization", "")
+    if not authorization:
         return None
     scheme, _, value = authorization.partition(" ")
     return [Token(decoded(value.strip()))] if scheme.lower() == "bearer" and value.strip() else []
@@ -193,12 +193,13 @@ def decrypted_payload(token: str, key: OctKey) -> bytes:
     return jwe.decrypt_compact(token, key, registry=ENCRYPTION).plaintext or b""
 
 
-def verified_claims(payload: bytes) -> Verified:
-    """The claims of a JWT that count now and that PostgreSQL takes; raises one of NO_TOKEN_OF_OURS."""
+def verified_claims(payload: bytes, now: int) -> Verified:
+    """The claims of a JWT, if they count now and PostgreSQL takes them; raises one of NO_TOKEN_OF_OURS."""
     claims = json.loads(payload)
     if not isinstance(claims, dict):
         raise ValueError("no claims")  # noqa: TRY004 (the token's type, not the caller's)
-    CLAIMS.validate({claim: claims[claim] for claim in CHECKED if claim in claims})
+    rules = JWTClaimsRegistry(now, LEEWAY_SECONDS, sub={"essential": True}, exp={"essential": True})
+    rules.validate({claim: claims[claim] for claim in CHECKED if claim in claims})
     known = {claim: text for claim in IDENTITY if isinstance(text := claims.get(claim), str)}
     if any("\0" in text for text in known.values()):
         raise ValueError("NUL in a claim")

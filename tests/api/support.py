@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Any
@@ -79,6 +80,26 @@ def refusal(response: "httpx.Response | Wire", status: int) -> dict[str, Any]:
     assert error["code"] == CODES[status]
     assert isinstance(error.get("details", {}), dict)
     return error
+
+
+def unauthorized(response: "httpx.Response | Wire") -> None:
+    """Expects the one answer that every bad token gets."""
+    assert refusal(response, 401) == {"code": "unauthorized", "message": "Authentication required."}
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+def user_of(client: httpx.Client, **headers: str) -> str:
+    """The id of the user whom the API takes the sender of these headers for."""
+    response = client.get("/api/profile", headers=headers)
+    assert response.status_code == 200, response.text
+    return str(response.json()["user"]["id"])
+
+
+def sent_as(session_token: str, cookie: str | None) -> Iterator[dict[str, str]]:
+    """The headers that carry a token: as a Bearer token, and in a cookie where it is for one."""
+    yield {"Authorization": f"Bearer {session_token}"}
+    if cookie:
+        yield {"Cookie": f"{cookie}={session_token}"}
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.routes import ROUTES, Route
+from api.tokens import COOKIES
 from tests.api.support import exchange, new_address, refusal, unlimited
 from tests.support import NO_SUCH_ID, Api, new_user, token
 
@@ -30,11 +32,20 @@ JSON = st.recursive(
 )
 FIELDS = st.dictionaries(st.sampled_from(["title", "content", "type", "userId", "x"]), JSON, max_size=3)
 BODY = FIELDS.map(json.dumps).map(str.encode) | JSON.map(json.dumps).map(str.encode) | st.binary(max_size=60)
+TERMS = ["dir", "none", "HS256", "A256GCM", "A256CBC-HS512", "A256KW", "DEF", "JWT"]
 HEADERS = st.dictionaries(
     st.sampled_from(["Content-Type", "Authorization", "X-Request-Id", "Accept", "Cookie", "Host", "Range", "X-Y"]),
     st.binary(max_size=30).map(lambda value: bytes(byte for byte in value if byte >= 32 and byte != 127).strip()),
     max_size=2,
 )
+HEADER = st.fixed_dictionaries(
+    {},
+    optional={
+        name: JSON | st.sampled_from(TERMS) for name in ("alg", "enc", "kid", "zip", "crit", "typ", "cty", "b64")
+    },
+)
+ENCODED = (HEADER | JSON).map(json.dumps).map(str.encode) | BYTES
+PART = ENCODED.map(lambda data: urlsafe_b64encode(data).rstrip(b"=")) | st.sampled_from([b"", b"=", b"%2E", b"\xff"])
 some = settings(deadline=None, max_examples=40)
 
 
@@ -86,6 +97,15 @@ def test_no_claim_of_a_signed_token_is_an_error_of_the_server(client: httpx.Clie
     except (TypeError, ValueError):  # what can't be written as a token
         return
     check(client.get("/api/chats", headers={"Authorization": f"Bearer {value}"}))
+
+
+@some
+@given(parts=st.lists(PART, max_size=6), cookie=st.sampled_from([*COOKIES, *(f"{name}.0" for name in COOKIES)]))
+def test_nothing_in_the_place_of_a_token_is_an_error_of_the_server(api: Api, parts: list[bytes], cookie: str) -> None:
+    value = b".".join(parts)
+    with unlimited(api, "") as nobody:
+        for header in ((b"Authorization", b"Bearer " + value), (b"Cookie", cookie.encode() + b"=" + value)):
+            check(nobody.get("/api/chats", headers=[header]))
 
 
 @some

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import secrets
 import socket
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,26 @@ GOOD = {
     "NEXTAUTH_SECRET": SECRET,
 }
 HIDDEN = "hidden-word"
+WEAK_SECRETS = [
+    "a" * 44,
+    "abc" * 15,
+    "0123456789abcdef" * 2,
+    "0a1b2c3d" * 8,
+    "aaaabbbbccccddddaaaabbbbccccdddd!",
+    "12345678901234567890123456789012345",
+    "abcdefghijklmnopqrstuvwxyz-parley",
+    "your-nextauth-secret-goes-here-please",
+    "a-string-secret-at-least-256-bits-long",
+    "CHANGE_ME_CHANGE_ME_PLEASE_CHANGE_IT",
+    "generate: openssl rand -base64 32 and so on",
+    "replace this with something long of your own",
+    "an example of what it should look like",
+    "correct horse battery staple password",
+    "INp8IvdIyeMcoGAgFGoA61DdBglwwSqnXJZkgz8PSnw",
+    "LlKq6ZtYbr+hTC073mAmAh9/h2HwMfsFo4hrfCx5mLg=",
+    "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -68,11 +90,42 @@ def login(postgres: Postgres, name: str, *options: str) -> Iterator[None]:
             dba.execute(f"drop role {name}")
 
 
+@pytest.mark.parametrize("name", ["NEXTAUTH_SECRET", "AUTH_SECRET"])
+def test_a_random_secret_is_good(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv("NEXTAUTH_SECRET")
+    for make in (secrets.token_urlsafe, secrets.token_hex, lambda n: b64encode(secrets.token_bytes(n)).decode()):
+        random = [make(32) for _ in range(100)]
+        monkeypatch.setenv(name, " , ".join(random))
+        assert Settings.load().secrets == random
+        monkeypatch.setenv(name, ",".join(secret[:32] for secret in random))
+        assert len(Settings.load().secrets) == 100
+        monkeypatch.setenv(name, random[0][:31])
+        assert "NEXTAUTH_SECRET or AUTH_SECRET: each secret must have at least 32 characters" in problem()
+
+
+def test_origins_are_as_browsers_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = "https://App.Example.org/ , http://localhost:3000,https://a.example:443,http://a.example:80,http://b.example:443"
+    monkeypatch.setenv(
+        "ALLOWED_ORIGINS", f"{given},http://[::1]:3000,capacitor://localhost,https://xn--bcher-kva.example"
+    )
+    assert Settings.load().allowed_origins == {
+        "https://app.example.org",
+        "http://localhost:3000",
+        "https://a.example",
+        "http://a.example",
+        "http://b.example:443",
+        "http://[::1]:3000",
+        "capacitor://localhost",
+        "https://xn--bcher-kva.example",
+    }
+
+
 def test_three_variables_are_enough() -> None:
     settings = Settings.load()
     assert (settings.rate_limit_requests, settings.rate_limit_window, settings.trusted_proxies) == (10, 10, 0)
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
     assert settings.secrets == [SECRET]
+    assert settings.allowed_origins == frozenset()
     assert SECRET not in repr(settings)
 
 
@@ -89,6 +142,27 @@ def test_three_variables_are_enough() -> None:
         ("REDIS_URL", f"redis://:{HIDDEN}@127.0.0.1/0?no_such_option={HIDDEN}"),
         ("REDIS_URL", f"redis://:{HIDDEN}@127.0.0.1/0?socket_timeout={HIDDEN}"),
         *(("NEXTAUTH_SECRET", value) for value in ("", HIDDEN, SECRET + ",", f"{SECRET},{HIDDEN}", " " * 40, "," * 40)),
+        *(("NEXTAUTH_SECRET", value) for value in WEAK_SECRETS),
+        ("NEXTAUTH_SECRET", f"{SECRET}, {WEAK_SECRETS[0]}"),
+        *(
+            ("ALLOWED_ORIGINS", value)
+            for value in (
+                "*",
+                "null",
+                "app.example.org",
+                "https://",
+                "https://*.example.org",
+                "https://app.example.org/path",
+                "https://app.example.org?x",
+                "https://app.example.org#x",
+                f"https://{HIDDEN}@app.example.org",
+                "https://app.example.org,",
+                "https://app.example.org https://b.example.org",
+                "https://app.example.org:port",
+                "https://bücher.example",
+                "//app.example.org",
+            )
+        ),
         *(("RATE_LIMIT_REQUESTS", value) for value in ("0", "-1", "1.5", "ten")),
         *(("RATE_LIMIT_WINDOW", value) for value in ("0", "-1", "nan", "inf", "86401", "10s")),
         *(("TRUSTED_PROXIES", value) for value in ("-1", "33", "yes")),

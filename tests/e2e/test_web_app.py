@@ -1,6 +1,6 @@
 """Sign-in as web apps have it: sessions that next-auth 4, @auth/core, jsonwebtoken and @auth/pg-adapter make.
 
-Those that are made of JWTs are kept in tests/api/session_tokens.json, for where there is no npm:
+Those that are made of JWTs are kept in tests/api/encrypted_tokens.json, for where there is no npm:
 PARLEY_UPDATE_TOKENS=1 writes them anew.
 """
 
@@ -18,8 +18,8 @@ import pytest
 
 from api.dev.postgres import Postgres
 from api.tokens import COOKIES
-from tests.api.support import refusal, unlimited
-from tests.api.test_session_tokens import KEPT, sent_as
+from tests.api.support import refusal, sent_as, unauthorized, unlimited
+from tests.api.test_encrypted_tokens import KEPT
 from tests.e2e.npm import installed
 from tests.support import OLD_SECRET, SECRET, Api, new_user
 
@@ -155,14 +155,14 @@ def test_a_database_session_of_the_adapter_is_accepted_as_long_as_it_lasts(
     for headers in sent_as(tokens[0], "authjs.session-token"):
         assert profile(nobody, **headers)["email"] == address
     for headers in sent_as(tokens[1], "authjs.session-token"):
-        refusal(nobody.get("/api/profile", headers=headers), 401)
+        unauthorized(nobody.get("/api/profile", headers=headers))
     authorization = {"Authorization": f"Bearer {tokens[0]}"}
     adapter.do("adapter", "updateSession", {"sessionToken": tokens[0], "expires": "2020-01-01T00:00:00Z"})
-    refusal(nobody.get("/api/profile", headers=authorization), 401)
+    unauthorized(nobody.get("/api/profile", headers=authorization))
     adapter.do("adapter", "updateSession", {"sessionToken": tokens[0], "expires": "2100-01-01T00:00:00Z"})
     assert profile(nobody, **authorization)["id"] == user["id"]
     adapter.do("adapter", "deleteSession", tokens[0])
-    refusal(nobody.get("/api/profile", headers=authorization), 401)
+    unauthorized(nobody.get("/api/profile", headers=authorization))
 
 
 def test_the_adapter_makes_all_of_its_calls(
@@ -175,7 +175,9 @@ def test_the_adapter_makes_all_of_its_calls(
         return adapter.do("adapter", method, argument)
 
     address, account = f"{new_user()}@example.org", new_user("account")
-    user = do("createUser", {"name": "Ada", "email": address, "emailVerified": "2026-01-01T00:00:00.000Z", "image": None})
+    user = do(
+        "createUser", {"name": "Ada", "email": address, "emailVerified": "2026-01-01T00:00:00.000Z", "image": None}
+    )
     assert do("getUser", user["id"])["email"] == do("getUserByEmail", address)["email"] == address
     assert do("updateUser", {"id": user["id"], "name": "Ada L."})["name"] == "Ada L."
     linked = do(
@@ -224,4 +226,4 @@ def test_who_signs_in_by_a_link_is_signed_in_until_they_are_deleted(
     assert profile(nobody, **authorization)["email"] == address
     adapter.do("adapter", "deleteUser", found["id"])
     for headers in ({"Cookie": cookie}, authorization):
-        refusal(nobody.get("/api/profile", headers=headers), 401)
+        unauthorized(nobody.get("/api/profile", headers=headers))
