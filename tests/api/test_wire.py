@@ -8,7 +8,7 @@ import pytest
 from tests.api.support import LIMIT_HEADERS, Wire, exchange, head, refusal, unlimited
 from tests.support import Api
 
-LONG = b"x" * 20_000
+LONG = b"x" * 200_000
 
 
 def request(line: bytes, *headers: bytes) -> bytes:
@@ -46,7 +46,7 @@ def request(line: bytes, *headers: bytes) -> bytes:
         (request(b"POST /x HTTP/1.1", b"Content-Length: 2", b"Expect: miracles"), 400),
         (request(b"GET /" + LONG + b" HTTP/1.1"), 413),
         (request(b"GET / HTTP/1.1", b"X: " + LONG), 413),
-        (request(b"GET / HTTP/1.1", *[b"X: y"] * 5000), 413),
+        (request(b"GET / HTTP/1.1", *[b"X: y"] * 40_000), 413),
         (LONG, 413),
         (request(b"OPTIONS * HTTP/1.1"), 404),
         (request(b"GET http://host HTTP/1.1"), 404),

@@ -10,34 +10,18 @@ import http.client
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
-from api.dev.postgres import Postgres
-from api.dev.valkey import Valkey
 from tests import images
-from tests.support import Api, migrate, open_directory, running, token
+from tests.bench.support import served
+from tests.support import token
 
 UPLOADS = 20
 READER = {"Authorization": f"Bearer {token('reader')}"}
-
-
-@contextmanager
-def served() -> Iterator[Api]:
-    """An API on servers of its own, with no limit to speak of."""
-    with (
-        open_directory() as directory,
-        Postgres(directory / "postgres") as postgres,
-        Valkey(directory / "valkey") as redis,
-    ):
-        migrate(postgres)
-        url = postgres.url("parley", "app", "app")
-        with running(Api(directory, url, redis.url(), RATE_LIMIT_REQUESTS="1000000")) as api:
-            yield api
 
 
 def upload(port: int, user: str, image: bytes) -> int:
@@ -88,7 +72,7 @@ def main() -> None:
     seconds = []
     photos = [images.encoded(images.noise(2048, 2048, n), "JPEG", quality=93) for n in range(UPLOADS)]
     sent = [images.padded(photo[: images.MAX_BYTES], images.MAX_BYTES) for photo in photos]
-    with served() as api, ProcessPoolExecutor(1) as other:
+    with served() as (api, _), ProcessPoolExecutor(1) as other:
         assert api.child
         memory = Path(f"/proc/{api.child.pid}/status")
         before = psutil.Process(api.child.pid).memory_info().rss

@@ -422,7 +422,7 @@ def test_valkey_keeps_port_and_password_over_a_crash(directory: Path) -> None:
 
 
 def test_a_token_says_what_was_asked_and_the_first_secret_signs() -> None:
-    first, second = "a" * 32, "b" * 32
+    first, second = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     done = parley_token(
         *("--user", "carol", "--name", "Carol", "--expires", "2d"),
         NEXTAUTH_SECRET=f"{first},{second}",
@@ -438,7 +438,8 @@ def test_a_token_says_what_was_asked_and_the_first_secret_signs() -> None:
     ("arguments", "variables", "status", "said"),
     [
         (("--user", "carol"), {}, 1, "set NEXTAUTH_SECRET"),
-        (("--user", "carol"), {"AUTH_SECRET": "short"}, 1, "AUTH_SECRET has fewer than 32"),
+        (("--user", "carol"), {"AUTH_SECRET": "short"}, 1, "AUTH_SECRET must have at least 32"),
+        (("--user", "carol"), {"AUTH_SECRET": "short " * 8}, 1, "AUTH_SECRET must be random"),
         (("--user", "carol", "--expires", "1y"), {}, 2, "'1y' is not a time"),
         (("--user", "carol", "--expires", "0s"), {}, 2, "'0s' is not a time"),
         (("--user", "carol", "--expires", "367d"), {}, 2, "up to 366d"),

@@ -103,9 +103,9 @@ class Browser:
             self.told("pusher:subscription_succeeded", channel)
         return self
 
-    def is_refused(self, channel: str) -> bool:
-        """Whether it is the API that forbids this channel."""
-        return bool(self.told("pusher:subscription_error", channel)["status"] == 403)
+    def is_refused(self, channel: str, status: int = 403) -> bool:
+        """Whether it is the API that refuses this channel, with this status."""
+        return bool(self.told("pusher:subscription_error", channel)["status"] == status)
 
     def ping(self) -> None:
         """Returns when the server has written what it had to."""
@@ -329,8 +329,12 @@ def test_who_is_no_member_any_more_hears_nothing_more(world: World, way: str) ->
         assert browser.told("error")["code"] == TERMINATED
         browser.told("disconnected")
         browser.do("connect")
-        assert browser.is_refused(channel)
-        browser.told("pusher:subscription_succeeded", leaving.channel, times=2)
+        if way == "deleted":
+            assert browser.is_refused(channel, 401)
+            assert browser.is_refused(leaving.channel, 401)
+        else:
+            assert browser.is_refused(channel)
+            browser.told("pusher:subscription_succeeded", leaving.channel, times=2)
     later = owner.send(chat, "Still without Lea")
     world.settle(remaining, *gone)
     assert remaining.heard == [before, *after, renamed, later]

@@ -1,0 +1,22 @@
+"""What benchmarks over HTTP measure: an API on servers of its own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.dev.postgres import Postgres
+from api.dev.valkey import Valkey
+from tests.support import Api, migrate, open_directory, running
+
+
+@contextmanager
+def served() -> Iterator[tuple[Api, Postgres]]:
+    """An API and its PostgreSQL, with no limit to speak of."""
+    with (
+        open_directory() as directory,
+        Postgres(directory / "postgres") as postgres,
+        Valkey(directory / "valkey") as redis,
+    ):
+        migrate(postgres)
+        url = postgres.url("parley", "app", "app")
+        with running(Api(directory, url, redis.url(), RATE_LIMIT_REQUESTS="1000000")) as api:
+            yield api, postgres
