@@ -22,6 +22,8 @@ def rows(text: str, heading: str) -> list[list[str]]:
 
 def default_of(value: object) -> str:
     """As the table has it."""
+    if value == frozenset():
+        return "none"
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 

@@ -12,6 +12,7 @@ import jwt
 
 STACK_FILE = "parley-dev.secret"
 CLIENT_FILE = "client.env"  # where clients find the API and Pusher
+WEB_FILE = "web.env"  # what a web app signs users in with
 
 
 def data_directory(port: int) -> Path:

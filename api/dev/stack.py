@@ -1,8 +1,9 @@
 """`parley dev`: PostgreSQL, Valkey, Pusher, the API and the listener with demo data, until it is told to stop.
 
 The data directory holds `postgres`, `valkey`, `pusher`, `images`, an image to upload, the log of the
-migration, `pgpass` for psql, `client.env` for clients, and one file that is three things: the session
-secret, the lock of the running stack, and the mark by which a directory is known to be ours.
+migration, `pgpass` for psql, `client.env` for clients, `web.env` for a web app that signs users in, and
+one file that is three things: the session secret, the lock of the running stack, and the mark by which
+a directory is known to be ours.
 
 Signals that ask for an end are blocked from the start and noticed while waiting (see
 process.wait_for), so nothing is ever started and not stopped, and stopping is not disturbed.
@@ -28,7 +29,7 @@ from urllib.parse import quote
 
 import asyncpg
 
-from api.dev import CLIENT_FILE, STACK_FILE, demo, session_token
+from api.dev import CLIENT_FILE, STACK_FILE, WEB_FILE, demo, session_token
 from api.dev.postgres import Postgres
 from api.dev.process import STOP_SIGNALS, Child, ChildError, Server, is_free, open_private, run, wait_for
 from api.dev.pusher import Pusher
@@ -38,6 +39,8 @@ ROOT = Path(__file__).parents[2]
 DATABASE = "parley"
 API_USER = "parley_app"
 LISTENER_USER = "parley_events"
+WEB_USER = "parley_signin"
+WEB_ORIGINS = "http://localhost:3000,http://127.0.0.1:3000"  # where Next.js has its pages
 PUSHER_KEY = "parley-dev"
 TOKEN_DAYS = 30
 IMAGE = "alice.png"
@@ -118,6 +121,7 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
         "NEXTAUTH_SECRET": secret,
         "STORAGE_URL": f"file://{quote(str(directory / 'images'))}",
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "ALLOWED_ORIGINS": os.environ.get("ALLOWED_ORIGINS", WEB_ORIGINS),
         **pusher.environment,
     }
     listener = _start_listener(environment | {"DATABASE_URL": postgres.url(DATABASE, LISTENER_USER, password)})
@@ -126,6 +130,9 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
     with open_private(directory / CLIENT_FILE, "wb") as file:
         public = ("PUBLIC_URL", "PUSHER_KEY", "PUSHER_HOST", "PUSHER_PORT", "PUSHER_USE_TLS")
         file.write("".join(f"{name}={environment[name]}\n" for name in public).encode())
+    with open_private(directory / WEB_FILE, "wb") as file:
+        web_url = postgres.url(DATABASE, WEB_USER, password)
+        file.write(f"DATABASE_URL={web_url}\nNEXTAUTH_SECRET={secret}\nAUTH_SECRET={secret}\n".encode())
     with open_private(directory / "pgpass", "wb") as file:
         file.write(f"*:*:*:postgres:{postgres.password}\n*:*:*:{API_USER}:{password}\n".encode())
     with open_private(directory / IMAGE, "wb") as file:
@@ -194,8 +201,9 @@ def _migrate(postgres: Postgres, directory: Path, password: str) -> None:
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": url},
     )
-    for role, granted in ((API_USER, "parley_api"), (LISTENER_USER, "parley_listener")):
+    for role, granted in ((API_USER, "parley_api"), (LISTENER_USER, "parley_listener"), (WEB_USER, "parley_web")):
         asyncio.run(_execute(url, _LOGIN.format(role=role, granted=granted, password=password)))
+    asyncio.run(_execute(url, f"alter role {WEB_USER} set search_path = next_auth"))
 
 
 async def _execute(url: str, sql: str) -> None:
@@ -215,6 +223,8 @@ def _greeting(  # noqa: PLR0913, PLR0917 (it tells of everything)
         directory=directory,
         database=f"127.0.0.1:{postgres.port}/{DATABASE}?passfile={passfile}",
         api_user=API_USER,
+        web_file=directory / WEB_FILE,
+        web_origins=os.environ.get("ALLOWED_ORIGINS", WEB_ORIGINS).replace(",", ", "),
         pusher_port=pusher.port,
         pusher_key=pusher.key,
         listen=f"{shlex.quote(sys.argv[0])} listen {chat_id} --user bob --data {shlex.quote(str(directory))}",
@@ -249,6 +259,8 @@ Parley is ready at {base_url}
   users   alice and bob, in one chat
   psql    'postgresql://{api_user}@{database}' (as the API)
           'postgresql://postgres@{database}' (as superuser)
+  web app {web_file} is for its .env.local: the secret, and the
+          database of its @auth/pg-adapter; its pages may call from {web_origins}
   events  a Pusher-protocol server on 127.0.0.1:{pusher_port}, without TLS, key {pusher_key}
   data    {directory} (kept; --fresh empties it)
 

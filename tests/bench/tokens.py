@@ -11,7 +11,7 @@ import argparse
 import http.client
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psutil
@@ -156,7 +156,10 @@ def costs(site: Site, session: Headers, rounds: int, requests: int) -> None:
 
 def refusals(site: Site, gone: dict[str, Headers], rounds: int, requests: int) -> None:
     """Prints how long refusals take."""
-    made = [("signed", signed_tokens.REFUSED), ("encrypted", encrypted_tokens.REFUSED)]
+    made: list[tuple[str, Mapping[str, Callable[[], str | bytes]]]] = [
+        ("signed", signed_tokens.REFUSED),
+        ("encrypted", encrypted_tokens.REFUSED),
+    ]
     values = {f"{way}, {name}": make() for way, table in made for name, make in table.items()}
     sent = {name: bearer(value) for name, value in values.items() if isinstance(value, str) and value.isascii()} | gone
     del sent["signed, nothing"]

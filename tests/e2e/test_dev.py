@@ -30,7 +30,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from api.dev import STACK_FILE
+from api.dev import STACK_FILE, WEB_FILE
 from api.dev.postgres import Postgres
 from api.dev.process import ChildError, wait_for
 from api.dev.valkey import Valkey
@@ -213,6 +213,23 @@ def test_a_token_for_the_stack_is_accepted(dev: Dev) -> None:
     done = parley_token("--user", "carol", "--data", str(dev.directory / "data"))
     bearer = {"Authorization": f"Bearer {done.stdout.strip()}"}
     assert httpx.get(f"{base_url(dev)}/api/chats", headers=bearer).json()["chats"] == []
+
+
+def test_a_web_app_can_sign_users_in_and_its_pages_can_call(dev: Dev) -> None:
+    lines = (dev.directory / "data" / WEB_FILE).read_text().splitlines()
+    given = dict(line.split("=", 1) for line in lines)
+    with contextlib.closing(psycopg2.connect(given["DATABASE_URL"])) as connection, connection:
+        cursor = connection.cursor()
+        cursor.execute("insert into users (name) values ('Dora') returning id")
+        insert = """insert into sessions ("userId", expires, "sessionToken") values (%s, now() + '1 hour', 'of Dora')"""
+        cursor.execute(insert, cursor.fetchone())
+    session = {"Cookie": "authjs.session-token=of Dora", "Origin": "http://localhost:3000"}
+    assert httpx.get(f"{base_url(dev)}/api/profile", headers=session).json()["user"]["name"] == "Dora"
+    assert httpx.post(f"{base_url(dev)}/api/chats", json={"title": "x"}, headers=session).status_code == 201
+    for name in ("NEXTAUTH_SECRET", "AUTH_SECRET"):
+        signed = jwt.encode({"sub": "dora", "exp": 4_102_444_800}, given[name], algorithm="HS256")
+        bearer = {"Authorization": f"Bearer {signed}"}
+        assert httpx.get(f"{base_url(dev)}/api/profile", headers=bearer).json()["user"]["id"] == "dora"
 
 
 def test_only_loopback_is_listened_on(dev: Dev) -> None:
