@@ -84,7 +84,7 @@ class EncryptionKey:
         return (
             header.get("enc") == self.enc
             and header.get("kid") in (None, self.kid)
-            and (None in (self.cookie, cookie) or cookie == self.cookie)
+            and (cookie is None or self.cookie in (None, cookie))
         )
 
 

@@ -11,6 +11,7 @@ import argparse
 import http.client
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -154,19 +155,24 @@ def costs(site: Site, session: Headers, rounds: int, requests: int) -> None:
         print(f"{name:31} " + " ".join(f"{figure:7.0f}" for figure in columns))
 
 
-def refusals(site: Site, gone: dict[str, Headers], rounds: int, requests: int) -> None:
-    """Prints how long refusals take."""
+def refused_tokens() -> dict[str, Headers]:
+    """A token of each kind that must be refused, made just now."""
     made: list[tuple[str, Mapping[str, Callable[[], str | bytes]]]] = [
         ("signed", signed_tokens.REFUSED),
         ("encrypted", encrypted_tokens.REFUSED),
     ]
     values = {f"{way}, {name}": make() for way, table in made for name, make in table.items()}
-    sent = {name: bearer(value) for name, value in values.items() if isinstance(value, str) and value.isascii()} | gone
-    del sent["signed, nothing"]
-    times: dict[str, list[float]] = {name: [] for name in sent}
+    return {name: bearer(value) for name, value in values.items() if isinstance(value, str) and value.isascii()}
+
+
+def refusals(site: Site, gone: dict[str, Headers], rounds: int, requests: int) -> None:
+    """Prints how long refusals take."""
+    times: dict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):
+        sent = refused_tokens() | gone
+        del sent["signed, nothing"]
         for name, headers in sent.items():
-            times[name] += [1000 * site.ask(headers, 401) for _ in range(max(1, requests // 20))]
+            times[name] += [1000 * site.ask(headers, 401) for _ in range(max(1, requests // 50))]
     medians = {name: statistics.median(series) for name, series in times.items()}
     middle = statistics.median(medians.values())
     print(f"\n{len(medians)} kinds of refusals, milliseconds until the answer, and their ratio to the median of all")
