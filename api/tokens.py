@@ -162,8 +162,8 @@ def cookie_tokens(request: Request) -> Iterator[Token]:
     """The tokens in session cookies; one that is too long for a cookie is in NAME.0, NAME.1 and so on."""
     cookies: dict[str, list[str]] = dict(request.cookies)  # for their own get() looks for other names, too
     for name in COOKIES:
-        chunks = takewhile(bool, (cookies.get(f"{name}.{number}") for number in count()))
-        for value in [*cookies.get(name, []), "".join(chunk[0] for chunk in chunks if chunk)]:
+        chunks = takewhile(bool, (cookies.get(f"{name}.{number}", [""])[0] for number in count()))
+        for value in [*cookies.get(name, []), "".join(chunks)]:
             if value:
                 yield Token(decoded(value), name)
 

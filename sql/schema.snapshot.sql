@@ -1710,7 +1710,7 @@ CREATE FUNCTION session.user_id() RETURNS text
 ALTER FUNCTION session.user_id() OWNER TO postgres;
 
 CREATE FUNCTION session.was_deleted(subject text) RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     select exists (select from parley.deleted_users d where d.user_id = subject)

@@ -224,6 +224,7 @@ def _greeting(  # noqa: PLR0913, PLR0917 (it tells of everything)
         database=f"127.0.0.1:{postgres.port}/{DATABASE}?passfile={passfile}",
         api_user=API_USER,
         web_file=directory / WEB_FILE,
+        port=base_url.rpartition(":")[2],
         web_origins=os.environ.get("ALLOWED_ORIGINS", WEB_ORIGINS).replace(",", ", "),
         pusher_port=pusher.port,
         pusher_key=pusher.key,
@@ -260,7 +261,8 @@ Parley is ready at {base_url}
   psql    'postgresql://{api_user}@{database}' (as the API)
           'postgresql://postgres@{database}' (as superuser)
   web app {web_file} is for its .env.local: the secret, and the
-          database of its @auth/pg-adapter; its pages may call from {web_origins}
+          database of its @auth/pg-adapter; its pages may call from {web_origins},
+          with their cookie if they call by their own host name: http://localhost:{port}
   events  a Pusher-protocol server on 127.0.0.1:{pusher_port}, without TLS, key {pusher_key}
   data    {directory} (kept; --fresh empties it)
 

@@ -4,7 +4,7 @@
 --   session.user_id        that user, or null: then no policy lets any row through
 --   session.signed_in      whose database session it is
 --   session.register       adds a first-seen user, and settings for them
---   session.was_deleted    whether there was such a user
+--   session.was_deleted    whether a user with this id was deleted
 --   parley.users_deleted   trigger: remembers who was deleted
 
 -- `identity` has the claims of a verified session token: sub, and name, email, picture where known. Or it has
@@ -73,7 +73,7 @@ begin
 end $$;
 
 create or replace function session.was_deleted(subject text) returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from parley.deleted_users d where d.user_id = subject)
 $$;
 

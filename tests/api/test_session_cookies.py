@@ -60,6 +60,7 @@ def test_chunks_must_all_be_there(nobody: httpx.Client) -> None:
     user = new_user()
     chunks = chunked(token(user))
     assert accepted(nobody, user, *chunks)
+    assert accepted(nobody, user, *chunks, f"{COOKIE}.{len(chunks) + 1}=stale", f"{COOKIE}.0=stale")
     for number in range(len(chunks)):
         assert not accepted(nobody, user, *chunks[:number], *chunks[number + 1 :])
 

@@ -32,15 +32,29 @@ WEAK_SECRETS = [
     "0123456789abcdef" * 2,
     "0a1b2c3d" * 8,
     "aaaabbbbccccddddaaaabbbbccccdddd!",
-    "12345678901234567890123456789012345",
-    "abcdefghijklmnopqrstuvwxyz-parley",
-    "your-nextauth-secret-goes-here-please",
+    *(
+        f"{before}{word}{after}Kq7vT2mZx9Lw4Rb8Ns3Hd6Yf1Gj5"
+        for before, after in (("", "-"), ("x_", "_"))
+        for word in (
+            "secret",
+            "secrets",
+            "supersecret",
+            "CHANGEME",
+            "change",
+            "Replace",
+            "your",
+            "password",
+            "example",
+            "placeholder",
+            "generate",
+            "generated",
+            "insert",
+            "openssl",
+            "default",
+        )
+    ),
+    *(f"Kq7vT2mZx9{piece}Rb8Ns3Hd6Yf1Gj5" for piece in ("12345678", "87654321", "abcdefgh", "qwertyui", "DeadBeef")),
     "a-string-secret-at-least-256-bits-long",
-    "CHANGE_ME_CHANGE_ME_PLEASE_CHANGE_IT",
-    "generate: openssl rand -base64 32 and so on",
-    "replace this with something long of your own",
-    "an example of what it should look like",
-    "correct horse battery staple password",
     "INp8IvdIyeMcoGAgFGoA61DdBglwwSqnXJZkgz8PSnw",
     "LlKq6ZtYbr+hTC073mAmAh9/h2HwMfsFo4hrfCx5mLg=",
     "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
@@ -88,6 +102,11 @@ def login(postgres: Postgres, name: str, *options: str) -> Iterator[None]:
             yield
         finally:
             dba.execute(f"drop role {name}")
+
+
+def test_a_word_inside_another_is_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTAUTH_SECRET", "Kq7vT2mZx9yoursLw4Rb8Ns3Hd6Yf1Gj5, Kq7vT2mZx9-yours-Rb8Ns3Hd6Yf1Gj5")
+    assert len(Settings.load().secrets) == 2
 
 
 @pytest.mark.parametrize("name", ["NEXTAUTH_SECRET", "AUTH_SECRET"])

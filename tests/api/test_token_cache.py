@@ -71,6 +71,13 @@ def test_a_token_is_remembered_until_it_expires_and_not_a_second_longer(tokens: 
     assert ask(tokens, value) == digests(value)
 
 
+def test_what_is_remembered_is_not_verified_again(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = token("ada", exp=NOW + 60)
+    ask(tokens, value)
+    monkeypatch.setattr("api.tokens.verified_claims", lambda *_, **__: pytest.fail("verified again"))
+    assert ask(tokens, value) == {"sub": "ada"}
+
+
 def test_a_token_that_was_not_valid_yet_is_not_held_against_it(tokens: Tokens, clock: Clock) -> None:
     value = token("ada", nbf=NOW + 60, exp=NOW + 120)
     assert ask(tokens, value) == digests(value)

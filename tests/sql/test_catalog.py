@@ -116,6 +116,44 @@ def test_the_roles_own_nothing_bypass_nothing_and_cant_log_in(dba: Connection) -
     assert names(dba, owned) == []
 
 
+def test_a_role_has_rights_on_the_tables_that_it_is_for(dba: Connection) -> None:
+    def tables(role: str) -> set[str]:
+        verbs = "'select,insert,update,references'"
+        return set(names(dba, f"""
+            select oid::regclass from pg_class
+            where relnamespace::regnamespace::text in {OURS} and relkind in ('r', 'p', 'v')
+              and (has_any_column_privilege('{role}', oid, {verbs})
+                or has_table_privilege('{role}', oid, 'delete,truncate'))
+        """))  # fmt: skip
+
+    def schemas(role: str) -> set[str]:
+        query = (
+            f"select nspname from pg_namespace where nspname in {OURS} and has_schema_privilege('{role}', oid, 'usage')"
+        )
+        return set(names(dba, query))
+
+    web = {f"next_auth.{name}" for name in ("users", "accounts", "sessions", "verification_token")}
+    api = {"next_auth.users", *(f"parley.{name}" for name in ("chats", "members", "messages", "settings"))}
+    assert (schemas("parley_web"), tables("parley_web")) == ({"next_auth"}, web)
+    assert tables("parley_api") == api
+    assert (schemas("parley_listener"), tables("parley_listener")) == ({"listener"}, set())
+    assert schemas("parley_analyst") == {"analytics"}
+    assert all(table.startswith("analytics.") for table in tables("parley_analyst"))
+    assert not names(dba, "select policyname from pg_policies where 'public' = any (roles)")
+
+
+def test_who_may_write_what_of_users(dba: Connection) -> None:
+    def columns(role: str, verb: str) -> set[str]:
+        query = f"""
+            select attname from pg_attribute where attrelid = 'next_auth.users'::regclass and attnum > 0
+              and has_column_privilege('{role}', attrelid, attnum, '{verb}')"""
+        return set(names(dba, query))
+
+    own = {"name", "email", "emailVerified", "image"}
+    assert (columns("parley_web", "insert"), columns("parley_web", "update")) == (own | {"id"}, own)
+    assert (columns("parley_api", "insert"), columns("parley_api", "update")) == (set(), set())
+
+
 def test_every_foreign_key_has_an_index(dba: Connection) -> None:
     assert names(dba, f"""
         select conname from pg_constraint c
