@@ -42,8 +42,10 @@ class Origins:
         }
 
     def preflight(self, request: Request) -> HTTPResponse | None:
-        """The answer to what a browser asks before it sends a request; None for every other request."""
-        if request.method != "OPTIONS" or not {"origin", "access-control-request-method"} <= request.headers.keys():
+        """The answer to what a browser asks, without a body, before it sends a request; None for all others."""
+        names = request.headers.keys()
+        is_one = request.method == "OPTIONS" and {"origin", "access-control-request-method"} <= names
+        if not is_one or request.headers.get("content-length", "0") != "0" or "transfer-encoding" in names:
             return None
         headers = {}
         if self.allow(request):

@@ -1688,6 +1688,7 @@ ALTER FUNCTION session.register(subject text, name text, email text, image text)
 CREATE FUNCTION session.signed_in(digests jsonb) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 declare
     digest text;

@@ -28,9 +28,10 @@ end $$;
 create or replace function session.user_id() returns text
 language sql stable parallel safe as $$ select nullif(current_setting('parley.user_id', true), '') $$;
 
--- `digests` is an array of SHA-256 in hexadecimal, the first that counts goes first. The expression is the index's.
+-- `digests` is an array of SHA-256 in hexadecimal, the first that counts goes first. The expression is the index's, and a
+-- plan that was made when there were few sessions would be kept.
 create or replace function session.signed_in(digests jsonb) returns text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
     digest text;
     subject text;

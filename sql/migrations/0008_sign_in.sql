@@ -4,9 +4,11 @@
 
 do $$
 begin
-    create role parley_web nologin;
+    if to_regrole('parley_web') is null then
+        create role parley_web nologin;
+    end if;
 exception when duplicate_object or unique_violation then
-    null;  -- there before, or made just now for another database
+    null;  -- made just now for another database
 end $$;
 
 -- What a token is looked up by, so that PostgreSQL's logs and statistics never have one. The token's bytes: a backslash
@@ -17,6 +19,11 @@ create table parley.deleted_users (
     user_id text primary key,
     deleted_at timestamptz not null default now()
 );
+
+-- Those who were deleted before this, as far as their messages tell.
+insert into parley.deleted_users (user_id)
+select distinct m.user_id from parley.messages m
+where not exists (select from next_auth.users u where u.id = m.user_id);
 
 alter table parley.deleted_users enable row level security;
 

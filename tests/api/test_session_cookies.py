@@ -81,6 +81,17 @@ def test_only_so_many_are_looked_at(nobody: httpx.Client) -> None:
     assert not accepted(nobody, user, *stale, f"{COOKIE}=stale", f"{COOKIE}={token(user)}")
 
 
+def test_a_long_quoted_cookie_takes_no_long_time(nobody: httpx.Client) -> None:
+    # By the square of its length it took half a minute, and every other request waited.
+    headers = {"Cookie": 'a="' + "\\a" * 78_000 + '"'}
+    unauthorized(nobody.get("/api/profile", headers=headers, timeout=5))
+
+
+def test_cookies_may_come_in_several_headers(nobody: httpx.Client) -> None:
+    pairs = [(b"Cookie", b"a=b"), (b"Cookie", f"{COOKIE}={token()}".encode())]
+    assert nobody.get("/api/profile", headers=pairs).status_code == 200
+
+
 @pytest.mark.parametrize("authorization", ["Bearer forged", "Basic YTpi", "Bearer", "x"])
 def test_a_header_goes_before_a_cookie(nobody: httpx.Client, authorization: str) -> None:
     headers = {"Cookie": f"{COOKIE}={token()}"}

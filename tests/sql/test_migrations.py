@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import ROOT, Connection, call, new_chat, new_user, yoyo
+from tests.support import ROOT, Connection, call, new_chat, new_user, refused, yoyo
 
 MIGRATIONS = ROOT / "sql" / "migrations"
 SNAPSHOT = ROOT / "sql" / "schema.snapshot.sql"
@@ -265,3 +265,37 @@ def test_two_databases_of_one_cluster_share_the_roles(
     name = new_database("parley_neighbour")
     with psycopg.connect(postgres.url(name, "app", "app"), autocommit=True) as connection:
         assert call(connection, new_user(), "list_chats")["total"] == 0
+
+
+def test_who_was_deleted_before_that_was_recorded_is_known_by_their_messages(url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    yoyo(url, "rollback", "--batch", "--revision", "0008_sign_in")
+    owner, gone = new_user(), new_user()
+    with psycopg.connect(url, autocommit=True) as connection:
+        chat = new_chat(connection, owner, gone)
+        for user in (owner, gone):
+            call(connection, user, "send_message", chat, {"content": "Hello"})
+        connection.execute("delete from next_auth.users where id = %s", [gone])
+    yoyo(url, "apply", "--batch")
+    with psycopg.connect(url, autocommit=True) as connection:
+        assert connection.execute("select user_id from parley.deleted_users").fetchall() == [(gone,)]
+        call(connection, owner, "list_chats")
+        with refused(401):
+            call(connection, gone, "list_chats")
+
+
+def test_a_dump_can_be_restored(postgres: Postgres, url: str, tmp_path: Path) -> None:
+    yoyo(url, "apply", "--batch")
+    owner, copy = new_user(), postgres.url("parley_restored")
+    with psycopg.connect(url, autocommit=True) as connection:
+        chat = new_chat(connection, owner)
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+        dba.execute("create database parley_restored")
+        try:
+            file = str(tmp_path / "dump")
+            subprocess.run([str(postgres.program("pg_dump")), "-Fc", "-f", file, url], check=True)
+            subprocess.run([str(postgres.program("pg_restore")), "-e", "-d", copy, file], check=True)
+            with psycopg.connect(copy) as connection:
+                assert call(connection, owner, "list_chats")["chats"][0]["id"] == chat
+        finally:
+            dba.execute("drop database parley_restored with (force)")
