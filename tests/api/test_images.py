@@ -660,9 +660,10 @@ def test_there_is_room_for_so_many_uploads(
     user = new_user()
     with running(api), unlimited(api, user) as client, unlimited(api) as other:
         headers = dict(client.headers) | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "100000"}
-        with socket.create_connection(("127.0.0.1", api.port)) as connection:
-            connection.sendall(head(f"POST {PATH} HTTP/1.1", headers) + b"--x\r\n")
-            wait_until(lambda: upload(client, IMAGE).status_code == 503)
+        with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
+            connection.sendall(head(f"POST {PATH} HTTP/1.1", headers | {"Expect": "100-continue"}))
+            assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # it has its room, and reads
+            assert upload(client, IMAGE).status_code == 503
             assert upload(other, IMAGE).status_code == (503 if is_for_all else 200)
         wait_until(lambda: upload(client, IMAGE).status_code == 200)
 
