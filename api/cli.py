@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from api import listen
 from api.dev import CLIENT_FILE, STACK_FILE, data_directory, session_token
-from api.secret import split, weakness
+from api.secret import split_secrets, weakness
 
 DEFAULT_PORT = 8000
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -104,7 +104,7 @@ def _secret(data: Path | None) -> str:
     """Find the secret that signs. Raises ValueError if there is none or it is weak."""
     source = next((name for name in SECRET_NAMES if os.environ.get(name)), "")
     if source and not data:
-        secret = split(os.environ[source])[0]
+        secret = split_secrets(os.environ[source])[0]
     else:
         file = (data or data_directory(DEFAULT_PORT)) / STACK_FILE
         if not file.exists():

@@ -16,7 +16,7 @@ WELL_KNOWN = re.compile(
 )
 
 
-def split(secrets: str) -> list[str]:
+def split_secrets(secrets: str) -> list[str]:
     """The comma-separated secrets, without the space around them: the first signs, all verify."""
     return [secret.strip() for secret in secrets.split(",")]
 

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.asyncio import ConnectionPool
 
 from api.origins import parse_origins
-from api.secret import split, weakness
+from api.secret import split_secrets, weakness
 from api.storage import directory_of
 
 
@@ -60,7 +60,7 @@ def base_url(value: str) -> str:
 
 def strong_secrets(value: SecretStr) -> SecretStr:
     """A check of each of the comma-separated secrets."""
-    if problem := next(filter(None, map(weakness, split(value.get_secret_value()))), None):
+    if problem := next(filter(None, map(weakness, split_secrets(value.get_secret_value()))), None):
         raise ValueError(f"each secret {problem}")
     return value
 
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> list[str]:
         """The secrets that verify session tokens; the first one signs."""
-        return split(self.secret.get_secret_value())
+        return split_secrets(self.secret.get_secret_value())
 
     @classmethod
     def load(cls) -> Self:

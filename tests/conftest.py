@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
+from tests.api.support import unlimited
 from tests.support import Api, Connection, new_postgres, open_directory, rolled_back, running, yoyo
 
 TEMPLATE = "parley_template"
@@ -113,3 +115,10 @@ def api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     }
     with running(new_api(shared_database, **options)) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def nobody(api: Api) -> Iterator[httpx.Client]:
+    """A client without a token, that no limit stops."""
+    with unlimited(api, "") as client:
+        yield client

@@ -107,15 +107,31 @@ def refused(status: int) -> Iterator[Refusal]:
     refusal.fields = json.loads(caught.value.diag.message_detail or "{}").get("fields", {})
 
 
+def add_session(connection: Connection, user: str, expires: str = "1 hour", session_token: str | None = None) -> str:
+    """Makes a database session as a web app does, and its user if need be; answers its token."""
+    session_token = new_user("session") if session_token is None else session_token
+    connection.execute("insert into next_auth.users (id) values (%s) on conflict do nothing", [user])
+    connection.execute(
+        'insert into next_auth.sessions ("userId", expires, "sessionToken") values (%s, now() + %s::interval, %s)',
+        [user, expires, session_token],
+    )
+    return session_token
+
+
 def new_user(prefix: str = "user") -> str:
     """An id that no other test has."""
     return f"{prefix}-{uuid4().hex[:12]}"
 
 
-def token(user: str = "", secret: str = SECRET, **claims: Any) -> str:
-    """A session token; claims with the value None are left out."""
-    all_claims = {"sub": user or new_user(), "exp": int(time.time()) + 3600, **claims}
-    return jwt.encode({k: v for k, v in all_claims.items() if v is not None}, secret, algorithm="HS256")
+def claims(user: str = "", **changes: Any) -> dict[str, Any]:
+    """The claims of a good session token, with changes; those with the value None are left out."""
+    changed = {"sub": user or new_user(), "exp": int(time.time()) + 3600} | changes
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def token(user: str = "", secret: str = SECRET, **changes: Any) -> str:
+    """A session token with these claims, signed."""
+    return jwt.encode(claims(user, **changes), secret, algorithm="HS256")
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:

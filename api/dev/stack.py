@@ -93,6 +93,7 @@ def main(directory: Path, port: int, fresh: bool) -> int:
     # Drivers would add the PG ones to the URLs that we give; the other is another name of ours.
     for name in [name for name in os.environ if name.startswith("PG") or name == "AUTH_SECRET"]:
         del os.environ[name]
+    os.environ.setdefault("ALLOWED_ORIGINS", WEB_ORIGINS)
     directory = directory.resolve()
     try:
         with _claimed(directory, fresh) as secret, contextlib.ExitStack() as stack:
@@ -121,7 +122,6 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
         "NEXTAUTH_SECRET": secret,
         "STORAGE_URL": f"file://{quote(str(directory / 'images'))}",
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "ALLOWED_ORIGINS": os.environ.get("ALLOWED_ORIGINS", WEB_ORIGINS),
         **pusher.environment,
     }
     listener = _start_listener(environment | {"DATABASE_URL": postgres.url(DATABASE, LISTENER_USER, password)})
@@ -225,7 +225,7 @@ def _greeting(  # noqa: PLR0913, PLR0917 (it tells of everything)
         api_user=API_USER,
         web_file=directory / WEB_FILE,
         port=base_url.rpartition(":")[2],
-        web_origins=os.environ.get("ALLOWED_ORIGINS", WEB_ORIGINS).replace(",", ", "),
+        web_origins=os.environ["ALLOWED_ORIGINS"].replace(",", ", "),
         pusher_port=pusher.port,
         pusher_key=pusher.key,
         listen=f"{shlex.quote(sys.argv[0])} listen {chat_id} --user bob --data {shlex.quote(str(directory))}",

@@ -33,7 +33,7 @@ OUR_FUNCTIONS = """
           where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = pg_proc.oid and d.deptype = 'e')
 """
 
-# Triggers and policies need these locks, all of them at once and in the order in which requests take them.
+# Triggers and policies need these locks, all of them at once; in the order in which most requests take them.
 LOCK_TABLES = """
     lock table parley.settings, next_auth.users, next_auth.accounts, next_auth.sessions, next_auth.verification_token,
         parley.members, parley.messages, parley.chats, parley.outbox, parley.outbox_queue, parley.deleted_users,

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPResponse
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,6 +27,7 @@ CODES = {
     500: "internal_error",
     503: "unavailable",
 }
+KEPT = Path(__file__).with_name("session_tokens.json")  # made by tests/e2e/test_web_app.py
 LIMIT_HEADERS = {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}
 
 _addresses = itertools.count(1)
@@ -93,6 +95,12 @@ def user_of(client: httpx.Client, **headers: str) -> str:
     response = client.get("/api/profile", headers=headers)
     assert response.status_code == 200, response.text
     return str(response.json()["user"]["id"])
+
+
+def kept_tokens() -> list[dict[str, Any]]:
+    """Tokens that web apps made, each with its kind and the cookie that it is for."""
+    tokens: list[dict[str, Any]] = json.loads(KEPT.read_text())
+    return tokens
 
 
 def sent_as(session_token: str, cookie: str | None) -> Iterator[dict[str, str]]:

@@ -8,15 +8,9 @@ import pytest
 
 from api.dev.postgres import Postgres
 from api.tokens import COOKIES
-from tests.api.support import exchange, head, sent_as, unauthorized, unlimited, user_of
+from tests.api.support import exchange, head, sent_as, unauthorized, user_of
 from tests.images import encoded, noise
-from tests.support import Api, new_user, token
-
-
-@pytest.fixture(scope="module")
-def nobody(api: Api) -> Iterator[httpx.Client]:
-    with unlimited(api, "") as client:
-        yield client
+from tests.support import Api, add_session, new_user, token
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +18,6 @@ def web(postgres: Postgres, shared_database: str) -> Iterator[psycopg.Connection
     """A connection as a web app has it."""
     with psycopg.connect(postgres.url(shared_database, "web", "web"), autocommit=True) as connection:
         yield connection
-
-
-def add_session(web: psycopg.Connection, user: str, expires: str = "1 hour", session_token: str = "") -> str:
-    """Makes a session of a user; answers its token."""
-    session_token = session_token or new_user("session")
-    web.execute("insert into users (id) values (%s) on conflict do nothing", [user])
-    web.execute(
-        'insert into sessions ("userId", expires, "sessionToken") values (%s, now() + %s::interval, %s)',
-        [user, expires, session_token],
-    )
-    return session_token
 
 
 @pytest.mark.parametrize("cookie", COOKIES)

@@ -8,7 +8,7 @@ import hmac
 import json
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +18,10 @@ from joserfc import jwe
 from joserfc.jwk import OctKey
 
 from api.tokens import COOKIES
-from tests.api.support import sent_as, unauthorized, unlimited, user_of
-from tests.support import OLD_SECRET, SECRET, Api, new_user, token
+from tests.api.support import kept_tokens, sent_as, unauthorized, user_of
+from tests.support import OLD_SECRET, SECRET, Api, claims, token
 
-KEPT = Path(__file__).with_name("encrypted_tokens.json")
 COOKIE = "authjs.session-token"
-
-
-@pytest.fixture(scope="module")
-def nobody(api: Api) -> Iterator[httpx.Client]:
-    with unlimited(api, "") as client:
-        yield client
-
-
-def kept() -> list[dict[str, Any]]:
-    """Tokens of web apps, each with its kind and the cookie that it is for."""
-    tokens: list[dict[str, Any]] = json.loads(KEPT.read_text())
-    return tokens
 
 
 def derived(length: int, cookie: str = COOKIE, secret: str = SECRET) -> OctKey:
@@ -46,12 +33,6 @@ def derived(length: int, cookie: str = COOKIE, secret: str = SECRET) -> OctKey:
         block = hmac.digest(extracted, block + info.encode() + bytes([number]), "sha256")
         key += block
     return OctKey.import_key(key[:length])
-
-
-def claims(**changes: Any) -> dict[str, Any]:
-    """Good claims with changes; those that are None are left out."""
-    changed = {"sub": new_user(), "exp": int(time.time()) + 3600} | changes
-    return {name: value for name, value in changed.items() if value is not None}
 
 
 def encrypted(payload: Any = None, key: OctKey | None = None, **header: Any) -> str:
@@ -174,7 +155,7 @@ REFUSED: dict[str, Callable[[], str]] = {
 }
 
 
-@pytest.mark.parametrize("made", kept(), ids=lambda made: str(made["kind"]))
+@pytest.mark.parametrize("made", kept_tokens(), ids=lambda made: str(made["kind"]))
 def test_what_web_apps_make_is_accepted_where_it_is_for(nobody: httpx.Client, made: dict[str, Any]) -> None:
     for headers in sent_as(made["token"], made["cookie"]):
         assert user_of(nobody, **headers) == "zoe"

@@ -1,6 +1,5 @@
 """Session cookies: their names, chunks and doubles, and that a change needs an allowed origin with them."""
 
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import httpx
@@ -8,18 +7,12 @@ import pytest
 
 from api.routes import ROUTES, Route
 from api.tokens import COOKIES, MAX_TOKENS
-from tests.api.support import refusal, unauthorized, unlimited, user_of
-from tests.support import NO_SUCH_ID, Api, new_user, token
+from tests.api.support import refusal, unauthorized, user_of
+from tests.support import NO_SUCH_ID, new_user, token
 
 COOKIE = "next-auth.session-token"
 ALLOWED = ("https://app.test", "http://localhost:3000")
 CHANGES = [route for route in ROUTES if not route.changes_nothing]
-
-
-@pytest.fixture(scope="module")
-def nobody(api: Api) -> Iterator[httpx.Client]:
-    with unlimited(api, "") as client:
-        yield client
 
 
 def chunked(value: str, name: str = COOKIE, size: int = 10) -> list[str]:

@@ -9,7 +9,7 @@ from sanic.compat import Header
 from api.errors import ApiError
 from api.protocol import ParleyRequest
 from api.tokens import CACHE_BYTES, COOKIES, Tokens
-from tests.api.test_encrypted_tokens import kept
+from tests.api.support import kept_tokens
 from tests.support import SECRET, token
 
 NOW = 1_800_000_000
@@ -86,7 +86,7 @@ def test_a_token_that_was_not_valid_yet_is_not_held_against_it(tokens: Tokens, c
 
 
 def test_a_remembered_token_counts_only_where_it_was(tokens: Tokens) -> None:
-    value = next(made["token"] for made in kept() if made["cookie"] == COOKIES[1] and "Auth.js," in made["kind"])
+    value = next(made["token"] for made in kept_tokens() if made["cookie"] == COOKIES[1] and "Auth.js," in made["kind"])
     assert ask(tokens, value, COOKIES[1])["sub"] == "zoe"
     assert ask(tokens, value, COOKIES[3]) == digests(value)
     assert ask(tokens, value)["sub"] == "zoe"

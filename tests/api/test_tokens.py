@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from typing import Any
@@ -22,13 +22,6 @@ from tests.api.support import refusal, unauthorized, unlimited
 from tests.support import OLD_SECRET, SECRET, Api, new_user, token
 
 OTHER_SECRET = "what somebody else signs with, for somebody else"
-
-
-@pytest.fixture(scope="module")
-def nobody(api: Api) -> Iterator[httpx.Client]:
-    """A client without a token."""
-    with unlimited(api, "") as client:
-        yield client
 
 
 def try_token(client: httpx.Client, value: str | bytes, scheme: str = "Bearer") -> httpx.Response:

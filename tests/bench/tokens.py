@@ -24,9 +24,9 @@ from api.protocol import ParleyRequest
 from api.tokens import COOKIES, Tokens
 from tests.api import test_encrypted_tokens as encrypted_tokens
 from tests.api import test_tokens as signed_tokens
-from tests.api.test_encrypted_tokens import claims, derived, encrypted
+from tests.api.test_encrypted_tokens import derived, encrypted
 from tests.bench.support import served
-from tests.support import SECRET, call, new_chat, new_user, token
+from tests.support import SECRET, add_session, call, claims, new_chat, new_user, token
 
 USER = "ada"
 COOKIE = COOKIES[1]
@@ -50,7 +50,7 @@ def in_chunks(value: str) -> Headers:
 
 def of_ada(**more: Any) -> dict[str, Any]:
     """Claims as web apps make them, which no other token has."""
-    return claims(sub=USER, name="Ada Lovelace", email="ada@example.org", jti=new_user(), **more)
+    return claims(USER, name="Ada Lovelace", email="ada@example.org", jti=new_user(), **more)
 
 
 def authjs(key: OctKey, enc: str = "A256CBC-HS512", **more: Any) -> str:
@@ -193,11 +193,7 @@ def main() -> None:
             call(dba, USER, "send_message", chat, {"content": f"message {number}"})
         call(dba, "gone", "list_chats")
         for name, expires in (("current", "1 day"), ("expired", "-1 day")):
-            dba.execute(
-                'insert into next_auth.sessions ("userId", expires, "sessionToken")'
-                " values (%s, now() + %s::interval, %s)",
-                [USER, expires, name],
-            )
+            add_session(dba, USER, expires, name)
         dba.execute("delete from next_auth.users where id = 'gone'")
         dba.execute("vacuum analyze")
         assert api.child

@@ -1,6 +1,6 @@
 """Sign-in as web apps have it: sessions that next-auth 4, @auth/core, jsonwebtoken and @auth/pg-adapter make.
 
-Those that are made of JWTs are kept in tests/api/encrypted_tokens.json, for where there is no npm:
+Those that are made of JWTs are kept in tests/api/session_tokens.json, for where there is no npm:
 PARLEY_UPDATE_TOKENS=1 writes them anew.
 """
 
@@ -18,10 +18,9 @@ import pytest
 
 from api.dev.postgres import Postgres
 from api.tokens import COOKIES
-from tests.api.support import refusal, sent_as, unauthorized, unlimited
-from tests.api.test_encrypted_tokens import KEPT
+from tests.api.support import KEPT, kept_tokens, refusal, sent_as, unauthorized
 from tests.e2e.npm import installed
-from tests.support import OLD_SECRET, SECRET, Api, new_user
+from tests.support import OLD_SECRET, SECRET, new_user
 
 PROGRAM = Path(__file__).with_name("web_app.mjs")
 PACKAGES = {
@@ -79,12 +78,6 @@ def adapter(web: WebApp, postgres: Postgres, shared_database: str) -> WebApp:
     return web
 
 
-@pytest.fixture(scope="module")
-def nobody(api: Api) -> Iterator[httpx.Client]:
-    with unlimited(api, "") as client:
-        yield client
-
-
 def profile(client: httpx.Client, **headers: str) -> dict[str, Any]:
     """Who the API takes the sender of these headers for."""
     response = client.get("/api/profile", headers=headers)
@@ -123,8 +116,9 @@ def test_the_kept_tokens_are_these(web: WebApp) -> None:
     ]
     if os.environ.get("PARLEY_UPDATE_TOKENS"):
         KEPT.write_text(json.dumps(made, indent=1) + "\n")
-    kept = json.loads(KEPT.read_text())
-    assert [(token["kind"], token["cookie"]) for token in kept] == [(token["kind"], token["cookie"]) for token in made]
+    assert [(token["kind"], token["cookie"]) for token in kept_tokens()] == [
+        (token["kind"], token["cookie"]) for token in made
+    ]
 
 
 @pytest.mark.parametrize("command", ["nextAuthSignIn", "authjsSignIn"])

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_user, refused, wait_until
+from tests.support import Connection, add_session, call, new_user, refused, wait_until
 
 
 def users(connection: Connection, *ids: str) -> list[tuple[str | None, ...]]:
@@ -44,15 +44,6 @@ def digest(session_token: str) -> str:
     return hashlib.sha256(session_token.encode()).hexdigest()
 
 
-def add_session(connection: Connection, user: str, session_token: str, expires: str = "1 hour") -> None:
-    """A database session as the web app has it, and its user."""
-    connection.execute("insert into next_auth.users (id) values (%s) on conflict do nothing", [user])
-    connection.execute(
-        'insert into next_auth.sessions ("userId", expires, "sessionToken") values (%s, now() + %s::interval, %s)',
-        [user, expires, session_token],
-    )
-
-
 def user_of(connection: Connection, *session_tokens: str) -> str:
     """The user of a statement that is made with these tokens."""
     row = connection.execute(
@@ -68,7 +59,7 @@ def user_of(connection: Connection, *session_tokens: str) -> str:
 )
 def test_a_database_session_is_its_users(dba: Connection, session_token: str) -> None:
     user = new_user()
-    add_session(dba, user, session_token)
+    add_session(dba, user, session_token=session_token)
     dba.execute("set local role app")
     assert user_of(dba, session_token) == user
     for other in (session_token + "x", session_token.upper() + "X", digest(session_token)):
@@ -77,9 +68,8 @@ def test_a_database_session_is_its_users(dba: Connection, session_token: str) ->
 
 
 def test_a_database_session_ends(dba: Connection) -> None:
-    user, current, old = new_user(), new_user("session"), new_user("session")
-    add_session(dba, user, current, "1 second")
-    add_session(dba, user, old, "0 seconds")
+    user = new_user()
+    current, old = add_session(dba, user, "1 second"), add_session(dba, user, "0 seconds")
     assert user_of(dba, current) == user
     with refused(401), dba.transaction():
         user_of(dba, old)
@@ -90,9 +80,7 @@ def test_a_database_session_ends(dba: Connection) -> None:
 
 def test_of_several_tokens_the_first_with_a_session_counts(dba: Connection) -> None:
     users = [new_user(), new_user()]
-    tokens = [new_user("session"), new_user("session")]
-    for user, session_token in zip(users, tokens, strict=True):
-        add_session(dba, user, session_token)
+    tokens = [add_session(dba, user) for user in users]
     assert user_of(dba, "stale", *tokens) == users[0]
     assert user_of(dba, *reversed(tokens)) == users[1]
     with refused(401):
@@ -100,9 +88,9 @@ def test_of_several_tokens_the_first_with_a_session_counts(dba: Connection) -> N
 
 
 def test_a_deleted_user_stays_out(dba: Connection) -> None:
-    user, session_token = new_user(), new_user("session")
+    user = new_user()
     sign_in(dba, sub=user, name="Ada", email=f"{user}@x.org")
-    add_session(dba, user, session_token)
+    session_token = add_session(dba, user)
     assert user_of(dba, session_token) == user
     dba.execute("delete from next_auth.users where id = %s", [user])
     for identity in ({"sub": user}, {"sub": user, "email": f"{user}@x.org"}):
