@@ -11,6 +11,7 @@ from sanic.config import Config
 from api.database import Database
 from api.errors import ApiError, Envelope
 from api.images import CONTENT_TYPES, Images
+from api.links import link_header
 from api.origins import Origins
 from api.protocol import ParleyRequest
 from api.ratelimit import RateLimiter, client_address
@@ -57,6 +58,7 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
     app.ctx.tokens = Tokens(settings.secrets)
     app.ctx.origins = Origins(settings.allowed_origins)
     app.ctx.signer = Signer(settings)
+    app.ctx.public_url = settings.public_url
 
     @app.before_server_start
     async def open_connections(app: Sanic[Any, Any]) -> None:
@@ -138,6 +140,9 @@ def handler_of(route: Route) -> Handler:
             arguments.append(body)
         if route.form:
             arguments += form_fields(body, route.form)
+        if route.paged:
+            answer, links = await request.app.ctx.database.call_paged(statement, identity, *arguments)
+            return HTTPResponse(answer, route.status, link_header(route, request, links), JSON)
         answer = await request.app.ctx.database.call(statement, identity, *arguments)
         if route.form:
             answer = request.app.ctx.signer.sign(answer)

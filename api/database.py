@@ -58,6 +58,12 @@ class Database:
         async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
             return await connection.fetchval(statement, *arguments)
 
+    async def call_paged(self, statement: str, *arguments: Any) -> tuple[Any, str]:
+        """What a statement answers, and the setting `parley.links` after it; raises what call() raises."""
+        async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            answer, links = await connection.fetchrow(statement, *arguments)
+            return answer, links
+
     @asynccontextmanager
     async def transaction(self, statement: str, *arguments: Any) -> AsyncIterator[Any]:
         """Gives what call() answers, and commits at the end of the block, unless that raises: then nothing is changed.

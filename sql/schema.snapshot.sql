@@ -44,6 +44,29 @@ CREATE EXTENSION IF NOT EXISTS btree_gin WITH SCHEMA parley;
 
 COMMENT ON EXTENSION btree_gin IS 'support for indexing common datatypes in GIN';
 
+CREATE TYPE parley.filter AS (
+	type text,
+	first_id uuid,
+	before_id uuid
+);
+
+ALTER TYPE parley.filter OWNER TO postgres;
+
+COMMENT ON TYPE parley.filter IS 'Which messages: of a type or null for all, with ids from first_id to before before_id.';
+
+CREATE TYPE parley.page AS (
+	number bigint,
+	size bigint,
+	skip bigint,
+	after_id uuid,
+	before_id uuid,
+	is_ascending boolean
+);
+
+ALTER TYPE parley.page OWNER TO postgres;
+
+COMMENT ON TYPE parley.page IS 'Which of them: the page of this number and size, or the next to before_id or, newer ones, to after_id.';
+
 CREATE FUNCTION api.add_member(chat_id text, body jsonb) RETURNS json
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -200,7 +223,7 @@ end $$;
 
 ALTER FUNCTION api.get_chat(chat_id text) OWNER TO postgres;
 
-COMMENT ON FUNCTION api.get_chat(chat_id text) IS 'One chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt"}. Raises PT404 for who is no member.';
+COMMENT ON FUNCTION api.get_chat(chat_id text) IS 'One chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"}, the last being null or {"id", "content", "type", "userId", "createdAt"} with the first 200 characters. Raises PT404 for who is no member.';
 
 CREATE FUNCTION api.get_message(chat_id text, message_id text) RETURNS json
     LANGUAGE plpgsql STABLE
@@ -253,37 +276,32 @@ ALTER FUNCTION api.get_settings() OWNER TO postgres;
 
 COMMENT ON FUNCTION api.get_settings() IS 'The user''s settings: {"settings": {"model", "theme", "context", "runtime", "isPremium", "responseStyle", "alwaysShowCode", "updatedAt"}}.';
 
-CREATE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text) RETURNS json
+CREATE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text) RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+#variable_conflict use_column
 declare
-    page_number bigint;
-    page_size bigint;
+    asked parley.page;
+    chats uuid[];
+    activities uuid[];
 begin
-    perform parley.reject(jsonb_build_object(
-        'page', parley.number_problem(page, 1, 1000000000),
-        'limit', parley.number_problem("limit", 1, 100)));
-    page_number := coalesce(page, '1');
-    page_size := coalesce("limit", '50');
+    perform parley.reject(parley.page_problems(page, "limit", before, after));
+    asked := parley.parse_page(page, "limit", before, after);
+    select p.chats, p.activities into chats, activities from session.page_of_chats(asked) p;
+    activities := parley.finish_page(asked, activities);
     return json_build_object(
         'chats', (
-            select coalesce(json_agg(parley.chat_json(p.chat) order by p.last_activity desc, (p.chat).id desc), '[]')
-            from (
-                select c as chat, coalesce(c.last_message_at, c.created_at) as last_activity
-                from parley.members m join parley.chats c on c.id = m.chat_id
-                where m.user_id = session.user_id()
-                order by last_activity desc, c.id desc
-                limit page_size offset (page_number - 1) * page_size
-            ) p),
-        'total', (select count(*) from parley.members m where m.user_id = session.user_id()),
-        'page', page_number,
-        'limit', page_size);
+            select coalesce(json_agg(parley.chat_json(c) order by coalesce(c.last_message_id, c.id) desc), '[]')
+            from parley.chats c where c.id = any (chats) and coalesce(c.last_message_id, c.id) = any (activities)),
+        'total', (select count(*) from session.chat_ids()),
+        'page', asked.number,
+        'limit', asked.size);
 end $$;
 
-ALTER FUNCTION api.list_chats(page text, "limit" text) OWNER TO postgres;
+ALTER FUNCTION api.list_chats(page text, "limit" text, before text, after text) OWNER TO postgres;
 
-COMMENT ON FUNCTION api.list_chats(page text, "limit" text) IS 'The user''s chats, latest activity first. Answers {"chats": [chat], "total", "page", "limit"}; limit is 1 to 100, by default 50.';
+COMMENT ON FUNCTION api.list_chats(page text, "limit" text, before text, after text) IS 'The user''s chats, latest activity first. Answers {"chats": [chat], "total", "page", "limit"}; limit is 1 to 100, by default 50. In place of page, before or after takes the id of a chat''s last message, or of an empty chat; then page is null.';
 
 CREATE FUNCTION api.list_members(chat_id text) RETURNS json
     LANGUAGE plpgsql STABLE
@@ -299,7 +317,7 @@ ALTER FUNCTION api.list_members(chat_id text) OWNER TO postgres;
 
 COMMENT ON FUNCTION api.list_members(chat_id text) IS 'Who is in a chat, longest first: {"members": [{"userId", "name", "image", "role", "joinedAt"}]}.';
 
-CREATE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text) RETURNS json
+CREATE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text) RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -307,60 +325,36 @@ CREATE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "l
 #variable_conflict use_column
 declare
     chat constant uuid := parley.enter_chat(chat_id);
-    page_number bigint;
-    page_size bigint;
-    wanted_type constant text := type;
-    first_id uuid := '00000000-0000-0000-0000-000000000000';
-    last_id uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+    wanted parley.filter;
+    asked parley.page;
     ids uuid[];
     total bigint;
 begin
-    perform parley.reject(jsonb_build_object(
-        'page', parley.number_problem(page, 1, 1000000000),
-        'limit', parley.number_problem("limit", 1, 100),
-        'type', rules.problem('type', type),
-        'search', rules.problem('search', search),
-        'startDate', parley.instant_problem(start_date),
-        'endDate', parley.instant_problem(end_date)));
-    page_number := coalesce(page, '1');
-    page_size := coalesce("limit", '50');
-    if start_date is not null then
-        first_id := parley.uuid7_from(parley.parse_instant(start_date));
-    end if;
-    if end_date is not null then
-        last_id := parley.uuid7_from(parley.end_of(end_date));
-    end if;
-
-    if not rules.is_blank(search) then
-        select f.ids, f.total into ids, total from parley.search_messages(
-            search, wanted_type, first_id, last_id, page_size, (page_number - 1) * page_size) f;
+    perform parley.reject(parley.filter_problems(type, search, start_date, end_date)
+        || parley.page_problems(page, "limit", before, after) || parley.sort_problems(sort, search, before, after));
+    wanted := parley.parse_filter(type, start_date, end_date);
+    asked := parley.parse_page(page, "limit", before, after);
+    if rules.is_blank(search) is not false then
+        ids := parley.page_of_messages(wanted, asked);
+        total := parley.count_messages(wanted);
+    elsif sort = 'relevance' then
+        select f.ids, f.total into ids, total from parley.search_ranked(array[chat], search, wanted, asked) f;
     else
-        ids := array(
-            select m.id from parley.messages m
-            where m.chat_id = chat and m.id >= first_id and m.id < last_id
-              and (wanted_type is null or m.type = wanted_type)
-            order by m.id desc limit page_size offset (page_number - 1) * page_size);
-        if coalesce(type, start_date, end_date) is null then
-            total := (select c.message_count from parley.chats c where c.id = chat);
-        else
-            total := (
-                select count(*) from parley.messages m
-                where m.chat_id = chat and m.id >= first_id and m.id < last_id
-                  and (wanted_type is null or m.type = wanted_type));
-        end if;
+        select f.ids, f.total into ids, total from parley.search_chat(search, wanted, asked) f;
     end if;
+    ids := parley.finish_page(asked, ids, sort);
     return json_build_object(
         'messages', (
-            select coalesce(json_agg(parley.message_json(m) order by m.id desc), '[]')
+            select coalesce(json_agg(parley.message_json(m) order by array_position(ids, m.id)), '[]')
             from parley.messages m where m.chat_id = chat and m.id = any (ids)),
         'total', total,
-        'page', page_number,
-        'limit', page_size);
+        'page', asked.number,
+        'limit', asked.size);
 end $$;
 
-ALTER FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text) OWNER TO postgres;
+ALTER FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text, sort text, before text, after text) OWNER TO postgres;
 
-COMMENT ON FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text) IS 'Messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50; search takes words, "a phrase", -not, or; dates are ISO and inclusive.';
+COMMENT ON FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text, sort text, before text, after text) IS 'Messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50; search takes words, "a phrase", -not, or; dates are ISO and inclusive; sort is newest or, in a search, relevance. In place of page, before or after takes the id of a message; then page is null.';
 
 CREATE FUNCTION api.parse_json(document bytea) RETURNS jsonb
     LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -442,6 +436,45 @@ end $$;
 ALTER FUNCTION api.remove_member(chat_id text, user_id text) OWNER TO postgres;
 
 COMMENT ON FUNCTION api.remove_member(chat_id text, user_id text) IS 'Removes a member: the owner anybody else, everybody else themselves. Raises PT409 for the owner, who can''t leave.';
+
+CREATE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    wanted parley.filter;
+    asked parley.page;
+    chats uuid[];
+    ids uuid[];
+    total bigint;
+begin
+    perform parley.reject(parley.filter_problems(type, search, start_date, end_date)
+        || parley.page_problems(page, "limit", before, after) || parley.sort_problems(sort, search, before, after)
+        || jsonb_strip_nulls(jsonb_build_object('search', case
+            when search is null then 'is required'
+            when rules.is_blank(search) then 'must not be blank' end)));
+    wanted := parley.parse_filter(type, start_date, end_date);
+    asked := parley.parse_page(page, "limit", before, after);
+    if sort = 'relevance' then
+        select f.chats, f.ids, f.total into chats, ids, total
+        from parley.search_ranked(array(select session.chat_ids()), search, wanted, asked) f;
+    else
+        select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(search, wanted, asked) f;
+    end if;
+    return json_build_object(
+        'messages', (
+            select coalesce(json_agg(parley.hit_json(m, search) order by h.place), '[]')
+            from unnest(parley.finish_page(asked, ids, sort)) with ordinality h (id, place)
+            join parley.messages m on m.chat_id = chats[array_position(ids, h.id)] and m.id = h.id),
+        'total', total,
+        'page', asked.number,
+        'limit', asked.size);
+end $$;
+
+ALTER FUNCTION api.search(page text, "limit" text, type text, search text, start_date text, end_date text, sort text, before text, after text) OWNER TO postgres;
+
+COMMENT ON FUNCTION api.search(page text, "limit" text, type text, search text, start_date text, end_date text, sort text, before text, after text) IS 'Messages of all of the user''s chats that have what people type into a search box: {"messages": [{"id", "chatId", "content", "type", "userId", "createdAt", "updatedAt", "extract"}], "total", "page", "limit"}. extract is HTML, in which <mark> marks what was found. The parameters are those of list_messages; search is required.';
 
 CREATE FUNCTION api.send_message(chat_id text, body jsonb) RETURNS json
     LANGUAGE plpgsql
@@ -773,7 +806,7 @@ ALTER FUNCTION parley.chat_channel(chat uuid) OWNER TO postgres;
 
 CREATE FUNCTION rules.choices(field text) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE field WHEN 'type'::text THEN ARRAY['text'::text, 'code'::text, 'image'::text] WHEN 'theme'::text THEN ARRAY['light'::text, 'dark'::text, 'system'::text] WHEN 'responseStyle'::text THEN ARRAY['concise'::text, 'detailed'::text] ELSE NULL::text[] END;
+    RETURN CASE field WHEN 'type'::text THEN ARRAY['text'::text, 'code'::text, 'image'::text] WHEN 'theme'::text THEN ARRAY['light'::text, 'dark'::text, 'system'::text] WHEN 'responseStyle'::text THEN ARRAY['concise'::text, 'detailed'::text] WHEN 'sort'::text THEN ARRAY['newest'::text, 'relevance'::text] ELSE NULL::text[] END;
 
 ALTER FUNCTION rules.choices(field text) OWNER TO postgres;
 
@@ -838,9 +871,10 @@ CREATE TABLE parley.chats (
     owner_id text DEFAULT NULLIF(current_setting('parley.user_id'::text, true), ''::text),
     created_at timestamp with time zone GENERATED ALWAYS AS (rules.uuid7_time(id)) STORED NOT NULL,
     updated_at timestamp with time zone NOT NULL,
-    last_message_at timestamp with time zone,
     seq bigint DEFAULT 0 NOT NULL,
     message_count bigint DEFAULT 0 NOT NULL,
+    last_message_id uuid,
+    counted_messages bigint DEFAULT 0 NOT NULL,
     CONSTRAINT chats_title_valid CHECK ((rules.problem('title'::text, title) IS NULL))
 )
 WITH (fillfactor='70');
@@ -853,11 +887,13 @@ COMMENT ON COLUMN parley.chats.owner_id IS 'Who may rename and delete the chat a
 
 COMMENT ON COLUMN parley.chats.updated_at IS 'When the title last changed.';
 
-COMMENT ON COLUMN parley.chats.last_message_at IS 'created_at of the newest message; null in an empty chat.';
-
 COMMENT ON COLUMN parley.chats.seq IS 'Taken by each change in the chat: the order in which changes were committed.';
 
 COMMENT ON COLUMN parley.chats.message_count IS 'How many messages the chat has, kept by triggers: the exact total without a count.';
+
+COMMENT ON COLUMN parley.chats.last_message_id IS 'The newest message; null in an empty chat. With the chat''s own id in its place, the order of latest activity.';
+
+COMMENT ON COLUMN parley.chats.counted_messages IS 'How many of message_count are in message_blocks.';
 
 CREATE FUNCTION parley.chat_json(chat parley.chats) RETURNS json
     LANGUAGE sql STABLE
@@ -868,7 +904,15 @@ CREATE FUNCTION parley.chat_json(chat parley.chats) RETURNS json
         'role', case when chat.owner_id = session.user_id() then 'owner' else 'member' end,
         'createdAt', parley.iso8601(chat.created_at),
         'updatedAt', parley.iso8601(chat.updated_at),
-        'lastMessageAt', parley.iso8601(chat.last_message_at))
+        'lastMessageAt', parley.iso8601(parley.last_message_at(chat)),
+        'lastMessage', (
+            select json_build_object(
+                'id', m.id,
+                'content', left(m.content, 200),
+                'type', m.type,
+                'userId', m.user_id,
+                'createdAt', parley.iso8601(m.created_at))
+            from parley.messages m where m.chat_id = chat.id and m.id = chat.last_message_id))
 $$;
 
 ALTER FUNCTION parley.chat_json(chat parley.chats) OWNER TO postgres;
@@ -923,6 +967,94 @@ end $$;
 
 ALTER FUNCTION parley.chats_renamed() OWNER TO postgres;
 
+CREATE FUNCTION parley.close_block(chat uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    block parley.message_blocks;
+begin
+    block.chat_id := chat;
+    block.first_id := coalesce(
+        (select b.before_id from parley.message_blocks b where b.chat_id = chat order by b.first_id desc limit 1),
+        '00000000-0000-0000-0000-000000000000');
+    block.before_id := (
+        select m.id from parley.messages m where m.chat_id = chat and m.id >= block.first_id
+        order by m.id limit 1 offset 1000);
+    if block.before_id is not null then
+        block.messages := 0;
+        block.by_type := '{}';
+        insert into parley.message_blocks select block.*;
+        perform parley.recount_block(chat, block.first_id);
+    end if;
+end $$;
+
+ALTER FUNCTION parley.close_block(chat uuid) OWNER TO postgres;
+
+CREATE FUNCTION parley.count_in_range(chat uuid, wanted parley.filter) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    if wanted.type is null then
+        return (
+            select count(*) from parley.messages m
+            where m.chat_id = chat and m.id >= wanted.first_id and m.id < wanted.before_id);
+    end if;
+    return (
+        select count(*) from parley.messages m
+        where m.chat_id = chat and m.type = wanted.type and m.id >= wanted.first_id and m.id < wanted.before_id);
+end $$;
+
+ALTER FUNCTION parley.count_in_range(chat uuid, wanted parley.filter) OWNER TO postgres;
+
+CREATE FUNCTION parley.count_message(chat parley.chats, message uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if chat.message_count - chat.counted_messages > 1000 then
+        perform parley.close_block(chat.id);
+    end if;
+    update parley.chats c
+    set seq = c.seq + 1, message_count = c.message_count + 1, last_message_id = message
+    where c.id = chat.id;
+end $$;
+
+ALTER FUNCTION parley.count_message(chat parley.chats, message uuid) OWNER TO postgres;
+
+CREATE FUNCTION parley.count_messages(wanted parley.filter) RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    chat constant uuid := session.chat_id();
+    whole record;
+begin
+    if wanted is not distinct from parley.parse_filter(null, null, null) then
+        return (select c.message_count from parley.chats c where c.id = chat);
+    end if;
+    select (array_agg(b.first_id order by b.first_id))[1] as first_id,
+        (array_agg(b.before_id order by b.first_id desc))[1] as before_id,
+        sum(case when wanted.type is null then b.messages else (b.by_type ->> wanted.type)::integer end) as messages
+    into whole
+    from parley.message_blocks b
+    where b.chat_id = chat and b.first_id >= wanted.first_id and b.before_id <= wanted.before_id;
+    if whole.first_id is null then
+        return parley.count_in_range(chat, wanted);
+    end if;
+    return coalesce(whole.messages, 0)
+        + parley.count_in_range(chat, (wanted.type, wanted.first_id, whole.first_id)::parley.filter)
+        + parley.count_in_range(chat, (wanted.type, whole.before_id, wanted.before_id)::parley.filter);
+end $$;
+
+ALTER FUNCTION parley.count_messages(wanted parley.filter) OWNER TO postgres;
+
 CREATE FUNCTION parley.end_of(value text) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -955,6 +1087,36 @@ CREATE FUNCTION parley.event_channels(chat uuid, recipients text[]) RETURNS text
 $$;
 
 ALTER FUNCTION parley.event_channels(chat uuid, recipients text[]) OWNER TO postgres;
+
+CREATE FUNCTION parley."extract"(content text, marks tsquery) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    before constant integer := 60;
+    size constant integer := 240;
+    pattern constant text := parley.mark_pattern(content, marks);
+    source text := normalize(regexp_replace(translate(content, E'\u0001\u0002\u0003', ''), '\s+', ' ', 'g'), nfd);
+    start integer;
+    part text;
+begin
+    source := regexp_replace(source, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', E'\u0003', 'g');
+    start := greatest(coalesce(regexp_instr(source, pattern, 1, 1, 0, 'i'), 0) - before, 1);
+    part := substr(source, start, size);
+    if start > 1 then
+        part := '…' || regexp_replace(part, '^[^ ]{0,20} ', '');
+    end if;
+    if char_length(source) >= start + size then
+        part := regexp_replace(part, ' [^ ]{0,20}$', '') || '…';
+    end if;
+    part := coalesce(regexp_replace(part, pattern, E'\u0001\\&\u0002', 'gi'), part);
+    part := replace(replace(replace(replace(replace(part,
+        '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;');
+    part := replace(replace(replace(part, E'\u0003', ''), E'\u0001', '<mark>'), E'\u0002', '</mark>');
+    return normalize(part, nfc);
+end $_$;
+
+ALTER FUNCTION parley."extract"(content text, marks tsquery) OWNER TO postgres;
 
 CREATE FUNCTION parley.fail(state text, message text, details jsonb DEFAULT NULL::jsonb) RETURNS void
     LANGUAGE plpgsql
@@ -996,11 +1158,17 @@ end $$;
 
 ALTER FUNCTION parley.field_problems(body jsonb, required text[], optional text[]) OWNER TO postgres;
 
-CREATE FUNCTION rules.searchable(value text) RETURNS text
+CREATE FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN translate(value, '_<@:/.'::text, '      '::text);
+    AS $$
+    select jsonb_build_object(
+        'type', rules.problem('type', type),
+        'search', rules.problem('search', search),
+        'startDate', parley.instant_problem(start_date),
+        'endDate', parley.instant_problem(end_date))
+$$;
 
-ALTER FUNCTION rules.searchable(value text) OWNER TO postgres;
+ALTER FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) OWNER TO postgres;
 
 CREATE TABLE parley.messages (
     chat_id uuid NOT NULL,
@@ -1010,7 +1178,6 @@ CREATE TABLE parley.messages (
     content text NOT NULL,
     created_at timestamp with time zone GENERATED ALWAYS AS (rules.uuid7_time(id)) STORED NOT NULL,
     updated_at timestamp with time zone NOT NULL,
-    tsv tsvector GENERATED ALWAYS AS (to_tsvector('simple'::regconfig, rules.searchable(content))) STORED NOT NULL,
     CONSTRAINT messages_content_valid CHECK ((rules.problem('content'::text, content) IS NULL)),
     CONSTRAINT messages_type_valid CHECK ((rules.problem('type'::text, type) IS NULL))
 );
@@ -1020,8 +1187,6 @@ ALTER TABLE parley.messages OWNER TO postgres;
 COMMENT ON TABLE parley.messages IS 'Messages. The order of (chat_id, id) is the order in which a chat''s messages were committed.';
 
 COMMENT ON COLUMN parley.messages.user_id IS 'The author. No foreign key: what somebody said outlives their account.';
-
-COMMENT ON COLUMN parley.messages.tsv IS 'The words of content, for search.';
 
 CREATE FUNCTION parley.find_message(chat_id text, message_id text) RETURNS parley.messages
     LANGUAGE plpgsql STABLE
@@ -1039,6 +1204,50 @@ begin
 end $$;
 
 ALTER FUNCTION parley.find_message(chat_id text, message_id text) OWNER TO postgres;
+
+CREATE FUNCTION parley.finish_page(asked parley.page, ids uuid[], sort text DEFAULT NULL::text) RETURNS uuid[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    has_more constant boolean := coalesce(cardinality(ids) > asked.size, false);
+begin
+    ids := coalesce(ids, '{}');
+    if has_more then
+        ids := case when asked.is_ascending then ids[2:] else ids[:asked.size] end;
+    end if;
+    if sort = 'relevance' then
+        perform parley.link_pages(
+            case when has_more then json_build_object('page', asked.number + 1) end,
+            case when asked.number > 1 then json_build_object('page', asked.number - 1) end);
+    elsif ids <> '{}' then
+        perform parley.link_pages(
+            case when has_more or asked.is_ascending then json_build_object('before', ids[cardinality(ids)]) end,
+            case when has_more and asked.is_ascending or not asked.is_ascending and asked.number is distinct from 1
+                then json_build_object('after', ids[1]) end);
+    else
+        perform parley.link_pages(null, null);
+    end if;
+    return ids;
+end $$;
+
+ALTER FUNCTION parley.finish_page(asked parley.page, ids uuid[], sort text) OWNER TO postgres;
+
+CREATE FUNCTION parley.hit_json(message parley.messages, search text) RETURNS json
+    LANGUAGE sql STABLE
+    AS $$
+    select json_build_object(
+        'id', message.id,
+        'chatId', message.chat_id,
+        'content', message.content,
+        'type', message.type,
+        'userId', message.user_id,
+        'createdAt', parley.iso8601(message.created_at),
+        'updatedAt', parley.iso8601(message.updated_at),
+        'extract', parley.extract(message.content, (parley.parse_search(search)).marks))
+$$;
+
+ALTER FUNCTION parley.hit_json(message parley.messages, search text) OWNER TO postgres;
 
 CREATE FUNCTION parley.image_is_being_removed(name text) RETURNS boolean
     LANGUAGE plpgsql
@@ -1086,6 +1295,23 @@ $$;
 
 ALTER FUNCTION parley.iso8601(instant timestamp with time zone) OWNER TO postgres;
 
+CREATE FUNCTION parley.last_message_at(chat parley.chats) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ select rules.uuid7_time(chat.last_message_id) $$;
+
+ALTER FUNCTION parley.last_message_at(chat parley.chats) OWNER TO postgres;
+
+CREATE FUNCTION parley.link_pages(next json, prev json) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform set_config('parley.links',
+        json_strip_nulls(json_build_object('next', next, 'prev', prev, 'first', json_build_object()))::text, true);
+end $$;
+
+ALTER FUNCTION parley.link_pages(next json, prev json) OWNER TO postgres;
+
 CREATE FUNCTION parley.lock_chat() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1104,6 +1330,37 @@ CREATE FUNCTION parley.lock_image(name text) RETURNS void
     AS $$ select pg_advisory_xact_lock(hashtextextended('parley.image ' || name, 0)) $$;
 
 ALTER FUNCTION parley.lock_image(name text) OWNER TO postgres;
+
+CREATE FUNCTION parley.mark_pattern(content text, marks tsquery) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    accents constant text := '[\u0300-\u036f]*';
+    joints constant text := '[\u0300-\u036f\u0003_''’-]*';
+    vowels constant text := '[\u1160-\u11ff\u3099\u309a]*';
+    words text[];
+    pairs text[];
+begin
+    select array_agg(w.lexeme order by char_length(w.lexeme) desc) filter (where not w.is_unspaced),
+        array_agg(normalize(w.lexeme, nfd)) filter (where w.is_unspaced)
+    into words, pairs
+    from (
+        select l.lexeme, rules.words(left(l.lexeme, 1) || left(l.lexeme, 1)) ~ ' ' as is_unspaced
+        from unnest(rules.search_vector(content)) l
+        where l.positions is not null
+          and array_to_tsvector(array[l.lexeme]) || to_tsvector('rules.stems', l.lexeme) @@ marks) w;
+    return nullif(concat_ws('|',
+        '(?<![[:alnum:]])(?:' || (
+            select string_agg(replace(replace(replace(regexp_replace(w, '(.)(?=.)', '\1' || joints, 'g'),
+                's' || joints || 's', '(?:ß|s' || joints || 's)'),
+                'a' || joints || 'e', '(?:æ|a' || joints || 'e)'),
+                'o' || joints || 'e', '(?:œ|o' || joints || 'e)') || accents, '|')
+            from unnest(words) w) || ')(?![[:alnum:]])',
+        '(?:(?=' || array_to_string(pairs, '|') || ').' || vowels || ')+.' || vowels), '');
+end $$;
+
+ALTER FUNCTION parley.mark_pattern(content text, marks tsquery) OWNER TO postgres;
 
 CREATE FUNCTION parley.may_hear(channel text) RETURNS boolean
     LANGUAGE plpgsql
@@ -1209,13 +1466,8 @@ CREATE FUNCTION parley.messages_gone() RETURNS trigger
 begin
     -- First the lock, then the look: an update that waited would not see the messages that it waited for.
     perform from parley.chats c where c.id in (select g.chat_id from gone g) order by c.id for no key update;
-    update parley.chats c
-    set seq = c.seq + g.messages,
-        message_count = c.message_count - g.messages,
-        last_message_at = (
-            select m.created_at from parley.messages m where m.chat_id = c.id order by m.id desc limit 1)
-    from (select chat_id, count(*) as messages from gone group by chat_id) g
-    where c.id = g.chat_id;
+    perform parley.uncount_messages(g.chat_id, g.ids)
+    from (select chat_id, array_agg(id) as ids from gone group by chat_id) g join parley.chats c on c.id = g.chat_id;
     perform parley.record_event(g.chat_id, c.seq - g.later, 'message:deleted', to_json(g.id))
     from (
         select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later from gone o
@@ -1235,12 +1487,10 @@ declare
 begin
     select c.* into chat from parley.chats c where c.id = new.chat_id for no key update;
     -- The clock is read under the lock, and a clock that was set back does not make a message older than its forerunner.
-    new.updated_at := greatest(parley.now_ms(), chat.last_message_at);
+    new.updated_at := greatest(parley.now_ms(), parley.last_message_at(chat));
     new.id := parley.uuid7(new.updated_at, coalesce(chat.seq, 0) + 1);  -- without a chat, the foreign key will say so
     if chat.id is not null then
-        update parley.chats c
-        set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = new.updated_at
-        where c.id = new.chat_id;
+        perform parley.count_message(chat, new.id);
         perform parley.record_event(new.chat_id, chat.seq + 1, 'message:sent', json_build_object(
             'id', new.id, 'content', new.content, 'type', new.type, 'userId', new.user_id,
             'createdAt', parley.iso8601(new.updated_at)));
@@ -1249,6 +1499,42 @@ begin
 end $$;
 
 ALTER FUNCTION parley.messages_new() OWNER TO postgres;
+
+CREATE FUNCTION parley.messages_retyped() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform parley.recount_block(new.chat_id, b.first_id) from parley.message_blocks b
+    where b.chat_id = new.chat_id and b.first_id <= new.id and b.before_id > new.id;
+    return null;
+end $$;
+
+ALTER FUNCTION parley.messages_retyped() OWNER TO postgres;
+
+CREATE FUNCTION parley.messages_words() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into parley.message_words (chat_id, id, type, tsv)
+    values (new.chat_id, new.id, new.type, rules.search_vector(new.content))
+    on conflict (chat_id, id) do update set type = excluded.type, tsv = excluded.tsv;
+    return null;
+end $$;
+
+ALTER FUNCTION parley.messages_words() OWNER TO postgres;
+
+CREATE FUNCTION parley.messages_words_gone() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    delete from parley.message_words w using gone g where w.chat_id = g.chat_id and w.id = g.id;
+    return null;
+end $$;
+
+ALTER FUNCTION parley.messages_words_gone() OWNER TO postgres;
 
 CREATE FUNCTION parley.not_found(what text) RETURNS void
     LANGUAGE plpgsql
@@ -1281,6 +1567,97 @@ $_$;
 
 ALTER FUNCTION parley.number_problem(value text, lowest bigint, highest bigint) OWNER TO postgres;
 
+CREATE FUNCTION parley.page_of_hits(hits uuid[], asked parley.page) RETURNS uuid[]
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    skip constant bigint := least(asked.skip, cardinality(hits));
+begin
+    if asked.number is not null then
+        return hits[skip + 1 : skip + asked.size + 1];
+    end if;
+    return array(
+        select p.id from (
+            select h.id from unnest(hits) h (id) where h.id > asked.after_id and h.id < asked.before_id
+            order by case when asked.is_ascending then h.id end, h.id desc limit asked.size + 1) p
+        order by p.id desc);
+end $$;
+
+ALTER FUNCTION parley.page_of_hits(hits uuid[], asked parley.page) OWNER TO postgres;
+
+CREATE FUNCTION parley.page_of_messages(wanted parley.filter, asked parley.page) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    chat constant uuid := session.chat_id();
+    size constant bigint := asked.size + 1;
+    newest_first constant boolean := not asked.is_ascending;
+    before_id uuid := least(wanted.before_id, asked.before_id);
+    skip bigint := asked.skip;
+begin
+    if skip > 1000 then
+        select s.before_id, s.skip into before_id, skip
+        from parley.skip_blocks(chat, (wanted.type, wanted.first_id, before_id)::parley.filter, skip) s;
+    end if;
+    return array(
+        select p.id from (
+            (select m.id from parley.messages m
+            where newest_first and wanted.type is null and m.chat_id = chat
+              and m.id >= wanted.first_id and m.id < before_id
+            order by m.id desc limit size offset skip)
+            union all
+            (select m.id from parley.messages m
+            where newest_first and m.type = wanted.type and m.chat_id = chat
+              and m.id >= wanted.first_id and m.id < before_id
+            order by m.id desc limit size offset skip)
+            union all
+            (select m.id from parley.messages m
+            where not newest_first and wanted.type is null and m.chat_id = chat
+              and m.id >= wanted.first_id and m.id < before_id and m.id > asked.after_id
+            order by m.id limit size)
+            union all
+            (select m.id from parley.messages m
+            where not newest_first and m.type = wanted.type and m.chat_id = chat
+              and m.id >= wanted.first_id and m.id < before_id and m.id > asked.after_id
+            order by m.id limit size)
+        ) p order by p.id desc);
+end $$;
+
+ALTER FUNCTION parley.page_of_messages(wanted parley.filter, asked parley.page) OWNER TO postgres;
+
+CREATE FUNCTION parley.page_problems(page text, "limit" text, before text, after text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select jsonb_build_object(
+        'page', case when coalesce(before, after) is not null and page is not null then 'can''t go with before or after'
+            else parley.number_problem(page, 1, 1000000000) end,
+        'limit', parley.number_problem("limit", 1, 100),
+        'before', case when parley.parse_uuid(before) is null and before is not null then 'must be an id' end,
+        'after', case when parley.parse_uuid(after) is null and after is not null then 'must be an id'
+            when before is not null and after is not null then 'can''t go with before' end)
+$$;
+
+ALTER FUNCTION parley.page_problems(page text, "limit" text, before text, after text) OWNER TO postgres;
+
+CREATE FUNCTION parley.parse_filter(type text, start_date text, end_date text) RETURNS parley.filter
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return (
+        type,
+        case when start_date is null then '00000000-0000-0000-0000-000000000000'
+            else parley.uuid7_from(parley.parse_instant(start_date)) end,
+        case when end_date is null then 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+            else parley.uuid7_from(parley.end_of(end_date)) end)::parley.filter;
+end $$;
+
+ALTER FUNCTION parley.parse_filter(type text, start_date text, end_date text) OWNER TO postgres;
+
 CREATE FUNCTION parley.parse_instant(value text) RETURNS timestamp with time zone
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1296,6 +1673,107 @@ exception when data_exception then
 end $_$;
 
 ALTER FUNCTION parley.parse_instant(value text) OWNER TO postgres;
+
+CREATE FUNCTION parley.parse_page(page text, "limit" text, before text, after text) RETURNS parley.page
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    asked parley.page;
+begin
+    asked.number := case when coalesce(before, after) is null then coalesce(page, '1')::bigint end;
+    asked.size := coalesce("limit", '50');
+    asked.skip := coalesce((asked.number - 1) * asked.size, 0);
+    asked.after_id := coalesce(after, '00000000-0000-0000-0000-000000000000');
+    asked.before_id := coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+    asked.is_ascending := after is not null;
+    return asked;
+end $$;
+
+ALTER FUNCTION parley.parse_page(page text, "limit" text, before text, after text) OWNER TO postgres;
+
+CREATE FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    source constant text := translate(rules.folded(search), '“”„«»', '"""""');
+    has_open_phrase constant boolean := (char_length(source) - char_length(replace(source, '"', ''))) % 2 = 1;
+    is_open constant boolean := has_open_phrase or source !~ '[\s"]$';
+    item record;
+    term tsquery;
+    all_of tsquery;
+    common tsquery;
+    has_word boolean := false;
+begin
+    for item in
+        -- the last "or" ends what there is to be ended
+        select m[1] is not null as is_phrase, coalesce(m[1] = '-', m[3] ~ '^-[^-]') as is_negated,
+            coalesce(m[2], m[3]) as typed, is_open and row_number() over () = count(*) over () - 1 as is_last
+        from regexp_matches(source || case when has_open_phrase then '" or' else ' or' end, '(-?)"([^"]*)"|([^\s"]+)', 'g') m
+    loop
+        if not item.is_phrase and lower(item.typed) = 'or' then
+            if not has_word then
+                all_of := coalesce(all_of && common, all_of, common);
+            end if;
+            query := coalesce(query || all_of, query, all_of);
+            all_of := null;
+            common := null;
+            has_word := false;
+            continue;
+        end if;
+        term := parley.parse_term(item.typed, item.is_phrase, item.is_last and not item.is_negated);
+        continue when term is null;
+        if item.is_negated then
+            all_of := coalesce(all_of && !!term, !!term);
+            continue;
+        elsif not item.is_phrase and ts_lexize('pg_catalog.english_stem', rules.words(item.typed)) = '{}' then
+            common := coalesce(common && term, term);
+        else
+            all_of := coalesce(all_of && term, term);
+            has_word := true;
+        end if;
+        marks := coalesce(marks || term, term);
+    end loop;
+    marks := regexp_replace(marks::text, '<(-|[0-9]+)>', '|', 'g');
+end $_$;
+
+ALTER FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery) OWNER TO postgres;
+
+CREATE FUNCTION parley.parse_term(typed text, is_phrase boolean, is_open boolean) RETURNS tsquery
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    -- In a script without spaces, the last character stands by itself only where no pair ends with it.
+    words constant text := regexp_replace(rules.words(typed), '(?<![^ ])([^ ])([^ -~]) \2$', '\1\2');
+    last_word constant text := substring(words from '[^ ]+$');
+    joined constant text := case when words ~ ' ' then rules.joined(typed) else words end;
+    may_begin text := '';
+    term tsquery;
+begin
+    if words = '' then
+        return null;
+    elsif char_length(last_word) = 1 and rules.words(last_word || last_word) ~ ' ' then
+        may_begin := ':*';  -- the first of a pair
+    elsif is_open and char_length(last_word) >= 3 and last_word !~ '^[0-9]+$' then
+        may_begin := ':*';
+    end if;
+    term := to_tsquery('pg_catalog.simple', replace(words, ' ', ' <-> ') || may_begin);
+    if is_phrase or joined is distinct from replace(words, ' ', '') then
+        null;
+    elsif words = joined and may_begin = '' then
+        term := plainto_tsquery('rules.stems', words);
+    else
+        term := term || plainto_tsquery('rules.stems', joined);
+        if words <> joined and is_open then
+            term := term || to_tsquery('pg_catalog.simple', joined || ':*');
+        end if;
+    end if;
+    return case when numnode(term) > 0 then term end;
+end $_$;
+
+ALTER FUNCTION parley.parse_term(typed text, is_phrase boolean, is_open boolean) OWNER TO postgres;
 
 CREATE FUNCTION parley.parse_uuid(value text) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1347,6 +1825,47 @@ begin
 end $$;
 
 ALTER FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[]) OWNER TO postgres;
+
+CREATE FUNCTION parley.recount_block(chat uuid, block uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    update parley.message_blocks b
+    set messages = counted.messages, by_type = counted.by_type
+    from (
+        select coalesce(sum(t.messages), 0) as messages, coalesce(jsonb_object_agg(t.type, t.messages), '{}') as by_type
+        from (
+            select m.type, count(*) as messages from parley.message_blocks o join parley.messages m
+                on m.chat_id = o.chat_id and m.id >= o.first_id and m.id < o.before_id
+            where o.chat_id = chat and o.first_id = block group by m.type) t
+    ) counted
+    where b.chat_id = chat and b.first_id = block;
+    update parley.chats c set counted_messages = (
+        select sum(b.messages) from parley.message_blocks b where b.chat_id = chat)
+    where c.id = chat;
+end $$;
+
+ALTER FUNCTION parley.recount_block(chat uuid, block uuid) OWNER TO postgres;
+
+CREATE FUNCTION parley.recount_chat(chat uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform from parley.chats c where c.id = chat for no key update;
+    delete from parley.message_blocks b where b.chat_id = chat;
+    update parley.chats c
+    set message_count = (select count(*) from parley.messages m where m.chat_id = chat), counted_messages = 0,
+        last_message_id = (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1)
+    where c.id = chat;
+    while (select c.message_count - c.counted_messages > 1000 from parley.chats c where c.id = chat) loop
+        perform parley.close_block(chat);
+    end loop;
+end $$;
+
+ALTER FUNCTION parley.recount_chat(chat uuid) OWNER TO postgres;
 
 CREATE FUNCTION parley.reject(problems jsonb) RETURNS void
     LANGUAGE plpgsql
@@ -1410,37 +1929,113 @@ end $$;
 
 ALTER FUNCTION parley.require_user(id text) OWNER TO postgres;
 
-CREATE FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) RETURNS record
+CREATE FUNCTION parley.search_chat(search text, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET work_mem TO '64MB'
     AS $$
 declare
     chat constant uuid := session.chat_id();
-    query constant tsquery := parley.search_query(search);
+    query constant tsquery := (parley.parse_search(search)).query;
+    size constant bigint := asked.size + 1;
+    near constant bigint := 10 * (asked.skip + size);
+    before_id constant uuid := least(wanted.before_id, asked.before_id);
+    hits uuid[];
 begin
-    with found as materialized (
-        select m.id, m.type from parley.messages m where m.chat_id = chat and m.tsv @@ query
-    ), hits as materialized (
-        select f.id from found f
-        where f.id >= first_id and f.id < last_id and (wanted_type is null or f.type = wanted_type)
-    )
-    select array(select h.id from hits h order by h.id desc limit page_size offset skip), (select count(*) from hits)
-    into ids, total;
+    if parley.count_messages((null, wanted.first_id, wanted.before_id)::parley.filter) <= 1000 then
+        hits := array(
+            select w.id from parley.message_words w
+            where w.chat_id = chat and w.id >= wanted.first_id and w.id < wanted.before_id
+              and (w.tsv @@ query) is true and (wanted.type is null or w.type = wanted.type)
+            order by w.id desc);
+    else
+        if not asked.is_ascending and near <= 5000 then
+            ids := array(
+                select n.id from (
+                    select w.id, w.type, w.tsv from parley.message_words w
+                    where w.chat_id = chat and w.id >= wanted.first_id and w.id < before_id
+                    order by w.id desc limit near) n
+                where n.tsv @@ query and (wanted.type is null or n.type = wanted.type)
+                order by n.id desc limit size offset asked.skip);
+            if cardinality(ids) = size then
+                total := (
+                    select count(*) from (
+                        select w.id, w.type from parley.message_words w where w.chat_id = chat and w.tsv @@ query offset 0) f
+                    where f.id >= wanted.first_id and f.id < wanted.before_id
+                      and (wanted.type is null or f.type = wanted.type));
+                return;
+            end if;
+        end if;
+        hits := array(
+            select f.id from (
+                select w.id, w.type from parley.message_words w where w.chat_id = chat and w.tsv @@ query offset 0) f
+            where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
+            order by f.id desc);
+    end if;
+    total := cardinality(hits);
+    ids := parley.page_of_hits(hits, asked);
 end $$;
 
-ALTER FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) OWNER TO postgres;
+ALTER FUNCTION parley.search_chat(search text, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) OWNER TO postgres;
 
-CREATE FUNCTION parley.search_query(search text) RETURNS tsquery
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+CREATE FUNCTION parley.search_chats(search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
     AS $$
+declare
+    mine constant uuid[] := array(select session.chat_ids());
+    query constant tsquery := (parley.parse_search(search)).query;
 begin
-    return websearch_to_tsquery('simple',
-        regexp_replace(rules.searchable(search), '-{2,}|-(?![^\s[:punct:]]|")', ' ', 'g'));
+    with hits as materialized (
+        select w.chat_id, w.id from parley.message_words w
+        where w.tsv @@ query and w.chat_id = any (mine) and w.id >= wanted.first_id and w.id < wanted.before_id
+          and (wanted.type is null or w.type = wanted.type)
+    ), page as (
+        select h.chat_id, h.id from hits h where h.id > asked.after_id and h.id < asked.before_id
+        order by case when asked.is_ascending then h.id end, h.id desc
+        limit asked.size + 1 offset asked.skip
+    )
+    select array_agg(p.chat_id order by p.id desc), array_agg(p.id order by p.id desc), (select count(*) from hits)
+    into chats, ids, total
+    from page p;
 end $$;
 
-ALTER FUNCTION parley.search_query(search text) OWNER TO postgres;
+ALTER FUNCTION parley.search_chats(search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) OWNER TO postgres;
+
+CREATE FUNCTION parley.search_ranked(chat_ids uuid[], search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    AS $$
+declare
+    mine constant uuid[] := array(select c from session.chat_ids() c where c = any (chat_ids));
+    phrase constant tsquery := phraseto_tsquery('pg_catalog.simple', rules.words(rules.folded(search)));
+    query tsquery;
+    marks tsquery;
+begin
+    select p.query, p.marks into query, marks from parley.parse_search(search) p;
+    with hits as materialized (
+        select w.chat_id, w.id from parley.message_words w
+        where w.tsv @@ query and w.chat_id = any (mine) and w.id >= wanted.first_id and w.id < wanted.before_id
+          and (wanted.type is null or w.type = wanted.type)
+    ), newest as materialized (
+        select h.chat_id, h.id from hits h order by h.id desc limit 10000
+    ), ranked as (
+        select w.chat_id, w.id, row_number() over (
+            order by w.tsv @@ phrase desc, ts_rank(w.tsv, marks, 1) desc, w.id desc) as place
+        from newest n join parley.message_words w on w.chat_id = n.chat_id and w.id = n.id
+    )
+    select array_agg(r.chat_id order by r.place), array_agg(r.id order by r.place), (select count(*) from hits)
+    into chats, ids, total
+    from ranked r where r.place > asked.skip and r.place <= asked.skip + asked.size + 1;
+end $$;
+
+ALTER FUNCTION parley.search_ranked(chat_ids uuid[], search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) OWNER TO postgres;
 
 CREATE FUNCTION parley.settings_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1492,6 +2087,37 @@ $$;
 
 ALTER FUNCTION parley.settings_json(settings parley.settings) OWNER TO postgres;
 
+CREATE FUNCTION parley.skip_blocks(chat uuid, wanted parley.filter, INOUT skip bigint, OUT before_id uuid) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    block record;
+    newer bigint;
+begin
+    before_id := wanted.before_id;
+    for block in
+        select b.first_id, b.before_id, coalesce((b.by_type ->> wanted.type)::integer, case when wanted.type is null then b.messages else 0 end) as messages
+        from parley.message_blocks b
+        where b.chat_id = chat and b.first_id >= wanted.first_id and b.before_id <= wanted.before_id
+        order by b.first_id desc
+    loop
+        if newer is null then
+            newer := parley.count_in_range(chat, (wanted.type, block.before_id, wanted.before_id)::parley.filter);
+            exit when skip < newer;
+            skip := skip - newer;
+            before_id := block.before_id;
+        end if;
+        exit when skip < block.messages;
+        skip := skip - block.messages;
+        before_id := block.first_id;
+    end loop;
+end $$;
+
+ALTER FUNCTION parley.skip_blocks(chat uuid, wanted parley.filter, INOUT skip bigint, OUT before_id uuid) OWNER TO postgres;
+
 CREATE FUNCTION parley.sleep_lock() RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$ select 4242108501 $$;
@@ -1508,6 +2134,36 @@ CREATE FUNCTION parley.socket_problem(socket_id text) RETURNS text
 $_$;
 
 ALTER FUNCTION parley.socket_problem(socket_id text) OWNER TO postgres;
+
+CREATE FUNCTION parley.sort_problems(sort text, search text, before text, after text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select jsonb_build_object('sort', case
+        when rules.problem('sort', sort) is not null then rules.problem('sort', sort)
+        when sort = 'relevance' and rules.is_blank(search) is not false then 'needs a search'
+        when sort = 'relevance' and coalesce(before, after) is not null then 'can''t go with before or after' end)
+$$;
+
+ALTER FUNCTION parley.sort_problems(sort text, search text, before text, after text) OWNER TO postgres;
+
+CREATE FUNCTION parley.uncount_messages(chat uuid, ids uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update parley.chats c
+    set seq = c.seq + cardinality(ids), message_count = c.message_count - cardinality(ids), last_message_id = (
+        select m.id from parley.messages m where m.chat_id = c.id order by m.id desc limit 1)
+    where c.id = chat;
+    perform parley.recount_block(chat, b.first_id) from (
+        select distinct (
+            select b.first_id from parley.message_blocks b
+            where b.chat_id = chat and b.first_id <= i and b.before_id > i order by b.first_id desc limit 1) as first_id
+        from unnest(ids) i) b
+    where b.first_id is not null;
+end $$;
+
+ALTER FUNCTION parley.uncount_messages(chat uuid, ids uuid[]) OWNER TO postgres;
 
 CREATE FUNCTION parley.user_channel(user_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1606,6 +2262,76 @@ end $$;
 
 ALTER FUNCTION parley.validate(body jsonb, required text[], optional text[]) OWNER TO postgres;
 
+CREATE FUNCTION rules.folded(value text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    marks constant text := '[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670'
+        '\u200b-\u200d\u2060\ufe00-\ufe0f\ufeff]';
+begin
+    if octet_length(value) = char_length(value) then
+        return value;
+    end if;
+    value := normalize(regexp_replace(normalize(value, nfkd), marks, '', 'g'), nfc);
+    value := translate(value, 'øØłŁđĐðÐħĦŧŦıςʼ‘’‐', 'oOlLdDdDhHtTiσ''''''-');
+    value := replace(replace(replace(value, 'ß', 'ss'), 'ẞ', 'SS'), 'þ', 'th');
+    return replace(replace(replace(replace(value, 'æ', 'ae'), 'Æ', 'AE'), 'œ', 'oe'), 'Œ', 'OE');
+end $$;
+
+ALTER FUNCTION rules.folded(value text) OWNER TO postgres;
+
+CREATE FUNCTION rules.joined(folded text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return (
+        select string_agg(left(lower(translate(m[1], '_''-', '')), 64), ' ')
+        from regexp_matches(folded, '((?<![a-zA-Z0-9_])[a-zA-Z][a-zA-Z0-9]*'
+            '(?:(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_''-](?=[a-zA-Z0-9]))[a-zA-Z0-9_''-]*)', 'g') m);
+end $$;
+
+ALTER FUNCTION rules.joined(folded text) OWNER TO postgres;
+
+CREATE FUNCTION rules.search_vector(content text) RETURNS tsvector
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    folded constant text := rules.folded(content);
+    words constant text := concat_ws(' ', rules.words(folded), rules.joined(folded));
+begin
+    return to_tsvector('pg_catalog.simple', words) || strip(to_tsvector('rules.stems', words));
+end $$;
+
+ALTER FUNCTION rules.search_vector(content text) OWNER TO postgres;
+
+CREATE FUNCTION rules.words(folded text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    separators constant text := '\u0001-/:-@[-`{-\u00bf\u00d7\u00f7\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965\u2000-\u20cf'
+        '\u2190-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u303f\u30fb\ufe10-\ufe6f\ufff0-\uffff\U0001f000-\U0001faff';
+    unspaced constant text := '\u0e01-\u0e3a\u0e40-\u0e4e\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007'
+        '\u3021-\u3029\u3031-\u303c\u3041-\u30fa\u30fc-\u31ff\u3400-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff';
+begin
+    folded := regexp_replace(folded, '\m[vV](?=\d+[.]\d)', '', 'g');
+    folded := regexp_replace(folded, '\m([cC])\+\+', '\1pp', 'g');
+    folded := regexp_replace(folded, '\m([cCfF])#', '\1sharp', 'g');
+    folded := regexp_replace(folded, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', 'g');
+    folded := regexp_replace(folded, '[' || separators || ']+', ' ', 'g');
+    if octet_length(folded) <> char_length(folded) then
+        folded := regexp_replace(folded,
+            '(?<=[^ ' || unspaced || '])(?=[' || unspaced || '])|(?<=[' || unspaced || '])(?=[^ ' || unspaced || '])', ' ', 'g');
+        folded := regexp_replace(folded, '(?<=[' || unspaced || '])([' || unspaced || '])', '\1 \1', 'g');
+    end if;
+    return regexp_replace(lower(btrim(folded)), '([^ ]{64})[^ ]+', '\1', 'g');
+end $$;
+
+ALTER FUNCTION rules.words(folded text) OWNER TO postgres;
+
 CREATE FUNCTION session.begin(identity jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1655,6 +2381,24 @@ CREATE FUNCTION session.owns_chat(chat uuid) RETURNS boolean
 $$;
 
 ALTER FUNCTION session.owns_chat(chat uuid) OWNER TO postgres;
+
+CREATE FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[]) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    select array_agg(p.id order by p.activity desc), array_agg(p.activity order by p.activity desc) into chats, activities
+    from (
+        select c.id, coalesce(c.last_message_id, c.id) as activity
+        from parley.members m join parley.chats c on c.id = m.chat_id
+        where m.user_id = session.user_id()
+          and coalesce(c.last_message_id, c.id) > asked.after_id and coalesce(c.last_message_id, c.id) < asked.before_id
+        order by case when asked.is_ascending then coalesce(c.last_message_id, c.id) end, activity desc
+        limit asked.size + 1 offset asked.skip
+    ) p;
+end $$;
+
+ALTER FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[]) OWNER TO postgres;
 
 CREATE FUNCTION session.register(subject text, name text, email text, image text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1718,6 +2462,78 @@ CREATE FUNCTION session.was_deleted(subject text) RETURNS boolean
 $$;
 
 ALTER FUNCTION session.was_deleted(subject text) OWNER TO postgres;
+
+CREATE TEXT SEARCH DICTIONARY rules.english (
+    TEMPLATE = pg_catalog.snowball,
+    language = 'english' );
+
+ALTER TEXT SEARCH DICTIONARY rules.english OWNER TO postgres;
+
+COMMENT ON TEXT SEARCH DICTIONARY rules.english IS 'Stems of English words, those that PostgreSQL''s own leaves out too.';
+
+CREATE TEXT SEARCH CONFIGURATION rules.stems (
+    PARSER = pg_catalog."default" );
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR asciiword WITH rules.english;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR word WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR numword WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR email WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR url WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR host WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR sfloat WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR version WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR hword_numpart WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR hword_part WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR hword_asciipart WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR numhword WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR asciihword WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR hword WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR url_path WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR file WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR "float" WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR "int" WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems
+    ADD MAPPING FOR uint WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION rules.stems OWNER TO postgres;
+
+COMMENT ON TEXT SEARCH CONFIGURATION rules.stems IS 'Stems of words in Latin script, other words as they are.';
 
 CREATE TABLE parley.outbox (
     id bigint NOT NULL,
@@ -1905,6 +2721,44 @@ ALTER TABLE parley.members OWNER TO postgres;
 
 COMMENT ON TABLE parley.members IS 'Who is in which chat, the owner included.';
 
+CREATE TABLE parley.message_blocks (
+    chat_id uuid NOT NULL,
+    first_id uuid NOT NULL,
+    before_id uuid NOT NULL,
+    messages integer NOT NULL,
+    by_type jsonb NOT NULL
+);
+
+ALTER TABLE parley.message_blocks OWNER TO postgres;
+
+COMMENT ON TABLE parley.message_blocks IS 'How many messages there are, in blocks of a thousand neighbours when they were counted first: what lets a page be found without reading those before it. The newest messages of a chat are in no block yet.';
+
+COMMENT ON COLUMN parley.message_blocks.first_id IS 'Of the block''s oldest message, when it was counted first.';
+
+COMMENT ON COLUMN parley.message_blocks.before_id IS 'The block''s messages have lesser ids: first_id of the next block.';
+
+COMMENT ON COLUMN parley.message_blocks.messages IS 'How many there are, kept up to date.';
+
+COMMENT ON COLUMN parley.message_blocks.by_type IS 'The same for each type.';
+
+CREATE TABLE parley.message_words (
+    chat_id uuid NOT NULL,
+    id uuid NOT NULL,
+    type text NOT NULL,
+    tsv tsvector NOT NULL
+)
+PARTITION BY HASH (chat_id);
+
+ALTER TABLE parley.message_words OWNER TO postgres;
+
+COMMENT ON TABLE parley.message_words IS 'What of a message is searched, beside it; in partitions by chat.';
+
+COMMENT ON COLUMN parley.message_words.id IS 'The message''s.';
+
+COMMENT ON COLUMN parley.message_words.type IS 'The message''s, since searches filter by it.';
+
+COMMENT ON COLUMN parley.message_words.tsv IS 'rules.search_vector() of the message''s content.';
+
 ALTER TABLE parley.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME parley.outbox_id_seq
     START WITH 1
@@ -1967,6 +2821,12 @@ ALTER TABLE ONLY parley.image_cleanup
 ALTER TABLE ONLY parley.members
     ADD CONSTRAINT members_once_per_chat PRIMARY KEY (chat_id, user_id);
 
+ALTER TABLE ONLY parley.message_blocks
+    ADD CONSTRAINT message_blocks_pkey PRIMARY KEY (chat_id, first_id);
+
+ALTER TABLE ONLY parley.message_words
+    ADD CONSTRAINT message_words_pkey PRIMARY KEY (chat_id, id);
+
 ALTER TABLE ONLY parley.messages
     ADD CONSTRAINT messages_pkey PRIMARY KEY (chat_id, id);
 
@@ -2006,7 +2866,11 @@ CREATE INDEX image_cleanup_due ON parley.image_cleanup USING btree (due);
 
 CREATE INDEX members_user ON parley.members USING btree (user_id, chat_id);
 
-CREATE INDEX messages_search ON parley.messages USING gin (chat_id, tsv);
+CREATE INDEX message_words_search ON ONLY parley.message_words USING gin (chat_id, tsv) WITH (gin_pending_list_limit='256');
+
+CREATE INDEX messages_type ON parley.messages USING btree (chat_id, type, id);
+
+COMMENT ON INDEX parley.messages_type IS 'The messages of a type, in their order.';
 
 CREATE INDEX outbox_queue_chat ON parley.outbox_queue USING btree (chat_id, id);
 
@@ -2038,6 +2902,12 @@ CREATE TRIGGER messages_gone AFTER DELETE ON parley.messages REFERENCING OLD TAB
 
 CREATE TRIGGER messages_new BEFORE INSERT ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_new();
 
+CREATE TRIGGER messages_retyped AFTER UPDATE OF type ON parley.messages FOR EACH ROW WHEN ((old.type IS DISTINCT FROM new.type)) EXECUTE FUNCTION parley.messages_retyped();
+
+CREATE TRIGGER messages_words AFTER INSERT OR UPDATE OF content, type ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_words();
+
+CREATE TRIGGER messages_words_gone AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_words_gone();
+
 CREATE TRIGGER settings_changed BEFORE UPDATE ON parley.settings FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION parley.settings_changed();
 
 ALTER TABLE ONLY next_auth.accounts
@@ -2054,6 +2924,9 @@ ALTER TABLE ONLY parley.members
 
 ALTER TABLE ONLY parley.members
     ADD CONSTRAINT members_user_exists FOREIGN KEY (user_id) REFERENCES next_auth.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY parley.message_blocks
+    ADD CONSTRAINT message_blocks_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY parley.messages
     ADD CONSTRAINT messages_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
@@ -2101,6 +2974,10 @@ CREATE POLICY members_insert ON parley.members FOR INSERT TO parley_api WITH CHE
 
 CREATE POLICY members_select ON parley.members FOR SELECT TO parley_api USING (((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (user_id = ( SELECT session.user_id() AS user_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids))));
 
+ALTER TABLE parley.message_blocks ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.message_words ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE parley.messages ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY messages_delete ON parley.messages FOR DELETE TO parley_api USING ((((user_id = ( SELECT session.user_id() AS user_id)) OR session.owns_chat(chat_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
@@ -2138,6 +3015,10 @@ GRANT USAGE ON SCHEMA rules TO parley_api;
 
 GRANT USAGE ON SCHEMA session TO parley_api;
 
+REVOKE ALL ON TYPE parley.filter FROM PUBLIC;
+
+REVOKE ALL ON TYPE parley.page FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION api.add_member(chat_id text, body jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.add_member(chat_id text, body jsonb) TO parley_api;
 
@@ -2174,14 +3055,14 @@ GRANT ALL ON FUNCTION api.get_profile() TO parley_api;
 REVOKE ALL ON FUNCTION api.get_settings() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.get_settings() TO parley_api;
 
-REVOKE ALL ON FUNCTION api.list_chats(page text, "limit" text) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.list_chats(page text, "limit" text) TO parley_api;
+REVOKE ALL ON FUNCTION api.list_chats(page text, "limit" text, before text, after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_chats(page text, "limit" text, before text, after text) TO parley_api;
 
 REVOKE ALL ON FUNCTION api.list_members(chat_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.list_members(chat_id text) TO parley_api;
 
-REVOKE ALL ON FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text) TO parley_api;
+REVOKE ALL ON FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text, sort text, before text, after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_messages(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text, sort text, before text, after text) TO parley_api;
 
 REVOKE ALL ON FUNCTION api.parse_json(document bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.parse_json(document bytea) TO parley_api;
@@ -2191,6 +3072,9 @@ GRANT ALL ON FUNCTION api.ready() TO parley_api;
 
 REVOKE ALL ON FUNCTION api.remove_member(chat_id text, user_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.remove_member(chat_id text, user_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION api.search(page text, "limit" text, type text, search text, start_date text, end_date text, sort text, before text, after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.search(page text, "limit" text, type text, search text, start_date text, end_date text, sort text, before text, after text) TO parley_api;
 
 REVOKE ALL ON FUNCTION api.send_message(chat_id text, body jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.send_message(chat_id text, body jsonb) TO parley_api;
@@ -2276,6 +3160,18 @@ REVOKE ALL ON FUNCTION parley.chats_new() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.chats_renamed() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION parley.close_block(chat uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.close_block(chat uuid) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.count_in_range(chat uuid, wanted parley.filter) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.count_in_range(chat uuid, wanted parley.filter) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.count_message(chat parley.chats, message uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.count_message(chat parley.chats, message uuid) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.count_messages(wanted parley.filter) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.count_messages(wanted parley.filter) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.end_of(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.end_of(value text) TO parley_api;
 
@@ -2284,6 +3180,9 @@ GRANT ALL ON FUNCTION parley.enter_chat(chat_id text) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.event_channels(chat uuid, recipients text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.event_channels(chat uuid, recipients text[]) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley."extract"(content text, marks tsquery) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley."extract"(content text, marks tsquery) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.fail(state text, message text, details jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.fail(state text, message text, details jsonb) TO parley_api;
@@ -2294,8 +3193,8 @@ GRANT ALL ON FUNCTION parley.field_problem(field text, value jsonb) TO parley_ap
 REVOKE ALL ON FUNCTION parley.field_problems(body jsonb, required text[], optional text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.field_problems(body jsonb, required text[], optional text[]) TO parley_api;
 
-REVOKE ALL ON FUNCTION rules.searchable(value text) FROM PUBLIC;
-GRANT ALL ON FUNCTION rules.searchable(value text) TO parley_api;
+REVOKE ALL ON FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) TO parley_api;
 
 GRANT SELECT,DELETE ON TABLE parley.messages TO parley_api;
 
@@ -2307,6 +3206,12 @@ GRANT INSERT(content),UPDATE(content) ON TABLE parley.messages TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.find_message(chat_id text, message_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.find_message(chat_id text, message_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.finish_page(asked parley.page, ids uuid[], sort text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.finish_page(asked parley.page, ids uuid[], sort text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.hit_json(message parley.messages, search text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.hit_json(message parley.messages, search text) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.image_is_being_removed(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.image_is_being_removed(name text) TO parley_api;
@@ -2323,11 +3228,20 @@ GRANT ALL ON FUNCTION parley.instant_problem(value text) TO parley_api;
 REVOKE ALL ON FUNCTION parley.iso8601(instant timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.iso8601(instant timestamp with time zone) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.last_message_at(chat parley.chats) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.last_message_at(chat parley.chats) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.link_pages(next json, prev json) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.link_pages(next json, prev json) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.lock_chat() FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.lock_chat() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.lock_image(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.lock_image(name text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.mark_pattern(content text, marks tsquery) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.mark_pattern(content text, marks tsquery) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.may_hear(channel text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.may_hear(channel text) TO parley_api;
@@ -2348,6 +3262,12 @@ REVOKE ALL ON FUNCTION parley.messages_gone() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.messages_new() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION parley.messages_retyped() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION parley.messages_words() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION parley.messages_words_gone() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION parley.not_found(what text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.not_found(what text) TO parley_api;
 
@@ -2360,8 +3280,29 @@ GRANT ALL ON FUNCTION parley.now_ms() TO parley_api;
 REVOKE ALL ON FUNCTION parley.number_problem(value text, lowest bigint, highest bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.number_problem(value text, lowest bigint, highest bigint) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.page_of_hits(hits uuid[], asked parley.page) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.page_of_hits(hits uuid[], asked parley.page) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.page_of_messages(wanted parley.filter, asked parley.page) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.page_of_messages(wanted parley.filter, asked parley.page) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.page_problems(page text, "limit" text, before text, after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.page_problems(page text, "limit" text, before text, after text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.parse_filter(type text, start_date text, end_date text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.parse_filter(type text, start_date text, end_date text) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.parse_instant(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.parse_instant(value text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.parse_page(page text, "limit" text, before text, after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.parse_page(page text, "limit" text, before text, after text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.parse_term(typed text, is_phrase boolean, is_open boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.parse_term(typed text, is_phrase boolean, is_open boolean) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.parse_uuid(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.parse_uuid(value text) TO parley_api;
@@ -2374,6 +3315,12 @@ GRANT ALL ON FUNCTION parley.queue_again(VARIADIC event_ids bigint[]) TO parley_
 
 REVOKE ALL ON FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[]) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.recount_block(chat uuid, block uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.recount_block(chat uuid, block uuid) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.recount_chat(chat uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.recount_chat(chat uuid) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.reject(problems jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.reject(problems jsonb) TO parley_api;
@@ -2390,11 +3337,14 @@ GRANT ALL ON FUNCTION parley.require_owner(chat uuid) TO parley_api;
 REVOKE ALL ON FUNCTION parley.require_user(id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.require_user(id text) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.search_messages(search text, wanted_type text, first_id uuid, last_id uuid, page_size bigint, skip bigint, OUT ids uuid[], OUT total bigint) TO parley_api;
+REVOKE ALL ON FUNCTION parley.search_chat(search text, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.search_chat(search text, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.search_query(search text) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.search_query(search text) TO parley_api;
+REVOKE ALL ON FUNCTION parley.search_chats(search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.search_chats(search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.search_ranked(chat_ids uuid[], search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.search_ranked(chat_ids uuid[], search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.settings_changed() FROM PUBLIC;
 
@@ -2415,11 +3365,20 @@ GRANT UPDATE(always_show_code) ON TABLE parley.settings TO parley_api;
 REVOKE ALL ON FUNCTION parley.settings_json(settings parley.settings) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.settings_json(settings parley.settings) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.skip_blocks(chat uuid, wanted parley.filter, INOUT skip bigint, OUT before_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.skip_blocks(chat uuid, wanted parley.filter, INOUT skip bigint, OUT before_id uuid) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.sleep_lock() FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.sleep_lock() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.socket_problem(socket_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.socket_problem(socket_id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.sort_problems(sort text, search text, before text, after text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.sort_problems(sort text, search text, before text, after text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.uncount_messages(chat uuid, ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.uncount_messages(chat uuid, ids uuid[]) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.user_channel(user_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.user_channel(user_id text) TO parley_api;
@@ -2444,6 +3403,18 @@ GRANT ALL ON FUNCTION parley.uuid7_from(instant timestamp with time zone) TO par
 REVOKE ALL ON FUNCTION parley.validate(body jsonb, required text[], optional text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.validate(body jsonb, required text[], optional text[]) TO parley_api;
 
+REVOKE ALL ON FUNCTION rules.folded(value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rules.folded(value text) TO parley_api;
+
+REVOKE ALL ON FUNCTION rules.joined(folded text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rules.joined(folded text) TO parley_api;
+
+REVOKE ALL ON FUNCTION rules.search_vector(content text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rules.search_vector(content text) TO parley_api;
+
+REVOKE ALL ON FUNCTION rules.words(folded text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rules.words(folded text) TO parley_api;
+
 REVOKE ALL ON FUNCTION session.begin(identity jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION session.begin(identity jsonb) TO parley_api;
 
@@ -2455,6 +3426,9 @@ GRANT ALL ON FUNCTION session.chat_ids() TO parley_api;
 
 REVOKE ALL ON FUNCTION session.owns_chat(chat uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION session.owns_chat(chat uuid) TO parley_api;
+
+REVOKE ALL ON FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[]) TO parley_api;
 
 REVOKE ALL ON FUNCTION session.register(subject text, name text, email text, image text) FROM PUBLIC;
 GRANT ALL ON FUNCTION session.register(subject text, name text, email text, image text) TO parley_api;

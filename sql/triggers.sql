@@ -41,6 +41,15 @@ create trigger messages_changed before update of content, type on parley.message
 create trigger messages_gone after delete on parley.messages
     referencing old table as gone for each statement execute function parley.messages_gone();
 
+create trigger messages_retyped after update of type on parley.messages
+    for each row when (old.type is distinct from new.type) execute function parley.messages_retyped();
+
+create trigger messages_words after insert or update of content, type on parley.messages
+    for each row execute function parley.messages_words();
+
+create trigger messages_words_gone after delete on parley.messages
+    referencing old table as gone for each statement execute function parley.messages_words_gone();
+
 create trigger users_changed before update of name, email, image on next_auth.users
     for each row when ((old.name, old.email, old.image) is distinct from (new.name, new.email, new.image))
     execute function parley.users_changed();

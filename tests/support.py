@@ -84,7 +84,7 @@ def new_chat(connection: Connection, owner: str, *members: str, title: str = "A 
 
 def add_member(connection: Connection, owner: str, chat: str, user: str) -> Any:
     """Signs the user in, so that they are known, and adds them."""
-    call(connection, user, "list_chats")
+    call(connection, user, "get_settings")
     return call(connection, owner, "add_member", chat, {"userId": user})
 
 

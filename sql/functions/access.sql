@@ -2,6 +2,7 @@
 --
 --   session.chat_id     the chat that the statement has entered, if its user is a member
 --   session.chat_ids    all chats of the user
+--   session.page_of_chats   a page of them, latest activity first
 --   session.owns_chat   whether the user owns a chat
 --   parley.enter_chat   a route's {chatId}: enters that chat, or raises "not found"
 --   parley.lock_chat    makes changes of the entered chat wait for each other
@@ -23,6 +24,21 @@ create or replace function session.chat_ids() returns setof uuid
 language sql stable security definer parallel safe set search_path = pg_catalog, pg_temp as $$
     select m.chat_id from parley.members m where m.user_id = session.user_id()
 $$;
+
+-- The activity of a chat is the id of its newest message, or its own. One more than asked for where there is one.
+create or replace function session.page_of_chats(asked parley.page, out chats uuid[], out activities uuid[])
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    select array_agg(p.id order by p.activity desc), array_agg(p.activity order by p.activity desc) into chats, activities
+    from (
+        select c.id, coalesce(c.last_message_id, c.id) as activity
+        from parley.members m join parley.chats c on c.id = m.chat_id
+        where m.user_id = session.user_id()
+          and coalesce(c.last_message_id, c.id) > asked.after_id and coalesce(c.last_message_id, c.id) < asked.before_id
+        order by case when asked.is_ascending then coalesce(c.last_message_id, c.id) end, activity desc
+        limit asked.size + 1 offset asked.skip
+    ) p;
+end $$;
 
 create or replace function session.owns_chat(chat uuid) returns boolean
 language sql stable security definer parallel safe set search_path = pg_catalog, pg_temp as $$

@@ -24,34 +24,30 @@ end $$;
 comment on function api.create_chat is
     'Creates a chat that the user owns. Body: {"title"}. Answers {"id", "title", "createdAt"}.';
 
--- Latest activity first.
-create or replace function api.list_chats(page text default null, "limit" text default null) returns json
+-- Latest activity first: the order of ids, that of the newest message in the chat's place where there is one.
+create or replace function api.list_chats(
+    page text default null, "limit" text default null, before text default null, after text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
 declare
-    page_number bigint;
-    page_size bigint;
+    asked parley.page;
+    chats uuid[];
+    activities uuid[];
 begin
-    perform parley.reject(jsonb_build_object(
-        'page', parley.number_problem(page, 1, 1000000000),
-        'limit', parley.number_problem("limit", 1, 100)));
-    page_number := coalesce(page, '1');
-    page_size := coalesce("limit", '50');
+    perform parley.reject(parley.page_problems(page, "limit", before, after));
+    asked := parley.parse_page(page, "limit", before, after);
+    select p.chats, p.activities into chats, activities from session.page_of_chats(asked) p;
+    activities := parley.finish_page(asked, activities);
     return json_build_object(
         'chats', (
-            select coalesce(json_agg(parley.chat_json(p.chat) order by p.last_activity desc, (p.chat).id desc), '[]')
-            from (
-                select c as chat, coalesce(c.last_message_at, c.created_at) as last_activity
-                from parley.members m join parley.chats c on c.id = m.chat_id
-                where m.user_id = session.user_id()
-                order by last_activity desc, c.id desc
-                limit page_size offset (page_number - 1) * page_size
-            ) p),
-        'total', (select count(*) from parley.members m where m.user_id = session.user_id()),
-        'page', page_number,
-        'limit', page_size);
+            select coalesce(json_agg(parley.chat_json(c) order by coalesce(c.last_message_id, c.id) desc), '[]')
+            from parley.chats c where c.id = any (chats) and coalesce(c.last_message_id, c.id) = any (activities)),
+        'total', (select count(*) from session.chat_ids()),
+        'page', asked.number,
+        'limit', asked.size);
 end $$;
 comment on function api.list_chats is
-    'The user''s chats, latest activity first. Answers {"chats": [chat], "total", "page", "limit"}; limit is 1 to 100, by default 50.';
+    'The user''s chats, latest activity first. Answers {"chats": [chat], "total", "page", "limit"}; limit is 1 to 100, by default 50. In place of page, before or after takes the id of a chat''s last message, or of an empty chat; then page is null.';
 
 create or replace function api.get_chat(chat_id text) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -61,7 +57,7 @@ begin
     return (select parley.chat_json(c) from parley.chats c where c.id = chat);
 end $$;
 comment on function api.get_chat is
-    'One chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt"}. Raises PT404 for who is no member.';
+    'One chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"}, the last being null or {"id", "content", "type", "userId", "createdAt"} with the first 200 characters. Raises PT404 for who is no member.';
 
 create or replace function api.update_chat(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -95,7 +91,15 @@ language sql stable as $$
         'role', case when chat.owner_id = session.user_id() then 'owner' else 'member' end,
         'createdAt', parley.iso8601(chat.created_at),
         'updatedAt', parley.iso8601(chat.updated_at),
-        'lastMessageAt', parley.iso8601(chat.last_message_at))
+        'lastMessageAt', parley.iso8601(parley.last_message_at(chat)),
+        'lastMessage', (
+            select json_build_object(
+                'id', m.id,
+                'content', left(m.content, 200),
+                'type', m.type,
+                'userId', m.user_id,
+                'createdAt', parley.iso8601(m.created_at))
+            from parley.messages m where m.chat_id = chat.id and m.id = chat.last_message_id))
 $$;
 
 create or replace function parley.require_owner(chat uuid) returns void

@@ -14,66 +14,43 @@
 -- A new message takes the chat's next seq, and so locks the chat's row until it is committed: in one chat, ids rise in
 -- the order of commits, and a reader who has seen an id has missed none before it.
 
--- Newest first. Filters on time are ranges of ids, that is, of the primary key.
+-- Filters on time are ranges of ids, that is, of the primary key.
 create or replace function api.list_messages(
     chat_id text, page text default null, "limit" text default null, type text default null,
-    search text default null, start_date text default null, end_date text default null) returns json
+    search text default null, start_date text default null, end_date text default null,
+    sort text default null, before text default null, after text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     chat constant uuid := parley.enter_chat(chat_id);
-    page_number bigint;
-    page_size bigint;
-    wanted_type constant text := type;
-    first_id uuid := '00000000-0000-0000-0000-000000000000';
-    last_id uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+    wanted parley.filter;
+    asked parley.page;
     ids uuid[];
     total bigint;
 begin
-    perform parley.reject(jsonb_build_object(
-        'page', parley.number_problem(page, 1, 1000000000),
-        'limit', parley.number_problem("limit", 1, 100),
-        'type', rules.problem('type', type),
-        'search', rules.problem('search', search),
-        'startDate', parley.instant_problem(start_date),
-        'endDate', parley.instant_problem(end_date)));
-    page_number := coalesce(page, '1');
-    page_size := coalesce("limit", '50');
-    if start_date is not null then
-        first_id := parley.uuid7_from(parley.parse_instant(start_date));
-    end if;
-    if end_date is not null then
-        last_id := parley.uuid7_from(parley.end_of(end_date));
-    end if;
-
-    if not rules.is_blank(search) then
-        select f.ids, f.total into ids, total from parley.search_messages(
-            search, wanted_type, first_id, last_id, page_size, (page_number - 1) * page_size) f;
+    perform parley.reject(parley.filter_problems(type, search, start_date, end_date)
+        || parley.page_problems(page, "limit", before, after) || parley.sort_problems(sort, search, before, after));
+    wanted := parley.parse_filter(type, start_date, end_date);
+    asked := parley.parse_page(page, "limit", before, after);
+    if rules.is_blank(search) is not false then
+        ids := parley.page_of_messages(wanted, asked);
+        total := parley.count_messages(wanted);
+    elsif sort = 'relevance' then
+        select f.ids, f.total into ids, total from parley.search_ranked(array[chat], search, wanted, asked) f;
     else
-        ids := array(
-            select m.id from parley.messages m
-            where m.chat_id = chat and m.id >= first_id and m.id < last_id
-              and (wanted_type is null or m.type = wanted_type)
-            order by m.id desc limit page_size offset (page_number - 1) * page_size);
-        if coalesce(type, start_date, end_date) is null then
-            total := (select c.message_count from parley.chats c where c.id = chat);
-        else
-            total := (
-                select count(*) from parley.messages m
-                where m.chat_id = chat and m.id >= first_id and m.id < last_id
-                  and (wanted_type is null or m.type = wanted_type));
-        end if;
+        select f.ids, f.total into ids, total from parley.search_chat(search, wanted, asked) f;
     end if;
+    ids := parley.finish_page(asked, ids, sort);
     return json_build_object(
         'messages', (
-            select coalesce(json_agg(parley.message_json(m) order by m.id desc), '[]')
+            select coalesce(json_agg(parley.message_json(m) order by array_position(ids, m.id)), '[]')
             from parley.messages m where m.chat_id = chat and m.id = any (ids)),
         'total', total,
-        'page', page_number,
-        'limit', page_size);
+        'page', asked.number,
+        'limit', asked.size);
 end $$;
 comment on function api.list_messages is
-    'Messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50; search takes words, "a phrase", -not, or; dates are ISO and inclusive.';
+    'Messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50; search takes words, "a phrase", -not, or; dates are ISO and inclusive; sort is newest or, in a search, relevance. In place of page, before or after takes the id of a message; then page is null.';
 
 create or replace function api.send_message(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -170,12 +147,10 @@ declare
 begin
     select c.* into chat from parley.chats c where c.id = new.chat_id for no key update;
     -- The clock is read under the lock, and a clock that was set back does not make a message older than its forerunner.
-    new.updated_at := greatest(parley.now_ms(), chat.last_message_at);
+    new.updated_at := greatest(parley.now_ms(), parley.last_message_at(chat));
     new.id := parley.uuid7(new.updated_at, coalesce(chat.seq, 0) + 1);  -- without a chat, the foreign key will say so
     if chat.id is not null then
-        update parley.chats c
-        set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = new.updated_at
-        where c.id = new.chat_id;
+        perform parley.count_message(chat, new.id);
         perform parley.record_event(new.chat_id, chat.seq + 1, 'message:sent', json_build_object(
             'id', new.id, 'content', new.content, 'type', new.type, 'userId', new.user_id,
             'createdAt', parley.iso8601(new.updated_at)));
@@ -203,13 +178,8 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 begin
     -- First the lock, then the look: an update that waited would not see the messages that it waited for.
     perform from parley.chats c where c.id in (select g.chat_id from gone g) order by c.id for no key update;
-    update parley.chats c
-    set seq = c.seq + g.messages,
-        message_count = c.message_count - g.messages,
-        last_message_at = (
-            select m.created_at from parley.messages m where m.chat_id = c.id order by m.id desc limit 1)
-    from (select chat_id, count(*) as messages from gone group by chat_id) g
-    where c.id = g.chat_id;
+    perform parley.uncount_messages(g.chat_id, g.ids)
+    from (select chat_id, array_agg(id) as ids from gone group by chat_id) g join parley.chats c on c.id = g.chat_id;
     perform parley.record_event(g.chat_id, c.seq - g.later, 'message:deleted', to_json(g.id))
     from (
         select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later from gone o

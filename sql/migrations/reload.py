@@ -2,8 +2,8 @@
 
 A part is loaded when its text or the list of applied migrations differs from what `parley.reloaded_parts` says. The
 functions are one part: all are replaced, and those that no file defines any more are dropped. Grants come last and
-whenever anything was loaded. It is one transaction. Functions and grants hold nobody up; triggers and policies need
-locks, and one that is not to be had soon is given up and tried again, so that requests wait no longer than that.
+whenever anything was loaded. It is one transaction. Functions and grants hold nobody up; the others need locks, and one
+that is not to be had soon is given up and tried again, so that requests wait no longer than that.
 """
 
 import hashlib
@@ -19,8 +19,9 @@ from yoyo import step
 __transactional__ = False
 
 SQL = Path(__file__).resolve().parents[1]
-FUNCTIONS, VIEWS, TRIGGERS, POLICIES, GRANTS = "functions", "views", "triggers.sql", "policies.sql", "grants.sql"
-PARTS = (FUNCTIONS, VIEWS, TRIGGERS, POLICIES, GRANTS)
+FUNCTIONS, LEFTOVERS, VIEWS = "functions", "leftovers.sql", "views"
+TRIGGERS, POLICIES, GRANTS = "triggers.sql", "policies.sql", "grants.sql"
+PARTS = (FUNCTIONS, LEFTOVERS, VIEWS, TRIGGERS, POLICIES, GRANTS)
 LOCK_TIMEOUT_MS = 400  # below deadlock_timeout, so that this session yields before PostgreSQL must choose
 TRIES = 50
 
@@ -36,8 +37,8 @@ OUR_FUNCTIONS = """
 # Triggers and policies need these locks, all of them at once; in the order in which most requests take them.
 LOCK_TABLES = """
     lock table parley.settings, next_auth.users, next_auth.accounts, next_auth.sessions, next_auth.verification_token,
-        parley.members, parley.messages, parley.chats, parley.outbox, parley.outbox_queue, parley.deleted_users,
-        parley.image_cleanup, parley.reloaded_parts
+        parley.members, parley.messages, parley.message_words, parley.message_blocks, parley.chats, parley.outbox,
+        parley.outbox_queue, parley.deleted_users, parley.image_cleanup, parley.reloaded_parts
     in access exclusive mode
 """
 
@@ -64,7 +65,7 @@ def load(cursor: Any, parts: dict[str, str]) -> None:
     cursor.execute(OUR_FUNCTIONS)
     old_functions = cursor.fetchall()
     cursor.execute("set local check_function_bodies = off")  # files may call each other in any order
-    if TRIGGERS in parts or POLICIES in parts:
+    if {LEFTOVERS, TRIGGERS, POLICIES} & parts.keys():
         cursor.execute(LOCK_TABLES)
     for part in PARTS:
         if part == GRANTS and FUNCTIONS in parts:  # after policies and triggers let go of them, before grants touch all

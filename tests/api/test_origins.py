@@ -7,7 +7,7 @@ from tests.api.support import LIMIT_HEADERS, refusal, unlimited
 from tests.support import Api, token
 
 ALLOWED = "https://app.test"
-READABLE = {"retry-after", "x-request-id", *LIMIT_HEADERS}
+READABLE = {"link", "retry-after", "x-request-id", *LIMIT_HEADERS}
 
 
 def preflight(

@@ -14,6 +14,7 @@ def test_a_new_chat_belongs_to_who_creates_it(app: Connection) -> None:
         "createdAt": created["createdAt"],
         "updatedAt": created["createdAt"],
         "lastMessageAt": None,
+        "lastMessage": None,
     }
     assert [m["userId"] for m in call(app, owner, "list_members", created["id"])["members"]] == [owner]
 

@@ -45,7 +45,9 @@ def test_ids_are_uuid7_with_the_millisecond_of_created_at(app: Connection) -> No
 def test_ids_rise_within_a_millisecond_and_when_the_clock_is_set_back(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)
-    dba.execute("update parley.chats set last_message_at = now() + interval '1 hour' where id = %s", [chat])
+    dba.execute(
+        "update parley.chats set last_message_id = parley.uuid7_from(now() + interval '1 hour') where id = %s", [chat]
+    )
     ids = [call(dba, user, "send_message", chat, {"content": "x"})["id"] for _ in range(20)]
     assert ids == sorted(ids)
     assert len({UUID(id_).int >> 80 for id_ in ids}) == 1

@@ -88,7 +88,7 @@ def test_a_text_of_the_greatest_length_is_searchable(app: Connection) -> None:
 @given(search=st.text("-- \"'a!&|<>():*\\", max_size=1000))
 def test_no_search_is_an_error(postgres: Postgres, shared_database: str, search: str) -> None:
     with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
-        connection.execute("select parley.search_query(%s)", [search])
+        connection.execute("select parley.parse_search(%s)", [search])
 
 
 @pytest.mark.parametrize("repeated", ["a_", "a-b_", "Ab9_", "<!--", "a@b.", "a/b:", "1.2-"])

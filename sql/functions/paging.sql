@@ -1,0 +1,274 @@
+-- Pages: what a query asks for, which messages those are, how many there are in all, and which pages are next to it.
+--
+--   parley.page_problems         what is wrong with page, limit, before and after in a query
+--   parley.parse_page            the page that they ask for
+--   parley.finish_page           cuts off what was read to see whether there is more, and links the pages next to it
+--   parley.link_pages            tells the API which those are
+--   parley.page_of_messages      the ids of a page of the entered chat
+--   parley.skip_blocks           passes over messages, a block at a time
+--   parley.count_messages        how many messages of the entered chat a filter lets through
+--   parley.count_in_range        the same by reading them
+--   parley.last_message_at       when a chat's newest message was sent
+--   parley.count_message         counts a new message
+--   parley.uncount_messages      … and deleted ones
+--   parley.close_block           makes a block of the oldest messages that are in none
+--   parley.recount_block         counts a block's messages again
+--   parley.recount_chat          counts all of a chat's messages again; for a DBA, after a load without triggers
+--   parley.messages_retyped      trigger: a message is of another type now
+--
+-- A page number stands for so many messages before it. Blocks say how many a thousand neighbours are, so that these are
+-- passed over a thousand at a time; the newest messages of a chat, up to a thousand, are in no block.
+
+create or replace function parley.page_problems(page text, "limit" text, before text, after text) returns jsonb
+language sql immutable parallel safe as $$
+    select jsonb_build_object(
+        'page', case when coalesce(before, after) is not null and page is not null then 'can''t go with before or after'
+            else parley.number_problem(page, 1, 1000000000) end,
+        'limit', parley.number_problem("limit", 1, 100),
+        'before', case when parley.parse_uuid(before) is null and before is not null then 'must be an id' end,
+        'after', case when parley.parse_uuid(after) is null and after is not null then 'must be an id'
+            when before is not null and after is not null then 'can''t go with before' end)
+$$;
+
+create or replace function parley.parse_page(page text, "limit" text, before text, after text) returns parley.page
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    asked parley.page;
+begin
+    asked.number := case when coalesce(before, after) is null then coalesce(page, '1')::bigint end;
+    asked.size := coalesce("limit", '50');
+    asked.skip := coalesce((asked.number - 1) * asked.size, 0);
+    asked.after_id := coalesce(after, '00000000-0000-0000-0000-000000000000');
+    asked.before_id := coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+    asked.is_ascending := after is not null;
+    return asked;
+end $$;
+
+-- `ids` are newest first, and one more than asked for where there is one. Who asks by a cursor has seen the page on its
+-- other side.
+create or replace function parley.finish_page(asked parley.page, ids uuid[], sort text default null) returns uuid[]
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    has_more constant boolean := coalesce(cardinality(ids) > asked.size, false);
+begin
+    ids := coalesce(ids, '{}');
+    if has_more then
+        ids := case when asked.is_ascending then ids[2:] else ids[:asked.size] end;
+    end if;
+    if sort = 'relevance' then
+        perform parley.link_pages(
+            case when has_more then json_build_object('page', asked.number + 1) end,
+            case when asked.number > 1 then json_build_object('page', asked.number - 1) end);
+    elsif ids <> '{}' then
+        perform parley.link_pages(
+            case when has_more or asked.is_ascending then json_build_object('before', ids[cardinality(ids)]) end,
+            case when has_more and asked.is_ascending or not asked.is_ascending and asked.number is distinct from 1
+                then json_build_object('after', ids[1]) end);
+    else
+        perform parley.link_pages(null, null);
+    end if;
+    return ids;
+end $$;
+
+-- Each is what differs in the query. The API makes the header Link of it.
+create or replace function parley.link_pages(next json, prev json) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform set_config('parley.links',
+        json_strip_nulls(json_build_object('next', next, 'prev', prev, 'first', json_build_object()))::text, true);
+end $$;
+
+-- Newest first, and one more than asked for where there is one. Of the four ways to read, one is taken.
+create or replace function parley.page_of_messages(wanted parley.filter, asked parley.page) returns uuid[]
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    chat constant uuid := session.chat_id();
+    size constant bigint := asked.size + 1;
+    newest_first constant boolean := not asked.is_ascending;
+    before_id uuid := least(wanted.before_id, asked.before_id);
+    skip bigint := asked.skip;
+begin
+    if skip > 1000 then
+        select s.before_id, s.skip into before_id, skip
+        from parley.skip_blocks(chat, (wanted.type, wanted.first_id, before_id)::parley.filter, skip) s;
+    end if;
+    return array(
+        select p.id from (
+            (select m.id from parley.messages m
+            where newest_first and wanted.type is null and m.chat_id = chat
+              and m.id >= wanted.first_id and m.id < before_id
+            order by m.id desc limit size offset skip)
+            union all
+            (select m.id from parley.messages m
+            where newest_first and m.type = wanted.type and m.chat_id = chat
+              and m.id >= wanted.first_id and m.id < before_id
+            order by m.id desc limit size offset skip)
+            union all
+            (select m.id from parley.messages m
+            where not newest_first and wanted.type is null and m.chat_id = chat
+              and m.id >= wanted.first_id and m.id < before_id and m.id > asked.after_id
+            order by m.id limit size)
+            union all
+            (select m.id from parley.messages m
+            where not newest_first and m.type = wanted.type and m.chat_id = chat
+              and m.id >= wanted.first_id and m.id < before_id and m.id > asked.after_id
+            order by m.id limit size)
+        ) p order by p.id desc);
+end $$;
+
+-- Answers before which message to go on, and how many are still to be passed over.
+create or replace function parley.skip_blocks(chat uuid, wanted parley.filter, inout skip bigint, out before_id uuid)
+language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+    block record;
+    newer bigint;
+begin
+    before_id := wanted.before_id;
+    for block in
+        select b.first_id, b.before_id, coalesce((b.by_type ->> wanted.type)::integer, case when wanted.type is null then b.messages else 0 end) as messages
+        from parley.message_blocks b
+        where b.chat_id = chat and b.first_id >= wanted.first_id and b.before_id <= wanted.before_id
+        order by b.first_id desc
+    loop
+        if newer is null then
+            newer := parley.count_in_range(chat, (wanted.type, block.before_id, wanted.before_id)::parley.filter);
+            exit when skip < newer;
+            skip := skip - newer;
+            before_id := block.before_id;
+        end if;
+        exit when skip < block.messages;
+        skip := skip - block.messages;
+        before_id := block.first_id;
+    end loop;
+end $$;
+
+create or replace function parley.count_messages(wanted parley.filter) returns bigint
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    chat constant uuid := session.chat_id();
+    whole record;
+begin
+    if wanted is not distinct from parley.parse_filter(null, null, null) then
+        return (select c.message_count from parley.chats c where c.id = chat);
+    end if;
+    select (array_agg(b.first_id order by b.first_id))[1] as first_id,
+        (array_agg(b.before_id order by b.first_id desc))[1] as before_id,
+        sum(case when wanted.type is null then b.messages else (b.by_type ->> wanted.type)::integer end) as messages
+    into whole
+    from parley.message_blocks b
+    where b.chat_id = chat and b.first_id >= wanted.first_id and b.before_id <= wanted.before_id;
+    if whole.first_id is null then
+        return parley.count_in_range(chat, wanted);
+    end if;
+    return coalesce(whole.messages, 0)
+        + parley.count_in_range(chat, (wanted.type, wanted.first_id, whole.first_id)::parley.filter)
+        + parley.count_in_range(chat, (wanted.type, whole.before_id, wanted.before_id)::parley.filter);
+end $$;
+
+create or replace function parley.count_in_range(chat uuid, wanted parley.filter) returns bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+begin
+    if wanted.type is null then
+        return (
+            select count(*) from parley.messages m
+            where m.chat_id = chat and m.id >= wanted.first_id and m.id < wanted.before_id);
+    end if;
+    return (
+        select count(*) from parley.messages m
+        where m.chat_id = chat and m.type = wanted.type and m.id >= wanted.first_id and m.id < wanted.before_id);
+end $$;
+
+create or replace function parley.last_message_at(chat parley.chats) returns timestamptz
+language sql immutable parallel safe as $$ select rules.uuid7_time(chat.last_message_id) $$;
+
+-- The three that follow are called under the lock of the chat's row.
+create or replace function parley.count_message(chat parley.chats, message uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    if chat.message_count - chat.counted_messages > 1000 then
+        perform parley.close_block(chat.id);
+    end if;
+    update parley.chats c
+    set seq = c.seq + 1, message_count = c.message_count + 1, last_message_id = message
+    where c.id = chat.id;
+end $$;
+
+create or replace function parley.uncount_messages(chat uuid, ids uuid[]) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    update parley.chats c
+    set seq = c.seq + cardinality(ids), message_count = c.message_count - cardinality(ids), last_message_id = (
+        select m.id from parley.messages m where m.chat_id = c.id order by m.id desc limit 1)
+    where c.id = chat;
+    perform parley.recount_block(chat, b.first_id) from (
+        select distinct (
+            select b.first_id from parley.message_blocks b
+            where b.chat_id = chat and b.first_id <= i and b.before_id > i order by b.first_id desc limit 1) as first_id
+        from unnest(ids) i) b
+    where b.first_id is not null;
+end $$;
+
+-- There are a thousand at least, and one more, which begins the next block.
+create or replace function parley.close_block(chat uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+declare
+    block parley.message_blocks;
+begin
+    block.chat_id := chat;
+    block.first_id := coalesce(
+        (select b.before_id from parley.message_blocks b where b.chat_id = chat order by b.first_id desc limit 1),
+        '00000000-0000-0000-0000-000000000000');
+    block.before_id := (
+        select m.id from parley.messages m where m.chat_id = chat and m.id >= block.first_id
+        order by m.id limit 1 offset 1000);
+    if block.before_id is not null then
+        block.messages := 0;
+        block.by_type := '{}';
+        insert into parley.message_blocks select block.*;
+        perform parley.recount_block(chat, block.first_id);
+    end if;
+end $$;
+
+create or replace function parley.recount_block(chat uuid, block uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+begin
+    update parley.message_blocks b
+    set messages = counted.messages, by_type = counted.by_type
+    from (
+        select coalesce(sum(t.messages), 0) as messages, coalesce(jsonb_object_agg(t.type, t.messages), '{}') as by_type
+        from (
+            select m.type, count(*) as messages from parley.message_blocks o join parley.messages m
+                on m.chat_id = o.chat_id and m.id >= o.first_id and m.id < o.before_id
+            where o.chat_id = chat and o.first_id = block group by m.type) t
+    ) counted
+    where b.chat_id = chat and b.first_id = block;
+    update parley.chats c set counted_messages = (
+        select sum(b.messages) from parley.message_blocks b where b.chat_id = chat)
+    where c.id = chat;
+end $$;
+
+create or replace function parley.recount_chat(chat uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from parley.chats c where c.id = chat for no key update;
+    delete from parley.message_blocks b where b.chat_id = chat;
+    update parley.chats c
+    set message_count = (select count(*) from parley.messages m where m.chat_id = chat), counted_messages = 0,
+        last_message_id = (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1)
+    where c.id = chat;
+    while (select c.message_count - c.counted_messages > 1000 from parley.chats c where c.id = chat) loop
+        perform parley.close_block(chat);
+    end loop;
+end $$;
+
+create or replace function parley.messages_retyped() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform parley.recount_block(new.chat_id, b.first_id) from parley.message_blocks b
+    where b.chat_id = new.chat_id and b.first_id <= new.id and b.before_id > new.id;
+    return null;
+end $$;

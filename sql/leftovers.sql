@@ -1,0 +1,18 @@
+-- What only older functions need, taken away in the transaction that replaces them.
+
+-- Migration 0009 has put parley.message_words and chats.last_message_id in their place. What older functions did since
+-- then with the latter is made up for here.
+do $$
+begin
+    if exists (
+        select from pg_catalog.pg_attribute
+        where attrelid = 'parley.chats'::regclass and attname = 'last_message_at' and not attisdropped)
+    then
+        update parley.chats c
+        set last_message_id = (select m.id from parley.messages m where m.chat_id = c.id order by m.id desc limit 1)
+        where c.last_message_at is distinct from rules.uuid7_time(c.last_message_id);
+        alter table parley.chats drop column last_message_at;
+        alter table parley.messages drop column tsv;
+        drop function rules.searchable;
+    end if;
+end $$;

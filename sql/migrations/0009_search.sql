@@ -1,0 +1,170 @@
+-- depends: 0008_sign_in
+--
+-- Search that finds what people mean, and pages that cost the same wherever they are: the words of messages in a table of
+-- their own, counts of messages by blocks, and each chat's last message.
+--
+-- What the functions before this one need stays until theirs are replaced: sql/leftovers.sql takes it away then. Until
+-- then, the triggers here keep the new tables right; what was there before them is filled in by the next migration.
+--
+--   rules.folded           a text without accents and other ways to write the same letter
+--   rules.words            the words in it, in lower case, in their order, one space apart
+--   rules.joined           the words that it writes as one, like getName, get_name and e-mail
+--   rules.search_vector    what of a message is searched
+
+-- English, without a list of words to leave out: no word is too common to be found.
+create text search dictionary rules.english (template = pg_catalog.snowball, language = english);
+create text search configuration rules.stems (copy = pg_catalog.simple);
+alter text search configuration rules.stems alter mapping for asciiword with rules.english;
+
+create function rules.folded(value text) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    marks constant text := '[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670'
+        '\u200b-\u200d\u2060\ufe00-\ufe0f\ufeff]';
+begin
+    if octet_length(value) = char_length(value) then
+        return value;
+    end if;
+    value := normalize(regexp_replace(normalize(value, nfkd), marks, '', 'g'), nfc);
+    value := translate(value, 'øØłŁđĐðÐħĦŧŦıςʼ‘’‐', 'oOlLdDdDhHtTiσ''''''-');
+    value := replace(replace(replace(value, 'ß', 'ss'), 'ẞ', 'SS'), 'þ', 'th');
+    return replace(replace(replace(replace(value, 'æ', 'ae'), 'Æ', 'AE'), 'œ', 'oe'), 'Œ', 'OE');
+end $$;
+
+-- v1.2 is 1.2; C++, C# and F# have names. Identifiers are split as people split them: get Name, HTTP Server. Scripts
+-- without spaces become pairs of neighbours, and the last character by itself: 我家在 is 我家 家在 在. Lists of characters
+-- are spelled out, so that the answer is the same in every locale. Of a word, 64 characters count.
+create function rules.words(folded text) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    separators constant text := '\u0001-/:-@[-`{-\u00bf\u00d7\u00f7\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965\u2000-\u20cf'
+        '\u2190-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u303f\u30fb\ufe10-\ufe6f\ufff0-\uffff\U0001f000-\U0001faff';
+    unspaced constant text := '\u0e01-\u0e3a\u0e40-\u0e4e\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007'
+        '\u3021-\u3029\u3031-\u303c\u3041-\u30fa\u30fc-\u31ff\u3400-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff';
+begin
+    folded := regexp_replace(folded, '\m[vV](?=\d+[.]\d)', '', 'g');
+    folded := regexp_replace(folded, '\m([cC])\+\+', '\1pp', 'g');
+    folded := regexp_replace(folded, '\m([cCfF])#', '\1sharp', 'g');
+    folded := regexp_replace(folded, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', 'g');
+    folded := regexp_replace(folded, '[' || separators || ']+', ' ', 'g');
+    if octet_length(folded) <> char_length(folded) then
+        folded := regexp_replace(folded,
+            '(?<=[^ ' || unspaced || '])(?=[' || unspaced || '])|(?<=[' || unspaced || '])(?=[^ ' || unspaced || '])', ' ', 'g');
+        folded := regexp_replace(folded, '(?<=[' || unspaced || '])([' || unspaced || '])', '\1 \1', 'g');
+    end if;
+    return regexp_replace(lower(btrim(folded)), '([^ ]{64})[^ ]+', '\1', 'g');
+end $$;
+
+create function rules.joined(folded text) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+begin
+    return (
+        select string_agg(left(lower(translate(m[1], '_''-', '')), 64), ' ')
+        from regexp_matches(folded, '((?<![a-zA-Z0-9_])[a-zA-Z][a-zA-Z0-9]*'
+            '(?:(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_''-](?=[a-zA-Z0-9]))[a-zA-Z0-9_''-]*)', 'g') m);
+end $$;
+
+-- Words as they are, where they are, for phrases and beginnings of words; and their stems.
+create function rules.search_vector(content text) returns tsvector
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    folded constant text := rules.folded(content);
+    words constant text := concat_ws(' ', rules.words(folded), rules.joined(folded));
+begin
+    return to_tsvector('pg_catalog.simple', words) || strip(to_tsvector('rules.stems', words));
+end $$;
+
+create or replace function rules.choices(field text) returns text[]
+language sql immutable parallel safe
+return case field
+    when 'type' then array['text', 'code', 'image']
+    when 'theme' then array['light', 'dark', 'system']
+    when 'responseStyle' then array['concise', 'detailed']
+    when 'sort' then array['newest', 'relevance']
+end;
+
+-- Apart from the messages, so that a search reads little, and in partitions by chat, so that a large chat's rows are
+-- close to each other: a common word is counted in two fifths of the time.
+create table parley.message_words (
+    chat_id uuid,
+    id uuid,
+    type text not null,
+    tsv tsvector not null,
+    primary key (chat_id, id)
+) partition by hash (chat_id);
+
+-- What was written since the last vacuum is in a list that each search reads through, so it is kept short.
+create index message_words_search on parley.message_words using gin (chat_id, tsv) with (gin_pending_list_limit = 256);
+
+alter table parley.message_words enable row level security;
+
+do $$
+declare
+    part text;
+begin
+    for i in 0..15 loop
+        part := format('message_words_%s', i);
+        execute format('create table parley.%I partition of parley.message_words for values with (modulus 16, remainder %s)', part, i);
+        execute format('alter table parley.%I enable row level security', part);
+    end loop;
+end $$;
+
+create table parley.message_blocks (
+    chat_id uuid constraint message_blocks_chat_exists references parley.chats on delete cascade,
+    first_id uuid,
+    before_id uuid not null,
+    messages integer not null,
+    by_type jsonb not null,
+    primary key (chat_id, first_id)
+);
+
+-- Rare types, wherever they are.
+create index messages_type on parley.messages (chat_id, type, id);
+
+alter table parley.message_blocks enable row level security;
+
+-- A filter of messages by type and id, and a page as a query asks for it: by number, or next to a message. first_id is in
+-- the range, before_id and after_id are not.
+create type parley.filter as (type text, first_id uuid, before_id uuid);
+create type parley.page as (number bigint, size bigint, skip bigint, after_id uuid, before_id uuid, is_ascending boolean);
+
+alter table parley.chats add column last_message_id uuid, add column counted_messages bigint not null default 0;
+
+create function parley.messages_words() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into parley.message_words (chat_id, id, type, tsv)
+    values (new.chat_id, new.id, new.type, rules.search_vector(new.content))
+    on conflict (chat_id, id) do update set type = excluded.type, tsv = excluded.tsv;
+    return null;
+end $$;
+
+create function parley.messages_words_gone() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from parley.message_words w using gone g where w.chat_id = g.chat_id and w.id = g.id;
+    return null;
+end $$;
+
+create trigger messages_words after insert or update of content, type on parley.messages
+    for each row execute function parley.messages_words();
+
+create trigger messages_words_gone after delete on parley.messages
+    referencing old table as gone for each statement execute function parley.messages_words_gone();
+
+comment on text search dictionary rules.english is 'Stems of English words, those that PostgreSQL''s own leaves out too.';
+comment on text search configuration rules.stems is 'Stems of words in Latin script, other words as they are.';
+comment on type parley.filter is 'Which messages: of a type or null for all, with ids from first_id to before before_id.';
+comment on type parley.page is 'Which of them: the page of this number and size, or the next to before_id or, newer ones, to after_id.';
+comment on table parley.message_words is 'What of a message is searched, beside it; in partitions by chat.';
+comment on column parley.message_words.id is 'The message''s.';
+comment on column parley.message_words.type is 'The message''s, since searches filter by it.';
+comment on column parley.message_words.tsv is 'rules.search_vector() of the message''s content.';
+comment on table parley.message_blocks is 'How many messages there are, in blocks of a thousand neighbours when they were counted first: what lets a page be found without reading those before it. The newest messages of a chat are in no block yet.';
+comment on column parley.message_blocks.first_id is 'Of the block''s oldest message, when it was counted first.';
+comment on column parley.message_blocks.before_id is 'The block''s messages have lesser ids: first_id of the next block.';
+comment on index parley.messages_type is 'The messages of a type, in their order.';
+comment on column parley.message_blocks.messages is 'How many there are, kept up to date.';
+comment on column parley.message_blocks.by_type is 'The same for each type.';
+comment on column parley.chats.last_message_id is 'The newest message; null in an empty chat. With the chat''s own id in its place, the order of latest activity.';
+comment on column parley.chats.counted_messages is 'How many of message_count are in message_blocks.';
