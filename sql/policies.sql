@@ -27,7 +27,8 @@ create policy verification_token_web on next_auth.verification_token to parley_w
 
 -- Chats: members read, the owner changes. A chat belongs to who creates it.
 create policy chats_select on parley.chats for select to parley_api
-    using (id = (select session.chat_id()) or owner_id = (select session.user_id()) or id in (select session.chat_ids()));
+    using (id = (select session.chat_id()) or id = any ((select session.entered_chats())::uuid[])
+        or owner_id = (select session.user_id()) or id in (select session.chat_ids()));
 create policy chats_insert on parley.chats for insert to parley_api
     with check (owner_id = (select session.user_id()));
 create policy chats_update on parley.chats for update to parley_api
@@ -46,7 +47,8 @@ create policy members_delete on parley.members for delete to parley_api
 
 -- Messages: members read and write, the author edits, the author and the chat's owner delete.
 create policy messages_select on parley.messages for select to parley_api
-    using (chat_id = (select session.chat_id()) or chat_id in (select session.chat_ids()));
+    using (chat_id = (select session.chat_id()) or chat_id = any ((select session.entered_chats())::uuid[])
+        or chat_id in (select session.chat_ids()));
 create policy messages_insert on parley.messages for insert to parley_api
     with check (user_id = (select session.user_id())
         and (chat_id = (select session.chat_id()) or chat_id in (select session.chat_ids())));

@@ -218,7 +218,10 @@ CREATE FUNCTION api.get_chat(chat_id text) RETURNS json
 declare
     chat constant uuid := parley.enter_chat(chat_id);
 begin
-    return (select parley.chat_json(c) from parley.chats c where c.id = chat);
+    return (
+        select parley.chat_json(c, m)
+        from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
+        where c.id = chat);
 end $$;
 
 ALTER FUNCTION api.get_chat(chat_id text) OWNER TO postgres;
@@ -279,6 +282,8 @@ COMMENT ON FUNCTION api.get_settings() IS 'The user''s settings: {"settings": {"
 CREATE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text) RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_column
 declare
@@ -290,10 +295,12 @@ begin
     asked := parley.parse_page(page, "limit", before, after);
     select p.chats, p.activities into chats, activities from session.page_of_chats(asked) p;
     activities := parley.finish_page(asked, activities);
+    perform session.enter_chats(chats);
     return json_build_object(
         'chats', (
-            select coalesce(json_agg(parley.chat_json(c) order by coalesce(c.last_message_id, c.id) desc), '[]')
-            from parley.chats c where c.id = any (chats) and coalesce(c.last_message_id, c.id) = any (activities)),
+            select coalesce(json_agg(parley.chat_json(c, m) order by coalesce(c.last_message_id, c.id) desc), '[]')
+            from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
+            where c.id = any (chats) and coalesce(c.last_message_id, c.id) = any (activities)),
         'total', (select count(*) from session.chat_ids()),
         'page', asked.number,
         'limit', asked.size);
@@ -440,9 +447,11 @@ COMMENT ON FUNCTION api.remove_member(chat_id text, user_id text) IS 'Removes a 
 CREATE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text) RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 #variable_conflict use_column
 declare
+    marks constant tsquery := (parley.parse_search(search)).marks;
     wanted parley.filter;
     asked parley.page;
     chats uuid[];
@@ -462,11 +471,14 @@ begin
     else
         select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(search, wanted, asked) f;
     end if;
+    perform session.enter_chats(chats);
     return json_build_object(
         'messages', (
-            select coalesce(json_agg(parley.hit_json(m, search) order by h.place), '[]')
+            select coalesce(json_agg(parley.hit_json(m, marks) order by h.place), '[]')
             from unnest(parley.finish_page(asked, ids, sort)) with ordinality h (id, place)
-            join parley.messages m on m.chat_id = chats[array_position(ids, h.id)] and m.id = h.id),
+            cross join lateral (
+                select m.* from parley.messages m
+                where m.chat_id = chats[array_position(ids, h.id)] and m.id = h.id offset 0) m),
         'total', total,
         'page', asked.number,
         'limit', asked.size);
@@ -895,7 +907,25 @@ COMMENT ON COLUMN parley.chats.last_message_id IS 'The newest message; null in a
 
 COMMENT ON COLUMN parley.chats.counted_messages IS 'How many of message_count are in message_blocks.';
 
-CREATE FUNCTION parley.chat_json(chat parley.chats) RETURNS json
+CREATE TABLE parley.messages (
+    chat_id uuid NOT NULL,
+    id uuid NOT NULL,
+    user_id text DEFAULT NULLIF(current_setting('parley.user_id'::text, true), ''::text) NOT NULL,
+    type text DEFAULT 'text'::text NOT NULL,
+    content text NOT NULL,
+    created_at timestamp with time zone GENERATED ALWAYS AS (rules.uuid7_time(id)) STORED NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT messages_content_valid CHECK ((rules.problem('content'::text, content) IS NULL)),
+    CONSTRAINT messages_type_valid CHECK ((rules.problem('type'::text, type) IS NULL))
+);
+
+ALTER TABLE parley.messages OWNER TO postgres;
+
+COMMENT ON TABLE parley.messages IS 'Messages. The order of (chat_id, id) is the order in which a chat''s messages were committed.';
+
+COMMENT ON COLUMN parley.messages.user_id IS 'The author. No foreign key: what somebody said outlives their account.';
+
+CREATE FUNCTION parley.chat_json(chat parley.chats, last_message parley.messages) RETURNS json
     LANGUAGE sql STABLE
     AS $$
     select json_build_object(
@@ -904,18 +934,16 @@ CREATE FUNCTION parley.chat_json(chat parley.chats) RETURNS json
         'role', case when chat.owner_id = session.user_id() then 'owner' else 'member' end,
         'createdAt', parley.iso8601(chat.created_at),
         'updatedAt', parley.iso8601(chat.updated_at),
-        'lastMessageAt', parley.iso8601(parley.last_message_at(chat)),
-        'lastMessage', (
-            select json_build_object(
-                'id', m.id,
-                'content', left(m.content, 200),
-                'type', m.type,
-                'userId', m.user_id,
-                'createdAt', parley.iso8601(m.created_at))
-            from parley.messages m where m.chat_id = chat.id and m.id = chat.last_message_id))
+        'lastMessageAt', parley.iso8601(last_message.created_at),
+        'lastMessage', case when last_message.id is not null then json_build_object(
+            'id', last_message.id,
+            'content', left(last_message.content, 200),
+            'type', last_message.type,
+            'userId', last_message.user_id,
+            'createdAt', parley.iso8601(last_message.created_at)) end)
 $$;
 
-ALTER FUNCTION parley.chat_json(chat parley.chats) OWNER TO postgres;
+ALTER FUNCTION parley.chat_json(chat parley.chats, last_message parley.messages) OWNER TO postgres;
 
 CREATE FUNCTION parley.chats_add_owner() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1170,23 +1198,41 @@ $$;
 
 ALTER FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) OWNER TO postgres;
 
-CREATE TABLE parley.messages (
-    chat_id uuid NOT NULL,
-    id uuid NOT NULL,
-    user_id text DEFAULT NULLIF(current_setting('parley.user_id'::text, true), ''::text) NOT NULL,
-    type text DEFAULT 'text'::text NOT NULL,
-    content text NOT NULL,
-    created_at timestamp with time zone GENERATED ALWAYS AS (rules.uuid7_time(id)) STORED NOT NULL,
-    updated_at timestamp with time zone NOT NULL,
-    CONSTRAINT messages_content_valid CHECK ((rules.problem('content'::text, content) IS NULL)),
-    CONSTRAINT messages_type_valid CHECK ((rules.problem('type'::text, type) IS NULL))
-);
+CREATE FUNCTION parley.find_hits(chats uuid[], query tsquery, wanted parley.filter) RETURNS TABLE(chat_id uuid, id uuid)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_seqscan TO 'off'
+    SET work_mem TO '64MB'
+    AS $$
+#variable_conflict use_column
+declare
+    partitions constant integer := 16;
+    small constant integer := 1000;
+    hits constant bigint := partitions * (select count(*) from parley.message_words_0 w where w.tsv @@ query);
+begin
+    if hits <= small
+        or hits <= (select sum(least(c.message_count, small) + 20) from parley.chats c where c.id = any (chats))
+    then
+        return query
+        select f.chat_id, f.id from (
+            select w.chat_id, w.id, w.type from parley.message_words w where w.tsv @@ query offset 0) f
+        where f.chat_id = any (chats) and f.id >= wanted.first_id and f.id < wanted.before_id
+          and (wanted.type is null or f.type = wanted.type);
+    else
+        return query
+        select c.id, f.id from parley.chats c cross join lateral (
+            (select w.id, w.type from parley.message_words w
+            where c.message_count <= small and w.chat_id = c.id and (w.tsv @@ query) is true offset 0)
+            union all
+            (select w.id, w.type from parley.message_words w
+            where c.message_count > small and w.chat_id = c.id and w.tsv @@ query offset 0)) f
+        where c.id = any (chats) and f.id >= wanted.first_id and f.id < wanted.before_id
+          and (wanted.type is null or f.type = wanted.type);
+    end if;
+end $$;
 
-ALTER TABLE parley.messages OWNER TO postgres;
-
-COMMENT ON TABLE parley.messages IS 'Messages. The order of (chat_id, id) is the order in which a chat''s messages were committed.';
-
-COMMENT ON COLUMN parley.messages.user_id IS 'The author. No foreign key: what somebody said outlives their account.';
+ALTER FUNCTION parley.find_hits(chats uuid[], query tsquery, wanted parley.filter) OWNER TO postgres;
 
 CREATE FUNCTION parley.find_message(chat_id text, message_id text) RETURNS parley.messages
     LANGUAGE plpgsql STABLE
@@ -1233,7 +1279,7 @@ end $$;
 
 ALTER FUNCTION parley.finish_page(asked parley.page, ids uuid[], sort text) OWNER TO postgres;
 
-CREATE FUNCTION parley.hit_json(message parley.messages, search text) RETURNS json
+CREATE FUNCTION parley.hit_json(message parley.messages, marks tsquery) RETURNS json
     LANGUAGE sql STABLE
     AS $$
     select json_build_object(
@@ -1244,10 +1290,10 @@ CREATE FUNCTION parley.hit_json(message parley.messages, search text) RETURNS js
         'userId', message.user_id,
         'createdAt', parley.iso8601(message.created_at),
         'updatedAt', parley.iso8601(message.updated_at),
-        'extract', parley.extract(message.content, (parley.parse_search(search)).marks))
+        'extract', parley.extract(message.content, marks))
 $$;
 
-ALTER FUNCTION parley.hit_json(message parley.messages, search text) OWNER TO postgres;
+ALTER FUNCTION parley.hit_json(message parley.messages, marks tsquery) OWNER TO postgres;
 
 CREATE FUNCTION parley.image_is_being_removed(name text) RETURNS boolean
     LANGUAGE plpgsql
@@ -1983,17 +2029,13 @@ ALTER FUNCTION parley.search_chat(search text, wanted parley.filter, asked parle
 CREATE FUNCTION parley.search_chats(search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET work_mem TO '64MB'
     AS $$
-declare
-    mine constant uuid[] := array(select session.chat_ids());
-    query constant tsquery := (parley.parse_search(search)).query;
 begin
     with hits as materialized (
-        select w.chat_id, w.id from parley.message_words w
-        where w.tsv @@ query and w.chat_id = any (mine) and w.id >= wanted.first_id and w.id < wanted.before_id
-          and (wanted.type is null or w.type = wanted.type)
+        select h.chat_id, h.id
+        from parley.find_hits(array(select session.chat_ids()), (parley.parse_search(search)).query, wanted) h
     ), page as (
         select h.chat_id, h.id from hits h where h.id > asked.after_id and h.id < asked.before_id
         order by case when asked.is_ascending then h.id end, h.id desc
@@ -2009,7 +2051,7 @@ ALTER FUNCTION parley.search_chats(search text, wanted parley.filter, asked parl
 CREATE FUNCTION parley.search_ranked(chat_ids uuid[], search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET work_mem TO '64MB'
     AS $$
 declare
@@ -2020,15 +2062,14 @@ declare
 begin
     select p.query, p.marks into query, marks from parley.parse_search(search) p;
     with hits as materialized (
-        select w.chat_id, w.id from parley.message_words w
-        where w.tsv @@ query and w.chat_id = any (mine) and w.id >= wanted.first_id and w.id < wanted.before_id
-          and (wanted.type is null or w.type = wanted.type)
-    ), newest as materialized (
+        select h.chat_id, h.id from parley.find_hits(mine, query, wanted) h
+    ), newest as (
         select h.chat_id, h.id from hits h order by h.id desc limit 10000
     ), ranked as (
-        select w.chat_id, w.id, row_number() over (
-            order by w.tsv @@ phrase desc, ts_rank(w.tsv, marks, 1) desc, w.id desc) as place
-        from newest n join parley.message_words w on w.chat_id = n.chat_id and w.id = n.id
+        select n.chat_id, n.id, row_number() over (
+            order by w.tsv @@ phrase desc, ts_rank(w.tsv, marks, 1) desc, n.id desc) as place
+        from newest n cross join lateral (
+            select m.tsv from parley.message_words m where m.chat_id = n.chat_id and m.id = n.id offset 0) w
     )
     select array_agg(r.chat_id order by r.place), array_agg(r.id order by r.place), (select count(*) from hits)
     into chats, ids, total
@@ -2372,6 +2413,29 @@ CREATE FUNCTION session.chat_ids() RETURNS SETOF uuid
 $$;
 
 ALTER FUNCTION session.chat_ids() OWNER TO postgres;
+
+CREATE FUNCTION session.enter_chats(chats uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform set_config('parley.chat_ids', coalesce(chats::text, ''), true);
+end $$;
+
+ALTER FUNCTION session.enter_chats(chats uuid[]) OWNER TO postgres;
+
+CREATE FUNCTION session.entered_chats() RETURNS uuid[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    return array(
+        select m.chat_id from parley.members m
+        where m.chat_id = any (nullif(current_setting('parley.chat_ids', true), '')::uuid[])
+          and m.user_id = session.user_id());
+end $$;
+
+ALTER FUNCTION session.entered_chats() OWNER TO postgres;
 
 CREATE FUNCTION session.owns_chat(chat uuid) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
@@ -2958,7 +3022,7 @@ CREATE POLICY chats_delete ON parley.chats FOR DELETE TO parley_api USING ((owne
 
 CREATE POLICY chats_insert ON parley.chats FOR INSERT TO parley_api WITH CHECK ((owner_id = ( SELECT session.user_id() AS user_id)));
 
-CREATE POLICY chats_select ON parley.chats FOR SELECT TO parley_api USING (((id = ( SELECT session.chat_id() AS chat_id)) OR (owner_id = ( SELECT session.user_id() AS user_id)) OR (id IN ( SELECT session.chat_ids() AS chat_ids))));
+CREATE POLICY chats_select ON parley.chats FOR SELECT TO parley_api USING (((id = ( SELECT session.chat_id() AS chat_id)) OR (id = ANY (( SELECT session.entered_chats() AS entered_chats)::uuid[])) OR (owner_id = ( SELECT session.user_id() AS user_id)) OR (id IN ( SELECT session.chat_ids() AS chat_ids))));
 
 CREATE POLICY chats_update ON parley.chats FOR UPDATE TO parley_api USING ((owner_id = ( SELECT session.user_id() AS user_id)));
 
@@ -2984,7 +3048,7 @@ CREATE POLICY messages_delete ON parley.messages FOR DELETE TO parley_api USING 
 
 CREATE POLICY messages_insert ON parley.messages FOR INSERT TO parley_api WITH CHECK (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
 
-CREATE POLICY messages_select ON parley.messages FOR SELECT TO parley_api USING (((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids))));
+CREATE POLICY messages_select ON parley.messages FOR SELECT TO parley_api USING (((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id = ANY (( SELECT session.entered_chats() AS entered_chats)::uuid[])) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids))));
 
 CREATE POLICY messages_update ON parley.messages FOR UPDATE TO parley_api USING (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
 
@@ -3149,8 +3213,16 @@ GRANT SELECT,DELETE ON TABLE parley.chats TO parley_api;
 
 GRANT INSERT(title),UPDATE(title) ON TABLE parley.chats TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.chat_json(chat parley.chats) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.chat_json(chat parley.chats) TO parley_api;
+GRANT SELECT,DELETE ON TABLE parley.messages TO parley_api;
+
+GRANT INSERT(chat_id) ON TABLE parley.messages TO parley_api;
+
+GRANT INSERT(type),UPDATE(type) ON TABLE parley.messages TO parley_api;
+
+GRANT INSERT(content),UPDATE(content) ON TABLE parley.messages TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.chat_json(chat parley.chats, last_message parley.messages) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.chat_json(chat parley.chats, last_message parley.messages) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.chats_add_owner() FROM PUBLIC;
 
@@ -3196,13 +3268,8 @@ GRANT ALL ON FUNCTION parley.field_problems(body jsonb, required text[], optiona
 REVOKE ALL ON FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) TO parley_api;
 
-GRANT SELECT,DELETE ON TABLE parley.messages TO parley_api;
-
-GRANT INSERT(chat_id) ON TABLE parley.messages TO parley_api;
-
-GRANT INSERT(type),UPDATE(type) ON TABLE parley.messages TO parley_api;
-
-GRANT INSERT(content),UPDATE(content) ON TABLE parley.messages TO parley_api;
+REVOKE ALL ON FUNCTION parley.find_hits(chats uuid[], query tsquery, wanted parley.filter) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.find_hits(chats uuid[], query tsquery, wanted parley.filter) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.find_message(chat_id text, message_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.find_message(chat_id text, message_id text) TO parley_api;
@@ -3210,8 +3277,8 @@ GRANT ALL ON FUNCTION parley.find_message(chat_id text, message_id text) TO parl
 REVOKE ALL ON FUNCTION parley.finish_page(asked parley.page, ids uuid[], sort text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.finish_page(asked parley.page, ids uuid[], sort text) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.hit_json(message parley.messages, search text) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.hit_json(message parley.messages, search text) TO parley_api;
+REVOKE ALL ON FUNCTION parley.hit_json(message parley.messages, marks tsquery) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.hit_json(message parley.messages, marks tsquery) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.image_is_being_removed(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.image_is_being_removed(name text) TO parley_api;
@@ -3423,6 +3490,12 @@ GRANT ALL ON FUNCTION session.chat_id() TO parley_api;
 
 REVOKE ALL ON FUNCTION session.chat_ids() FROM PUBLIC;
 GRANT ALL ON FUNCTION session.chat_ids() TO parley_api;
+
+REVOKE ALL ON FUNCTION session.enter_chats(chats uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION session.enter_chats(chats uuid[]) TO parley_api;
+
+REVOKE ALL ON FUNCTION session.entered_chats() FROM PUBLIC;
+GRANT ALL ON FUNCTION session.entered_chats() TO parley_api;
 
 REVOKE ALL ON FUNCTION session.owns_chat(chat uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION session.owns_chat(chat uuid) TO parley_api;

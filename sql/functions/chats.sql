@@ -27,7 +27,8 @@ comment on function api.create_chat is
 -- Latest activity first: the order of ids, that of the newest message in the chat's place where there is one.
 create or replace function api.list_chats(
     page text default null, "limit" text default null, before text default null, after text default null) returns json
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     asked parley.page;
@@ -38,10 +39,12 @@ begin
     asked := parley.parse_page(page, "limit", before, after);
     select p.chats, p.activities into chats, activities from session.page_of_chats(asked) p;
     activities := parley.finish_page(asked, activities);
+    perform session.enter_chats(chats);
     return json_build_object(
         'chats', (
-            select coalesce(json_agg(parley.chat_json(c) order by coalesce(c.last_message_id, c.id) desc), '[]')
-            from parley.chats c where c.id = any (chats) and coalesce(c.last_message_id, c.id) = any (activities)),
+            select coalesce(json_agg(parley.chat_json(c, m) order by coalesce(c.last_message_id, c.id) desc), '[]')
+            from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
+            where c.id = any (chats) and coalesce(c.last_message_id, c.id) = any (activities)),
         'total', (select count(*) from session.chat_ids()),
         'page', asked.number,
         'limit', asked.size);
@@ -54,7 +57,10 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
 begin
-    return (select parley.chat_json(c) from parley.chats c where c.id = chat);
+    return (
+        select parley.chat_json(c, m)
+        from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
+        where c.id = chat);
 end $$;
 comment on function api.get_chat is
     'One chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"}, the last being null or {"id", "content", "type", "userId", "createdAt"} with the first 200 characters. Raises PT404 for who is no member.';
@@ -83,7 +89,7 @@ end $$;
 comment on function api.delete_chat is
     'Deletes a chat with its messages and memberships. Raises PT403 for who is not its owner.';
 
-create or replace function parley.chat_json(chat parley.chats) returns json
+create or replace function parley.chat_json(chat parley.chats, last_message parley.messages) returns json
 language sql stable as $$
     select json_build_object(
         'id', chat.id,
@@ -91,15 +97,13 @@ language sql stable as $$
         'role', case when chat.owner_id = session.user_id() then 'owner' else 'member' end,
         'createdAt', parley.iso8601(chat.created_at),
         'updatedAt', parley.iso8601(chat.updated_at),
-        'lastMessageAt', parley.iso8601(parley.last_message_at(chat)),
-        'lastMessage', (
-            select json_build_object(
-                'id', m.id,
-                'content', left(m.content, 200),
-                'type', m.type,
-                'userId', m.user_id,
-                'createdAt', parley.iso8601(m.created_at))
-            from parley.messages m where m.chat_id = chat.id and m.id = chat.last_message_id))
+        'lastMessageAt', parley.iso8601(last_message.created_at),
+        'lastMessage', case when last_message.id is not null then json_build_object(
+            'id', last_message.id,
+            'content', left(last_message.content, 200),
+            'type', last_message.type,
+            'userId', last_message.user_id,
+            'createdAt', parley.iso8601(last_message.created_at)) end)
 $$;
 
 create or replace function parley.require_owner(chat uuid) returns void

@@ -9,6 +9,7 @@
 --   parley.search_chat            the ids of one page of hits in the entered chat, newest first, and how many there are
 --   parley.search_chats           the same in all of the user's chats
 --   parley.search_ranked          … with the most relevant first
+--   parley.find_hits              the hits in some chats
 --   parley.page_of_hits           a page of them
 --   parley.hit_json               a hit as answers have it
 --   parley.extract                what of a message to show for a search, as HTML with <mark>
@@ -24,9 +25,10 @@ create or replace function api.search(
     page text default null, "limit" text default null, type text default null,
     search text default null, start_date text default null, end_date text default null,
     sort text default null, before text default null, after text default null) returns json
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
+    marks constant tsquery := (parley.parse_search(search)).marks;
     wanted parley.filter;
     asked parley.page;
     chats uuid[];
@@ -46,11 +48,14 @@ begin
     else
         select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(search, wanted, asked) f;
     end if;
+    perform session.enter_chats(chats);
     return json_build_object(
         'messages', (
-            select coalesce(json_agg(parley.hit_json(m, search) order by h.place), '[]')
+            select coalesce(json_agg(parley.hit_json(m, marks) order by h.place), '[]')
             from unnest(parley.finish_page(asked, ids, sort)) with ordinality h (id, place)
-            join parley.messages m on m.chat_id = chats[array_position(ids, h.id)] and m.id = h.id),
+            cross join lateral (
+                select m.* from parley.messages m
+                where m.chat_id = chats[array_position(ids, h.id)] and m.id = h.id offset 0) m),
         'total', total,
         'page', asked.number,
         'limit', asked.size);
@@ -58,7 +63,7 @@ end $$;
 comment on function api.search is
     'Messages of all of the user''s chats that have what people type into a search box: {"messages": [{"id", "chatId", "content", "type", "userId", "createdAt", "updatedAt", "extract"}], "total", "page", "limit"}. extract is HTML, in which <mark> marks what was found. The parameters are those of list_messages; search is required.';
 
-create or replace function parley.hit_json(message parley.messages, search text) returns json
+create or replace function parley.hit_json(message parley.messages, marks tsquery) returns json
 language sql stable as $$
     select json_build_object(
         'id', message.id,
@@ -68,7 +73,7 @@ language sql stable as $$
         'userId', message.user_id,
         'createdAt', parley.iso8601(message.created_at),
         'updatedAt', parley.iso8601(message.updated_at),
-        'extract', parley.extract(message.content, (parley.parse_search(search)).marks))
+        'extract', parley.extract(message.content, marks))
 $$;
 
 create or replace function parley.filter_problems(type text, search text, start_date text, end_date text) returns jsonb
@@ -147,6 +152,7 @@ end $$;
 
 -- A word is found by its stem; a last one that may be unfinished, by how it begins. What is typed as one but has several
 -- words, like user.getName or 1.2.3, is a phrase, and getName the word getname too. Null is nothing to look for.
+-- Stems have no place in a text, so that how a word begins can't be asked for within a phrase: it is asked for beside it.
 create or replace function parley.parse_term(typed text, is_phrase boolean, is_open boolean) returns tsquery
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
@@ -154,23 +160,20 @@ declare
     words constant text := regexp_replace(rules.words(typed), '(?<![^ ])([^ ])([^ -~]) \2$', '\1\2');
     last_word constant text := substring(words from '[^ ]+$');
     joined constant text := case when words ~ ' ' then rules.joined(typed) else words end;
-    may_begin text := '';
     term tsquery;
 begin
     if words = '' then
         return null;
     elsif char_length(last_word) = 1 and rules.words(last_word || last_word) ~ ' ' then
-        may_begin := ':*';  -- the first of a pair
+        term := to_tsquery('pg_catalog.simple', replace(words, ' ', ' <-> ') || ':*');  -- the first of a pair
     elsif is_open and char_length(last_word) >= 3 and last_word !~ '^[0-9]+$' then
-        may_begin := ':*';
-    end if;
-    term := to_tsquery('pg_catalog.simple', replace(words, ' ', ' <-> ') || may_begin);
-    if is_phrase or joined is distinct from replace(words, ' ', '') then
-        null;
-    elsif words = joined and may_begin = '' then
-        term := plainto_tsquery('rules.stems', words);
+        term := to_tsquery('pg_catalog.simple', regexp_replace(replace(words, ' ', ' <-> '), ' <-> (?=[^ ]+$)', ' & ') || ':*');
     else
-        term := term || plainto_tsquery('rules.stems', joined);
+        term := to_tsquery('pg_catalog.simple', replace(words, ' ', ' <-> '));
+    end if;
+    if not is_phrase and joined = replace(words, ' ', '') then
+        term := case when words <> joined or is_open then term || plainto_tsquery('rules.stems', joined)
+            else plainto_tsquery('rules.stems', joined) end;
         if words <> joined and is_open then
             term := term || to_tsquery('pg_catalog.simple', joined || ':*');
         end if;
@@ -243,20 +246,14 @@ begin
         order by p.id desc);
 end $$;
 
--- Whether the index or the messages of the user's chats are read is for the planner to say, which knows how common the
--- words are and how many chats there are.
 create or replace function parley.search_chats(
     search text, wanted parley.filter, asked parley.page, out chats uuid[], out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan set work_mem = '64MB' as $$
-declare
-    mine constant uuid[] := array(select session.chat_ids());
-    query constant tsquery := (parley.parse_search(search)).query;
+set plan_cache_mode = force_generic_plan set work_mem = '64MB' as $$
 begin
     with hits as materialized (
-        select w.chat_id, w.id from parley.message_words w
-        where w.tsv @@ query and w.chat_id = any (mine) and w.id >= wanted.first_id and w.id < wanted.before_id
-          and (wanted.type is null or w.type = wanted.type)
+        select h.chat_id, h.id
+        from parley.find_hits(array(select session.chat_ids()), (parley.parse_search(search)).query, wanted) h
     ), page as (
         select h.chat_id, h.id from hits h where h.id > asked.after_id and h.id < asked.before_id
         order by case when asked.is_ascending then h.id end, h.id desc
@@ -271,7 +268,7 @@ end $$;
 create or replace function parley.search_ranked(
     chat_ids uuid[], search text, wanted parley.filter, asked parley.page, out chats uuid[], out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan set work_mem = '64MB' as $$
+set plan_cache_mode = force_generic_plan set work_mem = '64MB' as $$
 declare
     mine constant uuid[] := array(select c from session.chat_ids() c where c = any (chat_ids));
     phrase constant tsquery := phraseto_tsquery('pg_catalog.simple', rules.words(rules.folded(search)));
@@ -280,19 +277,51 @@ declare
 begin
     select p.query, p.marks into query, marks from parley.parse_search(search) p;
     with hits as materialized (
-        select w.chat_id, w.id from parley.message_words w
-        where w.tsv @@ query and w.chat_id = any (mine) and w.id >= wanted.first_id and w.id < wanted.before_id
-          and (wanted.type is null or w.type = wanted.type)
-    ), newest as materialized (
+        select h.chat_id, h.id from parley.find_hits(mine, query, wanted) h
+    ), newest as (
         select h.chat_id, h.id from hits h order by h.id desc limit 10000
     ), ranked as (
-        select w.chat_id, w.id, row_number() over (
-            order by w.tsv @@ phrase desc, ts_rank(w.tsv, marks, 1) desc, w.id desc) as place
-        from newest n join parley.message_words w on w.chat_id = n.chat_id and w.id = n.id
+        select n.chat_id, n.id, row_number() over (
+            order by w.tsv @@ phrase desc, ts_rank(w.tsv, marks, 1) desc, n.id desc) as place
+        from newest n cross join lateral (
+            select m.tsv from parley.message_words m where m.chat_id = n.chat_id and m.id = n.id offset 0) w
     )
     select array_agg(r.chat_id order by r.place), array_agg(r.id order by r.place), (select count(*) from hits)
     into chats, ids, total
     from ranked r where r.place > asked.skip and r.place <= asked.skip + asked.size + 1;
+end $$;
+
+-- By the index over everybody's messages, or chat by chat: whichever reads less, as one partition's hits tell. Only a plan
+-- for these chats looks them up in a hash.
+create or replace function parley.find_hits(chats uuid[], query tsquery, wanted parley.filter)
+returns table (chat_id uuid, id uuid)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan set enable_seqscan = off set work_mem = '64MB' as $$
+#variable_conflict use_column
+declare
+    partitions constant integer := 16;
+    small constant integer := 1000;
+    hits constant bigint := partitions * (select count(*) from parley.message_words_0 w where w.tsv @@ query);
+begin
+    if hits <= small
+        or hits <= (select sum(least(c.message_count, small) + 20) from parley.chats c where c.id = any (chats))
+    then
+        return query
+        select f.chat_id, f.id from (
+            select w.chat_id, w.id, w.type from parley.message_words w where w.tsv @@ query offset 0) f
+        where f.chat_id = any (chats) and f.id >= wanted.first_id and f.id < wanted.before_id
+          and (wanted.type is null or f.type = wanted.type);
+    else
+        return query
+        select c.id, f.id from parley.chats c cross join lateral (
+            (select w.id, w.type from parley.message_words w
+            where c.message_count <= small and w.chat_id = c.id and (w.tsv @@ query) is true offset 0)
+            union all
+            (select w.id, w.type from parley.message_words w
+            where c.message_count > small and w.chat_id = c.id and w.tsv @@ query offset 0)) f
+        where c.id = any (chats) and f.id >= wanted.first_id and f.id < wanted.before_id
+          and (wanted.type is null or f.type = wanted.type);
+    end if;
 end $$;
 
 -- Some words around the first that was looked for. Marks are control characters until the text is HTML; one more stands

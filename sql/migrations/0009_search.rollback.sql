@@ -36,10 +36,21 @@ language sql volatile as $$
     where c.id = chat
 $$;
 
-create or replace function parley.chat_json(chat parley.chats) returns json
-language sql stable as $$
-    select json_build_object('id', chat.id, 'title', chat.title, 'createdAt', chat.created_at, 'updatedAt', chat.updated_at)
-$$;
+create or replace function api.get_chat(chat_id text) returns json
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+begin
+    return (
+        select json_build_object(
+            'id', c.id,
+            'title', c.title,
+            'role', case when c.owner_id = session.user_id() then 'owner' else 'member' end,
+            'createdAt', parley.iso8601(c.created_at),
+            'updatedAt', parley.iso8601(c.updated_at),
+            'lastMessageAt', parley.iso8601(c.last_message_at))
+        from parley.chats c where c.id = chat);
+end $$;
 
 alter table parley.chats drop column last_message_id, drop column counted_messages;
 

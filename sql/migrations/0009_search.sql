@@ -60,8 +60,9 @@ language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp a
 begin
     return (
         select string_agg(left(lower(translate(m[1], '_''-', '')), 64), ' ')
-        from regexp_matches(folded, '((?<![a-zA-Z0-9_])[a-zA-Z][a-zA-Z0-9]*'
-            '(?:(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_''-](?=[a-zA-Z0-9]))[a-zA-Z0-9_''-]*)', 'g') m);
+        from regexp_matches(folded, '((?<![a-zA-Z0-9_])'
+            '(?:[a-zA-Z][a-zA-Z0-9]*[_''-](?=[a-zA-Z0-9])|[a-zA-Z0-9]+(?:(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])))'
+            '[a-zA-Z0-9_''-]*)', 'g') m);
 end $$;
 
 -- Words as they are, where they are, for phrases and beginnings of words; and their stems.
