@@ -352,32 +352,37 @@ begin
     return normalize(part, nfc);
 end $$;
 
--- Of the words that the text has, as they are written in it: with accents, and with what joins the parts of a name.
+-- Of the words that the text has, as they are written in it: with accents, and with what joins the parts of a name. In
+-- scripts without spaces, pairs of characters make up what was looked for.
 create or replace function parley.mark_pattern(content text, marks tsquery) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
     accents constant text := '[\u0300-\u036f]*';
     joints constant text := '[\u0300-\u036f\u0003_''’-]*';
-    vowels constant text := '[\u1160-\u11ff\u3099\u309a]*';
+    unspaced constant text := '[\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u2e80-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]';
+    character constant text := '.[\u1160-\u11ff\u3099\u309a]*';  -- with the rest of its syllable
     words text[];
     pairs text[];
+    singles text[];
 begin
-    select array_agg(w.lexeme order by char_length(w.lexeme) desc) filter (where not w.is_unspaced),
-        array_agg(normalize(w.lexeme, nfd)) filter (where w.is_unspaced)
-    into words, pairs
+    select array_agg(w.lexeme) filter (where not w.is_unspaced),
+        array_agg(normalize(w.lexeme, nfd)) filter (where w.is_unspaced and not w.is_single),
+        array_agg(normalize(left(w.lexeme, 1), nfd)) filter (where w.is_unspaced and w.is_single)
+    into words, pairs, singles
     from (
-        select l.lexeme, rules.words(left(l.lexeme, 1) || left(l.lexeme, 1)) ~ ' ' as is_unspaced
+        select l.lexeme, l.lexeme ~ unspaced as is_unspaced, array_to_tsvector(array[left(l.lexeme, 1)]) @@ marks as is_single
         from unnest(rules.search_vector(content)) l
         where l.positions is not null
           and array_to_tsvector(array[l.lexeme]) || to_tsvector('rules.stems', l.lexeme) @@ marks) w;
     return nullif(concat_ws('|',
-        '(?<![[:alnum:]])(?:' || (
+        '(?:(?<![[:alnum:]])|(?<=' || unspaced || '))(?:' || (
             select string_agg(replace(replace(replace(regexp_replace(w, '(.)(?=.)', '\1' || joints, 'g'),
                 's' || joints || 's', '(?:ß|s' || joints || 's)'),
                 'a' || joints || 'e', '(?:æ|a' || joints || 'e)'),
                 'o' || joints || 'e', '(?:œ|o' || joints || 'e)') || accents, '|')
-            from unnest(words) w) || ')(?![[:alnum:]])',
-        '(?:(?=' || array_to_string(pairs, '|') || ').' || vowels || ')+.' || vowels), '');
+            from unnest(words) w) || ')(?:(?![[:alnum:]\u0300-\u036f])|(?=' || unspaced || '))',
+        '(?:(?=' || array_to_string(pairs, '|') || ')' || character || ')+' || character,
+        '(?:' || array_to_string(singles, '|') || ')'), '');
 end $$;
 
 create or replace function parley.messages_words() returns trigger

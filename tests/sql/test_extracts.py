@@ -1,0 +1,94 @@
+"""What of a message is shown for a search: HTML that marks what was found."""
+# ruff: noqa: RUF001 (other scripts are what this is about)
+
+import html
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.dev.postgres import Postgres
+from tests.support import Connection, rolled_back
+
+LONG = "one two three " * 40
+
+
+def extract(connection: Connection, search: str, content: str) -> str:
+    """What is shown."""
+    row = connection.execute(
+        "select parley.extract(%s, (parley.parse_search(%s)).marks)", [content, search]
+    ).fetchone()  # fmt: skip
+    assert row is not None
+    return str(row[0])
+
+
+@pytest.mark.parametrize(
+    ("search", "content", "expected"),
+    [
+        ("quick", "The quick brown fox", "The <mark>quick</mark> brown fox"),
+        ("deploy ", "Deploying it. Deployed!", "<mark>Deploying</mark> it. <mark>Deployed</mark>!"),
+        ("dep", "a deployment", "a <mark>deployment</mark>"),
+        ("cat ", "concatenate the cat, scat", "concatenate the <mark>cat</mark>, scat"),
+        ('"brown fox"', "a brown fox", "a <mark>brown</mark> <mark>fox</mark>"),
+        ("fox -wolf", "fox, wolf", "<mark>fox</mark>, wolf"),
+        ("the fox", "the fox", "<mark>the</mark> <mark>fox</mark>"),
+        ("resume ", "mon résumé", "mon <mark>résumé</mark>"),
+        ("resume ", unicodedata.normalize("NFD", "mon résumé"), "mon <mark>résumé</mark>"),
+        ("RÉSUMÉ", "mon resume", "mon <mark>resume</mark>"),
+        ("strasse", "Goethes Straße", "Goethes <mark>Straße</mark>"),
+        ("oeuvre", "son œuvre", "son <mark>œuvre</mark>"),
+        ("getname", "user.getName()", "user.<mark>getName</mark>()"),
+        ("name", "user.getName()", "user.get<mark>Name</mark>()"),
+        ("get_name", "user.getName()", "user.<mark>getName</mark>()"),
+        ("email", "an e-mail", "an <mark>e-mail</mark>"),
+        ("don't", "I don’t", "I <mark>don’t</mark>"),
+        ("1.2.3", "is 1.2.3", "is <mark>1</mark>.<mark>2</mark>.<mark>3</mark>"),
+        ("上海", "我家在上海东边", "我家在<mark>上海</mark>东边"),
+        ("上海东", "我家在上海东边", "我家在<mark>上海东</mark>边"),
+        ("家", "我家", "我<mark>家</mark>"),
+        ("서울", "내일 서울에서 만나요", "내일 <mark>서울</mark>에서 만나요"),
+        ("ガラス", "窓ガラスが", "窓<mark>ガラス</mark>が"),
+        ("отчет ", "мой отчёт", "мой <mark>отчёт</mark>"),
+        (
+            "script",
+            "<script>alert('x') & \"y\"</script>",
+            "&lt;<mark>script</mark>&gt;alert(&#39;x&#39;) &amp; &quot;y&quot;&lt;/<mark>script</mark>&gt;",
+        ),
+        ("amp", "&amp; amp", "&amp;<mark>amp</mark>; <mark>amp</mark>"),
+        ("mark", "<mark>\u0001mark\u0002\u0003", "&lt;<mark>mark</mark>&gt;<mark>mark</mark>"),
+        ("b", "a\n\n  b\tc", "a <mark>b</mark> c"),
+        ("-a", "b", "b"),
+        ("needle", f"needle {LONG}", f"<mark>needle</mark> {LONG[:231]}…"),
+    ],
+)
+def test_an_extract_marks_what_was_found(app: Connection, search: str, content: str, expected: str) -> None:
+    assert extract(app, search, content) == expected
+
+
+def test_an_extract_of_a_long_text_is_around_the_first_hit(app: Connection) -> None:
+    shown = extract(app, "needle", LONG + "a needle in " + LONG)
+    assert re.fullmatch(r"…[a-z ]{30,60}<mark>needle</mark>[a-z ]{100,180}…", shown)
+    assert not re.search(r"…[^ot]|[^eo]…", shown)  # whole words
+
+
+@given(search=st.text("ab<&'\"-上é \u0001", max_size=20), content=st.text("abc<&'\"上海é.\u0001\u0003 ", min_size=1))
+def test_no_extract_is_anything_but_text_and_marks(
+    postgres: Postgres, shared_database: str, search: str, content: str
+) -> None:
+    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
+        shown = extract(connection, search, content)
+    plain = re.sub("</?mark>", "", shown)
+    assert not re.search(r"[<>'\"\u0001-\u0003]|&(?!amp;|lt;|gt;|quot;|#39;)", plain)
+    assert re.fullmatch("([^<]|<mark>[^<]+</mark>)*", shown)
+    kept = re.sub(r"\s+", " ", re.sub("[\u0001-\u0003]", "", content))
+    assert html.unescape(plain) == unicodedata.normalize("NFC", kept)
+
+
+@pytest.mark.parametrize("repeated", ["a_", "a-b_", "Ab9_", "aB", "上", "上a", "é", "a'", "ab ", "a b", "ß", "サ"])
+def test_no_extract_takes_long(app: Connection, repeated: str) -> None:
+    content = (repeated * 20_000)[:32_767] + "z"
+    app.execute("set local statement_timeout = '2s'")
+    for search in (repeated, "z", repeated * 100):
+        extract(app, search[:1000], content)
