@@ -290,10 +290,11 @@ declare
     asked parley.page;
     chats uuid[];
     activities uuid[];
+    total bigint;
 begin
     perform parley.reject(parley.page_problems(page, "limit", before, after));
     asked := parley.parse_page(page, "limit", before, after);
-    select p.chats, p.activities into chats, activities from session.page_of_chats(asked) p;
+    select p.chats, p.activities, p.total into chats, activities, total from session.page_of_chats(asked) p;
     activities := parley.finish_page(asked, activities);
     perform session.enter_chats(chats);
     return json_build_object(
@@ -301,7 +302,7 @@ begin
             select coalesce(json_agg(parley.chat_json(c, m) order by coalesce(c.last_message_id, c.id) desc), '[]')
             from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
             where c.id = any (chats) and coalesce(c.last_message_id, c.id) = any (activities)),
-        'total', (select count(*) from session.chat_ids()),
+        'total', total,
         'page', asked.number,
         'limit', asked.size);
 end $$;
@@ -345,7 +346,7 @@ begin
         ids := parley.page_of_messages(wanted, asked);
         total := parley.count_messages(wanted);
     elsif sort = 'relevance' then
-        select f.ids, f.total into ids, total from parley.search_ranked(array[chat], search, wanted, asked) f;
+        select f.ids, f.total into ids, total from parley.search_ranked(chat, search, wanted, asked) f;
     else
         select f.ids, f.total into ids, total from parley.search_chat(search, wanted, asked) f;
     end if;
@@ -467,7 +468,7 @@ begin
     asked := parley.parse_page(page, "limit", before, after);
     if sort = 'relevance' then
         select f.chats, f.ids, f.total into chats, ids, total
-        from parley.search_ranked(array(select session.chat_ids()), search, wanted, asked) f;
+        from parley.search_ranked(null, search, wanted, asked) f;
     else
         select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(search, wanted, asked) f;
     end if;
@@ -1198,7 +1199,7 @@ $$;
 
 ALTER FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) OWNER TO postgres;
 
-CREATE FUNCTION parley.find_hits(chats uuid[], query tsquery, wanted parley.filter) RETURNS TABLE(chat_id uuid, id uuid)
+CREATE FUNCTION parley.find_hits(only_chat uuid, query tsquery, wanted parley.filter) RETURNS TABLE(chat_id uuid, id uuid)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -1208,31 +1209,42 @@ CREATE FUNCTION parley.find_hits(chats uuid[], query tsquery, wanted parley.filt
 #variable_conflict use_column
 declare
     partitions constant integer := 16;
-    small constant integer := 1000;
+    few constant integer := 1000;
     hits constant bigint := partitions * (select count(*) from parley.message_words_0 w where w.tsv @@ query);
+    chats uuid[];
 begin
-    if hits <= small
-        or hits <= (select sum(least(c.message_count, small) + 20) from parley.chats c where c.id = any (chats))
-    then
+    if hits <= few then
         return query
         select f.chat_id, f.id from (
             select w.chat_id, w.id, w.type from parley.message_words w where w.tsv @@ query offset 0) f
-        where f.chat_id = any (chats) and f.id >= wanted.first_id and f.id < wanted.before_id
-          and (wanted.type is null or f.type = wanted.type);
+        where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
+          and (only_chat is null or f.chat_id = only_chat) and exists (
+            select from parley.members m where m.chat_id = f.chat_id and m.user_id = session.user_id() offset 0);
+        return;
+    end if;
+    chats := array(
+        select m.chat_id from parley.members m
+        where m.user_id = session.user_id() and (only_chat is null or m.chat_id = only_chat));
+    if hits <= (select sum(least(c.message_count, few) + 20) from parley.chats c where c.id = any (chats)) then
+        return query
+        select f.chat_id, f.id from (
+            select w.chat_id, w.id, w.type from parley.message_words w where w.tsv @@ query offset 0) f
+        where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
+          and f.chat_id = any (chats);
     else
         return query
         select c.id, f.id from parley.chats c cross join lateral (
             (select w.id, w.type from parley.message_words w
-            where c.message_count <= small and w.chat_id = c.id and (w.tsv @@ query) is true offset 0)
+            where c.message_count <= few and w.chat_id = c.id and (w.tsv @@ query) is true offset 0)
             union all
             (select w.id, w.type from parley.message_words w
-            where c.message_count > small and w.chat_id = c.id and w.tsv @@ query offset 0)) f
+            where c.message_count > few and w.chat_id = c.id and w.tsv @@ query offset 0)) f
         where c.id = any (chats) and f.id >= wanted.first_id and f.id < wanted.before_id
           and (wanted.type is null or f.type = wanted.type);
     end if;
 end $$;
 
-ALTER FUNCTION parley.find_hits(chats uuid[], query tsquery, wanted parley.filter) OWNER TO postgres;
+ALTER FUNCTION parley.find_hits(only_chat uuid, query tsquery, wanted parley.filter) OWNER TO postgres;
 
 CREATE FUNCTION parley.find_message(chat_id text, message_id text) RETURNS parley.messages
     LANGUAGE plpgsql STABLE
@@ -1384,26 +1396,30 @@ CREATE FUNCTION parley.mark_pattern(content text, marks tsquery) RETURNS text
 declare
     accents constant text := '[\u0300-\u036f]*';
     joints constant text := '[\u0300-\u036f\u0003_''’-]*';
-    vowels constant text := '[\u1160-\u11ff\u3099\u309a]*';
+    unspaced constant text := '[\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u2e80-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]';
+    character constant text := '.[\u1160-\u11ff\u3099\u309a]*';  -- with the rest of its syllable
     words text[];
     pairs text[];
+    singles text[];
 begin
-    select array_agg(w.lexeme order by char_length(w.lexeme) desc) filter (where not w.is_unspaced),
-        array_agg(normalize(w.lexeme, nfd)) filter (where w.is_unspaced)
-    into words, pairs
+    select array_agg(w.lexeme) filter (where not w.is_unspaced),
+        array_agg(normalize(w.lexeme, nfd)) filter (where w.is_unspaced and not w.is_single),
+        array_agg(normalize(left(w.lexeme, 1), nfd)) filter (where w.is_unspaced and w.is_single)
+    into words, pairs, singles
     from (
-        select l.lexeme, rules.words(left(l.lexeme, 1) || left(l.lexeme, 1)) ~ ' ' as is_unspaced
+        select l.lexeme, l.lexeme ~ unspaced as is_unspaced, array_to_tsvector(array[left(l.lexeme, 1)]) @@ marks as is_single
         from unnest(rules.search_vector(content)) l
         where l.positions is not null
           and array_to_tsvector(array[l.lexeme]) || to_tsvector('rules.stems', l.lexeme) @@ marks) w;
     return nullif(concat_ws('|',
-        '(?<![[:alnum:]])(?:' || (
+        '(?:(?<![[:alnum:]])|(?<=' || unspaced || '))(?:' || (
             select string_agg(replace(replace(replace(regexp_replace(w, '(.)(?=.)', '\1' || joints, 'g'),
                 's' || joints || 's', '(?:ß|s' || joints || 's)'),
                 'a' || joints || 'e', '(?:æ|a' || joints || 'e)'),
                 'o' || joints || 'e', '(?:œ|o' || joints || 'e)') || accents, '|')
-            from unnest(words) w) || ')(?![[:alnum:]])',
-        '(?:(?=' || array_to_string(pairs, '|') || ').' || vowels || ')+.' || vowels), '');
+            from unnest(words) w) || ')(?:(?![[:alnum:]\u0300-\u036f])|(?=' || unspaced || '))',
+        '(?:(?=' || array_to_string(pairs, '|') || ')' || character || ')+' || character,
+        '(?:' || array_to_string(singles, '|') || ')'), '');
 end $$;
 
 ALTER FUNCTION parley.mark_pattern(content text, marks tsquery) OWNER TO postgres;
@@ -1795,23 +1811,20 @@ declare
     words constant text := regexp_replace(rules.words(typed), '(?<![^ ])([^ ])([^ -~]) \2$', '\1\2');
     last_word constant text := substring(words from '[^ ]+$');
     joined constant text := case when words ~ ' ' then rules.joined(typed) else words end;
-    may_begin text := '';
     term tsquery;
 begin
     if words = '' then
         return null;
     elsif char_length(last_word) = 1 and rules.words(last_word || last_word) ~ ' ' then
-        may_begin := ':*';  -- the first of a pair
+        term := to_tsquery('pg_catalog.simple', replace(words, ' ', ' <-> ') || ':*');  -- the first of a pair
     elsif is_open and char_length(last_word) >= 3 and last_word !~ '^[0-9]+$' then
-        may_begin := ':*';
-    end if;
-    term := to_tsquery('pg_catalog.simple', replace(words, ' ', ' <-> ') || may_begin);
-    if is_phrase or joined is distinct from replace(words, ' ', '') then
-        null;
-    elsif words = joined and may_begin = '' then
-        term := plainto_tsquery('rules.stems', words);
+        term := to_tsquery('pg_catalog.simple', regexp_replace(replace(words, ' ', ' <-> '), ' <-> (?=[^ ]+$)', ' & ') || ':*');
     else
-        term := term || plainto_tsquery('rules.stems', joined);
+        term := to_tsquery('pg_catalog.simple', replace(words, ' ', ' <-> '));
+    end if;
+    if not is_phrase and joined = replace(words, ' ', '') then
+        term := case when words <> joined or is_open then term || plainto_tsquery('rules.stems', joined)
+            else plainto_tsquery('rules.stems', joined) end;
         if words <> joined and is_open then
             term := term || to_tsquery('pg_catalog.simple', joined || ':*');
         end if;
@@ -2032,10 +2045,12 @@ CREATE FUNCTION parley.search_chats(search text, wanted parley.filter, asked par
     SET plan_cache_mode TO 'force_generic_plan'
     SET work_mem TO '64MB'
     AS $$
+declare
+    query constant tsquery := (parley.parse_search(search)).query;
 begin
     with hits as materialized (
         select h.chat_id, h.id
-        from parley.find_hits(array(select session.chat_ids()), (parley.parse_search(search)).query, wanted) h
+        from parley.find_hits(null, query, wanted) h
     ), page as (
         select h.chat_id, h.id from hits h where h.id > asked.after_id and h.id < asked.before_id
         order by case when asked.is_ascending then h.id end, h.id desc
@@ -2048,21 +2063,20 @@ end $$;
 
 ALTER FUNCTION parley.search_chats(search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) OWNER TO postgres;
 
-CREATE FUNCTION parley.search_ranked(chat_ids uuid[], search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) RETURNS record
+CREATE FUNCTION parley.search_ranked(only_chat uuid, search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
     SET work_mem TO '64MB'
     AS $$
 declare
-    mine constant uuid[] := array(select c from session.chat_ids() c where c = any (chat_ids));
     phrase constant tsquery := phraseto_tsquery('pg_catalog.simple', rules.words(rules.folded(search)));
     query tsquery;
     marks tsquery;
 begin
     select p.query, p.marks into query, marks from parley.parse_search(search) p;
     with hits as materialized (
-        select h.chat_id, h.id from parley.find_hits(mine, query, wanted) h
+        select h.chat_id, h.id from parley.find_hits(only_chat, query, wanted) h
     ), newest as (
         select h.chat_id, h.id from hits h order by h.id desc limit 10000
     ), ranked as (
@@ -2076,7 +2090,7 @@ begin
     from ranked r where r.place > asked.skip and r.place <= asked.skip + asked.size + 1;
 end $$;
 
-ALTER FUNCTION parley.search_ranked(chat_ids uuid[], search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) OWNER TO postgres;
+ALTER FUNCTION parley.search_ranked(only_chat uuid, search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) OWNER TO postgres;
 
 CREATE FUNCTION parley.settings_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2146,7 +2160,9 @@ begin
         order by b.first_id desc
     loop
         if newer is null then
-            newer := parley.count_in_range(chat, (wanted.type, block.before_id, wanted.before_id)::parley.filter);
+            newer := case when wanted is distinct from parley.parse_filter(null, null, null)
+                then parley.count_in_range(chat, (wanted.type, block.before_id, wanted.before_id)::parley.filter)
+                else (select c.message_count - c.counted_messages from parley.chats c where c.id = chat) end;
             exit when skip < newer;
             skip := skip - newer;
             before_id := block.before_id;
@@ -2329,8 +2345,9 @@ CREATE FUNCTION rules.joined(folded text) RETURNS text
 begin
     return (
         select string_agg(left(lower(translate(m[1], '_''-', '')), 64), ' ')
-        from regexp_matches(folded, '((?<![a-zA-Z0-9_])[a-zA-Z][a-zA-Z0-9]*'
-            '(?:(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_''-](?=[a-zA-Z0-9]))[a-zA-Z0-9_''-]*)', 'g') m);
+        from regexp_matches(folded, '((?<![a-zA-Z0-9_])'
+            '(?:[a-zA-Z][a-zA-Z0-9]*[_''-](?=[a-zA-Z0-9])|[a-zA-Z0-9]+(?:(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])))'
+            '[a-zA-Z0-9_''-]*)', 'g') m);
 end $$;
 
 ALTER FUNCTION rules.joined(folded text) OWNER TO postgres;
@@ -2446,11 +2463,12 @@ $$;
 
 ALTER FUNCTION session.owns_chat(chat uuid) OWNER TO postgres;
 
-CREATE FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[]) RETURNS record
+CREATE FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[], OUT total bigint) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
+    total := (select count(*) from parley.members m where m.user_id = session.user_id());
     select array_agg(p.id order by p.activity desc), array_agg(p.activity order by p.activity desc) into chats, activities
     from (
         select c.id, coalesce(c.last_message_id, c.id) as activity
@@ -2462,7 +2480,7 @@ begin
     ) p;
 end $$;
 
-ALTER FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[]) OWNER TO postgres;
+ALTER FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[], OUT total bigint) OWNER TO postgres;
 
 CREATE FUNCTION session.register(subject text, name text, email text, image text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3268,8 +3286,8 @@ GRANT ALL ON FUNCTION parley.field_problems(body jsonb, required text[], optiona
 REVOKE ALL ON FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.find_hits(chats uuid[], query tsquery, wanted parley.filter) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.find_hits(chats uuid[], query tsquery, wanted parley.filter) TO parley_api;
+REVOKE ALL ON FUNCTION parley.find_hits(only_chat uuid, query tsquery, wanted parley.filter) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.find_hits(only_chat uuid, query tsquery, wanted parley.filter) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.find_message(chat_id text, message_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.find_message(chat_id text, message_id text) TO parley_api;
@@ -3410,8 +3428,8 @@ GRANT ALL ON FUNCTION parley.search_chat(search text, wanted parley.filter, aske
 REVOKE ALL ON FUNCTION parley.search_chats(search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.search_chats(search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.search_ranked(chat_ids uuid[], search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.search_ranked(chat_ids uuid[], search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) TO parley_api;
+REVOKE ALL ON FUNCTION parley.search_ranked(only_chat uuid, search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.search_ranked(only_chat uuid, search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.settings_changed() FROM PUBLIC;
 
@@ -3500,8 +3518,8 @@ GRANT ALL ON FUNCTION session.entered_chats() TO parley_api;
 REVOKE ALL ON FUNCTION session.owns_chat(chat uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION session.owns_chat(chat uuid) TO parley_api;
 
-REVOKE ALL ON FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[]) TO parley_api;
+REVOKE ALL ON FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[], OUT total bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[], OUT total bigint) TO parley_api;
 
 REVOKE ALL ON FUNCTION session.register(subject text, name text, email text, image text) FROM PUBLIC;
 GRANT ALL ON FUNCTION session.register(subject text, name text, email text, image text) TO parley_api;

@@ -28,9 +28,11 @@ language sql stable security definer parallel safe set search_path = pg_catalog,
 $$;
 
 -- The activity of a chat is the id of its newest message, or its own. One more than asked for where there is one.
-create or replace function session.page_of_chats(asked parley.page, out chats uuid[], out activities uuid[])
+create or replace function session.page_of_chats(
+    asked parley.page, out chats uuid[], out activities uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    total := (select count(*) from parley.members m where m.user_id = session.user_id());
     select array_agg(p.id order by p.activity desc), array_agg(p.activity order by p.activity desc) into chats, activities
     from (
         select c.id, coalesce(c.last_message_id, c.id) as activity

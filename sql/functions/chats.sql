@@ -34,10 +34,11 @@ declare
     asked parley.page;
     chats uuid[];
     activities uuid[];
+    total bigint;
 begin
     perform parley.reject(parley.page_problems(page, "limit", before, after));
     asked := parley.parse_page(page, "limit", before, after);
-    select p.chats, p.activities into chats, activities from session.page_of_chats(asked) p;
+    select p.chats, p.activities, p.total into chats, activities, total from session.page_of_chats(asked) p;
     activities := parley.finish_page(asked, activities);
     perform session.enter_chats(chats);
     return json_build_object(
@@ -45,7 +46,7 @@ begin
             select coalesce(json_agg(parley.chat_json(c, m) order by coalesce(c.last_message_id, c.id) desc), '[]')
             from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
             where c.id = any (chats) and coalesce(c.last_message_id, c.id) = any (activities)),
-        'total', (select count(*) from session.chat_ids()),
+        'total', total,
         'page', asked.number,
         'limit', asked.size);
 end $$;

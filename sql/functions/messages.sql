@@ -36,7 +36,7 @@ begin
         ids := parley.page_of_messages(wanted, asked);
         total := parley.count_messages(wanted);
     elsif sort = 'relevance' then
-        select f.ids, f.total into ids, total from parley.search_ranked(array[chat], search, wanted, asked) f;
+        select f.ids, f.total into ids, total from parley.search_ranked(chat, search, wanted, asked) f;
     else
         select f.ids, f.total into ids, total from parley.search_chat(search, wanted, asked) f;
     end if;

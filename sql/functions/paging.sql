@@ -133,7 +133,9 @@ begin
         order by b.first_id desc
     loop
         if newer is null then
-            newer := parley.count_in_range(chat, (wanted.type, block.before_id, wanted.before_id)::parley.filter);
+            newer := case when wanted is distinct from parley.parse_filter(null, null, null)
+                then parley.count_in_range(chat, (wanted.type, block.before_id, wanted.before_id)::parley.filter)
+                else (select c.message_count - c.counted_messages from parley.chats c where c.id = chat) end;
             exit when skip < newer;
             skip := skip - newer;
             before_id := block.before_id;

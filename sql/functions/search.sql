@@ -44,7 +44,7 @@ begin
     asked := parley.parse_page(page, "limit", before, after);
     if sort = 'relevance' then
         select f.chats, f.ids, f.total into chats, ids, total
-        from parley.search_ranked(array(select session.chat_ids()), search, wanted, asked) f;
+        from parley.search_ranked(null, search, wanted, asked) f;
     else
         select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(search, wanted, asked) f;
     end if;
@@ -250,10 +250,12 @@ create or replace function parley.search_chats(
     search text, wanted parley.filter, asked parley.page, out chats uuid[], out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set work_mem = '64MB' as $$
+declare
+    query constant tsquery := (parley.parse_search(search)).query;
 begin
     with hits as materialized (
         select h.chat_id, h.id
-        from parley.find_hits(array(select session.chat_ids()), (parley.parse_search(search)).query, wanted) h
+        from parley.find_hits(null, query, wanted) h
     ), page as (
         select h.chat_id, h.id from hits h where h.id > asked.after_id and h.id < asked.before_id
         order by case when asked.is_ascending then h.id end, h.id desc
@@ -264,20 +266,19 @@ begin
     from page p;
 end $$;
 
--- The words as a phrase before all, then by how often and how exactly they are there. Of many hits the newest are ranked.
+-- In one chat or, without it, in all. The words as a phrase before all, then by how often and how exactly they are there. Of many hits the newest are ranked.
 create or replace function parley.search_ranked(
-    chat_ids uuid[], search text, wanted parley.filter, asked parley.page, out chats uuid[], out ids uuid[], out total bigint)
+    only_chat uuid, search text, wanted parley.filter, asked parley.page, out chats uuid[], out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set work_mem = '64MB' as $$
 declare
-    mine constant uuid[] := array(select c from session.chat_ids() c where c = any (chat_ids));
     phrase constant tsquery := phraseto_tsquery('pg_catalog.simple', rules.words(rules.folded(search)));
     query tsquery;
     marks tsquery;
 begin
     select p.query, p.marks into query, marks from parley.parse_search(search) p;
     with hits as materialized (
-        select h.chat_id, h.id from parley.find_hits(mine, query, wanted) h
+        select h.chat_id, h.id from parley.find_hits(only_chat, query, wanted) h
     ), newest as (
         select h.chat_id, h.id from hits h order by h.id desc limit 10000
     ), ranked as (
@@ -291,34 +292,46 @@ begin
     from ranked r where r.place > asked.skip and r.place <= asked.skip + asked.size + 1;
 end $$;
 
--- By the index over everybody's messages, or chat by chat: whichever reads less, as one partition's hits tell. Only a plan
--- for these chats looks them up in a hash.
-create or replace function parley.find_hits(chats uuid[], query tsquery, wanted parley.filter)
+-- In one chat of the user's or, without it, in all. Few hits, as one partition's tell, are looked up in the memberships.
+-- Many are found by the index over everybody's messages or chat by chat, whichever reads less. Only a plan for these very
+-- chats looks them up in a hash.
+create or replace function parley.find_hits(only_chat uuid, query tsquery, wanted parley.filter)
 returns table (chat_id uuid, id uuid)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan set enable_seqscan = off set work_mem = '64MB' as $$
 #variable_conflict use_column
 declare
     partitions constant integer := 16;
-    small constant integer := 1000;
+    few constant integer := 1000;
     hits constant bigint := partitions * (select count(*) from parley.message_words_0 w where w.tsv @@ query);
+    chats uuid[];
 begin
-    if hits <= small
-        or hits <= (select sum(least(c.message_count, small) + 20) from parley.chats c where c.id = any (chats))
-    then
+    if hits <= few then
         return query
         select f.chat_id, f.id from (
             select w.chat_id, w.id, w.type from parley.message_words w where w.tsv @@ query offset 0) f
-        where f.chat_id = any (chats) and f.id >= wanted.first_id and f.id < wanted.before_id
-          and (wanted.type is null or f.type = wanted.type);
+        where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
+          and (only_chat is null or f.chat_id = only_chat) and exists (
+            select from parley.members m where m.chat_id = f.chat_id and m.user_id = session.user_id() offset 0);
+        return;
+    end if;
+    chats := array(
+        select m.chat_id from parley.members m
+        where m.user_id = session.user_id() and (only_chat is null or m.chat_id = only_chat));
+    if hits <= (select sum(least(c.message_count, few) + 20) from parley.chats c where c.id = any (chats)) then
+        return query
+        select f.chat_id, f.id from (
+            select w.chat_id, w.id, w.type from parley.message_words w where w.tsv @@ query offset 0) f
+        where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
+          and f.chat_id = any (chats);
     else
         return query
         select c.id, f.id from parley.chats c cross join lateral (
             (select w.id, w.type from parley.message_words w
-            where c.message_count <= small and w.chat_id = c.id and (w.tsv @@ query) is true offset 0)
+            where c.message_count <= few and w.chat_id = c.id and (w.tsv @@ query) is true offset 0)
             union all
             (select w.id, w.type from parley.message_words w
-            where c.message_count > small and w.chat_id = c.id and w.tsv @@ query offset 0)) f
+            where c.message_count > few and w.chat_id = c.id and w.tsv @@ query offset 0)) f
         where c.id = any (chats) and f.id >= wanted.first_id and f.id < wanted.before_id
           and (wanted.type is null or f.type = wanted.type);
     end if;

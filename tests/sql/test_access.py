@@ -214,7 +214,7 @@ def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world:
         "select where parley.count_messages({filter}) > 0",
         "select unnest(ids) from parley.search_chat('word', {filter}, {page})",
         "select unnest(ids) from parley.search_chats('word', {filter}, {page})",
-        "select unnest(ids) from parley.search_ranked(array[{chat}::uuid], 'word', {filter}, {page})",
+        "select unnest(ids) from parley.search_ranked({chat}, 'word', {filter}, {page})",
         "select unnest(chats) from session.page_of_chats({page})",
     ]
     zero, high = "0" * 32, "f" * 32
