@@ -300,3 +300,25 @@ def test_a_dump_can_be_restored(postgres: Postgres, url: str, tmp_path: Path) ->
                 assert call(connection, owner, "list_chats")["chats"][0]["id"] == chat
         finally:
             dba.execute("drop database parley_restored with (force)")
+
+
+def test_older_messages_are_found_and_chats_in_order_after_the_migration_of_search(url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    yoyo(url, "rollback", "--batch", "--revision", "0009_search")
+    user = new_user()
+    with psycopg.connect(url, autocommit=True) as connection:
+        chats = [new_chat(connection, user) for _ in range(3)]
+        sent = {
+            chat: [call(connection, user, "send_message", chat, {"content": f"older {n}"})["id"] for n in range(3)]
+            for chat in (chats[1], chats[0])
+        }
+        call(connection, user, "delete_message", chats[0], sent[chats[0]].pop())
+    yoyo(url, "apply", "--batch")
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = call(connection, user, "search", search="old")
+        assert [m["id"] for m in found["messages"]] == [*reversed(sent[chats[0]]), *reversed(sent[chats[1]])]
+        listed = call(connection, user, "list_chats")["chats"]
+        assert [c["id"] for c in listed] == [chats[0], chats[1], chats[2]]
+        assert [c["lastMessage"] and c["lastMessage"]["id"] for c in listed] == [
+            sent[chats[0]][-1], sent[chats[1]][-1], None,
+        ]  # fmt: skip
