@@ -1579,9 +1579,14 @@ CREATE FUNCTION parley.messages_words() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    insert into parley.message_words (chat_id, id, type, tsv)
-    values (new.chat_id, new.id, new.type, rules.search_vector(new.content))
-    on conflict (chat_id, id) do update set type = excluded.type, tsv = excluded.tsv;
+    if tg_op = 'INSERT' then
+        insert into parley.message_words (chat_id, id, type, tsv)
+        values (new.chat_id, new.id, new.type, rules.search_vector(new.content));
+    else
+        insert into parley.message_words (chat_id, id, type, tsv)
+        values (new.chat_id, new.id, new.type, rules.search_vector(new.content))
+        on conflict (chat_id, id) do update set type = excluded.type, tsv = excluded.tsv;
+    end if;
     return null;
 end $$;
 
@@ -2343,6 +2348,9 @@ CREATE FUNCTION rules.joined(folded text) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
+    if folded !~ '[a-zA-Z0-9][_''-][a-zA-Z0-9]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
+        return null;  -- soon, since most texts have none
+    end if;
     return (
         select string_agg(left(lower(translate(m[1], '_''-', '')), 64), ' ')
         from regexp_matches(folded, '((?<![a-zA-Z0-9_])'

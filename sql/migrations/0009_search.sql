@@ -58,6 +58,9 @@ end $$;
 create function rules.joined(folded text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 begin
+    if folded !~ '[a-zA-Z0-9][_''-][a-zA-Z0-9]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
+        return null;  -- soon, since most texts have none
+    end if;
     return (
         select string_agg(left(lower(translate(m[1], '_''-', '')), 64), ' ')
         from regexp_matches(folded, '((?<![a-zA-Z0-9_])'
@@ -134,9 +137,14 @@ alter table parley.chats add column last_message_id uuid, add column counted_mes
 create function parley.messages_words() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    insert into parley.message_words (chat_id, id, type, tsv)
-    values (new.chat_id, new.id, new.type, rules.search_vector(new.content))
-    on conflict (chat_id, id) do update set type = excluded.type, tsv = excluded.tsv;
+    if tg_op = 'INSERT' then
+        insert into parley.message_words (chat_id, id, type, tsv)
+        values (new.chat_id, new.id, new.type, rules.search_vector(new.content));
+    else
+        insert into parley.message_words (chat_id, id, type, tsv)
+        values (new.chat_id, new.id, new.type, rules.search_vector(new.content))
+        on conflict (chat_id, id) do update set type = excluded.type, tsv = excluded.tsv;
+    end if;
     return null;
 end $$;
 
