@@ -1579,14 +1579,9 @@ CREATE FUNCTION parley.messages_words() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    if tg_op = 'INSERT' then
-        insert into parley.message_words (chat_id, id, type, tsv)
-        values (new.chat_id, new.id, new.type, rules.search_vector(new.content));
-    else
-        insert into parley.message_words (chat_id, id, type, tsv)
-        values (new.chat_id, new.id, new.type, rules.search_vector(new.content))
-        on conflict (chat_id, id) do update set type = excluded.type, tsv = excluded.tsv;
-    end if;
+    insert into parley.message_words (chat_id, id, type, tsv)
+    values (new.chat_id, new.id, new.type, rules.search_vector(new.content))
+    on conflict (chat_id, id) do update set type = excluded.type, tsv = excluded.tsv;
     return null;
 end $$;
 

@@ -137,14 +137,9 @@ alter table parley.chats add column last_message_id uuid, add column counted_mes
 create function parley.messages_words() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    if tg_op = 'INSERT' then
-        insert into parley.message_words (chat_id, id, type, tsv)
-        values (new.chat_id, new.id, new.type, rules.search_vector(new.content));
-    else
-        insert into parley.message_words (chat_id, id, type, tsv)
-        values (new.chat_id, new.id, new.type, rules.search_vector(new.content))
-        on conflict (chat_id, id) do update set type = excluded.type, tsv = excluded.tsv;
-    end if;
+    insert into parley.message_words (chat_id, id, type, tsv)
+    values (new.chat_id, new.id, new.type, rules.search_vector(new.content))
+    on conflict (chat_id, id) do update set type = excluded.type, tsv = excluded.tsv;
     return null;
 end $$;
 

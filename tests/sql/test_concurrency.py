@@ -197,3 +197,41 @@ def is_waiting(observer: Connection, waiting: Connection) -> bool:
     """Whether a session waits for a lock."""
     row = observer.execute("select cardinality(pg_blocking_pids(%s)) > 0", [waiting.info.backend_pid]).fetchone()
     return row == (True,)
+
+
+def test_blocks_are_counted_exactly_while_messages_come_go_and_change(postgres: Postgres, url: str) -> None:
+    user = new_user()
+    with connected(url) as connection:
+        chat = new_chat(connection, user)
+    database = url.rpartition("/")[2]
+    with psycopg.connect(postgres.url(database), autocommit=True) as dba:
+        dba.execute(
+            "insert into parley.messages (chat_id, content, user_id) select %s, n, %s from generate_series(1, 1990) n",
+            [chat, user],
+        )
+        ids = [row[0] for row in dba.execute(
+            "select id::text from parley.messages where chat_id = %s order by id", [chat]).fetchall()]  # fmt: skip
+
+    def work(connection: Connection, n: int) -> None:
+        call(connection, user, "send_message", chat, {"content": f"new {n}"})
+        call(connection, user, "delete_message", chat, ids[n * 24])
+        call(connection, user, "update_message", chat, ids[n * 24 + 1], {"type": ("code", "image")[n % 2]})
+
+    in_parallel(url, work, 80)
+    kept = "select message_count, counted_messages from parley.chats where id = %s"
+    blocks = "select messages, by_type from parley.message_blocks where chat_id = %s order by first_id"
+    with psycopg.connect(postgres.url(database), autocommit=True) as dba:
+        counters = dba.execute(kept, [chat]).fetchone()
+        assert counters is not None
+        assert counters[0] == 1990
+        kept_blocks = dba.execute(blocks, [chat]).fetchall()
+        assert sum(block[0] for block in kept_blocks) == counters[1] > 1900
+        real = dba.execute(
+            "select count(m.id)::integer, (select jsonb_object_agg(t.type, t.n) from ("
+            " select o.type, count(*) as n from parley.messages o"
+            " where o.chat_id = b.chat_id and o.id >= b.first_id and o.id < b.before_id group by 1) t)"
+            " from parley.message_blocks b join parley.messages m"
+            " on m.chat_id = b.chat_id and m.id >= b.first_id and m.id < b.before_id"
+            " where b.chat_id = %s group by b.chat_id, b.first_id, b.before_id order by b.first_id", [chat]
+        ).fetchall()  # fmt: skip
+        assert kept_blocks == real
