@@ -449,6 +449,7 @@ CREATE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NU
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_column
 declare
@@ -2043,6 +2044,7 @@ CREATE FUNCTION parley.search_chats(search text, wanted parley.filter, asked par
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     SET work_mem TO '64MB'
     AS $$
 declare
@@ -2067,6 +2069,7 @@ CREATE FUNCTION parley.search_ranked(only_chat uuid, search text, wanted parley.
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
     SET work_mem TO '64MB'
     AS $$
 declare

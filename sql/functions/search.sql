@@ -25,7 +25,8 @@ create or replace function api.search(
     page text default null, "limit" text default null, type text default null,
     search text default null, start_date text default null, end_date text default null,
     sort text default null, before text default null, after text default null) returns json
-language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     marks constant tsquery := (parley.parse_search(search)).marks;
@@ -249,7 +250,7 @@ end $$;
 create or replace function parley.search_chats(
     search text, wanted parley.filter, asked parley.page, out chats uuid[], out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set work_mem = '64MB' as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
 declare
     query constant tsquery := (parley.parse_search(search)).query;
 begin
@@ -270,7 +271,7 @@ end $$;
 create or replace function parley.search_ranked(
     only_chat uuid, search text, wanted parley.filter, asked parley.page, out chats uuid[], out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set work_mem = '64MB' as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
 declare
     phrase constant tsquery := phraseto_tsquery('pg_catalog.simple', rules.words(rules.folded(search)));
     query tsquery;

@@ -139,6 +139,67 @@ def test_a_range_of_dates_is_a_range_of_the_key(large: tuple[Connection, str, st
     assert rows_read(nodes) <= answer["total"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "answered", "most"),
+    [
+        ({"page": "300"}, 50, 1051),  # a block, and then the page
+        ({"page": "300", "type": "text"}, 50, 1051),
+        ({"page": "300", "start_date": "2020-01-01"}, 50, 1051),
+        ({"type": "image"}, 0, 20),  # the blocks
+        ({"type": "image", "start_date": "2020-01-01"}, 0, 20),
+        ({"before": "ffffffff-0000-7000-8000-000000000000"}, 50, 51),
+        ({"after": "00000000-0000-7000-8000-000000000000"}, 50, 51),
+        ({"after": "00000000-0000-7000-8000-000000000000", "type": "text"}, 50, 1000),  # those in no block
+    ],
+)
+def test_no_page_reads_those_before_it(
+    large: tuple[Connection, str, str], arguments: dict[str, str], answered: int, most: int
+) -> None:
+    answer, nodes = plans(large, **arguments)
+    assert len(answer["messages"]) == answered
+    assert rows_read(nodes) <= most
+
+
+@pytest.mark.parametrize("sort", ["newest", "relevance"])
+@pytest.mark.parametrize(("search", "total"), [("needle", HITS), ("absent", 0), ("message", 50)])
+def test_a_search_everywhere_reads_hits_by_the_index_and_messages_by_their_keys(
+    large: tuple[Connection, str, str], search: str, total: int, sort: str
+) -> None:
+    connection, user, chat = large
+    query = {"search": search, "sort": sort}
+    if search == "message":  # what everybody says is looked for among one's own
+        user = new_user()
+        connection.execute("reset session authorization")
+        connection.execute("select session.begin(%s)", [json.dumps({"sub": user})])
+        connection.execute(
+            "insert into parley.members (chat_id, user_id)"
+            " select id, %s from parley.chats where id <> %s order by id limit 5",
+            [user, chat],
+        )
+        connection.execute("set session authorization app")
+    with watched(connection, "message") as nodes:
+        answer = call(connection, user, "search", **query)
+    assert answer["total"] == total
+    assert "Seq Scan" not in {node["Node Type"] for node in nodes}
+    assert total == 0 or rows_read([node for node in nodes if node.get("Relation Name") == "messages"]) <= 51
+    words = [
+        node for node in nodes if re.match("message_words_[1-9]", node.get("Relation Name", ""))
+    ]  # 0 is the sample
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in words) <= 3 * total
+
+
+def test_a_page_of_chats_reads_the_last_messages_and_no_others(large: tuple[Connection, str, str]) -> None:
+    connection, user, _ = large
+    with watched(connection, "messages") as nodes:
+        answer = call(connection, user, "list_chats", page="3")
+    assert (len(answer["chats"]), answer["total"]) == (50, 500)
+    assert {node.get("Index Name") for node in nodes} == {"messages_pkey"}
+    assert rows_read(nodes) <= 51
+    with watched(connection, "members") as nodes:
+        call(connection, user, "list_chats")
+    assert sum(n["Actual Rows"] * n["Actual Loops"] for n in nodes) <= 2 * 500 + 200  # for the page, and for the total
+
+
 def test_a_request_looks_up_its_user_once(large: tuple[Connection, str, str]) -> None:
     connection, user, _ = large
     for table, function in (("settings", "get_settings"), ("users", "get_profile")):
