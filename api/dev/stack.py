@@ -285,6 +285,8 @@ curl -s -w '\\n' {auth} {json} \\
 
 curl -s -w '\\n' {auth} '{messages}?search=hello'
 
+curl -s -w '\\n' {auth} '{base_url}/api/search?search=getchat'
+
 curl -s -w '\\n' {auth} {messages}
 
 curl -s -w '\\n' {auth} -F {image} {base_url}/api/profile/image
