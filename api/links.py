@@ -17,7 +17,7 @@ def link_header(route: Route, request: Request, links: str) -> dict[str, str]:
     `links` is JSON, as the database says it: {"next": {"before": ID}, "prev": {"after": ID}, "first": {}}. The URL is
     the one by which clients reach this service.
     """
-    url = request.app.ctx.public_url + quote(request.path)
+    url = request.app.ctx.public_url + quote(request.path, safe="/%")
     kept = {name: request.args.get(name) for name in route.query if name in request.args and name not in PLACE}
     value = ", ".join(
         f'<{f"{url}?{urlencode(kept | place, quote_via=quote)}".removesuffix("?")}>; rel="{relation}"'

@@ -9,8 +9,10 @@ begin
         where attrelid = 'parley.chats'::regclass and attname = 'last_message_at' and not attisdropped)
     then
         update parley.chats c
-        set last_message_id = (select m.id from parley.messages m where m.chat_id = c.id order by m.id desc limit 1)
-        where c.last_message_at is distinct from rules.uuid7_time(c.last_message_id);
+        set last_message_id = newest.id
+        from parley.chats o left join lateral (
+            select m.id from parley.messages m where m.chat_id = o.id order by m.id desc limit 1) newest on true
+        where c.id = o.id and o.last_message_id is distinct from newest.id;
         alter table parley.chats drop column last_message_at;
         alter table parley.messages drop column tsv;
         drop function rules.searchable;

@@ -453,7 +453,6 @@ CREATE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NU
     AS $$
 #variable_conflict use_column
 declare
-    marks constant tsquery := (parley.parse_search(search)).marks;
     wanted parley.filter;
     asked parley.page;
     chats uuid[];
@@ -476,8 +475,9 @@ begin
     perform session.enter_chats(chats);
     return json_build_object(
         'messages', (
-            select coalesce(json_agg(parley.hit_json(m, marks) order by h.place), '[]')
-            from unnest(parley.finish_page(asked, ids, sort)) with ordinality h (id, place)
+            select coalesce(json_agg(parley.hit_json(m, s.marks) order by h.place), '[]')
+            from parley.parse_search(search) s,
+                unnest(parley.finish_page(asked, ids, sort)) with ordinality h (id, place)
             cross join lateral (
                 select m.* from parley.messages m
                 where m.chat_id = chats[array_position(ids, h.id)] and m.id = h.id offset 0) m),
@@ -1003,20 +1003,17 @@ CREATE FUNCTION parley.close_block(chat uuid) RETURNS void
     SET enable_seqscan TO 'off'
     AS $$
 declare
-    block parley.message_blocks;
-begin
-    block.chat_id := chat;
-    block.first_id := coalesce(
+    first_id constant uuid := coalesce(
         (select b.before_id from parley.message_blocks b where b.chat_id = chat order by b.first_id desc limit 1),
         '00000000-0000-0000-0000-000000000000');
-    block.before_id := (
-        select m.id from parley.messages m where m.chat_id = chat and m.id >= block.first_id
+    before_id constant uuid := (
+        select m.id from parley.messages m where m.chat_id = chat and m.id >= first_id
         order by m.id limit 1 offset 1000);
-    if block.before_id is not null then
-        block.messages := 0;
-        block.by_type := '{}';
-        insert into parley.message_blocks select block.*;
-        perform parley.recount_block(chat, block.first_id);
+begin
+    if before_id is not null then
+        insert into parley.message_blocks (chat_id, first_id, before_id, messages, by_type)
+        values (chat, first_id, before_id, 0, '{}');
+        perform parley.recount_blocks(chat, array[first_id]);
     end if;
 end $$;
 
@@ -1085,6 +1082,24 @@ end $$;
 
 ALTER FUNCTION parley.count_messages(wanted parley.filter) OWNER TO postgres;
 
+CREATE FUNCTION parley.cut(source text, start integer, size integer) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    part text := substr(source, start, size);
+begin
+    if start > 1 then
+        part := '…' || regexp_replace(part, '^[^ ]{0,20} ', '');
+    end if;
+    if char_length(source) >= start + size then
+        part := regexp_replace(part, ' [^ ]{0,20}$', '') || '…';
+    end if;
+    return part;
+end $_$;
+
+ALTER FUNCTION parley.cut(source text, start integer, size integer) OWNER TO postgres;
+
 CREATE FUNCTION parley.end_of(value text) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -1121,30 +1136,32 @@ ALTER FUNCTION parley.event_channels(chat uuid, recipients text[]) OWNER TO post
 CREATE FUNCTION parley."extract"(content text, marks tsquery) RETURNS text
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
-    before constant integer := 60;
+    step constant integer := 60;
     size constant integer := 240;
-    pattern constant text := parley.mark_pattern(content, marks);
-    source text := normalize(regexp_replace(translate(content, E'\u0001\u0002\u0003', ''), '\s+', ' ', 'g'), nfd);
+    source constant text := regexp_replace(translate(content, E'\u0001\u0002\u0003', ''), '\s+', ' ', 'g');
     start integer;
     part text;
+    marked text;
 begin
-    source := regexp_replace(source, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', E'\u0003', 'g');
-    start := greatest(coalesce(regexp_instr(source, pattern, 1, 1, 0, 'i'), 0) - before, 1);
-    part := substr(source, start, size);
-    if start > 1 then
-        part := '…' || regexp_replace(part, '^[^ ]{0,20} ', '');
+    for start in select generate_series(1, char_length(source), step) loop
+        -- two steps, and the rest of a word: a word that is cut off at one place is whole at another
+        continue when (rules.search_vector(substr(source, start, 2 * step + 10)) @@ marks) is not true;
+        part := parley.cut(source, start, size);
+        marked := parley.mark(part, marks);
+        if marked = part then
+            marked := parley.mark(normalize(part, nfkd), marks);
+        end if;
+        exit when marked ~ E'\u0001';
+    end loop;
+    if marked is null or marked !~ E'\u0001' then
+        marked := parley.cut(source, 1, size);
     end if;
-    if char_length(source) >= start + size then
-        part := regexp_replace(part, ' [^ ]{0,20}$', '') || '…';
-    end if;
-    part := coalesce(regexp_replace(part, pattern, E'\u0001\\&\u0002', 'gi'), part);
-    part := replace(replace(replace(replace(replace(part,
-        '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;');
-    part := replace(replace(replace(part, E'\u0003', ''), E'\u0001', '<mark>'), E'\u0002', '</mark>');
-    return normalize(part, nfc);
-end $_$;
+    marked := replace(replace(replace(marked, '&', '&amp;'), '<', '&lt;'), '>', '&gt;');
+    marked := replace(replace(marked, '"', '&quot;'), '''', '&#39;');
+    return replace(replace(marked, E'\u0001', '<mark>'), E'\u0002', '</mark>');
+end $$;
 
 ALTER FUNCTION parley."extract"(content text, marks tsquery) OWNER TO postgres;
 
@@ -1390,40 +1407,47 @@ CREATE FUNCTION parley.lock_image(name text) RETURNS void
 
 ALTER FUNCTION parley.lock_image(name text) OWNER TO postgres;
 
-CREATE FUNCTION parley.mark_pattern(content text, marks tsquery) RETURNS text
+CREATE FUNCTION parley.mark(part text, marks tsquery) RETURNS text
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    accents constant text := '[\u0300-\u036f]*';
-    joints constant text := '[\u0300-\u036f\u0003_''’-]*';
+    found constant text := regexp_replace(
+        regexp_replace(normalize(part, nfd), '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', E'\u0003', 'g'),
+        parley.mark_pattern(part, marks), E'\u0001\\&\u0002', 'gi');
+begin
+    return coalesce(normalize(replace(found, E'\u0003', ''), nfc), part);
+end $$;
+
+ALTER FUNCTION parley.mark(part text, marks tsquery) OWNER TO postgres;
+
+CREATE FUNCTION parley.mark_pattern(part text, marks tsquery) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
     unspaced constant text := '[\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u2e80-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]';
     character constant text := '.[\u1160-\u11ff\u3099\u309a]*';  -- with the rest of its syllable
-    words text[];
-    pairs text[];
-    singles text[];
+    words text;
+    pairs text;
+    singles text;
 begin
-    select array_agg(w.lexeme) filter (where not w.is_unspaced),
-        array_agg(normalize(w.lexeme, nfd)) filter (where w.is_unspaced and not w.is_single),
-        array_agg(normalize(left(w.lexeme, 1), nfd)) filter (where w.is_unspaced and w.is_single)
+    select string_agg(parley.spelling_pattern(w.lexeme), '|') filter (where not w.is_unspaced),
+        string_agg(normalize(w.lexeme, nfd), '|') filter (where w.is_unspaced and not w.is_single),
+        string_agg(normalize(left(w.lexeme, 1), nfd), '|') filter (where w.is_unspaced and w.is_single)
     into words, pairs, singles
     from (
         select l.lexeme, l.lexeme ~ unspaced as is_unspaced, array_to_tsvector(array[left(l.lexeme, 1)]) @@ marks as is_single
-        from unnest(rules.search_vector(content)) l
-        where l.positions is not null
-          and array_to_tsvector(array[l.lexeme]) || to_tsvector('rules.stems', l.lexeme) @@ marks) w;
+        from unnest(rules.search_vector(part)) l
+        where l.positions is not null and marks @@ array_to_tsvector(
+            array[l.lexeme, '=' || coalesce((ts_lexize('rules.english', l.lexeme))[1], '')])) w;
     return nullif(concat_ws('|',
-        '(?:(?<![[:alnum:]])|(?<=' || unspaced || '))(?:' || (
-            select string_agg(replace(replace(replace(regexp_replace(w, '(.)(?=.)', '\1' || joints, 'g'),
-                's' || joints || 's', '(?:ß|s' || joints || 's)'),
-                'a' || joints || 'e', '(?:æ|a' || joints || 'e)'),
-                'o' || joints || 'e', '(?:œ|o' || joints || 'e)') || accents, '|')
-            from unnest(words) w) || ')(?:(?![[:alnum:]\u0300-\u036f])|(?=' || unspaced || '))',
-        '(?:(?=' || array_to_string(pairs, '|') || ')' || character || ')+' || character,
-        '(?:' || array_to_string(singles, '|') || ')'), '');
+        '(?:(?<![[:alnum:]])|(?<=' || unspaced || '))(?:' || words || ')(?:(?![[:alnum:]\u0300-\u036f])|(?=' || unspaced || '))',
+        '(?:(?=' || pairs || ')' || character || ')+' || character,
+        singles), '');
 end $$;
 
-ALTER FUNCTION parley.mark_pattern(content text, marks tsquery) OWNER TO postgres;
+ALTER FUNCTION parley.mark_pattern(part text, marks tsquery) OWNER TO postgres;
 
 CREATE FUNCTION parley.may_hear(channel text) RETURNS boolean
     LANGUAGE plpgsql
@@ -1568,12 +1592,24 @@ CREATE FUNCTION parley.messages_retyped() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    perform parley.recount_block(new.chat_id, b.first_id) from parley.message_blocks b
-    where b.chat_id = new.chat_id and b.first_id <= new.id and b.before_id > new.id;
+    perform parley.recount_blocks(t.chat_id, t.ids)
+    from (
+        select o.chat_id, array_agg(o.id) as ids from old_rows o join new_rows n on n.chat_id = o.chat_id and n.id = o.id
+        where n.type <> o.type group by o.chat_id) t;
     return null;
 end $$;
 
 ALTER FUNCTION parley.messages_retyped() OWNER TO postgres;
+
+CREATE FUNCTION parley.messages_stay() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception 'the key of a message does not change: delete the row and insert another';
+end $$;
+
+ALTER FUNCTION parley.messages_stay() OWNER TO postgres;
 
 CREATE FUNCTION parley.messages_words() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1755,12 +1791,13 @@ end $$;
 
 ALTER FUNCTION parley.parse_page(page text, "limit" text, before text, after text) OWNER TO postgres;
 
-CREATE FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery) RETURNS record
+CREATE FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery, OUT phrase tsquery) RETURNS record
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'error'
     AS $_$
 declare
-    source constant text := translate(rules.folded(search), '“”„«»', '"""""');
+    source constant text := translate(left(rules.folded(search), 1000), '“”„«»', '"""""');
     has_open_phrase constant boolean := (char_length(source) - char_length(replace(source, '"', ''))) % 2 = 1;
     is_open constant boolean := has_open_phrase or source !~ '[\s"]$';
     item record;
@@ -1790,7 +1827,9 @@ begin
         if item.is_negated then
             all_of := coalesce(all_of && !!term, !!term);
             continue;
-        elsif not item.is_phrase and ts_lexize('pg_catalog.english_stem', rules.words(item.typed)) = '{}' then
+        elsif not item.is_phrase and item.typed !~ '^[A-Z]{2,}$'
+            and ts_lexize('pg_catalog.english_stem', rules.words(item.typed)) = '{}'
+        then
             common := coalesce(common && term, term);
         else
             all_of := coalesce(all_of && term, term);
@@ -1798,40 +1837,26 @@ begin
         end if;
         marks := coalesce(marks || term, term);
     end loop;
-    marks := regexp_replace(marks::text, '<(-|[0-9]+)>', '|', 'g');
+    marks := regexp_replace(marks::text, '&|<(-|[0-9]+)>', '|', 'g');
+    phrase := phraseto_tsquery('pg_catalog.simple', rules.words(source));
 end $_$;
 
-ALTER FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery) OWNER TO postgres;
+ALTER FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery, OUT phrase tsquery) OWNER TO postgres;
 
 CREATE FUNCTION parley.parse_term(typed text, is_phrase boolean, is_open boolean) RETURNS tsquery
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
+    AS $$
 declare
-    -- In a script without spaces, the last character stands by itself only where no pair ends with it.
-    words constant text := regexp_replace(rules.words(typed), '(?<![^ ])([^ ])([^ -~]) \2$', '\1\2');
-    last_word constant text := substring(words from '[^ ]+$');
-    joined constant text := case when words ~ ' ' then rules.joined(typed) else words end;
-    term tsquery;
+    apart constant text := rules.words(typed);
+    joined constant text := rules.words(rules.joined(typed));
+    term tsquery := parley.word_query(apart, is_phrase, is_open);
 begin
-    if words = '' then
-        return null;
-    elsif char_length(last_word) = 1 and rules.words(last_word || last_word) ~ ' ' then
-        term := to_tsquery('pg_catalog.simple', replace(words, ' ', ' <-> ') || ':*');  -- the first of a pair
-    elsif is_open and char_length(last_word) >= 3 and last_word !~ '^[0-9]+$' then
-        term := to_tsquery('pg_catalog.simple', regexp_replace(replace(words, ' ', ' <-> '), ' <-> (?=[^ ]+$)', ' & ') || ':*');
-    else
-        term := to_tsquery('pg_catalog.simple', replace(words, ' ', ' <-> '));
-    end if;
-    if not is_phrase and joined = replace(words, ' ', '') then
-        term := case when words <> joined or is_open then term || plainto_tsquery('rules.stems', joined)
-            else plainto_tsquery('rules.stems', joined) end;
-        if words <> joined and is_open then
-            term := term || to_tsquery('pg_catalog.simple', joined || ':*');
-        end if;
+    if joined <> apart then
+        term := term || parley.word_query(joined, is_phrase, is_open);
     end if;
     return case when numnode(term) > 0 then term end;
-end $_$;
+end $$;
 
 ALTER FUNCTION parley.parse_term(typed text, is_phrase boolean, is_open boolean) OWNER TO postgres;
 
@@ -1886,7 +1911,7 @@ end $$;
 
 ALTER FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[]) OWNER TO postgres;
 
-CREATE FUNCTION parley.recount_block(chat uuid, block uuid) RETURNS void
+CREATE FUNCTION parley.recount_blocks(chat uuid, ids uuid[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -1895,19 +1920,24 @@ begin
     update parley.message_blocks b
     set messages = counted.messages, by_type = counted.by_type
     from (
+        select distinct (
+            select o.first_id from parley.message_blocks o
+            where o.chat_id = chat and o.first_id <= i order by o.first_id desc limit 1) as first_id
+        from unnest(ids) i
+    ) touched cross join lateral (
         select coalesce(sum(t.messages), 0) as messages, coalesce(jsonb_object_agg(t.type, t.messages), '{}') as by_type
         from (
             select m.type, count(*) as messages from parley.message_blocks o join parley.messages m
                 on m.chat_id = o.chat_id and m.id >= o.first_id and m.id < o.before_id
-            where o.chat_id = chat and o.first_id = block group by m.type) t
+            where o.chat_id = chat and o.first_id = touched.first_id group by m.type) t
     ) counted
-    where b.chat_id = chat and b.first_id = block;
-    update parley.chats c set counted_messages = (
-        select sum(b.messages) from parley.message_blocks b where b.chat_id = chat)
+    where b.chat_id = chat and b.first_id = touched.first_id;
+    update parley.chats c set counted_messages = coalesce(
+        (select sum(b.messages) from parley.message_blocks b where b.chat_id = chat), 0)
     where c.id = chat;
 end $$;
 
-ALTER FUNCTION parley.recount_block(chat uuid, block uuid) OWNER TO postgres;
+ALTER FUNCTION parley.recount_blocks(chat uuid, ids uuid[]) OWNER TO postgres;
 
 CREATE FUNCTION parley.recount_chat(chat uuid) RETURNS void
     LANGUAGE plpgsql
@@ -2073,11 +2103,11 @@ CREATE FUNCTION parley.search_ranked(only_chat uuid, search text, wanted parley.
     SET work_mem TO '64MB'
     AS $$
 declare
-    phrase constant tsquery := phraseto_tsquery('pg_catalog.simple', rules.words(rules.folded(search)));
     query tsquery;
     marks tsquery;
+    phrase tsquery;
 begin
-    select p.query, p.marks into query, marks from parley.parse_search(search) p;
+    select p.query, p.marks, p.phrase into query, marks, phrase from parley.parse_search(search) p;
     with hits as materialized (
         select h.chat_id, h.id from parley.find_hits(only_chat, query, wanted) h
     ), newest as (
@@ -2206,21 +2236,44 @@ $$;
 
 ALTER FUNCTION parley.sort_problems(sort text, search text, before text, after text) OWNER TO postgres;
 
+CREATE FUNCTION parley.spelling_pattern(word text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    accents constant text := E'[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0640\u064b-\u065f\u0670\u200b-\u200d\u2060\ufe00-\ufe0f]*';
+    joints constant text := E'[\u0003_''ʼ‘’‐-]?' || accents;
+    pattern text := regexp_replace(word, '(.)(?=.)', '\1' || joints, 'g') || accents;
+    spelling text[];
+begin
+    if word in ('cpp', 'csharp', 'fsharp') then
+        return pattern || '|' || case word when 'cpp' then 'c\+\+' else left(word, 1) || '#' end;
+    end if;
+    foreach spelling slice 1 in array array[['ss', 'ß'], ['ae', 'æ'], ['oe', 'œ'], ['th', 'þ']] loop
+        pattern := replace(pattern, left(spelling[1], 1) || joints || right(spelling[1], 1),
+            format('(?:%s|%s%s%s)', spelling[2], left(spelling[1], 1), joints, right(spelling[1], 1)));
+    end loop;
+    foreach spelling slice 1 in array array[['o', 'oø'], ['l', 'lł'], ['d', 'dđð'], ['h', 'hħ'], ['t', 'tŧ'], ['i', 'iı'], ['σ', 'σς']] loop
+        pattern := replace(pattern, spelling[1], '[' || spelling[2] || ']');
+    end loop;
+    return pattern;
+end $$;
+
+ALTER FUNCTION parley.spelling_pattern(word text) OWNER TO postgres;
+
 CREATE FUNCTION parley.uncount_messages(chat uuid, ids uuid[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+    newest constant uuid := (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1);
 begin
     update parley.chats c
-    set seq = c.seq + cardinality(ids), message_count = c.message_count - cardinality(ids), last_message_id = (
-        select m.id from parley.messages m where m.chat_id = c.id order by m.id desc limit 1)
+    set seq = c.seq + cardinality(ids), message_count = c.message_count - cardinality(ids), last_message_id = newest
     where c.id = chat;
-    perform parley.recount_block(chat, b.first_id) from (
-        select distinct (
-            select b.first_id from parley.message_blocks b
-            where b.chat_id = chat and b.first_id <= i and b.before_id > i order by b.first_id desc limit 1) as first_id
-        from unnest(ids) i) b
-    where b.first_id is not null;
+    delete from parley.message_blocks b
+    where b.chat_id = chat and (b.before_id > newest or newest is null);
+    perform parley.recount_blocks(chat, ids);
 end $$;
 
 ALTER FUNCTION parley.uncount_messages(chat uuid, ids uuid[]) OWNER TO postgres;
@@ -2322,20 +2375,53 @@ end $$;
 
 ALTER FUNCTION parley.validate(body jsonb, required text[], optional text[]) OWNER TO postgres;
 
+CREATE FUNCTION parley.word_query(words text, is_phrase boolean, is_open boolean) RETURNS tsquery
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    last_word constant text := substring(words from '[^ ]+$');
+    before_last constant text := btrim(left(words, -char_length(last_word)));
+    stem text;
+    term tsquery;
+begin
+    if char_length(last_word) = 1 and rules.words(last_word || last_word) ~ ' ' then
+        -- In a script without spaces, the last character is the first of a pair, unless it was the second.
+        if before_last ~ ('(?<![^ ])[^ ]' || last_word || '$') then
+            return phraseto_tsquery('pg_catalog.simple', before_last);
+        end if;
+        term := to_tsquery('pg_catalog.simple', last_word || ':*');
+    elsif is_open and char_length(last_word) >= 3 and last_word !~ '^[0-9]+$' then
+        term := to_tsquery('pg_catalog.simple', last_word || ':*');
+    else
+        term := phraseto_tsquery('pg_catalog.simple', last_word);
+    end if;
+    if before_last <> '' then
+        return phraseto_tsquery('pg_catalog.simple', before_last) <-> term;
+    elsif not is_phrase and last_word ~ '^[a-z]+$' then
+        stem := (ts_lexize('rules.english', last_word))[1];
+        term := term || phraseto_tsquery('pg_catalog.simple', stem) || format('''=%s''', stem)::tsquery;
+    end if;
+    return term;
+end $_$;
+
+ALTER FUNCTION parley.word_query(words text, is_phrase boolean, is_open boolean) OWNER TO postgres;
+
 CREATE FUNCTION rules.folded(value text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    marks constant text := '[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670'
-        '\u200b-\u200d\u2060\ufe00-\ufe0f\ufeff]';
+    marks constant text := '[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u065f\u0670'
+        '\u200b-\u200d\u2060\u20d0-\u20f0\ufe00-\ufe0f\ufeff]';
 begin
     if octet_length(value) = char_length(value) then
         return value;
     end if;
-    value := normalize(regexp_replace(normalize(value, nfkd), marks, '', 'g'), nfc);
-    value := translate(value, 'øØłŁđĐðÐħĦŧŦıςʼ‘’‐', 'oOlLdDdDhHtTiσ''''''-');
-    value := replace(replace(replace(value, 'ß', 'ss'), 'ẞ', 'SS'), 'þ', 'th');
+    value := normalize(regexp_replace(normalize(translate(value, '™℠', ''), nfkd), marks, '', 'g'), nfc);
+    value := translate(value, 'øØłŁđĐðÐħĦŧŦıςʼ‘’‐٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹०१२३४५६७८९',
+        'oOlLdDdDhHtTiσ''''''-012345678901234567890123456789');
+    value := replace(replace(replace(replace(value, 'ß', 'ss'), 'ẞ', 'SS'), 'þ', 'th'), 'Þ', 'TH');
     return replace(replace(replace(replace(value, 'æ', 'ae'), 'Æ', 'AE'), 'œ', 'oe'), 'Œ', 'OE');
 end $$;
 
@@ -2346,14 +2432,7 @@ CREATE FUNCTION rules.joined(folded text) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    if folded !~ '[a-zA-Z0-9][_''-][a-zA-Z0-9]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
-        return null;  -- soon, since most texts have none
-    end if;
-    return (
-        select string_agg(left(lower(translate(m[1], '_''-', '')), 64), ' ')
-        from regexp_matches(folded, '((?<![a-zA-Z0-9_])'
-            '(?:[a-zA-Z][a-zA-Z0-9]*[_''-](?=[a-zA-Z0-9])|[a-zA-Z0-9]+(?:(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])))'
-            '[a-zA-Z0-9_''-]*)', 'g') m);
+    return regexp_replace(lower(folded), '(?<=[[:alpha:]])[_''-](?=[[:alnum:]])', '', 'g');
 end $$;
 
 ALTER FUNCTION rules.joined(folded text) OWNER TO postgres;
@@ -2364,9 +2443,16 @@ CREATE FUNCTION rules.search_vector(content text) RETURNS tsvector
     AS $$
 declare
     folded constant text := rules.folded(content);
-    words constant text := concat_ws(' ', rules.words(folded), rules.joined(folded));
+    words text := rules.words(folded);
+    vector tsvector;
+    stems text;
 begin
-    return to_tsvector('pg_catalog.simple', words) || strip(to_tsvector('rules.stems', words));
+    if folded ~ '[[:alpha:]][_''-][[:alnum:]]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
+        words := words || ' ꙮ ' || rules.words(rules.joined(folded));
+    end if;
+    vector := to_tsvector('pg_catalog.simple', words);
+    stems := ts_delete(strip(to_tsvector('rules.stems', words)), tsvector_to_array(vector))::text;
+    return vector || replace(' ' || stems, ' ''', ' ''=')::tsvector;
 end $$;
 
 ALTER FUNCTION rules.search_vector(content text) OWNER TO postgres;
@@ -2376,10 +2462,13 @@ CREATE FUNCTION rules.words(folded text) RETURNS text
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    separators constant text := '\u0001-/:-@[-`{-\u00bf\u00d7\u00f7\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965\u2000-\u20cf'
-        '\u2190-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u303f\u30fb\ufe10-\ufe6f\ufff0-\uffff\U0001f000-\U0001faff';
-    unspaced constant text := '\u0e01-\u0e3a\u0e40-\u0e4e\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007'
-        '\u3021-\u3029\u3031-\u303c\u3041-\u30fa\u30fc-\u31ff\u3400-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff';
+    separators constant text := '\u0001-/:-@[-`{-\u00bf\u00d7\u00f7\u0589\u05be\u05c0\u05c3\u05f3\u05f4\u060c\u061b\u061c\u061f'
+        '\u066a-\u066d\u06d4\u0964\u0965\u0f0b-\u0f0d\u104a-\u104f\u10fb\u1361-\u1368\u17d4-\u17da\u2000-\u20cf\u2117\u2190-\u2bff'
+        '\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u303f\u30fb\ue000-\uf8ff\ufe10-\ufe6f\ufff0-\uffff'
+        '\U0001f000-\U0001faff\U000f0000-\U0010ffff';
+    unspaced constant text := '\u0e01-\u0e3a\u0e40-\u0e4e\u0e80-\u0eff\u1000-\u1049\u1050-\u109f\u1780-\u17d3\u17db-\u17ff'
+        '\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u303c\u3041-\u30fa\u30fc-\u31ff\u3400-\u9fff\ua960-\ua97f\uac00-\ud7ff'
+        '\uf900-\ufaff\U00020000-\U0003ffff';
 begin
     folded := regexp_replace(folded, '\m[vV](?=\d+[.]\d)', '', 'g');
     folded := regexp_replace(folded, '\m([cC])\+\+', '\1pp', 'g');
@@ -2990,7 +3079,9 @@ CREATE TRIGGER messages_gone AFTER DELETE ON parley.messages REFERENCING OLD TAB
 
 CREATE TRIGGER messages_new BEFORE INSERT ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_new();
 
-CREATE TRIGGER messages_retyped AFTER UPDATE OF type ON parley.messages FOR EACH ROW WHEN ((old.type IS DISTINCT FROM new.type)) EXECUTE FUNCTION parley.messages_retyped();
+CREATE TRIGGER messages_retyped AFTER UPDATE ON parley.messages REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_retyped();
+
+CREATE TRIGGER messages_stay BEFORE UPDATE ON parley.messages FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.id IS DISTINCT FROM new.id))) EXECUTE FUNCTION parley.messages_stay();
 
 CREATE TRIGGER messages_words AFTER INSERT OR UPDATE OF content, type ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_words();
 
@@ -3268,6 +3359,9 @@ GRANT ALL ON FUNCTION parley.count_message(chat parley.chats, message uuid) TO p
 REVOKE ALL ON FUNCTION parley.count_messages(wanted parley.filter) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.count_messages(wanted parley.filter) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.cut(source text, start integer, size integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.cut(source text, start integer, size integer) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.end_of(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.end_of(value text) TO parley_api;
 
@@ -3331,8 +3425,11 @@ GRANT ALL ON FUNCTION parley.lock_chat() TO parley_api;
 REVOKE ALL ON FUNCTION parley.lock_image(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.lock_image(name text) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.mark_pattern(content text, marks tsquery) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.mark_pattern(content text, marks tsquery) TO parley_api;
+REVOKE ALL ON FUNCTION parley.mark(part text, marks tsquery) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.mark(part text, marks tsquery) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.mark_pattern(part text, marks tsquery) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.mark_pattern(part text, marks tsquery) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.may_hear(channel text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.may_hear(channel text) TO parley_api;
@@ -3354,6 +3451,8 @@ REVOKE ALL ON FUNCTION parley.messages_gone() FROM PUBLIC;
 REVOKE ALL ON FUNCTION parley.messages_new() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.messages_retyped() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION parley.messages_stay() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.messages_words() FROM PUBLIC;
 
@@ -3389,8 +3488,8 @@ GRANT ALL ON FUNCTION parley.parse_instant(value text) TO parley_api;
 REVOKE ALL ON FUNCTION parley.parse_page(page text, "limit" text, before text, after text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.parse_page(page text, "limit" text, before text, after text) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery) TO parley_api;
+REVOKE ALL ON FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery, OUT phrase tsquery) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery, OUT phrase tsquery) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.parse_term(typed text, is_phrase boolean, is_open boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.parse_term(typed text, is_phrase boolean, is_open boolean) TO parley_api;
@@ -3407,8 +3506,8 @@ GRANT ALL ON FUNCTION parley.queue_again(VARIADIC event_ids bigint[]) TO parley_
 REVOKE ALL ON FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[]) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.recount_block(chat uuid, block uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.recount_block(chat uuid, block uuid) TO parley_api;
+REVOKE ALL ON FUNCTION parley.recount_blocks(chat uuid, ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.recount_blocks(chat uuid, ids uuid[]) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.recount_chat(chat uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.recount_chat(chat uuid) TO parley_api;
@@ -3468,6 +3567,9 @@ GRANT ALL ON FUNCTION parley.socket_problem(socket_id text) TO parley_api;
 REVOKE ALL ON FUNCTION parley.sort_problems(sort text, search text, before text, after text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.sort_problems(sort text, search text, before text, after text) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.spelling_pattern(word text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.spelling_pattern(word text) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.uncount_messages(chat uuid, ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.uncount_messages(chat uuid, ids uuid[]) TO parley_api;
 
@@ -3493,6 +3595,9 @@ GRANT ALL ON FUNCTION parley.uuid7_from(instant timestamp with time zone) TO par
 
 REVOKE ALL ON FUNCTION parley.validate(body jsonb, required text[], optional text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.validate(body jsonb, required text[], optional text[]) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.word_query(words text, is_phrase boolean, is_open boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.word_query(words text, is_phrase boolean, is_open boolean) TO parley_api;
 
 REVOKE ALL ON FUNCTION rules.folded(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rules.folded(value text) TO parley_api;

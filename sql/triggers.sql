@@ -41,8 +41,12 @@ create trigger messages_changed before update of content, type on parley.message
 create trigger messages_gone after delete on parley.messages
     referencing old table as gone for each statement execute function parley.messages_gone();
 
-create trigger messages_retyped after update of type on parley.messages
-    for each row when (old.type is distinct from new.type) execute function parley.messages_retyped();
+create trigger messages_retyped after update on parley.messages
+    referencing old table as old_rows new table as new_rows for each statement execute function parley.messages_retyped();
+
+create trigger messages_stay before update on parley.messages
+    for each row when ((old.chat_id, old.id) is distinct from (new.chat_id, new.id))
+    execute function parley.messages_stay();
 
 create trigger messages_words after insert or update of content, type on parley.messages
     for each row execute function parley.messages_words();

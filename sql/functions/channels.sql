@@ -24,7 +24,7 @@ begin
         'channel_data', case when channel_name like 'presence-%' then json_build_object(
             'user_id', session.user_id(), 'user_info', json_build_object('name', parley.user_name())) end));
 end $$;
-comment on function api.authorize_channel is
+comment on function api.authorize_channel(text, text) is
     'Lets a connection to Pusher subscribe to a channel: {"socket_id", "channel_name", "channel_data"?}, to be signed. Raises PT403 for a channel that the user may not hear, whether there is one or not.';
 
 create or replace function api.authorize_user(socket_id text) returns json
@@ -36,7 +36,7 @@ begin
         'id', parley.pusher_user(session.user_id()),
         'user_info', json_strip_nulls(json_build_object('userId', session.user_id(), 'name', parley.user_name()))));
 end $$;
-comment on function api.authorize_user is
+comment on function api.authorize_user(text) is
     'Signs the user in on a connection to Pusher: {"socket_id", "user_data"}, to be signed. Its id is the one in the name of the user''s channel.';
 
 create or replace function parley.may_hear(channel text) returns boolean

@@ -21,7 +21,7 @@ begin
     insert into parley.chats (title) values (body ->> 'title') returning * into chat;
     return json_build_object('id', chat.id, 'title', chat.title, 'createdAt', parley.iso8601(chat.created_at));
 end $$;
-comment on function api.create_chat is
+comment on function api.create_chat(jsonb) is
     'Creates a chat that the user owns. Body: {"title"}. Answers {"id", "title", "createdAt"}.';
 
 -- Latest activity first: the order of ids, that of the newest message in the chat's place where there is one.
@@ -50,7 +50,7 @@ begin
         'page', asked.number,
         'limit', asked.size);
 end $$;
-comment on function api.list_chats is
+comment on function api.list_chats(text, text, text, text) is
     'The user''s chats, latest activity first. Answers {"chats": [chat], "total", "page", "limit"}; limit is 1 to 100, by default 50. In place of page, before or after takes the id of a chat''s last message, or of an empty chat; then page is null.';
 
 create or replace function api.get_chat(chat_id text) returns json
@@ -63,7 +63,7 @@ begin
         from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
         where c.id = chat);
 end $$;
-comment on function api.get_chat is
+comment on function api.get_chat(text) is
     'One chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"}, the last being null or {"id", "content", "type", "userId", "createdAt"} with the first 200 characters. Raises PT404 for who is no member.';
 
 create or replace function api.update_chat(chat_id text, body jsonb) returns json
@@ -76,7 +76,7 @@ begin
     update parley.chats c set title = body ->> 'title' where c.id = chat;
     return api.get_chat(chat_id);
 end $$;
-comment on function api.update_chat is
+comment on function api.update_chat(text, jsonb) is
     'Renames a chat. Body: {"title"}. Answers the chat. Raises PT403 for who is not its owner.';
 
 create or replace function api.delete_chat(chat_id text) returns void
@@ -87,7 +87,7 @@ begin
     perform parley.require_owner(chat);
     delete from parley.chats c where c.id = chat;
 end $$;
-comment on function api.delete_chat is
+comment on function api.delete_chat(text) is
     'Deletes a chat with its messages and memberships. Raises PT403 for who is not its owner.';
 
 create or replace function parley.chat_json(chat parley.chats, last_message parley.messages) returns json

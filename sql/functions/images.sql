@@ -23,7 +23,7 @@ begin
     perform parley.require_user(session.user_id());
     insert into parley.image_cleanup (name, due) values (parley.require_image(image_url), now() + interval '10 minutes');
 end $$;
-comment on function api.expect_image is
+comment on function api.expect_image(text) is
     'Says that an image is about to be stored: should that come to nothing, it is removed in ten minutes.';
 
 create or replace function api.set_image(image_url text) returns json
@@ -38,7 +38,7 @@ begin
     perform parley.require_user(profile.id);
     return json_build_object('imageUrl', profile.image, 'updatedAt', parley.iso8601(profile.updated_at));
 end $$;
-comment on function api.set_image is
+comment on function api.set_image(text) is
     'Makes an image in storage the user''s. Answers {"imageUrl", "updatedAt"}. Until the commit nobody else stores or removes that image.';
 
 create or replace function api.take_unused_image() returns text
@@ -65,14 +65,14 @@ begin
         delete from parley.image_cleanup c where c.id = listed.id;
     end loop;
 end $$;
-comment on function api.take_unused_image is
+comment on function api.take_unused_image() is
     'The name of an image in storage that nobody uses, or null. Nobody stores it until api.forget_image says that it is gone; without that it is taken again in two minutes.';
 
 create or replace function api.forget_image(name text) returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     delete from parley.image_cleanup c where c.name = forget_image.name and c.is_being_removed
 $$;
-comment on function api.forget_image is 'Says that an image that was taken is no longer in storage.';
+comment on function api.forget_image(text) is 'Says that an image that was taken is no longer in storage.';
 
 create or replace function parley.image_name(url text) returns text
 language sql immutable parallel safe as $$

@@ -15,7 +15,7 @@ begin
     return json_build_object('members', (
         select coalesce(json_agg(m.member order by m.joined_at, m.user_id), '[]') from parley.members_json() m));
 end $$;
-comment on function api.list_members is
+comment on function api.list_members(text) is
     'Who is in a chat, longest first: {"members": [{"userId", "name", "image", "role", "joinedAt"}]}.';
 
 create or replace function api.add_member(chat_id text, body jsonb) returns json
@@ -41,7 +41,7 @@ begin
     end;
     return (select m.member from parley.members_json() m where m.user_id = body ->> 'userId');
 end $$;
-comment on function api.add_member is
+comment on function api.add_member(text, jsonb) is
     'Adds a user who has signed in before. Body: {"userId"}. Answers the member. Raises PT403 for who is not the chat''s owner, PT409 for a member.';
 
 create or replace function api.remove_member(chat_id text, user_id text) returns void
@@ -60,7 +60,7 @@ begin
         perform parley.not_found('Member');
     end if;
 end $$;
-comment on function api.remove_member is
+comment on function api.remove_member(text, text) is
     'Removes a member: the owner anybody else, everybody else themselves. Raises PT409 for the owner, who can''t leave.';
 
 -- Names and pictures of other users are to be had here only, and only for a chat that the user is in.

@@ -9,6 +9,7 @@
 --   parley.find_message            a route's {messageId}, or "not found"
 --   parley.messages_new            trigger: id and times of a new message, the chat's counters, the event
 --   parley.messages_changed        trigger: updated_at, the chat's seq, the event
+--   parley.messages_stay           trigger: a message stays in its chat
 --   parley.messages_gone           trigger: the chat's counters, the events
 --
 -- A new message takes the chat's next seq, and so locks the chat's row until it is committed: in one chat, ids rise in
@@ -49,7 +50,7 @@ begin
         'page', asked.number,
         'limit', asked.size);
 end $$;
-comment on function api.list_messages is
+comment on function api.list_messages(text, text, text, text, text, text, text, text, text, text) is
     'Messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50; search takes words, "a phrase", -not, or; dates are ISO and inclusive; sort is newest or, in a search, relevance. In place of page, before or after takes the id of a message; then page is null.';
 
 create or replace function api.send_message(chat_id text, body jsonb) returns json
@@ -66,7 +67,7 @@ begin
     return json_build_object('id', message.id, 'content', message.content, 'type', message.type,
         'userId', message.user_id, 'createdAt', parley.iso8601(message.created_at));
 end $$;
-comment on function api.send_message is
+comment on function api.send_message(text, jsonb) is
     'Sends a message. Body: {"content", "type"?}; type is text unless given. Answers {"id", "content", "type", "userId", "createdAt"}.';
 
 create or replace function api.get_message(chat_id text, message_id text) returns json
@@ -76,7 +77,7 @@ declare
 begin
     return parley.message_json(message);
 end $$;
-comment on function api.get_message is
+comment on function api.get_message(text, text) is
     'One message: {"id", "content", "type", "userId", "createdAt", "updatedAt"}.';
 
 create or replace function api.update_message(chat_id text, message_id text, body jsonb) returns json
@@ -96,7 +97,7 @@ begin
     return json_build_object('id', message.id, 'content', message.content, 'type', message.type,
         'updatedAt', parley.iso8601(message.updated_at));
 end $$;
-comment on function api.update_message is
+comment on function api.update_message(text, text, jsonb) is
     'Edits a message. Body: {"content"?, "type"?}, at least one. Answers {"id", "content", "type", "updatedAt"}. Raises PT403 for who is not its author.';
 
 create or replace function api.delete_message(chat_id text, message_id text) returns void
@@ -113,7 +114,7 @@ begin
         perform parley.not_found('Message');
     end if;
 end $$;
-comment on function api.delete_message is
+comment on function api.delete_message(text, text) is
     'Deletes a message. Raises PT403 for who is neither its author nor the chat''s owner.';
 
 create or replace function parley.message_json(message parley.messages) returns json
@@ -171,6 +172,12 @@ begin
             'content', case when new.content is distinct from old.content then new.content end,
             'type', case when new.type is distinct from old.type then new.type end))));
     return new;
+end $$;
+
+create or replace function parley.messages_stay() returns trigger
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    raise exception 'the key of a message does not change: delete the row and insert another';
 end $$;
 
 create or replace function parley.messages_gone() returns trigger

@@ -68,7 +68,7 @@ create or replace function listener.lead() returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     select pg_try_advisory_lock(4242108500)
 $$;
-comment on function listener.lead is
+comment on function listener.lead() is
     'Makes this session the one that publishes, until it ends; false while another one is.';
 
 -- Ids are given before the commit, so an event may appear behind later ones: the caller looks from well before the last.
@@ -128,21 +128,21 @@ begin
         answered a cross join lateral (select l.* from parley.outbox l where l.id = a.id offset 0) o) on true
     order by o.id;
 end $$;
-comment on function listener.take_events is
+comment on function listener.take_events(bigint[], bigint, bigint[], uuid[], uuid[], bigint[], integer, integer, integer) is
     'Forgets the events that are done, and answers those next in the order of their ids: after an id, without those that are held already and those of busy chats, and for some of these what comes next; and how far it looked. One row without an event if there is none.';
 
 create or replace function listener.sleep() returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     select pg_try_advisory_lock(parley.sleep_lock())
 $$;
-comment on function listener.sleep is
+comment on function listener.sleep() is
     'From now on each commit with an event notifies the channel parley_outbox; false, and nothing has changed, while one is under way that will not. What was committed before must be looked for once more.';
 
 create or replace function listener.wake() returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     select pg_advisory_unlock(parley.sleep_lock())
 $$;
-comment on function listener.wake is 'Commits need not notify: the listener looks by itself.';
+comment on function listener.wake() is 'Commits need not notify: the listener looks by itself.';
 
 create or replace function listener.set_aside(event_id bigint, error text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -150,7 +150,7 @@ begin
     update parley.outbox o set set_aside_at = now(), error = left(set_aside.error, 1000) where o.id = event_id;
     delete from parley.outbox_queue q where q.id = event_id;
 end $$;
-comment on function listener.set_aside is
+comment on function listener.set_aside(bigint, text) is
     'Gives up an event that can''t be published: analytics.set_aside_events has it, with the error.';
 
 create or replace function listener.remove_events(older_than interval, max_events integer) returns integer
@@ -171,7 +171,7 @@ begin
         where not exists (select from parley.outbox o where o.id = p.id) order by p.id limit max_events));
     return removed;
 end $$;
-comment on function listener.remove_events is
+comment on function listener.remove_events(interval, integer) is
     'Removes up to so many of the oldest events that are older than that and published; answers how many.';
 
 create or replace function parley.queue_again(variadic event_ids bigint[]) returns bigint

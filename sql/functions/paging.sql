@@ -12,9 +12,9 @@
 --   parley.count_message         counts a new message
 --   parley.uncount_messages      … and deleted ones
 --   parley.close_block           makes a block of the oldest messages that are in none
---   parley.recount_block         counts a block's messages again
+--   parley.recount_blocks        counts the messages of some blocks again
 --   parley.recount_chat          counts all of a chat's messages again; for a DBA, after a load without triggers
---   parley.messages_retyped      trigger: a message is of another type now
+--   parley.messages_retyped      trigger: messages are of another type now
 --
 -- A page number stands for so many messages before it. Blocks say how many a thousand neighbours are, so that these are
 -- passed over a thousand at a time; the newest messages of a chat, up to a thousand, are in no block.
@@ -187,7 +187,7 @@ end $$;
 create or replace function parley.last_message_at(chat parley.chats) returns timestamptz
 language sql immutable parallel safe as $$ select rules.uuid7_time(chat.last_message_id) $$;
 
--- The three that follow are called under the lock of the chat's row.
+-- This and the next are called under the lock of the chat's row.
 create or replace function parley.count_message(chat parley.chats, message uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
@@ -199,57 +199,59 @@ begin
     where c.id = chat.id;
 end $$;
 
+-- A block that reaches beyond the newest message is none any more: the next message may come to lie in it.
 create or replace function parley.uncount_messages(chat uuid, ids uuid[]) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    newest constant uuid := (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1);
 begin
     update parley.chats c
-    set seq = c.seq + cardinality(ids), message_count = c.message_count - cardinality(ids), last_message_id = (
-        select m.id from parley.messages m where m.chat_id = c.id order by m.id desc limit 1)
+    set seq = c.seq + cardinality(ids), message_count = c.message_count - cardinality(ids), last_message_id = newest
     where c.id = chat;
-    perform parley.recount_block(chat, b.first_id) from (
-        select distinct (
-            select b.first_id from parley.message_blocks b
-            where b.chat_id = chat and b.first_id <= i and b.before_id > i order by b.first_id desc limit 1) as first_id
-        from unnest(ids) i) b
-    where b.first_id is not null;
+    delete from parley.message_blocks b
+    where b.chat_id = chat and (b.before_id > newest or newest is null);
+    perform parley.recount_blocks(chat, ids);
 end $$;
 
 -- There are a thousand at least, and one more, which begins the next block.
 create or replace function parley.close_block(chat uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
-    block parley.message_blocks;
-begin
-    block.chat_id := chat;
-    block.first_id := coalesce(
+    first_id constant uuid := coalesce(
         (select b.before_id from parley.message_blocks b where b.chat_id = chat order by b.first_id desc limit 1),
         '00000000-0000-0000-0000-000000000000');
-    block.before_id := (
-        select m.id from parley.messages m where m.chat_id = chat and m.id >= block.first_id
+    before_id constant uuid := (
+        select m.id from parley.messages m where m.chat_id = chat and m.id >= first_id
         order by m.id limit 1 offset 1000);
-    if block.before_id is not null then
-        block.messages := 0;
-        block.by_type := '{}';
-        insert into parley.message_blocks select block.*;
-        perform parley.recount_block(chat, block.first_id);
+begin
+    if before_id is not null then
+        insert into parley.message_blocks (chat_id, first_id, before_id, messages, by_type)
+        values (chat, first_id, before_id, 0, '{}');
+        perform parley.recount_blocks(chat, array[first_id]);
     end if;
 end $$;
 
-create or replace function parley.recount_block(chat uuid, block uuid) returns void
+-- Those that have, or had, one of these messages.
+create or replace function parley.recount_blocks(chat uuid, ids uuid[]) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 begin
     update parley.message_blocks b
     set messages = counted.messages, by_type = counted.by_type
     from (
+        select distinct (
+            select o.first_id from parley.message_blocks o
+            where o.chat_id = chat and o.first_id <= i order by o.first_id desc limit 1) as first_id
+        from unnest(ids) i
+    ) touched cross join lateral (
         select coalesce(sum(t.messages), 0) as messages, coalesce(jsonb_object_agg(t.type, t.messages), '{}') as by_type
         from (
             select m.type, count(*) as messages from parley.message_blocks o join parley.messages m
                 on m.chat_id = o.chat_id and m.id >= o.first_id and m.id < o.before_id
-            where o.chat_id = chat and o.first_id = block group by m.type) t
+            where o.chat_id = chat and o.first_id = touched.first_id group by m.type) t
     ) counted
-    where b.chat_id = chat and b.first_id = block;
-    update parley.chats c set counted_messages = (
-        select sum(b.messages) from parley.message_blocks b where b.chat_id = chat)
+    where b.chat_id = chat and b.first_id = touched.first_id;
+    update parley.chats c set counted_messages = coalesce(
+        (select sum(b.messages) from parley.message_blocks b where b.chat_id = chat), 0)
     where c.id = chat;
 end $$;
 
@@ -270,7 +272,9 @@ end $$;
 create or replace function parley.messages_retyped() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    perform parley.recount_block(new.chat_id, b.first_id) from parley.message_blocks b
-    where b.chat_id = new.chat_id and b.first_id <= new.id and b.before_id > new.id;
+    perform parley.recount_blocks(t.chat_id, t.ids)
+    from (
+        select o.chat_id, array_agg(o.id) as ids from old_rows o join new_rows n on n.chat_id = o.chat_id and n.id = o.id
+        where n.type <> o.type group by o.chat_id) t;
     return null;
 end $$;

@@ -22,7 +22,7 @@ begin
         'imageUrl', profile.image,
         'updatedAt', parley.iso8601(profile.updated_at)));
 end $$;
-comment on function api.get_profile is
+comment on function api.get_profile() is
     'The user: {"user": {"id", "name", "email", "imageUrl", "updatedAt"}}; null is what nobody has told.';
 
 create or replace function api.update_profile(body jsonb) returns json
@@ -43,7 +43,7 @@ begin
     return json_build_object('user', json_build_object(
         'name', profile.name, 'email', profile.email, 'updatedAt', parley.iso8601(profile.updated_at)));
 end $$;
-comment on function api.update_profile is
+comment on function api.update_profile(jsonb) is
     'Changes the user. Body: {"name"?, "email"?}, at least one. Answers {"user": {"name", "email", "updatedAt"}}. Raises PT409 for an e-mail address that another user has, in whatever case.';
 
 -- An address that somebody wrote is not one that they have shown to be theirs.

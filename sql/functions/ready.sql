@@ -16,4 +16,4 @@ begin
     end if;
     return true;
 end $$;
-comment on function api.ready is 'True when the API may serve as this role. Raises PT503 when row-level security does not bind it.';
+comment on function api.ready() is 'True when the API may serve as this role. Raises PT503 when row-level security does not bind it.';

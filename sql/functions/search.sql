@@ -6,6 +6,7 @@
 --   parley.parse_filter           the messages that they let through
 --   parley.parse_search           what people type into a search box, as a tsquery
 --   parley.parse_term             one thing in it
+--   parley.word_query             the words of that
 --   parley.search_chat            the ids of one page of hits in the entered chat, newest first, and how many there are
 --   parley.search_chats           the same in all of the user's chats
 --   parley.search_ranked          … with the most relevant first
@@ -13,7 +14,10 @@
 --   parley.page_of_hits           a page of them
 --   parley.hit_json               a hit as answers have it
 --   parley.extract                what of a message to show for a search, as HTML with <mark>
---   parley.mark_pattern           finds the words of a message that were searched for
+--   parley.cut                    a part of a text
+--   parley.mark                   marks what was found in it
+--   parley.mark_pattern           a regular expression for that
+--   parley.spelling_pattern       … for the ways to write a word
 --   parley.messages_words         trigger: the words of a new or changed message
 --   parley.messages_words_gone    trigger: … of deleted ones
 --
@@ -29,7 +33,6 @@ language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-    marks constant tsquery := (parley.parse_search(search)).marks;
     wanted parley.filter;
     asked parley.page;
     chats uuid[];
@@ -52,8 +55,9 @@ begin
     perform session.enter_chats(chats);
     return json_build_object(
         'messages', (
-            select coalesce(json_agg(parley.hit_json(m, marks) order by h.place), '[]')
-            from unnest(parley.finish_page(asked, ids, sort)) with ordinality h (id, place)
+            select coalesce(json_agg(parley.hit_json(m, s.marks) order by h.place), '[]')
+            from parley.parse_search(search) s,
+                unnest(parley.finish_page(asked, ids, sort)) with ordinality h (id, place)
             cross join lateral (
                 select m.* from parley.messages m
                 where m.chat_id = chats[array_position(ids, h.id)] and m.id = h.id offset 0) m),
@@ -61,7 +65,7 @@ begin
         'page', asked.number,
         'limit', asked.size);
 end $$;
-comment on function api.search is
+comment on function api.search(text, text, text, text, text, text, text, text, text) is
     'Messages of all of the user''s chats that have what people type into a search box: {"messages": [{"id", "chatId", "content", "type", "userId", "createdAt", "updatedAt", "extract"}], "total", "page", "limit"}. extract is HTML, in which <mark> marks what was found. The parameters are those of list_messages; search is required.';
 
 create or replace function parley.hit_json(message parley.messages, marks tsquery) returns json
@@ -106,11 +110,12 @@ begin
 end $$;
 
 -- Words, "phrases", -not, or; what is within quotes that are not closed yet is a phrase. Very common words don't count
--- where there are others. `marks` are all words and parts of phrases that are looked for.
-create or replace function parley.parse_search(search text, out query tsquery, out marks tsquery)
-language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+-- where there are others, but for those in capitals. Besides the query: `marks` are all words that are looked for, `phrase`
+-- is what was typed in one.
+create or replace function parley.parse_search(search text, out query tsquery, out marks tsquery, out phrase tsquery)
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp set client_min_messages = error as $$
 declare
-    source constant text := translate(rules.folded(search), '“”„«»', '"""""');
+    source constant text := translate(left(rules.folded(search), 1000), '“”„«»', '"""""');
     has_open_phrase constant boolean := (char_length(source) - char_length(replace(source, '"', ''))) % 2 = 1;
     is_open constant boolean := has_open_phrase or source !~ '[\s"]$';
     item record;
@@ -140,7 +145,9 @@ begin
         if item.is_negated then
             all_of := coalesce(all_of && !!term, !!term);
             continue;
-        elsif not item.is_phrase and ts_lexize('pg_catalog.english_stem', rules.words(item.typed)) = '{}' then
+        elsif not item.is_phrase and item.typed !~ '^[A-Z]{2,}$'
+            and ts_lexize('pg_catalog.english_stem', rules.words(item.typed)) = '{}'
+        then
             common := coalesce(common && term, term);
         else
             all_of := coalesce(all_of && term, term);
@@ -148,38 +155,52 @@ begin
         end if;
         marks := coalesce(marks || term, term);
     end loop;
-    marks := regexp_replace(marks::text, '<(-|[0-9]+)>', '|', 'g');
+    marks := regexp_replace(marks::text, '&|<(-|[0-9]+)>', '|', 'g');
+    phrase := phraseto_tsquery('pg_catalog.simple', rules.words(source));
 end $$;
 
--- A word is found by its stem; a last one that may be unfinished, by how it begins. What is typed as one but has several
--- words, like user.getName or 1.2.3, is a phrase, and getName the word getname too. Null is nothing to look for.
--- Stems have no place in a text, so that how a word begins can't be asked for within a phrase: it is asked for beside it.
+-- Null is nothing to look for.
 create or replace function parley.parse_term(typed text, is_phrase boolean, is_open boolean) returns tsquery
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    -- In a script without spaces, the last character stands by itself only where no pair ends with it.
-    words constant text := regexp_replace(rules.words(typed), '(?<![^ ])([^ ])([^ -~]) \2$', '\1\2');
-    last_word constant text := substring(words from '[^ ]+$');
-    joined constant text := case when words ~ ' ' then rules.joined(typed) else words end;
-    term tsquery;
+    apart constant text := rules.words(typed);
+    joined constant text := rules.words(rules.joined(typed));
+    term tsquery := parley.word_query(apart, is_phrase, is_open);
 begin
-    if words = '' then
-        return null;
-    elsif char_length(last_word) = 1 and rules.words(last_word || last_word) ~ ' ' then
-        term := to_tsquery('pg_catalog.simple', replace(words, ' ', ' <-> ') || ':*');  -- the first of a pair
-    elsif is_open and char_length(last_word) >= 3 and last_word !~ '^[0-9]+$' then
-        term := to_tsquery('pg_catalog.simple', regexp_replace(replace(words, ' ', ' <-> '), ' <-> (?=[^ ]+$)', ' & ') || ':*');
-    else
-        term := to_tsquery('pg_catalog.simple', replace(words, ' ', ' <-> '));
-    end if;
-    if not is_phrase and joined = replace(words, ' ', '') then
-        term := case when words <> joined or is_open then term || plainto_tsquery('rules.stems', joined)
-            else plainto_tsquery('rules.stems', joined) end;
-        if words <> joined and is_open then
-            term := term || to_tsquery('pg_catalog.simple', joined || ':*');
-        end if;
+    if joined <> apart then
+        term := term || parley.word_query(joined, is_phrase, is_open);
     end if;
     return case when numnode(term) > 0 then term end;
+end $$;
+
+-- Several words are a phrase. One is found by its stem, unless it was typed as a phrase; a last one that may be unfinished,
+-- by how it begins.
+create or replace function parley.word_query(words text, is_phrase boolean, is_open boolean) returns tsquery
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    last_word constant text := substring(words from '[^ ]+$');
+    before_last constant text := btrim(left(words, -char_length(last_word)));
+    stem text;
+    term tsquery;
+begin
+    if char_length(last_word) = 1 and rules.words(last_word || last_word) ~ ' ' then
+        -- In a script without spaces, the last character is the first of a pair, unless it was the second.
+        if before_last ~ ('(?<![^ ])[^ ]' || last_word || '$') then
+            return phraseto_tsquery('pg_catalog.simple', before_last);
+        end if;
+        term := to_tsquery('pg_catalog.simple', last_word || ':*');
+    elsif is_open and char_length(last_word) >= 3 and last_word !~ '^[0-9]+$' then
+        term := to_tsquery('pg_catalog.simple', last_word || ':*');
+    else
+        term := phraseto_tsquery('pg_catalog.simple', last_word);
+    end if;
+    if before_last <> '' then
+        return phraseto_tsquery('pg_catalog.simple', before_last) <-> term;
+    elsif not is_phrase and last_word ~ '^[a-z]+$' then
+        stem := (ts_lexize('rules.english', last_word))[1];
+        term := term || phraseto_tsquery('pg_catalog.simple', stem) || format('''=%s''', stem)::tsquery;
+    end if;
+    return term;
 end $$;
 
 -- A short range is read through. Else, where the newest messages have enough hits for the page, the others are only counted.
@@ -273,11 +294,11 @@ create or replace function parley.search_ranked(
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
 declare
-    phrase constant tsquery := phraseto_tsquery('pg_catalog.simple', rules.words(rules.folded(search)));
     query tsquery;
     marks tsquery;
+    phrase tsquery;
 begin
-    select p.query, p.marks into query, marks from parley.parse_search(search) p;
+    select p.query, p.marks, p.phrase into query, marks, phrase from parley.parse_search(search) p;
     with hits as materialized (
         select h.chat_id, h.id from parley.find_hits(only_chat, query, wanted) h
     ), newest as (
@@ -338,65 +359,108 @@ begin
     end if;
 end $$;
 
--- Some words around the first that was looked for. Marks are control characters until the text is HTML; one more stands
--- where identifiers are split.
+-- Some words around the first place that has what was looked for. Where it is written there in letters that only look like
+-- those, such as full-width ones, these are shown instead. Marks are control characters until the text is HTML.
 create or replace function parley.extract(content text, marks tsquery) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    before constant integer := 60;
+    step constant integer := 60;
     size constant integer := 240;
-    pattern constant text := parley.mark_pattern(content, marks);
-    source text := normalize(regexp_replace(translate(content, E'\u0001\u0002\u0003', ''), '\s+', ' ', 'g'), nfd);
+    source constant text := regexp_replace(translate(content, E'\u0001\u0002\u0003', ''), '\s+', ' ', 'g');
     start integer;
     part text;
+    marked text;
 begin
-    source := regexp_replace(source, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', E'\u0003', 'g');
-    start := greatest(coalesce(regexp_instr(source, pattern, 1, 1, 0, 'i'), 0) - before, 1);
-    part := substr(source, start, size);
+    for start in select generate_series(1, char_length(source), step) loop
+        -- two steps, and the rest of a word: a word that is cut off at one place is whole at another
+        continue when (rules.search_vector(substr(source, start, 2 * step + 10)) @@ marks) is not true;
+        part := parley.cut(source, start, size);
+        marked := parley.mark(part, marks);
+        if marked = part then
+            marked := parley.mark(normalize(part, nfkd), marks);
+        end if;
+        exit when marked ~ E'\u0001';
+    end loop;
+    if marked is null or marked !~ E'\u0001' then
+        marked := parley.cut(source, 1, size);
+    end if;
+    marked := replace(replace(replace(marked, '&', '&amp;'), '<', '&lt;'), '>', '&gt;');
+    marked := replace(replace(marked, '"', '&quot;'), '''', '&#39;');
+    return replace(replace(marked, E'\u0001', '<mark>'), E'\u0002', '</mark>');
+end $$;
+
+-- A part of a text, of whole words where they are not long.
+create or replace function parley.cut(source text, start integer, size integer) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    part text := substr(source, start, size);
+begin
     if start > 1 then
         part := '…' || regexp_replace(part, '^[^ ]{0,20} ', '');
     end if;
     if char_length(source) >= start + size then
         part := regexp_replace(part, ' [^ ]{0,20}$', '') || '…';
     end if;
-    part := coalesce(regexp_replace(part, pattern, E'\u0001\\&\u0002', 'gi'), part);
-    part := replace(replace(replace(replace(replace(part,
-        '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;');
-    part := replace(replace(replace(part, E'\u0003', ''), E'\u0001', '<mark>'), E'\u0002', '</mark>');
-    return normalize(part, nfc);
+    return part;
 end $$;
 
--- Of the words that the text has, as they are written in it: with accents, and with what joins the parts of a name. In
--- scripts without spaces, pairs of characters make up what was looked for.
-create or replace function parley.mark_pattern(content text, marks tsquery) returns text
+-- The words that were looked for, as the text writes them: with accents, and with what joins the parts of a name. One more
+-- control character stands where identifiers are split.
+create or replace function parley.mark(part text, marks tsquery) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    accents constant text := '[\u0300-\u036f]*';
-    joints constant text := '[\u0300-\u036f\u0003_''’-]*';
+    found constant text := regexp_replace(
+        regexp_replace(normalize(part, nfd), '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', E'\u0003', 'g'),
+        parley.mark_pattern(part, marks), E'\u0001\\&\u0002', 'gi');
+begin
+    return coalesce(normalize(replace(found, E'\u0003', ''), nfc), part);
+end $$;
+
+-- In scripts without spaces, pairs of characters make up what was looked for, or the first of one does.
+create or replace function parley.mark_pattern(part text, marks tsquery) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
     unspaced constant text := '[\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u2e80-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]';
     character constant text := '.[\u1160-\u11ff\u3099\u309a]*';  -- with the rest of its syllable
-    words text[];
-    pairs text[];
-    singles text[];
+    words text;
+    pairs text;
+    singles text;
 begin
-    select array_agg(w.lexeme) filter (where not w.is_unspaced),
-        array_agg(normalize(w.lexeme, nfd)) filter (where w.is_unspaced and not w.is_single),
-        array_agg(normalize(left(w.lexeme, 1), nfd)) filter (where w.is_unspaced and w.is_single)
+    select string_agg(parley.spelling_pattern(w.lexeme), '|') filter (where not w.is_unspaced),
+        string_agg(normalize(w.lexeme, nfd), '|') filter (where w.is_unspaced and not w.is_single),
+        string_agg(normalize(left(w.lexeme, 1), nfd), '|') filter (where w.is_unspaced and w.is_single)
     into words, pairs, singles
     from (
         select l.lexeme, l.lexeme ~ unspaced as is_unspaced, array_to_tsvector(array[left(l.lexeme, 1)]) @@ marks as is_single
-        from unnest(rules.search_vector(content)) l
-        where l.positions is not null
-          and array_to_tsvector(array[l.lexeme]) || to_tsvector('rules.stems', l.lexeme) @@ marks) w;
+        from unnest(rules.search_vector(part)) l
+        where l.positions is not null and marks @@ array_to_tsvector(
+            array[l.lexeme, '=' || coalesce((ts_lexize('rules.english', l.lexeme))[1], '')])) w;
     return nullif(concat_ws('|',
-        '(?:(?<![[:alnum:]])|(?<=' || unspaced || '))(?:' || (
-            select string_agg(replace(replace(replace(regexp_replace(w, '(.)(?=.)', '\1' || joints, 'g'),
-                's' || joints || 's', '(?:ß|s' || joints || 's)'),
-                'a' || joints || 'e', '(?:æ|a' || joints || 'e)'),
-                'o' || joints || 'e', '(?:œ|o' || joints || 'e)') || accents, '|')
-            from unnest(words) w) || ')(?:(?![[:alnum:]\u0300-\u036f])|(?=' || unspaced || '))',
-        '(?:(?=' || array_to_string(pairs, '|') || ')' || character || ')+' || character,
-        '(?:' || array_to_string(singles, '|') || ')'), '');
+        '(?:(?<![[:alnum:]])|(?<=' || unspaced || '))(?:' || words || ')(?:(?![[:alnum:]\u0300-\u036f])|(?=' || unspaced || '))',
+        '(?:(?=' || pairs || ')' || character || ')+' || character,
+        singles), '');
+end $$;
+
+-- The ways to write a word that rules.folded() takes for one.
+create or replace function parley.spelling_pattern(word text) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    accents constant text := E'[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0640\u064b-\u065f\u0670\u200b-\u200d\u2060\ufe00-\ufe0f]*';
+    joints constant text := E'[\u0003_''ʼ‘’‐-]?' || accents;
+    pattern text := regexp_replace(word, '(.)(?=.)', '\1' || joints, 'g') || accents;
+    spelling text[];
+begin
+    if word in ('cpp', 'csharp', 'fsharp') then
+        return pattern || '|' || case word when 'cpp' then 'c\+\+' else left(word, 1) || '#' end;
+    end if;
+    foreach spelling slice 1 in array array[['ss', 'ß'], ['ae', 'æ'], ['oe', 'œ'], ['th', 'þ']] loop
+        pattern := replace(pattern, left(spelling[1], 1) || joints || right(spelling[1], 1),
+            format('(?:%s|%s%s%s)', spelling[2], left(spelling[1], 1), joints, right(spelling[1], 1)));
+    end loop;
+    foreach spelling slice 1 in array array[['o', 'oø'], ['l', 'lł'], ['d', 'dđð'], ['h', 'hħ'], ['t', 'tŧ'], ['i', 'iı'], ['σ', 'σς']] loop
+        pattern := replace(pattern, spelling[1], '[' || spelling[2] || ']');
+    end loop;
+    return pattern;
 end $$;
 
 create or replace function parley.messages_words() returns trigger

@@ -15,7 +15,7 @@ begin
     perform parley.require_user(settings.user_id);
     return parley.settings_json(settings);
 end $$;
-comment on function api.get_settings is
+comment on function api.get_settings() is
     'The user''s settings: {"settings": {"model", "theme", "context", "runtime", "isPremium", "responseStyle", "alwaysShowCode", "updatedAt"}}.';
 
 -- isPremium and updatedAt may be there, so that what was got can be put back, but are not the user's to change.
@@ -47,7 +47,7 @@ begin
     perform parley.require_user(settings.user_id);
     return parley.settings_json(settings);
 end $$;
-comment on function api.update_settings is
+comment on function api.update_settings(jsonb) is
     'Changes settings. Body: {"settings": {"model"?, "theme"?, "context"?, "runtime"?, "responseStyle"?, "alwaysShowCode"?}}, at least one; isPremium and updatedAt are ignored. Answers all settings.';
 
 create or replace function parley.settings_json(settings parley.settings) returns json

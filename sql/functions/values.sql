@@ -46,7 +46,7 @@ exception
     when data_exception or program_limit_exceeded then
         perform parley.fail('PT400', 'The body is not valid JSON in UTF-8.');
 end $$;
-comment on function api.parse_json is
+comment on function api.parse_json(bytea) is
     'A request''s body as jsonb. Raises PT400 for what is no JSON object, no UTF-8, has a key twice or holds NUL.';
 
 -- With nothing required, at least one field must be there.

@@ -3,13 +3,31 @@
 -- Search that finds what people mean, and pages that cost the same wherever they are: the words of messages in a table of
 -- their own, counts of messages by blocks, and each chat's last message.
 --
--- What the functions before this one need stays until theirs are replaced: sql/leftovers.sql takes it away then. Until
--- then, the triggers here keep the new tables right; what was there before them is filled in by the next migration.
+-- What older functions need stays until they are replaced: sql/leftovers.sql takes it away then. Until then, the triggers
+-- here keep the words right; those of messages that were there before are filled in by the next migration.
 --
 --   rules.folded           a text without accents and other ways to write the same letter
 --   rules.words            the words in it, in lower case, in their order, one space apart
---   rules.joined           the words that it writes as one, like getName, get_name and e-mail
+--   rules.joined           the text with what is written as one, like getName, get_name and e-mail, in one word
 --   rules.search_vector    what of a message is searched
+
+-- All locks at once, or none: who waits for one while it holds another may be waited for by a request. The time-out is below
+-- deadlock_timeout, so that requests go on.
+do $$
+begin
+    set local lock_timeout = '400ms';
+    for tries_left in reverse 50..0 loop
+        begin
+            lock table parley.chats, parley.messages in access exclusive mode;
+            exit;
+        exception when lock_not_available then
+            if tries_left = 0 then
+                raise;
+            end if;
+            perform pg_sleep(0.05 + 0.5 * random());
+        end;
+    end loop;
+end $$;
 
 -- English, without a list of words to leave out: no word is too common to be found.
 create text search dictionary rules.english (template = pg_catalog.snowball, language = english);
@@ -19,15 +37,16 @@ alter text search configuration rules.stems alter mapping for asciiword with rul
 create function rules.folded(value text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    marks constant text := '[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670'
-        '\u200b-\u200d\u2060\ufe00-\ufe0f\ufeff]';
+    marks constant text := '[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u065f\u0670'
+        '\u200b-\u200d\u2060\u20d0-\u20f0\ufe00-\ufe0f\ufeff]';
 begin
     if octet_length(value) = char_length(value) then
         return value;
     end if;
-    value := normalize(regexp_replace(normalize(value, nfkd), marks, '', 'g'), nfc);
-    value := translate(value, 'øØłŁđĐðÐħĦŧŦıςʼ‘’‐', 'oOlLdDdDhHtTiσ''''''-');
-    value := replace(replace(replace(value, 'ß', 'ss'), 'ẞ', 'SS'), 'þ', 'th');
+    value := normalize(regexp_replace(normalize(translate(value, '™℠', ''), nfkd), marks, '', 'g'), nfc);
+    value := translate(value, 'øØłŁđĐðÐħĦŧŦıςʼ‘’‐٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹०१२३४५६७८९',
+        'oOlLdDdDhHtTiσ''''''-012345678901234567890123456789');
+    value := replace(replace(replace(replace(value, 'ß', 'ss'), 'ẞ', 'SS'), 'þ', 'th'), 'Þ', 'TH');
     return replace(replace(replace(replace(value, 'æ', 'ae'), 'Æ', 'AE'), 'œ', 'oe'), 'Œ', 'OE');
 end $$;
 
@@ -37,10 +56,13 @@ end $$;
 create function rules.words(folded text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    separators constant text := '\u0001-/:-@[-`{-\u00bf\u00d7\u00f7\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965\u2000-\u20cf'
-        '\u2190-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u303f\u30fb\ufe10-\ufe6f\ufff0-\uffff\U0001f000-\U0001faff';
-    unspaced constant text := '\u0e01-\u0e3a\u0e40-\u0e4e\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007'
-        '\u3021-\u3029\u3031-\u303c\u3041-\u30fa\u30fc-\u31ff\u3400-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff';
+    separators constant text := '\u0001-/:-@[-`{-\u00bf\u00d7\u00f7\u0589\u05be\u05c0\u05c3\u05f3\u05f4\u060c\u061b\u061c\u061f'
+        '\u066a-\u066d\u06d4\u0964\u0965\u0f0b-\u0f0d\u104a-\u104f\u10fb\u1361-\u1368\u17d4-\u17da\u2000-\u20cf\u2117\u2190-\u2bff'
+        '\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u303f\u30fb\ue000-\uf8ff\ufe10-\ufe6f\ufff0-\uffff'
+        '\U0001f000-\U0001faff\U000f0000-\U0010ffff';
+    unspaced constant text := '\u0e01-\u0e3a\u0e40-\u0e4e\u0e80-\u0eff\u1000-\u1049\u1050-\u109f\u1780-\u17d3\u17db-\u17ff'
+        '\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u303c\u3041-\u30fa\u30fc-\u31ff\u3400-\u9fff\ua960-\ua97f\uac00-\ud7ff'
+        '\uf900-\ufaff\U00020000-\U0003ffff';
 begin
     folded := regexp_replace(folded, '\m[vV](?=\d+[.]\d)', '', 'g');
     folded := regexp_replace(folded, '\m([cC])\+\+', '\1pp', 'g');
@@ -55,27 +77,30 @@ begin
     return regexp_replace(lower(btrim(folded)), '([^ ]{64})[^ ]+', '\1', 'g');
 end $$;
 
+-- As lower case has no seams, rules.words() leaves getname whole.
 create function rules.joined(folded text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 begin
-    if folded !~ '[a-zA-Z0-9][_''-][a-zA-Z0-9]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
-        return null;  -- soon, since most texts have none
-    end if;
-    return (
-        select string_agg(left(lower(translate(m[1], '_''-', '')), 64), ' ')
-        from regexp_matches(folded, '((?<![a-zA-Z0-9_])'
-            '(?:[a-zA-Z][a-zA-Z0-9]*[_''-](?=[a-zA-Z0-9])|[a-zA-Z0-9]+(?:(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])))'
-            '[a-zA-Z0-9_''-]*)', 'g') m);
+    return regexp_replace(lower(folded), '(?<=[[:alpha:]])[_''-](?=[[:alnum:]])', '', 'g');
 end $$;
 
--- Words as they are, where they are, for phrases and beginnings of words; and their stems.
+-- The words as they are, where they are, for phrases and beginnings of words. Where some are written as one, all words once
+-- more with those whole; a letter that nobody types keeps the two apart. And the stems that are no words of the text, marked
+-- by "=".
 create function rules.search_vector(content text) returns tsvector
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
     folded constant text := rules.folded(content);
-    words constant text := concat_ws(' ', rules.words(folded), rules.joined(folded));
+    words text := rules.words(folded);
+    vector tsvector;
+    stems text;
 begin
-    return to_tsvector('pg_catalog.simple', words) || strip(to_tsvector('rules.stems', words));
+    if folded ~ '[[:alpha:]][_''-][[:alnum:]]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
+        words := words || ' ꙮ ' || rules.words(rules.joined(folded));
+    end if;
+    vector := to_tsvector('pg_catalog.simple', words);
+    stems := ts_delete(strip(to_tsvector('rules.stems', words)), tsvector_to_array(vector))::text;
+    return vector || replace(' ' || stems, ' ''', ' ''=')::tsvector;
 end $$;
 
 create or replace function rules.choices(field text) returns text[]
@@ -122,9 +147,6 @@ create table parley.message_blocks (
     primary key (chat_id, first_id)
 );
 
--- Rare types, wherever they are.
-create index messages_type on parley.messages (chat_id, type, id);
-
 alter table parley.message_blocks enable row level security;
 
 -- A filter of messages by type and id, and a page as a query asks for it: by number, or next to a message. first_id is in
@@ -167,7 +189,6 @@ comment on column parley.message_words.tsv is 'rules.search_vector() of the mess
 comment on table parley.message_blocks is 'How many messages there are, in blocks of a thousand neighbours when they were counted first: what lets a page be found without reading those before it. The newest messages of a chat are in no block yet.';
 comment on column parley.message_blocks.first_id is 'Of the block''s oldest message, when it was counted first.';
 comment on column parley.message_blocks.before_id is 'The block''s messages have lesser ids: first_id of the next block.';
-comment on index parley.messages_type is 'The messages of a type, in their order.';
 comment on column parley.message_blocks.messages is 'How many there are, kept up to date.';
 comment on column parley.message_blocks.by_type is 'The same for each type.';
 comment on column parley.chats.last_message_id is 'The newest message; null in an empty chat. With the chat''s own id in its place, the order of latest activity.';

@@ -64,6 +64,13 @@ def test_a_link_keeps_the_query_but_the_place(api: Api, client: httpx.Client) ->
     ]
 
 
+def test_a_link_goes_by_the_path_as_it_was_asked(client: httpx.Client) -> None:
+    path = new_chat(client, "one", "two")
+    encoded = path.replace("/chats/0", "/chats/%30")
+    assert encoded != path
+    assert followed(client, f"{encoded}?limit=1", "next") == [["two"], ["one"]]
+
+
 def test_without_a_query_the_first_page_is_the_path(api: Api, client: httpx.Client) -> None:
     path = new_chat(client)
     assert client.get(path).headers["link"] == f'<{api.url}{path}>; rel="first"'

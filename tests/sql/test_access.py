@@ -40,8 +40,6 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
         "update parley.messages set content = 'new' where chat_id = {chat} and user_id = {me}", (1, 1, 0, 0, 0), 1),
     "messages update": ("update parley.messages set content = 'new' where chat_id = {chat}", (1, 1, 0, 0, 0), 2),
     "messages update user": ("update parley.messages set user_id = {me} where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
-    "messages update chat": (
-        "update parley.messages set chat_id = {other_chat} where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
     "messages delete": ("delete from parley.messages where chat_id = {chat}", (2, 1, 0, 0, 0), 2),
     "settings select": ("select from parley.settings where user_id = {owner}", (1, 0, 0, 0, 0), 1),
     "settings insert": (

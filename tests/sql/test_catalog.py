@@ -68,6 +68,12 @@ def test_every_function_of_an_interface_is_described(dba: Connection) -> None:
     assert names(dba, functions(f"{api} and obj_description(p.oid) is null")) == []
 
 
+def test_a_description_names_its_function_with_its_parameters() -> None:
+    # While functions are loaded, there may be an older one of the same name.
+    for file in (ROOT / "sql" / "functions").glob("*.sql"):
+        assert not re.findall(r"^comment on function [\w.]+ is", file.read_text(), flags=re.MULTILINE), file
+
+
 def test_no_name_stands_for_two_functions(dba: Connection) -> None:
     assert names(dba, f"""
         select n.nspname || '.' || p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace

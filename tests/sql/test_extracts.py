@@ -51,6 +51,18 @@ def extract(connection: Connection, search: str, content: str) -> str:
         ("서울", "내일 서울에서 만나요", "내일 <mark>서울</mark>에서 만나요"),
         ("ガラス", "窓ガラスが", "窓<mark>ガラス</mark>が"),
         ("отчет ", "мой отчёт", "мой <mark>отчёт</mark>"),
+        ("default.conf", "open default.conf", "open <mark>default</mark>.<mark>conf</mark>"),
+        ("/etc/ngi", "in /etc/nginx/sites", "in /<mark>etc</mark>/<mark>nginx</mark>/sites"),
+        ("κόσμος", "καλημέρα κόσμος", "καλημέρα <mark>κόσμος</mark>"),
+        ("kobenhavn", "København", "<mark>København</mark>"),
+        ("Łódź ", "do Łodzi, Łódź", "do Łodzi, <mark>Łódź</mark>"),
+        ("C++", "use C++ now", "use <mark>C++</mark> now"),
+        ("c#", "the C# part", "the <mark>C#</mark> part"),
+        ("العربية", "العَرَبِيَّة", "<mark>العَرَبِيَّة</mark>"),
+        ("ABC", "ＡＢＣ会社", "<mark>ABC</mark>会社"),
+        ("データベース", "ﾃﾞｰﾀﾍﾞｰｽ接続", "<mark>データベース</mark>接続"),
+        ("þór", "Þór", "<mark>Þór</mark>"),
+        ("cooperate", "co\u00adoperate", "<mark>co\u00adoperate</mark>"),
         (
             "script",
             "<script>alert('x') & \"y\"</script>",
@@ -69,7 +81,7 @@ def test_an_extract_marks_what_was_found(app: Connection, search: str, content: 
 
 def test_an_extract_of_a_long_text_is_around_the_first_hit(app: Connection) -> None:
     shown = extract(app, "needle", LONG + "a needle in " + LONG)
-    assert re.fullmatch(r"…[a-z ]{30,60}<mark>needle</mark>[a-z ]{100,180}…", shown)
+    assert re.fullmatch(r"…[a-z ]{30,120}<mark>needle</mark>[a-z ]{90,200}…", shown)
     assert not re.search(r"…[^ot]|[^eo]…", shown)  # whole words
 
 
@@ -89,6 +101,8 @@ def test_no_extract_is_anything_but_text_and_marks(
 @pytest.mark.parametrize("repeated", ["a_", "a-b_", "Ab9_", "aB", "上", "上a", "é", "a'", "ab ", "a b", "ß", "サ"])
 def test_no_extract_takes_long(app: Connection, repeated: str) -> None:
     content = (repeated * 20_000)[:32_767] + "z"
+    if repeated == "ab ":
+        content = " ".join(f"the{a}{b}{c}" for a in "abcdefghij" for b in "klmnopqrst" for c in "uvwxyz0123" * 5)
     app.execute("set local statement_timeout = '2s'")
     for search in (repeated, "z", repeated * 100):
         extract(app, search[:1000], content)

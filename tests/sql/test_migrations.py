@@ -1,17 +1,19 @@
 """Migrations as a DBA runs them: yoyo, in a database of their own."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import ROOT, Connection, call, new_chat, new_user, refused, yoyo
+from tests.support import ROOT, Connection, call, new_chat, new_user, refused, wait_until, yoyo
 
 MIGRATIONS = ROOT / "sql" / "migrations"
 SNAPSHOT = ROOT / "sql" / "schema.snapshot.sql"
@@ -222,6 +224,24 @@ def test_a_part_that_fails_changes_nothing_and_is_tried_again(url: str, own_sour
         assert exists(connection, "api.zoo()")
 
 
+def test_a_migration_of_search_waits_for_who_is_writing_and_holds_up_none(url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    user = new_user()
+    with psycopg.connect(url, autocommit=True) as connection, ThreadPoolExecutor(1) as thread:
+        chat = new_chat(connection, user)
+        yoyo(url, "rollback", "--batch", "--revision", "0009_search")
+        waiting = "select from pg_locks where not granted and relation = 'parley.chats'::regclass"
+        with connection.transaction():
+            connection.execute("select session.begin(%s)", [json.dumps({"sub": user})])
+            connection.execute("select parley.enter_chat(%s), parley.lock_chat()", [chat])
+            applied = thread.submit(yoyo, url, "apply", "--batch")
+            with psycopg.connect(url, autocommit=True) as other:
+                wait_until(lambda: other.execute(waiting).rowcount == 1)
+            connection.execute("insert into parley.messages (chat_id, content) values (%s, 'now')", [chat])
+        applied.result(60)
+        assert call(connection, user, "list_messages", chat, search="now")["total"] == 1
+
+
 def test_a_migration_and_its_mark_are_one_transaction(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
     migrations = own_sources / "sql" / "migrations"
@@ -313,6 +333,11 @@ def test_older_messages_are_found_and_chats_in_order_after_the_migration_of_sear
             for chat in (chats[1], chats[0])
         }
         call(connection, user, "delete_message", chats[0], sent[chats[0]].pop())
+        for older in (
+            "list_chats(a text, b text)",
+            "list_messages(a text, b text, c text, d text, e text, f text, g text)",
+        ):
+            connection.execute(f"create function api.{older} returns json language sql as $$ select '{{}}'::json $$")
     yoyo(url, "apply", "--batch")
     with psycopg.connect(url, autocommit=True) as connection:
         found = call(connection, user, "search", search="old")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -264,3 +265,34 @@ def test_a_chat_that_grows_is_counted_in_blocks(dba: Connection) -> None:
     call(dba, user, "delete_chat", chat)
     assert dba.execute(blocks, [chat]).fetchall() == []
     assert dba.execute("select from parley.message_words where chat_id = %s", [chat]).rowcount == 0
+
+
+def test_a_message_after_a_block_is_never_counted_in_it(dba: Connection) -> None:
+    user = new_user()
+    chat = new_chat(dba, user)
+    sent = (
+        "insert into parley.messages (chat_id, content, user_id, type)"
+        " select %s, n, %s, %s from generate_series(1, %s) n"
+    )
+    dba.execute(sent, [chat, user, "text", 2100])
+    dba.execute("delete from parley.messages where chat_id = %s and content::integer > 1500", [chat])
+    dba.execute(  # the clock is set back
+        "create or replace function parley.now_ms() returns timestamptz language sql volatile as"
+        " $$ select date_trunc('milliseconds', clock_timestamp()) - interval '1 hour' $$"
+    )
+    dba.execute(sent, [chat, user, "code", 30])
+    assert call(dba, user, "list_messages", chat, type="code")["total"] == 30
+    assert call(dba, user, "list_messages", chat, type="text", page="2", limit="50")["total"] == 1500
+    dba.execute("delete from parley.messages where chat_id = %s", [chat])
+    dba.execute("update parley.chats set last_message_id = null where id = %s", [chat])
+    dba.execute(sent, [chat, user, "code", 1100])
+    assert call(dba, user, "list_messages", chat, type="code", page="22")["total"] == 1100
+
+
+def test_a_message_stays_in_its_chat(dba: Connection) -> None:
+    user = new_user()
+    chat, other = new_chat(dba, user), new_chat(dba, user)
+    call(dba, user, "send_message", chat, {"content": "hello"})
+    for change in ("chat_id = %s", "id = %s"):
+        with pytest.raises(psycopg.errors.RaiseException), dba.transaction():
+            dba.execute(f"update parley.messages set {change} where chat_id = %s", [other, chat])

@@ -1,4 +1,4 @@
-"""Fills in what migration 0009 added, for what was there before it: piece by piece, so that nobody waits."""
+"""Makes what migration 0009 added for what was there before it, while others work: an index, words, last messages."""
 
 from typing import Any
 
@@ -8,6 +8,13 @@ __depends__ = {"0009_search"}
 __transactional__ = False
 
 PIECE = 2000
+
+# The messages of a rare type, wherever they are. What is left of one that was not finished goes first.
+INDEX = (
+    "drop index concurrently if exists parley.messages_type",
+    "create index concurrently messages_type on parley.messages (chat_id, type, id)",
+    "comment on index parley.messages_type is 'The messages of a type, in their order.'",
+)
 
 # Rows that are locked stay as they are read; what was written since 0009 has its words.
 WORDS = """
@@ -41,6 +48,8 @@ FIRST = "00000000-0000-0000-0000-000000000000"
 def fill_in(connection: Any) -> None:
     """Each piece is a transaction of its own, and may be done again."""
     with connection.cursor() as cursor:
+        for statement in INDEX:
+            cursor.execute(statement)
         for statement in (WORDS, LAST_MESSAGES):
             last: tuple[str, str] | None = (FIRST, FIRST)
             while last:
