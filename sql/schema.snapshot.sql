@@ -1139,15 +1139,20 @@ CREATE FUNCTION parley."extract"(content text, marks tsquery) RETURNS text
     AS $$
 declare
     step constant integer := 60;
+    large_step constant integer := 3000;
     size constant integer := 240;
     source constant text := regexp_replace(translate(content, E'\u0001\u0002\u0003', ''), '\s+', ' ', 'g');
     start integer;
     part text;
     marked text;
 begin
-    for start in select generate_series(1, char_length(source), step) loop
-        -- two steps, and the rest of a word: a word that is cut off at one place is whole at another
-        continue when (rules.search_vector(substr(source, start, 2 * step + 10)) @@ marks) is not true;
+    for start in
+        select small from generate_series(1, char_length(source), large_step) large,
+            generate_series(large, large + large_step - 1, step) small
+        where marks is not null
+          and rules.search_vector(substr(source, large, large_step + 2 * step)) @@ marks
+          and rules.search_vector(substr(source, small, 2 * step + 10)) @@ marks
+    loop
         part := parley.cut(source, start, size);
         marked := parley.mark(part, marks);
         if marked = part then

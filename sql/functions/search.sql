@@ -359,21 +359,27 @@ begin
     end if;
 end $$;
 
--- Some words around the first place that has what was looked for. Where it is written there in letters that only look like
+-- Some words around the first place that has what was looked for: in a long text it is sought by large parts, then by small
+-- ones. They overlap, since a word that is cut off in one is whole in the next. Where it is written there in letters that only look like
 -- those, such as full-width ones, these are shown instead. Marks are control characters until the text is HTML.
 create or replace function parley.extract(content text, marks tsquery) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
     step constant integer := 60;
+    large_step constant integer := 3000;
     size constant integer := 240;
     source constant text := regexp_replace(translate(content, E'\u0001\u0002\u0003', ''), '\s+', ' ', 'g');
     start integer;
     part text;
     marked text;
 begin
-    for start in select generate_series(1, char_length(source), step) loop
-        -- two steps, and the rest of a word: a word that is cut off at one place is whole at another
-        continue when (rules.search_vector(substr(source, start, 2 * step + 10)) @@ marks) is not true;
+    for start in
+        select small from generate_series(1, char_length(source), large_step) large,
+            generate_series(large, large + large_step - 1, step) small
+        where marks is not null
+          and rules.search_vector(substr(source, large, large_step + 2 * step)) @@ marks
+          and rules.search_vector(substr(source, small, 2 * step + 10)) @@ marks
+    loop
         part := parley.cut(source, start, size);
         marked := parley.mark(part, marks);
         if marked = part then
