@@ -48,6 +48,7 @@ select chats[case when n %% 5 = 0 then 1 else 2 + (n - n / 5) %% (cardinality(ch
     || case when chance %% 1000 = 3 then ' release candidate' else '' end
     || case when chance %% 1000 = 4 then ' 我家在上海东边' else '' end
     || case when chance %% 1000 = 6 then ' user.getName()' else '' end
+    || case when n %% 5 = 0 and chance %% (%(messages)s / 10000) = 8 then ' harpsichord' else '' end
     || case when n %% 5 = 0 and chance %% (%(messages)s / 50) = 7 then ' xylophone' else '' end, now()
 from (select n, abs(hashint8(n)::bigint) as chance from generate_series(%(first)s::bigint, %(last)s) n) n, (
     select string_to_array(
@@ -88,6 +89,7 @@ from (select id, content, type, user_id, created_at, updated_at from parley.mess
 QUERIES = {
     "absent word": in_chat("search => 'absentee'"),
     "rare word": in_chat("search => 'xylophone'"),
+    "word in 2,000 messages": in_chat("search => 'harpsichord'"),
     "word in 1 %": in_chat("search => 'quarterly'"),
     "word in 20 %": in_chat("search => 'meeting'"),
     "word in 20 %, finished": in_chat("search => 'meeting '"),

@@ -1,4 +1,7 @@
 """Search in a chat."""
+# ruff: noqa: RUF001 (other scripts are what this is about)
+
+import re
 
 import pytest
 from hypothesis import given
@@ -89,6 +92,24 @@ def test_a_text_of_the_greatest_length_is_searchable(app: Connection) -> None:
 def test_no_search_is_an_error(postgres: Postgres, shared_database: str, search: str) -> None:
     with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         connection.execute("select parley.parse_search(%s)", [search])
+
+
+TYPED = st.text("abcAB12_-'’./@:+#上海家가사さがー éßÞøйﬁ²ｱ١ ", min_size=1, max_size=40)
+
+
+@given(content=TYPED)
+def test_a_text_is_found_by_itself_and_by_each_thing_in_it(
+    postgres: Postgres, shared_database: str, content: str
+) -> None:
+    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
+        for typed in (content, *content.split()):
+            for search in (f'"{typed}"', f'"{typed}', typed.lstrip("-"), f"{typed.lstrip('-')} "):
+                row = connection.execute(
+                    "select query is null or rules.search_vector(%s) @@ query, query from parley.parse_search(%s)",
+                    [content, search],
+                ).fetchone()
+                assert row is not None
+                assert row[0] or re.search(r"(^|\s)-\S", search), (search, row[1])
 
 
 @pytest.mark.parametrize("repeated", ["a_", "a-b_", "Ab9_", "<!--", "a@b.", "a/b:", "1.2-"])
