@@ -1071,7 +1071,8 @@ begin
         sum(case when wanted.type is null then b.messages else (b.by_type ->> wanted.type)::integer end) as messages
     into whole
     from parley.message_blocks b
-    where b.chat_id = chat and b.first_id >= wanted.first_id and b.before_id <= wanted.before_id;
+    where b.chat_id = chat and b.first_id >= wanted.first_id and b.first_id < wanted.before_id
+      and b.before_id <= wanted.before_id;
     if whole.first_id is null then
         return parley.count_in_range(chat, wanted);
     end if;
@@ -2183,7 +2184,9 @@ ALTER FUNCTION parley.settings_json(settings parley.settings) OWNER TO postgres;
 CREATE FUNCTION parley.skip_blocks(chat uuid, wanted parley.filter, INOUT skip bigint, OUT before_id uuid) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
 #variable_conflict use_column
 declare
@@ -2192,9 +2195,12 @@ declare
 begin
     before_id := wanted.before_id;
     for block in
-        select b.first_id, b.before_id, coalesce((b.by_type ->> wanted.type)::integer, case when wanted.type is null then b.messages else 0 end) as messages
+        select b.first_id, b.before_id, case
+            when wanted.type is null then b.messages
+            else coalesce((b.by_type ->> wanted.type)::integer, 0) end as messages
         from parley.message_blocks b
-        where b.chat_id = chat and b.first_id >= wanted.first_id and b.before_id <= wanted.before_id
+        where b.chat_id = chat and b.first_id >= wanted.first_id and b.first_id < wanted.before_id
+          and b.before_id <= wanted.before_id
         order by b.first_id desc
     loop
         if newer is null then

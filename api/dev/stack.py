@@ -283,9 +283,7 @@ curl -s -w '\\n' {auth} {json} \\
   -d '{{"content": "Hello from curl", "type": "text"}}' \\
   {messages}
 
-curl -s -w '\\n' {auth} '{messages}?search=hello'
-
-curl -s -w '\\n' {auth} '{base_url}/api/search?search=getchat'
+curl -s -w '\\n' {auth} '{base_url}/api/search?search=hello'
 
 curl -s -w '\\n' {auth} {messages}
 

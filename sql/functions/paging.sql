@@ -119,7 +119,8 @@ end $$;
 
 -- Answers before which message to go on, and how many are still to be passed over.
 create or replace function parley.skip_blocks(chat uuid, wanted parley.filter, inout skip bigint, out before_id uuid)
-language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
     block record;
@@ -127,9 +128,12 @@ declare
 begin
     before_id := wanted.before_id;
     for block in
-        select b.first_id, b.before_id, coalesce((b.by_type ->> wanted.type)::integer, case when wanted.type is null then b.messages else 0 end) as messages
+        select b.first_id, b.before_id, case
+            when wanted.type is null then b.messages
+            else coalesce((b.by_type ->> wanted.type)::integer, 0) end as messages
         from parley.message_blocks b
-        where b.chat_id = chat and b.first_id >= wanted.first_id and b.before_id <= wanted.before_id
+        where b.chat_id = chat and b.first_id >= wanted.first_id and b.first_id < wanted.before_id
+          and b.before_id <= wanted.before_id
         order by b.first_id desc
     loop
         if newer is null then
@@ -161,7 +165,8 @@ begin
         sum(case when wanted.type is null then b.messages else (b.by_type ->> wanted.type)::integer end) as messages
     into whole
     from parley.message_blocks b
-    where b.chat_id = chat and b.first_id >= wanted.first_id and b.before_id <= wanted.before_id;
+    where b.chat_id = chat and b.first_id >= wanted.first_id and b.first_id < wanted.before_id
+      and b.before_id <= wanted.before_id;
     if whole.first_id is null then
         return parley.count_in_range(chat, wanted);
     end if;
