@@ -318,14 +318,19 @@ def test_a_connection_to_the_database_that_is_dead_is_noticed(stage: Stage) -> N
     chat = new_chat(stage.dba, "owner")
     with Subscriber(stage.pusher, private(chat)) as subscriber, listening(stage.listener()) as listener:
         backend = "select pid from pg_stat_activity where usename = 'events' and query ~ 'take_events'"
-        seen: list[int] = []
-        wait_until(lambda: bool(seen.extend(row[0] for row in stage.dba.execute(backend).fetchall()) or seen))
-        os.kill(seen[0], signal.SIGSTOP)
+        pids: list[int] = []
+
+        def found() -> bool:
+            pids[:] = [row[0] for row in stage.dba.execute(backend).fetchall()]
+            return bool(pids)
+
+        wait_until(found)
+        os.kill(pids[0], signal.SIGSTOP)
         try:
             listener.child_until("The database is away", seconds=5)
             send(stage.dba, chat, "meanwhile")
         finally:
-            os.kill(seen[0], signal.SIGCONT)
+            os.kill(pids[0], signal.SIGCONT)
         wait_until(lambda: contents(subscriber) == ["meanwhile"])
 
 
