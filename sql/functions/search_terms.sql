@@ -93,7 +93,10 @@ begin
         return phraseto_tsquery('pg_catalog.simple', before_last) <-> term;
     elsif not is_phrase and last_word ~ '^[a-z]+$' then
         stem := (ts_lexize('rules.english', last_word))[1];
-        term := term || phraseto_tsquery('pg_catalog.simple', stem) || format('''=%s''', stem)::tsquery;
+        term := term || format('''=%s''', stem)::tsquery;
+        if stem <> last_word then
+            term := term || phraseto_tsquery('pg_catalog.simple', stem);
+        end if;
     end if;
     return term;
 end $$;
