@@ -299,9 +299,9 @@ begin
     perform session.enter_chats(chats);
     return json_build_object(
         'chats', (
-            select coalesce(json_agg(parley.chat_json(c, m) order by coalesce(c.last_message_id, c.id) desc), '[]')
+            select coalesce(json_agg(parley.chat_json(c, m) order by parley.activity(c) desc), '[]')
             from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
-            where c.id = any (chats) and coalesce(c.last_message_id, c.id) = any (activities)),
+            where c.id = any (chats) and parley.activity(c) = any (activities)),
         'total', total,
         'page', asked.number,
         'limit', asked.size);
@@ -335,6 +335,7 @@ declare
     chat constant uuid := parley.enter_chat(chat_id);
     wanted parley.filter;
     asked parley.page;
+    parsed record;
     ids uuid[];
     total bigint;
 begin
@@ -345,10 +346,14 @@ begin
     if rules.is_blank(search) is not false then
         ids := parley.page_of_messages(wanted, asked);
         total := parley.count_messages(wanted);
-    elsif sort = 'relevance' then
-        select f.ids, f.total into ids, total from parley.search_ranked(chat, search, wanted, asked) f;
     else
-        select f.ids, f.total into ids, total from parley.search_chat(search, wanted, asked) f;
+        select p.* into parsed from parley.parse_search(search) p;
+        if sort = 'relevance' then
+            select f.ids, f.total into ids, total
+            from parley.search_ranked(chat, parsed.query, parsed.marks, parsed.phrase, wanted, asked) f;
+        else
+            select f.ids, f.total into ids, total from parley.search_chat(parsed.query, wanted, asked) f;
+        end if;
     end if;
     ids := parley.finish_page(asked, ids, sort);
     return json_build_object(
@@ -455,6 +460,7 @@ CREATE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NU
 declare
     wanted parley.filter;
     asked parley.page;
+    parsed record;
     chats uuid[];
     ids uuid[];
     total bigint;
@@ -466,18 +472,18 @@ begin
             when rules.is_blank(search) then 'must not be blank' end)));
     wanted := parley.parse_filter(type, start_date, end_date);
     asked := parley.parse_page(page, "limit", before, after);
+    select p.* into parsed from parley.parse_search(search) p;
     if sort = 'relevance' then
         select f.chats, f.ids, f.total into chats, ids, total
-        from parley.search_ranked(null, search, wanted, asked) f;
+        from parley.search_ranked(null, parsed.query, parsed.marks, parsed.phrase, wanted, asked) f;
     else
-        select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(search, wanted, asked) f;
+        select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(parsed.query, wanted, asked) f;
     end if;
     perform session.enter_chats(chats);
     return json_build_object(
         'messages', (
-            select coalesce(json_agg(parley.hit_json(m, s.marks) order by h.place), '[]')
-            from parley.parse_search(search) s,
-                unnest(parley.finish_page(asked, ids, sort)) with ordinality h (id, place)
+            select coalesce(json_agg(parley.hit_json(m, parsed.marks) order by h.place), '[]')
+            from unnest(parley.finish_page(asked, ids, sort)) with ordinality h (id, place)
             cross join lateral (
                 select m.* from parley.messages m
                 where m.chat_id = chats[array_position(ids, h.id)] and m.id = h.id offset 0) m),
@@ -790,34 +796,6 @@ ALTER FUNCTION listener.wake() OWNER TO postgres;
 
 COMMENT ON FUNCTION listener.wake() IS 'Commits need not notify: the listener looks by itself.';
 
-CREATE FUNCTION parley.await_removal(name text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    for attempt in 1..60 loop
-        if not parley.image_is_being_removed(name) then
-            return;
-        end if;
-        perform pg_sleep(0.05);
-    end loop;
-    perform parley.fail('PT503', 'This image is being removed.');
-end $$;
-
-ALTER FUNCTION parley.await_removal(name text) OWNER TO postgres;
-
-CREATE FUNCTION parley.base64url(value bytea) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$ select rtrim(translate(encode(value, 'base64'), E'+/\n', '-_'), '=') $$;
-
-ALTER FUNCTION parley.base64url(value bytea) OWNER TO postgres;
-
-CREATE FUNCTION parley.chat_channel(chat uuid) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$ select 'private-chat-' || chat::text $$;
-
-ALTER FUNCTION parley.chat_channel(chat uuid) OWNER TO postgres;
-
 CREATE FUNCTION rules.choices(field text) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE field WHEN 'type'::text THEN ARRAY['text'::text, 'code'::text, 'image'::text] WHEN 'theme'::text THEN ARRAY['light'::text, 'dark'::text, 'system'::text] WHEN 'responseStyle'::text THEN ARRAY['concise'::text, 'detailed'::text] WHEN 'sort'::text THEN ARRAY['newest'::text, 'relevance'::text] ELSE NULL::text[] END;
@@ -908,6 +886,40 @@ COMMENT ON COLUMN parley.chats.message_count IS 'How many messages the chat has,
 COMMENT ON COLUMN parley.chats.last_message_id IS 'The newest message; null in an empty chat. With the chat''s own id in its place, the order of latest activity.';
 
 COMMENT ON COLUMN parley.chats.counted_messages IS 'How many of message_count are in message_blocks.';
+
+CREATE FUNCTION parley.activity(chat parley.chats) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ select coalesce(chat.last_message_id, chat.id) $$;
+
+ALTER FUNCTION parley.activity(chat parley.chats) OWNER TO postgres;
+
+CREATE FUNCTION parley.await_removal(name text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    for attempt in 1..60 loop
+        if not parley.image_is_being_removed(name) then
+            return;
+        end if;
+        perform pg_sleep(0.05);
+    end loop;
+    perform parley.fail('PT503', 'This image is being removed.');
+end $$;
+
+ALTER FUNCTION parley.await_removal(name text) OWNER TO postgres;
+
+CREATE FUNCTION parley.base64url(value bytea) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ select rtrim(translate(encode(value, 'base64'), E'+/\n', '-_'), '=') $$;
+
+ALTER FUNCTION parley.base64url(value bytea) OWNER TO postgres;
+
+CREATE FUNCTION parley.chat_channel(chat uuid) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ select 'private-chat-' || chat::text $$;
+
+ALTER FUNCTION parley.chat_channel(chat uuid) OWNER TO postgres;
 
 CREATE TABLE parley.messages (
     chat_id uuid NOT NULL,
@@ -1239,10 +1251,8 @@ declare
 begin
     if hits <= few then
         return query
-        select f.chat_id, f.id from (
-            select w.chat_id, w.id, w.type from parley.message_words w where w.tsv @@ query offset 0) f
-        where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
-          and (only_chat is null or f.chat_id = only_chat) and exists (
+        select f.chat_id, f.id from parley.look_up(query, wanted) f
+        where (only_chat is null or f.chat_id = only_chat) and exists (
             select from parley.members m where m.chat_id = f.chat_id and m.user_id = session.user_id() offset 0);
         return;
     end if;
@@ -1250,11 +1260,7 @@ begin
         select m.chat_id from parley.members m
         where m.user_id = session.user_id() and (only_chat is null or m.chat_id = only_chat));
     if hits <= (select sum(least(c.message_count, few) + 20) from parley.chats c where c.id = any (chats)) then
-        return query
-        select f.chat_id, f.id from (
-            select w.chat_id, w.id, w.type from parley.message_words w where w.tsv @@ query offset 0) f
-        where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
-          and f.chat_id = any (chats);
+        return query select f.chat_id, f.id from parley.look_up(query, wanted) f where f.chat_id = any (chats);
     else
         return query
         select c.id, f.id from parley.chats c cross join lateral (
@@ -1412,6 +1418,26 @@ CREATE FUNCTION parley.lock_image(name text) RETURNS void
     AS $$ select pg_advisory_xact_lock(hashtextextended('parley.image ' || name, 0)) $$;
 
 ALTER FUNCTION parley.lock_image(name text) OWNER TO postgres;
+
+CREATE FUNCTION parley.look_up(query tsquery, wanted parley.filter) RETURNS TABLE(chat_id uuid, id uuid)
+    LANGUAGE sql STABLE
+    AS $$
+    select f.chat_id, f.id
+    from (select w.chat_id, w.id, w.type from parley.message_words w where w.tsv @@ query offset 0) f
+    where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
+$$;
+
+ALTER FUNCTION parley.look_up(query tsquery, wanted parley.filter) OWNER TO postgres;
+
+CREATE FUNCTION parley.look_up_in_chat(chat uuid, query tsquery, wanted parley.filter) RETURNS TABLE(id uuid)
+    LANGUAGE sql STABLE
+    AS $$
+    select f.id
+    from (select w.id, w.type from parley.message_words w where w.chat_id = chat and w.tsv @@ query offset 0) f
+    where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
+$$;
+
+ALTER FUNCTION parley.look_up_in_chat(chat uuid, query tsquery, wanted parley.filter) OWNER TO postgres;
 
 CREATE FUNCTION parley.mark(part text, marks tsquery) RETURNS text
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -2025,7 +2051,7 @@ end $$;
 
 ALTER FUNCTION parley.require_user(id text) OWNER TO postgres;
 
-CREATE FUNCTION parley.search_chat(search text, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) RETURNS record
+CREATE FUNCTION parley.search_chat(query tsquery, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -2034,7 +2060,6 @@ CREATE FUNCTION parley.search_chat(search text, wanted parley.filter, asked parl
     AS $$
 declare
     chat constant uuid := session.chat_id();
-    query constant tsquery := (parley.parse_search(search)).query;
     size constant bigint := asked.size + 1;
     near constant bigint := 10 * (asked.skip + size);
     before_id constant uuid := least(wanted.before_id, asked.before_id);
@@ -2056,39 +2081,28 @@ begin
                 where n.tsv @@ query and (wanted.type is null or n.type = wanted.type)
                 order by n.id desc limit size offset asked.skip);
             if cardinality(ids) = size then
-                total := (
-                    select count(*) from (
-                        select w.id, w.type from parley.message_words w where w.chat_id = chat and w.tsv @@ query offset 0) f
-                    where f.id >= wanted.first_id and f.id < wanted.before_id
-                      and (wanted.type is null or f.type = wanted.type));
+                total := (select count(*) from parley.look_up_in_chat(chat, query, wanted));
                 return;
             end if;
         end if;
-        hits := array(
-            select f.id from (
-                select w.id, w.type from parley.message_words w where w.chat_id = chat and w.tsv @@ query offset 0) f
-            where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
-            order by f.id desc);
+        hits := array(select f.id from parley.look_up_in_chat(chat, query, wanted) f order by f.id desc);
     end if;
     total := cardinality(hits);
     ids := parley.page_of_hits(hits, asked);
 end $$;
 
-ALTER FUNCTION parley.search_chat(search text, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) OWNER TO postgres;
+ALTER FUNCTION parley.search_chat(query tsquery, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) OWNER TO postgres;
 
-CREATE FUNCTION parley.search_chats(search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) RETURNS record
+CREATE FUNCTION parley.search_chats(query tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET work_mem TO '64MB'
     AS $$
-declare
-    query constant tsquery := (parley.parse_search(search)).query;
 begin
     with hits as materialized (
-        select h.chat_id, h.id
-        from parley.find_hits(null, query, wanted) h
+        select h.chat_id, h.id from parley.find_hits(null, query, wanted) h
     ), page as (
         select h.chat_id, h.id from hits h where h.id > asked.after_id and h.id < asked.before_id
         order by case when asked.is_ascending then h.id end, h.id desc
@@ -2099,21 +2113,16 @@ begin
     from page p;
 end $$;
 
-ALTER FUNCTION parley.search_chats(search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) OWNER TO postgres;
+ALTER FUNCTION parley.search_chats(query tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) OWNER TO postgres;
 
-CREATE FUNCTION parley.search_ranked(only_chat uuid, search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) RETURNS record
+CREATE FUNCTION parley.search_ranked(only_chat uuid, query tsquery, marks tsquery, phrase tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
     SET work_mem TO '64MB'
     AS $$
-declare
-    query tsquery;
-    marks tsquery;
-    phrase tsquery;
 begin
-    select p.query, p.marks, p.phrase into query, marks, phrase from parley.parse_search(search) p;
     with hits as materialized (
         select h.chat_id, h.id from parley.find_hits(only_chat, query, wanted) h
     ), newest as (
@@ -2129,7 +2138,7 @@ begin
     from ranked r where r.place > asked.skip and r.place <= asked.skip + asked.size + 1;
 end $$;
 
-ALTER FUNCTION parley.search_ranked(only_chat uuid, search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) OWNER TO postgres;
+ALTER FUNCTION parley.search_ranked(only_chat uuid, query tsquery, marks tsquery, phrase tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) OWNER TO postgres;
 
 CREATE FUNCTION parley.settings_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2580,11 +2589,12 @@ begin
     total := (select count(*) from parley.members m where m.user_id = session.user_id());
     select array_agg(p.id order by p.activity desc), array_agg(p.activity order by p.activity desc) into chats, activities
     from (
-        select c.id, coalesce(c.last_message_id, c.id) as activity
-        from parley.members m join parley.chats c on c.id = m.chat_id
-        where m.user_id = session.user_id()
-          and coalesce(c.last_message_id, c.id) > asked.after_id and coalesce(c.last_message_id, c.id) < asked.before_id
-        order by case when asked.is_ascending then coalesce(c.last_message_id, c.id) end, activity desc
+        select a.id, a.activity
+        from (
+            select c.id, parley.activity(c) as activity
+            from parley.members m join parley.chats c on c.id = m.chat_id where m.user_id = session.user_id()) a
+        where a.activity > asked.after_id and a.activity < asked.before_id
+        order by case when asked.is_ascending then a.activity end, a.activity desc
         limit asked.size + 1 offset asked.skip
     ) p;
 end $$;
@@ -3308,15 +3318,6 @@ GRANT ALL ON FUNCTION listener.take_events(done bigint[], after_id bigint, held 
 REVOKE ALL ON FUNCTION listener.wake() FROM PUBLIC;
 GRANT ALL ON FUNCTION listener.wake() TO parley_listener;
 
-REVOKE ALL ON FUNCTION parley.await_removal(name text) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.await_removal(name text) TO parley_api;
-
-REVOKE ALL ON FUNCTION parley.base64url(value bytea) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.base64url(value bytea) TO parley_api;
-
-REVOKE ALL ON FUNCTION parley.chat_channel(chat uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.chat_channel(chat uuid) TO parley_api;
-
 REVOKE ALL ON FUNCTION rules.choices(field text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rules.choices(field text) TO parley_api;
 
@@ -3341,6 +3342,18 @@ GRANT ALL ON FUNCTION rules.uuid7_time(id uuid) TO parley_api;
 GRANT SELECT,DELETE ON TABLE parley.chats TO parley_api;
 
 GRANT INSERT(title),UPDATE(title) ON TABLE parley.chats TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.activity(chat parley.chats) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.activity(chat parley.chats) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.await_removal(name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.await_removal(name text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.base64url(value bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.base64url(value bytea) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.chat_channel(chat uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.chat_channel(chat uuid) TO parley_api;
 
 GRANT SELECT,DELETE ON TABLE parley.messages TO parley_api;
 
@@ -3438,6 +3451,12 @@ GRANT ALL ON FUNCTION parley.lock_chat() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.lock_image(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.lock_image(name text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.look_up(query tsquery, wanted parley.filter) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.look_up(query tsquery, wanted parley.filter) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.look_up_in_chat(chat uuid, query tsquery, wanted parley.filter) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.look_up_in_chat(chat uuid, query tsquery, wanted parley.filter) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.mark(part text, marks tsquery) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.mark(part text, marks tsquery) TO parley_api;
@@ -3541,14 +3560,14 @@ GRANT ALL ON FUNCTION parley.require_owner(chat uuid) TO parley_api;
 REVOKE ALL ON FUNCTION parley.require_user(id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.require_user(id text) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.search_chat(search text, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.search_chat(search text, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) TO parley_api;
+REVOKE ALL ON FUNCTION parley.search_chat(query tsquery, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.search_chat(query tsquery, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.search_chats(search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.search_chats(search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) TO parley_api;
+REVOKE ALL ON FUNCTION parley.search_chats(query tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.search_chats(query tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) TO parley_api;
 
-REVOKE ALL ON FUNCTION parley.search_ranked(only_chat uuid, search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION parley.search_ranked(only_chat uuid, search text, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) TO parley_api;
+REVOKE ALL ON FUNCTION parley.search_ranked(only_chat uuid, query tsquery, marks tsquery, phrase tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.search_ranked(only_chat uuid, query tsquery, marks tsquery, phrase tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.settings_changed() FROM PUBLIC;
 

@@ -1,13 +1,13 @@
 -- Who may see and do what in a chat. The policies and the API's functions ask here.
 --
---   session.chat_id     the chat that the statement has entered, if its user is a member
---   session.chat_ids    all chats of the user
+--   session.chat_id         the chat that the statement has entered, if its user is a member
+--   session.chat_ids        all chats of the user
 --   session.page_of_chats   a page of them, latest activity first
 --   session.enter_chats     enters several chats, to read what has been found in them
 --   session.entered_chats   those of them that the user is in
---   session.owns_chat   whether the user owns a chat
---   parley.enter_chat   a route's {chatId}: enters that chat, or raises "not found"
---   parley.lock_chat    makes changes of the entered chat wait for each other
+--   session.owns_chat       whether the user owns a chat
+--   parley.enter_chat       a route's {chatId}: enters that chat, or raises "not found"
+--   parley.lock_chat        makes changes of the entered chat wait for each other
 --
 -- A policy asks for the entered chat first, which is one look-up a statement, then for those of an answered page, and for
 -- all chats only when these don't answer: somebody in ten thousand chats reads one of them as fast as somebody in one.
@@ -27,7 +27,7 @@ language sql stable security definer parallel safe set search_path = pg_catalog,
     select m.chat_id from parley.members m where m.user_id = session.user_id()
 $$;
 
--- The activity of a chat is the id of its newest message, or its own. One more than asked for where there is one.
+-- One more than asked for where there is one.
 create or replace function session.page_of_chats(
     asked parley.page, out chats uuid[], out activities uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -35,11 +35,12 @@ begin
     total := (select count(*) from parley.members m where m.user_id = session.user_id());
     select array_agg(p.id order by p.activity desc), array_agg(p.activity order by p.activity desc) into chats, activities
     from (
-        select c.id, coalesce(c.last_message_id, c.id) as activity
-        from parley.members m join parley.chats c on c.id = m.chat_id
-        where m.user_id = session.user_id()
-          and coalesce(c.last_message_id, c.id) > asked.after_id and coalesce(c.last_message_id, c.id) < asked.before_id
-        order by case when asked.is_ascending then coalesce(c.last_message_id, c.id) end, activity desc
+        select a.id, a.activity
+        from (
+            select c.id, parley.activity(c) as activity
+            from parley.members m join parley.chats c on c.id = m.chat_id where m.user_id = session.user_id()) a
+        where a.activity > asked.after_id and a.activity < asked.before_id
+        order by case when asked.is_ascending then a.activity end, a.activity desc
         limit asked.size + 1 offset asked.skip
     ) p;
 end $$;

@@ -5,6 +5,7 @@
 --   api.get_chat       GET    /api/chats/{chatId}
 --   api.update_chat    PUT    /api/chats/{chatId}
 --   api.delete_chat    DELETE /api/chats/{chatId}
+--   parley.activity            a chat's place in the order of latest activity
 --   parley.chat_json           a chat as answers have it
 --   parley.require_owner       raises "forbidden" unless the user owns the chat
 --   parley.chats_new           trigger: id and times of a new chat
@@ -24,7 +25,7 @@ end $$;
 comment on function api.create_chat(jsonb) is
     'Creates a chat that the user owns. Body: {"title"}. Answers {"id", "title", "createdAt"}.';
 
--- Latest activity first: the order of ids, that of the newest message in the chat's place where there is one.
+-- Latest activity first.
 create or replace function api.list_chats(
     page text default null, "limit" text default null, before text default null, after text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -43,9 +44,9 @@ begin
     perform session.enter_chats(chats);
     return json_build_object(
         'chats', (
-            select coalesce(json_agg(parley.chat_json(c, m) order by coalesce(c.last_message_id, c.id) desc), '[]')
+            select coalesce(json_agg(parley.chat_json(c, m) order by parley.activity(c) desc), '[]')
             from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
-            where c.id = any (chats) and coalesce(c.last_message_id, c.id) = any (activities)),
+            where c.id = any (chats) and parley.activity(c) = any (activities)),
         'total', total,
         'page', asked.number,
         'limit', asked.size);
@@ -89,6 +90,10 @@ begin
 end $$;
 comment on function api.delete_chat(text) is
     'Deletes a chat with its messages and memberships. Raises PT403 for who is not its owner.';
+
+-- Its place in that order: an id, of its newest message or, while it is empty, its own.
+create or replace function parley.activity(chat parley.chats) returns uuid
+language sql immutable parallel safe as $$ select coalesce(chat.last_message_id, chat.id) $$;
 
 create or replace function parley.chat_json(chat parley.chats, last_message parley.messages) returns json
 language sql stable as $$

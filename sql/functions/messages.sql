@@ -26,6 +26,7 @@ declare
     chat constant uuid := parley.enter_chat(chat_id);
     wanted parley.filter;
     asked parley.page;
+    parsed record;
     ids uuid[];
     total bigint;
 begin
@@ -36,10 +37,14 @@ begin
     if rules.is_blank(search) is not false then
         ids := parley.page_of_messages(wanted, asked);
         total := parley.count_messages(wanted);
-    elsif sort = 'relevance' then
-        select f.ids, f.total into ids, total from parley.search_ranked(chat, search, wanted, asked) f;
     else
-        select f.ids, f.total into ids, total from parley.search_chat(search, wanted, asked) f;
+        select p.* into parsed from parley.parse_search(search) p;
+        if sort = 'relevance' then
+            select f.ids, f.total into ids, total
+            from parley.search_ranked(chat, parsed.query, parsed.marks, parsed.phrase, wanted, asked) f;
+        else
+            select f.ids, f.total into ids, total from parley.search_chat(parsed.query, wanted, asked) f;
+        end if;
     end if;
     ids := parley.finish_page(asked, ids, sort);
     return json_build_object(

@@ -8,6 +8,8 @@
 --   parley.search_chats           the same in all of the user's chats
 --   parley.search_ranked          … with the most relevant first
 --   parley.find_hits              the hits in some chats
+--   parley.look_up                … by the index
+--   parley.look_up_in_chat        … in one chat
 --   parley.page_of_hits           a page of them
 --   parley.hit_json               a hit as answers have it
 --   parley.messages_words         trigger: the words of a new or changed message
@@ -27,6 +29,7 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     wanted parley.filter;
     asked parley.page;
+    parsed record;
     chats uuid[];
     ids uuid[];
     total bigint;
@@ -38,18 +41,18 @@ begin
             when rules.is_blank(search) then 'must not be blank' end)));
     wanted := parley.parse_filter(type, start_date, end_date);
     asked := parley.parse_page(page, "limit", before, after);
+    select p.* into parsed from parley.parse_search(search) p;
     if sort = 'relevance' then
         select f.chats, f.ids, f.total into chats, ids, total
-        from parley.search_ranked(null, search, wanted, asked) f;
+        from parley.search_ranked(null, parsed.query, parsed.marks, parsed.phrase, wanted, asked) f;
     else
-        select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(search, wanted, asked) f;
+        select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(parsed.query, wanted, asked) f;
     end if;
     perform session.enter_chats(chats);
     return json_build_object(
         'messages', (
-            select coalesce(json_agg(parley.hit_json(m, s.marks) order by h.place), '[]')
-            from parley.parse_search(search) s,
-                unnest(parley.finish_page(asked, ids, sort)) with ordinality h (id, place)
+            select coalesce(json_agg(parley.hit_json(m, parsed.marks) order by h.place), '[]')
+            from unnest(parley.finish_page(asked, ids, sort)) with ordinality h (id, place)
             cross join lateral (
                 select m.* from parley.messages m
                 where m.chat_id = chats[array_position(ids, h.id)] and m.id = h.id offset 0) m),
@@ -102,15 +105,12 @@ begin
 end $$;
 
 -- A short range is read through. Else, where the newest messages have enough hits for the page, the others are only counted.
--- "offset 0" keeps the other conditions out of the look-up by words: the planner can't know how few hits there are, and
--- would rather walk the primary key.
 create or replace function parley.search_chat(
-    search text, wanted parley.filter, asked parley.page, out ids uuid[], out total bigint)
+    query tsquery, wanted parley.filter, asked parley.page, out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
 declare
     chat constant uuid := session.chat_id();
-    query constant tsquery := (parley.parse_search(search)).query;
     size constant bigint := asked.size + 1;
     near constant bigint := 10 * (asked.skip + size);
     before_id constant uuid := least(wanted.before_id, asked.before_id);
@@ -132,19 +132,11 @@ begin
                 where n.tsv @@ query and (wanted.type is null or n.type = wanted.type)
                 order by n.id desc limit size offset asked.skip);
             if cardinality(ids) = size then
-                total := (
-                    select count(*) from (
-                        select w.id, w.type from parley.message_words w where w.chat_id = chat and w.tsv @@ query offset 0) f
-                    where f.id >= wanted.first_id and f.id < wanted.before_id
-                      and (wanted.type is null or f.type = wanted.type));
+                total := (select count(*) from parley.look_up_in_chat(chat, query, wanted));
                 return;
             end if;
         end if;
-        hits := array(
-            select f.id from (
-                select w.id, w.type from parley.message_words w where w.chat_id = chat and w.tsv @@ query offset 0) f
-            where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
-            order by f.id desc);
+        hits := array(select f.id from parley.look_up_in_chat(chat, query, wanted) f order by f.id desc);
     end if;
     total := cardinality(hits);
     ids := parley.page_of_hits(hits, asked);
@@ -167,15 +159,12 @@ begin
 end $$;
 
 create or replace function parley.search_chats(
-    search text, wanted parley.filter, asked parley.page, out chats uuid[], out ids uuid[], out total bigint)
+    query tsquery, wanted parley.filter, asked parley.page, out chats uuid[], out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
-declare
-    query constant tsquery := (parley.parse_search(search)).query;
 begin
     with hits as materialized (
-        select h.chat_id, h.id
-        from parley.find_hits(null, query, wanted) h
+        select h.chat_id, h.id from parley.find_hits(null, query, wanted) h
     ), page as (
         select h.chat_id, h.id from hits h where h.id > asked.after_id and h.id < asked.before_id
         order by case when asked.is_ascending then h.id end, h.id desc
@@ -186,17 +175,14 @@ begin
     from page p;
 end $$;
 
--- In one chat or, without it, in all. The words as a phrase before all, then by how often and how exactly they are there. Of many hits the newest are ranked.
+-- In one chat or, without it, in all. The words as a phrase before all, then by how often and how exactly they are there. Of
+-- many hits the newest are ranked.
 create or replace function parley.search_ranked(
-    only_chat uuid, search text, wanted parley.filter, asked parley.page, out chats uuid[], out ids uuid[], out total bigint)
+    only_chat uuid, query tsquery, marks tsquery, phrase tsquery, wanted parley.filter, asked parley.page,
+    out chats uuid[], out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
-declare
-    query tsquery;
-    marks tsquery;
-    phrase tsquery;
 begin
-    select p.query, p.marks, p.phrase into query, marks, phrase from parley.parse_search(search) p;
     with hits as materialized (
         select h.chat_id, h.id from parley.find_hits(only_chat, query, wanted) h
     ), newest as (
@@ -228,10 +214,8 @@ declare
 begin
     if hits <= few then
         return query
-        select f.chat_id, f.id from (
-            select w.chat_id, w.id, w.type from parley.message_words w where w.tsv @@ query offset 0) f
-        where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
-          and (only_chat is null or f.chat_id = only_chat) and exists (
+        select f.chat_id, f.id from parley.look_up(query, wanted) f
+        where (only_chat is null or f.chat_id = only_chat) and exists (
             select from parley.members m where m.chat_id = f.chat_id and m.user_id = session.user_id() offset 0);
         return;
     end if;
@@ -239,11 +223,7 @@ begin
         select m.chat_id from parley.members m
         where m.user_id = session.user_id() and (only_chat is null or m.chat_id = only_chat));
     if hits <= (select sum(least(c.message_count, few) + 20) from parley.chats c where c.id = any (chats)) then
-        return query
-        select f.chat_id, f.id from (
-            select w.chat_id, w.id, w.type from parley.message_words w where w.tsv @@ query offset 0) f
-        where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
-          and f.chat_id = any (chats);
+        return query select f.chat_id, f.id from parley.look_up(query, wanted) f where f.chat_id = any (chats);
     else
         return query
         select c.id, f.id from parley.chats c cross join lateral (
@@ -256,6 +236,22 @@ begin
           and (wanted.type is null or f.type = wanted.type);
     end if;
 end $$;
+
+-- Hits by the index. "offset 0" keeps the other conditions out of the look-up by words: the planner can't know how few hits
+-- there are, and would rather walk the primary key. Without settings of their own, these two become a part of what calls them.
+create or replace function parley.look_up(query tsquery, wanted parley.filter) returns table (chat_id uuid, id uuid)
+language sql stable as $$
+    select f.chat_id, f.id
+    from (select w.chat_id, w.id, w.type from parley.message_words w where w.tsv @@ query offset 0) f
+    where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
+$$;
+
+create or replace function parley.look_up_in_chat(chat uuid, query tsquery, wanted parley.filter) returns table (id uuid)
+language sql stable as $$
+    select f.id
+    from (select w.id, w.type from parley.message_words w where w.chat_id = chat and w.tsv @@ query offset 0) f
+    where f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
+$$;
 
 create or replace function parley.messages_words() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$

@@ -188,6 +188,7 @@ def test_the_printed_commands_work_as_they_are(dev: Dev) -> None:
     assert "Welcome to Parley" in {chat["title"] for chat in chats["chats"]}
     assert created["title"] == "Ideas"
     assert sent["content"] == "Hello from curl"
+    assert sent["id"] in {message["id"] for message in found["messages"]}
     assert "<mark>Hello</mark> from curl" in {message["extract"] for message in found["messages"]}
     assert messages["messages"][0]["id"] == sent["id"]
     assert {message["userId"] for message in messages["messages"]} == {"alice", "bob"}

@@ -174,6 +174,16 @@ def test_row_level_security(dba: Connection, world: dict[str, str], name: str) -
     assert touched(dba, statement, world | {"me": own}) == everything
 
 
+@pytest.mark.parametrize("who", WHO)
+def test_nobody_moves_a_message(dba: Connection, world: dict[str, str], who: str) -> None:
+    moved = "update parley.messages set chat_id = {other_chat} where chat_id = {chat}"
+    with pytest.raises(psycopg.errors.RaiseException), dba.transaction():  # there is something to move, even for a DBA
+        dba.execute(sql.SQL(moved).format(**{name: sql.Literal(value) for name, value in world.items()}))
+    dba.execute("set local role app")
+    become(dba, who, world)
+    assert touched(dba, moved, world) == 0
+
+
 @pytest.mark.parametrize("name", MATRIX)
 def test_the_web_app_has_its_own_tables(dba: Connection, world: dict[str, str], name: str) -> None:
     statement, _, everything = MATRIX[name]
@@ -212,7 +222,7 @@ def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world:
         "select where parley.count_messages({filter}) > 0",
         "select unnest(ids) from parley.search_chat('word', {filter}, {page})",
         "select unnest(ids) from parley.search_chats('word', {filter}, {page})",
-        "select unnest(ids) from parley.search_ranked({chat}, 'word', {filter}, {page})",
+        "select unnest(ids) from parley.search_ranked({chat}, 'word', 'word', 'word', {filter}, {page})",
         "select unnest(chats) from session.page_of_chats({page})",
     ]
     zero, high = "0" * 32, "f" * 32

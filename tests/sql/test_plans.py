@@ -139,6 +139,11 @@ def test_a_range_of_dates_is_a_range_of_the_key(large: tuple[Connection, str, st
     assert rows_read(nodes) <= answer["total"]
 
 
+def test_search_uses_its_index(large: tuple[Connection, str, str]) -> None:
+    _, nodes = plans(large, search="needle")
+    assert [node for node in nodes if re.fullmatch(r"message_words_\d+_chat_id_tsv_idx", node.get("Index Name", ""))]
+
+
 @pytest.mark.parametrize(
     ("arguments", "answered", "most"),
     [
