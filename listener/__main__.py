@@ -17,8 +17,10 @@ from listener.settings import Settings, SettingsError
 logger = logging.getLogger("parley.listener")
 
 RECONNECT_SECONDS = 1
-CLEAN_SECONDS = 60
-CLEAN_BATCH = 1000  # events removed in one transaction
+KEEP_HOUSE_SECONDS = 60
+REMOVAL_BATCH = 1000  # events removed in one transaction
+ROLL_UP_BATCH = 5000  # messages counted in one transaction
+PAUSE_SECONDS = 0.05  # leaves room for others
 
 
 async def check_database(settings: Settings) -> None:
@@ -63,18 +65,22 @@ async def lead(outbox: Outbox, stopping: asyncio.Event) -> None:
         logger.info("This listener publishes")
 
 
-async def clean(settings: Settings) -> None:
-    """Removes old events every minute, in small batches, until it is cancelled."""
+async def keep_house(settings: Settings) -> None:
+    """Counts what is new for the analysts' views and removes old events: each minute, in batches, until cancelled."""
     while True:
         try:
             async with Outbox.connect(settings) as outbox:
-                removed = CLEAN_BATCH
-                while removed == CLEAN_BATCH:
-                    removed = await outbox.remove_old(settings.outbox_retention_days, CLEAN_BATCH)
-                    await asyncio.sleep(0.05)  # leave room for others
+                is_more = True
+                while is_more:
+                    is_more = await outbox.roll_up(ROLL_UP_BATCH)
+                    await asyncio.sleep(PAUSE_SECONDS)
+                removed = REMOVAL_BATCH
+                while removed == REMOVAL_BATCH:
+                    removed = await outbox.remove_old(settings.outbox_retention_days, REMOVAL_BATCH)
+                    await asyncio.sleep(PAUSE_SECONDS)
         except AWAY as error:
-            logger.warning("Old events can't be removed, which is tried again: %s", type(error).__name__)
-        await asyncio.sleep(CLEAN_SECONDS)
+            logger.warning("Rollups and old events are left, which is tried again: %s", type(error).__name__)
+        await asyncio.sleep(KEEP_HOUSE_SECONDS)
 
 
 async def sleep(seconds: float, stopping: asyncio.Event) -> None:
@@ -92,10 +98,10 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     await check_database(settings)
-    cleaning = asyncio.create_task(clean(settings))
+    housekeeping = asyncio.create_task(keep_house(settings))
     await relay_events(settings, stopping)
-    cleaning.cancel()
-    await asyncio.wait([cleaning])
+    housekeeping.cancel()
+    await asyncio.wait([housekeeping])
 
 
 def main() -> None:

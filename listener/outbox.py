@@ -14,6 +14,7 @@ from listener.settings import Settings
 CHANNEL = "parley_outbox"
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 3
+ROLL_UP_SECONDS = 60  # chats are counted anew each hour
 # At once: events of one chat, and bytes of the ids of those who hear them: about 10,000 users.
 MAX_OF_CHAT = 100
 MAX_BYTES = 400_000
@@ -135,6 +136,12 @@ class Outbox:
         """Removes so many old events at most; answers how many it was."""
         statement = "select listener.remove_events($1 * interval '1 day', $2)"
         return int(await self._ask(statement, days, max_events))
+
+    async def roll_up(self, max_messages: int) -> bool:
+        """Counts so many messages at most for the analysts' views; whether there is more at once."""
+        return bool(
+            await self._connection.fetchval("select listener.roll_up($1)", max_messages, timeout=ROLL_UP_SECONDS)
+        )
 
     async def _ask(self, statement: str, *arguments: Any) -> Any:
         answer = await self._connection.fetchval(statement, *arguments)

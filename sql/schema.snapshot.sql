@@ -690,7 +690,7 @@ begin
     delete from parley.outbox o
     where o.recorded_at < now() - older_than and o.id = any (array(
         select p.id from parley.outbox p
-        where p.set_aside_at is null and not exists (select from parley.outbox_queue q where q.id = p.id)
+        where p.set_aside_at is null and p.id <= parley.counted_event() and not exists (select from parley.outbox_queue q where q.id = p.id)
         order by p.id limit max_events));
     get diagnostics removed = row_count;
     -- What a DBA removed from the log needs no place in the queue.
@@ -703,7 +703,59 @@ end $$;
 
 ALTER FUNCTION listener.remove_events(older_than interval, max_events integer) OWNER TO postgres;
 
-COMMENT ON FUNCTION listener.remove_events(older_than interval, max_events integer) IS 'Removes up to so many of the oldest events that are older than that and published; answers how many.';
+COMMENT ON FUNCTION listener.remove_events(older_than interval, max_events integer) IS 'Removes up to so many of the oldest events that are older than that, published, and counted in the rollups; answers how many.';
+
+CREATE FUNCTION listener.roll_up(max_messages integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    is_late constant boolean := pg_current_xact_id_if_assigned() is not null;
+    at constant timestamptz := clock_timestamp();
+    last_event constant bigint := pg_sequence_last_value(pg_get_serial_sequence('parley.outbox', 'id'));
+    state parley.rollup_state;
+begin
+    if is_late then
+        raise exception 'listener.roll_up() must be the first to write in its transaction';
+    end if;
+    select s.* into state from parley.rollup_state s for update skip locked;
+    if not found then
+        return false;  -- somebody else is at it
+    end if;
+    if state.history_until is null then
+        update parley.rollup_state
+        set history_until = parley.uuid7_from(at), next_transaction = pg_current_xact_id();
+        return true;
+    end if;
+    -- A number that is still to come is of a cluster that this database was restored from.
+    if state.next_transaction > pg_snapshot_xmin(pg_current_snapshot()) and state.next_transaction < pg_current_xact_id() then
+        return false;
+    end if;
+    if state.history_chat is null then
+        return parley.find_history();
+    end if;
+    if state.history_week is not null then
+        return parley.count_history(state, max_messages);
+    end if;
+    if state.next_event is null then
+        update parley.rollup_state
+        set next_at = at, next_event = coalesce(last_event, 0), next_transaction = pg_current_xact_id();
+        return true;
+    end if;
+    if parley.count_events(state, max_messages) then
+        return true;
+    end if;
+    if state.chats_and_settings_as_of is null or state.chats_and_settings_as_of < now() - interval '1 hour' then
+        perform parley.roll_up_chats();
+        perform parley.roll_up_settings();
+        update parley.rollup_state set chats_and_settings_as_of = now();
+    end if;
+    return false;
+end $$;
+
+ALTER FUNCTION listener.roll_up(max_messages integer) OWNER TO postgres;
+
+COMMENT ON FUNCTION listener.roll_up(max_messages integer) IS 'Brings what the views of analytics show up to date, by up to so many messages; true when it is to be called again at once.';
 
 CREATE FUNCTION listener.set_aside(event_id bigint, error text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -893,6 +945,83 @@ CREATE FUNCTION parley.activity(chat parley.chats) RETURNS uuid
 
 ALTER FUNCTION parley.activity(chat parley.chats) OWNER TO postgres;
 
+CREATE FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users text[], types text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    with sent as materialized (
+        select s.chat_id, s.id, s.user_id, s.type, rules.uuid7_time(s.id) as sent_at
+        from unnest(chats, ids, users, types) s (chat_id, id, user_id, type)
+    ), user_keys as materialized (
+        select u.user_id, parley.pseudonym('user', u.user_id) as key from (select distinct s.user_id from sent s) u
+    ), chat_keys as materialized (
+        select c.chat_id, parley.pseudonym('chat', c.chat_id::text) as key from (select distinct s.chat_id from sent s) c
+    ), counted as materialized (
+        select s.chat_id, s.type, u.key as user_key, c.key as chat_key, g.grain, (s.sent_at at time zone 'UTC')::date as day,
+            date_trunc(g.grain, s.sent_at, 'UTC') as starts
+        from sent s join user_keys u on u.user_id = s.user_id join chat_keys c on c.chat_id = s.chat_id
+            cross join (values ('hour'), ('day'), ('week')) g (grain)
+    ), seen as (
+        insert into parley.rollup_seen (grain, starts, kind, key)
+        select distinct c.grain, c.starts, k.kind, k.key
+        from counted c cross join lateral (values ('user', c.user_key), ('chat', c.chat_key)) k (kind, key)
+        on conflict do nothing
+        returning grain, starts, kind, key
+    ), seen_in_periods as (
+        select s.grain, s.starts, count(*) filter (where s.kind = 'user') as users, count(*) filter (where s.kind = 'chat') as chats
+        from seen s group by 1, 2
+    ), counted_in_periods as (
+        select c.grain, c.starts, count(*) as messages, count(*) filter (where c.type = 'text') as texts,
+            count(*) filter (where c.type = 'code') as codes, count(*) filter (where c.type = 'image') as images
+        from counted c group by 1, 2
+    ), periods as (
+        insert into parley.rollup_periods as p
+            (grain, starts, messages, text_messages, code_messages, image_messages, active_users, active_chats)
+        select c.grain, c.starts, c.messages, c.texts, c.codes, c.images, coalesce(s.users, 0), coalesce(s.chats, 0)
+        from counted_in_periods c left join seen_in_periods s on s.grain = c.grain and s.starts = c.starts
+        on conflict (grain, starts) do update set
+            messages = p.messages + excluded.messages,
+            text_messages = p.text_messages + excluded.text_messages,
+            code_messages = p.code_messages + excluded.code_messages,
+            image_messages = p.image_messages + excluded.image_messages,
+            active_users = p.active_users + excluded.active_users,
+            active_chats = p.active_chats + excluded.active_chats
+    ), their_users as (
+        insert into parley.rollup_users as u (key, first_week, last_day, messages)
+        select c.user_key, (min(c.starts) at time zone 'UTC')::date, max(c.day), count(*)
+        from counted c where c.grain = 'week' group by 1
+        on conflict (key) do update set
+            last_day = greatest(u.last_day, excluded.last_day), messages = u.messages + excluded.messages
+        returning u.key, u.first_week
+    ), their_chats as (
+        insert into parley.rollup_chats as r (key, created_on, last_day, messages)
+        select c.chat_key, (rules.uuid7_time(c.chat_id) at time zone 'UTC')::date, max(c.day), count(*)
+        from counted c where c.grain = 'week' group by 1, 2
+        on conflict (key) do update set
+            last_day = greatest(r.last_day, excluded.last_day), messages = r.messages + excluded.messages
+    ), retention as (
+        insert into parley.rollup_retention as r (first_week, week, users)
+        select u.first_week, (s.starts at time zone 'UTC')::date, count(*)
+        from seen s join their_users u on u.key = s.key where s.kind = 'user' and s.grain = 'week' group by 1, 2
+        on conflict (first_week, week) do update set users = r.users + excluded.users
+    )
+    insert into parley.rollup_responses as r (day, step, responses)
+    select w.day, ceil(8 * ln(greatest(w.seconds, 1)) / ln(2)), count(*)
+    from (
+        select (s.sent_at at time zone 'UTC')::date as day, extract(epoch from s.sent_at - rules.uuid7_time(b.id))::float as seconds
+        from sent s cross join lateral (
+            select m.id, m.user_id from parley.messages m
+            where m.chat_id = s.chat_id and m.id < s.id order by m.id desc limit 1) b
+        where b.user_id <> s.user_id) w
+    where w.seconds <= 7 * 86400
+    group by 1, 2
+    on conflict (day, step) do update set responses = r.responses + excluded.responses;
+end $$;
+
+ALTER FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users text[], types text[]) OWNER TO postgres;
+
 CREATE FUNCTION parley.await_removal(name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1031,6 +1160,121 @@ end $$;
 
 ALTER FUNCTION parley.close_block(chat uuid) OWNER TO postgres;
 
+CREATE TABLE parley.rollup_state (
+    id boolean DEFAULT true NOT NULL,
+    history_until uuid,
+    history_week date,
+    history_chat uuid,
+    history_id uuid,
+    counted_event bigint DEFAULT 0 NOT NULL,
+    next_event bigint,
+    next_transaction xid8,
+    next_at timestamp with time zone,
+    as_of timestamp with time zone,
+    chats_and_settings_as_of timestamp with time zone,
+    CONSTRAINT rollup_state_is_one CHECK (id)
+);
+
+ALTER TABLE parley.rollup_state OWNER TO postgres;
+
+COMMENT ON TABLE parley.rollup_state IS 'How far the rollups have come. One row.';
+
+COMMENT ON COLUMN parley.rollup_state.history_until IS 'Messages with lesser ids are counted from parley.messages, week by week; the others from the outbox.';
+
+COMMENT ON COLUMN parley.rollup_state.history_week IS 'The week that is being counted from parley.messages; null when that is done.';
+
+COMMENT ON COLUMN parley.rollup_state.history_chat IS 'The chat that it has come to, and history_id the message there.';
+
+COMMENT ON COLUMN parley.rollup_state.counted_event IS 'Events up to this one are counted.';
+
+COMMENT ON COLUMN parley.rollup_state.next_event IS 'Events up to this one are counted next: once no transaction before next_transaction is under way.';
+
+COMMENT ON COLUMN parley.rollup_state.next_at IS 'When that was said: what was sent before is then counted.';
+
+COMMENT ON COLUMN parley.rollup_state.as_of IS 'What was sent before this is counted.';
+
+COMMENT ON COLUMN parley.rollup_state.chats_and_settings_as_of IS 'When rollup_chat_sizes and rollup_settings were made.';
+
+CREATE FUNCTION parley.count_events(state parley.rollup_state, max_messages integer) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    found record;
+    is_end boolean;
+begin
+    with piece as materialized (
+        select o.id, o.chat_id, o.event, o.payload from parley.outbox o
+        where o.id > state.counted_event and o.id <= state.next_event order by o.id limit max_messages
+    ), sent as (
+        select p.id as event_id, p.chat_id, (p.payload ->> 'id')::uuid as id, p.payload ->> 'userId' as user_id,
+            p.payload ->> 'type' as type
+        from piece p where p.event = 'message:sent'
+    )
+    select (select count(*) from piece) as events, (select max(p.id) from piece p) as last_event,
+        array_agg(s.chat_id order by s.event_id) as chats, array_agg(s.id order by s.event_id) as ids,
+        array_agg(s.user_id order by s.event_id) as users, array_agg(s.type order by s.event_id) as types
+    into found
+    from sent s where s.id >= state.history_until;
+    if found.ids is not null then
+        perform parley.add_to_rollups(found.chats, found.ids, found.users, found.types);
+    end if;
+    is_end := found.events < max_messages;
+    update parley.rollup_state
+    set counted_event = case when is_end then state.next_event else found.last_event end,
+        as_of = case when is_end then state.next_at else state.as_of end,
+        next_event = case when is_end then null else state.next_event end;
+    if is_end then
+        perform parley.forget_seen();
+    end if;
+    return not is_end;
+end $$;
+
+ALTER FUNCTION parley.count_events(state parley.rollup_state, max_messages integer) OWNER TO postgres;
+
+CREATE FUNCTION parley.count_history(state parley.rollup_state, max_messages integer) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    zero constant uuid := '00000000-0000-0000-0000-000000000000';
+    next_week constant date := state.history_week + 7;
+    first_id constant uuid := parley.uuid7_from(state.history_week::timestamp at time zone 'UTC');
+    before_id constant uuid := least(parley.uuid7_from(next_week::timestamp at time zone 'UTC'), state.history_until);
+    found record;
+begin
+    select count(*) as messages, array_agg(h.chat_id) as chats, array_agg(h.id) as ids, array_agg(h.user_id) as users,
+        array_agg(h.type) as types
+    into found
+    from (
+        select m.chat_id, m.id, m.user_id, m.type
+        from parley.chats c cross join lateral (
+            select n.chat_id, n.id, n.user_id, n.type from parley.messages n
+            where n.chat_id = c.id and n.id >= first_id and n.id < before_id
+              and n.id > case when c.id = state.history_chat then state.history_id else zero end
+            order by n.id limit max_messages) m
+        where c.id >= state.history_chat and c.last_message_id >= first_id
+        order by c.id, m.id limit max_messages
+    ) h;
+    if found.messages > 0 then
+        perform parley.add_to_rollups(found.chats, found.ids, found.users, found.types);
+    end if;
+    if found.messages = max_messages then
+        update parley.rollup_state
+        set history_chat = found.chats[max_messages], history_id = found.ids[max_messages];
+    else
+        update parley.rollup_state
+        set as_of = rules.uuid7_time(before_id), history_chat = zero, history_id = zero,
+            history_week = case when before_id < state.history_until then next_week end;
+        perform parley.forget_seen();
+    end if;
+    return true;
+end $$;
+
+ALTER FUNCTION parley.count_history(state parley.rollup_state, max_messages integer) OWNER TO postgres;
+
 CREATE FUNCTION parley.count_in_range(chat uuid, wanted parley.filter) RETURNS bigint
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1094,6 +1338,12 @@ begin
 end $$;
 
 ALTER FUNCTION parley.count_messages(wanted parley.filter) OWNER TO postgres;
+
+CREATE FUNCTION parley.counted_event() RETURNS bigint
+    LANGUAGE sql STABLE
+    AS $$ select s.counted_event from parley.rollup_state s $$;
+
+ALTER FUNCTION parley.counted_event() OWNER TO postgres;
 
 CREATE FUNCTION parley.cut(source text, start integer, size integer) RETURNS text
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -1235,6 +1485,23 @@ $$;
 
 ALTER FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) OWNER TO postgres;
 
+CREATE FUNCTION parley.find_history() RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    first_sent constant timestamptz := (
+        select min(rules.uuid7_time(m.id)) from parley.chats c cross join lateral (
+            select f.id from parley.messages f where f.chat_id = c.id order by f.id limit 1) m);
+begin
+    update parley.rollup_state
+    set history_week = date_trunc('week', first_sent, 'UTC') at time zone 'UTC',
+        history_chat = '00000000-0000-0000-0000-000000000000', history_id = '00000000-0000-0000-0000-000000000000';
+    return true;
+end $$;
+
+ALTER FUNCTION parley.find_history() OWNER TO postgres;
+
 CREATE FUNCTION parley.find_hits(only_chat uuid, query tsquery, wanted parley.filter) RETURNS TABLE(chat_id uuid, id uuid)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1320,6 +1587,16 @@ begin
 end $$;
 
 ALTER FUNCTION parley.finish_page(asked parley.page, ids uuid[], sort text) OWNER TO postgres;
+
+CREATE FUNCTION parley.forget_seen() RETURNS void
+    LANGUAGE sql
+    AS $$
+    delete from parley.rollup_seen s
+    where s.starts at time zone 'UTC' + ('1 ' || s.grain)::interval
+        < (select r.as_of at time zone 'UTC' - interval '1 hour' from parley.rollup_state r)
+$$;
+
+ALTER FUNCTION parley.forget_seen() OWNER TO postgres;
 
 CREATE FUNCTION parley.hit_json(message parley.messages, marks tsquery) RETURNS json
     LANGUAGE sql STABLE
@@ -1900,6 +2177,15 @@ $_$;
 
 ALTER FUNCTION parley.parse_uuid(value text) OWNER TO postgres;
 
+CREATE FUNCTION parley.pseudonym(kind text, subject text) RETURNS uuid
+    LANGUAGE sql STABLE
+    AS $$
+    select encode(substr(sha256(k.outer_key || sha256(k.inner_key || convert_to(kind || ':' || subject, 'UTF8'))), 1, 16), 'hex')::uuid
+    from parley.pseudonym_key k
+$$;
+
+ALTER FUNCTION parley.pseudonym(kind text, subject text) OWNER TO postgres;
+
 CREATE FUNCTION parley.pusher_user(user_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -1989,6 +2275,23 @@ end $$;
 
 ALTER FUNCTION parley.recount_chat(chat uuid) OWNER TO postgres;
 
+CREATE FUNCTION parley.recount_rollups() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    delete from parley.rollup_state;
+    insert into parley.rollup_state default values;
+    delete from parley.rollup_periods;
+    delete from parley.rollup_seen;
+    delete from parley.rollup_users;
+    delete from parley.rollup_chats;
+    delete from parley.rollup_retention;
+    delete from parley.rollup_responses;
+end $$;
+
+ALTER FUNCTION parley.recount_rollups() OWNER TO postgres;
+
 CREATE FUNCTION parley.reject(problems jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2050,6 +2353,38 @@ begin
 end $$;
 
 ALTER FUNCTION parley.require_user(id text) OWNER TO postgres;
+
+CREATE FUNCTION parley.roll_up_chats() RETURNS void
+    LANGUAGE sql
+    AS $$
+    delete from parley.rollup_chat_sizes;
+    insert into parley.rollup_chat_sizes (days_from, messages_from, chats, silent_chats, messages, members)
+    select (array[0, 1, 7, 30, 90, 365])[width_bucket(extract(day from now() - c.created_at), array[0, 1, 7, 30, 90, 365])],
+        (array[0, 1, 10, 100, 1000, 10000, 100000])[width_bucket(c.message_count, array[0, 1, 10, 100, 1000, 10000, 100000])],
+        count(*), count(*) filter (where rules.uuid7_time(parley.activity(c)) < now() - interval '30 days'),
+        sum(c.message_count), sum(coalesce(m.members, 0))
+    from parley.chats c left join (
+        select chat_id, count(*) as members from parley.members group by 1) m on m.chat_id = c.id
+    group by 1, 2
+$$;
+
+ALTER FUNCTION parley.roll_up_chats() OWNER TO postgres;
+
+CREATE FUNCTION parley.roll_up_settings() RETURNS void
+    LANGUAGE sql
+    AS $_$
+    delete from parley.rollup_settings;
+    insert into parley.rollup_settings (setting, value, users)
+    select v.setting, case when v.users >= 5 and v.value ~ '^[[:alnum:]][[:alnum:] ._:/+-]{0,63}$' then v.value end, sum(v.users)
+    from (
+        select v.setting, v.value, count(*) as users from parley.settings s cross join lateral (values
+            ('model', s.model), ('theme', s.theme), ('runtime', s.runtime), ('responseStyle', s.response_style),
+            ('alwaysShowCode', s.always_show_code::text), ('isPremium', s.is_premium::text)) v (setting, value)
+        group by 1, 2) v
+    group by 1, 2
+$_$;
+
+ALTER FUNCTION parley.roll_up_settings() OWNER TO postgres;
 
 CREATE FUNCTION parley.search_chat(query tsquery, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2736,6 +3071,164 @@ ALTER TEXT SEARCH CONFIGURATION rules.stems OWNER TO postgres;
 
 COMMENT ON TEXT SEARCH CONFIGURATION rules.stems IS 'Stems of words in Latin script, other words as they are.';
 
+CREATE TABLE parley.rollup_periods (
+    grain text NOT NULL,
+    starts timestamp with time zone NOT NULL,
+    messages bigint NOT NULL,
+    text_messages bigint NOT NULL,
+    code_messages bigint NOT NULL,
+    image_messages bigint NOT NULL,
+    active_users bigint NOT NULL,
+    active_chats bigint NOT NULL,
+    CONSTRAINT rollup_periods_grain CHECK ((grain = ANY (ARRAY['hour'::text, 'day'::text, 'week'::text])))
+);
+
+ALTER TABLE parley.rollup_periods OWNER TO postgres;
+
+COMMENT ON TABLE parley.rollup_periods IS 'Messages by hour, day and week (from Monday), in UTC, with those deleted since.';
+
+CREATE VIEW analytics.activity_by_day WITH (security_barrier='true') AS
+ SELECT ((p.starts AT TIME ZONE 'UTC'::text))::date AS day,
+    p.messages,
+    p.text_messages,
+    p.code_messages,
+    p.image_messages,
+    p.active_users,
+    p.active_chats,
+    s.as_of
+   FROM (parley.rollup_periods p
+     CROSS JOIN parley.rollup_state s)
+  WHERE (p.grain = 'day'::text);
+
+ALTER VIEW analytics.activity_by_day OWNER TO postgres;
+
+COMMENT ON VIEW analytics.activity_by_day IS 'Messages by the day, in UTC, on which they were sent. Days without any have no row.';
+
+COMMENT ON COLUMN analytics.activity_by_day.day IS 'The day.';
+
+COMMENT ON COLUMN analytics.activity_by_day.messages IS 'Messages sent, with those that were deleted since.';
+
+COMMENT ON COLUMN analytics.activity_by_day.text_messages IS '… those of type text; of a message whose type was changed since, the type that it was sent with.';
+
+COMMENT ON COLUMN analytics.activity_by_day.code_messages IS '… those of type code.';
+
+COMMENT ON COLUMN analytics.activity_by_day.image_messages IS '… those of type image.';
+
+COMMENT ON COLUMN analytics.activity_by_day.active_users IS 'Users who sent any of them, each once.';
+
+COMMENT ON COLUMN analytics.activity_by_day.active_chats IS 'Chats that got any of them, each once.';
+
+COMMENT ON COLUMN analytics.activity_by_day.as_of IS 'What was sent before this is counted.';
+
+CREATE VIEW analytics.activity_by_hour WITH (security_barrier='true') AS
+ SELECT p.starts AS hour,
+    p.messages,
+    p.text_messages,
+    p.code_messages,
+    p.image_messages,
+    p.active_users,
+    p.active_chats,
+    s.as_of
+   FROM (parley.rollup_periods p
+     CROSS JOIN parley.rollup_state s)
+  WHERE (p.grain = 'hour'::text);
+
+ALTER VIEW analytics.activity_by_hour OWNER TO postgres;
+
+COMMENT ON VIEW analytics.activity_by_hour IS 'Messages by the hour in which they were sent. Hours without any have no row.';
+
+COMMENT ON COLUMN analytics.activity_by_hour.hour IS 'When the hour begins.';
+
+COMMENT ON COLUMN analytics.activity_by_hour.messages IS 'Messages sent, with those that were deleted since.';
+
+COMMENT ON COLUMN analytics.activity_by_hour.text_messages IS '… those of type text; of a message whose type was changed since, the type that it was sent with.';
+
+COMMENT ON COLUMN analytics.activity_by_hour.code_messages IS '… those of type code.';
+
+COMMENT ON COLUMN analytics.activity_by_hour.image_messages IS '… those of type image.';
+
+COMMENT ON COLUMN analytics.activity_by_hour.active_users IS 'Users who sent any of them, each once.';
+
+COMMENT ON COLUMN analytics.activity_by_hour.active_chats IS 'Chats that got any of them, each once.';
+
+COMMENT ON COLUMN analytics.activity_by_hour.as_of IS 'What was sent before this is counted.';
+
+CREATE TABLE parley.rollup_chats (
+    key uuid NOT NULL,
+    created_on date NOT NULL,
+    last_day date NOT NULL,
+    messages bigint NOT NULL
+);
+
+ALTER TABLE parley.rollup_chats OWNER TO postgres;
+
+COMMENT ON TABLE parley.rollup_chats IS 'Every chat that has got a message.';
+
+CREATE VIEW analytics.chats WITH (security_barrier='true') AS
+ SELECT c.key AS chat_key,
+    c.created_on,
+    c.last_day,
+    c.messages,
+    s.as_of
+   FROM (parley.rollup_chats c
+     CROSS JOIN parley.rollup_state s);
+
+ALTER VIEW analytics.chats OWNER TO postgres;
+
+COMMENT ON VIEW analytics.chats IS 'Every chat that has got a message, with those that were deleted since.';
+
+COMMENT ON COLUMN analytics.chats.chat_key IS 'A pseudonym: the same chat has the same one everywhere, and a DBA alone can tell which it is.';
+
+COMMENT ON COLUMN analytics.chats.created_on IS 'The day, in UTC, on which it was made.';
+
+COMMENT ON COLUMN analytics.chats.last_day IS 'The day, in UTC, of its last message.';
+
+COMMENT ON COLUMN analytics.chats.messages IS 'How many it got, with those that were deleted since.';
+
+COMMENT ON COLUMN analytics.chats.as_of IS 'What was sent before this is counted.';
+
+CREATE TABLE parley.rollup_chat_sizes (
+    days_from integer NOT NULL,
+    messages_from integer NOT NULL,
+    chats bigint NOT NULL,
+    silent_chats bigint NOT NULL,
+    messages bigint NOT NULL,
+    members bigint NOT NULL
+);
+
+ALTER TABLE parley.rollup_chat_sizes OWNER TO postgres;
+
+COMMENT ON TABLE parley.rollup_chat_sizes IS 'Chats by size and age, made anew each hour.';
+
+CREATE VIEW analytics.chats_by_size_and_age WITH (security_barrier='true') AS
+ SELECT c.days_from,
+    c.messages_from,
+    c.chats,
+    c.silent_chats,
+    c.messages,
+    c.members,
+    s.chats_and_settings_as_of AS as_of
+   FROM (parley.rollup_chat_sizes c
+     CROSS JOIN parley.rollup_state s);
+
+ALTER VIEW analytics.chats_by_size_and_age OWNER TO postgres;
+
+COMMENT ON VIEW analytics.chats_by_size_and_age IS 'The chats that there are, by age and by number of messages.';
+
+COMMENT ON COLUMN analytics.chats_by_size_and_age.days_from IS 'Made so many days ago, or more: 0, 1, 7, 30, 90, 365; the next of these is where the next row begins.';
+
+COMMENT ON COLUMN analytics.chats_by_size_and_age.messages_from IS 'So many messages, or more: 0, 1, 10, 100, 1,000, 10,000, 100,000.';
+
+COMMENT ON COLUMN analytics.chats_by_size_and_age.chats IS 'How many chats are so old and so large.';
+
+COMMENT ON COLUMN analytics.chats_by_size_and_age.silent_chats IS '… of which so many had no message for 30 days.';
+
+COMMENT ON COLUMN analytics.chats_by_size_and_age.messages IS 'How many messages there are in all of them.';
+
+COMMENT ON COLUMN analytics.chats_by_size_and_age.members IS 'How many members they have; a user is counted in each of their chats.';
+
+COMMENT ON COLUMN analytics.chats_by_size_and_age.as_of IS 'When they were counted; it is done each hour.';
+
 CREATE TABLE parley.outbox (
     id bigint NOT NULL,
     chat_id uuid NOT NULL,
@@ -2769,13 +3262,246 @@ COMMENT ON COLUMN parley.outbox.set_aside_at IS 'When the listener gave it up; n
 
 COMMENT ON COLUMN parley.outbox.error IS 'Why it was set aside.';
 
-CREATE VIEW analytics.set_aside_events AS
+CREATE TABLE parley.outbox_queue (
+    id bigint NOT NULL,
+    chat_id uuid NOT NULL
+);
+
+ALTER TABLE parley.outbox_queue OWNER TO postgres;
+
+COMMENT ON TABLE parley.outbox_queue IS 'Events that are not published yet.';
+
+COMMENT ON COLUMN parley.outbox_queue.id IS 'Of the event in parley.outbox.';
+
+COMMENT ON COLUMN parley.outbox_queue.chat_id IS 'The event''s chat, so that a busy one can be passed over, and looked at by itself.';
+
+CREATE VIEW analytics.event_health WITH (security_barrier='true') AS
+ SELECT ( SELECT count(*) AS count
+           FROM ( SELECT
+                   FROM parley.outbox_queue
+                 LIMIT 100000) q) AS waiting_events,
+    (COALESCE(EXTRACT(epoch FROM (clock_timestamp() - ( SELECT o.recorded_at
+           FROM parley.outbox o
+          WHERE (o.id = ( SELECT min(q.id) AS min
+                   FROM parley.outbox_queue q))))), (0)::numeric))::numeric(12,3) AS lag_seconds,
+    events AS set_aside_events,
+    last_at AS last_set_aside_at,
+    now() AS as_of
+   FROM ( SELECT count(*) AS events,
+            max(o.set_aside_at) AS last_at
+           FROM parley.outbox o
+          WHERE (o.set_aside_at IS NOT NULL)) a;
+
+ALTER VIEW analytics.event_health OWNER TO postgres;
+
+COMMENT ON VIEW analytics.event_health IS 'Events on their way to Pusher: one row.';
+
+COMMENT ON COLUMN analytics.event_health.waiting_events IS 'How many are not published yet, counted up to 100,000.';
+
+COMMENT ON COLUMN analytics.event_health.lag_seconds IS 'How long the oldest of them has been waiting; 0 without any.';
+
+COMMENT ON COLUMN analytics.event_health.set_aside_events IS 'How many Pusher refused and the listener gave up: those of set_aside_events.';
+
+COMMENT ON COLUMN analytics.event_health.last_set_aside_at IS 'When that was last.';
+
+COMMENT ON COLUMN analytics.event_health.as_of IS 'Now.';
+
+CREATE TABLE parley.rollup_retention (
+    first_week date NOT NULL,
+    week date NOT NULL,
+    users bigint NOT NULL
+);
+
+ALTER TABLE parley.rollup_retention OWNER TO postgres;
+
+COMMENT ON TABLE parley.rollup_retention IS 'How many of those who sent their first message in one week sent any in another.';
+
+CREATE VIEW analytics.growth_by_week WITH (security_barrier='true') AS
+ SELECT ((p.starts AT TIME ZONE 'UTC'::text))::date AS week,
+    COALESCE(r.users, (0)::bigint) AS new_users,
+    (p.active_users - COALESCE(r.users, (0)::bigint)) AS returning_users,
+    p.active_users,
+    (sum(COALESCE(r.users, (0)::bigint)) OVER (ORDER BY p.starts))::bigint AS users_so_far,
+    p.active_chats,
+    p.messages,
+    s.as_of
+   FROM ((parley.rollup_periods p
+     LEFT JOIN parley.rollup_retention r ON (((r.first_week = ((p.starts AT TIME ZONE 'UTC'::text))::date) AND (r.week = r.first_week))))
+     CROSS JOIN parley.rollup_state s)
+  WHERE (p.grain = 'week'::text);
+
+ALTER VIEW analytics.growth_by_week OWNER TO postgres;
+
+COMMENT ON VIEW analytics.growth_by_week IS 'Users by the week. Weeks without a message have no row.';
+
+COMMENT ON COLUMN analytics.growth_by_week.week IS 'The week''s Monday, in UTC.';
+
+COMMENT ON COLUMN analytics.growth_by_week.new_users IS 'Users who sent their first message.';
+
+COMMENT ON COLUMN analytics.growth_by_week.returning_users IS 'Users who sent any, and had before that week.';
+
+COMMENT ON COLUMN analytics.growth_by_week.active_users IS 'Both.';
+
+COMMENT ON COLUMN analytics.growth_by_week.users_so_far IS 'Everybody who has sent a message by then, with those who were deleted since.';
+
+COMMENT ON COLUMN analytics.growth_by_week.active_chats IS 'Chats that got a message.';
+
+COMMENT ON COLUMN analytics.growth_by_week.messages IS 'Messages sent, with those that were deleted since.';
+
+COMMENT ON COLUMN analytics.growth_by_week.as_of IS 'What was sent before this is counted; the last week may not be over.';
+
+CREATE TABLE parley.rollup_responses (
+    day date NOT NULL,
+    step smallint NOT NULL,
+    responses bigint NOT NULL
+);
+
+ALTER TABLE parley.rollup_responses OWNER TO postgres;
+
+COMMENT ON TABLE parley.rollup_responses IS 'Responses by day and time. A response is a message after somebody else''s in the same chat, within 7 days.';
+
+COMMENT ON COLUMN parley.rollup_responses.step IS 'Eight steps double the time: it was up to 2 ^ (step / 8) seconds.';
+
+CREATE VIEW analytics.response_times WITH (security_barrier='true') AS
+ SELECT r.day,
+    (power((2)::numeric, ((r.step)::numeric / 8.0)))::numeric(10,1) AS up_to_seconds,
+    r.responses,
+    s.as_of
+   FROM (parley.rollup_responses r
+     CROSS JOIN parley.rollup_state s);
+
+ALTER VIEW analytics.response_times OWNER TO postgres;
+
+COMMENT ON VIEW analytics.response_times IS 'How long responses took: a histogram for each day. A response is a message after somebody else''s in the same chat, within 7 days; it is measured from the message before it that was still there when it was counted.';
+
+COMMENT ON COLUMN analytics.response_times.day IS 'The day of the response, in UTC.';
+
+COMMENT ON COLUMN analytics.response_times.up_to_seconds IS 'They took up to so long, and longer than 0.917 of it; the least is 1.';
+
+COMMENT ON COLUMN analytics.response_times.responses IS 'How many did.';
+
+COMMENT ON COLUMN analytics.response_times.as_of IS 'What was sent before this is counted.';
+
+CREATE VIEW analytics.response_times_by_day WITH (security_barrier='true') AS
+ SELECT day,
+    (max(up_to))::bigint AS responses,
+    min(up_to_seconds) FILTER (WHERE (up_to >= (0.5 * of_day))) AS median_seconds,
+    min(up_to_seconds) FILTER (WHERE (up_to >= (0.9 * of_day))) AS p90_seconds,
+    as_of
+   FROM ( SELECT r.day,
+            r.up_to_seconds,
+            r.as_of,
+            sum(r.responses) OVER (PARTITION BY r.day ORDER BY r.up_to_seconds) AS up_to,
+            sum(r.responses) OVER (PARTITION BY r.day) AS of_day
+           FROM analytics.response_times r) t
+  GROUP BY day, as_of;
+
+ALTER VIEW analytics.response_times_by_day OWNER TO postgres;
+
+COMMENT ON VIEW analytics.response_times_by_day IS 'Times of responses by day. A response is as in response_times.';
+
+COMMENT ON COLUMN analytics.response_times_by_day.day IS 'The day of the responses, in UTC.';
+
+COMMENT ON COLUMN analytics.response_times_by_day.responses IS 'How many there were.';
+
+COMMENT ON COLUMN analytics.response_times_by_day.median_seconds IS 'Half of them took no longer; up to 9 % too much.';
+
+COMMENT ON COLUMN analytics.response_times_by_day.p90_seconds IS 'Nine in ten took no longer; up to 9 % too much.';
+
+COMMENT ON COLUMN analytics.response_times_by_day.as_of IS 'What was sent before this is counted.';
+
+CREATE VIEW analytics.retention_by_cohort WITH (security_barrier='true') AS
+ SELECT c.first_week AS cohort,
+    (w.week)::date AS week,
+    (((w.week)::date - c.first_week) / 7) AS weeks_later,
+    c.users AS cohort_users,
+    COALESCE(r.users, (0)::bigint) AS active_users,
+    round(((COALESCE(r.users, (0)::bigint))::numeric / (c.users)::numeric), 4) AS retained,
+    s.as_of
+   FROM (((parley.rollup_retention c
+     CROSS JOIN parley.rollup_state s)
+     CROSS JOIN LATERAL generate_series((c.first_week)::timestamp without time zone, (s.as_of AT TIME ZONE 'UTC'::text), '7 days'::interval) w(week))
+     LEFT JOIN parley.rollup_retention r ON (((r.first_week = c.first_week) AND (r.week = (w.week)::date))))
+  WHERE (c.week = c.first_week);
+
+ALTER VIEW analytics.retention_by_cohort OWNER TO postgres;
+
+COMMENT ON VIEW analytics.retention_by_cohort IS 'How many of each cohort sent a message in each week since.';
+
+COMMENT ON COLUMN analytics.retention_by_cohort.cohort IS 'The Monday, in UTC, of the week in which they sent their first message.';
+
+COMMENT ON COLUMN analytics.retention_by_cohort.week IS 'The Monday of the week that is looked at.';
+
+COMMENT ON COLUMN analytics.retention_by_cohort.weeks_later IS 'How many weeks later that is; 0 is the first week itself.';
+
+COMMENT ON COLUMN analytics.retention_by_cohort.cohort_users IS 'How many users the cohort has, with those who were deleted since.';
+
+COMMENT ON COLUMN analytics.retention_by_cohort.active_users IS 'How many of them sent a message in that week.';
+
+COMMENT ON COLUMN analytics.retention_by_cohort.retained IS 'Their share, 0 to 1.';
+
+COMMENT ON COLUMN analytics.retention_by_cohort.as_of IS 'What was sent before this is counted; the last week may not be over.';
+
+CREATE TABLE parley.message_words (
+    chat_id uuid NOT NULL,
+    id uuid NOT NULL,
+    type text NOT NULL,
+    tsv tsvector NOT NULL
+)
+PARTITION BY HASH (chat_id);
+
+ALTER TABLE parley.message_words OWNER TO postgres;
+
+COMMENT ON TABLE parley.message_words IS 'What of a message is searched, beside it; in partitions by chat.';
+
+COMMENT ON COLUMN parley.message_words.id IS 'The message''s.';
+
+COMMENT ON COLUMN parley.message_words.type IS 'The message''s, since searches filter by it.';
+
+COMMENT ON COLUMN parley.message_words.tsv IS 'rules.search_vector() of the message''s content.';
+
+CREATE VIEW analytics.search_health WITH (security_barrier='true') AS
+ SELECT (sum(t.n_live_tup))::bigint AS messages,
+    (sum(t.n_dead_tup))::bigint AS dead_rows,
+    (sum(t.n_ins_since_vacuum))::bigint AS unmerged_messages,
+    min(COALESCE(t.last_autovacuum, t.last_vacuum)) AS vacuumed_at,
+    (sum(pg_table_size((t.relid)::regclass)))::bigint AS words_bytes,
+    (sum(pg_relation_size((i.indexrelid)::regclass)))::bigint AS index_bytes,
+    (sum(i.idx_scan))::bigint AS index_scans,
+    now() AS as_of
+   FROM (((pg_partition_tree('parley.message_words'::regclass) p(relid, parentrelid, isleaf, level)
+     JOIN pg_stat_all_tables t ON ((t.relid = (p.relid)::oid)))
+     JOIN pg_index x ON (((x.indrelid = (p.relid)::oid) AND (NOT x.indisunique))))
+     JOIN pg_stat_all_indexes i ON ((i.indexrelid = x.indexrelid)))
+  WHERE p.isleaf;
+
+ALTER VIEW analytics.search_health OWNER TO postgres;
+
+COMMENT ON VIEW analytics.search_health IS 'The words that search looks in, and their index, by PostgreSQL''s statistics: one row.';
+
+COMMENT ON COLUMN analytics.search_health.messages IS 'How many messages can be found, about.';
+
+COMMENT ON COLUMN analytics.search_health.dead_rows IS 'Rows that were changed or deleted and are still in the way; autovacuum removes them.';
+
+COMMENT ON COLUMN analytics.search_health.unmerged_messages IS 'How many came since the last vacuum, about: those may be in the list that each search reads through.';
+
+COMMENT ON COLUMN analytics.search_health.vacuumed_at IS 'Since then at the latest, every partition was vacuumed; null when one never was.';
+
+COMMENT ON COLUMN analytics.search_health.words_bytes IS 'The size of the words.';
+
+COMMENT ON COLUMN analytics.search_health.index_bytes IS 'The size of their index.';
+
+COMMENT ON COLUMN analytics.search_health.index_scans IS 'How often the index was asked, since the statistics were reset.';
+
+COMMENT ON COLUMN analytics.search_health.as_of IS 'Now.';
+
+CREATE VIEW analytics.set_aside_events WITH (security_barrier='true') AS
  SELECT id,
     event,
     recorded_at,
     set_aside_at,
     octet_length((payload)::text) AS bytes,
-    error
+    "substring"(error, '^HTTP [0-9]{3}'::text) AS error
    FROM parley.outbox o
   WHERE (set_aside_at IS NOT NULL);
 
@@ -2793,7 +3519,74 @@ COMMENT ON COLUMN analytics.set_aside_events.set_aside_at IS 'When it was given 
 
 COMMENT ON COLUMN analytics.set_aside_events.bytes IS 'The size of its payload.';
 
-COMMENT ON COLUMN analytics.set_aside_events.error IS 'What Pusher said.';
+COMMENT ON COLUMN analytics.set_aside_events.error IS 'The status that Pusher answered, or null; its words are in parley.outbox.error, for a DBA.';
+
+CREATE TABLE parley.rollup_settings (
+    setting text NOT NULL,
+    value text,
+    users bigint NOT NULL
+);
+
+ALTER TABLE parley.rollup_settings OWNER TO postgres;
+
+COMMENT ON TABLE parley.rollup_settings IS 'How many users have which settings, made anew each hour. What few have, or is no plain name, is null.';
+
+CREATE VIEW analytics.settings_in_use WITH (security_barrier='true') AS
+ SELECT r.setting,
+    r.value,
+    r.users,
+    round(((r.users)::numeric / sum(r.users) OVER (PARTITION BY r.setting)), 4) AS share,
+    s.chats_and_settings_as_of AS as_of
+   FROM (parley.rollup_settings r
+     CROSS JOIN parley.rollup_state s);
+
+ALTER VIEW analytics.settings_in_use OWNER TO postgres;
+
+COMMENT ON VIEW analytics.settings_in_use IS 'What users have set: model, theme, runtime, responseStyle, alwaysShowCode, and isPremium.';
+
+COMMENT ON COLUMN analytics.settings_in_use.setting IS 'Which setting, by its name in the API.';
+
+COMMENT ON COLUMN analytics.settings_in_use.value IS 'What it is set to; null for all values together that fewer than five users have, or that are no plain name of up to 64 characters.';
+
+COMMENT ON COLUMN analytics.settings_in_use.users IS 'How many users have it so.';
+
+COMMENT ON COLUMN analytics.settings_in_use.share IS 'Their share of all users, 0 to 1.';
+
+COMMENT ON COLUMN analytics.settings_in_use.as_of IS 'When they were counted; it is done each hour.';
+
+CREATE TABLE parley.rollup_users (
+    key uuid NOT NULL,
+    first_week date NOT NULL,
+    last_day date NOT NULL,
+    messages bigint NOT NULL
+);
+
+ALTER TABLE parley.rollup_users OWNER TO postgres;
+
+COMMENT ON TABLE parley.rollup_users IS 'Everybody who has sent a message.';
+
+CREATE VIEW analytics.users WITH (security_barrier='true') AS
+ SELECT u.key AS user_key,
+    u.first_week AS cohort,
+    u.last_day,
+    u.messages,
+    s.as_of
+   FROM (parley.rollup_users u
+     CROSS JOIN parley.rollup_state s);
+
+ALTER VIEW analytics.users OWNER TO postgres;
+
+COMMENT ON VIEW analytics.users IS 'Everybody who has sent a message, with those who were deleted since.';
+
+COMMENT ON COLUMN analytics.users.user_key IS 'A pseudonym: the same user has the same one everywhere, and a DBA alone can tell whose it is.';
+
+COMMENT ON COLUMN analytics.users.cohort IS 'The Monday, in UTC, of the week in which they sent their first message.';
+
+COMMENT ON COLUMN analytics.users.last_day IS 'The day, in UTC, on which they sent their last.';
+
+COMMENT ON COLUMN analytics.users.messages IS 'How many they sent, with those that were deleted since.';
+
+COMMENT ON COLUMN analytics.users.as_of IS 'What was sent before this is counted.';
 
 CREATE TABLE next_auth.accounts (
     id integer NOT NULL,
@@ -2942,24 +3735,6 @@ COMMENT ON COLUMN parley.message_blocks.messages IS 'How many there are, kept up
 
 COMMENT ON COLUMN parley.message_blocks.by_type IS 'The same for each type.';
 
-CREATE TABLE parley.message_words (
-    chat_id uuid NOT NULL,
-    id uuid NOT NULL,
-    type text NOT NULL,
-    tsv tsvector NOT NULL
-)
-PARTITION BY HASH (chat_id);
-
-ALTER TABLE parley.message_words OWNER TO postgres;
-
-COMMENT ON TABLE parley.message_words IS 'What of a message is searched, beside it; in partitions by chat.';
-
-COMMENT ON COLUMN parley.message_words.id IS 'The message''s.';
-
-COMMENT ON COLUMN parley.message_words.type IS 'The message''s, since searches filter by it.';
-
-COMMENT ON COLUMN parley.message_words.tsv IS 'rules.search_vector() of the message''s content.';
-
 ALTER TABLE parley.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME parley.outbox_id_seq
     START WITH 1
@@ -2969,18 +3744,16 @@ ALTER TABLE parley.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
-CREATE TABLE parley.outbox_queue (
-    id bigint NOT NULL,
-    chat_id uuid NOT NULL
+CREATE TABLE parley.pseudonym_key (
+    id boolean DEFAULT true NOT NULL,
+    inner_key bytea NOT NULL,
+    outer_key bytea NOT NULL,
+    CONSTRAINT pseudonym_key_is_one CHECK (id)
 );
 
-ALTER TABLE parley.outbox_queue OWNER TO postgres;
+ALTER TABLE parley.pseudonym_key OWNER TO postgres;
 
-COMMENT ON TABLE parley.outbox_queue IS 'Events that are not published yet.';
-
-COMMENT ON COLUMN parley.outbox_queue.id IS 'Of the event in parley.outbox.';
-
-COMMENT ON COLUMN parley.outbox_queue.chat_id IS 'The event''s chat, so that a busy one can be passed over, and looked at by itself.';
+COMMENT ON TABLE parley.pseudonym_key IS 'What pseudonyms are made with: who has it can tell whose a pseudonym is. One row.';
 
 CREATE TABLE parley.reloaded_parts (
     part text NOT NULL,
@@ -2991,6 +3764,19 @@ CREATE TABLE parley.reloaded_parts (
 ALTER TABLE parley.reloaded_parts OWNER TO postgres;
 
 COMMENT ON TABLE parley.reloaded_parts IS 'The part of sql/ and the SHA-256 of what was loaded, with the migrations it was loaded on.';
+
+CREATE TABLE parley.rollup_seen (
+    grain text NOT NULL,
+    starts timestamp with time zone NOT NULL,
+    kind text NOT NULL,
+    key uuid NOT NULL
+);
+
+ALTER TABLE parley.rollup_seen OWNER TO postgres;
+
+COMMENT ON TABLE parley.rollup_seen IS 'Who has sent a message and which chats have got one in the periods that are not over yet, so that each is counted once.';
+
+COMMENT ON COLUMN parley.rollup_seen.kind IS 'user or chat.';
 
 ALTER TABLE ONLY next_auth.accounts
     ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
@@ -3037,8 +3823,38 @@ ALTER TABLE ONLY parley.outbox
 ALTER TABLE ONLY parley.outbox_queue
     ADD CONSTRAINT outbox_queue_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY parley.pseudonym_key
+    ADD CONSTRAINT pseudonym_key_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY parley.reloaded_parts
     ADD CONSTRAINT reloaded_parts_pkey PRIMARY KEY (part);
+
+ALTER TABLE ONLY parley.rollup_chat_sizes
+    ADD CONSTRAINT rollup_chat_sizes_pkey PRIMARY KEY (days_from, messages_from);
+
+ALTER TABLE ONLY parley.rollup_chats
+    ADD CONSTRAINT rollup_chats_pkey PRIMARY KEY (key);
+
+ALTER TABLE ONLY parley.rollup_periods
+    ADD CONSTRAINT rollup_periods_pkey PRIMARY KEY (grain, starts);
+
+ALTER TABLE ONLY parley.rollup_responses
+    ADD CONSTRAINT rollup_responses_pkey PRIMARY KEY (day, step);
+
+ALTER TABLE ONLY parley.rollup_retention
+    ADD CONSTRAINT rollup_retention_pkey PRIMARY KEY (first_week, week);
+
+ALTER TABLE ONLY parley.rollup_seen
+    ADD CONSTRAINT rollup_seen_pkey PRIMARY KEY (grain, starts, kind, key);
+
+ALTER TABLE ONLY parley.rollup_settings
+    ADD CONSTRAINT rollup_settings_once UNIQUE NULLS NOT DISTINCT (setting, value);
+
+ALTER TABLE ONLY parley.rollup_state
+    ADD CONSTRAINT rollup_state_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY parley.rollup_users
+    ADD CONSTRAINT rollup_users_pkey PRIMARY KEY (key);
 
 ALTER TABLE ONLY parley.settings
     ADD CONSTRAINT settings_pkey PRIMARY KEY (user_id);
@@ -3195,7 +4011,27 @@ ALTER TABLE parley.outbox ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE parley.outbox_queue ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE parley.pseudonym_key ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE parley.reloaded_parts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.rollup_chat_sizes ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.rollup_chats ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.rollup_periods ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.rollup_responses ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.rollup_retention ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.rollup_seen ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.rollup_settings ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.rollup_state ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE parley.rollup_users ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE parley.settings ENABLE ROW LEVEL SECURITY;
 
@@ -3306,6 +4142,9 @@ GRANT ALL ON FUNCTION listener.lead() TO parley_listener;
 REVOKE ALL ON FUNCTION listener.remove_events(older_than interval, max_events integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION listener.remove_events(older_than interval, max_events integer) TO parley_listener;
 
+REVOKE ALL ON FUNCTION listener.roll_up(max_messages integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION listener.roll_up(max_messages integer) TO parley_listener;
+
 REVOKE ALL ON FUNCTION listener.set_aside(event_id bigint, error text) FROM PUBLIC;
 GRANT ALL ON FUNCTION listener.set_aside(event_id bigint, error text) TO parley_listener;
 
@@ -3346,6 +4185,9 @@ GRANT INSERT(title),UPDATE(title) ON TABLE parley.chats TO parley_api;
 REVOKE ALL ON FUNCTION parley.activity(chat parley.chats) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.activity(chat parley.chats) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users text[], types text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users text[], types text[]) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.await_removal(name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.await_removal(name text) TO parley_api;
 
@@ -3377,6 +4219,12 @@ REVOKE ALL ON FUNCTION parley.chats_renamed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION parley.close_block(chat uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.close_block(chat uuid) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.count_events(state parley.rollup_state, max_messages integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.count_events(state parley.rollup_state, max_messages integer) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.count_history(state parley.rollup_state, max_messages integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.count_history(state parley.rollup_state, max_messages integer) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.count_in_range(chat uuid, wanted parley.filter) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.count_in_range(chat uuid, wanted parley.filter) TO parley_api;
 
@@ -3385,6 +4233,9 @@ GRANT ALL ON FUNCTION parley.count_message(chat parley.chats, message uuid) TO p
 
 REVOKE ALL ON FUNCTION parley.count_messages(wanted parley.filter) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.count_messages(wanted parley.filter) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.counted_event() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.counted_event() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.cut(source text, start integer, size integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.cut(source text, start integer, size integer) TO parley_api;
@@ -3413,6 +4264,9 @@ GRANT ALL ON FUNCTION parley.field_problems(body jsonb, required text[], optiona
 REVOKE ALL ON FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.find_history() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.find_history() TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.find_hits(only_chat uuid, query tsquery, wanted parley.filter) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.find_hits(only_chat uuid, query tsquery, wanted parley.filter) TO parley_api;
 
@@ -3421,6 +4275,9 @@ GRANT ALL ON FUNCTION parley.find_message(chat_id text, message_id text) TO parl
 
 REVOKE ALL ON FUNCTION parley.finish_page(asked parley.page, ids uuid[], sort text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.finish_page(asked parley.page, ids uuid[], sort text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.forget_seen() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.forget_seen() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.hit_json(message parley.messages, marks tsquery) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.hit_json(message parley.messages, marks tsquery) TO parley_api;
@@ -3530,6 +4387,9 @@ GRANT ALL ON FUNCTION parley.parse_term(typed text, is_phrase boolean, is_open b
 REVOKE ALL ON FUNCTION parley.parse_uuid(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.parse_uuid(value text) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.pseudonym(kind text, subject text) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.pseudonym(kind text, subject text) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.pusher_user(user_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.pusher_user(user_id text) TO parley_api;
 
@@ -3545,6 +4405,9 @@ GRANT ALL ON FUNCTION parley.recount_blocks(chat uuid, ids uuid[]) TO parley_api
 REVOKE ALL ON FUNCTION parley.recount_chat(chat uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.recount_chat(chat uuid) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.recount_rollups() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.recount_rollups() TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.reject(problems jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.reject(problems jsonb) TO parley_api;
 
@@ -3559,6 +4422,12 @@ GRANT ALL ON FUNCTION parley.require_owner(chat uuid) TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.require_user(id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.require_user(id text) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.roll_up_chats() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.roll_up_chats() TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.roll_up_settings() FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.roll_up_settings() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.search_chat(query tsquery, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.search_chat(query tsquery, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint) TO parley_api;
@@ -3677,7 +4546,31 @@ GRANT ALL ON FUNCTION session.user_id() TO parley_api;
 REVOKE ALL ON FUNCTION session.was_deleted(subject text) FROM PUBLIC;
 GRANT ALL ON FUNCTION session.was_deleted(subject text) TO parley_api;
 
+GRANT SELECT ON TABLE analytics.activity_by_day TO parley_analyst;
+
+GRANT SELECT ON TABLE analytics.activity_by_hour TO parley_analyst;
+
+GRANT SELECT ON TABLE analytics.chats TO parley_analyst;
+
+GRANT SELECT ON TABLE analytics.chats_by_size_and_age TO parley_analyst;
+
+GRANT SELECT ON TABLE analytics.event_health TO parley_analyst;
+
+GRANT SELECT ON TABLE analytics.growth_by_week TO parley_analyst;
+
+GRANT SELECT ON TABLE analytics.response_times TO parley_analyst;
+
+GRANT SELECT ON TABLE analytics.response_times_by_day TO parley_analyst;
+
+GRANT SELECT ON TABLE analytics.retention_by_cohort TO parley_analyst;
+
+GRANT SELECT ON TABLE analytics.search_health TO parley_analyst;
+
 GRANT SELECT ON TABLE analytics.set_aside_events TO parley_analyst;
+
+GRANT SELECT ON TABLE analytics.settings_in_use TO parley_analyst;
+
+GRANT SELECT ON TABLE analytics.users TO parley_analyst;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE next_auth.accounts TO parley_web;
 

@@ -107,6 +107,26 @@ def refused(status: int) -> Iterator[Refusal]:
     refusal.fields = json.loads(caught.value.diag.message_detail or "{}").get("fields", {})
 
 
+def roll_up(connection: Connection, max_messages: int = 1000) -> int:
+    """Brings the analysts' views up to date, as far as open transactions let it; answers in how many calls."""
+    for calls in itertools.count(1):
+        if connection.execute("select listener.roll_up(%s)", [max_messages]).fetchone() == (False,):
+            return calls
+    raise AssertionError
+
+
+def roll_up_to_now(connection: Connection, max_messages: int = 1000) -> None:
+    """… until what was sent before now is in them, since autovacuum has transactions too."""
+    now = connection.execute("select clock_timestamp()").fetchone()
+    assert now
+
+    def is_done() -> bool:
+        roll_up(connection, max_messages)
+        return connection.execute("select from parley.rollup_state where as_of > %s", now).rowcount == 1
+
+    wait_until(is_done)
+
+
 def add_session(connection: Connection, user: str, expires: str = "1 hour", session_token: str | None = None) -> str:
     """Makes a database session as a web app does, and its user if need be; answers its token."""
     session_token = new_user("session") if session_token is None else session_token

@@ -161,7 +161,7 @@ begin
     delete from parley.outbox o
     where o.recorded_at < now() - older_than and o.id = any (array(
         select p.id from parley.outbox p
-        where p.set_aside_at is null and not exists (select from parley.outbox_queue q where q.id = p.id)
+        where p.set_aside_at is null and p.id <= parley.counted_event() and not exists (select from parley.outbox_queue q where q.id = p.id)
         order by p.id limit max_events));
     get diagnostics removed = row_count;
     -- What a DBA removed from the log needs no place in the queue.
@@ -172,7 +172,7 @@ begin
     return removed;
 end $$;
 comment on function listener.remove_events(interval, integer) is
-    'Removes up to so many of the oldest events that are older than that and published; answers how many.';
+    'Removes up to so many of the oldest events that are older than that, published, and counted in the rollups; answers how many.';
 
 create or replace function parley.queue_again(variadic event_ids bigint[]) returns bigint
 language sql volatile as $$

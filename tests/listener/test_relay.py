@@ -206,11 +206,14 @@ def test_what_pusher_refuses_is_set_aside_alone(stage: Stage) -> None:
     with Subscriber(stage.pusher, private(chat), private(other)) as subscriber, listening(stage.listener()):
         wait_until(lambda: len(subscriber.events) == 12)
         wait_until(lambda: stage.waiting() == 0)
-        view = "select id, event, error from analytics.set_aside_events order by id"
-        first, second = stage.dba.execute(view).fetchall()
+        set_aside = """
+            select id, v.event, o.error, v.error
+            from analytics.set_aside_events v join parley.outbox o using (id) order by id"""
+        first, second = stage.dba.execute(set_aside).fetchall()
         assert [first[0], second[0]] == bad
         assert first[2].startswith("HTTP 400: ")
         assert second[2].startswith("HTTP 413: ")
+        assert (first[3], second[3]) == ("HTTP 400", "HTTP 413")
         stage.dba.execute("update parley.outbox set event = 'chat:mended' where id = %s", [bad[0]])
         stage.dba.execute("select parley.queue_again(%s)", [bad[0]])
         wait_until(lambda: subscriber.heard("chat:mended") == ["x"])
@@ -236,7 +239,7 @@ def test_one_chats_trouble_holds_up_no_other(stage: Stage) -> None:
         door.refuse = {"poison": 500}
         asyncio.run(work())
         assert door.refused.count("poison") > 5
-        (event,) = stage.dba.execute("select error from analytics.set_aside_events").fetchall()
+        (event,) = stage.dba.execute("select error from parley.outbox where set_aside_at is not null").fetchall()
         assert event == ("HTTP 500: not now\ufffd",)
 
 

@@ -110,6 +110,37 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "reloaded_parts delete": ("delete from parley.reloaded_parts where part = 'functions'", (0, 0, 0, 0, 0), 1),
 }  # fmt: skip
 
+# What is counted for analysts, each table with a column of it and two rows: one that is there in `world`, and another.
+ROLLUPS = {
+    "rollup_periods": ("messages", "'day', '2026-01-01', 1, 1, 0, 0, 1, 1", "'day', '2026-01-02', 1, 1, 0, 0, 1, 1"),
+    "rollup_seen": ("kind", "'day', '2026-01-01', 'user', {chat}", "'day', '2026-01-02', 'user', {chat}"),
+    "rollup_users": (
+        "messages",
+        "{chat}, '2026-01-01', '2026-01-01', 1",
+        "{other_chat}, '2026-01-01', '2026-01-01', 1",
+    ),
+    "rollup_chats": (
+        "messages",
+        "{chat}, '2026-01-01', '2026-01-01', 1",
+        "{other_chat}, '2026-01-01', '2026-01-01', 1",
+    ),
+    "rollup_retention": ("users", "'2026-01-01', '2026-01-01', 1", "'2026-01-01', '2026-01-08', 1"),
+    "rollup_responses": ("responses", "'2026-01-01', 1, 1", "'2026-01-01', 2, 1"),
+    "rollup_chat_sizes": ("chats", "0, 0, 1, 0, 0, 1", "0, 1, 1, 0, 1, 1"),
+    "rollup_settings": ("users", "'theme', 'dark', 5", "'theme', 'light', 5"),
+    "rollup_state": ("as_of", "true", "true"),
+    "pseudonym_key": ("inner_key", "true, '', ''", "true, '', ''"),
+}
+for _table, (_column, _, _row) in ROLLUPS.items():
+    _again = " on conflict (id) do update set id = true" if _row.startswith("true") else ""  # of these there is one row
+    for _verb, _statement in {
+        "select": f"select from parley.{_table}",
+        "insert": f"insert into parley.{_table} values ({_row}){_again}",
+        "update": f"update parley.{_table} set {_column} = {_column}",
+        "delete": f"delete from parley.{_table}",
+    }.items():
+        MATRIX[f"{_table} {_verb}"] = (_statement, (0, 0, 0, 0, 0), 1)
+
 
 @pytest.fixture
 def world(dba: Connection) -> dict[str, str]:
@@ -135,6 +166,9 @@ def world(dba: Connection) -> dict[str, str]:
         [names["owner"], names["owner"]],
     )
     dba.execute("insert into next_auth.verification_token values (%s, now(), 'token')", [names["owner"]])
+    for table, (_, values, _) in ROLLUPS.items():
+        query = sql.SQL(f"insert into parley.{table} values ({values}) on conflict do nothing")
+        dba.execute(query.format(chat=sql.Literal(chat)))
     row = dba.execute("select max(id)::text from parley.outbox where chat_id = %s", [chat]).fetchone()
     assert row is not None
     return {**names, "chat": chat, "other_chat": other_chat, "event": row[0]}

@@ -1,0 +1,189 @@
+"""A login with parley_analyst reads the views of schema analytics, and nothing else by any path."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests.support import Connection, add_member, call, new_chat, roll_up
+
+SECRETS = {
+    "content": "a-secret-content",
+    "title": "a-secret-title",
+    "name": "A Secret-Name",
+    "email": "secret@secret.example",
+    "image": "https://secret.example/face.png",
+    "session": "a-secret-session-token",
+    "context": "a-secret-context",
+    "model": "a-secret-model",
+    "user": "a-secret-user",
+}
+
+
+@pytest.fixture
+def told(own: Connection, postgres: Postgres, own_url: str) -> Iterator[tuple[Connection, list[str]]]:
+    """A connection as an analyst to a database with secrets that are to be had by a DBA, and these."""
+    user = SECRETS["user"]
+    own.execute(
+        "insert into next_auth.users (id, name, email, image) values (%(user)s, %(name)s, %(email)s, %(image)s)",
+        SECRETS,
+    )
+    own.execute(
+        'insert into next_auth.sessions ("userId", expires, "sessionToken") values (%(user)s, now(), %(session)s)',
+        SECRETS,
+    )
+    chat = new_chat(own, user, title=SECRETS["title"])
+    sent = call(own, user, "send_message", chat, {"content": SECRETS["content"]})
+    add_member(own, user, chat, "another")
+    call(own, "another", "send_message", chat, {"content": SECRETS["content"]})
+    settings = {"context": SECRETS["context"], "model": SECRETS["model"]}
+    call(own, user, "update_settings", {"settings": settings})
+    own.execute(
+        "select listener.set_aside((select min(id) from parley.outbox), %s)",
+        [f"HTTP 400: no channel private-user-{user}, {chat}: {SECRETS['content']}"],
+    )
+    own.execute("analyze")
+    for _ in range(3):
+        roll_up(own)
+    own.execute("analyze")
+    own.execute(
+        "do $$ begin create role analyst login password 'analyst' in role parley_analyst;"
+        " exception when duplicate_object then null; end $$"
+    )
+    secrets = [*SECRETS.values(), chat, sent["id"]]
+    database = own_url.rpartition("/")[2]
+    with psycopg.connect(postgres.url(database, "analyst", "analyst"), autocommit=True) as analyst:
+        yield analyst, secrets
+
+
+def views(connection: Connection) -> list[str]:
+    rows = connection.execute("select viewname from pg_views where schemaname = 'analytics' order by 1").fetchall()
+    return [f"analytics.{name}" for (name,) in rows]
+
+
+def test_an_analyst_reads_every_view_and_no_secret(told: tuple[Connection, list[str]], own: Connection) -> None:
+    analyst, secrets = told
+    seen = {view: str(analyst.execute(f"select * from {view}").fetchall()) for view in views(own)}
+    assert len(seen) >= 12
+    assert all(text != "[]" for text in seen.values()), seen
+    everything = " ".join(seen.values())
+    assert [secret for secret in secrets if secret in everything] == []
+    tables = [f"parley.{name}" for name in ("messages", "outbox", "settings", "chats")]
+    tables += ["next_auth.users", "next_auth.sessions"]
+    all_there = " ".join(str(own.execute(f"select t::text from {table} t").fetchall()) for table in tables)
+    assert [secret for secret in secrets if secret not in all_there] == []
+
+
+def test_an_analyst_reads_no_table_and_calls_no_function(told: tuple[Connection, list[str]], own: Connection) -> None:
+    analyst, _ = told
+    relations = own.execute(
+        "select oid::regclass::text from pg_class where relkind in ('r', 'p', 'S', 'm')"
+        " and relnamespace::regnamespace::text !~ '^(pg_|information_schema)'"
+    ).fetchall()
+    assert len(relations) > 20
+    for (relation,) in relations:
+        for statement in (f"select from {relation}", f"explain select from {relation}", f"delete from {relation}",
+                          f"copy {relation} to stdout", f"create temp table x (like {relation})"):  # fmt: skip
+            with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.WrongObjectType)):
+                analyst.execute(statement)
+    functions = own.execute(
+        "select oid from pg_proc where pronamespace::regnamespace::text"
+        " in ('next_auth', 'rules', 'parley', 'session', 'api', 'listener', 'analytics')"
+    ).fetchall()
+    assert len(functions) > 50
+    mays = analyst.execute(
+        "select count(*) filter (where has_function_privilege(f, 'execute')), count(*) from unnest(%s::oid[]) f",
+        [[function for (function,) in functions]],
+    ).fetchone()
+    assert mays == (0, len(functions))
+    identity = """'{"sub": "a-secret-user"}'"""
+    for called in (f"session.begin({identity})", "listener.roll_up(1)", "parley.pseudonym('user', 'a-secret-user')"):
+        assert own.execute(f"select {called}").rowcount == 1
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            analyst.execute(f"select {called}")
+
+
+def test_an_analyst_writes_nothing(told: tuple[Connection, list[str]], own: Connection) -> None:
+    analyst, _ = told
+    for view in views(own):
+        for statement in (f"delete from {view}", f"insert into {view} default values", f"drop view {view}",
+                          f"create or replace view {view} as select 1 as x"):  # fmt: skip
+            with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState)):
+                analyst.execute(statement)
+    for schema in ("analytics", "parley", "public"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            analyst.execute(f"create table {schema}.mine ()")
+
+
+def test_statistics_and_sessions_tell_an_analyst_nothing(
+    told: tuple[Connection, list[str]], own: Connection, own_url: str
+) -> None:
+    analyst, secrets = told
+    of_ours = "from pg_stats where schemaname !~ '^(pg_|information_schema)'"
+    assert own.execute(f"select {of_ours}").rowcount > 20
+    assert analyst.execute(f"select {of_ours}").rowcount == 0
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        analyst.execute("select stavalues1 from pg_statistic")
+    own.execute(f"select '{SECRETS['content']}'")
+    queries = "select string_agg(query, ' ') from pg_stat_activity"
+    with psycopg.connect(own_url) as another:
+        assert SECRETS["content"] in str(another.execute(queries).fetchone())
+    assert not [secret for secret in secrets if secret in str(analyst.execute(queries).fetchone())]
+
+
+def test_functions_of_ones_own_see_what_the_views_show(told: tuple[Connection, list[str]], own: Connection) -> None:
+    analyst, secrets = told
+    heard: list[str] = []
+    analyst.add_notice_handler(lambda diagnostic: heard.append(diagnostic.message_primary or ""))
+    analyst.execute(
+        "create function pg_temp.leak(anything anyelement) returns boolean language plpgsql cost 0.0000001 as"
+        " $$ begin raise notice 'heard %', anything; return true; end $$"
+    )
+    for view in views(own):
+        columns = own.execute("select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", [view])
+        for (column,) in columns.fetchall():
+            shown = {f"heard {value}" for (value,) in analyst.execute(f"select {column}::text from {view}").fetchall()}
+            heard.clear()
+            analyst.execute(f"select from {view} where pg_temp.leak({column}::text)")
+            analyst.execute(f"explain (analyze, verbose) select from {view} where pg_temp.leak({column}::text)")
+            if column not in ("as_of", "lag_seconds"):
+                assert set(heard) <= {text.replace("None", "<NULL>") for text in shown}, (view, column)
+            assert not [secret for secret in secrets if any(secret in text for text in heard)]
+
+
+def test_errors_and_plans_tell_an_analyst_nothing(told: tuple[Connection, list[str]], own: Connection) -> None:
+    analyst, secrets = told
+    for view in views(own):
+        columns = own.execute("select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", [view])
+        for (column,) in columns.fetchall():
+            said = []
+            for statement in (f"explain (analyze, verbose, buffers) select * from {view} where {column} is not null",
+                              f"select ({column}::text || 'x')::uuid from {view}"):  # fmt: skip
+                try:
+                    said += [str(row) for row in analyst.execute(statement).fetchall()]
+                except psycopg.Error as error:
+                    said.append(f"{error} {error.diag.message_detail} {error.diag.context}")
+            assert not [secret for secret in secrets if any(secret in text for text in said)], (view, column)
+
+
+def test_a_pseudonym_is_of_one_thing_and_needs_the_key(dba: Connection) -> None:
+    def pseudonym(kind: str, subject: str) -> Any:
+        return dba.execute("select parley.pseudonym(%s, %s)", [kind, subject]).fetchone()
+
+    assert pseudonym("user", "a") == pseudonym("user", "a")
+    assert len({pseudonym(*of) for of in (("user", "a"), ("user", "b"), ("chat", "a"), ("chat", "b"))}) == 4
+    before = pseudonym("user", "a")
+    dba.execute("update parley.pseudonym_key set outer_key = 'another'")
+    after = pseudonym("user", "a")
+    dba.execute("update parley.pseudonym_key set inner_key = 'another'")
+    assert len({before, after, pseudonym("user", "a")}) == 3
+    dba.execute("set local role app")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        pseudonym("user", "a")
+
+
+def test_keys_of_two_databases_differ(own: Connection, dba: Connection) -> None:
+    keys = [c.execute("select inner_key, outer_key from parley.pseudonym_key").fetchall() for c in (own, dba)]
+    assert [len(key[0][0]) for key in keys] == [32, 32]
