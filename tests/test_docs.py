@@ -1,12 +1,16 @@
 """The READMEs say what is so: held against the code and the database."""
 
 import re
+from collections.abc import Callable
 
+import psycopg
+
+from api.dev.postgres import Postgres
 from api.errors import CODES
 from api.routes import ROUTES
 from api.settings import Settings as ApiSettings
 from listener.settings import Settings as ListenerSettings
-from tests.support import ROOT, Connection
+from tests.support import ROOT, Connection, call, new_chat, roll_up_to_now
 
 README = (ROOT / "README.md").read_text()
 SQL_README = (ROOT / "sql" / "README.md").read_text()
@@ -70,7 +74,7 @@ def test_what_the_readmes_name_exists(dba: Connection) -> None:
 
 
 def test_the_statements_of_the_sql_readme_work(dba: Connection) -> None:
-    blocks = re.findall(r"```sql\n(.*?)```", SQL_README, flags=re.DOTALL)
+    blocks = re.findall(r"```sql\n(.*?)```", SQL_README.partition("## For analysts")[0], flags=re.DOTALL)
     assert len(blocks) == 2
     created, listed = blocks[0].split(";\n")[:2]
     chat = dba.execute(created).fetchone()
@@ -80,6 +84,31 @@ def test_the_statements_of_the_sql_readme_work(dba: Connection) -> None:
     statements = [line for line in blocks[1].splitlines() if line.startswith("select")]
     answers = [dba.execute(statement).fetchall() for statement in statements]
     assert [row[1] for row in answers[-1]] == ["Plans"]
+
+
+def test_every_view_is_in_the_catalogue_with_its_columns(dba: Connection) -> None:
+    documented = {view.strip("`"): re.findall(r"`(\w+)`", columns) for view, _, columns in rows(SQL_README, "View")}
+    expected = dba.execute(
+        "select c.relname, array_agg(a.attname::text order by a.attnum) from pg_class c"
+        " join pg_attribute a on a.attrelid = c.oid and a.attnum > 0"
+        " where c.relnamespace = 'analytics'::regnamespace and c.relkind in ('v', 'm') group by 1"
+    ).fetchall()
+    assert documented == dict(expected)
+
+
+def test_the_analysts_questions_are_answered(postgres: Postgres, new_database: Callable[[str], str]) -> None:
+    part = SQL_README.partition("## For analysts")[2].partition("\n## ")[0]
+    questions = re.findall(r"```sql\n(.*?)```", part, flags=re.DOTALL)
+    assert len(questions) == 5
+    url = postgres.url(new_database("parley_questions"))
+    with psycopg.connect(url, autocommit=True) as dba:
+        chat = new_chat(dba, "owner", "member")
+        for user in ("owner", "member"):
+            call(dba, user, "send_message", chat, {"content": "Hello"})
+        roll_up_to_now(dba)
+        dba.execute("set role parley_analyst")
+        for question in questions:
+            assert len(dba.execute(question).fetchall()) == 1, question
 
 
 def test_the_readme_has_the_two_commands() -> None:

@@ -32,7 +32,7 @@ comment on column analytics.activity_by_day.active_chats is 'Chats that got any 
 comment on column analytics.activity_by_day.as_of is 'What was sent before this is counted.';
 
 create or replace view analytics.response_times with (security_barrier) as
-select r.day, power(2, r.step / 8.0)::numeric(10, 1) as up_to_seconds, r.responses, s.as_of
+select r.day, power(2.0::float, r.step / 8.0::float)::numeric(10, 1) as up_to_seconds, r.responses, s.as_of
 from parley.rollup_responses r cross join parley.rollup_state s;
 
 comment on view analytics.response_times is 'How long responses took: a histogram for each day. A response is a message after somebody else''s in the same chat, within 7 days; it is measured from the message before it that was still there when it was counted.';

@@ -1,0 +1,19 @@
+"""What the listener does each minute besides: it counts for the analysts' views, and removes old events."""
+
+from tests.listener.conftest import Stage
+from tests.listener.support import listening
+from tests.support import call, new_chat, wait_until
+
+
+def test_the_listener_counts_and_then_removes(stage: Stage) -> None:
+    chat = new_chat(stage.dba, "owner")
+    for _ in range(3):
+        call(stage.dba, "owner", "send_message", chat, {"content": "Hello"})
+    stage.dba.execute("update parley.outbox set recorded_at = now() - interval '8 days' where seq = 1")
+    counted = "select messages from analytics.activity_by_day"
+    assert stage.dba.execute(counted).fetchall() == []
+    with listening(stage.listener()):
+        wait_until(lambda: stage.waiting() == 0)
+        wait_until(lambda: stage.dba.execute(counted).fetchall() == [(3,)])
+    with listening(stage.listener()):  # it looks at once
+        wait_until(lambda: stage.dba.execute("select seq from parley.outbox order by 1").fetchall() == [(2,), (3,)])
