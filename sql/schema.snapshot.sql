@@ -717,6 +717,8 @@ declare
 begin
     if is_late then
         raise exception 'listener.roll_up() must be the first to write in its transaction';
+    elsif max_messages is null or max_messages < 1 then
+        raise exception using errcode = 'invalid_parameter_value', message = 'max_messages must be 1 or more';
     end if;
     select s.* into state from parley.rollup_state s for update skip locked;
     if not found then
@@ -919,6 +921,7 @@ CREATE TABLE parley.chats (
     message_count bigint DEFAULT 0 NOT NULL,
     last_message_id uuid,
     counted_messages bigint DEFAULT 0 NOT NULL,
+    is_being_removed boolean DEFAULT false NOT NULL,
     CONSTRAINT chats_title_valid CHECK ((rules.problem('title'::text, title) IS NULL))
 )
 WITH (fillfactor='70');
@@ -938,6 +941,8 @@ COMMENT ON COLUMN parley.chats.message_count IS 'How many messages the chat has,
 COMMENT ON COLUMN parley.chats.last_message_id IS 'The newest message; null in an empty chat. With the chat''s own id in its place, the order of latest activity.';
 
 COMMENT ON COLUMN parley.chats.counted_messages IS 'How many of message_count are in message_blocks.';
+
+COMMENT ON COLUMN parley.chats.is_being_removed IS 'Whether the chat is deleted for everybody, and its messages are on their way out: it has no owner and no members then, and takes none.';
 
 CREATE FUNCTION parley.activity(chat parley.chats) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1106,7 +1111,11 @@ CREATE FUNCTION parley.chats_gone() RETURNS trigger
 begin
     perform parley.record_event(old.id, old.seq + 1, 'chat:deleted', to_json(old.id),
         array(select m.user_id from parley.members m where m.chat_id = old.id));
-    return old;
+    if tg_op = 'DELETE' then
+        return old;
+    end if;
+    new.seq := old.seq + 1;
+    return new;
 end $$;
 
 ALTER FUNCTION parley.chats_gone() OWNER TO postgres;
@@ -1159,6 +1168,22 @@ begin
 end $$;
 
 ALTER FUNCTION parley.close_block(chat uuid) OWNER TO postgres;
+
+CREATE FUNCTION parley.close_old_chats(before_id uuid, max_chats integer) RETURNS uuid[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    chats constant uuid[] := array(
+        select c.id from parley.chats c where parley.activity(c) < before_id and not c.is_being_removed
+        order by parley.activity(c) limit max_chats for update skip locked);
+begin
+    update parley.chats c set is_being_removed = true, owner_id = null where c.id = any (chats);
+    delete from parley.members m where m.chat_id = any (chats);
+    return chats;
+end $$;
+
+ALTER FUNCTION parley.close_old_chats(before_id uuid, max_chats integer) OWNER TO postgres;
 
 CREATE TABLE parley.rollup_state (
     id boolean DEFAULT true NOT NULL,
@@ -1652,6 +1677,12 @@ $$;
 
 ALTER FUNCTION parley.instant_problem(value text) OWNER TO postgres;
 
+CREATE FUNCTION parley.is_closed(chat parley.chats) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ select chat.is_being_removed $$;
+
+ALTER FUNCTION parley.is_closed(chat parley.chats) OWNER TO postgres;
+
 CREATE FUNCTION parley.iso8601(instant timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -1783,7 +1814,8 @@ declare
     taken bigint;
 begin
     for member in select g.* from gone g order by g.chat_id, g.user_id loop
-        update parley.chats c set seq = c.seq + 1 where c.id = member.chat_id returning c.seq into taken;
+        update parley.chats c set seq = c.seq + 1
+        where c.id = member.chat_id and not parley.is_closed(c) returning c.seq into taken;
         if found then
             perform parley.record_event(
                 member.chat_id, taken, 'member:removed', to_json(member.user_id), array[member.user_id]);
@@ -1811,6 +1843,23 @@ CREATE FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp wi
 $$;
 
 ALTER FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) OWNER TO postgres;
+
+CREATE FUNCTION parley.members_new() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    chat parley.chats;
+begin
+    select c.* into chat from parley.chats c where c.id = new.chat_id for key share;
+    if parley.is_closed(chat) then
+        raise exception using errcode = 'foreign_key_violation', constraint = 'members_chat_exists',
+            message = 'the chat is being removed';
+    end if;
+    return new;
+end $$;
+
+ALTER FUNCTION parley.members_new() OWNER TO postgres;
 
 CREATE FUNCTION parley.members_stay() RETURNS trigger
     LANGUAGE plpgsql
@@ -1844,12 +1893,15 @@ declare
     taken bigint;
 begin
     new.updated_at := parley.now_after(old.updated_at);
-    update parley.chats c set seq = c.seq + 1 where c.id = new.chat_id returning c.seq into taken;
-    perform parley.record_event(new.chat_id, taken, 'message:updated', json_build_object(
-        'id', new.id,
-        'updates', json_strip_nulls(json_build_object(
-            'content', case when new.content is distinct from old.content then new.content end,
-            'type', case when new.type is distinct from old.type then new.type end))));
+    update parley.chats c set seq = c.seq + 1
+    where c.id = new.chat_id and not parley.is_closed(c) returning c.seq into taken;
+    if found then
+        perform parley.record_event(new.chat_id, taken, 'message:updated', json_build_object(
+            'id', new.id,
+            'updates', json_strip_nulls(json_build_object(
+                'content', case when new.content is distinct from old.content then new.content end,
+                'type', case when new.type is distinct from old.type then new.type end))));
+    end if;
     return new;
 end $$;
 
@@ -1867,7 +1919,7 @@ begin
     perform parley.record_event(g.chat_id, c.seq - g.later, 'message:deleted', to_json(g.id))
     from (
         select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later from gone o
-    ) g join parley.chats c on c.id = g.chat_id
+    ) g join parley.chats c on c.id = g.chat_id and not parley.is_closed(c)
     order by g.chat_id, g.id;
     return null;
 end $$;
@@ -1882,6 +1934,10 @@ declare
     chat parley.chats;
 begin
     select c.* into chat from parley.chats c where c.id = new.chat_id for no key update;
+    if parley.is_closed(chat) then
+        raise exception using errcode = 'foreign_key_violation', constraint = 'messages_chat_exists',
+            message = 'the chat is being removed';
+    end if;
     -- The clock is read under the lock, and a clock that was set back does not make a message older than its forerunner.
     new.updated_at := greatest(parley.now_ms(), parley.last_message_at(chat));
     new.id := parley.uuid7(new.updated_at, coalesce(chat.seq, 0) + 1);  -- without a chat, the foreign key will say so
@@ -2305,6 +2361,45 @@ end $$;
 
 ALTER FUNCTION parley.reject(problems jsonb) OWNER TO postgres;
 
+CREATE FUNCTION parley.remove_old_chats(inactive_for interval, max_messages integer DEFAULT 1000) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+declare
+    max_chats constant integer := 100;
+    chats uuid[];
+    messages bigint;
+    emptied bigint;
+begin
+    if inactive_for is null or inactive_for <= interval '0' then
+        raise exception using errcode = 'invalid_parameter_value', message = 'inactive_for must be a time, like 2 years';
+    elsif max_messages is null or max_messages < 1 then
+        raise exception using errcode = 'invalid_parameter_value', message = 'max_messages must be 1 or more';
+    end if;
+    chats := array(
+        select c.id from parley.chats c where c.is_being_removed order by c.id limit max_chats for update skip locked);
+    if chats = '{}' then
+        chats := parley.close_old_chats(parley.uuid7_from(now() - inactive_for), max_chats);
+    end if;
+    with old as materialized (
+        select m.chat_id, m.id from unnest(chats) with ordinality c (id, place) cross join lateral (
+            select o.chat_id, o.id from parley.messages o where o.chat_id = c.id order by o.id for update skip locked) m
+        limit max_messages
+    )
+    delete from parley.messages m using old where m.chat_id = old.chat_id and m.id = old.id;
+    get diagnostics messages = row_count;
+    delete from parley.chats c
+    where c.id = any (chats) and not exists (select from parley.messages m where m.chat_id = c.id);
+    get diagnostics emptied = row_count;
+    return messages + emptied;
+end $$;
+
+ALTER FUNCTION parley.remove_old_chats(inactive_for interval, max_messages integer) OWNER TO postgres;
+
 CREATE FUNCTION parley.require_image(url text) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2365,6 +2460,7 @@ CREATE FUNCTION parley.roll_up_chats() RETURNS void
         sum(c.message_count), sum(coalesce(m.members, 0))
     from parley.chats c left join (
         select chat_id, count(*) as members from parley.members group by 1) m on m.chat_id = c.id
+    where not parley.is_closed(c)
     group by 1, 2
 $$;
 
@@ -3364,7 +3460,7 @@ COMMENT ON COLUMN parley.rollup_responses.step IS 'Eight steps double the time: 
 
 CREATE VIEW analytics.response_times WITH (security_barrier='true') AS
  SELECT r.day,
-    (power((2)::numeric, ((r.step)::numeric / 8.0)))::numeric(10,1) AS up_to_seconds,
+    (power((2.0)::double precision, ((r.step)::double precision / (8.0)::double precision)))::numeric(10,1) AS up_to_seconds,
     r.responses,
     s.as_of
    FROM (parley.rollup_responses r
@@ -3875,6 +3971,10 @@ CREATE INDEX users_stored_image ON next_auth.users USING btree ("substring"("rig
 
 COMMENT ON INDEX next_auth.users_stored_image IS 'Who uses an image in Parley''s storage.';
 
+CREATE INDEX chats_being_removed ON parley.chats USING btree (id) WHERE is_being_removed;
+
+COMMENT ON INDEX parley.chats_being_removed IS 'Chats whose messages are on their way out.';
+
 CREATE INDEX chats_owner ON parley.chats USING btree (owner_id);
 
 CREATE UNIQUE INDEX image_cleanup_being_removed ON parley.image_cleanup USING btree (name) WHERE is_being_removed;
@@ -3903,13 +4003,17 @@ CREATE TRIGGER users_leave BEFORE DELETE ON next_auth.users FOR EACH ROW EXECUTE
 
 CREATE TRIGGER chats_add_owner AFTER INSERT ON parley.chats FOR EACH ROW WHEN ((new.owner_id IS NOT NULL)) EXECUTE FUNCTION parley.chats_add_owner();
 
-CREATE TRIGGER chats_gone BEFORE DELETE ON parley.chats FOR EACH ROW EXECUTE FUNCTION parley.chats_gone();
+CREATE TRIGGER chats_closed BEFORE UPDATE OF is_being_removed ON parley.chats FOR EACH ROW WHEN ((new.is_being_removed AND (NOT old.is_being_removed))) EXECUTE FUNCTION parley.chats_gone();
+
+CREATE TRIGGER chats_gone BEFORE DELETE ON parley.chats FOR EACH ROW WHEN ((NOT old.is_being_removed)) EXECUTE FUNCTION parley.chats_gone();
 
 CREATE TRIGGER chats_new BEFORE INSERT ON parley.chats FOR EACH ROW EXECUTE FUNCTION parley.chats_new();
 
 CREATE TRIGGER chats_renamed BEFORE UPDATE OF title ON parley.chats FOR EACH ROW WHEN ((old.title IS DISTINCT FROM new.title)) EXECUTE FUNCTION parley.chats_renamed();
 
 CREATE TRIGGER members_gone AFTER DELETE ON parley.members REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.members_gone();
+
+CREATE TRIGGER members_new BEFORE INSERT ON parley.members FOR EACH ROW EXECUTE FUNCTION parley.members_new();
 
 CREATE TRIGGER members_stay BEFORE UPDATE ON parley.members FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION parley.members_stay();
 
@@ -4219,6 +4323,8 @@ REVOKE ALL ON FUNCTION parley.chats_renamed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION parley.close_block(chat uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.close_block(chat uuid) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.close_old_chats(before_id uuid, max_chats integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION parley.count_events(state parley.rollup_state, max_messages integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.count_events(state parley.rollup_state, max_messages integer) TO parley_api;
 
@@ -4294,6 +4400,9 @@ GRANT ALL ON FUNCTION parley.image_name(url text) TO parley_api;
 REVOKE ALL ON FUNCTION parley.instant_problem(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.instant_problem(value text) TO parley_api;
 
+REVOKE ALL ON FUNCTION parley.is_closed(chat parley.chats) FROM PUBLIC;
+GRANT ALL ON FUNCTION parley.is_closed(chat parley.chats) TO parley_api;
+
 REVOKE ALL ON FUNCTION parley.iso8601(instant timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.iso8601(instant timestamp with time zone) TO parley_api;
 
@@ -4328,6 +4437,8 @@ REVOKE ALL ON FUNCTION parley.members_gone() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.members_new() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.members_stay() FROM PUBLIC;
 
@@ -4410,6 +4521,8 @@ GRANT ALL ON FUNCTION parley.recount_rollups() TO parley_api;
 
 REVOKE ALL ON FUNCTION parley.reject(problems jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.reject(problems jsonb) TO parley_api;
+
+REVOKE ALL ON FUNCTION parley.remove_old_chats(inactive_for interval, max_messages integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION parley.require_image(url text) FROM PUBLIC;
 GRANT ALL ON FUNCTION parley.require_image(url text) TO parley_api;

@@ -22,7 +22,13 @@ create trigger chats_renamed before update of title on parley.chats
     for each row when (old.title is distinct from new.title) execute function parley.chats_renamed();
 
 create trigger chats_gone before delete on parley.chats
-    for each row execute function parley.chats_gone();
+    for each row when (not old.is_being_removed) execute function parley.chats_gone();
+
+create trigger chats_closed before update of is_being_removed on parley.chats
+    for each row when (new.is_being_removed and not old.is_being_removed) execute function parley.chats_gone();
+
+create trigger members_new before insert on parley.members
+    for each row execute function parley.members_new();
 
 create trigger members_gone after delete on parley.members
     referencing old table as gone for each statement execute function parley.members_gone();

@@ -146,10 +146,15 @@ begin
     return new;
 end $$;
 
+-- At its deletion, or when it begins to be removed: what follows then is told to nobody.
 create or replace function parley.chats_gone() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform parley.record_event(old.id, old.seq + 1, 'chat:deleted', to_json(old.id),
         array(select m.user_id from parley.members m where m.chat_id = old.id));
-    return old;
+    if tg_op = 'DELETE' then
+        return old;
+    end if;
+    new.seq := old.seq + 1;
+    return new;
 end $$;

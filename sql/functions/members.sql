@@ -79,7 +79,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     where m.chat_id = session.chat_id()
 $$;
 
--- Not where the chat itself goes: there is nothing more to hear. Chats are locked in the order of their ids.
+-- Not where the chat itself goes, at once or piece by piece: there is nothing more to hear. Chats are locked in the order
+-- of their ids.
 create or replace function parley.members_gone() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -87,7 +88,8 @@ declare
     taken bigint;
 begin
     for member in select g.* from gone g order by g.chat_id, g.user_id loop
-        update parley.chats c set seq = c.seq + 1 where c.id = member.chat_id returning c.seq into taken;
+        update parley.chats c set seq = c.seq + 1
+        where c.id = member.chat_id and not parley.is_closed(c) returning c.seq into taken;
         if found then
             perform parley.record_event(
                 member.chat_id, taken, 'member:removed', to_json(member.user_id), array[member.user_id]);

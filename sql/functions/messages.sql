@@ -152,6 +152,10 @@ declare
     chat parley.chats;
 begin
     select c.* into chat from parley.chats c where c.id = new.chat_id for no key update;
+    if parley.is_closed(chat) then
+        raise exception using errcode = 'foreign_key_violation', constraint = 'messages_chat_exists',
+            message = 'the chat is being removed';
+    end if;
     -- The clock is read under the lock, and a clock that was set back does not make a message older than its forerunner.
     new.updated_at := greatest(parley.now_ms(), parley.last_message_at(chat));
     new.id := parley.uuid7(new.updated_at, coalesce(chat.seq, 0) + 1);  -- without a chat, the foreign key will say so
@@ -170,12 +174,15 @@ declare
     taken bigint;
 begin
     new.updated_at := parley.now_after(old.updated_at);
-    update parley.chats c set seq = c.seq + 1 where c.id = new.chat_id returning c.seq into taken;
-    perform parley.record_event(new.chat_id, taken, 'message:updated', json_build_object(
-        'id', new.id,
-        'updates', json_strip_nulls(json_build_object(
-            'content', case when new.content is distinct from old.content then new.content end,
-            'type', case when new.type is distinct from old.type then new.type end))));
+    update parley.chats c set seq = c.seq + 1
+    where c.id = new.chat_id and not parley.is_closed(c) returning c.seq into taken;
+    if found then
+        perform parley.record_event(new.chat_id, taken, 'message:updated', json_build_object(
+            'id', new.id,
+            'updates', json_strip_nulls(json_build_object(
+                'content', case when new.content is distinct from old.content then new.content end,
+                'type', case when new.type is distinct from old.type then new.type end))));
+    end if;
     return new;
 end $$;
 
@@ -195,7 +202,7 @@ begin
     perform parley.record_event(g.chat_id, c.seq - g.later, 'message:deleted', to_json(g.id))
     from (
         select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later from gone o
-    ) g join parley.chats c on c.id = g.chat_id
+    ) g join parley.chats c on c.id = g.chat_id and not parley.is_closed(c)
     order by g.chat_id, g.id;
     return null;
 end $$;

@@ -31,6 +31,8 @@ declare
 begin
     if is_late then
         raise exception 'listener.roll_up() must be the first to write in its transaction';
+    elsif max_messages is null or max_messages < 1 then
+        raise exception using errcode = 'invalid_parameter_value', message = 'max_messages must be 1 or more';
     end if;
     select s.* into state from parley.rollup_state s for update skip locked;
     if not found then
@@ -243,6 +245,7 @@ language sql volatile as $$
         sum(c.message_count), sum(coalesce(m.members, 0))
     from parley.chats c left join (
         select chat_id, count(*) as members from parley.members group by 1) m on m.chat_id = c.id
+    where not parley.is_closed(c)
     group by 1, 2
 $$;
 

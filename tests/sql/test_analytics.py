@@ -453,3 +453,16 @@ def test_every_type_of_message_has_its_column(dba: Connection) -> None:
             [view],
         ).fetchall()
         assert {name.removesuffix("_messages") for (name,) in columns} == set(row[0])
+
+
+@pytest.mark.parametrize("size", [0, -1, None])
+def test_a_batch_has_a_message(dba: Connection, size: int | None) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="1 or more"), dba.transaction():
+        dba.execute("select listener.roll_up(%s)", [size])
+
+
+def test_counting_comes_first_in_its_transaction(own: Connection) -> None:
+    with own.transaction():
+        own.execute("select pg_current_xact_id()")
+        with pytest.raises(psycopg.errors.RaiseException, match="first to write"), own.transaction():
+            own.execute("select listener.roll_up(1)")

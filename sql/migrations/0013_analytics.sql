@@ -1,4 +1,4 @@
--- depends: 0010_search_of_older_messages
+-- depends: 0012_index_of_chats_being_removed
 --
 -- Rollups: what the analysts' views show, counted ahead. sql/functions/rollups.sql says how.
 --
