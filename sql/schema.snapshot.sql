@@ -2289,6 +2289,7 @@ CREATE FUNCTION parley.recount_blocks(chat uuid, ids uuid[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_indexonlyscan TO 'off'
     AS $$
 begin
     update parley.message_blocks b

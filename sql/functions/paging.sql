@@ -236,9 +236,10 @@ begin
     end if;
 end $$;
 
--- Those that have, or had, one of these messages.
+-- Those that have, or had, one of these messages. Their types alone would be read from an index, but of the whole chat.
 create or replace function parley.recount_blocks(chat uuid, ids uuid[]) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+set enable_seqscan = off set enable_indexonlyscan = off as $$
 begin
     update parley.message_blocks b
     set messages = counted.messages, by_type = counted.by_type

@@ -259,3 +259,24 @@ def test_old_events_are_found_at_the_beginning_of_the_log(listener: Connection) 
     with watched(listener, "outbox") as nodes, listener.transaction(force_rollback=True):
         assert listener.execute("select listener.remove_events('0 days', 100)").fetchone() == (100,)
     assert rows_read([node for node in nodes if node.get("Relation Name") == "outbox"]) <= 400
+
+
+def test_a_piece_of_an_old_chat_reads_that_piece(large: tuple[Connection, str, str]) -> None:
+    connection, _, chat = large
+    connection.execute("reset session authorization")
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(
+                "update parley.chats set last_message_id = parley.uuid7('2001-01-01', 1) where id = %s", [chat]
+            )
+            remove = "select parley.remove_old_chats(now() - '2002-01-01', 1000)"
+            with watched(connection, "message") as nodes:
+                assert connection.execute(remove).fetchone() == (1000,)
+            assert "Seq Scan" not in {node["Node Type"] for node in nodes}
+            assert rows_read(nodes) <= 2 * 1000  # what goes, and the neighbours in its blocks
+            with watched(connection, "chats") as nodes:  # the search for old chats is not done again
+                assert connection.execute(remove).fetchone() == (1000,)
+            assert rows_read(nodes) <= 2  # of the one chat, as it is and as it was
+            assert "chats_being_removed" in {node.get("Index Name") for node in nodes}
+    finally:
+        connection.execute("set session authorization app")
