@@ -954,6 +954,7 @@ CREATE FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users text[], ty
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
+    SET jit TO 'off'
     AS $$
 begin
     with sent as materialized (
@@ -3185,17 +3186,17 @@ ALTER TABLE parley.rollup_periods OWNER TO postgres;
 COMMENT ON TABLE parley.rollup_periods IS 'Messages by hour, day and week (from Monday), in UTC, with those deleted since.';
 
 CREATE VIEW analytics.activity_by_day WITH (security_barrier='true') AS
- SELECT ((p.starts AT TIME ZONE 'UTC'::text))::date AS day,
-    p.messages,
-    p.text_messages,
-    p.code_messages,
-    p.image_messages,
-    p.active_users,
-    p.active_chats,
-    s.as_of
-   FROM (parley.rollup_periods p
-     CROSS JOIN parley.rollup_state s)
-  WHERE (p.grain = 'day'::text);
+ SELECT ((starts AT TIME ZONE 'UTC'::text))::date AS day,
+    messages,
+    text_messages,
+    code_messages,
+    image_messages,
+    active_users,
+    active_chats,
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_periods p
+  WHERE (grain = 'day'::text);
 
 ALTER VIEW analytics.activity_by_day OWNER TO postgres;
 
@@ -3218,17 +3219,17 @@ COMMENT ON COLUMN analytics.activity_by_day.active_chats IS 'Chats that got any 
 COMMENT ON COLUMN analytics.activity_by_day.as_of IS 'What was sent before this is counted.';
 
 CREATE VIEW analytics.activity_by_hour WITH (security_barrier='true') AS
- SELECT p.starts AS hour,
-    p.messages,
-    p.text_messages,
-    p.code_messages,
-    p.image_messages,
-    p.active_users,
-    p.active_chats,
-    s.as_of
-   FROM (parley.rollup_periods p
-     CROSS JOIN parley.rollup_state s)
-  WHERE (p.grain = 'hour'::text);
+ SELECT starts AS hour,
+    messages,
+    text_messages,
+    code_messages,
+    image_messages,
+    active_users,
+    active_chats,
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_periods p
+  WHERE (grain = 'hour'::text);
 
 ALTER VIEW analytics.activity_by_hour OWNER TO postgres;
 
@@ -3262,13 +3263,13 @@ ALTER TABLE parley.rollup_chats OWNER TO postgres;
 COMMENT ON TABLE parley.rollup_chats IS 'Every chat that has got a message.';
 
 CREATE VIEW analytics.chats WITH (security_barrier='true') AS
- SELECT c.key AS chat_key,
-    c.created_on,
-    c.last_day,
-    c.messages,
-    s.as_of
-   FROM (parley.rollup_chats c
-     CROSS JOIN parley.rollup_state s);
+ SELECT key AS chat_key,
+    created_on,
+    last_day,
+    messages,
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_chats c;
 
 ALTER VIEW analytics.chats OWNER TO postgres;
 
@@ -3298,15 +3299,15 @@ ALTER TABLE parley.rollup_chat_sizes OWNER TO postgres;
 COMMENT ON TABLE parley.rollup_chat_sizes IS 'Chats by size and age, made anew each hour.';
 
 CREATE VIEW analytics.chats_by_size_and_age WITH (security_barrier='true') AS
- SELECT c.days_from,
-    c.messages_from,
-    c.chats,
-    c.silent_chats,
-    c.messages,
-    c.members,
-    s.chats_and_settings_as_of AS as_of
-   FROM (parley.rollup_chat_sizes c
-     CROSS JOIN parley.rollup_state s);
+ SELECT days_from,
+    messages_from,
+    chats,
+    silent_chats,
+    messages,
+    members,
+    ( SELECT s.chats_and_settings_as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_chat_sizes c;
 
 ALTER VIEW analytics.chats_by_size_and_age OWNER TO postgres;
 
@@ -3421,10 +3422,10 @@ CREATE VIEW analytics.growth_by_week WITH (security_barrier='true') AS
     (sum(COALESCE(r.users, (0)::bigint)) OVER (ORDER BY p.starts))::bigint AS users_so_far,
     p.active_chats,
     p.messages,
-    s.as_of
-   FROM ((parley.rollup_periods p
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM (parley.rollup_periods p
      LEFT JOIN parley.rollup_retention r ON (((r.first_week = ((p.starts AT TIME ZONE 'UTC'::text))::date) AND (r.week = r.first_week))))
-     CROSS JOIN parley.rollup_state s)
   WHERE (p.grain = 'week'::text);
 
 ALTER VIEW analytics.growth_by_week OWNER TO postgres;
@@ -3460,12 +3461,12 @@ COMMENT ON TABLE parley.rollup_responses IS 'Responses by day and time. A respon
 COMMENT ON COLUMN parley.rollup_responses.step IS 'Eight steps double the time: it was up to 2 ^ (step / 8) seconds.';
 
 CREATE VIEW analytics.response_times WITH (security_barrier='true') AS
- SELECT r.day,
-    (power((2.0)::double precision, ((r.step)::double precision / (8.0)::double precision)))::numeric(10,1) AS up_to_seconds,
-    r.responses,
-    s.as_of
-   FROM (parley.rollup_responses r
-     CROSS JOIN parley.rollup_state s);
+ SELECT day,
+    (power((2.0)::double precision, ((step)::double precision / (8.0)::double precision)))::numeric(10,1) AS up_to_seconds,
+    responses,
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_responses r;
 
 ALTER VIEW analytics.response_times OWNER TO postgres;
 
@@ -3514,10 +3515,11 @@ CREATE VIEW analytics.retention_by_cohort WITH (security_barrier='true') AS
     c.users AS cohort_users,
     COALESCE(r.users, (0)::bigint) AS active_users,
     round(((COALESCE(r.users, (0)::bigint))::numeric / (c.users)::numeric), 4) AS retained,
-    s.as_of
-   FROM (((parley.rollup_retention c
-     CROSS JOIN parley.rollup_state s)
-     CROSS JOIN LATERAL generate_series((c.first_week)::timestamp without time zone, (s.as_of AT TIME ZONE 'UTC'::text), '7 days'::interval) w(week))
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM ((parley.rollup_retention c
+     CROSS JOIN LATERAL generate_series((c.first_week)::timestamp without time zone, (( SELECT s.as_of
+           FROM parley.rollup_state s) AT TIME ZONE 'UTC'::text), '7 days'::interval) w(week))
      LEFT JOIN parley.rollup_retention r ON (((r.first_week = c.first_week) AND (r.week = (w.week)::date))))
   WHERE (c.week = c.first_week);
 
@@ -3629,13 +3631,13 @@ ALTER TABLE parley.rollup_settings OWNER TO postgres;
 COMMENT ON TABLE parley.rollup_settings IS 'How many users have which settings, made anew each hour. What few have, or is no plain name, is null.';
 
 CREATE VIEW analytics.settings_in_use WITH (security_barrier='true') AS
- SELECT r.setting,
-    r.value,
-    r.users,
-    round(((r.users)::numeric / sum(r.users) OVER (PARTITION BY r.setting)), 4) AS share,
-    s.chats_and_settings_as_of AS as_of
-   FROM (parley.rollup_settings r
-     CROSS JOIN parley.rollup_state s);
+ SELECT setting,
+    value,
+    users,
+    round(((users)::numeric / sum(users) OVER (PARTITION BY setting)), 4) AS share,
+    ( SELECT s.chats_and_settings_as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_settings r;
 
 ALTER VIEW analytics.settings_in_use OWNER TO postgres;
 
@@ -3663,13 +3665,13 @@ ALTER TABLE parley.rollup_users OWNER TO postgres;
 COMMENT ON TABLE parley.rollup_users IS 'Everybody who has sent a message.';
 
 CREATE VIEW analytics.users WITH (security_barrier='true') AS
- SELECT u.key AS user_key,
-    u.first_week AS cohort,
-    u.last_day,
-    u.messages,
-    s.as_of
-   FROM (parley.rollup_users u
-     CROSS JOIN parley.rollup_state s);
+ SELECT key AS user_key,
+    first_week AS cohort,
+    last_day,
+    messages,
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_users u;
 
 ALTER VIEW analytics.users OWNER TO postgres;
 

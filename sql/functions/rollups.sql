@@ -154,9 +154,10 @@ begin
     return not is_end;
 end $$;
 
--- A response is measured from the message before it that is still there.
+-- A response is measured from the message before it that is still there. To compile this takes longer than to run it.
 create or replace function parley.add_to_rollups(chats uuid[], ids uuid[], users text[], types text[]) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan set jit = off as $$
 begin
     with sent as materialized (
         select s.chat_id, s.id, s.user_id, s.type, rules.uuid7_time(s.id) as sent_at

@@ -1,8 +1,9 @@
 -- How much is said, and how fast it is answered. Every view is of rollups: see functions/rollups.sql.
 
 create or replace view analytics.activity_by_hour with (security_barrier) as
-select p.starts as hour, p.messages, p.text_messages, p.code_messages, p.image_messages, p.active_users, p.active_chats, s.as_of
-from parley.rollup_periods p cross join parley.rollup_state s
+select p.starts as hour, p.messages, p.text_messages, p.code_messages, p.image_messages, p.active_users, p.active_chats,
+    (select s.as_of from parley.rollup_state s) as as_of
+from parley.rollup_periods p
 where p.grain = 'hour';
 
 comment on view analytics.activity_by_hour is 'Messages by the hour in which they were sent. Hours without any have no row.';
@@ -17,8 +18,9 @@ comment on column analytics.activity_by_hour.as_of is 'What was sent before this
 
 create or replace view analytics.activity_by_day with (security_barrier) as
 select (p.starts at time zone 'UTC')::date as day, p.messages, p.text_messages, p.code_messages, p.image_messages,
-    p.active_users, p.active_chats, s.as_of
-from parley.rollup_periods p cross join parley.rollup_state s
+    p.active_users, p.active_chats,
+    (select s.as_of from parley.rollup_state s) as as_of
+from parley.rollup_periods p
 where p.grain = 'day';
 
 comment on view analytics.activity_by_day is 'Messages by the day, in UTC, on which they were sent. Days without any have no row.';
@@ -32,8 +34,9 @@ comment on column analytics.activity_by_day.active_chats is 'Chats that got any 
 comment on column analytics.activity_by_day.as_of is 'What was sent before this is counted.';
 
 create or replace view analytics.response_times with (security_barrier) as
-select r.day, power(2.0::float, r.step / 8.0::float)::numeric(10, 1) as up_to_seconds, r.responses, s.as_of
-from parley.rollup_responses r cross join parley.rollup_state s;
+select r.day, power(2.0::float, r.step / 8.0::float)::numeric(10, 1) as up_to_seconds, r.responses,
+    (select s.as_of from parley.rollup_state s) as as_of
+from parley.rollup_responses r;
 
 comment on view analytics.response_times is 'How long responses took: a histogram for each day. A response is a message after somebody else''s in the same chat, within 7 days; it is measured from the message before it that was still there when it was counted.';
 comment on column analytics.response_times.day is 'The day of the response, in UTC.';

@@ -1,8 +1,9 @@
 -- Which chats there are, and what people set.
 
 create or replace view analytics.chats with (security_barrier) as
-select c.key as chat_key, c.created_on, c.last_day, c.messages, s.as_of
-from parley.rollup_chats c cross join parley.rollup_state s;
+select c.key as chat_key, c.created_on, c.last_day, c.messages,
+    (select s.as_of from parley.rollup_state s) as as_of
+from parley.rollup_chats c;
 
 comment on view analytics.chats is 'Every chat that has got a message, with those that were deleted since.';
 comment on column analytics.chats.chat_key is 'A pseudonym: the same chat has the same one everywhere, and a DBA alone can tell which it is.';
@@ -12,8 +13,9 @@ comment on column analytics.chats.messages is 'How many it got, with those that 
 comment on column analytics.chats.as_of is 'What was sent before this is counted.';
 
 create or replace view analytics.chats_by_size_and_age with (security_barrier) as
-select c.days_from, c.messages_from, c.chats, c.silent_chats, c.messages, c.members, s.chats_and_settings_as_of as as_of
-from parley.rollup_chat_sizes c cross join parley.rollup_state s;
+select c.days_from, c.messages_from, c.chats, c.silent_chats, c.messages, c.members,
+    (select s.chats_and_settings_as_of from parley.rollup_state s) as as_of
+from parley.rollup_chat_sizes c;
 
 comment on view analytics.chats_by_size_and_age is 'The chats that there are, by age and by number of messages.';
 comment on column analytics.chats_by_size_and_age.days_from is 'Made so many days ago, or more: 0, 1, 7, 30, 90, 365; the next of these is where the next row begins.';
@@ -26,8 +28,8 @@ comment on column analytics.chats_by_size_and_age.as_of is 'When they were count
 
 create or replace view analytics.settings_in_use with (security_barrier) as
 select r.setting, r.value, r.users, round(r.users / sum(r.users) over (partition by r.setting), 4) as share,
-    s.chats_and_settings_as_of as as_of
-from parley.rollup_settings r cross join parley.rollup_state s;
+    (select s.chats_and_settings_as_of from parley.rollup_state s) as as_of
+from parley.rollup_settings r;
 
 comment on view analytics.settings_in_use is 'What users have set: model, theme, runtime, responseStyle, alwaysShowCode, and isPremium.';
 comment on column analytics.settings_in_use.setting is 'Which setting, by its name in the API.';

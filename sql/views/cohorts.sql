@@ -3,10 +3,10 @@
 create or replace view analytics.growth_by_week with (security_barrier) as
 select (p.starts at time zone 'UTC')::date as week, coalesce(r.users, 0) as new_users,
     p.active_users - coalesce(r.users, 0) as returning_users, p.active_users,
-    sum(coalesce(r.users, 0)) over (order by p.starts)::bigint as users_so_far, p.active_chats, p.messages, s.as_of
+    sum(coalesce(r.users, 0)) over (order by p.starts)::bigint as users_so_far, p.active_chats, p.messages,
+    (select s.as_of from parley.rollup_state s) as as_of
 from parley.rollup_periods p
     left join parley.rollup_retention r on r.first_week = (p.starts at time zone 'UTC')::date and r.week = r.first_week
-    cross join parley.rollup_state s
 where p.grain = 'week';
 
 comment on view analytics.growth_by_week is 'Users by the week. Weeks without a message have no row.';
@@ -21,9 +21,11 @@ comment on column analytics.growth_by_week.as_of is 'What was sent before this i
 
 create or replace view analytics.retention_by_cohort with (security_barrier) as
 select c.first_week as cohort, w.week::date as week, (w.week::date - c.first_week) / 7 as weeks_later, c.users as cohort_users,
-    coalesce(r.users, 0) as active_users, round(coalesce(r.users, 0)::numeric / c.users, 4) as retained, s.as_of
-from parley.rollup_retention c cross join parley.rollup_state s
-    cross join lateral generate_series(c.first_week::timestamp, s.as_of at time zone 'UTC', interval '7 days') w (week)
+    coalesce(r.users, 0) as active_users, round(coalesce(r.users, 0)::numeric / c.users, 4) as retained,
+    (select s.as_of from parley.rollup_state s) as as_of
+from parley.rollup_retention c
+    cross join lateral generate_series(
+        c.first_week::timestamp, (select s.as_of from parley.rollup_state s) at time zone 'UTC', interval '7 days') w (week)
     left join parley.rollup_retention r on r.first_week = c.first_week and r.week = w.week::date
 where c.week = c.first_week;
 
@@ -37,8 +39,9 @@ comment on column analytics.retention_by_cohort.retained is 'Their share, 0 to 1
 comment on column analytics.retention_by_cohort.as_of is 'What was sent before this is counted; the last week may not be over.';
 
 create or replace view analytics.users with (security_barrier) as
-select u.key as user_key, u.first_week as cohort, u.last_day, u.messages, s.as_of
-from parley.rollup_users u cross join parley.rollup_state s;
+select u.key as user_key, u.first_week as cohort, u.last_day, u.messages,
+    (select s.as_of from parley.rollup_state s) as as_of
+from parley.rollup_users u;
 
 comment on view analytics.users is 'Everybody who has sent a message, with those who were deleted since.';
 comment on column analytics.users.user_key is 'A pseudonym: the same user has the same one everywhere, and a DBA alone can tell whose it is.';

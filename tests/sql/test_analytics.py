@@ -441,6 +441,9 @@ def test_no_view_reads_what_it_counts(own: Connection) -> None:
         read = {name for name in READ.findall(plan) if not name.startswith(("rollup_", "pg_"))}
         expected = {"event_health": {"outbox", "outbox_queue"}, "set_aside_events": {"outbox"}}
         assert read <= expected.get(view, set()), plan
+        cost = re.search(r"\.\.(\d+)", plan)
+        assert cost
+        assert int(cost[1]) < 50_000, plan  # not half of what PostgreSQL would compile a statement for
 
 
 def test_every_type_of_message_has_its_column(dba: Connection) -> None:
