@@ -1,8 +1,4 @@
--- Sign-ins and deletions of users take these tables in different orders. So the locks are given up before PostgreSQL would
--- look for a deadlock, as in reload.py, and then the rollback is to be tried again.
 -- What stays knows of no deleted user, until an older checkout's `yoyo apply` loads its own.
-set local lock_timeout = '400ms';
-
 lock table next_auth.users, next_auth.accounts, next_auth.sessions, next_auth.verification_token, parley.deleted_users
     in access exclusive mode;
 

@@ -1,20 +1,6 @@
 -- Search by the messages' own column again, whose words are made anew: this takes as long as rewriting all messages does.
 -- All locks at once, or none, as going forward.
-do $$
-begin
-    set local lock_timeout = '400ms';
-    for tries_left in reverse 50..0 loop
-        begin
-            lock table parley.chats, parley.messages, parley.message_words, parley.message_blocks in access exclusive mode;
-            exit;
-        exception when lock_not_available then
-            if tries_left = 0 then
-                raise;
-            end if;
-            perform pg_sleep(0.05 + 0.5 * random());
-        end;
-    end loop;
-end $$;
+lock table parley.chats, parley.messages, parley.message_words, parley.message_blocks in access exclusive mode;
 
 -- Those of the older checkout have other parameters.
 drop function if exists api.list_chats, api.list_messages, api.search;

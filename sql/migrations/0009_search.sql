@@ -11,23 +11,8 @@
 --   rules.joined           the text with what is written as one, like getName, get_name and e-mail, in one word
 --   rules.search_vector    what of a message is searched
 
--- All locks at once, or none: who waits for one while it holds another may be waited for by a request. The time-out is below
--- deadlock_timeout, so that requests go on.
-do $$
-begin
-    set local lock_timeout = '400ms';
-    for tries_left in reverse 50..0 loop
-        begin
-            lock table parley.chats, parley.messages in access exclusive mode;
-            exit;
-        exception when lock_not_available then
-            if tries_left = 0 then
-                raise;
-            end if;
-            perform pg_sleep(0.05 + 0.5 * random());
-        end;
-    end loop;
-end $$;
+-- All locks at once, or none: who waits for one while it holds another may be waited for by a request.
+lock table parley.chats, parley.messages in access exclusive mode;
 
 -- English, without a list of words to leave out: no word is too common to be found.
 create text search dictionary rules.english (template = pg_catalog.snowball, language = english);

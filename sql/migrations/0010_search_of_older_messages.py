@@ -9,9 +9,11 @@ __transactional__ = False
 
 PIECE = 2000
 
+DROP_INDEX = "drop index concurrently if exists parley.messages_type"
+
 # The messages of a rare type, wherever they are. What is left of one that was not finished goes first.
 INDEX = (
-    "drop index concurrently if exists parley.messages_type",
+    DROP_INDEX,
     "create index concurrently messages_type on parley.messages (chat_id, type, id)",
     "comment on index parley.messages_type is 'The messages of a type, in their order.'",
 )
@@ -57,4 +59,5 @@ def fill_in(connection: Any) -> None:
                 last = cursor.fetchone()
 
 
-step(fill_in)
+# The words and last messages are in what the rollback of 0009 takes away.
+step(fill_in, DROP_INDEX)

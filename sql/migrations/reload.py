@@ -1,29 +1,19 @@
 """Loads the parts of sql/ that are edited in place, where their text changed: every `yoyo apply` ends with this.
 
-A part is loaded when its text or the list of applied migrations differs from what `parley.reloaded_parts` says. The
-functions are one part: all are replaced, and those that no file defines any more are dropped. Grants come last and
-whenever anything was loaded. It is one transaction. Functions and grants hold nobody up; the others need locks, and one
-that is not to be had soon is given up and tried again, so that requests wait no longer than that.
+The functions are one part: all are replaced, and those that no file defines any more are dropped. Grants come last and
+whenever anything was loaded. It is one transaction, so nobody sees half of it; functions and grants hold nobody up, the
+others need locks.
 """
 
-import hashlib
 import logging
-import random
-import time
 from pathlib import Path
 from typing import Any
 
-import psycopg2.errors
 from yoyo import step
 
-__transactional__ = False
+from api.parts import FUNCTIONS, GRANTS, LEFTOVERS, PARTS, POLICIES, TRIGGERS, changed_parts, text_of
 
 SQL = Path(__file__).resolve().parents[1]
-FUNCTIONS, LEFTOVERS, VIEWS = "functions", "leftovers.sql", "views"
-TRIGGERS, POLICIES, GRANTS = "triggers.sql", "policies.sql", "grants.sql"
-PARTS = (FUNCTIONS, LEFTOVERS, VIEWS, TRIGGERS, POLICIES, GRANTS)
-LOCK_TIMEOUT_MS = 400  # below deadlock_timeout, so that this session yields before PostgreSQL must choose
-TRIES = 50
 
 OUR_FUNCTIONS = """
     select oid, xmin::text, oid::regprocedure::text from pg_catalog.pg_proc
@@ -45,23 +35,6 @@ LOCK_TABLES = """
 """
 
 
-def text_of(part: str) -> str:
-    """The SQL of a part: one file, or all files of a folder in the order of their names."""
-    files = sorted(SQL.glob(part if part.endswith(".sql") else f"{part}/*.sql"))
-    return "\n".join(file.read_text(encoding="utf-8") for file in files)
-
-
-def changed_parts(cursor: Any) -> dict[str, str]:
-    """The parts to load, each with its new digest."""
-    cursor.execute("select migration_id, applied_at_utc::text from _yoyo_migration order by 1")
-    migrations = repr([row for row in cursor.fetchall() if row[0] != "reload"])
-    digests = {p: hashlib.sha256((migrations + text_of(p)).encode()).hexdigest() for p in PARTS}
-    cursor.execute("select part, digest from parley.reloaded_parts")
-    loaded = dict(cursor.fetchall())
-    changed = {part: digest for part, digest in digests.items() if loaded.get(part) != digest}
-    return changed | {GRANTS: digests[GRANTS]} if changed else {}
-
-
 def load(cursor: Any, parts: dict[str, str]) -> None:
     """Loads the given parts and remembers their digests."""
     cursor.execute(OUR_FUNCTIONS)
@@ -72,8 +45,8 @@ def load(cursor: Any, parts: dict[str, str]) -> None:
     for part in PARTS:
         if part == GRANTS and FUNCTIONS in parts:  # after policies and triggers let go of them, before grants touch all
             drop_those_left(cursor, old_functions)
-        if part in parts and text_of(part).strip():
-            cursor.execute(text_of(part))
+        if part in parts and text_of(SQL, part).strip():
+            cursor.execute(text_of(SQL, part))
     for part, digest in parts.items():
         cursor.execute(
             "insert into parley.reloaded_parts (part, digest) values (%s, %s) on conflict (part)"
@@ -91,26 +64,11 @@ def drop_those_left(cursor: Any, old_functions: list[tuple[int, str, str]]) -> N
 
 
 def apply(connection: Any) -> None:
-    """Brings the reloaded parts up to date in one transaction, tried until its locks were free."""
+    """Brings the reloaded parts up to date."""
     with connection.cursor() as cursor:
-        for tries_left in reversed(range(TRIES)):
-            cursor.execute("begin")
-            try:
-                cursor.execute(f"set local lock_timeout = {LOCK_TIMEOUT_MS}")
-                if parts := changed_parts(cursor):
-                    load(cursor, parts)
-                cursor.execute("commit")
-                break
-            except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):
-                cursor.execute("rollback")
-                if not tries_left:
-                    raise
-                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 (jitter, no secret)
-            except BaseException:
-                cursor.execute("rollback")
-                raise
-    if parts:
-        logging.getLogger("yoyo.migrations").info("Loaded %s", ", ".join(p for p in PARTS if p in parts))
+        if parts := changed_parts(cursor, SQL):
+            load(cursor, parts)
+            logging.getLogger("yoyo.migrations").info("Loaded %s", ", ".join(p for p in PARTS if p in parts))
 
 
 step(apply)

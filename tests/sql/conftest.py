@@ -1,20 +1,22 @@
-"""A database of a test's own, for what must be committed and seen by others."""
+"""Databases of a test's own: a migrated one, for what must be committed and seen by others, and an empty one."""
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection
+from tests.support import ROOT, Connection
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture
 def own_url(postgres: Postgres, new_database: Callable[[str], str]) -> str:
-    """Its URL, for a DBA."""
+    """The URL of a migrated one, for a DBA."""
     return postgres.url(new_database(f"parley_own_{next(_numbers)}"))
 
 
@@ -23,3 +25,20 @@ def own(own_url: str) -> Iterator[Connection]:
     """A DBA's connection to it, on which each statement commits."""
     with psycopg.connect(own_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> Iterator[str]:
+    """The URL of an empty one."""
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute("create database parley_migrations")
+        yield postgres.url("parley_migrations")
+        connection.execute("drop database parley_migrations with (force)")
+
+
+@pytest.fixture
+def own_sources(tmp_path: Path) -> Path:
+    """A copy of sql/ and yoyo.ini that a test may change."""
+    shutil.copytree(ROOT / "sql", tmp_path / "sql")
+    shutil.copy(ROOT / "yoyo.ini", tmp_path)
+    return tmp_path

@@ -3,9 +3,8 @@
 import json
 import os
 import re
-import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,32 +12,10 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from tests.sql.support import MIGRATIONS, add_migration, apply, numbered
 from tests.support import ROOT, Connection, call, new_chat, new_user, refused, wait_until, yoyo
 
-MIGRATIONS = ROOT / "sql" / "migrations"
 SNAPSHOT = ROOT / "sql" / "schema.snapshot.sql"
-
-
-@pytest.fixture
-def url(postgres: Postgres) -> Iterator[str]:
-    """An empty database of this test's own."""
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-        connection.execute("create database parley_migrations")
-        yield postgres.url("parley_migrations")
-        connection.execute("drop database parley_migrations with (force)")
-
-
-@pytest.fixture
-def own_sources(tmp_path: Path) -> Path:
-    """A copy of sql/ and yoyo.ini that a test may change."""
-    shutil.copytree(ROOT / "sql", tmp_path / "sql")
-    shutil.copy(ROOT / "yoyo.ini", tmp_path)
-    return tmp_path
-
-
-def apply(url: str, directory: Path) -> None:
-    """`yoyo apply` with other sources."""
-    yoyo(url, "apply", "--batch", "--config", str(directory / "yoyo.ini"))
 
 
 def rollback_all(url: str) -> None:
@@ -57,10 +34,10 @@ def dump(postgres: Postgres, url: str) -> str:
 
 
 def test_every_migration_has_its_rollback() -> None:
-    numbered = {p.name for p in MIGRATIONS.glob("[0-9]*.sql")}
-    forward = {name for name in numbered if not name.endswith(".rollback.sql")}
+    forward = {p.name for p in MIGRATIONS.glob("[0-9]*.sql") if not p.name.endswith(".rollback.sql")}
     assert len(forward) >= 5
-    assert numbered - forward == {name.replace(".sql", ".rollback.sql") for name in forward}
+    rollbacks = {p.name for p in MIGRATIONS.glob("[0-9]*.rollback.sql")}
+    assert rollbacks == {name.replace(".sql", ".rollback.sql") for name in forward}
 
 
 def test_up_down_up_ends_where_it_began(postgres: Postgres, url: str) -> None:
@@ -77,9 +54,9 @@ def test_up_down_up_ends_where_it_began(postgres: Postgres, url: str) -> None:
 def test_each_migration_goes_down_and_up_by_itself(postgres: Postgres, url: str) -> None:
     yoyo(url, "apply", "--batch")
     whole = dump(postgres, url)
-    names = sorted(p.stem for p in MIGRATIONS.glob("[0-9]*.sql") if not p.stem.endswith(".rollback"))
-    for name in names:
+    for name in numbered():
         yoyo(url, "rollback", "--batch", "--revision", name)
+        assert dump(postgres, url) != whole, name
         yoyo(url, "apply", "--batch")
         assert dump(postgres, url) == whole, name
 
@@ -244,14 +221,13 @@ def test_a_migration_of_search_waits_for_who_is_writing_and_holds_up_none(url: s
 
 def test_a_migration_and_its_mark_are_one_transaction(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
-    migrations = own_sources / "sql" / "migrations"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "create function public.die() returns trigger language plpgsql as"
             " $$ begin perform pg_terminate_backend(pg_backend_pid()); return new; end $$"
         )
         connection.execute("create trigger die before insert on _yoyo_migration execute function public.die()")
-        (migrations / "0999_zoo.sql").write_text("-- depends: 0005_reloaded_parts\ncreate table public.zoo ();")
+        add_migration(own_sources, "create table public.zoo ();")
         with pytest.raises(AssertionError, match="terminat"):
             apply(url, own_sources)
         assert connection.execute("select to_regclass('public.zoo')").fetchone() == (None,)

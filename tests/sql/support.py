@@ -1,0 +1,23 @@
+"""What tests of migrations say often."""
+
+from pathlib import Path
+
+from tests.support import ROOT, yoyo
+
+MIGRATIONS = ROOT / "sql" / "migrations"
+
+
+def numbered() -> list[str]:
+    """The ids of the migrations in their order, without reload.py."""
+    return sorted(file.stem for file in MIGRATIONS.glob("[0-9]*") if not file.stem.endswith(".rollback"))
+
+
+def apply(url: str, directory: Path) -> None:
+    """`yoyo apply` with other sources."""
+    yoyo(url, "apply", "--batch", "--config", str(directory / "yoyo.ini"))
+
+
+def add_migration(directory: Path, text: str, name: str = "0999_zoo.sql") -> None:
+    """Adds a migration in SQL that comes after all others."""
+    after = f"-- depends: {numbered()[-1]}\n"
+    (directory / "sql" / "migrations" / name).write_text(after + text)
