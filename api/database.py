@@ -1,7 +1,7 @@
 """The pool of connections to PostgreSQL, and the one call; a transaction that stays open is for images alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -13,6 +13,11 @@ CONNECT_SECONDS = 5
 ACQUIRE_SECONDS = 5
 STATEMENT_SECONDS = 10
 CLOSE_SECONDS = 1
+
+# What a statement fails with when the schema changed while it ran: a function that it has begun goes on as it was, and
+# what that calls or reads by name may be another by now (undefined function, column, table; a row of another type), or
+# be gone after it was looked up (internal error).
+SCHEMA_CHANGED = {"42883", "42703", "42P01", "42804", "XX000"}
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]
@@ -26,6 +31,16 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
 async def pass_json_through(connection: Connection) -> None:
     """Makes `json` bytes on both sides: PostgreSQL writes the answer, nobody here reads it."""
     await connection.set_type_codec("json", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes)
+
+
+async def once_more(fetch: Callable[..., Awaitable[Any]], *statement: Any) -> Any:
+    """What `fetch` gives, asked again if the schema changed meanwhile: a statement that failed has changed nothing."""
+    try:
+        return await fetch(*statement)
+    except asyncpg.PostgresError as error:
+        if error.sqlstate not in SCHEMA_CHANGED:
+            raise
+    return await fetch(*statement)
 
 
 class Database:
@@ -56,12 +71,12 @@ class Database:
         statement took too long, OSError and asyncpg.InterfaceError when the database is away.
         """
         async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-            return await connection.fetchval(statement, *arguments)
+            return await once_more(connection.fetchval, statement, *arguments)
 
     async def call_paged(self, statement: str, *arguments: Any) -> tuple[Any, str]:
         """What a statement answers, and the setting `parley.links` after it; raises what call() raises."""
         async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-            answer, links = await connection.fetchrow(statement, *arguments)
+            answer, links = await once_more(connection.fetchrow, statement, *arguments)
             return answer, links
 
     @asynccontextmanager
@@ -71,7 +86,12 @@ class Database:
         Raises what call() raises.
         """
         async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection, connection.transaction():
-            yield await connection.fetchval(statement, *arguments)
+
+            async def fetchval_or_nothing(*statement: Any) -> Any:
+                async with connection.transaction():
+                    return await connection.fetchval(*statement)
+
+            yield await once_more(fetchval_or_nothing, statement, *arguments)
 
     async def close(self) -> None:
         """Closes, when all statements have been answered; what a PostgreSQL that hangs would hold is cut."""

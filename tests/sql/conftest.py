@@ -1,7 +1,6 @@
 """Databases of a test's own: a migrated one, for what must be committed and seen by others, and an empty one."""
 
 import itertools
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +8,8 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import ROOT, Connection
+from tests.sql.support import copy_sources
+from tests.support import Connection
 
 _numbers = itertools.count(1)
 
@@ -39,6 +39,4 @@ def url(postgres: Postgres) -> Iterator[str]:
 @pytest.fixture
 def own_sources(tmp_path: Path) -> Path:
     """A copy of sql/ and yoyo.ini that a test may change."""
-    shutil.copytree(ROOT / "sql", tmp_path / "sql")
-    shutil.copy(ROOT / "yoyo.ini", tmp_path)
-    return tmp_path
+    return copy_sources(tmp_path)

@@ -1,5 +1,6 @@
 """What tests of migrations say often."""
 
+import shutil
 from pathlib import Path
 
 from tests.support import ROOT, yoyo
@@ -10,6 +11,13 @@ MIGRATIONS = ROOT / "sql" / "migrations"
 def numbered() -> list[str]:
     """The ids of the migrations in their order, without reload.py."""
     return sorted(file.stem for file in MIGRATIONS.glob("[0-9]*") if not file.stem.endswith(".rollback"))
+
+
+def copy_sources(directory: Path) -> Path:
+    """A copy of sql/ and yoyo.ini in this directory, which a test may change."""
+    shutil.copytree(ROOT / "sql", directory / "sql")
+    shutil.copy(ROOT / "yoyo.ini", directory)
+    return directory
 
 
 def apply(url: str, directory: Path) -> None:

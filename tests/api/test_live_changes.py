@@ -1,0 +1,136 @@
+"""Migrations and reloads while the API works: no request fails.
+
+The first two tests stop a request in the middle of a function, where it can't be missed that the schema changes under
+it; the last lets requests and changes meet as they come.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import httpx
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests.api.support import unlimited
+from tests.images import encoded, gradient
+from tests.sql.support import add_migration, apply, copy_sources
+from tests.support import Api, new_user, running, wait_until, yoyo
+
+DATABASE = "parley_live"
+
+
+@pytest.fixture(scope="module")
+def live_api(new_database: Callable[[str], str], new_api: Callable[..., Api]) -> Iterator[Api]:
+    """An API on a database of its own, whose schema changes."""
+    with running(new_api(new_database(DATABASE))) as api:
+        yield api
+
+
+@pytest.fixture
+def url(postgres: Postgres, tmp_path: Path) -> Iterator[str]:
+    """The owner's way into it; in the end its functions are as they were."""
+    yield postgres.url(DATABASE)
+    apply(postgres.url(DATABASE), copy_sources(tmp_path / "as_it_was"))
+
+
+def change_functions(directory: Path) -> None:
+    """Gives helpers other signatures, and so those that call them other bodies."""
+    for file in (directory / "sql").glob("functions/*.sql"):
+        text = file.read_text()
+        text = text.replace("parley.iso8601(instant timestamptz)", "parley.iso8601(instant timestamptz, zone text)")
+        text = re.sub(r"parley\.iso8601\((?!instant)([\w.]+)\)", r"parley.iso8601(\1, 'UTC')", text)
+        text = text.replace("parley.lock_chat()", "parley.lock_chat(why text)", 1) if file.stem == "access" else text
+        text = text.replace("perform parley.lock_chat()", "perform parley.lock_chat('to write')")
+        file.write_text(text)
+
+
+def change_the_rest(directory: Path) -> None:
+    """Changes policies, with a helper that they call, and triggers; and adds a migration."""
+    sql = directory / "sql"
+    for file in (*sql.glob("functions/*.sql"), sql / "policies.sql"):
+        text = file.read_text().replace("session.owns_chat(chat uuid)", "session.owns_chat(chat uuid, why text)")
+        file.write_text(re.sub(r"session\.owns_chat\(([\w.]+)\)", r"session.owns_chat(\1, 'to manage')", text))
+    triggers = sql / "triggers.sql"
+    triggers.write_text(triggers.read_text().replace("before update of title on", "before update on"))
+    tables = ("parley.chats", "parley.messages")
+    add_migration(directory, "\n".join(f"alter table {table} add column zoo text;" for table in tables))
+    (directory / "sql" / "migrations" / "0999_zoo.rollback.sql").write_text(
+        "\n".join(f"alter table {table} drop column zoo;" for table in reversed(tables))
+    )
+
+
+@pytest.mark.parametrize("held", ["parley.chats", "next_auth.users"])
+def test_a_request_under_way_outlives_the_functions_that_it_began_with(
+    live_api: Api, url: str, tmp_path: Path, held: str
+) -> None:
+    sources = copy_sources(tmp_path / "changed")
+    change_functions(sources)
+    user = new_user()
+    with (
+        unlimited(live_api, user) as client,
+        psycopg.connect(url, autocommit=True) as holder,
+        psycopg.connect(url, autocommit=True) as watcher,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        chat = client.post("/api/chats", json={"title": "A chat"}).json()["id"]
+        waiting = "select from pg_stat_activity where usename = 'app' and wait_event_type = 'Lock' and datname = %s"
+        with holder.transaction():
+            holder.execute(f"select from {held} for update")
+            if held == "parley.chats":
+                answer = thread.submit(client.post, f"/api/chats/{chat}/messages", json={"content": "Hello"})
+            else:
+                answer = thread.submit(client.post, "/api/profile/image", files={"image": encoded(gradient(), "PNG")})
+            wait_until(lambda: watcher.execute(waiting, [DATABASE]).rowcount == 1)
+            apply(url, sources)
+        assert answer.result(30).is_success, answer.result().text
+        messages = client.get(f"/api/chats/{chat}/messages").json()
+        assert messages["total"] == (1 if held == "parley.chats" else 0)
+
+
+def test_changes_of_the_schema_under_live_traffic_fail_no_request(live_api: Api, url: str, tmp_path: Path) -> None:
+    before, after = copy_sources(tmp_path / "before"), copy_sources(tmp_path / "after")
+    change_functions(after)
+    change_the_rest(after)
+    over = Event()
+
+    def traffic(client: httpx.Client) -> tuple[int, list[str]]:
+        """Writes, reads and searches until it is over: how many requests that were, and what failed."""
+        chat = client.post("/api/chats", json={"title": "A chat"}).json()["id"]
+        messages, done, failures = f"/api/chats/{chat}/messages", 0, []
+        while not over.is_set():
+            sent = client.post(messages, json={"content": "a word"})
+            answers = [
+                sent,
+                client.put(f"{messages}/{sent.json().get('id')}", json={"content": "another word"}),
+                client.get(messages),
+                client.get(messages, params={"search": "word"}),
+                client.get("/api/search", params={"search": "word"}),
+                client.get("/api/chats"),
+                client.put(f"/api/chats/{chat}", json={"title": f"Title {done}"}),
+                client.get(f"/api/chats/{chat}/members"),
+                client.put("/api/settings", json={"settings": {"theme": "dark"}}),
+                client.delete(f"{messages}/{sent.json().get('id')}"),
+            ]
+            done += len(answers)
+            failures += [f"{a.request.method} {a.url.path}: {a.text}" for a in answers if not a.is_success]
+        return done, failures
+
+    with ThreadPoolExecutor(4) as threads:
+        clients = [unlimited(live_api) for _ in range(4)]
+        results = [threads.submit(traffic, client) for client in clients]
+        try:
+            for _ in range(4):
+                apply(url, after)
+                yoyo(url, "rollback", "--batch", "--revision", "0999_zoo", "--config", str(after / "yoyo.ini"))
+                apply(url, before)
+        finally:
+            over.set()
+        done = [result.result(30) for result in results]
+        for client in clients:
+            client.close()
+    assert [failure for _, failures in done for failure in failures] == []
+    assert min(requests for requests, _ in done) >= 50
