@@ -1,3 +1,6 @@
+-- What the migration made goes.
+-- squawk-ignore-file ban-drop-schema
+
 drop schema analytics cascade;
 
 drop schema api cascade;

@@ -1,3 +1,6 @@
+-- What the migration made goes.
+-- squawk-ignore-file ban-drop-function
+
 drop function rules.uuid7_time;
 
 drop function rules.searchable;

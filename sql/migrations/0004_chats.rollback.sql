@@ -1,3 +1,6 @@
+-- What the migration made goes.
+-- squawk-ignore-file ban-drop-table
+
 drop table parley.settings cascade;
 
 drop table parley.messages cascade;

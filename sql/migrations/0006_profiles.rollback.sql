@@ -1,3 +1,6 @@
+-- What the migration made goes.
+-- squawk-ignore-file ban-drop-column, ban-drop-function, ban-drop-table
+
 drop function if exists parley.users_changed, parley.users_image_left, parley.settings_changed cascade;
 
 create or replace function rules.problem(field text, value text) returns text
@@ -32,6 +35,8 @@ end;
 
 drop table parley.image_cleanup cascade;
 
+-- With all else, in one transaction; a drop takes a moment.
+-- squawk-ignore require-concurrent-index-deletion
 drop index next_auth.users_stored_image;
 
 alter table next_auth.users drop column updated_at cascade;

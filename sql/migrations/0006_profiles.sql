@@ -5,9 +5,13 @@
 -- What constraints and functions call must be executable as soon as they call it, not when grants.sql is loaded.
 alter default privileges in schema rules grant execute on functions to parley_api;
 
+-- The default is one value for all rows, so no row is written.
+-- squawk-ignore adding-field-with-default
 alter table next_auth.users add column updated_at timestamptz not null default date_trunc('milliseconds', now());
 
 -- The expression is that of parley.image_name(), written out, because who inserts must be allowed to execute it.
+-- Writes waited while it was made; later ones are made concurrently.
+-- squawk-ignore require-concurrent-index-creation
 create index users_stored_image on next_auth.users (substring(right(image, 80) from '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'))
     where substring(right(image, 80) from '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$') is not null;
 

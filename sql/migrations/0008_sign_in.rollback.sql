@@ -1,3 +1,6 @@
+-- What the migration made goes.
+-- squawk-ignore-file ban-drop-function, ban-drop-table
+
 -- What stays knows of no deleted user, until an older checkout's `yoyo apply` loads its own.
 lock table next_auth.users, next_auth.accounts, next_auth.sessions, next_auth.verification_token, parley.deleted_users
     in access exclusive mode;
@@ -17,4 +20,6 @@ language sql stable as $$ select false $$;
 
 drop table parley.deleted_users;
 
+-- With all else, in one transaction; a drop takes a moment.
+-- squawk-ignore require-concurrent-index-deletion
 drop index next_auth.sessions_token_digest;

@@ -13,6 +13,8 @@ end $$;
 
 -- What a token is looked up by, so that PostgreSQL's logs and statistics never have one. The token's bytes: a backslash
 -- is doubled, because the cast reads escapes; convert_to() is not immutable.
+-- Writes waited while it was made; later ones are made concurrently.
+-- squawk-ignore require-concurrent-index-creation
 create index sessions_token_digest on next_auth.sessions (sha256(replace("sessionToken", '\', '\\')::bytea));
 
 create table parley.deleted_users (

@@ -127,6 +127,8 @@ create table parley.message_blocks (
     chat_id uuid constraint message_blocks_chat_exists references parley.chats on delete cascade,
     first_id uuid,
     before_id uuid not null,
+    -- Up to a thousand.
+    -- squawk-ignore prefer-bigint-over-int
     messages integer not null,
     by_type jsonb not null,
     primary key (chat_id, first_id)
