@@ -1,4 +1,8 @@
-"""The command `parley`: `dev` runs everything on this machine, `token` signs a session token, `listen` hears a chat."""
+"""The command `parley`.
+
+`dev` runs everything on this machine, `token` signs a session token, `listen` hears a chat, `db` checks a
+database.
+"""
 
 import argparse
 import asyncio
@@ -10,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from api import listen
+from api import check, listen
 from api.dev import CLIENT_FILE, STACK_FILE, data_directory, session_token
 from api.secret import split_secrets, weakness
 
@@ -47,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     listen = commands.add_parser("listen", help="print a chat's events as they come")
     listen.add_argument("chat", metavar="CHAT", type=_nonblank, help="the chat's id")
     listen.add_argument("--user", required=True, metavar="ID", type=_nonblank, help="who listens")
+    db = commands.add_parser("db", help="look after the database in DATABASE_URL, as its owner")
+    db.add_subparsers(dest="action", required=True).add_parser(
+        "check", help="find where it is not as this checkout makes it, and print what mends it"
+    )
     for command in (token, listen):
         command.add_argument(
             "--data",
@@ -89,6 +97,10 @@ def _listen(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError, listen.EndError) as error:
         print(f"parley listen: {error}", file=sys.stderr)
     return 1
+
+
+def _db(_: argparse.Namespace) -> int:
+    return check.main()
 
 
 def _place(data: Path | None) -> listen.Place:
@@ -135,7 +147,7 @@ def _seconds(text: str) -> int:
     return seconds
 
 
-COMMANDS = {"dev": _dev, "token": _token, "listen": _listen}
+COMMANDS = {"dev": _dev, "token": _token, "listen": _listen, "db": _db}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
+import psycopg2
 import pytest
 
 from api.dev.postgres import Postgres
+from api.inventory import SNAPSHOT, Inventory
 from tests.sql.support import MIGRATIONS, add_migration, apply, numbered
-from tests.support import ROOT, Connection, call, new_chat, new_user, refused, wait_until, yoyo
-
-SNAPSHOT = ROOT / "sql" / "schema.snapshot.sql"
+from tests.support import Connection, call, new_chat, new_user, refused, wait_until, yoyo
 
 
 def rollback_all(url: str) -> None:
@@ -65,10 +65,13 @@ def test_a_fresh_database_has_the_schema_of_the_snapshot(postgres: Postgres, url
     yoyo(url, "apply", "--batch")
     if postgres.major < 18:
         pytest.skip("the snapshot is PostgreSQL 18's")
-    schema = dump(postgres, url)
+    with psycopg2.connect(url) as connection:
+        live = Inventory.of(connection.cursor())
+    connection.close()
     if os.environ.get("PARLEY_UPDATE_SNAPSHOT"):
-        SNAPSHOT.write_text(schema)
-    assert schema == SNAPSHOT.read_text()
+        SNAPSHOT.write_text(live.text())
+    assert live.text() == SNAPSHOT.read_text()
+    assert Inventory.read().make == live.make
 
 
 def test_data_survive_a_second_apply(url: str) -> None:

@@ -1,0 +1,203 @@
+"""`parley db check`: where a database is not as this checkout makes it, with the lines that mend it.
+
+It reads in one transaction and changes nothing. A finding is what ought to be mended; a remark is for who tunes the
+database.
+"""
+
+import itertools
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
+from yoyo import read_migrations
+
+from api.inventory import SQL, Inventory
+from api.migrations import RELOAD, ConnectError, connect, limit
+from api.parts import changed_parts
+
+LIMITS = {"lock_timeout": "5s", "statement_timeout": "1min"}
+APPLY = "$ yoyo apply --batch"
+RELOAD_ALL = "$ psql \"$DATABASE_URL\" -c 'delete from parley.reloaded_parts' && yoyo apply --batch"
+# What a DBA may set as they like: sql/README.md says so of the first; the second is tuning.
+OWN_CHOICE = re.compile(r"default of parley\.settings\.|option autovacuum_")
+# A statement that sets what is there already makes it right.
+SET_AGAIN = ("default of ", "option ", "storage of ")
+REPLACED = ("function ", "view ")
+
+FOREIGN_KEYS = """
+    select format('foreign key %%I on %%s has no index', c.conname, c.conrelid::regclass),
+        format('create index concurrently on %%s (%%s);', c.conrelid::regclass, (
+            select string_agg(quote_ident(a.attname), ', ' order by k.place)
+            from unnest(c.conkey) with ordinality k (attnum, place)
+            join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum))
+    from pg_constraint c
+    where c.contype = 'f' and c.conparentid = 0 and c.connamespace::regnamespace::text = any (%(schemas)s)
+      and not exists (
+        select from pg_index i
+        where i.indrelid = c.conrelid and i.indisvalid and i.indpred is null
+          and (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey)
+    order by 1
+"""
+
+INDEXES = """
+    select format('index %%s on %%s', s.indexrelid::regclass, s.relid::regclass), s.idx_scan,
+        pg_size_pretty(pg_relation_size(s.indexrelid)), d.stats_reset::date::text, i.indisunique
+    from pg_stat_user_indexes s
+    join pg_index i on i.indexrelid = s.indexrelid
+    join pg_class c on c.oid = s.indexrelid and not c.relispartition
+    cross join pg_stat_database d
+    where d.datname = current_database() and s.schemaname = any (%(schemas)s)
+    order by 1
+"""
+
+TABLES = """
+    select format('table %%s is mostly read from end to end: %%s times, %%s rows; by indexes %%s rows',
+        relid::regclass, seq_scan, seq_tup_read, coalesce(idx_tup_fetch, 0))
+    from pg_stat_user_tables
+    where schemaname = any (%(schemas)s) and n_live_tup > 10000 and seq_tup_read > coalesce(idx_tup_fetch, 0)
+    order by 1
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, and the lines that mend it: SQL, or after `$ ` the shell's."""
+
+    what: str
+    mend: str
+
+
+def main() -> int:
+    """Checks the database at DATABASE_URL: 0 if nothing was found, 1 if something was, 2 if that could not be told."""
+    try:
+        connection = connect("DATABASE_URL")
+        try:
+            connection.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True, autocommit=False)
+            limit(connection, LIMITS)
+            with connection.cursor() as cursor:
+                findings, remarks = check(cursor)
+        finally:
+            connection.close()
+    except (ConnectError, psycopg2.Error) as error:
+        print(f"parley db check: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+    for mend, group in itertools.groupby(findings, lambda finding: finding.mend):
+        print(*(finding.what for finding in group), *(f"    {line}" for line in mend.splitlines()), sep="\n")
+    for remark in remarks:
+        print(f"remark: {remark}")
+    print(f"findings: {len(findings)}, remarks: {len(remarks)}")
+    return int(bool(findings))
+
+
+def check(cursor: Any) -> tuple[list[Finding], list[str]]:
+    """Findings, in the order in which to mend them, and remarks. The schema is compared once all is applied."""
+    if behind := list(what_to_apply(cursor)):
+        return behind, ["the schema is compared when that is done"]
+    wanted, live = Inventory.read(), Inventory.of(cursor)
+    schemas = {"schemas": [key.removeprefix("schema ") for key in wanted.make if key.startswith("schema ")]}
+    cursor.execute(INDEXES, schemas)
+    usage = {key: rest for key, *rest in cursor.fetchall()}
+    remarks = list(drift_of_choice(wanted, live))
+    if wanted.major != live.major:
+        remarks.append(f"bodies of views are not compared: the snapshot is PostgreSQL {wanted.major}'s")
+    for key, (scans, size, since, is_unique) in usage.items():
+        if key in wanted.make and not scans and not is_unique:
+            remarks.append(f"{key} ({size}) was not used since {since or 'statistics began'}")
+    cursor.execute(FOREIGN_KEYS, schemas)
+    remarks += [f"{what}: {mend}" for what, mend in cursor.fetchall()]
+    cursor.execute(TABLES, schemas)
+    remarks += [what for (what,) in cursor.fetchall()]
+    findings = [
+        Finding(f"{f.what} ({usage[key][1]}, {usage[key][0]} scans)", f.mend)
+        if (key := f.what.removeprefix("extra: ")) in usage
+        else f
+        for f in drift(wanted, live)
+    ]
+    return findings, remarks
+
+
+def what_to_apply(cursor: Any) -> Iterator[Finding]:
+    """What `yoyo apply` would do, and what only a newer checkout knows of."""
+    cursor.execute("select to_regclass('_yoyo_migration') is not null")
+    (applied,) = cursor.fetchone()
+    if applied:
+        cursor.execute("select migration_id from _yoyo_migration")
+        applied = [migration for (migration,) in cursor.fetchall()]
+    known = [m.id for m in read_migrations(str(SQL / "migrations")) if m.hash != RELOAD]
+    if pending := [migration for migration in known if migration not in (applied or ())]:
+        yield Finding(f"pending: {', '.join(pending)}", APPLY)
+    elif newer := sorted(set(applied) - {*known, "reload"}):
+        yield Finding(f"unknown to this checkout: {', '.join(newer)}", "$ git pull")
+    elif parts := changed_parts(cursor, SQL):
+        yield Finding(f"not loaded as they are now: {', '.join(parts)}", APPLY)
+
+
+def drift(wanted: Inventory, live: Inventory) -> Iterator[Finding]:
+    """What is not as it should be: first what is there too much, dependents before what they depend on."""
+    extra = [key for key in reversed(live.make) if key not in wanted.make and not OWN_CHOICE.match(key)]
+    whole = [name_of(key) for key in extra if key.startswith(("table ", "column ", *REPLACED))]
+    for key in extra:
+        if not any(is_about(key, name) for name in whole):
+            yield Finding(f"extra: {key}", live.remove[key])
+    gone = [name_of(key) for key in wanted.make if key not in live.make and key.startswith(REPLACED)]
+    for key, statement in wanted.make.items():
+        if OWN_CHOICE.match(key) or any(is_about(key, name) for name in gone):
+            continue  # a reload grants what it makes
+        if key not in live.make:
+            yield Finding(f"missing: {key}", made(key, statement))
+        elif live.make[key] != statement and not (wanted.major != live.major and key.startswith("view ")):
+            yield Finding(f"differs: {key}", changed(key, wanted, live))
+
+
+def drift_of_choice(wanted: Inventory, live: Inventory) -> Iterator[str]:
+    """What differs and is a DBA's to choose."""
+    for key in dict.fromkeys((*wanted.make, *live.make)):
+        if OWN_CHOICE.match(key) and wanted.make.get(key) != live.make.get(key):
+            yield f"{key} is this database's own: {live.make.get(key, 'none')}"
+
+
+def name_of(key: str) -> str:
+    """The object's name in its key."""
+    return key.split(" ", 1)[1]
+
+
+def is_about(key: str, name: str) -> bool:
+    """Whether a key is that of a fact about this object, and not its own."""
+    return name_of(key) != name and re.search(rf"(?<![\w.]){re.escape(name)}(?![\w(])", key) is not None
+
+
+def is_reloaded(key: str) -> bool:
+    """Whether what the key stands for comes from a part that is edited in place, body and all."""
+    return key.startswith(REPLACED) and not key.startswith("function rules.")
+
+
+def made(key: str, statement: str) -> str:
+    """The lines that make what is missing; a constraint so that nobody waits while rows are looked at."""
+    if is_reloaded(key):
+        return RELOAD_ALL
+    if match := re.fullmatch(
+        r"(alter table \S+) add constraint (\S+) (?:CHECK|FOREIGN KEY) .*(?<! NOT VALID);", statement
+    ):
+        return f"{statement.removesuffix(';')} not valid;\n{match[1]} validate constraint {match[2]};"
+    return statement
+
+
+def changed(key: str, wanted: Inventory, live: Inventory) -> str:
+    """The lines that make what is there into what it should be."""
+    statement = wanted.make[key]
+    if key.startswith("view "):
+        return f"$ psql \"$DATABASE_URL\" -c '{live.remove[key]}'\n{RELOAD_ALL}"
+    if is_reloaded(key):
+        return RELOAD_ALL
+    if key.startswith((*SET_AGAIN, "function ")):
+        return statement
+    if key.startswith("column ") and " generated always as (" not in statement + live.make[key]:
+        return re.sub(r" add column if not exists (\S+) (.*);", r" alter column \1 type \2 using \1::\2;", statement)
+    lines = [live.remove[key], made(key, statement)]
+    if key.startswith("column "):
+        lines += [other for about, other in wanted.make.items() if is_about(about, name_of(key))]
+    return "\n".join(lines)
