@@ -131,7 +131,7 @@ def what_to_apply(cursor: Any) -> Iterator[Finding]:
     if pending := [migration for migration in known if migration not in (applied or ())]:
         yield Finding(f"pending: {', '.join(pending)}", APPLY)
     elif newer := sorted(set(applied) - {*known, "reload"}):
-        yield Finding(f"unknown to this checkout: {', '.join(newer)}", "$ git pull")
+        yield Finding(f"applied by a newer checkout, which is the one to check with: {', '.join(newer)}", "")
     elif parts := changed_parts(cursor, SQL):
         yield Finding(f"not loaded as they are now: {', '.join(parts)}", APPLY)
 
@@ -143,7 +143,7 @@ def drift(wanted: Inventory, live: Inventory) -> Iterator[Finding]:
     for key in extra:
         if not any(is_about(key, name) for name in whole):
             yield Finding(f"extra: {key}", live.remove[key])
-    gone = [name_of(key) for key in wanted.make if key not in live.make and key.startswith(REPLACED)]
+    gone = [name_of(key) for key in wanted.make if key not in live.make and is_reloaded(key)]
     for key, statement in wanted.make.items():
         if OWN_CHOICE.match(key) or any(is_about(key, name) for name in gone):
             continue  # a reload grants what it makes

@@ -83,7 +83,7 @@ things (place, key, make, remove) as (
     from schemas
 
     union all
-    select 1, 'extension ' || extname, format('create extension %I', extname), format('drop extension %I', extname)
+    select 1, 'extension ' || extname, 'create extension btree_gin schema parley', 'drop extension btree_gin'
     from pg_extension where extname = 'btree_gin'
 
     union all

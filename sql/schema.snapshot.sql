@@ -22,7 +22,7 @@ create schema rules;
 create schema session;
 
 -- extension btree_gin
-create extension btree_gin;
+create extension btree_gin schema parley;
 
 -- role parley_analyst
 create role parley_analyst nologin;
