@@ -29,7 +29,7 @@ SET_AGAIN = ("default of ", "option ", "storage of ")
 REPLACED = ("function ", "view ")
 
 FOREIGN_KEYS = """
-    select format('foreign key %%I on %%s has no index', c.conname, c.conrelid::regclass),
+    select format('constraint %%I on %%s', c.conname, c.conrelid::regclass),
         format('create index concurrently on %%s (%%s);', c.conrelid::regclass, (
             select string_agg(quote_ident(a.attname), ', ' order by k.place)
             from unnest(c.conkey) with ordinality k (attnum, place)
@@ -108,7 +108,7 @@ def check(cursor: Any) -> tuple[list[Finding], list[str]]:
         if key in wanted.make and not scans and not is_unique:
             remarks.append(f"{key} ({size}) was not used since {since or 'statistics began'}")
     cursor.execute(FOREIGN_KEYS, schemas)
-    remarks += [f"{what}: {mend}" for what, mend in cursor.fetchall()]
+    remarks += [f"no index for {key}: {mend}" for key, mend in cursor.fetchall() if key not in wanted.make]
     cursor.execute(TABLES, schemas)
     remarks += [what for (what,) in cursor.fetchall()]
     findings = [

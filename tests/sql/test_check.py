@@ -299,7 +299,7 @@ def test_what_is_a_dbas_to_choose_is_a_remark(look: Look, owner: Connection) -> 
 
 def test_a_foreign_key_without_an_index_is_remarked(look: Look, owner: Connection) -> None:
     owner.execute("create table parley.zoo (user_id text constraint zoo_user references next_auth.users)")
-    assert "foreign key zoo_user on parley.zoo has no index: create index concurrently on parley.zoo (user_id);" in (
+    assert "no index for constraint zoo_user on parley.zoo: create index concurrently on parley.zoo (user_id);" in (
         look().remarks
     )
     owner.execute("create index on parley.zoo (user_id)")
