@@ -67,14 +67,14 @@ create table parley.rollup_retention (
 
 create table parley.rollup_responses (
     day date,
-    step smallint,
+    step bigint,
     responses bigint not null,
     primary key (day, step)
 );
 
 create table parley.rollup_chat_sizes (
-    days_from integer,
-    messages_from integer,
+    days_from bigint,
+    messages_from bigint,
     chats bigint not null,
     silent_chats bigint not null,
     messages bigint not null,
