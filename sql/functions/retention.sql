@@ -12,7 +12,8 @@
 -- 0 means that nothing is left, or only what somebody else is at.
 create or replace function parley.remove_old_chats(inactive_for interval, max_messages integer default 1000) returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     max_chats constant integer := 100;
     chats uuid[];
@@ -29,6 +30,7 @@ begin
     if chats = '{}' then
         chats := parley.close_old_chats(parley.uuid7_from(now() - inactive_for), max_chats);
     end if;
+    -- A plan is made for chats of the usual size, so whatever reads the whole of one is ruled out.
     with old as materialized (
         select m.chat_id, m.id from unnest(chats) with ordinality c (id, place) cross join lateral (
             select o.chat_id, o.id from parley.messages o where o.chat_id = c.id order by o.id for update skip locked) m

@@ -266,6 +266,12 @@ def test_a_piece_of_an_old_chat_reads_that_piece(large: tuple[Connection, str, s
     connection.execute("reset session authorization")
     try:
         with connection.transaction(force_rollback=True):
+            for statement in (  # a chat's messages are far from each other, as where chats went on side by side
+                "create index scattered on parley.messages (md5(id::text))",
+                "cluster parley.messages using scattered",
+                "analyze parley.messages",
+            ):
+                connection.execute(statement)
             connection.execute(
                 "update parley.chats set last_message_id = parley.uuid7('2001-01-01', 1) where id = %s", [chat]
             )
