@@ -82,9 +82,9 @@ lines_of() {
 # Compares the running copy with the original.
 compare() {
     local section
-    if ! on_copy psql -XAtq -v ON_ERROR_STOP=1 -v roles="$roles" -f "$here/restore_drill.sql" >"$1.found" 2>>"$1.log" ||
-        ! on_copy pg_dump --schema-only 2>>"$1.log" | without_noise >"$1.schema"; then
-        report "$1" reading "" "$(tail -n 1 "$1.log")"
+    if ! on_copy psql -XAtq -v ON_ERROR_STOP=1 -v roles="$roles" -f "$here/restore_drill.sql" >"$1.found" 2>"$1.errors" ||
+        ! on_copy pg_dump --schema-only 2>"$1.errors" | without_noise >"$1.schema"; then
+        report "$1" reading "" "$(tail -n 1 "$1.errors")"
     fi
     report "$1" schema "$(wc -l <original.schema) lines" "$(diff original.schema "$1.schema" | grep '^[<>]')"
     for section in "row-level security" policies roles memberships grants rows; do
@@ -202,14 +202,14 @@ fi
 SQL
 grep -F -f needed all_roles.sql >roles.sql
 restore() {
-    initdb -D dump -U "$superuser" -A trust --no-sync
-    start dump
-    on_copy psql -XAtq -v ON_ERROR_STOP=1 -d template1 -c "drop database postgres" -f roles.sql
-    on_copy pg_restore -e -C -d template1 dump.custom
+    initdb -D dump -U "$superuser" -A trust --no-sync &&
+        start dump &&
+        on_copy psql -XAtq -v ON_ERROR_STOP=1 -d template1 -c "drop database postgres" -f roles.sql &&
+        on_copy pg_restore -e -C -d template1 dump.custom
 }
-if restore >dump.log 2>&1; then
+if restore >dump.errors 2>&1; then
     compare dump
 else
-    report dump restore "" "$(tail -n 1 dump.log)"
+    report dump restore "" "$(tail -n 1 dump.errors)"
 fi
 exit $status

@@ -1,0 +1,249 @@
+"""The drill of backups, as a DBA runs it: good copies are identical, while others write too, and damage is found."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+
+import psutil
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests.support import ROOT, add_session, call, migrate, new_chat, new_postgres, open_directory
+
+CHECKS = (
+    "schema", "row-level security", "policies", "roles", "memberships", "grants", "rows", "sequences", "who sees what",
+)  # fmt: skip
+SEEN = "select count(*) from parley.messages, set_config('parley.user_id', '{}', false)"
+
+# What each check is to find in the copy of the dump, in their order.
+DAMAGE = """
+drop index parley.messages_type;
+alter table parley.settings disable row level security;
+drop policy messages_select on parley.messages;
+alter role app connection limit 5;
+revoke parley_listener from events;
+grant select on parley.outbox to parley_api;
+update parley.outbox set payload = '"other"' where id = 1;
+select setval('parley.outbox_id_seq', 1);
+"""
+
+
+@dataclass
+class Drill:
+    """A server with data, a place for the script and for its copies, and programs that stand before PostgreSQL's."""
+
+    server: Postgres
+    place: Path
+    chat: str
+    names: int = 0
+
+    def new_directory(self) -> Path:
+        """An empty one that belongs to who runs the script."""
+        self.names += 1
+        directory = self.place / f"drill-{self.names}"
+        directory.mkdir(mode=0o700)
+        owner = self.server.data.stat()
+        os.chown(directory, owner.st_uid, owner.st_gid)
+        return directory
+
+    def wrap(self, program: str, *, before: str = "", after: str = "") -> None:
+        """From now on, does something in the shell before or after that program of PostgreSQL."""
+        wrapper = self.place / "wrappers" / program
+        wrapper.parent.mkdir(exist_ok=True)
+        wrapper.write_text(f'#!/bin/bash\nset -e\n{before}\n"{self.server.program(program)}" "$@"\n{after}\n')
+        wrapper.chmod(0o755)
+
+    def unwrap(self) -> None:
+        """All programs are PostgreSQL's again."""
+        shutil.rmtree(self.place / "wrappers", ignore_errors=True)
+
+    def run(self, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs the script, as PostgreSQL runs: not as root."""
+        owner = self.server.data.stat()
+        identity = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
+        programs = self.server.program("psql").parent
+        return subprocess.run(
+            ["bash", str(self.place / "restore_drill.sh"), *map(str, arguments)],
+            env={
+                "PATH": f"{self.place / 'wrappers'}:{programs}:{os.environ['PATH']}",
+                "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{self.server.port}/parley",
+                "PGPASSWORD": self.server.password,
+                **environment,
+            },
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            extra_groups=[] if identity else None,
+            **identity,
+        )
+
+
+@pytest.fixture(scope="module")
+def drill() -> Iterator[Drill]:
+    with open_directory() as place, new_postgres(place / "postgres", fsync="off") as server:
+        place.chmod(0o755)
+        migrate(server)
+        with psycopg.connect(server.url("parley"), autocommit=True) as dba:
+            chat = new_chat(dba, "alice", "bob")
+            other = new_chat(dba, "carol", title="Ça va? “上海”")
+            for n in range(20):
+                sent = call(dba, "bob", "send_message", chat, {"content": f"message {n}\n\t\\. 上海"})
+            call(dba, "bob", "delete_message", chat, sent["id"])
+            call(dba, "carol", "send_message", other, {"content": "f()", "type": "code"})
+            call(dba, "alice", "update_settings", {"settings": {"theme": "dark"}})
+            add_session(dba, "alice")
+            dba.execute("insert into parley.image_cleanup (name) values ('x')")
+            dba.execute("delete from next_auth.users where id = 'carol'")
+            dba.execute("alter role events set statement_timeout = '1min'")
+        for file in ("restore_drill.sh", "restore_drill.sql"):
+            shutil.copy(ROOT / "sql" / file, place)
+        yield Drill(server, place, chat)
+
+
+@pytest.fixture(autouse=True)
+def unwrapped(drill: Drill) -> Iterator[None]:
+    yield
+    drill.unwrap()
+
+
+def servers_in(directory: Path) -> list[int]:
+    """Processes of PostgreSQL that have their cluster there."""
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(directory) in word for word in process.info["cmdline"] or ())
+    ]
+
+
+def lines(report: str) -> dict[tuple[str, str], str]:
+    """What each check of each copy found; a difference goes on in the next lines."""
+    found = {}
+    for line in report.splitlines():
+        if line[:6].strip() in {"backup", "dump"}:
+            found[line[:6].strip(), line[8:26].strip()] = line[28:]
+    return found
+
+
+def test_good_copies_are_identical_while_others_write_and_row_level_security_binds_there(drill: Drill) -> None:
+    directory = drill.new_directory()
+    as_app = f'psql -XAtq -h "{directory}" -p 5432 -U app -d parley -c'
+    look = "; ".join(f'{as_app} "{SEEN.format(user)}" >>"{directory}/seen"' for user in ("nobody else", "bob"))
+    drill.wrap("pg_ctl", before=f"[[ $1 != stop ]] || {{ {look}; }}")
+    stop, sent = Event(), 0
+
+    def write() -> None:
+        nonlocal sent
+        with psycopg.connect(drill.server.url("parley", "app", "app"), autocommit=True) as app:
+            while not stop.is_set():
+                message = call(app, "bob", "send_message", drill.chat, {"content": "busy"})["id"]
+                call(app, "bob", "update_message", drill.chat, message, {"content": "still busy"})
+                call(app, "alice", "update_settings", {"settings": {"context": f"{sent}"}})
+                sent += 1
+
+    writer = Thread(target=write)
+    writer.start()
+    try:
+        done = drill.run(directory)
+    finally:
+        stop.set()
+        writer.join()
+    assert (done.stderr, done.returncode) == ("", 0), done.stdout
+    found = lines(done.stdout)
+    assert list(found) == [
+        ("backup", "files"), *(("backup", check) for check in CHECKS), *(("dump", check) for check in CHECKS)
+    ]  # fmt: skip
+    assert all(result.startswith("identical") for result in found.values())
+    assert sent > 20
+    unseen, members, *again = map(int, (directory / "seen").read_text().split())
+    assert unseen == 0
+    assert 19 <= members < 19 + sent
+    assert again == [unseen, members]  # both copies are of one moment
+    assert servers_in(directory) == []
+    assert not list(directory.glob("**/PG_VERSION"))
+    with psycopg.connect(drill.server.url("parley")) as dba:
+        assert dba.execute("select from pg_replication_slots").rowcount == 0
+
+
+def test_damage_is_found_by_the_check_that_is_for_it(drill: Drill) -> None:
+    directory = drill.new_directory()
+    with psycopg.connect(drill.server.url("parley")) as dba:
+        row = dba.execute("select pg_relation_filepath('parley.messages')").fetchone()
+    assert row is not None
+    drill.wrap(
+        "pg_basebackup",
+        after=f"printf X | dd of={directory}/backup/{row[0]} bs=1 seek=8000 conv=notrunc status=none",
+    )
+    damage = drill.place / "damage.sql"
+    damage.write_text(DAMAGE)
+    drill.wrap("pg_restore", after=f'psql -Xq -h "$PGHOST" -d parley -f {damage} >/dev/null')
+    done = drill.run(directory)
+    assert done.returncode == 1
+    found = lines(done.stdout)
+    assert list(found) == [("backup", "files"), *(("dump", check) for check in CHECKS)]
+    assert "checksum mismatch" in found["backup", "files"]
+    for (_, check), word in zip(
+        list(found)[1:],
+        ("messages_type", "parley.settings", "messages_select", "app", "events", "parley.outbox", "parley.outbox",
+         "parley.outbox_id_seq is 1, not from", "a member sees 1 chats with 0 messages"),
+        strict=True,
+    ):  # fmt: skip
+        assert word in done.stdout.partition(f"  {check:18}  ")[2].partition("dump ")[0], check
+    assert servers_in(directory) == []
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [("pg_restore", "dump    restore"), ("pg_basebackup", "restore_drill: "), ("pg_dump", "")],
+)
+def test_a_program_that_fails_fails_the_drill(drill: Drill, program: str, said: str) -> None:
+    directory = drill.new_directory()
+    drill.wrap(program, before="echo broken >&2; exit 3")
+    done = drill.run(directory)
+    assert done.returncode != 0
+    assert said in done.stdout + done.stderr
+    assert "broken" in done.stdout + done.stderr
+    assert servers_in(directory) == []
+
+
+def test_a_drill_that_is_stopped_leaves_no_server(drill: Drill) -> None:
+    directory = drill.new_directory()
+    drill.wrap("pg_restore", before='pg_ctl status -D dump && touch was-up; kill -TERM "$PPID"')
+    done = drill.run(directory)
+    assert done.returncode == 1
+    assert (directory / "was-up").exists()
+    assert servers_in(directory) == []
+    assert not list(directory.glob("**/PG_VERSION"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        ([], {}, "takes one argument"),
+        (["/proc/none"], {}, "/proc/none is not to be had"),
+        (["/usr"], {}, "/usr is not to be had"),
+        (["new"], {"DATABASE_URL": ""}, "DATABASE_URL is not set"),
+        (["new"], {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}, "connection"),
+        (["new", "new"], {}, "takes one argument"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(
+    drill: Drill, arguments: list[str], environment: dict[str, str], said: str
+) -> None:
+    directory = str(drill.new_directory())
+    done = drill.run(*(directory if argument == "new" else argument for argument in arguments), **environment)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="is not root")
+def test_it_does_not_run_as_root(drill: Drill) -> None:
+    command = ["bash", str(drill.place / "restore_drill.sh"), str(drill.place / "x")]
+    done = subprocess.run(command, env={"DATABASE_URL": "x"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, "can't run as root" in done.stderr) == (1, True)
