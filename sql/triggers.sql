@@ -1,4 +1,4 @@
--- Every trigger. What each does is with its function, in functions/.
+-- Every trigger. What each does is with its function, in functions/. Those of partitions come and go with their table's.
 
 do $$
 declare
@@ -6,7 +6,7 @@ declare
 begin
     for old in
         select t.tgname, t.tgrelid::regclass as place from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-        where not t.tgisinternal and p.pronamespace = 'parley'::regnamespace
+        where not t.tgisinternal and t.tgparentid = 0 and p.pronamespace = 'parley'::regnamespace
     loop
         execute format('drop trigger %I on %s', old.tgname, old.place);
     end loop;

@@ -174,3 +174,15 @@ def test_everything_in_sql_is_in_a_schema_of_ours(dba: Connection) -> None:
         select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v', 'm', 'S')""",
     )
     assert all("yoyo" in name for name in strays)
+
+
+def test_what_belongs_to_a_chat_has_the_chat_in_its_keys(dba: Connection) -> None:
+    # Except the outbox, whose ids are the order of all chats' events.
+    keys = f"""
+        select i.indexrelid::regclass from pg_index i join pg_class c on c.oid = i.indrelid
+            join pg_attribute a on a.attrelid = c.oid and a.attname = 'chat_id'
+        where c.relnamespace::regnamespace::text in {OURS} and not c.relispartition and i.indisunique"""
+    assert len(names(dba, keys)) > 5
+    assert names(dba, f"{keys} and a.attnum <> all (i.indkey) order by 1") == [
+        "parley.outbox_pkey", "parley.outbox_queue_pkey",
+    ]  # fmt: skip

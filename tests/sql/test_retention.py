@@ -1,6 +1,9 @@
 """Old chats go in small pieces: at once for their members, message by message in storage, and never a chat in use."""
 
 import json
+import os
+import re
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -13,7 +16,7 @@ from psycopg import sql
 from api.dev.postgres import Postgres
 from tests.sql.test_concurrency import connected, in_parallel, is_waiting
 from tests.sql.test_outbox import events
-from tests.support import Connection, call, new_chat, new_user, refused, wait_until, yoyo
+from tests.support import ROOT, Connection, call, new_chat, new_user, refused, wait_until, yoyo
 
 OLD = "2 years"
 MOST_CHATS = 100  # that one call touches
@@ -229,7 +232,7 @@ def test_bad_arguments_are_refused(
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=said), dba.transaction():
         dba.execute(call_with, [inactive_for, max_messages])
     assert left(dba, chat)["chats"] == 1
-    assert dba.execute(call_with, ["1 ms", 1]).fetchone() == (1,)
+    assert dba.execute(call_with, ["1 year", 1]).fetchone() == (1,)
 
 
 # Who may
@@ -506,3 +509,25 @@ def test_what_is_half_removed_stays_hidden_after_a_rollback_and_goes_later(postg
     with connected(url) as dba:
         assert [remove(dba), remove(dba)] == [4 + 1, 0]
         assert left(dba, chat) == NOTHING
+
+
+# By the README
+
+
+def test_the_loop_of_the_readme_removes_all_that_is_old_and_ends(
+    postgres: Postgres, as_dba: Dba, database: str
+) -> None:
+    readme = (ROOT / "sql" / "README.md").read_text()
+    (loop,) = re.findall(r"^while .*remove_old_chats.*$", readme, flags=re.MULTILINE)
+
+    def run(url: str) -> None:
+        environment = {"PATH": f"{postgres.program('psql').parent}:{os.environ['PATH']}", "DATABASE_URL": url}
+        subprocess.run(["sh", "-c", loop], env=environment, check=False, timeout=30, stderr=subprocess.DEVNULL)
+
+    with as_dba() as dba:
+        old = [old_chat(dba, "owner", messages=n * 300, age="3 years") for n in range(5)]
+        young = old_chat(dba, "owner", messages=2, age="1 year")
+        run("postgresql://nobody@127.0.0.1:1/x")  # ends as well
+        run(postgres.url(database))
+        assert [left(dba, chat) for chat in old] == [NOTHING] * len(old)
+        assert left(dba, young)["messages"] == 2
