@@ -79,10 +79,44 @@ lines_of() {
     grep "^$1|" "$2.found" || true
 }
 
+# Sequences that are behind, or more ahead than they may be: they know no moment, and PostgreSQL logs 32 values ahead.
+wrong_sequences() {
+    on_copy psql -XAtq -v then="$sequences" -v now="$sequences_now" <<'SQL'
+    select format('%s is %s, not from %s to %s', key, s.last_value, t.value, n.value)
+    from json_each_text(:'then') t join json_each_text(:'now') n using (key)
+        left join pg_sequences s on format('%I.%I', s.schemaname, s.sequencename) = key
+    where coalesce(s.last_value, 0) not between t.value::bigint and n.value::bigint + 32 * s.increment_by
+       or s.increment_by is null;
+SQL
+}
+
+# What a member of the largest chat does not see, and a stranger does, by a login of the API's.
+wrongly_seen() {
+    on_copy psql -XAtq -v login="$login" <<'SQL'
+    select coalesce(max(c.id::text), '00000000-0000-0000-0000-000000000000') as chat,
+        coalesce(max(c.member), '') as member, coalesce(max(c.message_count), 0) as messages, count(*) as chats
+    from (
+        select c.id, c.message_count, m.user_id as member from parley.chats c join parley.members m on m.chat_id = c.id
+        order by c.message_count desc limit 1) c \gset
+    set session authorization :"login";
+    begin;
+    select set_config('parley.user_id', :'member', true) \g /dev/null
+    select format('a member sees %s chats with %s messages, not %s with %s', c.n, m.n, :chats, :messages)
+    from (select count(*) from parley.chats where id = :'chat') c (n),
+        (select count(*) from parley.messages where chat_id = :'chat') m (n)
+    where (c.n, m.n) <> (:chats, :messages);
+    select set_config('parley.user_id', 'a stranger', true) \g /dev/null
+    select format('a stranger sees %s chats with %s messages', c.n, m.n)
+    from (select count(*) from parley.chats) c (n), (select count(*) from parley.messages) m (n)
+    where (c.n, m.n) <> (0, 0);
+SQL
+}
+
 # Compares the running copy with the original.
 compare() {
     local section
-    if ! on_copy psql -XAtq -v ON_ERROR_STOP=1 -v roles="$roles" -f "$here/restore_drill.sql" >"$1.found" 2>"$1.errors" ||
+    if ! on_copy psql -XAtq -v ON_ERROR_STOP=1 -v roles="$roles" -f "$here/restore_drill.sql" \
+        >"$1.found" 2>"$1.errors" ||
         ! on_copy pg_dump --schema-only 2>"$1.errors" | without_noise >"$1.schema"; then
         report "$1" reading "" "$(tail -n 1 "$1.errors")"
     fi
@@ -91,33 +125,8 @@ compare() {
         report "$1" "$section" "$(lines_of "$section" original | wc -l)" \
             "$(diff <(lines_of "$section" original) <(lines_of "$section" "$1") | grep '^[<>]')"
     done
-    # Sequences know no moment, and PostgreSQL logs 32 of their values ahead: none may be behind, nor ahead of that.
-    report "$1" sequences "or ahead as they may be" "$(on_copy psql -XAtq -v then="$sequences" -v now="$sequences_now" 2>&1 <<'SQL'
-        select format('%s is %s, not from %s to %s', key, s.last_value, t.value, n.value)
-        from json_each_text(:'then') t join json_each_text(:'now') n using (key)
-            left join pg_sequences s on format('%I.%I', s.schemaname, s.sequencename) = key
-        where coalesce(s.last_value, 0) not between t.value::bigint and n.value::bigint + 32 * s.increment_by
-           or s.increment_by is null;
-SQL
-    )"
-    report "$1" "who sees what" "by a member and a stranger" "$(on_copy psql -XAtq -v login="$login" 2>&1 <<'SQL'
-        select coalesce(max(c.id::text), '00000000-0000-0000-0000-000000000000') as chat, coalesce(max(m.user_id), '') as member,
-            coalesce(max(c.message_count), 0) as messages, count(*) as chats
-        from (
-            select c.* from parley.chats c join parley.members m on m.chat_id = c.id order by c.message_count desc limit 1) c
-        cross join lateral (select m.user_id from parley.members m where m.chat_id = c.id limit 1) m \gset
-        set session authorization :"login";
-        begin;
-        select set_config('parley.user_id', :'member', true) \g /dev/null
-        select format('a member sees %s chats with %s messages, not %s with %s', c.n, m.n, :chats, :messages)
-        from (select count(*) from parley.chats where id = :'chat') c (n),
-            (select count(*) from parley.messages where chat_id = :'chat') m (n)
-        where (c.n, m.n) <> (:chats, :messages);
-        select set_config('parley.user_id', 'a stranger', true) \g /dev/null
-        select format('a stranger sees %s chats with %s messages', c.n, m.n)
-        from (select count(*) from parley.chats) c (n), (select count(*) from parley.messages) m (n) where (c.n, m.n) <> (0, 0);
-SQL
-    )"
+    report "$1" sequences "or ahead as they may be" "$(wrong_sequences 2>&1)"
+    report "$1" "who sees what" "by a member and a stranger" "$(wrongly_seen 2>&1)"
 }
 
 # --- The backup, and what has to be known of the original.
@@ -175,8 +184,10 @@ snapshot=$(ask "select pg_export_snapshot();")
 
 if [[ -z $damage ]]; then
     mapfile -t limits <<<"$limits"
-    start backup hot_standby=on recovery_target_name="$point" recovery_target_action=promote "${limits[@]}" >>backup.log 2>&1 || true
-    until [[ $(on_copy psql -XAtc "select pg_is_in_recovery()" 2>>backup.log) == f ]] || ! pg_ctl status -D backup >/dev/null; do
+    start backup hot_standby=on recovery_target_name="$point" recovery_target_action=promote "${limits[@]}" \
+        >>backup.log 2>&1 || true
+    until [[ $(on_copy psql -XAtc "select pg_is_in_recovery()" 2>>backup.log) == f ]]; do
+        pg_ctl status -D backup >/dev/null || break
         sleep 0.2
     done
 fi
@@ -198,7 +209,8 @@ fi
 # --- The dump, into a fresh cluster.
 
 "${original[@]}" -v roles="$roles" >needed <<'SQL'
-    select format(line, r) from unnest(:'roles'::name[]) r, unnest('{"CREATE ROLE %I;","ALTER ROLE %I "," TO %I;"," TO %I "}'::text[]) line
+    select format(line, r) from unnest(:'roles'::name[]) r,
+        unnest('{"CREATE ROLE %I;","ALTER ROLE %I "," TO %I;"," TO %I "}'::text[]) line
 SQL
 grep -F -f needed all_roles.sql >roles.sql
 restore() {

@@ -43,7 +43,8 @@ from (
     select 'type ' || t.oid::regtype, coalesce(t.typacl, acldefault('T', t.typowner)), n.nspname
     from pg_type t join pg_namespace n on n.oid = t.typnamespace
     union all
-    select format('default of %s for %s in %s', defaclrole::regrole, defaclobjtype, defaclnamespace::regnamespace), defaclacl, ''
+    select format('default of %s for %s in %s', defaclrole::regrole, defaclobjtype, defaclnamespace::regnamespace),
+        defaclacl, ''
     from pg_default_acl
 ) o (what, acl, schema) cross join lateral aclexplode(o.acl) a
 where o.schema !~ '^(pg_|information_schema$)'

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from threading import Event, Thread
 
 import psutil
@@ -65,7 +66,9 @@ class Drill:
     def run(self, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs the script, as PostgreSQL runs: not as root."""
         owner = self.server.data.stat()
-        identity = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
+        identity: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
         programs = self.server.program("psql").parent
         return subprocess.run(
             ["bash", str(self.place / "restore_drill.sh"), *map(str, arguments)],
@@ -80,7 +83,6 @@ class Drill:
             text=True,
             timeout=120,
             check=False,
-            extra_groups=[] if identity else None,
             **identity,
         )
 
