@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from threading import Event, Thread
+from typing import Any
 
 import psutil
 import psycopg
