@@ -2201,9 +2201,10 @@ CREATE OR REPLACE FUNCTION parley.remove_old_chats(inactive_for interval, max_me
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 8254b529bb4dabd00a5c145c2923c7d2;
+AS md5 a941e65a27786f6db16e4acfeb36e7ff;
 
 -- function parley.require_image(text)
 CREATE OR REPLACE FUNCTION parley.require_image(url text)

@@ -253,8 +253,8 @@ def test_drift_is_named_and_mended(look: Look, owner: Connection, mend: Mend, by
 def test_a_view_with_another_body_is_named_and_mended_on_the_version_of_the_snapshot(
     look: Look, owner: Connection, mend: Mend
 ) -> None:
-    owner.execute("create or replace view analytics.set_aside_events with (security_barrier) as"
-                  " select o.id, o.event, o.recorded_at, o.set_aside_at, octet_length(o.payload::text) as bytes, o.error"
+    owner.execute("create or replace view analytics.set_aside_events with (security_barrier) as select o.id, o.event,"
+                  " o.recorded_at, o.set_aside_at, octet_length(o.payload::text) as bytes, o.error"
                   " from parley.outbox o")  # fmt: skip
     checked = look()
     try:
