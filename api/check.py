@@ -71,6 +71,16 @@ class Finding:
     mend: str
 
 
+@dataclass(frozen=True)
+class Usage:
+    """How an index fares."""
+
+    scans: int
+    size: str
+    since: str | None
+    is_unique: bool
+
+
 def main() -> int:
     """Checks the database at DATABASE_URL: 0 if nothing was found, 1 if something was, 2 if that could not be told."""
     try:
@@ -100,49 +110,39 @@ def check(cursor: Any) -> tuple[list[Finding], list[str]]:
     wanted, live = Inventory.read(), Inventory.of(cursor)
     schemas = {"schemas": [key.removeprefix("schema ") for key in wanted.make if key.startswith("schema ")]}
     cursor.execute(INDEXES, schemas)
-    usage = {key: rest for key, *rest in cursor.fetchall()}
-    remarks = list(drift_of_choice(wanted, live))
-    if wanted.major != live.major:
-        remarks.append(f"bodies of views are not compared: the snapshot is PostgreSQL {wanted.major}'s")
-    for key, (scans, size, since, is_unique) in usage.items():
-        if key in wanted.make and not scans and not is_unique:
-            remarks.append(f"{key} ({size}) was not used since {since or 'statistics began'}")
+    usage = {key: Usage(*rest) for key, *rest in cursor.fetchall()}
+    remarks = [*drift_of_choice(wanted, live), *unused(usage, wanted)]
     cursor.execute(FOREIGN_KEYS, schemas)
     remarks += [f"no index for {key}: {mend}" for key, mend in cursor.fetchall() if key not in wanted.make]
     cursor.execute(TABLES, schemas)
     remarks += [what for (what,) in cursor.fetchall()]
-    findings = [
-        Finding(f"{f.what} ({usage[key][1]}, {usage[key][0]} scans)", f.mend)
-        if (key := f.what.removeprefix("extra: ")) in usage
-        else f
-        for f in drift(wanted, live)
-    ]
-    return findings, remarks
+    return list(drift(wanted, live, usage)), remarks
 
 
 def what_to_apply(cursor: Any) -> Iterator[Finding]:
     """What `yoyo apply` would do, and what only a newer checkout knows of."""
+    applied = set()
     cursor.execute("select to_regclass('_yoyo_migration') is not null")
-    (applied,) = cursor.fetchone()
-    if applied:
+    if cursor.fetchone() == (True,):
         cursor.execute("select migration_id from _yoyo_migration")
-        applied = [migration for (migration,) in cursor.fetchall()]
+        applied = {migration for (migration,) in cursor.fetchall()}
     known = [m.id for m in read_migrations(str(SQL / "migrations")) if m.hash != RELOAD]
-    if pending := [migration for migration in known if migration not in (applied or ())]:
+    if pending := [migration for migration in known if migration not in applied]:
         yield Finding(f"pending: {', '.join(pending)}", APPLY)
-    elif newer := sorted(set(applied) - {*known, "reload"}):
+    elif newer := sorted(applied - {*known, "reload"}):
         yield Finding(f"applied by a newer checkout, which is the one to check with: {', '.join(newer)}", "")
     elif parts := changed_parts(cursor, SQL):
         yield Finding(f"not loaded as they are now: {', '.join(parts)}", APPLY)
 
 
-def drift(wanted: Inventory, live: Inventory) -> Iterator[Finding]:
+def drift(wanted: Inventory, live: Inventory, usage: dict[str, Usage]) -> Iterator[Finding]:
     """What is not as it should be: first what is there too much, dependents before what they depend on."""
     extra = [key for key in reversed(live.make) if key not in wanted.make and not OWN_CHOICE.match(key)]
     whole = [name_of(key) for key in extra if key.startswith(("table ", "column ", *REPLACED))]
     for key in extra:
         if not any(is_about(key, name) for name in whole):
-            yield Finding(f"extra: {key}", live.remove[key])
+            used = f" ({usage[key].size}, {usage[key].scans} scans)" if key in usage else ""
+            yield Finding(f"extra: {key}{used}", live.remove[key])
     gone = [name_of(key) for key in wanted.make if key not in live.make and is_reloaded(key)]
     for key, statement in wanted.make.items():
         if OWN_CHOICE.match(key) or any(is_about(key, name) for name in gone):
@@ -153,8 +153,17 @@ def drift(wanted: Inventory, live: Inventory) -> Iterator[Finding]:
             yield Finding(f"differs: {key}", changed(key, wanted, live))
 
 
+def unused(usage: dict[str, Usage], wanted: Inventory) -> Iterator[str]:
+    """Indexes of ours that are there for reading, and were not."""
+    for key, index in usage.items():
+        if key in wanted.make and not index.scans and not index.is_unique:
+            yield f"{key} ({index.size}) was not used since {index.since or 'statistics began'}"
+
+
 def drift_of_choice(wanted: Inventory, live: Inventory) -> Iterator[str]:
-    """What differs and is a DBA's to choose."""
+    """What differs and is a DBA's to choose, and what can't be compared."""
+    if wanted.major != live.major:
+        yield f"bodies of views are not compared: the snapshot is PostgreSQL {wanted.major}'s"
     for key in dict.fromkeys((*wanted.make, *live.make)):
         if OWN_CHOICE.match(key) and wanted.make.get(key) != live.make.get(key):
             yield f"{key} is this database's own: {live.make.get(key, 'none')}"

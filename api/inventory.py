@@ -11,6 +11,8 @@ from typing import Any
 SQL = Path(__file__).resolve().parents[1] / "sql"
 SNAPSHOT = SQL / "schema.snapshot.sql"
 QUERY = SQL / "inventory.sql"
+HEAD = "-- sql/inventory.sql of a fresh database in PostgreSQL "
+START = r"\n\n(?=--- |alter |grant )"  # a statement that is its own key begins so; a body may have empty lines
 
 
 @dataclass(frozen=True)
@@ -33,19 +35,16 @@ class Inventory:
     @classmethod
     def read(cls) -> "Inventory":
         """That of the snapshot."""
-        head, *parts = SNAPSHOT.read_text(encoding="utf-8").rstrip("\n").split("\n\n")
+        head, *parts = re.split(START, SNAPSHOT.read_text(encoding="utf-8").rstrip("\n"))
         make = {}
         for part in parts:
-            key, statement = part[3:].split("\n", 1) if part.startswith("-- ") else (part.removesuffix(";"), part)
+            key, statement = part[4:].split("\n", 1) if part.startswith("--- ") else (part.removesuffix(";"), part)
             make[key] = statement
         return cls(int(head.removeprefix(HEAD)), make, {})
 
     def text(self) -> str:
         """As the snapshot has it; a statement that is its own key needs none."""
         parts = (
-            statement if statement == f"{key};" else f"-- {key}\n{statement}" for key, statement in self.make.items()
+            statement if statement == f"{key};" else f"--- {key}\n{statement}" for key, statement in self.make.items()
         )
-        return "\n\n".join([f"{HEAD}{self.major}", *(re.sub(r"\n(\s*\n)+", "\n", part) for part in parts)]) + "\n"
-
-
-HEAD = "-- sql/inventory.sql of a fresh database in PostgreSQL "
+        return "\n\n".join([f"{HEAD}{self.major}", *parts]) + "\n"

@@ -47,6 +47,10 @@ columns as (
     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
     where not t.relispartition
 ),
+triggers as (
+    select g.*, t.name as relation from tables t join pg_trigger g on g.tgrelid = t.oid
+    where not g.tgisinternal and g.tgparentid = 0 and g.tgfoid in (select oid from functions)
+),
 -- Login roles that act for a role of ours. Who may only pass it on, as its maker may, does not.
 logins as (
     select r.*, quote_ident(r.rolname) as name, p.rolname as acts_for, r.oid in (10, o.oid) as is_an_owner
@@ -56,6 +60,8 @@ logins as (
     where coalesce((to_jsonb(m) ->> 'set_option')::boolean, true)
        or coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true)
 ),
+storages (code, name) as (values ('p'::"char", 'plain'), ('e', 'external'), ('m', 'main'), ('x', 'extended')),
+kinds (code, name) as (values ('r'::"char", 'table'), ('p', 'table'), ('v', 'view'), ('m', 'materialized view')),
 privileges (on_what, acl) as (
     select 'schema ' || quote_ident(name), acl from schemas
     union all select name, relacl from relations where relkind in ('r', 'p', 'v', 'm', 'f')
@@ -216,19 +222,19 @@ things (place, key, make, remove) as (
     from columns where attidentity <> ''
 
     union all
-    select 12, 'storage of ' || c.name, format('alter table %s alter column %s set storage %s', c.relation, c.column_name, s.name),
+    select 12, 'storage of ' || c.name,
+        format('alter table %s alter column %s set storage %s', c.relation, c.column_name, s.name),
         format('alter table %s alter column %s set storage %s', c.relation, c.column_name, d.name)
     from columns c join pg_type t on t.oid = c.atttypid
-    join (values ('p'::"char", 'plain'), ('e', 'external'), ('m', 'main'), ('x', 'extended')) s (code, name) on s.code = c.attstorage
-    join (values ('p'::"char", 'plain'), ('e', 'external'), ('m', 'main'), ('x', 'extended')) d (code, name) on d.code = t.typstorage
+    join storages s on s.code = c.attstorage join storages d on d.code = t.typstorage
     where c.attstorage <> t.typstorage
 
     union all
     select case when r.relkind in ('r', 'p') then 12 else 22 end, format('option %s of %s', o.option_name, r.name),
-        format('alter %s %s set (%s = %L)', k.kind, r.name, o.option_name, o.option_value),
-        format('alter %s %s reset (%s)', k.kind, r.name, o.option_name)
+        format('alter %s %s set (%s = %L)', k.name, r.name, o.option_name, o.option_value),
+        format('alter %s %s reset (%s)', k.name, r.name, o.option_name)
     from relations r
-    join (values ('r'::"char", 'table'), ('p', 'table'), ('v', 'view'), ('m', 'materialized view')) k (code, kind) on k.code = r.relkind
+    join kinds k on k.code = r.relkind
     cross join lateral pg_options_to_table(r.reloptions) o
 
     union all
@@ -254,31 +260,37 @@ things (place, key, make, remove) as (
     from relations where relkind in ('v', 'm')
 
     union all
-    select 23, format('trigger %I on %s', g.tgname, t.name), pg_get_triggerdef(g.oid), format('drop trigger %I on %s', g.tgname, t.name)
-    from tables t join pg_trigger g on g.tgrelid = t.oid
-    where not g.tgisinternal and g.tgparentid = 0 and g.tgfoid in (select oid from functions)
+    select 23, format('trigger %I on %s', tgname, relation), pg_get_triggerdef(oid), format('drop trigger %I on %s', tgname, relation)
+    from triggers
 
     union all
-    select 24, format('alter table %s %s trigger %I', t.name, s.state, g.tgname), format('alter table %s %s trigger %I', t.name, s.state, g.tgname),
-        format('alter table %s enable trigger %I', t.name, g.tgname)
-    from tables t join pg_trigger g on g.tgrelid = t.oid
-    join (values ('D'::"char", 'disable'), ('R', 'enable replica'), ('A', 'enable always')) s (code, state) on s.code = g.tgenabled
-    where not g.tgisinternal and g.tgparentid = 0 and g.tgfoid in (select oid from functions)
+    select 24, s.make, s.make, format('alter table %s enable trigger %I', t.relation, t.tgname)
+    from triggers t
+    join (values ('D'::"char", 'disable'), ('R', 'enable replica'), ('A', 'enable always')) e (code, state)
+        on e.code = t.tgenabled
+    cross join lateral (values (format('alter table %s %s trigger %I', t.relation, e.state, t.tgname))) s (make)
 
     union all
-    select 25, format('alter table %s %s row level security', t.name, s.make), format('alter table %s %s row level security', t.name, s.make),
-        format('alter table %s %s row level security', t.name, s.remove)
+    select 25, s.make, s.make, s.remove
     from tables t
-    cross join lateral (values ('enable', 'disable', t.relrowsecurity), ('force', 'no force', t.relforcerowsecurity)) s (make, remove, is_on)
-    where s.is_on
+    cross join lateral (values
+        ('enable', 'disable', t.relrowsecurity), ('force', 'no force', t.relforcerowsecurity)) w (on_word, off_word, is_on)
+    cross join lateral (values (
+        format('alter table %s %s row level security', t.name, w.on_word),
+        format('alter table %s %s row level security', t.name, w.off_word))) s (make, remove)
+    where w.is_on
 
     union all
     select 26, format('policy %I on %s', p.polname, t.name),
         concat(format('create policy %I on %s', p.polname, t.name),
             case when not p.polpermissive then ' as restrictive' end,
-            ' for ' || case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
-            ' to ' || (select string_agg(coalesce(g.name, quote_ident(pg_get_userbyid(o.role))), ', ' order by o.role::regrole::text)
-                from unnest(p.polroles) o (role) left join grantees g on g.oid = o.role),
+            case p.polcmd when 'r' then ' for select' when 'a' then ' for insert' when 'w' then ' for update'
+                when 'd' then ' for delete' else ' for all' end,
+            ' to ' || (
+                select string_agg(r.name, ', ' order by r.name collate "C")
+                from unnest(p.polroles) o (oid)
+                left join grantees g on g.oid = o.oid
+                cross join lateral (values (coalesce(g.name, quote_ident(pg_get_userbyid(o.oid))))) r (name)),
             E'\n    using (' || pg_get_expr(p.polqual, p.polrelid) || ')',
             E'\n    with check (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')'),
         format('drop policy %I on %s', p.polname, t.name)
@@ -291,7 +303,8 @@ things (place, key, make, remove) as (
     cross join lateral aclexplode(p.acl) a
     join grantees g on g.oid = a.grantee
     cross join lateral (values (
-        format('grant %s on %s to %s', lower(a.privilege_type), p.on_what, g.name) || case when a.is_grantable then ' with grant option' else '' end,
+        format('grant %s on %s to %s', lower(a.privilege_type), p.on_what, g.name)
+            || case when a.is_grantable then ' with grant option' else '' end,
         format('revoke %s on %s from %s', lower(a.privilege_type), p.on_what, g.name))) s (make, remove)
 
     union all
@@ -300,7 +313,8 @@ things (place, key, make, remove) as (
     cross join lateral aclexplode(c.attacl) a
     join grantees g on g.oid = a.grantee
     cross join lateral (values (
-        format('grant %s (%s) on %s to %s', lower(a.privilege_type), c.column_name, c.relation, g.name) || case when a.is_grantable then ' with grant option' else '' end,
+        format('grant %s (%s) on %s to %s', lower(a.privilege_type), c.column_name, c.relation, g.name)
+            || case when a.is_grantable then ' with grant option' else '' end,
         format('revoke %s (%s) on %s from %s', lower(a.privilege_type), c.column_name, c.relation, g.name))) s (make, remove)
 
     union all
@@ -309,8 +323,10 @@ things (place, key, make, remove) as (
     cross join lateral aclexplode(f.acl) a
     join grantees g on g.oid = a.grantee
     cross join lateral (values (
-        format('alter default privileges%s grant %s on %s to %s', f.in_what, lower(a.privilege_type), f.on_what, g.name),
-        format('alter default privileges%s revoke %s on %s from %s', f.in_what, lower(a.privilege_type), f.on_what, g.name))) s (make, remove)
+        format('alter default privileges%s grant %s on %s to %s',
+            f.in_what, lower(a.privilege_type), f.on_what, g.name),
+        format('alter default privileges%s revoke %s on %s from %s',
+            f.in_what, lower(a.privilege_type), f.on_what, g.name))) s (make, remove)
 
     union all
     select 30, s.make, s.make, s.remove

@@ -1,63 +1,63 @@
 -- sql/inventory.sql of a fresh database in PostgreSQL 18
 
--- schema analytics
+--- schema analytics
 create schema analytics;
 
--- schema api
+--- schema api
 create schema api;
 
--- schema listener
+--- schema listener
 create schema listener;
 
--- schema next_auth
+--- schema next_auth
 create schema next_auth;
 
--- schema parley
+--- schema parley
 create schema parley;
 
--- schema rules
+--- schema rules
 create schema rules;
 
--- schema session
+--- schema session
 create schema session;
 
--- extension btree_gin
+--- extension btree_gin
 create extension btree_gin schema parley;
 
--- role parley_analyst
+--- role parley_analyst
 create role parley_analyst nologin;
 
--- role parley_api
+--- role parley_api
 create role parley_api nologin;
 
--- role parley_listener
+--- role parley_listener
 create role parley_listener nologin;
 
--- role parley_web
+--- role parley_web
 create role parley_web nologin;
 
--- type parley.filter
+--- type parley.filter
 create type parley.filter as (type text, first_id uuid, before_id uuid);
 
--- type parley.page
+--- type parley.page
 create type parley.page as (number bigint, size bigint, skip bigint, after_id uuid, before_id uuid, is_ascending boolean);
 
--- text search dictionary rules.english
+--- text search dictionary rules.english
 create text search dictionary rules.english (template = pg_catalog.snowball, language = 'english');
 
--- text search configuration rules.stems
+--- text search configuration rules.stems
 create text search configuration rules.stems (parser = pg_catalog."default");
 alter text search configuration rules.stems add mapping for asciihword, email, file, float, host, hword, hword_asciipart, hword_numpart, hword_part, int, numhword, numword, sfloat, uint, url, url_path, version, word with simple;
 alter text search configuration rules.stems add mapping for asciiword with rules.english;
 
--- function rules.choices(text)
+--- function rules.choices(text)
 CREATE OR REPLACE FUNCTION rules.choices(field text)
  RETURNS text[]
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN CASE field WHEN 'type'::text THEN ARRAY['text'::text, 'code'::text, 'image'::text] WHEN 'theme'::text THEN ARRAY['light'::text, 'dark'::text, 'system'::text] WHEN 'responseStyle'::text THEN ARRAY['concise'::text, 'detailed'::text] WHEN 'sort'::text THEN ARRAY['newest'::text, 'relevance'::text] ELSE NULL::text[] END;
 
--- function rules.folded(text)
+--- function rules.folded(text)
 CREATE OR REPLACE FUNCTION rules.folded(value text)
  RETURNS text
  LANGUAGE plpgsql
@@ -78,7 +78,7 @@ begin
     return replace(replace(replace(replace(value, 'æ', 'ae'), 'Æ', 'AE'), 'œ', 'oe'), 'Œ', 'OE');
 end $function$;
 
--- function rules.is_blank(text)
+--- function rules.is_blank(text)
 CREATE OR REPLACE FUNCTION rules.is_blank(value text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -93,7 +93,7 @@ begin
     return btrim(left(value, 1), unseen) = '' and btrim(value, unseen) = '';
 end $function$;
 
--- function rules.is_email(text)
+--- function rules.is_email(text)
 CREATE OR REPLACE FUNCTION rules.is_email(value text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -111,7 +111,7 @@ begin
         || '((?=[^.]{1,63}([.]|$))' || letter || '+(-+' || letter || '+)*([.](?=.)|$)){2,}$') and value !~ '[.][0-9]+$';
 end $function$;
 
--- function rules.joined(text)
+--- function rules.joined(text)
 CREATE OR REPLACE FUNCTION rules.joined(folded text)
  RETURNS text
  LANGUAGE plpgsql
@@ -122,28 +122,28 @@ begin
     return regexp_replace(lower(folded), '(?<=[[:alpha:]])[_''-](?=[[:alnum:]])', '', 'g');
 end $function$;
 
--- function rules.length_limits(text)
+--- function rules.length_limits(text)
 CREATE OR REPLACE FUNCTION rules.length_limits(field text)
  RETURNS int4range
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN CASE field WHEN 'title'::text THEN int4range(1, 200, '[]'::text) WHEN 'name'::text THEN int4range(1, 100, '[]'::text) WHEN 'email'::text THEN int4range(3, 254, '[]'::text) WHEN 'content'::text THEN int4range(1, 32768, '[]'::text) WHEN 'search'::text THEN int4range(0, 1000, '[]'::text) WHEN 'context'::text THEN int4range(0, 10000, '[]'::text) WHEN 'userId'::text THEN int4range(1, 255, '[]'::text) ELSE int4range(1, 100, '[]'::text) END;
 
--- function rules.may_be_blank(text)
+--- function rules.may_be_blank(text)
 CREATE OR REPLACE FUNCTION rules.may_be_blank(field text)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN (field = ANY (ARRAY['context'::text, 'search'::text]));
 
--- function rules.problem(text,text)
+--- function rules.problem(text,text)
 CREATE OR REPLACE FUNCTION rules.problem(field text, value text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN (rules.choices(field) IS NOT NULL) THEN CASE WHEN (value <> ALL (rules.choices(field))) THEN ('must be one of: '::text || array_to_string(rules.choices(field), ', '::text)) ELSE NULL::text END WHEN (NOT (rules.length_limits(field) @> char_length(value))) THEN format('must be %s to %s characters'::text, lower(rules.length_limits(field)), (upper(rules.length_limits(field)) - 1)) WHEN ((NOT rules.may_be_blank(field)) AND rules.is_blank(value)) THEN 'must not be blank'::text WHEN ((field = 'email'::text) AND (NOT rules.is_email(value))) THEN 'must be an e-mail address, like ada@example.org'::text ELSE NULL::text END;
 
--- function rules.search_vector(text)
+--- function rules.search_vector(text)
 CREATE OR REPLACE FUNCTION rules.search_vector(content text)
  RETURNS tsvector
  LANGUAGE plpgsql
@@ -164,14 +164,14 @@ begin
     return vector || replace(' ' || stems, ' ''', ' ''=')::tsvector;
 end $function$;
 
--- function rules.uuid7_time(uuid)
+--- function rules.uuid7_time(uuid)
 CREATE OR REPLACE FUNCTION rules.uuid7_time(id uuid)
  RETURNS timestamp with time zone
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE STRICT
 RETURN ((('1970-01-01 00:00:00'::timestamp without time zone + (((((('x'::text || "left"(translate((id)::text, '-'::text, ''::text), 12)))::bit(48))::bigint / 1000))::double precision * '00:00:01'::interval)) + (((((('x'::text || "left"(translate((id)::text, '-'::text, ''::text), 12)))::bit(48))::bigint % (1000)::bigint))::double precision * '00:00:00.001'::interval)) AT TIME ZONE 'UTC'::text);
 
--- function rules.words(text)
+--- function rules.words(text)
 CREATE OR REPLACE FUNCTION rules.words(folded text)
  RETURNS text
  LANGUAGE plpgsql
@@ -200,1172 +200,818 @@ begin
     return regexp_replace(lower(btrim(folded)), '([^ ]{64})[^ ]+', '\1', 'g');
 end $function$;
 
--- table next_auth.accounts
+--- table next_auth.accounts
 create table next_auth.accounts ();
 
--- table next_auth.sessions
+--- table next_auth.sessions
 create table next_auth.sessions ();
 
--- table next_auth.users
+--- table next_auth.users
 create table next_auth.users ();
 
--- table next_auth.verification_token
+--- table next_auth.verification_token
 create table next_auth.verification_token ();
 
--- table parley.chats
+--- table parley.chats
 create table parley.chats ();
 
--- table parley.deleted_users
+--- table parley.deleted_users
 create table parley.deleted_users ();
 
--- table parley.image_cleanup
+--- table parley.image_cleanup
 create table parley.image_cleanup ();
 
--- table parley.members
+--- table parley.members
 create table parley.members ();
 
--- table parley.message_blocks
+--- table parley.message_blocks
 create table parley.message_blocks ();
 
--- table parley.message_words
+--- table parley.message_words
 create table parley.message_words (chat_id uuid) partition by HASH (chat_id);
 
--- table parley.messages
+--- table parley.messages
 create table parley.messages ();
 
--- table parley.outbox
+--- table parley.outbox
 create table parley.outbox ();
 
--- table parley.outbox_queue
+--- table parley.outbox_queue
 create table parley.outbox_queue ();
 
--- table parley.pseudonym_key
-create table parley.pseudonym_key ();
-
--- table parley.reloaded_parts
+--- table parley.reloaded_parts
 create table parley.reloaded_parts ();
 
--- table parley.rollup_chat_sizes
-create table parley.rollup_chat_sizes ();
-
--- table parley.rollup_chats
-create table parley.rollup_chats ();
-
--- table parley.rollup_periods
-create table parley.rollup_periods ();
-
--- table parley.rollup_responses
-create table parley.rollup_responses ();
-
--- table parley.rollup_retention
-create table parley.rollup_retention ();
-
--- table parley.rollup_seen
-create table parley.rollup_seen ();
-
--- table parley.rollup_settings
-create table parley.rollup_settings ();
-
--- table parley.rollup_state
-create table parley.rollup_state ();
-
--- table parley.rollup_users
-create table parley.rollup_users ();
-
--- table parley.settings
+--- table parley.settings
 create table parley.settings ();
 
--- column next_auth.accounts."providerAccountId"
+--- column next_auth.accounts."providerAccountId"
 alter table next_auth.accounts add column if not exists "providerAccountId" text;
 
--- column next_auth.accounts."userId"
+--- column next_auth.accounts."userId"
 alter table next_auth.accounts add column if not exists "userId" text;
 
--- column next_auth.accounts.access_token
+--- column next_auth.accounts.access_token
 alter table next_auth.accounts add column if not exists access_token text;
 
--- column next_auth.accounts.expires_at
+--- column next_auth.accounts.expires_at
 alter table next_auth.accounts add column if not exists expires_at bigint;
 
--- column next_auth.accounts.id
+--- column next_auth.accounts.id
 alter table next_auth.accounts add column if not exists id integer;
 
--- column next_auth.accounts.id_token
+--- column next_auth.accounts.id_token
 alter table next_auth.accounts add column if not exists id_token text;
 
--- column next_auth.accounts.provider
+--- column next_auth.accounts.provider
 alter table next_auth.accounts add column if not exists provider text;
 
--- column next_auth.accounts.refresh_token
+--- column next_auth.accounts.refresh_token
 alter table next_auth.accounts add column if not exists refresh_token text;
 
--- column next_auth.accounts.scope
+--- column next_auth.accounts.scope
 alter table next_auth.accounts add column if not exists scope text;
 
--- column next_auth.accounts.session_state
+--- column next_auth.accounts.session_state
 alter table next_auth.accounts add column if not exists session_state text;
 
--- column next_auth.accounts.token_type
+--- column next_auth.accounts.token_type
 alter table next_auth.accounts add column if not exists token_type text;
 
--- column next_auth.accounts.type
+--- column next_auth.accounts.type
 alter table next_auth.accounts add column if not exists type text;
 
--- column next_auth.sessions."sessionToken"
+--- column next_auth.sessions."sessionToken"
 alter table next_auth.sessions add column if not exists "sessionToken" text;
 
--- column next_auth.sessions."userId"
+--- column next_auth.sessions."userId"
 alter table next_auth.sessions add column if not exists "userId" text;
 
--- column next_auth.sessions.expires
+--- column next_auth.sessions.expires
 alter table next_auth.sessions add column if not exists expires timestamp with time zone;
 
--- column next_auth.sessions.id
+--- column next_auth.sessions.id
 alter table next_auth.sessions add column if not exists id integer;
 
--- column next_auth.users."emailVerified"
+--- column next_auth.users."emailVerified"
 alter table next_auth.users add column if not exists "emailVerified" timestamp with time zone;
 
--- column next_auth.users.email
+--- column next_auth.users.email
 alter table next_auth.users add column if not exists email text;
 
--- column next_auth.users.id
+--- column next_auth.users.id
 alter table next_auth.users add column if not exists id text;
 
--- column next_auth.users.image
+--- column next_auth.users.image
 alter table next_auth.users add column if not exists image text;
 
--- column next_auth.users.name
+--- column next_auth.users.name
 alter table next_auth.users add column if not exists name text;
 
--- column next_auth.users.updated_at
+--- column next_auth.users.updated_at
 alter table next_auth.users add column if not exists updated_at timestamp with time zone;
 
--- column next_auth.verification_token.expires
+--- column next_auth.verification_token.expires
 alter table next_auth.verification_token add column if not exists expires timestamp with time zone;
 
--- column next_auth.verification_token.identifier
+--- column next_auth.verification_token.identifier
 alter table next_auth.verification_token add column if not exists identifier text;
 
--- column next_auth.verification_token.token
+--- column next_auth.verification_token.token
 alter table next_auth.verification_token add column if not exists token text;
 
--- column parley.chats.counted_messages
+--- column parley.chats.counted_messages
 alter table parley.chats add column if not exists counted_messages bigint;
 
--- column parley.chats.created_at
+--- column parley.chats.created_at
 alter table parley.chats add column if not exists created_at timestamp with time zone generated always as (rules.uuid7_time(id)) stored;
 
--- column parley.chats.id
+--- column parley.chats.id
 alter table parley.chats add column if not exists id uuid;
 
--- column parley.chats.is_being_removed
-alter table parley.chats add column if not exists is_being_removed boolean;
-
--- column parley.chats.last_message_id
+--- column parley.chats.last_message_id
 alter table parley.chats add column if not exists last_message_id uuid;
 
--- column parley.chats.message_count
+--- column parley.chats.message_count
 alter table parley.chats add column if not exists message_count bigint;
 
--- column parley.chats.owner_id
+--- column parley.chats.owner_id
 alter table parley.chats add column if not exists owner_id text;
 
--- column parley.chats.seq
+--- column parley.chats.seq
 alter table parley.chats add column if not exists seq bigint;
 
--- column parley.chats.title
+--- column parley.chats.title
 alter table parley.chats add column if not exists title text;
 
--- column parley.chats.updated_at
+--- column parley.chats.updated_at
 alter table parley.chats add column if not exists updated_at timestamp with time zone;
 
--- column parley.deleted_users.deleted_at
+--- column parley.deleted_users.deleted_at
 alter table parley.deleted_users add column if not exists deleted_at timestamp with time zone;
 
--- column parley.deleted_users.user_id
+--- column parley.deleted_users.user_id
 alter table parley.deleted_users add column if not exists user_id text;
 
--- column parley.image_cleanup.due
+--- column parley.image_cleanup.due
 alter table parley.image_cleanup add column if not exists due timestamp with time zone;
 
--- column parley.image_cleanup.id
+--- column parley.image_cleanup.id
 alter table parley.image_cleanup add column if not exists id bigint;
 
--- column parley.image_cleanup.is_being_removed
+--- column parley.image_cleanup.is_being_removed
 alter table parley.image_cleanup add column if not exists is_being_removed boolean;
 
--- column parley.image_cleanup.name
+--- column parley.image_cleanup.name
 alter table parley.image_cleanup add column if not exists name text;
 
--- column parley.members.chat_id
+--- column parley.members.chat_id
 alter table parley.members add column if not exists chat_id uuid;
 
--- column parley.members.joined_at
+--- column parley.members.joined_at
 alter table parley.members add column if not exists joined_at timestamp with time zone;
 
--- column parley.members.user_id
+--- column parley.members.user_id
 alter table parley.members add column if not exists user_id text;
 
--- column parley.message_blocks.before_id
+--- column parley.message_blocks.before_id
 alter table parley.message_blocks add column if not exists before_id uuid;
 
--- column parley.message_blocks.by_type
+--- column parley.message_blocks.by_type
 alter table parley.message_blocks add column if not exists by_type jsonb;
 
--- column parley.message_blocks.chat_id
+--- column parley.message_blocks.chat_id
 alter table parley.message_blocks add column if not exists chat_id uuid;
 
--- column parley.message_blocks.first_id
+--- column parley.message_blocks.first_id
 alter table parley.message_blocks add column if not exists first_id uuid;
 
--- column parley.message_blocks.messages
+--- column parley.message_blocks.messages
 alter table parley.message_blocks add column if not exists messages integer;
 
--- column parley.message_words.chat_id
+--- column parley.message_words.chat_id
 alter table parley.message_words add column if not exists chat_id uuid;
 
--- column parley.message_words.id
+--- column parley.message_words.id
 alter table parley.message_words add column if not exists id uuid;
 
--- column parley.message_words.tsv
+--- column parley.message_words.tsv
 alter table parley.message_words add column if not exists tsv tsvector;
 
--- column parley.message_words.type
+--- column parley.message_words.type
 alter table parley.message_words add column if not exists type text;
 
--- column parley.messages.chat_id
+--- column parley.messages.chat_id
 alter table parley.messages add column if not exists chat_id uuid;
 
--- column parley.messages.content
+--- column parley.messages.content
 alter table parley.messages add column if not exists content text;
 
--- column parley.messages.created_at
+--- column parley.messages.created_at
 alter table parley.messages add column if not exists created_at timestamp with time zone generated always as (rules.uuid7_time(id)) stored;
 
--- column parley.messages.id
+--- column parley.messages.id
 alter table parley.messages add column if not exists id uuid;
 
--- column parley.messages.type
+--- column parley.messages.type
 alter table parley.messages add column if not exists type text;
 
--- column parley.messages.updated_at
+--- column parley.messages.updated_at
 alter table parley.messages add column if not exists updated_at timestamp with time zone;
 
--- column parley.messages.user_id
+--- column parley.messages.user_id
 alter table parley.messages add column if not exists user_id text;
 
--- column parley.outbox.chat_id
+--- column parley.outbox.chat_id
 alter table parley.outbox add column if not exists chat_id uuid;
 
--- column parley.outbox.error
+--- column parley.outbox.error
 alter table parley.outbox add column if not exists error text;
 
--- column parley.outbox.event
+--- column parley.outbox.event
 alter table parley.outbox add column if not exists event text;
 
--- column parley.outbox.id
+--- column parley.outbox.id
 alter table parley.outbox add column if not exists id bigint;
 
--- column parley.outbox.payload
+--- column parley.outbox.payload
 alter table parley.outbox add column if not exists payload json;
 
--- column parley.outbox.recipients
+--- column parley.outbox.recipients
 alter table parley.outbox add column if not exists recipients text[];
 
--- column parley.outbox.recorded_at
+--- column parley.outbox.recorded_at
 alter table parley.outbox add column if not exists recorded_at timestamp with time zone;
 
--- column parley.outbox.seq
+--- column parley.outbox.seq
 alter table parley.outbox add column if not exists seq bigint;
 
--- column parley.outbox.set_aside_at
+--- column parley.outbox.set_aside_at
 alter table parley.outbox add column if not exists set_aside_at timestamp with time zone;
 
--- column parley.outbox_queue.chat_id
+--- column parley.outbox_queue.chat_id
 alter table parley.outbox_queue add column if not exists chat_id uuid;
 
--- column parley.outbox_queue.id
+--- column parley.outbox_queue.id
 alter table parley.outbox_queue add column if not exists id bigint;
 
--- column parley.pseudonym_key.id
-alter table parley.pseudonym_key add column if not exists id boolean;
-
--- column parley.pseudonym_key.inner_key
-alter table parley.pseudonym_key add column if not exists inner_key bytea;
-
--- column parley.pseudonym_key.outer_key
-alter table parley.pseudonym_key add column if not exists outer_key bytea;
-
--- column parley.reloaded_parts.digest
+--- column parley.reloaded_parts.digest
 alter table parley.reloaded_parts add column if not exists digest text;
 
--- column parley.reloaded_parts.loaded_at
+--- column parley.reloaded_parts.loaded_at
 alter table parley.reloaded_parts add column if not exists loaded_at timestamp with time zone;
 
--- column parley.reloaded_parts.part
+--- column parley.reloaded_parts.part
 alter table parley.reloaded_parts add column if not exists part text;
 
--- column parley.rollup_chat_sizes.chats
-alter table parley.rollup_chat_sizes add column if not exists chats bigint;
-
--- column parley.rollup_chat_sizes.days_from
-alter table parley.rollup_chat_sizes add column if not exists days_from bigint;
-
--- column parley.rollup_chat_sizes.members
-alter table parley.rollup_chat_sizes add column if not exists members bigint;
-
--- column parley.rollup_chat_sizes.messages
-alter table parley.rollup_chat_sizes add column if not exists messages bigint;
-
--- column parley.rollup_chat_sizes.messages_from
-alter table parley.rollup_chat_sizes add column if not exists messages_from bigint;
-
--- column parley.rollup_chat_sizes.silent_chats
-alter table parley.rollup_chat_sizes add column if not exists silent_chats bigint;
-
--- column parley.rollup_chats.created_on
-alter table parley.rollup_chats add column if not exists created_on date;
-
--- column parley.rollup_chats.key
-alter table parley.rollup_chats add column if not exists key uuid;
-
--- column parley.rollup_chats.last_day
-alter table parley.rollup_chats add column if not exists last_day date;
-
--- column parley.rollup_chats.messages
-alter table parley.rollup_chats add column if not exists messages bigint;
-
--- column parley.rollup_periods.active_chats
-alter table parley.rollup_periods add column if not exists active_chats bigint;
-
--- column parley.rollup_periods.active_users
-alter table parley.rollup_periods add column if not exists active_users bigint;
-
--- column parley.rollup_periods.code_messages
-alter table parley.rollup_periods add column if not exists code_messages bigint;
-
--- column parley.rollup_periods.grain
-alter table parley.rollup_periods add column if not exists grain text;
-
--- column parley.rollup_periods.image_messages
-alter table parley.rollup_periods add column if not exists image_messages bigint;
-
--- column parley.rollup_periods.messages
-alter table parley.rollup_periods add column if not exists messages bigint;
-
--- column parley.rollup_periods.starts
-alter table parley.rollup_periods add column if not exists starts timestamp with time zone;
-
--- column parley.rollup_periods.text_messages
-alter table parley.rollup_periods add column if not exists text_messages bigint;
-
--- column parley.rollup_responses.day
-alter table parley.rollup_responses add column if not exists day date;
-
--- column parley.rollup_responses.responses
-alter table parley.rollup_responses add column if not exists responses bigint;
-
--- column parley.rollup_responses.step
-alter table parley.rollup_responses add column if not exists step bigint;
-
--- column parley.rollup_retention.first_week
-alter table parley.rollup_retention add column if not exists first_week date;
-
--- column parley.rollup_retention.users
-alter table parley.rollup_retention add column if not exists users bigint;
-
--- column parley.rollup_retention.week
-alter table parley.rollup_retention add column if not exists week date;
-
--- column parley.rollup_seen.grain
-alter table parley.rollup_seen add column if not exists grain text;
-
--- column parley.rollup_seen.key
-alter table parley.rollup_seen add column if not exists key uuid;
-
--- column parley.rollup_seen.kind
-alter table parley.rollup_seen add column if not exists kind text;
-
--- column parley.rollup_seen.starts
-alter table parley.rollup_seen add column if not exists starts timestamp with time zone;
-
--- column parley.rollup_settings.setting
-alter table parley.rollup_settings add column if not exists setting text;
-
--- column parley.rollup_settings.users
-alter table parley.rollup_settings add column if not exists users bigint;
-
--- column parley.rollup_settings.value
-alter table parley.rollup_settings add column if not exists value text;
-
--- column parley.rollup_state.as_of
-alter table parley.rollup_state add column if not exists as_of timestamp with time zone;
-
--- column parley.rollup_state.chats_and_settings_as_of
-alter table parley.rollup_state add column if not exists chats_and_settings_as_of timestamp with time zone;
-
--- column parley.rollup_state.counted_event
-alter table parley.rollup_state add column if not exists counted_event bigint;
-
--- column parley.rollup_state.history_chat
-alter table parley.rollup_state add column if not exists history_chat uuid;
-
--- column parley.rollup_state.history_id
-alter table parley.rollup_state add column if not exists history_id uuid;
-
--- column parley.rollup_state.history_until
-alter table parley.rollup_state add column if not exists history_until uuid;
-
--- column parley.rollup_state.history_week
-alter table parley.rollup_state add column if not exists history_week date;
-
--- column parley.rollup_state.id
-alter table parley.rollup_state add column if not exists id boolean;
-
--- column parley.rollup_state.next_at
-alter table parley.rollup_state add column if not exists next_at timestamp with time zone;
-
--- column parley.rollup_state.next_event
-alter table parley.rollup_state add column if not exists next_event bigint;
-
--- column parley.rollup_state.next_transaction
-alter table parley.rollup_state add column if not exists next_transaction xid8;
-
--- column parley.rollup_users.first_week
-alter table parley.rollup_users add column if not exists first_week date;
-
--- column parley.rollup_users.key
-alter table parley.rollup_users add column if not exists key uuid;
-
--- column parley.rollup_users.last_day
-alter table parley.rollup_users add column if not exists last_day date;
-
--- column parley.rollup_users.messages
-alter table parley.rollup_users add column if not exists messages bigint;
-
--- column parley.settings.always_show_code
+--- column parley.settings.always_show_code
 alter table parley.settings add column if not exists always_show_code boolean;
 
--- column parley.settings.context
+--- column parley.settings.context
 alter table parley.settings add column if not exists context text;
 
--- column parley.settings.is_premium
+--- column parley.settings.is_premium
 alter table parley.settings add column if not exists is_premium boolean;
 
--- column parley.settings.model
+--- column parley.settings.model
 alter table parley.settings add column if not exists model text;
 
--- column parley.settings.response_style
+--- column parley.settings.response_style
 alter table parley.settings add column if not exists response_style text;
 
--- column parley.settings.runtime
+--- column parley.settings.runtime
 alter table parley.settings add column if not exists runtime text;
 
--- column parley.settings.theme
+--- column parley.settings.theme
 alter table parley.settings add column if not exists theme text;
 
--- column parley.settings.updated_at
+--- column parley.settings.updated_at
 alter table parley.settings add column if not exists updated_at timestamp with time zone;
 
--- column parley.settings.user_id
+--- column parley.settings.user_id
 alter table parley.settings add column if not exists user_id text;
 
--- table parley.message_words_0
+--- table parley.message_words_0
 create table parley.message_words_0 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 0);
 
--- table parley.message_words_1
+--- table parley.message_words_1
 create table parley.message_words_1 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 1);
 
--- table parley.message_words_10
+--- table parley.message_words_10
 create table parley.message_words_10 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 10);
 
--- table parley.message_words_11
+--- table parley.message_words_11
 create table parley.message_words_11 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 11);
 
--- table parley.message_words_12
+--- table parley.message_words_12
 create table parley.message_words_12 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 12);
 
--- table parley.message_words_13
+--- table parley.message_words_13
 create table parley.message_words_13 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 13);
 
--- table parley.message_words_14
+--- table parley.message_words_14
 create table parley.message_words_14 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 14);
 
--- table parley.message_words_15
+--- table parley.message_words_15
 create table parley.message_words_15 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 15);
 
--- table parley.message_words_2
+--- table parley.message_words_2
 create table parley.message_words_2 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 2);
 
--- table parley.message_words_3
+--- table parley.message_words_3
 create table parley.message_words_3 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 3);
 
--- table parley.message_words_4
+--- table parley.message_words_4
 create table parley.message_words_4 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 4);
 
--- table parley.message_words_5
+--- table parley.message_words_5
 create table parley.message_words_5 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 5);
 
--- table parley.message_words_6
+--- table parley.message_words_6
 create table parley.message_words_6 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 6);
 
--- table parley.message_words_7
+--- table parley.message_words_7
 create table parley.message_words_7 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 7);
 
--- table parley.message_words_8
+--- table parley.message_words_8
 create table parley.message_words_8 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 8);
 
--- table parley.message_words_9
+--- table parley.message_words_9
 create table parley.message_words_9 partition of parley.message_words FOR VALUES WITH (modulus 16, remainder 9);
 
--- default of next_auth.users.id
+--- default of next_auth.users.id
 alter table next_auth.users alter column id set default (gen_random_uuid())::text;
 
--- default of next_auth.users.updated_at
+--- default of next_auth.users.updated_at
 alter table next_auth.users alter column updated_at set default date_trunc('milliseconds'::text, now());
 
--- default of parley.chats.counted_messages
+--- default of parley.chats.counted_messages
 alter table parley.chats alter column counted_messages set default 0;
 
--- default of parley.chats.is_being_removed
-alter table parley.chats alter column is_being_removed set default false;
-
--- default of parley.chats.message_count
+--- default of parley.chats.message_count
 alter table parley.chats alter column message_count set default 0;
 
--- default of parley.chats.owner_id
+--- default of parley.chats.owner_id
 alter table parley.chats alter column owner_id set default NULLIF(current_setting('parley.user_id'::text, true), ''::text);
 
--- default of parley.chats.seq
+--- default of parley.chats.seq
 alter table parley.chats alter column seq set default 0;
 
--- default of parley.deleted_users.deleted_at
+--- default of parley.deleted_users.deleted_at
 alter table parley.deleted_users alter column deleted_at set default now();
 
--- default of parley.image_cleanup.due
+--- default of parley.image_cleanup.due
 alter table parley.image_cleanup alter column due set default now();
 
--- default of parley.image_cleanup.is_being_removed
+--- default of parley.image_cleanup.is_being_removed
 alter table parley.image_cleanup alter column is_being_removed set default false;
 
--- default of parley.members.joined_at
+--- default of parley.members.joined_at
 alter table parley.members alter column joined_at set default date_trunc('milliseconds'::text, clock_timestamp());
 
--- default of parley.messages.type
+--- default of parley.messages.type
 alter table parley.messages alter column type set default 'text'::text;
 
--- default of parley.messages.user_id
+--- default of parley.messages.user_id
 alter table parley.messages alter column user_id set default NULLIF(current_setting('parley.user_id'::text, true), ''::text);
 
--- default of parley.outbox.recorded_at
+--- default of parley.outbox.recorded_at
 alter table parley.outbox alter column recorded_at set default clock_timestamp();
 
--- default of parley.pseudonym_key.id
-alter table parley.pseudonym_key alter column id set default true;
-
--- default of parley.reloaded_parts.loaded_at
+--- default of parley.reloaded_parts.loaded_at
 alter table parley.reloaded_parts alter column loaded_at set default clock_timestamp();
 
--- default of parley.rollup_state.counted_event
-alter table parley.rollup_state alter column counted_event set default 0;
-
--- default of parley.rollup_state.id
-alter table parley.rollup_state alter column id set default true;
-
--- default of parley.settings.always_show_code
+--- default of parley.settings.always_show_code
 alter table parley.settings alter column always_show_code set default false;
 
--- default of parley.settings.context
+--- default of parley.settings.context
 alter table parley.settings alter column context set default ''::text;
 
--- default of parley.settings.is_premium
+--- default of parley.settings.is_premium
 alter table parley.settings alter column is_premium set default false;
 
--- default of parley.settings.model
+--- default of parley.settings.model
 alter table parley.settings alter column model set default 'default'::text;
 
--- default of parley.settings.response_style
+--- default of parley.settings.response_style
 alter table parley.settings alter column response_style set default 'detailed'::text;
 
--- default of parley.settings.runtime
+--- default of parley.settings.runtime
 alter table parley.settings alter column runtime set default 'default'::text;
 
--- default of parley.settings.theme
+--- default of parley.settings.theme
 alter table parley.settings alter column theme set default 'system'::text;
 
--- default of parley.settings.updated_at
+--- default of parley.settings.updated_at
 alter table parley.settings alter column updated_at set default date_trunc('milliseconds'::text, clock_timestamp());
 
--- default of parley.settings.user_id
+--- default of parley.settings.user_id
 alter table parley.settings alter column user_id set default NULLIF(current_setting('parley.user_id'::text, true), ''::text);
 
--- not null of next_auth.accounts."providerAccountId"
+--- not null of next_auth.accounts."providerAccountId"
 alter table next_auth.accounts alter column "providerAccountId" set not null;
 
--- not null of next_auth.accounts."userId"
+--- not null of next_auth.accounts."userId"
 alter table next_auth.accounts alter column "userId" set not null;
 
--- not null of next_auth.accounts.id
+--- not null of next_auth.accounts.id
 alter table next_auth.accounts alter column id set not null;
 
--- not null of next_auth.accounts.provider
+--- not null of next_auth.accounts.provider
 alter table next_auth.accounts alter column provider set not null;
 
--- not null of next_auth.accounts.type
+--- not null of next_auth.accounts.type
 alter table next_auth.accounts alter column type set not null;
 
--- not null of next_auth.sessions."sessionToken"
+--- not null of next_auth.sessions."sessionToken"
 alter table next_auth.sessions alter column "sessionToken" set not null;
 
--- not null of next_auth.sessions."userId"
+--- not null of next_auth.sessions."userId"
 alter table next_auth.sessions alter column "userId" set not null;
 
--- not null of next_auth.sessions.expires
+--- not null of next_auth.sessions.expires
 alter table next_auth.sessions alter column expires set not null;
 
--- not null of next_auth.sessions.id
+--- not null of next_auth.sessions.id
 alter table next_auth.sessions alter column id set not null;
 
--- not null of next_auth.users.id
+--- not null of next_auth.users.id
 alter table next_auth.users alter column id set not null;
 
--- not null of next_auth.users.updated_at
+--- not null of next_auth.users.updated_at
 alter table next_auth.users alter column updated_at set not null;
 
--- not null of next_auth.verification_token.expires
+--- not null of next_auth.verification_token.expires
 alter table next_auth.verification_token alter column expires set not null;
 
--- not null of next_auth.verification_token.identifier
+--- not null of next_auth.verification_token.identifier
 alter table next_auth.verification_token alter column identifier set not null;
 
--- not null of next_auth.verification_token.token
+--- not null of next_auth.verification_token.token
 alter table next_auth.verification_token alter column token set not null;
 
--- not null of parley.chats.counted_messages
+--- not null of parley.chats.counted_messages
 alter table parley.chats alter column counted_messages set not null;
 
--- not null of parley.chats.created_at
+--- not null of parley.chats.created_at
 alter table parley.chats alter column created_at set not null;
 
--- not null of parley.chats.id
+--- not null of parley.chats.id
 alter table parley.chats alter column id set not null;
 
--- not null of parley.chats.is_being_removed
-alter table parley.chats alter column is_being_removed set not null;
-
--- not null of parley.chats.message_count
+--- not null of parley.chats.message_count
 alter table parley.chats alter column message_count set not null;
 
--- not null of parley.chats.seq
+--- not null of parley.chats.seq
 alter table parley.chats alter column seq set not null;
 
--- not null of parley.chats.title
+--- not null of parley.chats.title
 alter table parley.chats alter column title set not null;
 
--- not null of parley.chats.updated_at
+--- not null of parley.chats.updated_at
 alter table parley.chats alter column updated_at set not null;
 
--- not null of parley.deleted_users.deleted_at
+--- not null of parley.deleted_users.deleted_at
 alter table parley.deleted_users alter column deleted_at set not null;
 
--- not null of parley.deleted_users.user_id
+--- not null of parley.deleted_users.user_id
 alter table parley.deleted_users alter column user_id set not null;
 
--- not null of parley.image_cleanup.due
+--- not null of parley.image_cleanup.due
 alter table parley.image_cleanup alter column due set not null;
 
--- not null of parley.image_cleanup.id
+--- not null of parley.image_cleanup.id
 alter table parley.image_cleanup alter column id set not null;
 
--- not null of parley.image_cleanup.is_being_removed
+--- not null of parley.image_cleanup.is_being_removed
 alter table parley.image_cleanup alter column is_being_removed set not null;
 
--- not null of parley.image_cleanup.name
+--- not null of parley.image_cleanup.name
 alter table parley.image_cleanup alter column name set not null;
 
--- not null of parley.members.chat_id
+--- not null of parley.members.chat_id
 alter table parley.members alter column chat_id set not null;
 
--- not null of parley.members.joined_at
+--- not null of parley.members.joined_at
 alter table parley.members alter column joined_at set not null;
 
--- not null of parley.members.user_id
+--- not null of parley.members.user_id
 alter table parley.members alter column user_id set not null;
 
--- not null of parley.message_blocks.before_id
+--- not null of parley.message_blocks.before_id
 alter table parley.message_blocks alter column before_id set not null;
 
--- not null of parley.message_blocks.by_type
+--- not null of parley.message_blocks.by_type
 alter table parley.message_blocks alter column by_type set not null;
 
--- not null of parley.message_blocks.chat_id
+--- not null of parley.message_blocks.chat_id
 alter table parley.message_blocks alter column chat_id set not null;
 
--- not null of parley.message_blocks.first_id
+--- not null of parley.message_blocks.first_id
 alter table parley.message_blocks alter column first_id set not null;
 
--- not null of parley.message_blocks.messages
+--- not null of parley.message_blocks.messages
 alter table parley.message_blocks alter column messages set not null;
 
--- not null of parley.message_words.chat_id
+--- not null of parley.message_words.chat_id
 alter table parley.message_words alter column chat_id set not null;
 
--- not null of parley.message_words.id
+--- not null of parley.message_words.id
 alter table parley.message_words alter column id set not null;
 
--- not null of parley.message_words.tsv
+--- not null of parley.message_words.tsv
 alter table parley.message_words alter column tsv set not null;
 
--- not null of parley.message_words.type
+--- not null of parley.message_words.type
 alter table parley.message_words alter column type set not null;
 
--- not null of parley.messages.chat_id
+--- not null of parley.messages.chat_id
 alter table parley.messages alter column chat_id set not null;
 
--- not null of parley.messages.content
+--- not null of parley.messages.content
 alter table parley.messages alter column content set not null;
 
--- not null of parley.messages.created_at
+--- not null of parley.messages.created_at
 alter table parley.messages alter column created_at set not null;
 
--- not null of parley.messages.id
+--- not null of parley.messages.id
 alter table parley.messages alter column id set not null;
 
--- not null of parley.messages.type
+--- not null of parley.messages.type
 alter table parley.messages alter column type set not null;
 
--- not null of parley.messages.updated_at
+--- not null of parley.messages.updated_at
 alter table parley.messages alter column updated_at set not null;
 
--- not null of parley.messages.user_id
+--- not null of parley.messages.user_id
 alter table parley.messages alter column user_id set not null;
 
--- not null of parley.outbox.chat_id
+--- not null of parley.outbox.chat_id
 alter table parley.outbox alter column chat_id set not null;
 
--- not null of parley.outbox.event
+--- not null of parley.outbox.event
 alter table parley.outbox alter column event set not null;
 
--- not null of parley.outbox.id
+--- not null of parley.outbox.id
 alter table parley.outbox alter column id set not null;
 
--- not null of parley.outbox.payload
+--- not null of parley.outbox.payload
 alter table parley.outbox alter column payload set not null;
 
--- not null of parley.outbox.recorded_at
+--- not null of parley.outbox.recorded_at
 alter table parley.outbox alter column recorded_at set not null;
 
--- not null of parley.outbox.seq
+--- not null of parley.outbox.seq
 alter table parley.outbox alter column seq set not null;
 
--- not null of parley.outbox_queue.chat_id
+--- not null of parley.outbox_queue.chat_id
 alter table parley.outbox_queue alter column chat_id set not null;
 
--- not null of parley.outbox_queue.id
+--- not null of parley.outbox_queue.id
 alter table parley.outbox_queue alter column id set not null;
 
--- not null of parley.pseudonym_key.id
-alter table parley.pseudonym_key alter column id set not null;
-
--- not null of parley.pseudonym_key.inner_key
-alter table parley.pseudonym_key alter column inner_key set not null;
-
--- not null of parley.pseudonym_key.outer_key
-alter table parley.pseudonym_key alter column outer_key set not null;
-
--- not null of parley.reloaded_parts.digest
+--- not null of parley.reloaded_parts.digest
 alter table parley.reloaded_parts alter column digest set not null;
 
--- not null of parley.reloaded_parts.loaded_at
+--- not null of parley.reloaded_parts.loaded_at
 alter table parley.reloaded_parts alter column loaded_at set not null;
 
--- not null of parley.reloaded_parts.part
+--- not null of parley.reloaded_parts.part
 alter table parley.reloaded_parts alter column part set not null;
 
--- not null of parley.rollup_chat_sizes.chats
-alter table parley.rollup_chat_sizes alter column chats set not null;
-
--- not null of parley.rollup_chat_sizes.days_from
-alter table parley.rollup_chat_sizes alter column days_from set not null;
-
--- not null of parley.rollup_chat_sizes.members
-alter table parley.rollup_chat_sizes alter column members set not null;
-
--- not null of parley.rollup_chat_sizes.messages
-alter table parley.rollup_chat_sizes alter column messages set not null;
-
--- not null of parley.rollup_chat_sizes.messages_from
-alter table parley.rollup_chat_sizes alter column messages_from set not null;
-
--- not null of parley.rollup_chat_sizes.silent_chats
-alter table parley.rollup_chat_sizes alter column silent_chats set not null;
-
--- not null of parley.rollup_chats.created_on
-alter table parley.rollup_chats alter column created_on set not null;
-
--- not null of parley.rollup_chats.key
-alter table parley.rollup_chats alter column key set not null;
-
--- not null of parley.rollup_chats.last_day
-alter table parley.rollup_chats alter column last_day set not null;
-
--- not null of parley.rollup_chats.messages
-alter table parley.rollup_chats alter column messages set not null;
-
--- not null of parley.rollup_periods.active_chats
-alter table parley.rollup_periods alter column active_chats set not null;
-
--- not null of parley.rollup_periods.active_users
-alter table parley.rollup_periods alter column active_users set not null;
-
--- not null of parley.rollup_periods.code_messages
-alter table parley.rollup_periods alter column code_messages set not null;
-
--- not null of parley.rollup_periods.grain
-alter table parley.rollup_periods alter column grain set not null;
-
--- not null of parley.rollup_periods.image_messages
-alter table parley.rollup_periods alter column image_messages set not null;
-
--- not null of parley.rollup_periods.messages
-alter table parley.rollup_periods alter column messages set not null;
-
--- not null of parley.rollup_periods.starts
-alter table parley.rollup_periods alter column starts set not null;
-
--- not null of parley.rollup_periods.text_messages
-alter table parley.rollup_periods alter column text_messages set not null;
-
--- not null of parley.rollup_responses.day
-alter table parley.rollup_responses alter column day set not null;
-
--- not null of parley.rollup_responses.responses
-alter table parley.rollup_responses alter column responses set not null;
-
--- not null of parley.rollup_responses.step
-alter table parley.rollup_responses alter column step set not null;
-
--- not null of parley.rollup_retention.first_week
-alter table parley.rollup_retention alter column first_week set not null;
-
--- not null of parley.rollup_retention.users
-alter table parley.rollup_retention alter column users set not null;
-
--- not null of parley.rollup_retention.week
-alter table parley.rollup_retention alter column week set not null;
-
--- not null of parley.rollup_seen.grain
-alter table parley.rollup_seen alter column grain set not null;
-
--- not null of parley.rollup_seen.key
-alter table parley.rollup_seen alter column key set not null;
-
--- not null of parley.rollup_seen.kind
-alter table parley.rollup_seen alter column kind set not null;
-
--- not null of parley.rollup_seen.starts
-alter table parley.rollup_seen alter column starts set not null;
-
--- not null of parley.rollup_settings.setting
-alter table parley.rollup_settings alter column setting set not null;
-
--- not null of parley.rollup_settings.users
-alter table parley.rollup_settings alter column users set not null;
-
--- not null of parley.rollup_state.counted_event
-alter table parley.rollup_state alter column counted_event set not null;
-
--- not null of parley.rollup_state.id
-alter table parley.rollup_state alter column id set not null;
-
--- not null of parley.rollup_users.first_week
-alter table parley.rollup_users alter column first_week set not null;
-
--- not null of parley.rollup_users.key
-alter table parley.rollup_users alter column key set not null;
-
--- not null of parley.rollup_users.last_day
-alter table parley.rollup_users alter column last_day set not null;
-
--- not null of parley.rollup_users.messages
-alter table parley.rollup_users alter column messages set not null;
-
--- not null of parley.settings.always_show_code
+--- not null of parley.settings.always_show_code
 alter table parley.settings alter column always_show_code set not null;
 
--- not null of parley.settings.context
+--- not null of parley.settings.context
 alter table parley.settings alter column context set not null;
 
--- not null of parley.settings.is_premium
+--- not null of parley.settings.is_premium
 alter table parley.settings alter column is_premium set not null;
 
--- not null of parley.settings.model
+--- not null of parley.settings.model
 alter table parley.settings alter column model set not null;
 
--- not null of parley.settings.response_style
+--- not null of parley.settings.response_style
 alter table parley.settings alter column response_style set not null;
 
--- not null of parley.settings.runtime
+--- not null of parley.settings.runtime
 alter table parley.settings alter column runtime set not null;
 
--- not null of parley.settings.theme
+--- not null of parley.settings.theme
 alter table parley.settings alter column theme set not null;
 
--- not null of parley.settings.updated_at
+--- not null of parley.settings.updated_at
 alter table parley.settings alter column updated_at set not null;
 
--- not null of parley.settings.user_id
+--- not null of parley.settings.user_id
 alter table parley.settings alter column user_id set not null;
 
--- option fillfactor of parley.chats
+--- option fillfactor of parley.chats
 alter table parley.chats set (fillfactor = '70');
 
--- storage of parley.outbox.recipients
+--- storage of parley.outbox.recipients
 alter table parley.outbox alter column recipients set storage external;
 
--- constraint accounts_pkey on next_auth.accounts
+--- constraint accounts_pkey on next_auth.accounts
 alter table next_auth.accounts add constraint accounts_pkey PRIMARY KEY (id);
 
--- constraint accounts_provider_unique on next_auth.accounts
+--- constraint accounts_provider_unique on next_auth.accounts
 alter table next_auth.accounts add constraint accounts_provider_unique UNIQUE (provider, "providerAccountId");
 
--- constraint chats_pkey on parley.chats
+--- constraint chats_pkey on parley.chats
 alter table parley.chats add constraint chats_pkey PRIMARY KEY (id);
 
--- constraint deleted_users_pkey on parley.deleted_users
+--- constraint deleted_users_pkey on parley.deleted_users
 alter table parley.deleted_users add constraint deleted_users_pkey PRIMARY KEY (user_id);
 
--- constraint image_cleanup_pkey on parley.image_cleanup
+--- constraint image_cleanup_pkey on parley.image_cleanup
 alter table parley.image_cleanup add constraint image_cleanup_pkey PRIMARY KEY (id);
 
--- constraint members_once_per_chat on parley.members
+--- constraint members_once_per_chat on parley.members
 alter table parley.members add constraint members_once_per_chat PRIMARY KEY (chat_id, user_id);
 
--- constraint message_blocks_pkey on parley.message_blocks
+--- constraint message_blocks_pkey on parley.message_blocks
 alter table parley.message_blocks add constraint message_blocks_pkey PRIMARY KEY (chat_id, first_id);
 
--- constraint message_words_pkey on parley.message_words
+--- constraint message_words_pkey on parley.message_words
 alter table parley.message_words add constraint message_words_pkey PRIMARY KEY (chat_id, id);
 
--- constraint messages_pkey on parley.messages
+--- constraint messages_pkey on parley.messages
 alter table parley.messages add constraint messages_pkey PRIMARY KEY (chat_id, id);
 
--- constraint outbox_pkey on parley.outbox
+--- constraint outbox_pkey on parley.outbox
 alter table parley.outbox add constraint outbox_pkey PRIMARY KEY (id);
 
--- constraint outbox_queue_pkey on parley.outbox_queue
+--- constraint outbox_queue_pkey on parley.outbox_queue
 alter table parley.outbox_queue add constraint outbox_queue_pkey PRIMARY KEY (id);
 
--- constraint pseudonym_key_pkey on parley.pseudonym_key
-alter table parley.pseudonym_key add constraint pseudonym_key_pkey PRIMARY KEY (id);
-
--- constraint reloaded_parts_pkey on parley.reloaded_parts
+--- constraint reloaded_parts_pkey on parley.reloaded_parts
 alter table parley.reloaded_parts add constraint reloaded_parts_pkey PRIMARY KEY (part);
 
--- constraint rollup_chat_sizes_pkey on parley.rollup_chat_sizes
-alter table parley.rollup_chat_sizes add constraint rollup_chat_sizes_pkey PRIMARY KEY (days_from, messages_from);
-
--- constraint rollup_chats_pkey on parley.rollup_chats
-alter table parley.rollup_chats add constraint rollup_chats_pkey PRIMARY KEY (key);
-
--- constraint rollup_periods_pkey on parley.rollup_periods
-alter table parley.rollup_periods add constraint rollup_periods_pkey PRIMARY KEY (grain, starts);
-
--- constraint rollup_responses_pkey on parley.rollup_responses
-alter table parley.rollup_responses add constraint rollup_responses_pkey PRIMARY KEY (day, step);
-
--- constraint rollup_retention_pkey on parley.rollup_retention
-alter table parley.rollup_retention add constraint rollup_retention_pkey PRIMARY KEY (first_week, week);
-
--- constraint rollup_seen_pkey on parley.rollup_seen
-alter table parley.rollup_seen add constraint rollup_seen_pkey PRIMARY KEY (grain, starts, kind, key);
-
--- constraint rollup_settings_once on parley.rollup_settings
-alter table parley.rollup_settings add constraint rollup_settings_once UNIQUE NULLS NOT DISTINCT (setting, value);
-
--- constraint rollup_state_pkey on parley.rollup_state
-alter table parley.rollup_state add constraint rollup_state_pkey PRIMARY KEY (id);
-
--- constraint rollup_users_pkey on parley.rollup_users
-alter table parley.rollup_users add constraint rollup_users_pkey PRIMARY KEY (key);
-
--- constraint sessions_pkey on next_auth.sessions
+--- constraint sessions_pkey on next_auth.sessions
 alter table next_auth.sessions add constraint sessions_pkey PRIMARY KEY (id);
 
--- constraint sessions_token_unique on next_auth.sessions
+--- constraint sessions_token_unique on next_auth.sessions
 alter table next_auth.sessions add constraint sessions_token_unique UNIQUE ("sessionToken");
 
--- constraint settings_pkey on parley.settings
+--- constraint settings_pkey on parley.settings
 alter table parley.settings add constraint settings_pkey PRIMARY KEY (user_id);
 
--- constraint users_pkey on next_auth.users
+--- constraint users_pkey on next_auth.users
 alter table next_auth.users add constraint users_pkey PRIMARY KEY (id);
 
--- constraint verification_token_pkey on next_auth.verification_token
+--- constraint verification_token_pkey on next_auth.verification_token
 alter table next_auth.verification_token add constraint verification_token_pkey PRIMARY KEY (identifier, token);
 
--- identity of next_auth.accounts.id
+--- identity of next_auth.accounts.id
 alter table next_auth.accounts alter column id add generated by default as identity;
 select setval(pg_get_serial_sequence('next_auth.accounts', 'id'), coalesce(max(id), 0) + 1, false) from next_auth.accounts;
 
--- identity of next_auth.sessions.id
+--- identity of next_auth.sessions.id
 alter table next_auth.sessions alter column id add generated by default as identity;
 select setval(pg_get_serial_sequence('next_auth.sessions', 'id'), coalesce(max(id), 0) + 1, false) from next_auth.sessions;
 
--- identity of parley.image_cleanup.id
+--- identity of parley.image_cleanup.id
 alter table parley.image_cleanup alter column id add generated always as identity;
 select setval(pg_get_serial_sequence('parley.image_cleanup', 'id'), coalesce(max(id), 0) + 1, false) from parley.image_cleanup;
 
--- identity of parley.outbox.id
+--- identity of parley.outbox.id
 alter table parley.outbox alter column id add generated always as identity;
 select setval(pg_get_serial_sequence('parley.outbox', 'id'), coalesce(max(id), 0) + 1, false) from parley.outbox;
 
--- constraint "accounts_userId_fkey" on next_auth.accounts
+--- constraint "accounts_userId_fkey" on next_auth.accounts
 alter table next_auth.accounts add constraint "accounts_userId_fkey" FOREIGN KEY ("userId") REFERENCES next_auth.users(id) ON DELETE CASCADE;
 
--- constraint "sessions_userId_fkey" on next_auth.sessions
+--- constraint "sessions_userId_fkey" on next_auth.sessions
 alter table next_auth.sessions add constraint "sessions_userId_fkey" FOREIGN KEY ("userId") REFERENCES next_auth.users(id) ON DELETE CASCADE;
 
--- constraint chats_owner_exists on parley.chats
+--- constraint chats_owner_exists on parley.chats
 alter table parley.chats add constraint chats_owner_exists FOREIGN KEY (owner_id) REFERENCES next_auth.users(id) ON DELETE SET NULL;
 
--- constraint chats_title_valid on parley.chats
+--- constraint chats_title_valid on parley.chats
 alter table parley.chats add constraint chats_title_valid CHECK ((rules.problem('title'::text, title) IS NULL));
 
--- constraint members_chat_exists on parley.members
+--- constraint members_chat_exists on parley.members
 alter table parley.members add constraint members_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
 
--- constraint members_user_exists on parley.members
+--- constraint members_user_exists on parley.members
 alter table parley.members add constraint members_user_exists FOREIGN KEY (user_id) REFERENCES next_auth.users(id) ON DELETE CASCADE;
 
--- constraint message_blocks_chat_exists on parley.message_blocks
+--- constraint message_blocks_chat_exists on parley.message_blocks
 alter table parley.message_blocks add constraint message_blocks_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
 
--- constraint messages_chat_exists on parley.messages
+--- constraint messages_chat_exists on parley.messages
 alter table parley.messages add constraint messages_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
 
--- constraint messages_content_valid on parley.messages
+--- constraint messages_content_valid on parley.messages
 alter table parley.messages add constraint messages_content_valid CHECK ((rules.problem('content'::text, content) IS NULL));
 
--- constraint messages_type_valid on parley.messages
+--- constraint messages_type_valid on parley.messages
 alter table parley.messages add constraint messages_type_valid CHECK ((rules.problem('type'::text, type) IS NULL));
 
--- constraint pseudonym_key_is_one on parley.pseudonym_key
-alter table parley.pseudonym_key add constraint pseudonym_key_is_one CHECK (id);
-
--- constraint rollup_periods_grain on parley.rollup_periods
-alter table parley.rollup_periods add constraint rollup_periods_grain CHECK ((grain = ANY (ARRAY['hour'::text, 'day'::text, 'week'::text])));
-
--- constraint rollup_state_is_one on parley.rollup_state
-alter table parley.rollup_state add constraint rollup_state_is_one CHECK (id);
-
--- constraint settings_context_valid on parley.settings
+--- constraint settings_context_valid on parley.settings
 alter table parley.settings add constraint settings_context_valid CHECK ((rules.problem('context'::text, context) IS NULL));
 
--- constraint settings_model_valid on parley.settings
+--- constraint settings_model_valid on parley.settings
 alter table parley.settings add constraint settings_model_valid CHECK ((rules.problem('model'::text, model) IS NULL));
 
--- constraint settings_response_style_valid on parley.settings
+--- constraint settings_response_style_valid on parley.settings
 alter table parley.settings add constraint settings_response_style_valid CHECK ((rules.problem('responseStyle'::text, response_style) IS NULL));
 
--- constraint settings_runtime_valid on parley.settings
+--- constraint settings_runtime_valid on parley.settings
 alter table parley.settings add constraint settings_runtime_valid CHECK ((rules.problem('runtime'::text, runtime) IS NULL));
 
--- constraint settings_theme_valid on parley.settings
+--- constraint settings_theme_valid on parley.settings
 alter table parley.settings add constraint settings_theme_valid CHECK ((rules.problem('theme'::text, theme) IS NULL));
 
--- constraint settings_user_exists on parley.settings
+--- constraint settings_user_exists on parley.settings
 alter table parley.settings add constraint settings_user_exists FOREIGN KEY (user_id) REFERENCES next_auth.users(id) ON DELETE CASCADE;
 
--- constraint users_id_valid on next_auth.users
+--- constraint users_id_valid on next_auth.users
 alter table next_auth.users add constraint users_id_valid CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255)));
 
--- index next_auth.accounts_user on next_auth.accounts
+--- index next_auth.accounts_user on next_auth.accounts
 CREATE INDEX CONCURRENTLY accounts_user ON next_auth.accounts USING btree ("userId");
 
--- index next_auth.sessions_token_digest on next_auth.sessions
+--- index next_auth.sessions_token_digest on next_auth.sessions
 CREATE INDEX CONCURRENTLY sessions_token_digest ON next_auth.sessions USING btree (sha256((replace("sessionToken", '\'::text, '\\'::text))::bytea));
 
--- index next_auth.sessions_user on next_auth.sessions
+--- index next_auth.sessions_user on next_auth.sessions
 CREATE INDEX CONCURRENTLY sessions_user ON next_auth.sessions USING btree ("userId");
 
--- index next_auth.users_email_unique on next_auth.users
+--- index next_auth.users_email_unique on next_auth.users
 CREATE UNIQUE INDEX CONCURRENTLY users_email_unique ON next_auth.users USING btree (lower(email));
 
--- index next_auth.users_stored_image on next_auth.users
+--- index next_auth.users_stored_image on next_auth.users
 CREATE INDEX CONCURRENTLY users_stored_image ON next_auth.users USING btree ("substring"("right"(image, 80), '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'::text)) WHERE ("substring"("right"(image, 80), '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'::text) IS NOT NULL);
 
--- index parley.chats_being_removed on parley.chats
-CREATE INDEX CONCURRENTLY chats_being_removed ON parley.chats USING btree (id) WHERE is_being_removed;
-
--- index parley.chats_owner on parley.chats
+--- index parley.chats_owner on parley.chats
 CREATE INDEX CONCURRENTLY chats_owner ON parley.chats USING btree (owner_id);
 
--- index parley.image_cleanup_being_removed on parley.image_cleanup
+--- index parley.image_cleanup_being_removed on parley.image_cleanup
 CREATE UNIQUE INDEX CONCURRENTLY image_cleanup_being_removed ON parley.image_cleanup USING btree (name) WHERE is_being_removed;
 
--- index parley.image_cleanup_due on parley.image_cleanup
+--- index parley.image_cleanup_due on parley.image_cleanup
 CREATE INDEX CONCURRENTLY image_cleanup_due ON parley.image_cleanup USING btree (due);
 
--- index parley.members_user on parley.members
+--- index parley.members_user on parley.members
 CREATE INDEX CONCURRENTLY members_user ON parley.members USING btree (user_id, chat_id);
 
--- index parley.message_words_search on parley.message_words
+--- index parley.message_words_search on parley.message_words
 CREATE INDEX message_words_search ON parley.message_words USING gin (chat_id, tsv) WITH (gin_pending_list_limit='256');
 
--- index parley.messages_type on parley.messages
+--- index parley.messages_type on parley.messages
 CREATE INDEX CONCURRENTLY messages_type ON parley.messages USING btree (chat_id, type, id);
 
--- index parley.outbox_queue_chat on parley.outbox_queue
+--- index parley.outbox_queue_chat on parley.outbox_queue
 CREATE INDEX CONCURRENTLY outbox_queue_chat ON parley.outbox_queue USING btree (chat_id, id);
 
--- index parley.outbox_set_aside on parley.outbox
+--- index parley.outbox_set_aside on parley.outbox
 CREATE INDEX CONCURRENTLY outbox_set_aside ON parley.outbox USING btree (id) WHERE (set_aside_at IS NOT NULL);
 
--- function api.add_member(text,jsonb)
+--- function api.add_member(text,jsonb)
 CREATE OR REPLACE FUNCTION api.add_member(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 89ae6935daec31440f59573c7e216e70;
 
--- function api.authorize_channel(text,text)
+--- function api.authorize_channel(text,text)
 CREATE OR REPLACE FUNCTION api.authorize_channel(socket_id text, channel_name text)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 dbbfb68aa90dbf02ade1045cae4b4aa6;
 
--- function api.authorize_user(text)
+--- function api.authorize_user(text)
 CREATE OR REPLACE FUNCTION api.authorize_user(socket_id text)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 8303285d8499d3deb054306b6d062d08;
 
--- function api.create_chat(jsonb)
+--- function api.create_chat(jsonb)
 CREATE OR REPLACE FUNCTION api.create_chat(body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 d9b36d7a4d095e690306c6260d8a7c9b;
 
--- function api.delete_chat(text)
+--- function api.delete_chat(text)
 CREATE OR REPLACE FUNCTION api.delete_chat(chat_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 a9d767d895e42b6bdb52e0b2a8705586;
 
--- function api.delete_message(text,text)
+--- function api.delete_message(text,text)
 CREATE OR REPLACE FUNCTION api.delete_message(chat_id text, message_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 855a6903b9ce8f23e98607260a5fced8;
 
--- function api.expect_image(text)
+--- function api.expect_image(text)
 CREATE OR REPLACE FUNCTION api.expect_image(image_url text)
  RETURNS void
  LANGUAGE plpgsql
@@ -1373,7 +1019,7 @@ CREATE OR REPLACE FUNCTION api.expect_image(image_url text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 4c5032d253fb20cb80ed4d4b4c6d676b;
 
--- function api.forget_image(text)
+--- function api.forget_image(text)
 CREATE OR REPLACE FUNCTION api.forget_image(name text)
  RETURNS void
  LANGUAGE sql
@@ -1381,7 +1027,7 @@ CREATE OR REPLACE FUNCTION api.forget_image(name text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 104f8f0cd7b108bb6fa141174bf0cafd;
 
--- function api.get_chat(text)
+--- function api.get_chat(text)
 CREATE OR REPLACE FUNCTION api.get_chat(chat_id text)
  RETURNS json
  LANGUAGE plpgsql
@@ -1389,7 +1035,7 @@ CREATE OR REPLACE FUNCTION api.get_chat(chat_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 b0ea0d6ca2e52d5c3c86b4e71207e1e7;
 
--- function api.get_message(text,text)
+--- function api.get_message(text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
  RETURNS json
  LANGUAGE plpgsql
@@ -1397,21 +1043,21 @@ CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 1927fc41d08a329644e66ec2e15b747c;
 
--- function api.get_profile()
+--- function api.get_profile()
 CREATE OR REPLACE FUNCTION api.get_profile()
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 6654ae153171aa3d6bb3f296424f621d;
 
--- function api.get_settings()
+--- function api.get_settings()
 CREATE OR REPLACE FUNCTION api.get_settings()
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e3270103fafcaa4c0d02e2c008290b0c;
 
--- function api.list_chats(text,text,text,text)
+--- function api.list_chats(text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
  RETURNS json
  LANGUAGE plpgsql
@@ -1421,7 +1067,7 @@ CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" 
  SET enable_seqscan TO 'off'
 AS md5 cc96af4ed801e8a73d7b49683020c8e3;
 
--- function api.list_members(text)
+--- function api.list_members(text)
 CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
  RETURNS json
  LANGUAGE plpgsql
@@ -1429,7 +1075,7 @@ CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 dc4cc599f53d83c7846d6664864dab07;
 
--- function api.list_messages(text,text,text,text,text,text,text,text,text,text)
+--- function api.list_messages(text,text,text,text,text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
  RETURNS json
  LANGUAGE plpgsql
@@ -1438,7 +1084,7 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  SET plan_cache_mode TO 'force_generic_plan'
 AS md5 e7b6d8e5fc5dd2424f8bb8475708eda3;
 
--- function api.parse_json(bytea)
+--- function api.parse_json(bytea)
 CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -1446,7 +1092,7 @@ CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 75ec374625454b3ff56c719484b45c1f;
 
--- function api.ready()
+--- function api.ready()
 CREATE OR REPLACE FUNCTION api.ready()
  RETURNS boolean
  LANGUAGE plpgsql
@@ -1454,14 +1100,14 @@ CREATE OR REPLACE FUNCTION api.ready()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 c003e2434e8bd5e6fcf2f829b2ebcac8;
 
--- function api.remove_member(text,text)
+--- function api.remove_member(text,text)
 CREATE OR REPLACE FUNCTION api.remove_member(chat_id text, user_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 559b0fc6f8d98aa40afb0cbcb7b6427e;
 
--- function api.search(text,text,text,text,text,text,text,text,text)
+--- function api.search(text,text,text,text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
  RETURNS json
  LANGUAGE plpgsql
@@ -1471,14 +1117,14 @@ CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text
  SET enable_seqscan TO 'off'
 AS md5 6e96eca415c9c7a2613a83702ca362d2;
 
--- function api.send_message(text,jsonb)
+--- function api.send_message(text,jsonb)
 CREATE OR REPLACE FUNCTION api.send_message(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 074925ef406365f4eab50136ab9ff5aa;
 
--- function api.set_image(text)
+--- function api.set_image(text)
 CREATE OR REPLACE FUNCTION api.set_image(image_url text)
  RETURNS json
  LANGUAGE plpgsql
@@ -1486,7 +1132,7 @@ CREATE OR REPLACE FUNCTION api.set_image(image_url text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 16df59acbe1850ba66a571b7dfd8e57e;
 
--- function api.take_unused_image()
+--- function api.take_unused_image()
 CREATE OR REPLACE FUNCTION api.take_unused_image()
  RETURNS text
  LANGUAGE plpgsql
@@ -1494,21 +1140,21 @@ CREATE OR REPLACE FUNCTION api.take_unused_image()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 25ea1ce8ab23ec364aae2df46d85a6a6;
 
--- function api.update_chat(text,jsonb)
+--- function api.update_chat(text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 962acae481f6fceb4b78fa4fe136bf09;
 
--- function api.update_message(text,text,jsonb)
+--- function api.update_message(text,text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_message(chat_id text, message_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e6d0d4bdacb47747fb50f4bae9167e1e;
 
--- function api.update_profile(jsonb)
+--- function api.update_profile(jsonb)
 CREATE OR REPLACE FUNCTION api.update_profile(body jsonb)
  RETURNS json
  LANGUAGE plpgsql
@@ -1516,14 +1162,14 @@ CREATE OR REPLACE FUNCTION api.update_profile(body jsonb)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e3ad1dfe995fa52200d6517fb4b20a85;
 
--- function api.update_settings(jsonb)
+--- function api.update_settings(jsonb)
 CREATE OR REPLACE FUNCTION api.update_settings(body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 08779e1547a96210b4c0788641a94153;
 
--- function listener.lead()
+--- function listener.lead()
 CREATE OR REPLACE FUNCTION listener.lead()
  RETURNS boolean
  LANGUAGE sql
@@ -1531,24 +1177,16 @@ CREATE OR REPLACE FUNCTION listener.lead()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9989cca642fb4a29838f842563f15151;
 
--- function listener.remove_events(interval,integer)
+--- function listener.remove_events(interval,integer)
 CREATE OR REPLACE FUNCTION listener.remove_events(older_than interval, max_events integer)
  RETURNS integer
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
-AS md5 a4d64d564b852ee1b816c9e69e744af9;
+AS md5 0fcd8d7c82dd7ea75ff02138a5695b36;
 
--- function listener.roll_up(integer)
-CREATE OR REPLACE FUNCTION listener.roll_up(max_messages integer)
- RETURNS boolean
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 cde4a356a558941f7881c490ba44d0da;
-
--- function listener.set_aside(bigint,text)
+--- function listener.set_aside(bigint,text)
 CREATE OR REPLACE FUNCTION listener.set_aside(event_id bigint, error text)
  RETURNS void
  LANGUAGE plpgsql
@@ -1556,7 +1194,7 @@ CREATE OR REPLACE FUNCTION listener.set_aside(event_id bigint, error text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 f86ebe78fea0340b94762c8316e3aec4;
 
--- function listener.sleep()
+--- function listener.sleep()
 CREATE OR REPLACE FUNCTION listener.sleep()
  RETURNS boolean
  LANGUAGE sql
@@ -1564,7 +1202,7 @@ CREATE OR REPLACE FUNCTION listener.sleep()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 00e885e96d2f9a0ebebbbf7245abb1f1;
 
--- function listener.take_events(bigint[],bigint,bigint[],uuid[],uuid[],bigint[],integer,integer,integer)
+--- function listener.take_events(bigint[],bigint,bigint[],uuid[],uuid[],bigint[],integer,integer,integer)
 CREATE OR REPLACE FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], busy_chats uuid[], hungry_chats uuid[], hungry_after bigint[], max_events integer, max_of_chat integer, max_bytes integer)
  RETURNS TABLE(reached bigint, is_end boolean, id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
  LANGUAGE plpgsql
@@ -1574,7 +1212,7 @@ CREATE OR REPLACE FUNCTION listener.take_events(done bigint[], after_id bigint, 
  SET enable_seqscan TO 'off'
 AS md5 07ad305bdefdb5a2a7313acd0f6d5d30;
 
--- function listener.wake()
+--- function listener.wake()
 CREATE OR REPLACE FUNCTION listener.wake()
  RETURNS void
  LANGUAGE sql
@@ -1582,7 +1220,7 @@ CREATE OR REPLACE FUNCTION listener.wake()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 fd8c0fa691feedb779fa89bc11925110;
 
--- function parley."extract"(text,tsquery)
+--- function parley."extract"(text,tsquery)
 CREATE OR REPLACE FUNCTION parley."extract"(content text, marks tsquery)
  RETURNS text
  LANGUAGE plpgsql
@@ -1590,51 +1228,42 @@ CREATE OR REPLACE FUNCTION parley."extract"(content text, marks tsquery)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 8fb236dce26b8abb8df4db22e90017af;
 
--- function parley.activity(parley.chats)
+--- function parley.activity(parley.chats)
 CREATE OR REPLACE FUNCTION parley.activity(chat parley.chats)
  RETURNS uuid
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 9b910c41748910e16c959a42ca17f169;
 
--- function parley.add_to_rollups(uuid[],uuid[],text[],text[])
-CREATE OR REPLACE FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users text[], types text[])
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_custom_plan'
- SET jit TO 'off'
-AS md5 3146bc00d114d6022e90a4cd4565df63;
-
--- function parley.await_removal(text)
+--- function parley.await_removal(text)
 CREATE OR REPLACE FUNCTION parley.await_removal(name text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 3d777eb0d716013512c7aa1147d16503;
 
--- function parley.base64url(bytea)
+--- function parley.base64url(bytea)
 CREATE OR REPLACE FUNCTION parley.base64url(value bytea)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 474ad797cf9fb7edae92f79a3714b879;
 
--- function parley.chat_channel(uuid)
+--- function parley.chat_channel(uuid)
 CREATE OR REPLACE FUNCTION parley.chat_channel(chat uuid)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 f036248297e6f0db9f7f6b7651e87363;
 
--- function parley.chat_json(parley.chats,parley.messages)
+--- function parley.chat_json(parley.chats,parley.messages)
 CREATE OR REPLACE FUNCTION parley.chat_json(chat parley.chats, last_message parley.messages)
  RETURNS json
  LANGUAGE sql
  STABLE
 AS md5 ed394396bb2dfd893d306b07729ac8f8;
 
--- function parley.chats_add_owner()
+--- function parley.chats_add_owner()
 CREATE OR REPLACE FUNCTION parley.chats_add_owner()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1642,22 +1271,22 @@ CREATE OR REPLACE FUNCTION parley.chats_add_owner()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 3889594aaf20296e72b8bc8da923a4ee;
 
--- function parley.chats_gone()
+--- function parley.chats_gone()
 CREATE OR REPLACE FUNCTION parley.chats_gone()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7914b7ddc7f1b76e4f5be1d278628837;
+AS md5 6a15c096be54c67f4bce7ab8276d7758;
 
--- function parley.chats_new()
+--- function parley.chats_new()
 CREATE OR REPLACE FUNCTION parley.chats_new()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 0f1695c5f1a9d23bf153ee46b5cc774d;
 
--- function parley.chats_renamed()
+--- function parley.chats_renamed()
 CREATE OR REPLACE FUNCTION parley.chats_renamed()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1665,7 +1294,7 @@ CREATE OR REPLACE FUNCTION parley.chats_renamed()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 b2977c255243090431749a3c0d0f6601;
 
--- function parley.close_block(uuid)
+--- function parley.close_block(uuid)
 CREATE OR REPLACE FUNCTION parley.close_block(chat uuid)
  RETURNS void
  LANGUAGE plpgsql
@@ -1673,30 +1302,7 @@ CREATE OR REPLACE FUNCTION parley.close_block(chat uuid)
  SET enable_seqscan TO 'off'
 AS md5 3605f0d85862dbab74595393eb35de59;
 
--- function parley.close_old_chats(uuid,integer)
-CREATE OR REPLACE FUNCTION parley.close_old_chats(before_id uuid, max_chats integer)
- RETURNS uuid[]
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 026ab00021ca8c1a655e856d89c2c90c;
-
--- function parley.count_events(parley.rollup_state,integer)
-CREATE OR REPLACE FUNCTION parley.count_events(state parley.rollup_state, max_messages integer)
- RETURNS boolean
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_seqscan TO 'off'
-AS md5 9164a443242e4ed297a805e0937e0548;
-
--- function parley.count_history(parley.rollup_state,integer)
-CREATE OR REPLACE FUNCTION parley.count_history(state parley.rollup_state, max_messages integer)
- RETURNS boolean
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_seqscan TO 'off'
-AS md5 3e7a34616fe8fac986cbe3e9cc7d4ee3;
-
--- function parley.count_in_range(uuid,parley.filter)
+--- function parley.count_in_range(uuid,parley.filter)
 CREATE OR REPLACE FUNCTION parley.count_in_range(chat uuid, wanted parley.filter)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1706,14 +1312,14 @@ CREATE OR REPLACE FUNCTION parley.count_in_range(chat uuid, wanted parley.filter
  SET enable_seqscan TO 'off'
 AS md5 d64e496448080549dadf0853fff297d7;
 
--- function parley.count_message(parley.chats,uuid)
+--- function parley.count_message(parley.chats,uuid)
 CREATE OR REPLACE FUNCTION parley.count_message(chat parley.chats, message uuid)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 6716a3c200b299e190d304075d6a3078;
 
--- function parley.count_messages(parley.filter)
+--- function parley.count_messages(parley.filter)
 CREATE OR REPLACE FUNCTION parley.count_messages(wanted parley.filter)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1723,14 +1329,7 @@ CREATE OR REPLACE FUNCTION parley.count_messages(wanted parley.filter)
  SET enable_seqscan TO 'off'
 AS md5 453c4401aeb75b177880edc5ef787d50;
 
--- function parley.counted_event()
-CREATE OR REPLACE FUNCTION parley.counted_event()
- RETURNS bigint
- LANGUAGE sql
- STABLE
-AS md5 94ee2c3ac8f8f8bce9c8dc78881f1b83;
-
--- function parley.cut(text,integer,integer)
+--- function parley.cut(text,integer,integer)
 CREATE OR REPLACE FUNCTION parley.cut(source text, start integer, size integer)
  RETURNS text
  LANGUAGE plpgsql
@@ -1738,14 +1337,14 @@ CREATE OR REPLACE FUNCTION parley.cut(source text, start integer, size integer)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 3717685a3fa311a9d5675fdecba8858b;
 
--- function parley.end_of(text)
+--- function parley.end_of(text)
 CREATE OR REPLACE FUNCTION parley.end_of(value text)
  RETURNS timestamp with time zone
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 d1ba692b6ea6d682774094a98a6f03d3;
 
--- function parley.enter_chat(text)
+--- function parley.enter_chat(text)
 CREATE OR REPLACE FUNCTION parley.enter_chat(chat_id text)
  RETURNS uuid
  LANGUAGE plpgsql
@@ -1753,28 +1352,28 @@ CREATE OR REPLACE FUNCTION parley.enter_chat(chat_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 96ca02af339608f36f1ee9026b46ee12;
 
--- function parley.event_channels(uuid,text[])
+--- function parley.event_channels(uuid,text[])
 CREATE OR REPLACE FUNCTION parley.event_channels(chat uuid, recipients text[])
  RETURNS text[]
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 a5e08888b7acaf7ce0d1a5fef6faab05;
 
--- function parley.fail(text,text,jsonb)
+--- function parley.fail(text,text,jsonb)
 CREATE OR REPLACE FUNCTION parley.fail(state text, message text, details jsonb DEFAULT NULL::jsonb)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 adfe11e8f08b2f72ad04879de94f2fc8;
 
--- function parley.field_problem(text,jsonb)
+--- function parley.field_problem(text,jsonb)
 CREATE OR REPLACE FUNCTION parley.field_problem(field text, value jsonb)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 6ccca8a740de153a694122f6db7d2757;
 
--- function parley.field_problems(jsonb,text[],text[])
+--- function parley.field_problems(jsonb,text[],text[])
 CREATE OR REPLACE FUNCTION parley.field_problems(body jsonb, required text[], optional text[])
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -1782,21 +1381,14 @@ CREATE OR REPLACE FUNCTION parley.field_problems(body jsonb, required text[], op
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 18e54122346b3bac9c7b587e2665ad85;
 
--- function parley.filter_problems(text,text,text,text)
+--- function parley.filter_problems(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text)
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 35424ab6e6625a09f966a3c311914146;
 
--- function parley.find_history()
-CREATE OR REPLACE FUNCTION parley.find_history()
- RETURNS boolean
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 3c662dcdf70f556550066acb953086ab;
-
--- function parley.find_hits(uuid,tsquery,parley.filter)
+--- function parley.find_hits(uuid,tsquery,parley.filter)
 CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, query tsquery, wanted parley.filter)
  RETURNS TABLE(chat_id uuid, id uuid)
  LANGUAGE plpgsql
@@ -1807,7 +1399,7 @@ CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, query tsquery, wante
  SET work_mem TO '64MB'
 AS md5 1540c62766d8ef04c95bbcdc840c9349;
 
--- function parley.find_message(text,text)
+--- function parley.find_message(text,text)
 CREATE OR REPLACE FUNCTION parley.find_message(chat_id text, message_id text)
  RETURNS parley.messages
  LANGUAGE plpgsql
@@ -1815,83 +1407,70 @@ CREATE OR REPLACE FUNCTION parley.find_message(chat_id text, message_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 694bb7cf4dc75bdea88da8414bd80cb4;
 
--- function parley.finish_page(parley.page,uuid[],text)
+--- function parley.finish_page(parley.page,uuid[],text)
 CREATE OR REPLACE FUNCTION parley.finish_page(asked parley.page, ids uuid[], sort text DEFAULT NULL::text)
  RETURNS uuid[]
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 6f11fd90c79533c523a9b5f26562c13e;
 
--- function parley.forget_seen()
-CREATE OR REPLACE FUNCTION parley.forget_seen()
- RETURNS void
- LANGUAGE sql
-AS md5 0e29554bd8abad771f1801ceabad5edf;
-
--- function parley.hit_json(parley.messages,tsquery)
+--- function parley.hit_json(parley.messages,tsquery)
 CREATE OR REPLACE FUNCTION parley.hit_json(message parley.messages, marks tsquery)
  RETURNS json
  LANGUAGE sql
  STABLE
 AS md5 1f9d90c39ae810d998b38e1703525f22;
 
--- function parley.image_is_being_removed(text)
+--- function parley.image_is_being_removed(text)
 CREATE OR REPLACE FUNCTION parley.image_is_being_removed(name text)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 3eeadcb4cc5ffad1e3a1f8e1acc67347;
 
--- function parley.image_is_used(text)
+--- function parley.image_is_used(text)
 CREATE OR REPLACE FUNCTION parley.image_is_used(name text)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 c2dfded1eab924da4f20655ecb318501;
 
--- function parley.image_name(text)
+--- function parley.image_name(text)
 CREATE OR REPLACE FUNCTION parley.image_name(url text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 2d4adce8d2657e829d251b261d862951;
 
--- function parley.instant_problem(text)
+--- function parley.instant_problem(text)
 CREATE OR REPLACE FUNCTION parley.instant_problem(value text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 24b27a8319fa3b1bf3649039ae23de30;
 
--- function parley.is_closed(parley.chats)
-CREATE OR REPLACE FUNCTION parley.is_closed(chat parley.chats)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 1ac870f7990378dcf185de445fc7ce5a;
-
--- function parley.iso8601(timestamp with time zone)
+--- function parley.iso8601(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.iso8601(instant timestamp with time zone)
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS md5 630a6126f2ca074f111a7f7ca0175aa9;
 
--- function parley.last_message_at(parley.chats)
+--- function parley.last_message_at(parley.chats)
 CREATE OR REPLACE FUNCTION parley.last_message_at(chat parley.chats)
  RETURNS timestamp with time zone
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 f2780991c9ab35edc8bd608ea1ca4b22;
 
--- function parley.link_pages(json,json)
+--- function parley.link_pages(json,json)
 CREATE OR REPLACE FUNCTION parley.link_pages(next json, prev json)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 580966ba6eae04f0f07773b0bbaa0efe;
 
--- function parley.lock_chat()
+--- function parley.lock_chat()
 CREATE OR REPLACE FUNCTION parley.lock_chat()
  RETURNS void
  LANGUAGE plpgsql
@@ -1899,27 +1478,27 @@ CREATE OR REPLACE FUNCTION parley.lock_chat()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 0abbb0467f48bbe8e346aaeb8078c95c;
 
--- function parley.lock_image(text)
+--- function parley.lock_image(text)
 CREATE OR REPLACE FUNCTION parley.lock_image(name text)
  RETURNS void
  LANGUAGE sql
 AS md5 f2cf55c015cfa2bfc816128baeaf40d2;
 
--- function parley.look_up(tsquery,parley.filter)
+--- function parley.look_up(tsquery,parley.filter)
 CREATE OR REPLACE FUNCTION parley.look_up(query tsquery, wanted parley.filter)
  RETURNS TABLE(chat_id uuid, id uuid)
  LANGUAGE sql
  STABLE
 AS md5 363875f149ea14a76600e42f379db9a8;
 
--- function parley.look_up_in_chat(uuid,tsquery,parley.filter)
+--- function parley.look_up_in_chat(uuid,tsquery,parley.filter)
 CREATE OR REPLACE FUNCTION parley.look_up_in_chat(chat uuid, query tsquery, wanted parley.filter)
  RETURNS TABLE(id uuid)
  LANGUAGE sql
  STABLE
 AS md5 521182c26d7514380a8277ace655b9e2;
 
--- function parley.mark(text,tsquery)
+--- function parley.mark(text,tsquery)
 CREATE OR REPLACE FUNCTION parley.mark(part text, marks tsquery)
  RETURNS text
  LANGUAGE plpgsql
@@ -1927,7 +1506,7 @@ CREATE OR REPLACE FUNCTION parley.mark(part text, marks tsquery)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 4eb9911de61f9ef231bb4b62c54c8353;
 
--- function parley.mark_pattern(text,tsquery)
+--- function parley.mark_pattern(text,tsquery)
 CREATE OR REPLACE FUNCTION parley.mark_pattern(part text, marks tsquery)
  RETURNS text
  LANGUAGE plpgsql
@@ -1935,22 +1514,22 @@ CREATE OR REPLACE FUNCTION parley.mark_pattern(part text, marks tsquery)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 ae73157cb5e8db5e82745083c8ce3942;
 
--- function parley.may_hear(text)
+--- function parley.may_hear(text)
 CREATE OR REPLACE FUNCTION parley.may_hear(channel text)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9708079255e36bc3f6eb8daac70339d4;
 
--- function parley.members_gone()
+--- function parley.members_gone()
 CREATE OR REPLACE FUNCTION parley.members_gone()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ad6eff39cce21435dd883f05514282ca;
+AS md5 e32a364770361ca713d1d5f073f163df;
 
--- function parley.members_json()
+--- function parley.members_json()
 CREATE OR REPLACE FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json)
  RETURNS SETOF record
  LANGUAGE sql
@@ -1958,53 +1537,45 @@ CREATE OR REPLACE FUNCTION parley.members_json(OUT user_id text, OUT joined_at t
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 88fad3d2ef7af2747222deefb23845cb;
 
--- function parley.members_new()
-CREATE OR REPLACE FUNCTION parley.members_new()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6dbdf76bf58499fe09727f83b9b1e549;
-
--- function parley.members_stay()
+--- function parley.members_stay()
 CREATE OR REPLACE FUNCTION parley.members_stay()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 1ba6f5c3a35d0fa173bc59a3be37e75c;
 
--- function parley.message_json(parley.messages)
+--- function parley.message_json(parley.messages)
 CREATE OR REPLACE FUNCTION parley.message_json(message parley.messages)
  RETURNS json
  LANGUAGE sql
  STABLE
 AS md5 b4386271532214a5cf929db7472a58c5;
 
--- function parley.messages_changed()
+--- function parley.messages_changed()
 CREATE OR REPLACE FUNCTION parley.messages_changed()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 76800a24b558186625e4edf08f33ad19;
+AS md5 64c5c3fdf22140fdc42e02659629d42c;
 
--- function parley.messages_gone()
+--- function parley.messages_gone()
 CREATE OR REPLACE FUNCTION parley.messages_gone()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 3e78457e0ac6436bc456eeb3680cba17;
+AS md5 96cf1dd2cd7677b688c9c16f9bc2e82c;
 
--- function parley.messages_new()
+--- function parley.messages_new()
 CREATE OR REPLACE FUNCTION parley.messages_new()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9f5da6eb4e00236fd7cb7725b42e28ac;
+AS md5 53938584ecbddcf5e019dd651690539f;
 
--- function parley.messages_retyped()
+--- function parley.messages_retyped()
 CREATE OR REPLACE FUNCTION parley.messages_retyped()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2012,14 +1583,14 @@ CREATE OR REPLACE FUNCTION parley.messages_retyped()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 6f19dce983418504f25e3121551890c1;
 
--- function parley.messages_stay()
+--- function parley.messages_stay()
 CREATE OR REPLACE FUNCTION parley.messages_stay()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 fa3bbb6154657690f3ab33c3575c88f0;
 
--- function parley.messages_words()
+--- function parley.messages_words()
 CREATE OR REPLACE FUNCTION parley.messages_words()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2027,7 +1598,7 @@ CREATE OR REPLACE FUNCTION parley.messages_words()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e8240afa709cca399e90559a21b6f10e;
 
--- function parley.messages_words_gone()
+--- function parley.messages_words_gone()
 CREATE OR REPLACE FUNCTION parley.messages_words_gone()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2035,35 +1606,35 @@ CREATE OR REPLACE FUNCTION parley.messages_words_gone()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 643151cab4ad96b9e7dd0deac194e4bc;
 
--- function parley.not_found(text)
+--- function parley.not_found(text)
 CREATE OR REPLACE FUNCTION parley.not_found(what text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9347b0652e342f6b4dd39f2036488558;
 
--- function parley.now_after(timestamp with time zone)
+--- function parley.now_after(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.now_after(instant timestamp with time zone)
  RETURNS timestamp with time zone
  LANGUAGE sql
  PARALLEL SAFE
 AS md5 c29530a7a4453e3701756cc0e7a1967b;
 
--- function parley.now_ms()
+--- function parley.now_ms()
 CREATE OR REPLACE FUNCTION parley.now_ms()
  RETURNS timestamp with time zone
  LANGUAGE sql
  PARALLEL SAFE
 AS md5 71d49bee25f23fc2e79ed10dcba1167b;
 
--- function parley.number_problem(text,bigint,bigint)
+--- function parley.number_problem(text,bigint,bigint)
 CREATE OR REPLACE FUNCTION parley.number_problem(value text, lowest bigint, highest bigint)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 92f2b0695f899f7a94fecc0fa3b01edd;
 
--- function parley.page_of_hits(uuid[],parley.page)
+--- function parley.page_of_hits(uuid[],parley.page)
 CREATE OR REPLACE FUNCTION parley.page_of_hits(hits uuid[], asked parley.page)
  RETURNS uuid[]
  LANGUAGE plpgsql
@@ -2071,7 +1642,7 @@ CREATE OR REPLACE FUNCTION parley.page_of_hits(hits uuid[], asked parley.page)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 4e0c72456e1a80126a99ab3252c01af2;
 
--- function parley.page_of_messages(parley.filter,parley.page)
+--- function parley.page_of_messages(parley.filter,parley.page)
 CREATE OR REPLACE FUNCTION parley.page_of_messages(wanted parley.filter, asked parley.page)
  RETURNS uuid[]
  LANGUAGE plpgsql
@@ -2081,14 +1652,14 @@ CREATE OR REPLACE FUNCTION parley.page_of_messages(wanted parley.filter, asked p
  SET enable_seqscan TO 'off'
 AS md5 3e47b8db463c37da2df9afe320aca558;
 
--- function parley.page_problems(text,text,text,text)
+--- function parley.page_problems(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.page_problems(page text, "limit" text, before text, after text)
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 b15506001af6b2880ccecebe4a02e9cc;
 
--- function parley.parse_filter(text,text,text)
+--- function parley.parse_filter(text,text,text)
 CREATE OR REPLACE FUNCTION parley.parse_filter(type text, start_date text, end_date text)
  RETURNS parley.filter
  LANGUAGE plpgsql
@@ -2096,7 +1667,7 @@ CREATE OR REPLACE FUNCTION parley.parse_filter(type text, start_date text, end_d
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 8a80734a99a4253c1a3abebb13aab185;
 
--- function parley.parse_instant(text)
+--- function parley.parse_instant(text)
 CREATE OR REPLACE FUNCTION parley.parse_instant(value text)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
@@ -2105,7 +1676,7 @@ CREATE OR REPLACE FUNCTION parley.parse_instant(value text)
  SET "TimeZone" TO 'UTC'
 AS md5 18997191db911299fbe09ebecc2c8896;
 
--- function parley.parse_page(text,text,text,text)
+--- function parley.parse_page(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.parse_page(page text, "limit" text, before text, after text)
  RETURNS parley.page
  LANGUAGE plpgsql
@@ -2113,7 +1684,7 @@ CREATE OR REPLACE FUNCTION parley.parse_page(page text, "limit" text, before tex
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 41ef0fc89dc48245af42746c1d8146e1;
 
--- function parley.parse_search(text)
+--- function parley.parse_search(text)
 CREATE OR REPLACE FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery, OUT phrase tsquery)
  RETURNS record
  LANGUAGE plpgsql
@@ -2122,7 +1693,7 @@ CREATE OR REPLACE FUNCTION parley.parse_search(search text, OUT query tsquery, O
  SET client_min_messages TO 'error'
 AS md5 65ef7a293ba17771bc840ed34e16cdc1;
 
--- function parley.parse_term(text,boolean,boolean)
+--- function parley.parse_term(text,boolean,boolean)
 CREATE OR REPLACE FUNCTION parley.parse_term(typed text, is_phrase boolean, is_open boolean)
  RETURNS tsquery
  LANGUAGE plpgsql
@@ -2130,83 +1701,56 @@ CREATE OR REPLACE FUNCTION parley.parse_term(typed text, is_phrase boolean, is_o
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 4ff702a0417cbb52997d5c151a901c6c;
 
--- function parley.parse_uuid(text)
+--- function parley.parse_uuid(text)
 CREATE OR REPLACE FUNCTION parley.parse_uuid(value text)
  RETURNS uuid
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 35e01827f35aafe8ce7c5196e7a6a94f;
 
--- function parley.pseudonym(text,text)
-CREATE OR REPLACE FUNCTION parley.pseudonym(kind text, subject text)
- RETURNS uuid
- LANGUAGE sql
- STABLE
-AS md5 bf7cfdf5a74e84af5b2de8cf7391cb08;
-
--- function parley.pusher_user(text)
+--- function parley.pusher_user(text)
 CREATE OR REPLACE FUNCTION parley.pusher_user(user_id text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 4bd6120acdcee3f8b6535b2731175dc4;
 
--- function parley.queue_again(bigint[])
+--- function parley.queue_again(bigint[])
 CREATE OR REPLACE FUNCTION parley.queue_again(VARIADIC event_ids bigint[])
  RETURNS bigint
  LANGUAGE sql
 AS md5 784ecc4e3d3241ea898896ce8b387bf5;
 
--- function parley.record_event(uuid,bigint,text,json,text[])
+--- function parley.record_event(uuid,bigint,text,json,text[])
 CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[])
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e840c41fc0609d210fbe6ac0eaf3663a;
 
--- function parley.recount_blocks(uuid,uuid[])
+--- function parley.recount_blocks(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.recount_blocks(chat uuid, ids uuid[])
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
- SET enable_indexonlyscan TO 'off'
 AS md5 4514fbcba8ecff46ec4b547df96dc72b;
 
--- function parley.recount_chat(uuid)
+--- function parley.recount_chat(uuid)
 CREATE OR REPLACE FUNCTION parley.recount_chat(chat uuid)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 fab5768357dd3be694856807a31270e6;
 
--- function parley.recount_rollups()
-CREATE OR REPLACE FUNCTION parley.recount_rollups()
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 006397b3120300e01046e853578c6beb;
-
--- function parley.reject(jsonb)
+--- function parley.reject(jsonb)
 CREATE OR REPLACE FUNCTION parley.reject(problems jsonb)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e70f8f2f6cb98c557e678466309326ff;
 
--- function parley.remove_old_chats(interval,integer)
-CREATE OR REPLACE FUNCTION parley.remove_old_chats(inactive_for interval, max_messages integer DEFAULT 1000)
- RETURNS bigint
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
- SET enable_bitmapscan TO 'off'
- SET enable_hashjoin TO 'off'
- SET enable_mergejoin TO 'off'
-AS md5 a941e65a27786f6db16e4acfeb36e7ff;
-
--- function parley.require_image(text)
+--- function parley.require_image(text)
 CREATE OR REPLACE FUNCTION parley.require_image(url text)
  RETURNS text
  LANGUAGE plpgsql
@@ -2214,7 +1758,7 @@ CREATE OR REPLACE FUNCTION parley.require_image(url text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e84b42cc85d0d833658b7ac7efa84a66;
 
--- function parley.require_one_of(jsonb,text[])
+--- function parley.require_one_of(jsonb,text[])
 CREATE OR REPLACE FUNCTION parley.require_one_of(body jsonb, fields text[])
  RETURNS void
  LANGUAGE plpgsql
@@ -2222,7 +1766,7 @@ CREATE OR REPLACE FUNCTION parley.require_one_of(body jsonb, fields text[])
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e639cbc9de41299cdaf2570eb1204b55;
 
--- function parley.require_owner(uuid)
+--- function parley.require_owner(uuid)
 CREATE OR REPLACE FUNCTION parley.require_owner(chat uuid)
  RETURNS void
  LANGUAGE plpgsql
@@ -2230,26 +1774,14 @@ CREATE OR REPLACE FUNCTION parley.require_owner(chat uuid)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 ecac5ad23aab9d0df7aa8284c8e85650;
 
--- function parley.require_user(text)
+--- function parley.require_user(text)
 CREATE OR REPLACE FUNCTION parley.require_user(id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 19f9ad5fcb44e9dc4bece89728caa29b;
 
--- function parley.roll_up_chats()
-CREATE OR REPLACE FUNCTION parley.roll_up_chats()
- RETURNS void
- LANGUAGE sql
-AS md5 fe4573f82b7c2a58e7c23d9b92b87ae1;
-
--- function parley.roll_up_settings()
-CREATE OR REPLACE FUNCTION parley.roll_up_settings()
- RETURNS void
- LANGUAGE sql
-AS md5 5876c21c79c3f4c3c863bee516942bde;
-
--- function parley.search_chat(tsquery,parley.filter,parley.page)
+--- function parley.search_chat(tsquery,parley.filter,parley.page)
 CREATE OR REPLACE FUNCTION parley.search_chat(query tsquery, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
@@ -2260,7 +1792,7 @@ CREATE OR REPLACE FUNCTION parley.search_chat(query tsquery, wanted parley.filte
  SET work_mem TO '64MB'
 AS md5 9a3be57880e227a983878e8fb9c0547e;
 
--- function parley.search_chats(tsquery,parley.filter,parley.page)
+--- function parley.search_chats(tsquery,parley.filter,parley.page)
 CREATE OR REPLACE FUNCTION parley.search_chats(query tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
@@ -2271,7 +1803,7 @@ CREATE OR REPLACE FUNCTION parley.search_chats(query tsquery, wanted parley.filt
  SET work_mem TO '64MB'
 AS md5 b3567952e5936359635fa8c1bf63ee15;
 
--- function parley.search_ranked(uuid,tsquery,tsquery,tsquery,parley.filter,parley.page)
+--- function parley.search_ranked(uuid,tsquery,tsquery,tsquery,parley.filter,parley.page)
 CREATE OR REPLACE FUNCTION parley.search_ranked(only_chat uuid, query tsquery, marks tsquery, phrase tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
@@ -2282,7 +1814,7 @@ CREATE OR REPLACE FUNCTION parley.search_ranked(only_chat uuid, query tsquery, m
  SET work_mem TO '64MB'
 AS md5 070775866e4f95c55d1f016449ac881b;
 
--- function parley.settings_changed()
+--- function parley.settings_changed()
 CREATE OR REPLACE FUNCTION parley.settings_changed()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2290,14 +1822,14 @@ CREATE OR REPLACE FUNCTION parley.settings_changed()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 f183b9e3d157ff33dd0b0a8cb3235375;
 
--- function parley.settings_json(parley.settings)
+--- function parley.settings_json(parley.settings)
 CREATE OR REPLACE FUNCTION parley.settings_json(settings parley.settings)
  RETURNS json
  LANGUAGE sql
  STABLE
 AS md5 ee68412cb2d0c3c494ad5496c32ca9d3;
 
--- function parley.skip_blocks(uuid,parley.filter,bigint)
+--- function parley.skip_blocks(uuid,parley.filter,bigint)
 CREATE OR REPLACE FUNCTION parley.skip_blocks(chat uuid, wanted parley.filter, INOUT skip bigint, OUT before_id uuid)
  RETURNS record
  LANGUAGE plpgsql
@@ -2308,28 +1840,28 @@ CREATE OR REPLACE FUNCTION parley.skip_blocks(chat uuid, wanted parley.filter, I
  SET enable_bitmapscan TO 'off'
 AS md5 1ada49e5b94580ee2ede20f6fdb11f89;
 
--- function parley.sleep_lock()
+--- function parley.sleep_lock()
 CREATE OR REPLACE FUNCTION parley.sleep_lock()
  RETURNS bigint
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 878a0a0dd9a93c55093f5e4f025fa7a4;
 
--- function parley.socket_problem(text)
+--- function parley.socket_problem(text)
 CREATE OR REPLACE FUNCTION parley.socket_problem(socket_id text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 fd9f3516303758af6bad239f9ede9883;
 
--- function parley.sort_problems(text,text,text,text)
+--- function parley.sort_problems(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.sort_problems(sort text, search text, before text, after text)
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 560cb656ad279cb949fac5b0a891e71e;
 
--- function parley.spelling_pattern(text)
+--- function parley.spelling_pattern(text)
 CREATE OR REPLACE FUNCTION parley.spelling_pattern(word text)
  RETURNS text
  LANGUAGE plpgsql
@@ -2337,28 +1869,28 @@ CREATE OR REPLACE FUNCTION parley.spelling_pattern(word text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 a85932484d0216957110a5b88bc29f10;
 
--- function parley.uncount_messages(uuid,uuid[])
+--- function parley.uncount_messages(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.uncount_messages(chat uuid, ids uuid[])
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 ffeb9db2dbb8f219940365c57cdf22c6;
 
--- function parley.user_channel(text)
+--- function parley.user_channel(text)
 CREATE OR REPLACE FUNCTION parley.user_channel(user_id text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 09937ad2158183a09cc5226cfb73e653;
 
--- function parley.user_name()
+--- function parley.user_name()
 CREATE OR REPLACE FUNCTION parley.user_name()
  RETURNS text
  LANGUAGE sql
  STABLE
 AS md5 b04743080978dd3a71f1ce17ae31e4f7;
 
--- function parley.users_changed()
+--- function parley.users_changed()
 CREATE OR REPLACE FUNCTION parley.users_changed()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2366,7 +1898,7 @@ CREATE OR REPLACE FUNCTION parley.users_changed()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 b70ee6074b3b7c2066dcbc38ca4036ea;
 
--- function parley.users_deleted()
+--- function parley.users_deleted()
 CREATE OR REPLACE FUNCTION parley.users_deleted()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2374,7 +1906,7 @@ CREATE OR REPLACE FUNCTION parley.users_deleted()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 7e74b0c3ec7e30ef3ce16cb017a84f4a;
 
--- function parley.users_image_left()
+--- function parley.users_image_left()
 CREATE OR REPLACE FUNCTION parley.users_image_left()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2382,7 +1914,7 @@ CREATE OR REPLACE FUNCTION parley.users_image_left()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 7e5994555ef59e934b6db48e71dff7e8;
 
--- function parley.users_leave()
+--- function parley.users_leave()
 CREATE OR REPLACE FUNCTION parley.users_leave()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2390,21 +1922,21 @@ CREATE OR REPLACE FUNCTION parley.users_leave()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9a656462ded10dc3e16774d91a64380e;
 
--- function parley.uuid7(timestamp with time zone,bigint)
+--- function parley.uuid7(timestamp with time zone,bigint)
 CREATE OR REPLACE FUNCTION parley.uuid7(instant timestamp with time zone, number bigint)
  RETURNS uuid
  LANGUAGE sql
  PARALLEL SAFE
 AS md5 cc0bbf608479a6364b4f9c99e7a353b5;
 
--- function parley.uuid7_from(timestamp with time zone)
+--- function parley.uuid7_from(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.uuid7_from(instant timestamp with time zone)
  RETURNS uuid
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 b450c92abf11f5c3b2d793a43e7be257;
 
--- function parley.validate(jsonb,text[],text[])
+--- function parley.validate(jsonb,text[],text[])
 CREATE OR REPLACE FUNCTION parley.validate(body jsonb, required text[], optional text[] DEFAULT '{}'::text[])
  RETURNS void
  LANGUAGE plpgsql
@@ -2412,7 +1944,7 @@ CREATE OR REPLACE FUNCTION parley.validate(body jsonb, required text[], optional
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 685c8bab5a28a22ba1ac1c0fac0eda61;
 
--- function parley.word_query(text,boolean,boolean)
+--- function parley.word_query(text,boolean,boolean)
 CREATE OR REPLACE FUNCTION parley.word_query(words text, is_phrase boolean, is_open boolean)
  RETURNS tsquery
  LANGUAGE plpgsql
@@ -2420,14 +1952,14 @@ CREATE OR REPLACE FUNCTION parley.word_query(words text, is_phrase boolean, is_o
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 b1f83888e2a4526868f1995f395b2599;
 
--- function session.begin(jsonb)
+--- function session.begin(jsonb)
 CREATE OR REPLACE FUNCTION session.begin(identity jsonb)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 35b6aa4710ae2aeace5c2be82d035602;
 
--- function session.chat_id()
+--- function session.chat_id()
 CREATE OR REPLACE FUNCTION session.chat_id()
  RETURNS uuid
  LANGUAGE plpgsql
@@ -2435,7 +1967,7 @@ CREATE OR REPLACE FUNCTION session.chat_id()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 a4dc0aebbc03847bb9026f420e737bc5;
 
--- function session.chat_ids()
+--- function session.chat_ids()
 CREATE OR REPLACE FUNCTION session.chat_ids()
  RETURNS SETOF uuid
  LANGUAGE sql
@@ -2443,14 +1975,14 @@ CREATE OR REPLACE FUNCTION session.chat_ids()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 7ead7357611a4f08cddfbe5707c20097;
 
--- function session.enter_chats(uuid[])
+--- function session.enter_chats(uuid[])
 CREATE OR REPLACE FUNCTION session.enter_chats(chats uuid[])
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 c3c87c63b7e6422bab35f46f3e39533a;
 
--- function session.entered_chats()
+--- function session.entered_chats()
 CREATE OR REPLACE FUNCTION session.entered_chats()
  RETURNS uuid[]
  LANGUAGE plpgsql
@@ -2458,7 +1990,7 @@ CREATE OR REPLACE FUNCTION session.entered_chats()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 cd3b5149e542784094fb85df10edb57a;
 
--- function session.owns_chat(uuid)
+--- function session.owns_chat(uuid)
 CREATE OR REPLACE FUNCTION session.owns_chat(chat uuid)
  RETURNS boolean
  LANGUAGE sql
@@ -2466,7 +1998,7 @@ CREATE OR REPLACE FUNCTION session.owns_chat(chat uuid)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 8c31d6c4e6ed1fa7014c87f8ed821555;
 
--- function session.page_of_chats(parley.page)
+--- function session.page_of_chats(parley.page)
 CREATE OR REPLACE FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
@@ -2474,7 +2006,7 @@ CREATE OR REPLACE FUNCTION session.page_of_chats(asked parley.page, OUT chats uu
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 8abb3b8631e566c10619168c146466d4;
 
--- function session.register(text,text,text,text)
+--- function session.register(text,text,text,text)
 CREATE OR REPLACE FUNCTION session.register(subject text, name text, email text, image text)
  RETURNS void
  LANGUAGE plpgsql
@@ -2482,7 +2014,7 @@ CREATE OR REPLACE FUNCTION session.register(subject text, name text, email text,
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 788f36643c4b4e76441211da6cc0b52f;
 
--- function session.signed_in(jsonb)
+--- function session.signed_in(jsonb)
 CREATE OR REPLACE FUNCTION session.signed_in(digests jsonb)
  RETURNS text
  LANGUAGE plpgsql
@@ -2491,14 +2023,14 @@ CREATE OR REPLACE FUNCTION session.signed_in(digests jsonb)
  SET enable_seqscan TO 'off'
 AS md5 5ae2e8eb7dbcfa3d77e328df2a8a8627;
 
--- function session.user_id()
+--- function session.user_id()
 CREATE OR REPLACE FUNCTION session.user_id()
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS md5 a0b2c79ba247c1799fd6fcf4635601f7;
 
--- function session.was_deleted(text)
+--- function session.was_deleted(text)
 CREATE OR REPLACE FUNCTION session.was_deleted(subject text)
  RETURNS boolean
  LANGUAGE sql
@@ -2506,273 +2038,69 @@ CREATE OR REPLACE FUNCTION session.was_deleted(subject text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 11f1861d2360b92e4c6b4b60939cb4a5;
 
--- view analytics.activity_by_day
-create view analytics.activity_by_day as
- SELECT ((starts AT TIME ZONE 'UTC'::text))::date AS day,
-    messages,
-    text_messages,
-    code_messages,
-    image_messages,
-    active_users,
-    active_chats,
-    ( SELECT s.as_of
-           FROM parley.rollup_state s) AS as_of
-   FROM parley.rollup_periods p
-  WHERE (grain = 'day'::text);
-
--- view analytics.activity_by_hour
-create view analytics.activity_by_hour as
- SELECT starts AS hour,
-    messages,
-    text_messages,
-    code_messages,
-    image_messages,
-    active_users,
-    active_chats,
-    ( SELECT s.as_of
-           FROM parley.rollup_state s) AS as_of
-   FROM parley.rollup_periods p
-  WHERE (grain = 'hour'::text);
-
--- view analytics.chats
-create view analytics.chats as
- SELECT key AS chat_key,
-    created_on,
-    last_day,
-    messages,
-    ( SELECT s.as_of
-           FROM parley.rollup_state s) AS as_of
-   FROM parley.rollup_chats c;
-
--- view analytics.chats_by_size_and_age
-create view analytics.chats_by_size_and_age as
- SELECT days_from,
-    messages_from,
-    chats,
-    silent_chats,
-    messages,
-    members,
-    ( SELECT s.chats_and_settings_as_of
-           FROM parley.rollup_state s) AS as_of
-   FROM parley.rollup_chat_sizes c;
-
--- view analytics.event_health
-create view analytics.event_health as
- SELECT ( SELECT count(*) AS count
-           FROM ( SELECT
-                   FROM parley.outbox_queue
-                 LIMIT 100000) q) AS waiting_events,
-    (COALESCE(EXTRACT(epoch FROM (clock_timestamp() - ( SELECT o.recorded_at
-           FROM parley.outbox o
-          WHERE (o.id = ( SELECT min(q.id) AS min
-                   FROM parley.outbox_queue q))))), (0)::numeric))::numeric(12,3) AS lag_seconds,
-    events AS set_aside_events,
-    last_at AS last_set_aside_at,
-    now() AS as_of
-   FROM ( SELECT count(*) AS events,
-            max(o.set_aside_at) AS last_at
-           FROM parley.outbox o
-          WHERE (o.set_aside_at IS NOT NULL)) a;
-
--- view analytics.growth_by_week
-create view analytics.growth_by_week as
- SELECT ((p.starts AT TIME ZONE 'UTC'::text))::date AS week,
-    COALESCE(r.users, (0)::bigint) AS new_users,
-    (p.active_users - COALESCE(r.users, (0)::bigint)) AS returning_users,
-    p.active_users,
-    (sum(COALESCE(r.users, (0)::bigint)) OVER (ORDER BY p.starts))::bigint AS users_so_far,
-    p.active_chats,
-    p.messages,
-    ( SELECT s.as_of
-           FROM parley.rollup_state s) AS as_of
-   FROM (parley.rollup_periods p
-     LEFT JOIN parley.rollup_retention r ON (((r.first_week = ((p.starts AT TIME ZONE 'UTC'::text))::date) AND (r.week = r.first_week))))
-  WHERE (p.grain = 'week'::text);
-
--- view analytics.response_times
-create view analytics.response_times as
- SELECT day,
-    (power((2.0)::double precision, ((step)::double precision / (8.0)::double precision)))::numeric(10,1) AS up_to_seconds,
-    responses,
-    ( SELECT s.as_of
-           FROM parley.rollup_state s) AS as_of
-   FROM parley.rollup_responses r;
-
--- view analytics.response_times_by_day
-create view analytics.response_times_by_day as
- SELECT day,
-    (max(up_to))::bigint AS responses,
-    min(up_to_seconds) FILTER (WHERE (up_to >= (0.5 * of_day))) AS median_seconds,
-    min(up_to_seconds) FILTER (WHERE (up_to >= (0.9 * of_day))) AS p90_seconds,
-    as_of
-   FROM ( SELECT r.day,
-            r.up_to_seconds,
-            r.as_of,
-            sum(r.responses) OVER (PARTITION BY r.day ORDER BY r.up_to_seconds) AS up_to,
-            sum(r.responses) OVER (PARTITION BY r.day) AS of_day
-           FROM analytics.response_times r) t
-  GROUP BY day, as_of;
-
--- view analytics.retention_by_cohort
-create view analytics.retention_by_cohort as
- SELECT c.first_week AS cohort,
-    (w.week)::date AS week,
-    (((w.week)::date - c.first_week) / 7) AS weeks_later,
-    c.users AS cohort_users,
-    COALESCE(r.users, (0)::bigint) AS active_users,
-    round(((COALESCE(r.users, (0)::bigint))::numeric / (c.users)::numeric), 4) AS retained,
-    ( SELECT s.as_of
-           FROM parley.rollup_state s) AS as_of
-   FROM ((parley.rollup_retention c
-     CROSS JOIN LATERAL generate_series((c.first_week)::timestamp without time zone, (( SELECT s.as_of
-           FROM parley.rollup_state s) AT TIME ZONE 'UTC'::text), '7 days'::interval) w(week))
-     LEFT JOIN parley.rollup_retention r ON (((r.first_week = c.first_week) AND (r.week = (w.week)::date))))
-  WHERE (c.week = c.first_week);
-
--- view analytics.search_health
-create view analytics.search_health as
- SELECT (sum(t.n_live_tup))::bigint AS messages,
-    (sum(t.n_dead_tup))::bigint AS dead_rows,
-    (sum(t.n_ins_since_vacuum))::bigint AS unmerged_messages,
-    min(COALESCE(t.last_autovacuum, t.last_vacuum)) AS vacuumed_at,
-    (sum(pg_table_size((t.relid)::regclass)))::bigint AS words_bytes,
-    (sum(pg_relation_size((i.indexrelid)::regclass)))::bigint AS index_bytes,
-    (sum(i.idx_scan))::bigint AS index_scans,
-    now() AS as_of
-   FROM (((pg_partition_tree('parley.message_words'::regclass) p(relid, parentrelid, isleaf, level)
-     JOIN pg_stat_all_tables t ON ((t.relid = (p.relid)::oid)))
-     JOIN pg_index x ON (((x.indrelid = (p.relid)::oid) AND (NOT x.indisunique))))
-     JOIN pg_stat_all_indexes i ON ((i.indexrelid = x.indexrelid)))
-  WHERE p.isleaf;
-
--- view analytics.set_aside_events
+--- view analytics.set_aside_events
 create view analytics.set_aside_events as
  SELECT id,
     event,
     recorded_at,
     set_aside_at,
     octet_length((payload)::text) AS bytes,
-    "substring"(error, '^HTTP [0-9]{3}'::text) AS error
+    error
    FROM parley.outbox o
   WHERE (set_aside_at IS NOT NULL);
 
--- view analytics.settings_in_use
-create view analytics.settings_in_use as
- SELECT setting,
-    value,
-    users,
-    round(((users)::numeric / sum(users) OVER (PARTITION BY setting)), 4) AS share,
-    ( SELECT s.chats_and_settings_as_of
-           FROM parley.rollup_state s) AS as_of
-   FROM parley.rollup_settings r;
-
--- view analytics.users
-create view analytics.users as
- SELECT key AS user_key,
-    first_week AS cohort,
-    last_day,
-    messages,
-    ( SELECT s.as_of
-           FROM parley.rollup_state s) AS as_of
-   FROM parley.rollup_users u;
-
--- option security_barrier of analytics.activity_by_day
-alter view analytics.activity_by_day set (security_barrier = 'true');
-
--- option security_barrier of analytics.activity_by_hour
-alter view analytics.activity_by_hour set (security_barrier = 'true');
-
--- option security_barrier of analytics.chats
-alter view analytics.chats set (security_barrier = 'true');
-
--- option security_barrier of analytics.chats_by_size_and_age
-alter view analytics.chats_by_size_and_age set (security_barrier = 'true');
-
--- option security_barrier of analytics.event_health
-alter view analytics.event_health set (security_barrier = 'true');
-
--- option security_barrier of analytics.growth_by_week
-alter view analytics.growth_by_week set (security_barrier = 'true');
-
--- option security_barrier of analytics.response_times
-alter view analytics.response_times set (security_barrier = 'true');
-
--- option security_barrier of analytics.response_times_by_day
-alter view analytics.response_times_by_day set (security_barrier = 'true');
-
--- option security_barrier of analytics.retention_by_cohort
-alter view analytics.retention_by_cohort set (security_barrier = 'true');
-
--- option security_barrier of analytics.search_health
-alter view analytics.search_health set (security_barrier = 'true');
-
--- option security_barrier of analytics.set_aside_events
-alter view analytics.set_aside_events set (security_barrier = 'true');
-
--- option security_barrier of analytics.settings_in_use
-alter view analytics.settings_in_use set (security_barrier = 'true');
-
--- option security_barrier of analytics.users
-alter view analytics.users set (security_barrier = 'true');
-
--- trigger chats_add_owner on parley.chats
+--- trigger chats_add_owner on parley.chats
 CREATE TRIGGER chats_add_owner AFTER INSERT ON parley.chats FOR EACH ROW WHEN ((new.owner_id IS NOT NULL)) EXECUTE FUNCTION parley.chats_add_owner();
 
--- trigger chats_closed on parley.chats
-CREATE TRIGGER chats_closed BEFORE UPDATE OF is_being_removed ON parley.chats FOR EACH ROW WHEN ((new.is_being_removed AND (NOT old.is_being_removed))) EXECUTE FUNCTION parley.chats_gone();
+--- trigger chats_gone on parley.chats
+CREATE TRIGGER chats_gone BEFORE DELETE ON parley.chats FOR EACH ROW EXECUTE FUNCTION parley.chats_gone();
 
--- trigger chats_gone on parley.chats
-CREATE TRIGGER chats_gone BEFORE DELETE ON parley.chats FOR EACH ROW WHEN ((NOT old.is_being_removed)) EXECUTE FUNCTION parley.chats_gone();
-
--- trigger chats_new on parley.chats
+--- trigger chats_new on parley.chats
 CREATE TRIGGER chats_new BEFORE INSERT ON parley.chats FOR EACH ROW EXECUTE FUNCTION parley.chats_new();
 
--- trigger chats_renamed on parley.chats
+--- trigger chats_renamed on parley.chats
 CREATE TRIGGER chats_renamed BEFORE UPDATE OF title ON parley.chats FOR EACH ROW WHEN ((old.title IS DISTINCT FROM new.title)) EXECUTE FUNCTION parley.chats_renamed();
 
--- trigger members_gone on parley.members
+--- trigger members_gone on parley.members
 CREATE TRIGGER members_gone AFTER DELETE ON parley.members REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.members_gone();
 
--- trigger members_new on parley.members
-CREATE TRIGGER members_new BEFORE INSERT ON parley.members FOR EACH ROW EXECUTE FUNCTION parley.members_new();
-
--- trigger members_stay on parley.members
+--- trigger members_stay on parley.members
 CREATE TRIGGER members_stay BEFORE UPDATE ON parley.members FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION parley.members_stay();
 
--- trigger messages_changed on parley.messages
+--- trigger messages_changed on parley.messages
 CREATE TRIGGER messages_changed BEFORE UPDATE OF content, type ON parley.messages FOR EACH ROW WHEN (((old.content IS DISTINCT FROM new.content) OR (old.type IS DISTINCT FROM new.type))) EXECUTE FUNCTION parley.messages_changed();
 
--- trigger messages_gone on parley.messages
+--- trigger messages_gone on parley.messages
 CREATE TRIGGER messages_gone AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_gone();
 
--- trigger messages_new on parley.messages
+--- trigger messages_new on parley.messages
 CREATE TRIGGER messages_new BEFORE INSERT ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_new();
 
--- trigger messages_retyped on parley.messages
+--- trigger messages_retyped on parley.messages
 CREATE TRIGGER messages_retyped AFTER UPDATE ON parley.messages REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_retyped();
 
--- trigger messages_stay on parley.messages
+--- trigger messages_stay on parley.messages
 CREATE TRIGGER messages_stay BEFORE UPDATE ON parley.messages FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.id IS DISTINCT FROM new.id))) EXECUTE FUNCTION parley.messages_stay();
 
--- trigger messages_words on parley.messages
+--- trigger messages_words on parley.messages
 CREATE TRIGGER messages_words AFTER INSERT OR UPDATE OF content, type ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_words();
 
--- trigger messages_words_gone on parley.messages
+--- trigger messages_words_gone on parley.messages
 CREATE TRIGGER messages_words_gone AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_words_gone();
 
--- trigger settings_changed on parley.settings
+--- trigger settings_changed on parley.settings
 CREATE TRIGGER settings_changed BEFORE UPDATE ON parley.settings FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION parley.settings_changed();
 
--- trigger users_changed on next_auth.users
+--- trigger users_changed on next_auth.users
 CREATE TRIGGER users_changed BEFORE UPDATE OF name, email, image ON next_auth.users FOR EACH ROW WHEN ((((old.name IS DISTINCT FROM new.name) OR (old.email IS DISTINCT FROM new.email)) OR (old.image IS DISTINCT FROM new.image))) EXECUTE FUNCTION parley.users_changed();
 
--- trigger users_deleted on next_auth.users
+--- trigger users_deleted on next_auth.users
 CREATE TRIGGER users_deleted AFTER DELETE ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_deleted();
 
--- trigger users_image_left on next_auth.users
+--- trigger users_image_left on next_auth.users
 CREATE TRIGGER users_image_left AFTER DELETE OR UPDATE OF image ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_image_left();
 
--- trigger users_leave on next_auth.users
+--- trigger users_leave on next_auth.users
 CREATE TRIGGER users_leave BEFORE DELETE ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_leave();
 
 alter table next_auth.accounts enable row level security;
@@ -2833,99 +2161,79 @@ alter table parley.outbox enable row level security;
 
 alter table parley.outbox_queue enable row level security;
 
-alter table parley.pseudonym_key enable row level security;
-
 alter table parley.reloaded_parts enable row level security;
-
-alter table parley.rollup_chat_sizes enable row level security;
-
-alter table parley.rollup_chats enable row level security;
-
-alter table parley.rollup_periods enable row level security;
-
-alter table parley.rollup_responses enable row level security;
-
-alter table parley.rollup_retention enable row level security;
-
-alter table parley.rollup_seen enable row level security;
-
-alter table parley.rollup_settings enable row level security;
-
-alter table parley.rollup_state enable row level security;
-
-alter table parley.rollup_users enable row level security;
 
 alter table parley.settings enable row level security;
 
--- policy accounts_web on next_auth.accounts
+--- policy accounts_web on next_auth.accounts
 create policy accounts_web on next_auth.accounts for all to parley_web
     using (true);
 
--- policy chats_delete on parley.chats
+--- policy chats_delete on parley.chats
 create policy chats_delete on parley.chats for delete to parley_api
     using ((owner_id = ( SELECT session.user_id() AS user_id)));
 
--- policy chats_insert on parley.chats
+--- policy chats_insert on parley.chats
 create policy chats_insert on parley.chats for insert to parley_api
     with check ((owner_id = ( SELECT session.user_id() AS user_id)));
 
--- policy chats_select on parley.chats
+--- policy chats_select on parley.chats
 create policy chats_select on parley.chats for select to parley_api
     using (((id = ( SELECT session.chat_id() AS chat_id)) OR (id = ANY (( SELECT session.entered_chats() AS entered_chats)::uuid[])) OR (owner_id = ( SELECT session.user_id() AS user_id)) OR (id IN ( SELECT session.chat_ids() AS chat_ids))));
 
--- policy chats_update on parley.chats
+--- policy chats_update on parley.chats
 create policy chats_update on parley.chats for update to parley_api
     using ((owner_id = ( SELECT session.user_id() AS user_id)));
 
--- policy members_delete on parley.members
+--- policy members_delete on parley.members
 create policy members_delete on parley.members for delete to parley_api
     using (((user_id = ( SELECT session.user_id() AS user_id)) <> session.owns_chat(chat_id)));
 
--- policy members_insert on parley.members
+--- policy members_insert on parley.members
 create policy members_insert on parley.members for insert to parley_api
     with check (session.owns_chat(chat_id));
 
--- policy members_select on parley.members
+--- policy members_select on parley.members
 create policy members_select on parley.members for select to parley_api
     using (((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (user_id = ( SELECT session.user_id() AS user_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids))));
 
--- policy messages_delete on parley.messages
+--- policy messages_delete on parley.messages
 create policy messages_delete on parley.messages for delete to parley_api
     using ((((user_id = ( SELECT session.user_id() AS user_id)) OR session.owns_chat(chat_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
 
--- policy messages_insert on parley.messages
+--- policy messages_insert on parley.messages
 create policy messages_insert on parley.messages for insert to parley_api
     with check (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
 
--- policy messages_select on parley.messages
+--- policy messages_select on parley.messages
 create policy messages_select on parley.messages for select to parley_api
     using (((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id = ANY (( SELECT session.entered_chats() AS entered_chats)::uuid[])) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids))));
 
--- policy messages_update on parley.messages
+--- policy messages_update on parley.messages
 create policy messages_update on parley.messages for update to parley_api
     using (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
 
--- policy sessions_web on next_auth.sessions
+--- policy sessions_web on next_auth.sessions
 create policy sessions_web on next_auth.sessions for all to parley_web
     using (true);
 
--- policy settings_select on parley.settings
+--- policy settings_select on parley.settings
 create policy settings_select on parley.settings for select to parley_api
     using ((user_id = ( SELECT session.user_id() AS user_id)));
 
--- policy settings_update on parley.settings
+--- policy settings_update on parley.settings
 create policy settings_update on parley.settings for update to parley_api
     using ((user_id = ( SELECT session.user_id() AS user_id)));
 
--- policy users_select on next_auth.users
+--- policy users_select on next_auth.users
 create policy users_select on next_auth.users for select to parley_api
     using ((id = ( SELECT session.user_id() AS user_id)));
 
--- policy users_web on next_auth.users
+--- policy users_web on next_auth.users
 create policy users_web on next_auth.users for all to parley_web
     using (true);
 
--- policy verification_token_web on next_auth.verification_token
+--- policy verification_token_web on next_auth.verification_token
 create policy verification_token_web on next_auth.verification_token for all to parley_web
     using (true);
 
@@ -2999,8 +2307,6 @@ grant execute on function listener.lead() to parley_listener;
 
 grant execute on function listener.remove_events(interval,integer) to parley_listener;
 
-grant execute on function listener.roll_up(integer) to parley_listener;
-
 grant execute on function listener.set_aside(bigint,text) to parley_listener;
 
 grant execute on function listener.sleep() to parley_listener;
@@ -3013,8 +2319,6 @@ grant execute on function parley."extract"(text,tsquery) to parley_api;
 
 grant execute on function parley.activity(parley.chats) to parley_api;
 
-grant execute on function parley.add_to_rollups(uuid[],uuid[],text[],text[]) to parley_api;
-
 grant execute on function parley.await_removal(text) to parley_api;
 
 grant execute on function parley.base64url(bytea) to parley_api;
@@ -3025,17 +2329,11 @@ grant execute on function parley.chat_json(parley.chats,parley.messages) to parl
 
 grant execute on function parley.close_block(uuid) to parley_api;
 
-grant execute on function parley.count_events(parley.rollup_state,integer) to parley_api;
-
-grant execute on function parley.count_history(parley.rollup_state,integer) to parley_api;
-
 grant execute on function parley.count_in_range(uuid,parley.filter) to parley_api;
 
 grant execute on function parley.count_message(parley.chats,uuid) to parley_api;
 
 grant execute on function parley.count_messages(parley.filter) to parley_api;
-
-grant execute on function parley.counted_event() to parley_api;
 
 grant execute on function parley.cut(text,integer,integer) to parley_api;
 
@@ -3053,15 +2351,11 @@ grant execute on function parley.field_problems(jsonb,text[],text[]) to parley_a
 
 grant execute on function parley.filter_problems(text,text,text,text) to parley_api;
 
-grant execute on function parley.find_history() to parley_api;
-
 grant execute on function parley.find_hits(uuid,tsquery,parley.filter) to parley_api;
 
 grant execute on function parley.find_message(text,text) to parley_api;
 
 grant execute on function parley.finish_page(parley.page,uuid[],text) to parley_api;
-
-grant execute on function parley.forget_seen() to parley_api;
 
 grant execute on function parley.hit_json(parley.messages,tsquery) to parley_api;
 
@@ -3072,8 +2366,6 @@ grant execute on function parley.image_is_used(text) to parley_api;
 grant execute on function parley.image_name(text) to parley_api;
 
 grant execute on function parley.instant_problem(text) to parley_api;
-
-grant execute on function parley.is_closed(parley.chats) to parley_api;
 
 grant execute on function parley.iso8601(timestamp with time zone) to parley_api;
 
@@ -3125,8 +2417,6 @@ grant execute on function parley.parse_term(text,boolean,boolean) to parley_api;
 
 grant execute on function parley.parse_uuid(text) to parley_api;
 
-grant execute on function parley.pseudonym(text,text) to parley_api;
-
 grant execute on function parley.pusher_user(text) to parley_api;
 
 grant execute on function parley.queue_again(bigint[]) to parley_api;
@@ -3137,8 +2427,6 @@ grant execute on function parley.recount_blocks(uuid,uuid[]) to parley_api;
 
 grant execute on function parley.recount_chat(uuid) to parley_api;
 
-grant execute on function parley.recount_rollups() to parley_api;
-
 grant execute on function parley.reject(jsonb) to parley_api;
 
 grant execute on function parley.require_image(text) to parley_api;
@@ -3148,10 +2436,6 @@ grant execute on function parley.require_one_of(jsonb,text[]) to parley_api;
 grant execute on function parley.require_owner(uuid) to parley_api;
 
 grant execute on function parley.require_user(text) to parley_api;
-
-grant execute on function parley.roll_up_chats() to parley_api;
-
-grant execute on function parley.roll_up_settings() to parley_api;
 
 grant execute on function parley.search_chat(tsquery,parley.filter,parley.page) to parley_api;
 
@@ -3235,31 +2519,7 @@ grant insert on next_auth.sessions to parley_web;
 
 grant insert on next_auth.verification_token to parley_web;
 
-grant select on analytics.activity_by_day to parley_analyst;
-
-grant select on analytics.activity_by_hour to parley_analyst;
-
-grant select on analytics.chats to parley_analyst;
-
-grant select on analytics.chats_by_size_and_age to parley_analyst;
-
-grant select on analytics.event_health to parley_analyst;
-
-grant select on analytics.growth_by_week to parley_analyst;
-
-grant select on analytics.response_times to parley_analyst;
-
-grant select on analytics.response_times_by_day to parley_analyst;
-
-grant select on analytics.retention_by_cohort to parley_analyst;
-
-grant select on analytics.search_health to parley_analyst;
-
 grant select on analytics.set_aside_events to parley_analyst;
-
-grant select on analytics.settings_in_use to parley_analyst;
-
-grant select on analytics.users to parley_analyst;
 
 grant select on next_auth.accounts to parley_web;
 
