@@ -11,7 +11,7 @@
 
 set search_path = '';
 
-with
+with recursive
 schemas as (
     select oid, nspname as name, nspowner as owner, nspacl as acl from pg_namespace
     where nspname in ('next_auth', 'rules', 'parley', 'session', 'api', 'listener', 'analytics')
@@ -51,14 +51,20 @@ triggers as (
     select g.*, t.name as relation from tables t join pg_trigger g on g.tgrelid = t.oid
     where not g.tgisinternal and g.tgparentid = 0 and g.tgfoid in (select oid from functions)
 ),
--- Login roles that act for a role of ours. Who may only pass it on, as its maker may, does not.
-logins as (
-    select r.*, quote_ident(r.rolname) as name, p.rolname as acts_for, r.oid in (10, o.oid) as is_an_owner
-    from owner o cross join roles p
-    join pg_auth_members m on m.roleid = p.oid
-    join pg_roles r on r.oid = m.member and r.rolcanlogin
+-- Who acts for a role of ours, through others too. Who may only pass it on, as its maker may, does not.
+acting (role, member) as (
+    select oid, oid from roles
+    union
+    select a.role, m.member from acting a join pg_auth_members m on m.roleid = a.member
     where coalesce((to_jsonb(m) ->> 'set_option')::boolean, true)
        or coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true)
+),
+logins as (
+    select r.*, quote_ident(r.rolname) as name, p.rolname as acts_for, r.oid in (10, o.oid) as is_an_owner
+    from acting a
+    join roles p on p.oid = a.role
+    join pg_roles r on r.oid = a.member and r.oid <> p.oid and r.rolcanlogin
+    cross join owner o
 ),
 storages (code, name) as (values ('p'::"char", 'plain'), ('e', 'external'), ('m', 'main'), ('x', 'extended')),
 kinds (code, name) as (values ('r'::"char", 'table'), ('p', 'table'), ('v', 'view'), ('m', 'materialized view')),
@@ -110,7 +116,7 @@ things (place, key, make, remove) as (
     from roles r join pg_auth_members m on m.member = r.oid join pg_roles g on g.oid = m.roleid
 
     union all
-    select distinct 3, format('login %s of %s with %s', l.name, l.acts_for, a.attribute),
+    select 3, format('login %s of %s with %s', l.name, l.acts_for, a.attribute),
         format('alter role %s %s', l.name, a.attribute), format('alter role %s no%s', l.name, a.attribute)
     from logins l
     cross join lateral (values ('superuser', l.rolsuper), ('bypassrls', l.rolbypassrls)) a (attribute, is_on)

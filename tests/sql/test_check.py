@@ -277,6 +277,17 @@ def test_an_index_that_came_to_nothing_is_named_and_mended(look: Look, owner: Co
     assert look().status == 0
 
 
+def test_a_login_that_acts_for_a_role_through_another_is_found(look: Look, owner: Connection, mend: Mend) -> None:
+    owner.execute("create role staff in role parley_analyst; grant staff to app; alter role app bypassrls")
+    checked = look()
+    assert checked.findings == [
+        f"extra: login app of {role} with bypassrls" for role in ("parley_api", "parley_analyst")
+    ]
+    mend(checked)
+    assert look().status == 0
+    owner.execute("drop role staff")
+
+
 def test_numbers_go_on_after_a_lost_identity(look: Look, owner: Connection, mend: Mend) -> None:
     owner.execute("insert into parley.image_cleanup (name) values ('one'), ('two')")
     owner.execute("alter table parley.image_cleanup alter column id drop identity")
