@@ -92,7 +92,7 @@ def main() -> int:
                 findings, remarks = check(cursor)
         finally:
             connection.close()
-    except (ConnectError, psycopg2.Error) as error:
+    except (ConnectError, psycopg2.Error, OSError) as error:
         print(f"parley db check: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
     for mend, group in itertools.groupby(findings, lambda finding: finding.mend):
