@@ -59,6 +59,7 @@ class Database:
             min_size=1,
             max_size=settings.database_pool_size,
             max_inactive_connection_lifetime=0,
+            statement_cache_size=settings.database_statement_cache_size,
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
         )

@@ -72,6 +72,7 @@ class Settings(BaseSettings):
 
     database_url: Annotated[SecretStr, AfterValidator(postgres_url)]
     database_pool_size: int = Field(default=10, ge=1, le=1000)
+    database_statement_cache_size: int = Field(default=100, ge=0, le=1000)
     redis_url: Annotated[SecretStr, AfterValidator(redis_url)]
     secret: Annotated[SecretStr, AfterValidator(strong_secrets)] = Field(
         validation_alias=AliasChoices("NEXTAUTH_SECRET", "AUTH_SECRET")

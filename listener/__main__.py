@@ -28,11 +28,16 @@ async def check_database(settings: Settings) -> None:
     try:
         async with Outbox.connect(settings) as outbox:
             await outbox.take([])
+            is_direct = await outbox.is_direct()
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
         problem = "no Parley database for this role: run `yoyo apply --batch` and grant it parley_listener"
         raise SettingsError(f"DATABASE_URL: {problem}") from None
     except (*AWAY, ValueError) as error:
-        raise SettingsError(f"DATABASE_URL: no connection to PostgreSQL: {type(error).__name__}") from None
+        is_direct = "startup parameter" not in str(error)  # PgBouncer refuses those of a session of one's own
+        if is_direct:
+            raise SettingsError(f"DATABASE_URL: no connection to PostgreSQL: {type(error).__name__}") from None
+    if not is_direct:
+        raise SettingsError("DATABASE_URL: leads to a pooler, but the listener must connect to PostgreSQL directly")
 
 
 async def relay_events(settings: Settings, stopping: asyncio.Event) -> None:

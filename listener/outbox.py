@@ -87,6 +87,10 @@ class Outbox:
         finally:
             connection.terminate()  # there is nothing to say goodbye for, and it may be dead
 
+    async def is_direct(self) -> bool:
+        """Whether the session is PostgreSQL's own: a pooler tells its clients of other processes than they get."""
+        return bool(await self._ask("select pg_backend_pid()") == self._connection.get_server_pid())
+
     async def on_nudge(self, callback: Callable[[], None]) -> None:
         """Calls back whenever a writer says that there is something, and when the connection ends."""
         await self._connection.add_listener(CHANNEL, lambda *_: callback())

@@ -77,7 +77,7 @@ class Postgres(Server):
         return int((self.data / "PG_VERSION").read_text())
 
     def _spawn(self) -> Child:
-        account = _account()
+        account = account_to_run_as()
         if account:
             _let_in(account, self.directory, self._bin_dir)
         if not self.data.exists():
@@ -90,7 +90,7 @@ class Postgres(Server):
             log=self.log,
             # Immediate shutdown: bounded, whatever clients do; the next start recovers.
             death_signal=signal.SIGQUIT,
-            **_identity(account),
+            **identity(account),
         )
 
     def _answers(self) -> bool:
@@ -124,11 +124,11 @@ class Postgres(Server):
         ]
         if self._settings.get("fsync") == "off":
             command.append("--no-sync")
-        run("initdb", command, seconds=120, log=self.log, **_identity(account))
+        run("initdb", command, seconds=120, log=self.log, **identity(account))
         unfinished.rename(self.data)  # so that an interrupted initdb is done again
 
 
-def _account() -> pwd.struct_passwd | None:
+def account_to_run_as() -> pwd.struct_passwd | None:
     """Find the account to run as; None is the one that we run as."""
     if os.geteuid() != 0:
         return None
@@ -138,7 +138,8 @@ def _account() -> pwd.struct_passwd | None:
         raise ChildError("PostgreSQL does not run as root and there is no account `nobody`") from None
 
 
-def _identity(account: pwd.struct_passwd | None) -> dict[str, Any]:
+def identity(account: pwd.struct_passwd | None) -> dict[str, Any]:
+    """The options of a Child that runs as this account."""
     if account is None:
         return {}
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}

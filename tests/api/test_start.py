@@ -196,6 +196,7 @@ def test_three_variables_are_enough() -> None:
         *(("PORT", value) for value in ("0", "65536", "http", "-1")),
         *(("WORKERS", value) for value in ("0", "-2", "257", "auto")),
         *(("DATABASE_POOL_SIZE", value) for value in ("0", "1001", "big")),
+        *(("DATABASE_STATEMENT_CACHE_SIZE", value) for value in ("-1", "1001", "none")),
         *(
             ("STORAGE_URL", value)
             for value in (
@@ -231,6 +232,16 @@ def test_three_variables_are_enough() -> None:
 def test_a_missing_or_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     assert problem().startswith(f"{name}: " if name != "NEXTAUTH_SECRET" else "NEXTAUTH_SECRET or AUTH_SECRET: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("DATABASE_POOL_SIZE", ("1", "1000")), ("DATABASE_STATEMENT_CACHE_SIZE", ("0", "1000"))],
+)
+def test_the_bounds_themselves_are_good(monkeypatch: pytest.MonkeyPatch, name: str, values: tuple[str, ...]) -> None:
+    for value in values:
+        monkeypatch.setenv(name, value)
+        assert getattr(Settings.load(), name.lower()) == float(value)
 
 
 def test_an_auth_secret_will_do_and_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:

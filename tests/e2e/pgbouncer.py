@@ -1,0 +1,97 @@
+"""PgBouncer as a child process: the one in PATH, or Debian's package, unpacked in a temporary directory."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from configparser import ConfigParser
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres, account_to_run_as, identity
+from api.dev.process import Child, Server, is_free
+
+PACKAGES = ("pgbouncer", "libc-ares2", "libevent-2.1-7")
+DOWNLOAD_SECONDS = 60
+SECRETS = "select rolname, rolpassword from pg_authid where rolname = any(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program, and the environment that it needs."""
+
+    path: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def program() -> Iterator[Program]:
+    """PgBouncer; skips the test where it is not to be had."""
+    if found := shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin"):
+        yield Program(Path(found))
+        return
+    if not (shutil.which("apt-get") and shutil.which("dpkg")):
+        pytest.skip("there is no pgbouncer, nor apt-get and dpkg to unpack one")
+    with tempfile.TemporaryDirectory(prefix="parley-pgbouncer-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # it does not run as root
+        try:
+            _run(directory, "apt-get", "download", "--quiet", *PACKAGES)
+            for package in directory.glob("*.deb"):
+                _run(directory, "dpkg", "-x", str(package), str(directory))
+        except (OSError, subprocess.SubprocessError) as error:
+            said = getattr(error, "stderr", None) or ""
+            pytest.skip(f"{', '.join(PACKAGES)} could not be unpacked: {error} {said[:300]!s}")
+        libraries = ":".join(str(path) for path in (directory / "usr/lib").glob("*-linux-gnu*"))
+        yield Program(directory / "usr/sbin/pgbouncer", {"LD_LIBRARY_PATH": libraries})
+
+
+def _run(directory: Path, *command: str) -> None:
+    subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True, timeout=DOWNLOAD_SECONDS)
+
+
+class PgBouncer(Server):
+    """PgBouncer in front of a PostgreSQL, for some of its logins.
+
+    `configuration` is the text of a pgbouncer.ini, of which only the places are replaced; `options` are further ones.
+    """
+
+    name: ClassVar[str] = "PgBouncer"
+
+    def __init__(
+        self, directory: Path, program: Program, server: Postgres, logins: list[str], configuration: str, **options: str
+    ) -> None:
+        super().__init__(directory)
+        self._program, self._server, self._logins, self._options = program, server, logins, options
+        self._configuration = configuration
+
+    def url(self, database: str, user: str, password: str) -> str:
+        """Return a `postgresql://` URL of the way through it."""
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def _spawn(self) -> Child:
+        account = account_to_run_as()
+        users, file = self.directory / "userlist.txt", self.directory / "pgbouncer.ini"
+        with psycopg.connect(self._server.url("postgres")) as dba:
+            users.write_text("".join(f'"{name}" "{secret}"\n' for name, secret in dba.execute(SECRETS, [self._logins])))
+        parser = ConfigParser(interpolation=None)
+        parser.read_string(self._configuration)
+        parser["databases"] = {"*": f"host=127.0.0.1 port={self._server.port}"}
+        places = {"listen_port": str(self.port), "auth_file": str(users), "unix_socket_dir": ""}
+        parser["pgbouncer"].update(places | self._options)
+        with file.open("w") as text:
+            parser.write(text)
+        if account:
+            for path in (self.directory, users, file):
+                os.chown(path, account.pw_uid, account.pw_gid)
+        command: list[str | Path] = [self._program.path, file]
+        return Child(self.name, command, log=self.log, env=self._program.environment, **identity(account))
+
+    def _answers(self) -> bool:
+        return not is_free(self.port)

@@ -1,0 +1,185 @@
+"""The API behind a PgBouncer that shares transactions, with the configuration of the README; the listener beside it."""
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from api.dev.pusher import Pusher
+from api.routes import ROUTES, Route
+from listener.outbox import SESSION
+from tests.api.support import unlimited
+from tests.api.test_routes import EXAMPLES, name_of, new_world
+from tests.e2e.pgbouncer import PgBouncer, program
+from tests.listener.support import Listener, Subscriber, listening
+from tests.support import ROOT, Api, new_user, running, wait_until
+
+SERVER_CONNECTIONS = 3
+CLIENT_CONNECTIONS = 8
+CLIENTS = 6
+DATABASE = "parley_pooled"
+SESSIONS = "select pid from pg_stat_activity where datname = %s and usename = 'app'"
+# What a session could keep from one transaction for the next.
+KEPT = """
+    select 'user: ' || session.user_id() where session.user_id() is not null
+    union all select 'rows: ' || count(*) from parley.chats having count(*) > 0
+    union all select 'setting: ' || name || '=' || setting from pg_settings
+        where source = 'session' and name not in ('application_name', 'client_encoding', 'DateStyle', 'TimeZone')
+    union all select 'setting: ' || name from unnest(array['parley.user_id', 'parley.chat_id', 'parley.links']) name
+        where current_setting(name, true) <> ''
+    union all select 'lock: ' || locktype from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'
+    union all select 'listens: ' || channel from pg_listening_channels() channel
+    union all select 'table: ' || relname from pg_class where relpersistence = 't' and pg_table_is_visible(oid)
+    union all select 'prepared: ' || statement from pg_prepared_statements
+"""
+
+NewBouncer = Callable[..., PgBouncer]
+
+
+def configuration() -> str:
+    """The README's pgbouncer.ini."""
+    found = re.search(r"```ini\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert found
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def new_bouncer(directory: Path, postgres: Postgres) -> Iterator[NewBouncer]:
+    """Starts a PgBouncer that has fewer connections to a database than the API has to it."""
+    with program() as found, ExitStack() as stack:
+
+        def start(name: str, **options: str) -> PgBouncer:
+            options = {"default_pool_size": str(SERVER_CONNECTIONS)} | options
+            place = directory / f"pgbouncer-{name}"
+            return stack.enter_context(PgBouncer(place, found, postgres, ["app", "events"], configuration(), **options))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def bouncer(new_bouncer: NewBouncer) -> PgBouncer:
+    return new_bouncer("shared")
+
+
+@pytest.fixture(scope="module")
+def database(new_database: Callable[[str], str]) -> str:
+    return new_database(DATABASE)
+
+
+@pytest.fixture(scope="module")
+def pusher(directory: Path) -> Iterator[Pusher]:
+    with Pusher(directory / "pusher-pooled", key="key", secret="secret") as server:
+        yield server
+
+
+def api_behind(bouncer: PgBouncer, new_api: Callable[..., Api], database: str, **options: str) -> Api:
+    """An API whose DATABASE_URL leads to PgBouncer."""
+    url, size = bouncer.url(database, "app", "app"), str(CLIENT_CONNECTIONS)
+    keys = {"PUSHER_KEY": "key", "PUSHER_SECRET": "secret"}
+    return new_api(database, DATABASE_URL=url, DATABASE_POOL_SIZE=size, **keys, **options)
+
+
+@pytest.fixture(scope="module")
+def api(bouncer: PgBouncer, new_api: Callable[..., Api], database: str) -> Iterator[Api]:
+    with running(api_behind(bouncer, new_api, database, DATABASE_STATEMENT_CACHE_SIZE="0")) as api:
+        yield api
+
+
+def drive(api: Api, times: int) -> set[tuple[str, int]]:
+    """Clients that at once ask all routes, so often; answers what was not answered as it should be."""
+
+    def ask_all() -> set[tuple[str, int]]:
+        wrong = set()
+        for _ in range(times):
+            for route in ROUTES:
+                with new_world(api) as world:
+                    response = world.request(world.owner, route)
+                _, expected = EXAMPLES[route.method, route.path]
+                if response.status_code != route.status or (expected and response.json() != world.fill(expected)):
+                    wrong.add((name_of(route), response.status_code))
+        return wrong
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        return set().union(*(asked.result() for asked in [pool.submit(ask_all) for _ in range(CLIENTS)]))
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_every_route_answers_as_it_does_without(api: Api, route: Route) -> None:
+    with new_world(api) as world:
+        response = world.request(world.owner, route)
+        assert response.status_code == route.status, response.text
+        _, expected = EXAMPLES[route.method, route.path]
+        assert expected is None or response.json() == world.fill(expected)
+
+
+def test_clients_share_fewer_connections_and_none_fails(api: Api, postgres: Postgres, database: str) -> None:
+    assert drive(api, times=2) == set()
+    assert "ERROR" not in api.log.read_text()
+    with psycopg.connect(postgres.url("postgres")) as dba:
+        assert dba.execute(SESSIONS, [database]).rowcount == SERVER_CONNECTIONS
+
+
+def test_a_session_keeps_nothing_of_a_request(api: Api, bouncer: PgBouncer, postgres: Postgres, database: str) -> None:
+    assert drive(api, times=1) == set()
+    with ExitStack() as stack:
+        dba = stack.enter_context(psycopg.connect(postgres.url(database)))
+        row = dba.execute("select count(*), count(distinct user_id) from parley.members").fetchone()
+        assert row is not None
+        assert min(row) > 1  # so there was something to keep
+        used = {pid for (pid,) in dba.execute(SESSIONS, [database])}
+        url = bouncer.url(database, "app", "app")
+        seen = set()
+        for _ in range(SERVER_CONNECTIONS):  # each transaction stays open, so that the next one is another's
+            connection = stack.enter_context(psycopg.connect(url, prepare_threshold=None))
+            pid = connection.execute("select pg_backend_pid()").fetchone()
+            assert pid is not None
+            seen |= set(pid)
+            assert connection.execute(KEPT).fetchall() == []
+        assert seen == used
+
+
+def test_with_prepared_statements_it_would_fail(
+    new_bouncer: NewBouncer, new_api: Callable[..., Api], new_database: Callable[[str], str]
+) -> None:
+    with running(api_behind(new_bouncer("prepared"), new_api, new_database("parley_prepared"))) as api:
+        with ThreadPoolExecutor(CLIENTS) as pool, unlimited(api) as client:
+            statuses = {answer.status_code for answer in pool.map(client.get, ["/api/chats", "/api/profile"] * 50)}
+        assert 500 in statuses
+        assert re.search('prepared statement "[^"]*" does not exist', api.log.read_text())
+
+
+def test_events_arrive_when_the_listener_connects_directly(
+    api: Api, directory: Path, postgres: Postgres, database: str, pusher: Pusher
+) -> None:
+    listener = Listener(directory, postgres.url(database, "events", "events"), pusher)
+    with listening(listener), unlimited(api) as client:
+        chat = client.post("/api/chats", json={"title": "Plans"}).json()["id"]
+        with Subscriber(pusher, f"private-chat-{chat}") as subscriber:
+            sent = client.post(f"/api/chats/{chat}/messages", json={"content": "hello"}).json()
+            wait_until(lambda: subscriber.heard("message:sent") == [sent])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"ignore_startup_parameters": ", ".join(SESSION)}],
+    ids=["as in the README", "that takes the listener's parameters"],
+)
+def test_a_listener_does_not_start_behind_a_pooler(
+    new_bouncer: NewBouncer, directory: Path, database: str, pusher: Pusher, options: dict[str, str]
+) -> None:
+    bouncer = new_bouncer(new_user("events"), **options)
+    listener = Listener(directory, bouncer.url(database, "events", "events"), pusher).spawn()
+    child = listener.child
+    assert child is not None
+    wait_until(lambda: child.exit_code is not None)
+    assert child.exit_code == 1
+    (line,) = listener.log.read_text().splitlines()
+    assert line == (
+        "parley-listener: DATABASE_URL: leads to a pooler, but the listener must connect to PostgreSQL directly"
+    )
+    listener.stop()
