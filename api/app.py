@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,6 +16,7 @@ from api.links import link_header
 from api.origins import Origins
 from api.protocol import ParleyRequest
 from api.ratelimit import RateLimiter, client_address
+from api.replica import Replica
 from api.routes import ROUTES, Route
 from api.settings import Settings
 from api.signing import Signer
@@ -63,6 +65,8 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
     @app.before_server_start
     async def open_connections(app: Sanic[Any, Any]) -> None:
         app.ctx.database = await Database.connect(settings)
+        url = settings.database_replica_url
+        app.ctx.replica = Replica.open(settings, url.get_secret_value(), app.ctx.database) if url else None
         app.ctx.limiter = RateLimiter.connect(settings)
         app.ctx.images = Images(app.ctx.database, Storage.open(settings.storage_url), settings.public_url)
         app.ctx.cleaning = asyncio.create_task(app.ctx.images.clean())
@@ -71,6 +75,8 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
     async def close_connections(app: Sanic[Any, Any]) -> None:
         app.ctx.cleaning.cancel()
         await asyncio.wait([app.ctx.cleaning])
+        if app.ctx.replica:
+            await app.ctx.replica.close()
         await app.ctx.database.close()
         await app.ctx.limiter.close()
 
@@ -129,6 +135,7 @@ def identify(request: Request, route: Route) -> str:
 def handler_of(route: Route) -> Handler:
     """The handler of a route of the table."""
     statement, path_parameters = route.statement, route.path_parameters
+    ask = Database.call_paged if route.paged else Database.call
     media_type = JSON if route.body else FORM if route.form else None
 
     async def handle(request: Request, **path: str) -> HTTPResponse:
@@ -140,10 +147,15 @@ def handler_of(route: Route) -> Handler:
             arguments.append(body)
         if route.form:
             arguments += form_fields(body, route.form)
+        replica = request.app.ctx.replica
+        if replica is None:
+            answer = await ask(request.app.ctx.database, statement, identity, *arguments)
+        else:
+            fresh = "no-cache" in request.headers.get("cache-control", "").lower()
+            answer = await replica.answer(route, ask, statement, identity, *arguments, fresh=fresh)
         if route.paged:
-            answer, links = await request.app.ctx.database.call_paged(statement, identity, *arguments)
+            answer, links = answer
             return HTTPResponse(answer, route.status, link_header(route, request, links), JSON)
-        answer = await request.app.ctx.database.call(statement, identity, *arguments)
         if route.form:
             answer = request.app.ctx.signer.sign(answer)
         return HTTPResponse(None if route.status == 204 else answer, route.status, content_type=JSON)
@@ -173,8 +185,12 @@ def image_handler_of(route: Route) -> Handler:
     sign_in = "select json_build_object('sub', session.user_id())::text from session.begin($1)"
 
     async def handle(request: Request) -> HTTPResponse:
-        identity = await request.app.ctx.database.call(sign_in, identify(request, route))
-        async with received_image(request, identity) as upload:
+        caller, replica = identify(request, route), request.app.ctx.replica
+        identity = await request.app.ctx.database.call(sign_in, caller)
+        async with (
+            received_image(request, identity) as upload,
+            replica.changed_by(caller) if replica else nullcontext(),
+        ):
             answer = await request.app.ctx.images.take(upload, route.statement, identity)
         return HTTPResponse(answer, route.status, content_type=JSON)
 

@@ -43,20 +43,28 @@ async def once_more(fetch: Callable[..., Awaitable[Any]], *statement: Any) -> An
     return await fetch(*statement)
 
 
+Admit = Callable[[Connection], Awaitable[None]]
+
+
 class Database:
-    """PostgreSQL, as the role that DATABASE_URL names."""
+    """PostgreSQL, as the role that a URL names."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
     @classmethod
-    async def connect(cls, settings: Settings) -> Self:
-        """Opens the pool; raises what asyncpg raises when the database is away."""
+    async def connect(
+        cls, settings: Settings, url: str = "", admit: Admit = pass_json_through, min_size: int = 1
+    ) -> Self:
+        """Opens the pool, to DATABASE_URL unless there is another `url`; raises what asyncpg raises when that is away.
+
+        Each new connection is made ready by `admit`, and is not used if that raises.
+        """
         pool = await asyncpg.create_pool(
-            settings.database_url.get_secret_value(),
+            url or settings.database_url.get_secret_value(),
             connection_class=Connection,
-            init=pass_json_through,
-            min_size=1,
+            init=admit,
+            min_size=min_size,
             max_size=settings.database_pool_size,
             max_inactive_connection_lifetime=0,
             statement_cache_size=settings.database_statement_cache_size,
@@ -94,9 +102,13 @@ class Database:
 
             yield await once_more(fetchval_or_nothing, statement, *arguments)
 
+    def cut(self) -> None:
+        """Closes at once; statements under way fail."""
+        self._pool.terminate()
+
     async def close(self) -> None:
         """Closes, when all statements have been answered; what a PostgreSQL that hangs would hold is cut."""
         try:
             await asyncio.wait_for(self._pool.close(), CLOSE_SECONDS)
         except TimeoutError:
-            self._pool.terminate()
+            self.cut()

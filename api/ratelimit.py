@@ -46,6 +46,17 @@ return {1, current, previous}
 """
 
 
+def connect_redis(settings: Settings) -> Redis:
+    """A client of Redis, which may be away."""
+    return Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=REDIS_SECONDS,
+        socket_connect_timeout=REDIS_SECONDS,
+        # A connection that Redis closed meanwhile is opened anew; where it does not answer, once is enough.
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Whether a request may go on, and what the answer's headers say.
@@ -110,13 +121,7 @@ class RateLimiter:
     @classmethod
     def connect(cls, settings: Settings) -> Self:
         """A limiter for these settings; Redis may be away."""
-        redis = Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            socket_timeout=REDIS_SECONDS,
-            socket_connect_timeout=REDIS_SECONDS,
-            # A connection that Redis closed meanwhile is opened anew; where it does not answer, once is enough.
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-        )
+        redis = connect_redis(settings)
         window_ms = round(settings.rate_limit_window * 1000)
         return cls(redis, settings.rate_limit_requests, window_ms, settings.rate_limit_prefix)
 

@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(postgres_url)]
     database_pool_size: int = Field(default=10, ge=1, le=1000)
     database_statement_cache_size: int = Field(default=100, ge=0, le=1000)
+    database_replica_url: Annotated[SecretStr, AfterValidator(postgres_url)] | None = None
+    database_replica_window: float = Field(default=10, ge=1, le=60)
     redis_url: Annotated[SecretStr, AfterValidator(redis_url)]
     secret: Annotated[SecretStr, AfterValidator(strong_secrets)] = Field(
         validation_alias=AliasChoices("NEXTAUTH_SECRET", "AUTH_SECRET")

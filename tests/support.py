@@ -23,8 +23,8 @@ import jwt
 import psycopg
 import pytest
 
-from api.dev.postgres import Postgres
-from api.dev.process import Child, free_port, wait_for
+from api.dev.postgres import Postgres, account_to_run_as, identity
+from api.dev.process import Child, free_port, run, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = "what nobody but the tests of Parley signs with"
@@ -154,9 +154,9 @@ def token(user: str = "", secret: str = SECRET, **changes: Any) -> str:
     return jwt.encode(claims(user, **changes), secret, algorithm="HS256")
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:
     """Waits for a state, and fails the test if it does not come."""
-    assert wait_for(condition, seconds), "the awaited state did not come"
+    assert wait_for(lambda: bool(condition()), seconds), "the awaited state did not come"
 
 
 @contextmanager
@@ -174,6 +174,20 @@ def new_postgres(directory: Path, **settings: str) -> Postgres:
     if programs := os.environ.get("PARLEY_TEST_POSTGRES"):
         return Postgres(directory, settings=settings, bin_dir=Path(programs))
     return Postgres(directory, settings=settings)
+
+
+def new_replica(directory: Path, primary: Postgres, **settings: str) -> Postgres:
+    """A streaming replica of a PostgreSQL that runs, not yet started; what a directory had is gone."""
+    replica = new_postgres(directory, **settings)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700)
+    (directory / "password").write_text(primary.password)
+    account = account_to_run_as()
+    if account:
+        os.chown(directory, account.pw_uid, account.pw_gid)
+    command: list[str | Path] = [primary.program("pg_basebackup"), "-R", "--checkpoint=fast", "-D", replica.data]
+    run("pg_basebackup", [*command, "-d", primary.url("postgres")], seconds=60, log=replica.log, **identity(account))
+    return replica
 
 
 def yoyo(database_url: str, *arguments: str) -> str:

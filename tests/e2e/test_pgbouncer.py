@@ -183,3 +183,10 @@ def test_a_listener_does_not_start_behind_a_pooler(
         "parley-listener: DATABASE_URL: leads to a pooler, but the listener must connect to PostgreSQL directly"
     )
     listener.stop()
+
+
+def test_a_replica_behind_a_pooler_is_not_used(bouncer: PgBouncer, new_api: Callable[..., Api], database: str) -> None:
+    api = new_api(database, DATABASE_REPLICA_URL=bouncer.url(database, "app", "app"))
+    with running(api), unlimited(api) as client:
+        wait_until(lambda: "The replica is not used: DATABASE_REPLICA_URL leads to a pooler" in api.log.read_text())
+        assert client.get("/api/chats").status_code == 200

@@ -1,0 +1,103 @@
+"""Who changed something lately: marks in Redis, which all processes see. For api/replica.py.
+
+Marks can be lost with Redis; EPOCH is then lost with them, and comes back with another value. So a missing mark tells
+something only where the epoch has been the same, and Redis there, for as long as a mark lives. What is lost without
+EPOCH is not noticed: what Redis evicts or, when its clock jumps, lets expire early, and what a failover loses that no
+process sees as an outage.
+"""
+
+import asyncio
+import json
+import math
+import secrets
+from hashlib import sha256
+from time import monotonic
+from typing import Self
+
+from redis.asyncio import Redis
+
+from api.ratelimit import connect_redis
+from api.settings import Settings
+
+PREFIX = "parley:wrote"
+EPOCH = f"{PREFIX}:epoch"
+CONNECTIONS = 8
+
+
+class Marks:
+    """Marks of callers, in Redis."""
+
+    def __init__(self, redis: Redis, life: float) -> None:
+        self._redis, self._life = redis, life
+        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._epoch: bytes | None = None  # None while Redis is away
+        self._since = math.inf
+
+    @classmethod
+    def connect(cls, settings: Settings, life: float) -> Self:
+        """Marks that live so many seconds; Redis may be away."""
+        return cls(connect_redis(settings), life)
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether a mark that is missing has not been set within its life."""
+        return self._since + self._life <= monotonic()
+
+    async def watch(self, seconds: float) -> None:
+        """Sees ever and again whether Redis is there, and still has what it had, until it is cancelled."""
+        while True:
+            await self._look()
+            await asyncio.sleep(seconds)
+
+    async def _look(self) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.set(EPOCH, secrets.token_hex(8), nx=True)
+        pipeline.get(EPOCH)
+        try:
+            _, epoch = await pipeline.execute()
+        except Exception:  # whatever it is, as in the limiter, which logs it
+            self._lose()
+            return
+        if epoch != self._epoch:
+            self._epoch, self._since = epoch, monotonic()
+
+    async def set(self, identity: str) -> bool:
+        """Marks a caller; False when Redis did not take it."""
+        async with self._turns:
+            if self._epoch is None:
+                return False
+            pipeline = self._redis.pipeline(transaction=False)
+            for name in names(identity):
+                pipeline.set(name, 1, px=round(self._life * 1000))
+            try:
+                await pipeline.execute()
+            except Exception:  # as above
+                self._lose()
+                return False
+            return True
+
+    async def are_missing(self, identity: str) -> bool:
+        """Whether it is sure that the caller has not been marked within a mark's life."""
+        async with self._turns:
+            if not self.are_kept:
+                return False
+            try:
+                epoch, *marks = await self._redis.mget([EPOCH, *names(identity)])
+            except Exception:  # as above
+                self._lose()
+                return False
+            return epoch == self._epoch and not any(marks)
+
+    def _lose(self) -> None:
+        self._epoch, self._since = None, math.inf
+
+    async def close(self) -> None:
+        """Closes the connections to Redis."""
+        await self._redis.aclose()
+
+
+def names(identity: str) -> list[str]:
+    """The keys of a caller's marks: a user's, or where only the database knows whose a session is, each session's."""
+    claims = json.loads(identity)
+    callers = [claims["sub"]] if "sub" in claims else claims.get("session_digests", [])
+    return [f"{PREFIX}:{sha256(caller.encode()).hexdigest()}" for caller in callers]

@@ -1,0 +1,416 @@
+"""Reads from a replica: a client never misses its own change, and no request fails for the replica's sake.
+
+What is stale is shown with a replica whose replay is paused: whoever it answers does not see what was changed since.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+import redis
+
+from api.dev.postgres import Postgres
+from api.dev.process import Server, free_port
+from api.dev.valkey import Valkey
+from api.marks import EPOCH, names
+from api.ratelimit import REDIS_SECONDS
+from api.replica import POSITION, REPLICA_SECONDS, Position, Standby, WrongServerError
+from api.routes import ROUTES, Route
+from api.settings import Settings
+from tests.api.support import unlimited
+from tests.api.test_routes import name_of, new_world
+from tests.conftest import QUICK as QUICK_PRIMARY
+from tests.support import Api, add_session, migrate, new_postgres, new_replica, new_user, running, wait_until
+
+WINDOW = 2.0
+QUICK = {**QUICK_PRIMARY, "wal_retrieve_retry_interval": "100ms"}
+USED = "The replica answers reads"
+NOT_USED = "The replica is not used: "
+FRESH = {"Cache-Control": "no-cache"}
+READ = "select count(*) from pg_stat_activity where usename = 'app' and query like 'select api.list_messages%'"
+
+
+@dataclass
+class Stage:
+    """A primary, its replica, and a Redis; two APIs on all three."""
+
+    directory: Path
+    primary: Postgres
+    replica: Postgres
+    valkey: Valkey
+
+    def new_api(self, **options: str) -> Api:
+        """A further API, not yet started."""
+        settings = {
+            "DATABASE_REPLICA_URL": self.replica.url("parley", "app", "app"),
+            "DATABASE_REPLICA_WINDOW": str(WINDOW),
+            "PUSHER_KEY": "key",
+            "PUSHER_SECRET": "secret",
+        }
+        url = self.primary.url("parley", "app", "app")
+        return Api(self.directory, url, self.valkey.url(), **settings | options)
+
+    def on_primary(self, statement: str, *arguments: Any) -> Any:
+        """The one value that a statement answers to a superuser."""
+        return only_value(self.primary.url("parley"), statement, *arguments)
+
+    def on_replica(self, statement: str, *arguments: Any) -> Any:
+        """The same on the replica."""
+        return only_value(self.replica.url("parley"), statement, *arguments)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The replica replays nothing meanwhile."""
+        self.on_replica("select pg_wal_replay_pause()")
+        try:
+            wait_until(lambda: self.on_replica("select pg_get_wal_replay_pause_state()") == "paused")
+            yield
+        finally:
+            self.on_replica("select pg_wal_replay_resume()")
+
+
+def only_value(url: str, statement: str, *arguments: Any) -> Any:
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(statement, arguments or None).fetchone()
+    assert row is not None
+    return row[0]
+
+
+@pytest.fixture(scope="module")
+def stage(directory: Path) -> Iterator[Stage]:
+    with (
+        new_postgres(directory / "primary", **QUICK) as primary,
+        Valkey(directory / "valkey-marks") as valkey,
+    ):
+        migrate(primary)
+        with new_replica(directory / "replica", primary, **QUICK) as replica:
+            yield Stage(directory, primary, replica, valkey)
+
+
+@pytest.fixture(scope="module")
+def apis(stage: Stage) -> Iterator[tuple[Api, Api]]:
+    with running(stage.new_api()) as one, running(stage.new_api()) as other:
+        yield one, other
+
+
+@pytest.fixture
+def api(apis: tuple[Api, Api]) -> Api:
+    """One of the two, both of which use the replica now."""
+    wait_until(lambda: all(map(uses_replica, apis)))
+    return apis[0]
+
+
+@pytest.fixture
+def other(apis: tuple[Api, Api]) -> Api:
+    return apis[1]
+
+
+def told(api: Api) -> list[str]:
+    """What the log says of the replica, so far."""
+    return re.findall(r"The replica .*", api.log.read_text())
+
+
+def uses_replica(api: Api) -> bool:
+    return told(api)[-1:] == [USED]
+
+
+@dataclass
+class Chat:
+    """A chat of an owner and a member; the member has changed nothing."""
+
+    path: str
+    member: str
+
+    def contents(self, client: httpx.Client, **headers: str) -> list[str]:
+        """What a client sees there."""
+        response = client.get(self.path, headers=headers)
+        assert response.status_code == 200, response.text
+        return [message["content"] for message in response.json()["messages"]]
+
+    def send(self, client: httpx.Client, content: str) -> float:
+        """Sends a message; answers the seconds that it took."""
+        begin = time.monotonic()
+        assert client.post(self.path, json={"content": content}).status_code == 201
+        return time.monotonic() - begin
+
+
+def new_chat(owner: httpx.Client, member: httpx.Client) -> Chat:
+    name = member.get("/api/profile").json()["user"]["id"]
+    chat = owner.post("/api/chats", json={"title": "Plans"}).json()["id"]
+    assert owner.post(f"/api/chats/{chat}/members", json={"userId": name}).status_code == 201
+    made = Chat(f"/api/chats/{chat}/messages", name)
+    made.send(owner, "before")
+    return made
+
+
+@contextmanager
+def chatting(stage: Stage, *apis: Api, headers: dict[str, str] | None = None) -> Iterator[tuple[Any, ...]]:
+    """A chat that the replica has; a client of its owner at each API, then one of its member at each."""
+    owner, member = new_user("owner"), new_user("member")
+    with ExitStack() as stack:
+        owners = [stack.enter_context(unlimited(api, owner, **headers or {})) for api in apis]
+        members = [stack.enter_context(unlimited(api, member)) for api in apis]
+        chat = new_chat(owners[0], members[0])
+        count = "select count(*) from parley.messages where chat_id = %s"
+        wait_until(lambda: stage.on_replica(count, chat.path.split("/")[3]) == 1)
+        yield chat, *owners, *members
+
+
+@contextmanager
+def hanging(server: Server) -> Iterator[None]:
+    assert server.child is not None
+    leader = psutil.Process(server.child.pid)
+    processes = [leader, *leader.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+@contextmanager
+def killed(server: Server) -> Iterator[None]:
+    server.kill()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+def test_the_replica_answers_reads(stage: Stage, api: Api) -> None:
+    with chatting(stage, api) as (chat, _, member):
+        wait_until(lambda: chat.contents(member) == ["before"] and stage.on_replica(READ) > 0)
+
+
+@pytest.mark.parametrize("kind", ["JWT", "database session"])
+def test_own_changes_are_seen_at_once_and_others_within_the_window(
+    stage: Stage, api: Api, other: Api, kind: str
+) -> None:
+    headers = {}
+    if kind == "database session":
+        with psycopg.connect(stage.primary.url("parley"), autocommit=True) as dba:
+            headers = {"Authorization": f"Bearer {add_session(dba, new_user())}"}
+    with chatting(stage, api, other, headers=headers) as (chat, owner, owner_there, member, member_there):
+        with stage.paused():
+            chat.send(owner, "after")
+            for client in (owner, owner_there):
+                assert chat.contents(client) == ["after", "before"]
+            for client in (member, member_there):
+                assert chat.contents(client) == ["before"]
+                assert chat.contents(client, **FRESH) == ["after", "before"]
+            wait_until(lambda: chat.contents(member) == ["after", "before"], 2 * WINDOW)
+            wait_until(lambda: chat.contents(member_there) == ["after", "before"], WINDOW)
+            wait_until(lambda: told(api)[-1] == f"{NOT_USED}it is more than 2 s behind")
+        wait_until(lambda: uses_replica(api))
+
+
+def test_what_the_replica_does_not_have_yet_is_found(stage: Stage, api: Api) -> None:
+    with stage.paused(), unlimited(api) as owner, unlimited(api) as member:
+        assert member.get("/api/settings").status_code == 200
+        chat = new_chat(owner, member)
+        assert chat.contents(member) == ["before"]
+        lately = "select count(*) from parley.settings where user_id = %s"
+        assert (stage.on_primary(lately, chat.member), stage.on_replica(lately, chat.member)) == (1, 0)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_who_changes_something_is_marked_without_a_secret(stage: Stage, api: Api, route: Route) -> None:
+    with new_world(api) as world, redis.Redis.from_url(stage.valkey.url()) as client:
+        (mark,) = names(json.dumps({"sub": world.ids["owner"]}))
+        client.delete(mark)
+        assert world.request(world.owner, route).status_code == route.status
+        assert bool(client.exists(mark)) is not route.changes_nothing
+        if not route.changes_nothing:
+            assert WINDOW * 1000 < client.pttl(mark) <= 2 * WINDOW * 1000
+        assert world.ids["owner"] not in str(client.keys("parley:*"))
+
+
+def test_a_session_is_marked_by_a_digest_of_its_digest() -> None:
+    digests = [sha256(token).hexdigest() for token in (b"one", b"other")]
+    marks = names(json.dumps({"session_digests": digests}))
+    assert len(set(marks)) == 2
+    assert not any(digest in mark for digest in digests for mark in marks)
+
+
+def test_a_change_that_took_longer_than_a_window_is_marked_anew(stage: Stage, api: Api) -> None:
+    with (
+        chatting(stage, api) as (chat, owner, _),
+        redis.Redis.from_url(stage.valkey.url()) as client,
+        psycopg.connect(stage.primary.url("parley")) as dba,
+        ThreadPoolExecutor() as pool,
+    ):
+        (mark,) = names(json.dumps({"sub": owner.get("/api/profile").json()["user"]["id"]}))
+        dba.execute("lock table parley.messages in exclusive mode")
+        sent = pool.submit(chat.send, owner, "late")
+        wait_until(lambda: client.pttl(mark) < WINDOW * 1000 * 0.9)
+        dba.rollback()
+        assert sent.result() > WINDOW
+        assert client.pttl(mark) > WINDOW * 1000
+
+
+def test_marks_that_redis_lost_are_missed(stage: Stage, api: Api) -> None:
+    with chatting(stage, api) as (chat, owner, member), stage.paused():
+        chat.send(owner, "after")
+        assert chat.contents(member) == ["before"]
+        with redis.Redis.from_url(stage.valkey.url()) as client:
+            assert client.exists(EPOCH)
+            client.flushall()
+        assert chat.contents(owner) == ["after", "before"]
+        wait_until(lambda: not uses_replica(api))
+    with redis.Redis.from_url(stage.valkey.url()) as client:
+        assert client.exists(EPOCH)
+
+
+@pytest.mark.parametrize("out_of_order", [killed, hanging])
+def test_while_redis_is_away_the_primary_answers(
+    stage: Stage, api: Api, other: Api, out_of_order: Callable[[Server], Any]
+) -> None:
+    with chatting(stage, api, other) as (chat, owner, owner_there, member, _), out_of_order(stage.valkey):
+        chat.send(owner, "after")
+        assert chat.contents(owner_there) == ["after", "before"]
+        assert chat.send(owner, "soon") < REDIS_SECONDS  # nobody waits for Redis again
+        with stage.paused():
+            # With neither, nobody knows when the others will read it, but that they do when the window is over.
+            assert WINDOW <= chat.send(owner, "late") < 2 * WINDOW
+            for client in (owner, owner_there, member):
+                assert chat.contents(client) == ["late", "soon", "after", "before"]
+        wait_until(lambda: told(api)[-1].startswith(f"{NOT_USED}Redis is away"))
+
+
+def test_a_writer_that_is_cut_off_from_redis_waits_for_the_replica(stage: Stage, api: Api) -> None:
+    cut_off = stage.new_api(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    with running(cut_off), chatting(stage, api, cut_off) as (chat, owner, owner_there, member, _):
+        wait_until(partial(told, cut_off))
+        assert chat.send(owner_there, "after") < WINDOW / 2
+        assert chat.contents(owner) == ["after", "before"]
+        with stage.paused():
+            chat.send(owner, "marked")
+            assert chat.contents(member) == ["after", "before"]  # this API does use the replica
+            assert WINDOW <= chat.send(owner_there, "unmarked") < 2 * WINDOW
+            assert chat.contents(owner)[0] == "unmarked"
+
+
+@pytest.mark.parametrize("out_of_order", [killed, hanging])
+def test_no_request_fails_without_the_replica(stage: Stage, api: Api, out_of_order: Callable[[Postgres], Any]) -> None:
+    with chatting(stage, api) as (chat, owner, member), ThreadPoolExecutor(4) as pool:
+        wait_until(lambda: chat.contents(member) == ["before"])
+        asked = [pool.submit(partial(chat.contents, client)) for client in (owner, member) * 50]
+        with out_of_order(stage.replica):
+            asked += [pool.submit(partial(chat.contents, client)) for client in (owner, member) * 50]
+            assert {str(answer.result()) for answer in asked} == {"['before']"}
+            wait_until(lambda: told(api)[-1].startswith(f"{NOT_USED}it is away"))
+            begin = time.monotonic()
+            assert chat.contents(member) == ["before"]
+            assert time.monotonic() - begin < REPLICA_SECONDS
+        wait_until(lambda: uses_replica(api), 30)
+    assert "Traceback" not in api.log.read_text()
+
+
+def test_a_replica_that_is_away_at_the_start_is_used_when_it_has_come(stage: Stage) -> None:
+    stage.replica.stop()
+    api = stage.new_api()
+    try:
+        with running(api), unlimited(api) as client:
+            assert client.get("/api/chats").status_code == 200
+            wait_until(lambda: told(api) == [f"{NOT_USED}it is away: ConnectionRefusedError"])
+            stage.replica.start()
+            wait_until(lambda: uses_replica(api))
+            assert client.get("/api/chats").status_code == 200
+    finally:
+        if stage.replica.child is None:
+            stage.replica.start()
+
+
+def test_what_is_not_the_replica_is_not_used(stage: Stage) -> None:
+    for url, problem in (
+        (stage.primary.url("parley", "app", "app"), "it is no replica, or was promoted"),
+        (stage.replica.url("postgres", "app", "app"), "it is of another database"),
+        (stage.replica.url("parley", "app", "hidden-word"), "it is away: InvalidPasswordError"),
+    ):
+        api = stage.new_api(DATABASE_REPLICA_URL=url)
+        with running(api), unlimited(api) as client:
+            wait_until(partial(told, api))
+            assert client.get("/api/chats").status_code == 200
+            assert told(api) == [NOT_USED + problem]
+            assert "hidden-word" not in api.log.read_text()
+
+
+def test_an_idle_replica_is_not_behind_where_a_segment_ends(stage: Stage) -> None:
+    def is_told_apart() -> bool:
+        stage.on_primary("select pg_switch_wal()")
+        written = stage.on_primary("select pg_current_wal_insert_lsn() - '0/0'")
+        replayed = stage.on_replica("select pg_last_wal_replay_lsn() - '0/0'")
+        positions = stage.on_primary(POSITION)["lsn"], stage.on_replica(POSITION)["lsn"]
+        return (written - replayed, *positions) == (40, replayed, replayed)
+
+    wait_until(is_told_apart)
+
+
+def test_positions_are_compared_within_one_history() -> None:
+    def position(**changes: Any) -> Position:
+        known: dict[str, Any] = {
+            "backend": 0,
+            "started": "",
+            "is_replica": True,
+            "system": 1,
+            "database": 2,
+            "timeline": 3,
+            "lsn": 4,
+        }
+        return Position(**known | changes)
+
+    position().check(position(is_replica=False))
+    for changes in ({"system": 9}, {"database": 9}, {"timeline": 9}, {"is_replica": False}):
+        with pytest.raises(WrongServerError):
+            position(**changes).check(position(is_replica=False))
+    with pytest.raises(WrongServerError):
+        position().check(position())
+
+
+@pytest.mark.parametrize("changes", [{}, {"lsn": 2**62}, {"started": "before"}], ids=str)
+def test_a_connection_that_is_behind_is_not_used(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    for name, value in stage.new_api().environment.items():
+        monkeypatch.setenv(name, value)
+
+    async def ask() -> int:
+        standby = await Standby.connect(Settings.load(), stage.replica.url("parley", "app", "app"))
+        try:
+            standby._position = replace(standby._position, **changes)
+            return int(await standby.database.call("select 1"))
+        finally:
+            standby.cut()
+
+    if not changes:
+        assert asyncio.run(ask()) == 1
+        return
+    with pytest.raises(WrongServerError):
+        asyncio.run(ask())
+
+
+def test_a_promoted_replica_is_used_no_more(stage: Stage, directory: Path) -> None:
+    with new_replica(directory / "promoted", stage.primary, **QUICK) as replica:
+        api = stage.new_api(DATABASE_REPLICA_URL=replica.url("parley", "app", "app"))
+        with running(api), chatting(stage, api) as (chat, owner, member):
+            wait_until(lambda: uses_replica(api))
+            assert only_value(replica.url("parley"), "select pg_promote()")
+            wait_until(lambda: told(api)[-1] == f"{NOT_USED}it is no replica, or was promoted")
+            chat.send(owner, "after")
+            assert chat.contents(member) == ["after", "before"]
+        assert told(api)[-2:] == [USED, f"{NOT_USED}it is no replica, or was promoted"]
