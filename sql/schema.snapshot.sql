@@ -239,8 +239,38 @@ create table parley.outbox ();
 --- table parley.outbox_queue
 create table parley.outbox_queue ();
 
+--- table parley.pseudonym_key
+create table parley.pseudonym_key ();
+
 --- table parley.reloaded_parts
 create table parley.reloaded_parts ();
+
+--- table parley.rollup_chat_sizes
+create table parley.rollup_chat_sizes ();
+
+--- table parley.rollup_chats
+create table parley.rollup_chats ();
+
+--- table parley.rollup_periods
+create table parley.rollup_periods ();
+
+--- table parley.rollup_responses
+create table parley.rollup_responses ();
+
+--- table parley.rollup_retention
+create table parley.rollup_retention ();
+
+--- table parley.rollup_seen
+create table parley.rollup_seen ();
+
+--- table parley.rollup_settings
+create table parley.rollup_settings ();
+
+--- table parley.rollup_state
+create table parley.rollup_state ();
+
+--- table parley.rollup_users
+create table parley.rollup_users ();
 
 --- table parley.settings
 create table parley.settings ();
@@ -328,6 +358,9 @@ alter table parley.chats add column if not exists created_at timestamp with time
 
 --- column parley.chats.id
 alter table parley.chats add column if not exists id uuid;
+
+--- column parley.chats.is_being_removed
+alter table parley.chats add column if not exists is_being_removed boolean;
 
 --- column parley.chats.last_message_id
 alter table parley.chats add column if not exists last_message_id uuid;
@@ -455,6 +488,15 @@ alter table parley.outbox_queue add column if not exists chat_id uuid;
 --- column parley.outbox_queue.id
 alter table parley.outbox_queue add column if not exists id bigint;
 
+--- column parley.pseudonym_key.id
+alter table parley.pseudonym_key add column if not exists id boolean;
+
+--- column parley.pseudonym_key.inner_key
+alter table parley.pseudonym_key add column if not exists inner_key bytea;
+
+--- column parley.pseudonym_key.outer_key
+alter table parley.pseudonym_key add column if not exists outer_key bytea;
+
 --- column parley.reloaded_parts.digest
 alter table parley.reloaded_parts add column if not exists digest text;
 
@@ -463,6 +505,144 @@ alter table parley.reloaded_parts add column if not exists loaded_at timestamp w
 
 --- column parley.reloaded_parts.part
 alter table parley.reloaded_parts add column if not exists part text;
+
+--- column parley.rollup_chat_sizes.chats
+alter table parley.rollup_chat_sizes add column if not exists chats bigint;
+
+--- column parley.rollup_chat_sizes.days_from
+alter table parley.rollup_chat_sizes add column if not exists days_from bigint;
+
+--- column parley.rollup_chat_sizes.members
+alter table parley.rollup_chat_sizes add column if not exists members bigint;
+
+--- column parley.rollup_chat_sizes.messages
+alter table parley.rollup_chat_sizes add column if not exists messages bigint;
+
+--- column parley.rollup_chat_sizes.messages_from
+alter table parley.rollup_chat_sizes add column if not exists messages_from bigint;
+
+--- column parley.rollup_chat_sizes.silent_chats
+alter table parley.rollup_chat_sizes add column if not exists silent_chats bigint;
+
+--- column parley.rollup_chats.created_on
+alter table parley.rollup_chats add column if not exists created_on date;
+
+--- column parley.rollup_chats.key
+alter table parley.rollup_chats add column if not exists key uuid;
+
+--- column parley.rollup_chats.last_day
+alter table parley.rollup_chats add column if not exists last_day date;
+
+--- column parley.rollup_chats.messages
+alter table parley.rollup_chats add column if not exists messages bigint;
+
+--- column parley.rollup_periods.active_chats
+alter table parley.rollup_periods add column if not exists active_chats bigint;
+
+--- column parley.rollup_periods.active_users
+alter table parley.rollup_periods add column if not exists active_users bigint;
+
+--- column parley.rollup_periods.code_messages
+alter table parley.rollup_periods add column if not exists code_messages bigint;
+
+--- column parley.rollup_periods.grain
+alter table parley.rollup_periods add column if not exists grain text;
+
+--- column parley.rollup_periods.image_messages
+alter table parley.rollup_periods add column if not exists image_messages bigint;
+
+--- column parley.rollup_periods.messages
+alter table parley.rollup_periods add column if not exists messages bigint;
+
+--- column parley.rollup_periods.starts
+alter table parley.rollup_periods add column if not exists starts timestamp with time zone;
+
+--- column parley.rollup_periods.text_messages
+alter table parley.rollup_periods add column if not exists text_messages bigint;
+
+--- column parley.rollup_responses.day
+alter table parley.rollup_responses add column if not exists day date;
+
+--- column parley.rollup_responses.responses
+alter table parley.rollup_responses add column if not exists responses bigint;
+
+--- column parley.rollup_responses.step
+alter table parley.rollup_responses add column if not exists step bigint;
+
+--- column parley.rollup_retention.first_week
+alter table parley.rollup_retention add column if not exists first_week date;
+
+--- column parley.rollup_retention.users
+alter table parley.rollup_retention add column if not exists users bigint;
+
+--- column parley.rollup_retention.week
+alter table parley.rollup_retention add column if not exists week date;
+
+--- column parley.rollup_seen.grain
+alter table parley.rollup_seen add column if not exists grain text;
+
+--- column parley.rollup_seen.key
+alter table parley.rollup_seen add column if not exists key uuid;
+
+--- column parley.rollup_seen.kind
+alter table parley.rollup_seen add column if not exists kind text;
+
+--- column parley.rollup_seen.starts
+alter table parley.rollup_seen add column if not exists starts timestamp with time zone;
+
+--- column parley.rollup_settings.setting
+alter table parley.rollup_settings add column if not exists setting text;
+
+--- column parley.rollup_settings.users
+alter table parley.rollup_settings add column if not exists users bigint;
+
+--- column parley.rollup_settings.value
+alter table parley.rollup_settings add column if not exists value text;
+
+--- column parley.rollup_state.as_of
+alter table parley.rollup_state add column if not exists as_of timestamp with time zone;
+
+--- column parley.rollup_state.chats_and_settings_as_of
+alter table parley.rollup_state add column if not exists chats_and_settings_as_of timestamp with time zone;
+
+--- column parley.rollup_state.counted_event
+alter table parley.rollup_state add column if not exists counted_event bigint;
+
+--- column parley.rollup_state.history_chat
+alter table parley.rollup_state add column if not exists history_chat uuid;
+
+--- column parley.rollup_state.history_id
+alter table parley.rollup_state add column if not exists history_id uuid;
+
+--- column parley.rollup_state.history_until
+alter table parley.rollup_state add column if not exists history_until uuid;
+
+--- column parley.rollup_state.history_week
+alter table parley.rollup_state add column if not exists history_week date;
+
+--- column parley.rollup_state.id
+alter table parley.rollup_state add column if not exists id boolean;
+
+--- column parley.rollup_state.next_at
+alter table parley.rollup_state add column if not exists next_at timestamp with time zone;
+
+--- column parley.rollup_state.next_event
+alter table parley.rollup_state add column if not exists next_event bigint;
+
+--- column parley.rollup_state.next_transaction
+alter table parley.rollup_state add column if not exists next_transaction xid8;
+
+--- column parley.rollup_users.first_week
+alter table parley.rollup_users add column if not exists first_week date;
+
+--- column parley.rollup_users.key
+alter table parley.rollup_users add column if not exists key uuid;
+
+--- column parley.rollup_users.last_day
+alter table parley.rollup_users add column if not exists last_day date;
+
+--- column parley.rollup_users.messages
+alter table parley.rollup_users add column if not exists messages bigint;
 
 --- column parley.settings.always_show_code
 alter table parley.settings add column if not exists always_show_code boolean;
@@ -548,6 +728,9 @@ alter table next_auth.users alter column updated_at set default date_trunc('mill
 --- default of parley.chats.counted_messages
 alter table parley.chats alter column counted_messages set default 0;
 
+--- default of parley.chats.is_being_removed
+alter table parley.chats alter column is_being_removed set default false;
+
 --- default of parley.chats.message_count
 alter table parley.chats alter column message_count set default 0;
 
@@ -578,8 +761,17 @@ alter table parley.messages alter column user_id set default NULLIF(current_sett
 --- default of parley.outbox.recorded_at
 alter table parley.outbox alter column recorded_at set default clock_timestamp();
 
+--- default of parley.pseudonym_key.id
+alter table parley.pseudonym_key alter column id set default true;
+
 --- default of parley.reloaded_parts.loaded_at
 alter table parley.reloaded_parts alter column loaded_at set default clock_timestamp();
+
+--- default of parley.rollup_state.counted_event
+alter table parley.rollup_state alter column counted_event set default 0;
+
+--- default of parley.rollup_state.id
+alter table parley.rollup_state alter column id set default true;
 
 --- default of parley.settings.always_show_code
 alter table parley.settings alter column always_show_code set default false;
@@ -658,6 +850,9 @@ alter table parley.chats alter column created_at set not null;
 
 --- not null of parley.chats.id
 alter table parley.chats alter column id set not null;
+
+--- not null of parley.chats.is_being_removed
+alter table parley.chats alter column is_being_removed set not null;
 
 --- not null of parley.chats.message_count
 alter table parley.chats alter column message_count set not null;
@@ -770,6 +965,15 @@ alter table parley.outbox_queue alter column chat_id set not null;
 --- not null of parley.outbox_queue.id
 alter table parley.outbox_queue alter column id set not null;
 
+--- not null of parley.pseudonym_key.id
+alter table parley.pseudonym_key alter column id set not null;
+
+--- not null of parley.pseudonym_key.inner_key
+alter table parley.pseudonym_key alter column inner_key set not null;
+
+--- not null of parley.pseudonym_key.outer_key
+alter table parley.pseudonym_key alter column outer_key set not null;
+
 --- not null of parley.reloaded_parts.digest
 alter table parley.reloaded_parts alter column digest set not null;
 
@@ -778,6 +982,114 @@ alter table parley.reloaded_parts alter column loaded_at set not null;
 
 --- not null of parley.reloaded_parts.part
 alter table parley.reloaded_parts alter column part set not null;
+
+--- not null of parley.rollup_chat_sizes.chats
+alter table parley.rollup_chat_sizes alter column chats set not null;
+
+--- not null of parley.rollup_chat_sizes.days_from
+alter table parley.rollup_chat_sizes alter column days_from set not null;
+
+--- not null of parley.rollup_chat_sizes.members
+alter table parley.rollup_chat_sizes alter column members set not null;
+
+--- not null of parley.rollup_chat_sizes.messages
+alter table parley.rollup_chat_sizes alter column messages set not null;
+
+--- not null of parley.rollup_chat_sizes.messages_from
+alter table parley.rollup_chat_sizes alter column messages_from set not null;
+
+--- not null of parley.rollup_chat_sizes.silent_chats
+alter table parley.rollup_chat_sizes alter column silent_chats set not null;
+
+--- not null of parley.rollup_chats.created_on
+alter table parley.rollup_chats alter column created_on set not null;
+
+--- not null of parley.rollup_chats.key
+alter table parley.rollup_chats alter column key set not null;
+
+--- not null of parley.rollup_chats.last_day
+alter table parley.rollup_chats alter column last_day set not null;
+
+--- not null of parley.rollup_chats.messages
+alter table parley.rollup_chats alter column messages set not null;
+
+--- not null of parley.rollup_periods.active_chats
+alter table parley.rollup_periods alter column active_chats set not null;
+
+--- not null of parley.rollup_periods.active_users
+alter table parley.rollup_periods alter column active_users set not null;
+
+--- not null of parley.rollup_periods.code_messages
+alter table parley.rollup_periods alter column code_messages set not null;
+
+--- not null of parley.rollup_periods.grain
+alter table parley.rollup_periods alter column grain set not null;
+
+--- not null of parley.rollup_periods.image_messages
+alter table parley.rollup_periods alter column image_messages set not null;
+
+--- not null of parley.rollup_periods.messages
+alter table parley.rollup_periods alter column messages set not null;
+
+--- not null of parley.rollup_periods.starts
+alter table parley.rollup_periods alter column starts set not null;
+
+--- not null of parley.rollup_periods.text_messages
+alter table parley.rollup_periods alter column text_messages set not null;
+
+--- not null of parley.rollup_responses.day
+alter table parley.rollup_responses alter column day set not null;
+
+--- not null of parley.rollup_responses.responses
+alter table parley.rollup_responses alter column responses set not null;
+
+--- not null of parley.rollup_responses.step
+alter table parley.rollup_responses alter column step set not null;
+
+--- not null of parley.rollup_retention.first_week
+alter table parley.rollup_retention alter column first_week set not null;
+
+--- not null of parley.rollup_retention.users
+alter table parley.rollup_retention alter column users set not null;
+
+--- not null of parley.rollup_retention.week
+alter table parley.rollup_retention alter column week set not null;
+
+--- not null of parley.rollup_seen.grain
+alter table parley.rollup_seen alter column grain set not null;
+
+--- not null of parley.rollup_seen.key
+alter table parley.rollup_seen alter column key set not null;
+
+--- not null of parley.rollup_seen.kind
+alter table parley.rollup_seen alter column kind set not null;
+
+--- not null of parley.rollup_seen.starts
+alter table parley.rollup_seen alter column starts set not null;
+
+--- not null of parley.rollup_settings.setting
+alter table parley.rollup_settings alter column setting set not null;
+
+--- not null of parley.rollup_settings.users
+alter table parley.rollup_settings alter column users set not null;
+
+--- not null of parley.rollup_state.counted_event
+alter table parley.rollup_state alter column counted_event set not null;
+
+--- not null of parley.rollup_state.id
+alter table parley.rollup_state alter column id set not null;
+
+--- not null of parley.rollup_users.first_week
+alter table parley.rollup_users alter column first_week set not null;
+
+--- not null of parley.rollup_users.key
+alter table parley.rollup_users alter column key set not null;
+
+--- not null of parley.rollup_users.last_day
+alter table parley.rollup_users alter column last_day set not null;
+
+--- not null of parley.rollup_users.messages
+alter table parley.rollup_users alter column messages set not null;
 
 --- not null of parley.settings.always_show_code
 alter table parley.settings alter column always_show_code set not null;
@@ -845,8 +1157,38 @@ alter table parley.outbox add constraint outbox_pkey PRIMARY KEY (id);
 --- constraint outbox_queue_pkey on parley.outbox_queue
 alter table parley.outbox_queue add constraint outbox_queue_pkey PRIMARY KEY (id);
 
+--- constraint pseudonym_key_pkey on parley.pseudonym_key
+alter table parley.pseudonym_key add constraint pseudonym_key_pkey PRIMARY KEY (id);
+
 --- constraint reloaded_parts_pkey on parley.reloaded_parts
 alter table parley.reloaded_parts add constraint reloaded_parts_pkey PRIMARY KEY (part);
+
+--- constraint rollup_chat_sizes_pkey on parley.rollup_chat_sizes
+alter table parley.rollup_chat_sizes add constraint rollup_chat_sizes_pkey PRIMARY KEY (days_from, messages_from);
+
+--- constraint rollup_chats_pkey on parley.rollup_chats
+alter table parley.rollup_chats add constraint rollup_chats_pkey PRIMARY KEY (key);
+
+--- constraint rollup_periods_pkey on parley.rollup_periods
+alter table parley.rollup_periods add constraint rollup_periods_pkey PRIMARY KEY (grain, starts);
+
+--- constraint rollup_responses_pkey on parley.rollup_responses
+alter table parley.rollup_responses add constraint rollup_responses_pkey PRIMARY KEY (day, step);
+
+--- constraint rollup_retention_pkey on parley.rollup_retention
+alter table parley.rollup_retention add constraint rollup_retention_pkey PRIMARY KEY (first_week, week);
+
+--- constraint rollup_seen_pkey on parley.rollup_seen
+alter table parley.rollup_seen add constraint rollup_seen_pkey PRIMARY KEY (grain, starts, kind, key);
+
+--- constraint rollup_settings_once on parley.rollup_settings
+alter table parley.rollup_settings add constraint rollup_settings_once UNIQUE NULLS NOT DISTINCT (setting, value);
+
+--- constraint rollup_state_pkey on parley.rollup_state
+alter table parley.rollup_state add constraint rollup_state_pkey PRIMARY KEY (id);
+
+--- constraint rollup_users_pkey on parley.rollup_users
+alter table parley.rollup_users add constraint rollup_users_pkey PRIMARY KEY (key);
 
 --- constraint sessions_pkey on next_auth.sessions
 alter table next_auth.sessions add constraint sessions_pkey PRIMARY KEY (id);
@@ -909,6 +1251,15 @@ alter table parley.messages add constraint messages_content_valid CHECK ((rules.
 --- constraint messages_type_valid on parley.messages
 alter table parley.messages add constraint messages_type_valid CHECK ((rules.problem('type'::text, type) IS NULL));
 
+--- constraint pseudonym_key_is_one on parley.pseudonym_key
+alter table parley.pseudonym_key add constraint pseudonym_key_is_one CHECK (id);
+
+--- constraint rollup_periods_grain on parley.rollup_periods
+alter table parley.rollup_periods add constraint rollup_periods_grain CHECK ((grain = ANY (ARRAY['hour'::text, 'day'::text, 'week'::text])));
+
+--- constraint rollup_state_is_one on parley.rollup_state
+alter table parley.rollup_state add constraint rollup_state_is_one CHECK (id);
+
 --- constraint settings_context_valid on parley.settings
 alter table parley.settings add constraint settings_context_valid CHECK ((rules.problem('context'::text, context) IS NULL));
 
@@ -944,6 +1295,9 @@ CREATE UNIQUE INDEX CONCURRENTLY users_email_unique ON next_auth.users USING btr
 
 --- index next_auth.users_stored_image on next_auth.users
 CREATE INDEX CONCURRENTLY users_stored_image ON next_auth.users USING btree ("substring"("right"(image, 80), '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'::text)) WHERE ("substring"("right"(image, 80), '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'::text) IS NOT NULL);
+
+--- index parley.chats_being_removed on parley.chats
+CREATE INDEX CONCURRENTLY chats_being_removed ON parley.chats USING btree (id) WHERE is_being_removed;
 
 --- index parley.chats_owner on parley.chats
 CREATE INDEX CONCURRENTLY chats_owner ON parley.chats USING btree (owner_id);
@@ -1184,7 +1538,15 @@ CREATE OR REPLACE FUNCTION listener.remove_events(older_than interval, max_event
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
-AS md5 0fcd8d7c82dd7ea75ff02138a5695b36;
+AS md5 a4d64d564b852ee1b816c9e69e744af9;
+
+--- function listener.roll_up(integer)
+CREATE OR REPLACE FUNCTION listener.roll_up(max_messages integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 cde4a356a558941f7881c490ba44d0da;
 
 --- function listener.set_aside(bigint,text)
 CREATE OR REPLACE FUNCTION listener.set_aside(event_id bigint, error text)
@@ -1235,6 +1597,15 @@ CREATE OR REPLACE FUNCTION parley.activity(chat parley.chats)
  IMMUTABLE PARALLEL SAFE
 AS md5 9b910c41748910e16c959a42ca17f169;
 
+--- function parley.add_to_rollups(uuid[],uuid[],text[],text[])
+CREATE OR REPLACE FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users text[], types text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET jit TO 'off'
+AS md5 3146bc00d114d6022e90a4cd4565df63;
+
 --- function parley.await_removal(text)
 CREATE OR REPLACE FUNCTION parley.await_removal(name text)
  RETURNS void
@@ -1277,7 +1648,7 @@ CREATE OR REPLACE FUNCTION parley.chats_gone()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6a15c096be54c67f4bce7ab8276d7758;
+AS md5 7914b7ddc7f1b76e4f5be1d278628837;
 
 --- function parley.chats_new()
 CREATE OR REPLACE FUNCTION parley.chats_new()
@@ -1301,6 +1672,29 @@ CREATE OR REPLACE FUNCTION parley.close_block(chat uuid)
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
 AS md5 3605f0d85862dbab74595393eb35de59;
+
+--- function parley.close_old_chats(uuid,integer)
+CREATE OR REPLACE FUNCTION parley.close_old_chats(before_id uuid, max_chats integer)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 026ab00021ca8c1a655e856d89c2c90c;
+
+--- function parley.count_events(parley.rollup_state,integer)
+CREATE OR REPLACE FUNCTION parley.count_events(state parley.rollup_state, max_messages integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS md5 9164a443242e4ed297a805e0937e0548;
+
+--- function parley.count_history(parley.rollup_state,integer)
+CREATE OR REPLACE FUNCTION parley.count_history(state parley.rollup_state, max_messages integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS md5 3e7a34616fe8fac986cbe3e9cc7d4ee3;
 
 --- function parley.count_in_range(uuid,parley.filter)
 CREATE OR REPLACE FUNCTION parley.count_in_range(chat uuid, wanted parley.filter)
@@ -1328,6 +1722,13 @@ CREATE OR REPLACE FUNCTION parley.count_messages(wanted parley.filter)
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
 AS md5 453c4401aeb75b177880edc5ef787d50;
+
+--- function parley.counted_event()
+CREATE OR REPLACE FUNCTION parley.counted_event()
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+AS md5 94ee2c3ac8f8f8bce9c8dc78881f1b83;
 
 --- function parley.cut(text,integer,integer)
 CREATE OR REPLACE FUNCTION parley.cut(source text, start integer, size integer)
@@ -1388,6 +1789,13 @@ CREATE OR REPLACE FUNCTION parley.filter_problems(type text, search text, start_
  IMMUTABLE PARALLEL SAFE
 AS md5 35424ab6e6625a09f966a3c311914146;
 
+--- function parley.find_history()
+CREATE OR REPLACE FUNCTION parley.find_history()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 3c662dcdf70f556550066acb953086ab;
+
 --- function parley.find_hits(uuid,tsquery,parley.filter)
 CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, query tsquery, wanted parley.filter)
  RETURNS TABLE(chat_id uuid, id uuid)
@@ -1413,6 +1821,12 @@ CREATE OR REPLACE FUNCTION parley.finish_page(asked parley.page, ids uuid[], sor
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 6f11fd90c79533c523a9b5f26562c13e;
+
+--- function parley.forget_seen()
+CREATE OR REPLACE FUNCTION parley.forget_seen()
+ RETURNS void
+ LANGUAGE sql
+AS md5 0e29554bd8abad771f1801ceabad5edf;
 
 --- function parley.hit_json(parley.messages,tsquery)
 CREATE OR REPLACE FUNCTION parley.hit_json(message parley.messages, marks tsquery)
@@ -1448,6 +1862,13 @@ CREATE OR REPLACE FUNCTION parley.instant_problem(value text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 24b27a8319fa3b1bf3649039ae23de30;
+
+--- function parley.is_closed(parley.chats)
+CREATE OR REPLACE FUNCTION parley.is_closed(chat parley.chats)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 1ac870f7990378dcf185de445fc7ce5a;
 
 --- function parley.iso8601(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.iso8601(instant timestamp with time zone)
@@ -1527,7 +1948,7 @@ CREATE OR REPLACE FUNCTION parley.members_gone()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e32a364770361ca713d1d5f073f163df;
+AS md5 ad6eff39cce21435dd883f05514282ca;
 
 --- function parley.members_json()
 CREATE OR REPLACE FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json)
@@ -1536,6 +1957,14 @@ CREATE OR REPLACE FUNCTION parley.members_json(OUT user_id text, OUT joined_at t
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 88fad3d2ef7af2747222deefb23845cb;
+
+--- function parley.members_new()
+CREATE OR REPLACE FUNCTION parley.members_new()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 6dbdf76bf58499fe09727f83b9b1e549;
 
 --- function parley.members_stay()
 CREATE OR REPLACE FUNCTION parley.members_stay()
@@ -1557,7 +1986,7 @@ CREATE OR REPLACE FUNCTION parley.messages_changed()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 64c5c3fdf22140fdc42e02659629d42c;
+AS md5 76800a24b558186625e4edf08f33ad19;
 
 --- function parley.messages_gone()
 CREATE OR REPLACE FUNCTION parley.messages_gone()
@@ -1565,7 +1994,7 @@ CREATE OR REPLACE FUNCTION parley.messages_gone()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 96cf1dd2cd7677b688c9c16f9bc2e82c;
+AS md5 3e78457e0ac6436bc456eeb3680cba17;
 
 --- function parley.messages_new()
 CREATE OR REPLACE FUNCTION parley.messages_new()
@@ -1573,7 +2002,7 @@ CREATE OR REPLACE FUNCTION parley.messages_new()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 53938584ecbddcf5e019dd651690539f;
+AS md5 9f5da6eb4e00236fd7cb7725b42e28ac;
 
 --- function parley.messages_retyped()
 CREATE OR REPLACE FUNCTION parley.messages_retyped()
@@ -1708,6 +2137,13 @@ CREATE OR REPLACE FUNCTION parley.parse_uuid(value text)
  IMMUTABLE PARALLEL SAFE
 AS md5 35e01827f35aafe8ce7c5196e7a6a94f;
 
+--- function parley.pseudonym(text,text)
+CREATE OR REPLACE FUNCTION parley.pseudonym(kind text, subject text)
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE
+AS md5 bf7cfdf5a74e84af5b2de8cf7391cb08;
+
 --- function parley.pusher_user(text)
 CREATE OR REPLACE FUNCTION parley.pusher_user(user_id text)
  RETURNS text
@@ -1734,6 +2170,7 @@ CREATE OR REPLACE FUNCTION parley.recount_blocks(chat uuid, ids uuid[])
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
+ SET enable_indexonlyscan TO 'off'
 AS md5 4514fbcba8ecff46ec4b547df96dc72b;
 
 --- function parley.recount_chat(uuid)
@@ -1743,12 +2180,31 @@ CREATE OR REPLACE FUNCTION parley.recount_chat(chat uuid)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 fab5768357dd3be694856807a31270e6;
 
+--- function parley.recount_rollups()
+CREATE OR REPLACE FUNCTION parley.recount_rollups()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 006397b3120300e01046e853578c6beb;
+
 --- function parley.reject(jsonb)
 CREATE OR REPLACE FUNCTION parley.reject(problems jsonb)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e70f8f2f6cb98c557e678466309326ff;
+
+--- function parley.remove_old_chats(interval,integer)
+CREATE OR REPLACE FUNCTION parley.remove_old_chats(inactive_for interval, max_messages integer DEFAULT 1000)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS md5 a941e65a27786f6db16e4acfeb36e7ff;
 
 --- function parley.require_image(text)
 CREATE OR REPLACE FUNCTION parley.require_image(url text)
@@ -1780,6 +2236,18 @@ CREATE OR REPLACE FUNCTION parley.require_user(id text)
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 19f9ad5fcb44e9dc4bece89728caa29b;
+
+--- function parley.roll_up_chats()
+CREATE OR REPLACE FUNCTION parley.roll_up_chats()
+ RETURNS void
+ LANGUAGE sql
+AS md5 fe4573f82b7c2a58e7c23d9b92b87ae1;
+
+--- function parley.roll_up_settings()
+CREATE OR REPLACE FUNCTION parley.roll_up_settings()
+ RETURNS void
+ LANGUAGE sql
+AS md5 5876c21c79c3f4c3c863bee516942bde;
 
 --- function parley.search_chat(tsquery,parley.filter,parley.page)
 CREATE OR REPLACE FUNCTION parley.search_chat(query tsquery, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint)
@@ -2038,6 +2506,145 @@ CREATE OR REPLACE FUNCTION session.was_deleted(subject text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 11f1861d2360b92e4c6b4b60939cb4a5;
 
+--- view analytics.activity_by_day
+create view analytics.activity_by_day as
+ SELECT ((starts AT TIME ZONE 'UTC'::text))::date AS day,
+    messages,
+    text_messages,
+    code_messages,
+    image_messages,
+    active_users,
+    active_chats,
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_periods p
+  WHERE (grain = 'day'::text);
+
+--- view analytics.activity_by_hour
+create view analytics.activity_by_hour as
+ SELECT starts AS hour,
+    messages,
+    text_messages,
+    code_messages,
+    image_messages,
+    active_users,
+    active_chats,
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_periods p
+  WHERE (grain = 'hour'::text);
+
+--- view analytics.chats
+create view analytics.chats as
+ SELECT key AS chat_key,
+    created_on,
+    last_day,
+    messages,
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_chats c;
+
+--- view analytics.chats_by_size_and_age
+create view analytics.chats_by_size_and_age as
+ SELECT days_from,
+    messages_from,
+    chats,
+    silent_chats,
+    messages,
+    members,
+    ( SELECT s.chats_and_settings_as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_chat_sizes c;
+
+--- view analytics.event_health
+create view analytics.event_health as
+ SELECT ( SELECT count(*) AS count
+           FROM ( SELECT
+                   FROM parley.outbox_queue
+                 LIMIT 100000) q) AS waiting_events,
+    (COALESCE(EXTRACT(epoch FROM (clock_timestamp() - ( SELECT o.recorded_at
+           FROM parley.outbox o
+          WHERE (o.id = ( SELECT min(q.id) AS min
+                   FROM parley.outbox_queue q))))), (0)::numeric))::numeric(12,3) AS lag_seconds,
+    events AS set_aside_events,
+    last_at AS last_set_aside_at,
+    now() AS as_of
+   FROM ( SELECT count(*) AS events,
+            max(o.set_aside_at) AS last_at
+           FROM parley.outbox o
+          WHERE (o.set_aside_at IS NOT NULL)) a;
+
+--- view analytics.growth_by_week
+create view analytics.growth_by_week as
+ SELECT ((p.starts AT TIME ZONE 'UTC'::text))::date AS week,
+    COALESCE(r.users, (0)::bigint) AS new_users,
+    (p.active_users - COALESCE(r.users, (0)::bigint)) AS returning_users,
+    p.active_users,
+    (sum(COALESCE(r.users, (0)::bigint)) OVER (ORDER BY p.starts))::bigint AS users_so_far,
+    p.active_chats,
+    p.messages,
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM (parley.rollup_periods p
+     LEFT JOIN parley.rollup_retention r ON (((r.first_week = ((p.starts AT TIME ZONE 'UTC'::text))::date) AND (r.week = r.first_week))))
+  WHERE (p.grain = 'week'::text);
+
+--- view analytics.response_times
+create view analytics.response_times as
+ SELECT day,
+    (power((2.0)::double precision, ((step)::double precision / (8.0)::double precision)))::numeric(10,1) AS up_to_seconds,
+    responses,
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_responses r;
+
+--- view analytics.response_times_by_day
+create view analytics.response_times_by_day as
+ SELECT day,
+    (max(up_to))::bigint AS responses,
+    min(up_to_seconds) FILTER (WHERE (up_to >= (0.5 * of_day))) AS median_seconds,
+    min(up_to_seconds) FILTER (WHERE (up_to >= (0.9 * of_day))) AS p90_seconds,
+    as_of
+   FROM ( SELECT r.day,
+            r.up_to_seconds,
+            r.as_of,
+            sum(r.responses) OVER (PARTITION BY r.day ORDER BY r.up_to_seconds) AS up_to,
+            sum(r.responses) OVER (PARTITION BY r.day) AS of_day
+           FROM analytics.response_times r) t
+  GROUP BY day, as_of;
+
+--- view analytics.retention_by_cohort
+create view analytics.retention_by_cohort as
+ SELECT c.first_week AS cohort,
+    (w.week)::date AS week,
+    (((w.week)::date - c.first_week) / 7) AS weeks_later,
+    c.users AS cohort_users,
+    COALESCE(r.users, (0)::bigint) AS active_users,
+    round(((COALESCE(r.users, (0)::bigint))::numeric / (c.users)::numeric), 4) AS retained,
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM ((parley.rollup_retention c
+     CROSS JOIN LATERAL generate_series((c.first_week)::timestamp without time zone, (( SELECT s.as_of
+           FROM parley.rollup_state s) AT TIME ZONE 'UTC'::text), '7 days'::interval) w(week))
+     LEFT JOIN parley.rollup_retention r ON (((r.first_week = c.first_week) AND (r.week = (w.week)::date))))
+  WHERE (c.week = c.first_week);
+
+--- view analytics.search_health
+create view analytics.search_health as
+ SELECT (sum(t.n_live_tup))::bigint AS messages,
+    (sum(t.n_dead_tup))::bigint AS dead_rows,
+    (sum(t.n_ins_since_vacuum))::bigint AS unmerged_messages,
+    min(COALESCE(t.last_autovacuum, t.last_vacuum)) AS vacuumed_at,
+    (sum(pg_table_size((t.relid)::regclass)))::bigint AS words_bytes,
+    (sum(pg_relation_size((i.indexrelid)::regclass)))::bigint AS index_bytes,
+    (sum(i.idx_scan))::bigint AS index_scans,
+    now() AS as_of
+   FROM (((pg_partition_tree('parley.message_words'::regclass) p(relid, parentrelid, isleaf, level)
+     JOIN pg_stat_all_tables t ON ((t.relid = (p.relid)::oid)))
+     JOIN pg_index x ON (((x.indrelid = (p.relid)::oid) AND (NOT x.indisunique))))
+     JOIN pg_stat_all_indexes i ON ((i.indexrelid = x.indexrelid)))
+  WHERE p.isleaf;
+
 --- view analytics.set_aside_events
 create view analytics.set_aside_events as
  SELECT id,
@@ -2045,15 +2652,77 @@ create view analytics.set_aside_events as
     recorded_at,
     set_aside_at,
     octet_length((payload)::text) AS bytes,
-    error
+    "substring"(error, '^HTTP [0-9]{3}'::text) AS error
    FROM parley.outbox o
   WHERE (set_aside_at IS NOT NULL);
+
+--- view analytics.settings_in_use
+create view analytics.settings_in_use as
+ SELECT setting,
+    value,
+    users,
+    round(((users)::numeric / sum(users) OVER (PARTITION BY setting)), 4) AS share,
+    ( SELECT s.chats_and_settings_as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_settings r;
+
+--- view analytics.users
+create view analytics.users as
+ SELECT key AS user_key,
+    first_week AS cohort,
+    last_day,
+    messages,
+    ( SELECT s.as_of
+           FROM parley.rollup_state s) AS as_of
+   FROM parley.rollup_users u;
+
+--- option security_barrier of analytics.activity_by_day
+alter view analytics.activity_by_day set (security_barrier = 'true');
+
+--- option security_barrier of analytics.activity_by_hour
+alter view analytics.activity_by_hour set (security_barrier = 'true');
+
+--- option security_barrier of analytics.chats
+alter view analytics.chats set (security_barrier = 'true');
+
+--- option security_barrier of analytics.chats_by_size_and_age
+alter view analytics.chats_by_size_and_age set (security_barrier = 'true');
+
+--- option security_barrier of analytics.event_health
+alter view analytics.event_health set (security_barrier = 'true');
+
+--- option security_barrier of analytics.growth_by_week
+alter view analytics.growth_by_week set (security_barrier = 'true');
+
+--- option security_barrier of analytics.response_times
+alter view analytics.response_times set (security_barrier = 'true');
+
+--- option security_barrier of analytics.response_times_by_day
+alter view analytics.response_times_by_day set (security_barrier = 'true');
+
+--- option security_barrier of analytics.retention_by_cohort
+alter view analytics.retention_by_cohort set (security_barrier = 'true');
+
+--- option security_barrier of analytics.search_health
+alter view analytics.search_health set (security_barrier = 'true');
+
+--- option security_barrier of analytics.set_aside_events
+alter view analytics.set_aside_events set (security_barrier = 'true');
+
+--- option security_barrier of analytics.settings_in_use
+alter view analytics.settings_in_use set (security_barrier = 'true');
+
+--- option security_barrier of analytics.users
+alter view analytics.users set (security_barrier = 'true');
 
 --- trigger chats_add_owner on parley.chats
 CREATE TRIGGER chats_add_owner AFTER INSERT ON parley.chats FOR EACH ROW WHEN ((new.owner_id IS NOT NULL)) EXECUTE FUNCTION parley.chats_add_owner();
 
+--- trigger chats_closed on parley.chats
+CREATE TRIGGER chats_closed BEFORE UPDATE OF is_being_removed ON parley.chats FOR EACH ROW WHEN ((new.is_being_removed AND (NOT old.is_being_removed))) EXECUTE FUNCTION parley.chats_gone();
+
 --- trigger chats_gone on parley.chats
-CREATE TRIGGER chats_gone BEFORE DELETE ON parley.chats FOR EACH ROW EXECUTE FUNCTION parley.chats_gone();
+CREATE TRIGGER chats_gone BEFORE DELETE ON parley.chats FOR EACH ROW WHEN ((NOT old.is_being_removed)) EXECUTE FUNCTION parley.chats_gone();
 
 --- trigger chats_new on parley.chats
 CREATE TRIGGER chats_new BEFORE INSERT ON parley.chats FOR EACH ROW EXECUTE FUNCTION parley.chats_new();
@@ -2063,6 +2732,9 @@ CREATE TRIGGER chats_renamed BEFORE UPDATE OF title ON parley.chats FOR EACH ROW
 
 --- trigger members_gone on parley.members
 CREATE TRIGGER members_gone AFTER DELETE ON parley.members REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.members_gone();
+
+--- trigger members_new on parley.members
+CREATE TRIGGER members_new BEFORE INSERT ON parley.members FOR EACH ROW EXECUTE FUNCTION parley.members_new();
 
 --- trigger members_stay on parley.members
 CREATE TRIGGER members_stay BEFORE UPDATE ON parley.members FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION parley.members_stay();
@@ -2161,7 +2833,27 @@ alter table parley.outbox enable row level security;
 
 alter table parley.outbox_queue enable row level security;
 
+alter table parley.pseudonym_key enable row level security;
+
 alter table parley.reloaded_parts enable row level security;
+
+alter table parley.rollup_chat_sizes enable row level security;
+
+alter table parley.rollup_chats enable row level security;
+
+alter table parley.rollup_periods enable row level security;
+
+alter table parley.rollup_responses enable row level security;
+
+alter table parley.rollup_retention enable row level security;
+
+alter table parley.rollup_seen enable row level security;
+
+alter table parley.rollup_settings enable row level security;
+
+alter table parley.rollup_state enable row level security;
+
+alter table parley.rollup_users enable row level security;
 
 alter table parley.settings enable row level security;
 
@@ -2307,6 +2999,8 @@ grant execute on function listener.lead() to parley_listener;
 
 grant execute on function listener.remove_events(interval,integer) to parley_listener;
 
+grant execute on function listener.roll_up(integer) to parley_listener;
+
 grant execute on function listener.set_aside(bigint,text) to parley_listener;
 
 grant execute on function listener.sleep() to parley_listener;
@@ -2319,6 +3013,8 @@ grant execute on function parley."extract"(text,tsquery) to parley_api;
 
 grant execute on function parley.activity(parley.chats) to parley_api;
 
+grant execute on function parley.add_to_rollups(uuid[],uuid[],text[],text[]) to parley_api;
+
 grant execute on function parley.await_removal(text) to parley_api;
 
 grant execute on function parley.base64url(bytea) to parley_api;
@@ -2329,11 +3025,17 @@ grant execute on function parley.chat_json(parley.chats,parley.messages) to parl
 
 grant execute on function parley.close_block(uuid) to parley_api;
 
+grant execute on function parley.count_events(parley.rollup_state,integer) to parley_api;
+
+grant execute on function parley.count_history(parley.rollup_state,integer) to parley_api;
+
 grant execute on function parley.count_in_range(uuid,parley.filter) to parley_api;
 
 grant execute on function parley.count_message(parley.chats,uuid) to parley_api;
 
 grant execute on function parley.count_messages(parley.filter) to parley_api;
+
+grant execute on function parley.counted_event() to parley_api;
 
 grant execute on function parley.cut(text,integer,integer) to parley_api;
 
@@ -2351,11 +3053,15 @@ grant execute on function parley.field_problems(jsonb,text[],text[]) to parley_a
 
 grant execute on function parley.filter_problems(text,text,text,text) to parley_api;
 
+grant execute on function parley.find_history() to parley_api;
+
 grant execute on function parley.find_hits(uuid,tsquery,parley.filter) to parley_api;
 
 grant execute on function parley.find_message(text,text) to parley_api;
 
 grant execute on function parley.finish_page(parley.page,uuid[],text) to parley_api;
+
+grant execute on function parley.forget_seen() to parley_api;
 
 grant execute on function parley.hit_json(parley.messages,tsquery) to parley_api;
 
@@ -2366,6 +3072,8 @@ grant execute on function parley.image_is_used(text) to parley_api;
 grant execute on function parley.image_name(text) to parley_api;
 
 grant execute on function parley.instant_problem(text) to parley_api;
+
+grant execute on function parley.is_closed(parley.chats) to parley_api;
 
 grant execute on function parley.iso8601(timestamp with time zone) to parley_api;
 
@@ -2417,6 +3125,8 @@ grant execute on function parley.parse_term(text,boolean,boolean) to parley_api;
 
 grant execute on function parley.parse_uuid(text) to parley_api;
 
+grant execute on function parley.pseudonym(text,text) to parley_api;
+
 grant execute on function parley.pusher_user(text) to parley_api;
 
 grant execute on function parley.queue_again(bigint[]) to parley_api;
@@ -2427,6 +3137,8 @@ grant execute on function parley.recount_blocks(uuid,uuid[]) to parley_api;
 
 grant execute on function parley.recount_chat(uuid) to parley_api;
 
+grant execute on function parley.recount_rollups() to parley_api;
+
 grant execute on function parley.reject(jsonb) to parley_api;
 
 grant execute on function parley.require_image(text) to parley_api;
@@ -2436,6 +3148,10 @@ grant execute on function parley.require_one_of(jsonb,text[]) to parley_api;
 grant execute on function parley.require_owner(uuid) to parley_api;
 
 grant execute on function parley.require_user(text) to parley_api;
+
+grant execute on function parley.roll_up_chats() to parley_api;
+
+grant execute on function parley.roll_up_settings() to parley_api;
 
 grant execute on function parley.search_chat(tsquery,parley.filter,parley.page) to parley_api;
 
@@ -2519,7 +3235,31 @@ grant insert on next_auth.sessions to parley_web;
 
 grant insert on next_auth.verification_token to parley_web;
 
+grant select on analytics.activity_by_day to parley_analyst;
+
+grant select on analytics.activity_by_hour to parley_analyst;
+
+grant select on analytics.chats to parley_analyst;
+
+grant select on analytics.chats_by_size_and_age to parley_analyst;
+
+grant select on analytics.event_health to parley_analyst;
+
+grant select on analytics.growth_by_week to parley_analyst;
+
+grant select on analytics.response_times to parley_analyst;
+
+grant select on analytics.response_times_by_day to parley_analyst;
+
+grant select on analytics.retention_by_cohort to parley_analyst;
+
+grant select on analytics.search_health to parley_analyst;
+
 grant select on analytics.set_aside_events to parley_analyst;
+
+grant select on analytics.settings_in_use to parley_analyst;
+
+grant select on analytics.users to parley_analyst;
 
 grant select on next_auth.accounts to parley_web;
 
