@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 import asyncpg
@@ -26,6 +26,28 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
     def get_reset_query(self) -> str:
         """Nothing to do."""
         return ""
+
+    async def fetchval(self, query: str, *arguments: Any) -> Any:
+        """As ever."""
+        try:
+            return await super().fetchval(query, *arguments)
+        except asyncio.CancelledError:
+            await self._end_statement()
+            raise
+
+    async def fetchrow(self, query: str, *arguments: Any) -> Any:
+        """As ever."""
+        try:
+            return await super().fetchrow(query, *arguments)
+        except asyncio.CancelledError:
+            await self._end_statement()
+            raise
+
+    async def _end_statement(self) -> None:
+        # What was cancelled after it was parsed and before it was executed has no end for PostgreSQL, and would hold a
+        # connection of PgBouncer's until this one is used again.
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            await self.execute("select")
 
 
 async def pass_json_through(connection: Connection) -> None:

@@ -1,5 +1,6 @@
 """The API behind a PgBouncer that shares transactions, with the configuration of the README; the listener beside it."""
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from api.database import Database
 from api.dev.postgres import Postgres
 from api.dev.pusher import Pusher
 from api.routes import ROUTES, Route
+from api.settings import Settings
 from listener.outbox import SESSION
 from tests.api.support import unlimited
 from tests.api.test_routes import EXAMPLES, name_of, new_world
@@ -141,6 +144,27 @@ def test_a_session_keeps_nothing_of_a_request(api: Api, bouncer: PgBouncer, post
             seen |= set(pid)
             assert connection.execute(KEPT).fetchall() == []
         assert seen == used
+
+
+def test_a_request_that_is_cancelled_holds_no_connection(
+    postgres: Postgres, database: str, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in api.environment.items():
+        monkeypatch.setenv(name, value)
+
+    async def cancel_when_parsed() -> None:
+        pooled = await Database.connect(Settings.load())
+        task = asyncio.create_task(pooled.call("select api.ready()"))
+        while not (task._fut_waiter and task._fut_waiter.done()):  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        task.cancel()  # PostgreSQL has answered, which the task has not seen yet
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+            assert dba.execute(f"{SESSIONS} and state <> 'idle'", [database]).fetchall() == []
+        await pooled.close()
+
+    asyncio.run(cancel_when_parsed())
 
 
 def test_with_prepared_statements_it_would_fail(
