@@ -155,7 +155,7 @@ def test_a_request_that_is_cancelled_holds_no_connection(
     async def cancel_when_parsed() -> None:
         pooled = await Database.connect(Settings.load())
         task = asyncio.create_task(pooled.call("select api.ready()"))
-        while not (task._fut_waiter and task._fut_waiter.done()):  # type: ignore[attr-defined]
+        while not (task._fut_waiter and task._fut_waiter.done()):  # type: ignore[attr-defined]  # noqa: ASYNC110
             await asyncio.sleep(0)
         task.cancel()  # PostgreSQL has answered, which the task has not seen yet
         with pytest.raises(asyncio.CancelledError):
