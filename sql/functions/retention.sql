@@ -32,7 +32,7 @@ begin
     end if;
     -- A plan is made for chats of the usual size, so whatever reads the whole of one is ruled out.
     with old as materialized (
-        select m.chat_id, m.id from unnest(chats) with ordinality c (id, place) cross join lateral (
+        select m.chat_id, m.id from unnest(chats) c (id) cross join lateral (
             select o.chat_id, o.id from parley.messages o where o.chat_id = c.id order by o.id for update skip locked) m
         limit max_messages
     )
@@ -44,9 +44,10 @@ begin
     return messages + emptied;
 end $$;
 
--- The longest unused first. Whoever writes just now has the chat's row: it is passed over, or looked at as they left it.
+-- The longest unused first: all chats are looked through for that, once for a hundred. Whoever writes just now has the
+-- chat's row: it is passed over, or looked at as they left it.
 create or replace function parley.close_old_chats(before_id uuid, max_chats integer) returns uuid[]
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = on as $$
 declare
     chats constant uuid[] := array(
         select c.id from parley.chats c where parley.activity(c) < before_id and not c.is_being_removed
