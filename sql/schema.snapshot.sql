@@ -1678,6 +1678,7 @@ CREATE OR REPLACE FUNCTION parley.close_old_chats(before_id uuid, max_chats inte
  RETURNS uuid[]
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'on'
 AS md5 026ab00021ca8c1a655e856d89c2c90c;
 
 --- function parley.count_events(parley.rollup_state,integer)
@@ -2204,7 +2205,7 @@ CREATE OR REPLACE FUNCTION parley.remove_old_chats(inactive_for interval, max_me
  SET enable_bitmapscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 a941e65a27786f6db16e4acfeb36e7ff;
+AS md5 2017aa34fac4e50cc06e06238425f5f9;
 
 --- function parley.require_image(text)
 CREATE OR REPLACE FUNCTION parley.require_image(url text)
