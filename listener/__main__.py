@@ -71,21 +71,37 @@ async def lead(outbox: Outbox, stopping: asyncio.Event) -> None:
 
 
 async def keep_house(settings: Settings) -> None:
-    """Counts what is new for the analysts' views and removes old events: each minute, in batches, until cancelled."""
+    """Counts for the analysts' views and removes old events: each minute, in batches, until it is cancelled."""
     while True:
-        try:
-            async with Outbox.connect(settings) as outbox:
-                is_more = True
-                while is_more:
-                    is_more = await outbox.roll_up(ROLL_UP_BATCH)
-                    await asyncio.sleep(PAUSE_SECONDS)
-                removed = REMOVAL_BATCH
-                while removed == REMOVAL_BATCH:
-                    removed = await outbox.remove_old(settings.outbox_retention_days, REMOVAL_BATCH)
-                    await asyncio.sleep(PAUSE_SECONDS)
-        except AWAY as error:
-            logger.warning("Rollups and old events are left, which is tried again: %s", type(error).__name__)
+        for chore in (count_messages, count_chats_and_settings, remove_old_events):
+            try:
+                async with Outbox.connect(settings) as outbox:
+                    await chore(outbox, settings)
+            except AWAY as error:
+                name = chore.__name__.replace("_", " ")
+                logger.warning("Can't %s, which is tried again: %s: %s", name, type(error).__name__, error)
         await asyncio.sleep(KEEP_HOUSE_SECONDS)
+
+
+async def count_messages(outbox: Outbox, _: Settings) -> None:
+    """Counts what was sent since the last time."""
+    is_more = True
+    while is_more:
+        is_more = await outbox.roll_up(ROLL_UP_BATCH)
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def count_chats_and_settings(outbox: Outbox, _: Settings) -> None:
+    """Counts what there is, once an hour."""
+    await outbox.roll_up_chats_and_settings()
+
+
+async def remove_old_events(outbox: Outbox, settings: Settings) -> None:
+    """Removes events that were published long ago."""
+    removed = REMOVAL_BATCH
+    while removed == REMOVAL_BATCH:
+        removed = await outbox.remove_old(settings.outbox_retention_days, REMOVAL_BATCH)
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def sleep(seconds: float, stopping: asyncio.Event) -> None:

@@ -14,7 +14,7 @@ from listener.settings import Settings
 CHANNEL = "parley_outbox"
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 3
-ROLL_UP_SECONDS = 60  # chats are counted anew each hour
+ROLL_UP_SECONDS = 60  # all chats are looked at
 # At once: events of one chat, and bytes of the ids of those who hear them: about 10,000 users.
 MAX_OF_CHAT = 100
 MAX_BYTES = 400_000
@@ -143,9 +143,12 @@ class Outbox:
 
     async def roll_up(self, max_messages: int) -> bool:
         """Counts so many messages at most for the analysts' views; whether there is more at once."""
-        return bool(
-            await self._connection.fetchval("select listener.roll_up($1)", max_messages, timeout=ROLL_UP_SECONDS)
-        )
+        statement = "select listener.roll_up($1)"
+        return bool(await self._connection.fetchval(statement, max_messages, timeout=ROLL_UP_SECONDS))
+
+    async def roll_up_chats_and_settings(self) -> None:
+        """Counts these for the analysts' views, if it is time to."""
+        await self._connection.execute("select listener.roll_up_chats_and_settings()", timeout=ROLL_UP_SECONDS)
 
     async def _ask(self, statement: str, *arguments: Any) -> Any:
         answer = await self._connection.fetchval(statement, *arguments)

@@ -524,6 +524,9 @@ alter table parley.rollup_chat_sizes add column if not exists messages_from bigi
 --- column parley.rollup_chat_sizes.silent_chats
 alter table parley.rollup_chat_sizes add column if not exists silent_chats bigint;
 
+--- column parley.rollup_chat_sizes.silent_messages
+alter table parley.rollup_chat_sizes add column if not exists silent_messages bigint;
+
 --- column parley.rollup_chats.created_on
 alter table parley.rollup_chats add column if not exists created_on date;
 
@@ -1000,6 +1003,9 @@ alter table parley.rollup_chat_sizes alter column messages_from set not null;
 
 --- not null of parley.rollup_chat_sizes.silent_chats
 alter table parley.rollup_chat_sizes alter column silent_chats set not null;
+
+--- not null of parley.rollup_chat_sizes.silent_messages
+alter table parley.rollup_chat_sizes alter column silent_messages set not null;
 
 --- not null of parley.rollup_chats.created_on
 alter table parley.rollup_chats alter column created_on set not null;
@@ -1546,7 +1552,15 @@ CREATE OR REPLACE FUNCTION listener.roll_up(max_messages integer)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 cde4a356a558941f7881c490ba44d0da;
+AS md5 b5111e3dd33243d5cc46b90a82b88586;
+
+--- function listener.roll_up_chats_and_settings()
+CREATE OR REPLACE FUNCTION listener.roll_up_chats_and_settings()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 b46d8fc3e5c485a6087beddb2092685b;
 
 --- function listener.set_aside(bigint,text)
 CREATE OR REPLACE FUNCTION listener.set_aside(event_id bigint, error text)
@@ -1687,15 +1701,15 @@ CREATE OR REPLACE FUNCTION parley.count_events(state parley.rollup_state, max_me
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
-AS md5 9164a443242e4ed297a805e0937e0548;
+AS md5 0bd51f769a526aac791551874176c3e4;
 
 --- function parley.count_history(parley.rollup_state,integer)
 CREATE OR REPLACE FUNCTION parley.count_history(state parley.rollup_state, max_messages integer)
- RETURNS boolean
+ RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
-AS md5 3e7a34616fe8fac986cbe3e9cc7d4ee3;
+AS md5 17e77f8271cbf2706910cb88dcd1d2fe;
 
 --- function parley.count_in_range(uuid,parley.filter)
 CREATE OR REPLACE FUNCTION parley.count_in_range(chat uuid, wanted parley.filter)
@@ -1790,12 +1804,13 @@ CREATE OR REPLACE FUNCTION parley.filter_problems(type text, search text, start_
  IMMUTABLE PARALLEL SAFE
 AS md5 35424ab6e6625a09f966a3c311914146;
 
---- function parley.find_history()
-CREATE OR REPLACE FUNCTION parley.find_history()
- RETURNS boolean
+--- function parley.find_history(uuid,uuid)
+CREATE OR REPLACE FUNCTION parley.find_history(first_id uuid, before_id uuid)
+ RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 3c662dcdf70f556550066acb953086ab;
+ SET enable_seqscan TO 'off'
+AS md5 550191421d4ed18a4197c1dd190f7e26;
 
 --- function parley.find_hits(uuid,tsquery,parley.filter)
 CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, query tsquery, wanted parley.filter)
@@ -2242,7 +2257,7 @@ AS md5 19f9ad5fcb44e9dc4bece89728caa29b;
 CREATE OR REPLACE FUNCTION parley.roll_up_chats()
  RETURNS void
  LANGUAGE sql
-AS md5 fe4573f82b7c2a58e7c23d9b92b87ae1;
+AS md5 a677e474df2b9835bfb934c448ca8d29;
 
 --- function parley.roll_up_settings()
 CREATE OR REPLACE FUNCTION parley.roll_up_settings()
@@ -2552,6 +2567,7 @@ create view analytics.chats_by_size_and_age as
     chats,
     silent_chats,
     messages,
+    silent_messages,
     members,
     ( SELECT s.chats_and_settings_as_of
            FROM parley.rollup_state s) AS as_of
@@ -2625,7 +2641,7 @@ create view analytics.retention_by_cohort as
     ( SELECT s.as_of
            FROM parley.rollup_state s) AS as_of
    FROM ((parley.rollup_retention c
-     CROSS JOIN LATERAL generate_series((c.first_week)::timestamp without time zone, (( SELECT s.as_of
+     CROSS JOIN LATERAL generate_series((c.first_week)::timestamp without time zone, (( SELECT (s.as_of - '00:00:00.000001'::interval)
            FROM parley.rollup_state s) AT TIME ZONE 'UTC'::text), '7 days'::interval) w(week))
      LEFT JOIN parley.rollup_retention r ON (((r.first_week = c.first_week) AND (r.week = (w.week)::date))))
   WHERE (c.week = c.first_week);
@@ -3002,6 +3018,8 @@ grant execute on function listener.remove_events(interval,integer) to parley_lis
 
 grant execute on function listener.roll_up(integer) to parley_listener;
 
+grant execute on function listener.roll_up_chats_and_settings() to parley_listener;
+
 grant execute on function listener.set_aside(bigint,text) to parley_listener;
 
 grant execute on function listener.sleep() to parley_listener;
@@ -3054,7 +3072,7 @@ grant execute on function parley.field_problems(jsonb,text[],text[]) to parley_a
 
 grant execute on function parley.filter_problems(text,text,text,text) to parley_api;
 
-grant execute on function parley.find_history() to parley_api;
+grant execute on function parley.find_history(uuid,uuid) to parley_api;
 
 grant execute on function parley.find_hits(uuid,tsquery,parley.filter) to parley_api;
 

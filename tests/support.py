@@ -111,6 +111,7 @@ def roll_up(connection: Connection, max_messages: int = 1000) -> int:
     """Brings the analysts' views up to date, as far as open transactions let it; answers in how many calls."""
     for calls in itertools.count(1):
         if connection.execute("select listener.roll_up(%s)", [max_messages]).fetchone() == (False,):
+            connection.execute("select listener.roll_up_chats_and_settings()")
             return calls
     raise AssertionError
 

@@ -1,7 +1,8 @@
 -- Rollups: what the analysts' views show, counted ahead, so that no view reads messages.
 --
---   listener.roll_up           counts what is new; the listener calls it every minute
---   parley.find_history        finds the first week with messages that were there before
+--   listener.roll_up                       counts what was sent; the listener calls both every minute
+--   listener.roll_up_chats_and_settings    counts what there is, once an hour
+--   parley.find_history        finds the next week with messages that were there before
 --   parley.count_history       counts those
 --   parley.count_events        counts messages that events tell of
 --   parley.add_to_rollups      adds messages to what is counted
@@ -14,18 +15,19 @@
 --
 -- The outbox has each message that was sent, also one that was deleted since, and costs writers nothing more. Ids there are
 -- given before the commit, so what is counted next is fixed first, and counted when every transaction of that time is over:
--- each takes its number before it records an event, since it locks the chat's row.
+-- each takes its number before it reads the clock and records an event, since it locks the chat's row.
 --
 -- Messages that are older than the rollups are read week by week, all chats' in one week before the next, so that who was
 -- seen need be known for one week only.
 
--- The clock is read first, then the last number of an event, and then this transaction takes its number, which is greater
--- than that of every transaction that recorded an event before.
+-- First an instant is fixed, then, when every transaction that may have read the clock before it is over, the last event, and
+-- when every transaction that recorded one of these is over, they are counted. The clock and the last event are read before
+-- this transaction takes its number, which is greater, then, than that of every transaction to be waited for.
 create or replace function listener.roll_up(max_messages integer) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     is_late constant boolean := pg_current_xact_id_if_assigned() is not null;
-    at constant timestamptz := clock_timestamp();
+    at constant timestamptz := date_trunc('milliseconds', clock_timestamp());  -- as messages have it
     last_event constant bigint := pg_sequence_last_value(pg_get_serial_sequence('parley.outbox', 'id'));
     state parley.rollup_state;
 begin
@@ -38,53 +40,60 @@ begin
     if not found then
         return false;  -- somebody else is at it
     end if;
-    if state.history_until is null then
-        update parley.rollup_state
-        set history_until = parley.uuid7_from(at), next_transaction = pg_current_xact_id();
-        return true;
-    end if;
     -- A number that is still to come is of a cluster that this database was restored from.
     if state.next_transaction > pg_snapshot_xmin(pg_current_snapshot()) and state.next_transaction < pg_current_xact_id() then
         return false;
     end if;
-    if state.history_chat is null then
-        return parley.find_history();
-    end if;
-    if state.history_week is not null then
-        return parley.count_history(state, max_messages);
-    end if;
-    if state.next_event is null then
-        update parley.rollup_state
-        set next_at = at, next_event = coalesce(last_event, 0), next_transaction = pg_current_xact_id();
-        return true;
-    end if;
-    if parley.count_events(state, max_messages) then
-        return true;
-    end if;
-    if state.chats_and_settings_as_of is null or state.chats_and_settings_as_of < now() - interval '1 hour' then
+    case
+        when state.history_until is null then
+            update parley.rollup_state
+            set history_until = parley.uuid7_from(at), next_transaction = pg_current_xact_id();
+        when state.history_chat is null then
+            perform parley.find_history('00000000-0000-0000-0000-000000000000', state.history_until);
+        when state.history_week is not null then
+            perform parley.count_history(state, max_messages);
+        when state.next_at is null then
+            update parley.rollup_state set next_at = at, next_transaction = pg_current_xact_id();
+        when state.next_event is null then
+            update parley.rollup_state
+            set next_event = coalesce(last_event, 0), next_transaction = pg_current_xact_id();
+        else
+            return parley.count_events(state, max_messages);
+    end case;
+    return true;
+end $$;
+comment on function listener.roll_up(integer) is
+    'Counts what was sent, for the views of analytics, by up to so many messages; true when it is to be called again at once.';
+
+create or replace function listener.roll_up_chats_and_settings() returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from parley.rollup_state s
+    where s.chats_and_settings_as_of > now() - interval '1 hour' is not true for update skip locked;
+    if found then
         perform parley.roll_up_chats();
         perform parley.roll_up_settings();
         update parley.rollup_state set chats_and_settings_as_of = now();
     end if;
-    return false;
 end $$;
-comment on function listener.roll_up(integer) is
-    'Brings what the views of analytics show up to date, by up to so many messages; true when it is to be called again at once.';
+comment on function listener.roll_up_chats_and_settings() is
+    'Counts chats by size and age, and settings, for the views of analytics, if that was not done within the last hour.';
 
-create or replace function parley.find_history() returns boolean
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+create or replace function parley.find_history(first_id uuid, before_id uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
     first_sent constant timestamptz := (
         select min(rules.uuid7_time(m.id)) from parley.chats c cross join lateral (
-            select f.id from parley.messages f where f.chat_id = c.id order by f.id limit 1) m);
+            select f.id from parley.messages f
+            where f.chat_id = c.id and f.id >= first_id and f.id < before_id order by f.id limit 1) m
+        where c.last_message_id >= first_id);
 begin
     update parley.rollup_state
     set history_week = date_trunc('week', first_sent, 'UTC') at time zone 'UTC',
         history_chat = '00000000-0000-0000-0000-000000000000', history_id = '00000000-0000-0000-0000-000000000000';
-    return true;
 end $$;
 
-create or replace function parley.count_history(state parley.rollup_state, max_messages integer) returns boolean
+create or replace function parley.count_history(state parley.rollup_state, max_messages integer) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
     zero constant uuid := '00000000-0000-0000-0000-000000000000';
@@ -113,12 +122,10 @@ begin
         update parley.rollup_state
         set history_chat = found.chats[max_messages], history_id = found.ids[max_messages];
     else
-        update parley.rollup_state
-        set as_of = rules.uuid7_time(before_id), history_chat = zero, history_id = zero,
-            history_week = case when before_id < state.history_until then next_week end;
+        update parley.rollup_state set as_of = rules.uuid7_time(before_id);
+        perform parley.find_history(before_id, state.history_until);
         perform parley.forget_seen();
     end if;
-    return true;
 end $$;
 
 create or replace function parley.count_events(state parley.rollup_state, max_messages integer) returns boolean
@@ -147,6 +154,7 @@ begin
     update parley.rollup_state
     set counted_event = case when is_end then state.next_event else found.last_event end,
         as_of = case when is_end then state.next_at else state.as_of end,
+        next_at = case when is_end then null else state.next_at end,
         next_event = case when is_end then null else state.next_event end;
     if is_end then
         perform parley.forget_seen();
@@ -239,14 +247,17 @@ $$;
 create or replace function parley.roll_up_chats() returns void
 language sql volatile as $$
     delete from parley.rollup_chat_sizes;
-    insert into parley.rollup_chat_sizes (days_from, messages_from, chats, silent_chats, messages, members)
-    select (array[0, 1, 7, 30, 90, 365])[width_bucket(extract(day from now() - c.created_at), array[0, 1, 7, 30, 90, 365])],
-        (array[0, 1, 10, 100, 1000, 10000, 100000])[width_bucket(c.message_count, array[0, 1, 10, 100, 1000, 10000, 100000])],
-        count(*), count(*) filter (where rules.uuid7_time(parley.activity(c)) < now() - interval '30 days'),
-        sum(c.message_count), sum(coalesce(m.members, 0))
-    from parley.chats c left join (
-        select chat_id, count(*) as members from parley.members group by 1) m on m.chat_id = c.id
-    where not parley.is_closed(c)
+    insert into parley.rollup_chat_sizes (days_from, messages_from, chats, silent_chats, messages, silent_messages, members)
+    select o.days_from, o.messages_from, count(*), count(*) filter (where o.is_silent), sum(o.messages),
+        coalesce(sum(o.messages) filter (where o.is_silent), 0), sum(o.members)
+    from (
+        select b.days[width_bucket(greatest(extract(day from now() - c.created_at), 0), b.days)] as days_from,
+            b.messages[width_bucket(c.message_count, b.messages)] as messages_from, c.message_count as messages,
+            coalesce(m.members, 0) as members, rules.uuid7_time(parley.activity(c)) < now() - interval '30 days' as is_silent
+        from (values (array[0, 1, 7, 30, 90, 180, 365], array[0, 1, 10, 100, 1000, 10000, 100000]::bigint[])) b (days, messages)
+            cross join parley.chats c
+            left join (select chat_id, count(*) as members from parley.members group by 1) m on m.chat_id = c.id
+        where not parley.is_closed(c)) o
     group by 1, 2
 $$;
 

@@ -8,6 +8,9 @@ language sql stable as $$ select 9223372036854775807 $$;
 create or replace function listener.roll_up(max_messages integer) returns boolean
 language sql volatile as $$ select false $$;
 
+create or replace function listener.roll_up_chats_and_settings() returns void
+language sql volatile as $$ select $$;
+
 drop view if exists analytics.activity_by_hour, analytics.activity_by_day, analytics.growth_by_week,
     analytics.retention_by_cohort, analytics.users, analytics.chats, analytics.chats_by_size_and_age,
     analytics.response_times, analytics.response_times_by_day, analytics.settings_in_use, analytics.event_health,

@@ -17,9 +17,9 @@ create table parley.rollup_state (
     history_chat uuid,
     history_id uuid,
     counted_event bigint not null default 0,
+    next_at timestamptz,
     next_event bigint,
     next_transaction xid8,
-    next_at timestamptz,
     as_of timestamptz,
     chats_and_settings_as_of timestamptz
 );
@@ -78,6 +78,7 @@ create table parley.rollup_chat_sizes (
     chats bigint not null,
     silent_chats bigint not null,
     messages bigint not null,
+    silent_messages bigint not null,
     members bigint not null,
     primary key (days_from, messages_from)
 );
@@ -112,8 +113,9 @@ comment on column parley.rollup_state.history_until is 'Messages with lesser ids
 comment on column parley.rollup_state.history_week is 'The week that is being counted from parley.messages; null when that is done.';
 comment on column parley.rollup_state.history_chat is 'The chat that it has come to, and history_id the message there.';
 comment on column parley.rollup_state.counted_event is 'Events up to this one are counted.';
-comment on column parley.rollup_state.next_event is 'Events up to this one are counted next: once no transaction before next_transaction is under way.';
-comment on column parley.rollup_state.next_at is 'When that was said: what was sent before is then counted.';
+comment on column parley.rollup_state.next_at is 'as_of once the events up to next_event are counted.';
+comment on column parley.rollup_state.next_event is 'Events up to this one are counted next.';
+comment on column parley.rollup_state.next_transaction is 'Nothing goes on while a transaction before this one is under way.';
 comment on column parley.rollup_state.as_of is 'What was sent before this is counted.';
 comment on column parley.rollup_state.chats_and_settings_as_of is 'When rollup_chat_sizes and rollup_settings were made.';
 comment on table parley.rollup_periods is 'Messages by hour, day and week (from Monday), in UTC, with those deleted since.';

@@ -25,7 +25,8 @@ select c.first_week as cohort, w.week::date as week, (w.week::date - c.first_wee
     (select s.as_of from parley.rollup_state s) as as_of
 from parley.rollup_retention c
     cross join lateral generate_series(
-        c.first_week::timestamp, (select s.as_of from parley.rollup_state s) at time zone 'UTC', interval '7 days') w (week)
+        c.first_week::timestamp, (select s.as_of - interval '1 microsecond' from parley.rollup_state s) at time zone 'UTC',
+        interval '7 days') w (week)
     left join parley.rollup_retention r on r.first_week = c.first_week and r.week = w.week::date
 where c.week = c.first_week;
 

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support import Connection, call, new_chat, new_user, roll_up, roll_up_to_now
+from tests.support import Connection, call, new_chat, new_user, roll_up, roll_up_to_now, wait_until
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 _numbers = itertools.count(1)
@@ -220,22 +220,69 @@ def test_as_of_is_true_whatever_is_under_way(own: Connection, own_url: str) -> N
         writer.execute("select")
         call(writer, "owner", "send_message", early, {"content": "first"})
         sent = call(own, "owner", "send_message", late, {"content": "second"})
-        roll_up(own)
-        roll_up(own)
-        messages, as_of = own.execute(counted).fetchone()  # type: ignore[misc]
-        assert messages == 2
-        assert as_of < datetime.fromisoformat(sent["createdAt"])
+        for _ in range(2):
+            roll_up(own)
+            messages, as_of = own.execute(counted).fetchone()  # type: ignore[misc]
+            assert messages == 2
+            assert as_of < datetime.fromisoformat(sent["createdAt"])
         writer.rollback()
         writer.execute("select")
         call(writer, "owner", "send_message", early, {"content": "third"})
-        roll_up(own)
-        messages, as_of = own.execute(counted).fetchone()  # type: ignore[misc]
-        assert messages == 3
-        assert as_of > datetime.fromisoformat(sent["createdAt"])
+        for _ in range(2):
+            roll_up(own)
+            assert own.execute(counted).fetchone() == (2, as_of)
         writer.commit()
     roll_up(own)
+    messages, as_of = own.execute(counted).fetchone()  # type: ignore[misc]
+    assert messages == 4
+    assert as_of > datetime.fromisoformat(sent["createdAt"])
+
+
+def test_who_read_the_clock_and_has_no_event_yet_is_waited_for(own: Connection, own_url: str) -> None:
+    chat = new_chat(own, "owner")
+    roll_up_to_now(own)
+    waiting = "select from pg_locks where not granted and relation = 'parley.outbox'::regclass"
+    with psycopg.connect(own_url) as other, ThreadPoolExecutor(1) as thread:
+        other.execute("lock table parley.outbox in share mode")
+        with psycopg.connect(own_url, autocommit=True) as writer:
+            sending = thread.submit(call, writer, "owner", "send_message", chat, {"content": "word"})
+            wait_until(lambda: own.execute(waiting).rowcount == 1)
+            roll_up(own)
+            other.rollback()
+            sent_at = datetime.fromisoformat(sending.result()["createdAt"])
     roll_up(own)
-    assert own.execute(counted).fetchone()[0] == 4  # type: ignore[index]
+    (as_of,) = own.execute("select as_of from parley.rollup_state").fetchone()  # type: ignore[misc]
+    assert as_of > sent_at
+    assert own.execute("select messages from analytics.activity_by_day").fetchall() == [(1,)]
+
+
+def test_as_of_comes_with_the_last_of_what_was_sent_before(own: Connection) -> None:
+    chat = new_chat(own, "owner")
+    roll_up_to_now(own)
+    as_of = "select as_of from parley.rollup_state"
+    before = own.execute(as_of).fetchone()
+    for _ in range(3):
+        call(own, "owner", "send_message", chat, {"content": "word"})
+    counted = "select coalesce(sum(messages), 0)::int from analytics.activity_by_day"
+    seen = set()
+    while own.execute("select listener.roll_up(1)").fetchone() == (True,):
+        seen.add((own.execute(counted).fetchone(), own.execute(as_of).fetchone() == before))
+    assert seen >= {((1,), True), ((2,), True)}
+    assert own.execute(counted).fetchone() == (3,)
+    assert own.execute(as_of).fetchone() != before
+
+
+def test_history_ends_with_a_millisecond_as_messages_have_it(own: Connection) -> None:
+    own.execute("""
+        do $$ begin
+            for n in 1 .. 100 loop
+                perform parley.recount_rollups();
+                commit;
+                perform listener.roll_up(1);
+                assert (select rules.uuid7_time(s.history_until) <= clock_timestamp() from parley.rollup_state s);
+                commit;
+            end loop;
+        end $$""")  # fmt: skip
 
 
 def test_each_message_is_counted_once_while_others_write(own: Connection, own_url: str) -> None:
@@ -285,6 +332,7 @@ def test_counting_goes_on_in_a_cluster_that_has_used_fewer_transactions(own: Con
     chat = new_chat(own, "owner")
     roll_up(own)
     call(own, "owner", "send_message", chat, {"content": "word"})
+    own.execute("select listener.roll_up(100)")
     own.execute("update parley.rollup_state set next_transaction = '99999999999'")
     roll_up(own)
     roll_up(own)
@@ -297,14 +345,15 @@ def test_a_dba_has_all_counted_anew(own: Connection) -> None:
     roll_up(own)
     own.execute("set session_replication_role = replica")
     for n in range(5):
-        add(own, log, chat, "owner", "text", MONDAY + timedelta(days=n))
+        add(own, log, chat, "owner" if n % 2 else "member", "text", MONDAY + timedelta(days=n))
     own.execute("reset session_replication_role")
     own.execute("select parley.recount_chat(%s)", [chat])
     roll_up(own)
     assert own.execute("select from analytics.activity_by_day").rowcount == 0
-    own.execute("select parley.recount_rollups()")
-    roll_up(own)
-    check(own, log)
+    for _ in range(2):
+        own.execute("select parley.recount_rollups()")
+        roll_up(own)
+        check(own, log)
 
 
 def test_who_was_seen_is_forgotten_with_the_period(own: Connection) -> None:
@@ -318,6 +367,13 @@ def test_who_was_seen_is_forgotten_with_the_period(own: Connection) -> None:
     call(own, "owner", "send_message", chat, {"content": "word"})
     roll_up(own, 2)
     assert own.execute("select from parley.rollup_seen").rowcount == 6  # of this hour, day and week
+    for minutes, seen in ((59, 6), (61, 4)):
+        own.execute(
+            "update parley.rollup_state set as_of = date_trunc('hour', clock_timestamp())"
+            " + interval '1 hour' + %s * interval '1 minute'", [minutes]
+        )  # fmt: skip
+        own.execute("select parley.forget_seen()")
+        assert own.execute("select from parley.rollup_seen where grain = 'hour'").rowcount == seen - 4
 
 
 def test_times_of_responses(own: Connection) -> None:
@@ -350,25 +406,25 @@ def test_chats_by_size_and_age(own: Connection) -> None:
     log = Log()
     now = datetime.now(UTC)
     own.execute("set session_replication_role = replica")
-    sizes = {"01a20a99-0000-7000-8000-000000000000": 0}
-    for days, size in ((0, 0), (0, 9), (8, 10), (40, 101)):
+    for days, size in ((-3, 1), (0, 0), (0, 9), (8, 10), (40, 101), (200, 1)):
         chat = own.execute("select parley.uuid7(%s, 1)", [now - timedelta(days=days, minutes=5)]).fetchone()[0]  # type: ignore[index]
         own.execute("insert into parley.chats (id, title, updated_at) values (%s, 'A chat', now())", [chat])
         own.execute("insert into parley.members (chat_id, user_id) values (%s, 'a'), (%s, 'b')", [chat, chat])
         for n in range(size):
             add(own, log, chat, "a", "text", now - timedelta(days=days, minutes=4) + timedelta(milliseconds=n))
-        sizes[str(chat)] = size
     own.execute("reset session_replication_role")
     own.execute("select parley.recount_chat(id) from parley.chats")
     roll_up(own)
     rows = own.execute("select * from analytics.chats_by_size_and_age order by 1, 2").fetchall()
     assert [row[:-1] for row in rows] == [
-        (0, 0, 1, 0, 0, 2), (0, 1, 1, 0, 9, 2), (7, 10, 1, 0, 10, 2), (30, 100, 1, 1, 101, 2),
+        (0, 0, 1, 0, 0, 0, 2), (0, 1, 2, 0, 10, 0, 4), (7, 10, 1, 0, 10, 0, 2), (30, 100, 1, 1, 101, 101, 2),
+        (180, 1, 1, 1, 1, 1, 2),
     ]  # fmt: skip
     assert rows[0][-1] > now
-    own.execute("delete from parley.chats")
+    own.execute("update parley.chats set is_being_removed = true")
+    own.execute("update parley.rollup_state set chats_and_settings_as_of = now() - interval '59 minutes'")
     roll_up(own)
-    assert own.execute("select from analytics.chats_by_size_and_age").rowcount == 4  # it is made each hour
+    assert own.execute("select from analytics.chats_by_size_and_age").rowcount == 5  # it is made each hour
     own.execute("update parley.rollup_state set chats_and_settings_as_of = now() - interval '61 minutes'")
     roll_up(own)
     assert own.execute("select from analytics.chats_by_size_and_age").rowcount == 0

@@ -15,7 +15,7 @@ import pytest
 from api.dev.postgres import Postgres
 from api.inventory import SNAPSHOT, Inventory
 from tests.sql.support import MIGRATIONS, add_migration, apply, numbered
-from tests.support import Connection, call, new_chat, new_user, refused, wait_until, yoyo
+from tests.support import Connection, call, new_chat, new_user, refused, roll_up, roll_up_to_now, wait_until, yoyo
 
 
 def rollback_all(url: str) -> None:
@@ -97,6 +97,19 @@ def test_without_an_outbox_chats_go_on(url: str) -> None:
         assert dba.execute("select count(*) from parley.outbox").fetchone() == (0,)
         call(dba, "owner", "delete_chat", chat)
         assert dba.execute("select event from parley.outbox").fetchall() == [("chat:deleted",)]
+
+
+def test_without_rollups_the_listener_goes_on(url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    with psycopg.connect(url, autocommit=True) as dba:
+        call(dba, "owner", "send_message", new_chat(dba, "owner"), {"content": "old"})
+        yoyo(url, "rollback", "--batch", "--revision", "0013_analytics")
+        assert roll_up(dba) == 1
+        dba.execute("delete from parley.outbox_queue")
+        assert dba.execute("select listener.remove_events('0', 100)").fetchone() == (1,)
+        yoyo(url, "apply", "--batch")
+        roll_up_to_now(dba)
+        assert dba.execute("select messages from analytics.activity_by_day").fetchall() == [(1,)]
 
 
 def test_only_changed_parts_are_loaded(url: str, own_sources: Path) -> None:
