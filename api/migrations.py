@@ -95,12 +95,12 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
         self._run(migration, steps)
 
     def rollback_one(self, migration: Any, force: bool = False) -> None:
-        """Rolls back and unmarks at once."""
+        """Unmarks and rolls back at once; without a transaction, what was killed in between can be applied again."""
 
         def steps() -> None:
+            self.unmark_one(migration, log=False)
             migration.process_steps(self, "rollback", force=force)
             self.log_migration(migration, "rollback")
-            self.unmark_one(migration, log=False)
 
         self._run(migration, steps)
 

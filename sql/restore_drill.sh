@@ -131,11 +131,14 @@ compare() {
 
 # --- The backup, and what has to be known of the original.
 
+# What the server or the database has is meant for requests.
+export PGOPTIONS="${PGOPTIONS:-} -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
 original=(psql -XAtq -v ON_ERROR_STOP=1 "$DATABASE_URL")
 superuser=$("${original[@]}" -c "select rolname from pg_roles where oid = 10")
 database=$("${original[@]}" -c "select current_database()")
 login=$("${original[@]}" -c "select coalesce((select min(rolname) from pg_roles
-    where rolcanlogin and not rolsuper and pg_has_role(oid, 'parley_api', 'member')), 'parley_api')")
+    where rolcanlogin and not rolsuper and pg_has_role(oid, 'parley_api', 'usage') and not pg_has_role(oid, (
+        select relowner from pg_class where oid = 'parley.chats'::regclass), 'usage')), 'parley_api')")
 tables=$("${original[@]}" -c "select string_agg(c.oid::regclass::text, ', ')
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname !~ '^(pg_|information_schema$)' and c.relkind in ('r', 'p') and not c.relispartition")
@@ -165,6 +168,7 @@ report backup files "by pg_verifybackup" "$damage"
 coproc session { exec "${original[@]}" -v ON_ERROR_STOP=0 -v roles="$roles" 2>session.log; }
 exec 3>&"${session[1]}" 4<&"${session[0]}"
 point=restore_drill_$(date +%s)
+ask "select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout' \\g /dev/null"
 for tries_left in {50..0}; do
     locked=$(ask "begin isolation level repeatable read; savepoint before; set local lock_timeout = '400ms';
         lock table $tables in share mode; select 'locked';")

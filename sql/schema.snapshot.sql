@@ -1693,7 +1693,7 @@ CREATE OR REPLACE FUNCTION parley.close_old_chats(before_id uuid, max_chats inte
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'on'
-AS md5 026ab00021ca8c1a655e856d89c2c90c;
+AS md5 1ac03f194e61730e350ea353494f8832;
 
 --- function parley.count_events(parley.rollup_state,integer)
 CREATE OR REPLACE FUNCTION parley.count_events(state parley.rollup_state, max_messages integer)

@@ -49,10 +49,19 @@ end $$;
 create or replace function parley.close_old_chats(before_id uuid, max_chats integer) returns uuid[]
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = on as $$
 declare
-    chats constant uuid[] := array(
+    chats uuid[] := array(
         select c.id from parley.chats c where parley.activity(c) < before_id and not c.is_being_removed
         order by parley.activity(c) limit max_chats for update skip locked);
 begin
+    -- Who leaves by plain SQL has their own row, and is going to ask for the chat's.
+    with free as materialized (
+        select m.chat_id from parley.members m where m.chat_id = any (chats) for update skip locked
+    )
+    select array_agg(c.id order by c.place) into chats
+    from unnest(chats) with ordinality c (id, place)
+    where (select count(*) from parley.members m where m.chat_id = c.id)
+        = (select count(*) from free f where f.chat_id = c.id);
+    chats := coalesce(chats, '{}');
     update parley.chats c set is_being_removed = true, owner_id = null where c.id = any (chats);
     delete from parley.members m where m.chat_id = any (chats);
     return chats;

@@ -2,7 +2,7 @@
 -- squawk-ignore-file ban-drop-column, ban-drop-function
 
 -- Chats that were being removed have no members and no owner, so they stay hidden. Once this is applied again they are old
--- chats like others, and go.
+-- chats like others, and go, with a second chat:deleted that nobody is there to hear.
 drop trigger if exists chats_gone on parley.chats;
 drop trigger if exists chats_closed on parley.chats;
 

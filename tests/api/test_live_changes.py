@@ -4,17 +4,22 @@ The first two tests stop a request in the middle of a function, where it can't b
 it; the last lets requests and changes meet as they come.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
+from typing import Any
 
+import asyncpg
 import httpx
 import psycopg
 import pytest
 
+from api.database import Database
 from api.dev.postgres import Postgres
+from api.settings import Settings
 from tests.api.support import unlimited
 from tests.images import encoded, gradient
 from tests.sql.support import add_migration, apply, copy_sources
@@ -89,6 +94,38 @@ def test_a_request_under_way_outlives_the_functions_that_it_began_with(
         assert answer.result(30).is_success, answer.result().text
         messages = client.get(f"/api/chats/{chat}/messages").json()
         assert messages["total"] == (1 if held == "parley.chats" else 0)
+
+
+@pytest.mark.parametrize("state", ["42883", "42703", "42P01", "42804", "XX000"])
+def test_what_the_schema_changed_under_is_asked_once_more(
+    live_api: Api, url: str, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    for name, value in live_api.environment.items():
+        monkeypatch.setenv(name, value)
+    with psycopg.connect(url, autocommit=True) as dba:
+        dba.execute("create sequence public.tries")
+        dba.execute(
+            "create function public.fail(times int) returns bigint language plpgsql security definer as $$ begin"
+            f" if nextval('public.tries') <= times then raise sqlstate '{state}'; end if;"
+            " return currval('public.tries'); end $$;"
+            " grant execute on function public.fail to app"
+        )
+
+        async def asked(times: int) -> Any:
+            database = await Database.connect(Settings.load())
+            try:
+                return await database.call("select public.fail($1)", times)
+            finally:
+                await database.close()
+
+        try:
+            assert asyncio.run(asked(1)) == 2
+            with pytest.raises(asyncpg.PostgresError) as caught:
+                asyncio.run(asked(4))
+            assert caught.value.sqlstate == state
+            assert dba.execute("select last_value from public.tries").fetchone() == (4,)
+        finally:
+            dba.execute("drop function public.fail; drop sequence public.tries")
 
 
 def test_changes_of_the_schema_under_live_traffic_fail_no_request(live_api: Api, url: str, tmp_path: Path) -> None:

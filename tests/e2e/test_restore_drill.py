@@ -104,6 +104,8 @@ def drill() -> Iterator[Drill]:
             dba.execute("insert into parley.image_cleanup (name) values ('x')")
             dba.execute("delete from next_auth.users where id = 'carol'")
             dba.execute("alter role events set statement_timeout = '1min'")
+            dba.execute("alter database parley set idle_in_transaction_session_timeout = '300ms'")  # for requests
+            dba.execute("create role a_dba login noinherit in role parley_api")  # who does not act for it
         for file in ("restore_drill.sh", "restore_drill.sql"):
             shutil.copy(ROOT / "sql" / file, place)
         yield Drill(server, place, chat)

@@ -79,3 +79,18 @@ def test_break_lock_lets_others_in_after_a_yoyo_that_was_killed(url: str) -> Non
             yoyo(url, "apply", "--batch")
     yoyo(url, "break-lock")
     yoyo(url, "apply", "--batch")
+
+
+def test_a_rollback_outside_of_a_transaction_that_ends_half_way_can_be_applied_again(
+    url: str, own_sources: Path
+) -> None:
+    add_migration(own_sources, f"-- transactional: false\n{ZOO}")
+    rollback = own_sources / "sql" / "migrations" / "0999_zoo.rollback.sql"
+    rollback.write_text("drop table public.zoo; select 1 / 0;")
+    apply(url, own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+        with pytest.raises(AssertionError, match="division by zero"):
+            run(url, own_sources, "rollback", "--batch", "--revision", "0999_zoo")
+        assert statuses(url, own_sources)["0999_zoo"] == "U"
+        apply(url, own_sources)
+        assert there(connection, "public.zoo")

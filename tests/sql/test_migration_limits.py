@@ -145,3 +145,13 @@ def test_a_statement_that_takes_too_long_is_ended_with_a_readable_line(
     assert "Traceback" not in said
     with psycopg.connect(url, autocommit=True) as connection:
         assert connection.execute("select to_regclass('public.zoo')").fetchone() == (None,)
+
+
+def test_a_deadlock_is_tried_again(url: str, own_sources: Path) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create sequence public.tries")
+        add_migration(
+            own_sources, "do $$ begin if nextval('public.tries') < 3 then raise sqlstate '40P01'; end if; end $$;"
+        )
+        apply(url, own_sources)
+        assert connection.execute("select last_value from public.tries").fetchone() == (3,)

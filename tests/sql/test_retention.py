@@ -374,7 +374,7 @@ def test_so_does_plain_sql_that_waited(as_dba: Dba, app_url: str, statement: str
         assert events(remover, chat) == [("chat:deleted", chat)]
 
 
-@pytest.mark.parametrize("what", ["a message", "a member", "a deletion", "a user's deletion"])
+@pytest.mark.parametrize("what", ["a message", "a member", "a deletion", "a user's deletion", "a member's row"])
 def test_a_chat_that_somebody_is_at_is_passed_over(as_dba: Dba, what: str) -> None:
     with as_dba() as remover, as_dba() as client:
         chat, other = old_chat(remover, "owner", "member", messages=2), old_chat(remover, "stranger", age="3 years")
@@ -386,6 +386,10 @@ def test_a_chat_that_somebody_is_at_is_passed_over(as_dba: Dba, what: str) -> No
                 client.execute("insert into parley.members (chat_id, user_id) values (%s, 'newcomer')", [chat])
             elif what == "a deletion":
                 call(client, "owner", "delete_chat", chat)
+            elif what == "a member's row":
+                client.execute(
+                    "select from parley.members where chat_id = %s and user_id = 'member' for update", [chat]
+                )
             else:
                 client.execute("delete from next_auth.users where id = 'member'")
             remover.execute("set lock_timeout = '5s'")
@@ -426,6 +430,32 @@ def test_of_two_at_once_neither_waits_nor_does_the_others_work(as_dba: Dba) -> N
             assert remove(second, 1) == 1
         assert [remove(first), remove(second)] == [1 + 1, 0]
         assert events(first, chat) == [("chat:deleted", chat)]
+
+
+def test_what_another_is_removing_or_reading_is_passed_over(as_dba: Dba) -> None:
+    with as_dba() as first, as_dba() as second:
+        chat = old_chat(first, "owner", messages=4)
+        second.execute("set lock_timeout = '1s'")
+        assert remove(first, 1) == 1
+        with first.transaction():
+            assert remove(first, 1) == 1
+            assert remove(second) == 0
+        with first.transaction():
+            first.execute("select from parley.messages where chat_id = %s limit 1 for update", [chat])
+            assert remove(second) == 1
+        assert remove(second) == 1 + 1
+
+
+def test_two_may_join_a_chat_at_once(as_dba: Dba) -> None:
+    with as_dba() as first, as_dba() as second:
+        chat = old_chat(first, "owner")
+        for user in ("one", "another"):
+            call(first, user, "list_chats")
+        second.execute("set lock_timeout = '1s'")
+        join = "insert into parley.members (chat_id, user_id) values (%s, %s)"
+        with first.transaction():
+            first.execute(join, [chat, "one"])
+            second.execute(join, [chat, "another"])
 
 
 def test_what_a_killed_call_began_the_next_one_goes_on_with(as_dba: Dba) -> None:
@@ -518,16 +548,17 @@ def test_the_loop_of_the_readme_removes_all_that_is_old_and_ends(
     postgres: Postgres, as_dba: Dba, database: str
 ) -> None:
     readme = (ROOT / "sql" / "README.md").read_text()
-    (loop,) = re.findall(r"^while .*remove_old_chats.*$", readme, flags=re.MULTILINE)
+    (loop,) = re.findall(r"^while .*remove_old_chats.*\n.*$", readme, flags=re.MULTILINE)
 
-    def run(url: str) -> None:
+    def run(url: str) -> int:
         environment = {"PATH": f"{postgres.program('psql').parent}:{os.environ['PATH']}", "DATABASE_URL": url}
-        subprocess.run(["sh", "-c", loop], env=environment, check=False, timeout=30, stderr=subprocess.DEVNULL)
+        done = subprocess.run(["sh", "-c", loop], env=environment, check=False, timeout=30, stderr=subprocess.DEVNULL)
+        return done.returncode
 
     with as_dba() as dba:
         old = [old_chat(dba, "owner", messages=n * 300, age="3 years") for n in range(5)]
         young = old_chat(dba, "owner", messages=2, age="1 year")
-        run("postgresql://nobody@127.0.0.1:1/x")  # ends as well
-        run(postgres.url(database))
+        assert run("postgresql://nobody@127.0.0.1:1/x") == 1
+        assert run(postgres.url(database)) == 0
         assert [left(dba, chat) for chat in old] == [NOTHING] * len(old)
         assert left(dba, young)["messages"] == 2
