@@ -27,6 +27,14 @@ OWN_CHOICE = re.compile(r"default of parley\.settings\.|option autovacuum_")
 # A statement that sets what is there already makes it right.
 SET_AGAIN = ("default of ", "option ", "storage of ")
 REPLACED = ("function ", "view ")
+# What is made of messages, with the lines of sql/README.md that make it again.
+REFILL = {
+    "parley.message_words": (
+        "insert into parley.message_words (chat_id, id, type, tsv)\n"
+        "select chat_id, id, type, rules.search_vector(content) from parley.messages on conflict do nothing;"
+    ),
+    "parley.message_blocks": "select parley.recount_chat(id) from parley.chats;",
+}
 
 FOREIGN_KEYS = """
     select format('constraint %%I on %%s', c.conname, c.conrelid::regclass),
@@ -151,6 +159,10 @@ def drift(wanted: Inventory, live: Inventory, usage: dict[str, Usage]) -> Iterat
             yield Finding(f"missing: {key}", made(key, statement))
         elif live.make[key] != statement and not (wanted.major != live.major and key.startswith("view ")):
             yield Finding(f"differs: {key}", changed(key, wanted, live))
+    missing = [key for key in wanted.make if key not in live.make]
+    for name, mend in REFILL.items():
+        if any(re.fullmatch(rf"table {re.escape(name)}(_\d+)?", key) for key in missing):
+            yield Finding(f"to be filled again: {name}", mend)
 
 
 def unused(usage: dict[str, Usage], wanted: Inventory) -> Iterator[str]:

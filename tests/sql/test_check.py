@@ -212,10 +212,12 @@ DRIFT = {
         "missing: constraint chats_title_valid on parley.chats"],
     "drop table parley.message_words_3": [
         "missing: table parley.message_words_3",
-        "missing: alter table parley.message_words_3 enable row level security"],
+        "missing: alter table parley.message_words_3 enable row level security",
+        "to be filled again: parley.message_words"],
     "drop table parley.message_words cascade": [
         "missing: table parley.message_words", "missing: table parley.message_words_15",
-        "missing: index parley.message_words_search on parley.message_words"],
+        "missing: index parley.message_words_search on parley.message_words",
+        "to be filled again: parley.message_words"],
     "drop extension btree_gin cascade": [
         "missing: extension btree_gin", "missing: index parley.message_words_search on parley.message_words"],
     "update pg_index set indisvalid = false where indexrelid = 'parley.members_user'::regclass": [
@@ -341,6 +343,28 @@ def test_a_large_table_that_is_read_from_end_to_end_is_remarked(look: Look, owne
     owner.execute("select pg_stat_force_next_flush()")
     remarked = "table parley.deleted_users is mostly read from end to end: "
     assert any(line.startswith(remarked) for line in look().remarks) == (rows > 10_000)
+
+
+@pytest.mark.parametrize("table", ["message_words", "message_blocks"])
+def test_what_is_made_of_messages_is_filled_again(look: Look, owner: Connection, mend: Mend, table: str) -> None:
+    owner.execute("truncate parley.outbox_queue")
+    chat = new_chat(owner, "owner", "member")
+    owner.execute(
+        "insert into parley.messages (chat_id, user_id, content)"
+        " select %s, 'member', 'giraffe ' || i from generate_series(1, 2100) i",
+        [chat],
+    )
+    count = f"select count(*) from parley.{table} where chat_id = %s"
+    before = owner.execute(count, [chat]).fetchone()
+    assert before
+    assert before[0]
+    owner.execute(f"drop table parley.{table} cascade")
+    checked = look()
+    assert f"to be filled again: parley.{table}" in checked.findings
+    mend(checked)
+    assert look().status == 0
+    assert owner.execute(count, [chat]).fetchone() == before
+    owner.execute("delete from parley.chats where id = %s", [chat])
 
 
 def test_what_is_to_be_applied_comes_first(look: Look, owner: Connection, drifting: str, mend: Mend) -> None:
