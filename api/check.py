@@ -8,7 +8,7 @@ import itertools
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg2
@@ -124,7 +124,23 @@ def check(cursor: Any) -> tuple[list[Finding], list[str]]:
     remarks += [f"no index for {key}: {mend}" for key, mend in cursor.fetchall() if key not in wanted.make]
     cursor.execute(TABLES, schemas)
     remarks += [what for (what,) in cursor.fetchall()]
-    return list(drift(wanted, live, usage)), remarks
+    return [with_loss(cursor, finding) for finding in drift(wanted, live, usage)], remarks
+
+
+def with_loss(cursor: Any, finding: Finding) -> Finding:
+    """The finding, which says how much is lost if its lines drop a table with rows or a column with values."""
+    drop = re.search(r"^(?:drop table (.+)|alter table (.+) drop column (.+));$", finding.mend, re.MULTILINE)
+    if not drop:
+        return finding
+    cursor.execute("set local row_security = off; savepoint counting")  # rows that are hidden are lost too
+    try:
+        cursor.execute(f"select count({drop[3] or '*'}) from {drop[1] or drop[2]}")  # noqa: S608 (names are quoted)
+        (count,) = cursor.fetchone()
+        lost = f"{'values' if drop[3] else 'rows'}: {count}" if count else ""
+    except psycopg2.Error as error:
+        cursor.execute("rollback to counting")
+        lost = f"not counted: {str(error).splitlines()[0]}"
+    return replace(finding, what=f"{finding.what} ({lost})") if lost else finding
 
 
 def what_to_apply(cursor: Any) -> Iterator[Finding]:
@@ -146,6 +162,7 @@ def what_to_apply(cursor: Any) -> Iterator[Finding]:
 def drift(wanted: Inventory, live: Inventory, usage: dict[str, Usage]) -> Iterator[Finding]:
     """What is not as it should be: first what is there too much, dependents before what they depend on."""
     extra = [key for key in reversed(live.make) if key not in wanted.make and not OWN_CHOICE.match(key)]
+    extra = [key for key in extra if not is_of_a_partition(key, wanted, live)]
     whole = [name_of(key) for key in extra if key.startswith(("table ", "column ", *REPLACED))]
     for key in extra:
         if not any(is_about(key, name) for name in whole):
@@ -157,7 +174,7 @@ def drift(wanted: Inventory, live: Inventory, usage: dict[str, Usage]) -> Iterat
             continue  # a reload grants what it makes
         if key not in live.make:
             yield Finding(f"missing: {key}", made(key, statement))
-        elif live.make[key] != statement and not (wanted.major != live.major and key.startswith("view ")):
+        elif is_other(live.make[key], statement) and not (wanted.major != live.major and key.startswith("view ")):
             yield Finding(f"differs: {key}", changed(key, wanted, live))
     missing = [key for key in wanted.make if key not in live.make]
     for name, mend in REFILL.items():
@@ -191,6 +208,21 @@ def is_about(key: str, name: str) -> bool:
     return name_of(key) != name and re.search(rf"(?<![\w.]){re.escape(name)}(?![\w(])", key) is not None
 
 
+def is_other(statement: str, wanted: str) -> bool:
+    """Whether statements make other things. That an index of a partitioned table can't be made concurrently is none."""
+    index = "INDEX CONCURRENTLY "
+    return statement.replace(index, "INDEX ", 1) != wanted.replace(index, "INDEX ", 1)
+
+
+def is_of_a_partition(key: str, wanted: Inventory, live: Inventory) -> bool:
+    """Whether the key is that of a DBA's own partition of a table of ours, or says that nobody can read it directly."""
+    table = "table " + key.removeprefix("table ").removeprefix("alter table ").removesuffix(
+        " enable row level security"
+    )
+    match = re.match(r"create table .+ partition of (.+?) (?:FOR VALUES|DEFAULT)", live.make.get(table, ""))
+    return match is not None and f"table {match[1]}" in wanted.make
+
+
 def is_reloaded(key: str) -> bool:
     """Whether what the key stands for comes from a part that is edited in place, body and all."""
     return key.startswith(REPLACED) and not key.startswith("function rules.")
@@ -216,6 +248,8 @@ def changed(key: str, wanted: Inventory, live: Inventory) -> str:
         return RELOAD_ALL
     if key.startswith((*SET_AGAIN, "function ")):
         return statement
+    if key.startswith("table "):
+        return "-- by hand, in a migration"
     if key.startswith("column ") and " generated always as (" not in statement + live.make[key]:
         return re.sub(r" add column if not exists (\S+) (.*);", r" alter column \1 type \2 using \1::\2;", statement)
     lines = [live.remove[key], made(key, statement)]

@@ -184,6 +184,9 @@ DRIFT = {
     " create index on parley.zoo (chat);"
     " grant select on parley.zoo to parley_api; alter table parley.zoo enable row level security": [
         "extra: table parley.zoo"],
+    "create table parley.zoo as values (1), (2)": ["extra: table parley.zoo (rows: 2)"],
+    "alter table parley.pseudonym_key add column zoo int default 1": [
+        "extra: column parley.pseudonym_key.zoo (values: 1)"],
     "drop table parley.image_cleanup": ["missing: table parley.image_cleanup", *[
         f"missing: {kind} parley.image_cleanup.{column}"
         for kind, columns in {
@@ -250,6 +253,55 @@ def test_drift_is_named_and_mended(look: Look, owner: Connection, mend: Mend, by
     mend(checked)
     checked = look()
     assert (checked.status, checked.findings) == (0, []), checked.output
+
+
+def test_a_table_is_never_made_anew_with_its_rows(look: Look, owner: Connection) -> None:
+    three = "create table parley.message_words_3 partition of parley.message_words for values with"
+    bare = "drop table parley.message_words_3"
+    rls = "alter table parley.message_words_3 enable row level security"
+    owner.execute(f"{bare}; {three} (modulus 32, remainder 3); {rls}")
+    owner.execute("create table parley.message_words_19 partition of parley.message_words"
+                  " for values with (modulus 32, remainder 19)")  # fmt: skip
+    owner.execute("grant select on parley.message_words_19 to parley_api")
+    checked = look()
+    owner.execute(f"drop table parley.message_words_19; {bare}; {three} (modulus 16, remainder 3); {rls}")
+    assert look().status == 0
+    assert checked.findings == [
+        "extra: grant select on parley.message_words_19 to parley_api", "differs: table parley.message_words_3",
+    ]  # fmt: skip
+    assert checked.mends == [
+        "revoke select on parley.message_words_19 from parley_api;", "-- by hand, in a migration",
+    ]  # fmt: skip
+
+
+def test_partitions_made_as_the_readme_has_it_are_left(
+    postgres: Postgres, new_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    url = postgres.url(new_database("parley_partitioned"))
+    readme = (ROOT / "sql" / "README.md").read_text()
+    script = readme[readme.index("begin;\nlock table parley.messages ") :].split("\nSQL\n")[0]
+    psql = [str(postgres.program("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url]
+    subprocess.run(psql, input=script, capture_output=True, text=True, check=True)
+    yoyo(url, "apply", "--batch")
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert check.main() == 1
+    output = capsys.readouterr().out
+    assert "drop " not in output
+    assert "differs: table parley.messages\n    -- by hand, in a migration\n" in output
+
+
+def test_rows_that_could_not_be_counted_are_told(look: Look, owner: Connection, postgres: Postgres) -> None:
+    owner.execute("create table parley.zoo as values (1)")
+    with psycopg.connect(postgres.url(DATABASE)) as other:
+        other.execute("lock table parley.zoo")
+        owner.execute("alter role postgres set lock_timeout = '1ms'")
+        checked = look()
+        owner.execute("alter role postgres reset lock_timeout")
+    owner.execute("drop table parley.zoo")
+    assert checked.findings == [
+        "extra: table parley.zoo (not counted: canceling statement due to lock timeout)"
+    ]  # fmt: skip
 
 
 def test_a_view_with_another_body_is_named_and_mended_on_the_version_of_the_snapshot(
