@@ -91,7 +91,7 @@ future (in_what, on_what, acl) as (
         on k.kind = d.defaclobjtype
 ),
 things (place, key, make, remove) as (
-    select 0, 'schema ' || quote_ident(name), format('create schema %I', name), format('drop schema %I cascade', name)
+    select 0, 'schema ' || quote_ident(name), format('create schema %I', name), format('drop schema %I', name)
     from schemas
 
     union all
@@ -140,14 +140,14 @@ things (place, key, make, remove) as (
                 select string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum)
                 from pg_attribute a where a.attrelid = t.typrelid and not a.attisdropped))
         end,
-        format('drop type %s cascade', t.name)
+        format('drop type %s', t.name)
     from types t
 
     union all
     select 5, 'text search dictionary ' || d.oid::regdictionary,
         format('create text search dictionary %s (template = %I.%I%s)', d.oid::regdictionary, n.nspname, t.tmplname,
             ', ' || d.dictinitoption),
-        format('drop text search dictionary %s cascade', d.oid::regdictionary)
+        format('drop text search dictionary %s', d.oid::regdictionary)
     from pg_ts_dict d join pg_ts_template t on t.oid = d.dicttemplate join pg_namespace n on n.oid = t.tmplnamespace
     where d.dictnamespace in (select oid from schemas)
 
@@ -262,7 +262,7 @@ things (place, key, make, remove) as (
 
     union all
     select 21, 'view ' || name, format(E'create view %s as\n%s', name, rtrim(pg_get_viewdef(oid), ';')),
-        format('drop %s %s cascade', case relkind when 'm' then 'materialized view' else 'view' end, name)
+        format('drop %s %s', case relkind when 'm' then 'materialized view' else 'view' end, name)
     from relations where relkind in ('v', 'm')
 
     union all

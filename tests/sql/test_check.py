@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import psycopg
+import psycopg2
 import pytest
 
 from api import check
 from api.dev.postgres import Postgres
+from api.inventory import Inventory
 from tests.sql.support import numbered
 from tests.support import ROOT, Connection, new_chat, wait_until, yoyo
 
@@ -302,6 +304,34 @@ def test_rows_that_could_not_be_counted_are_told(look: Look, owner: Connection, 
     assert checked.findings == [
         "extra: table parley.zoo (not counted: canceling statement due to lock timeout)"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("made", "theirs", "what"),
+    [
+        ("view parley.zoo as select 1 as animals", "view reports.mine as select * from parley.zoo", "view parley.zoo"),
+        ("type parley.zoo as (animals int)", "table reports.mine (zoo parley.zoo)", "type parley.zoo"),
+        ("text search dictionary parley.zoo (template = simple)",
+         "text search configuration reports.mine (copy = simple); alter text search configuration reports.mine"
+         " alter mapping for word with parley.zoo", "text search dictionary parley.zoo"),
+    ],
+)  # fmt: skip
+def test_what_is_built_on_it_elsewhere_is_not_dropped(
+    look: Look, owner: Connection, mend: Mend, made: str, theirs: str, what: str
+) -> None:
+    owner.execute(f"create {made}; create schema reports; create {theirs}")
+    checked = look()
+    assert (checked.findings, checked.mends) == ([f"extra: {what}"], [f"drop {what};"])
+    with pytest.raises(AssertionError, match=r"mine.* depends on"):
+        mend(checked)
+    owner.execute("drop schema reports cascade")
+    mend(checked)
+    assert look().status == 0
+
+
+def test_nothing_is_dropped_with_what_depends_on_it(drifting: str) -> None:
+    with psycopg2.connect(drifting) as connection, connection.cursor() as cursor:
+        assert not [line for line in Inventory.of(cursor).remove.values() if " cascade" in line]
 
 
 def test_a_view_with_another_body_is_named_and_mended_on_the_version_of_the_snapshot(
