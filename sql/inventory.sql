@@ -276,6 +276,18 @@ things (place, key, make, remove) as (
         on e.code = t.tgenabled
     cross join lateral (values (format('alter table %s %s trigger %I', t.relation, e.state, t.tgname))) s (make)
 
+    -- Foreign keys are enforced by triggers of PostgreSQL's own.
+    union all
+    select 24, format('alter table %s disable trigger all (foreign keys''%s)', t.name,
+            '; mended, ' || string_agg(quote_ident(g.tgname), ', ' order by g.tgname) filter (where not g.tgisinternal)
+            || ' is on as well'),
+        format('alter table %s disable trigger all', t.name),
+        format('alter table %s enable trigger all /* by a superuser */', t.name)
+    from tables t
+    join pg_trigger g on g.tgrelid = t.oid and g.tgenabled <> 'O'
+        and (g.tgisinternal or g.tgfoid not in (select oid from functions))
+    group by t.name having bool_or(g.tgisinternal)
+
     union all
     select 25, s.make, s.make, s.remove
     from tables t

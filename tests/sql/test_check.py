@@ -372,6 +372,33 @@ def test_a_login_that_acts_for_a_role_through_another_is_found(look: Look, owner
     owner.execute("drop role staff")
 
 
+def test_foreign_keys_that_are_not_enforced_are_found(look: Look, owner: Connection, mend: Mend) -> None:
+    orphan = (
+        "insert into parley.message_blocks values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, '{}')"
+    )
+    theirs = "create trigger zoo after insert on parley.message_blocks execute function reports.zoo()"
+    owner.execute("create schema reports; create function reports.zoo() returns trigger language plpgsql"
+                  f" as 'begin return null; end'; {theirs}")  # fmt: skip
+    owner.execute("alter table parley.message_blocks disable trigger all")
+    owner.execute(f"{orphan}; delete from parley.message_blocks")
+    checked = look()
+    found = "extra: alter table parley.message_blocks disable trigger all (foreign keys'; mended, zoo is on as well)"
+    assert found in checked.findings
+    assert "alter table parley.message_blocks enable trigger all /* by a superuser */;" in checked.mends
+    mend(checked)
+    assert look().status == 0
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        owner.execute(orphan)
+    owner.execute("alter table parley.message_blocks disable trigger zoo")
+    assert look().status == 0
+    owner.execute("drop schema reports cascade")
+    owner.execute("alter table parley.message_blocks disable trigger all")
+    checked = look()
+    assert found.replace("; mended, zoo is on as well", "") in checked.findings
+    mend(checked)
+    assert look().status == 0
+
+
 def test_numbers_go_on_after_a_lost_identity(look: Look, owner: Connection, mend: Mend) -> None:
     owner.execute("insert into parley.image_cleanup (name) values ('one'), ('two')")
     owner.execute("alter table parley.image_cleanup alter column id drop identity")
