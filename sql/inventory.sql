@@ -51,20 +51,32 @@ triggers as (
     select g.*, t.name as relation from tables t join pg_trigger g on g.tgrelid = t.oid
     where not g.tgisinternal and g.tgparentid = 0 and g.tgfoid in (select oid from functions)
 ),
--- Who acts for a role of ours, through others too. Who may only pass it on, as its maker may, does not.
+-- Who made a grant is to be named since PostgreSQL 16: another's stays otherwise, without an error.
+memberships as (
+    select m.roleid, m.member, string_agg(
+        format('revoke %I from %I', pg_get_userbyid(m.roleid), pg_get_userbyid(m.member))
+            || case when current_setting('server_version_num')::int >= 160000
+                then format(' granted by %I', pg_get_userbyid(m.grantor)) else '' end,
+        E';\n' order by m.grantor) as revoke
+    from pg_auth_members m group by 1, 2
+),
+owners as (select oid from owner union select 10),
+-- Who acts for a role of ours or an owner, through others too. Who may only pass it on, as its maker may, does not.
 acting (role, member) as (
     select oid, oid from roles
+    union
+    select oid, oid from owners
     union
     select a.role, m.member from acting a join pg_auth_members m on m.roleid = a.member
     where coalesce((to_jsonb(m) ->> 'set_option')::boolean, true)
        or coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true)
 ),
 logins as (
-    select r.*, quote_ident(r.rolname) as name, p.rolname as acts_for, r.oid in (10, o.oid) as is_an_owner
+    select r.*, quote_ident(r.rolname) as name, p.oid as role, p.rolname as acts_for,
+        r.oid in (select oid from owners) as is_an_owner
     from acting a
     join roles p on p.oid = a.role
     join pg_roles r on r.oid = a.member and r.oid <> p.oid and r.rolcanlogin
-    cross join owner o
 ),
 storages (code, name) as (values ('p'::"char", 'plain'), ('e', 'external'), ('m', 'main'), ('x', 'extended')),
 kinds (code, name) as (values ('r'::"char", 'table'), ('p', 'table'), ('v', 'view'), ('m', 'materialized view')),
@@ -112,8 +124,8 @@ things (place, key, make, remove) as (
 
     union all
     select 3, format('grant %I to %I', g.rolname, r.rolname), format('grant %I to %I', g.rolname, r.rolname),
-        format('revoke %I from %I', g.rolname, r.rolname)
-    from roles r join pg_auth_members m on m.member = r.oid join pg_roles g on g.oid = m.roleid
+        m.revoke
+    from roles r join memberships m on m.member = r.oid join pg_roles g on g.oid = m.roleid
 
     union all
     select 3, format('login %s of %s with %s', l.name, l.acts_for, a.attribute),
@@ -123,9 +135,17 @@ things (place, key, make, remove) as (
     where a.is_on and not l.is_an_owner
 
     union all
-    select 3, format('login %s of %s that owns the tables or the cluster', l.name, l.acts_for),
-        format('grant %I to %s', l.acts_for, l.name), format('revoke %I from %s', l.acts_for, l.name)
-    from logins l where l.is_an_owner
+    select 3, format('login %s of %s that %s', l.name, l.acts_for, w.what), '', (
+        select string_agg(m.revoke, E';\n' order by m.roleid)
+        from memberships m join acting a on a.member = m.roleid
+        where m.member = l.oid and a.role = any (w.roles))
+    from logins l
+    cross join lateral (values
+        ('owns the tables or the cluster', array[l.role], true),
+        ('may act for the owner of the tables or the cluster', (select array_agg(oid) from owners), false)
+        ) w (what, roles, is_an_owner)
+    where w.is_an_owner = l.is_an_owner
+      and exists (select from acting a where a.member = l.oid and a.role = any (w.roles))
 
     union all
     select 4, 'type ' || t.name,

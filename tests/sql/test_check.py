@@ -372,6 +372,61 @@ def test_a_login_that_acts_for_a_role_through_another_is_found(look: Look, owner
     owner.execute("drop role staff")
 
 
+@pytest.fixture
+def keeper(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    """A superuser's connection to another database, whose owner `keeper` is none and is who checks."""
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+        dba.execute("create role keeper login password 'keeper' createrole")
+        dba.execute("create database kept owner keeper")
+        url = postgres.url("kept", "keeper", "keeper")
+        yoyo(url, "apply", "--batch")
+        monkeypatch.setenv("DATABASE_URL", url)
+        yield dba
+        dba.execute("drop database kept with (force)")
+        dba.execute("drop role keeper")
+
+
+def test_a_login_that_may_act_for_an_owner_is_found(look: Look, keeper: Connection, mend: Mend) -> None:
+    acts = "that may act for the owner of the tables or the cluster"
+    assert look().findings == []
+    keeper.execute("create role staff; grant keeper to staff; grant staff to app")
+    checked = look()
+    assert checked.findings == [f"extra: login app of parley_api {acts}"]
+    mend(checked)
+    assert look().status == 0
+    keeper.execute("grant keeper to app; grant postgres to web")
+    checked = look()
+    assert checked.findings == [f"extra: login web of parley_web {acts}", f"extra: login app of parley_api {acts}"]
+    mend(checked)
+    assert look().status == 0
+    keeper.execute("drop role staff")
+
+
+def test_who_may_only_pass_a_role_on_does_not_act_for_it(look: Look, owner: Connection) -> None:
+    if owner.info.server_version < 160000:
+        pytest.skip("who has a role may act for it there")
+    owner.execute("create role passer login bypassrls")
+    owner.execute("grant parley_api to passer with admin true, inherit false, set false")
+    owner.execute("grant postgres to app with admin true, inherit false, set false")
+    assert look().findings == []
+    owner.execute("revoke postgres from app; grant parley_api to passer with set true")
+    assert look().findings == ["extra: login passer of parley_api with bypassrls"]
+    owner.execute("drop role passer")
+
+
+def test_what_another_granted_is_revoked_as_theirs(look: Look, keeper: Connection, mend: Mend) -> None:
+    keeper.execute("grant parley_api to keeper; grant pg_monitor to parley_api")
+    checked = look()
+    by = "" if keeper.info.server_version < 160000 else " granted by postgres"
+    assert checked.findings == [
+        "extra: login keeper of parley_api that owns the tables or the cluster",
+        "extra: grant pg_monitor to parley_api",
+    ]
+    assert checked.mends == [f"revoke parley_api from keeper{by};", f"revoke pg_monitor from parley_api{by};"]
+    mend(checked)
+    assert look().status == 0
+
+
 def test_foreign_keys_that_are_not_enforced_are_found(look: Look, owner: Connection, mend: Mend) -> None:
     orphan = (
         "insert into parley.message_blocks values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, '{}')"
