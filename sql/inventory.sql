@@ -228,6 +228,11 @@ things (place, key, make, remove) as (
     from columns c join pg_type t on t.oid = c.atttypid
 
     union all
+    select 12, s.make, s.make, format('alter table %s set logged', t.name)
+    from tables t cross join lateral (values (format('alter table %s set unlogged', t.name))) s (make)
+    where t.relpersistence = 'u'
+
+    union all
     select 12, 'default of ' || name, format('alter table %s alter column %s set default %s', relation, column_name, expression),
         format('alter table %s alter column %s drop default', relation, column_name)
     from columns where expression is not null and attgenerated = ''
@@ -290,6 +295,11 @@ things (place, key, make, remove) as (
     from triggers
 
     union all
+    select 23, format('rule %I on %s', w.rulename, r.name), rtrim(pg_get_ruledef(w.oid), ';'),
+        format('drop rule %I on %s', w.rulename, r.name)
+    from relations r join pg_rewrite w on w.ev_class = r.oid and w.rulename <> '_RETURN'
+
+    union all
     select 24, s.make, s.make, format('alter table %s enable trigger %I', t.relation, t.tgname)
     from triggers t
     join (values ('D'::"char", 'disable'), ('R', 'enable replica'), ('A', 'enable always')) e (code, state)
@@ -347,13 +357,14 @@ things (place, key, make, remove) as (
 
     union all
     select 28, s.make, s.make, s.remove
-    from columns c
+    from relations r
+    join pg_attribute c on c.attrelid = r.oid and not c.attisdropped
     cross join lateral aclexplode(c.attacl) a
     join grantees g on g.oid = a.grantee
     cross join lateral (values (
-        format('grant %s (%s) on %s to %s', lower(a.privilege_type), c.column_name, c.relation, g.name)
+        format('grant %s (%I) on %s to %s', lower(a.privilege_type), c.attname, r.name, g.name)
             || case when a.is_grantable then ' with grant option' else '' end,
-        format('revoke %s (%s) on %s from %s', lower(a.privilege_type), c.column_name, c.relation, g.name))) s (make, remove)
+        format('revoke %s (%I) on %s from %s', lower(a.privilege_type), c.attname, r.name, g.name))) s (make, remove)
 
     union all
     select 29, s.make, s.make, s.remove

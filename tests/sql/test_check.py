@@ -161,6 +161,14 @@ DRIFT = {
         "extra: alter default privileges grant execute on functions to public"],
     "alter default privileges in schema rules revoke execute on functions from parley_api": [
         "missing: alter default privileges in schema rules grant execute on functions to parley_api"],
+    "grant select (error) on analytics.set_aside_events to parley_api": [
+        "extra: grant select (error) on analytics.set_aside_events to parley_api"],
+    "grant select (tsv) on parley.message_words_3 to parley_api": [
+        "extra: grant select (tsv) on parley.message_words_3 to parley_api"],
+    "grant select (ctid) on parley.chats to public": ["extra: grant select (ctid) on parley.chats to public"],
+    "alter table parley.outbox set unlogged": ["extra: alter table parley.outbox set unlogged"],
+    "create rule zoo as on insert to parley.messages do instead nothing": ["extra: rule zoo on parley.messages"],
+    "create rule zoo as on delete to analytics.users do instead nothing": ["extra: rule zoo on analytics.users"],
     "alter table parley.chats add column zoo text not null default 'x'": ["extra: column parley.chats.zoo"],
     "alter table parley.image_cleanup drop column is_being_removed": [
         "missing: column parley.image_cleanup.is_being_removed",
