@@ -27,6 +27,8 @@ OWN_CHOICE = re.compile(r"default of parley\.settings\.|option autovacuum_")
 # A statement that sets what is there already makes it right.
 SET_AGAIN = ("default of ", "option ", "storage of ")
 REPLACED = ("function ", "view ")
+# What others may be made of, in the order in which it can be dropped.
+USED = ("column ", "function ", "table ", "sequence ", "text ", "type ")
 # What is made of messages, with the lines of sql/README.md that make it again.
 REFILL = {
     "parley.message_words": (
@@ -160,14 +162,9 @@ def what_to_apply(cursor: Any) -> Iterator[Finding]:
 
 
 def drift(wanted: Inventory, live: Inventory, usage: dict[str, Usage]) -> Iterator[Finding]:
-    """What is not as it should be: first what is there too much, dependents before what they depend on."""
-    extra = [key for key in reversed(live.make) if key not in wanted.make and not OWN_CHOICE.match(key)]
-    extra = [key for key in extra if not is_of_a_partition(key, wanted, live)]
-    whole = [name_of(key) for key in extra if key.startswith(("table ", "column ", *REPLACED))]
-    for key in extra:
-        if not any(is_about(key, name) for name in whole):
-            used = f" ({usage[key].size}, {usage[key].scans} scans)" if key in usage else ""
-            yield Finding(f"extra: {key}{used}", live.remove[key])
+    """What is not as it should be: last what is there too much and may be used by what differs."""
+    surplus = extra(wanted, live)
+    yield from (too_much(key, live, usage) for key in surplus if not key.startswith(USED))
     gone = [name_of(key) for key in wanted.make if key not in live.make and is_reloaded(key)]
     for key, statement in wanted.make.items():
         if OWN_CHOICE.match(key) or any(is_about(key, name) for name in gone):
@@ -180,6 +177,22 @@ def drift(wanted: Inventory, live: Inventory, usage: dict[str, Usage]) -> Iterat
     for name, mend in REFILL.items():
         if any(re.fullmatch(rf"table {re.escape(name)}(_\d+)?", key) for key in missing):
             yield Finding(f"to be filled again: {name}", mend)
+    for kind in USED:
+        yield from (too_much(key, live, usage) for key in surplus if key.startswith(kind))
+
+
+def extra(wanted: Inventory, live: Inventory) -> list[str]:
+    """What is there too much, dependents before what they depend on; not what goes with it."""
+    keys = [key for key in reversed(live.make) if key not in wanted.make and not OWN_CHOICE.match(key)]
+    keys = [key for key in keys if not is_of_a_partition(key, wanted, live)]
+    whole = [name_of(key) for key in keys if key.startswith(("table ", "column ", *REPLACED))]
+    return [key for key in keys if not any(is_about(key, name) for name in whole)]
+
+
+def too_much(key: str, live: Inventory, usage: dict[str, Usage]) -> Finding:
+    """That it is there; of an index, how large and used it is."""
+    used = f" ({usage[key].size}, {usage[key].scans} scans)" if key in usage else ""
+    return Finding(f"extra: {key}{used}", live.remove[key])
 
 
 def unused(usage: dict[str, Usage], wanted: Inventory) -> Iterator[str]:
@@ -204,8 +217,12 @@ def name_of(key: str) -> str:
 
 
 def is_about(key: str, name: str) -> bool:
-    """Whether a key is that of a fact about this object, and not its own."""
-    return name_of(key) != name and re.search(rf"(?<![\w.]){re.escape(name)}(?![\w(])", key) is not None
+    """Whether a key is that of a fact about this object, and not its own or a function's that takes its rows."""
+    return (
+        not key.startswith(REPLACED)
+        and name_of(key) != name
+        and re.search(rf"(?<![\w.]){re.escape(name)}(?![\w(])", key) is not None
+    )
 
 
 def is_other(statement: str, wanted: str) -> bool:

@@ -194,7 +194,7 @@ things (place, key, make, remove) as (
             when pronamespace = to_regnamespace('rules') or prosqlbody is not null then rtrim(pg_get_functiondef(oid), E'\n')
             else split_part(pg_get_functiondef(oid), E'\nAS ', 1) || E'\nAS md5 ' || md5(prosrc)
         end,
-        format('drop routine %s', name)
+        format('drop routine if exists %s', name)  -- what reloads the others drops it too
     from functions
 
     union all

@@ -209,6 +209,21 @@ DRIFT = {
         "missing: index parley.image_cleanup_being_removed on parley.image_cleanup",
         "missing: index parley.image_cleanup_due on parley.image_cleanup",
         "missing: alter table parley.image_cleanup enable row level security"],
+    "create function parley.zoo() returns uuid language sql as 'select gen_random_uuid()';"
+    " alter table parley.chats alter column last_message_id set default parley.zoo()": [
+        "extra: default of parley.chats.last_message_id", "extra: function parley.zoo()"],
+    "create function parley.zoo() returns int language sql as 'select 1';"
+    " alter table parley.chats alter column seq set default parley.zoo(); drop function api.get_chat": [
+        "differs: default of parley.chats.seq", "missing: function api.get_chat(text)",
+        "extra: function parley.zoo()"],
+    "create function rules.zoo(text) returns boolean language sql immutable as 'select true';"
+    " alter table parley.chats add constraint zoo check (rules.zoo(title))": [
+        "extra: constraint zoo on parley.chats", "extra: function rules.zoo(text)"],
+    "create table parley.zoo (id int); create function parley.zoo_of(z parley.zoo) returns int language sql"
+    " as 'select 1'": ["extra: function parley.zoo_of(parley.zoo)", "extra: table parley.zoo"],
+    "alter table parley.members rename joined_at to zoo": [
+        *(f"missing: {key} parley.members.joined_at" for key in ("column", "default of", "not null of")),
+        "extra: column parley.members.zoo"],
     "create view analytics.zoo as select 1 as animals; grant select on analytics.zoo to public": [
         "extra: view analytics.zoo"],
     "drop view analytics.set_aside_events": ["missing: view analytics.set_aside_events"],
