@@ -504,8 +504,10 @@ def test_a_foreign_key_without_an_index_is_remarked(look: Look, owner: Connectio
     assert "no index for constraint zoo_user on parley.zoo: create index concurrently on parley.zoo (user_id);" in (
         look().remarks
     )
-    owner.execute("create index on parley.zoo (user_id)")
+    owner.execute("create index zoo_user on parley.zoo (user_id)")
     assert not any("zoo" in remark for remark in look().remarks)
+    owner.execute("update pg_index set indisvalid = false where indexrelid = 'parley.zoo_user'::regclass")
+    assert any("zoo" in remark for remark in look().remarks)
     owner.execute("drop table parley.zoo")
 
 
@@ -518,6 +520,16 @@ def test_what_is_unused_is_remarked_until_it_is_used(look: Look, owner: Connecti
     owner.execute("set enable_seqscan = on; set enable_bitmapscan = on")
     owner.execute("select pg_stat_force_next_flush()")
     wait_until(lambda: unused not in look().output)
+
+
+def test_what_is_unused_and_keeps_rows_unique_is_not_remarked(look: Look, owner: Connection) -> None:
+    unused = owner.execute(
+        "select s.indexrelid::regclass::text from pg_stat_user_indexes s join pg_index i using (indexrelid)"
+        " where i.indisunique and s.idx_scan = 0 and s.schemaname = 'parley'"
+    ).fetchall()
+    assert unused
+    output = look().output
+    assert [name for (name,) in unused if f"remark: index {name} on" in output] == []
 
 
 @pytest.mark.parametrize("rows", [10_000, 10_001])
