@@ -51,25 +51,25 @@ triggers as (
     select g.*, t.name as relation from tables t join pg_trigger g on g.tgrelid = t.oid
     where not g.tgisinternal and g.tgparentid = 0 and g.tgfoid in (select oid from functions)
 ),
--- Who made a grant is to be named since PostgreSQL 16: another's stays otherwise, without an error.
+-- Who may only pass a role on, as its maker may, does not act for it. Who made a grant is to be named since PostgreSQL 16:
+-- another's stays otherwise, without an error.
 memberships as (
-    select m.roleid, m.member, string_agg(
+    select m.roleid, m.member, m.grantor,
+        coalesce((to_jsonb(m) ->> 'set_option')::boolean, true)
+            or coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true) as acts,
         format('revoke %I from %I', pg_get_userbyid(m.roleid), pg_get_userbyid(m.member))
             || case when current_setting('server_version_num')::int >= 160000
-                then format(' granted by %I', pg_get_userbyid(m.grantor)) else '' end,
-        E';\n' order by m.grantor) as revoke
-    from pg_auth_members m group by 1, 2
+                then format(' granted by %I', pg_get_userbyid(m.grantor)) else '' end as revoke
+    from pg_auth_members m
 ),
 owners as (select oid from owner union select 10),
--- Who acts for a role of ours or an owner, through others too. Who may only pass it on, as its maker may, does not.
+-- Who acts for a role of ours or an owner, through others too.
 acting (role, member) as (
     select oid, oid from roles
     union
     select oid, oid from owners
     union
-    select a.role, m.member from acting a join pg_auth_members m on m.roleid = a.member
-    where coalesce((to_jsonb(m) ->> 'set_option')::boolean, true)
-       or coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true)
+    select a.role, m.member from acting a join memberships m on m.roleid = a.member and m.acts
 ),
 logins as (
     select r.*, quote_ident(r.rolname) as name, p.oid as role, p.rolname as acts_for,
@@ -124,8 +124,9 @@ things (place, key, make, remove) as (
 
     union all
     select 3, format('grant %I to %I', g.rolname, r.rolname), format('grant %I to %I', g.rolname, r.rolname),
-        m.revoke
+        string_agg(m.revoke, E';\n' order by m.grantor)
     from roles r join memberships m on m.member = r.oid join pg_roles g on g.oid = m.roleid
+    group by g.rolname, r.rolname
 
     union all
     select 3, format('login %s of %s with %s', l.name, l.acts_for, a.attribute),
@@ -136,9 +137,9 @@ things (place, key, make, remove) as (
 
     union all
     select 3, format('login %s of %s that %s', l.name, l.acts_for, w.what), '', (
-        select string_agg(m.revoke, E';\n' order by m.roleid)
+        select string_agg(distinct m.revoke, E';\n')
         from memberships m join acting a on a.member = m.roleid
-        where m.member = l.oid and a.role = any (w.roles))
+        where m.member = l.oid and m.acts and a.role = any (w.roles))
     from logins l
     cross join lateral (values
         ('owns the tables or the cluster', array[l.role], true),

@@ -437,6 +437,20 @@ def test_who_may_only_pass_a_role_on_does_not_act_for_it(look: Look, owner: Conn
     owner.execute("drop role passer")
 
 
+def test_an_owner_keeps_what_lets_it_pass_a_role_on(look: Look, keeper: Connection, mend: Mend) -> None:
+    if keeper.info.server_version < 160000:
+        pytest.skip("who has a role may act for it there")
+    keeper.execute("grant parley_api to keeper with admin true, inherit false, set false")
+    keeper.execute("set session authorization keeper; grant parley_api to keeper; reset session authorization")
+    checked = look()
+    assert checked.findings == ["extra: login keeper of parley_api that owns the tables or the cluster"]
+    assert checked.mends == ["revoke parley_api from keeper granted by keeper;"]
+    mend(checked)
+    assert look().status == 0
+    keeper.execute("set session authorization keeper; create role ada in role parley_api; reset session authorization")
+    keeper.execute("drop owned by ada; drop role ada")
+
+
 def test_what_another_granted_is_revoked_as_theirs(look: Look, keeper: Connection, mend: Mend) -> None:
     keeper.execute("grant parley_api to keeper; grant pg_monitor to parley_api")
     checked = look()
