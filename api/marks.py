@@ -1,20 +1,23 @@
 """Who changed something lately: marks in Redis, which all processes see. For api/replica.py.
 
-Marks can be lost with Redis; EPOCH is then lost with them, and comes back with another value. So a missing mark tells
-something only where the epoch has been the same, and Redis there, for as long as a mark lives. What is lost without
-EPOCH is not noticed: what Redis evicts or, when its clock jumps, lets expire early, and what a failover loses that no
-process sees as an outage.
+Marks can be lost with Redis. A restart or a failover breaks each connection, and the next one is to a server with
+another run_id; a FLUSHALL takes EPOCH along, which comes back with another value. So a missing mark tells something
+only where both have been the same, and Redis there, for as long as a mark lives. What is lost in other ways is not
+noticed: what Redis evicts or, when its clock jumps, lets expire early; what a server that was replaced, and still
+answers, does not have of the new one's marks; and what a restart loses behind a proxy that keeps connections to itself.
 """
 
 import asyncio
 import json
 import math
+import re
 import secrets
+from contextlib import suppress
 from hashlib import sha256
 from time import monotonic
-from typing import Self
 
-from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
 from api.ratelimit import connect_redis
 from api.settings import Settings
@@ -27,16 +30,13 @@ CONNECTIONS = 8
 class Marks:
     """Marks of callers, in Redis."""
 
-    def __init__(self, redis: Redis, life: float) -> None:
-        self._redis, self._life = redis, life
+    def __init__(self, settings: Settings, life: float) -> None:
+        """Marks that live so many seconds; Redis may be away."""
+        self._redis, self._life = connect_redis(settings, self._meet), life
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._epoch: bytes | None = None  # None while Redis is away
         self._since = math.inf
-
-    @classmethod
-    def connect(cls, settings: Settings, life: float) -> Self:
-        """Marks that live so many seconds; Redis may be away."""
-        return cls(connect_redis(settings), life)
+        self._run: bytes | None = None
 
     @property
     def are_kept(self) -> bool:
@@ -48,6 +48,17 @@ class Marks:
         while True:
             await self._look()
             await asyncio.sleep(seconds)
+
+    async def _meet(self, connection: AbstractConnection) -> None:
+        await connection.on_connect()
+        await connection.send_command("INFO", "server")
+        found = None
+        with suppress(ResponseError):  # a login that may not ask: each connection is then as one after a restart
+            found = re.search(rb"run_id:(\w+)", await connection.read_response())
+        run = found[1] if found else None
+        if run is None or run != self._run:
+            self._run = run
+            self._lose()
 
     async def _look(self) -> None:
         pipeline = self._redis.pipeline(transaction=False)
@@ -86,7 +97,8 @@ class Marks:
             except Exception:  # as above
                 self._lose()
                 return False
-            return epoch == self._epoch and not any(marks)
+            # What is known may have been lost meanwhile, by this request or another one.
+            return epoch == self._epoch and self.are_kept and not any(marks)
 
     def _lose(self) -> None:
         self._epoch, self._since = None, math.inf

@@ -10,11 +10,13 @@ import ipaddress
 import logging
 import math
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Self
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -27,6 +29,7 @@ REDIS_SECONDS = 0.5
 LOCAL_SECONDS = 1.0  # how long Redis is left alone after it failed
 LOCAL_ADDRESSES = 100_000  # that a process remembers by itself
 
+OnConnect = Callable[[AbstractConnection], Awaitable[None]]
 Call = tuple[str, ...]  # KEYS and ARGV of SCRIPT
 Counts = tuple[int, int, int]  # what it answers
 
@@ -46,14 +49,15 @@ return {1, current, previous}
 """
 
 
-def connect_redis(settings: Settings) -> Redis:
-    """A client of Redis, which may be away."""
+def connect_redis(settings: Settings, on_connect: OnConnect | None = None) -> Redis:
+    """A client of Redis, which may be away; `on_connect` makes each new connection ready in its own way."""
     return Redis.from_url(
         settings.redis_url.get_secret_value(),
         socket_timeout=REDIS_SECONDS,
         socket_connect_timeout=REDIS_SECONDS,
         # A connection that Redis closed meanwhile is opened anew; where it does not answer, once is enough.
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        redis_connect_func=on_connect,
     )
 
 

@@ -150,7 +150,7 @@ class Replica:
     def open(cls, settings: Settings, url: str, primary: Database) -> Self:
         """Begins to look after the replica at a URL, which may be away."""
         # A mark is set before a change, which may take a window, and must be there a window after it was answered.
-        return cls(settings, url, primary, Marks.connect(settings, 2 * settings.database_replica_window))
+        return cls(settings, url, primary, Marks(settings, 2 * settings.database_replica_window))
 
     async def answer(
         self, route: Route, ask: Ask, statement: str, identity: str, *arguments: Any, fresh: bool = False

@@ -25,7 +25,7 @@ import redis
 from api.dev.postgres import Postgres
 from api.dev.process import Server, free_port
 from api.dev.valkey import Valkey
-from api.marks import EPOCH, names
+from api.marks import EPOCH, Marks, names
 from api.ratelimit import REDIS_SECONDS
 from api.replica import POSITION, REPLICA_SECONDS, Position, Standby, WrongServerError
 from api.routes import ROUTES, Route
@@ -274,6 +274,117 @@ def test_marks_that_redis_lost_are_missed(stage: Stage, api: Api) -> None:
         wait_until(lambda: not uses_replica(api))
     with redis.Redis.from_url(stage.valkey.url()) as client:
         assert client.exists(EPOCH)
+
+
+@contextmanager
+def persisting(valkey: Valkey) -> Iterator[redis.Redis]:
+    """A client of a Valkey that will be as it is now whenever it starts."""
+    with redis.Redis.from_url(valkey.url()) as client:
+        client.save()
+        try:
+            yield client
+        finally:
+            (valkey.directory / "dump.rdb").unlink()
+
+
+def test_marks_that_a_restart_of_redis_took_back_are_missed(stage: Stage, api: Api, other: Api) -> None:
+    with (
+        persisting(stage.valkey) as client,
+        chatting(stage, api, other) as (chat, owner, owner_there, member, member_there),
+        stage.paused(),
+    ):
+        epoch = client.get(EPOCH)
+        chat.send(owner, "after")
+        assert chat.contents(member) == chat.contents(member_there) == ["before"]
+        with killed(stage.valkey):
+            pass
+        for reader in (owner, owner_there):
+            assert chat.contents(reader) == ["after", "before"]
+        assert client.get(EPOCH) == epoch
+
+
+class WithMarks:
+    """Marks that live long, and are kept already: nothing looks after them but who calls _look()."""
+
+    LIFE = 60.0
+
+    def __init__(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in stage.new_api().environment.items():
+            monkeypatch.setenv(name, value)
+
+    async def __aenter__(self) -> Marks:
+        self._marks = Marks(Settings.load(), self.LIFE)
+        await self._marks._look()
+        self._marks._since -= self.LIFE
+        assert self._marks.are_kept
+        return self._marks
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._marks.close()
+
+
+@pytest.fixture
+def with_marks(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> WithMarks:
+    return WithMarks(stage, monkeypatch)
+
+
+def test_one_mark_of_two_is_enough(with_marks: WithMarks) -> None:
+    one, other, third = (sha256(new_user().encode()).hexdigest() for _ in range(3))
+
+    async def ask() -> list[bool]:
+        async with with_marks as marks:
+            assert await marks.set(json.dumps({"session_digests": [one]}))
+            pairs = ([one, other], [other, one], [other, third])
+            return [await marks.are_missing(json.dumps({"session_digests": pair})) for pair in pairs]
+
+    assert asyncio.run(ask()) == [False, False, True]
+
+
+def test_nothing_is_missing_in_a_redis_that_was_started_anew(stage: Stage, with_marks: WithMarks) -> None:
+    identity = json.dumps({"sub": new_user()})
+
+    async def ask() -> bool:
+        async with with_marks as marks:
+            assert await marks.are_missing(identity)
+            assert await marks.set(identity)
+            with killed(stage.valkey):
+                pass
+            return await marks.are_missing(identity)
+
+    with persisting(stage.valkey):
+        assert not asyncio.run(ask())
+
+
+def test_without_a_run_id_each_connection_may_be_to_another_redis(
+    stage: Stage, with_marks: WithMarks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity, login = json.dumps({"sub": new_user()}), new_user("login")
+    monkeypatch.setenv("REDIS_URL", re.sub("//.*@", f"//{login}:word@", stage.valkey.url()))
+
+    async def ask() -> list[bool]:
+        async with with_marks as marks:
+            connected = await marks.are_missing(identity)
+            await marks._redis.connection_pool.disconnect()
+            return [connected, await marks.are_missing(identity)]
+
+    with redis.Redis.from_url(stage.valkey.url()) as client:
+        client.acl_setuser(login, enabled=True, passwords="+word", commands=["+@all", "-info"], keys="*")
+        assert asyncio.run(ask()) == [True, False]
+
+
+def test_nothing_is_missing_once_another_request_has_lost_redis(stage: Stage, with_marks: WithMarks) -> None:
+    identity = json.dumps({"sub": new_user()})
+
+    async def ask() -> bool:
+        async with with_marks as marks:
+            with redis.Redis.from_url(stage.valkey.url()) as client:
+                client.delete(EPOCH)
+            asked = asyncio.create_task(marks.are_missing(identity))
+            await asyncio.sleep(0)  # now it waits for Redis
+            marks._lose()
+            return await asked
+
+    assert not asyncio.run(ask())
 
 
 @pytest.mark.parametrize("out_of_order", [killed, hanging])
