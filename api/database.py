@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import asyncpg
@@ -12,6 +12,7 @@ from api.settings import Settings
 CONNECT_SECONDS = 5
 ACQUIRE_SECONDS = 5
 STATEMENT_SECONDS = 10
+END_SECONDS = 1  # for the end of a statement that was cancelled
 CLOSE_SECONDS = 1
 
 # What a statement fails with when the schema changed while it ran: a function that it has begun goes on as it was, and
@@ -46,8 +47,13 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
     async def _end_statement(self) -> None:
         # What was cancelled after it was parsed and before it was executed has no end for PostgreSQL, and would hold a
         # connection of PgBouncer's until this one is used again.
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            await self.execute("select")
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await self.execute("select")
+        except TimeoutError:
+            self.terminate()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            pass
 
 
 async def pass_json_through(connection: Connection) -> None:

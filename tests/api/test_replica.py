@@ -22,6 +22,7 @@ import psycopg
 import pytest
 import redis
 
+from api.database import CLOSE_SECONDS, END_SECONDS, Database
 from api.dev.postgres import Postgres
 from api.dev.process import Server, free_port
 from api.dev.valkey import Valkey
@@ -430,6 +431,37 @@ def test_no_request_fails_without_the_replica(stage: Stage, api: Api, out_of_ord
             assert time.monotonic() - begin < REPLICA_SECONDS
         wait_until(lambda: uses_replica(api), 30)
     assert "Traceback" not in api.log.read_text()
+
+
+def test_a_cancelled_request_does_not_wait_for_a_server_that_hangs(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in stage.new_api().environment.items():
+        monkeypatch.setenv(name, value)
+
+    async def ask() -> float:
+        database = await Database.connect(Settings.load(), stage.replica.url("parley", "app", "app"))
+        with hanging(stage.replica):
+            begin = time.monotonic()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await database.call("select 1")
+            seconds = time.monotonic() - begin
+        assert await database.call("select 1") == 1
+        await database.close()
+        return seconds
+
+    assert asyncio.run(ask()) < 0.1 + 1.5 * END_SECONDS
+
+
+def test_an_api_stops_though_the_primary_hangs(stage: Stage) -> None:
+    with running(stage.new_api()) as api, unlimited(api) as client, hanging(stage.primary):
+        with pytest.raises(httpx.ReadTimeout):
+            client.get("/api/chats", timeout=WINDOW)
+        begin = time.monotonic()
+        api.stop()
+        # The pool is closed after what looks after the replica, and what looks after images.
+        assert time.monotonic() - begin < CLOSE_SECONDS + 2 * END_SECONDS + 1
 
 
 def test_a_replica_that_is_away_at_the_start_is_used_when_it_has_come(stage: Stage) -> None:
