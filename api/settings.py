@@ -74,7 +74,8 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(default=10, ge=1, le=1000)
     database_statement_cache_size: int = Field(default=100, ge=0, le=1000)
     database_replica_url: Annotated[SecretStr, AfterValidator(postgres_url)] | None = None
-    database_replica_window: float = Field(default=10, ge=1, le=60)
+    # A change may wait for so long, and is answered before Sanic gives up, after 60 s.
+    database_replica_window: float = Field(default=10, ge=1, le=30)
     redis_url: Annotated[SecretStr, AfterValidator(redis_url)]
     secret: Annotated[SecretStr, AfterValidator(strong_secrets)] = Field(
         validation_alias=AliasChoices("NEXTAUTH_SECRET", "AUTH_SECRET")

@@ -197,7 +197,7 @@ def test_three_variables_are_enough() -> None:
         *(("WORKERS", value) for value in ("0", "-2", "257", "auto")),
         *(("DATABASE_POOL_SIZE", value) for value in ("0", "1001", "big")),
         *(("DATABASE_STATEMENT_CACHE_SIZE", value) for value in ("-1", "1001", "none")),
-        *(("DATABASE_REPLICA_WINDOW", value) for value in ("0.9", "60.1", "nan", "10s")),
+        *(("DATABASE_REPLICA_WINDOW", value) for value in ("0.9", "30.1", "60", "nan", "10s")),
         ("DATABASE_REPLICA_URL", f"http://{HIDDEN}@host"),
         *(
             ("STORAGE_URL", value)
@@ -241,7 +241,7 @@ def test_a_missing_or_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatc
     [
         ("DATABASE_POOL_SIZE", ("1", "1000")),
         ("DATABASE_STATEMENT_CACHE_SIZE", ("0", "1000")),
-        ("DATABASE_REPLICA_WINDOW", ("1", "60")),
+        ("DATABASE_REPLICA_WINDOW", ("1", "30")),
     ],
 )
 def test_the_bounds_themselves_are_good(monkeypatch: pytest.MonkeyPatch, name: str, values: tuple[str, ...]) -> None:
