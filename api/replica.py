@@ -7,8 +7,8 @@ is, and the replica whether it has got there; what was committed when the questi
 Times are of this process's clock only. Whatever the replica refuses or fails is asked of the primary, so there a user's
 first request is answered, and what the replica does not have yet is found.
 
-A change whose mark Redis did not take is answered when the replica has it, or after a window: then every process would
-read it, whether it reaches Redis or not.
+A change whose mark Redis did not take is answered when Redis takes it, or the replica has the change, or after a window:
+then every process would read it, whether it reaches Redis or not.
 """
 
 import asyncio
@@ -139,7 +139,8 @@ class Replica:
         self._settings, self._url, self._primary, self._marks = settings, url, primary, marks
         self._window = settings.database_replica_window
         self._standby: Standby | None = None
-        self._ahead: deque[tuple[float, int]] = deque(maxlen=2 * LOOKS)  # when the primary's log was where
+        # When the primary's log was where: for a window of looks, however hurried.
+        self._ahead: deque[tuple[float, int]] = deque(maxlen=round(self._window / HURRY_SECONDS))
         self._caught_up_to = -math.inf  # all that was committed then, the replica has
         self._problem: str | None = None
         self._hurry = asyncio.Event()
@@ -176,8 +177,7 @@ class Replica:
         yield
         if is_marked and monotonic() - begun_at <= self._window:
             return
-        if not await self._marks.set(identity):
-            await self._outwait()
+        await self._outwait(identity)
 
     async def _may_answer(self, identity: str) -> bool:
         # Again after the wait for Redis: what it said may be as old as the wait was long.
@@ -186,12 +186,13 @@ class Replica:
     def _is_current(self) -> bool:
         return self._caught_up_to >= monotonic() - self._window
 
-    async def _outwait(self) -> None:
+    async def _outwait(self, identity: str) -> None:
         changed_at = monotonic()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._window):
-                while self._caught_up_to <= changed_at:
-                    self._hurry.set()
+                while not await self._marks.set(identity) and self._caught_up_to <= changed_at:
+                    if self._standby:
+                        self._hurry.set()
                     await asyncio.sleep(HURRY_SECONDS)
 
     async def _watch(self) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -28,10 +29,10 @@ from api.dev.process import Server, free_port
 from api.dev.valkey import Valkey
 from api.marks import EPOCH, Marks, names
 from api.ratelimit import REDIS_SECONDS
-from api.replica import POSITION, REPLICA_SECONDS, Position, Standby, WrongServerError
+from api.replica import LOOKS, POSITION, REPLICA_SECONDS, Position, Replica, Standby, WrongServerError
 from api.routes import ROUTES, Route
 from api.settings import Settings
-from tests.api.support import unlimited
+from tests.api.support import unlimited, user_of
 from tests.api.test_routes import name_of, new_world
 from tests.conftest import QUICK as QUICK_PRIMARY
 from tests.support import Api, add_session, migrate, new_postgres, new_replica, new_user, running, wait_until
@@ -415,6 +416,81 @@ def test_a_writer_that_is_cut_off_from_redis_waits_for_the_replica(stage: Stage,
             assert chat.contents(member) == ["after", "before"]  # this API does use the replica
             assert WINDOW <= chat.send(owner_there, "unmarked") < 2 * WINDOW
             assert chat.contents(owner)[0] == "unmarked"
+
+
+def test_a_writer_waits_no_longer_than_redis_is_away(stage: Stage) -> None:
+    window = 20.0
+    with running(stage.new_api(DATABASE_REPLICA_WINDOW=str(window))) as api, unlimited(api) as client:
+        wait_until(partial(told, api))
+        with stage.paused(), ThreadPoolExecutor() as pool:
+            with killed(stage.valkey):
+                assert client.get("/api/chats").status_code == 200
+                wait_until(lambda: "Redis is away" in api.log.read_text())
+                posted = pool.submit(client.post, "/api/chats", json={"title": "Plans"})
+                count = "select count(*) from parley.chats where owner_id = %s"
+                wait_until(lambda: stage.on_primary(count, user_of(client, **FRESH)) == 1)
+                assert not posted.done()
+            assert posted.result(window / 2).status_code == 201
+
+
+def test_what_looks_after_a_replica_that_is_away_is_not_hurried(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+    for name, value in stage.new_api(DATABASE_REPLICA_WINDOW="1", REDIS_URL=f"redis://{nowhere}").environment.items():
+        monkeypatch.setenv(name, value)
+    looks = 0
+
+    class Counting(Database):
+        async def call(self, statement: str, *arguments: Any) -> Any:
+            nonlocal looks
+            looks += 1
+            return await super().call(statement, *arguments)
+
+    async def change() -> None:
+        settings = Settings.load()
+        primary = await Counting.connect(settings)
+        replica = Replica.open(settings, f"postgresql://app:app@{nowhere}/parley", primary)
+        async with replica.changed_by(json.dumps({"sub": new_user()})):
+            pass
+        await replica.close()
+        await primary.close()
+
+    asyncio.run(change())
+    assert 1 < looks <= 2 * LOOKS
+
+
+@contextmanager
+def delayed(stage: Stage, milliseconds: int) -> Iterator[None]:
+    """The replica replays each commit so much later, of which there are many."""
+    stop = Event()
+
+    def commit() -> None:
+        with psycopg.connect(stage.primary.url("parley"), autocommit=True) as dba:
+            while not stop.is_set():
+                dba.execute("select pg_logical_emit_message(true, 'parley', 'something')")
+
+    def delay(value: str) -> None:
+        with psycopg.connect(stage.replica.url("parley"), autocommit=True) as dba:
+            dba.execute(f"alter system set recovery_min_apply_delay = {value}")
+            dba.execute("select pg_reload_conf()")
+
+    with ThreadPoolExecutor() as pool:
+        delay(str(milliseconds))
+        committing = pool.submit(commit)
+        try:
+            yield
+        finally:
+            stop.set()
+            committing.result()
+            delay("default")
+
+
+def test_a_writer_waits_as_long_as_the_replica_is_behind(stage: Stage) -> None:
+    with running(stage.new_api(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")) as api, unlimited(api) as owner:
+        wait_until(partial(told, api))
+        with delayed(stage, 800):
+            begin = time.monotonic()
+            assert owner.post("/api/chats", json={"title": "Plans"}).status_code == 201
+            assert 0.7 < time.monotonic() - begin < WINDOW * 0.8
 
 
 @pytest.mark.parametrize("out_of_order", [killed, hanging])
