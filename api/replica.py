@@ -225,7 +225,8 @@ class Replica:
         while self._ahead and self._ahead[0][1] <= replica.lsn:
             self._caught_up_to, _ = self._ahead.popleft()
         if not self._is_current():
-            return f"it is more than {self._window:g} s behind"
+            is_behind = self._ahead and self._ahead[0][0] < monotonic() - self._window
+            return f"it is more than {self._window:g} s behind" if is_behind else "how far it is, is not known yet"
         return "" if self._marks.are_kept else "Redis is away, or has not been there for long enough"
 
     def _part(self) -> None:

@@ -555,6 +555,14 @@ def test_a_replica_that_is_away_at_the_start_is_used_when_it_has_come(stage: Sta
             stage.replica.start()
 
 
+def test_a_replica_is_called_behind_once_it_has_been_for_a_window(stage: Stage) -> None:
+    with stage.paused():
+        stage.on_primary("select pg_logical_emit_message(true, 'parley', 'something')")
+        with running(stage.new_api()) as api:
+            wait_until(lambda: "behind" in "".join(told(api)))
+            assert told(api) == [f"{NOT_USED}how far it is, is not known yet", f"{NOT_USED}it is more than 2 s behind"]
+
+
 def test_what_is_not_the_replica_is_not_used(stage: Stage) -> None:
     for url, problem in (
         (stage.primary.url("parley", "app", "app"), "it is no replica, or was promoted"),
