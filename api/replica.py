@@ -7,8 +7,8 @@ is, and the replica whether it has got there; what was committed when the questi
 Times are of this process's clock only. Whatever the replica refuses or fails is asked of the primary, so there a user's
 first request is answered, and what the replica does not have yet is found.
 
-A change whose mark Redis did not take is answered when Redis takes it, or the replica has the change, or after a window:
-then every process would read it, whether it reaches Redis or not.
+A change whose mark Redis did not take is answered when Redis takes it, or the replica has the change, or a window is
+over: then every process would read it, whether it reaches Redis or not.
 """
 
 import asyncio

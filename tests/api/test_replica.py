@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -182,7 +182,8 @@ def hanging(server: Server) -> Iterator[None]:
         yield
     finally:
         for process in processes:
-            process.resume()
+            with suppress(psutil.NoSuchProcess):  # a backend ends as soon as the first ones go on
+                process.resume()
 
 
 @contextmanager
@@ -228,6 +229,18 @@ def test_what_the_replica_does_not_have_yet_is_found(stage: Stage, api: Api) -> 
         assert chat.contents(member) == ["before"]
         lately = "select count(*) from parley.settings where user_id = %s"
         assert (stage.on_primary(lately, chat.member), stage.on_replica(lately, chat.member)) == (1, 0)
+
+
+def test_who_was_removed_hears_nothing_more(stage: Stage, api: Api) -> None:
+    with chatting(stage, api) as (chat, owner, member):
+        path = chat.path.removesuffix("/messages")
+        form = {"socket_id": "1.2", "channel_name": f"private-chat-{path.split('/')[3]}"}
+        assert member.post("/api/pusher/auth", data=form).status_code == 200
+        with stage.paused():
+            assert owner.delete(f"{path}/members/{chat.member}").status_code == 204
+            assert chat.contents(member) == ["before"]  # the replica has the member
+            assert member.post("/api/pusher/auth", data=form).status_code == 403
+            assert chat.contents(member) == ["before"]  # and still answers
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
@@ -538,6 +551,20 @@ def test_an_api_stops_though_the_primary_hangs(stage: Stage) -> None:
         api.stop()
         # The pool is closed after what looks after the replica, and what looks after images.
         assert time.monotonic() - begin < CLOSE_SECONDS + 2 * END_SECONDS + 1
+
+
+def test_no_connection_is_left_where_a_replica_hung(stage: Stage) -> None:
+    name = new_user("api")
+    url = f"{stage.replica.url('parley', 'app', 'app')}?application_name={name}"
+    connections = "select count(*) from pg_stat_activity where application_name = %s"
+    with running(stage.new_api(DATABASE_REPLICA_URL=url)) as api, unlimited(api) as client:
+        wait_until(lambda: uses_replica(api))
+        assert client.get("/api/chats").status_code == 200  # its user is new, and made by the primary
+        wait_until(lambda: client.get("/api/chats").is_success and stage.on_replica(connections, name) == 2)
+        with hanging(stage.replica):
+            wait_until(lambda: told(api)[-1].startswith(f"{NOT_USED}it is away"))
+        wait_until(lambda: uses_replica(api))
+        wait_until(lambda: stage.on_replica(connections, name) == 1)  # which looks after it
 
 
 def test_a_replica_that_is_away_at_the_start_is_used_when_it_has_come(stage: Stage) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -146,15 +147,16 @@ def test_a_session_keeps_nothing_of_a_request(api: Api, bouncer: PgBouncer, post
         assert seen == used
 
 
+@pytest.mark.parametrize("ask", [Database.call, Database.call_paged])
 def test_a_request_that_is_cancelled_holds_no_connection(
-    postgres: Postgres, database: str, api: Api, monkeypatch: pytest.MonkeyPatch
+    postgres: Postgres, database: str, api: Api, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Any]
 ) -> None:
     for name, value in api.environment.items():
         monkeypatch.setenv(name, value)
 
     async def cancel_when_parsed() -> None:
         pooled = await Database.connect(Settings.load())
-        task = asyncio.create_task(pooled.call("select api.ready()"))
+        task = asyncio.create_task(ask(pooled, "select api.ready(), ''"))
         while not (task._fut_waiter and task._fut_waiter.done()):  # type: ignore[attr-defined]  # noqa: ASYNC110
             await asyncio.sleep(0)
         task.cancel()  # PostgreSQL has answered, which the task has not seen yet
