@@ -126,7 +126,7 @@ ROLLUPS = {
     ),
     "rollup_retention": ("users", "'2026-01-01', '2026-01-01', 1", "'2026-01-01', '2026-01-08', 1"),
     "rollup_responses": ("responses", "'2026-01-01', 1, 1", "'2026-01-01', 2, 1"),
-    "rollup_chat_sizes": ("chats", "0, 0, 1, 0, 0, 1", "0, 1, 1, 0, 1, 1"),
+    "rollup_chat_sizes": ("chats", "0, 0, 1, 0, 0, 0, 1", "0, 1, 1, 0, 1, 0, 1"),
     "rollup_settings": ("users", "'theme', 'dark', 5", "'theme', 'light', 5"),
     "rollup_state": ("as_of", "true", "true"),
     "pseudonym_key": ("inner_key", "true, '', ''", "true, '', ''"),
