@@ -8,7 +8,7 @@
 #
 # A line for each check says "identical", or what differs ("<" the original, ">" the copy); the status is 0 if nothing does,
 # else 1. Others may work meanwhile: both copies are compared with one moment, for which writers wait some milliseconds.
-# The original is read, and gets that restore point. This takes a superuser who may connect for replication too. A password
+# The original is read, and gets that restore point in its log. This takes a superuser who may connect for replication too. A password
 # is best in PGPASSWORD or ~/.pgpass: everybody on a machine sees what programs are called with. The directory is to be
 # empty, with room for three times the database; what holds data there is removed in the end. The PATH has PostgreSQL's
 # programs, of the server's version. Bash is to be 4 or newer.
@@ -186,6 +186,8 @@ snapshot=$(ask "select pg_export_snapshot();")
 
 # --- The copy of the backup goes on to that moment, while the original still has the log.
 
+# What is written last is sent when it is flushed: at the next commit, which an idle server has not got.
+"${original[@]}" -c "set synchronous_commit = local; select pg_logical_emit_message(true, 'restore_drill', '')" >>session.log
 if [[ -z $damage ]]; then
     mapfile -t limits <<<"$limits"
     start backup hot_standby=on recovery_target_name="$point" recovery_target_action=promote "${limits[@]}" \
