@@ -165,7 +165,8 @@ def drift(wanted: Inventory, live: Inventory, usage: dict[str, Usage]) -> Iterat
     """What is not as it should be: last what is there too much and may be used by what differs."""
     surplus = extra(wanted, live)
     yield from (too_much(key, live, usage) for key in surplus if not key.startswith(USED))
-    gone = [name_of(key) for key in wanted.make if key not in live.make and is_reloaded(key)]
+    missing = [key for key in wanted.make if key not in live.make]
+    gone = [name_of(key) for key in missing if is_reloaded(key)]
     for key, statement in wanted.make.items():
         if OWN_CHOICE.match(key) or any(is_about(key, name) for name in gone):
             continue  # a reload grants what it makes
@@ -173,7 +174,6 @@ def drift(wanted: Inventory, live: Inventory, usage: dict[str, Usage]) -> Iterat
             yield Finding(f"missing: {key}", made(key, statement))
         elif is_other(live.make[key], statement) and not (wanted.major != live.major and key.startswith("view ")):
             yield Finding(f"differs: {key}", changed(key, wanted, live))
-    missing = [key for key in wanted.make if key not in live.make]
     for name, mend in REFILL.items():
         if any(re.fullmatch(rf"table {re.escape(name)}(_\d+)?", key) for key in missing):
             yield Finding(f"to be filled again: {name}", mend)

@@ -29,31 +29,27 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         return ""
 
     async def fetchval(self, query: str, *arguments: Any) -> Any:
-        """As ever."""
-        try:
-            return await super().fetchval(query, *arguments)
-        except asyncio.CancelledError:
-            await self._end_statement()
-            raise
+        """As ever, also when it is cancelled."""
+        return await self._ended(super().fetchval(query, *arguments))
 
     async def fetchrow(self, query: str, *arguments: Any) -> Any:
-        """As ever."""
-        try:
-            return await super().fetchrow(query, *arguments)
-        except asyncio.CancelledError:
-            await self._end_statement()
-            raise
+        """As ever, also when it is cancelled."""
+        return await self._ended(super().fetchrow(query, *arguments))
 
-    async def _end_statement(self) -> None:
+    async def _ended(self, answer: Awaitable[Any]) -> Any:
         # What was cancelled after it was parsed and before it was executed has no end for PostgreSQL, and would hold a
         # connection of PgBouncer's until this one is used again.
         try:
-            async with asyncio.timeout(END_SECONDS):
-                await self.execute("select")
-        except TimeoutError:
-            self.terminate()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            pass
+            return await answer
+        except asyncio.CancelledError:
+            try:
+                async with asyncio.timeout(END_SECONDS):
+                    await self.execute("select")
+            except TimeoutError:
+                self.terminate()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                pass
+            raise
 
 
 async def pass_json_through(connection: Connection) -> None:

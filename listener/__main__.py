@@ -21,6 +21,7 @@ KEEP_HOUSE_SECONDS = 60
 REMOVAL_BATCH = 1000  # events removed in one transaction
 ROLL_UP_BATCH = 5000  # messages counted in one transaction
 PAUSE_SECONDS = 0.05  # leaves room for others
+POOLER = "leads to a pooler, but the listener must connect to PostgreSQL directly"
 
 
 async def check_database(settings: Settings) -> None:
@@ -33,11 +34,11 @@ async def check_database(settings: Settings) -> None:
         problem = "no Parley database for this role: run `yoyo apply --batch` and grant it parley_listener"
         raise SettingsError(f"DATABASE_URL: {problem}") from None
     except (*AWAY, ValueError) as error:
-        is_direct = "startup parameter" not in str(error)  # PgBouncer refuses those of a session of one's own
-        if is_direct:
-            raise SettingsError(f"DATABASE_URL: no connection to PostgreSQL: {type(error).__name__}") from None
+        is_refused = "startup parameter" in str(error)  # PgBouncer refuses those of a session of one's own
+        problem = POOLER if is_refused else f"no connection to PostgreSQL: {type(error).__name__}"
+        raise SettingsError(f"DATABASE_URL: {problem}") from None
     if not is_direct:
-        raise SettingsError("DATABASE_URL: leads to a pooler, but the listener must connect to PostgreSQL directly")
+        raise SettingsError(f"DATABASE_URL: {POOLER}")
 
 
 async def relay_events(settings: Settings, stopping: asyncio.Event) -> None:

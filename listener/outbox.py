@@ -143,14 +143,13 @@ class Outbox:
 
     async def roll_up(self, max_messages: int) -> bool:
         """Counts so many messages at most for the analysts' views; whether there is more at once."""
-        statement = "select listener.roll_up($1)"
-        return bool(await self._connection.fetchval(statement, max_messages, timeout=ROLL_UP_SECONDS))
+        return bool(await self._ask("select listener.roll_up($1)", max_messages, timeout=ROLL_UP_SECONDS))
 
     async def roll_up_chats_and_settings(self) -> None:
         """Counts these for the analysts' views, if it is time to."""
-        await self._connection.execute("select listener.roll_up_chats_and_settings()", timeout=ROLL_UP_SECONDS)
+        await self._ask("select listener.roll_up_chats_and_settings()", timeout=ROLL_UP_SECONDS)
 
-    async def _ask(self, statement: str, *arguments: Any) -> Any:
-        answer = await self._connection.fetchval(statement, *arguments)
+    async def _ask(self, statement: str, *arguments: Any, timeout: float = ANSWER_SECONDS) -> Any:  # noqa: ASYNC109
+        answer = await self._connection.fetchval(statement, *arguments, timeout=timeout)
         self.answered_at = asyncio.get_running_loop().time()
         return answer

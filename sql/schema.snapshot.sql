@@ -1544,7 +1544,7 @@ CREATE OR REPLACE FUNCTION listener.remove_events(older_than interval, max_event
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
-AS md5 a4d64d564b852ee1b816c9e69e744af9;
+AS md5 34c02164d4bc16f05399da331044ae5d;
 
 --- function listener.roll_up(integer)
 CREATE OR REPLACE FUNCTION listener.roll_up(max_messages integer)
