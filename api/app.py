@@ -13,6 +13,7 @@ from api.database import Database
 from api.errors import ApiError, Envelope
 from api.images import CONTENT_TYPES, Images
 from api.links import link_header
+from api.openapi import OpenApi
 from api.origins import Origins
 from api.protocol import ParleyRequest
 from api.ratelimit import RateLimiter, client_address
@@ -67,6 +68,7 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
         app.ctx.database = await Database.connect(settings)
         url = settings.database_replica_url
         app.ctx.replica = Replica.open(settings, url.get_secret_value(), app.ctx.database) if url else None
+        app.ctx.openapi = OpenApi(settings, app.ctx.database)
         app.ctx.limiter = RateLimiter.connect(settings)
         app.ctx.images = Images(app.ctx.database, Storage.open(settings.storage_url), settings.public_url)
         app.ctx.cleaning = asyncio.create_task(app.ctx.images.clean())
@@ -88,6 +90,7 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
             name=route.function.replace(".", "_"), stream=True, unquote=True,
         )  # fmt: skip
     app.add_route(serve_image, "/images/<name>", ["GET", "HEAD"])
+    app.add_route(serve_openapi, "/openapi.json", ["GET", "HEAD"])
     app.add_route(healthz, "/healthz", ["GET", "HEAD"])
     app.add_route(readyz, "/readyz", ["GET", "HEAD"])
     return app
@@ -214,6 +217,11 @@ async def serve_image(request: Request, name: str) -> HTTPResponse | None:
     async for piece in content:
         await response.send(piece)
     return None
+
+
+async def serve_openapi(request: Request) -> HTTPResponse:
+    """The OpenAPI document."""
+    return HTTPResponse(await request.app.ctx.openapi.text(), content_type=JSON)
 
 
 async def healthz(_: Request) -> HTTPResponse:

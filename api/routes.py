@@ -1,25 +1,35 @@
-"""The table of routes: method, path, the SQL function that answers, and where its arguments come from."""
+"""The table of routes: method, path, the SQL function that answers, where its arguments come from, what it is about."""
 
 import re
 from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from api import models
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """One route. The function's parameters are the path's, then the query's, in snake_case, then `body`.
 
-    A route with `image` takes a form with an image instead, and its function the URL of that. One with `form` takes
-    those fields of a form, as Pusher's clients send them, and signs for Pusher what its function answers. The function
-    of one that is `paged` says in the setting `parley.links` which pages are next to the answered one.
+    `summary`, `answer`, `body`, `required` (of the query) and `errors` are for the OpenAPI document; `errors` are those
+    that the rest does not tell. A route with `image` takes a form with an image instead, and its function the URL of
+    that. One with `form` takes those fields of a form, as Pusher's clients send them, and signs for Pusher what its
+    function answers. The function of one that is `paged` says in the setting `parley.links` which pages are next to the
+    answered one.
     """
 
     method: str
     path: str
     function: str
+    summary: str
+    answer: type[BaseModel] | None = None
     query: tuple[str, ...] = ()
-    body: bool = False
+    required: tuple[str, ...] = ()
+    body: type[BaseModel] | None = None
     image: bool = False
     form: tuple[str, ...] = ()
+    errors: tuple[int, ...] = ()
     status: int = 200
 
     @property
@@ -61,25 +71,38 @@ CURSORS = ("before", "after")
 FILTERS = ("page", "limit", "type", "search", "startDate", "endDate", "sort", *CURSORS)
 
 ROUTES = (
-    Route("GET", "/api/chats", "api.list_chats", query=("page", "limit", *CURSORS)),
-    Route("POST", "/api/chats", "api.create_chat", body=True, status=201),
-    Route("GET", CHAT, "api.get_chat"),
-    Route("PUT", CHAT, "api.update_chat", body=True),
-    Route("DELETE", CHAT, "api.delete_chat", status=204),
-    Route("GET", MEMBERS, "api.list_members"),
-    Route("POST", MEMBERS, "api.add_member", body=True, status=201),
-    Route("DELETE", f"{MEMBERS}/<user_id>", "api.remove_member", status=204),
-    Route("GET", MESSAGES, "api.list_messages", query=FILTERS),
-    Route("POST", MESSAGES, "api.send_message", body=True, status=201),
-    Route("GET", MESSAGE, "api.get_message"),
-    Route("PUT", MESSAGE, "api.update_message", body=True),
-    Route("DELETE", MESSAGE, "api.delete_message", status=204),
-    Route("GET", "/api/search", "api.search", query=FILTERS),
-    Route("POST", "/api/pusher/auth", "api.authorize_channel", form=("socket_id", "channel_name")),
-    Route("POST", "/api/pusher/user-auth", "api.authorize_user", form=("socket_id",)),
-    Route("GET", "/api/profile", "api.get_profile"),
-    Route("PUT", "/api/profile", "api.update_profile", body=True),
-    Route("POST", "/api/profile/image", "api.set_image", image=True),
-    Route("GET", "/api/settings", "api.get_settings"),
-    Route("PUT", "/api/settings", "api.update_settings", body=True),
-)
+    Route("GET", "/api/chats", "api.list_chats", "List the caller's chats, latest activity first", models.Chats,
+          query=("page", "limit", *CURSORS)),
+    Route("POST", "/api/chats", "api.create_chat", "Create a chat", models.CreatedChat,
+          body=models.NewChat, status=201),
+    Route("GET", CHAT, "api.get_chat", "Get a chat", models.Chat),
+    Route("PUT", CHAT, "api.update_chat", "Rename a chat; its owner only", models.Chat, body=models.ChatChange),
+    Route("DELETE", CHAT, "api.delete_chat", "Delete a chat with all in it; its owner only", status=204),
+    Route("GET", MEMBERS, "api.list_members", "List a chat's members", models.Members),
+    Route("POST", MEMBERS, "api.add_member", "Add a member; the owner only", models.Member,
+          body=models.NewMember, errors=(409,), status=201),
+    Route("DELETE", f"{MEMBERS}/<user_id>", "api.remove_member",
+          "Remove a member, as the owner, or leave, as anybody else", errors=(409,), status=204),
+    Route("GET", MESSAGES, "api.list_messages", "List or search a chat's messages, newest first", models.Messages,
+          query=FILTERS),
+    Route("POST", MESSAGES, "api.send_message", "Send a message", models.SentMessage,
+          body=models.NewMessage, status=201),
+    Route("GET", MESSAGE, "api.get_message", "Get a message", models.Message),
+    Route("PUT", MESSAGE, "api.update_message", "Change a message; its author only", models.ChangedMessage,
+          body=models.MessageChange),
+    Route("DELETE", MESSAGE, "api.delete_message", "Delete a message; its author or the chat's owner", status=204),
+    Route("GET", "/api/search", "api.search", "Search all of the caller's chats", models.Hits, query=FILTERS,
+          required=("search",)),
+    Route("POST", "/api/pusher/auth", "api.authorize_channel", "Authorize a subscription to a channel at Pusher",
+          models.Signed, form=("socket_id", "channel_name"), errors=(403,)),
+    Route("POST", "/api/pusher/user-auth", "api.authorize_user", "Sign the caller in at Pusher", models.SignedIn,
+          form=("socket_id",)),
+    Route("GET", "/api/profile", "api.get_profile", "Get the caller's profile", models.Profile),
+    Route("PUT", "/api/profile", "api.update_profile", "Change the caller's name or e-mail address",
+          models.ChangedProfile, body=models.ProfileChange, errors=(409,)),
+    Route("POST", "/api/profile/image", "api.set_image", "Change the caller's picture", models.ChangedImage,
+          image=True),
+    Route("GET", "/api/settings", "api.get_settings", "Get the caller's settings", models.Settings),
+    Route("PUT", "/api/settings", "api.update_settings", "Change the caller's settings", models.Settings,
+          body=models.SettingsChange),
+)  # fmt: skip

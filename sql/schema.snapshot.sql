@@ -1395,6 +1395,14 @@ CREATE OR REPLACE FUNCTION api.get_chat(chat_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 b0ea0d6ca2e52d5c3c86b4e71207e1e7;
 
+--- function api.get_field_schemas()
+CREATE OR REPLACE FUNCTION api.get_field_schemas()
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 04d2135009d1f4533bdd8a01510f614d;
+
 --- function api.get_message(text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
  RETURNS json
@@ -2051,6 +2059,13 @@ CREATE OR REPLACE FUNCTION parley.messages_words_gone()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 643151cab4ad96b9e7dd0deac194e4bc;
 
+--- function parley.not_blank_pattern()
+CREATE OR REPLACE FUNCTION parley.not_blank_pattern()
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS md5 2700b9188c2ccd8bde1d6c6c7d8cf384;
+
 --- function parley.not_found(text)
 CREATE OR REPLACE FUNCTION parley.not_found(what text)
  RETURNS void
@@ -2072,12 +2087,26 @@ CREATE OR REPLACE FUNCTION parley.now_ms()
  PARALLEL SAFE
 AS md5 71d49bee25f23fc2e79ed10dcba1167b;
 
---- function parley.number_problem(text,bigint,bigint)
-CREATE OR REPLACE FUNCTION parley.number_problem(value text, lowest bigint, highest bigint)
+--- function parley.number_limits(text)
+CREATE OR REPLACE FUNCTION parley.number_limits(field text)
+ RETURNS bigint[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 553026f23b4b305b4de9416b75c84cca;
+
+--- function parley.number_problem(text,text)
+CREATE OR REPLACE FUNCTION parley.number_problem(field text, value text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 92f2b0695f899f7a94fecc0fa3b01edd;
+AS md5 b52e8751b39fcd292fefe5ba294e816b;
+
+--- function parley.number_schema(text,bigint)
+CREATE OR REPLACE FUNCTION parley.number_schema(field text, usual bigint)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 7f2ef4fdb114268981832eb7a091b7c3;
 
 --- function parley.page_of_hits(uuid[],parley.page)
 CREATE OR REPLACE FUNCTION parley.page_of_hits(hits uuid[], asked parley.page)
@@ -2102,7 +2131,7 @@ CREATE OR REPLACE FUNCTION parley.page_problems(page text, "limit" text, before 
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 b15506001af6b2880ccecebe4a02e9cc;
+AS md5 a8b45103ea56d6248efec928b055626d;
 
 --- function parley.parse_filter(text,text,text)
 CREATE OR REPLACE FUNCTION parley.parse_filter(type text, start_date text, end_date text)
@@ -2331,12 +2360,19 @@ CREATE OR REPLACE FUNCTION parley.sleep_lock()
  IMMUTABLE PARALLEL SAFE
 AS md5 878a0a0dd9a93c55093f5e4f025fa7a4;
 
+--- function parley.socket_pattern()
+CREATE OR REPLACE FUNCTION parley.socket_pattern()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 22397c48e6a9b850d0c7b67603aa2b85;
+
 --- function parley.socket_problem(text)
 CREATE OR REPLACE FUNCTION parley.socket_problem(socket_id text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 fd9f3516303758af6bad239f9ede9883;
+AS md5 69cca96e134740cd7b87dab8314f0ad0;
 
 --- function parley.sort_problems(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.sort_problems(sort text, search text, before text, after text)
@@ -2352,6 +2388,13 @@ CREATE OR REPLACE FUNCTION parley.spelling_pattern(word text)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 a85932484d0216957110a5b88bc29f10;
+
+--- function parley.text_schema(text,text)
+CREATE OR REPLACE FUNCTION parley.text_schema(field text, not_blank text)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 9e05290115c08d6a02a0c4f8d0c34359;
 
 --- function parley.uncount_messages(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.uncount_messages(chat uuid, ids uuid[])
@@ -2978,6 +3021,8 @@ grant execute on function api.forget_image(text) to parley_api;
 
 grant execute on function api.get_chat(text) to parley_api;
 
+grant execute on function api.get_field_schemas() to parley_api;
+
 grant execute on function api.get_message(text,text) to parley_api;
 
 grant execute on function api.get_profile() to parley_api;
@@ -3118,13 +3163,19 @@ grant execute on function parley.members_json() to parley_api;
 
 grant execute on function parley.message_json(parley.messages) to parley_api;
 
+grant execute on function parley.not_blank_pattern() to parley_api;
+
 grant execute on function parley.not_found(text) to parley_api;
 
 grant execute on function parley.now_after(timestamp with time zone) to parley_api;
 
 grant execute on function parley.now_ms() to parley_api;
 
-grant execute on function parley.number_problem(text,bigint,bigint) to parley_api;
+grant execute on function parley.number_limits(text) to parley_api;
+
+grant execute on function parley.number_problem(text,text) to parley_api;
+
+grant execute on function parley.number_schema(text,bigint) to parley_api;
 
 grant execute on function parley.page_of_hits(uuid[],parley.page) to parley_api;
 
@@ -3184,11 +3235,15 @@ grant execute on function parley.skip_blocks(uuid,parley.filter,bigint) to parle
 
 grant execute on function parley.sleep_lock() to parley_api;
 
+grant execute on function parley.socket_pattern() to parley_api;
+
 grant execute on function parley.socket_problem(text) to parley_api;
 
 grant execute on function parley.sort_problems(text,text,text,text) to parley_api;
 
 grant execute on function parley.spelling_pattern(text) to parley_api;
+
+grant execute on function parley.text_schema(text,text) to parley_api;
 
 grant execute on function parley.uncount_messages(uuid,uuid[]) to parley_api;
 

@@ -4,6 +4,7 @@
 --   api.authorize_user       POST /api/pusher/user-auth
 --   parley.may_hear          whether the user may subscribe to a channel
 --   parley.socket_problem    what is wrong with a socket's id, or null
+--   parley.socket_pattern    … as a regular expression
 --   parley.user_name         the user's name, or null
 --
 -- Private and presence channels of a chat are for its members, private-user-… is for that user. What a channel carries is
@@ -55,9 +56,12 @@ create or replace function parley.socket_problem(socket_id text) returns text
 language sql immutable parallel safe as $$
     select case
         when coalesce(socket_id, '') = '' then 'is required'
-        when socket_id !~ '^[0-9]{1,20}[.][0-9]{1,20}$' then 'must be the id of a connection to Pusher, like 1234.5678'
+        when socket_id !~ parley.socket_pattern() then 'must be the id of a connection to Pusher, like 1234.5678'
     end
 $$;
+
+create or replace function parley.socket_pattern() returns text
+language sql immutable parallel safe as $$ select '^[0-9]{1,20}[.][0-9]{1,20}$' $$;
 
 create or replace function parley.user_name() returns text
 language sql stable as $$ select u.name from next_auth.users u where u.id = session.user_id() $$;

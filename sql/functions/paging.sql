@@ -23,8 +23,8 @@ create or replace function parley.page_problems(page text, "limit" text, before 
 language sql immutable parallel safe as $$
     select jsonb_build_object(
         'page', case when coalesce(before, after) is not null and page is not null then 'can''t go with before or after'
-            else parley.number_problem(page, 1, 1000000000) end,
-        'limit', parley.number_problem("limit", 1, 100),
+            else parley.number_problem('page', page) end,
+        'limit', parley.number_problem('limit', "limit"),
         'before', case when parley.parse_uuid(before) is null and before is not null then 'must be an id' end,
         'after', case when parley.parse_uuid(after) is null and after is not null then 'must be an id'
             when before is not null and after is not null then 'can''t go with before' end)

@@ -6,6 +6,7 @@
 --   parley.field_problem       what is wrong with one field, or null
 --   parley.require_one_of      refuses an object that has none of some fields
 --   parley.number_problem      … with a whole number in a query
+--   parley.number_limits       how large that may be
 --   parley.instant_problem     … with a date or date-time in a query
 --   parley.parse_uuid          a UUID in its usual form, or null
 --   parley.parse_instant       an ISO date or date-time, or null
@@ -92,10 +93,16 @@ begin
     end if;
 end $$;
 
-create or replace function parley.number_problem(value text, lowest bigint, highest bigint) returns text
+create or replace function parley.number_problem(field text, value text) returns text
 language sql immutable parallel safe as $$
-    select case when value !~ '^[0-9]{1,18}$' or value::bigint not between lowest and highest
-        then format('must be a whole number from %s to %s', lowest, highest) end
+    select case when value !~ '^[0-9]{1,18}$'
+            or value::bigint not between (parley.number_limits(field))[1] and (parley.number_limits(field))[2]
+        then format('must be a whole number from %s to %s', variadic parley.number_limits(field)) end
+$$;
+
+create or replace function parley.number_limits(field text) returns bigint[]
+language sql immutable parallel safe as $$
+    select case field when 'page' then '{1,1000000000}'::bigint[] when 'limit' then '{1,100}' end
 $$;
 
 create or replace function parley.instant_problem(value text) returns text

@@ -1,0 +1,316 @@
+"""The OpenAPI 3.1 document: from the table of routes, the models, and what the database says that fields may be."""
+
+import json
+import math
+from importlib.metadata import version
+from time import monotonic
+from typing import Any
+
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from api import models
+from api.database import Database
+from api.errors import CODES, internal_error, unauthorized, unavailable
+from api.images import NAME, SUFFIXES
+from api.reencode import MAX_SIDE
+from api.routes import ROUTES, Route
+from api.settings import Settings
+from api.tokens import COOKIES
+from api.uploads import FIELD, MAX_BYTES
+
+Json = dict[str, Any]
+
+FRESH_SECONDS = 60
+
+ABOUT = """
+A chat backend that lives in PostgreSQL.
+
+- Times are UTC to the millisecond; ids of chats and messages are UUIDv7.
+- A page's header `Link` has the URLs of the pages next to it. They go by cursors: `before` and `after` take an id in
+  place of `page`, and then the answer's `page` is null.
+- Each `GET` has its `HEAD`. Where reads go to a replica, `Cache-Control: no-cache` asks the primary.
+- Pages of the origins that the service allows may call it, and read the answers with these headers (CORS).
+- What happens in a chat is told at once, through Pusher Channels: see [the events](docs/events). What they carry is
+  among the schemas here.
+"""
+# By status: when it is answered, and what the example says.
+ERRORS = {
+    400: ("Malformed or out of bounds; `details.fields` names every bad field.", "The request has invalid fields."),
+    401: ("No valid token; the answer does not say why.", unauthorized().message),
+    403: ("Not the caller's to do, or a change with a session cookie from an origin that is not allowed.",
+          "Only the owner of the chat may do this."),
+    404: ("It does not exist, or the caller is not in the chat.", "Chat not found."),
+    409: ("Against what is: a member already, an owner who would leave, another user's e-mail address.",
+          "This user is a member already."),
+    413: ("The body is too large.", "The request is too large."),
+    415: ("The body is of another media type.", "The body must be sent as Content-Type: application/json."),
+    429: ("Too many requests from one address; `X-RateLimit-Limit` tells how many it has.", "Too many requests."),
+    500: ("The server's error; quote `X-Request-Id`.", internal_error().message),
+    503: ("The database or the storage is away or busy.", unavailable().message),
+}  # fmt: skip
+ALWAYS = (400, 401, 413, 429, 500, 503)
+# By name: what a header says, its schema and an example.
+HEADERS: dict[str, tuple[str, Json, Any]] = {
+    "X-Request-Id": ("The request's id: the caller's, if it sent a sane one.", {"type": "string"}, "checkout-42"),
+    "X-RateLimit-Limit": ("How many requests one address has in a window.", {"type": "integer"}, 10),
+    "X-RateLimit-Remaining": ("How many of them are left.", {"type": "integer"}, 9),
+    "X-RateLimit-Reset": ("When the window ends: Unix time in milliseconds.", {"type": "integer"}, 1764035500000),
+    "Retry-After": ("Seconds to wait.", {"type": "integer"}, 1),
+    "WWW-Authenticate": ("How to authenticate.", {"type": "string"}, "Bearer"),
+    "Link": ("The pages next to this one, each with its `rel`: next, prev, first.", {"type": "string"},
+             '<https://chat.example.org/api/chats>; rel="first"'),
+}  # fmt: skip
+ON_ALL = ("X-Request-Id",)
+ON_API = (*ON_ALL, "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+ON_ERROR = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+CHAT_ID, MESSAGE_ID = "01a20a99-4a23-7c5b-9aec-d0aaeaef17a8", "01a21066-a8c1-7000-80c8-03d3bfc81670"
+TEXT, NUMBER, ID = {"type": "string"}, {"type": "integer"}, {"type": "string", "format": "uuid"}
+DAY_OR_INSTANT = {"anyOf": [TEXT | {"format": "date"}, TEXT | {"format": "date-time"}]}
+# Of paths, queries and forms, by name: what it means, its schema but for what the database says, and an example.
+PARAMETERS: dict[str, tuple[str, Json, Any]] = {
+    "chatId": ("The chat's id.", ID, CHAT_ID),
+    "messageId": ("The message's id.", ID, MESSAGE_ID),
+    "userId": ("The user's id.", TEXT, "bob"),
+    "page": ("Which page; the first is 1.", NUMBER, 1),
+    "limit": ("How many a page has at most.", NUMBER, 50),
+    "before": ("An id; what is older, in place of `page`.", ID, MESSAGE_ID),
+    "after": ("An id; what is newer, in place of `page`.", ID, CHAT_ID),
+    "type": ("Only messages of this type.", TEXT, "text"),
+    "search": ('What people type into a search box: words, "a phrase", -not, or.', TEXT, "hello"),
+    "startDate": ("Only what was sent then or later.", DAY_OR_INSTANT, "2026-11-23"),
+    "endDate": ("Only what was sent until then, a day included.", DAY_OR_INSTANT, "2026-11-23T10:15:30.123Z"),
+    "sort": ("By relevance, which needs a search and has no cursors, or not.", TEXT | {"default": "newest"}, "newest"),
+    "socket_id": ("The id of the connection to Pusher.", TEXT, "1234.5678"),
+    "channel_name": ("The channel's name.", TEXT | {"minLength": 1}, f"private-chat-{CHAT_ID}"),
+}
+
+
+class OpenApi:
+    """The document as it is sent. What the database says is asked again after a while: a migration may change it."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings, self._database = settings, database
+        self._fields, self._text, self._asked_at = b"", b"", -math.inf
+
+    async def text(self) -> bytes:
+        """The document; raises what Database.call() raises."""
+        if monotonic() - self._asked_at >= FRESH_SECONDS:
+            fields = await self._database.call("select api.get_field_schemas()")
+            self._asked_at = monotonic()
+            if fields != self._fields:
+                self._fields = fields
+                self._text = json.dumps(document(json.loads(fields), self._settings)).encode()
+        return self._text
+
+
+class Schemas(GenerateJsonSchema):
+    """Without titles, which would repeat names, and without null as the default of what may be left out."""
+
+    def field_title_should_be_set(self, _: Any) -> bool:
+        """Never."""
+        return False
+
+    def default_schema(self, schema: Any) -> Json:
+        """As ever, but for None."""
+        return (
+            super().default_schema(schema) if schema["default"] is not None else self.generate_inner(schema["schema"])
+        )
+
+
+def document(fields: Json, settings: Settings) -> Json:
+    """The document; `fields` is what api.get_field_schemas() answers."""
+    components = schemas(fields)
+    paths: Json = {}
+    for route in ROUTES:
+        paths.setdefault(template(route), {})[route.method.lower()] = operation(route, fields, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Parley", "version": version("parley"), "description": ABOUT.strip()},
+        "servers": [{"url": settings.public_url}],
+        "security": [{name: []} for name in SECURITY],
+        "paths": paths | outside(components),
+        "components": {
+            "schemas": components,
+            "responses": {CODES[status]: error(status) for status in ERRORS},
+            "headers": {
+                name: {"description": text, "required": True, "schema": schema, "example": example}
+                for name, (text, schema, example) in HEADERS.items()
+            },
+            "securitySchemes": SECURITY,
+        },
+    }
+
+
+SECURITY: Json = {
+    "token": {"type": "http", "scheme": "bearer", "description": "The session token that the web app made."},
+    **{name: {"type": "apiKey", "in": "cookie", "name": name, "description": "The same, in a cookie."}
+       for name in COOKIES},
+}  # fmt: skip
+
+
+def template(route: Route) -> str:
+    """The path, with its parameters in braces."""
+    path = route.path
+    for name in route.path_parameters:
+        path = path.replace(f"<{name}>", f"{{{to_camel(name)}}}")
+    return path
+
+
+def operation(route: Route, fields: Json, components: Json) -> Json:
+    """What a route does."""
+    parameters = [parameter("path", name, fields, required=True) for name in map(to_camel, route.path_parameters)]
+    parameters += [parameter("query", name, fields, required=name in route.required) for name in route.query]
+    described: Json = {
+        "operationId": to_camel(route.function.removeprefix("api.")),
+        "summary": route.summary,
+        "tags": [route.path.split("/")[2]],
+        "parameters": parameters,
+        "requestBody": request_body(route, fields, components),
+        "responses": responses(route, components),
+    }
+    return {name: value for name, value in described.items() if value}
+
+
+def parameter(place: str, name: str, fields: Json, *, required: bool = False) -> Json:
+    """A parameter of a path or a query."""
+    text, _, example = PARAMETERS[name]
+    schema = value_schema(name, fields) | (fields["notBlank"] if required and place == "query" else {})
+    return {"name": name, "in": place, "description": text, "required": required, "schema": schema, "example": example}
+
+
+def value_schema(name: str, fields: Json) -> Json:
+    """What a parameter may be."""
+    return {**PARAMETERS[name][1], **fields.get(name, {})}
+
+
+def request_body(route: Route, fields: Json, components: Json) -> Json:
+    """What a route's request carries."""
+    if route.body:
+        return {"required": True, "content": content("application/json", route.body.__name__, components)}
+    if route.image:
+        text = f"Up to {MAX_BYTES:,} bytes and {MAX_SIDE} by {MAX_SIDE} pixels; what it is tells its content."
+        image = {"type": "string", "format": "binary", "description": text}
+        form = {"schema": form_schema({FIELD: image}), "encoding": {FIELD: {"contentType": ", ".join(SUFFIXES)}}}
+        return {"required": True, "content": {"multipart/form-data": form}}
+    if route.form:
+        described = {name: value_schema(name, fields) | {"description": PARAMETERS[name][0]} for name in route.form}
+        example = {name: PARAMETERS[name][2] for name in route.form}
+        form = {"schema": form_schema(described), "example": example}
+        return {"required": True, "content": {"application/x-www-form-urlencoded": form}}
+    return {}
+
+
+def form_schema(properties: Json) -> Json:
+    """A form that has all of these fields."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def responses(route: Route, components: Json) -> Json:
+    """What a route may answer."""
+    success: Json = {"description": "Done.", "headers": headers(*ON_API, *["Link"] * route.paged)}
+    if route.answer:
+        name = route.answer.__name__
+        success["description"] = components[name]["description"]
+        success["content"] = content("application/json", name, components)
+    errors = {*ALWAYS, *route.errors}
+    errors |= {404} if "chat_id" in route.path_parameters else set()
+    errors |= set() if route.changes_nothing else {403}
+    errors |= {415} if route.body or route.image or route.form else set()
+    refused = {str(status): {"$ref": f"#/components/responses/{CODES[status]}"} for status in sorted(errors)}
+    return {str(route.status): success} | refused
+
+
+def headers(*names: str) -> Json:
+    """These headers of a response."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def error(status: int, *, message: str = "", text: str = "", limited: bool = True) -> Json:
+    """The response with an error's status."""
+    usual_text, usual_message = ERRORS[status]
+    problem: Json = {"message": message or usual_message, "code": CODES[status]}
+    if status == 400:
+        problem["details"] = {"fields": {"title": "must be 1 to 200 characters"}}
+    schema = {"$ref": "#/components/schemas/Error"}
+    return {
+        "description": text or usual_text,
+        "headers": headers(*(ON_API if limited else ON_ALL), *ON_ERROR.get(status, ())),
+        "content": {"application/json": {"schema": schema, "example": {"error": problem}}},
+    }
+
+
+def outside(components: Json) -> Json:
+    """What is answered to anybody, without a limit."""
+    ok = {
+        "description": components["Status"]["description"],
+        "headers": headers(*ON_ALL),
+        "content": content("application/json", "Status", components),
+    }
+    image = {
+        "description": "The picture, which never changes.",
+        "headers": headers(*ON_ALL),
+        "content": {kind: {"schema": TEXT | {"format": "binary"}} for kind in SUFFIXES},
+    }
+    away = error(503, limited=False)
+    absent = error(404, message="No such resource.", text="There is none, or none any more.", limited=False)
+    name = {"name": "name", "in": "path", "required": True, "schema": TEXT | {"pattern": f"^{NAME.pattern}$"}}
+    return {
+        "/healthz": {"get": free("isAlive", "Whether the process is alive", {"200": ok})},
+        "/readyz": {"get": free("isReady", "Whether its database is there too", {"200": ok, "503": away})},
+        "/images/{name}": {
+            "get": free("getImage", "Get the picture that an `imageUrl` leads to", {"200": image, "404": absent})
+            | {"parameters": [name]}
+        },
+    }
+
+
+def free(name: str, summary: str, answers: Json) -> Json:
+    """An operation that needs no token."""
+    return {"operationId": name, "summary": summary, "tags": ["outside /api"], "security": [], "responses": answers}
+
+
+def content(media_type: str, model: str, components: Json) -> Json:
+    """A body of a model, with an example."""
+    return {
+        media_type: {
+            "schema": {"$ref": f"#/components/schemas/{model}"},
+            "example": example_of(components[model], components),
+        }
+    }
+
+
+def schemas(fields: Json) -> Json:
+    """The models' schemas."""
+    shapes = {model for route in ROUTES for model in (route.body, route.answer) if model}
+    shapes |= {event.payload for event in models.EVENTS} | {models.Error, models.Status}
+    ordered = sorted(shapes, key=lambda model: model.__name__)
+    _, made = models_json_schema(
+        [(model, "validation") for model in ordered],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=Schemas,
+    )
+    components: Json = made["$defs"]
+    components["Problem"]["properties"]["code"]["enum"] = list(CODES.values())
+    for name, schema in components.items():
+        is_body = issubclass(getattr(models, name), models.Body)
+        for field, described in schema.get("properties", {}).items():
+            said = fields.get(field, {})
+            described.update(said if is_body else {word: said[word] for word in said if word == "enum"})
+    return components
+
+
+def example_of(schema: Json, components: Json) -> Any:
+    """An example of what a schema describes, made of those of its parts; what may be left out and has none is."""
+    if "$ref" in schema:
+        return example_of(components[schema["$ref"].rpartition("/")[2]], components)
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "anyOf" in schema:
+        return example_of(schema["anyOf"][0], components)
+    if schema.get("type") == "array":
+        return [example_of(schema["items"], components)]
+    if "properties" not in schema:
+        return None
+    made = {name: example_of(described, components) for name, described in schema["properties"].items()}
+    return {name: value for name, value in made.items() if value is not None}

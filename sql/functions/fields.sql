@@ -1,0 +1,57 @@
+-- What the fields of bodies and queries may be, in the words of JSON Schema: the OpenAPI document has its limits from here.
+--
+--   api.get_field_schemas        for each field
+--   parley.not_blank_pattern which text is not blank
+--   parley.text_schema       … of a field that is text
+--   parley.number_schema     … of one that is a whole number
+
+create or replace function api.get_field_schemas() returns json
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    defaults constant parley.page := parley.parse_page(null, null, null, null);
+    not_blank constant text := parley.not_blank_pattern();
+begin
+    return (
+        select jsonb_object_agg(t.field, parley.text_schema(t.field, not_blank))
+        from unnest('{title,name,email,content,search,context,userId,model,runtime,type,theme,responseStyle,sort}'::text[])
+            t (field)
+    ) || jsonb_build_object(
+        'notBlank', jsonb_build_object('minLength', 1, 'pattern', not_blank),
+        'socket_id', jsonb_build_object('pattern', parley.socket_pattern()),
+        'page', parley.number_schema('page', defaults.number),
+        'limit', parley.number_schema('limit', defaults.size));
+end $$;
+comment on function api.get_field_schemas() is
+    'What each field of a body or a query may be: {"title": {"minLength": 1, "maxLength": 200, "pattern"}, "limit": {"minimum", "maximum", "default"}, "theme": {"enum"}, …}, in the words of JSON Schema.';
+
+-- As a regular expression, which text must match that may not be blank; nor may any have NUL.
+create or replace function parley.not_blank_pattern() returns text
+language sql stable as $$
+    select format('^[^\u0000]*[^\u0000%s][^\u0000]*$', string_agg(
+        case when first < last then first_mark || '-' || last_mark else first_mark end, '' order by first))
+    from (
+        select min(c) as first, max(c) as last from (
+            select c, c - row_number() over (order by c) as run
+            from generate_series(1, 65535) c where c not between 55296 and 57343 and rules.is_blank(chr(c))) b
+        group by run
+    ) runs cross join lateral (
+        select '\u' || lpad(to_hex(first), 4, '0') as first_mark, '\u' || lpad(to_hex(last), 4, '0') as last_mark) marks
+$$;
+
+create or replace function parley.text_schema(field text, not_blank text) returns jsonb
+language sql immutable parallel safe as $$
+    select jsonb_strip_nulls(
+        case when rules.choices(field) is not null then jsonb_build_object('enum', rules.choices(field))
+        else jsonb_build_object(
+            'minLength', lower(rules.length_limits(field)),
+            'maxLength', upper(rules.length_limits(field)) - 1,
+            'format', case field when 'email' then field end,
+            'pattern', case when field = 'email' then null when rules.may_be_blank(field) then '^[^\u0000]*$' else not_blank end)
+        end)
+$$;
+
+create or replace function parley.number_schema(field text, usual bigint) returns jsonb
+language sql immutable parallel safe as $$
+    select jsonb_build_object('minimum', (parley.number_limits(field))[1], 'maximum', (parley.number_limits(field))[2],
+        'default', usual)
+$$;
