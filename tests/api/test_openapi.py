@@ -1,0 +1,198 @@
+"""The OpenAPI document, held against what the API takes and answers, and what the database records for Pusher."""
+
+import asyncio
+import copy
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from jsonschema import Draft202012Validator
+
+from api.database import Database
+from api.dev.postgres import Postgres
+from api.errors import CODES
+from api.models import EVENTS
+from api.openapi import OpenApi, template
+from api.routes import ROUTES, Route
+from api.settings import Settings
+from tests.api.support import unlimited
+from tests.api.test_routes import World, name_of, new_world
+from tests.support import Api, Connection, call, new_chat, new_user, token
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def document(nobody: httpx.Client) -> Json:
+    response = nobody.get("/openapi.json")
+    assert response.headers["content-type"] == "application/json"
+    assert "x-ratelimit-limit" not in response.headers
+    told: Json = response.json()
+    return told
+
+
+@pytest.fixture
+def world(api: Api) -> Iterator[World]:
+    with new_world(api) as world:
+        yield world
+
+
+def problems(document: Json, schema: Json, value: Any) -> list[str]:
+    """What is wrong with a value, which may have only what the schema tells of."""
+    components = copy.deepcopy(document["components"])
+    for described in components["schemas"].values():
+        if "properties" in described:
+            described["additionalProperties"] = False
+    return [error.message for error in Draft202012Validator({**schema, "components": components}).iter_errors(value)]
+
+
+def operation(document: Json, route: Route) -> Json:
+    described: Json = document["paths"][template(route)][route.method.lower()]
+    return described
+
+
+def resolved(document: Json, described: Json) -> Json:
+    """What a reference leads to."""
+    if "$ref" in described:
+        for name in described["$ref"].split("/")[1:]:
+            document = document[name]
+        return document
+    return described
+
+
+def test_every_route_is_told_of(document: Json) -> None:
+    told = {(method.upper(), path) for path in document["paths"] for method in document["paths"][path]}
+    outside = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/images/{name}")}
+    assert told == {(route.method, template(route)) for route in ROUTES} | outside
+    names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_a_route_answers_as_it_is_told(document: Json, world: World, route: Route) -> None:
+    response = world.request(world.owner, route)
+    told = operation(document, route)["responses"][str(response.status_code)]
+    assert {name.lower() for name in told["headers"]} <= response.headers.keys()
+    if response.status_code == 204:
+        assert "content" not in told
+    else:
+        (media_type,) = told["content"]
+        assert response.headers["content-type"] == media_type
+        assert problems(document, told["content"][media_type]["schema"], response.json()) == []
+        assert problems(document, told["content"][media_type]["schema"], {}) != []
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_what_is_given_for_an_example_is_one(document: Json, api: Api, world: World, route: Route) -> None:
+    told = operation(document, route)
+    examples = {parameter["name"]: parameter["example"] for parameter in told.get("parameters", [])}
+    options: Json = {"params": {name: examples[name] for name in route.query if name not in ("page", "after")}}
+    for content in told.get("requestBody", {}).get("content", {}).values():
+        if not route.image:
+            assert problems(document, content["schema"], content["example"]) == []
+            options["json" if route.body else "data"] = here(content["example"], api, world)
+    response = world.request(world.owner, route, **options)
+    assert response.status_code == route.status, response.text
+    for answer in told["responses"].values():
+        for content in resolved(document, answer).get("content", {}).values():
+            assert problems(document, content["schema"], content["example"]) == []
+
+
+def here(example: Json, api: Api, world: World) -> Json:
+    """An example with what there is in this world."""
+    known = new_user()
+    with unlimited(api, known) as client:
+        client.get("/api/chats")
+    mine = {"userId": known, "email": f"{known}@example.org", "channel_name": f"private-chat-{world.ids['chat_id']}"}
+    return {name: mine.get(name, value) for name, value in example.items()}
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_a_route_tells_of_its_refusals(document: Json, world: World, route: Route) -> None:
+    by_cookie = {"Authorization": "", "Cookie": f"next-auth.session-token={token()}"}
+    too_much = {"content": b"x" * 6_000_000, "headers": {"Content-Type": media_type(route)}}
+    provoked = {
+        401: world.request(world.owner, route, headers={"Authorization": "Bearer x"}),
+        403: world.request(world.owner, route, headers=by_cookie),
+        404: world.request(world.stranger, route),
+        413: world.request(world.owner, route, **too_much),
+        415: world.request(world.owner, route, content=b"x", headers={"Content-Type": "text/plain"}),
+    }
+    told = {int(status): answer for status, answer in operation(document, route)["responses"].items()}
+    for status, response in provoked.items():
+        # A subscription that is not allowed is refused, too.
+        assert (response.status_code == status) == (status in told) or (status == 403 and route.form), response.text
+        assert response.status_code in told
+        if response.status_code == status:
+            answer = resolved(document, told[status])
+            assert {name.lower() for name in answer["headers"]} <= response.headers.keys()
+            assert problems(document, answer["content"]["application/json"]["schema"], response.json()) == []
+
+
+def media_type(route: Route) -> str:
+    """What a route's body is sent as."""
+    if route.image:
+        return "multipart/form-data; boundary=b"
+    return "application/x-www-form-urlencoded" if route.form else "application/json"
+
+
+def test_the_errors_are_those_there_are(document: Json) -> None:
+    told = {name: answer["content"]["application/json"] for name, answer in document["components"]["responses"].items()}
+    assert told.keys() == set(CODES.values()) - {"method_not_allowed"}  # that is no operation's
+    assert all(content["example"]["error"]["code"] == name for name, content in told.items())
+
+
+def test_a_rule_that_changes_is_told_of(
+    new_api: Callable[..., Api], new_database: Callable[[str], str], postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = new_database("parley_rules")
+
+    async def titles() -> list[int]:
+        monkeypatch.setenv("DATABASE_URL", postgres.url(database, "app", "app"))
+        settings = Settings.load()
+        connected = await Database.connect(settings)
+        openapi = OpenApi(settings, connected)
+        lengths = [await longest_title(openapi)]
+        with psycopg.connect(postgres.url(database), autocommit=True) as dba:
+            dba.execute(
+                "create or replace function rules.length_limits(field text) returns int4range"
+                " language sql immutable parallel safe return int4range(1, 7, '[]')"
+            )
+        lengths.append(await longest_title(openapi))
+        monkeypatch.setattr("api.openapi.FRESH_SECONDS", 0)
+        lengths.append(await longest_title(openapi))
+        await connected.close()
+        return lengths
+
+    async def longest_title(openapi: OpenApi) -> int:
+        told = json.loads(await openapi.text())
+        return int(told["components"]["schemas"]["NewChat"]["properties"]["title"]["maxLength"])
+
+    environment = new_api(database).environment
+    for name in ("REDIS_URL", "NEXTAUTH_SECRET"):
+        monkeypatch.setenv(name, environment[name])
+    assert asyncio.run(titles()) == [200, 200, 7]
+
+
+# Events
+
+
+def test_what_is_recorded_is_what_the_events_tell(document: Json, dba: Connection) -> None:
+    user = new_user()
+    chat = new_chat(dba, user)
+    for content in ("Hello", "x" * 20_000):
+        message = call(dba, user, "send_message", chat, {"content": content})["id"]
+        call(dba, user, "update_message", chat, message, {"content": content + "!", "type": "code"})
+    call(dba, user, "delete_message", chat, message)
+    call(dba, user, "update_chat", chat, {"title": "Plans"})
+    call(dba, user, "delete_chat", chat)
+    recorded = dba.execute("select event, payload from parley.outbox where chat_id = %s", [chat]).fetchall()
+    told = {event.name: event.payload.__name__ for event in EVENTS}
+    assert {event for event, _ in recorded} == told.keys()
+    for event, payload in recorded:
+        schema = {"$ref": f"#/components/schemas/{told[event]}"}
+        assert problems(document, schema, payload) == []
+        assert problems(document, schema, None) != []
