@@ -49,23 +49,26 @@ ERRORS = {
     500: ("The server's error; quote `X-Request-Id`.", internal_error().message),
     503: ("The database or the storage is away or busy.", unavailable().message),
 }  # fmt: skip
+CHAT_ID, MESSAGE_ID = "01a20a99-4a23-7c5b-9aec-d0aaeaef17a8", "01a21066-a8c1-7000-80c8-03d3bfc81670"
+TEXT, NUMBER, ID = {"type": "string"}, {"type": "integer"}, {"type": "string", "format": "uuid"}
 ALWAYS = (400, 401, 413, 429, 500, 503)
 # By name: what a header says, its schema and an example.
 HEADERS: dict[str, tuple[str, Json, Any]] = {
-    "X-Request-Id": ("The request's id: the caller's, if it sent a sane one.", {"type": "string"}, "checkout-42"),
-    "X-RateLimit-Limit": ("How many requests one address has in a window.", {"type": "integer"}, 10),
-    "X-RateLimit-Remaining": ("How many of them are left.", {"type": "integer"}, 9),
-    "X-RateLimit-Reset": ("When the window ends: Unix time in milliseconds.", {"type": "integer"}, 1764035500000),
-    "Retry-After": ("Seconds to wait.", {"type": "integer"}, 1),
-    "WWW-Authenticate": ("How to authenticate.", {"type": "string"}, "Bearer"),
-    "Link": ("The pages next to this one, each with its `rel`: next, prev, first.", {"type": "string"},
+    "X-Request-Id": ("The request's id: the caller's, if it sent a sane one.", TEXT, "checkout-42"),
+    "X-RateLimit-Limit": ("How many requests one address has in a window.", NUMBER, 10),
+    "X-RateLimit-Remaining": ("How many of them are left.", NUMBER, 9),
+    "X-RateLimit-Reset": ("When the window ends: Unix time in milliseconds.", NUMBER, 1764035500000),
+    "Retry-After": ("Seconds to wait.", NUMBER, 1),
+    "WWW-Authenticate": ("How to authenticate.", TEXT, "Bearer"),
+    "Link": ("The pages next to this one, each with its `rel`: next, prev, first.", TEXT,
              '<https://chat.example.org/api/chats>; rel="first"'),
+    "ETag": ("The picture's version.", TEXT, f'"{"878b2794f8d7953e" * 4}.png"'),
+    "Cache-Control": ("How long it may be kept.", TEXT, "public, max-age=31536000, immutable"),
 }  # fmt: skip
 ON_ALL = ("X-Request-Id",)
+ON_IMAGES = (*ON_ALL, "ETag", "Cache-Control")
 ON_API = (*ON_ALL, "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 ON_ERROR = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
-CHAT_ID, MESSAGE_ID = "01a20a99-4a23-7c5b-9aec-d0aaeaef17a8", "01a21066-a8c1-7000-80c8-03d3bfc81670"
-TEXT, NUMBER, ID = {"type": "string"}, {"type": "integer"}, {"type": "string", "format": "uuid"}
 DAY_OR_INSTANT = {"anyOf": [TEXT | {"format": "date"}, TEXT | {"format": "date-time"}]}
 # Of paths, queries and forms, by name: what it means, its schema but for what the database says, and an example.
 PARAMETERS: dict[str, tuple[str, Json, Any]] = {
@@ -249,19 +252,21 @@ def outside(components: Json) -> Json:
     }
     image = {
         "description": "The picture, which never changes.",
-        "headers": headers(*ON_ALL),
+        "headers": headers(*ON_IMAGES),
         "content": {kind: {"schema": TEXT | {"format": "binary"}} for kind in SUFFIXES},
     }
     away = error(503, limited=False)
     absent = error(404, message="No such resource.", text="There is none, or none any more.", limited=False)
     name = {"name": "name", "in": "path", "required": True, "schema": TEXT | {"pattern": f"^{NAME.pattern}$"}}
+    known = {"name": "If-None-Match", "in": "header", "description": "The `ETag` that one has.", "schema": TEXT}
+    same = {"description": "It is the one that the caller has.", "headers": headers(*ON_IMAGES)}
+    get_image = free(
+        "getImage", "Get the picture that an `imageUrl` leads to", {"200": image, "304": same, "404": absent}
+    )
     return {
         "/healthz": {"get": free("isAlive", "Whether the process is alive", {"200": ok})},
         "/readyz": {"get": free("isReady", "Whether its database is there too", {"200": ok, "503": away})},
-        "/images/{name}": {
-            "get": free("getImage", "Get the picture that an `imageUrl` leads to", {"200": image, "404": absent})
-            | {"parameters": [name]}
-        },
+        "/images/{name}": {"get": get_image | {"parameters": [name, known]}},
     }
 
 

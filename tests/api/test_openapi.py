@@ -18,11 +18,16 @@ from api.models import EVENTS
 from api.openapi import OpenApi, template
 from api.routes import ROUTES, Route
 from api.settings import Settings
+from tests import images
 from tests.api.support import unlimited
 from tests.api.test_routes import World, name_of, new_world
 from tests.support import Api, Connection, call, new_chat, new_user, token
 
 Json = dict[str, Any]
+
+
+# What HTTP has on any answer, and what is for browsers alone.
+USUAL = {"connection", "content-length", "content-type", "keep-alive", "vary"}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +80,7 @@ def test_every_route_is_told_of(document: Json) -> None:
 def test_a_route_answers_as_it_is_told(document: Json, world: World, route: Route) -> None:
     response = world.request(world.owner, route)
     told = operation(document, route)["responses"][str(response.status_code)]
-    assert {name.lower() for name in told["headers"]} <= response.headers.keys()
+    assert {name.lower() for name in told["headers"]} == response.headers.keys() - USUAL
     if response.status_code == 204:
         assert "content" not in told
     else:
@@ -128,8 +133,23 @@ def test_a_route_tells_of_its_refusals(document: Json, world: World, route: Rout
         assert response.status_code in told
         if response.status_code == status:
             answer = resolved(document, told[status])
-            assert {name.lower() for name in answer["headers"]} <= response.headers.keys()
+            assert {name.lower() for name in answer["headers"]} == response.headers.keys() - USUAL
             assert problems(document, answer["content"]["application/json"]["schema"], response.json()) == []
+
+
+def test_a_picture_is_told_of(document: Json, world: World, nobody: httpx.Client) -> None:
+    url = world.owner.post("/api/profile/image", files={"image": images.png(9, 9)}).json()["imageUrl"]
+    told = document["paths"]["/images/{name}"]["get"]["responses"]
+    known = nobody.get(url).headers["etag"]
+    for status, response in {
+        "200": nobody.get(url),
+        "304": nobody.get(url, headers={"If-None-Match": known}),
+        "404": nobody.get("/images/x.png"),
+    }.items():
+        safe = {"content-security-policy", "cross-origin-resource-policy", "x-content-type-options"}
+        assert str(response.status_code) == status
+        assert {name.lower() for name in told[status]["headers"]} == response.headers.keys() - USUAL - safe
+        assert response.headers.get("content-type") in {*told[status].get("content", {}), None}
 
 
 def media_type(route: Route) -> str:
