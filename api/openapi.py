@@ -179,7 +179,10 @@ def parameter(place: str, name: str, fields: Json, *, required: bool = False) ->
     """A parameter of a path or a query."""
     text, _, example = PARAMETERS[name]
     schema = value_schema(name, fields) | (fields["notBlank"] if required and place == "query" else {})
-    return {"name": name, "in": place, "description": text, "required": required, "schema": schema, "example": example}
+    described = {"name": name, "in": place, "description": text, "required": required, "schema": schema}
+    if required:
+        return described | {"example": example}
+    return described | {"schema": schema | {"examples": [example]}}  # an `example` would be filled in by Swagger UI
 
 
 def value_schema(name: str, fields: Json) -> Json:

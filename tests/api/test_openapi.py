@@ -93,7 +93,7 @@ def test_a_route_answers_as_it_is_told(document: Json, world: World, route: Rout
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_what_is_given_for_an_example_is_one(document: Json, api: Api, world: World, route: Route) -> None:
     told = operation(document, route)
-    examples = {parameter["name"]: parameter["example"] for parameter in told.get("parameters", [])}
+    examples = {parameter["name"]: example_of(parameter) for parameter in told.get("parameters", [])}
     options: Json = {"params": {name: examples[name] for name in route.query if name not in ("page", "after")}}
     for content in told.get("requestBody", {}).get("content", {}).values():
         if not route.image:
@@ -104,6 +104,11 @@ def test_what_is_given_for_an_example_is_one(document: Json, api: Api, world: Wo
     for answer in told["responses"].values():
         for content in resolved(document, answer).get("content", {}).values():
             assert problems(document, content["schema"], content["example"]) == []
+
+
+def example_of(parameter: Json) -> Any:
+    """Of one that is required, itself; of any other, among those of its schema."""
+    return parameter["example"] if parameter["required"] else parameter["schema"]["examples"][0]
 
 
 def here(example: Json, api: Api, world: World) -> Json:
