@@ -10,6 +10,7 @@ from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
 
 from api.database import Database
+from api.docs import add_docs
 from api.errors import ApiError, Envelope
 from api.images import CONTENT_TYPES, Images
 from api.links import link_header
@@ -93,6 +94,7 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
     app.add_route(serve_openapi, "/openapi.json", ["GET", "HEAD"])
     app.add_route(healthz, "/healthz", ["GET", "HEAD"])
     app.add_route(readyz, "/readyz", ["GET", "HEAD"])
+    add_docs(app)
     return app
 
 
