@@ -1,0 +1,78 @@
+"""The page /docs as a person has it, in a real browser: what is tried out is answered, and nobody else hears of it.
+
+PARLEY_PICTURES=DIRECTORY keeps pictures of the pages there.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.api.support import INSTANT, UUID7
+from tests.e2e.npm import installed
+from tests.support import Api, new_user, running, token
+
+PROGRAM = Path(__file__).with_name("docs_page.js")
+PACKAGES = {"playwright-core": "1.65.1"}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def browser() -> str:
+    """The program."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        pytest.skip("there is no Chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[Path]:
+    """A directory `node_modules` with what drives the browser."""
+    with installed(PACKAGES) as directory:
+        yield directory
+
+
+def visit(browser: str, modules: Path, url: str, user: str) -> dict[str, Any]:
+    """What somebody sees who tries out requests as this user, at this URL of the API."""
+    pictures = os.environ.get("PARLEY_PICTURES")
+    options = {"chromium": browser, "url": url, "token": token(user), "title": "Plans"}
+    if pictures:
+        options["picture"] = f"{pictures}/docs.png"
+    environment = {"PATH": os.environ["PATH"], "NODE_PATH": str(modules), "HOME": str(modules)}
+    command = ["node", str(PROGRAM), json.dumps(options)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_person_tries_the_api_out(
+    browser: str, modules: Path, new_api: Callable[..., Api], shared_database: str, host: str
+) -> None:
+    user = new_user()
+    with running(new_api(shared_database, RATE_LIMIT_REQUESTS="1000")) as api:
+        url = f"http://{host}:{api.port}"
+        seen = visit(browser, modules, url, user)
+
+    assert seen["created"]["status"] == "201"
+    chat = json.loads(seen["created"]["body"])
+    assert chat == {"id": UUID7, "title": "Plans", "createdAt": INSTANT}
+    assert seen["listed"]["status"] == "200"
+    assert [listed["id"] for listed in json.loads(seen["listed"]["body"])["chats"]] == [chat["id"]]
+    assert seen["servers"] == [url]
+
+    assert seen["complaints"] == []
+    assert {urlsplit(request).netloc for request in seen["requests"] if not request.startswith("data:")} == {
+        urlsplit(url).netloc
+    }
+    assert token(user)[:20] not in seen["kept"]
+    assert "message:sent" in seen["events"]
