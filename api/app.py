@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
+from time import perf_counter_ns
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -23,6 +24,7 @@ from api.routes import ROUTES, Route
 from api.settings import Settings
 from api.signing import Signer
 from api.storage import Storage
+from api.timings import Timings, current, timed
 from api.tokens import Tokens
 from api.uploads import received_image
 
@@ -102,6 +104,11 @@ def add_middleware(app: Sanic[Any, Any], settings: Settings) -> None:
     """What comes before and after every handler of the API, where no handler is found, too."""
 
     @app.on_request
+    async def begin(request: Request) -> None:
+        request.ctx.timings = Timings(str(request.id))
+        current.set(request.ctx.timings)
+
+    @app.on_request
     async def answer_preflight(request: Request) -> HTTPResponse | None:
         preflight: HTTPResponse | None = app.ctx.origins.preflight(request) if is_for_api(request) else None
         return preflight
@@ -112,17 +119,20 @@ def add_middleware(app: Sanic[Any, Any], settings: Settings) -> None:
             return
         forwarded = ",".join(request.headers.getall("x-forwarded-for", []))
         address = client_address(request.ip, forwarded, settings.trusted_proxies)
-        decision = await app.ctx.limiter.take(address)
+        with timed("limit"):
+            decision = await app.ctx.limiter.take(address)
         request.ctx.limit_headers = decision.headers
         if not decision.allowed:
             raise ApiError(429, "Too many requests.")
 
     @app.on_response  # type: ignore[untyped-decorator]
-    async def add_headers(request: Request, response: HTTPResponse) -> None:
+    async def end(request: Request, response: HTTPResponse) -> None:
         response.headers["X-Request-Id"] = str(request.id)
         response.headers.update(getattr(request.ctx, "limit_headers", {}))
         if is_for_api(request):
             response.headers.update(app.ctx.origins.headers(request))
+            if timings := getattr(request.ctx, "timings", None):  # not where Sanic gave the request up by itself
+                response.headers["Server-Timing"] = timings.server_timing(perf_counter_ns())
 
 
 def is_for_api(request: Request) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import asyncpg
 
 from api.settings import Settings
+from api.timings import timed
 
 CONNECT_SECONDS = 5
 ACQUIRE_SECONDS = 5
@@ -70,19 +71,37 @@ async def once_more(fetch: Callable[..., Awaitable[Any]], *statement: Any) -> An
 Admit = Callable[[Connection], Awaitable[None]]
 
 
-class Database:
-    """PostgreSQL, as the role that a URL names."""
+class Lent:
+    """A connection of a pool, for as long as a block lasts."""
+
+    __slots__ = ("_connection", "_pool")
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
+    async def __aenter__(self) -> Any:
+        with timed("pool"):
+            self._connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.release(self._connection)
+
+
+class Database:
+    """PostgreSQL, as the role that a URL names."""
+
+    def __init__(self, pool: asyncpg.Pool, span: str = "db") -> None:
+        self._pool, self._span = pool, span
+
     @classmethod
     async def connect(
-        cls, settings: Settings, url: str = "", admit: Admit = pass_json_through, min_size: int = 1
+        cls, settings: Settings, url: str = "", admit: Admit = pass_json_through, min_size: int = 1, span: str = "db"
     ) -> Self:
         """Opens the pool, to DATABASE_URL unless there is another `url`; raises what asyncpg raises when that is away.
 
-        Each new connection is made ready by `admit`, and is not used if that raises.
+        Each new connection is made ready by `admit`, and is not used if that raises. `span` is what a request's
+        timings call its statements.
         """
         pool = await asyncpg.create_pool(
             url or settings.database_url.get_secret_value(),
@@ -95,7 +114,7 @@ class Database:
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
         )
-        return cls(pool)
+        return cls(pool, span)
 
     async def call(self, statement: str, *arguments: Any) -> Any:
         """The one value that a statement answers: bytes of JSON, or None.
@@ -103,13 +122,15 @@ class Database:
         Raises asyncpg.PostgresError for what the database refuses, TimeoutError when no connection was free or the
         statement took too long, OSError and asyncpg.InterfaceError when the database is away.
         """
-        async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-            return await once_more(connection.fetchval, statement, *arguments)
+        async with Lent(self._pool) as connection:
+            with timed(self._span):
+                return await once_more(connection.fetchval, statement, *arguments)
 
     async def call_paged(self, statement: str, *arguments: Any) -> tuple[Any, str]:
         """What a statement answers, and the setting `parley.links` after it; raises what call() raises."""
-        async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-            answer, links = await once_more(connection.fetchrow, statement, *arguments)
+        async with Lent(self._pool) as connection:
+            with timed(self._span):
+                answer, links = await once_more(connection.fetchrow, statement, *arguments)
             return answer, links
 
     @asynccontextmanager
@@ -118,13 +139,15 @@ class Database:
 
         Raises what call() raises.
         """
-        async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection, connection.transaction():
+        async with Lent(self._pool) as connection, connection.transaction():
 
             async def fetchval_or_nothing(*statement: Any) -> Any:
                 async with connection.transaction():
                     return await connection.fetchval(*statement)
 
-            yield await once_more(fetchval_or_nothing, statement, *arguments)
+            with timed(self._span):
+                answer = await once_more(fetchval_or_nothing, statement, *arguments)
+            yield answer
 
     def cut(self) -> None:
         """Closes at once; statements under way fail."""

@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Self
@@ -150,7 +151,8 @@ class RateLimiter:
         answer: asyncio.Future[Counts | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, answer))
         if self._round_trips is None or self._round_trips.done():
-            self._round_trips = asyncio.create_task(self._make_round_trips())
+            # In a context of its own, since it is no more the first request's than the others'.
+            self._round_trips = asyncio.create_task(self._make_round_trips(), context=Context())
         return answer
 
     async def _make_round_trips(self) -> None:

@@ -100,7 +100,7 @@ class Standby:
         connection = await asyncpg.connect(url, connection_class=Connection, **seconds)
         try:
             standby = cls(connection, await position_of(connection))
-            standby.database = await Database.connect(settings, url, standby.admit, min_size=0)
+            standby.database = await Database.connect(settings, url, standby.admit, 0, "replica")
         except BaseException:
             connection.terminate()
             raise

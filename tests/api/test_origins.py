@@ -7,7 +7,7 @@ from tests.api.support import LIMIT_HEADERS, refusal, unlimited
 from tests.support import Api, token
 
 ALLOWED = "https://app.test"
-READABLE = {"link", "retry-after", "x-request-id", *LIMIT_HEADERS}
+READABLE = {"link", "retry-after", "server-timing", "x-request-id", *LIMIT_HEADERS}
 
 
 def preflight(
@@ -22,11 +22,13 @@ def shared(response: httpx.Response) -> bool:
     names = {name for name in response.headers if name.startswith("access-control-")}
     assert "Origin" in response.headers["vary"]
     if not names:
+        assert "timing-allow-origin" not in response.headers
         return False
     assert response.headers["access-control-allow-origin"] == ALLOWED
     assert response.headers["access-control-allow-credentials"] == "true"
     exposed = response.headers["access-control-expose-headers"].lower().split(", ")
     assert set(exposed) == READABLE
+    assert response.headers["timing-allow-origin"] == ALLOWED
     return True
 
 
