@@ -155,7 +155,7 @@ def handler_of(route: Route) -> Handler:
 
     async def handle(request: Request, **path: str) -> HTTPResponse:
         identity = identify(request, route)
-        arguments: list[Any] = [path[name] for name in path_parameters]
+        arguments: list[Any] = [request.id, *(path[name] for name in path_parameters)]
         arguments += [request.args.get(name) for name in route.query]
         body = await read_body(request)
         if route.body:
@@ -197,16 +197,16 @@ def form_fields(body: bytes, names: tuple[str, ...]) -> list[str | None]:
 
 def image_handler_of(route: Route) -> Handler:
     """The handler of a route that takes an image, once the database knows whose it is."""
-    sign_in = "select json_build_object('sub', session.user_id())::text from session.begin($1)"
+    sign_in = "select json_build_object('sub', session.user_id())::text from session.begin($1, $2)"
 
     async def handle(request: Request) -> HTTPResponse:
         caller, replica = identify(request, route), request.app.ctx.replica
-        identity = await request.app.ctx.database.call(sign_in, caller)
+        identity = await request.app.ctx.database.call(sign_in, caller, request.id)
         async with (
             received_image(request, identity) as upload,
             replica.changed_by(caller) if replica else nullcontext(),
         ):
-            answer = await request.app.ctx.images.take(upload, route.statement, identity)
+            answer = await request.app.ctx.images.take(upload, route.statement, identity, request.id)
         return HTTPResponse(answer, route.status, content_type=JSON)
 
     return handle

@@ -103,8 +103,10 @@ class Database:
         Each new connection is made ready by `admit`, and is not used if that raises. `span` is what a request's
         timings call its statements.
         """
+        url = url or settings.database_url.get_secret_value()
+        name = {} if "application_name=" in url else {"application_name": "parley"}  # of a request: see session.begin
         pool = await asyncpg.create_pool(
-            url or settings.database_url.get_secret_value(),
+            url,
             connection_class=Connection,
             init=admit,
             min_size=min_size,
@@ -113,6 +115,7 @@ class Database:
             statement_cache_size=settings.database_statement_cache_size,
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
+            server_settings=name,
         )
         return cls(pool, span)
 

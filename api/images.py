@@ -77,7 +77,7 @@ class Images:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one slot for a user, by identity
         self._threads = ThreadPoolExecutor(SLOTS, "images")  # to start a process takes too long for the event loop
 
-    async def take(self, upload: IO[bytes], statement: str, identity: str) -> bytes:
+    async def take(self, upload: IO[bytes], statement: str, identity: str, request_id: str) -> bytes:
         """Stores the image in an upload and makes it the user's by the statement; answers what that answers.
 
         Raises ApiError: 400 for what is no image, 503 when too many uploads wait; and what the database or the storage
@@ -90,7 +90,7 @@ class Images:
                     await held.enter_async_context(self._slots)
             except TimeoutError:
                 raise unavailable() from None
-            return await self._keep(await self._decode(upload), statement, identity)
+            return await self._keep(await self._decode(upload), statement, identity, request_id)
 
     async def _decode(self, upload: IO[bytes]) -> Image:
         decoding = asyncio.get_running_loop().run_in_executor(self._threads, run_program, upload)
@@ -100,10 +100,10 @@ class Images:
             await asyncio.wait([decoding])
             raise
 
-    async def _keep(self, image: Image, statement: str, identity: str) -> bytes:
+    async def _keep(self, image: Image, statement: str, *who: str) -> bytes:
         url = self._base_url + image.name
-        await self._database.call("select api.expect_image($2) from session.begin($1)", identity, url)
-        async with self._database.transaction(statement, identity, url) as answer:
+        await self._database.call("select api.expect_image($3) from session.begin($1, $2)", *who, url)
+        async with self._database.transaction(statement, *who, url) as answer:
             await self._storage.put(image.name, image.content)
         self._left.set()
         return bytes(answer)

@@ -49,13 +49,13 @@ class Route:
 
     @property
     def statement(self) -> str:
-        """The one statement: $1 is the caller's identity, the rest are the function's arguments in order."""
+        """The one statement: $1 is the caller's identity, $2 the request's id, the rest the function's arguments."""
         names = [*self.path_parameters, *map(snake_case, self.query), *self.form, *["image_url"] * self.image]
-        arguments = [f'"{name}" => ${number}' for number, name in enumerate(names, start=2)]
+        arguments = [f'"{name}" => ${number}' for number, name in enumerate(names, start=3)]
         if self.body:
-            arguments.append(f"body => api.parse_json(${len(names) + 2})")
+            arguments.append(f"body => api.parse_json(${len(names) + 3})")
         links = ", current_setting('parley.links')" if self.paged else ""  # a select list is evaluated in its order
-        return f"select {self.function}({', '.join(arguments)}){links} from session.begin($1)"  # noqa: S608 (names from the table below)
+        return f"select {self.function}({', '.join(arguments)}){links} from session.begin($1, $2)"  # noqa: S608 (names from the table below)
 
 
 def snake_case(name: str) -> str:

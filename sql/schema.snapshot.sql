@@ -2479,12 +2479,12 @@ CREATE OR REPLACE FUNCTION parley.word_query(words text, is_phrase boolean, is_o
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 b1f83888e2a4526868f1995f395b2599;
 
---- function session.begin(jsonb)
-CREATE OR REPLACE FUNCTION session.begin(identity jsonb)
+--- function session.begin(jsonb,text)
+CREATE OR REPLACE FUNCTION session.begin(identity jsonb, request_id text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 35b6aa4710ae2aeace5c2be82d035602;
+AS md5 cc48fe4f8ca5a24c856e241f0bf7b484;
 
 --- function session.chat_id()
 CREATE OR REPLACE FUNCTION session.chat_id()
@@ -3281,7 +3281,7 @@ grant execute on function rules.uuid7_time(uuid) to parley_api;
 
 grant execute on function rules.words(text) to parley_api;
 
-grant execute on function session.begin(jsonb) to parley_api;
+grant execute on function session.begin(jsonb,text) to parley_api;
 
 grant execute on function session.chat_id() to parley_api;
 

@@ -10,12 +10,17 @@
 -- `identity` has the claims of a verified session token: sub, and name, email, picture where known. Or it has
 -- `session_digests`: of tokens of which the caller knows nothing, but that one may be a database session's.
 -- Who has settings is a user: one look-up tells both.
--- Used as `select api.… from session.begin($1)`: a function in FROM runs before the select list does.
-create or replace function session.begin(identity jsonb) returns void
+-- Used as `select api.… from session.begin($1, $2)`: a function in FROM runs before the select list does.
+-- `request_id` is for whoever looks at the server: pg_stat_activity and, by %a in log_line_prefix, its log have it. A name
+-- there has 63 bytes.
+create or replace function session.begin(identity jsonb, request_id text default null) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     subject constant text := coalesce(identity ->> 'sub', session.signed_in(identity -> 'session_digests'));
 begin
+    if request_id is not null then
+        perform set_config('application_name', left('parley ' || request_id, 63), true);
+    end if;
     if rules.problem('userId', subject) is not null or subject is null then
         perform parley.fail('PT401', 'Authentication required.');
     end if;

@@ -675,7 +675,7 @@ def test_who_finds_no_slot_is_asked_to_come_again(monkeypatch: pytest.MonkeyPatc
         kept = api_images.Images(Database(None), Storage.open(f"file://{api.images}"), "http://127.0.0.1")
         for _ in range(api_images.SLOTS):
             await kept._slots.acquire()
-        await kept.take(BytesIO(IMAGE), "", "")
+        await kept.take(BytesIO(IMAGE), "", "", "")
 
     with pytest.raises(ApiError) as caught:
         asyncio.run(wait_in_vain())

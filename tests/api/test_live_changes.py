@@ -5,6 +5,7 @@ it; the last lets requests and changes meet as they come.
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -126,6 +127,48 @@ def test_what_the_schema_changed_under_is_asked_once_more(
             assert dba.execute("select last_value from public.tries").fetchone() == (4,)
         finally:
             dba.execute("drop function public.fail; drop sequence public.tries")
+
+
+def forget_request_ids(directory: Path) -> None:
+    """Makes session.begin what it was before it took a request's id."""
+    file = directory / "sql" / "functions" / "session.sql"
+    text = file.read_text().replace(
+        "session.begin(identity jsonb, request_id text default null)", "session.begin(identity jsonb)"
+    )
+    text, found = re.subn(r"    if request_id is not null then\n.*\n    end if;\n", "", text)
+    assert found == 1
+    file.write_text(text)
+
+
+def test_an_api_that_tells_no_request_id_goes_on_while_its_function_is_replaced(
+    live_api: Api, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = copy_sources(tmp_path / "before"), copy_sources(tmp_path / "after")
+    forget_request_ids(before)
+    apply(url, before)
+    for name, value in live_api.environment.items():
+        monkeypatch.setenv(name, value)
+    identity = json.dumps({"sub": new_user()})
+
+    async def ask(over: Event) -> int:
+        """Asks as the API did, until it is over: how often."""
+        database = await Database.connect(Settings.load())
+        asked = 0
+        while not over.is_set():
+            assert await database.call("select api.list_chats() from session.begin($1)", identity)
+            asked += 1
+        await database.close()
+        return asked
+
+    over = Event()
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(asyncio.run, ask(over))
+        try:
+            for sources in (after, before, after):
+                apply(url, sources)
+        finally:
+            over.set()
+        assert asked.result(30) > 50
 
 
 def test_changes_of_the_schema_under_live_traffic_fail_no_request(live_api: Api, url: str, tmp_path: Path) -> None:

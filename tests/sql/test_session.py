@@ -169,3 +169,19 @@ def test_a_role_that_owns_the_tables_may_not_serve(app: Connection, dba: Connect
     dba.execute("set local role bypasser")
     with refused(503):
         dba.execute("select api.ready()")
+
+
+def test_a_request_id_names_the_transaction_and_is_gone_after_it(postgres: Postgres, shared_database: str) -> None:
+    def name() -> str:
+        row = connection.execute("select current_setting('application_name')").fetchone()
+        assert row is not None
+        return str(row[0])
+
+    begin, identity = "select session.begin(%s, %s)", json.dumps({"sub": new_user()})
+    url = f"{postgres.url(shared_database, 'app', 'app')}?application_name=mine"
+    with psycopg.connect(url, autocommit=True) as connection:
+        for given, named in (("a-1", "parley a-1"), ("x" * 200, f"parley {'x' * 56}"), (None, "mine")):
+            with connection.transaction():
+                connection.execute(begin, [identity, given])
+                assert name() == named
+            assert name() == "mine"

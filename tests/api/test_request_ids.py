@@ -1,0 +1,105 @@
+"""A request's id is in PostgreSQL too: whoever sees a statement there knows which request it was of."""
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from api.routes import ROUTES, Route
+from tests.api.support import unlimited
+from tests.api.test_process import held_up, post_chat
+from tests.api.test_routes import name_of, new_world
+from tests.support import Api, new_user, running, wait_until
+
+NAMES = "select application_name from pg_stat_activity where datname = %s and usename = 'app'"
+
+
+@pytest.fixture(scope="module")
+def database(new_database: Callable[[str], str]) -> str:
+    return new_database("parley_request_ids")
+
+
+@pytest.fixture(scope="module")
+def api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
+    with running(new_api(database, PUSHER_KEY="key", PUSHER_SECRET="secret")) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def statements(postgres: Postgres, api: Api, database: str) -> Iterator[Callable[[str], list[str]]]:
+    """The statements of the API that PostgreSQL has logged under this name, each with its duration."""
+    with psycopg.connect(postgres.url(database), autocommit=True) as dba:
+        dba.execute("alter system set log_line_prefix = '%m [%p] <%a> '")
+        dba.execute("alter system set log_duration = off")
+        dba.execute(f"alter database {database} set log_min_duration_statement = 0")
+        dba.execute("select pg_reload_conf()")
+        dba.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and usename = 'app'", [database]
+        )
+
+        def logged(name: str) -> list[str]:
+            line = rf"<{re.escape(name)}> LOG:  duration: [\d.]+ ms  execute [^:]*: (.*)"
+            return re.findall(line, postgres.log.read_text())
+
+        try:
+            with unlimited(api) as client:
+                wait_until(lambda: client.get("/readyz").is_success and logged("parley"))
+            yield logged
+        finally:
+            dba.execute("alter system reset log_line_prefix")
+            dba.execute("alter system reset log_duration")
+            dba.execute("select pg_reload_conf()")
+
+
+def test_who_looks_at_the_server_sees_which_request_is_under_way(postgres: Postgres, api: Api, database: str) -> None:
+    request_id = new_user("request")
+    with unlimited(api, **{"X-Request-Id": request_id}) as client, ThreadPoolExecutor() as threads:
+        with held_up(postgres.url(database)) as waiting, psycopg.connect(postgres.url("postgres")) as dba:
+            answer = threads.submit(post_chat, client)
+            wait_until(lambda: waiting() == 1)
+            assert (f"parley {request_id}",) in dba.execute(NAMES, [database]).fetchall()
+        assert answer.result().headers["x-request-id"] == request_id
+    with psycopg.connect(postgres.url("postgres")) as dba:
+        assert set(dba.execute(NAMES, [database]).fetchall()) == {("parley",)}
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_each_statement_is_logged_under_its_request(
+    api: Api, statements: Callable[[str], list[str]], route: Route
+) -> None:
+    with new_world(api) as world:
+        response = world.request(world.owner, route)
+    assert response.status_code == route.status
+    name = f"parley {response.headers['x-request-id']}"
+    wait_until(lambda: any(route.function in statement for statement in statements(name)))
+
+
+def test_a_long_id_is_cut_and_one_that_is_not_sane_is_not_passed_on(
+    api: Api, statements: Callable[[str], list[str]]
+) -> None:
+    def id_of(given: str) -> str:
+        with unlimited(api, **{"X-Request-Id": given}) as client:
+            response = client.get("/api/chats")
+        assert response.status_code == 200
+        return str(response.headers["x-request-id"])
+
+    long = new_user("x" * 100)
+    assert id_of(long) == long
+    wait_until(lambda: statements(f"parley {long}"[:63]))
+    assert re.fullmatch("[0-9a-f]{32}", id_of("no> sane id"))
+
+
+@pytest.mark.usefixtures("statements")
+def test_a_statement_that_fails_is_logged_under_its_request(postgres: Postgres, api: Api, database: str) -> None:
+    request_id = new_user("request")
+    with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
+        dba.execute("alter table parley.chats add constraint zoo check (title <> 'zoo')")
+        try:
+            answer = client.post("/api/chats", json={"title": "zoo"}, headers={"X-Request-Id": request_id})
+        finally:
+            dba.execute("alter table parley.chats drop constraint zoo")
+    assert answer.status_code == 500
+    wait_until(lambda: f"<parley {request_id}> ERROR:  new row for relation" in postgres.log.read_text())
