@@ -55,6 +55,8 @@ ALWAYS = (400, 401, 413, 429, 500, 503)
 # By name: what a header says, its schema and an example.
 HEADERS: dict[str, tuple[str, Json, Any]] = {
     "X-Request-Id": ("The request's id: the caller's, if it sent a sane one.", TEXT, "checkout-42"),
+    "Server-Timing": ("Where the time went, in milliseconds.", TEXT,
+                      "limit;dur=0.4, pool;dur=0.0, db;dur=1.2, total;dur=2.0"),
     "X-RateLimit-Limit": ("How many requests one address has in a window.", NUMBER, 10),
     "X-RateLimit-Remaining": ("How many of them are left.", NUMBER, 9),
     "X-RateLimit-Reset": ("When the window ends: Unix time in milliseconds.", NUMBER, 1764035500000),
@@ -67,7 +69,7 @@ HEADERS: dict[str, tuple[str, Json, Any]] = {
 }  # fmt: skip
 ON_ALL = ("X-Request-Id",)
 ON_IMAGES = (*ON_ALL, "ETag", "Cache-Control")
-ON_API = (*ON_ALL, "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+ON_API = (*ON_ALL, "Server-Timing", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 ON_ERROR = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 DAY_OR_INSTANT = {"anyOf": [TEXT | {"format": "date"}, TEXT | {"format": "date-time"}]}
 # Of paths, queries and forms, by name: what it means, its schema but for what the database says, and an example.
