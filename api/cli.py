@@ -1,6 +1,6 @@
 """The command `parley`.
 
-`dev` runs everything on this machine, `token` signs a session token, `listen` hears a chat, `db` checks a
+`dev` runs everything on this machine, `token` signs a session token, `listen` hears a chat, `db` looks after a
 database.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from api import check, listen
+from api import check, listen, logins
 from api.dev import CLIENT_FILE, STACK_FILE, data_directory, session_token
 from api.secret import split_secrets, weakness
 
@@ -52,9 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     listen.add_argument("chat", metavar="CHAT", type=_nonblank, help="the chat's id")
     listen.add_argument("--user", required=True, metavar="ID", type=_nonblank, help="who listens")
     db = commands.add_parser("db", help="look after the database in DATABASE_URL, as its owner")
-    db.add_subparsers(dest="action", required=True).add_parser(
-        "check", help="find where it is not as this checkout makes it, and print what mends it"
-    )
+    actions = db.add_subparsers(dest="action", required=True)
+    actions.add_parser("check", help="find where it is not as this checkout makes it, and print what mends it")
+    login = actions.add_parser("login", help="make a login, or give it the password in PASSWORD")
+    login.add_argument("name", metavar="NAME", type=_nonblank)
+    login.add_argument("role", choices=logins.ROLES, help="what it may do")
     for command in (token, listen):
         command.add_argument(
             "--data",
@@ -99,8 +101,8 @@ def _listen(arguments: argparse.Namespace) -> int:
     return 1
 
 
-def _db(_: argparse.Namespace) -> int:
-    return check.main()
+def _db(arguments: argparse.Namespace) -> int:
+    return check.main() if arguments.action == "check" else logins.main(arguments)
 
 
 def _place(data: Path | None) -> listen.Place:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SQL = Path(__file__).resolve().parents[1] / "sql"
+CHECKOUT = Path(__file__).resolve().parents[1] / "sql"
+SQL = CHECKOUT if CHECKOUT.exists() else Path("sql")  # once installed, it runs where yoyo does
 SNAPSHOT = SQL / "schema.snapshot.sql"
 QUERY = SQL / "inventory.sql"
 HEAD = "-- sql/inventory.sql of a fresh database in PostgreSQL "

@@ -28,7 +28,9 @@ from typing import NoReturn
 from urllib.parse import quote
 
 import asyncpg
+import psycopg2
 
+from api import logins
 from api.dev import CLIENT_FILE, STACK_FILE, WEB_FILE, demo, session_token
 from api.dev.postgres import Postgres
 from api.dev.process import STOP_SIGNALS, Child, ChildError, Server, is_free, open_private, run, wait_for
@@ -201,8 +203,9 @@ def _migrate(postgres: Postgres, directory: Path, password: str) -> None:
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": url},
     )
-    for role, granted in ((API_USER, "parley_api"), (LISTENER_USER, "parley_listener"), (WEB_USER, "parley_web")):
-        asyncio.run(_execute(url, _LOGIN.format(role=role, granted=granted, password=password)))
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection:
+        for name, role in ((API_USER, "parley_api"), (LISTENER_USER, "parley_listener"), (WEB_USER, "parley_web")):
+            logins.ensure(connection, name, role, password)
     asyncio.run(_execute(url, f"alter role {WEB_USER} set search_path = next_auth"))
 
 
@@ -243,14 +246,6 @@ _UNLOCK = """
 do $$ begin
     if to_regclass('yoyo_lock') is not null then delete from yoyo_lock; end if;
 end $$
-"""
-
-_LOGIN = """
-do $$ begin
-    if to_regrole('{role}') is null then create role {role} login; end if;
-end $$;
-alter role {role} password '{password}';
-grant {granted} to {role};
 """
 
 # The passwords are in the file that the URLs name, not on the screen.
