@@ -184,7 +184,8 @@ def parameter(place: str, name: str, fields: Json, *, required: bool = False) ->
     described = {"name": name, "in": place, "description": text, "required": required, "schema": schema}
     if required:
         return described | {"example": example}
-    return described | {"schema": schema | {"examples": [example]}}  # an `example` would be filled in by Swagger UI
+    schema = schema | {"examples": [example]}  # an `example` would be filled in by Swagger UI
+    return described | {"allowEmptyValue": True, "schema": schema}
 
 
 def value_schema(name: str, fields: Json) -> Json:
@@ -199,7 +200,8 @@ def request_body(route: Route, fields: Json, components: Json) -> Json:
     if route.image:
         text = f"Up to {MAX_BYTES:,} bytes and {MAX_SIDE} by {MAX_SIDE} pixels; what it is tells its content."
         image = {"type": "string", "format": "binary", "description": text}
-        form = {"schema": form_schema({FIELD: image}), "encoding": {FIELD: {"contentType": ", ".join(SUFFIXES)}}}
+        schema = form_schema({FIELD: image}) | {"additionalProperties": False}
+        form = {"schema": schema, "encoding": {FIELD: {"contentType": ", ".join(SUFFIXES)}}}
         return {"required": True, "content": {"multipart/form-data": form}}
     if route.form:
         described = {name: value_schema(name, fields) | {"description": PARAMETERS[name][0]} for name in route.form}

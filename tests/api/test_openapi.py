@@ -106,6 +106,20 @@ def test_what_is_given_for_an_example_is_one(document: Json, api: Api, world: Wo
             assert problems(document, content["schema"], content["example"]) == []
 
 
+def test_an_optional_parameter_that_is_empty_is_one_left_out(document: Json, world: World) -> None:
+    for route in (route for route in ROUTES if route.query):
+        told = operation(document, route)["parameters"]
+        optional = {parameter["name"] for parameter in told if parameter.get("allowEmptyValue")}
+        assert (
+            optional
+            == {parameter["name"] for parameter in told if not parameter["required"]}
+            == {*route.query} - {*route.required}
+        )
+        required = dict.fromkeys(route.required, "hello")
+        without = world.request(world.owner, route, params=required)
+        assert world.request(world.owner, route, params=required | dict.fromkeys(optional, "")).json() == without.json()
+
+
 def example_of(parameter: Json) -> Any:
     """Of one that is required, itself; of any other, among those of its schema."""
     return parameter["example"] if parameter["required"] else parameter["schema"]["examples"][0]
