@@ -1,0 +1,145 @@
+"""Clients that generators make of the OpenAPI document: they compile, and programs do a web app's work with them."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests import images
+from tests.api.support import unlimited
+from tests.e2e.npm import installed
+from tests.support import Api, new_user, running, token
+
+HERE = Path(__file__).parent
+PACKAGES = {
+    "@types/node": "20.19.0",
+    "openapi-fetch": "0.17.0",
+    "openapi-typescript": "7.13.0",
+    "typescript": "5.9.3",
+}
+# As strict as the compiler can be.
+TSC = ["node_modules/.bin/tsc", "--module", "nodenext", "--target", "es2023", "--types", "node", "--strict",
+    "--exactOptionalPropertyTypes", "--noFallthroughCasesInSwitch", "--noImplicitOverride", "--noImplicitReturns",
+    "--noPropertyAccessFromIndexSignature", "--noUncheckedIndexedAccess", "--noUnusedLocals",
+    "--noUnusedParameters"]  # fmt: skip
+SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def database(new_database: Callable[[str], str]) -> str:
+    return new_database("parley_generated_clients")
+
+
+@pytest.fixture(scope="module")
+def open_api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
+    """An API that no limit stops."""
+    with running(new_api(database, RATE_LIMIT_REQUESTS="100000")) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def document(open_api: Api, directory: Path) -> Path:
+    """The document in a file."""
+    file = directory / "openapi.json"
+    with unlimited(open_api, "") as nobody:
+        file.write_text(nobody.get("/openapi.json").text)
+    return file
+
+
+@pytest.fixture
+def people(open_api: Api) -> tuple[str, str]:
+    """Two users whom the API knows."""
+    names = new_user(), new_user()
+    for name in names:
+        with unlimited(open_api, name) as client:
+            assert client.get("/api/chats").is_success
+    return names
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    file = tmp_path / "picture.png"
+    file.write_bytes(images.encoded(images.gradient(), "PNG"))
+    return file
+
+
+@pytest.fixture(scope="module")
+def typescript(document: Path) -> Iterator[Path]:
+    """A directory with the types that are made of the document, and the compiler."""
+    with installed(PACKAGES) as modules:
+        place = modules.parent
+        # Without the option, what has a default would have to be sent, too.
+        options = ["--default-non-nullable=false", "--output", "schema.d.ts"]
+        run("node_modules/.bin/openapi-typescript", document, *options, cwd=place)
+        yield place
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """What it says when all is well."""
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_program_in_typescript(
+    open_api: Api, postgres: Postgres, database: str, typescript: Path, people: tuple[str, str], picture: Path
+) -> None:
+    shutil.copy(HERE / "client.mts", typescript)
+    run(*TSC, "client.mts", cwd=typescript)
+    alice, bob = people
+    program = subprocess.Popen(
+        ["node", "client.mjs", open_api.url, token(alice), bob, str(picture)],
+        cwd=typescript,
+        env={"PATH": os.environ["PATH"]},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with program:
+        assert program.stdout
+        said = program.stdout.readline()
+        with psycopg.connect(postgres.url(database)) as dba:
+            events = dba.execute(
+                "select event, payload from parley.outbox where event <> 'member:removed' order by id"
+            ).fetchall()
+        lines = "".join(json.dumps({"event": event, "data": data}) + "\n" for event, data in events)
+        told, errors = program.communicate(lines, timeout=SECONDS)
+    assert (said, program.returncode) == ("done\n", 0), errors
+    assert told.splitlines() == [
+        f"{alice} sent Hello world as text",
+        f"{alice} sent Hello again as text",
+        f"{alice} sent 1 + 1 as code",
+        "message is code",
+        "message is gone",
+        "chat is Other plans",
+        "chat is gone",
+    ]
+
+
+def test_the_compiler_refuses_what_the_document_does_not_tell(typescript: Path) -> None:
+    program = (HERE / "client.mts").read_text()
+    mistakes = {
+        "field": ('{ title: "Plans" }', '{ name: "Plans" }'),
+        "choice": ('type: "code"', 'type: "cod"'),
+        "event": ("data.content", "data.contents"),
+        "null": ("const name: string | null", "const name: string"),
+        "code": ('    case "not_found":\n      return "gone"\n', ""),
+    }
+    for name, (right, wrong) in mistakes.items():
+        assert right in program
+        (typescript / f"{name}.mts").write_text(program.replace(right, wrong))
+    compiled = subprocess.run(
+        [*TSC, "--noEmit", *(f"{name}.mts" for name in mistakes)],
+        cwd=typescript, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    for name in mistakes:
+        assert f"{name}.mts(" in compiled.stdout
