@@ -77,7 +77,7 @@ PARAMETERS: dict[str, tuple[str, Json, Any]] = {
     "chatId": ("The chat's id.", ID, CHAT_ID),
     "messageId": ("The message's id.", ID, MESSAGE_ID),
     "userId": ("The user's id.", TEXT, "bob"),
-    "page": ("Which page; the first is 1.", NUMBER, 1),
+    "page": ("Which page; the first is 1, which is meant without `before` and `after`.", NUMBER, 1),
     "limit": ("How many a page has at most.", NUMBER, 50),
     "before": ("An id; what is older, in place of `page`.", ID, MESSAGE_ID),
     "after": ("An id; what is newer, in place of `page`.", ID, CHAT_ID),
@@ -190,7 +190,10 @@ def parameter(place: str, name: str, fields: Json, *, required: bool = False) ->
 
 def value_schema(name: str, fields: Json) -> Json:
     """What a parameter may be."""
-    return {**PARAMETERS[name][1], **fields.get(name, {})}
+    schema = {**PARAMETERS[name][1], **fields.get(name, {})}
+    if name == "page":
+        del schema["default"]  # some clients send defaults, and with before or after there is no page
+    return schema
 
 
 def request_body(route: Route, fields: Json, components: Json) -> Json:
