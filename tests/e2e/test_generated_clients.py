@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +30,7 @@ TSC = ["node_modules/.bin/tsc", "--module", "nodenext", "--target", "es2023", "-
     "--exactOptionalPropertyTypes", "--noFallthroughCasesInSwitch", "--noImplicitOverride", "--noImplicitReturns",
     "--noPropertyAccessFromIndexSignature", "--noUncheckedIndexedAccess", "--noUnusedLocals",
     "--noUnusedParameters"]  # fmt: skip
+PYTHON = [sys.executable, "-m"]
 SECONDS = 60
 
 
@@ -86,7 +89,7 @@ def run(*command: str | Path, cwd: Path) -> str:
         [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def test_a_program_in_typescript(
@@ -143,3 +146,17 @@ def test_the_compiler_refuses_what_the_document_does_not_tell(typescript: Path) 
     )  # fmt: skip
     for name in mistakes:
         assert f"{name}.mts(" in compiled.stdout
+
+
+def test_a_program_in_python(
+    open_api: Api, document: Path, people: tuple[str, str], picture: Path, tmp_path: Path
+) -> None:
+    shutil.copy(HERE / "client.py", tmp_path)
+    (tmp_path / "config.yaml").write_text("post_hooks: []")
+    options = ["--meta", "none", "--output-path", "parley_client", "--config", "config.yaml"]
+    said = run(*PYTHON, "openapi_python_client", "generate", "--path", document, *options, cwd=tmp_path)
+    # It knows no media type of images; and a browser wants no client for them.
+    assert re.findall("WARNING.*", said) == ["WARNING parsing GET /images/{name} within outside_api."]
+    run(*PYTHON, "mypy", "--strict", "--follow-imports=silent", "client.py", cwd=tmp_path)
+    alice, bob = people
+    run(sys.executable, "-W", "error", "client.py", open_api.url, token(alice), bob, picture, cwd=tmp_path)
