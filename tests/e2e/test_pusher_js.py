@@ -23,27 +23,16 @@ import pytest
 from api.dev import CLIENT_FILE, STACK_FILE
 from api.dev.postgres import Postgres
 from api.dev.pusher import Pusher
-from tests.e2e.npm import installed
 from tests.e2e.soketi import Soketi
 from tests.e2e.test_dev import Dev, free_port, scratch
 from tests.listener.support import Listener, listening
 from tests.support import Api, Connection, new_user, running, token, wait_until
 
 CLIENT = Path(__file__).with_name("pusher_client.js")
-PACKAGES = {"pusher-js": "8.6.0", "@soketi/soketi": "1.6.1"}
-# soketi asks for a version that npm does not have.
-OVERRIDES = {"uWebSockets.js": "npm:@trufflesuite/uws-js-unofficial@20.30.0-unofficial.0"}
 TERMINATED = 4009
 LARGEST = 10_000  # bytes of an event
 
 Heard = tuple[str, str, Any]
-
-
-@pytest.fixture(scope="session")
-def modules() -> Iterator[Path]:
-    """A directory `node_modules` with pusher-js and soketi."""
-    with installed(PACKAGES, OVERRIDES) as directory:
-        yield directory
 
 
 class Browser:
