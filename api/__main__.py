@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -54,9 +55,24 @@ def listen(settings: Settings) -> socket.socket:
         raise SettingsError(f"HOST or PORT: can't listen on {place}: {error.strerror}") from None
 
 
-def serve(settings: Settings, server: socket.socket) -> None:
+def check_metrics(settings: Settings) -> None:
+    """Raises SettingsError when a worker can't listen for Prometheus."""
+    if settings.metrics_port is None:
+        return
+    for port in range(settings.metrics_port, settings.metrics_port + settings.workers):
+        try:
+            socket.create_server((settings.metrics_host, port)).close()
+        except OverflowError:
+            raise SettingsError(f"METRICS_PORT: there is no port {port}, which a worker needs") from None
+        except OSError as error:
+            problem = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            place = f"{settings.metrics_host}:{port}"
+            raise SettingsError(f"METRICS_HOST or METRICS_PORT: can't listen on {place}: {problem}") from None
+
+
+def serve(settings: Settings, server: socket.socket, worker: int = 0) -> None:
     """Serves until SIGTERM or SIGINT, and then until what is in flight is answered."""
-    app = create_app(settings)
+    app = create_app(settings, worker)
     app.prepare(sock=server, protocol=Protocol, single_process=True, motd=False)
     Sanic.serve_single(primary=app)
 
@@ -67,11 +83,11 @@ def serve_in_workers(settings: Settings, server: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)  # for what is ignored can't be waited for
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
 
-    def work() -> None:
+    def work(worker: int) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})  # Ctrl-C reaches all, but is the parent's to tell
-        serve(settings, server)
+        serve(settings, server, worker)
 
-    workers = [get_context("fork").Process(target=work) for _ in range(settings.workers)]
+    workers = [get_context("fork").Process(target=work, args=[worker]) for worker in range(settings.workers)]
     for worker in workers:
         worker.start()
     server.close()
@@ -92,6 +108,7 @@ def main() -> None:
         settings = Settings.load()
         asyncio.run(check_database(settings))
         check_storage(settings)
+        check_metrics(settings)
         server = listen(settings)
     except SettingsError as error:
         sys.exit(f"parley: {error}")

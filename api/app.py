@@ -15,6 +15,7 @@ from api.docs import add_docs
 from api.errors import ApiError, Envelope
 from api.images import CONTENT_TYPES, Images
 from api.links import link_header
+from api.metrics import Metrics
 from api.openapi import OpenApi
 from api.origins import Origins
 from api.protocol import ParleyRequest
@@ -43,7 +44,7 @@ IMAGE_HEADERS = {
 Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 
 
-def create_app(settings: Settings) -> Sanic[Any, Any]:
+def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
     """The API as a Sanic app; its connections open with the server and close after its last answer."""
     config = Config(
         {
@@ -65,6 +66,7 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
     app.ctx.origins = Origins(settings.allowed_origins)
     app.ctx.signer = Signer(settings)
     app.ctx.public_url = settings.public_url
+    app.ctx.watchers = []  # of what became of a request: each gets it, its answer, its timings and when it ended
 
     @app.before_server_start
     async def open_connections(app: Sanic[Any, Any]) -> None:
@@ -75,6 +77,10 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
         app.ctx.limiter = RateLimiter.connect(settings)
         app.ctx.images = Images(app.ctx.database, Storage.open(settings.storage_url), settings.public_url)
         app.ctx.cleaning = asyncio.create_task(app.ctx.images.clean())
+        if settings.metrics_port:
+            metrics = Metrics(app)
+            metrics.serve(settings.metrics_host, settings.metrics_port + worker)
+            app.ctx.watchers.append(metrics.see)
 
     @app.after_server_stop
     async def close_connections(app: Sanic[Any, Any]) -> None:
@@ -121,18 +127,29 @@ def add_middleware(app: Sanic[Any, Any], settings: Settings) -> None:
         address = client_address(request.ip, forwarded, settings.trusted_proxies)
         with timed("limit"):
             decision = await app.ctx.limiter.take(address)
-        request.ctx.limit_headers = decision.headers
+        request.ctx.decision = decision
         if not decision.allowed:
             raise ApiError(429, "Too many requests.")
 
+    add_end(app)
+
+
+def add_end(app: Sanic[Any, Any]) -> None:
+    """What every answer says beside its content; and who watches is told of it."""
+
     @app.on_response  # type: ignore[untyped-decorator]
     async def end(request: Request, response: HTTPResponse) -> None:
+        ended, timings = perf_counter_ns(), getattr(request.ctx, "timings", None)
         response.headers["X-Request-Id"] = str(request.id)
-        response.headers.update(getattr(request.ctx, "limit_headers", {}))
+        if decision := getattr(request.ctx, "decision", None):
+            response.headers.update(decision.headers)
         if is_for_api(request):
             response.headers.update(app.ctx.origins.headers(request))
-            if timings := getattr(request.ctx, "timings", None):  # not where Sanic gave the request up by itself
-                response.headers["Server-Timing"] = timings.server_timing(perf_counter_ns())
+            if timings:
+                response.headers["Server-Timing"] = timings.server_timing(ended)
+        if timings:  # there are none where Sanic gave up a request before it had begun
+            for see in app.ctx.watchers:
+                see(request, response, timings, ended)
 
 
 def is_for_api(request: Request) -> bool:

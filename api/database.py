@@ -152,6 +152,12 @@ class Database:
                 answer = await once_more(fetchval_or_nothing, statement, *arguments)
             yield answer
 
+    @property
+    def connections(self) -> dict[str, int]:
+        """How many connections are open, in use, and may be."""
+        size = self._pool.get_size()
+        return {"open": size, "used": size - self._pool.get_idle_size(), "max": self._pool.get_max_size()}
+
     def cut(self) -> None:
         """Closes at once; statements under way fail."""
         self._pool.terminate()

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from functools import cache
 from uuid import uuid4
 
 from sanic import Request
@@ -26,9 +27,22 @@ class ParleyRequest(Request):
         return str(self.ctx.id)
 
     @property
+    def template(self) -> str:
+        """The path as the API's documents write it, or `none` where there is no such route."""
+        return template(self.route.path) if self.route else "none"
+
+    @property
     def path(self) -> str:
         """The URL's path; that of http://host, which has none, is /."""
         return super().path if self._parsed_url.path else "/"
+
+
+@cache
+def template(path: str) -> str:
+    """`/api/chats/{chatId}` of Sanic's api/chats/<chat_id>."""
+    return "/" + re.sub(
+        r"<(\w+)(?::\w+)?>", lambda found: f"{{{re.sub('_(.)', lambda part: part[1].upper(), found[1])}}}", path
+    )
 
 
 class ParleyHttp(Http):

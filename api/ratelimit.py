@@ -66,7 +66,8 @@ def connect_redis(settings: Settings, on_connect: OnConnect | None = None) -> Re
 class Decision:
     """Whether a request may go on, and what the answer's headers say.
 
-    `reset` is the end of the current window, Unix time in milliseconds; `retry_after` is in whole seconds.
+    `reset` is the end of the current window, Unix time in milliseconds; `retry_after` is in whole seconds;
+    `counted_by` is `redis` or `process`.
     """
 
     allowed: bool
@@ -74,6 +75,7 @@ class Decision:
     remaining: int
     reset: int
     retry_after: int
+    counted_by: str
 
     @property
     def headers(self) -> dict[str, str]:
@@ -118,7 +120,7 @@ class RateLimiter:
     def __init__(self, redis: Redis, requests: int, window_ms: int, prefix: str) -> None:
         self._redis, self._limit, self._window_ms, self._prefix = redis, requests, window_ms, prefix
         self._local = LocalCounts()
-        self._is_away = False
+        self.is_away = False  # Redis is
         self._look_again_at = 0.0
         self._waiting: list[tuple[Call, asyncio.Future[Counts | None]]] = []
         self._round_trips: asyncio.Task[None] | None = None
@@ -137,15 +139,15 @@ class RateLimiter:
         elapsed = into_window / self._window_ms
         keys = (f"{self._prefix}:{address}:{window}", f"{self._prefix}:{address}:{window - 1}")
         call = (*keys, str(self._limit), str(self._window_ms), repr(elapsed))
-        counts = None
-        if not self._is_away:
+        counts, counted_by = None, "redis"
+        if not self.is_away:
             counts = await self._ask(call)
         elif time.monotonic() >= self._look_again_at:
             self._look_again_at = time.monotonic() + LOCAL_SECONDS
             self._ask(call)
         if counts is None:
-            counts = self._local.take(address, window, elapsed, self._limit)
-        return self._decide(now_ms, window, elapsed, counts)
+            counts, counted_by = self._local.take(address, window, elapsed, self._limit), "process"
+        return self._decide(now_ms, window, elapsed, counts, counted_by)
 
     def _ask(self, call: Call) -> "asyncio.Future[Counts | None]":
         answer: asyncio.Future[Counts | None] = asyncio.get_running_loop().create_future()
@@ -159,7 +161,7 @@ class RateLimiter:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             results = await self._make_round_trip([call for call, _ in batch])
-            if self._is_away:  # then nobody who came meanwhile need find that out by waiting
+            if self.is_away:  # then nobody who came meanwhile need find that out by waiting
                 batch, self._waiting = batch + self._waiting, []
             for (_, answer), result in zip_longest(batch, results):
                 if not answer.done():  # it is when its request was cancelled
@@ -179,13 +181,13 @@ class RateLimiter:
     def _note(self, error: Exception | None) -> None:
         if error:
             self._look_again_at = time.monotonic() + LOCAL_SECONDS
-            if not self._is_away:
+            if not self.is_away:
                 logger.warning("Redis is away, this process limits by itself: %s", type(error).__name__)
-        elif self._is_away:
+        elif self.is_away:
             logger.warning("Redis is back, the limit is shared again")
-        self._is_away = error is not None
+        self.is_away = error is not None
 
-    def _decide(self, now_ms: int, window: int, elapsed: float, counts: Counts) -> Decision:
+    def _decide(self, now_ms: int, window: int, elapsed: float, counts: Counts, counted_by: str) -> Decision:
         allowed, current, previous = counts
         used = current + math.floor((1 - elapsed) * previous)
         reset = (window + 1) * self._window_ms
@@ -200,6 +202,7 @@ class RateLimiter:
             remaining=max(0, self._limit - used),
             reset=reset,
             retry_after=max(0, math.floor((free_at - now_ms) / 1000)) + 1,
+            counted_by=counted_by,
         )
 
     async def close(self) -> None:

@@ -153,6 +153,16 @@ class Replica:
         # A mark is set before a change, which may take a window, and must be there a window after it was answered.
         return cls(settings, url, primary, Marks(settings, 2 * settings.database_replica_window))
 
+    @property
+    def is_used(self) -> bool:
+        """Whether it answers reads."""
+        return self._problem == ""
+
+    @property
+    def database(self) -> Database | None:
+        """The connections to it, while there are any."""
+        return self._standby.database if self._standby else None
+
     async def answer(
         self, route: Route, ask: Ask, statement: str, identity: str, *arguments: Any, fresh: bool = False
     ) -> Any:

@@ -22,6 +22,7 @@ import httpx
 import jwt
 import psycopg
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from api.dev.postgres import Postgres, account_to_run_as, identity
 from api.dev.process import Child, free_port, run, wait_for
@@ -264,6 +265,13 @@ class Api:
         address = str(ip_address("10.0.0.0") + next(_addresses))
         authorization = {} if user == "" else {"Authorization": f"Bearer {token(user or new_user())}"}
         return {"X-Forwarded-For": address, **authorization}
+
+
+def scraped(port: int, name: str, **labels: str) -> float:
+    """What a process tells Prometheus on this port: the sum of the samples of this name with these labels."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10, verify=_NO_TLS).raise_for_status().text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psycopg
 
 from api.dev.postgres import Postgres
 from api.errors import CODES
+from api.metrics import Metrics as ApiMetrics
 from api.routes import ROUTES
 from api.settings import Settings as ApiSettings
 from listener.settings import Settings as ListenerSettings
@@ -43,6 +46,19 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
         if name != "secret"
     }
     assert documented == expected | {"NEXTAUTH_SECRET": "required", "AUTH_SECRET": "required"}
+
+
+def test_every_metric_is_in_the_table_with_its_help() -> None:
+    nothing = SimpleNamespace(database=None, replica=None, limiter=SimpleNamespace(is_away=False))
+    registries = {"API": ApiMetrics(cast("Any", SimpleNamespace(ctx=nothing))).registry}
+    expected = {
+        (f"{family.name}_total" if family.type == "counter" else family.name, process): family.documentation
+        for process, registry in registries.items()
+        for family in registry.collect()
+        if family.name.startswith("parley_")
+    }
+    documented = {(name.strip("`"), process): text for name, process, text in rows(README, "Metric")}
+    assert documented == expected
 
 
 def test_every_route_is_in_the_table_with_its_query_and_status() -> None:

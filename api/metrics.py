@@ -1,0 +1,121 @@
+"""What Prometheus may ask a worker, on a port of its own: METRICS_PORT, and one more for each further worker.
+
+A worker is a target: it has memory, connections and a connection to Redis of its own, and what they have together is
+PromQL's to say. The HELP texts are the documentation.
+"""
+
+from collections.abc import Callable
+from http import HTTPMethod
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
+from sanic import HTTPResponse, Request, Sanic
+
+from api.timings import Timings
+from api.uploads import open_uploads
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each counter, of use to nobody here
+METHODS = {str(method) for method in HTTPMethod}  # a client may make up others
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+Children = tuple[Callable[[], None], Callable[[float], None]]
+
+
+class Metrics:
+    """The metrics of a worker. Children are looked up once: what a request does is to add to them."""
+
+    def __init__(self, app: Sanic[Any, Any]) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "parley_requests_total",
+            "Answered requests, by method, route (a path of the API, or none) and status.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self._seconds = self._histogram("parley_request_seconds", "From a request to its answer.", "method", "route")
+        self._of_requests: dict[tuple[str, str, int], Children] = {}
+        limited = Counter(
+            "parley_limit_decisions_total",
+            "Requests that the rate limit let pass or refused, by who counted: redis, or process while that is away.",
+            ("decision", "counted_by"),
+            registry=self.registry,
+        )
+        self._of_decisions = {
+            (allowed, by): limited.labels("pass" if allowed else "refuse", by).inc
+            for allowed in (True, False)
+            for by in ("redis", "process")
+        }
+        limit = self._histogram("parley_limit_seconds", "Wait for the rate limit's count.")
+        pool = self._histogram("parley_database_pool_wait_seconds", "Wait for a free connection to PostgreSQL.")
+        statement = self._histogram(
+            "parley_database_statement_seconds", "Wait for PostgreSQL's answer to a request's statement.", "server"
+        )
+        self._of_spans = {
+            "limit": limit.observe,
+            "pool": pool.observe,
+            "db": statement.labels("primary").observe,
+            "replica": statement.labels("replica").observe,
+        }
+        self._add_gauges(app)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+
+    def _histogram(self, name: str, help_text: str, *labels: str) -> Histogram:
+        return Histogram(name, help_text, labels, registry=self.registry, buckets=SECONDS)
+
+    def _add_gauges(self, app: Sanic[Any, Any]) -> None:
+        def gauge(name: str, help_text: str, read: Callable[[], float]) -> None:
+            Gauge(name, help_text, registry=self.registry).set_function(read)
+
+        def read_connections(server: str, state: str) -> Callable[[], float]:
+            def read() -> int:
+                database = app.ctx.database if server == "primary" else app.ctx.replica and app.ctx.replica.database
+                return database.connections[state] if database else 0
+
+            return read
+
+        connections = Gauge(
+            "parley_database_connections",
+            "Connections to the primary or a replica: open, of these used just now, and how many there may be (max).",
+            ("server", "state"),
+            registry=self.registry,
+        )
+        for server in ("primary", "replica"):
+            for state in ("open", "used", "max"):
+                connections.labels(server, state).set_function(read_connections(server, state))
+        fallback = "1 while Redis is away and the worker limits by itself."
+        gauge("parley_limit_fallback", fallback, lambda: app.ctx.limiter.is_away)
+        replica = "1 while the replica answers reads; 0 where there is none, too."
+        gauge("parley_replica_used", replica, lambda: bool(app.ctx.replica and app.ctx.replica.is_used))
+        gauge("parley_uploads_open", "Uploads of images under way.", lambda: sum(list(open_uploads.values())))
+
+    def see(self, request: Request, response: HTTPResponse, timings: Timings, ended: int) -> None:
+        """Counts a request."""
+        method = request.method if request.method in METHODS else "other"
+        key = (method, request.template, response.status)  # type: ignore[attr-defined]
+        if (children := self._of_requests.get(key)) is None:
+            children = self._of_requests[key] = self._children(*key)
+        count, observe = children
+        count()
+        observe((ended - timings.begun) / 1e9)
+        for name, begun, until in timings.spans:
+            self._of_spans[name]((until - begun) / 1e9)
+        if decision := getattr(request.ctx, "decision", None):
+            self._of_decisions[decision.allowed, decision.counted_by]()
+
+    def _children(self, method: str, route: str, status: int) -> Children:
+        return self._requests.labels(method, route, status).inc, self._seconds.labels(method, route).observe
+
+    def serve(self, host: str, port: int) -> None:
+        """Answers in a thread, for as long as the process lives; raises OSError where the port is taken."""
+        start_http_server(port, host, self.registry)

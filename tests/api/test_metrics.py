@@ -1,0 +1,187 @@
+"""What a worker tells Prometheus: what became of requests, what they waited for, and what is open just now."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from api.dev.postgres import Postgres
+from api.dev.process import Child, free_port
+from api.dev.valkey import Valkey
+from tests.api.support import exchange, head, unlimited
+from tests.api.test_process import held_up, post_chat
+from tests.support import ROOT, Api, new_user, running, scraped, wait_until
+
+Read = Callable[..., float]
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def own(directory: Path) -> Iterator[Valkey]:
+    with Valkey(directory / "valkey-metrics") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database(new_database: Callable[[str], str]) -> str:
+    return new_database("parley_metrics")
+
+
+@pytest.fixture(scope="module")
+def api(new_api: Callable[..., Api], database: str, own: Valkey, port: int) -> Iterator[Api]:
+    options = {"METRICS_PORT": str(port), "REDIS_URL": own.url(), "RATE_LIMIT_WINDOW": "86400"}
+    with running(new_api(database, **options)) as api:
+        yield api
+
+
+@pytest.fixture
+def read(port: int) -> Read:
+    return partial(scraped, port)
+
+
+def test_requests_are_counted_by_method_route_and_status(api: Api, read: Read) -> None:
+    route, message = "/api/chats/{chatId}/messages", "/api/chats/{chatId}/messages/{messageId}"
+    with unlimited(api) as client:
+        chat = client.post("/api/chats", json={"title": "x"}).json()["id"]
+        for _ in range(3):
+            sent = client.post(f"/api/chats/{chat}/messages", json={"content": "hello"})
+        client.delete(f"/api/chats/{chat}/messages/{sent.json()['id']}")
+        client.get(f"/api/chats/{chat}/messages?limit=0")
+        client.get("/api/nope")
+        client.request("MADE-UP", f"/api/chats/{chat}")
+    exchange(api, b"malformed\r\n\r\n")
+    counted = partial(read, "parley_requests_total")
+    assert counted(method="POST", route=route, status="201") == 3
+    assert counted(method="DELETE", route=message, status="204") == 1
+    assert counted(method="GET", route=route, status="400") == 1
+    assert counted(method="GET", route="none", status="404") == 1
+    assert counted(method="other", route="none") == 2
+    assert read("parley_request_seconds_count", method="POST", route=route) == 3
+    assert 0 < read("parley_request_seconds_sum", method="POST", route=route) < 3
+    text = httpx.get(f"http://127.0.0.1:{api.environment['METRICS_PORT']}/metrics").text
+    assert chat not in text
+    assert "MADE-UP" not in text
+
+
+def test_what_requests_wait_for_is_measured(postgres: Postgres, api: Api, database: str, read: Read) -> None:
+    names = ("parley_database_statement_seconds", "parley_database_pool_wait_seconds", "parley_limit_seconds")
+    with unlimited(api) as client, ThreadPoolExecutor() as threads:
+        assert client.get("/api/chats").status_code == 200
+        before = [read(f"{name}_count") for name in names]
+        with held_up(postgres.url(database)) as waiting:
+            answers = [threads.submit(post_chat, client) for _ in range(2)]
+            wait_until(lambda: waiting() == 2)
+            assert read("parley_database_connections", server="primary", state="used") == 2
+            assert read("parley_database_connections", server="primary", state="open") >= 2
+        assert [answer.result().status_code for answer in answers] == [201, 201]
+    assert [read(f"{name}_count") for name in names] == [count + 2 for count in before]
+    assert read("parley_database_statement_seconds_count", server="replica") == 0
+    assert read("parley_database_connections", server="primary", state="used") == 0
+    assert read("parley_database_connections", server="primary", state="max") == 10
+    assert read("parley_database_connections", server="replica") == 0
+    assert read("parley_replica_used") == 0
+    assert read("process_resident_memory_bytes") > 0
+
+
+def test_the_limit_says_who_counted(api: Api, own: Valkey, read: Read) -> None:
+    def count(decision: str, counted_by: str) -> float:
+        return read("parley_limit_decisions_total", decision=decision, counted_by=counted_by)
+
+    decisions = [("pass", "redis"), ("refuse", "redis"), ("pass", "process"), ("refuse", "process")]
+    before = [count(*decision) for decision in decisions]
+    with api.client() as client:
+        for _ in range(12):
+            client.get("/api/nope")
+    assert [count(*decision) for decision in decisions] == [before[0] + 10, before[1] + 2, *before[2:]]
+    assert read("parley_limit_fallback") == 0
+    own.kill()
+    try:
+        with api.client() as client:
+            for _ in range(12):
+                client.get("/api/nope")
+        assert [count(*decision) for decision in decisions[2:]] == [before[2] + 10, before[3] + 2]
+        assert read("parley_limit_fallback") == 1
+    finally:
+        own.start()
+
+    def is_back() -> bool:
+        with unlimited(api) as client:
+            client.get("/api/nope")
+        return read("parley_limit_fallback") == 0
+
+    wait_until(is_back)
+
+
+def test_an_upload_under_way_is_counted(api: Api, read: Read) -> None:
+    headers = api.headers() | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "1000"}
+    with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
+        connection.sendall(head("POST /api/profile/image HTTP/1.1", headers))
+        wait_until(lambda: read("parley_uploads_open") == 1)
+    wait_until(lambda: read("parley_uploads_open") == 0)
+
+
+def test_each_worker_has_a_port(new_api: Callable[..., Api], shared_database: str) -> None:
+    def two_ports() -> int:
+        while True:
+            port = free_port()
+            if port < 65_535 and not is_there(port + 1):
+                return port
+
+    port = two_ports()
+    with running(new_api(shared_database, WORKERS="2", METRICS_PORT=str(port))) as api, unlimited(api) as client:
+        wait_until(lambda: all(is_there(port + worker) for worker in range(2)))
+        for number in range(20):
+            assert client.get("/healthz", headers={"Connection": "close"}).status_code == 200
+            wait_until(lambda n=number: sum(counted(port + w) for w in range(2)) == n + 1)  # type: ignore[misc]
+        assert scraped(port, "process_start_time_seconds") > 0
+        assert api.child is not None
+        os.kill(api.child.pid, signal.SIGTERM)
+        wait_until(lambda: api.child is not None and api.child.exit_code is not None)
+        assert api.child.exit_code == 0
+        assert not api.log.read_text()
+
+
+def is_there(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def counted(port: int) -> float:
+    return scraped(port, "parley_requests_total", route="/healthz")
+
+
+def test_without_the_setting_nothing_else_listens(new_api: Callable[..., Api], shared_database: str) -> None:
+    with running(new_api(shared_database)) as api:
+        assert api.child is not None
+        connections = psutil.Process(api.child.pid).net_connections(kind="inet")
+        assert {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN} == {api.port}
+
+
+@pytest.mark.parametrize("further", [0, 1])
+def test_a_port_that_is_taken_ends_the_start_with_one_line(
+    new_api: Callable[..., Api], shared_database: str, further: int
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        api = new_api(shared_database, WORKERS="2", METRICS_PORT=str(number - further))
+        child = Child(new_user("API"), api.command, log=api.log, cwd=ROOT, env=api.environment)
+        try:
+            wait_until(lambda: child.exit_code is not None)
+        finally:
+            child.stop()
+        assert child.exit_code == 1
+        (line,) = api.log.read_text().splitlines()
+        assert line == (
+            f"parley: METRICS_HOST or METRICS_PORT: can't listen on 127.0.0.1:{number}: Address already in use"
+        )
