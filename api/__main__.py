@@ -1,7 +1,6 @@
 """`python -m api`: the HTTP API, against the services that the environment names."""
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ from multiprocessing import get_context
 import asyncpg
 from sanic import Sanic
 
+from api import logs
 from api.app import create_app
 from api.database import Database
 from api.protocol import Protocol
@@ -102,10 +102,9 @@ def serve_in_workers(settings: Settings, server: socket.socket) -> None:
 
 def main() -> None:
     """Checks the environment and the database, then serves until it is told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("sanic").setLevel(logging.WARNING)
     try:
         settings = Settings.load()
+        logs.set_up(settings.log_format)
         asyncio.run(check_database(settings))
         check_storage(settings)
         check_metrics(settings)

@@ -15,6 +15,7 @@ from api.docs import add_docs
 from api.errors import ApiError, Envelope
 from api.images import CONTENT_TYPES, Images
 from api.links import link_header
+from api.logs import RequestLog
 from api.metrics import Metrics
 from api.openapi import OpenApi
 from api.origins import Origins
@@ -66,7 +67,9 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
     app.ctx.origins = Origins(settings.allowed_origins)
     app.ctx.signer = Signer(settings)
     app.ctx.public_url = settings.public_url
-    app.ctx.watchers = []  # of what became of a request: each gets it, its answer, its timings and when it ended
+    app.ctx.watchers = [
+        RequestLog(settings.log_requests_over).see
+    ]  # of what became of a request: each gets it, its answer, its timings and when it ended
 
     @app.before_server_start
     async def open_connections(app: Sanic[Any, Any]) -> None:

@@ -16,6 +16,8 @@ from sanic import HTTPResponse, Request
 from sanic.exceptions import SanicException
 from sanic.handlers import ErrorHandler
 
+from api.protocol import ParleyRequest
+
 logger = logging.getLogger("parley.api")
 
 CODES = {
@@ -111,7 +113,7 @@ def allowed_methods(request: Request) -> str:
 class Envelope(ErrorHandler):
     """Answers every exception, of routes, of middleware and of the server itself."""
 
-    def default(self, request: Request, exception: BaseException) -> HTTPResponse:
+    def default(self, request: ParleyRequest, exception: BaseException) -> HTTPResponse:  # type: ignore[override]
         """The answer for an exception; one that nobody foresaw is logged with the request's id."""
         if isinstance(exception, CancelledError):  # the client went away
             return answer(unavailable())
@@ -125,8 +127,10 @@ class Envelope(ErrorHandler):
         elif isinstance(exception, AWAY):
             error = unavailable()
         error = error or internal_error()
-        what = f"{request.method} {request.path}, request {request.id}"
+        what = f"{request.known_method} {request.template}"
         if error.status == 500:
+            if isinstance(exception, asyncpg.PostgresError):
+                exception.detail = None  # it quotes what users wrote
             logger.error("%s failed", what, exc_info=exception)
         elif error.status == 503:
             logger.warning("%s found a service unavailable: %r", what, exception)

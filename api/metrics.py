@@ -5,7 +5,6 @@ PromQL's to say. The HELP texts are the documentation.
 """
 
 from collections.abc import Callable
-from http import HTTPMethod
 from typing import Any
 
 from prometheus_client import (
@@ -19,13 +18,13 @@ from prometheus_client import (
     disable_created_metrics,
     start_http_server,
 )
-from sanic import HTTPResponse, Request, Sanic
+from sanic import HTTPResponse, Sanic
 
+from api.protocol import ParleyRequest
 from api.timings import Timings
 from api.uploads import open_uploads
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each counter, of use to nobody here
-METHODS = {str(method) for method in HTTPMethod}  # a client may make up others
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 Children = tuple[Callable[[], None], Callable[[float], None]]
@@ -99,10 +98,9 @@ class Metrics:
         gauge("parley_replica_used", replica, lambda: bool(app.ctx.replica and app.ctx.replica.is_used))
         gauge("parley_uploads_open", "Uploads of images under way.", lambda: sum(list(open_uploads.values())))
 
-    def see(self, request: Request, response: HTTPResponse, timings: Timings, ended: int) -> None:
+    def see(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, ended: int) -> None:
         """Counts a request."""
-        method = request.method if request.method in METHODS else "other"
-        key = (method, request.template, response.status)  # type: ignore[attr-defined]
+        key = (request.known_method, request.template, response.status)
         if (children := self._of_requests.get(key)) is None:
             children = self._of_requests[key] = self._children(*key)
         count, observe = children

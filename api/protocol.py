@@ -3,6 +3,7 @@
 import asyncio
 import re
 from functools import cache
+from http import HTTPMethod
 from uuid import uuid4
 
 from sanic import Request
@@ -12,6 +13,7 @@ from sanic.server import HttpProtocol
 
 LINGER_SECONDS = 5
 MAX_HEAD = 160 * 1024  # bytes of a request's line and headers: room for any token that somebody could mean to send
+METHODS = {str(method) for method in HTTPMethod}
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -25,6 +27,11 @@ class ParleyRequest(Request):
             given = self.headers.get("x-request-id", "")
             self.ctx.id = given if SANE_ID.fullmatch(given) else uuid4().hex
         return str(self.ctx.id)
+
+    @property
+    def known_method(self) -> str:
+        """The method, or `other` for one that the client made up."""
+        return self.method if self.method in METHODS else "other"
 
     @property
     def template(self) -> str:

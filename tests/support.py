@@ -267,6 +267,11 @@ class Api:
         return {"X-Forwarded-For": address, **authorization}
 
 
+def logged(log: Path) -> list[dict[str, Any]]:
+    """What a process has logged, each line of which is JSON."""
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
 def scraped(port: int, name: str, **labels: str) -> float:
     """What a process tells Prometheus on this port: the sum of the samples of this name with these labels."""
     text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10, verify=_NO_TLS).raise_for_status().text

@@ -96,6 +96,7 @@ def main(directory: Path, port: int, fresh: bool) -> int:
     for name in [name for name in os.environ if name.startswith("PG") or name == "AUTH_SECRET"]:
         del os.environ[name]
     os.environ.setdefault("ALLOWED_ORIGINS", WEB_ORIGINS)
+    os.environ.setdefault("LOG_FORMAT", "text")
     directory = directory.resolve()
     try:
         with _claimed(directory, fresh) as secret, contextlib.ExitStack() as stack:

@@ -115,7 +115,7 @@ def test_who_goes_away_is_not_waited_for_and_is_no_error(postgres: Postgres, api
             wait_until(lambda: waiting() == 1)
         wait_until(lambda: waiting() == 0)
         assert client.get("/healthz").status_code == 200
-    assert "ERROR" not in api.log.read_text()[log:]
+    assert '"level": "error"' not in api.log.read_text()[log:]
 
 
 def test_who_never_stops_sending_is_cut_off(endless: socket.socket) -> None:

@@ -35,7 +35,7 @@ from api.settings import Settings
 from tests.api.support import unlimited, user_of
 from tests.api.test_routes import name_of, new_world
 from tests.conftest import QUICK as QUICK_PRIMARY
-from tests.support import Api, add_session, migrate, new_postgres, new_replica, new_user, running, wait_until
+from tests.support import Api, add_session, logged, migrate, new_postgres, new_replica, new_user, running, wait_until
 
 WINDOW = 2.0
 QUICK = {**QUICK_PRIMARY, "wal_retrieve_retry_interval": "100ms"}
@@ -122,7 +122,7 @@ def other(apis: tuple[Api, Api]) -> Api:
 
 def told(api: Api) -> list[str]:
     """What the log says of the replica, so far."""
-    return re.findall(r"The replica .*", api.log.read_text())
+    return [line["event"] for line in logged(api.log) if line["event"].startswith("The replica ")]
 
 
 def uses_replica(api: Api) -> bool:

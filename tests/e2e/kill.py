@@ -61,7 +61,7 @@ PATIENCE = 0.02  # seconds before a writer or a subscriber tries again
 REACH = 2.0  # seconds for which it may be forgotten that something was published
 SETTLE_SECONDS = 120
 HEAR_SECONDS = 30
-COMPLAINT = re.compile(r"Traceback|Warning:|CRITICAL|ERROR|set aside")
+COMPLAINT = re.compile(r'Traceback|Warning:|"level": "(critical|error)"|set aside')
 STATE = "select id::text, content from parley.messages union all select id::text, title from parley.chats"
 EVENTS = """
 select chat_id::text, seq, event, payload::text, parley.event_channels(chat_id, recipients) from parley.outbox

@@ -21,7 +21,7 @@ from tests.api.support import unlimited
 from tests.api.test_routes import EXAMPLES, name_of, new_world
 from tests.e2e.pgbouncer import PgBouncer, program
 from tests.listener.support import Listener, Subscriber, listening
-from tests.support import ROOT, Api, new_user, running, wait_until
+from tests.support import ROOT, Api, logged, new_user, running, wait_until
 
 SERVER_CONNECTIONS = 3
 CLIENT_CONNECTIONS = 8
@@ -123,7 +123,7 @@ def test_every_route_answers_as_it_does_without(api: Api, route: Route) -> None:
 
 def test_clients_share_fewer_connections_and_none_fails(api: Api, postgres: Postgres, database: str) -> None:
     assert drive(api, times=2) == set()
-    assert "ERROR" not in api.log.read_text()
+    assert '"level": "error"' not in api.log.read_text()
     with psycopg.connect(postgres.url("postgres")) as dba:
         assert dba.execute(SESSIONS, [database]).rowcount == SERVER_CONNECTIONS
 
@@ -176,7 +176,8 @@ def test_with_prepared_statements_it_would_fail(
         with ThreadPoolExecutor(CLIENTS) as pool, unlimited(api) as client:
             statuses = {answer.status_code for answer in pool.map(client.get, ["/api/chats", "/api/profile"] * 50)}
         assert 500 in statuses
-        assert re.search('prepared statement "[^"]*" does not exist', api.log.read_text())
+        texts = [line.get("exception", "") for line in logged(api.log)]
+        assert any(re.search('prepared statement "[^"]*" does not exist', text) for text in texts)
 
 
 def test_events_arrive_when_the_listener_connects_directly(

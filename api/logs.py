@@ -1,0 +1,70 @@
+"""The log, on stderr: a JSON object a line, or lines for people; and the line of a request that failed or was slow.
+
+What users write, their tokens and the URLs that they ask for are not in it.
+"""
+
+import logging
+from typing import Any, Literal
+
+import structlog
+from sanic import HTTPResponse
+
+from api.protocol import ParleyRequest
+from api.timings import Timings, current
+
+Format = Literal["json", "text"]
+
+logger = logging.getLogger("parley.requests")
+
+
+def set_up(log_format: Format) -> None:
+    """Has all that is logged from now on written in this format."""
+    renderers: dict[Format, list[Any]] = {
+        "json": [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)],
+        "text": [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)],
+    }
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.processors.TimeStamper("iso"),
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(),
+                add_request,
+            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers[log_format]],
+        )
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("sanic").setLevel(logging.WARNING)
+
+
+def add_request(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Adds the id of the request that is under way, if there is one."""
+    if timings := current.get():
+        event["request"] = timings.request_id
+    return event
+
+
+class RequestLog:
+    """Logs requests that took at least so many seconds, or failed."""
+
+    def __init__(self, seconds: float) -> None:
+        self._least = round(seconds * 1e9)
+
+    def see(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, ended: int) -> None:
+        """Logs a request, if it is one of these."""
+        if response.status < 500 and ended - timings.begun < self._least:
+            return
+        spans: dict[str, float] = {}
+        for name, begun, until in timings.spans:
+            spans[name] = round(spans.get(name, 0) + (until - begun) / 1e6, 1)
+        told = {
+            "method": request.known_method,
+            "route": request.template,
+            "status": response.status,
+            "ms": round((ended - timings.begun) / 1e6, 1),
+            "spans": spans,
+        }
+        logger.info("Answered", extra=told)

@@ -1,0 +1,105 @@
+"""The log: each line an object of JSON, with the request's id, and with nothing that is a user's."""
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests.api.support import exchange, new_address, unlimited
+from tests.support import Api, logged, new_user, running, token, wait_until
+
+HIDDEN = "hidden-word"
+
+
+@pytest.fixture(scope="module")
+def database(new_database: Callable[[str], str]) -> str:
+    return new_database("parley_logs")
+
+
+@pytest.fixture(scope="module")
+def api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
+    """An API that logs each request."""
+    with running(new_api(database, LOG_REQUESTS_OVER="0")) as api:
+        yield api
+
+
+def test_a_request_is_logged_with_what_it_took(api: Api) -> None:
+    request_id = new_user("request")
+    with unlimited(api, **{"X-Request-Id": request_id}) as client:
+        assert client.post("/api/chats", json={"title": "x"}).status_code == 201
+        missing = client.get("/api/chats/01900000-0000-7000-8000-000000000000/messages")
+        assert missing.status_code == 404
+    created, missed = [line for line in logged(api.log) if line.get("request") == request_id]
+    assert created.pop("timestamp").endswith("Z")
+    assert created["ms"] >= sum(created["spans"].values()) - 0.3
+    assert created.pop("ms") > 0
+    assert created.pop("spans").keys() == {"limit", "pool", "db"}
+    assert created == {
+        "event": "Answered", "level": "info", "logger": "parley.requests", "request": request_id,
+        "method": "POST", "route": "/api/chats", "status": 201,
+    }  # fmt: skip
+    assert (missed["route"], missed["status"]) == ("/api/chats/{chatId}/messages", 404)
+
+
+def test_a_failure_is_one_line_with_its_traceback_and_nothing_that_users_wrote(
+    api: Api, postgres: Postgres, database: str
+) -> None:
+    request_id, before = new_user("request"), len(logged(api.log))
+    with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
+        dba.execute(f"alter table parley.chats add constraint zoo check (title <> '{HIDDEN}')")
+        try:
+            headers = {"X-Request-Id": request_id}
+            assert client.post("/api/chats", json={"title": HIDDEN}, headers=headers).status_code == 500
+        finally:
+            dba.execute("alter table parley.chats drop constraint zoo")
+    error, request = logged(api.log)[before:]
+    assert (error["level"], error["event"], error["request"]) == ("error", "POST /api/chats failed", request_id)
+    assert error["exception"].startswith("Traceback (most recent call last):\n")
+    assert "CheckViolationError: new row for relation" in error["exception"]
+    assert (request["request"], request["status"]) == (request_id, 500)
+    assert HIDDEN not in api.log.read_text()
+
+
+def test_no_token_query_body_or_path_is_in_the_log(api: Api) -> None:
+    session, before = token(HIDDEN), len(logged(api.log))
+    client = httpx.Client(base_url=api.url, headers={"X-Forwarded-For": new_address()})
+    with client:
+        client.get(f"/api/search?search={HIDDEN}", headers={"Authorization": f"Bearer {session}"})
+        client.get("/api/chats", headers={"Cookie": f"authjs.session-token={session}"})
+        client.get(f"/api/chats?limit={HIDDEN}", headers={"Authorization": f"Bearer {HIDDEN}"})
+        client.get(f"/api/chats/{HIDDEN}")
+        client.get(f"/{HIDDEN}")
+        client.request(HIDDEN.upper(), "/api/chats")
+        client.post("/api/chats", content=HIDDEN, headers={"Authorization": f"Bearer {session}"})
+    exchange(api, f"{HIDDEN}\r\n\r\n".encode())
+    wait_until(lambda: len(logged(api.log)) == before + 8)
+    text = api.log.read_text()
+    assert HIDDEN not in text.lower()
+    assert session not in text
+    assert session.split(".")[1] not in text
+
+
+def test_what_no_request_is_under_way_for_has_no_id(new_api: Callable[..., Api], database: str) -> None:
+    with running(new_api(database, REDIS_URL="redis://127.0.0.1:1")) as api, unlimited(api) as client:
+        assert client.get("/api/chats").status_code == 200
+        (away,) = logged(api.log)
+        assert away["event"] == "Redis is away, this process limits by itself: ConnectionError"
+        assert "request" not in away
+
+
+def test_requests_that_are_quick_and_good_are_not_logged(new_api: Callable[..., Api], database: str) -> None:
+    with running(new_api(database, LOG_REQUESTS_OVER="60")) as api, unlimited(api) as client:
+        assert client.get("/api/chats").status_code == 200
+        assert client.get("/api/nope").status_code == 404
+        assert not api.log.read_text()
+
+
+def test_people_get_lines_of_text(new_api: Callable[..., Api], database: str) -> None:
+    with running(new_api(database, LOG_FORMAT="text", LOG_REQUESTS_OVER="0")) as api, unlimited(api) as client:
+        assert client.get("/api/chats", headers={"X-Request-Id": "read-me"}).status_code == 200
+        line = api.log.read_text().splitlines()[-1]
+        assert "Answered" in line
+        assert "request=read-me" in line
+        assert "route=/api/chats" in line
