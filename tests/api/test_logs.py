@@ -48,14 +48,14 @@ def test_a_failure_is_one_line_with_its_traceback_and_nothing_that_users_wrote(
 ) -> None:
     request_id, before = new_user("request"), len(logged(api.log))
     with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
-        dba.execute(f"alter table parley.chats add constraint zoo check (title <> '{HIDDEN}')")
+        dba.execute(f"alter table next_auth.users add constraint zoo check (name <> '{HIDDEN}')")
         try:
             headers = {"X-Request-Id": request_id}
-            assert client.post("/api/chats", json={"title": HIDDEN}, headers=headers).status_code == 500
+            assert client.put("/api/profile", json={"name": HIDDEN}, headers=headers).status_code == 500
         finally:
-            dba.execute("alter table parley.chats drop constraint zoo")
+            dba.execute("alter table next_auth.users drop constraint zoo")
     error, request = logged(api.log)[before:]
-    assert (error["level"], error["event"], error["request"]) == ("error", "POST /api/chats failed", request_id)
+    assert (error["level"], error["event"], error["request"]) == ("error", "PUT /api/profile failed", request_id)
     assert error["exception"].startswith("Traceback (most recent call last):\n")
     assert "CheckViolationError: new row for relation" in error["exception"]
     assert (request["request"], request["status"]) == (request_id, 500)
