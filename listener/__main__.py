@@ -9,6 +9,9 @@ import sys
 import asyncpg
 import uvloop
 
+from listener import logs
+from listener.health import serving
+from listener.metrics import CHORES, LEADS
 from listener.outbox import AWAY, Outbox
 from listener.pusher import Pusher
 from listener.relay import POLL_SECONDS, Relay
@@ -43,8 +46,7 @@ async def check_database(settings: Settings) -> None:
 
 async def relay_events(settings: Settings, stopping: asyncio.Event) -> None:
     """Publishes whenever this listener leads, over all outages, until it is told to stop."""
-    async with Pusher(settings) as pusher:
-        relay = Relay(pusher)
+    async with Pusher(settings) as pusher, serving(settings, relay := Relay(pusher)):
         stopped = asyncio.create_task(stopping.wait())
         stopped.add_done_callback(lambda _: relay.interrupt())
         while not stopping.is_set():
@@ -56,6 +58,7 @@ async def relay_events(settings: Settings, stopping: asyncio.Event) -> None:
                 logger.warning(
                     "The database is away or refuses, which is tried again: %s: %s", type(error).__name__, error
                 )
+                LEADS.set(0)
                 await sleep(RECONNECT_SECONDS * random.uniform(0.2, 1), stopping)  # noqa: S311 (jitter, no secret)
 
 
@@ -68,6 +71,7 @@ async def lead(outbox: Outbox, stopping: asyncio.Event) -> None:
             is_second = True
         await sleep(POLL_SECONDS, stopping)
     if not stopping.is_set():
+        LEADS.set(1)
         logger.info("This listener publishes")
 
 
@@ -75,11 +79,13 @@ async def keep_house(settings: Settings) -> None:
     """Counts for the analysts' views and removes old events: each minute, in batches, until it is cancelled."""
     while True:
         for chore in (count_messages, count_chats_and_settings, remove_old_events):
+            name = chore.__name__.replace("_", " ")
             try:
                 async with Outbox.connect(settings) as outbox:
                     await chore(outbox, settings)
+                CHORES.labels(name, "done").inc()
             except AWAY as error:
-                name = chore.__name__.replace("_", " ")
+                CHORES.labels(name, "failed").inc()
                 logger.warning("Can't %s, which is tried again: %s: %s", name, type(error).__name__, error)
         await asyncio.sleep(KEEP_HOUSE_SECONDS)
 
@@ -121,16 +127,18 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     await check_database(settings)
     housekeeping = asyncio.create_task(keep_house(settings))
-    await relay_events(settings, stopping)
-    housekeeping.cancel()
-    await asyncio.wait([housekeeping])
+    try:
+        await relay_events(settings, stopping)
+    finally:
+        housekeeping.cancel()
+        await asyncio.wait([housekeeping])
 
 
 def main() -> None:
     """Checks the environment and the database, then listens until it is told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = Settings.load()
+        logs.set_up(settings.log_format)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(settings))
     except SettingsError as error:

@@ -136,6 +136,11 @@ class Outbox:
         """Gives an event up."""
         await self._ask("select listener.set_aside($1, $2)", event_id, error)
 
+    async def health(self) -> tuple[float, float, float]:
+        """How many events wait, for how many seconds the oldest has, and how many are set aside."""
+        waiting, lag, set_aside = await self._connection.fetchrow("select * from listener.health()")
+        return float(waiting), float(lag), float(set_aside)
+
     async def remove_old(self, days: float, max_events: int) -> int:
         """Removes so many old events at most; answers how many it was."""
         statement = "select listener.remove_events($1 * interval '1 day', $2)"

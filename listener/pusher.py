@@ -1,6 +1,7 @@
 """Pusher's HTTP API: requests signed by the `pusher` package, sent through one session that keeps its connections."""
 
 from collections.abc import Sequence
+from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,6 +10,7 @@ from pusher.http import GET, POST, Request
 from pusher.pusher_client import PusherClient
 from yarl import URL
 
+from listener.metrics import FAILED, REFUSED, TAKEN
 from listener.outbox import Event
 from listener.settings import Settings
 
@@ -71,16 +73,19 @@ class Pusher:
         return True
 
     async def _request(self, method: str, path: str, body: dict[str, Any]) -> None:
-        request = Request(self._client, method, f"/apps/{self._client.app_id}/{path}", body)
+        request, begun = Request(self._client, method, f"/apps/{self._client.app_id}/{path}", body), perf_counter()
         options = {"data": request.body, "headers": request.headers, "allow_redirects": False}
         try:
             async with self._session.request(method, URL(request.url, encoded=True), **options) as response:
                 answer = (await response.content.read(ANSWER_BYTES)).decode(errors="replace").replace("\0", "\ufffd")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            FAILED.observe(perf_counter() - begun)
             raise FailedError(f"{type(error).__name__}: {error}") from None
-        if response.status in HOPELESS:
+        is_taken, is_hopeless = 200 <= response.status < 300, response.status in HOPELESS
+        (TAKEN if is_taken else REFUSED if is_hopeless else FAILED).observe(perf_counter() - begun)
+        if is_hopeless:
             raise RefusedError(f"HTTP {response.status}: {answer}")
-        if not 200 <= response.status < 300:
+        if not is_taken:
             is_suspect = response.status >= 400 and response.status not in PASSING
             raise FailedError(f"HTTP {response.status}: {answer}", is_suspect=is_suspect)
 

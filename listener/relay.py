@@ -14,6 +14,7 @@ import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+from listener.metrics import PUBLISHED, SET_ASIDE
 from listener.outbox import MAX_OF_CHAT, Event, Outbox
 from listener.pusher import FailedError, Pusher, RefusedError
 
@@ -105,6 +106,11 @@ class Relay:
         self._after = self._top = self._earlier_top = self._floor = 0
         self._is_end = True
         self._polled_at = self._passed_at = -math.inf
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether Pusher did not take what it was asked to last."""
+        return self._failures > 0
 
     def interrupt(self) -> None:
         """Ends a wait."""
@@ -312,7 +318,10 @@ class Relay:
         else:
             self._note_success()
             if is_done:
-                self._done += [self._leave(line).id for line, portion in portions for _ in portion]
+                done = [self._leave(line) for line, portion in portions for _ in portion]
+                self._done += [event.id for event in done]
+                for event in done:
+                    PUBLISHED.labels(event.name).inc()
         for line, _ in portions:
             self._return(line)
         asyncio.get_running_loop().call_later(ACK_SECONDS, self._acknowledge)
@@ -339,6 +348,7 @@ class Relay:
         event = self._leave(line)
         logger.error("The event %s (%s) is set aside: %r", event.id, event.name, error)
         self._given_up.append((event.id, error))
+        SET_ASIDE.labels(event.name).inc()
 
     def _note_success(self) -> None:
         if self._failures:

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from listener.logs import Format
+
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]
 
 
@@ -33,6 +35,9 @@ class Settings(BaseSettings):
     pusher_port: int | None = Field(default=None, ge=1, le=65_535)
     pusher_use_tls: bool = True
     outbox_retention_days: float = Field(default=7, ge=0, le=3650)
+    log_format: Format = "json"
+    metrics_host: str = "127.0.0.1"
+    listener_metrics_port: int | None = Field(default=None, ge=1, le=65_535)
 
     @model_validator(mode="after")
     def know_where_pusher_is(self) -> Self:

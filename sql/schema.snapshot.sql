@@ -1537,6 +1537,14 @@ CREATE OR REPLACE FUNCTION api.update_settings(body jsonb)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 08779e1547a96210b4c0788641a94153;
 
+--- function listener.health()
+CREATE OR REPLACE FUNCTION listener.health(OUT waiting_events bigint, OUT lag_seconds numeric, OUT set_aside_events bigint)
+ RETURNS record
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 74328556a3eae834b6e6164bb83ea867;
+
 --- function listener.lead()
 CREATE OR REPLACE FUNCTION listener.lead()
  RETURNS boolean
@@ -3056,6 +3064,8 @@ grant execute on function api.update_message(text,text,jsonb) to parley_api;
 grant execute on function api.update_profile(jsonb) to parley_api;
 
 grant execute on function api.update_settings(jsonb) to parley_api;
+
+grant execute on function listener.health() to parley_listener;
 
 grant execute on function listener.lead() to parley_listener;
 

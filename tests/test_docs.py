@@ -12,6 +12,7 @@ from api.errors import CODES
 from api.metrics import Metrics as ApiMetrics
 from api.routes import ROUTES
 from api.settings import Settings as ApiSettings
+from listener.metrics import REGISTRY as LISTENER_REGISTRY
 from listener.settings import Settings as ListenerSettings
 from tests.support import ROOT, Connection, call, new_chat, roll_up_to_now
 
@@ -50,7 +51,7 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
 
 def test_every_metric_is_in_the_table_with_its_help() -> None:
     nothing = SimpleNamespace(database=None, replica=None, limiter=SimpleNamespace(is_away=False))
-    registries = {"API": ApiMetrics(cast("Any", SimpleNamespace(ctx=nothing))).registry}
+    registries = {"API": ApiMetrics(cast("Any", SimpleNamespace(ctx=nothing))).registry, "listener": LISTENER_REGISTRY}
     expected = {
         (f"{family.name}_total" if family.type == "counter" else family.name, process): family.documentation
         for process, registry in registries.items()

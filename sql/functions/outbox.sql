@@ -12,6 +12,7 @@
 --   listener.sleep               whether writers will notify from now on
 --   listener.wake                writers need not notify
 --   listener.set_aside           gives an event up
+--   listener.health              how the outbox fares
 --   listener.remove_events       removes old events that were published
 --   parley.queue_again           for a DBA: has events published again, and answers how many there were
 --
@@ -152,6 +153,14 @@ begin
 end $$;
 comment on function listener.set_aside(bigint, text) is
     'Gives up an event that can''t be published: analytics.set_aside_events has it, with the error.';
+
+create or replace function listener.health(
+    out waiting_events bigint, out lag_seconds numeric, out set_aside_events bigint)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select h.waiting_events, h.lag_seconds, h.set_aside_events from analytics.event_health h
+$$;
+comment on function listener.health() is
+    'How many events are not published yet, for how long the oldest of them has been waiting, and how many are set aside.';
 
 create or replace function listener.remove_events(older_than interval, max_events integer) returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$

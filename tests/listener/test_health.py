@@ -1,0 +1,153 @@
+"""How the listener fares, as it tells Prometheus and its supervisor."""
+
+import json
+import math
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from api.dev.process import free_port
+from api.dev.pusher import Pusher
+from tests.conftest import QUICK
+from tests.listener.conftest import Stage
+from tests.listener.support import LEADS, Listener, listening
+from tests.listener.test_relay import RECORD, record_badly
+from tests.support import logged, migrate, new_chat, new_postgres, new_user, scraped, wait_until
+
+Read = Callable[..., float]
+READY = (200, {"status": "ok", "database": "ok", "pusher": "ok"})
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def read(port: int) -> Read:
+    return partial(scraped, port)
+
+
+def asked(port: int, path: str = "readyz") -> tuple[int, Any]:
+    response = httpx.get(f"http://127.0.0.1:{port}/{path}")
+    return response.status_code, response.json()
+
+
+def test_what_is_published_is_counted(stage: Stage, port: int, read: Read) -> None:
+    chat = new_chat(stage.dba, "owner")
+    stage.dba.execute(RECORD, [chat, 25])
+    with listening(stage.listener(LISTENER_METRICS_PORT=str(port))) as listener:
+        wait_until(lambda: stage.waiting() == 0)
+        wait_until(lambda: asked(port) == READY)
+        assert asked(port, "healthz") == (200, {"status": "ok"})
+        assert read("parley_events_published_total", event="message:sent") == 25
+        assert read("parley_pusher_request_seconds_count", result="taken") == 3
+        assert read("parley_pusher_request_seconds_count") == 3
+        assert 0 < read("parley_pusher_request_seconds_sum") < 15
+        assert read("parley_listener_leads") == 1
+        wait_until(lambda: read("parley_outbox_waiting_events") == 0)
+        assert read("parley_outbox_lag_seconds") == 0
+        wait_until(lambda: read("parley_listener_chores_total", result="done") == 3)
+        assert read("parley_listener_chores_total", chore="remove old events", result="done") == 1
+        assert read("process_resident_memory_bytes") > 0
+        assert {line["level"] for line in logged(listener.log)} == {"info"}
+        assert listener.stop() == 0
+
+
+def test_while_pusher_is_away_it_is_not_ready(stage: Stage, directory: Path, port: int, read: Read) -> None:
+    chat = new_chat(stage.dba, "owner")
+    with (
+        Pusher(directory / new_user("pusher")) as pusher,
+        listening(stage.listener(pusher, LISTENER_METRICS_PORT=str(port))),
+    ):
+        wait_until(lambda: asked(port) == READY)
+        pusher.kill()
+        assert asked(port) == READY  # for all that it knows
+        stage.dba.execute(RECORD, [chat, 5])
+        wait_until(lambda: asked(port) == (503, {"status": "unavailable", "database": "ok", "pusher": "away"}))
+        assert asked(port, "healthz") == (200, {"status": "ok"})
+        wait_until(lambda: read("parley_outbox_waiting_events") == 5)
+        assert read("parley_outbox_lag_seconds") > 0
+        assert read("parley_pusher_request_seconds_count", result="failed") > 0
+        assert read("parley_events_published_total") == 0
+        pusher.start()
+        wait_until(lambda: asked(port) == READY)
+        wait_until(lambda: read("parley_events_published_total") == 5)
+
+
+def test_while_the_database_is_away_it_is_not_ready(directory: Path, pusher: Pusher, port: int, read: Read) -> None:
+    with new_postgres(directory / new_user("postgres"), **QUICK) as postgres:
+        migrate(postgres)
+        url = postgres.url("parley", "events", "events")
+        with listening(Listener(directory, url, pusher, LISTENER_METRICS_PORT=str(port))):
+            wait_until(lambda: asked(port) == READY)
+            postgres.kill()
+            wait_until(lambda: asked(port) == (503, {"status": "unavailable", "database": "away", "pusher": "ok"}))
+            assert asked(port, "healthz") == (200, {"status": "ok"})
+            for name in ("waiting_events", "lag_seconds", "set_aside_events"):
+                assert math.isnan(read(f"parley_outbox_{name}"))
+            assert read("parley_listener_leads") == 0
+            postgres.start()
+            wait_until(lambda: asked(port) == READY)
+            wait_until(lambda: read("parley_listener_leads") == 1)
+            assert read("parley_outbox_waiting_events") == 0
+
+
+def test_of_two_one_leads_and_both_are_ready(stage: Stage, port: int) -> None:
+    other_port = free_port()
+    first = stage.listener(LISTENER_METRICS_PORT=str(port))
+    second = stage.listener(LISTENER_METRICS_PORT=str(other_port))
+    with listening(first):
+        try:
+            second.spawn().child_until("waits to take over")
+            wait_until(lambda: asked(port) == asked(other_port) == READY)
+            assert [scraped(each, "parley_listener_leads") for each in (port, other_port)] == [1, 0]
+            first.kill()
+            second.child_until(LEADS)
+            wait_until(lambda: scraped(other_port, "parley_listener_leads") == 1)
+        finally:
+            second.stop()
+
+
+def test_what_is_set_aside_is_counted_here_and_there(stage: Stage, port: int, read: Read) -> None:
+    chat = new_chat(stage.dba, "owner")
+    payload = json.dumps("x" * 11_000)
+    with listening(stage.listener(LISTENER_METRICS_PORT=str(port))):
+        stage.dba.execute(RECORD, [chat, 1])
+        record_badly(stage.dba, chat, "bad:event", payload)
+        wait_until(lambda: read("parley_events_set_aside_total", event="bad:event") == 1)
+        wait_until(lambda: read("parley_outbox_set_aside_events") == 1)
+        assert read("parley_pusher_request_seconds_count", result="refused") >= 1
+        assert read("parley_events_published_total", event="bad:event") == 0
+        assert asked(port) == READY
+        with psycopg.connect(stage.dba_url) as dba:
+            dba.execute("delete from parley.outbox where event = 'bad:event'")
+        wait_until(lambda: read("parley_outbox_set_aside_events") == 0)
+
+
+def test_a_port_that_is_taken_ends_the_start_with_one_line(stage: Stage) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        listener = stage.listener(LISTENER_METRICS_PORT=str(number)).spawn()
+        child = listener.child
+        assert child is not None
+        wait_until(lambda: child.exit_code is not None)
+        assert child.exit_code == 1
+        (line,) = listener.log.read_text().splitlines()
+        place = f"127.0.0.1:{number}"
+        assert line.startswith(f"parley-listener: METRICS_HOST or LISTENER_METRICS_PORT: can't listen on {place}: ")
+        listener.stop()
+
+
+def test_without_the_setting_nothing_listens(stage: Stage) -> None:
+    with listening(stage.listener()) as listener:
+        assert listener.child is not None
+        connections = psutil.Process(listener.child.pid).net_connections(kind="inet")
+        assert not [c for c in connections if c.status == psutil.CONN_LISTEN]
