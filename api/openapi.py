@@ -167,7 +167,7 @@ def operation(route: Route, fields: Json, components: Json) -> Json:
     parameters = [parameter("path", name, fields, required=True) for name in map(to_camel, route.path_parameters)]
     parameters += [parameter("query", name, fields, required=name in route.required) for name in route.query]
     described: Json = {
-        "operationId": to_camel(route.function.removeprefix("api.")),
+        "operationId": name_of(route),
         "summary": route.summary,
         "tags": [route.path.split("/")[2]],
         "parameters": parameters,
@@ -175,6 +175,11 @@ def operation(route: Route, fields: Json, components: Json) -> Json:
         "responses": responses(route, components),
     }
     return {name: value for name, value in described.items() if value}
+
+
+def name_of(route: Route) -> str:
+    """Its operationId."""
+    return to_camel(route.function.removeprefix("api."))
 
 
 def parameter(place: str, name: str, fields: Json, *, required: bool = False) -> Json:
@@ -226,12 +231,29 @@ def responses(route: Route, components: Json) -> Json:
         name = route.answer.__name__
         success["description"] = components[name]["description"]
         success["content"] = content("application/json", name, components)
+    if route.status == 201:
+        success["links"] = links(route)
     errors = {*ALWAYS, *route.errors}
     errors |= {404} if "chat_id" in route.path_parameters else set()
     errors |= set() if route.changes_nothing else {403}
     errors |= {415} if route.body or route.image or route.form else set()
     refused = {str(status): {"$ref": f"#/components/responses/{CODES[status]}"} for status in sorted(errors)}
     return {str(route.status): success} | refused
+
+
+def links(route: Route) -> Json:
+    """What can be done with what was created, whose id is in the answer."""
+    known = {to_camel(name): f"$request.path.{to_camel(name)}" for name in route.path_parameters}
+    found: Json = {}
+    for other in ROUTES:
+        if other.path.startswith(f"{route.path}/<") and len(other.path_parameters) == len(known) + 1:
+            name = to_camel(other.path_parameters[-1])
+            field = name if name == "userId" else "id"
+            found[name_of(other)] = {
+                "operationId": name_of(other),
+                "parameters": known | {name: f"$response.body#/{field}"},
+            }
+    return found
 
 
 def headers(*names: str) -> Json:
