@@ -1,12 +1,13 @@
 // A person at /docs, in Chromium: authorizes, tries out requests, looks at the page of events. Prints what was seen, as
-// JSON. Its one argument is JSON: {chromium, url, token, title, picture?}.
+// JSON. Its one argument is JSON: {chromium, url, prefix, token, title, picture?}. A prefix of paths is taken off, as by a
+// proxy.
 const { chromium } = require("playwright-core")
 
 const FLAGS = ["disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
   "disable-component-update", "disable-sync"].map((flag) => `--${flag}`)
 const SECONDS = 1000
 
-async function main({ chromium: executablePath, url, token, title, picture }) {
+async function main({ chromium: executablePath, url, prefix, token, title, picture }) {
   const browser = await chromium.launch({ executablePath, args: FLAGS, chromiumSandbox: false })
   try {
     const page = await browser.newPage({ viewport: { width: 1280, height: 1600 } })
@@ -19,7 +20,14 @@ async function main({ chromium: executablePath, url, token, title, picture }) {
     await page.addInitScript(() => addEventListener("securitypolicyviolation",
       (violation) => console.error(`CSP: ${violation.violatedDirective} ${violation.blockedURI}`)))
 
-    await page.goto(`${url}/docs`)
+    if (prefix) {
+      await page.route(`${url}${prefix}/**`, async (route) => {
+        const response = await route.fetch({ url: route.request().url().replace(prefix, "") })
+        await route.fulfill({ response })
+      })
+    }
+
+    await page.goto(`${url}${prefix}/docs`)
     await authorize(page, token)
     const created = await tryOut(page, "post", "/api/chats", JSON.stringify({ title }))
     if (picture) await page.locator(".opblock.is-open").screenshot({ path: picture.replace(/(\.png)?$/, "-answer.png") })
