@@ -16,22 +16,30 @@ for media_type in ("image/gif", "image/jpeg", "image/png"):
 
 
 @schemathesis.hook
-def filter_case(_: HookContext, case: Case[Any]) -> bool:
-    """Without parameters that exclude each other, for which OpenAPI has no word, and without offsets that no clock has.
-
-    A time may have an offset of more than 16 hours in RFC 3339, but not in PostgreSQL.
-    """
-    query = {name: value for name, value in (case.query or {}).items() if value != ""}
-    cursors = query.keys() & {"before", "after"}
-    by_relevance = query.get("sort") == "relevance"
-    if any(NO_OFFSET.search(str(query.get(name))) for name in ("startDate", "endDate")):
-        return False
-    return len(cursors | query.keys() & {"page"}) < 2 and not (by_relevance and (cursors or "search" not in query))
+def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
+    """A request that the API is to take, without what it can't have."""
+    if case.meta is not None and case.meta.generation.mode.is_positive:
+        leave_out(case)
+    return case
 
 
 @schemathesis.hook
 def before_add_examples(_: HookContext, examples: list[Case[Any]]) -> None:
     """The same, of examples: all of an operation's are in one request."""
     for case in examples:
-        for name in {"page", "after"} & (case.query or {}).keys():
-            del case.query[name]
+        leave_out(case)
+
+
+def leave_out(case: Case[Any]) -> None:
+    """Takes away parameters that exclude each other, for which OpenAPI has no word, and times that no clock shows.
+
+    Their offsets are in RFC 3339, but not in PostgreSQL.
+    """
+    query = {name: str(value) for name, value in (case.query or {}).items() if value != ""}
+    cursors = [name for name in ("before", "after") if name in query]
+    excluded = {"page", *cursors[1:]} if cursors else set()
+    if query.get("sort") == "relevance" and (cursors or "search" not in query):
+        excluded |= {"sort"}
+    excluded |= {name for name in ("startDate", "endDate") if NO_OFFSET.search(query.get(name, ""))}
+    for name in excluded & query.keys():
+        del case.query[name]
