@@ -7,11 +7,15 @@ from typing import Any, cast
 
 import psycopg
 
+from api.app import MAX_BODY
 from api.dev.postgres import Postgres
 from api.errors import CODES
 from api.metrics import Metrics as ApiMetrics
+from api.reencode import MAX_FRAMES, MAX_PIXELS, MAX_SCANS, MAX_SIDE
 from api.routes import ROUTES
 from api.settings import Settings as ApiSettings
+from api.tokens import LEEWAY_SECONDS
+from api.uploads import MAX_BYTES
 from listener.metrics import REGISTRY as LISTENER_REGISTRY
 from listener.settings import Settings as ListenerSettings
 from tests.support import ROOT, Connection, call, new_chat, roll_up_to_now
@@ -72,6 +76,31 @@ def test_every_route_is_in_the_table_with_its_query_and_status() -> None:
         assert tuple(re.findall(r"`(\w+)`", query)) == route.query + route.form + ("image",) * route.image, request
         assert answer.startswith(str(route.status)), request
         assert bool(re.search(r"`\{", query)) == bool(route.body), request
+
+
+def test_the_limits_are_those_that_hold(dba: Connection) -> None:
+    documented = {what: re.findall(r"[\d,]+", bound.replace(",", "")) for what, bound in rows(README, "What")}
+
+    def characters(*fields: str) -> list[str]:
+        found = dba.execute(
+            "select distinct upper(rules.length_limits(f)) - 1 from unnest(%s::text[]) f", [list(fields)]
+        )
+        return [str(number) for (number,) in found]
+
+    assert documented["a chat's title"] == characters("title")
+    assert documented["a message's content"] == characters("content")
+    assert documented["a user's name, a setting `model` or `runtime`"] == characters("name", "model", "runtime")
+    assert documented["the setting `context`"] == characters("context")
+    assert documented["a user's id"] == characters("userId")
+    assert documented["what is searched for"] == characters("search")
+    assert int(documented["a JSON body"][0]) * 1024 * 1024 == MAX_BODY
+    assert documented["an image"][1:] == [str(MAX_BYTES), str(MAX_SIDE), str(MAX_SIDE)]
+    assert documented["an animation"] == [str(MAX_FRAMES), str(MAX_PIXELS // MAX_SIDE**2), str(MAX_SIDE), str(MAX_SIDE)]
+    assert documented["a progressive JPEG"] == [str(MAX_SCANS)]
+    defaults = ApiSettings.model_fields
+    budget = [str(defaults[f"rate_limit_{name}"].default) for name in ("requests", "window")]
+    assert documented["requests of one address"] == budget
+    assert documented["clock skew that a token is forgiven"] == [str(LEEWAY_SECONDS)]
 
 
 def test_every_error_code_is_in_the_table() -> None:

@@ -253,6 +253,7 @@ end $$
 _GREETING = """
 Parley is ready at {base_url}
 
+  docs    {base_url}/docs
   users   alice and bob, in one chat
   psql    'postgresql://{api_user}@{database}' (as the API)
           'postgresql://postgres@{database}' (as superuser)

@@ -286,7 +286,7 @@ def _postgres(place: Path, env: dict[str, str], image: Image) -> Iterator[Postgr
     (programs / "docker-entrypoint.sh").chmod(0o755)
     here = Here(image, env, {"/docker-entrypoint-initdb.d": str(scripts)})
     here.run("postgres", PATH=f"{programs}:{os.environ['PATH']}")
-    with new_postgres(place / "postgres", **QUICK) as server:
+    with new_postgres(place / "postgres", **QUICK, log_statement="all") as server:
         psql = [str(server.program("psql")), server.url("postgres"), "-v", "ON_ERROR_STOP=1", "-q"]
         environment = here.environment("postgres")
         subprocess.run([*psql, "-f", str(scripts / "owner.sql")], env=environment, check=True, timeout=20)
@@ -350,6 +350,12 @@ def test_postgres_is_asked_by_tcp(here: Here, postgres: Postgres) -> None:
     path = f"{postgres.program('psql').parent}:{os.environ['PATH']}"
     assert here.is_healthy("postgres", PATH=path, PGPORT=str(postgres.port))
     assert not here.is_healthy("postgres", PATH=path, PGPORT=str(free_port()))
+
+
+def test_no_password_of_a_login_reaches_the_log_of_postgres(migrated: Here, postgres: Postgres) -> None:
+    log = postgres.log.read_text()
+    assert 'alter role "parley_app" login password' in log
+    assert not [name for name in ("API_PASSWORD", "LISTENER_PASSWORD") if migrated.env[name] in log]
 
 
 def test_the_owner_and_the_logins_have_no_more_rights_than_they_need(migrated: Here, postgres: Postgres) -> None:
