@@ -125,7 +125,9 @@ class Shell:
         self.process.stdin.flush()
 
         def printed() -> list[str]:
-            return [line for line in self.output[start:].splitlines() if line.startswith("{")]
+            # Two programs write here, and so perhaps one on the other's line.
+            lines = self.output[start:].replace("}{", "}\n{").splitlines()
+            return [line for line in lines if line.startswith("{") and line.endswith("}")]
 
         def is_done() -> bool:
             is_listening = not step.command.endswith("&\n") or LISTENING in self.output[start:]
@@ -183,8 +185,9 @@ def _checkout() -> Iterator[Path]:
 
 def reader(directory: Path) -> dict[str, str]:
     """The environment of somebody who has none of ours."""
-    clean = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    return clean | {"PARLEY_TEST": str(directory)}  # so that scratch() knows what is ours
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    quick = {"PIP_NO_COMPILE": "1"}  # most of what is installed is for tests, and never loaded here
+    return clean | quick | {"PARLEY_TEST": str(directory)}  # by which scratch() knows what is ours
 
 
 def test_the_tour_goes_as_it_is_told(checkout: Path) -> None:
