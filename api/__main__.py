@@ -10,7 +10,7 @@ from multiprocessing import get_context
 import asyncpg
 from sanic import Sanic
 
-from api import logs
+from api import logs, traces
 from api.app import create_app
 from api.database import Database
 from api.protocol import Protocol
@@ -105,6 +105,8 @@ def main() -> None:
     try:
         settings = Settings.load()
         logs.set_up(settings.log_format)
+        if problem := traces.problem():
+            raise SettingsError(problem)  # noqa: TRY301 (as what the checks below raise)
         asyncio.run(check_database(settings))
         check_storage(settings)
         check_metrics(settings)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
 
+from api import traces
 from api.database import Database
 from api.docs import add_docs
 from api.errors import ApiError, Envelope
@@ -28,6 +29,7 @@ from api.signing import Signer
 from api.storage import Storage
 from api.timings import Timings, current, timed
 from api.tokens import Tokens
+from api.traces import Traces
 from api.uploads import received_image
 
 MAX_BODY = 1024 * 1024  # bytes
@@ -84,6 +86,9 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
             metrics = Metrics(app)
             metrics.serve(settings.metrics_host, settings.metrics_port + worker)
             app.ctx.watchers.append(metrics.see)
+        app.ctx.traces = Traces("parley-api") if traces.endpoint() else None
+        if app.ctx.traces:
+            app.ctx.watchers.append(app.ctx.traces.see)
 
     @app.after_server_stop
     async def close_connections(app: Sanic[Any, Any]) -> None:
@@ -93,6 +98,8 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
             await app.ctx.replica.close()
         await app.ctx.database.close()
         await app.ctx.limiter.close()
+        if app.ctx.traces:
+            app.ctx.traces.close()
 
     add_middleware(app, settings)
     for route in ROUTES:

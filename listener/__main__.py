@@ -9,13 +9,14 @@ import sys
 import asyncpg
 import uvloop
 
-from listener import logs
+from listener import logs, traces
 from listener.health import serving
 from listener.metrics import CHORES, LEADS
 from listener.outbox import AWAY, Outbox
 from listener.pusher import Pusher
 from listener.relay import POLL_SECONDS, Relay
 from listener.settings import Settings, SettingsError
+from listener.traces import TRACES
 
 logger = logging.getLogger("parley.listener")
 
@@ -139,7 +140,9 @@ def main() -> None:
     try:
         settings = Settings.load()
         logs.set_up(settings.log_format)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if problem := traces.problem():
+            raise SettingsError(problem)  # noqa: TRY301 (as run() does)
+        with TRACES.sent(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(settings))
     except SettingsError as error:
         sys.exit(f"parley-listener: {error}")

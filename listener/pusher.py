@@ -1,7 +1,7 @@
 """Pusher's HTTP API: requests signed by the `pusher` package, sent through one session that keeps its connections."""
 
 from collections.abc import Sequence
-from time import perf_counter
+from time import time_ns
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,12 +13,14 @@ from yarl import URL
 from listener.metrics import FAILED, REFUSED, TAKEN
 from listener.outbox import Event
 from listener.settings import Settings
+from listener.traces import TRACES
 
 CHANNELS = 100  # that Pusher takes in one request
 ANSWER_BYTES = 500  # of an answer, which are kept
 HOPELESS = (400, 413)  # what Pusher answers for an event that it will never take
 # Of its account, its load or the way there, not of the event.
 PASSING = (401, 402, 403, 404, 407, 408, 425, 429, 502, 503, 504)
+RESULTS = {**dict.fromkeys(range(200, 300), TAKEN), **dict.fromkeys(HOPELESS, REFUSED)}  # and all others FAILED
 TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
@@ -53,41 +55,44 @@ class Pusher:
         """
         if events[0].goes_with_others:
             batch = [{"name": event.name, "channel": event.channels[0], "data": event.payload} for event in events]
-            await self._request(POST, "batch_events", {"batch": batch})
+            await self._request(POST, "batch_events", {"batch": batch}, events=len(batch))
             return True
         (event,) = events
         if channels := event.channels[:CHANNELS]:
-            await self._request(POST, "events", {"name": event.name, "channels": channels, "data": event.payload})
+            body = {"name": event.name, "channels": channels, "data": event.payload}
+            await self._request(POST, "events", body, events=1)
             del event.channels[:CHANNELS]
         elif event.users:
-            await self._request(POST, f"users/{event.users[0]}/terminate_connections", {})
+            await self._request(POST, "users/{id}/terminate_connections", {}, events=1, id=event.users[0])
             del event.users[0]
         return not (event.channels or event.users)
 
     async def is_well(self) -> bool:
         """Whether it answers a question as it should: then a refusal is of the event, not of how we are set up."""
         try:
-            await self._request(GET, "channels", {})
+            await self._request(GET, "channels", {}, events=0)
         except (RefusedError, FailedError):
             return False
         return True
 
-    async def _request(self, method: str, path: str, body: dict[str, Any]) -> None:
-        request, begun = Request(self._client, method, f"/apps/{self._client.app_id}/{path}", body), perf_counter()
+    async def _request(self, method: str, route: str, body: dict[str, Any], *, events: int, **path: str) -> None:
+        request = Request(self._client, method, f"/apps/{self._client.app_id}/{route.format(**path)}", body)
+        begun, status = time_ns(), None
         options = {"data": request.body, "headers": request.headers, "allow_redirects": False}
         try:
             async with self._session.request(method, URL(request.url, encoded=True), **options) as response:
                 answer = (await response.content.read(ANSWER_BYTES)).decode(errors="replace").replace("\0", "\ufffd")
+                status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            FAILED.observe(perf_counter() - begun)
             raise FailedError(f"{type(error).__name__}: {error}") from None
-        is_taken, is_hopeless = 200 <= response.status < 300, response.status in HOPELESS
-        (TAKEN if is_taken else REFUSED if is_hopeless else FAILED).observe(perf_counter() - begun)
-        if is_hopeless:
-            raise RefusedError(f"HTTP {response.status}: {answer}")
-        if not is_taken:
-            is_suspect = response.status >= 400 and response.status not in PASSING
-            raise FailedError(f"HTTP {response.status}: {answer}", is_suspect=is_suspect)
+        finally:
+            RESULTS.get(status or 0, FAILED).observe((time_ns() - begun) / 1e9)
+            TRACES.note(method, route, status, events, begun)
+        if status in HOPELESS:
+            raise RefusedError(f"HTTP {status}: {answer}")
+        if not 200 <= status < 300:
+            is_suspect = status >= 400 and status not in PASSING
+            raise FailedError(f"HTTP {status}: {answer}", is_suspect=is_suspect)
 
     async def __aenter__(self) -> Self:
         return self

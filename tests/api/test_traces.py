@@ -1,0 +1,137 @@
+"""Traces, as a collector gets them."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from api.dev.process import Child, free_port
+from tests.api.support import unlimited
+from tests.otlp import Collector, collecting
+from tests.support import ROOT, Api, new_user, running, wait_until
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+HIDDEN = "hidden-word"
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+def database(new_database: Callable[[str], str]) -> str:
+    return new_database("parley_traces")
+
+
+@pytest.fixture(scope="module")
+def api(new_api: Callable[..., Api], database: str, collector: Collector) -> Iterator[Api]:
+    with running(new_api(database, **collector.environment)) as api:
+        yield api
+
+
+def test_a_request_is_a_span_in_its_callers_trace_with_what_it_waited_for(api: Api, collector: Collector) -> None:
+    request_id, before = new_user("request"), time.time_ns()
+    headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": request_id}
+    with unlimited(api) as client:
+        assert client.post("/api/chats", json={"title": HIDDEN}, headers=headers).status_code == 201
+    wait_until(lambda: len([span for span in collector.spans if span["trace"] == TRACE]) == 4)
+    (span,) = collector.named("POST /api/chats")
+    assert (span["trace"], span["parent"], span["kind"], span["failed"]) == (TRACE, PARENT, "SERVER", False)
+    assert span["service"] == "parley-api"
+    assert span["http.request.method"] == "POST"
+    assert span["http.route"] == "/api/chats"
+    assert span["http.response.status_code"] == 201
+    assert span["http.response.header.x-request-id"] == [request_id]
+    assert before <= span["begun"] < span["ended"] <= time.time_ns()
+    children = [child for child in collector.spans if child["parent"] == span["id"]]
+    assert [(child["name"], child["kind"], child.get("db.system.name")) for child in children] == [
+        ("limit", "CLIENT", "redis"), ("pool", "INTERNAL", None), ("db", "CLIENT", "postgresql"),
+    ]  # fmt: skip
+    for earlier, later in pairwise(children):
+        assert span["begun"] <= earlier["begun"] <= earlier["ended"] <= later["begun"]
+        assert later["ended"] <= span["ended"]
+    assert HIDDEN.encode() not in collector.received
+
+
+def test_a_request_without_a_caller_begins_a_trace_and_one_that_failed_says_so(
+    api: Api, collector: Collector, postgres: Postgres, database: str
+) -> None:
+    with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
+        assert client.get(f"/api/search?search={HIDDEN}").status_code == 200
+        assert client.request(HIDDEN, f"/{HIDDEN}").status_code == 404
+        dba.execute("alter table parley.chats add constraint zoo check (title <> 'zoo')")
+        assert client.post("/api/chats", json={"title": "zoo"}, headers={"traceparent": "zoo"}).status_code == 500
+        dba.execute("alter table parley.chats drop constraint zoo")
+    wait_until(lambda: any(span["failed"] for span in collector.spans))
+    (found,), (lost,) = collector.named("GET /api/search"), collector.named("_OTHER")
+    (failed,) = [span for span in collector.spans if span["failed"]]
+    assert "http.route" not in lost
+    assert failed["http.response.status_code"] == 500
+    assert {span["parent"] for span in (found, lost, failed)} == {""}
+    assert len({span["trace"] for span in (found, lost, failed)}) == 3
+    assert HIDDEN.encode() not in collector.received
+
+
+def test_the_last_spans_arrive_when_it_is_told_to_stop(new_api: Callable[..., Api], database: str) -> None:
+    with collecting() as collector:
+        options = collector.environment | {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_SERVICE_NAME": "chat"}
+        with running(new_api(database, **options)) as api, unlimited(api) as client:
+            assert client.get("/api/chats").status_code == 200
+            assert not collector.spans
+            api.stop()
+        assert [span["service"] for span in collector.named("GET /api/chats")] == ["chat"]
+
+
+def test_a_collector_that_is_away_holds_nobody_up(new_api: Callable[..., Api], database: str) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    with running(new_api(database, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)) as api, unlimited(api) as client:
+        assert client.get("/api/chats").status_code == 200
+        assert api.child is not None
+        os.kill(api.child.pid, signal.SIGTERM)
+        wait_until(lambda: api.child is not None and api.child.exit_code is not None, seconds=6)
+        assert api.child.exit_code == 0
+
+
+def hide_packages(path: Path) -> None:
+    """Makes a directory for PYTHONPATH with which it is as if they were not installed."""
+    (path / "opentelemetry").mkdir()
+    (path / "opentelemetry" / "__init__.py").touch()
+
+
+def started(new_api: Callable[..., Api], database: str, **options: str) -> str:
+    """The one line that an API ends with which can't send its traces."""
+    api = new_api(database, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", **options)
+    child = Child("API", api.command, log=api.log, cwd=ROOT, env=api.environment)
+    try:
+        wait_until(lambda: child.exit_code is not None)
+    finally:
+        child.stop()
+    assert child.exit_code == 1
+    (line,) = api.log.read_text().splitlines()
+    return line
+
+
+def test_what_can_not_be_sent_ends_the_start_with_one_line(
+    new_api: Callable[..., Api], database: str, tmp_path: Path
+) -> None:
+    hide_packages(tmp_path)
+    assert started(new_api, database, PYTHONPATH=str(tmp_path)) == (
+        "parley: OTEL_EXPORTER_OTLP_ENDPOINT: traces need the extra `otel`: pip install -e '.[otel]'"
+    )
+    assert started(new_api, database, OTEL_EXPORTER_OTLP_PROTOCOL="grpc") == (
+        "parley: OTEL_EXPORTER_OTLP_PROTOCOL: must be http/protobuf"
+    )
+
+
+def test_without_an_endpoint_no_package_is_needed(new_api: Callable[..., Api], database: str, tmp_path: Path) -> None:
+    hide_packages(tmp_path)
+    with running(new_api(database, PYTHONPATH=str(tmp_path))) as api, unlimited(api) as client:
+        assert client.get("/api/chats").status_code == 200
