@@ -33,7 +33,7 @@ import psycopg2
 from api import logins
 from api.dev import CLIENT_FILE, STACK_FILE, WEB_FILE, demo, session_token
 from api.dev.postgres import Postgres
-from api.dev.process import STOP_SIGNALS, Child, ChildError, Server, is_free, open_private, run, wait_for
+from api.dev.process import STOP_SIGNALS, Child, ChildError, Server, free_port, is_free, open_private, run, wait_for
 from api.dev.pusher import Pusher
 from api.dev.valkey import Valkey
 
@@ -46,6 +46,13 @@ WEB_ORIGINS = "http://localhost:3000,http://127.0.0.1:3000"  # where Next.js has
 PUSHER_KEY = "parley-dev"
 TOKEN_DAYS = 30
 IMAGE = "alice.png"
+# PostgreSQL's log says which request a slow statement is of, and not what users wrote.
+POSTGRES_SETTINGS = {
+    "log_line_prefix": "%m [%p] %q<%a> ",
+    "log_min_duration_statement": "100ms",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+}
 
 
 class Api(Server):
@@ -113,7 +120,7 @@ def main(directory: Path, port: int, fresh: bool) -> int:
 def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -> NoReturn:
     print(f"Starting, with data in {directory} …", flush=True)
     valkey = stack.enter_context(Valkey(directory / "valkey"))
-    postgres = stack.enter_context(Postgres(directory / "postgres"))
+    postgres = stack.enter_context(Postgres(directory / "postgres", settings=POSTGRES_SETTINGS))
     pusher = stack.enter_context(Pusher(directory / "pusher", _last_pusher_port(directory), key=PUSHER_KEY))
     password = secrets.token_urlsafe(24)
     _migrate(postgres, directory, password)
@@ -126,6 +133,8 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
         "STORAGE_URL": f"file://{quote(str(directory / 'images'))}",
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         **pusher.environment,
+        **{name: str(free_port()) for name in ("METRICS_PORT", "LISTENER_METRICS_PORT")},
+        "METRICS_HOST": "127.0.0.1",
     }
     listener = _start_listener(environment | {"DATABASE_URL": postgres.url(DATABASE, LISTENER_USER, password)})
     stack.callback(listener.stop, signal.SIGTERM)
@@ -140,7 +149,7 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
         file.write(f"*:*:*:postgres:{postgres.password}\n*:*:*:{API_USER}:{password}\n".encode())
     with open_private(directory / IMAGE, "wb") as file:
         file.write(demo.image())
-    print(_greeting(directory, api.base_url, postgres, pusher, secret, chat_id), flush=True)
+    print(_greeting(directory, environment, postgres, secret, chat_id), flush=True)
     children = [listener, *(server.child for server in (api, postgres, valkey, pusher) if server.child)]
     wait_for(lambda: any(child.exit_code is not None for child in children), math.inf, every=0.2)
     raise ChildError("; ".join(c.last_words() for c in children if c.exit_code is not None))
@@ -218,9 +227,8 @@ async def _execute(url: str, sql: str) -> None:
         await connection.close()
 
 
-def _greeting(  # noqa: PLR0913, PLR0917 (it tells of everything)
-    directory: Path, base_url: str, postgres: Postgres, pusher: Pusher, secret: str, chat_id: str
-) -> str:
+def _greeting(directory: Path, environment: Mapping[str, str], postgres: Postgres, secret: str, chat_id: str) -> str:
+    base_url = environment["PUBLIC_URL"]
     passfile = quote(str(directory / "pgpass"))
     return _GREETING.format(
         base_url=base_url,
@@ -230,8 +238,10 @@ def _greeting(  # noqa: PLR0913, PLR0917 (it tells of everything)
         web_file=directory / WEB_FILE,
         port=base_url.rpartition(":")[2],
         web_origins=os.environ["ALLOWED_ORIGINS"].replace(",", ", "),
-        pusher_port=pusher.port,
-        pusher_key=pusher.key,
+        pusher_port=environment["PUSHER_PORT"],
+        pusher_key=environment["PUSHER_KEY"],
+        metrics_port=environment["METRICS_PORT"],
+        listener_metrics_port=environment["LISTENER_METRICS_PORT"],
         listen=f"{shlex.quote(sys.argv[0])} listen {chat_id} --user bob --data {shlex.quote(str(directory))}",
         token=session_token(secret, TOKEN_DAYS * 86_400, **demo.ALICE),
         days=TOKEN_DAYS,
@@ -261,6 +271,8 @@ Parley is ready at {base_url}
           database of its @auth/pg-adapter; its pages may call from {web_origins},
           with their cookie if they call by their own host name: http://localhost:{port}
   events  a Pusher-protocol server on 127.0.0.1:{pusher_port}, without TLS, key {pusher_key}
+  metrics http://127.0.0.1:{metrics_port}/metrics of the API, http://127.0.0.1:{listener_metrics_port}/metrics
+          of the listener; PostgreSQL's log is {directory}/postgres/log
   data    {directory} (kept; --fresh empties it)
 
 To see as bob what happens in the chat, in another terminal:

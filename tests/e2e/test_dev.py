@@ -210,6 +210,13 @@ def test_the_printed_database_urls_work(dev: Dev) -> None:
     assert users == [("parley_app", False), ("postgres", True)]
 
 
+def test_the_printed_metrics_are_there(dev: Dev) -> None:
+    of_api, of_listener = re.findall(r"http://127\.0\.0\.1:\d+/metrics", dev.output)
+    assert 'parley_requests_total{method="GET",route="/readyz"' in httpx.get(of_api).text
+    assert "parley_listener_leads 1.0" in httpx.get(of_listener).text
+    assert httpx.get(of_listener.replace("metrics", "healthz")).json() == {"status": "ok"}
+
+
 def test_a_token_for_the_stack_is_accepted(dev: Dev) -> None:
     done = parley_token("--user", "carol", "--data", str(dev.directory / "data"))
     bearer = {"Authorization": f"Bearer {done.stdout.strip()}"}
