@@ -17,6 +17,8 @@ from api.protocol import Protocol
 from api.settings import Settings, SettingsError
 from api.storage import Storage
 
+LAST_PORT = 65_535
+
 
 async def check_database(settings: Settings) -> None:
     """Raises SettingsError, with one line on why this database can't be served."""
@@ -60,10 +62,11 @@ def check_metrics(settings: Settings) -> None:
     if settings.metrics_port is None:
         return
     for port in range(settings.metrics_port, settings.metrics_port + settings.workers):
+        if port == settings.port or port > LAST_PORT:
+            what = "PORT" if port == settings.port else "no port"
+            raise SettingsError(f"METRICS_PORT: {port}, which a worker needs, is {what}")
         try:
             socket.create_server((settings.metrics_host, port)).close()
-        except OverflowError:
-            raise SettingsError(f"METRICS_PORT: there is no port {port}, which a worker needs") from None
         except OSError as error:
             problem = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
             place = f"{settings.metrics_host}:{port}"

@@ -35,7 +35,18 @@ from api.settings import Settings
 from tests.api.support import unlimited, user_of
 from tests.api.test_routes import name_of, new_world
 from tests.conftest import QUICK as QUICK_PRIMARY
-from tests.support import Api, add_session, logged, migrate, new_postgres, new_replica, new_user, running, wait_until
+from tests.support import (
+    Api,
+    add_session,
+    logged,
+    migrate,
+    new_postgres,
+    new_replica,
+    new_user,
+    running,
+    scraped,
+    wait_until,
+)
 
 WINDOW = 2.0
 QUICK = {**QUICK_PRIMARY, "wal_retrieve_retry_interval": "100ms"}
@@ -551,6 +562,29 @@ def test_an_api_stops_though_the_primary_hangs(stage: Stage) -> None:
         api.stop()
         # The pool is closed after what looks after the replica, and what looks after images.
         assert time.monotonic() - begin < CLOSE_SECONDS + 2 * END_SECONDS + 1
+
+
+def test_what_the_replica_answers_is_told_and_measured(stage: Stage) -> None:
+    port = free_port()
+    read = partial(scraped, port)
+    with running(stage.new_api(METRICS_PORT=str(port))) as api, unlimited(api) as client:
+        wait_until(lambda: uses_replica(api))
+        assert read("parley_replica_used") == 1
+        primary = client.get("/api/chats")  # its user is new, and made by the primary
+        assert "db;dur=" in primary.headers["server-timing"]
+        wait_until(
+            lambda: (
+                ", replica;dur=" in (timing := client.get("/api/chats").headers["server-timing"])
+                and "db;" not in timing
+            )
+        )
+        assert read("parley_database_statement_seconds_count", server="replica") >= 1
+        assert read("parley_database_connections", server="replica", state="max") == 10
+        assert read("parley_database_connections", server="replica", state="open") >= 1
+        with hanging(stage.replica):
+            wait_until(lambda: read("parley_replica_used") == 0)
+            assert read("parley_database_connections", server="replica") == 0
+        wait_until(lambda: read("parley_replica_used") == 1)
 
 
 def test_no_connection_is_left_where_a_replica_hung(stage: Stage) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from api.__main__ import check_database, check_storage, listen
+from api.__main__ import check_database, check_metrics, check_storage, listen
 from api.dev.postgres import Postgres
 from api.dev.process import free_port
 from api.settings import Settings, SettingsError
@@ -170,6 +170,9 @@ def test_three_variables_are_enough() -> None:
         *(("NEXTAUTH_SECRET", value) for value in ("", HIDDEN, SECRET + ",", f"{SECRET},{HIDDEN}", " " * 40, "," * 40)),
         *(("NEXTAUTH_SECRET", value) for value in WEAK_SECRETS),
         ("NEXTAUTH_SECRET", f"{SECRET}, {WEAK_SECRETS[0]}"),
+        *(("METRICS_PORT", value) for value in ("0", "65536", "x")),
+        ("LOG_FORMAT", "yaml"),
+        *(("LOG_REQUESTS_OVER", value) for value in ("-1", "often", "nan")),
         *(
             ("ALLOWED_ORIGINS", value)
             for value in (
@@ -371,3 +374,15 @@ def test_the_process_ends_with_one_line_and_a_failure(new_api: Callable[..., Api
     assert HIDDEN not in done.stderr
     for name in wrong:
         assert f"{name}: " in done.stderr or f"{name} or AUTH_SECRET: " in done.stderr
+
+
+def test_each_worker_needs_a_port_for_prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKERS", "2")
+    for port, of_metrics, words in (
+        (8000, 7999, "8000, which a worker needs, is PORT"),
+        (8000, 65_535, "65536, which a worker needs, is no port"),
+    ):
+        monkeypatch.setenv("PORT", str(port))
+        monkeypatch.setenv("METRICS_PORT", str(of_metrics))
+        with pytest.raises(SettingsError, match=f"METRICS_PORT: .*{words}"):
+            check_metrics(Settings.load())

@@ -88,6 +88,8 @@ def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str)
         ("PUSHER_HOST", "http://soketi"),
         *(("PUSHER_PORT", value) for value in ("0", "65536", "x")),
         ("PUSHER_USE_TLS", "perhaps"),
+        *(("LISTENER_METRICS_PORT", value) for value in ("0", "65536", "x")),
+        ("LOG_FORMAT", "yaml"),
         *(("OUTBOX_RETENTION_DAYS", value) for value in ("-1", "3651", "week", "nan")),
     ],
 )
