@@ -179,9 +179,12 @@ def test_a_request_id_names_the_transaction_and_is_gone_after_it(postgres: Postg
 
     begin, identity = "select session.begin(%s, %s)", json.dumps({"sub": new_user()})
     url = f"{postgres.url(shared_database, 'app', 'app')}?application_name=mine"
+    notices: list[str | None] = []
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
         for given, named in (("a-1", "parley a-1"), ("x" * 200, f"parley {'x' * 56}"), (None, "mine")):
             with connection.transaction():
                 connection.execute(begin, [identity, given])
                 assert name() == named
             assert name() == "mine"
+    assert notices == []  # it is cut before PostgreSQL says that it must be
