@@ -379,6 +379,24 @@ def test_the_owner_and_the_logins_have_no_more_rights_than_they_need(migrated: H
     assert (done.returncode, done.stdout.splitlines()[-1][:12]) == (0, "findings: 0,"), done
 
 
+@pytest.mark.parametrize(
+    ("role", "changes", "said"),
+    [
+        ("parley_api", {"PASSWORD": ""}, "PASSWORD is not set"),
+        ("parley_api", {"DATABASE_URL": ""}, "DATABASE_URL is not set"),
+        ("parley_api", {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}, "no connection"),
+        ("pg_read_all_data", {}, "invalid choice"),
+    ],
+)
+def test_a_login_that_can_not_be_made(here: Here, role: str, changes: dict[str, str], said: str) -> None:
+    environment = here.environment("migrate", PASSWORD="what-no-output-has") | changes
+    command = ["parley", "db", "login", "app", role]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode != 0
+    assert said in done.stderr.splitlines()[-1]
+    assert "what-no-output-has" not in done.stderr
+
+
 @pytest.mark.usefixtures("valkey")
 def test_what_is_sent_to_the_api_is_heard(migrated: Here) -> None:
     environment = migrated.environment("api") | {"PUBLIC_URL": migrated("http://127.0.0.1:8000")}
