@@ -30,6 +30,7 @@ async function main({ chromium: executablePath, url, prefix, token, title, pictu
     await page.goto(`${url}${prefix}/docs`)
     await authorize(page, token)
     const created = await tryOut(page, "post", "/api/chats", JSON.stringify({ title }))
+    await page.locator(".live-responses-table").scrollIntoViewIfNeeded()
     if (picture) await page.screenshot({ path: picture.replace(/(\.png)?$/, "-answer.png") })
     const listed = await tryOut(page, "get", "/api/chats")
     if (picture) await page.screenshot({ path: picture })
