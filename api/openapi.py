@@ -13,6 +13,7 @@ from api import models
 from api.database import Database
 from api.errors import CODES, internal_error, unauthorized, unavailable
 from api.images import NAME, SUFFIXES
+from api.protocol import template
 from api.reencode import MAX_SIDE
 from api.routes import ROUTES, Route
 from api.settings import Settings
@@ -128,7 +129,7 @@ def document(fields: Json, settings: Settings) -> Json:
     components = schemas(fields)
     paths: Json = {}
     for route in ROUTES:
-        paths.setdefault(template(route), {})[route.method.lower()] = operation(route, fields, components)
+        paths.setdefault(template(route.path), {})[route.method.lower()] = operation(route, fields, components)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Parley", "version": version("parley"), "description": ABOUT.strip()},
@@ -152,14 +153,6 @@ SECURITY: Json = {
     **{name: {"type": "apiKey", "in": "cookie", "name": name, "description": "The same, in a cookie."}
        for name in COOKIES},
 }  # fmt: skip
-
-
-def template(route: Route) -> str:
-    """The path, with its parameters in braces."""
-    path = route.path
-    for name in route.path_parameters:
-        path = path.replace(f"<{name}>", f"{{{to_camel(name)}}}")
-    return path
 
 
 def operation(route: Route, fields: Json, components: Json) -> Json:

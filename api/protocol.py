@@ -6,6 +6,7 @@ from functools import cache
 from http import HTTPMethod
 from uuid import uuid4
 
+from pydantic.alias_generators import to_camel
 from sanic import Request
 from sanic.exceptions import BadURL
 from sanic.http import Http
@@ -46,10 +47,8 @@ class ParleyRequest(Request):
 
 @cache
 def template(path: str) -> str:
-    """`/api/chats/{chatId}` of Sanic's api/chats/<chat_id>."""
-    return "/" + re.sub(
-        r"<(\w+)(?::\w+)?>", lambda found: f"{{{re.sub('_(.)', lambda part: part[1].upper(), found[1])}}}", path
-    )
+    """`/api/chats/{chatId}`, as the API's documents write it, of /api/chats/<chat_id> or what Sanic makes of that."""
+    return "/" + re.sub(r"<(\w+)(?::\w+)?>", lambda found: f"{{{to_camel(found[1])}}}", path.removeprefix("/"))
 
 
 class ParleyHttp(Http):
