@@ -44,7 +44,7 @@ def add_docs(app: Sanic[Any, Any]) -> None:
         return answer(request, events_page(document["components"]["schemas"]).encode(), HTML)
 
     async def redirect(_: Request) -> HTTPResponse:
-        return HTTPResponse(None, 308, {"Location": "../docs"})
+        return HTTPResponse(None, 308, {"Location": "../docs"}, HTML)
 
     routes = [("/docs", serve), ("/docs/<name>", serve), ("/docs/events", serve_events), ("/docs/", redirect)]
     for path, handler in routes:

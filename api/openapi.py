@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document: from the table of routes, the models, and what the database says that fields may be."""
 
+import asyncio
 import json
 import math
 from importlib.metadata import version
@@ -63,7 +64,7 @@ HEADERS: dict[str, tuple[str, Json, Any]] = {
     "X-RateLimit-Reset": ("When the window ends: Unix time in milliseconds.", NUMBER, 1764035500000),
     "Retry-After": ("Seconds to wait.", NUMBER, 1),
     "WWW-Authenticate": ("How to authenticate.", TEXT, "Bearer"),
-    "Link": ("The pages next to this one, each with its `rel`: next, prev, first.", TEXT,
+    "Link": ("The pages next to this one, each with its `rel`: next, prev, first. Not there if too long.", TEXT,
              '<https://chat.example.org/api/chats>; rel="first"'),
     "ETag": ("The picture's version.", TEXT, f'"{"878b2794f8d7953e" * 4}.png"'),
     "Cache-Control": ("How long it may be kept.", TEXT, "public, max-age=31536000, immutable"),
@@ -98,16 +99,24 @@ class OpenApi:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
         self._fields, self._text, self._asked_at = b"", b"", -math.inf
+        self._asking: asyncio.Task[None] | None = None
 
     async def text(self) -> bytes:
-        """The document; raises what Database.call() raises."""
+        """The document; raises what Database.call() raises. Of many who want it at once one asks: it takes a while."""
         if monotonic() - self._asked_at >= FRESH_SECONDS:
-            fields = await self._database.call("select api.get_field_schemas()")
-            self._asked_at = monotonic()
-            if fields != self._fields:
-                self._fields = fields
-                self._text = json.dumps(document(json.loads(fields), self._settings)).encode()
+            self._asking = self._asking or asyncio.create_task(self._ask())
+            await asyncio.shield(self._asking)
         return self._text
+
+    async def _ask(self) -> None:
+        try:
+            fields = await self._database.call("select api.get_field_schemas()")
+        finally:
+            self._asking = None
+        self._asked_at = monotonic()
+        if fields != self._fields:
+            self._fields = fields
+            self._text = json.dumps(document(json.loads(fields), self._settings)).encode()
 
 
 class Schemas(GenerateJsonSchema):
@@ -140,7 +149,7 @@ def document(fields: Json, settings: Settings) -> Json:
             "schemas": components,
             "responses": {CODES[status]: error(status) for status in ERRORS},
             "headers": {
-                name: {"description": text, "required": True, "schema": schema, "example": example}
+                name: {"description": text, "required": name != "Link", "schema": schema, "example": example}
                 for name, (text, schema, example) in HEADERS.items()
             },
             "securitySchemes": SECURITY,

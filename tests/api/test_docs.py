@@ -110,6 +110,7 @@ def test_only_reading_is_allowed(nobody: httpx.Client) -> None:
 def test_a_slash_too_many_leads_to_the_page(nobody: httpx.Client) -> None:
     response = nobody.get("/docs/")
     assert (response.status_code, response.headers["location"]) == (308, "../docs")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.next_request
     assert response.next_request.url.path == "/docs"
 

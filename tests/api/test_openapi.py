@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import asyncpg
 import httpx
 import psycopg
 import pytest
@@ -121,6 +122,15 @@ def test_an_optional_parameter_that_is_empty_is_one_left_out(document: Json, wor
         assert world.request(world.owner, route, params=required | dict.fromkeys(optional, "")).json() == without.json()
 
 
+def test_a_header_that_may_be_missing_is_told_to_be_optional(document: Json, world: World) -> None:
+    (search,) = (route for route in ROUTES if route.path == "/api/search")
+    response = world.request(world.owner, search, params={"search": "é" * 1000})
+    assert response.status_code == 200
+    assert "link" not in response.headers
+    told = document["components"]["headers"]
+    assert [name for name in told if not told[name]["required"]] == ["Link"]
+
+
 def example_of(parameter: Json) -> Any:
     """Of one that is required, itself; of any other, among those of its schema."""
     return parameter["example"] if parameter["required"] else parameter["schema"]["examples"][0]
@@ -215,6 +225,36 @@ def test_a_rule_that_changes_is_told_of(
     for name in ("REDIS_URL", "NEXTAUTH_SECRET"):
         monkeypatch.setenv(name, environment[name])
     assert asyncio.run(titles()) == [200, 200, 7]
+
+
+def test_of_many_who_ask_at_once_one_asks_the_database(
+    new_api: Callable[..., Api], shared_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Watched(Database):
+        async def call(self, statement: str, *arguments: Any) -> Any:
+            asked.append(statement)
+            return await super().call(statement, *arguments)
+
+    async def ask() -> None:
+        connected = await Watched.connect(Settings.load())
+        openapi = OpenApi(Settings.load(), connected)
+        first = asyncio.create_task(openapi.text())
+        others = [asyncio.create_task(openapi.text()) for _ in range(20)]
+        await asyncio.sleep(0)
+        first.cancel()  # as when that client goes away
+        assert len(set(await asyncio.gather(*others))) == 1
+        assert len(asked) == 1
+        await connected.close()
+        monkeypatch.setattr("api.openapi.FRESH_SECONDS", 0)
+        for _ in range(2):
+            with pytest.raises(asyncpg.InterfaceError):
+                await openapi.text()
+
+    for name, value in new_api(shared_database).environment.items():
+        monkeypatch.setenv(name, value)
+    asyncio.run(ask())
 
 
 # Events
