@@ -64,7 +64,7 @@ HEADERS: dict[str, tuple[str, Json, Any]] = {
     "X-RateLimit-Reset": ("When the window ends: Unix time in milliseconds.", NUMBER, 1764035500000),
     "Retry-After": ("Seconds to wait.", NUMBER, 1),
     "WWW-Authenticate": ("How to authenticate.", TEXT, "Bearer"),
-    "Link": ("The pages next to this one, each with its `rel`: next, prev, first.", TEXT,
+    "Link": ("The pages next to this one, each with its `rel`: next, prev, first. Not there if too long.", TEXT,
              '<https://chat.example.org/api/chats>; rel="first"'),
     "ETag": ("The picture's version.", TEXT, f'"{"878b2794f8d7953e" * 4}.png"'),
     "Cache-Control": ("How long it may be kept.", TEXT, "public, max-age=31536000, immutable"),
@@ -149,7 +149,7 @@ def document(fields: Json, settings: Settings) -> Json:
             "schemas": components,
             "responses": {CODES[status]: error(status) for status in ERRORS},
             "headers": {
-                name: {"description": text, "required": True, "schema": schema, "example": example}
+                name: {"description": text, "required": name != "Link", "schema": schema, "example": example}
                 for name, (text, schema, example) in HEADERS.items()
             },
             "securitySchemes": SECURITY,

@@ -122,6 +122,15 @@ def test_an_optional_parameter_that_is_empty_is_one_left_out(document: Json, wor
         assert world.request(world.owner, route, params=required | dict.fromkeys(optional, "")).json() == without.json()
 
 
+def test_a_header_that_may_be_missing_is_told_to_be_optional(document: Json, world: World) -> None:
+    (search,) = (route for route in ROUTES if route.path == "/api/search")
+    response = world.request(world.owner, search, params={"search": "é" * 1000})
+    assert response.status_code == 200
+    assert "link" not in response.headers
+    told = document["components"]["headers"]
+    assert [name for name in told if not told[name]["required"]] == ["Link"]
+
+
 def example_of(parameter: Json) -> Any:
     """Of one that is required, itself; of any other, among those of its schema."""
     return parameter["example"] if parameter["required"] else parameter["schema"]["examples"][0]
