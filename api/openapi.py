@@ -89,7 +89,7 @@ PARAMETERS: dict[str, tuple[str, Json, Any]] = {
     "endDate": ("Only what was sent until then, a day included.", DAY_OR_INSTANT, "2026-11-23T10:15:30.123Z"),
     "sort": ("By relevance, which needs a search and has no cursors, or not.", TEXT | {"default": "newest"}, "newest"),
     "socket_id": ("The id of the connection to Pusher.", TEXT, "1234.5678"),
-    "channel_name": ("The channel's name.", TEXT | {"minLength": 1}, f"private-chat-{CHAT_ID}"),
+    "channel_name": ("The channel's name.", TEXT, f"private-chat-{CHAT_ID}"),
 }
 
 

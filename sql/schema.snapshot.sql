@@ -1401,7 +1401,7 @@ CREATE OR REPLACE FUNCTION api.get_field_schemas()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 04d2135009d1f4533bdd8a01510f614d;
+AS md5 7a2a3a80628c75a769d4feb9ab65ccd6;
 
 --- function api.get_message(text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)

@@ -1,9 +1,9 @@
 -- What the fields of bodies and queries may be, in the words of JSON Schema: the OpenAPI document has its limits from here.
 --
---   api.get_field_schemas        for each field
---   parley.not_blank_pattern which text is not blank
---   parley.text_schema       … of a field that is text
---   parley.number_schema     … of one that is a whole number
+--   api.get_field_schemas      for each field
+--   parley.not_blank_pattern   which text is not blank
+--   parley.text_schema         … of a field that is text
+--   parley.number_schema       … of one that is a whole number
 
 create or replace function api.get_field_schemas() returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -18,6 +18,7 @@ begin
     ) || jsonb_build_object(
         'notBlank', jsonb_build_object('minLength', 1, 'pattern', not_blank),
         'socket_id', jsonb_build_object('pattern', parley.socket_pattern()),
+        'channel_name', jsonb_build_object('pattern', '^[^\u0000]+$'),
         'page', parley.number_schema('page', defaults.number),
         'limit', parley.number_schema('limit', defaults.size));
 end $$;
