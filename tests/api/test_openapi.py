@@ -23,7 +23,7 @@ from api.settings import Settings
 from tests import images
 from tests.api.support import unlimited
 from tests.api.test_routes import World, name_of, new_world
-from tests.support import Api, Connection, call, new_chat, new_user, token
+from tests.support import NO_SUCH_ID, Api, Connection, call, new_chat, new_user, token
 
 Json = dict[str, Any]
 
@@ -59,6 +59,11 @@ def problems(document: Json, schema: Json, value: Any) -> list[str]:
 def operation(document: Json, route: Route) -> Json:
     described: Json = document["paths"][template(route.path)][route.method.lower()]
     return described
+
+
+def route_of(method: str, path: str) -> Route:
+    (route,) = (route for route in ROUTES if (route.method, route.path) == (method, path))
+    return route
 
 
 def resolved(document: Json, described: Json) -> Json:
@@ -108,6 +113,43 @@ def test_what_is_given_for_an_example_is_one(document: Json, api: Api, world: Wo
             assert problems(document, content["schema"], content["example"]) == []
 
 
+def test_what_is_null_or_only_there_at_times_is_told_of(document: Json, world: World) -> None:
+    here = world.ids["chat_id"]
+    no_messages = world.but(chat_id=world.owner.post("/api/chats", json={"title": "Plans"}).json()["id"])
+    cursor = {"params": {"before": NO_SUCH_ID}}
+    presence = {"data": {"socket_id": "1.2", "channel_name": f"presence-chat-{here}"}}
+    for route, options, named in (
+        (route_of("GET", "/api/chats/<chat_id>"), {}, "lastMessage"),
+        (route_of("GET", "/api/chats"), cursor, "page"),
+        (route_of("GET", "/api/chats/<chat_id>/messages"), cursor, "page"),
+        (route_of("POST", "/api/pusher/auth"), presence, "channel_data"),
+    ):
+        response = no_messages.request(world.owner, route, **options)
+        answer = response.json()
+        assert answer[named] is None or route.form
+        schema = operation(document, route)["responses"]["200"]["content"]["application/json"]["schema"]
+        assert problems(document, schema, answer) == []
+
+
+def test_a_conflict_is_told_of(document: Json, world: World) -> None:
+    email = {"email": f"{new_user()}@example.org"}
+    world.stranger.put("/api/profile", json=email)
+    owner = world.but(user_id=world.ids["owner"])
+    provoked = {
+        route_of("PUT", "/api/profile"): {"json": email},
+        route_of("POST", "/api/chats/<chat_id>/members"): {"json": {"userId": world.ids["member"]}},
+        route_of("DELETE", "/api/chats/<chat_id>/members/<user_id>"): {},
+    }
+    for route in ROUTES:
+        told = operation(document, route)["responses"]
+        assert ("409" in told) == (route in provoked)
+        if route in provoked:
+            response = owner.request(world.owner, route, **provoked[route])
+            assert response.status_code == 409, response.text
+            answer = resolved(document, told["409"])
+            assert problems(document, answer["content"]["application/json"]["schema"], response.json()) == []
+
+
 def test_an_optional_parameter_that_is_empty_is_one_left_out(document: Json, world: World) -> None:
     for route in (route for route in ROUTES if route.query):
         told = operation(document, route)["parameters"]
@@ -123,8 +165,7 @@ def test_an_optional_parameter_that_is_empty_is_one_left_out(document: Json, wor
 
 
 def test_a_header_that_may_be_missing_is_told_to_be_optional(document: Json, world: World) -> None:
-    (search,) = (route for route in ROUTES if route.path == "/api/search")
-    response = world.request(world.owner, search, params={"search": "é" * 1000})
+    response = world.request(world.owner, route_of("GET", "/api/search"), params={"search": "é" * 1000})
     assert response.status_code == 200
     assert "link" not in response.headers
     told = document["components"]["headers"]
