@@ -159,7 +159,8 @@ def document(fields: Json, settings: Settings) -> Json:
 
 SECURITY: Json = {
     "token": {"type": "http", "scheme": "bearer", "description": "The session token that the web app made."},
-    **{name: {"type": "apiKey", "in": "cookie", "name": name, "description": "The same, in a cookie."}
+    **{name: {"type": "apiKey", "in": "cookie", "name": name,
+              "description": "The same, in a cookie. No page can set it: at /docs, use `token`."}
        for name in COOKIES},
 }  # fmt: skip
 
