@@ -2402,7 +2402,7 @@ CREATE OR REPLACE FUNCTION parley.text_schema(field text, not_blank text)
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 9e05290115c08d6a02a0c4f8d0c34359;
+AS md5 462a76d14fdf3104caacf29763558351;
 
 --- function parley.uncount_messages(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.uncount_messages(chat uuid, ids uuid[])

@@ -46,7 +46,7 @@ language sql immutable parallel safe as $$
         else jsonb_build_object(
             'minLength', lower(rules.length_limits(field)),
             'maxLength', upper(rules.length_limits(field)) - 1,
-            'format', case field when 'email' then field end,
+            'format', case field when 'email' then 'idn-email' end,
             'pattern', case when field = 'email' then null when rules.may_be_blank(field) then '^[^\u0000]*$' else not_blank end)
         end)
 $$;

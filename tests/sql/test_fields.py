@@ -43,6 +43,11 @@ def test_texts_are_let_through_as_they_are_told(postgres: Postgres, shared_datab
         assert not any(Draft202012Validator(told[name]).is_valid("x\0") for name in (*texts, *PUSHERS))
 
 
+def test_an_address_may_be_in_any_script(app: Connection) -> None:
+    assert schemas(app)["email"]["format"] == "idn-email"  # not `email`, which is ASCII
+    assert lets_through(app, "email", "é@exämple.de")
+
+
 def test_lengths_are_told_to_the_character(app: Connection) -> None:
     for field, told in schemas(app).items():
         if field == "email" or "maxLength" not in told:
