@@ -44,7 +44,7 @@ TEXT = (ROOT / "docker-compose.yml").read_text()
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 OURS = ("migrate", "api", "listener")
-DOCKERFILE: str = SERVICES["api"]["build"]["dockerfile_inline"]
+DOCKERFILE: str = SERVICES["migrate"]["build"]["dockerfile_inline"]
 ENV_COMMAND = re.search(r"```sh\n(\(umask [^`]*> \.env\)\n)```", (ROOT / "README.md").read_text())
 CHOICES = {"PUBLIC_URL", "ALLOWED_ORIGINS", "TRUSTED_PROXIES"}  # variables that need not be there
 INSTALL = "/opt/parley"
@@ -143,6 +143,14 @@ def test_the_environment_is_made_of_settings() -> None:
     known = {name.upper() for name in ApiSettings.model_fields | ListenerSettings.model_fields}
     for name in ("api", "listener"):
         assert set(SERVICES[name]["environment"]) - {"NEXTAUTH_SECRET"} <= known
+
+
+def test_an_image_of_ours_is_built_by_one_service_and_pulled_by_none() -> None:
+    """Several that build it at once, each with its own labels, are refused by some versions of Docker."""
+    for image, users in {"parley": set(OURS), "parley-soketi": {"soketi"}}.items():
+        assert {name for name, service in SERVICES.items() if service["image"] == image} == users
+        assert all(SERVICES[name]["pull_policy"] == "never" for name in users)
+        assert sum("build" in SERVICES[name] for name in users) == 1
 
 
 def test_what_the_image_is_made_of_is_there_and_nothing_else_is_sent() -> None:
