@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -170,7 +171,7 @@ def _checkout() -> Iterator[Path]:
             first = subprocess.Popen(
                 ["bash", "-c", START.command],
                 cwd=directory / "parley",
-                env=reader(directory),
+                env=reader(directory) | with_dependencies(directory),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -189,8 +190,18 @@ def _checkout() -> Iterator[Path]:
 def reader(directory: Path) -> dict[str, str]:
     """The environment of somebody who has none of ours."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    quick = {"PIP_NO_COMPILE": "1"}  # most of what is installed is for tests, and never loaded here
-    return clean | quick | {"PARLEY_TEST": str(directory)}  # by which scratch() knows what is ours
+    return clean | {"PARLEY_TEST": str(directory)}  # by which scratch() knows what is ours
+
+
+def with_dependencies(directory: Path) -> dict[str, str]:
+    """Has a new virtual environment find what Parley depends on here, where the same command has installed it."""
+    python = directory / "bin" / "python3"
+    python.parent.mkdir()
+    theirs = sysconfig.get_path("purelib", "venv", {"base": ".venv"})
+    ours, interpreter = shlex.quote(sysconfig.get_path("purelib")), shlex.quote(sys.executable)
+    python.write_text(f'#!/bin/sh\n{interpreter} "$@" && echo {ours} > {theirs}/dependencies.pth\n')
+    python.chmod(0o755)
+    return {"PATH": f"{python.parent}:{os.environ['PATH']}", "PIP_NO_DEPS": "1"}
 
 
 def test_the_tour_goes_as_it_is_told(checkout: Path) -> None:
