@@ -4,6 +4,7 @@ It may be run again and again: a login that is there gets the password, and keep
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from typing import Any
@@ -24,10 +25,9 @@ def main(arguments: argparse.Namespace) -> int:
         return 1
     try:
         connection = connect("DATABASE_URL")
-        try:
+        connection.autocommit = False
+        with contextlib.closing(connection), connection:
             ensure(connection, arguments.name, arguments.role, password)
-        finally:
-            connection.close()
     except (ConnectError, psycopg2.Error) as error:
         print(f"parley db login: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1

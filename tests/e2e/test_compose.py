@@ -439,6 +439,16 @@ def test_a_login_that_can_not_be_made(here: Here, role: str, changes: dict[str, 
     assert "what-no-output-has" not in done.stderr
 
 
+def test_a_login_that_fails_changes_nothing(migrated: Here, postgres: Postgres) -> None:
+    environment = migrated.environment("migrate", PASSWORD="what-no-role-gets")
+    command = ["parley", "db", "login", "parley_api", "parley_api"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, "is a member of role" in done.stderr) == (1, True)
+    with psycopg.connect(postgres.url("parley")) as dba:
+        found = dba.execute("select rolcanlogin, rolpassword from pg_authid where rolname = 'parley_api'").fetchone()
+    assert found == (False, None)
+
+
 @pytest.mark.usefixtures("valkey")
 def test_what_is_sent_to_the_api_is_heard(migrated: Here) -> None:
     environment = migrated.environment("api") | {"PUBLIC_URL": migrated("http://127.0.0.1:8000")}
@@ -449,11 +459,17 @@ def test_what_is_sent_to_the_api_is_heard(migrated: Here) -> None:
         )
 
     with migrated.running("api") as api, migrated.running("listener"), ExitStack() as stack:
-        token = parley("token", "--user", "alice", "--name", "Alice").communicate(timeout=20)[0].strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        client = stack.enter_context(httpx.Client(base_url=environment["PUBLIC_URL"], headers=headers))
+
+        def client_of(user: str) -> httpx.Client:
+            token = parley("token", "--user", user).communicate(timeout=20)[0].strip()
+            headers = {"Authorization": f"Bearer {token}"}
+            return stack.enter_context(httpx.Client(base_url=environment["PUBLIC_URL"], headers=headers))
+
+        client = client_of("alice")
         chat = client.post("/api/chats", json={"title": "Plans"}).json()["id"]
-        listen = stack.enter_context(parley("listen", chat, "--user", "alice"))
+        assert client_of("bob").get("/api/profile").is_success  # from then on he is known
+        assert client.post(f"/api/chats/{chat}/members", json={"userId": "bob"}).is_success
+        listen = stack.enter_context(parley("listen", chat, "--user", "bob"))
         stack.callback(listen.kill)
         assert listen.stdout
         assert listen.stderr
