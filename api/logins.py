@@ -31,6 +31,9 @@ def main(arguments: argparse.Namespace) -> int:
     except (ConnectError, psycopg2.Error) as error:
         print(f"parley db login: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
+    except UnicodeEncodeError:
+        print("parley db login: NAME and PASSWORD must be UTF-8", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -425,6 +425,7 @@ def test_the_owner_and_the_logins_have_no_more_rights_than_they_need(migrated: H
     ("role", "changes", "said"),
     [
         ("parley_api", {"PASSWORD": ""}, "PASSWORD is not set"),
+        ("parley_api", {"PASSWORD": "\udcff"}, "must be UTF-8"),
         ("parley_api", {"DATABASE_URL": ""}, "DATABASE_URL is not set"),
         ("parley_api", {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}, "no connection"),
         ("pg_read_all_data", {}, "invalid choice"),
