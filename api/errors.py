@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 from obstore.exceptions import BaseError as StorageError
 from sanic import HTTPResponse, Request
-from sanic.exceptions import SanicException
+from sanic.exceptions import RequestCancelled, SanicException
 from sanic.handlers import ErrorHandler
 
 from api.protocol import ParleyRequest
@@ -35,6 +35,7 @@ CODES = {
 }
 STATUSES = {f"PT{status}": status for status in CODES}  # raised by parley.fail()
 NUL_IN_TEXT = "22021"
+CLIENT_IS_GONE = 499  # which nobody reads, but metrics and the log have
 USER_IS_GONE = ("chats_owner_exists", "settings_user_exists")  # foreign keys: an account deleted during the request
 # What asyncpg raises without or before an SQLSTATE; InternalClientError is a connection that broke at an odd moment.
 AWAY = (asyncpg.InterfaceError, asyncpg.InternalClientError, StorageError, OSError, TimeoutError)
@@ -115,7 +116,9 @@ class Envelope(ErrorHandler):
 
     def default(self, request: ParleyRequest, exception: BaseException) -> HTTPResponse:  # type: ignore[override]
         """The answer for an exception; one that nobody foresaw is logged with the request's id."""
-        if isinstance(exception, CancelledError):  # the client went away
+        if isinstance(exception, RequestCancelled):
+            return HTTPResponse(status=CLIENT_IS_GONE)
+        if isinstance(exception, CancelledError):
             return answer(unavailable())
         error: ApiError | None = None
         if isinstance(exception, ApiError):

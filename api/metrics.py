@@ -37,7 +37,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "parley_requests_total",
-            "Answered requests, by method, route (a path of the API, or none) and status.",
+            "Requests, by method, route (a path of the API, or none) and status; 499 where the client was gone.",
             ("method", "route", "status"),
             registry=self.registry,
         )

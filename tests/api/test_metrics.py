@@ -123,6 +123,17 @@ def test_the_limit_says_who_counted(api: Api, own: Valkey, read: Read) -> None:
     wait_until(is_back)
 
 
+def test_a_client_that_went_away_is_no_failure(postgres: Postgres, api: Api, database: str, read: Read) -> None:
+    count = partial(read, "parley_requests_total", method="POST", route="/api/chats")
+    headers = api.headers() | {"Content-Type": "application/json", "Content-Length": "14"}
+    with held_up(postgres.url(database)) as waiting:
+        with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
+            connection.sendall(head("POST /api/chats HTTP/1.1", headers) + b'{"title": "x"}')
+            wait_until(lambda: waiting() == 1)
+        wait_until(lambda: count(status="499") == 1)
+    assert count(status="503") == 0
+
+
 def test_an_upload_under_way_is_counted(api: Api, read: Read) -> None:
     headers = api.headers() | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "1000"}
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
