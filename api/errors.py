@@ -39,6 +39,7 @@ CLIENT_IS_GONE = 499  # which nobody reads, but metrics and the log have
 USER_IS_GONE = ("chats_owner_exists", "settings_user_exists")  # foreign keys: an account deleted during the request
 # What asyncpg raises without or before an SQLSTATE; InternalClientError is a connection that broke at an odd moment.
 AWAY = (asyncpg.InterfaceError, asyncpg.InternalClientError, StorageError, OSError, TimeoutError)
+QUOTING = ("22", "42601")  # whose very messages quote values: data exceptions; malformed tsqueries
 UNAVAILABLE = ("08", "40", "53", "57")  # classes: connection, rollback, resources, operator intervention
 
 
@@ -111,6 +112,13 @@ def allowed_methods(request: Request) -> str:
     return ", ".join(method for method in sorted(HTTPMethod) if is_allowed(method))
 
 
+def hide_quotes(error: asyncpg.PostgresError) -> None:
+    """Takes what users wrote out of an error that is to be logged; PostgreSQL's log has all of it."""
+    error.detail = error.hint = None
+    if (error.sqlstate or "").startswith(QUOTING):
+        error.args = (f"SQLSTATE {error.sqlstate}",)
+
+
 class Envelope(ErrorHandler):
     """Answers every exception, of routes, of middleware and of the server itself."""
 
@@ -133,7 +141,7 @@ class Envelope(ErrorHandler):
         what = f"{request.known_method} {request.template}"
         if error.status == 500:
             if isinstance(exception, asyncpg.PostgresError):
-                exception.detail = None  # it quotes what users wrote
+                hide_quotes(exception)
             logger.error("%s failed", what, exc_info=exception)
         elif error.status == 503:
             logger.warning("%s found a service unavailable: %r", what, exception)

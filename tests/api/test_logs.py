@@ -62,6 +62,32 @@ def test_a_failure_is_one_line_with_its_traceback_and_nothing_that_users_wrote(
     assert HIDDEN not in api.log.read_text()
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "select new.title::int into n",
+        "select 1 from to_tsquery(new.title || ' & & x') into n",
+        "raise exception 'zoo' using hint = new.title",
+    ],
+)
+def test_a_failure_that_quotes_what_users_wrote_is_logged_without_that(
+    api: Api, postgres: Postgres, database: str, failure: str
+) -> None:
+    before = len(logged(api.log))
+    with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
+        dba.execute(f"""
+            create function parley.zoo() returns trigger language plpgsql as
+            $$ declare n int; begin {failure}; return new; end $$;
+            create trigger zoo before insert on parley.chats for each row execute function parley.zoo()""")
+        try:
+            assert client.post("/api/chats", json={"title": HIDDEN}).status_code == 500
+        finally:
+            dba.execute("drop function parley.zoo cascade")
+    error, _ = logged(api.log)[before:]
+    assert error["exception"].startswith("Traceback (most recent call last):\n")
+    assert HIDDEN not in api.log.read_text()
+
+
 def test_no_token_query_body_or_path_is_in_the_log(api: Api) -> None:
     session, before = token(HIDDEN), len(logged(api.log))
     client = httpx.Client(base_url=api.url, headers={"X-Forwarded-For": new_address()})
