@@ -56,9 +56,7 @@ async def relay_events(settings: Settings, stopping: asyncio.Event) -> None:
                     await lead(outbox, stopping)
                     await relay.run(outbox, stopping)
             except AWAY as error:
-                logger.warning(
-                    "The database is away or refuses, which is tried again: %s: %s", type(error).__name__, error
-                )
+                logger.warning("The database is away or refuses, which is tried again: %r", error)  # without its DETAIL
                 LEADS.set(0)
                 await sleep(RECONNECT_SECONDS * random.uniform(0.2, 1), stopping)  # noqa: S311 (jitter, no secret)
 
@@ -87,7 +85,7 @@ async def keep_house(settings: Settings) -> None:
                 CHORES.labels(name, "done").inc()
             except AWAY as error:
                 CHORES.labels(name, "failed").inc()
-                logger.warning("Can't %s, which is tried again: %s: %s", name, type(error).__name__, error)
+                logger.warning("Can't %s, which is tried again: %r", name, error)
         await asyncio.sleep(KEEP_HOUSE_SECONDS)
 
 

@@ -109,8 +109,8 @@ class Relay:
 
     @property
     def is_failing(self) -> bool:
-        """Whether Pusher did not take what it was asked to last."""
-        return self._failures > 0
+        """Whether Pusher did not take what it was asked to last, and is to be asked again."""
+        return self._failures > 0 and bool(self._held)
 
     def interrupt(self) -> None:
         """Ends a wait."""

@@ -18,7 +18,7 @@ from api.dev.pusher import Pusher
 from tests.conftest import QUICK
 from tests.listener.conftest import Stage
 from tests.listener.support import LEADS, Listener, listening
-from tests.listener.test_relay import RECORD, record_badly
+from tests.listener.test_relay import RECORD, Door, record_badly
 from tests.support import logged, migrate, new_chat, new_postgres, new_user, scraped, wait_until
 
 Read = Callable[..., float]
@@ -114,6 +114,29 @@ def test_of_two_one_leads_and_both_are_ready(stage: Stage, port: int) -> None:
             wait_until(lambda: scraped(other_port, "parley_listener_leads") == 1)
         finally:
             second.stop()
+
+
+def test_one_that_lost_its_lead_while_pusher_was_away_is_ready(stage: Stage, port: int) -> None:
+    chat = new_chat(stage.dba, "owner")
+    with Door(stage.pusher).open() as door, listening(stage.listener(door, LISTENER_METRICS_PORT=str(port))):
+        door.refuse = {"": 503}
+        stage.dba.execute(RECORD, [chat, 1])
+        wait_until(lambda: asked(port)[1]["pusher"] == "away")
+        stage.dba.execute("""
+            select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and application_name = 'parley-listener'""")
+        wait_until(lambda: stage.dba.execute("select listener.lead()").fetchone() == (True,))
+        wait_until(lambda: asked(port) == READY)
+
+
+def test_no_detail_is_in_the_log(stage: Stage) -> None:
+    failure = "raise unique_violation using message = 'zoo', detail = 'hidden-word'"
+    stage.dba.execute(f"""
+        create or replace function listener.roll_up(max_messages integer) returns boolean language plpgsql as
+        $$ begin {failure}; end $$""")
+    with listening(stage.listener()) as listener:
+        listener.child_until("Can't count messages, which is tried again: UniqueViolationError('zoo')")
+        assert "hidden-word" not in listener.log.read_text()
 
 
 def test_what_is_set_aside_is_counted_here_and_there(stage: Stage, port: int, read: Read) -> None:
