@@ -45,13 +45,17 @@ def check_storage(settings: Settings) -> None:
         raise SettingsError(f"STORAGE_URL: can't write to {error.filename}: {error.strerror}") from None
 
 
+def new_server(host: str, port: int) -> socket.socket:
+    """A socket that listens there; raises OSError when there can't be one."""
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    dualstack = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    return socket.create_server(address[:2], family=family, dualstack_ipv6=dualstack)
+
+
 def listen(settings: Settings) -> socket.socket:
     """The socket that listens; raises SettingsError when there can't be one."""
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, *_, address = found[0]
-        dualstack = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
-        return socket.create_server(address[:2], family=family, dualstack_ipv6=dualstack)
+        return new_server(settings.host, settings.port)
     except OSError as error:
         place = f"{settings.host}:{settings.port}"
         raise SettingsError(f"HOST or PORT: can't listen on {place}: {error.strerror}") from None
@@ -66,7 +70,7 @@ def check_metrics(settings: Settings) -> None:
             what = "PORT" if port == settings.port else "no port"
             raise SettingsError(f"METRICS_PORT: {port}, which a worker needs, is {what}")
         try:
-            socket.create_server((settings.metrics_host, port)).close()
+            new_server(settings.metrics_host, port).close()
         except OSError as error:
             problem = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
             place = f"{settings.metrics_host}:{port}"

@@ -172,6 +172,14 @@ def counted(port: int) -> float:
     return scraped(port, "parley_requests_total", route="/healthz")
 
 
+@pytest.mark.parametrize("host", ["::1", "localhost"])
+def test_it_listens_where_it_is_told_to(new_api: Callable[..., Api], shared_database: str, host: str) -> None:
+    port = free_port()
+    with running(new_api(shared_database, METRICS_HOST=host, METRICS_PORT=str(port))):
+        place = f"[{host}]" if ":" in host else host
+        assert httpx.get(f"http://{place}:{port}/metrics").status_code == 200
+
+
 def test_without_the_setting_nothing_else_listens(new_api: Callable[..., Api], shared_database: str) -> None:
     with running(new_api(shared_database)) as api:
         assert api.child is not None
