@@ -160,6 +160,7 @@ def add_end(app: Sanic[Any, Any]) -> None:
         if timings:  # there are none where Sanic gave up a request before it had begun
             for see in app.ctx.watchers:
                 see(request, response, timings, ended)
+            timings.is_over = True
 
 
 def is_for_api(request: Request) -> bool:

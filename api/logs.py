@@ -42,7 +42,7 @@ def set_up(log_format: Format) -> None:
 
 def add_request(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Adds the id of the request that is under way, if there is one."""
-    if timings := current.get():
+    if (timings := current.get()) and not timings.is_over:
         event["request"] = timings.request_id
     return event
 
@@ -51,7 +51,7 @@ class RequestLog:
     """Logs requests that took at least so many seconds, or failed."""
 
     def __init__(self, seconds: float) -> None:
-        self._least = round(seconds * 1e9)
+        self._least = seconds * 1e9
 
     def see(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, ended: int) -> None:
         """Logs a request, if it is one of these."""

@@ -1,7 +1,8 @@
 """Where the time of a request goes: what is under way in it notes its spans here.
 
 Each request sets `current` anew, since a connection's requests are answered one after another in one task. A task that
-is made during a request would keep that request's: one that works for others too is given a context of its own.
+is made during a request keeps that request's: one that works for others too is given a context of its own, or, where a
+library makes it, outlives the request, which is then over.
 """
 
 from contextvars import ContextVar
@@ -13,11 +14,12 @@ Span = tuple[str, int, int]  # its kind, and from when to when it took, in nanos
 class Timings:
     """The spans of one request, in the order of their ends."""
 
-    __slots__ = ("begun", "request_id", "spans")
+    __slots__ = ("begun", "is_over", "request_id", "spans")
 
     def __init__(self, request_id: str) -> None:
         self.request_id, self.begun = request_id, perf_counter_ns()
         self.spans: list[Span] = []
+        self.is_over = False
 
     def server_timing(self, now: int) -> str:
         """The header Server-Timing, in milliseconds.

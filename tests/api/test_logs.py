@@ -1,14 +1,19 @@
 """The log: each line an object of JSON, with the request's id, and with nothing that is a user's."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from api.dev.valkey import Valkey
 from tests.api.support import exchange, new_address, unlimited
-from tests.support import Api, logged, new_user, running, token, wait_until
+from tests.api.test_process import held_up, post_chat
+from tests.conftest import QUICK
+from tests.support import Api, logged, migrate, new_postgres, new_user, running, token, wait_until
 
 HIDDEN = "hidden-word"
 
@@ -115,8 +120,29 @@ def test_what_no_request_is_under_way_for_has_no_id(new_api: Callable[..., Api],
         assert "request" not in away
 
 
-def test_requests_that_are_quick_and_good_are_not_logged(new_api: Callable[..., Api], database: str) -> None:
-    with running(new_api(database, LOG_REQUESTS_OVER="60")) as api, unlimited(api) as client:
+def test_what_a_request_has_left_behind_has_no_id(directory: Path, valkey: Valkey) -> None:
+    end = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app' and application_name = 'parley'"
+    with new_postgres(directory / new_user("postgres"), **QUICK) as postgres:
+        migrate(postgres)
+        url = postgres.url("parley")
+        api = Api(directory, postgres.url("parley", "app", "app"), valkey.url())
+        with running(api), unlimited(api, **{"X-Request-Id": "long-gone"}) as client, ThreadPoolExecutor() as threads:
+            with held_up(url) as waiting:
+                answers = [threads.submit(post_chat, client) for _ in range(2)]
+                wait_until(lambda: waiting() == 2)
+            assert [answer.result().status_code for answer in answers] == [201, 201]
+            with psycopg.connect(url, autocommit=True) as dba:  # one of the connections is not a request's
+                dba.execute(f"{end} order by backend_start limit 1")
+            postgres.kill()
+            wait_until(lambda: logged(api.log))  # the pool tries to open one again
+            assert not [line for line in logged(api.log) if "request" in line]
+
+
+@pytest.mark.parametrize("seconds", ["60", "inf"])
+def test_requests_that_are_quick_and_good_are_not_logged(
+    new_api: Callable[..., Api], database: str, seconds: str
+) -> None:
+    with running(new_api(database, LOG_REQUESTS_OVER=seconds)) as api, unlimited(api) as client:
         assert client.get("/api/chats").status_code == 200
         assert client.get("/api/nope").status_code == 404
         assert not api.log.read_text()
