@@ -40,9 +40,9 @@ def problem() -> str | None:
             import_module(module)
     except ImportError:
         return f"{name}: traces need the extra `otel`: pip install -e '.[otel]'"
-    for variable in PROTOCOLS:
-        if os.environ.get(variable, PROTOCOL) != PROTOCOL:
-            return f"{variable}: must be {PROTOCOL}"
+    variable = next((name for name in PROTOCOLS if os.environ.get(name)), None)
+    if variable and os.environ[variable] != PROTOCOL:
+        return f"{variable}: must be {PROTOCOL}"
     return None
 
 

@@ -131,6 +131,15 @@ def test_what_can_not_be_sent_ends_the_start_with_one_line(
     )
 
 
+def test_the_protocol_of_traces_goes_before_that_of_all_and_may_be_empty(
+    new_api: Callable[..., Api], database: str, collector: Collector
+) -> None:
+    protocols = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
+    for options in (protocols, {"OTEL_EXPORTER_OTLP_PROTOCOL": "", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": ""}):
+        with running(new_api(database, **collector.environment, **options)) as api, unlimited(api) as client:
+            assert client.get("/api/chats").status_code == 200
+
+
 def test_without_an_endpoint_no_package_is_needed(new_api: Callable[..., Api], database: str, tmp_path: Path) -> None:
     hide_packages(tmp_path)
     with running(new_api(database, PYTHONPATH=str(tmp_path))) as api, unlimited(api) as client:
