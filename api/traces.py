@@ -59,9 +59,11 @@ class Traces:
         self._trace = trace
 
     def see(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, ended: int) -> None:
-        """Makes the spans of a request, whose trace is the caller's if it says so by `traceparent`."""
-        names = ("traceparent", "tracestate")
-        parent = self._extract({name: request.headers[name] for name in names if name in request.headers})
+        """Makes the spans of a request, whose trace is the caller's if it says so by `traceparent`.
+
+        Its `tracestate` may have anything in it, and is not passed on.
+        """
+        parent = self._extract({"traceparent": request.headers.get("traceparent", "")})
         method, route = request.known_method.replace("other", "_OTHER"), request.template
         attributes: dict[str, Any] = {
             "http.request.method": method,

@@ -40,6 +40,7 @@ def api(new_api: Callable[..., Api], database: str, collector: Collector) -> Ite
 def test_a_request_is_a_span_in_its_callers_trace_with_what_it_waited_for(api: Api, collector: Collector) -> None:
     request_id, before = new_user("request"), time.time_ns()
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": request_id}
+    headers |= {"tracestate": f"a={HIDDEN}", "baggage": f"a={HIDDEN}"}
     with unlimited(api) as client:
         assert client.post("/api/chats", json={"title": HIDDEN}, headers=headers).status_code == 201
     wait_until(lambda: len([span for span in collector.spans if span["trace"] == TRACE]) == 4)
