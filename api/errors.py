@@ -6,6 +6,7 @@ know is a 500, whose text is for the log.
 
 import json
 import logging
+import re
 from asyncio import CancelledError
 from http import HTTPMethod
 from typing import Any
@@ -35,6 +36,7 @@ CODES = {
 }
 STATUSES = {f"PT{status}": status for status in CODES}  # raised by parley.fail()
 NUL_IN_TEXT = "22021"
+IMAGE = re.compile(r"[0-9a-f]{64}")
 CLIENT_IS_GONE = 499  # which nobody reads, but metrics and the log have
 USER_IS_GONE = ("chats_owner_exists", "settings_user_exists")  # foreign keys: an account deleted during the request
 # What asyncpg raises without or before an SQLSTATE; InternalClientError is a connection that broke at an odd moment.
@@ -119,6 +121,11 @@ def hide_quotes(error: asyncpg.PostgresError) -> None:
         error.args = (f"SQLSTATE {error.sqlstate}",)
 
 
+def reason(exception: BaseException) -> str:
+    """What an exception says, in one line, without the name of an image, which is all that one needs to see it."""
+    return IMAGE.sub("…", f"{type(exception).__name__}: {exception}".partition("\n")[0])
+
+
 class Envelope(ErrorHandler):
     """Answers every exception, of routes, of middleware and of the server itself."""
 
@@ -144,7 +151,7 @@ class Envelope(ErrorHandler):
                 hide_quotes(exception)
             logger.error("%s failed", what, exc_info=exception)
         elif error.status == 503:
-            logger.warning("%s found a service unavailable: %r", what, exception)
+            logger.warning("%s found a service unavailable: %s", what, reason(exception))
         return answer(error)
 
 

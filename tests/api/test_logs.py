@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from api.dev.process import free_port
 from api.dev.valkey import Valkey
 from tests.api.support import exchange, new_address, unlimited
 from tests.api.test_process import held_up, post_chat
@@ -110,6 +111,23 @@ def test_no_token_query_body_or_path_is_in_the_log(api: Api) -> None:
     assert HIDDEN not in text.lower()
     assert session not in text
     assert session.split(".")[1] not in text
+
+
+def test_a_storage_that_is_away_is_one_line_without_the_name_of_an_image(
+    new_api: Callable[..., Api], database: str
+) -> None:
+    storage = {
+        "STORAGE_URL": "s3://parley", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "none", "AWS_ACCESS_KEY_ID": HIDDEN, "AWS_SECRET_ACCESS_KEY": HIDDEN,
+    }  # fmt: skip
+    name = "0123456789abcdef" * 4
+    with running(new_api(database, **storage)) as api, unlimited(api) as client:
+        assert client.get(f"/images/{name}.png").status_code == 503
+        away, _ = logged(api.log)
+    assert away["event"].startswith("GET /images/{name} found a service unavailable: GenericError: Generic S3 error: ")
+    assert "\n" not in away["event"]
+    assert name not in api.log.read_text()
+    assert HIDDEN not in api.log.read_text()
 
 
 def test_what_no_request_is_under_way_for_has_no_id(new_api: Callable[..., Api], database: str) -> None:
