@@ -10,11 +10,12 @@ from multiprocessing import get_context
 import asyncpg
 from sanic import Sanic
 
-from api import logs, traces
+from api import logs
 from api.app import create_app
 from api.database import Database
 from api.protocol import Protocol
 from api.settings import Settings, SettingsError
+from api.shared import traces
 from api.storage import Storage
 
 LAST_PORT = 65_535

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
 
-from api import traces
 from api.database import Database
 from api.docs import add_docs
 from api.errors import ApiError, Envelope
@@ -25,6 +24,7 @@ from api.ratelimit import RateLimiter, client_address
 from api.replica import Replica
 from api.routes import ROUTES, Route
 from api.settings import Settings
+from api.shared import traces
 from api.signing import Signer
 from api.storage import Storage
 from api.timings import Timings, current, timed

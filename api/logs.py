@@ -1,42 +1,25 @@
-"""The log, on stderr: a JSON object a line, or lines for people; and the line of a request that failed or was slow.
+"""The API's log: which request a line is of, and a line for each request that failed or was slow.
 
 What users write, their tokens and the URLs that they ask for are not in it.
 """
 
 import logging
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from sanic import HTTPResponse
 
 from api.protocol import ParleyRequest
+from api.shared import logs as shared
+from api.shared.logs import Format
 from api.timings import Timings, current
-
-Format = Literal["json", "text"]
 
 logger = logging.getLogger("parley.requests")
 
 
 def set_up(log_format: Format) -> None:
     """Has all that is logged from now on written in this format."""
-    renderers: dict[Format, list[Any]] = {
-        "json": [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)],
-        "text": [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)],
-    }
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[
-                structlog.processors.TimeStamper("iso"),
-                structlog.stdlib.add_log_level,
-                structlog.stdlib.add_logger_name,
-                structlog.stdlib.ExtraAdder(),
-                add_request,
-            ],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers[log_format]],
-        )
-    )
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    shared.set_up(log_format, structlog.stdlib.ExtraAdder(), add_request)
     logging.getLogger("sanic").setLevel(logging.WARNING)
 
 

@@ -16,9 +16,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.asyncio import ConnectionPool
 
-from api.logs import Format
 from api.origins import parse_origins
 from api.secret import split_secrets, weakness
+from api.shared.logs import Format
 from api.storage import directory_of
 
 

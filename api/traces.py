@@ -1,56 +1,25 @@
-"""Traces, by OpenTelemetry's own variables: a span for each request, made at its end of what was noted meanwhile.
+"""Traces: a span for each request, made at its end of what was noted meanwhile.
 
-Without an endpoint nothing of it is loaded. What users write and the URLs that they ask for are not in a trace.
+What users write and the URLs that they ask for are not in a trace.
 """
 
-import os
-from importlib import import_module
-from threading import Thread
 from time import perf_counter_ns, time_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sanic import HTTPResponse
 
 from api.protocol import ParleyRequest
+from api.shared.traces import provider_of, shut_down
 from api.timings import Timings
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
-
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-PROTOCOL = "http/protobuf"
-FLUSH_SECONDS = 2  # at the end, for a collector that may be away
 SERVERS = {"limit": "redis", "db": "postgresql", "replica": "postgresql"}  # by span: whose answer it waited for
-
-
-def endpoint() -> str | None:
-    """The variable that says where traces go, if they go anywhere."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return None
-    return next((name for name in ENDPOINTS if os.environ.get(name)), None)
-
-
-def problem() -> str | None:
-    """Why traces can't be sent as the environment asks, in one line."""
-    if not (name := endpoint()):
-        return None
-    try:
-        for module in ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter"):
-            import_module(module)
-    except ImportError:
-        return f"{name}: traces need the extra `otel`: pip install -e '.[otel]'"
-    variable = next((name for name in PROTOCOLS if os.environ.get(name)), None)
-    if variable and os.environ[variable] != PROTOCOL:
-        return f"{variable}: must be {PROTOCOL}"
-    return None
 
 
 class Traces:
     """Sends spans from a thread, a batch at a time."""
 
     def __init__(self, service: str) -> None:
-        from opentelemetry import trace  # noqa: PLC0415 (here and below: of the extra `otel`)
+        from opentelemetry import trace  # noqa: PLC0415 (of the extra `otel`)
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
         self._provider = provider_of(service)
@@ -89,19 +58,4 @@ class Traces:
 
     def close(self) -> None:
         """Sends what is left, for a moment."""
-        sending = Thread(target=self._provider.shutdown, daemon=True)
-        sending.start()
-        sending.join(FLUSH_SECONDS)
-
-
-def provider_of(service: str) -> "TracerProvider":
-    """What makes and sends spans, as OpenTelemetry's variables say."""
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-
-    os.environ.setdefault("OTEL_SERVICE_NAME", service)
-    provider = TracerProvider(resource=Resource.create(), shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return provider
+        shut_down(self._provider)

@@ -9,7 +9,7 @@ import sys
 import asyncpg
 import uvloop
 
-from listener import logs, traces
+from api.shared import logs, traces
 from listener.health import serving
 from listener.metrics import CHORES, LEADS
 from listener.outbox import AWAY, Outbox

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from listener.logs import Format
+from api.shared.logs import Format
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]
 

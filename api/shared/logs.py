@@ -8,8 +8,8 @@ import structlog
 Format = Literal["json", "text"]
 
 
-def set_up(log_format: Format) -> None:
-    """Has all that is logged from now on written in this format."""
+def set_up(log_format: Format, *processors: structlog.typing.Processor) -> None:
+    """Has all that is logged from now on written in this format; `processors` may add to it."""
     renderers: dict[Format, list[Any]] = {
         "json": [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)],
         "text": [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)],
@@ -21,6 +21,7 @@ def set_up(log_format: Format) -> None:
                 structlog.processors.TimeStamper("iso"),
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
+                *processors,
             ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers[log_format]],
         )
