@@ -39,10 +39,13 @@ async function main({ chromium: executablePath, url, prefix, token, title, pictu
 
     await page.getByRole("link", { name: "Real-time events" }).click()
     const events = await page.locator("article").innerText()
+    await page.setViewportSize({ width: 320, height: 640 })
+    const width = await page.evaluate(() => document.documentElement.scrollWidth)
+    await page.setViewportSize({ width: 1280, height: 1600 })
     if (picture) await page.screenshot({ path: picture.replace(/(\.png)?$/, "-events.png"), fullPage: true })
     await page.getByRole("link", { name: "API", exact: true }).click()
     await page.locator(".opblock").first().waitFor()
-    return { created, listed, servers, kept, events, requests, complaints }
+    return { created, listed, servers, kept, events, width, requests, complaints }
   } finally {
     await browser.close()
   }

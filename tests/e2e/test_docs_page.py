@@ -73,3 +73,4 @@ def test_a_person_tries_the_api_out(
     assert all(request.startswith((f"{url}{prefix}/", "data:")) for request in seen["requests"])
     assert token(user)[:20] not in seen["kept"]
     assert "message:sent" in seen["events"]
+    assert seen["width"] == 320  # on the narrowest phone nothing is beside the page
