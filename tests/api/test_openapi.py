@@ -83,6 +83,20 @@ def test_every_route_is_told_of(document: Json) -> None:
     assert len(names) == len(set(names))
 
 
+def test_it_tells_where_the_api_is_and_how_to_sign_in(document: Json, api: Api) -> None:
+    assert document["servers"] == [{"url": api.url}]
+    told = document["components"]["securitySchemes"]
+    assert document["security"] == [{name: []} for name in told]
+    names = ("next-auth.session-token", "authjs.session-token")
+    assert told.keys() == {"token", *names, *(f"__Secure-{name}" for name in names)}
+    with unlimited(api, "") as client:
+        for scheme in told.values():
+            by_cookie = scheme["type"] == "apiKey"
+            sent = {"Cookie": f"{scheme['name']}={token()}"} if by_cookie else {"Authorization": f"Bearer {token()}"}
+            assert client.get("/api/profile", headers=sent).status_code == 200
+    assert (told["token"]["type"], told["token"]["scheme"]) == ("http", "bearer")
+
+
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_a_route_answers_as_it_is_told(document: Json, world: World, route: Route) -> None:
     response = world.request(world.owner, route)
