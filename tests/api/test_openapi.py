@@ -222,6 +222,16 @@ def test_a_route_tells_of_its_refusals(document: Json, world: World, route: Rout
             assert problems(document, answer["content"]["application/json"]["schema"], response.json()) == []
 
 
+def test_every_route_tells_that_there_is_a_limit(document: Json, api: Api, world: World) -> None:
+    with api.client() as client:
+        for route in ROUTES:
+            while (response := world.request(client, route)).status_code != 429:
+                pass
+            answer = resolved(document, operation(document, route)["responses"]["429"])
+            assert {name.lower() for name in answer["headers"]} == response.headers.keys() - USUAL
+            assert problems(document, answer["content"]["application/json"]["schema"], response.json()) == []
+
+
 def test_a_picture_is_told_of(document: Json, world: World, nobody: httpx.Client) -> None:
     url = world.owner.post("/api/profile/image", files={"image": images.png(9, 9)}).json()["imageUrl"]
     told = document["paths"]["/images/{name}"]["get"]["responses"]
