@@ -93,6 +93,17 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert documented["the setting `context`"] == characters("context")
     assert documented["a user's id"] == characters("userId")
     assert documented["what is searched for"] == characters("search")
+    fields = dba.execute("select (api.get_field_schemas()::jsonb)['limit']").fetchone()
+    assert fields
+    assert documented["a page of chats or messages"] == [str(fields[0][bound]) for bound in ("maximum", "default")]
+
+    def is_in(function: str, *bounds: str) -> bool:
+        row = dba.execute("select prosrc from pg_proc where oid = %s::regproc", [function]).fetchone()
+        assert row
+        return all(re.search(rf"\b{bound}\b", row[0]) for bound in bounds)
+
+    assert is_in("parley.search_ranked", *documented["hits that `sort=relevance` ranks"])
+    assert is_in("parley.record_event", *documented["an event"])
     assert int(documented["a JSON body"][0]) * 1024 * 1024 == MAX_BODY
     assert documented["an image"][1:] == [str(MAX_BYTES), str(MAX_SIDE), str(MAX_SIDE)]
     assert documented["an animation"] == [str(MAX_FRAMES), str(MAX_PIXELS // MAX_SIDE**2), str(MAX_SIDE), str(MAX_SIDE)]

@@ -86,6 +86,8 @@ def test_every_block_is_run() -> None:
     known = [step.command for step in (START, *TOUR, *DEPLOYMENT, *DATABASE)]
     for step in steps(README) + steps(SQL_README):
         assert (step.command in known) + step.command.startswith(tuple(ELSEWHERE)) == 1, step.command
+    languages = set(re.findall(r"^ *```([^\n]*)\n.*?^ *```$", README + SQL_README, flags=re.DOTALL | re.MULTILINE))
+    assert languages == {"sh", "json", "js", "sql", "ini", ""}  # and no shell by another name
     for beginning, why in ELSEWHERE.items():
         assert any(step.command.startswith(beginning) for step in steps(README) + steps(SQL_README)), beginning
         for path in re.findall(r"tests/\S+\.py", why):
