@@ -240,14 +240,14 @@ def image_handler_of(route: Route) -> Handler:
     return handle
 
 
-async def serve_image(request: Request, name: str) -> HTTPResponse | None:
+async def serve_image(request: ParleyRequest, name: str) -> HTTPResponse | None:
     """An image in storage, to whoever knows its name."""
     found = await request.app.ctx.images.find(name)
     if found is None:
         raise ApiError(404, "No such resource.")
     size, content = found
     headers = {**IMAGE_HEADERS, "ETag": f'"{name}"'}
-    if f'"{name}"' in request.headers.get("if-none-match", ""):
+    if request.knows(headers["ETag"]):
         return HTTPResponse(None, 304, headers)
     headers["Content-Length"] = str(size)
     content_type = CONTENT_TYPES[name[64:]]

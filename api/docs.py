@@ -14,6 +14,7 @@ from sanic import HTTPResponse, Request, Sanic
 
 from api.errors import ApiError
 from api.events import events_page
+from api.protocol import ParleyRequest
 
 OURS = Path(__file__).with_name("static")
 SWAGGER_UI = Path(str(distribution("swagger-ui-py").locate_file("swagger_ui/static")))  # its code is not used
@@ -34,14 +35,13 @@ def add_docs(app: Sanic[Any, Any]) -> None:
     contents = {file.name: (file.read_bytes(), CONTENT_TYPES[file.suffix]) for file in files}
     contents[""] = (OURS / "docs.html").read_bytes(), HTML
 
-    async def serve(request: Request, name: str = "") -> HTTPResponse:
+    async def serve(request: ParleyRequest, name: str = "") -> HTTPResponse:
         if name not in contents:
             raise ApiError(404, "No such resource.")
         return answer(request, *contents[name])
 
-    async def serve_events(request: Request) -> HTTPResponse:
-        document = json.loads(await request.app.ctx.openapi.text())
-        return answer(request, events_page(document["components"]["schemas"]).encode(), HTML)
+    async def serve_events(request: ParleyRequest) -> HTTPResponse:
+        return answer(request, events_of(await request.app.ctx.openapi.text()), HTML)
 
     async def redirect(_: Request) -> HTTPResponse:
         return HTTPResponse(None, 308, {"Location": "../docs"}, HTML)
@@ -51,12 +51,18 @@ def add_docs(app: Sanic[Any, Any]) -> None:
         app.add_route(handler, path, ["GET", "HEAD"], name=f"docs{path}", strict_slashes=True)
 
 
-def answer(request: Request, content: bytes, content_type: str) -> HTTPResponse:
+def answer(request: ParleyRequest, content: bytes, content_type: str) -> HTTPResponse:
     """The content, unless the caller has it."""
     headers = {**HEADERS, "ETag": etag_of(content)}
-    if headers["ETag"] in request.headers.get("if-none-match", ""):
+    if request.knows(headers["ETag"]):
         return HTTPResponse(None, 304, headers)
     return HTTPResponse(content, 200, headers, content_type)
+
+
+@lru_cache(maxsize=1)
+def events_of(document: bytes) -> bytes:
+    """The page of events, by what the document has."""
+    return events_page(json.loads(document)["components"]["schemas"]).encode()
 
 
 @lru_cache(maxsize=16)

@@ -86,7 +86,7 @@ class NewMessage(Body):
     """A message to send."""
 
     content: Content
-    type: Type = "text"
+    type: Annotated[str, told("What the content is; `text`, if it is left out.", "text")] | Left = None
 
 
 class MessageChange(Change):

@@ -3,16 +3,18 @@
 import asyncio
 import json
 import math
+from contextvars import Context
 from importlib.metadata import version
 from time import monotonic
 from typing import Any
 
+import asyncpg
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from api import models
 from api.database import Database
-from api.errors import CODES, internal_error, unauthorized, unavailable
+from api.errors import AWAY, CODES, internal_error, unauthorized, unavailable
 from api.images import NAME, SUFFIXES
 from api.protocol import template
 from api.reencode import MAX_SIDE
@@ -85,7 +87,11 @@ PARAMETERS: dict[str, tuple[str, Json, Any]] = {
     "after": ("An id; what is newer, in place of `page`.", ID, CHAT_ID),
     "type": ("Only messages of this type.", TEXT, "text"),
     "search": ('What people type into a search box: words, "a phrase", -not, or.', TEXT, "hello"),
-    "startDate": ("Only what was sent then or later.", DAY_OR_INSTANT, "2026-11-23"),
+    "startDate": (
+        "Only what was sent then or later; in the years 1 to 9999, by offsets of less than 16 hours.",
+        DAY_OR_INSTANT,
+        "2026-11-23",
+    ),
     "endDate": ("Only what was sent until then, a day included.", DAY_OR_INSTANT, "2026-11-23T10:15:30.123Z"),
     "sort": ("By relevance, which needs a search and has no cursors, or not.", TEXT | {"default": "newest"}, "newest"),
     "socket_id": ("The id of the connection to Pusher.", TEXT, "1234.5678"),
@@ -94,7 +100,10 @@ PARAMETERS: dict[str, tuple[str, Json, Any]] = {
 
 
 class OpenApi:
-    """The document as it is sent. What the database says is asked again after a while: a migration may change it."""
+    """The document as it is sent. What the database says is asked again after a while: a migration may change it.
+
+    While the database is away, the document stays what it was.
+    """
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
@@ -102,10 +111,17 @@ class OpenApi:
         self._asking: asyncio.Task[None] | None = None
 
     async def text(self) -> bytes:
-        """The document; raises what Database.call() raises. Of many who want it at once one asks: it takes a while."""
+        """The document; raises what Database.call() raises, if there was none yet.
+
+        Of many who want it at once one asks the database, which takes a while.
+        """
         if monotonic() - self._asked_at >= FRESH_SECONDS:
-            self._asking = self._asking or asyncio.create_task(self._ask())
-            await asyncio.shield(self._asking)
+            self._asking = self._asking or asyncio.create_task(self._ask(), context=Context())
+            try:
+                await asyncio.shield(self._asking)
+            except (asyncpg.PostgresError, *AWAY):
+                if not self._text:
+                    raise
         return self._text
 
     async def _ask(self) -> None:

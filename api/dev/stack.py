@@ -196,7 +196,7 @@ def _claimed(directory: Path, fresh: bool) -> Iterator[str]:
 
 def _check_port(port: int) -> None:
     if not is_free(port):
-        raise RefusedError(f"port {port} of 127.0.0.1 is in use or not allowed")
+        raise RefusedError(f"port {port} of 127.0.0.1 is in use or not allowed; --port takes another one")
 
 
 def _migrate(postgres: Postgres, directory: Path, password: str) -> None:

@@ -63,6 +63,7 @@ def test_a_file_is_sent_anew_only_when_it_is_another(nobody: httpx.Client, path:
     unchanged = nobody.get(path, headers={"If-None-Match": whole.headers["etag"]})
     assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert unchanged.headers["etag"] == whole.headers["etag"]
+    assert nobody.get(path, headers={"If-None-Match": "*"}).status_code == 304
     assert nobody.get(path, headers={"If-None-Match": '"other"'}).content == whole.content
 
 

@@ -46,7 +46,7 @@ SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 OURS = ("migrate", "api", "listener")
 DOCKERFILE: str = SERVICES["migrate"]["build"]["dockerfile_inline"]
 ENV_COMMAND = re.search(r"```sh\n(\(umask [^`]*> \.env\)\n)```", (ROOT / "README.md").read_text())
-CHOICES = {"PUBLIC_URL", "ALLOWED_ORIGINS", "TRUSTED_PROXIES"}  # variables that need not be there
+CHOICES = {"PUBLIC_URL", "ALLOWED_ORIGINS", "TRUSTED_PROXIES", "WORKERS"}  # variables that need not be there
 INSTALL = "/opt/parley"
 LOOPBACK = {"0.0.0.0": "127.0.0.1"}  # noqa: S104 (what the file has, and what a test may listen on)
 

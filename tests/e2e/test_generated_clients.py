@@ -77,9 +77,7 @@ def typescript(document: Path) -> Iterator[Path]:
     """A directory with the types that are made of the document, and the compiler."""
     with installed(PACKAGES) as modules:
         place = modules.parent
-        # Without the option, what has a default would have to be sent, too.
-        options = ["--default-non-nullable=false", "--output", "schema.d.ts"]
-        run("node_modules/.bin/openapi-typescript", document, *options, cwd=place)
+        run("node_modules/.bin/openapi-typescript", document, "--output", "schema.d.ts", cwd=place)
         yield place
 
 
