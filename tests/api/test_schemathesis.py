@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -30,7 +30,7 @@ def test_the_api_is_as_its_document_tells(
         document = f"{api.url}/openapi.json"
         program = Path(sys.executable).with_name("schemathesis")
         command = [str(program), "--config-file", str(CONFIG), "run", document, "--url", api.url, "--no-color"]
-        environment = os.environ | {"USERS": str(users)}
+        environment = os.environ | {"USERS": str(users), "PLACES": json.dumps(list(places(api, "alice", "bob")))}
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
         )
@@ -50,6 +50,16 @@ def sign_in(api: Api, name: str) -> dict[str, object]:
     with unlimited(api, "", **headers) as client:
         assert client.get("/api/chats").is_success
     return {"name": name, "fixedHeaders": [{"name": name, "value": value} for name, value in headers.items()]}
+
+
+def places(api: Api, owner: str, member: str) -> Iterator[dict[str, str]]:
+    """Chats with a message, as path parameters name them: enough for some to be deleted."""
+    with unlimited(api, owner) as client:
+        for _ in range(30):
+            chat = client.post("/api/chats", json={"title": "Plans"}).json()["id"]
+            client.post(f"/api/chats/{chat}/members", json={"userId": member})
+            message = client.post(f"/api/chats/{chat}/messages", json={"content": "Hello"}).json()["id"]
+            yield {"chatId": chat, "messageId": message}
 
 
 def test_the_document_is_one_of_openapi(api: Api) -> None:
