@@ -232,6 +232,25 @@ def test_every_route_tells_that_there_is_a_limit(document: Json, api: Api, world
             assert problems(document, answer["content"]["application/json"]["schema"], response.json()) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [({}, 400), ({"isPremium": True, "updatedAt": "x"}, 400), ({"isPremium": True, "theme": "dark"}, 200)],
+)
+def test_settings_that_are_no_users_to_choose_are_told_of(
+    document: Json, world: World, given: Json, status: int
+) -> None:
+    schema = {"$ref": "#/components/schemas/SettingsChange"}
+    assert (problems(document, schema, {"settings": given}) == []) == (status == 200)
+    assert world.owner.put("/api/settings", json={"settings": given}).status_code == status
+
+
+def test_what_is_outside_tells_of_its_answers(document: Json) -> None:
+    told = {
+        path: set(document["paths"][path]["get"]["responses"]) for path in ("/healthz", "/readyz", "/images/{name}")
+    }
+    assert told == {"/healthz": {"200"}, "/readyz": {"200", "503"}, "/images/{name}": {"200", "304", "404"}}
+
+
 def test_a_picture_is_told_of(document: Json, world: World, nobody: httpx.Client) -> None:
     url = world.owner.post("/api/profile/image", files={"image": images.png(9, 9)}).json()["imageUrl"]
     told = document["paths"]["/images/{name}"]["get"]["responses"]
