@@ -14,8 +14,9 @@ from api import logs
 from api.app import create_app
 from api.database import Database
 from api.protocol import Protocol
-from api.settings import Settings, SettingsError
+from api.settings import Settings
 from api.shared import traces
+from api.shared.settings import SettingsError
 from api.storage import Storage
 
 LAST_PORT = 65_535

@@ -69,9 +69,8 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
     app.ctx.origins = Origins(settings.allowed_origins)
     app.ctx.signer = Signer(settings)
     app.ctx.public_url = settings.public_url
-    app.ctx.watchers = [
-        RequestLog(settings.log_requests_over).see
-    ]  # of what became of a request: each gets it, its answer, its timings and when it ended
+    # Of what became of a request: each is given it, its answer, its timings, and when it ended.
+    app.ctx.watchers = [RequestLog(settings.log_requests_over).see]
 
     @app.before_server_start
     async def open_connections(app: Sanic[Any, Any]) -> None:

@@ -5,12 +5,9 @@ import re
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from api.models import EVENTS, Event
-from api.openapi import example_of
-
-Json = dict[str, Any]
+from api.openapi import Json, example_of, resolved
 
 PAGE = Path(__file__).parent / "static" / "events.html"
 
@@ -47,11 +44,6 @@ def fields(schema: Json, schemas: Json, path: str = "", presence: str = "") -> I
     required = described.get("required", [])
     for field, inner in described.get("properties", {}).items():
         yield from fields(inner, schemas, f"{path}.{field}".lstrip("."), "" if field in required else ", optional")
-
-
-def resolved(schema: Json, schemas: Json) -> Json:
-    """What a reference refers to."""
-    return schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
 def type_of(schema: Json) -> str:

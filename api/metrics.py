@@ -7,24 +7,14 @@ PromQL's to say. The HELP texts are the documentation.
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-    start_http_server,
-)
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from sanic import HTTPResponse, Sanic
 
 from api.protocol import ParleyRequest
+from api.shared.metrics import new_registry
 from api.timings import Timings
 from api.uploads import open_uploads
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each counter, of use to nobody here
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 Children = tuple[Callable[[], None], Callable[[float], None]]
@@ -34,7 +24,7 @@ class Metrics:
     """The metrics of a worker. Children are looked up once: what a request does is to add to them."""
 
     def __init__(self, app: Sanic[Any, Any]) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = new_registry()
         self._requests = Counter(
             "parley_requests_total",
             "Requests, by method, route (a path of the API, or none) and status; 499 where the client was gone.",
@@ -66,8 +56,6 @@ class Metrics:
             "replica": statement.labels("replica").observe,
         }
         self._add_gauges(app)
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self.registry)
 
     def _histogram(self, name: str, help_text: str, *labels: str) -> Histogram:
         return Histogram(name, help_text, labels, registry=self.registry, buckets=SECONDS)

@@ -358,8 +358,7 @@ def schemas(fields: Json) -> Json:
 
 def example_of(schema: Json, components: Json) -> Any:
     """An example of what a schema describes, made of those of its parts; what may be left out and has none is."""
-    if "$ref" in schema:
-        return example_of(components[schema["$ref"].rpartition("/")[2]], components)
+    schema = resolved(schema, components)
     if "examples" in schema:
         return schema["examples"][0]
     if "anyOf" in schema:
@@ -370,3 +369,8 @@ def example_of(schema: Json, components: Json) -> Any:
         return None
     made = {name: example_of(described, components) for name, described in schema["properties"].items()}
     return {name: value for name, value in made.items() if value is not None}
+
+
+def resolved(schema: Json, components: Json) -> Json:
+    """What a reference refers to."""
+    return components[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema

@@ -19,18 +19,8 @@ from redis.asyncio import ConnectionPool
 from api.origins import parse_origins
 from api.secret import split_secrets, weakness
 from api.shared.logs import Format
+from api.shared.settings import PostgresUrl, SettingsError
 from api.storage import directory_of
-
-
-class SettingsError(Exception):
-    """One line for whoever starts the process: which variables are wrong, and how."""
-
-
-def postgres_url(value: SecretStr) -> SecretStr:
-    """A check of the scheme; the driver looks at the rest. What a check says holds nothing of the URL."""
-    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-        raise ValueError("must be a URL that begins with postgresql:// or postgres://")
-    return value
 
 
 def redis_url(value: SecretStr) -> SecretStr:
@@ -71,10 +61,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
 
-    database_url: Annotated[SecretStr, AfterValidator(postgres_url)]
+    database_url: PostgresUrl
     database_pool_size: int = Field(default=10, ge=1, le=1000)
     database_statement_cache_size: int = Field(default=100, ge=0, le=1000)
-    database_replica_url: Annotated[SecretStr, AfterValidator(postgres_url)] | None = None
+    database_replica_url: PostgresUrl | None = None
     # A change may wait for so long, and is answered before Sanic gives up, after 60 s.
     database_replica_window: float = Field(default=10, ge=1, le=30)
     redis_url: Annotated[SecretStr, AfterValidator(redis_url)]

@@ -10,12 +10,13 @@ import asyncpg
 import uvloop
 
 from api.shared import logs, traces
+from api.shared.settings import SettingsError
 from listener.health import serving
 from listener.metrics import CHORES, LEADS
 from listener.outbox import AWAY, Outbox
 from listener.pusher import Pusher
 from listener.relay import POLL_SECONDS, Relay
-from listener.settings import Settings, SettingsError
+from listener.settings import Settings
 from listener.traces import TRACES
 
 logger = logging.getLogger("parley.listener")

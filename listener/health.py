@@ -9,10 +9,11 @@ from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from api.shared.settings import SettingsError
 from listener.metrics import REGISTRY, note_outbox
 from listener.outbox import ANSWER_SECONDS, AWAY, Outbox
 from listener.relay import Relay
-from listener.settings import Settings, SettingsError
+from listener.settings import Settings
 
 LOOK_SECONDS = 2  # less than the idle_session_timeout of the connection
 READY_SECONDS = LOOK_SECONDS + ANSWER_SECONDS  # for which an answer of the database counts

@@ -2,20 +2,12 @@
 
 import math
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-)
+from prometheus_client import Counter, Gauge, Histogram
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each counter, of use to nobody here
+from api.shared.metrics import new_registry
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-REGISTRY = CollectorRegistry()
+REGISTRY = new_registry()
 
 PUBLISHED = Counter(
     "parley_events_published_total", "Events that Pusher took on all their channels, by name.", ["event"],
@@ -49,8 +41,6 @@ KEPT_ASIDE = Gauge(
     "Events in the database that were given up; NaN while it does not answer.",
     registry=REGISTRY,
 )
-for collector in (ProcessCollector, PlatformCollector, GCCollector):
-    collector(registry=REGISTRY)
 
 TAKEN, REFUSED, FAILED = (PUSHER_SECONDS.labels(result) for result in ("taken", "refused", "failed"))
 

@@ -2,23 +2,13 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.shared.logs import Format
+from api.shared.settings import PostgresUrl, SettingsError
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]
-
-
-class SettingsError(Exception):
-    """One line for whoever starts the process: which variables are wrong, and how."""
-
-
-def is_postgres(url: SecretStr) -> SecretStr:
-    """A check of the scheme; the driver looks at the rest."""
-    if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
-        raise ValueError("must be a URL that begins with postgresql:// or postgres://")
-    return url
 
 
 class Settings(BaseSettings):
@@ -26,7 +16,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
 
-    database_url: Annotated[SecretStr, AfterValidator(is_postgres)]
+    database_url: PostgresUrl
     pusher_app_id: Annotated[str, StringConstraints(pattern=r"^[0-9]+$")]
     pusher_key: Word
     pusher_secret: Annotated[SecretStr, Field(min_length=1)]

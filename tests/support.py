@@ -236,6 +236,17 @@ class Api:
         self.child = Child("API", self.command, log=self.log, cwd=ROOT, env=self.environment)
         self.child.wait_until(self.is_ready, seconds=20)
 
+    def refuse(self) -> str:
+        """The one line that it ends with, since it can't start."""
+        child = Child("API", self.command, log=self.log, cwd=ROOT, env=self.environment)
+        try:
+            wait_until(lambda: child.exit_code is not None)
+        finally:
+            child.stop()
+        assert child.exit_code == 1
+        (line,) = self.log.read_text().splitlines()
+        return line
+
     def is_ready(self) -> bool:
         """Whether GET /readyz says so."""
         try:

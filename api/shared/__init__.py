@@ -1,4 +1,4 @@
-"""What the API and the listener have in common: how they log, and where their traces go.
+"""What the API and the listener have in common: their settings, logs, metrics and traces.
 
 It is all that the listener imports of `api`, and itself imports nothing of either.
 """

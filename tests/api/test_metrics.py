@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.process import Child, free_port
+from api.dev.process import free_port
 from api.dev.valkey import Valkey
 from tests.api.support import exchange, head, unlimited
 from tests.api.test_process import held_up, post_chat
-from tests.support import ROOT, Api, new_user, running, scraped, wait_until
+from tests.support import Api, running, scraped, wait_until
 
 Read = Callable[..., float]
 
@@ -194,13 +194,6 @@ def test_a_port_that_is_taken_ends_the_start_with_one_line(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
         api = new_api(shared_database, WORKERS="2", METRICS_PORT=str(number - further))
-        child = Child(new_user("API"), api.command, log=api.log, cwd=ROOT, env=api.environment)
-        try:
-            wait_until(lambda: child.exit_code is not None)
-        finally:
-            child.stop()
-        assert child.exit_code == 1
-        (line,) = api.log.read_text().splitlines()
-        assert line == (
+        assert api.refuse() == (
             f"parley: METRICS_HOST or METRICS_PORT: can't listen on 127.0.0.1:{number}: Address already in use"
         )

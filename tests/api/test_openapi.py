@@ -315,10 +315,12 @@ def test_of_many_who_ask_at_once_one_asks_the_database(
     new_api: Callable[..., Api], shared_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
+    is_asking = asyncio.Event()
 
     class Watched(Database):
         async def call(self, statement: str, *arguments: Any) -> Any:
             asked.append(statement)
+            is_asking.set()
             return await super().call(statement, *arguments)
 
     async def ask() -> None:
@@ -326,7 +328,7 @@ def test_of_many_who_ask_at_once_one_asks_the_database(
         openapi = OpenApi(Settings.load(), connected)
         first = asyncio.create_task(openapi.text())
         others = [asyncio.create_task(openapi.text()) for _ in range(20)]
-        await asyncio.sleep(0)
+        await is_asking.wait()
         first.cancel()  # as when that client goes away
         assert len(set(await asyncio.gather(*others))) == 1
         assert len(asked) == 1

@@ -17,7 +17,8 @@ import pytest
 from api.__main__ import check_database, check_metrics, check_storage, listen
 from api.dev.postgres import Postgres
 from api.dev.process import free_port
-from api.settings import Settings, SettingsError
+from api.settings import Settings
+from api.shared.settings import SettingsError
 from tests.support import ROOT, SECRET, Api
 
 GOOD = {

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.process import Child, free_port
+from api.dev.process import free_port
 from tests.api.support import unlimited
 from tests.otlp import Collector, collecting
-from tests.support import ROOT, Api, new_user, running, wait_until
+from tests.support import Api, new_user, running, wait_until
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HIDDEN = "hidden-word"
@@ -109,15 +109,7 @@ def hide_packages(path: Path) -> None:
 
 def started(new_api: Callable[..., Api], database: str, **options: str) -> str:
     """The one line that an API ends with which can't send its traces."""
-    api = new_api(database, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", **options)
-    child = Child("API", api.command, log=api.log, cwd=ROOT, env=api.environment)
-    try:
-        wait_until(lambda: child.exit_code is not None)
-    finally:
-        child.stop()
-    assert child.exit_code == 1
-    (line,) = api.log.read_text().splitlines()
-    return line
+    return new_api(database, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", **options).refuse()
 
 
 def test_what_can_not_be_sent_ends_the_start_with_one_line(

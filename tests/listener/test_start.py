@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from api.shared.settings import SettingsError
 from listener.__main__ import check_database
-from listener.settings import Settings, SettingsError
+from listener.settings import Settings
 from tests.listener.conftest import Stage
 from tests.support import wait_until
 
