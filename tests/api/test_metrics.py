@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
+from api.dev.process import free_port, is_free
 from api.dev.valkey import Valkey
 from tests.api.support import exchange, head, unlimited
 from tests.api.test_process import held_up, post_chat
@@ -146,7 +146,7 @@ def test_each_worker_has_a_port(new_api: Callable[..., Api], shared_database: st
     def two_ports() -> int:
         while True:
             port = free_port()
-            if port < 65_535 and not is_there(port + 1):
+            if port < 65_535 and is_free(port + 1):
                 return port
 
     port = two_ports()
