@@ -177,7 +177,7 @@ def identify(request: Request, route: Route) -> str:
 def handler_of(route: Route) -> Handler:
     """The handler of a route of the table."""
     statement, path_parameters = route.statement, route.path_parameters
-    ask = Database.call_paged if route.paged else Database.call
+    ask = Database.call_for_row if route.paged else Database.call
     media_type = JSON if route.body else FORM if route.form else None
 
     async def handle(request: Request, **path: str) -> HTTPResponse:

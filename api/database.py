@@ -1,6 +1,7 @@
 """The pool of connections to PostgreSQL, and the one call; a transaction that stays open is for images alone."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -29,28 +30,24 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         """Nothing to do."""
         return ""
 
-    async def fetchval(self, query: str, *arguments: Any) -> Any:
-        """As ever, also when it is cancelled."""
-        return await self._ended(super().fetchval(query, *arguments))
-
     async def fetchrow(self, query: str, *arguments: Any) -> Any:
         """As ever, also when it is cancelled."""
-        return await self._ended(super().fetchrow(query, *arguments))
+        try:
+            return await super().fetchrow(query, *arguments)
+        except asyncio.CancelledError:
+            await self._end_statement()
+            raise
 
-    async def _ended(self, answer: Awaitable[Any]) -> Any:
+    async def _end_statement(self) -> None:
         # What was cancelled after it was parsed and before it was executed has no end for PostgreSQL, and would hold a
         # connection of PgBouncer's until this one is used again.
         try:
-            return await answer
-        except asyncio.CancelledError:
-            try:
-                async with asyncio.timeout(END_SECONDS):
-                    await self.execute("select")
-            except TimeoutError:
-                self.terminate()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                pass
-            raise
+            async with asyncio.timeout(END_SECONDS):
+                await self.execute("select")
+        except TimeoutError:
+            self.terminate()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            pass
 
 
 async def pass_json_through(connection: Connection) -> None:
@@ -71,27 +68,100 @@ async def once_more(fetch: Callable[..., Awaitable[Any]], *statement: Any) -> An
 Admit = Callable[[Connection], Awaitable[None]]
 
 
+class Pool:
+    """asyncpg's pool, whose connections are not given back to it between two requests.
+
+    That would cost as much as a short statement. It opens them, and takes those back that may need to be mended.
+    """
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        # The one that was used last is used next; None is one that can be opened.
+        self._free: list[Any] = [None] * pool.get_max_size()
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+
+    async def take(self) -> Any:
+        """A connection, to be given back; raises TimeoutError, and what asyncpg raises."""
+        connection = self._free.pop() if self._free else await self._next_free()
+        if connection is not None and not connection.is_closed():
+            return connection
+        try:
+            if connection is not None:
+                await self._pool.release(connection)
+            return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+        except BaseException:
+            self._pass_on(None)
+            raise
+
+    async def _next_free(self) -> Any:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                return await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():  # it came when the wait was just over
+                self._pass_on(turn.result())
+            raise
+
+    def _pass_on(self, connection: Any) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(connection)
+                return
+        self._free.append(connection)
+
+    async def give_back(self, connection: Any, *, is_fine: bool) -> None:
+        """Lets the next one have it, mended if need be."""
+        if is_fine:
+            self._pass_on(connection)
+            return
+        try:
+            await self._pool.release(connection)
+        finally:
+            self._pass_on(None)
+
+    @property
+    def connections(self) -> dict[str, int]:
+        """How many are open, in use, and may be."""
+        free = sum(connection is not None for connection in self._free)
+        size, most = self._pool.get_size(), self._pool.get_max_size()
+        return {"open": size, "used": size - self._pool.get_idle_size() - free, "max": most}
+
+    def cut(self) -> None:
+        """Closes at once; statements under way fail."""
+        self._pool.terminate()
+
+    async def close(self) -> None:
+        """Closes, when all have been given back."""
+        for _ in range(self._pool.get_max_size()):
+            if connection := self._free.pop() if self._free else await self._next_free():
+                await self._pool.release(connection)
+        await self._pool.close()
+
+
 class Lent:
     """A connection of a pool, for as long as a block lasts."""
 
     __slots__ = ("_connection", "_pool")
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def __aenter__(self) -> Any:
         with timed("pool"):
-            self._connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+            self._connection = await self._pool.take()
         return self._connection
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._pool.release(self._connection)
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await self._pool.give_back(self._connection, is_fine=kind is None or issubclass(kind, asyncpg.PostgresError))
 
 
 class Database:
     """PostgreSQL, as the role that a URL names."""
 
-    def __init__(self, pool: asyncpg.Pool, span: str = "db") -> None:
+    def __init__(self, pool: Pool, span: str = "db") -> None:
         self._pool, self._span = pool, span
 
     @classmethod
@@ -117,7 +187,7 @@ class Database:
             command_timeout=STATEMENT_SECONDS,
             server_settings=name,
         )
-        return cls(pool, span)
+        return cls(Pool(pool), span)
 
     async def call(self, statement: str, *arguments: Any) -> Any:
         """The one value that a statement answers: bytes of JSON, or None.
@@ -125,16 +195,13 @@ class Database:
         Raises asyncpg.PostgresError for what the database refuses, TimeoutError when no connection was free or the
         statement took too long, OSError and asyncpg.InterfaceError when the database is away.
         """
-        async with Lent(self._pool) as connection:
-            with timed(self._span):
-                return await once_more(connection.fetchval, statement, *arguments)
+        return (await self.call_for_row(statement, *arguments))[0]
 
-    async def call_paged(self, statement: str, *arguments: Any) -> tuple[Any, str]:
-        """What a statement answers, and the setting `parley.links` after it; raises what call() raises."""
+    async def call_for_row(self, statement: str, *arguments: Any) -> Any:
+        """All values that it answers, in a sequence; raises what call() raises."""
         async with Lent(self._pool) as connection:
             with timed(self._span):
-                answer, links = await once_more(connection.fetchrow, statement, *arguments)
-            return answer, links
+                return await once_more(connection.fetchrow, statement, *arguments)
 
     @asynccontextmanager
     async def transaction(self, statement: str, *arguments: Any) -> AsyncIterator[Any]:
@@ -144,23 +211,22 @@ class Database:
         """
         async with Lent(self._pool) as connection, connection.transaction():
 
-            async def fetchval_or_nothing(*statement: Any) -> Any:
+            async def fetchrow_or_nothing(*statement: Any) -> Any:
                 async with connection.transaction():
-                    return await connection.fetchval(*statement)
+                    return await connection.fetchrow(*statement)
 
             with timed(self._span):
-                answer = await once_more(fetchval_or_nothing, statement, *arguments)
+                (answer,) = await once_more(fetchrow_or_nothing, statement, *arguments)
             yield answer
 
     @property
     def connections(self) -> dict[str, int]:
         """How many connections are open, in use, and may be."""
-        size = self._pool.get_size()
-        return {"open": size, "used": size - self._pool.get_idle_size(), "max": self._pool.get_max_size()}
+        return self._pool.connections
 
     def cut(self) -> None:
         """Closes at once; statements under way fail."""
-        self._pool.terminate()
+        self._pool.cut()
 
     async def close(self) -> None:
         """Closes, when all statements have been answered; what a PostgreSQL that hangs would hold is cut."""

@@ -126,7 +126,7 @@ class Standby:
 
 async def position_of(connection: Connection) -> Position:
     """Where a server is; raises WrongServerError if a pooler hides which one it is."""
-    position = Position(**json.loads(await connection.fetchval(POSITION)))
+    position = Position(**json.loads((await connection.fetchrow(POSITION))[0]))
     if position.backend != connection.get_server_pid():
         raise WrongServerError("DATABASE_REPLICA_URL leads to a pooler")
     return position

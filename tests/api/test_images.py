@@ -673,7 +673,7 @@ def test_who_finds_no_slot_is_asked_to_come_again(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(api_images, "WAIT_SECONDS", 0.01)
 
     async def wait_in_vain() -> None:
-        kept = api_images.Images(Database(None), Storage.open(f"file://{api.images}"), "http://127.0.0.1")
+        kept = api_images.Images(Database.__new__(Database), Storage.open(f"file://{api.images}"), "http://127.0.0.1")
         for _ in range(api_images.SLOTS):
             await kept._slots.acquire()
         await kept.take(BytesIO(IMAGE), "", "", "")

@@ -147,7 +147,7 @@ def test_a_session_keeps_nothing_of_a_request(api: Api, bouncer: PgBouncer, post
         assert seen == used
 
 
-@pytest.mark.parametrize("ask", [Database.call, Database.call_paged])
+@pytest.mark.parametrize("ask", [Database.call, Database.call_for_row])
 def test_a_request_that_is_cancelled_holds_no_connection(
     postgres: Postgres, database: str, api: Api, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Any]
 ) -> None:
