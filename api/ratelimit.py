@@ -13,8 +13,8 @@ import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass, field
-from itertools import zip_longest
-from typing import Self
+from functools import lru_cache
+from typing import NamedTuple, Self
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
@@ -22,16 +22,17 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from api.redis_pipe import NO_ANSWER, RedisPipe, command, packed
 from api.settings import Settings
 
 logger = logging.getLogger("parley.api")
 
 REDIS_SECONDS = 0.5
 LOCAL_SECONDS = 1.0  # how long Redis is left alone after it failed
+MAX_ADDRESS = 100  # characters of one that somebody claims to have
 LOCAL_ADDRESSES = 100_000  # that a process remembers by itself
 
 OnConnect = Callable[[AbstractConnection], Awaitable[None]]
-Call = tuple[str, ...]  # KEYS and ARGV of SCRIPT
 Counts = tuple[int, int, int]  # what it answers
 
 # KEYS: this window's and the previous window's count. ARGV: limit, window in ms, elapsed share of the window.
@@ -48,6 +49,7 @@ if current == 1 then
 end
 return {1, current, previous}
 """
+EVAL = command("EVAL", SCRIPT, "2", arguments=5)
 
 
 def connect_redis(settings: Settings, on_connect: OnConnect | None = None) -> Redis:
@@ -62,12 +64,11 @@ def connect_redis(settings: Settings, on_connect: OnConnect | None = None) -> Re
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Whether a request may go on, and what the answer's headers say.
 
-    `reset` is the end of the current window, Unix time in milliseconds; `retry_after` is in whole seconds;
-    `counted_by` is `redis` or `process`.
+    `reset` is the end of the current window, Unix time in milliseconds; `retry_after` is in whole seconds, 0 for who is
+    allowed; `counted_by` is `redis` or `process`.
     """
 
     allowed: bool
@@ -113,22 +114,21 @@ class LocalCounts:
 class RateLimiter:
     """Counts requests of addresses in Redis.
 
-    Requests that arrive while a round trip is under way wait for the next one and share it: one connection serves.
     Once Redis has failed, no request waits for it: now and then one is counted there too, to see whether it is back.
     """
 
-    def __init__(self, redis: Redis, requests: int, window_ms: int, prefix: str) -> None:
+    def __init__(self, redis: RedisPipe, requests: int, window_ms: int, prefix: str) -> None:
         self._redis, self._limit, self._window_ms, self._prefix = redis, requests, window_ms, prefix
+        self._arguments = packed(str(requests), str(window_ms))
         self._local = LocalCounts()
         self.is_away = False  # Redis is
         self._look_again_at = 0.0
-        self._waiting: list[tuple[Call, asyncio.Future[Counts | None]]] = []
-        self._round_trips: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[None] | None = None
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
         """A limiter for these settings; Redis may be away."""
-        redis = connect_redis(settings)
+        redis = RedisPipe(settings.redis_url.get_secret_value(), REDIS_SECONDS)
         window_ms = round(settings.rate_limit_window * 1000)
         return cls(redis, settings.rate_limit_requests, window_ms, settings.rate_limit_prefix)
 
@@ -137,79 +137,60 @@ class RateLimiter:
         now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
         window, into_window = divmod(now_ms, self._window_ms)
         elapsed = into_window / self._window_ms
-        keys = (f"{self._prefix}:{address}:{window}", f"{self._prefix}:{address}:{window - 1}")
-        call = (*keys, str(self._limit), str(self._window_ms), repr(elapsed))
+        keys = f"{self._prefix}:{address}:{window}", f"{self._prefix}:{address}:{window - 1}"
+        call = EVAL + packed(*keys) + self._arguments + packed(repr(elapsed))
         counts, counted_by = None, "redis"
         if not self.is_away:
             counts = await self._ask(call)
         elif time.monotonic() >= self._look_again_at:
             self._look_again_at = time.monotonic() + LOCAL_SECONDS
-            self._ask(call)
+            self._look = asyncio.create_task(self._look_again(call), context=Context())
         if counts is None:
             counts, counted_by = self._local.take(address, window, elapsed, self._limit), "process"
         return self._decide(now_ms, window, elapsed, counts, counted_by)
 
-    def _ask(self, call: Call) -> "asyncio.Future[Counts | None]":
-        answer: asyncio.Future[Counts | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, answer))
-        if self._round_trips is None or self._round_trips.done():
-            # In a context of its own, since it is no more the first request's than the others'.
-            self._round_trips = asyncio.create_task(self._make_round_trips(), context=Context())
-        return answer
-
-    async def _make_round_trips(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            results = await self._make_round_trip([call for call, _ in batch])
-            if self.is_away:  # then nobody who came meanwhile need find that out by waiting
-                batch, self._waiting = batch + self._waiting, []
-            for (_, answer), result in zip_longest(batch, results):
-                if not answer.done():  # it is when its request was cancelled
-                    answer.set_result(result)
-
-    async def _make_round_trip(self, calls: list[Call]) -> list[Counts | None]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for call in calls:
-            pipeline.eval(SCRIPT, 2, *call)
+    async def _ask(self, call: bytes) -> Counts | None:
         try:
-            results = await pipeline.execute(raise_on_error=False)
-        except Exception as error:  # whatever it is: nobody may wait for ever
-            results = [error] * len(calls)
-        self._note(next((result for result in results if isinstance(result, Exception)), None))
-        return [None if isinstance(result, Exception) else tuple(result) for result in results]
-
-    def _note(self, error: Exception | None) -> None:
-        if error:
+            counts: Counts = await self._redis.ask(call)
+        except NO_ANSWER as error:
             self._look_again_at = time.monotonic() + LOCAL_SECONDS
             if not self.is_away:
                 logger.warning("Redis is away, this process limits by itself: %s", type(error).__name__)
-        elif self.is_away:
+            self.is_away = True
+            return None
+        return counts
+
+    async def _look_again(self, call: bytes) -> None:
+        if await self._ask(call):
+            self.is_away = False
             logger.warning("Redis is back, the limit is shared again")
-        self.is_away = error is not None
 
     def _decide(self, now_ms: int, window: int, elapsed: float, counts: Counts, counted_by: str) -> Decision:
         allowed, current, previous = counts
         used = current + math.floor((1 - elapsed) * previous)
         reset = (window + 1) * self._window_ms
-        # Room comes as the previous window fades; when this one is full, that is as this one fades in the next.
-        if current < self._limit:
-            free_at = reset - self._window_ms * (self._limit - current) / max(previous, 1)
-        else:
-            free_at = reset + self._window_ms * (1 - self._limit / current)
         return Decision(
             allowed=bool(allowed),
             limit=self._limit,
             remaining=max(0, self._limit - used),
             reset=reset,
-            retry_after=max(0, math.floor((free_at - now_ms) / 1000)) + 1,
+            retry_after=0 if allowed else self._retry_after(now_ms, reset, current, previous),
             counted_by=counted_by,
         )
 
+    def _retry_after(self, now_ms: int, reset: int, current: int, previous: int) -> int:
+        # Room comes as the previous window fades; when this one is full, that is as this one fades in the next.
+        if current < self._limit:
+            free_at = reset - self._window_ms * (self._limit - current) / max(previous, 1)
+        else:
+            free_at = reset + self._window_ms * (1 - self._limit / current)
+        return max(0, math.floor((free_at - now_ms) / 1000)) + 1
+
     async def close(self) -> None:
-        """Closes the connection to Redis, after the round trip that is under way: it has a time limit."""
-        if self._round_trips is not None:
-            await asyncio.wait([self._round_trips])
-        await self._redis.aclose()
+        """Closes the connection to Redis, after the look that is under way: it has a time limit."""
+        if self._look:
+            await asyncio.wait([self._look])
+        await self._redis.close()
 
 
 def client_address(peer: str, forwarded: str, trusted_proxies: int) -> str:
@@ -219,16 +200,19 @@ def client_address(peer: str, forwarded: str, trusted_proxies: int) -> str:
     proxies it is the n-th address from the right; where that is missing or no address, the peer.
     """
     chain = forwarded.split(",")
-    claimed = chain[-trusted_proxies].strip() if 0 < trusted_proxies <= len(chain) else peer
+    claimed = chain[-trusted_proxies].strip() if 0 < trusted_proxies <= len(chain) else ""
+    return (len(claimed) <= MAX_ADDRESS and budget_of(claimed)) or budget_of(peer) or peer
+
+
+@lru_cache(maxsize=10_000)
+def budget_of(address: str) -> str | None:
+    """Whose budget an address is counted against, or None for what is no address."""
     try:
-        address = ipaddress.ip_address(claimed)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
-        try:
-            address = ipaddress.ip_address(peer)
-        except ValueError:
-            return peer
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((int(address), 64), strict=False))
+        return None
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))

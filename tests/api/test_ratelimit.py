@@ -10,10 +10,10 @@ import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from redis.asyncio import Redis
 
 from api.dev.valkey import Valkey
 from api.ratelimit import LOCAL_ADDRESSES, Decision, LocalCounts, RateLimiter
+from api.redis_pipe import RedisPipe
 
 NOON = 1_795_435_200_000  # a start of a window, of each length below
 WINDOW = 10_000
@@ -55,7 +55,7 @@ def url(valkey: Valkey) -> str:
 async def limiter(
     url: str, limit: int = 10, window_ms: int = WINDOW, prefix: str = "test"
 ) -> AsyncIterator[RateLimiter]:
-    made = RateLimiter(Redis.from_url(url), limit, window_ms, prefix)
+    made = RateLimiter(RedisPipe(url, 5), limit, window_ms, prefix)
     try:
         yield made
     finally:
