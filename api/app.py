@@ -119,25 +119,23 @@ def add_middleware(app: Sanic[Any, Any], settings: Settings) -> None:
     """What comes before and after every handler of the API, where no handler is found, too."""
 
     @app.on_request
-    async def begin(request: Request) -> None:
-        request.ctx.timings = Timings(str(request.id))
-        current.set(request.ctx.timings)
-
-    @app.on_request
-    async def answer_preflight(request: Request) -> HTTPResponse | None:
-        preflight: HTTPResponse | None = app.ctx.origins.preflight(request) if is_for_api(request) else None
+    async def begin(request: ParleyRequest) -> HTTPResponse | None:
+        request.timings = Timings(request.id)
+        current.set(request.timings)
+        if not request.is_for_api:
+            return None
+        preflight: HTTPResponse | None = app.ctx.origins.preflight(request)
+        if preflight is None:
+            await limit(request)
         return preflight
 
-    @app.on_request
-    async def limit(request: Request) -> None:
-        if not is_for_api(request):
-            return
-        forwarded = ",".join(request.headers.getall("x-forwarded-for", []))
-        address = client_address(request.ip, forwarded, settings.trusted_proxies)
+    async def limit(request: ParleyRequest) -> None:
+        forwarded = ",".join(request.headers.getall("x-forwarded-for", ()))
         with timed("limit"):
-            decision = await app.ctx.limiter.take(address)
-        request.ctx.decision = decision
-        if not decision.allowed:
+            request.decision = await app.ctx.limiter.take(
+                client_address(request.ip, forwarded, settings.trusted_proxies)
+            )
+        if not request.decision.allowed:
             raise ApiError(429, "Too many requests.")
 
     add_end(app)
@@ -147,27 +145,22 @@ def add_end(app: Sanic[Any, Any]) -> None:
     """What every answer says beside its content; and who watches is told of it."""
 
     @app.on_response  # type: ignore[untyped-decorator]
-    async def end(request: Request, response: HTTPResponse) -> None:
-        ended, timings = perf_counter_ns(), getattr(request.ctx, "timings", None)
-        response.headers["X-Request-Id"] = str(request.id)
-        if decision := getattr(request.ctx, "decision", None):
-            response.headers.update(decision.headers)
-        if is_for_api(request):
-            response.headers.update(app.ctx.origins.headers(request))
+    async def end(request: ParleyRequest, response: HTTPResponse) -> None:
+        ended, timings, headers = perf_counter_ns(), request.timings, response.headers
+        headers["X-Request-Id"] = request.id
+        if request.decision:
+            headers.update(request.decision.headers)
+        if request.is_for_api:
+            headers.update(app.ctx.origins.headers(request))
             if timings:
-                response.headers["Server-Timing"] = timings.server_timing(ended)
+                headers["Server-Timing"] = timings.server_timing(ended)
         if timings:  # there are none where Sanic gave up a request before it had begun
             for see in app.ctx.watchers:
                 see(request, response, timings, ended)
             timings.is_over = True
 
 
-def is_for_api(request: Request) -> bool:
-    """Whether the path is below /api."""
-    return f"{request.path}/".startswith("/api/")
-
-
-def identify(request: Request, route: Route) -> str:
+def identify(request: ParleyRequest, route: Route) -> str:
     """The caller's identity, for session.begin; raises ApiError."""
     cookie_will_do = route.changes_nothing or request.app.ctx.origins.allow(request)
     identity: str = request.app.ctx.tokens.identity(request, cookie_will_do=cookie_will_do)
@@ -179,11 +172,12 @@ def handler_of(route: Route) -> Handler:
     statement, path_parameters = route.statement, route.path_parameters
     ask = Database.call_for_row if route.paged else Database.call
     media_type = JSON if route.body else FORM if route.form else None
+    nothing_asked = [None] * len(route.query)
 
-    async def handle(request: Request, **path: str) -> HTTPResponse:
+    async def handle(request: ParleyRequest, **path: str) -> HTTPResponse:
         identity = identify(request, route)
-        arguments: list[Any] = [request.id, *(path[name] for name in path_parameters)]
-        arguments += [request.args.get(name) for name in route.query]
+        arguments: list[Any] = [request.id, *[path[name] for name in path_parameters]]
+        arguments += [query.get(name) for name in route.query] if (query := request.args) else nothing_asked
         body = await read_body(request)
         if route.body:
             arguments.append(body)
@@ -202,7 +196,7 @@ def handler_of(route: Route) -> Handler:
             answer = request.app.ctx.signer.sign(answer)
         return HTTPResponse(None if route.status == 204 else answer, route.status, content_type=JSON)
 
-    async def read_body(request: Request) -> bytes:
+    async def read_body(request: ParleyRequest) -> bytes:
         if media_type and request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
             raise ApiError(415, f"The body must be sent as Content-Type: {media_type}.")
         if request.stream is not None and request.stream.request_body:
@@ -226,7 +220,7 @@ def image_handler_of(route: Route) -> Handler:
     """The handler of a route that takes an image, once the database knows whose it is."""
     sign_in = "select json_build_object('sub', session.user_id())::text from session.begin($1, $2)"
 
-    async def handle(request: Request) -> HTTPResponse:
+    async def handle(request: ParleyRequest) -> HTTPResponse:
         caller, replica = identify(request, route), request.app.ctx.replica
         identity = await request.app.ctx.database.call(sign_in, caller, request.id)
         async with (

@@ -18,9 +18,12 @@ def link_header(route: Route, request: Request, links: str) -> dict[str, str]:
     the one by which clients reach this service.
     """
     url = request.app.ctx.public_url + quote(request.path, safe="/%")
-    kept = {name: request.args.get(name) for name in route.query if name in request.args and name not in PLACE}
-    value = ", ".join(
-        f'<{f"{url}?{urlencode(kept | place, quote_via=quote)}".removesuffix("?")}>; rel="{relation}"'
-        for relation, place in json.loads(links).items()
-    )
+    query = request.args
+    kept = [(name, query.get(name)) for name in route.query if name in query and name not in PLACE] if query else []
+    kept_query = [urlencode(kept, quote_via=quote)] if kept else []
+    targets = []
+    for relation, place in json.loads(links).items():
+        asked = "&".join(kept_query + [f"{name}={value}" for name, value in place.items()])  # an id or a number
+        targets.append(f'<{url}{asked and "?"}{asked}>; rel="{relation}"')
+    value = ", ".join(targets)
     return {"Link": value} if len(value) <= MAX_HEADER else {}

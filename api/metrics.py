@@ -96,8 +96,8 @@ class Metrics:
         observe((ended - timings.begun) / 1e9)
         for name, begun, until in timings.spans:
             self._of_spans[name]((until - begun) / 1e9)
-        if decision := getattr(request.ctx, "decision", None):
-            self._of_decisions[decision.allowed, decision.counted_by]()
+        if request.decision:
+            self._of_decisions[request.decision.allowed, request.decision.counted_by]()
 
     def _children(self, method: str, route: str, status: int) -> Children:
         return self._requests.labels(method, route, status).inc, self._seconds.labels(method, route).observe

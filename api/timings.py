@@ -27,9 +27,10 @@ class Timings:
         To a tenth: finer than that, it would help those who guess at session tokens by how long a refusal takes.
         """
         header = ""
-        for name, begun, ended in self.spans:
-            header += f"{name};dur={(ended - begun) // 100_000 / 10}, "
-        return f"{header}total;dur={(now - self.begun) // 100_000 / 10}"
+        for name, begun, ended in (*self.spans, ("total", self.begun, now)):
+            tenths = (ended - begun) // 100_000
+            header += f"{name};dur={tenths // 10}.{tenths % 10}, "
+        return header[:-2]
 
 
 current: ContextVar[Timings | None] = ContextVar("current", default=None)

@@ -115,14 +115,17 @@ class Tokens:
                 raise ApiError(403, "A change that a session cookie authorizes must come from an allowed origin.")
         if not tokens:
             raise unauthorized()
-        digests = [sha256(token.value.encode(errors="surrogatepass")) for token in tokens]
-        for token, digest in zip(tokens, digests, strict=True):
+        digests = []
+        for token in tokens:
+            digest = sha256(token.value.encode(errors="surrogatepass"))
             entry = (digest.digest(), token.cookie)
-            verified = self.verified.get(entry)
-            if verified is None and (verified := self._verify(token)):
-                self.verified[entry] = verified
-            if verified:
-                return verified.identity
+            try:
+                return self.verified[entry].identity
+            except KeyError:
+                if verified := self._verify(token):
+                    self.verified[entry] = verified
+                    return verified.identity
+            digests.append(digest)
         return json.dumps({"session_digests": [digest.hexdigest() for digest in digests]})
 
     def _verify(self, token: Token) -> Verified | None:
