@@ -73,12 +73,13 @@ class Metrics:
 
         connections = Gauge(
             "parley_database_connections",
-            "Connections to the primary or a replica: open, of these used just now, and how many there may be (max).",
+            "Connections to the primary or a replica: open, of these used just now, how many there may be (max), and "
+            "how many requests wait for one (waiting).",
             ("server", "state"),
             registry=self.registry,
         )
         for server in ("primary", "replica"):
-            for state in ("open", "used", "max"):
+            for state in ("open", "used", "max", "waiting"):
                 connections.labels(server, state).set_function(read_connections(server, state))
         fallback = "1 while Redis is away and the worker limits by itself."
         gauge("parley_limit_fallback", fallback, lambda: app.ctx.limiter.is_away)

@@ -1,0 +1,115 @@
+"""All connections to PostgreSQL busy: who comes waits in line, for a while, and who goes away leaves it."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+
+from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH, Database
+from api.dev.postgres import Postgres
+from api.dev.process import free_port
+from api.settings import Settings
+from tests.api.support import head, refusal, unlimited
+from tests.api.test_process import held_up, post_chat
+from tests.support import Api, new_user, running, scraped, wait_until
+
+CONNECTIONS = 2
+
+
+@pytest.fixture(scope="module")
+def database(new_database: Callable[[str], str]) -> str:
+    return new_database(f"parley_{new_user().replace('-', '_')}")
+
+
+@pytest.fixture(scope="module")
+def small(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
+    """An API with few connections to a database of its own."""
+    options = {"DATABASE_POOL_SIZE": str(CONNECTIONS), "METRICS_PORT": str(free_port())}
+    with running(new_api(database, **options)) as api:
+        yield api
+
+
+def asking(api: Api, method: str = "GET", body: bytes = b"") -> socket.socket:
+    """A connection on which /api/chats is asked for."""
+    connection = socket.create_connection(("127.0.0.1", api.port), timeout=20)
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body))} if body else {}
+    connection.sendall(head(f"{method} /api/chats HTTP/1.1", api.headers() | headers) + body)
+    return connection
+
+
+def connections(api: Api, state: str) -> float:
+    return scraped(int(api.environment["METRICS_PORT"]), "parley_database_connections", server="primary", state=state)
+
+
+def test_who_waits_is_served_in_turn(
+    new_api: Callable[..., Api], database: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while others come: one that finds a connection just given back may not take it from who has waited."""
+    for name, value in new_api(database, DATABASE_POOL_SIZE="1").environment.items():
+        monkeypatch.setenv(name, value)
+    served: list[int] = []
+
+    async def ask(pool: Database, number: int) -> None:
+        await pool.call("select 1")
+        served.append(number)
+
+    async def serve() -> None:
+        pool = await Database.connect(Settings.load())
+        with psycopg.connect(postgres.url(database)) as locker:
+            locker.execute("select pg_advisory_lock(1)")
+            holder = asyncio.create_task(pool.call("select pg_advisory_xact_lock(1)"))
+            await asyncio.sleep(0)
+            asked = []
+            for number in range(30):
+                asked.append(asyncio.create_task(ask(pool, number)))
+                await asyncio.sleep(0)
+            locker.execute("select pg_advisory_unlock(1)")
+            while len(served) < 30:
+                if len(asked) < WAITING_FOR_EACH:
+                    asked.append(asyncio.create_task(ask(pool, len(asked))))
+                await asyncio.sleep(0)
+            await asyncio.gather(holder, *asked)
+        await pool.close()
+
+    asyncio.run(serve())
+    assert served == sorted(served)
+
+
+def test_who_goes_away_leaves_the_line_and_no_connection_is_lost(small: Api, postgres: Postgres, database: str) -> None:
+    with unlimited(small) as client, ThreadPoolExecutor() as threads, held_up(postgres.url(database)) as locked:
+        with ExitStack() as gone:
+            for _ in range(CONNECTIONS):
+                gone.enter_context(asking(small, "POST", b'{"title": "x"}'))
+            wait_until(lambda: locked() == CONNECTIONS)
+            for _ in range(20):
+                gone.enter_context(asking(small))
+            wait_until(lambda: connections(small, "waiting") == 20)
+            assert connections(small, "used") == CONNECTIONS
+        wait_until(lambda: (connections(small, "waiting"), connections(small, "used")) == (0, 0))
+        answers = [threads.submit(post_chat, client) for _ in range(CONNECTIONS + 1)]
+        wait_until(lambda: (locked(), connections(small, "waiting")) == (CONNECTIONS, 1))
+    assert [answer.result().status_code for answer in answers] == [201] * (CONNECTIONS + 1)
+
+
+def test_so_many_may_wait_and_the_next_is_told_to_come_back_at_once(
+    small: Api, postgres: Postgres, database: str
+) -> None:
+    with unlimited(small) as client, ThreadPoolExecutor() as threads, ExitStack() as stack:
+        with held_up(postgres.url(database)) as locked:
+            held = [threads.submit(post_chat, client) for _ in range(CONNECTIONS)]
+            wait_until(lambda: locked() == CONNECTIONS)
+            waiting = [stack.enter_context(asking(small)) for _ in range(CONNECTIONS * WAITING_FOR_EACH)]
+            wait_until(lambda: connections(small, "waiting") == len(waiting))
+            for path in ("/api/chats", "/readyz"):
+                response = client.get(path, timeout=ACQUIRE_SECONDS - 1)
+                refusal(response, 503)
+                assert response.headers["retry-after"] == "1"
+            assert client.get("/healthz").status_code == 200
+        assert [answer.result().status_code for answer in held] == [201] * CONNECTIONS
+        assert {one.recv(65_536)[9:12] for one in waiting} == {b"200"}
+        assert client.get("/api/chats").status_code == 200
+    assert (connections(small, "waiting"), connections(small, "used")) == (0, 0)
