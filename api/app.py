@@ -33,6 +33,11 @@ from api.traces import Traces
 from api.uploads import received_image
 
 MAX_BODY = 1024 * 1024  # bytes
+TIMEOUTS = {  # in seconds
+    "KEEP_ALIVE_TIMEOUT": 75,
+    "REQUEST_TIMEOUT": 30,  # for all of a request's head
+    "RESPONSE_TIMEOUT": 180,  # for its body, too: an upload may take 120, and has to be decoded
+}
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 FORM_FIELDS = 100
@@ -52,9 +57,8 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
     config = Config(
         {
             "FALLBACK_ERROR_FORMAT": "json",
-            "KEEP_ALIVE_TIMEOUT": 75,
             "REQUEST_MAX_SIZE": MAX_BODY,
-            "REQUEST_TIMEOUT": 30,
+            **TIMEOUTS,
         },
         env_prefix=None,
     )

@@ -17,6 +17,7 @@ from api.ratelimit import Decision
 from api.timings import Timings
 
 LINGER_SECONDS = 5
+LAST_SECONDS = 10  # for a client to read that its time is over
 MAX_HEAD = 160 * 1024  # bytes of a request's line and headers: room for any token that somebody could mean to send
 METHODS = {str(method) for method in HTTPMethod}
 FRAMING = {"content-length", "transfer-encoding", "content-type", "connection"}
@@ -141,6 +142,19 @@ class ParleyHttp(Http):
 
 
 class Protocol(HttpProtocol):
-    """HTTP/1 on a connection."""
+    """HTTP/1 on a connection, whose client may be slow, but not for ever."""
 
     HTTP_CLASS = ParleyHttp
+
+    def data_received(self, data: bytes) -> None:
+        """As ever, but a request's time begins with its first byte: Sanic's, anew with each that comes."""
+        begun = self._time
+        super().data_received(data)
+        if self.http is not None and self.http.stage is not Stage.IDLE:
+            self._time = begun
+
+    def check_timeouts(self) -> None:
+        """Ends what took too long, also where the client takes no answer to that, or sends no end of its request."""
+        super().check_timeouts()  # type: ignore[no-untyped-call]
+        if self.transport is not None and self.http is not None and self.http.exception:
+            self.loop.call_later(LAST_SECONDS, self.transport.abort)
