@@ -11,12 +11,12 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
 
 from api.dev.postgres import Postgres
+from tests.bench.dataset import NUMBERS, TEXT, halves, two_at_once
 from tests.support import Connection, migrate, new_chat, open_directory
 
 READER = "reader"
@@ -30,30 +30,16 @@ SETTINGS = {
     "jit": "off",
 }
 
-# Words of four to nine letters, some much more often than others; and those that are searched for.
-LOAD = """
+# The texts of tests.bench.dataset, and words that are in so many messages of the large chat, however many it has.
+LOAD = f"""
 insert into parley.messages (chat_id, id, user_id, type, content, updated_at)
 select chats[case when n %% 5 = 0 then 1 else 2 + (n - n / 5) %% (cardinality(chats) - 1) end],
     parley.uuid7('2026-01-01'::timestamptz + n * interval '5 seconds', n), 'user ' || n %% 1000,
     (array['text', 'text', 'code', 'text', 'image', 'text', 'code'])[1 + n %% 7],
-    (
-        select string_agg(
-            syllables[1 + w %% 30] || syllables[1 + w / 30 %% 30]
-            || case when w > 900 then syllables[1 + w / 900] else '' end
-            || case when w %% 5 = 0 then 's' else '' end, ' ')
-        from (select floor(power(random(), 4) * 26000)::integer as w from generate_series(1, 6 + n %% 14) where n > 0) w
-    ) || case when chance %% 5 = 0 then ' meeting' else '' end
-    || case when chance %% 100 = 1 then ' quarterly' else '' end
-    || case when chance %% 100 = 10 then ' release' else '' end
-    || case when chance %% 1000 = 3 then ' release candidate' else '' end
-    || case when chance %% 1000 = 4 then ' 我家在上海东边' else '' end
-    || case when chance %% 1000 = 6 then ' user.getName()' else '' end
+    {TEXT}
     || case when n %% 5 = 0 and chance %% (%(messages)s / 10000) = 8 then ' harpsichord' else '' end
     || case when n %% 5 = 0 and chance %% (%(messages)s / 50) = 7 then ' xylophone' else '' end, now()
-from (select n, abs(hashint8(n)::bigint) as chance from generate_series(%(first)s::bigint, %(last)s) n) n, (
-    select string_to_array(
-        'ba ce di fo gu ha je ki lo mu na pe ri so tu va we xi yo zu bra cle dri fro glu sta che pli tro sku', ' ')
-) s (syllables), (select %(chats)s::uuid[]) c (chats)
+from {NUMBERS}, (select %(chats)s::uuid[]) c (chats)
 """
 WORDS = """
 insert into parley.message_words (chat_id, id, type, tsv)
@@ -140,10 +126,7 @@ def loaded(messages: int) -> Iterator[tuple[Postgres, dict[str, str]]]:
         with psycopg.connect(url, autocommit=True) as dba:
             chats = make_chats(dba, messages)
             dba.execute("drop index parley.message_words_search")
-            two_at_once(url, LOAD, [
-                {"chats": chats, "messages": messages, "first": 1, "last": messages // 2},
-                {"chats": chats, "messages": messages, "first": messages // 2 + 1, "last": messages},
-            ])  # fmt: skip
+            two_at_once(url, LOAD, [{"chats": chats, "messages": messages} | half for half in halves(messages)])
             words = two_at_once(url, WORDS, [{"half": 0}, {"half": 1}])
             begun = time.perf_counter()
             dba.execute("create index message_words_search on parley.message_words using gin (chat_id, tsv)")
@@ -176,20 +159,6 @@ def make_chats(dba: Connection, messages: int) -> list[str]:
     )
     dba.execute("reset session_replication_role")
     return chats
-
-
-def two_at_once(url: str, statement: str, parameters: list[dict[str, object]]) -> float:
-    """Runs a statement without triggers, in a session for each of these; answers the seconds of all together."""
-
-    def run(values: dict[str, object]) -> float:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("set session_replication_role = replica")
-            begun = time.perf_counter()
-            connection.execute(statement, values)
-            return time.perf_counter() - begun
-
-    with ThreadPoolExecutor(len(parameters)) as pool:
-        return sum(pool.map(run, parameters))
 
 
 def print_costs(dba: Connection, messages: int, words: float, index: float) -> None:
