@@ -1,0 +1,265 @@
+"""Who is measured in tests.bench.throughput: pgbench with the API's statements, Parley, and two other servers.
+
+All use the same PostgreSQL, Valkey, data and requests. Each of the servers has one process, unless its name tells
+otherwise, and a pool of POOL connections in each; pgbench has a connection for each client, and one thread. Servers
+verify tokens and count requests in Valkey, with a limit that nobody reaches. The CPU of PostgreSQL is that of all its
+processes, also of those that have ended.
+"""
+
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
+import psycopg
+import pytest
+
+from api.dev.process import Child, Server, wait_for
+from api.dev.valkey import Valkey
+from tests.bench.clients import Load, Result
+from tests.bench.dataset import Data
+from tests.bench.kinds import Kind, scripts
+from tests.e2e.npm import installed
+from tests.support import ROOT, SECRET, Api
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+PGBENCH, PARLEY, TWO_WORKERS = "pgbench", "Parley", "Parley, 2 workers"
+FASTAPI, FASTIFY = "FastAPI + SQLAlchemy", "Fastify + pg"
+NAMES = (PGBENCH, PARLEY, TWO_WORKERS, FASTAPI, FASTIFY)
+
+POOL = 10
+BASELINES = Path(__file__).parent / "baselines"
+NO_LIMIT = "1000000000"
+PGBENCH_WARMS_UP = 2.0  # seconds: each of its sessions is a new one
+
+Start = Callable[[Load], "Future[Result]"]
+
+
+class Cpu(NamedTuple):
+    """Of the client, the server, PostgreSQL and Valkey: seconds so far, or microseconds a request."""
+
+    client: float
+    server: float
+    postgres: float
+    valkey: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one measurement gave: answers a second, milliseconds, microseconds of CPU a request."""
+
+    rate: float
+    p50: float
+    p99: float
+    cpu: Cpu
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is to be measured."""
+
+    kind: Kind
+    requests: list[bytes]
+    connections: int
+    seconds: float
+
+
+def seconds_of(process: psutil.Process) -> float:
+    """CPU of a process, of all below it, and of those of its children that have ended."""
+    while True:
+        own = process.cpu_times()
+        try:
+            below = [child.cpu_times() for child in process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            continue
+        # One that ended in between would be in none of these, or in both.
+        if process.cpu_times()[2:4] == own[2:4]:
+            return sum(own[:4]) + sum(sum(times[:2]) for times in below)
+
+
+class Contender(ABC):
+    """One of those that are measured."""
+
+    name: str
+
+    def __init__(self, data: Data, valkey: Valkey) -> None:
+        assert data.postgres.child
+        assert valkey.child
+        self.data = data
+        self._postgres, self._valkey = psutil.Process(data.postgres.child.pid), psutil.Process(valkey.child.pid)
+
+    def cpu(self, api: psutil.Process | None = None) -> Cpu:
+        """So far."""
+        return Cpu(0, seconds_of(api) if api else 0, seconds_of(self._postgres), seconds_of(self._valkey))
+
+    @abstractmethod
+    def warm_up(self, what: Measurement) -> None:
+        """Makes ready what would be measured otherwise: pools, plans, compiled code."""
+
+    @abstractmethod
+    def measure(self, what: Measurement) -> Figures:
+        """Raises if something does not go as it should."""
+
+
+def a_request(before: Cpu, after: Cpu, requests: int, client: float) -> Cpu:
+    """Microseconds."""
+    used = after._replace(client=client)
+    return Cpu(*(1e6 * (end - start) / requests for start, end in zip(before, used, strict=True)))
+
+
+class Pgbench(Contender):
+    """The statements that the API sends, as its role, from a client in C: no HTTP, no tokens, no limit."""
+
+    name = PGBENCH
+
+    def warm_up(self, what: Measurement) -> None:
+        """Can't be done before: its sessions are new ones each time."""
+
+    def measure(self, what: Measurement) -> Figures:
+        """Takes what was done after the first seconds: before, its new sessions make their plans."""
+        directory = self.data.directory / "pgbench"
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        command: list[str | Path] = [self.data.postgres.program("pgbench"), "--no-vacuum", "--protocol=prepared"]
+        for number, (script, share) in enumerate(scripts(self.data, what.kind).items()):
+            (directory / f"{number}.sql").write_text(script)
+            command.append(f"--file={directory / f'{number}.sql'}@{share}")
+        command += [f"--client={what.connections}", f"--time={round(what.seconds + PGBENCH_WARMS_UP)}"]
+        command += ["--log", f"--log-prefix={directory / 'log'}", self.data.postgres.url("parley", "app", "app")]
+        child = Child("pgbench", command, log=directory / "output")
+        try:
+            process = psutil.Process(child.pid)
+            wait_for(lambda: child.exit_code is not None, PGBENCH_WARMS_UP)
+            begun, before, own = time.time(), self.cpu(), seconds_of(process)
+            client = own
+            while child.exit_code is None and time.time() < begun + what.seconds + 60:
+                try:
+                    client = seconds_of(process)
+                except psutil.NoSuchProcess:
+                    break
+                time.sleep(0.05)
+            after = self.cpu()
+            output = (directory / "output").read_text()
+            if child.exit_code != 0 or "number of failed transactions: 0 " not in output:
+                raise RuntimeError(output)
+        finally:
+            child.stop()
+        return self._figures(directory, begun, lambda n: a_request(before, after, n, client - own))
+
+    def _figures(self, directory: Path, begun: float, cpu: Callable[[int], Cpu]) -> Figures:
+        """Reads the log: client, number, microseconds, script, and when it ended, in seconds and microseconds."""
+        (log,) = directory.glob("log.*")
+        rows = (line.split() for line in log.read_text().splitlines())
+        ended = [(int(row[4]) + int(row[5]) / 1e6, int(row[2]) / 1e3) for row in rows]
+        measured = [(at, took) for at, took in ended if at >= begun]
+        latencies = sorted(took for _, took in measured)
+        rate = len(measured) / (max(at for at, _ in measured) - begun)
+        p50, p99 = (latencies[len(latencies) * percent // 100] for percent in (50, 99))
+        return Figures(rate, p50, p99, cpu(len(measured)))
+
+
+class HttpServer(Contender):
+    """A server, that has been started."""
+
+    def __init__(self, name: str, data: Data, valkey: Valkey, start: Start, port: int, pid: int) -> None:
+        super().__init__(data, valkey)
+        self.name, self.port = name, port
+        self._start, self._process = start, psutil.Process(pid)
+
+    def warm_up(self, what: Measurement) -> None:
+        self._ask(what)
+
+    def _ask(self, what: Measurement) -> Result:
+        load = Load(self.port, what.requests, what.connections, what.seconds, statuses=frozenset({what.kind.status}))
+        return self._start(load).result()
+
+    def measure(self, what: Measurement) -> Figures:
+        before = self.cpu(self._process)
+        result = self._ask(what)
+        cpu = a_request(before, self.cpu(self._process), result.requests, result.cpu)
+        return Figures(result.rate, result.percentile(50), result.percentile(99), cpu)
+
+
+class Baseline(Server):
+    """A server that is not Parley, as a child process."""
+
+    def __init__(self, name: str, directory: Path, command: list[str], environment: dict[str, str]) -> None:
+        super().__init__(directory)
+        self.name = name  # type: ignore[misc]
+        self._command, self._environment = command, environment
+
+    def _spawn(self) -> Child:
+        environment = {"PATH": os.environ["PATH"], "PORT": str(self.port), **self._environment}
+        command = [word.replace("PORT", str(self.port)) for word in self._command]
+        return Child(self.name, command, log=self.log, cwd=ROOT, env=environment)
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+@contextmanager
+def contenders(data: Data, valkey: Valkey, start: Start, names: list[str]) -> Iterator[list[Contender]]:
+    """Those with these names, started; says so if one can't be."""
+    with ExitStack() as stack:
+        found: list[Contender] = []
+        for name in names:
+            if name == PGBENCH:
+                found.append(Pgbench(data, valkey))
+            elif name in {PARLEY, TWO_WORKERS}:
+                api = parley(data, valkey, workers="2" if name == TWO_WORKERS else "1")
+                stack.callback(api.stop)
+                api.start()
+                assert api.child
+                found.append(HttpServer(name, data, valkey, start, api.port, api.child.pid))
+            elif server := baseline(name, data, valkey, stack):
+                stack.enter_context(server)
+                assert server.child
+                found.append(HttpServer(name, data, valkey, start, server.port, server.child.pid))
+        yield found
+
+
+def parley(data: Data, valkey: Valkey, workers: str) -> Api:
+    """Not yet started."""
+    url = data.postgres.url("parley", "app", "app")
+    settings = {"RATE_LIMIT_REQUESTS": NO_LIMIT, "DATABASE_POOL_SIZE": str(POOL), "WORKERS": workers}
+    return Api(data.directory, url, valkey.url(), **settings)
+
+
+def baseline(name: str, data: Data, valkey: Valkey, stack: ExitStack) -> Baseline | None:
+    """Not yet started; None where what it needs is not to be had."""
+    with psycopg.connect(data.postgres.url("parley"), autocommit=True) as dba:
+        if not dba.execute("select from pg_roles where rolname = 'baseline'").rowcount:
+            dba.execute("create role baseline login password 'baseline' bypassrls in role parley_api")
+            dba.execute("grant insert on parley.messages to baseline")
+            dba.execute("grant select on parley.message_words to baseline")
+    environment = {
+        "DATABASE_URL": data.postgres.url("parley", "baseline", "baseline"),
+        "DATABASE_POOL_SIZE": str(POOL),
+        "REDIS_URL": valkey.url(),
+        "NEXTAUTH_SECRET": SECRET,
+        "RATE_LIMIT_REQUESTS": NO_LIMIT,
+    }
+    if name == FASTAPI:
+        app = "tests.bench.baselines.fastapi_sqlalchemy:app"
+        options = ["--loop=uvloop", "--http=httptools", "--no-access-log", "--log-level=warning", "--port=PORT"]
+        return Baseline(name, data.directory / "fastapi", [sys.executable, "-m", "uvicorn", app, *options], environment)
+    try:
+        dependencies = json.loads((BASELINES / "package.json").read_text())["dependencies"]
+        directory = stack.enter_context(installed(dependencies)).parent
+    except pytest.skip.Exception as why:
+        print(f"{name} is left out: {why}", file=sys.stderr)
+        return None
+    program = shutil.copy(BASELINES / "fastify.mjs", directory)
+    return Baseline(name, data.directory / "fastify", ["node", str(program)], environment | {"NODE_ENV": "production"})

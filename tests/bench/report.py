@@ -1,0 +1,128 @@
+"""What tests.bench.throughput tells: tables in Markdown, targets beside figures, and JSON of all rounds."""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.bench.contenders import FASTAPI, FASTIFY, PARLEY, PGBENCH, TWO_WORKERS, Cpu, Figures
+from tests.bench.kinds import KINDS
+
+
+@dataclass(frozen=True)
+class Key:
+    """What figures are about."""
+
+    kind: str
+    connections: int
+    contender: str
+
+
+Rounds = dict[Key, list[Figures]]
+Rows = dict[str, Figures]  # of the contenders
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure of Parley's beside others', and what it should be for a page, a message, a search."""
+
+    title: str
+    needs: set[str]
+    value: Callable[[Rows], float]
+    targets: tuple[float, float, float]
+    is_least: bool = True
+
+    def cells(self, rows: Rows, number: int) -> str:
+        """The value and the target."""
+        target = self.targets[number]
+        bound = f"{'≥' if self.is_least else '≤'} {target:g}"
+        if not rows.keys() >= self.needs:
+            return f"| | {bound} "
+        value = self.value(rows)
+        mark = "" if (value >= target if self.is_least else value <= target) else " ✗"
+        return f"| {value:,.{0 if value >= 50 else 2}f}{mark} | {bound} "
+
+
+def times(other: str, contender: str = "") -> Callable[[Rows], float]:
+    """How many times as fast Parley is, or another contender."""
+    return lambda rows: rows[contender or PARLEY].rate / rows[other].rate
+
+
+GOALS = (
+    Goal("rate, of pgbench's", {PARLEY, PGBENCH}, times(PGBENCH), (0.60, 0.60, 0.60)),
+    Goal(
+        "CPU of the API, µs a request", {PARLEY}, lambda rows: rows[PARLEY].cpu.server, (100, 100, 100), is_least=False
+    ),
+    Goal(
+        "PostgreSQL's CPU a request, of pgbench's",
+        {PARLEY, PGBENCH},
+        lambda rows: rows[PARLEY].cpu.postgres / rows[PGBENCH].cpu.postgres,
+        (1.1, 1.1, 1.1),
+        is_least=False,
+    ),
+    Goal(f"rate, times {FASTAPI}", {PARLEY, FASTAPI}, times(FASTAPI), (15, 7, 10)),
+    Goal(f"rate, times {FASTIFY}", {PARLEY, FASTIFY}, times(FASTIFY), (2.2, 1.1, 1.5)),
+    Goal("two workers' rate, times one's", {PARLEY, TWO_WORKERS}, times(PARLEY, TWO_WORKERS), (1, 1, 1)),
+)
+
+
+def median(rounds: list[Figures]) -> Figures:
+    """Of each figure."""
+    cpu = Cpu(*(statistics.median(column) for column in zip(*(figures.cpu for figures in rounds), strict=True)))
+    rate, p50, p99 = (statistics.median(getattr(f, name) for f in rounds) for name in ("rate", "p50", "p99"))
+    return Figures(rate, p50, p99, cpu)
+
+
+def rows_of(rounds: Rounds, kind: str, connections: int) -> Rows:
+    """The medians of one kind of request."""
+    return {
+        key.contender: median(figures)
+        for key, figures in rounds.items()
+        if (key.kind, key.connections) == (kind, connections)
+    }
+
+
+def print_tables(rounds: Rounds) -> None:
+    """All of them."""
+    connections = sorted({key.connections for key in rounds})
+    for kind in KINDS:
+        for number in connections:
+            if rows := rows_of(rounds, kind.name, number):
+                print_rows(f"{kind.title}, {number} connections", rows)
+    print_goals(rounds, connections[0])
+
+
+def print_rows(title: str, rows: Rows) -> None:
+    """A line for each contender."""
+    print(f"\n| {title} | requests/s | of pgbench's | p50, ms | p99, ms | CPU, µs a request: client"
+          " | server | PostgreSQL | Valkey |\n|---" + "|--:" * 8 + "|")  # fmt: skip
+    for name, row in rows.items():
+        share = f"{row.rate / rows[PGBENCH].rate:.2f}" if PGBENCH in rows else ""
+        cpu = " | ".join(f"{figure:.0f}" for figure in row.cpu)
+        print(f"| {name} | {row.rate:,.0f} | {share} | {row.p50:.1f} | {row.p99:.1f} | {cpu} |")
+
+
+def print_goals(rounds: Rounds, connections: int) -> None:
+    """A line for each goal; what is not met has a cross."""
+    rows = [rows_of(rounds, kind.name, connections) for kind in KINDS]
+    titles = " | ".join(f"{kind.title} | target" for kind in KINDS)
+    print(f"\n| Parley, one worker, {connections} connections | {titles} |\n|---" + "|--:" * 2 * len(KINDS) + "|")
+    for goal in GOALS:
+        print(f"| {goal.title} " + "".join(goal.cells(row, number) for number, row in enumerate(rows)) + "|")
+
+
+def place() -> str:
+    """Where it was measured."""
+    return f"{os.cpu_count()} cores, {platform.system()} on {platform.machine()}, Python {platform.python_version()}"
+
+
+def write_json(file: Path, rounds: Rounds, settings: dict[str, Any]) -> None:
+    """Each figure of each round."""
+    figures = [
+        asdict(key) | {"rounds": [asdict(f) | {"cpu": f.cpu._asdict()} for f in found]} for key, found in rounds.items()
+    ]
+    file.write_text(json.dumps({"place": place(), "settings": settings, "figures": figures}, indent=1) + "\n")

@@ -1,0 +1,124 @@
+"""How thin the layer over PostgreSQL is: Parley beside pgbench with the same statements, and beside other servers.
+`python -m tests.bench.throughput [--scale 1] [--seconds 4] [--rounds 3] [--json FILE] [--picture FILE]`
+
+Loads the data of tests.bench.dataset, sees that all servers give the same answers, and measures the requests of
+tests.bench.kinds with 16 and with 64 connections, each of which waits for its answer before it asks again. All take
+turns in each round, in another order each time; figures are the medians of the rounds. Clients, servers and PostgreSQL
+share the machine's cores. Prints tables in Markdown. Without node, npm or its registry, one contender is left out.
+"""
+
+import argparse
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from api.dev.valkey import Valkey
+from tests.bench.answers import check
+from tests.bench.clients import apart
+from tests.bench.contenders import NAMES, PARLEY, PGBENCH, Contender, HttpServer, Measurement, contenders
+from tests.bench.dataset import Data, loaded
+from tests.bench.kinds import KINDS, requests
+from tests.bench.picture import Bar, Panel, picture
+from tests.bench.report import Key, Rounds, place, print_tables, rows_of, write_json
+
+SAMPLE = 40  # requests whose answers are compared
+WARM_UP = 3.0  # seconds, for each contender and kind of request
+
+
+def options() -> argparse.Namespace:
+    """What is asked for."""
+    kinds = [kind.name for kind in KINDS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=1, help="how many times as many messages and chats")
+    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
+    parser.add_argument("--contenders", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures of all rounds")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="where to draw the figures as SVG")
+    return parser.parse_args()
+
+
+@contextmanager
+def started(arguments: argparse.Namespace) -> Iterator[tuple[Data, list[Contender]]]:
+    """The data, and all that are measured."""
+    with (
+        apart() as start,
+        loaded(arguments.scale) as data,
+        Valkey(data.directory / "valkey") as valkey,
+        contenders(data, valkey, start, arguments.contenders) as found,
+    ):
+        yield data, found
+
+
+def compare(data: Data, found: list[Contender]) -> None:
+    """Sees that all servers answer the same."""
+    ports = {contender.name: contender.port for contender in found if isinstance(contender, HttpServer)}
+    for kind in KINDS if ports else ():
+        check(kind, requests(data, kind, seed=0, number=SAMPLE), ports)
+
+
+def measured(data: Data, found: list[Contender], arguments: argparse.Namespace) -> Rounds:
+    """The figures of all rounds."""
+    rounds: Rounds = defaultdict(list)
+    kinds = [kind for kind in KINDS if kind.name in arguments.kinds]
+    for kind in kinds:
+        for contender in found:
+            contender.warm_up(Measurement(kind, requests(data, kind, seed=0), max(arguments.connections), WARM_UP))
+    for number in range(arguments.rounds):
+        with psycopg.connect(data.postgres.url("parley"), autocommit=True) as dba:
+            dba.execute("checkpoint")  # so that there is none while something is measured
+        turn = number % len(found)
+        for kind in kinds:
+            sent = requests(data, kind, seed=number)
+            for connections in arguments.connections:
+                what = Measurement(kind, sent, connections, arguments.seconds)
+                for contender in found[turn:] + found[:turn]:
+                    figures = contender.measure(what)
+                    rounds[Key(kind.name, connections, contender.name)].append(figures)
+                    print(f"round {number + 1}: {kind.title}, {connections} connections, {contender.name}:"
+                          f" {figures.rate:,.0f} a second", file=sys.stderr, flush=True)  # fmt: skip
+    return rounds
+
+
+def drawn(rounds: Rounds) -> str:
+    """The picture: requests a second with the fewest connections."""
+    connections = min(key.connections for key in rounds)
+    panels = []
+    for kind in KINDS:
+        rows = rows_of(rounds, kind.name, connections)
+        limit = rows[PGBENCH].rate if PGBENCH in rows else None
+        bars = [
+            Bar(name, row.rate, f"{row.rate:,.0f}" + (f" ({row.rate / limit:.2f})" if limit else ""), name == PARLEY)
+            for name, row in rows.items()
+        ]  # fmt: skip
+        panels.append(Panel(kind.title, bars))
+    cores = place().partition(",")[0]
+    note = f"{connections} connections, {cores} for all; in brackets: of what pgbench gets with the same statements"
+    return picture("Requests a second", note, [panel for panel in panels if panel.bars])
+
+
+def main() -> None:
+    """Loads, compares, measures, prints."""
+    arguments = options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with started(arguments) as (data, found):
+        compare(data, found)
+        rounds = measured(data, found, arguments)
+    settings = {name: value for name, value in vars(arguments).items() if name not in {"json", "picture"}}
+    print(f"{place()}; scale {arguments.scale:g}, {arguments.rounds} rounds of {arguments.seconds:g} s")
+    print_tables(rounds)
+    if arguments.json:
+        write_json(arguments.json, rounds, settings)
+    if arguments.picture:
+        arguments.picture.write_text(drawn(rounds))
+
+
+if __name__ == "__main__":
+    main()
