@@ -13,6 +13,7 @@ import asyncio
 import itertools
 import json
 import multiprocessing
+import signal
 import statistics
 import time
 from array import array
@@ -209,6 +210,7 @@ def measured(load: Load) -> Result:
 
 @contextmanager
 def apart(processes: int = 1) -> Iterator[Callable[[Load], "Future[Result]"]]:
-    """Gives what sends a load from another process, each of which sends one at a time."""
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    """Gives what sends a load from another process, each of which sends one at a time, and ends with this one."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         yield lambda load: pool.submit(measured, load)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, LABELS, NUMBERS = 760, 170, 210
+WIDTH, LABELS, NUMBERS = 760, 180, 120
 BAR, ROW, HEAD = 18, 25, 34
 COLORS = ("#6b7785", "#0f766e", "#14a098", "#c9803a", "#8a6fb0")
 FONT = "font-family='system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif'"
