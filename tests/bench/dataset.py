@@ -32,6 +32,7 @@ MESSAGES = 100  # in it
 GROUPS = USERS // MEMBERS
 LARGE = 0  # the number of the large chat; the others are 1, 2, …
 CONTENTS = 50_000
+BATCH = 100_000  # messages that are loaded by one statement
 WORDS = 50
 FREQUENCY = (0.001, 0.01)  # of a word that is searched for
 
@@ -148,22 +149,28 @@ def user_id(number: int) -> str:
 
 
 def two_at_once(url: str, statement: str, parameters: list[dict[str, object]]) -> float:
-    """Runs a statement without triggers, in a session for each of these; answers the seconds of all together."""
+    """Runs a statement without triggers, with each of these, in two sessions; answers the seconds of all together."""
 
     def run(values: dict[str, object]) -> float:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("set session_replication_role = replica")
+            connection.execute("set work_mem = '256MB'")
             begun = time.perf_counter()
             connection.execute(statement, values)
             return time.perf_counter() - begun
 
-    with ThreadPoolExecutor(len(parameters)) as pool:
+    with ThreadPoolExecutor(2) as pool:
         return sum(pool.map(run, parameters))
 
 
 def halves(last: int) -> list[dict[str, int]]:
     """1 to `last` in two ranges."""
-    return [{"first": 1, "last": last // 2}, {"first": last // 2 + 1, "last": last}]
+    return ranges(last, -(-last // 2))
+
+
+def ranges(last: int, size: int) -> list[dict[str, int]]:
+    """1 to `last` in ranges of a size."""
+    return [{"first": first, "last": min(last, first + size - 1)} for first in range(1, last + 1, size)]
 
 
 @contextmanager
@@ -196,7 +203,7 @@ def fill(dba: Connection, url: str, chats: int) -> None:
         for statement in MAKE_CHATS.split(";")[:-1]:
             connection.execute(statement, rows)
     with without_index(dba), step(f"{messages:,} messages"):
-        two_at_once(url, MAKE_MESSAGES, [half | rows for half in halves(messages)])
+        two_at_once(url, MAKE_MESSAGES, [batch | rows for batch in ranges(messages, BATCH)])
     with step("counters"):
         dba.execute("select parley.recount_chat(id) from parley.chats")
         dba.execute("update parley.chats set seq = message_count")
