@@ -14,7 +14,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,7 +29,7 @@ from tests.bench.clients import Load, Result
 from tests.bench.dataset import Data
 from tests.bench.kinds import Kind, scripts
 from tests.e2e.npm import installed
-from tests.support import ROOT, SECRET, Api
+from tests.support import ROOT, SECRET, Api, running
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -131,23 +131,15 @@ class Pgbench(Contender):
         directory = self.data.directory / "pgbench"
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
-        command: list[str | Path] = [self.data.postgres.program("pgbench"), "--no-vacuum", "--protocol=prepared"]
-        for number, (script, share) in enumerate(scripts(self.data, what.kind).items()):
-            (directory / f"{number}.sql").write_text(script)
-            command.append(f"--file={directory / f'{number}.sql'}@{share}")
-        command += [f"--client={what.connections}", f"--time={round(what.seconds + PGBENCH_WARMS_UP)}"]
-        command += ["--log", f"--log-prefix={directory / 'log'}", self.data.postgres.url("parley", "app", "app")]
-        child = Child("pgbench", command, log=directory / "output")
+        child = Child("pgbench", self._command(what, directory), log=directory / "output")
         try:
             process = psutil.Process(child.pid)
             wait_for(lambda: child.exit_code is not None, PGBENCH_WARMS_UP)
             begun, before, own = time.time(), self.cpu(), seconds_of(process)
             client = own
             while child.exit_code is None and time.time() < begun + what.seconds + 60:
-                try:
+                with suppress(psutil.NoSuchProcess):
                     client = seconds_of(process)
-                except psutil.NoSuchProcess:
-                    break
                 time.sleep(0.05)
             after = self.cpu()
             output = (directory / "output").read_text()
@@ -156,6 +148,14 @@ class Pgbench(Contender):
         finally:
             child.stop()
         return self._figures(directory, begun, lambda n: a_request(before, after, n, client - own))
+
+    def _command(self, what: Measurement, directory: Path) -> list[str | Path]:
+        command: list[str | Path] = [self.data.postgres.program("pgbench"), "--no-vacuum", "--protocol=prepared"]
+        for number, (script, share) in enumerate(scripts(self.data, what.kind).items()):
+            (directory / f"{number}.sql").write_text(script)
+            command.append(f"--file={directory / f'{number}.sql'}@{share}")
+        command += [f"--client={what.connections}", f"--time={round(what.seconds + PGBENCH_WARMS_UP)}"]
+        return [*command, "--log", f"--log-prefix={directory / 'log'}", self.data.postgres.url("parley", "app", "app")]
 
     def _figures(self, directory: Path, begun: float, cpu: Callable[[int], Cpu]) -> Figures:
         """Reads the log: client, number, microseconds, script, and when it ended, in seconds and microseconds."""
@@ -217,17 +217,18 @@ def contenders(data: Data, valkey: Valkey, start: Start, names: list[str]) -> It
         for name in names:
             if name == PGBENCH:
                 found.append(Pgbench(data, valkey))
-            elif name in {PARLEY, TWO_WORKERS}:
-                api = parley(data, valkey, workers="2" if name == TWO_WORKERS else "1")
-                stack.callback(api.stop)
-                api.start()
-                assert api.child
-                found.append(HttpServer(name, data, valkey, start, api.port, api.child.pid))
-            elif server := baseline(name, data, valkey, stack):
-                stack.enter_context(server)
+            elif server := started(name, data, valkey, stack):
                 assert server.child
                 found.append(HttpServer(name, data, valkey, start, server.port, server.child.pid))
         yield found
+
+
+def started(name: str, data: Data, valkey: Valkey, stack: ExitStack) -> Api | Baseline | None:
+    """A server that ends with the stack; None where it can't be had."""
+    if name in {PARLEY, TWO_WORKERS}:
+        return stack.enter_context(running(parley(data, valkey, workers="2" if name == TWO_WORKERS else "1")))
+    server = baseline(name, data, valkey, stack)
+    return stack.enter_context(server) if server else None
 
 
 def parley(data: Data, valkey: Valkey, workers: str) -> Api:
@@ -238,7 +239,7 @@ def parley(data: Data, valkey: Valkey, workers: str) -> Api:
 
 
 def baseline(name: str, data: Data, valkey: Valkey, stack: ExitStack) -> Baseline | None:
-    """Not yet started; None where what it needs is not to be had."""
+    """Not yet started; None where what it needs can't be had."""
     with psycopg.connect(data.postgres.url("parley"), autocommit=True) as dba:
         if not dba.execute("select from pg_roles where rolname = 'baseline'").rowcount:
             dba.execute("create role baseline login password 'baseline' bypassrls in role parley_api")
