@@ -47,17 +47,25 @@ def check_storage(settings: Settings) -> None:
         raise SettingsError(f"STORAGE_URL: can't write to {error.filename}: {error.strerror}") from None
 
 
-def new_server(host: str, port: int) -> socket.socket:
-    """A socket that listens there; raises OSError when there can't be one."""
+def new_server(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
+    """A socket that listens there, alone or with others; raises OSError when there can't be one."""
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     dualstack = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
-    return socket.create_server(address[:2], family=family, dualstack_ipv6=dualstack)
+    return socket.create_server(address[:2], family=family, dualstack_ipv6=dualstack, reuse_port=is_shared)
 
 
-def listen(settings: Settings) -> socket.socket:
-    """The socket that listens; raises SettingsError when there can't be one."""
+def listen(settings: Settings) -> list[socket.socket]:
+    """The socket of each worker, that listens; raises SettingsError when there can't be one.
+
+    Linux deals connections out to sockets of one port by chance. From one socket that all have, the worker that is the
+    first to wake takes most of what comes at once: of 64 connections often all. Elsewhere there is no such dealer.
+    """
     try:
-        return new_server(settings.host, settings.port)
+        server = new_server(settings.host, settings.port)  # what else listens there, for sharing or not, refuses this
+        if settings.workers == 1 or sys.platform != "linux":
+            return [server] * settings.workers
+        server.close()
+        return [new_server(settings.host, settings.port, is_shared=True) for _ in range(settings.workers)]
     except OSError as error:
         place = f"{settings.host}:{settings.port}"
         raise SettingsError(f"HOST or PORT: can't listen on {place}: {error.strerror}") from None
@@ -86,20 +94,24 @@ def serve(settings: Settings, server: socket.socket, worker: int = 0) -> None:
     Sanic.serve_single(primary=app)
 
 
-def serve_in_workers(settings: Settings, server: socket.socket) -> None:
-    """Serves in processes that share the socket. They end together: when they are told to, or when one of them ends."""
+def serve_in_workers(settings: Settings, servers: list[socket.socket]) -> None:
+    """Serves in processes, one for each socket. They end together: when told to, or when one of them ends."""
     ends = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
     signal.signal(signal.SIGCHLD, lambda *_: None)  # for what is ignored can't be waited for
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
 
     def work(worker: int) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})  # Ctrl-C reaches all, but is the parent's to tell
-        serve(settings, server, worker)
+        for server in servers:
+            if server is not servers[worker]:  # which would take connections for as long as anybody has it
+                server.close()
+        serve(settings, servers[worker], worker)
 
     workers = [get_context("fork").Process(target=work, args=[worker]) for worker in range(settings.workers)]
     for worker in workers:
         worker.start()
-    server.close()
+    for server in servers:
+        server.close()
     end = signal.sigwait(ends)
     for worker in workers:
         worker.terminate()
@@ -119,13 +131,13 @@ def main() -> None:
         asyncio.run(check_database(settings))
         check_storage(settings)
         check_metrics(settings)
-        server = listen(settings)
+        servers = listen(settings)
     except SettingsError as error:
         sys.exit(f"parley: {error}")
     if settings.workers == 1:
-        serve(settings, server)
+        serve(settings, servers[0])
     else:
-        serve_in_workers(settings, server)
+        serve_in_workers(settings, servers)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -58,10 +60,11 @@ def post_chat(client: httpx.Client) -> httpx.Response:
     return client.post("/api/chats", json={"title": "x"})
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_lets_a_request_in_flight_finish_and_takes_no_more(
-    postgres: Postgres, new_api: Callable[..., Api], database: str
+    postgres: Postgres, new_api: Callable[..., Api], database: str, workers: str
 ) -> None:
-    api = new_api(database)
+    api = new_api(database, WORKERS=workers)
     with running(api), api.client() as client, ThreadPoolExecutor() as pool:
         assert api.child is not None
         assert client.get("/api/chats").status_code == 200
@@ -145,6 +148,27 @@ def test_workers_share_the_port_and_the_limit_and_end_together(
         assert api.child.exit_code == 0
         assert processes_of(leader) == []
         assert "Traceback" not in api.log.read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the first to wake takes what it finds")
+def test_each_worker_gets_its_share_of_connections(new_api: Callable[..., Api], shared_database: str) -> None:
+    api = new_api(shared_database, WORKERS="2")
+    with running(api), ExitStack() as stack:
+        assert api.child is not None
+        connect = partial(socket.create_connection, ("127.0.0.1", api.port), timeout=10)
+        connections = [stack.enter_context(connect()) for _ in range(64)]
+        for connection in connections:
+            connection.sendall(head("GET /healthz HTTP/1.1", {}))
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        shares = [
+            sum(
+                each.status == psutil.CONN_ESTABLISHED and each.laddr.port == api.port
+                for each in worker.net_connections()
+            )
+            for worker in psutil.Process(api.child.pid).children()
+        ]
+        assert sum(shares) == 64
+        assert min(shares) >= 16, shares  # by chance less in one of 40,000 runs
 
 
 def test_workers_that_are_told_to_stop_while_they_start_do(new_api: Callable[..., Api], shared_database: str) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -353,15 +353,30 @@ def test_a_place_where_it_cannot_listen_is_named(monkeypatch: pytest.MonkeyPatch
             monkeypatch.setenv("HOST", host)
             monkeypatch.setenv("PORT", port)
             with pytest.raises(SettingsError) as caught:
-                listen(Settings.load()).close()
+                listen(Settings.load())
             assert str(caught.value).startswith(f"HOST or PORT: can't listen on {host}:{port}: ")
 
 
-def test_it_listens_on_ipv6_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOST", "::1")
+def test_a_port_that_another_would_share_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        monkeypatch.setenv("PORT", str(taken.getsockname()[1]))
+        for workers in ("1", "2"):
+            monkeypatch.setenv("WORKERS", workers)
+            with pytest.raises(SettingsError, match="HOST or PORT: can't listen on"):
+                listen(Settings.load())
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_listens_on_ipv6_too(monkeypatch: pytest.MonkeyPatch, workers: str) -> None:
+    monkeypatch.setenv("HOST", "::")
     monkeypatch.setenv("PORT", str(free_port()))
-    with listen(Settings.load()) as server, socket.create_connection(server.getsockname()[:2], timeout=5) as client:
-        assert client.getpeername()[0] == "::1"
+    monkeypatch.setenv("WORKERS", workers)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(server) for server in listen(Settings.load())]
+        assert len(servers) == int(workers)
+        for host in ("127.0.0.1", "::1"):
+            client = stack.enter_context(socket.create_connection((host, servers[0].getsockname()[1]), timeout=5))
+            assert client.getpeername()[0] == host
 
 
 def test_the_process_ends_with_one_line_and_a_failure(new_api: Callable[..., Api], shared_database: str) -> None:
