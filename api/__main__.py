@@ -20,6 +20,7 @@ from api.shared.settings import SettingsError
 from api.storage import Storage
 
 LAST_PORT = 65_535
+BACKLOG = 4096  # connections that may wait to be taken; Linux lets those beyond it try again a second later
 
 
 async def check_database(settings: Settings) -> None:
@@ -90,7 +91,7 @@ def check_metrics(settings: Settings) -> None:
 def serve(settings: Settings, server: socket.socket, worker: int = 0) -> None:
     """Serves until SIGTERM or SIGINT, and then until what is in flight is answered."""
     app = create_app(settings, worker)
-    app.prepare(sock=server, protocol=Protocol, single_process=True, motd=False)
+    app.prepare(sock=server, backlog=BACKLOG, protocol=Protocol, single_process=True, motd=False)
     Sanic.serve_single(primary=app)
 
 

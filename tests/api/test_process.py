@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 
 import httpx
 import psutil
@@ -130,6 +131,17 @@ def test_who_never_stops_sending_is_cut_off(endless: socket.socket) -> None:
         return False
 
     wait_until(cut_off, seconds=10)
+
+
+def test_many_who_connect_at_once_are_kept_waiting_not_away(api: Api) -> None:
+    if sys.platform != "linux" or int(Path("/proc/sys/net/core/somaxconn").read_text()) < 500:
+        pytest.skip("the kernel has no room for them")
+    assert api.child is not None
+    with ExitStack() as stack:
+        os.kill(api.child.pid, signal.SIGSTOP)  # so that it takes none
+        stack.callback(os.kill, api.child.pid, signal.SIGCONT)
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", api.port), timeout=0.9))
 
 
 def test_workers_share_the_port_and_the_limit_and_end_together(
