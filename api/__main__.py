@@ -1,6 +1,7 @@
 """`python -m api`: the HTTP API, against the services that the environment names."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -92,6 +93,9 @@ def serve(settings: Settings, server: socket.socket, worker: int = 0) -> None:
     """Serves until SIGTERM or SIGINT, and then until what is in flight is answered."""
     app = create_app(settings, worker)
     app.prepare(sock=server, backlog=BACKLOG, protocol=Protocol, single_process=True, motd=False)
+    # What there is by now stays; the garbage collector would hold up requests to look at it ever and again.
+    gc.collect()
+    gc.freeze()
     Sanic.serve_single(primary=app)
 
 
