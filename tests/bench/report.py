@@ -94,6 +94,7 @@ def print_tables(rounds: Rounds) -> None:
             if rows := rows_of(rounds, kind.name, number):
                 print_rows(f"{kind.title}, {number} connections", rows)
     print_goals(rounds, connections[0])
+    print_summary(rounds, connections[0])
 
 
 def print_rows(title: str, rows: Rows) -> None:
@@ -113,6 +114,20 @@ def print_goals(rounds: Rounds, connections: int) -> None:
     print(f"\n| Parley, one worker, {connections} connections | {titles} |\n|---" + "|--:" * 2 * len(KINDS) + "|")
     for goal in GOALS:
         print(f"| {goal.title} " + "".join(goal.cells(row, number) for number, row in enumerate(rows)) + "|")
+
+
+def print_summary(rounds: Rounds, connections: int) -> None:
+    """The README's table: of each request a second, the 99th percentile, and CPU of the server and of PostgreSQL."""
+    kinds = {kind.title: rows for kind in KINDS if (rows := rows_of(rounds, kind.name, connections))}
+    print(
+        f"\n| {connections} connections: a second, p99, CPU | {' | '.join(kinds)} |\n|---" + "|---" * len(kinds) + "|"
+    )
+    for name in next(iter(kinds.values())):
+        cells = [
+            f"{row.rate:,.0f}; {row.p99:.0f} ms; {row.cpu.server:,.0f} + {row.cpu.postgres:,.0f} µs"
+            for row in (rows[name] for rows in kinds.values())
+        ]
+        print(f"| {name} | {' | '.join(cells)} |")
 
 
 def place() -> str:

@@ -43,6 +43,7 @@ LISTENING = "Listening to private-chat-"
 # Blocks that no test here runs, by how they begin, and why.
 ELSEWHERE = {
     "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest": "it runs this; .ci/run takes it",
+    "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/python -m tests.bench": "takes 15 minutes",
     "(umask 077; set -C; for name in": "tests/e2e/test_compose.py runs it",
     "docker compose up": "needs Docker and its images; tests/e2e/test_compose.py runs what it starts",
     "DATABASE_URL=postgresql://postgres@db/parley PGPASSWORD=": "tests/e2e/test_restore_drill.py runs the script so",
