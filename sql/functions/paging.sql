@@ -78,7 +78,8 @@ begin
         json_strip_nulls(json_build_object('next', next, 'prev', prev, 'first', json_build_object()))::text, true);
 end $$;
 
--- Newest first, and one more than asked for where there is one. Of the four ways to read, one is taken.
+-- Newest first, and one more than asked for where there is one. Of the four ways to read, one is taken: that a type is
+-- asked for is said by itself, or a plan that filters rows by a null would read the whole chat for it.
 create or replace function parley.page_of_messages(wanted parley.filter, asked parley.page) returns uuid[]
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -101,7 +102,7 @@ begin
             order by m.id desc limit size offset skip)
             union all
             (select m.id from parley.messages m
-            where newest_first and m.type = wanted.type and m.chat_id = chat
+            where newest_first and wanted.type is not null and m.type = wanted.type and m.chat_id = chat
               and m.id >= wanted.first_id and m.id < before_id
             order by m.id desc limit size offset skip)
             union all
@@ -111,7 +112,7 @@ begin
             order by m.id limit size)
             union all
             (select m.id from parley.messages m
-            where not newest_first and m.type = wanted.type and m.chat_id = chat
+            where not newest_first and wanted.type is not null and m.type = wanted.type and m.chat_id = chat
               and m.id >= wanted.first_id and m.id < before_id and m.id > asked.after_id
             order by m.id limit size)
         ) p order by p.id desc);

@@ -132,6 +132,16 @@ def test_a_page_reads_no_more_than_it_must(
     )  # one more than the page tells whether there is more; a search looks at ten pages first
 
 
+def test_without_a_type_nothing_is_filtered_by_one(large: tuple[Connection, str, str]) -> None:
+    connection, _, _ = large
+    with connection.transaction(force_rollback=True):
+        # So that it must be planned as it may be with other statistics.
+        connection.execute("reset session authorization")
+        connection.execute("drop index parley.messages_type")
+        connection.execute("set session authorization app")
+        assert rows_read(plans(large)[1]) <= 51
+
+
 def test_a_range_of_dates_is_a_range_of_the_key(large: tuple[Connection, str, str]) -> None:
     answer, _ = plans(large)
     day = answer["messages"][0]["createdAt"][:10]
