@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import psycopg
 
-from api.app import MAX_BODY
+from api.app import MAX_BODY, TIMEOUTS
+from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH
 from api.dev.postgres import Postgres
 from api.errors import CODES
 from api.metrics import Metrics as ApiMetrics
@@ -111,6 +112,10 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     defaults = ApiSettings.model_fields
     budget = [str(defaults[f"rate_limit_{name}"].default) for name in ("requests", "window")]
     assert documented["requests of one address"] == budget
+    assert documented["a request"] == [str(TIMEOUTS[f"{of}_TIMEOUT"]) for of in ("REQUEST", "RESPONSE")]
+    assert documented["a connection without a request"] == [str(TIMEOUTS["KEEP_ALIVE_TIMEOUT"])]
+    waiting = [str(WAITING_FOR_EACH), str(ACQUIRE_SECONDS)]
+    assert documented["requests that wait for a connection to PostgreSQL"] == waiting
     assert documented["clock skew that a token is forgiven"] == [str(LEEWAY_SECONDS)]
 
 
