@@ -141,11 +141,14 @@ class Pool:
         self._pool.terminate()
 
     async def close(self) -> None:
-        """Closes, when all have been given back."""
-        for _ in range(self._pool.get_max_size()):
+        """Closes, when all have been given back; who comes later is told by asyncpg."""
+        most = self._pool.get_max_size()
+        for _ in range(most):
             if connection := self._free.pop() if self._free else await self._next_free():
                 await self._pool.release(connection)
         await self._pool.close()
+        for _ in range(most):
+            self._pass_on(None)
 
 
 class Lent:

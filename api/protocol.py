@@ -5,6 +5,7 @@ import re
 from functools import cache
 from http import HTTPMethod
 from os import urandom
+from typing import ClassVar
 
 from pydantic.alias_generators import to_camel
 from sanic import Request
@@ -17,6 +18,7 @@ from api.ratelimit import Decision
 from api.timings import Timings
 
 LINGER_SECONDS = 5
+MAX_UNREAD = 256 * 1024 * 1024  # bytes of answers in a worker that clients have not taken yet
 LAST_SECONDS = 10  # for a client to read that its time is over
 MAX_HEAD = 160 * 1024  # bytes of a request's line and headers: room for any token that somebody could mean to send
 METHODS = {str(method) for method in HTTPMethod}
@@ -95,6 +97,7 @@ class ParleyHttp(Http):
         if self.protocol.signal.stopped:
             self.keep_alive = False
         if whole := None if data or not end_stream else self.whole_answer():
+            self.response_size = len(whole)
             self.response_func = None  # type: ignore[assignment]  # as Sanic does
             await self._send(whole)
             self.stage = Stage.IDLE
@@ -142,9 +145,10 @@ class ParleyHttp(Http):
 
 
 class Protocol(HttpProtocol):
-    """HTTP/1 on a connection, whose client may be slow, but not for ever."""
+    """HTTP/1 on a connection, whose client may be slow, but not for ever, and may not leave much unread."""
 
     HTTP_CLASS = ParleyHttp
+    unread: ClassVar[dict["Protocol", int]] = {}  # bytes of answers that clients don't take as fast as they come
 
     def data_received(self, data: bytes) -> None:
         """As ever, but a request's time begins with its first byte: Sanic's, anew with each that comes."""
@@ -158,3 +162,23 @@ class Protocol(HttpProtocol):
         super().check_timeouts()  # type: ignore[no-untyped-call]
         if self.transport is not None and self.http is not None and self.http.exception:
             self.loop.call_later(LAST_SECONDS, self.transport.abort)
+
+    def pause_writing(self) -> None:
+        """As ever, and cuts off those who have been reading for longest where all leave too much."""
+        super().pause_writing()  # type: ignore[no-untyped-call]
+        self.unread[self] = self.http.response_size
+        while len(self.unread) > 1 and sum(self.unread.values()) > MAX_UNREAD:
+            slowest = next(iter(self.unread))
+            del self.unread[slowest]
+            if slowest.transport is not None:
+                slowest.transport.abort()
+
+    def resume_writing(self) -> None:
+        """As ever."""
+        self.unread.pop(self, None)
+        super().resume_writing()  # type: ignore[no-untyped-call]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """As ever."""
+        self.unread.pop(self, None)
+        super().connection_lost(error)  # type: ignore[no-untyped-call]

@@ -155,7 +155,8 @@ class RateLimiter:
         except NO_ANSWER as error:
             self._look_again_at = time.monotonic() + LOCAL_SECONDS
             if not self.is_away:
-                logger.warning("Redis is away, this process limits by itself: %s", type(error).__name__)
+                # In a context of its own, since it is no more this request's than the others'.
+                Context().run(logger.warning, "Redis is away, this process limits by itself: %s", type(error).__name__)
             self.is_away = True
             return None
         return counts

@@ -12,6 +12,7 @@ from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH
 from api.dev.postgres import Postgres
 from api.errors import CODES
 from api.metrics import Metrics as ApiMetrics
+from api.protocol import MAX_UNREAD
 from api.reencode import MAX_FRAMES, MAX_PIXELS, MAX_SCANS, MAX_SIDE
 from api.routes import ROUTES
 from api.settings import Settings as ApiSettings
@@ -116,6 +117,7 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert documented["a connection without a request"] == [str(TIMEOUTS["KEEP_ALIVE_TIMEOUT"])]
     waiting = [str(WAITING_FOR_EACH), str(ACQUIRE_SECONDS)]
     assert documented["requests that wait for a connection to PostgreSQL"] == waiting
+    assert documented["answers that clients have not read"] == [str(MAX_UNREAD // 1024**2)]
     assert documented["clock skew that a token is forgiven"] == [str(LEEWAY_SECONDS)]
 
 

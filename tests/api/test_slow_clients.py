@@ -18,6 +18,7 @@ IMPATIENT = """
 from api import __main__, app, protocol
 app.TIMEOUTS.update(REQUEST_TIMEOUT=0.2, RESPONSE_TIMEOUT=1)
 protocol.LAST_SECONDS = 0.5
+protocol.MAX_UNREAD = 8_000_000
 __main__.main()
 """
 PAGE = 100
@@ -90,3 +91,14 @@ def test_who_does_not_read_is_cut_off(impatient: Api, page: bytes, more: str) ->
         assert client.recv(12) == b"HTTP/1.1 200"
         wait_until(lambda: scraped(port, "parley_database_connections", server="primary", state="used") == 0)
         wait_until(lambda: not has(impatient, client))
+
+
+def test_of_those_who_leave_too_much_unread_the_slowest_is_cut_off(impatient: Api, page: bytes) -> None:
+    with connect(impatient) as slowest, connect(impatient) as second, connect(impatient) as third:
+        for client in (slowest, second, third):
+            wait_until(lambda: has(impatient, slowest))
+            client.sendall(page)
+            assert client.recv(12) == b"HTTP/1.1 200"
+        wait_until(lambda: not has(impatient, slowest))
+        assert has(impatient, second)
+        assert has(impatient, third)
