@@ -21,11 +21,11 @@ begin
     if request_id is not null then
         perform set_config('application_name', left('parley ' || request_id, 63), true);
     end if;
-    if rules.problem('userId', subject) is not null or subject is null then
-        perform parley.fail('PT401', 'Authentication required.');
-    end if;
     perform set_config('parley.user_id', subject, true);
     if not exists (select from parley.settings s where s.user_id = subject) then
+        if rules.problem('userId', subject) is not null or subject is null then
+            perform parley.fail('PT401', 'Authentication required.');
+        end if;
         perform session.register(subject, identity ->> 'name', identity ->> 'email', identity ->> 'picture');
     end if;
 end $$;

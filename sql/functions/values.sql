@@ -21,13 +21,20 @@ create or replace function api.parse_json(document bytea) returns jsonb
 language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
     source json;
+    keys bigint;
+    is_plain boolean;
     problems jsonb;
 begin
     source := convert_from(document, 'UTF8')::json;
     if json_typeof(source) <> 'object' then
         perform parley.fail('PT400', 'The body must be a JSON object.');
-    elsif (select count(*) from json_object_keys(source)) > 100 then
+    end if;
+    select count(*), count(*) = count(distinct e.key) and bool_and(json_typeof(e.value) <> 'object')
+    into keys, is_plain from json_each(source) e;
+    if keys > 100 then
         perform parley.fail('PT400', 'The body has too many fields.');
+    elsif is_plain then
+        return source::jsonb;
     end if;
     -- jsonb keeps the last of two equal keys, so they are looked for before; no body nests deeper than this
     select jsonb_object_agg(left(keys.key, 100), keys.problem) into problems from (

@@ -1,0 +1,17 @@
+create or replace function rules.problem(field text, value text) returns text
+language sql immutable parallel safe
+return case
+    when rules.choices(field) is not null then
+        case when value <> all (rules.choices(field))
+            then 'must be one of: ' || array_to_string(rules.choices(field), ', ') end
+    when not rules.length_limits(field) @> char_length(value) then
+        format('must be %s to %s characters', lower(rules.length_limits(field)), upper(rules.length_limits(field)) - 1)
+    when not rules.may_be_blank(field) and rules.is_blank(value) then 'must not be blank'
+    when field = 'email' and not rules.is_email(value) then 'must be an e-mail address, like ada@example.org'
+end;
+
+create or replace function rules.uuid7_time(id uuid) returns timestamptz
+language sql immutable strict parallel safe
+return (timestamp 'epoch'
+    + ('x' || left(translate(id::text, '-', ''), 12))::bit(48)::bigint / 1000 * interval '1 second'
+    + ('x' || left(translate(id::text, '-', ''), 12))::bit(48)::bigint % 1000 * interval '1 millisecond') at time zone 'UTC';
