@@ -139,9 +139,25 @@ RETURN (field = ANY (ARRAY['context'::text, 'search'::text]));
 --- function rules.problem(text,text)
 CREATE OR REPLACE FUNCTION rules.problem(field text, value text)
  RETURNS text
- LANGUAGE sql
+ LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN (rules.choices(field) IS NOT NULL) THEN CASE WHEN (value <> ALL (rules.choices(field))) THEN ('must be one of: '::text || array_to_string(rules.choices(field), ', '::text)) ELSE NULL::text END WHEN (NOT (rules.length_limits(field) @> char_length(value))) THEN format('must be %s to %s characters'::text, lower(rules.length_limits(field)), (upper(rules.length_limits(field)) - 1)) WHEN ((NOT rules.may_be_blank(field)) AND rules.is_blank(value)) THEN 'must not be blank'::text WHEN ((field = 'email'::text) AND (NOT rules.is_email(value))) THEN 'must be an e-mail address, like ada@example.org'::text ELSE NULL::text END;
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    choices constant text[] := rules.choices(field);
+    limits int4range;
+begin
+    if choices is not null then
+        return case when value <> all (choices) then 'must be one of: ' || array_to_string(choices, ', ') end;
+    end if;
+    limits := rules.length_limits(field);
+    return case
+        when not limits @> char_length(value) then
+            format('must be %s to %s characters', lower(limits), upper(limits) - 1)
+        when not rules.may_be_blank(field) and rules.is_blank(value) then 'must not be blank'
+        when field = 'email' and not rules.is_email(value) then 'must be an e-mail address, like ada@example.org'
+    end;
+end $function$;
 
 --- function rules.search_vector(text)
 CREATE OR REPLACE FUNCTION rules.search_vector(content text)
@@ -167,9 +183,15 @@ end $function$;
 --- function rules.uuid7_time(uuid)
 CREATE OR REPLACE FUNCTION rules.uuid7_time(id uuid)
  RETURNS timestamp with time zone
- LANGUAGE sql
+ LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE STRICT
-RETURN ((('1970-01-01 00:00:00'::timestamp without time zone + (((((('x'::text || "left"(translate((id)::text, '-'::text, ''::text), 12)))::bit(48))::bigint / 1000))::double precision * '00:00:01'::interval)) + (((((('x'::text || "left"(translate((id)::text, '-'::text, ''::text), 12)))::bit(48))::bigint % (1000)::bigint))::double precision * '00:00:00.001'::interval)) AT TIME ZONE 'UTC'::text);
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    ms constant bigint := ('x' || left(translate(id::text, '-', ''), 12))::bit(48)::bigint;
+begin
+    return (timestamp 'epoch' + ms / 1000 * interval '1 second' + ms % 1000 * interval '1 millisecond') at time zone 'UTC';
+end $function$;
 
 --- function rules.words(text)
 CREATE OR REPLACE FUNCTION rules.words(folded text)
@@ -1458,7 +1480,7 @@ CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
  LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 75ec374625454b3ff56c719484b45c1f;
+AS md5 4453e273189f03824b040572c761d1fa;
 
 --- function api.ready()
 CREATE OR REPLACE FUNCTION api.ready()
@@ -1737,12 +1759,12 @@ CREATE OR REPLACE FUNCTION parley.count_in_range(chat uuid, wanted parley.filter
  SET enable_seqscan TO 'off'
 AS md5 d64e496448080549dadf0853fff297d7;
 
---- function parley.count_message(parley.chats,uuid)
-CREATE OR REPLACE FUNCTION parley.count_message(chat parley.chats, message uuid)
- RETURNS void
+--- function parley.count_message(uuid)
+CREATE OR REPLACE FUNCTION parley.count_message(chat_id uuid, OUT id uuid, OUT seq bigint)
+ RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6716a3c200b299e190d304075d6a3078;
+AS md5 079a0981195704d84e09ef2ccef26d52;
 
 --- function parley.count_messages(parley.filter)
 CREATE OR REPLACE FUNCTION parley.count_messages(wanted parley.filter)
@@ -1811,7 +1833,7 @@ CREATE OR REPLACE FUNCTION parley.field_problems(body jsonb, required text[], op
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 18e54122346b3bac9c7b587e2665ad85;
+AS md5 da1989e17ea7b23370a90fd91ad117e8;
 
 --- function parley.filter_problems(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text)
@@ -1929,7 +1951,7 @@ CREATE OR REPLACE FUNCTION parley.lock_chat()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 0abbb0467f48bbe8e346aaeb8078c95c;
+AS md5 adf9d6ff34334885d731add627737827;
 
 --- function parley.lock_image(text)
 CREATE OR REPLACE FUNCTION parley.lock_image(name text)
@@ -2034,7 +2056,7 @@ CREATE OR REPLACE FUNCTION parley.messages_new()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9f5da6eb4e00236fd7cb7725b42e28ac;
+AS md5 4ddf9f19c5e61c27c8d64d7098f34f11;
 
 --- function parley.messages_retyped()
 CREATE OR REPLACE FUNCTION parley.messages_retyped()
@@ -2057,7 +2079,7 @@ CREATE OR REPLACE FUNCTION parley.messages_words()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e8240afa709cca399e90559a21b6f10e;
+AS md5 f19bdd311b33cd5d2d94961e0a739d29;
 
 --- function parley.messages_words_gone()
 CREATE OR REPLACE FUNCTION parley.messages_words_gone()
@@ -2492,7 +2514,7 @@ CREATE OR REPLACE FUNCTION session.begin(identity jsonb, request_id text DEFAULT
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 cc48fe4f8ca5a24c856e241f0bf7b484;
+AS md5 ed477a7379a6573fa7b573ce9e30a865;
 
 --- function session.chat_id()
 CREATE OR REPLACE FUNCTION session.chat_id()
@@ -3105,7 +3127,7 @@ grant execute on function parley.count_history(parley.rollup_state,integer) to p
 
 grant execute on function parley.count_in_range(uuid,parley.filter) to parley_api;
 
-grant execute on function parley.count_message(parley.chats,uuid) to parley_api;
+grant execute on function parley.count_message(uuid) to parley_api;
 
 grant execute on function parley.count_messages(parley.filter) to parley_api;
 

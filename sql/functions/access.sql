@@ -82,7 +82,7 @@ end $$;
 create or replace function parley.lock_chat() returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    perform from parley.chats c where c.id = session.chat_id() for no key update;
+    perform from parley.chats c where c.id = nullif(current_setting('parley.chat_id', true), '')::uuid for no key update;
     if not found or session.chat_id() is null then
         perform parley.not_found('Chat');
     end if;

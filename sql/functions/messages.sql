@@ -149,22 +149,21 @@ end $$;
 create or replace function parley.messages_new() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    chat parley.chats;
+    counted constant record := parley.count_message(new.chat_id);
 begin
-    select c.* into chat from parley.chats c where c.id = new.chat_id for no key update;
-    if parley.is_closed(chat) then
+    if counted.id is not null then
+        new.id := counted.id;
+        new.updated_at := rules.uuid7_time(counted.id);
+        perform parley.record_event(new.chat_id, counted.seq, 'message:sent', json_build_object(
+            'id', new.id, 'content', new.content, 'type', new.type, 'userId', new.user_id,
+            'createdAt', parley.iso8601(new.updated_at)));
+        return new;
+    elsif exists (select from parley.chats c where c.id = new.chat_id) then
         raise exception using errcode = 'foreign_key_violation', constraint = 'messages_chat_exists',
             message = 'the chat is being removed';
     end if;
-    -- The clock is read under the lock, and a clock that was set back does not make a message older than its forerunner.
-    new.updated_at := greatest(parley.now_ms(), parley.last_message_at(chat));
-    new.id := parley.uuid7(new.updated_at, coalesce(chat.seq, 0) + 1);  -- without a chat, the foreign key will say so
-    if chat.id is not null then
-        perform parley.count_message(chat, new.id);
-        perform parley.record_event(new.chat_id, chat.seq + 1, 'message:sent', json_build_object(
-            'id', new.id, 'content', new.content, 'type', new.type, 'userId', new.user_id,
-            'createdAt', parley.iso8601(new.updated_at)));
-    end if;
+    new.updated_at := parley.now_ms();  -- without a chat, the foreign key will say so
+    new.id := parley.uuid7(new.updated_at, 1);
     return new;
 end $$;
 

@@ -9,7 +9,7 @@
 --   parley.count_messages        how many messages of the entered chat a filter lets through
 --   parley.count_in_range        the same by reading them
 --   parley.last_message_at       when a chat's newest message was sent
---   parley.count_message         counts a new message
+--   parley.count_message         counts a new message, and gives it its id
 --   parley.uncount_messages      … and deleted ones
 --   parley.close_block           makes a block of the oldest messages that are in none
 --   parley.recount_blocks        counts the messages of some blocks again
@@ -193,18 +193,25 @@ end $$;
 create or replace function parley.last_message_at(chat parley.chats) returns timestamptz
 language sql immutable parallel safe as $$ select rules.uuid7_time(chat.last_message_id) $$;
 
--- This and the next are called under the lock of the chat's row.
-create or replace function parley.count_message(chat parley.chats, message uuid) returns void
+-- Answers the message's id, and the number that it takes in its chat; null where there is no chat or it is being removed. The
+-- clock is read again by who waited for the chat's row, and one that was set back does not make a message older than its
+-- forerunner.
+create or replace function parley.count_message(chat_id uuid, out id uuid, out seq bigint)
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    is_block boolean;
 begin
-    if chat.message_count - chat.counted_messages > 1000 then
-        perform parley.close_block(chat.id);
-    end if;
     update parley.chats c
-    set seq = c.seq + 1, message_count = c.message_count + 1, last_message_id = message
-    where c.id = chat.id;
+    set seq = c.seq + 1, message_count = c.message_count + 1,
+        last_message_id = parley.uuid7(greatest(parley.now_ms(), parley.last_message_at(c)), c.seq + 1)
+    where c.id = count_message.chat_id and not parley.is_closed(c)
+    returning c.last_message_id, c.seq, c.message_count - c.counted_messages > 1001 into id, seq, is_block;
+    if is_block then
+        perform parley.close_block(chat_id);
+    end if;
 end $$;
 
+-- Called under the lock of the chat's row.
 -- A block that reaches beyond the newest message is none any more: the next message may come to lie in it.
 create or replace function parley.uncount_messages(chat uuid, ids uuid[]) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

@@ -255,9 +255,14 @@ $$;
 
 create or replace function parley.messages_words() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    vector constant tsvector := rules.search_vector(new.content);
 begin
-    insert into parley.message_words (chat_id, id, type, tsv)
-    values (new.chat_id, new.id, new.type, rules.search_vector(new.content))
+    if tg_op = 'INSERT' then  -- a new id is in no conflict, to be ready for which costs as much as half of the row
+        insert into parley.message_words (chat_id, id, type, tsv) values (new.chat_id, new.id, new.type, vector);
+        return null;
+    end if;
+    insert into parley.message_words (chat_id, id, type, tsv) values (new.chat_id, new.id, new.type, vector)
     on conflict (chat_id, id) do update set type = excluded.type, tsv = excluded.tsv;
     return null;
 end $$;

@@ -68,18 +68,28 @@ begin
     perform parley.require_one_of(body, required || optional);
 end $$;
 
--- Every problem at once. In PL/pgSQL, which keeps the plan: PostgreSQL before 18 makes one at each call of an SQL function.
+-- Every problem at once. Nearly always there is none: no query is begun before one is found.
 create or replace function parley.field_problems(body jsonb, required text[], optional text[]) returns jsonb
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    fields constant text[] := required || optional;
+    problems jsonb := '{}';
+    problem text;
+    field text;
 begin
-    return (
-        select coalesce(jsonb_object_agg(left(f.field, 100), f.problem), '{}') from (
-            select key, case when key = any (required || optional) then parley.field_problem(key, value)
-                             else 'is not a known field' end
-            from jsonb_each(body)
-            union all
-            select r, 'is required' from unnest(required) r where not body ? r
-        ) f (field, problem) where f.problem is not null);
+    foreach field in array fields loop
+        problem := case
+            when body ? field then parley.field_problem(field, body -> field)
+            when field = any (required) then 'is required' end;
+        if problem is not null then
+            problems := problems || jsonb_build_object(field, problem);
+        end if;
+    end loop;
+    if body - fields <> '{}' then
+        problems := problems || (
+            select jsonb_object_agg(left(key, 100), 'is not a known field') from jsonb_object_keys(body - fields) key);
+    end if;
+    return problems;
 end $$;
 
 create or replace function parley.field_problem(field text, value jsonb) returns text

@@ -30,11 +30,11 @@ update parley.chats set last_message_at = rules.uuid7_time(last_message_id);
 create or replace function parley.last_message_at(chat parley.chats) returns timestamptz
 language sql immutable as $$ select chat.last_message_at $$;
 
-create or replace function parley.count_message(chat parley.chats, message uuid) returns void
+create or replace function parley.count_message(chat_id uuid, out id uuid, out seq bigint)
 language sql volatile as $$
     update parley.chats c
-    set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = rules.uuid7_time(message)
-    where c.id = chat.id
+    set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = greatest(parley.now_ms(), c.last_message_at)
+    where c.id = count_message.chat_id returning parley.uuid7(c.last_message_at, c.seq), c.seq
 $$;
 
 create or replace function parley.uncount_messages(chat uuid, ids uuid[]) returns void
