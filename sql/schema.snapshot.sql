@@ -1431,7 +1431,7 @@ CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 1927fc41d08a329644e66ec2e15b747c;
+AS md5 b5c846958f9c1e862b7999e101b2720d;
 
 --- function api.get_profile()
 CREATE OR REPLACE FUNCTION api.get_profile()
@@ -1472,7 +1472,7 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 e7b6d8e5fc5dd2424f8bb8475708eda3;
+AS md5 8d18563b9123728a92abbe387cbad6a8;
 
 --- function api.parse_json(bytea)
 CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
@@ -1766,15 +1766,15 @@ CREATE OR REPLACE FUNCTION parley.count_message(chat_id uuid, OUT id uuid, OUT s
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 079a0981195704d84e09ef2ccef26d52;
 
---- function parley.count_messages(parley.filter)
-CREATE OR REPLACE FUNCTION parley.count_messages(wanted parley.filter)
+--- function parley.count_messages(uuid,parley.filter)
+CREATE OR REPLACE FUNCTION parley.count_messages(chat uuid, wanted parley.filter)
  RETURNS bigint
  LANGUAGE plpgsql
- STABLE SECURITY DEFINER
+ STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 453c4401aeb75b177880edc5ef787d50;
+AS md5 cd3b09f2e2299fd3ab066ebfd652c65a;
 
 --- function parley.counted_event()
 CREATE OR REPLACE FUNCTION parley.counted_event()
@@ -1874,7 +1874,7 @@ CREATE OR REPLACE FUNCTION parley.finish_page(asked parley.page, ids uuid[], sor
  RETURNS uuid[]
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6f11fd90c79533c523a9b5f26562c13e;
+AS md5 e1886962962527d9b7b4b4fa7f7937a2;
 
 --- function parley.forget_seen()
 CREATE OR REPLACE FUNCTION parley.forget_seen()
@@ -1937,13 +1937,6 @@ CREATE OR REPLACE FUNCTION parley.last_message_at(chat parley.chats)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 f2780991c9ab35edc8bd608ea1ca4b22;
-
---- function parley.link_pages(json,json)
-CREATE OR REPLACE FUNCTION parley.link_pages(next json, prev json)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 580966ba6eae04f0f07773b0bbaa0efe;
 
 --- function parley.lock_chat()
 CREATE OR REPLACE FUNCTION parley.lock_chat()
@@ -2027,12 +2020,12 @@ CREATE OR REPLACE FUNCTION parley.members_stay()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 1ba6f5c3a35d0fa173bc59a3be37e75c;
 
---- function parley.message_json(parley.messages)
-CREATE OR REPLACE FUNCTION parley.message_json(message parley.messages)
- RETURNS json
+--- function parley.message_fields(parley.messages)
+CREATE OR REPLACE FUNCTION parley.message_fields(message parley.messages)
+ RETURNS TABLE(id uuid, content text, type text, "userId" text, "createdAt" text, "updatedAt" text)
  LANGUAGE sql
  STABLE
-AS md5 b4386271532214a5cf929db7472a58c5;
+AS md5 44ac84b01a898be053bd6731e9ecf175;
 
 --- function parley.messages_changed()
 CREATE OR REPLACE FUNCTION parley.messages_changed()
@@ -2138,6 +2131,16 @@ CREATE OR REPLACE FUNCTION parley.number_schema(field text, usual bigint)
  IMMUTABLE PARALLEL SAFE
 AS md5 7f2ef4fdb114268981832eb7a091b7c3;
 
+--- function parley.page_of_chat(parley.filter,parley.page)
+CREATE OR REPLACE FUNCTION parley.page_of_chat(wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 ef3dc83c30ea6938fd0cd2ae21b7fb27;
+
 --- function parley.page_of_hits(uuid[],parley.page)
 CREATE OR REPLACE FUNCTION parley.page_of_hits(hits uuid[], asked parley.page)
  RETURNS uuid[]
@@ -2145,16 +2148,6 @@ CREATE OR REPLACE FUNCTION parley.page_of_hits(hits uuid[], asked parley.page)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 4e0c72456e1a80126a99ab3252c01af2;
-
---- function parley.page_of_messages(parley.filter,parley.page)
-CREATE OR REPLACE FUNCTION parley.page_of_messages(wanted parley.filter, asked parley.page)
- RETURNS uuid[]
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
-AS md5 3e47b8db463c37da2df9afe320aca558;
 
 --- function parley.page_problems(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.page_problems(page text, "limit" text, before text, after text)
@@ -2210,7 +2203,7 @@ CREATE OR REPLACE FUNCTION parley.parse_uuid(value text)
  RETURNS uuid
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 35e01827f35aafe8ce7c5196e7a6a94f;
+AS md5 b430f963b83fe3881356fcdc23b7f240;
 
 --- function parley.pseudonym(text,text)
 CREATE OR REPLACE FUNCTION parley.pseudonym(kind text, subject text)
@@ -2333,7 +2326,7 @@ CREATE OR REPLACE FUNCTION parley.search_chat(query tsquery, wanted parley.filte
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 9a3be57880e227a983878e8fb9c0547e;
+AS md5 7af6acf54b518ca047f2499716d1ffa4;
 
 --- function parley.search_chats(tsquery,parley.filter,parley.page)
 CREATE OR REPLACE FUNCTION parley.search_chats(query tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
@@ -3129,7 +3122,7 @@ grant execute on function parley.count_in_range(uuid,parley.filter) to parley_ap
 
 grant execute on function parley.count_message(uuid) to parley_api;
 
-grant execute on function parley.count_messages(parley.filter) to parley_api;
+grant execute on function parley.count_messages(uuid,parley.filter) to parley_api;
 
 grant execute on function parley.counted_event() to parley_api;
 
@@ -3175,8 +3168,6 @@ grant execute on function parley.iso8601(timestamp with time zone) to parley_api
 
 grant execute on function parley.last_message_at(parley.chats) to parley_api;
 
-grant execute on function parley.link_pages(json,json) to parley_api;
-
 grant execute on function parley.lock_chat() to parley_api;
 
 grant execute on function parley.lock_image(text) to parley_api;
@@ -3193,7 +3184,7 @@ grant execute on function parley.may_hear(text) to parley_api;
 
 grant execute on function parley.members_json() to parley_api;
 
-grant execute on function parley.message_json(parley.messages) to parley_api;
+grant execute on function parley.message_fields(parley.messages) to parley_api;
 
 grant execute on function parley.not_blank_pattern() to parley_api;
 
@@ -3209,9 +3200,9 @@ grant execute on function parley.number_problem(text,text) to parley_api;
 
 grant execute on function parley.number_schema(text,bigint) to parley_api;
 
-grant execute on function parley.page_of_hits(uuid[],parley.page) to parley_api;
+grant execute on function parley.page_of_chat(parley.filter,parley.page) to parley_api;
 
-grant execute on function parley.page_of_messages(parley.filter,parley.page) to parley_api;
+grant execute on function parley.page_of_hits(uuid[],parley.page) to parley_api;
 
 grant execute on function parley.page_problems(text,text,text,text) to parley_api;
 

@@ -2,11 +2,10 @@
 --
 --   parley.page_problems         what is wrong with page, limit, before and after in a query
 --   parley.parse_page            the page that they ask for
---   parley.finish_page           cuts off what was read to see whether there is more, and links the pages next to it
---   parley.link_pages            tells the API which those are
---   parley.page_of_messages      the ids of a page of the entered chat
+--   parley.finish_page           cuts off what was read to see whether there is more, and tells the API which pages are next
+--   parley.page_of_chat          the ids of a page of the entered chat, and how many messages there are in all
 --   parley.skip_blocks           passes over messages, a block at a time
---   parley.count_messages        how many messages of the entered chat a filter lets through
+--   parley.count_messages        how many messages of a chat a filter lets through
 --   parley.count_in_range        the same by reading them
 --   parley.last_message_at       when a chat's newest message was sent
 --   parley.count_message         counts a new message, and gives it its id
@@ -45,77 +44,70 @@ begin
 end $$;
 
 -- `ids` are newest first, and one more than asked for where there is one. Who asks by a cursor has seen the page on its
--- other side.
+-- other side. `next` and `prev` are what differs in the query; the API makes the header Link of them.
 create or replace function parley.finish_page(asked parley.page, ids uuid[], sort text default null) returns uuid[]
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     has_more constant boolean := coalesce(cardinality(ids) > asked.size, false);
+    next json;
+    prev json;
 begin
     ids := coalesce(ids, '{}');
     if has_more then
         ids := case when asked.is_ascending then ids[2:] else ids[:asked.size] end;
     end if;
     if sort = 'relevance' then
-        perform parley.link_pages(
-            case when has_more then json_build_object('page', asked.number + 1) end,
-            case when asked.number > 1 then json_build_object('page', asked.number - 1) end);
+        next := case when has_more then json_build_object('page', asked.number + 1) end;
+        prev := case when asked.number > 1 then json_build_object('page', asked.number - 1) end;
     elsif ids <> '{}' then
-        perform parley.link_pages(
-            case when has_more or asked.is_ascending then json_build_object('before', ids[cardinality(ids)]) end,
-            case when has_more and asked.is_ascending or not asked.is_ascending and asked.number is distinct from 1
-                then json_build_object('after', ids[1]) end);
-    else
-        perform parley.link_pages(null, null);
+        next := case when has_more or asked.is_ascending then json_build_object('before', ids[cardinality(ids)]) end;
+        prev := case when has_more and asked.is_ascending or not asked.is_ascending and asked.number is distinct from 1
+            then json_build_object('after', ids[1]) end;
     end if;
+    perform set_config('parley.links',
+        json_strip_nulls(json_build_object('next', next, 'prev', prev, 'first', json_build_object()))::text, true);
     return ids;
 end $$;
 
--- Each is what differs in the query. The API makes the header Link of it.
-create or replace function parley.link_pages(next json, prev json) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-    perform set_config('parley.links',
-        json_strip_nulls(json_build_object('next', next, 'prev', prev, 'first', json_build_object()))::text, true);
-end $$;
-
--- Newest first, and one more than asked for where there is one. Of the four ways to read, one is taken: that a type is
--- asked for is said by itself, or a plan that filters rows by a null would read the whole chat for it.
-create or replace function parley.page_of_messages(wanted parley.filter, asked parley.page) returns uuid[]
+-- Newest first, and one more than asked for where there is one.
+create or replace function parley.page_of_chat(wanted parley.filter, asked parley.page, out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     chat constant uuid := session.chat_id();
     size constant bigint := asked.size + 1;
-    newest_first constant boolean := not asked.is_ascending;
     before_id uuid := least(wanted.before_id, asked.before_id);
     skip bigint := asked.skip;
 begin
+    total := parley.count_messages(chat, wanted);
     if skip > 1000 then
         select s.before_id, s.skip into before_id, skip
         from parley.skip_blocks(chat, (wanted.type, wanted.first_id, before_id)::parley.filter, skip) s;
     end if;
-    return array(
-        select p.id from (
-            (select m.id from parley.messages m
-            where newest_first and wanted.type is null and m.chat_id = chat
-              and m.id >= wanted.first_id and m.id < before_id
-            order by m.id desc limit size offset skip)
-            union all
-            (select m.id from parley.messages m
-            where newest_first and wanted.type is not null and m.type = wanted.type and m.chat_id = chat
-              and m.id >= wanted.first_id and m.id < before_id
-            order by m.id desc limit size offset skip)
-            union all
-            (select m.id from parley.messages m
-            where not newest_first and wanted.type is null and m.chat_id = chat
-              and m.id >= wanted.first_id and m.id < before_id and m.id > asked.after_id
-            order by m.id limit size)
-            union all
-            (select m.id from parley.messages m
-            where not newest_first and wanted.type is not null and m.type = wanted.type and m.chat_id = chat
-              and m.id >= wanted.first_id and m.id < before_id and m.id > asked.after_id
-            order by m.id limit size)
-        ) p order by p.id desc);
+    if asked.is_ascending then
+        ids := array(
+            select p.id from (
+                (select m.id from parley.messages m
+                where wanted.type is null and m.chat_id = chat
+                  and m.id >= wanted.first_id and m.id < before_id and m.id > asked.after_id
+                order by m.id limit size)
+                union all
+                (select m.id from parley.messages m
+                where wanted.type is not null and m.type = wanted.type and m.chat_id = chat
+                  and m.id >= wanted.first_id and m.id < before_id and m.id > asked.after_id
+                order by m.id limit size)
+            ) p order by p.id desc);
+    elsif wanted.type is null then
+        ids := array(
+            select m.id from parley.messages m
+            where m.chat_id = chat and m.id >= wanted.first_id and m.id < before_id
+            order by m.id desc limit size offset skip);
+    else
+        ids := array(
+            select m.id from parley.messages m
+            where m.type = wanted.type and m.chat_id = chat and m.id >= wanted.first_id and m.id < before_id
+            order by m.id desc limit size offset skip);
+    end if;
 end $$;
 
 -- Answers before which message to go on, and how many are still to be passed over.
@@ -151,11 +143,10 @@ begin
     end loop;
 end $$;
 
-create or replace function parley.count_messages(wanted parley.filter) returns bigint
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+create or replace function parley.count_messages(chat uuid, wanted parley.filter) returns bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-    chat constant uuid := session.chat_id();
     whole record;
 begin
     if wanted is not distinct from parley.parse_filter(null, null, null) then

@@ -116,7 +116,7 @@ declare
     before_id constant uuid := least(wanted.before_id, asked.before_id);
     hits uuid[];
 begin
-    if parley.count_messages((null, wanted.first_id, wanted.before_id)::parley.filter) <= 1000 then
+    if parley.count_messages(chat, (null, wanted.first_id, wanted.before_id)::parley.filter) <= 1000 then
         hits := array(
             select w.id from parley.message_words w
             where w.chat_id = chat and w.id >= wanted.first_id and w.id < wanted.before_id
