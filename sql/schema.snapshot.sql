@@ -1839,7 +1839,7 @@ AS md5 da1989e17ea7b23370a90fd91ad117e8;
 CREATE OR REPLACE FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text)
  RETURNS jsonb
  LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
+ STABLE PARALLEL SAFE
 AS md5 35424ab6e6625a09f966a3c311914146;
 
 --- function parley.find_history(uuid,uuid)
@@ -2121,7 +2121,7 @@ AS md5 553026f23b4b305b4de9416b75c84cca;
 CREATE OR REPLACE FUNCTION parley.number_problem(field text, value text)
  RETURNS text
  LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
+ STABLE PARALLEL SAFE
 AS md5 b52e8751b39fcd292fefe5ba294e816b;
 
 --- function parley.number_schema(text,bigint)
@@ -2153,7 +2153,7 @@ AS md5 4e0c72456e1a80126a99ab3252c01af2;
 CREATE OR REPLACE FUNCTION parley.page_problems(page text, "limit" text, before text, after text)
  RETURNS jsonb
  LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
+ STABLE PARALLEL SAFE
 AS md5 a8b45103ea56d6248efec928b055626d;
 
 --- function parley.parse_filter(text,text,text)
@@ -2401,7 +2401,7 @@ AS md5 69cca96e134740cd7b87dab8314f0ad0;
 CREATE OR REPLACE FUNCTION parley.sort_problems(sort text, search text, before text, after text)
  RETURNS jsonb
  LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
+ STABLE PARALLEL SAFE
 AS md5 560cb656ad279cb949fac5b0a891e71e;
 
 --- function parley.spelling_pattern(text)

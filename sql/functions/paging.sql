@@ -19,7 +19,7 @@
 -- passed over a thousand at a time; the newest messages of a chat, up to a thousand, are in no block.
 
 create or replace function parley.page_problems(page text, "limit" text, before text, after text) returns jsonb
-language sql immutable parallel safe as $$
+language sql stable parallel safe as $$
     select jsonb_build_object(
         'page', case when coalesce(before, after) is not null and page is not null then 'can''t go with before or after'
             else parley.number_problem('page', page) end,

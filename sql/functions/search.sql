@@ -77,7 +77,7 @@ language sql stable as $$
 $$;
 
 create or replace function parley.filter_problems(type text, search text, start_date text, end_date text) returns jsonb
-language sql immutable parallel safe as $$
+language sql stable parallel safe as $$
     select jsonb_build_object(
         'type', rules.problem('type', type),
         'search', rules.problem('search', search),
@@ -86,7 +86,7 @@ language sql immutable parallel safe as $$
 $$;
 
 create or replace function parley.sort_problems(sort text, search text, before text, after text) returns jsonb
-language sql immutable parallel safe as $$
+language sql stable parallel safe as $$
     select jsonb_build_object('sort', case
         when rules.problem('sort', sort) is not null then rules.problem('sort', sort)
         when sort = 'relevance' and rules.is_blank(search) is not false then 'needs a search'

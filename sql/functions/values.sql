@@ -110,8 +110,9 @@ begin
     end if;
 end $$;
 
+-- Not immutable, since format() is not: it would not become a part of what calls it.
 create or replace function parley.number_problem(field text, value text) returns text
-language sql immutable parallel safe as $$
+language sql stable parallel safe as $$
     select case when value !~ '^[0-9]{1,18}$'
             or value::bigint not between (parley.number_limits(field))[1] and (parley.number_limits(field))[2]
         then format('must be a whole number from %s to %s', variadic parley.number_limits(field)) end
