@@ -235,9 +235,8 @@ DRIFT = {
     "create sequence parley.zoo": ["extra: sequence parley.zoo"],
     "drop schema listener cascade": [
         "missing: schema listener", "missing: grant usage on schema listener to parley_listener"],
-    "drop function rules.is_blank cascade": [
-        "missing: function rules.is_blank(text)", "missing: function rules.problem(text,text)",
-        "missing: constraint chats_title_valid on parley.chats"],
+    "drop function rules.problem cascade": [
+        "missing: function rules.problem(text,text)", "missing: constraint chats_title_valid on parley.chats"],
     "drop table parley.message_words_3": [
         "missing: table parley.message_words_3",
         "missing: alter table parley.message_words_3 enable row level security",
