@@ -44,6 +44,18 @@ def test_a_plpgsql_function_has_its_search_path_set(dba: Connection) -> None:
     )
 
 
+def test_what_a_table_checks_by_is_not_planned_at_each_insert(dba: Connection) -> None:
+    in_tables = f"""
+        select distinct p.oid::regprocedure from pg_depend d join pg_proc p on p.oid = d.refobjid
+            join pg_language l on l.oid = p.prolang
+        where d.refclassid = 'pg_proc'::regclass and p.pronamespace::regnamespace::text in {OURS}
+          and d.classid in ('pg_constraint'::regclass, 'pg_attrdef'::regclass)"""
+    assert names(dba, f"{in_tables} and l.lanname = 'plpgsql' order by 1") == [
+        "rules.problem(text,text)", "rules.uuid7_time(uuid)",
+    ]  # fmt: skip
+    assert names(dba, f"{in_tables} and l.lanname = 'sql'") == []
+
+
 def test_nobody_may_put_a_trigger_function_of_ours_on_a_table_of_theirs(dba: Connection) -> None:
     triggers = "prorettype = 'trigger'::regtype"
     assert len(names(dba, functions(triggers))) > 5
