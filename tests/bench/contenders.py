@@ -1,9 +1,9 @@
 """Who is measured in tests.bench.throughput: pgbench with the API's statements, Parley, and two other servers.
 
 All use the same PostgreSQL, Valkey, data and requests. Each of the servers has one process, unless its name tells
-otherwise, and a pool of POOL connections in each; pgbench has a connection for each client, and one thread. Servers
-verify tokens and count requests in Valkey, with a limit that nobody reaches. The CPU of PostgreSQL is that of all its
-processes, also of those that have ended.
+otherwise, and POOL connections to PostgreSQL in all, as many as keep its cores busy; pgbench has one for each client,
+and one thread. Servers verify tokens and count requests in Valkey, with a limit that nobody reaches. The CPU of
+PostgreSQL is that of all its processes, also of those that have ended.
 """
 
 import json
@@ -38,7 +38,7 @@ PGBENCH, PARLEY, TWO_WORKERS = "pgbench", "Parley", "Parley, 2 workers"
 FASTAPI, FASTIFY = "FastAPI + SQLAlchemy", "Fastify + pg"
 NAMES = (PGBENCH, PARLEY, TWO_WORKERS, FASTAPI, FASTIFY)
 
-POOL = 10
+POOL = 2 * (os.cpu_count() or 1) + 1
 BASELINES = Path(__file__).parent / "baselines"
 NO_LIMIT = "1000000000"
 PGBENCH_WARMS_UP = 2.0  # seconds: each of its sessions is a new one
@@ -226,15 +226,19 @@ def contenders(data: Data, valkey: Valkey, start: Start, names: list[str]) -> It
 def started(name: str, data: Data, valkey: Valkey, stack: ExitStack) -> Api | Baseline | None:
     """A server that ends with the stack; None where it can't be had."""
     if name in {PARLEY, TWO_WORKERS}:
-        return stack.enter_context(running(parley(data, valkey, workers="2" if name == TWO_WORKERS else "1")))
+        return stack.enter_context(running(parley(data, valkey, workers=2 if name == TWO_WORKERS else 1)))
     server = baseline(name, data, valkey, stack)
     return stack.enter_context(server) if server else None
 
 
-def parley(data: Data, valkey: Valkey, workers: str) -> Api:
+def parley(data: Data, valkey: Valkey, workers: int) -> Api:
     """Not yet started."""
     url = data.postgres.url("parley", "app", "app")
-    settings = {"RATE_LIMIT_REQUESTS": NO_LIMIT, "DATABASE_POOL_SIZE": str(POOL), "WORKERS": workers}
+    settings = {
+        "RATE_LIMIT_REQUESTS": NO_LIMIT,
+        "DATABASE_POOL_SIZE": str(-(-POOL // workers)),
+        "WORKERS": str(workers),
+    }
     return Api(data.directory, url, valkey.url(), **settings)
 
 

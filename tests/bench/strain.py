@@ -78,7 +78,7 @@ def site(scale: float) -> Iterator[Site]:
             chat = new_chat(dba, user_id(0))
             for _ in range(100):
                 call(dba, user_id(0), "send_message", chat, {"content": "x" * 32_768})
-        api = parley(data, valkey, workers="1")
+        api = parley(data, valkey, workers=1)
         api.environment["METRICS_PORT"] = str(free_port())
         page = request("GET", f"/api/chats/{chat}/messages?limit=100", token(user_id(0)))
         with running(api):
