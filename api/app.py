@@ -129,18 +129,15 @@ def add_middleware(app: Sanic[Any, Any], settings: Settings) -> None:
         if not request.is_for_api:
             return None
         preflight: HTTPResponse | None = app.ctx.origins.preflight(request)
-        if preflight is None:
-            await limit(request)
-        return preflight
-
-    async def limit(request: ParleyRequest) -> None:
+        if preflight:
+            return preflight
         forwarded = ",".join(request.headers.getall("x-forwarded-for", ()))
+        address = client_address(request.ip, forwarded, settings.trusted_proxies)
         with timed("limit"):
-            request.decision = await app.ctx.limiter.take(
-                client_address(request.ip, forwarded, settings.trusted_proxies)
-            )
+            request.decision = await app.ctx.limiter.take(address)
         if not request.decision.allowed:
             raise ApiError(429, "Too many requests.")
+        return None
 
     add_end(app)
 

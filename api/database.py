@@ -82,8 +82,14 @@ class Pool:
         self._free: list[Any] = [None] * pool.get_max_size()
         self._waiting: deque[asyncio.Future[Any]] = deque()
 
+    def take_ready(self) -> Any:
+        """A connection that is open and free, to be given back; None where there is none."""
+        if self._free and (connection := self._free[-1]) is not None and not connection.is_closed():
+            return self._free.pop()
+        return None
+
     async def take(self) -> Any:
-        """A connection, to be given back; raises TimeoutError, and what asyncpg raises."""
+        """A connection, to be given back, as soon as there is one; raises TimeoutError, and what asyncpg raises."""
         connection = self._free.pop() if self._free else await self._next_free()
         if connection is not None and not connection.is_closed():
             return connection
@@ -92,7 +98,7 @@ class Pool:
                 await self._pool.release(connection)
             return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
         except BaseException:
-            self._pass_on(None)
+            self.give_back(None)
             raise
 
     async def _next_free(self) -> Any:
@@ -105,12 +111,13 @@ class Pool:
                 return await turn
         except BaseException:
             if turn.done() and not turn.cancelled():  # it came when the wait was just over
-                self._pass_on(turn.result())
+                self.give_back(turn.result())
             with suppress(ValueError):
                 self._waiting.remove(turn)
             raise
 
-    def _pass_on(self, connection: Any) -> None:
+    def give_back(self, connection: Any) -> None:
+        """Lets the next one have it, or open one where it is None."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -118,15 +125,12 @@ class Pool:
                 return
         self._free.append(connection)
 
-    async def give_back(self, connection: Any, *, is_fine: bool) -> None:
-        """Lets the next one have it, mended if need be."""
-        if is_fine:
-            self._pass_on(connection)
-            return
+    async def mend(self, connection: Any) -> None:
+        """Gives back what something failed with."""
         try:
             await self._pool.release(connection)
         finally:
-            self._pass_on(None)
+            self.give_back(None)
 
     @property
     def connections(self) -> dict[str, int]:
@@ -148,7 +152,7 @@ class Pool:
                 await self._pool.release(connection)
         await self._pool.close()
         for _ in range(most):
-            self._pass_on(None)
+            self.give_back(None)
 
 
 class Lent:
@@ -161,11 +165,14 @@ class Lent:
 
     async def __aenter__(self) -> Any:
         with timed("pool"):
-            self._connection = await self._pool.take()
+            self._connection = self._pool.take_ready() or await self._pool.take()
         return self._connection
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        await self._pool.give_back(self._connection, is_fine=kind is None or issubclass(kind, asyncpg.PostgresError))
+        if kind is None or issubclass(kind, asyncpg.PostgresError):
+            self._pool.give_back(self._connection)
+        else:
+            await self._pool.mend(self._connection)
 
 
 class Database:

@@ -141,7 +141,10 @@ class RateLimiter:
         call = EVAL + packed(*keys) + self._arguments + packed(repr(elapsed))
         counts, counted_by = None, "redis"
         if not self.is_away:
-            counts = await self._ask(call)
+            try:
+                counts = await self._redis.ask(call)
+            except NO_ANSWER as error:
+                self._note_away(error)
         elif time.monotonic() >= self._look_again_at:
             self._look_again_at = time.monotonic() + LOCAL_SECONDS
             self._look = asyncio.create_task(self._look_again(call), context=Context())
@@ -149,20 +152,19 @@ class RateLimiter:
             counts, counted_by = self._local.take(address, window, elapsed, self._limit), "process"
         return self._decide(now_ms, window, elapsed, counts, counted_by)
 
-    async def _ask(self, call: bytes) -> Counts | None:
-        try:
-            counts: Counts = await self._redis.ask(call)
-        except NO_ANSWER as error:
-            self._look_again_at = time.monotonic() + LOCAL_SECONDS
-            if not self.is_away:
-                # In a context of its own, since it is no more this request's than the others'.
-                Context().run(logger.warning, "Redis is away, this process limits by itself: %s", type(error).__name__)
-            self.is_away = True
-            return None
-        return counts
+    def _note_away(self, error: Exception) -> None:
+        self._look_again_at = time.monotonic() + LOCAL_SECONDS
+        if not self.is_away:
+            # In a context of its own, since it is no more this request's than the others'.
+            Context().run(logger.warning, "Redis is away, this process limits by itself: %s", type(error).__name__)
+        self.is_away = True
 
     async def _look_again(self, call: bytes) -> None:
-        if await self._ask(call):
+        try:
+            await self._redis.ask(call)
+        except NO_ANSWER as error:
+            self._note_away(error)
+        else:
             self.is_away = False
             logger.warning("Redis is back, the limit is shared again")
 
