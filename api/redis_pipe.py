@@ -57,9 +57,9 @@ class RedisPipe(asyncio.Protocol):
             async with asyncio.timeout(self._seconds):
                 await connection.disconnect(nowait=True)
                 await connection.connect()  # type: ignore[no-untyped-call]
-        except Exception as error:  # whatever it is: nobody may wait for ever
+        except Exception as error:  # whatever it is, also what redis-py and uvloop did not foresee
             await connection.disconnect(nowait=True)
-            return error
+            return error if isinstance(error, NO_ANSWER) else ConnectionError(repr(error))
         self._reader = hiredis.Reader()
         transport = cast("asyncio.Transport", cast("asyncio.StreamWriter", connection._writer).transport)
         transport.set_protocol(self)
@@ -71,6 +71,8 @@ class RedisPipe(asyncio.Protocol):
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
+                if isinstance(reply, hiredis.PushNotification):  # of maintenance, which redis-py asks to be told of
+                    continue
                 answer, _ = self._asked.popleft()
                 if answer.done():  # it is when its request was cancelled
                     continue

@@ -105,23 +105,54 @@ async def too_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.write(b":1\r\n:2\r\n")
 
 
+async def news(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Says something that nobody asked for, as servers may that speak RESP3, before each answer."""
+    await greeted(reader, writer)
+    writer.write(b">2\r\n+MIGRATING\r\n:1\r\n:1\r\n" + b">2\r\n+MIGRATED\r\n:1\r\n:2\r\n")
+
+
+async def gone(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+    """Is gone before it has read anything."""
+
+
 async def the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await greeted(reader, writer)
 
 
 async def greeted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Says OK to whatever a client sends before its first command of ours."""
-    while b"INCR" not in (sent := await reader.read(65536)):
+    while (sent := await reader.read(65536)) and b"INCR" not in sent:
         writer.write(b"+OK\r\n" * sent.count(b"*"))
 
 
-@pytest.mark.parametrize("server", [nothing, garbage, the_end])
+@pytest.mark.parametrize("server", [nothing, garbage, gone, the_end])
 def test_all_who_wait_for_what_is_no_redis_are_told(server: Answer) -> None:
     async def ask() -> list[Any]:
         async with server_that(server) as url, piped(url, seconds=0.2) as pipe:
             return await asyncio.gather(*(pipe.ask(incr("key")) for _ in range(3)), return_exceptions=True)
 
     assert all(isinstance(error, NO_ANSWER) for error in asyncio.run(ask()))
+
+
+def test_whatever_fails_while_it_is_opened_is_no_answer() -> None:
+    """An answer to HELLO that is no map is an AttributeError of redis-py's."""
+
+    async def ask() -> None:
+        async with server_that(the_end) as url:
+            resp3 = url.replace("redis://", "redis://:password@").replace("protocol=2", "protocol=3")
+            async with piped(resp3) as pipe:
+                with pytest.raises(NO_ANSWER):
+                    await pipe.ask(incr("key"))
+
+    asyncio.run(ask())
+
+
+def test_news_is_no_answer() -> None:
+    async def ask() -> list[Any]:
+        async with server_that(news) as url, piped(url) as pipe:
+            return await asyncio.gather(*(pipe.ask(incr("key")) for _ in range(2)))
+
+    assert asyncio.run(ask()) == [1, 2]
 
 
 def test_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
