@@ -70,6 +70,14 @@ async def once_more(fetch: Callable[..., Awaitable[Any]], *statement: Any) -> An
 Admit = Callable[[Connection], Awaitable[None]]
 
 
+def is_open(connection: Any) -> bool:
+    """Whether this is a connection of asyncpg's pool, and open: of one that broke, the pool does not let one ask."""
+    try:
+        return connection is not None and not connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool has taken it back by itself
+        return False
+
+
 class Pool:
     """asyncpg's pool, whose connections are not given back to it between two requests.
 
@@ -84,14 +92,12 @@ class Pool:
 
     def take_ready(self) -> Any:
         """A connection that is open and free, to be given back; None where there is none."""
-        if self._free and (connection := self._free[-1]) is not None and not connection.is_closed():
-            return self._free.pop()
-        return None
+        return self._free.pop() if self._free and is_open(self._free[-1]) else None
 
     async def take(self) -> Any:
         """A connection, to be given back, as soon as there is one; raises TimeoutError, and what asyncpg raises."""
         connection = self._free.pop() if self._free else await self._next_free()
-        if connection is not None and not connection.is_closed():
+        if is_open(connection):
             return connection
         try:
             if connection is not None:
@@ -123,7 +129,8 @@ class Pool:
             if not turn.done():
                 turn.set_result(connection)
                 return
-        self._free.append(connection)
+        # Where one can't be opened just now, those that are open go first.
+        self._free.insert(0 if connection is None else len(self._free), connection)
 
     async def mend(self, connection: Any) -> None:
         """Gives back what something failed with."""
@@ -135,7 +142,7 @@ class Pool:
     @property
     def connections(self) -> dict[str, int]:
         """How many are open, in use, and may be; and how many requests wait for one."""
-        free = sum(connection is not None for connection in self._free)
+        free = sum(map(is_open, self._free))
         size, most = self._pool.get_size(), self._pool.get_max_size()
         used = size - self._pool.get_idle_size() - free
         return {"open": size, "used": used, "max": most, "waiting": len(self._waiting)}

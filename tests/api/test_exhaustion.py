@@ -5,7 +5,9 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 
@@ -77,6 +79,54 @@ def test_who_waits_is_served_in_turn(
 
     asyncio.run(serve())
     assert served == sorted(served)
+
+
+def test_where_no_more_can_be_opened_those_that_are_open_serve(
+    new_api: Callable[..., Api], database: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in new_api(database, DATABASE_POOL_SIZE="3").environment.items():
+        monkeypatch.setenv(name, value)
+
+    async def ask() -> tuple[list[Any], Any]:
+        pool = await Database.connect(Settings.load())
+        asked = await asyncio.gather(*(pool.call("select 1") for _ in range(3)), return_exceptions=True)
+        one = await pool.call("select 1")
+        await pool.close()
+        return asked, one
+
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+        dba.execute(f"alter database {database} connection limit 1")
+        try:
+            asked, one = asyncio.run(ask())
+        finally:
+            dba.execute(f"alter database {database} connection limit -1")
+    assert [type(answer) for answer in asked] == [int, asyncpg.TooManyConnectionsError, asyncpg.TooManyConnectionsError]
+    assert one == 1
+
+
+def test_connections_that_broke_are_replaced_and_none_is_lost(
+    new_api: Callable[..., Api], database: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in new_api(database, DATABASE_POOL_SIZE="2").environment.items():
+        monkeypatch.setenv(name, value)
+
+    async def ask() -> None:
+        pool = await Database.connect(Settings.load())
+        both = [pool.call("select pg_backend_pid()") for _ in range(2)]
+        pids = set(await asyncio.gather(*both))
+        assert len(pids) == 2
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+            dba.execute("select pg_terminate_backend(pid, 5000) from unnest(%s::int[]) pid", [list(pids)])
+        while pool.connections["open"] > 0:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert pool.connections == {"open": 0, "used": 0, "max": 2, "waiting": 0}
+        new = set(await asyncio.gather(*(pool.call("select pg_backend_pid()") for _ in range(2))))
+        assert len(new) == 2
+        assert not new & pids
+        assert pool.connections == {"open": 2, "used": 0, "max": 2, "waiting": 0}
+        await pool.close()
+
+    asyncio.run(ask())
 
 
 def test_who_goes_away_leaves_the_line_and_no_connection_is_lost(small: Api, postgres: Postgres, database: str) -> None:
