@@ -87,21 +87,47 @@ def test_where_no_more_can_be_opened_those_that_are_open_serve(
     for name, value in new_api(database, DATABASE_POOL_SIZE="3").environment.items():
         monkeypatch.setenv(name, value)
 
-    async def ask() -> tuple[list[Any], Any]:
+    async def ask(dba: psycopg.Connection[Any]) -> list[list[Any]]:
         pool = await Database.connect(Settings.load())
-        asked = await asyncio.gather(*(pool.call("select 1") for _ in range(3)), return_exceptions=True)
-        one = await pool.call("select 1")
+        answers = []
+        for limit, times in ((1, 3), (1, 1), (-1, 3)):
+            dba.execute(f"alter database {database} connection limit {limit}")
+            asked = (pool.call("select 1") for _ in range(times))
+            answers.append([type(answer) for answer in await asyncio.gather(*asked, return_exceptions=True)])
+        assert pool.connections == {"open": 3, "used": 0, "max": 3, "waiting": 0}
         await pool.close()
-        return asked, one
+        return answers
 
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
-        dba.execute(f"alter database {database} connection limit 1")
         try:
-            asked, one = asyncio.run(ask())
+            answers = asyncio.run(ask(dba))
         finally:
             dba.execute(f"alter database {database} connection limit -1")
-    assert [type(answer) for answer in asked] == [int, asyncpg.TooManyConnectionsError, asyncpg.TooManyConnectionsError]
-    assert one == 1
+    refused = asyncpg.TooManyConnectionsError
+    assert answers == [[int, refused, refused], [int], [int, int, int]]
+
+
+def test_who_goes_away_in_turn_passes_the_connection_on(
+    new_api: Callable[..., Api], database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in new_api(database, DATABASE_POOL_SIZE="1").environment.items():
+        monkeypatch.setenv(name, value)
+
+    async def go_away() -> None:
+        database = await Database.connect(Settings.load())
+        pool = database._pool
+        connection = await pool.take()
+        waiting = asyncio.create_task(pool.take())
+        await asyncio.sleep(0)
+        pool.give_back(connection)
+        waiting.cancel()  # it has the connection, but has not seen that yet
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert pool.take_ready() is connection
+        pool.give_back(connection)
+        await database.close()
+
+    asyncio.run(go_away())
 
 
 def test_connections_that_broke_are_replaced_and_none_is_lost(
