@@ -174,11 +174,6 @@ class Protocol(HttpProtocol):
                 slowest.transport.abort()
 
     def resume_writing(self) -> None:
-        """As ever."""
+        """As ever, also called where the connection is lost."""
         self.unread.pop(self, None)
         super().resume_writing()  # type: ignore[no-untyped-call]
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """As ever."""
-        self.unread.pop(self, None)
-        super().connection_lost(error)  # type: ignore[no-untyped-call]

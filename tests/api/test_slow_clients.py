@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from select import select
 
 import psutil
@@ -55,11 +56,14 @@ def connect(api: Api) -> socket.socket:
     return connection
 
 
+def peers_of(api: Api) -> list[tuple[str, int]]:
+    assert api.child is not None
+    return [each.raddr for each in psutil.Process(api.child.pid).net_connections("tcp")]
+
+
 def has(api: Api, connection: socket.socket) -> bool:
     """Whether the API still has it."""
-    assert api.child is not None
-    peers = [each.raddr for each in psutil.Process(api.child.pid).net_connections("tcp")]
-    return connection.getsockname() in peers
+    return connection.getsockname() in peers_of(api)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +106,21 @@ def test_of_those_who_leave_too_much_unread_the_slowest_is_cut_off(impatient: Ap
         wait_until(lambda: not has(impatient, slowest))
         assert has(impatient, second)
         assert has(impatient, third)
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["has read", "is gone"])
+def test_who_is_done_leaves_nothing_unread(impatient: Api, page: bytes, reads: bool) -> None:
+    with connect(impatient) as slow, ExitStack() as stack:
+        slow.sendall(page)
+        assert slow.recv(12) == b"HTTP/1.1 200"
+        for _ in range(3):
+            client = stack.enter_context(connect(impatient))
+            address = client.getsockname()
+            client.sendall(page)
+            left = PAGE * len(CONTENT) if reads else 1
+            while left > 0:
+                left -= len(client.recv(1_000_000))
+            if not reads:
+                client.close()
+                wait_until(lambda gone=address: gone not in peers_of(impatient))  # type: ignore[misc]
+        assert has(impatient, slow)
