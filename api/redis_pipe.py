@@ -63,6 +63,8 @@ class RedisPipe(asyncio.Protocol):
         self._reader = hiredis.Reader()
         transport = cast("asyncio.Transport", cast("asyncio.StreamWriter", connection._writer).transport)
         transport.set_protocol(self)
+        if transport.is_closing():  # which nobody would be told of
+            return ConnectionError("Redis closed the connection")
         self._transport = transport
         return None
 
