@@ -64,7 +64,15 @@ class Result:
 
     def percentile(self, percent: int) -> float:
         """Milliseconds within which so many of a hundred were answered."""
-        return 1000 * statistics.quantiles(self.latencies, n=100)[percent - 1]
+        return percentile(self.latencies, percent)
+
+
+Start = Callable[[Load], Future[Result]]
+
+
+def percentile(seconds: Sequence[float], percent: int) -> float:
+    """Milliseconds that so many of a hundred did not exceed."""
+    return 1000 * statistics.quantiles(seconds, n=100)[percent - 1]
 
 
 class UnexpectedError(Exception):
@@ -209,7 +217,7 @@ def measured(load: Load) -> Result:
 
 
 @contextmanager
-def apart(processes: int = 1) -> Iterator[Callable[[Load], "Future[Result]"]]:
+def apart(processes: int = 1) -> Iterator[Start]:
     """Gives what sends a load from another process, each of which sends one at a time, and ends with this one."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:

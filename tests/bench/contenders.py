@@ -2,22 +2,23 @@
 
 All use the same PostgreSQL, Valkey, data and requests. Each of the servers has one process, unless its name tells
 otherwise, and POOL connections to PostgreSQL in all, as many as keep its cores busy; pgbench has one for each client,
-and one thread. Servers verify tokens and count requests in Valkey, with a limit that nobody reaches. The CPU of
-PostgreSQL is that of all its processes, also of those that have ended.
+and one thread. Servers verify tokens and count requests in Valkey, with a limit that nobody reaches. Before each
+measurement its contender is asked the same for WARM_UP seconds. The CPU of PostgreSQL is that of all its processes.
 """
 
 import json
+import math
 import os
 import shutil
 import socket
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import psutil
 import psycopg
@@ -25,14 +26,11 @@ import pytest
 
 from api.dev.process import Child, Server, wait_for
 from api.dev.valkey import Valkey
-from tests.bench.clients import Load, Result
+from tests.bench.clients import Load, Result, Start, percentile
 from tests.bench.dataset import Data
 from tests.bench.kinds import Kind, scripts
 from tests.e2e.npm import installed
 from tests.support import ROOT, SECRET, Api, running
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 PGBENCH, PARLEY, TWO_WORKERS = "pgbench", "Parley", "Parley, 2 workers"
 FASTAPI, FASTIFY = "FastAPI + SQLAlchemy", "Fastify + pg"
@@ -41,9 +39,8 @@ NAMES = (PGBENCH, PARLEY, TWO_WORKERS, FASTAPI, FASTIFY)
 POOL = 2 * (os.cpu_count() or 1) + 1
 BASELINES = Path(__file__).parent / "baselines"
 NO_LIMIT = "1000000000"
-PGBENCH_WARMS_UP = 2.0  # seconds: each of its sessions is a new one
-
-Start = Callable[[Load], "Future[Result]"]
+WARM_UP = 2.0  # seconds: pools grow, code is compiled, and each of pgbench's sessions, all new ones, makes its plans
+SECONDS_TO_END = 60
 
 
 class Cpu(NamedTuple):
@@ -99,23 +96,18 @@ class Contender(ABC):
         self.data = data
         self._postgres, self._valkey = psutil.Process(data.postgres.child.pid), psutil.Process(valkey.child.pid)
 
-    def cpu(self, api: psutil.Process | None = None) -> Cpu:
+    def cpu(self, client: psutil.Process | None = None, server: psutil.Process | None = None) -> Cpu:
         """So far."""
-        return Cpu(0, seconds_of(api) if api else 0, seconds_of(self._postgres), seconds_of(self._valkey))
-
-    @abstractmethod
-    def warm_up(self, what: Measurement) -> None:
-        """Makes ready what would be measured otherwise: pools, plans, compiled code."""
+        return Cpu(*(seconds_of(each) if each else 0 for each in (client, server, self._postgres, self._valkey)))
 
     @abstractmethod
     def measure(self, what: Measurement) -> Figures:
         """Raises if something does not go as it should."""
 
 
-def a_request(before: Cpu, after: Cpu, requests: int, client: float) -> Cpu:
+def a_request(before: Cpu, after: Cpu, requests: int) -> Cpu:
     """Microseconds."""
-    used = after._replace(client=client)
-    return Cpu(*(1e6 * (end - start) / requests for start, end in zip(before, used, strict=True)))
+    return Cpu(*(1e6 * (end - start) / requests for start, end in zip(before, after, strict=True)))
 
 
 class Pgbench(Contender):
@@ -123,50 +115,52 @@ class Pgbench(Contender):
 
     name = PGBENCH
 
-    def warm_up(self, what: Measurement) -> None:
-        """Can't be done before: its sessions are new ones each time."""
-
     def measure(self, what: Measurement) -> Figures:
-        """Takes what was done after the first seconds: before, its new sessions make their plans."""
+        """Takes what ended within the seconds, while it goes on."""
         directory = self.data.directory / "pgbench"
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
         child = Child("pgbench", self._command(what, directory), log=directory / "output")
         try:
             process = psutil.Process(child.pid)
-            wait_for(lambda: child.exit_code is not None, PGBENCH_WARMS_UP)
-            begun, before, own = time.time(), self.cpu(), seconds_of(process)
-            client = own
-            while child.exit_code is None and time.time() < begun + what.seconds + 60:
-                with suppress(psutil.NoSuchProcess):
-                    client = seconds_of(process)
-                time.sleep(0.05)
-            after = self.cpu()
-            output = (directory / "output").read_text()
-            if child.exit_code != 0 or "number of failed transactions: 0 " not in output:
-                raise RuntimeError(output)
+            goes_on(child, WARM_UP)
+            begun, before = time.time(), self.cpu(client=process)
+            goes_on(child, what.seconds)
+            ended, after = time.time(), self.cpu(client=process)
+            wait_for(lambda: child.exit_code is not None, SECONDS_TO_END)
         finally:
             child.stop()
-        return self._figures(directory, begun, lambda n: a_request(before, after, n, client - own))
+        output = (directory / "output").read_text()
+        if child.exit_code != 0 or "number of failed transactions: 0 " not in output:
+            raise RuntimeError(output)
+        latencies = latencies_of(directory, begun, ended)
+        rate = len(latencies) / (ended - begun)
+        p50, p99 = percentile(latencies, 50), percentile(latencies, 99)
+        return Figures(rate, p50, p99, a_request(before, after, len(latencies)))
 
     def _command(self, what: Measurement, directory: Path) -> list[str | Path]:
         command: list[str | Path] = [self.data.postgres.program("pgbench"), "--no-vacuum", "--protocol=prepared"]
         for number, (script, share) in enumerate(scripts(self.data, what.kind).items()):
             (directory / f"{number}.sql").write_text(script)
             command.append(f"--file={directory / f'{number}.sql'}@{share}")
-        command += [f"--client={what.connections}", f"--time={round(what.seconds + PGBENCH_WARMS_UP)}"]
+        command += [f"--client={what.connections}", f"--time={math.ceil(WARM_UP + what.seconds) + 1}"]
         return [*command, "--log", f"--log-prefix={directory / 'log'}", self.data.postgres.url("parley", "app", "app")]
 
-    def _figures(self, directory: Path, begun: float, cpu: Callable[[int], Cpu]) -> Figures:
-        """Reads the log: client, number, microseconds, script, and when it ended, in seconds and microseconds."""
-        (log,) = directory.glob("log.*")
-        rows = (line.split() for line in log.read_text().splitlines())
-        ended = [(int(row[4]) + int(row[5]) / 1e6, int(row[2]) / 1e3) for row in rows]
-        measured = [(at, took) for at, took in ended if at >= begun]
-        latencies = sorted(took for _, took in measured)
-        rate = len(measured) / (max(at for at, _ in measured) - begun)
-        p50, p99 = (latencies[len(latencies) * percent // 100] for percent in (50, 99))
-        return Figures(rate, p50, p99, cpu(len(measured)))
+
+def goes_on(child: Child, seconds: float) -> None:
+    """Waits so long; raises ChildError, with what the child said, if it ends before."""
+    until = time.monotonic() + seconds
+    child.wait_until(lambda: time.monotonic() >= until, seconds + 1)
+
+
+def latencies_of(directory: Path, begun: float, ended: float) -> list[float]:
+    """Seconds that transactions took that ended in between.
+
+    The log has of each its client, number, microseconds, script, and when it ended, in seconds and microseconds.
+    """
+    (log,) = directory.glob("log.*")
+    rows = [line.split() for line in log.read_text().splitlines()]
+    return [int(row[2]) / 1e6 for row in rows if begun <= int(row[4]) + int(row[5]) / 1e6 < ended]
 
 
 class HttpServer(Contender):
@@ -177,18 +171,17 @@ class HttpServer(Contender):
         self.name, self.port = name, port
         self._start, self._process = start, psutil.Process(pid)
 
-    def warm_up(self, what: Measurement) -> None:
-        self._ask(what)
-
-    def _ask(self, what: Measurement) -> Result:
-        load = Load(self.port, what.requests, what.connections, what.seconds, statuses=frozenset({what.kind.status}))
-        return self._start(load).result()
-
     def measure(self, what: Measurement) -> Figures:
-        before = self.cpu(self._process)
-        result = self._ask(what)
-        cpu = a_request(before, self.cpu(self._process), result.requests, result.cpu)
+        self._ask(what, WARM_UP)
+        before = self.cpu(server=self._process)
+        result = self._ask(what, what.seconds)
+        after = self.cpu(server=self._process)._replace(client=result.cpu)
+        cpu = a_request(before, after, result.requests)
         return Figures(result.rate, result.percentile(50), result.percentile(99), cpu)
+
+    def _ask(self, what: Measurement, seconds: float) -> Result:
+        load = Load(self.port, what.requests, what.connections, seconds, statuses=frozenset({what.kind.status}))
+        return self._start(load).result()
 
 
 class Baseline(Server):

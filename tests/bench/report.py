@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.contenders import FASTAPI, FASTIFY, PARLEY, PGBENCH, TWO_WORKERS, Cpu, Figures
+from tests.bench.contenders import FASTAPI, FASTIFY, NAMES, PARLEY, PGBENCH, TWO_WORKERS, Cpu, Figures
 from tests.bench.kinds import KINDS
 
 
@@ -79,11 +79,7 @@ def median(rounds: list[Figures]) -> Figures:
 
 def rows_of(rounds: Rounds, kind: str, connections: int) -> Rows:
     """The medians of one kind of request."""
-    return {
-        key.contender: median(figures)
-        for key, figures in rounds.items()
-        if (key.kind, key.connections) == (kind, connections)
-    }
+    return {name: median(rounds[key]) for name in NAMES if (key := Key(kind, connections, name)) in rounds}
 
 
 def print_tables(rounds: Rounds) -> None:

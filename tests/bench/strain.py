@@ -29,8 +29,8 @@ import psycopg
 from api.dev.process import free_port
 from api.dev.valkey import Valkey
 from tests import images
-from tests.bench.clients import Load, Result, apart, request
-from tests.bench.contenders import Start, parley, seconds_of
+from tests.bench.clients import Load, Result, Start, apart, request
+from tests.bench.contenders import parley, seconds_of
 from tests.bench.dataset import USERS, Data, loaded, user_id
 from tests.bench.kinds import KINDS, requests
 from tests.support import Api, call, new_chat, running, scraped, token, wait_until
