@@ -117,6 +117,15 @@ class Crowd:
         if not self.ended.done():
             self.ended.set_exception(UnexpectedError(why))
 
+    async def wait(self) -> None:
+        """Until all have their last answer; raises UnexpectedError, also when no answer comes any more."""
+        answered = -1
+        while not self.ended.done() and len(self.latencies) > answered:
+            answered = len(self.latencies)
+            await asyncio.wait([self.ended], timeout=SECONDS_FOR_AN_ANSWER)
+        self.fail(f"{self.working} requests without an answer")
+        self.ended.result()
+
 
 class Client(asyncio.Protocol):
     """One connection."""
@@ -198,12 +207,7 @@ async def _measured(load: Load) -> Result:
             crowd.deadline = begun + load.seconds
         for client in clients:
             client.send(time.perf_counter())
-        within = load.seconds + SECONDS_FOR_AN_ANSWER if load.count is None else None
-        try:
-            async with asyncio.timeout(within):
-                await crowd.ended
-        except TimeoutError:
-            raise UnexpectedError(f"{crowd.working} requests without an answer") from None
+        await crowd.wait()
         return Result(time.perf_counter() - begun, time.process_time() - cpu, crowd.latencies, crowd.statuses)
     finally:
         for client in clients:
