@@ -41,7 +41,7 @@ SETTINGS = {
     "maintenance_work_mem": "1GB",
     "max_wal_size": "16GB",  # no checkpoint while something is measured, but one before
     "checkpoint_timeout": "1h",
-    "max_connections": "200",
+    "max_connections": "500",  # four servers and pgbench, with up to 64 each where there are many cores
     "jit": "off",  # compiling takes longer than any statement here
 }
 
