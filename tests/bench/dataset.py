@@ -8,8 +8,8 @@ same two digits as n. Ids are computed, so that who asks needs no table of them.
 Messages are made of CONTENTS different texts, whose search vectors are made once, and triggers don't run; counters are
 counted afterwards, as sql/README.md tells a DBA to do after a load.
 
-PostgreSQL is durable as it is by default, fsync on, in a temporary directory (TMPDIR names the disk). SETTINGS say what
-is not the default.
+PostgreSQL is durable as it is by default, fsync on, in a temporary directory. TMPDIR names the disk, of which the data
+take 2 GB, and the log of changes up to 16. SETTINGS say what is not the default.
 """
 
 import random
