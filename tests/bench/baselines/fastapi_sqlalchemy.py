@@ -29,7 +29,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from api.ratelimit import SCRIPT
 
-WINDOW_MS = 10_000
+LIMIT, WINDOW_MS = int(os.environ["RATE_LIMIT_REQUESTS"]), 10_000
+SECRET = os.environ["NEXTAUTH_SECRET"]
 
 engine = create_async_engine(
     os.environ["DATABASE_URL"].replace("postgresql:", "postgresql+asyncpg:"),
@@ -113,22 +114,21 @@ class NewMessage(BaseModel):
 async def limit_requests(request: Request, response: Response) -> None:
     """Counts the request in Redis, as Parley does."""
     address = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    limit = int(os.environ["RATE_LIMIT_REQUESTS"])
     window, into_window = divmod(time.time_ns() // 1_000_000, WINDOW_MS)
     elapsed = into_window / WINDOW_MS
     keys = [f"fastapi:{address}:{window}", f"fastapi:{address}:{window - 1}"]
-    allowed, current, previous = await script(keys, [limit, WINDOW_MS, elapsed])
+    allowed, current, previous = await script(keys, [LIMIT, WINDOW_MS, elapsed])
     if not allowed:
         raise HTTPException(429)
-    response.headers["X-RateLimit-Limit"] = str(limit)
-    response.headers["X-RateLimit-Remaining"] = str(max(0, limit - current - int((1 - elapsed) * previous)))
+    response.headers["X-RateLimit-Limit"] = str(LIMIT)
+    response.headers["X-RateLimit-Remaining"] = str(max(0, LIMIT - current - int((1 - elapsed) * previous)))
     response.headers["X-RateLimit-Reset"] = str((window + 1) * WINDOW_MS)
 
 
 async def current_user(credentials: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]) -> str:
     """The user of a signed token."""
     try:
-        claims = jwt.decode(credentials.credentials, os.environ["NEXTAUTH_SECRET"], ["HS256"], leeway=30)
+        claims = jwt.decode(credentials.credentials, SECRET, ["HS256"], leeway=30)
     except jwt.PyJWTError:
         raise HTTPException(401) from None
     user: str = claims["sub"]
