@@ -1,18 +1,20 @@
 """What strain does to the API: to its memory, to reads beside what others do, and without a connection to PostgreSQL.
 `python -m tests.bench.strain [--scale 0.1] [--seconds 4] [--rounds 3] [--requests 1000000]`
 
-First so many mixed requests are sent while the memory of the API's process is looked at; with `--requests 0` not.
+First so many mixed requests are sent while the memory of the API's process is looked at, and of its connections in
+PostgreSQL, which stay the same; with `--requests 0` not.
 
 Reads are pages of 50, as in tests.bench.throughput, by READERS clients, each of which waits for its answer: alone, then
 while others send messages, upload images of 5 MB, search, all of this, hold connections without a word, or don't read
 their answers of 3 MB. All take turns in each round. Figures are medians of the rounds, ratios those to the mean of the
 reads alone before and after: clients, API and PostgreSQL share the machine's cores.
 
-At last a table is locked, so that many requests at once wait for connections that are all in use.
+At last a table is locked, so that many requests at once wait for connections that are all in use, and one more asks.
 """
 
 import argparse
 import http.client
+import resource
 import socket
 import statistics
 import sys
@@ -40,6 +42,7 @@ READERS = 4
 OTHERS = 4  # clients of each kind
 IDLE, UNREAD = 1000, 200  # connections
 CROWD = 1500  # requests at once, while all connections to PostgreSQL are busy
+FILES = 4096  # that this process and the API may open: a shell's 1,024 are too few, as macOS' 256 are
 LOCKED_SECONDS = 7
 SAMPLES = 20
 MIB = 1024 * 1024
@@ -60,6 +63,14 @@ class Site:
     def rss(self) -> float:
         """MiB of memory of the API's process."""
         return self.process.memory_info().rss / MIB
+
+    @property
+    def backend(self) -> float:
+        """MiB of the largest of the API's connections in PostgreSQL, without what all share."""
+        with psycopg.connect(self.data.postgres.url("parley")) as dba:
+            pids = dba.execute("select pid from pg_stat_activity where usename = 'app'").fetchall()
+        memory = [psutil.Process(pid).memory_info() for (pid,) in pids]
+        return max(each.rss - getattr(each, "shared", 0) for each in memory) / MIB
 
     def connections(self, state: str) -> float:
         """To PostgreSQL."""
@@ -160,7 +171,7 @@ class Reads:
         """The 99th percentile."""
         pending = [self._site.start(load) for load in loads]
         result = self._site.start(self._site.reads(seed, self._seconds)).result()
-        rates = [done.result().rate for done in pending]
+        rates = [accepted(done.result()) for done in pending]
         figures = (result.rate, result.percentile(50), result.percentile(99))
         self._rows[name].append((*figures, *rates))
         print(f"{name}: {result.rate:,.0f} a second", file=sys.stderr, flush=True)
@@ -178,12 +189,18 @@ class Reads:
 
     def print(self) -> None:
         """The table."""
-        print(f"{'reads':36} {'a second':>8} {'p50, ms':>8} {'p99, ms':>8} {'p99 ratio':>9}  others a second; notes")
+        print(f"{'reads':36} {'a second':>8} {'p50, ms':>8} {'p99, ms':>8} {'p99 ratio':>9}"
+              "  others a second (writers, uploads, searches); notes")  # fmt: skip
         for name, rows in self._rows.items():
             rate, p50, p99, *others = (statistics.median(column) for column in zip(*rows, strict=True))
             ratio = statistics.median(self._ratios.get(name, [1]))
             rates = ", ".join(f"{other:,.1f}" for other in others)
             print(f"{name:36} {rate:8,.0f} {p50:8.2f} {p99:8.2f} {ratio:9.2f}  {rates}{self._notes.get(name, '')}")
+
+
+def accepted(result: Result) -> float:
+    """Requests a second that were not refused, as uploads are that would wait too long."""
+    return sum(number for status, number in result.statuses.items() if status < 300) / result.seconds
 
 
 def health(site: Site, goes_on: Callable[[], bool]) -> list[float]:
@@ -211,6 +228,7 @@ def exhaust(site: Site) -> None:
             wait_until(lambda: site.connections("used") == site.connections("max"))
             begun = time.monotonic()
             times = threads.submit(health, site, lambda: time.monotonic() < begun + LOCKED_SECONDS)
+            one_more = threads.submit(refusal, site)
             healthy, memory = times.result(), site.rss
             locker.rollback()
         result = crowd.result()
@@ -223,6 +241,7 @@ def exhaust(site: Site) -> None:
         f"{CROWD} requests at once for what is locked for {LOCKED_SECONDS} s, {site.connections('max'):.0f} connections"
     )
     print(f"answers: {dict(result.statuses)}, after {spread(result)}; {memory - before:.0f} MiB more")
+    print(f"one more, when no connection was free: {one_more.result()}")
     print(f"GET /healthz meanwhile: at most {max(healthy):.0f} ms, median {statistics.median(healthy):.1f} ms")
     print(f"afterwards: the same is answered within {1000 * recovered:.0f} ms, no connection is used;"
           f" {reads.rate:,.0f} reads a second, p99 {reads.percentile(99):.2f} ms")  # fmt: skip
@@ -234,24 +253,44 @@ def spread(result: Result) -> str:
     return ", ".join(f"{result.percentile(mark) / 1000:.2f}" for mark in marks) + f" s ({marks} of 100)"
 
 
+def refusal(site: Site) -> str:
+    """What a request is told that finds all connections in use, and when."""
+    connection = http.client.HTTPConnection("127.0.0.1", site.api.port, timeout=60)
+    begun = time.perf_counter()
+    connection.request("GET", "/api/chats", headers={"Authorization": f"Bearer {token(user_id(0))}"})
+    response = connection.getresponse()
+    response.read()
+    seconds = time.perf_counter() - begun
+    return f"{response.status}, Retry-After: {response.headers['Retry-After']}, after {seconds:.2f} s"
+
+
 def ask_once(site: Site, sent: bytes) -> None:
     """Raises if it is not answered with 200."""
     site.start(Load(site.api.port, [sent], 1, count=1)).result()
 
 
 def remember(site: Site, number: int) -> None:
-    """Sends requests of all kinds; prints the API's memory after each part, and how it grew in the second half."""
+    """Sends requests of all kinds; prints the memory after each part, and how it grew in the second half."""
     each = [requests(site.data, kind, seed=1) for kind in KINDS]
     mixed = [one for pages, send, search in zip(*each, strict=True) for one in (pages, pages, send, pages, search)]
-    samples = [(0.0, site.rss)]
+    samples = [(0.0, site.rss, site.backend)]
     for part in range(1, SAMPLES + 1):
         count = number // SAMPLES
         result = site.start(Load(site.api.port, mixed, 16, count=count, statuses=frozenset({200, 201}))).result()
-        samples.append((part * count / 100_000, site.rss))
-        print(f"{part * count:10,} requests: {site.rss:7.1f} MiB ({result.rate:,.0f} a second)", flush=True)
-    late = samples[SAMPLES // 2 :]
-    slope = statistics.linear_regression([x for x, _ in late], [y for _, y in late]).slope
-    print(f"in the second half, memory grew by {slope:.2f} MiB in 100,000 requests")
+        samples.append((part * count / 100_000, site.rss, site.backend))
+        _, api, backend = samples[-1]
+        print(f"{part * count:10,} requests: API {api:7.1f} MiB, largest connection in PostgreSQL {backend:7.1f} MiB"
+              f" ({result.rate:,.0f} a second)", flush=True)  # fmt: skip
+    sent, *memory = zip(*samples[SAMPLES // 2 :], strict=True)
+    api, backend = (statistics.linear_regression(sent, grown).slope for grown in memory)
+    print(f"growth in the second half, in 100,000 requests: API {api:.2f} MiB, connection {backend:.2f} MiB")
+
+
+def allow_files() -> None:
+    """Lets this process and those that it starts open FILES, or as many as they may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if hard < 0 else min(hard, FILES), hard))
 
 
 def main() -> None:
@@ -262,6 +301,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=1_000_000)
     arguments = parser.parse_args()
+    allow_files()
     with site(arguments.scale) as strained:
         if arguments.requests:  # first: what is free after a peak would hide that more is used
             remember(strained, arguments.requests)
