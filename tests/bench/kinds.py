@@ -74,7 +74,7 @@ def scripts(data: Data, kind: Kind) -> dict[str, int]:
 
 
 def _script(data: Data, kind: Kind, is_large: bool) -> str:
-    """The API's own statement, with random values in place of its parameters."""
+    """The API's own statement, with random values in place of its parameters, and null where nothing is asked."""
     route = kind.route
     values = {
         "identity": """('{"sub": "user ' || :user || '"}')::jsonb""",
