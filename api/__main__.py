@@ -3,9 +3,11 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
 from multiprocessing import get_context
 
 import asyncpg
@@ -89,6 +91,13 @@ def check_metrics(settings: Settings) -> None:
             raise SettingsError(f"METRICS_HOST or METRICS_PORT: can't listen on {place}: {problem}") from None
 
 
+def allow_connections() -> None:
+    """Lets this process have as many files open as it may: each connection is one, and the usual limit is 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where there is no most, and yet one may not have it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def serve(settings: Settings, server: socket.socket, worker: int = 0) -> None:
     """Serves until SIGTERM or SIGINT, and then until what is in flight is answered."""
     app = create_app(settings, worker)
@@ -139,6 +148,7 @@ def main() -> None:
         servers = listen(settings)
     except SettingsError as error:
         sys.exit(f"parley: {error}")
+    allow_connections()
     if settings.workers == 1:
         serve(settings, servers[0])
     else:

@@ -1,6 +1,7 @@
 """The process at work and at its end: it waits for what is in flight, with bounds, and leaves nothing behind."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -214,3 +215,15 @@ def processes_of(leader: int) -> list[int]:
     listed = subprocess.run(["ps", "-o", "pid=,stat=", "-s", str(leader)], capture_output=True, text=True, check=False)
     found = (line.split() for line in listed.stdout.splitlines())
     return sorted(int(pid) for pid, state in found if not state.startswith("Z"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells the limits of other processes")
+def test_it_takes_more_connections_than_a_shell_allows(new_api: Callable[..., Api], shared_database: str) -> None:
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
+    try:
+        with running(new_api(shared_database)) as api:
+            assert api.child
+            assert psutil.Process(api.child.pid).rlimit(psutil.RLIMIT_NOFILE) == (most, most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
