@@ -2139,7 +2139,8 @@ CREATE OR REPLACE FUNCTION parley.page_of_chat(wanted parley.filter, asked parle
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 c3d16334519ce4f02842814f2288fc40;
+ SET enable_sort TO 'off'
+AS md5 69028f792175320e454d6f967522d777;
 
 --- function parley.page_of_hits(uuid[],parley.page)
 CREATE OR REPLACE FUNCTION parley.page_of_hits(hits uuid[], asked parley.page)

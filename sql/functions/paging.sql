@@ -69,10 +69,11 @@ begin
     return ids;
 end $$;
 
--- Newest first, and one more than asked for where there is one.
+-- Newest first, and one more than asked for where there is one. Those of a type are asked for by (type, id), which is an order
+-- of the index messages_type alone: PostgreSQL may take the primary key to be as good, and look through a chat for what is rare.
 create or replace function parley.page_of_chat(wanted parley.filter, asked parley.page, out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_sort = off as $$
 declare
     chat constant uuid := session.chat_id();
     size constant bigint := asked.size + 1;
@@ -93,9 +94,10 @@ begin
                 order by m.id limit size)
                 union all
                 (select m.id from parley.messages m
-                where wanted.type is not null and m.type = wanted.type and m.chat_id = chat
-                  and m.id >= wanted.first_id and m.id < before_id and m.id > asked.after_id
-                order by m.id limit size)
+                where wanted.type is not null and m.chat_id = chat and m.id > asked.after_id
+                  and (m.type, m.id) >= (wanted.type, greatest(wanted.first_id, asked.after_id))
+                  and (m.type, m.id) < (wanted.type, before_id)
+                order by m.type, m.id limit size)
             ) p order by p.id desc);
     elsif wanted.type is null then
         ids := array(
@@ -105,8 +107,9 @@ begin
     else
         ids := array(
             select m.id from parley.messages m
-            where m.type = wanted.type and m.chat_id = chat and m.id >= wanted.first_id and m.id < before_id
-            order by m.id desc limit size offset skip);
+            where m.chat_id = chat
+              and (m.type, m.id) >= (wanted.type, wanted.first_id) and (m.type, m.id) < (wanted.type, before_id)
+            order by m.type desc, m.id desc limit size offset skip);
     end if;
 end $$;
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user
+from tests.support import NO_SUCH_ID, Connection, call, new_chat, new_user
 
 LARGE, SMALL = 20_000, 10
 HITS = 8
@@ -140,6 +140,28 @@ def test_without_a_type_nothing_is_filtered_by_one(large: tuple[Connection, str,
         connection.execute("drop index parley.messages_type")
         connection.execute("set session authorization app")
         assert rows_read(plans(large)[1]) <= 51
+
+
+@pytest.mark.parametrize("place", [{}, {"before": "ffffffff-0000-7000-8000-000000000000"}, {"after": NO_SUCH_ID}])
+def test_a_rare_type_is_not_looked_for_among_all(large: tuple[Connection, str, str], place: dict[str, str]) -> None:
+    connection, _, chat = large
+    connection.execute("reset session authorization")
+    try:
+        with connection.transaction(force_rollback=True):
+            for statement in (  # as after a load: all of one type, and no index tells by itself which are there
+                "set local session_replication_role = replica",
+                f"delete from parley.messages where chat_id <> '{chat}'",
+                "reindex index parley.messages_pkey",
+                "analyze parley.messages",
+                "update pg_class set relallvisible = 0 where oid = 'parley.messages'::regclass",
+                "set local role app",
+            ):
+                connection.execute(statement)
+            answer, nodes = plans(large, type="image", **place)
+    finally:
+        connection.execute("set session authorization app")
+    assert (answer["total"], answer["messages"]) == (0, [])
+    assert rows_read(nodes) <= 1000  # those in no block
 
 
 def test_a_range_of_dates_is_a_range_of_the_key(large: tuple[Connection, str, str]) -> None:
