@@ -1480,7 +1480,7 @@ CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
  LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4453e273189f03824b040572c761d1fa;
+AS md5 c4430b3346aa606b399d2e6f9a84bfdc;
 
 --- function api.ready()
 CREATE OR REPLACE FUNCTION api.ready()

@@ -29,7 +29,7 @@ begin
     if json_typeof(source) <> 'object' then
         perform parley.fail('PT400', 'The body must be a JSON object.');
     end if;
-    select count(*), count(*) = count(distinct e.key) and bool_and(json_typeof(e.value) <> 'object')
+    select count(*), count(*) = count(distinct e.key collate "C") and bool_and(json_typeof(e.value) <> 'object')
     into keys, is_plain from json_each(source) e;
     if keys > 100 then
         perform parley.fail('PT400', 'The body has too many fields.');
