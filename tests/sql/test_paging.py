@@ -1,6 +1,7 @@
 """Pages of messages and of chats, by number and by cursor: the arithmetic, as properties."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -204,16 +205,28 @@ def test_a_page_is_asked_for_in_one_way(app: Connection, function: str) -> None:
     assert refusal.fields == {"before": "must be an id", "after": "must be an id"}
 
 
+def next_millisecond() -> None:
+    """Waits until what is new is later than what was before: in one millisecond, chance orders what is in two chats."""
+    begun = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 == begun:
+        pass
+
+
 def test_chats_page_by_their_latest_activity_while_it_moves(app: Connection) -> None:
     user = new_user()
-    chats = [new_chat(app, user, title=f"Chat {n}") for n in range(9)]
+    chats = []
+    for n in range(9):
+        next_millisecond()
+        chats.append(new_chat(app, user, title=f"Chat {n}"))
     for chat in chats[::2]:
+        next_millisecond()
         call(app, user, "send_message", chat, {"content": f"hello in {chat}"})
     order = [*chats[8::-2], *chats[7::-2]]
     first = call(app, user, "list_chats", limit="4")
     assert [c["id"] for c in first["chats"]] == order[:4]
     place = links(app)["next"]
     assert place == {"before": first["chats"][-1]["lastMessage"]["id"]}
+    next_millisecond()
     call(app, user, "send_message", order[1], {"content": "again"})  # it goes up, nothing is seen twice
     second = call(app, user, "list_chats", limit="4", **place)
     assert [c["id"] for c in second["chats"]] == order[4:8]
