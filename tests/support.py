@@ -89,6 +89,13 @@ def add_member(connection: Connection, owner: str, chat: str, user: str) -> Any:
     return call(connection, owner, "add_member", chat, {"userId": user})
 
 
+def next_millisecond() -> None:
+    """Waits until what is new is later than what was before: in one millisecond, chance orders what is in two chats."""
+    begun = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 == begun:
+        pass
+
+
 @dataclass
 class Refusal:
     """What a refused call said."""

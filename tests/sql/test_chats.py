@@ -1,6 +1,6 @@
 """Chats: create, list, get, rename, delete."""
 
-from tests.support import NO_SUCH_ID, Connection, add_member, call, new_chat, new_user, refused
+from tests.support import NO_SUCH_ID, Connection, add_member, call, new_chat, new_user, next_millisecond, refused
 
 
 def test_a_new_chat_belongs_to_who_creates_it(app: Connection) -> None:
@@ -72,6 +72,7 @@ def test_a_deleted_chat_is_gone_with_its_messages(dba: Connection) -> None:
 def test_chats_list_by_latest_activity(app: Connection) -> None:
     owner = new_user()
     chats = [new_chat(app, owner, title=f"Chat {n}") for n in range(5)]
+    next_millisecond()
     call(app, owner, "send_message", chats[1], {"content": "hello"})
     expected = [chats.pop(1), *sorted(chats, reverse=True)]  # ids are times, and tell which of one millisecond is first
     listed = call(app, owner, "list_chats")

@@ -1,7 +1,6 @@
 """Pages of messages and of chats, by number and by cursor: the arithmetic, as properties."""
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user, refused, rolled_back
+from tests.support import Connection, call, new_chat, new_user, next_millisecond, refused, rolled_back
 
 TYPES = ("text", "code", "image")
 COUNT = 3_500  # of messages, more than three blocks
@@ -203,13 +202,6 @@ def test_a_page_is_asked_for_in_one_way(app: Connection, function: str) -> None:
     with refused(400) as refusal:
         call(app, user, function, *where, before="1", after="x")
     assert refusal.fields == {"before": "must be an id", "after": "must be an id"}
-
-
-def next_millisecond() -> None:
-    """Waits until what is new is later than what was before: in one millisecond, chance orders what is in two chats."""
-    begun = time.time_ns() // 1_000_000
-    while time.time_ns() // 1_000_000 == begun:
-        pass
 
 
 def test_chats_page_by_their_latest_activity_while_it_moves(app: Connection) -> None:
