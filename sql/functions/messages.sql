@@ -51,7 +51,7 @@ begin
     return json_build_object(
         'messages', (
             select coalesce(json_agg(
-                a order by case when sort = 'relevance' then array_position(ids, a.id) end, a.id desc), '[]')
+                to_json(a) order by case when sort = 'relevance' then array_position(ids, a.id) end, a.id desc), '[]')
             from parley.messages m cross join lateral parley.message_fields(m) a
             where m.chat_id = chat and m.id = any (ids)),
         'total', total,
