@@ -255,7 +255,7 @@ def test_nothing_is_set_aside_while_everything_fails(stage: Stage) -> None:
             for chat in chats:
                 stage.dba.execute(RECORD, [chat, 3])
             wait_until(lambda: len(door.refused) > 2)
-            assert f"HTTP {status}" in listener.log.read_text()
+            wait_until(lambda said=f"HTTP {status}": said in listener.log.read_text())  # type: ignore[misc]
             door.refuse = {}
             wait_until(lambda: len(subscriber.events) >= 15)
             wait_until(lambda: stage.waiting() == 0)
