@@ -224,6 +224,7 @@ class Api:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / f"api-{self.port}.log"
+        self.log.unlink(missing_ok=True)  # of one that had this port before
         self.command = [sys.executable, "-W", "error", "-m", "api"]
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -251,8 +252,9 @@ class Api:
         finally:
             child.stop()
         assert child.exit_code == 1
-        (line,) = self.log.read_text().splitlines()
-        return line
+        lines = self.log.read_text().splitlines()
+        assert len(lines) == 1, lines
+        return lines[0]
 
     def is_ready(self) -> bool:
         """Whether GET /readyz says so."""
