@@ -16,10 +16,14 @@ from contextlib import suppress
 from hashlib import sha256
 from time import monotonic
 
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from api.ratelimit import connect_redis
+from api.ratelimit import REDIS_SECONDS
 from api.settings import Settings
 
 PREFIX = "parley:wrote"
@@ -32,7 +36,15 @@ class Marks:
 
     def __init__(self, settings: Settings, life: float) -> None:
         """Marks that live so many seconds; Redis may be away."""
-        self._redis, self._life = connect_redis(settings, self._meet), life
+        self._life = life
+        self._redis = Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_timeout=REDIS_SECONDS,
+            socket_connect_timeout=REDIS_SECONDS,
+            # A connection that Redis closed meanwhile is opened anew; where it does not answer, once is enough.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+            redis_connect_func=self._meet,
+        )
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._epoch: bytes | None = None  # None while Redis is away
         self._since = math.inf

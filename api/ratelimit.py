@@ -10,17 +10,10 @@ import ipaddress
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, Self
-
-from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from api.redis_pipe import NO_ANSWER, RedisPipe, command, packed
 from api.settings import Settings
@@ -32,7 +25,6 @@ LOCAL_SECONDS = 1.0  # how long Redis is left alone after it failed
 MAX_ADDRESS = 100  # characters of one that somebody claims to have
 LOCAL_ADDRESSES = 100_000  # that a process remembers by itself
 
-OnConnect = Callable[[AbstractConnection], Awaitable[None]]
 Counts = tuple[int, int, int]  # what it answers
 
 # KEYS: this window's and the previous window's count. ARGV: limit, window in ms, elapsed share of the window.
@@ -50,18 +42,6 @@ end
 return {1, current, previous}
 """
 EVAL = command("EVAL", SCRIPT, "2", arguments=5)
-
-
-def connect_redis(settings: Settings, on_connect: OnConnect | None = None) -> Redis:
-    """A client of Redis, which may be away; `on_connect` makes each new connection ready in its own way."""
-    return Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
-        # A connection that Redis closed meanwhile is opened anew; where it does not answer, once is enough.
-        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-        redis_connect_func=on_connect,
-    )
 
 
 class Decision(NamedTuple):
