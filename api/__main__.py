@@ -23,6 +23,7 @@ from api.shared.settings import SettingsError
 from api.storage import Storage
 
 LAST_PORT = 65_535
+MACOS_FILES = 10_240  # that a process may open where it says that there is no limit (OPEN_MAX)
 BACKLOG = 4096  # connections that may wait to be taken; Linux lets those beyond it try again a second later
 
 
@@ -93,9 +94,10 @@ def check_metrics(settings: Settings) -> None:
 
 def allow_connections() -> None:
     """Lets this process have as many files open as it may: each connection is one, and the usual limit is 1,024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # where there is no most, and yet one may not have it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MACOS_FILES if hard == resource.RLIM_INFINITY else hard
+    with suppress(ValueError, OSError):  # it is then as many as before
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def serve(settings: Settings, server: socket.socket, worker: int = 0) -> None:

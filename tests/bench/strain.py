@@ -14,7 +14,6 @@ At last a table is locked, so that many requests at once wait for connections th
 
 import argparse
 import http.client
-import resource
 import socket
 import statistics
 import sys
@@ -28,6 +27,7 @@ from dataclasses import dataclass
 import psutil
 import psycopg
 
+from api.__main__ import allow_connections
 from api.dev.process import free_port
 from api.dev.valkey import Valkey
 from tests import images
@@ -42,7 +42,6 @@ READERS = 4
 OTHERS = 4  # clients of each kind
 IDLE, UNREAD = 1000, 200  # connections
 CROWD = 1500  # requests at once, while all connections to PostgreSQL are busy
-FILES = 4096  # that this process and the API may open: a shell's 1,024 are too few, as macOS' 256 are
 LOCKED_SECONDS = 7
 SAMPLES = 20
 MIB = 1024 * 1024
@@ -286,13 +285,6 @@ def remember(site: Site, number: int) -> None:
     print(f"growth in the second half, in 100,000 requests: API {api:.2f} MiB, connection {backend:.2f} MiB")
 
 
-def allow_files() -> None:
-    """Lets this process and those that it starts open FILES, or as many as they may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= soft < FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if hard < 0 else min(hard, FILES), hard))
-
-
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -301,7 +293,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=1_000_000)
     arguments = parser.parse_args()
-    allow_files()
+    allow_connections()
     with site(arguments.scale) as strained:
         if arguments.requests:  # first: what is free after a peak would hide that more is used
             remember(strained, arguments.requests)
