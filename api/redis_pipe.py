@@ -26,7 +26,7 @@ class RedisPipe(asyncio.Protocol):
         self._connection = cast("AbstractConnection", pool.make_connection())  # type: ignore[no-untyped-call]
         self._opening: asyncio.Task[Exception | None] | None = None
         self._transport: asyncio.Transport | None = None
-        self._reader = hiredis.Reader()
+        self._reader: hiredis.Reader
         self._asked: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._watch: asyncio.TimerHandle | None = None
 

@@ -187,9 +187,8 @@ end $$;
 create or replace function parley.last_message_at(chat parley.chats) returns timestamptz
 language sql immutable parallel safe as $$ select rules.uuid7_time(chat.last_message_id) $$;
 
--- Answers the message's id, and the number that it takes in its chat; null where there is no chat or it is being removed. The
--- clock is read again by who waited for the chat's row, and one that was set back does not make a message older than its
--- forerunner.
+-- Answers the message's id, and the number that it takes in its chat; null where there is no chat or it is being removed. Who
+-- waited until the chat's row was changed reads the clock again; whatever it says, a message is not older than its forerunner.
 create or replace function parley.count_message(chat_id uuid, out id uuid, out seq bigint)
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
