@@ -263,6 +263,11 @@ class Api:
         except httpx.TransportError:
             return False
 
+    def lend_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Gives this process its variables, for the length of a test."""
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+
     def stop(self) -> None:
         """Ends it by SIGTERM."""
         self._end(signal.SIGTERM)

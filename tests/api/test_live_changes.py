@@ -101,8 +101,7 @@ def test_a_request_under_way_outlives_the_functions_that_it_began_with(
 def test_what_the_schema_changed_under_is_asked_once_more(
     live_api: Api, url: str, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    for name, value in live_api.environment.items():
-        monkeypatch.setenv(name, value)
+    live_api.lend_environment(monkeypatch)
     with psycopg.connect(url, autocommit=True) as dba:
         dba.execute("create sequence public.tries")
         dba.execute(
@@ -146,8 +145,7 @@ def test_an_api_that_tells_no_request_id_goes_on_while_its_function_is_replaced(
     before, after = copy_sources(tmp_path / "before"), copy_sources(tmp_path / "after")
     forget_request_ids(before)
     apply(url, before)
-    for name, value in live_api.environment.items():
-        monkeypatch.setenv(name, value)
+    live_api.lend_environment(monkeypatch)
     identity = json.dumps({"sub": new_user()})
 
     async def ask(over: Event) -> int:

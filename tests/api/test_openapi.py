@@ -339,8 +339,7 @@ def test_of_many_who_ask_at_once_one_asks_the_database(
             with pytest.raises(asyncpg.InterfaceError):
                 await OpenApi(Settings.load(), connected).text()
 
-    for name, value in new_api(shared_database).environment.items():
-        monkeypatch.setenv(name, value)
+    new_api(shared_database).lend_environment(monkeypatch)
     asyncio.run(ask())
 
 

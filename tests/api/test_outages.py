@@ -63,8 +63,7 @@ def test_a_database_that_is_no_longer_fit_is_not_ready(api: Api, postgres: Postg
 def test_a_postgresql_that_hangs_does_not_hold_up_the_end(
     new_api: Callable[..., Api], shared_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in new_api(shared_database).environment.items():
-        monkeypatch.setenv(name, value)
+    new_api(shared_database).lend_environment(monkeypatch)
 
     async def open_hang_close() -> None:
         database = await Database.connect(Settings.load())

@@ -335,8 +335,7 @@ class WithMarks:
     LIFE = 60.0
 
     def __init__(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in stage.new_api().environment.items():
-            monkeypatch.setenv(name, value)
+        stage.new_api().lend_environment(monkeypatch)
 
     async def __aenter__(self) -> Marks:
         self._marks = Marks(Settings.load(), self.LIFE)
@@ -459,8 +458,7 @@ def test_a_writer_waits_no_longer_than_redis_is_away(stage: Stage) -> None:
 
 def test_what_looks_after_a_replica_that_is_away_is_not_hurried(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
-    for name, value in stage.new_api(DATABASE_REPLICA_WINDOW="1", REDIS_URL=f"redis://{nowhere}").environment.items():
-        monkeypatch.setenv(name, value)
+    stage.new_api(DATABASE_REPLICA_WINDOW="1", REDIS_URL=f"redis://{nowhere}").lend_environment(monkeypatch)
     looks = 0
 
     class Counting(Database):
@@ -536,8 +534,7 @@ def test_no_request_fails_without_the_replica(stage: Stage, api: Api, out_of_ord
 def test_a_cancelled_request_does_not_wait_for_a_server_that_hangs(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in stage.new_api().environment.items():
-        monkeypatch.setenv(name, value)
+    stage.new_api().lend_environment(monkeypatch)
 
     async def ask() -> float:
         database = await Database.connect(Settings.load(), stage.replica.url("parley", "app", "app"))
@@ -674,8 +671,7 @@ def test_positions_are_compared_within_one_history() -> None:
 def test_a_connection_that_is_behind_is_not_used(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    for name, value in stage.new_api().environment.items():
-        monkeypatch.setenv(name, value)
+    stage.new_api().lend_environment(monkeypatch)
 
     async def ask() -> int:
         standby = await Standby.connect(Settings.load(), stage.replica.url("parley", "app", "app"))

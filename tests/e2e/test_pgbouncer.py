@@ -151,8 +151,7 @@ def test_a_session_keeps_nothing_of_a_request(api: Api, bouncer: PgBouncer, post
 def test_a_request_that_is_cancelled_holds_no_connection(
     postgres: Postgres, database: str, api: Api, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Any]
 ) -> None:
-    for name, value in api.environment.items():
-        monkeypatch.setenv(name, value)
+    api.lend_environment(monkeypatch)
 
     async def cancel_when_parsed() -> None:
         pooled = await Database.connect(Settings.load())
