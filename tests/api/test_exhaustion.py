@@ -48,44 +48,45 @@ def connections(api: Api, state: str) -> float:
 
 
 def test_who_waits_is_served_in_turn(
-    new_api: Callable[..., Api], database: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    new_api: Callable[..., Api], database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also while others come: one that finds a connection just given back may not take it from who has waited."""
-    for name, value in new_api(database, DATABASE_POOL_SIZE="1").environment.items():
-        monkeypatch.setenv(name, value)
+    new_api(database, DATABASE_POOL_SIZE="1").lend_environment(monkeypatch)
     served: list[int] = []
-
-    async def ask(pool: Database, number: int) -> None:
-        await pool.call("select 1")
-        served.append(number)
 
     async def serve() -> None:
         pool = await Database.connect(Settings.load())
-        with psycopg.connect(postgres.url(database)) as locker:
-            locker.execute("select pg_advisory_lock(1)")
-            holder = asyncio.create_task(pool.call("select pg_advisory_xact_lock(1)"))
-            await asyncio.sleep(0)
-            asked = []
-            for number in range(30):
-                asked.append(asyncio.create_task(ask(pool, number)))
-                await asyncio.sleep(0)
-            locker.execute("select pg_advisory_unlock(1)")
-            while len(served) < 30:
-                if len(asked) < WAITING_FOR_EACH:
-                    asked.append(asyncio.create_task(ask(pool, len(asked))))
-                await asyncio.sleep(0)
-            await asyncio.gather(holder, *asked)
+        loop = asyncio.get_running_loop()
+        asked: list[asyncio.Task[None]] = []
+        is_over = asyncio.Event()
+
+        async def ask(number: int) -> None:
+            await pool.call("select 1")
+            served.append(number)
+            if len(served) == 30:
+                is_over.set()
+
+        def come() -> None:  # one in each turn of the loop, as long as there is room
+            if len(asked) < WAITING_FOR_EACH:
+                asked.append(loop.create_task(ask(len(asked))))
+            if not is_over.is_set():
+                loop.call_soon(come)
+
+        come()
+        async with asyncio.timeout(15):
+            await is_over.wait()
+        await asyncio.gather(*asked)
         await pool.close()
 
     asyncio.run(serve())
+    assert len(served) >= 30
     assert served == sorted(served)
 
 
 def test_where_no_more_can_be_opened_those_that_are_open_serve(
     new_api: Callable[..., Api], database: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in new_api(database, DATABASE_POOL_SIZE="3").environment.items():
-        monkeypatch.setenv(name, value)
+    new_api(database, DATABASE_POOL_SIZE="3").lend_environment(monkeypatch)
 
     async def ask(dba: psycopg.Connection[Any]) -> list[list[Any]]:
         pool = await Database.connect(Settings.load())
@@ -110,17 +111,16 @@ def test_where_no_more_can_be_opened_those_that_are_open_serve(
 def test_who_goes_away_in_turn_passes_the_connection_on(
     new_api: Callable[..., Api], database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in new_api(database, DATABASE_POOL_SIZE="1").environment.items():
-        monkeypatch.setenv(name, value)
+    new_api(database, DATABASE_POOL_SIZE="1").lend_environment(monkeypatch)
 
     async def go_away() -> None:
         database = await Database.connect(Settings.load())
         pool = database._pool
         connection = await pool.take()
         waiting = asyncio.create_task(pool.take())
-        await asyncio.sleep(0)
-        pool.give_back(connection)
-        waiting.cancel()  # it has the connection, but has not seen that yet
+        loop = asyncio.get_running_loop()
+        loop.call_soon(pool.give_back, connection)  # when it waits
+        loop.call_soon(waiting.cancel)  # when it has the connection, but has not seen that yet
         with pytest.raises(asyncio.CancelledError):
             await waiting
         assert pool.take_ready() is connection
@@ -133,18 +133,16 @@ def test_who_goes_away_in_turn_passes_the_connection_on(
 def test_connections_that_broke_are_replaced_and_none_is_lost(
     new_api: Callable[..., Api], database: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in new_api(database, DATABASE_POOL_SIZE="2").environment.items():
-        monkeypatch.setenv(name, value)
+    new_api(database, DATABASE_POOL_SIZE="2").lend_environment(monkeypatch)
 
     async def ask() -> None:
-        pool = await Database.connect(Settings.load())
+        pool = await Database.connect(Settings.load(), min_size=0)  # or asyncpg opens one anew at once
         both = [pool.call("select pg_backend_pid()") for _ in range(2)]
         pids = set(await asyncio.gather(*both))
         assert len(pids) == 2
         with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
             dba.execute("select pg_terminate_backend(pid, 5000) from unnest(%s::int[]) pid", [list(pids)])
-        while pool.connections["open"] > 0:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await asyncio.to_thread(wait_until, lambda: pool.connections["open"] == 0)
         assert pool.connections == {"open": 0, "used": 0, "max": 2, "waiting": 0}
         new = set(await asyncio.gather(*(pool.call("select pg_backend_pid()") for _ in range(2))))
         assert len(new) == 2
