@@ -1,7 +1,6 @@
 """The header Link: the pages next to the answered one."""
 
 import json
-import re
 from urllib.parse import quote, urlencode
 
 from sanic import Request
@@ -9,7 +8,6 @@ from sanic import Request
 from api.routes import Route
 
 PLACE = {"page", "before", "after"}
-PLAIN = re.compile(r"[A-Za-z0-9/%._~-]+")
 MAX_HEADER = 6000  # characters; what clients and proxies take is not much more
 
 
@@ -19,10 +17,9 @@ def link_header(route: Route, request: Request, links: str) -> dict[str, str]:
     `links` is JSON, as the database says it: {"next": {"before": ID}, "prev": {"after": ID}, "first": {}}. The URL is
     the one by which clients reach this service.
     """
-    path = request.path
-    url = request.app.ctx.public_url + (path if PLAIN.fullmatch(path) else quote(path, safe="/%"))
+    url = request.app.ctx.public_url + quote(request.path, safe="/%")
     query = request.args
-    kept = [(name, query.get(name)) for name in route.query if name in query and name not in PLACE] if query else []
+    kept = [(name, query.get(name)) for name in route.query if name in query and name not in PLACE]
     kept_query = [urlencode(kept, quote_via=quote)] if kept else []
     targets = []
     for relation, place in json.loads(links).items():
