@@ -9,7 +9,8 @@ WELL_KNOWN = re.compile(
     r"(?<![a-z0-9])(secrets?|change|replace|your|generated?|insert|openssl|default)(?![a-z0-9])"
     r"|secretkey|mysecret|supersecret|longsecret|changeme|password|example|placeholder"
     r"|abcdefgh|12345678|87654321|qwertyui|deadbeef|00010203|00112233"
-    r"|-----begin|ssh-(rsa|dss|ed25519)|ecdsa-sha2-|^(MII[A-Z]|MFkwEwYHKoZI|MCowBQYDK2Vw)"
+    r"|-----begin|ssh-(rsa|dss|ed25519)|ecdsa-sha2-|^(MFkwEwYHKoZI|MCowBQYDK2Vw)"
+    r"|^(?-i:MII[A-Z]..(AN|CC|KC|IB))"
     r"|inp8ivdiyemcogagfgoa61ddbglwwsqnxjzkgz8psnw|llkq6ztybr\+htc073mamah9/h2hwmfsfo4hrfcx5mlg"
     r"|404e635266556a58|aym1sysppbydfgzl|d41d8cd98f00b204|e3b0c44298fc1c14",
     re.IGNORECASE,

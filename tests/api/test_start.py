@@ -65,6 +65,8 @@ WEAK_SECRETS = [
     "q8Zk\udcff\udcfeT3xWmV7nB2yLpD9sQ4jF6hA3bC7eD1gY4",
     "INp8IvdIyeMcoGAgFGoA61DdBglwwSqnXJZkgz8PSnw",
     "LlKq6ZtYbr+hTC073mAmAh9/h2HwMfsFo4hrfCx5mLg=",
+    "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAu1SU1LfVLPHCozMxH2Mo",
+    "MIIDdzCCAl+gAwIBAgIEAgAAuTANBgkqhkiG9w0BAQUFADBaMQswCQYDVQQGEwJJ",
     "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
 ]
@@ -110,6 +112,11 @@ def login(postgres: Postgres, name: str, *options: str) -> Iterator[None]:
             yield
         finally:
             dba.execute(f"drop role {name}")
+
+
+def test_a_random_secret_may_begin_like_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTAUTH_SECRET", "miik7vT2mZx9qoursLw4Rb8Ns3Hd6Yf1Gj5, MIIGq7vT2mZx9Lw4Rb8Ns3Hd6Yf1Gj5p")
+    assert len(Settings.load().secrets) == 2
 
 
 def test_a_word_inside_another_is_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
