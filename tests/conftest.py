@@ -33,7 +33,8 @@ def directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres(directory: Path) -> Iterator[Postgres]:
     """A PostgreSQL that may lose data in a crash, with logins for the API, the listener and the web app."""
-    with new_postgres(directory / "postgres", **QUICK) as server:
+    # Autovacuum would hold the analysts' views back, and change plans by its statistics, at any moment.
+    with new_postgres(directory / "postgres", **QUICK, autovacuum="off") as server:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")
             for role in LOGINS:
