@@ -142,14 +142,15 @@ def test_an_upload_under_way_is_counted(api: Api, read: Read) -> None:
     wait_until(lambda: read("parley_uploads_open") == 0)
 
 
-def test_each_worker_has_a_port(new_api: Callable[..., Api], shared_database: str) -> None:
-    def two_ports() -> int:
-        while True:
-            port = free_port()
-            if port < 65_535 and is_free(port + 1):
-                return port
+def two_free_ports() -> int:
+    """The first of two that follow one another."""
+    while not is_free((port := free_port()) + 1):
+        pass
+    return port
 
-    port = two_ports()
+
+def test_each_worker_has_a_port(new_api: Callable[..., Api], shared_database: str) -> None:
+    port = two_free_ports()
     with running(new_api(shared_database, WORKERS="2", METRICS_PORT=str(port))) as api, unlimited(api) as client:
         wait_until(lambda: all(is_there(port + worker) for worker in range(2)))
         for number in range(20):
@@ -191,9 +192,9 @@ def test_without_the_setting_nothing_else_listens(new_api: Callable[..., Api], s
 def test_a_port_that_is_taken_ends_the_start_with_one_line(
     new_api: Callable[..., Api], shared_database: str, further: int
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        number = taken.getsockname()[1]
-        api = new_api(shared_database, WORKERS="2", METRICS_PORT=str(number - further))
+    port = two_free_ports()
+    with socket.create_server(("127.0.0.1", port + further)):
+        api = new_api(shared_database, WORKERS="2", METRICS_PORT=str(port))
         assert api.refuse() == (
-            f"parley: METRICS_HOST or METRICS_PORT: can't listen on 127.0.0.1:{number}: Address already in use"
+            f"parley: METRICS_HOST or METRICS_PORT: can't listen on 127.0.0.1:{port + further}: Address already in use"
         )

@@ -12,7 +12,6 @@ import secrets
 import shlex
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -32,7 +31,7 @@ from redis.retry import Retry
 
 from api.dev import STACK_FILE, WEB_FILE
 from api.dev.postgres import Postgres
-from api.dev.process import ChildError, wait_for
+from api.dev.process import ChildError, free_port, wait_for
 from api.dev.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]
@@ -104,12 +103,6 @@ def assert_nothing_is_left(directory: Path) -> None:
     assert processes_of(directory) == []
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
     """A directory of our own; pytest's would be closed to the user that PostgreSQL runs as."""
@@ -134,7 +127,7 @@ def _directory() -> Iterator[Path]:
 def _dev() -> Iterator[Dev]:
     """One stack for the tests that only look at it."""
     with scratch() as directory:
-        dev = Dev(directory, "--port", free_port(), "--data", "data").until_ready()
+        dev = Dev(directory, "--port", str(free_port()), "--data", "data").until_ready()
         yield dev
         assert dev.stop() == 0, dev.output
 
@@ -264,7 +257,7 @@ def test_secrets_are_neither_printed_nor_seen_by_other_users(dev: Dev) -> None:
 
 
 def test_a_second_one_in_the_same_directory_is_refused(dev: Dev) -> None:
-    said = refused("--port", free_port(), "--data", "data", directory=dev.directory)
+    said = refused("--port", str(free_port()), "--data", "data", directory=dev.directory)
     assert f"already running on {dev.directory / 'data'}" in said
     assert titles(dev)
 
@@ -322,7 +315,7 @@ def test_listen_prints_events_until_the_user_is_no_member(dev: Dev) -> None:
 
 
 def test_data_stay_until_fresh(directory: Path) -> None:
-    arguments = ("--port", free_port())
+    arguments = ("--port", str(free_port()))
 
     dev = Dev(directory, *arguments).until_ready()
     subprocess.run(["bash", "-euc", dev.paste], stdout=subprocess.DEVNULL, timeout=60, check=True)
@@ -347,7 +340,7 @@ def test_fresh_empties_no_directory_but_its_own(directory: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["postgres/unfinished-*", "postgres/data", "migration.log"])
 def test_interrupted_while_it_starts(directory: Path, moment: str) -> None:
-    arguments = ("--port", free_port(), "--data", "data")
+    arguments = ("--port", str(free_port()), "--data", "data")
     dev = Dev(directory, *arguments)
     dev.wait_until(lambda: list(directory.glob(f"data/{moment}")))
     assert dev.stop() == 0
@@ -358,7 +351,7 @@ def test_interrupted_while_it_starts(directory: Path, moment: str) -> None:
 
 
 def test_two_side_by_side_and_one_loses_a_child(directory: Path) -> None:
-    one, other = (Dev(directory, "--port", free_port()) for _ in range(2))
+    one, other = (Dev(directory, "--port", str(free_port())) for _ in range(2))
     one.until_ready()
     other.until_ready()
     for child in psutil.Process(one.process.pid).children():
@@ -373,7 +366,7 @@ def test_two_side_by_side_and_one_loses_a_child(directory: Path) -> None:
 
 @LINUX_ONLY
 def test_killed_it_leaves_nothing_and_starts_again(directory: Path) -> None:
-    arguments = ("--port", free_port(), "--data", "data")
+    arguments = ("--port", str(free_port()), "--data", "data")
     dev = Dev(directory, *arguments).until_ready()
     dev.process.kill()
     dev.ended()
@@ -399,7 +392,7 @@ def test_as_an_ordinary_user(directory: Path) -> None:
         )
     except (PermissionError, subprocess.CalledProcessError):
         pytest.skip(f"`nobody` cannot run {sys.executable}")
-    dev = Dev(directory, "--port", free_port(), user="nobody").until_ready()
+    dev = Dev(directory, "--port", str(free_port()), user="nobody").until_ready()
     assert titles(dev)
     assert dev.stop() == 0
 

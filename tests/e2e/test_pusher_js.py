@@ -22,9 +22,10 @@ import pytest
 
 from api.dev import CLIENT_FILE, STACK_FILE
 from api.dev.postgres import Postgres
+from api.dev.process import free_port
 from api.dev.pusher import Pusher
 from tests.e2e.soketi import Soketi
-from tests.e2e.test_dev import Dev, free_port, scratch
+from tests.e2e.test_dev import Dev, scratch
 from tests.listener.support import Listener, listening
 from tests.support import Api, Connection, new_user, running, token, wait_until
 
@@ -398,7 +399,7 @@ def test_a_killed_server_loses_no_event_and_keeps_their_order(world: World) -> N
 
 def test_parley_dev(modules: Path) -> None:
     with scratch() as directory:
-        dev = Dev(directory, "--port", free_port(), "--data", "data").until_ready()
+        dev = Dev(directory, "--port", str(free_port()), "--data", "data").until_ready()
         lines = (directory / "data" / CLIENT_FILE).read_text().splitlines()
         place = dict(line.split("=", 1) for line in lines)
         secret = (directory / "data" / STACK_FILE).read_text()
