@@ -1391,7 +1391,7 @@ CREATE OR REPLACE FUNCTION api.delete_message(chat_id text, message_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 855a6903b9ce8f23e98607260a5fced8;
+AS md5 d1b302baf98785ab28c18f475de02969;
 
 --- function api.expect_image(text)
 CREATE OR REPLACE FUNCTION api.expect_image(image_url text)
@@ -1542,7 +1542,7 @@ CREATE OR REPLACE FUNCTION api.update_message(chat_id text, message_id text, bod
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e6d0d4bdacb47747fb50f4bae9167e1e;
+AS md5 4762803f8f200aad6e4f1ad4425dbbee;
 
 --- function api.update_profile(jsonb)
 CREATE OR REPLACE FUNCTION api.update_profile(body jsonb)
@@ -1875,6 +1875,13 @@ CREATE OR REPLACE FUNCTION parley.finish_page(asked parley.page, ids uuid[], sor
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e1886962962527d9b7b4b4fa7f7937a2;
+
+--- function parley.forbid(text)
+CREATE OR REPLACE FUNCTION parley.forbid(message text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 bb72cf8ed375a6a3ad242e22bcde4a63;
 
 --- function parley.forget_seen()
 CREATE OR REPLACE FUNCTION parley.forget_seen()
@@ -2297,7 +2304,7 @@ CREATE OR REPLACE FUNCTION parley.require_owner(chat uuid)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ecac5ad23aab9d0df7aa8284c8e85650;
+AS md5 b1d8eca0173072966b0ec13519b7aefe;
 
 --- function parley.require_user(text)
 CREATE OR REPLACE FUNCTION parley.require_user(id text)
@@ -3150,6 +3157,8 @@ grant execute on function parley.find_hits(uuid,tsquery,parley.filter) to parley
 grant execute on function parley.find_message(text,text) to parley_api;
 
 grant execute on function parley.finish_page(parley.page,uuid[],text) to parley_api;
+
+grant execute on function parley.forbid(text) to parley_api;
 
 grant execute on function parley.forget_seen() to parley_api;
 

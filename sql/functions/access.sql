@@ -8,6 +8,7 @@
 --   session.owns_chat       whether the user owns a chat
 --   parley.enter_chat       a route's {chatId}: enters that chat, or raises "not found"
 --   parley.lock_chat        makes changes of the entered chat wait for each other
+--   parley.forbid           raises "forbidden", or "not found" once the user is not in the entered chat any more
 --
 -- A policy asks for the entered chat first, which is one look-up a statement, then for those of an answered page, and for
 -- all chats only when these don't answer: somebody in ten thousand chats reads one of them as fast as somebody in one.
@@ -86,4 +87,14 @@ begin
     if not found or session.chat_id() is null then
         perform parley.not_found('Chat');
     end if;
+end $$;
+
+-- A chat that is deleted after it was entered has no owner either: its owner must not be told to be none.
+create or replace function parley.forbid(message text) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    if session.chat_id() is null then
+        perform parley.not_found('Chat');
+    end if;
+    perform parley.fail('PT403', message);
 end $$;

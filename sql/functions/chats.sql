@@ -116,7 +116,7 @@ create or replace function parley.require_owner(chat uuid) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     if not session.owns_chat(chat) then
-        perform parley.fail('PT403', 'Only the owner of the chat may do this.');
+        perform parley.forbid('Only the owner of the chat may do this.');
     end if;
 end $$;
 

@@ -94,7 +94,7 @@ declare
     message parley.messages := parley.find_message(chat_id, message_id);
 begin
     if message.user_id <> session.user_id() then
-        perform parley.fail('PT403', 'Only the author may edit a message.');
+        perform parley.forbid('Only the author may edit a message.');
     end if;
     perform parley.validate(body, required => '{}', optional => '{content,type}');
     perform parley.lock_chat();
@@ -114,7 +114,7 @@ declare
     message constant parley.messages := parley.find_message(chat_id, message_id);
 begin
     if message.user_id <> session.user_id() and not session.owns_chat(message.chat_id) then
-        perform parley.fail('PT403', 'Only the author or the owner of the chat may delete a message.');
+        perform parley.forbid('Only the author or the owner of the chat may delete a message.');
     end if;
     perform parley.lock_chat();
     delete from parley.messages m where m.chat_id = message.chat_id and m.id = message.id;

@@ -1,5 +1,6 @@
 """Several at once: counts are exact, ids rise in the order of commits, nothing deadlocks."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user, wait_until
+from tests.support import Connection, call, new_chat, new_user, refused, wait_until
 
 WRITERS = 8
 
@@ -145,6 +146,19 @@ def test_who_waited_finds_the_chat_gone_or_themselves_out_of_it(url: str, overta
         error = sending.exception()
         assert isinstance(error, psycopg.Error)
         assert error.sqlstate == "PT404"
+
+
+def test_an_owner_whose_chat_goes_meanwhile_is_told_that(url: str) -> None:
+    owner, member = new_user(), new_user()
+    with psycopg.connect(url) as asking, connected(url) as other:
+        chat = new_chat(other, owner, member)
+        for user, status in ((member, 403), (owner, 404)):
+            asking.execute("select parley.enter_chat(%s) from session.begin(%s)", [chat, json.dumps({"sub": user})])
+            if user == owner:
+                call(other, owner, "delete_chat", chat)
+            with refused(status):
+                asking.execute("select parley.require_owner(%s)", [chat])
+            asking.rollback()
 
 
 def test_a_member_added_to_a_chat_being_deleted_is_told_so(url: str) -> None:
