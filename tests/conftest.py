@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 from pytest_postgresql.janitor import DatabaseJanitor
@@ -21,6 +22,10 @@ from tests.support import Api, Connection, new_postgres, open_directory, rolled_
 TEMPLATE = "parley_template"
 LOGINS = {"app": "parley_api", "events": "parley_listener", "web": "parley_web"}
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
+
+# An example that takes long, or is made slowly, is no failure: the machine has other work.
+hypothesis.settings.register_profile("parley", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("parley")
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ def keys_of(address: str, now_ms: int, window_ms: int) -> tuple[str, str]:
     return f"test:{address}:{window}", f"test:{address}:{window - 1}"
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(limit=st.integers(1, 12), window_ms=LENGTHS, steps=st.lists(st.floats(0, 1.2), max_size=40))
 def test_redis_counts_as_the_formula_says(url: str, limit: int, window_ms: int, steps: list[float]) -> None:
     times = times_of(steps, window_ms)
@@ -91,7 +91,7 @@ def test_redis_counts_as_the_formula_says(url: str, limit: int, window_ms: int, 
         assert decision.reset == (time // window_ms + 1) * window_ms
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(limit=st.integers(1, 12), window_ms=LENGTHS, steps=st.lists(st.floats(0, 1.2), max_size=60))
 def test_a_process_by_itself_counts_the_same(limit: int, window_ms: int, steps: list[float]) -> None:
     model, local = Model(limit, window_ms), LocalCounts()
@@ -111,7 +111,7 @@ def times_of(steps: list[float], window_ms: int) -> list[int]:
     return times
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     limit=st.integers(1, 50),
     window_ms=LENGTHS,

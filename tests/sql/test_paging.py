@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
@@ -99,7 +99,6 @@ FILTERS = {
 LIMITS = st.integers(1, 100)
 
 
-@settings(deadline=None)
 @given(page=st.integers(1, 80) | st.integers(1, 10**9), limit=LIMITS, **FILTERS)
 def test_a_page_is_that_slice_and_total_is_all(
     chat: Chat, page: int, limit: int, wanted: str | None, first: str | None, last: str | None, search: str
@@ -112,7 +111,6 @@ def test_a_page_is_that_slice_and_total_is_all(
     assert (answer["total"], answer["page"], answer["limit"]) == (len(matching), page, limit)
 
 
-@settings(deadline=None)
 @given(place=st.integers(0, COUNT - 30), limit=LIMITS, **FILTERS)
 def test_a_cursor_is_between_the_messages_before_and_after_it(
     chat: Chat, place: int, limit: int, wanted: str | None, first: str | None, last: str | None, search: str
