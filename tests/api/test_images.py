@@ -524,8 +524,8 @@ def test_an_image_that_cannot_be_removed_keeps_no_other(postgres: Postgres, own_
         with unlimited(api) as client:
             upload(client, IMAGE)
         wait_until(lambda: orphan not in files(api))
-        waiting = dba.execute("select name, is_being_removed from parley.image_cleanup where due < now() + '5 min'")
-        assert waiting.fetchall() == [(stuck, True)]
+        waiting = "select name, is_being_removed from parley.image_cleanup where due < now() + '5 min'"
+        wait_until(lambda: dba.execute(waiting).fetchall() == [(stuck, True)])
     assert f"The image {stuck} can't be removed" in api.log.read_text()
 
 
