@@ -186,13 +186,14 @@ def chatting(stage: Stage, *apis: Api, headers: dict[str, str] | None = None) ->
 def hanging(server: Server) -> Iterator[None]:
     assert server.child is not None
     leader = psutil.Process(server.child.pid)
-    processes = [leader, *leader.children(recursive=True)]
+    leader.suspend()  # first: from then on none of its children begins, or is gone altogether
+    processes = leader.children(recursive=True)
     for process in processes:
         process.suspend()
     try:
         yield
     finally:
-        for process in processes:
+        for process in (leader, *processes):
             with suppress(psutil.NoSuchProcess):  # a backend ends as soon as the first ones go on
                 process.resume()
 
