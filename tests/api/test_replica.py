@@ -49,7 +49,8 @@ from tests.support import (
 )
 
 WINDOW = 2.0
-QUICK = {**QUICK_PRIMARY, "wal_retrieve_retry_interval": "100ms"}
+# By default what is committed without being flushed, as it is here, may be on its way to the replica for 0.4 s.
+QUICK = {**QUICK_PRIMARY, "wal_retrieve_retry_interval": "100ms", "wal_writer_delay": "10ms"}
 USED = "The replica answers reads"
 NOT_USED = "The replica is not used: "
 FRESH = {"Cache-Control": "no-cache"}
