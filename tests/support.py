@@ -234,6 +234,7 @@ class Api:
             "PORT": str(self.port),
             "STORAGE_URL": f"file://{directory}/images-{self.port}",
             "TRUSTED_PROXIES": "1",  # so that each test can have an address, and a budget, of its own
+            "LOG_REQUESTS_OVER": "inf",  # for on a busy machine any request may take half a second
             **options,
         }
         self.images = directory / f"images-{self.port}"
