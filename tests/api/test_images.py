@@ -276,6 +276,13 @@ def test_a_page_behind_an_image_is_not_kept(client: httpx.Client) -> None:
         assert images.decoded(kept).format == file_format
 
 
+@pytest.fixture(scope="module")
+def empty(new_api: Callable[..., Api], new_database: Callable[[str], str]) -> Iterator[Api]:
+    """An API that has stored nothing, and so has nothing to remove when a test has ended."""
+    with running(new_api(new_database("parley_no_images"))) as api:
+        yield api
+
+
 @pytest.mark.parametrize(
     ("make", "why"),
     [
@@ -310,11 +317,11 @@ def test_a_page_behind_an_image_is_not_kept(client: httpx.Client) -> None:
          "too many scans", "too wide a frame", "too large a frame", "3000 frames", "1001 frames",
          "9 frames of the largest"],
 )  # fmt: skip
-def test_what_is_no_image_is_refused(api: Api, client: httpx.Client, make: Callable[[], bytes], why: str) -> None:
-    content, before = make(), files(api)
-    assert problem(client, content) == why
-    assert client.get("/api/profile").json()["user"]["imageUrl"] is None
-    assert files(api) == before
+def test_what_is_no_image_is_refused(empty: Api, make: Callable[[], bytes], why: str) -> None:
+    with unlimited(empty) as client:
+        assert problem(client, make()) == why
+        assert client.get("/api/profile").json()["user"]["imageUrl"] is None
+    assert files(empty) == set()
 
 
 @pytest.mark.parametrize(
