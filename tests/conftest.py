@@ -17,7 +17,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
 from tests.api.support import unlimited
-from tests.support import Api, Connection, new_postgres, open_directory, rolled_back, running, yoyo
+from tests.support import Api, Connection, long_window, new_postgres, open_directory, rolled_back, running, yoyo
 
 TEMPLATE = "parley_template"
 LOGINS = {"app": "parley_api", "events": "parley_listener", "web": "parley_web"}
@@ -112,9 +112,9 @@ def new_api(directory: Path, postgres: Postgres, valkey: Valkey) -> Callable[...
 
 @pytest.fixture(scope="session")
 def api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
-    """The API that tests share; each client of it has an address, and so a budget, of its own, for the day."""
+    """The API that tests share; each client of it has an address, and so a budget, of its own, for hours."""
     options = {
-        "RATE_LIMIT_WINDOW": "86400",
+        "RATE_LIMIT_WINDOW": long_window(),
         "PUSHER_KEY": "key",
         "PUSHER_SECRET": "secret",
         "ALLOWED_ORIGINS": "https://app.test, http://localhost:3000",

@@ -18,7 +18,7 @@ from api.dev.process import free_port, is_free
 from api.dev.valkey import Valkey
 from tests.api.support import exchange, head, unlimited
 from tests.api.test_process import held_up, post_chat
-from tests.support import Api, running, scraped, wait_until
+from tests.support import Api, long_window, running, scraped, wait_until
 
 Read = Callable[..., float]
 
@@ -41,7 +41,7 @@ def database(new_database: Callable[[str], str]) -> str:
 
 @pytest.fixture(scope="module")
 def api(new_api: Callable[..., Api], database: str, own: Valkey, port: int) -> Iterator[Api]:
-    options = {"METRICS_PORT": str(port), "REDIS_URL": own.url(), "RATE_LIMIT_WINDOW": "86400"}
+    options = {"METRICS_PORT": str(port), "REDIS_URL": own.url(), "RATE_LIMIT_WINDOW": long_window()}
     with running(new_api(database, **options)) as api:
         yield api
 

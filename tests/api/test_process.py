@@ -21,7 +21,7 @@ import pytest
 from api.dev.postgres import Postgres
 from api.dev.process import Child
 from tests.api.support import exchange, head, refusal, unlimited
-from tests.support import ROOT, Api, new_user, running, wait_until
+from tests.support import ROOT, Api, long_window, new_user, running, wait_until
 
 CONNECTIONS = 10  # of an API's pool to PostgreSQL, at most
 MIB = 1024 * 1024
@@ -148,7 +148,7 @@ def test_many_who_connect_at_once_are_kept_waiting_not_away(api: Api) -> None:
 def test_workers_share_the_port_and_the_limit_and_end_together(
     new_api: Callable[..., Api], shared_database: str
 ) -> None:
-    api = new_api(shared_database, WORKERS="2", RATE_LIMIT_WINDOW="86400")
+    api = new_api(shared_database, WORKERS="2", RATE_LIMIT_WINDOW=long_window())
     with running(api):
         assert api.child is not None
         leader = api.child.pid

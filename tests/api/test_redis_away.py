@@ -13,7 +13,7 @@ import redis
 from api.dev.valkey import Valkey
 from api.ratelimit import LOCAL_SECONDS, REDIS_SECONDS
 from tests.api.support import new_address, unlimited
-from tests.support import Api, running, wait_until
+from tests.support import Api, long_window, running, wait_until
 
 AWAY = "Redis is away, this process limits by itself"
 BACK = "Redis is back"
@@ -34,7 +34,7 @@ def own(directory: Path) -> Iterator[Valkey]:
 @pytest.fixture(scope="module")
 def api(new_api: Callable[..., Api], shared_database: str, own: Valkey) -> Iterator[Api]:
     """An API that has started without its Redis, which came then."""
-    with running(new_api(shared_database, REDIS_URL=own.url(), RATE_LIMIT_WINDOW="86400")) as api:
+    with running(new_api(shared_database, REDIS_URL=own.url(), RATE_LIMIT_WINDOW=long_window())) as api:
         assert_limited(api)
         own.start()
         yield api
@@ -99,7 +99,7 @@ def test_while_redis_is_away_each_process_limits_by_itself(api: Api, own: Valkey
 def test_a_redis_that_hangs_costs_one_second_once_and_does_not_hold_up_the_end(
     new_api: Callable[..., Api], shared_database: str, own: Valkey
 ) -> None:
-    api = new_api(shared_database, REDIS_URL=own.url(), RATE_LIMIT_WINDOW="86400")
+    api = new_api(shared_database, REDIS_URL=own.url(), RATE_LIMIT_WINDOW=long_window())
     with running(api), unlimited(api) as client:
         assert own.child is not None
         assert api.child is not None
