@@ -33,7 +33,18 @@ import psycopg2
 from api import logins
 from api.dev import CLIENT_FILE, STACK_FILE, WEB_FILE, demo, session_token
 from api.dev.postgres import Postgres
-from api.dev.process import STOP_SIGNALS, Child, ChildError, Server, free_port, is_free, open_private, run, wait_for
+from api.dev.process import (
+    STOP_SIGNALS,
+    Child,
+    ChildError,
+    Server,
+    free_port,
+    is_free,
+    open_private,
+    reserve,
+    run,
+    wait_for,
+)
 from api.dev.pusher import Pusher
 from api.dev.valkey import Valkey
 
@@ -197,6 +208,7 @@ def _claimed(directory: Path, fresh: bool) -> Iterator[str]:
 def _check_port(port: int) -> None:
     if not is_free(port):
         raise RefusedError(f"port {port} of 127.0.0.1 is in use or not allowed; --port takes another one")
+    reserve(port)  # the API comes last
 
 
 def _migrate(postgres: Postgres, directory: Path, password: str) -> None:

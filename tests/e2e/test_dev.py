@@ -5,6 +5,7 @@ that directory or by an environment variable that names it.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -29,7 +30,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from api.dev import STACK_FILE, WEB_FILE
+from api.dev import STACK_FILE, WEB_FILE, stack
 from api.dev.postgres import Postgres
 from api.dev.process import ChildError, free_port, wait_for
 from api.dev.valkey import Valkey
@@ -398,6 +399,14 @@ def test_as_an_ordinary_user(directory: Path) -> None:
 
 
 # The servers by themselves
+
+
+def test_the_port_of_the_api_is_given_to_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    port, other = free_port(), free_port()
+    monkeypatch.setattr("api.dev.process._PORTS", itertools.cycle([port, other]))
+    assert free_port() == port
+    stack._check_port(port)
+    assert [free_port(), free_port()] == [other, other]
 
 
 def test_postgres_survives_a_crash_and_asks_for_a_password(directory: Path) -> None:
