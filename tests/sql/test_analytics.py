@@ -379,7 +379,7 @@ def test_who_was_seen_is_forgotten_with_the_period(own: Connection) -> None:
     assert own.execute("select from parley.rollup_seen").rowcount == 6  # of this hour, day and week
     for minutes, seen in ((59, 6), (61, 4)):
         own.execute(
-            "update parley.rollup_state set as_of = date_trunc('hour', clock_timestamp())"
+            "update parley.rollup_state set as_of = (select max(starts) from parley.rollup_seen where grain = 'hour')"
             " + interval '1 hour' + %s * interval '1 minute'", [minutes]
         )  # fmt: skip
         own.execute("select parley.forget_seen()")
