@@ -122,10 +122,12 @@ def test_one_that_lost_its_lead_while_pusher_was_away_is_ready(stage: Stage, por
         door.refuse = {"": 503}
         stage.dba.execute(RECORD, [chat, 1])
         wait_until(lambda: asked(port)[1]["pusher"] == "away")
+        stage.dba.execute(f"alter database {stage.dba.info.dbname} connection limit 0")  # so that it can't lead again
         stage.dba.execute("""
             select pg_terminate_backend(pid) from pg_stat_activity
             where datname = current_database() and application_name = 'parley-listener'""")
         wait_until(lambda: stage.dba.execute("select listener.lead()").fetchone() == (True,))
+        stage.dba.execute(f"alter database {stage.dba.info.dbname} connection limit -1")
         wait_until(lambda: asked(port) == READY)
 
 
