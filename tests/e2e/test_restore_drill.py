@@ -144,7 +144,8 @@ def test_good_copies_are_identical_while_others_write_and_row_level_security_bin
 
     def write() -> None:
         nonlocal sent
-        with psycopg.connect(drill.server.url("parley", "app", "app"), autocommit=True) as app:
+        url, patient = drill.server.url("parley", "app", "app"), "-c idle_in_transaction_session_timeout=0"
+        with psycopg.connect(url, autocommit=True, options=patient) as app:
             while not stop.is_set():
                 message = call(app, "bob", "send_message", drill.chat, {"content": "busy"})["id"]
                 call(app, "bob", "update_message", drill.chat, message, {"content": "still busy"})
