@@ -33,7 +33,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -104,6 +104,7 @@ class Door:
 
     def __init__(self, pusher: Pusher) -> None:
         self.arrivals: list[tuple[float, Arrival]] = []
+        self.opened: list[float] = []  # when the listener connected
         self.problems: list[str] = []
         self._pusher = pusher
         self._loop = asyncio.new_event_loop()
@@ -131,6 +132,7 @@ class Door:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened.append(time.monotonic())
         asked: deque[bytes] = deque()
         with contextlib.suppress(OSError, asyncio.CancelledError), contextlib.closing(writer):
             pusher_reader, pusher_writer = await asyncio.open_connection("127.0.0.1", self._pusher.port)
@@ -547,7 +549,7 @@ def run(rounds: int, seed: int, soketi: Path | None = None) -> Report:
             others=others,
         )
         judge(report, outbox, door.arrivals, ear.heard)
-        judge_repetitions(report, outbox, door.arrivals, servers.kills)
+        judge_repetitions(report, outbox, door.arrivals, [lasting(kill, door.opened) for kill in servers.kills])
         return report
 
 
@@ -658,6 +660,13 @@ def judge_repetitions(report: Report, outbox: Outbox, door: list[tuple[float, Ar
             report.reach = max(report.reach, min(reaches, default=0))
             if not reaches:
                 report.repeated_without_kill.append(f"again after {again - first:.3f} s: {told(arrival)}")
+
+
+def lasting(kill: Kill, opened: Iterable[float]) -> Kill:
+    """A kill; one of the listener lasts until the next one connects: what the dead one asked for still arrives."""
+    if kill.victim != "listener":
+        return kill
+    return replace(kill, until=min((at for at in opened if at > kill.until), default=float("inf")))
 
 
 def explains(kill: Kill, first: float, again: float, news: list[float]) -> bool:

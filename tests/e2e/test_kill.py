@@ -1,6 +1,10 @@
 """The short form of kill.py, which see."""
 
-from tests.e2e.kill import new_seed, run
+from collections import Counter
+
+import pytest
+
+from tests.e2e.kill import Arrival, Kill, Outbox, Report, judge_repetitions, lasting, new_seed, run
 
 ROUNDS = 4
 
@@ -12,3 +16,23 @@ def test_no_event_is_lost_and_none_overtakes_another_whatever_is_killed() -> Non
     assert not report.violations, str(report)
     assert report.kills.total() >= ROUNDS - 2
     assert report.acknowledged > 0
+
+
+@pytest.mark.parametrize(
+    ("victim", "first", "again", "is_explained"),
+    [
+        ("listener", 0.9, 2.0, True),
+        ("listener", 1.2, 2.0, True),  # what the dead one had asked for, answered when the next was started
+        ("listener", 1.6, 2.0, False),  # when the next one was at work
+        ("listener", 0.5, 0.9, False),
+        ("postgres", 0.9, 2.0, True),
+        ("postgres", 1.2, 2.0, False),
+        ("pusher", 0.9, 2.0, False),
+    ],
+)
+def test_what_arrives_again_is_explained_by_a_kill(victim: str, first: float, again: float, is_explained: bool) -> None:
+    arrival = Arrival("private-chat-a", "message:sent", "1")
+    report = Report(0, 2, Counter(), 0, 0, 0, 0, 0, 0)
+    kills = [lasting(Kill(victim, at=1.0, until=1.1), opened=[0.2, 1.5, 1.7])]
+    judge_repetitions(report, Outbox(places={arrival: ("a", 1)}), [(first, arrival), (again, arrival)], kills)
+    assert (report.violations == []) == is_explained
