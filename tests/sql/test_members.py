@@ -1,11 +1,12 @@
 """Members: list, add, remove, leave."""
 
-from tests.support import Connection, add_member, call, new_chat, new_user, refused
+from tests.support import Connection, add_member, call, new_chat, new_user, next_millisecond, refused
 
 
 def test_the_owner_adds_and_everybody_in_the_chat_sees_it(app: Connection) -> None:
     owner, member = new_user(), new_user()
     chat = new_chat(app, owner)
+    next_millisecond()
     added = add_member(app, owner, chat, member)
     assert list(added) == ["userId", "name", "image", "role", "joinedAt"]
     assert (added["userId"], added["role"]) == (member, "member")
