@@ -29,8 +29,7 @@ STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
 # None that systems give to outgoing connections (32768 and above), which may come before a child listens.
-_PORTS = itertools.cycle(random.sample(range(15_000, 32_000), 17_000))
-_reserved: set[int] = set()
+_ports = random.sample(range(15_000, 32_000), 17_000)
 
 
 class ChildError(Exception):
@@ -230,12 +229,15 @@ class Server(ABC):
 
 def free_port() -> int:
     """Find a loopback port that nothing listens on just now, and that this process was not told before."""
-    return next(port for port in _PORTS if port not in _reserved and is_free(port))
+    while not is_free(port := _ports.pop()):
+        pass
+    return port
 
 
 def reserve(port: int) -> None:
     """Keep free_port() from finding a port that a server of ours is to listen on later."""
-    _reserved.add(port)
+    with contextlib.suppress(ValueError):  # it would not find it anyway
+        _ports.remove(port)
 
 
 def is_free(port: int) -> bool:

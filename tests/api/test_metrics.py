@@ -1,7 +1,6 @@
 """What a worker tells Prometheus: what became of requests, what they waited for, and what is open just now."""
 
 import os
-import random
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import psutil
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.process import free_port, is_free
+from api.dev.process import free_port, is_free, reserve
 from api.dev.valkey import Valkey
 from tests.api.support import exchange, head, unlimited
 from tests.api.test_process import held_up, post_chat
@@ -144,8 +143,11 @@ def test_an_upload_under_way_is_counted(api: Api, read: Read) -> None:
 
 
 def two_free_ports() -> int:
-    """The first of two that follow one another, and that free_port() gives to nobody."""
-    return next(port for port in random.sample(range(10_000, 14_999), 4_999) if is_free(port) and is_free(port + 1))
+    """The first of two that follow one another."""
+    while not is_free((port := free_port()) + 1):
+        pass
+    reserve(port + 1)
+    return port
 
 
 def test_each_worker_has_a_port(new_api: Callable[..., Api], shared_database: str) -> None:
