@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support import Connection, call, new_chat, new_user, roll_up, roll_up_to_now, wait_until
+from tests.support import Connection, call, new_chat, new_user, next_millisecond, roll_up, roll_up_to_now, wait_until
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 _numbers = itertools.count(1)
@@ -58,13 +58,6 @@ def record(connection: Connection, log: Log, chat: str, user: str, type_: str, a
         "insert into parley.outbox (chat_id, seq, event, payload) values (%s, 1, 'message:sent', %s)",
         [chat, json.dumps(payload)],
     )
-
-
-def let_a_millisecond_pass(connection: Connection) -> None:
-    """What comes is later than what was, to the millisecond in which messages have their times."""
-    begun = datetime.now(UTC)
-    clock = "select date_trunc('milliseconds', clock_timestamp()) > date_trunc('milliseconds', %s::timestamptz)"
-    wait_until(lambda: connection.execute(clock, [begun]).fetchone() == (True,))
 
 
 def day_of(at: datetime) -> date:
@@ -224,11 +217,11 @@ def test_as_of_is_true_whatever_is_under_way(own: Connection, own_url: str) -> N
         writer.commit()
         roll_up(own)
         assert own.execute(counted).fetchone()[0] == 2  # type: ignore[index]
-        let_a_millisecond_pass(own)
+        next_millisecond()
         writer.execute("select")
         call(writer, "owner", "send_message", early, {"content": "first"})
         sent = call(own, "owner", "send_message", late, {"content": "second"})
-        let_a_millisecond_pass(own)
+        next_millisecond()
         for _ in range(2):
             roll_up(own)
             messages, as_of = own.execute(counted).fetchone()  # type: ignore[misc]
@@ -256,7 +249,7 @@ def test_who_read_the_clock_and_has_no_event_yet_is_waited_for(own: Connection, 
         with psycopg.connect(own_url, autocommit=True) as writer:
             sending = thread.submit(call, writer, "owner", "send_message", chat, {"content": "word"})
             wait_until(lambda: own.execute(waiting).rowcount == 1)
-            let_a_millisecond_pass(own)
+            next_millisecond()
             roll_up(own)
             other.rollback()
             sent_at = datetime.fromisoformat(sending.result()["createdAt"])

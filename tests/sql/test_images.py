@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_user, refused, wait_until
+from tests.support import Connection, call, new_user, next_millisecond, refused, wait_until
 
 
 def url_of(content: str, base: str = "https://chat.example") -> str:
@@ -55,7 +55,7 @@ def test_an_image_is_the_users_from_then_on(dba: Connection) -> None:
     answer = call(dba, user, "set_image", url_of("a"))
     assert answer == {"imageUrl": url_of("a"), "updatedAt": call(dba, user, "get_profile")["user"]["updatedAt"]}
     assert call(dba, user, "get_profile")["user"]["imageUrl"] == url_of("a")
-    dba.execute("select pg_sleep(0.002)")
+    next_millisecond()
     assert call(dba, user, "set_image", url_of("a")) == answer
     assert call(dba, user, "set_image", url_of("b"))["updatedAt"] > answer["updatedAt"]
 

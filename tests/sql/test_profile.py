@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_user, refused
+from tests.support import Connection, call, new_user, next_millisecond, refused
 
 LOCAL_64 = "x" * 64
 
@@ -48,7 +48,7 @@ def test_an_update_answers_what_is_so_from_now_on(app: Connection) -> None:
 def test_updated_at_moves_only_with_a_change(dba: Connection) -> None:
     user = new_user()
     before = call(dba, user, "update_profile", {"name": "Ada", "email": f"{user}@x.org"})["user"]["updatedAt"]
-    dba.execute("select pg_sleep(0.002)")
+    next_millisecond()
     assert call(dba, user, "update_profile", {"name": "Ada", "email": f"{user}@x.org"})["user"]["updatedAt"] == before
     dba.execute('update next_auth.users set "emailVerified" = now() where id = %s', [user])
     assert profile(dba, user)["updatedAt"] == before
@@ -56,7 +56,7 @@ def test_updated_at_moves_only_with_a_change(dba: Connection) -> None:
         after = call(dba, user, "update_profile", change)["user"]["updatedAt"]
         assert after > before
         before = after
-        dba.execute("select pg_sleep(0.002)")
+        next_millisecond()
     dba.execute("update next_auth.users set image = 'https://x.org/b.png' where id = %s", [user])
     assert profile(dba, user)["updatedAt"] > before
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import CHOSEN_SETTINGS, DEFAULT_SETTINGS, Connection, call, new_user, refused
+from tests.support import CHOSEN_SETTINGS, DEFAULT_SETTINGS, Connection, call, new_user, next_millisecond, refused
 
 NO_OBJECTS: list[Any] = [None, [], "x", 1, True]
 
@@ -62,7 +62,7 @@ def test_updated_at_moves_only_with_a_change(dba: Connection) -> None:
     user = new_user()
     before = change(dba, user, **CHOSEN_SETTINGS)["updatedAt"]
     for name in CHOSEN_SETTINGS:
-        dba.execute("select pg_sleep(0.002)")
+        next_millisecond()
         assert change(dba, user, **CHOSEN_SETTINGS)["updatedAt"] == before
         assert change(dba, user, **{name: DEFAULT_SETTINGS[name]})["updatedAt"] > before, name
         before = change(dba, user, **CHOSEN_SETTINGS)["updatedAt"]
