@@ -155,10 +155,15 @@ def test_a_request_that_is_cancelled_holds_no_connection(
 
     async def cancel_when_parsed() -> None:
         pooled = await Database.connect(Settings.load())
-        task = asyncio.create_task(ask(pooled, "select api.ready(), ''"))
-        while not (task._fut_waiter and task._fut_waiter.done()):  # type: ignore[attr-defined]  # noqa: ASYNC110
-            await asyncio.sleep(0)
-        task.cancel()  # PostgreSQL has answered, which the task has not seen yet
+        task, loop = asyncio.create_task(ask(pooled, "select api.ready(), ''")), asyncio.get_running_loop()
+
+        def cancel_when_answered() -> None:  # by PostgreSQL, which the task has not seen yet
+            if task._fut_waiter and task._fut_waiter.done():  # type: ignore[attr-defined]
+                task.cancel()
+            elif not task.done():
+                loop.call_soon(cancel_when_answered)
+
+        loop.call_soon(cancel_when_answered)
         with pytest.raises(asyncio.CancelledError):
             await task
         with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:

@@ -460,8 +460,7 @@ def test_what_is_held_when_the_outbox_is_asked_counts(stage: Stage) -> None:
         async with Outbox.connect(stage.settings()) as outbox:
             held = set(ids)
             taking = asyncio.create_task(outbox.take([], held=held, max_events=9))
-            await asyncio.sleep(0)  # now it waits for the statement to be prepared
-            held.clear()
+            asyncio.get_running_loop().call_soon(held.clear)  # when it waits for the statement to be prepared
             return sorted(ids), [event.id for event in (await taking).events]
 
     ids, taken = asyncio.run(work())
