@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
+from hashlib import sha256
 from time import perf_counter_ns
-from typing import Any
+from typing import IO, Any
 from urllib.parse import parse_qs
 
 from sanic import HTTPResponse, Request, Sanic
@@ -22,7 +23,7 @@ from api.origins import Origins
 from api.protocol import ParleyRequest
 from api.ratelimit import RateLimiter, client_address
 from api.replica import Replica
-from api.routes import ROUTES, Route
+from api.routes import ROUTES, SAID_IN, Route
 from api.settings import Settings
 from api.shared import traces
 from api.signing import Signer
@@ -171,31 +172,31 @@ def identify(request: ParleyRequest, route: Route) -> str:
 def handler_of(route: Route) -> Handler:
     """The handler of a route of the table."""
     statement, path_parameters = route.statement, route.path_parameters
-    ask = Database.call_for_row if route.paged else Database.call
     media_type = JSON if route.body else FORM if route.form else None
     nothing_asked = [None] * len(route.query)
 
     async def handle(request: ParleyRequest, **path: str) -> HTTPResponse:
         identity = identify(request, route)
-        arguments: list[Any] = [request.id, *[path[name] for name in path_parameters]]
+        arguments: list[Any] = [path[name] for name in path_parameters]
         arguments += [query.get(name) for name in route.query] if (query := request.args) else nothing_asked
         body = await read_body(request)
         if route.body:
             arguments.append(body)
         if route.form:
             arguments += form_fields(body, route.form)
+        arguments = [request.id, *conditions(request, route, body), *arguments]
         replica = request.app.ctx.replica
         if replica is None:
-            answer = await ask(request.app.ctx.database, statement, identity, *arguments)
+            row = await request.app.ctx.database.call_for_row(statement, identity, *arguments)
         else:
-            fresh = "no-cache" in request.headers.get("cache-control", "").lower()
-            answer = await replica.answer(route, ask, statement, identity, *arguments, fresh=fresh)
-        if route.paged:
-            answer, links = answer
-            return HTTPResponse(answer, route.status, link_header(route, request, links), JSON)
+            row = await replica.answer(route, request, statement, identity, *arguments)
+        answer, *said = row
+        headers = said_headers(route, request, said)
+        if answer is None and route.method == "GET":
+            return HTTPResponse(None, 304, headers)
         if route.form:
             answer = request.app.ctx.signer.sign(answer)
-        return HTTPResponse(None if route.status == 204 else answer, route.status, content_type=JSON)
+        return HTTPResponse(None if route.status == 204 else answer, route.status, headers, JSON)
 
     async def read_body(request: ParleyRequest) -> bytes:
         if media_type and request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
@@ -206,6 +207,28 @@ def handler_of(route: Route) -> Handler:
         return request.body
 
     return handle
+
+
+def conditions(request: ParleyRequest, route: Route, body: bytes) -> tuple[Any, Any]:
+    """What a request makes its answer depend on: $3 and $4 of the route's statement."""
+    headers = request.headers
+    if not route.can_be_repeated:
+        return headers.get("if-match"), headers.get("if-none-match")
+    key = headers.get("idempotency-key")
+    return key, None if key is None else sha256(f"{route.method} {request.path}\n".encode() + body).digest()
+
+
+def said_headers(route: Route, request: ParleyRequest, said: list[Any]) -> dict[str, str]:
+    """The headers that tell what the database said beside the answer."""
+    if route.can_be_repeated:
+        return {"Idempotency-Replayed": "true"} if said[0] else {}
+    headers: dict[str, str] = {}
+    for name, value in zip(route.says, said, strict=True):
+        if name == "links":
+            headers |= link_header(route, request, value)
+        else:
+            headers[SAID_IN[name]] = value
+    return headers
 
 
 def form_fields(body: bytes, names: tuple[str, ...]) -> list[str | None]:
@@ -228,10 +251,20 @@ def image_handler_of(route: Route) -> Handler:
             received_image(request, identity) as upload,
             replica.changed_by(caller) if replica else nullcontext(),
         ):
-            answer = await request.app.ctx.images.take(upload, route.statement, identity, request.id)
-        return HTTPResponse(answer, route.status, content_type=JSON)
+            content = await asyncio.to_thread(digest, upload) if "idempotency-key" in request.headers else b""
+            who = identity, request.id, *conditions(request, route, content)
+            answer, *said = await request.app.ctx.images.take(upload, route.statement, *who)
+        return HTTPResponse(answer, route.status, said_headers(route, request, said), JSON)
 
     return handle
+
+
+def digest(file: IO[bytes]) -> bytes:
+    """The SHA-256 of a file, which is read from its beginning once more."""
+    file.seek(0)
+    found = sha256(file.read()).digest()
+    file.seek(0)
+    return found
 
 
 async def serve_image(request: ParleyRequest, name: str) -> HTTPResponse | None:

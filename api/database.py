@@ -229,9 +229,9 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, statement: str, *arguments: Any) -> AsyncIterator[Any]:
-        """Gives what call() answers, and commits at the end of the block, unless that raises: then nothing is changed.
+        """Gives what call_for_row() answers, and commits at the end of the block, unless that raises.
 
-        Raises what call() raises.
+        Then nothing is changed. Raises what call() raises.
         """
         async with Lent(self._pool) as connection, connection.transaction():
 
@@ -240,8 +240,8 @@ class Database:
                     return await connection.fetchrow(*statement)
 
             with timed(self._span):
-                (answer,) = await once_more(fetchrow_or_nothing, statement, *arguments)
-            yield answer
+                row = await once_more(fetchrow_or_nothing, statement, *arguments)
+            yield row
 
     @property
     def connections(self) -> dict[str, int]:

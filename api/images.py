@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 from weakref import WeakValueDictionary
 
 from api import reencode
@@ -77,8 +77,10 @@ class Images:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one slot for a user, by identity
         self._threads = ThreadPoolExecutor(SLOTS, "images")  # to start a process takes too long for the event loop
 
-    async def take(self, upload: IO[bytes], statement: str, identity: str, request_id: str) -> bytes:
-        """Stores the image in an upload and makes it the user's by the statement; answers what that answers.
+    async def take(self, upload: IO[bytes], statement: str, identity: str, *request: Any) -> Any:
+        """Stores the image in an upload and makes it the user's by the statement; gives the row that this answers.
+
+        `request` is what the statement takes between the identity and the image's URL, the request's id first.
 
         Raises ApiError: 400 for what is no image, 503 when too many uploads wait; and what the database or the storage
         raises. Then the user has the image that they had, unless the connection broke during the commit.
@@ -90,7 +92,7 @@ class Images:
                     await held.enter_async_context(self._slots)
             except TimeoutError:
                 raise unavailable() from None
-            return await self._keep(await self._decode(upload), statement, identity, request_id)
+            return await self._keep(await self._decode(upload), statement, identity, *request)
 
     async def _decode(self, upload: IO[bytes]) -> Image:
         decoding = asyncio.get_running_loop().run_in_executor(self._threads, run_program, upload)
@@ -100,13 +102,16 @@ class Images:
             await asyncio.wait([decoding])
             raise
 
-    async def _keep(self, image: Image, statement: str, *who: str) -> bytes:
+    async def _keep(self, image: Image, statement: str, identity: str, request_id: str, *conditions: Any) -> Any:
         url = self._base_url + image.name
-        await self._database.call("select api.expect_image($3) from session.begin($1, $2)", *who, url)
-        async with self._database.transaction(statement, *who, url) as answer:
-            await self._storage.put(image.name, image.content)
+        expect = "select api.expect_image($3) from session.begin($1, $2)"
+        await self._database.call(expect, identity, request_id, url)
+        async with self._database.transaction(statement, identity, request_id, *conditions, url) as row:
+            _, is_repeated = row
+            if not is_repeated:
+                await self._storage.put(image.name, image.content)
         self._left.set()
-        return bytes(answer)
+        return row
 
     async def find(self, name: str) -> tuple[int, AsyncIterator[bytes]] | None:
         """The size and the content of an image, piece by piece; None where there is none."""

@@ -18,7 +18,7 @@ from api.errors import AWAY, CODES, internal_error, unauthorized, unavailable
 from api.images import NAME, SUFFIXES
 from api.protocol import template
 from api.reencode import MAX_SIDE
-from api.routes import ROUTES, Route
+from api.routes import ROUTES, SAID_IN, Route
 from api.settings import Settings
 from api.tokens import COOKIES
 from api.uploads import FIELD, MAX_BYTES
@@ -45,10 +45,14 @@ ERRORS = {
     403: ("Not the caller's to do, or a change with a session cookie from an origin that is not allowed.",
           "Only the owner of the chat may do this."),
     404: ("It does not exist, or the caller is not in the chat.", "Chat not found."),
-    409: ("Against what is: a member already, an owner who would leave, another user's e-mail address.",
+    409: (("Against what is: a member already, an owner who would leave, another user's e-mail address; or the first"
+           " request with this `Idempotency-Key` is still under way."),
           "This user is a member already."),
+    410: ("The log has no events from there on; read anew.", "The log does not reach back to there."),
+    412: ("It is not the version that `If-Match` names; read it again.", "It is not what If-Match says it is."),
     413: ("The body is too large.", "The request is too large."),
     415: ("The body is of another media type.", "The body must be sent as Content-Type: application/json."),
+    422: ("Another request had this `Idempotency-Key`.", "Another request was sent with this Idempotency-Key."),
     429: ("Too many requests from one address; `X-RateLimit-Limit` tells how many it has.", "Too many requests."),
     500: ("The server's error; quote `X-Request-Id`.", internal_error().message),
     503: ("The database or the storage is away or busy.", unavailable().message),
@@ -68,12 +72,15 @@ HEADERS: dict[str, tuple[str, Json, Any]] = {
     "WWW-Authenticate": ("How to authenticate.", TEXT, "Bearer"),
     "Link": ("The pages next to this one, each with its `rel`: next, prev, first. Not there if too long.", TEXT,
              '<https://chat.example.org/api/chats>; rel="first"'),
-    "ETag": ("The picture's version.", TEXT, f'"{"878b2794f8d7953e" * 4}.png"'),
+    "ETag": ("The version of what is answered.", TEXT, '"pQFDgLEDXWSwcSJj5ZPNwg"'),
+    "X-Chat-Seq": ("The `seq` of the chat's last event that the answer knows of.", NUMBER, 42),
+    "Idempotency-Replayed": ("There, and true, if this is the answer to an earlier request.", TEXT, "true"),
     "Cache-Control": ("How long it may be kept.", TEXT, "public, max-age=31536000, immutable"),
 }  # fmt: skip
 ON_ALL = ("X-Request-Id",)
 ON_IMAGES = (*ON_ALL, "ETag", "Cache-Control")
 ON_API = (*ON_ALL, "Server-Timing", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+NOT_ALWAYS = ("Link", "Idempotency-Replayed")
 ON_ERROR = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 DAY_OR_INSTANT = {"anyOf": [TEXT | {"format": "date"}, TEXT | {"format": "date-time"}]}
 # Of paths, queries and forms, by name: what it means, its schema but for what the database says, and an example.
@@ -96,6 +103,13 @@ PARAMETERS: dict[str, tuple[str, Json, Any]] = {
     "sort": ("By relevance, which needs a search and has no cursors, or not.", TEXT | {"default": "newest"}, "newest"),
     "socket_id": ("The id of the connection to Pusher.", TEXT, "1234.5678"),
     "channel_name": ("The channel's name.", TEXT, f"private-chat-{CHAT_ID}"),
+    "If-Match": ("Change only what has this `ETag`.", TEXT, '"pQFDgLEDXWSwcSJj5ZPNwg"'),
+    "If-None-Match": ("Answer only if the `ETag` is another: else it is a 304.", TEXT, '"pQFDgLEDXWSwcSJj5ZPNwg"'),
+    "Idempotency-Key": (
+        "Of a request that is to be done once: a repeat with it gets the first answer, for 24 hours.",
+        TEXT,
+        "8e03978e-40d5-43e8-bc93-6894a57f9324",
+    ),
 }
 
 
@@ -165,7 +179,7 @@ def document(fields: Json, settings: Settings) -> Json:
             "schemas": components,
             "responses": {CODES[status]: error(status) for status in ERRORS},
             "headers": {
-                name: {"description": text, "required": name != "Link", "schema": schema, "example": example}
+                name: {"description": text, "required": name not in NOT_ALWAYS, "schema": schema, "example": example}
                 for name, (text, schema, example) in HEADERS.items()
             },
             "securitySchemes": SECURITY,
@@ -185,6 +199,7 @@ def operation(route: Route, fields: Json, components: Json) -> Json:
     """What a route does."""
     parameters = [parameter("path", name, fields, required=True) for name in map(to_camel, route.path_parameters)]
     parameters += [parameter("query", name, fields, required=name in route.required) for name in route.query]
+    parameters += [parameter("header", name, fields) for name in request_headers(route)]
     described: Json = {
         "operationId": name_of(route),
         "summary": route.summary,
@@ -201,6 +216,15 @@ def name_of(route: Route) -> str:
     return to_camel(route.function.removeprefix("api."))
 
 
+def request_headers(route: Route) -> tuple[str, ...]:
+    """The headers that say what a request's answer depends on."""
+    if route.can_be_repeated:
+        return ("Idempotency-Key",)
+    if route.method == "GET":
+        return ("If-None-Match",) if "etag" in route.says else ()
+    return ("If-Match",)
+
+
 def parameter(place: str, name: str, fields: Json, *, required: bool = False) -> Json:
     """A parameter of a path or a query."""
     text, _, example = PARAMETERS[name]
@@ -208,6 +232,8 @@ def parameter(place: str, name: str, fields: Json, *, required: bool = False) ->
     described = {"name": name, "in": place, "description": text, "required": required, "schema": schema}
     if required:
         return described | {"example": example}
+    if place == "header":
+        return described | {"schema": schema | {"examples": [example]}}
     schema = schema | {"examples": [example]}  # an `example` would be filled in by Swagger UI
     return described | {"allowEmptyValue": True, "schema": schema}
 
@@ -245,7 +271,9 @@ def form_schema(properties: Json) -> Json:
 
 def responses(route: Route, components: Json) -> Json:
     """What a route may answer."""
-    success: Json = {"description": "Done.", "headers": headers(*ON_API, *["Link"] * route.paged)}
+    said = ["Link" if name == "links" else SAID_IN[name] for name in route.says]
+    said += ["Idempotency-Replayed"] * route.can_be_repeated
+    success: Json = {"description": "Done.", "headers": headers(*ON_API, *said)}
     if route.answer:
         name = route.answer.__name__
         success["description"] = components[name]["description"]
@@ -256,8 +284,13 @@ def responses(route: Route, components: Json) -> Json:
     errors |= {404} if "chat_id" in route.path_parameters else set()
     errors |= set() if route.changes_nothing else {403}
     errors |= {415} if route.body or route.image or route.form else set()
+    errors |= {409, 422} if route.can_be_repeated else set()
+    errors |= {412} if "If-Match" in request_headers(route) else set()
     refused = {str(status): {"$ref": f"#/components/responses/{CODES[status]}"} for status in sorted(errors)}
-    return {str(route.status): success} | refused
+    same: Json = {}
+    if "If-None-Match" in request_headers(route):
+        same = {"304": {"description": "It is the version that the caller has.", "headers": success["headers"]}}
+    return {str(route.status): success} | same | refused
 
 
 def links(route: Route) -> Json:
@@ -309,7 +342,7 @@ def outside(components: Json) -> Json:
     away = error(503, limited=False)
     absent = error(404, message="No such resource.", text="There is none, or none any more.", limited=False)
     name = {"name": "name", "in": "path", "required": True, "schema": TEXT | {"pattern": f"^{NAME.pattern}$"}}
-    known = {"name": "If-None-Match", "in": "header", "description": "The `ETag` that one has.", "schema": TEXT}
+    known = parameter("header", "If-None-Match", {})
     same = {"description": "It is the one that the caller has.", "headers": headers(*ON_IMAGES)}
     get_image = free(
         "getImage", "Get the picture that an `imageUrl` leads to", {"200": image, "304": same, "404": absent}

@@ -5,7 +5,10 @@ import re
 from sanic import HTTPResponse, Request
 
 METHODS = "GET, HEAD, POST, PUT, DELETE"
-READABLE = "Link, Retry-After, Server-Timing, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id"
+READABLE = (
+    "ETag, Idempotency-Replayed, Link, Retry-After, Server-Timing, X-Chat-Seq, "
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id"
+)
 MAX_AGE = "7200"  # seconds; the longest that Chromium keeps a preflight's answer
 HEADER_NAMES = re.compile(r"[A-Za-z0-9_, -]{1,4096}")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")

@@ -16,13 +16,14 @@ import json
 import logging
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Self
 
 import asyncpg
+from sanic import Request
 
 from api.database import Connection, Database, pass_json_through
 from api.errors import AWAY
@@ -35,8 +36,6 @@ logger = logging.getLogger("parley.api")
 LOOKS = 10  # in a window
 REPLICA_SECONDS = 2  # for an answer of the replica's
 HURRY_SECONDS = 0.01  # between looks while a change waits
-
-Ask = Callable[..., Awaitable[Any]]  # of a Database, a statement and its arguments
 
 # How far a server's log is: written, and on a replica replayed. Written, not flushed: with synchronous_commit = off a
 # change is answered before it is flushed. A position just behind a page's header has nothing on that page yet, and a
@@ -163,21 +162,17 @@ class Replica:
         """The connections to it, while there are any."""
         return self._standby.database if self._standby else None
 
-    async def answer(
-        self, route: Route, ask: Ask, statement: str, identity: str, *arguments: Any, fresh: bool = False
-    ) -> Any:
-        """What a route's statement answers to a caller; raises what Database.call() raises.
-
-        A `fresh` answer is the primary's.
-        """
+    async def answer(self, route: Route, request: Request, statement: str, identity: str, *arguments: Any) -> Any:
+        """The row that a route's statement answers to a caller; raises what Database.call() raises."""
         if not route.changes_nothing:
             async with self.changed_by(identity):
-                return await ask(self._primary, statement, identity, *arguments)
+                return await self._primary.call_for_row(statement, identity, *arguments)
+        fresh = route.always_fresh or "no-cache" in request.headers.get("cache-control", "").lower()
         if not (route.form or fresh) and await self._may_answer(identity) and self._standby:
             with suppress(asyncpg.PostgresError, *AWAY):
                 async with asyncio.timeout(REPLICA_SECONDS):
-                    return await ask(self._standby.database, statement, identity, *arguments)
-        return await ask(self._primary, statement, identity, *arguments)
+                    return await self._standby.database.call_for_row(statement, identity, *arguments)
+        return await self._primary.call_for_row(statement, identity, *arguments)
 
     @asynccontextmanager
     async def changed_by(self, identity: str) -> AsyncIterator[None]:

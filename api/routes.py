@@ -15,8 +15,9 @@ class Route:
     `summary`, `answer`, `body`, `required` (of the query) and `errors` are for the OpenAPI document; `errors` are those
     that the rest does not tell. A route with `image` takes a form with an image instead, and its function the URL of
     that. One with `form` takes those fields of a form, as Pusher's clients send them, and signs for Pusher what its
-    function answers. The function of one that is `paged` says in the setting `parley.links` which pages are next to the
-    answered one.
+    function answers. `says` are settings `parley.…` in which the function tells more than its answer does: `links`,
+    which pages are next to it; `chat_seq`, up to which event of the chat it is true; `etag`, which version it is. One
+    that is `always_fresh` is answered by the primary alone.
     """
 
     method: str
@@ -29,6 +30,8 @@ class Route:
     body: type[BaseModel] | None = None
     image: bool = False
     form: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+    always_fresh: bool = False
     errors: tuple[int, ...] = ()
     status: int = 200
 
@@ -38,9 +41,9 @@ class Route:
         return tuple(re.findall(r"<(\w+)>", self.path))
 
     @property
-    def paged(self) -> bool:
-        """Whether it answers page by page."""
-        return "page" in self.query
+    def can_be_repeated(self) -> bool:
+        """Whether a repeat with the same Idempotency-Key gets the first answer."""
+        return self.method == "POST"
 
     @property
     def changes_nothing(self) -> bool:
@@ -49,19 +52,29 @@ class Route:
 
     @property
     def statement(self) -> str:
-        """The one statement: $1 is the caller's identity, $2 the request's id, the rest the function's arguments."""
+        """The one statement, whose row has the answer, and what the route `says`, or whether the answer is repeated.
+
+        $1 is the caller's identity, $2 the request's id; $3 and $4 are If-Match and If-None-Match or, where it can be
+        repeated, Idempotency-Key and the request's fingerprint; the rest are the function's arguments.
+        """
         names = [*self.path_parameters, *map(snake_case, self.query), *self.form, *["image_url"] * self.image]
-        arguments = [f'"{name}" => ${number}' for number, name in enumerate(names, start=3)]
+        arguments = [f'"{name}" => ${number}' for number, name in enumerate(names, start=5)]
         if self.body:
-            arguments.append(f"body => api.parse_json(${len(names) + 3})")
-        links = ", current_setting('parley.links')" if self.paged else ""  # a select list is evaluated in its order
-        return f"select {self.function}({', '.join(arguments)}){links} from session.begin($1, $2)"  # noqa: S608 (names from the table below)
+            arguments.append(f"body => api.parse_json(${len(names) + 5})")
+        call = f"{self.function}({', '.join(arguments)})"
+        if self.can_be_repeated:
+            answer = f"case when once.is_repeated then once.answer else session.remember({call}) end"
+            return f"select {answer}, once.is_repeated from session.begin_once($1, $2, $3, $4) once"  # noqa: S608 (names from the table below)
+        said = [f"current_setting('parley.{name}')" for name in self.says]  # a select list is evaluated in its order
+        return f"select {', '.join([call, *said])} from session.begin($1, $2, $3, $4)"  # noqa: S608 (as above)
 
 
 def snake_case(name: str) -> str:
     """`startDate` as SQL writes it: `start_date`."""
     return re.sub(r"(?=[A-Z])", "_", name).lower()
 
+
+SAID_IN = {"chat_seq": "X-Chat-Seq", "etag": "ETag"}  # the headers for what a route says
 
 CHAT = "/api/chats/<chat_id>"
 MEMBERS = f"{CHAT}/members"
@@ -72,7 +85,7 @@ FILTERS = ("page", "limit", "type", "search", "startDate", "endDate", "sort", *C
 
 ROUTES = (
     Route("GET", "/api/chats", "api.list_chats", "List the caller's chats, latest activity first", models.Chats,
-          query=("page", "limit", *CURSORS)),
+          query=("page", "limit", *CURSORS), says=("links",)),
     Route("POST", "/api/chats", "api.create_chat", "Create a chat", models.CreatedChat,
           body=models.NewChat, status=201),
     Route("GET", CHAT, "api.get_chat", "Get a chat", models.Chat),
@@ -84,7 +97,7 @@ ROUTES = (
     Route("DELETE", f"{MEMBERS}/<user_id>", "api.remove_member",
           "Remove a member, as the owner, or leave, as anybody else", errors=(409,), status=204),
     Route("GET", MESSAGES, "api.list_messages", "List or search a chat's messages, newest first", models.Messages,
-          query=FILTERS),
+          query=FILTERS, says=("links",)),
     Route("POST", MESSAGES, "api.send_message", "Send a message", models.SentMessage,
           body=models.NewMessage, status=201),
     Route("GET", MESSAGE, "api.get_message", "Get a message", models.Message),
@@ -92,7 +105,7 @@ ROUTES = (
           body=models.MessageChange),
     Route("DELETE", MESSAGE, "api.delete_message", "Delete a message; its author or the chat's owner", status=204),
     Route("GET", "/api/search", "api.search", "Search all of the caller's chats", models.Hits, query=FILTERS,
-          required=("search",)),
+          says=("links",), required=("search",)),
     Route("POST", "/api/pusher/auth", "api.authorize_channel", "Authorize a subscription to a channel at Pusher",
           models.Signed, form=("socket_id", "channel_name"), errors=(403,)),
     Route("POST", "/api/pusher/user-auth", "api.authorize_user", "Sign the caller in at Pusher", models.SignedIn,

@@ -240,6 +240,9 @@ create table parley.chats ();
 --- table parley.deleted_users
 create table parley.deleted_users ();
 
+--- table parley.first_answers
+create table parley.first_answers ();
+
 --- table parley.image_cleanup
 create table parley.image_cleanup ();
 
@@ -407,6 +410,21 @@ alter table parley.deleted_users add column if not exists deleted_at timestamp w
 
 --- column parley.deleted_users.user_id
 alter table parley.deleted_users add column if not exists user_id text;
+
+--- column parley.first_answers.answer
+alter table parley.first_answers add column if not exists answer json;
+
+--- column parley.first_answers.answered_at
+alter table parley.first_answers add column if not exists answered_at timestamp with time zone;
+
+--- column parley.first_answers.fingerprint
+alter table parley.first_answers add column if not exists fingerprint bytea;
+
+--- column parley.first_answers.key
+alter table parley.first_answers add column if not exists key text;
+
+--- column parley.first_answers.user_id
+alter table parley.first_answers add column if not exists user_id text;
 
 --- column parley.image_cleanup.due
 alter table parley.image_cleanup add column if not exists due timestamp with time zone;
@@ -768,6 +786,9 @@ alter table parley.chats alter column seq set default 0;
 --- default of parley.deleted_users.deleted_at
 alter table parley.deleted_users alter column deleted_at set default now();
 
+--- default of parley.first_answers.answered_at
+alter table parley.first_answers alter column answered_at set default now();
+
 --- default of parley.image_cleanup.due
 alter table parley.image_cleanup alter column due set default now();
 
@@ -896,6 +917,21 @@ alter table parley.deleted_users alter column deleted_at set not null;
 
 --- not null of parley.deleted_users.user_id
 alter table parley.deleted_users alter column user_id set not null;
+
+--- not null of parley.first_answers.answer
+alter table parley.first_answers alter column answer set not null;
+
+--- not null of parley.first_answers.answered_at
+alter table parley.first_answers alter column answered_at set not null;
+
+--- not null of parley.first_answers.fingerprint
+alter table parley.first_answers alter column fingerprint set not null;
+
+--- not null of parley.first_answers.key
+alter table parley.first_answers alter column key set not null;
+
+--- not null of parley.first_answers.user_id
+alter table parley.first_answers alter column user_id set not null;
 
 --- not null of parley.image_cleanup.due
 alter table parley.image_cleanup alter column due set not null;
@@ -1164,6 +1200,9 @@ alter table parley.chats add constraint chats_pkey PRIMARY KEY (id);
 --- constraint deleted_users_pkey on parley.deleted_users
 alter table parley.deleted_users add constraint deleted_users_pkey PRIMARY KEY (user_id);
 
+--- constraint first_answers_pkey on parley.first_answers
+alter table parley.first_answers add constraint first_answers_pkey PRIMARY KEY (user_id, key);
+
 --- constraint image_cleanup_pkey on parley.image_cleanup
 alter table parley.image_cleanup add constraint image_cleanup_pkey PRIMARY KEY (id);
 
@@ -1261,6 +1300,9 @@ alter table parley.chats add constraint chats_owner_exists FOREIGN KEY (owner_id
 --- constraint chats_title_valid on parley.chats
 alter table parley.chats add constraint chats_title_valid CHECK ((rules.problem('title'::text, title) IS NULL));
 
+--- constraint first_answers_user_exists on parley.first_answers
+alter table parley.first_answers add constraint first_answers_user_exists FOREIGN KEY (user_id) REFERENCES next_auth.users(id) ON DELETE CASCADE;
+
 --- constraint members_chat_exists on parley.members
 alter table parley.members add constraint members_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
 
@@ -1329,6 +1371,9 @@ CREATE INDEX CONCURRENTLY chats_being_removed ON parley.chats USING btree (id) W
 
 --- index parley.chats_owner on parley.chats
 CREATE INDEX CONCURRENTLY chats_owner ON parley.chats USING btree (owner_id);
+
+--- index parley.first_answers_time on parley.first_answers
+CREATE INDEX CONCURRENTLY first_answers_time ON parley.first_answers USING btree (answered_at);
 
 --- index parley.image_cleanup_being_removed on parley.image_cleanup
 CREATE UNIQUE INDEX CONCURRENTLY image_cleanup_being_removed ON parley.image_cleanup USING btree (name) WHERE is_being_removed;
@@ -1423,7 +1468,7 @@ CREATE OR REPLACE FUNCTION api.get_field_schemas()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7a2a3a80628c75a769d4feb9ab65ccd6;
+AS md5 aafcff88635383605bdb2e6d3e82c4b3;
 
 --- function api.get_message(text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
@@ -1806,6 +1851,13 @@ CREATE OR REPLACE FUNCTION parley.enter_chat(chat_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 96ca02af339608f36f1ee9026b46ee12;
 
+--- function parley.etag(text)
+CREATE OR REPLACE FUNCTION parley.etag(version text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS md5 ea37a55e6c6fd965b631955b02b6083b;
+
 --- function parley.event_channels(uuid,text[])
 CREATE OR REPLACE FUNCTION parley.event_channels(chat uuid, recipients text[])
  RETURNS text[]
@@ -1931,12 +1983,40 @@ CREATE OR REPLACE FUNCTION parley.is_closed(chat parley.chats)
  IMMUTABLE PARALLEL SAFE
 AS md5 1ac870f7990378dcf185de445fc7ce5a;
 
+--- function parley.is_known(text)
+CREATE OR REPLACE FUNCTION parley.is_known(version text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 9d336d563943fa305846a146c2c28d99;
+
+--- function parley.is_listed(text,text)
+CREATE OR REPLACE FUNCTION parley.is_listed(etag text, header text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 677d4ed98800a5c1b64ff3b3257f189a;
+
 --- function parley.iso8601(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.iso8601(instant timestamp with time zone)
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS md5 630a6126f2ca074f111a7f7ca0175aa9;
+
+--- function parley.key_pattern()
+CREATE OR REPLACE FUNCTION parley.key_pattern()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 053b9d135f26b528cb56ab55736d6f80;
+
+--- function parley.key_problem(text)
+CREATE OR REPLACE FUNCTION parley.key_problem(key text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 558e0b153b03b6348aa4267a2c6b98e2;
 
 --- function parley.last_message_at(parley.chats)
 CREATE OR REPLACE FUNCTION parley.last_message_at(chat parley.chats)
@@ -1958,6 +2038,13 @@ CREATE OR REPLACE FUNCTION parley.lock_image(name text)
  RETURNS void
  LANGUAGE sql
 AS md5 f2cf55c015cfa2bfc816128baeaf40d2;
+
+--- function parley.lock_key(text)
+CREATE OR REPLACE FUNCTION parley.lock_key(key text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 141a12bb736343ee3d1b9d2c3f2798bf;
 
 --- function parley.look_up(tsquery,parley.filter)
 CREATE OR REPLACE FUNCTION parley.look_up(query tsquery, wanted parley.filter)
@@ -2290,6 +2377,13 @@ CREATE OR REPLACE FUNCTION parley.require_image(url text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e84b42cc85d0d833658b7ac7efa84a66;
 
+--- function parley.require_match(text)
+CREATE OR REPLACE FUNCTION parley.require_match(version text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 a881136877d8611ac414bc95eba7606c;
+
 --- function parley.require_one_of(jsonb,text[])
 CREATE OR REPLACE FUNCTION parley.require_one_of(body jsonb, fields text[])
  RETURNS void
@@ -2420,6 +2514,13 @@ CREATE OR REPLACE FUNCTION parley.spelling_pattern(word text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 a85932484d0216957110a5b88bc29f10;
 
+--- function parley.tell_etag(text)
+CREATE OR REPLACE FUNCTION parley.tell_etag(version text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 f7b15a2372d9560c806338dc37f38f3b;
+
 --- function parley.text_schema(text,text)
 CREATE OR REPLACE FUNCTION parley.text_schema(field text, not_blank text)
  RETURNS jsonb
@@ -2510,12 +2611,19 @@ CREATE OR REPLACE FUNCTION parley.word_query(words text, is_phrase boolean, is_o
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 b1f83888e2a4526868f1995f395b2599;
 
---- function session.begin(jsonb,text)
-CREATE OR REPLACE FUNCTION session.begin(identity jsonb, request_id text DEFAULT NULL::text)
+--- function session.begin(jsonb,text,text,text)
+CREATE OR REPLACE FUNCTION session.begin(identity jsonb, request_id text DEFAULT NULL::text, if_match text DEFAULT NULL::text, if_none_match text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ed477a7379a6573fa7b573ce9e30a865;
+AS md5 535e2020044a5695f656be6a1c6dde70;
+
+--- function session.begin_once(jsonb,text,text,bytea)
+CREATE OR REPLACE FUNCTION session.begin_once(identity jsonb, request_id text, key text, fingerprint bytea, OUT answer json, OUT is_repeated boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 bde7e0345eb706e8de0c524d792faf07;
 
 --- function session.chat_id()
 CREATE OR REPLACE FUNCTION session.chat_id()
@@ -2564,6 +2672,14 @@ CREATE OR REPLACE FUNCTION session.page_of_chats(asked parley.page, OUT chats uu
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 8abb3b8631e566c10619168c146466d4;
 
+--- function session.recall(text,bytea)
+CREATE OR REPLACE FUNCTION session.recall(key text, fingerprint bytea)
+ RETURNS json
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 c0f5a1461cb3bb88b5d4781a6697b23f;
+
 --- function session.register(text,text,text,text)
 CREATE OR REPLACE FUNCTION session.register(subject text, name text, email text, image text)
  RETURNS void
@@ -2571,6 +2687,14 @@ CREATE OR REPLACE FUNCTION session.register(subject text, name text, email text,
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 788f36643c4b4e76441211da6cc0b52f;
+
+--- function session.remember(json)
+CREATE OR REPLACE FUNCTION session.remember(answer json)
+ RETURNS json
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 db3571f5634501ddcbf399a11e1e7fdc;
 
 --- function session.signed_in(jsonb)
 CREATE OR REPLACE FUNCTION session.signed_in(digests jsonb)
@@ -2878,6 +3002,8 @@ alter table parley.chats enable row level security;
 
 alter table parley.deleted_users enable row level security;
 
+alter table parley.first_answers enable row level security;
+
 alter table parley.image_cleanup enable row level security;
 
 alter table parley.members enable row level security;
@@ -3140,6 +3266,8 @@ grant execute on function parley.end_of(text) to parley_api;
 
 grant execute on function parley.enter_chat(text) to parley_api;
 
+grant execute on function parley.etag(text) to parley_api;
+
 grant execute on function parley.event_channels(uuid,text[]) to parley_api;
 
 grant execute on function parley.fail(text,text,jsonb) to parley_api;
@@ -3174,13 +3302,23 @@ grant execute on function parley.instant_problem(text) to parley_api;
 
 grant execute on function parley.is_closed(parley.chats) to parley_api;
 
+grant execute on function parley.is_known(text) to parley_api;
+
+grant execute on function parley.is_listed(text,text) to parley_api;
+
 grant execute on function parley.iso8601(timestamp with time zone) to parley_api;
+
+grant execute on function parley.key_pattern() to parley_api;
+
+grant execute on function parley.key_problem(text) to parley_api;
 
 grant execute on function parley.last_message_at(parley.chats) to parley_api;
 
 grant execute on function parley.lock_chat() to parley_api;
 
 grant execute on function parley.lock_image(text) to parley_api;
+
+grant execute on function parley.lock_key(text) to parley_api;
 
 grant execute on function parley.look_up(tsquery,parley.filter) to parley_api;
 
@@ -3246,6 +3384,8 @@ grant execute on function parley.reject(jsonb) to parley_api;
 
 grant execute on function parley.require_image(text) to parley_api;
 
+grant execute on function parley.require_match(text) to parley_api;
+
 grant execute on function parley.require_one_of(jsonb,text[]) to parley_api;
 
 grant execute on function parley.require_owner(uuid) to parley_api;
@@ -3275,6 +3415,8 @@ grant execute on function parley.socket_problem(text) to parley_api;
 grant execute on function parley.sort_problems(text,text,text,text) to parley_api;
 
 grant execute on function parley.spelling_pattern(text) to parley_api;
+
+grant execute on function parley.tell_etag(text) to parley_api;
 
 grant execute on function parley.text_schema(text,text) to parley_api;
 
@@ -3314,7 +3456,9 @@ grant execute on function rules.uuid7_time(uuid) to parley_api;
 
 grant execute on function rules.words(text) to parley_api;
 
-grant execute on function session.begin(jsonb,text) to parley_api;
+grant execute on function session.begin(jsonb,text,text,text) to parley_api;
+
+grant execute on function session.begin_once(jsonb,text,text,bytea) to parley_api;
 
 grant execute on function session.chat_id() to parley_api;
 
@@ -3328,7 +3472,11 @@ grant execute on function session.owns_chat(uuid) to parley_api;
 
 grant execute on function session.page_of_chats(parley.page) to parley_api;
 
+grant execute on function session.recall(text,bytea) to parley_api;
+
 grant execute on function session.register(text,text,text,text) to parley_api;
+
+grant execute on function session.remember(json) to parley_api;
 
 grant execute on function session.signed_in(jsonb) to parley_api;
 

@@ -19,6 +19,7 @@ begin
         'notBlank', jsonb_build_object('minLength', 1, 'pattern', not_blank),
         'socket_id', jsonb_build_object('pattern', parley.socket_pattern()),
         'channel_name', jsonb_build_object('pattern', '^[^\u0000]+$'),
+        'Idempotency-Key', jsonb_build_object('pattern', parley.key_pattern()),
         'page', parley.number_schema('page', defaults.number),
         'limit', parley.number_schema('limit', defaults.size));
 end $$;

@@ -12,8 +12,9 @@
 -- Who has settings is a user: one look-up tells both.
 -- Used as `select api.… from session.begin($1, $2)`: a function in FROM runs before the select list does.
 -- `request_id` is for whoever looks at the server: pg_stat_activity and, by %a in log_line_prefix, its log have it. A name
--- there has 63 bytes.
-create or replace function session.begin(identity jsonb, request_id text default null) returns void
+-- there has 63 bytes. `if_match` and `if_none_match` are the request's headers: preconditions.sql reads them.
+create or replace function session.begin(
+    identity jsonb, request_id text default null, if_match text default null, if_none_match text default null) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     subject constant text := coalesce(identity ->> 'sub', session.signed_in(identity -> 'session_digests'));
@@ -21,7 +22,8 @@ begin
     if request_id is not null then
         perform set_config('application_name', left('parley ' || request_id, 63), true);
     end if;
-    perform set_config('parley.user_id', subject, true);
+    perform set_config('parley.user_id', subject, true), set_config('parley.if_match', coalesce(if_match, ''), true),
+        set_config('parley.if_none_match', coalesce(if_none_match, ''), true);
     if not exists (select from parley.settings s where s.user_id = subject) then
         if rules.problem('userId', subject) is not null or subject is null then
             perform parley.fail('PT401', 'Authentication required.');

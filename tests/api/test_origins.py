@@ -7,7 +7,9 @@ from tests.api.support import LIMIT_HEADERS, refusal, unlimited
 from tests.support import Api, token
 
 ALLOWED = "https://app.test"
-READABLE = {"link", "retry-after", "server-timing", "x-request-id", *LIMIT_HEADERS}
+READABLE = LIMIT_HEADERS | {
+    "etag", "idempotency-replayed", "link", "retry-after", "server-timing", "x-chat-seq", "x-request-id",
+}  # fmt: skip
 
 
 def preflight(

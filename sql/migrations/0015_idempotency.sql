@@ -1,0 +1,23 @@
+-- depends: 0014_rules_read_once
+--
+-- What a POST with an Idempotency-Key was answered first.
+
+create table parley.first_answers (
+    user_id text constraint first_answers_user_exists references next_auth.users on delete cascade,
+    key text,
+    fingerprint bytea not null,
+    answer json not null,
+    answered_at timestamptz not null default now(),
+    primary key (user_id, key)
+);
+
+create index first_answers_time on parley.first_answers (answered_at);
+
+alter table parley.first_answers enable row level security;
+
+comment on table parley.first_answers is 'What requests with an Idempotency-Key were answered, for 24 hours: a repeat gets it again.';
+comment on column parley.first_answers.user_id is 'Who asked.';
+comment on column parley.first_answers.key is 'The Idempotency-Key, which is one of this user''s.';
+comment on column parley.first_answers.fingerprint is 'SHA-256 of the method, the path and the body: what is to be the same in a repeat.';
+comment on column parley.first_answers.answer is 'The answer, byte for byte.';
+comment on column parley.first_answers.answered_at is 'When the first one''s transaction began.';
