@@ -396,6 +396,44 @@ class Event:
     payload: type[BaseModel]
 
 
+class LoggedEvent(Model):
+    """An event, as the log has it."""
+
+    chat_id: ChatId
+    seq: Annotated[
+        int, told("Which event of its chat it is: the one before it has the number before it.", 42, minimum=1)
+    ]
+    event: Annotated[
+        Literal[
+            "message:sent", "message:updated", "message:deleted", "chat:updated", "chat:deleted",
+            "member:added", "member:removed",
+        ],
+        told("What happened.", "message:deleted"),
+    ]  # fmt: skip
+    data: MessageSent | MessageUpdated | ChatUpdated | str = Field(
+        description="What it carries at Pusher; of `member:added` and `member:removed`, which are not published, "
+        "the user's id.",
+        examples=["01a21066-a8c1-7000-80c8-03d3bfc81670"],
+    )
+    at: Annotated[Instant, told("When it was: the message's or the chat's `updatedAt`, if it has one.")]
+
+
+class ChatEvents(Model):
+    """Events of a chat, in order and without a gap."""
+
+    events: list[LoggedEvent]
+    next: Annotated[int, told("What to ask for `after`.", 42, minimum=0)]
+    has_more: Annotated[bool, told("Whether there are more already.", False)]
+
+
+class Events(Model):
+    """Events of all of the caller's chats, chat by chat, in order within each."""
+
+    events: list[LoggedEvent]
+    next: Annotated[str, told("What to ask for `after`: a cursor.", "NGU3YjA4YzRmMGExIDgxMjo4MTI6")]
+    has_more: Annotated[bool, told("Whether there are more already.", False)]
+
+
 OF_CHAT = ("private-chat-{chatId}",)
 OF_CHAT_AND_USERS = (*OF_CHAT, "private-user-{id}")
 

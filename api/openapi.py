@@ -90,6 +90,9 @@ PARAMETERS: dict[str, tuple[str, Json, Any]] = {
     "userId": ("The user's id.", TEXT, "bob"),
     "page": ("Which page; the first is 1, which is meant without `before` and `after`.", NUMBER, 1),
     "limit": ("How many a page has at most.", NUMBER, 50),
+    "seq": ("The `seq` of an event of the chat, or what `next` or `X-Chat-Seq` was; 0 for all of the log.", NUMBER, 0),
+    "cursor": ("What `next` was. Without it there are no events, and `next` is where to begin.", TEXT, ""),
+    "events": ("How many events there are in an answer at most.", NUMBER, 100),
     "before": ("An id; what is older, in place of `page`.", ID, MESSAGE_ID),
     "after": ("An id; what is newer, in place of `page`.", ID, CHAT_ID),
     "type": ("Only messages of this type.", TEXT, "text"),
@@ -110,6 +113,13 @@ PARAMETERS: dict[str, tuple[str, Json, Any]] = {
         TEXT,
         "8e03978e-40d5-43e8-bc93-6894a57f9324",
     ),
+}
+
+
+# What these are called in queries, where another route has something else by that name.
+NAMED = {
+    "api.list_chat_events": {"after": "seq", "limit": "events"},
+    "api.list_events": {"after": "cursor", "limit": "events"},
 }
 
 
@@ -198,7 +208,11 @@ SECURITY: Json = {
 def operation(route: Route, fields: Json, components: Json) -> Json:
     """What a route does."""
     parameters = [parameter("path", name, fields, required=True) for name in map(to_camel, route.path_parameters)]
-    parameters += [parameter("query", name, fields, required=name in route.required) for name in route.query]
+    named = NAMED.get(route.function, {})
+    parameters += [
+        parameter("query", named.get(name, name), fields, required=name in route.required) | {"name": name}
+        for name in route.query
+    ]
     parameters += [parameter("header", name, fields) for name in request_headers(route)]
     described: Json = {
         "operationId": name_of(route),

@@ -264,6 +264,9 @@ create table parley.outbox ();
 --- table parley.outbox_queue
 create table parley.outbox_queue ();
 
+--- table parley.outbox_state
+create table parley.outbox_state ();
+
 --- table parley.pseudonym_key
 create table parley.pseudonym_key ();
 
@@ -495,6 +498,9 @@ alter table parley.messages add column if not exists updated_at timestamp with t
 --- column parley.messages.user_id
 alter table parley.messages add column if not exists user_id text;
 
+--- column parley.outbox.changed_at
+alter table parley.outbox add column if not exists changed_at timestamp with time zone;
+
 --- column parley.outbox.chat_id
 alter table parley.outbox add column if not exists chat_id uuid;
 
@@ -522,11 +528,20 @@ alter table parley.outbox add column if not exists seq bigint;
 --- column parley.outbox.set_aside_at
 alter table parley.outbox add column if not exists set_aside_at timestamp with time zone;
 
+--- column parley.outbox.transaction_id
+alter table parley.outbox add column if not exists transaction_id xid8;
+
 --- column parley.outbox_queue.chat_id
 alter table parley.outbox_queue add column if not exists chat_id uuid;
 
 --- column parley.outbox_queue.id
 alter table parley.outbox_queue add column if not exists id bigint;
+
+--- column parley.outbox_state.id
+alter table parley.outbox_state add column if not exists id boolean;
+
+--- column parley.outbox_state.removed_until
+alter table parley.outbox_state add column if not exists removed_until xid8;
 
 --- column parley.pseudonym_key.id
 alter table parley.pseudonym_key add column if not exists id boolean;
@@ -807,6 +822,12 @@ alter table parley.messages alter column user_id set default NULLIF(current_sett
 --- default of parley.outbox.recorded_at
 alter table parley.outbox alter column recorded_at set default clock_timestamp();
 
+--- default of parley.outbox.transaction_id
+alter table parley.outbox alter column transaction_id set default pg_current_xact_id();
+
+--- default of parley.outbox_state.id
+alter table parley.outbox_state alter column id set default true;
+
 --- default of parley.pseudonym_key.id
 alter table parley.pseudonym_key alter column id set default true;
 
@@ -1026,6 +1047,9 @@ alter table parley.outbox_queue alter column chat_id set not null;
 --- not null of parley.outbox_queue.id
 alter table parley.outbox_queue alter column id set not null;
 
+--- not null of parley.outbox_state.id
+alter table parley.outbox_state alter column id set not null;
+
 --- not null of parley.pseudonym_key.id
 alter table parley.pseudonym_key alter column id set not null;
 
@@ -1224,6 +1248,9 @@ alter table parley.outbox add constraint outbox_pkey PRIMARY KEY (id);
 --- constraint outbox_queue_pkey on parley.outbox_queue
 alter table parley.outbox_queue add constraint outbox_queue_pkey PRIMARY KEY (id);
 
+--- constraint outbox_state_pkey on parley.outbox_state
+alter table parley.outbox_state add constraint outbox_state_pkey PRIMARY KEY (id);
+
 --- constraint pseudonym_key_pkey on parley.pseudonym_key
 alter table parley.pseudonym_key add constraint pseudonym_key_pkey PRIMARY KEY (id);
 
@@ -1321,6 +1348,9 @@ alter table parley.messages add constraint messages_content_valid CHECK ((rules.
 --- constraint messages_type_valid on parley.messages
 alter table parley.messages add constraint messages_type_valid CHECK ((rules.problem('type'::text, type) IS NULL));
 
+--- constraint outbox_state_is_one on parley.outbox_state
+alter table parley.outbox_state add constraint outbox_state_is_one CHECK (id);
+
 --- constraint pseudonym_key_is_one on parley.pseudonym_key
 alter table parley.pseudonym_key add constraint pseudonym_key_is_one CHECK (id);
 
@@ -1389,6 +1419,12 @@ CREATE INDEX message_words_search ON parley.message_words USING gin (chat_id, ts
 
 --- index parley.messages_type on parley.messages
 CREATE INDEX CONCURRENTLY messages_type ON parley.messages USING btree (chat_id, type, id);
+
+--- index parley.outbox_chat on parley.outbox
+CREATE INDEX CONCURRENTLY outbox_chat ON parley.outbox USING btree (chat_id, seq);
+
+--- index parley.outbox_ends on parley.outbox
+CREATE INDEX CONCURRENTLY outbox_ends ON parley.outbox USING gin (recipients) WHERE (event = ANY (ARRAY['chat:deleted'::text, 'member:removed'::text]));
 
 --- index parley.outbox_queue_chat on parley.outbox_queue
 CREATE INDEX CONCURRENTLY outbox_queue_chat ON parley.outbox_queue USING btree (chat_id, id);
@@ -1468,7 +1504,7 @@ CREATE OR REPLACE FUNCTION api.get_field_schemas()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 aafcff88635383605bdb2e6d3e82c4b3;
+AS md5 020accf7d9493db5688fe073ae6db509;
 
 --- function api.get_message(text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
@@ -1492,6 +1528,14 @@ CREATE OR REPLACE FUNCTION api.get_settings()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e3270103fafcaa4c0d02e2c008290b0c;
 
+--- function api.list_chat_events(text,text,text)
+CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 b9802735062334c7cb95ab8e7765b01e;
+
 --- function api.list_chats(text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
  RETURNS json
@@ -1501,6 +1545,14 @@ CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" 
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
 AS md5 cc96af4ed801e8a73d7b49683020c8e3;
+
+--- function api.list_events(text,text)
+CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 32e03464b1ae66508e725eabdc524d26;
 
 --- function api.list_members(text)
 CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
@@ -1717,6 +1769,12 @@ CREATE OR REPLACE FUNCTION parley.base64url(value bytea)
  IMMUTABLE PARALLEL SAFE
 AS md5 474ad797cf9fb7edae92f79a3714b879;
 
+--- function parley.begin_history()
+CREATE OR REPLACE FUNCTION parley.begin_history()
+ RETURNS void
+ LANGUAGE sql
+AS md5 eca214a17070ace66c4686a32646c342;
+
 --- function parley.chat_channel(uuid)
 CREATE OR REPLACE FUNCTION parley.chat_channel(chat uuid)
  RETURNS text
@@ -1730,6 +1788,14 @@ CREATE OR REPLACE FUNCTION parley.chat_json(chat parley.chats, last_message parl
  LANGUAGE sql
  STABLE
 AS md5 ed394396bb2dfd893d306b07729ac8f8;
+
+--- function parley.chat_seq()
+CREATE OR REPLACE FUNCTION parley.chat_seq()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 baf9926dd50ee2e1de3526b4bd525c77;
 
 --- function parley.chats_add_owner()
 CREATE OR REPLACE FUNCTION parley.chats_add_owner()
@@ -1760,7 +1826,7 @@ CREATE OR REPLACE FUNCTION parley.chats_renamed()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b2977c255243090431749a3c0d0f6601;
+AS md5 cd9c869dd668f9c1d66eaa7ee398f4b9;
 
 --- function parley.close_block(uuid)
 CREATE OR REPLACE FUNCTION parley.close_block(chat uuid)
@@ -1865,6 +1931,13 @@ CREATE OR REPLACE FUNCTION parley.event_channels(chat uuid, recipients text[])
  IMMUTABLE PARALLEL SAFE
 AS md5 a5e08888b7acaf7ce0d1a5fef6faab05;
 
+--- function parley.event_json(parley.outbox)
+CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox)
+ RETURNS json
+ LANGUAGE sql
+ STABLE
+AS md5 2aa75d3b92639a7b47abed6fc243a7c7;
+
 --- function parley.fail(text,text,jsonb)
 CREATE OR REPLACE FUNCTION parley.fail(state text, message text, details jsonb DEFAULT NULL::jsonb)
  RETURNS void
@@ -1928,6 +2001,16 @@ CREATE OR REPLACE FUNCTION parley.finish_page(asked parley.page, ids uuid[], sor
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e1886962962527d9b7b4b4fa7f7937a2;
 
+--- function parley.first_unseen(uuid,pg_snapshot)
+CREATE OR REPLACE FUNCTION parley.first_unseen(chat uuid, seen pg_snapshot)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 6afa48f4e2f4a1d02f4307255c893b5a;
+
 --- function parley.forbid(text)
 CREATE OR REPLACE FUNCTION parley.forbid(message text)
  RETURNS void
@@ -1940,6 +2023,20 @@ CREATE OR REPLACE FUNCTION parley.forget_seen()
  RETURNS void
  LANGUAGE sql
 AS md5 0e29554bd8abad771f1801ceabad5edf;
+
+--- function parley.from_base64url(text)
+CREATE OR REPLACE FUNCTION parley.from_base64url(value text)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 4300b189b8cb9e28052d0e5a5065e160;
+
+--- function parley.history()
+CREATE OR REPLACE FUNCTION parley.history()
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS md5 1afb3c5a4fc8b7ecd2bd84824896973b;
 
 --- function parley.hit_json(parley.messages,tsquery)
 CREATE OR REPLACE FUNCTION parley.hit_json(message parley.messages, marks tsquery)
@@ -1983,6 +2080,13 @@ CREATE OR REPLACE FUNCTION parley.is_closed(chat parley.chats)
  IMMUTABLE PARALLEL SAFE
 AS md5 1ac870f7990378dcf185de445fc7ce5a;
 
+--- function parley.is_end(parley.outbox,text)
+CREATE OR REPLACE FUNCTION parley.is_end(event parley.outbox, user_id text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 ee708272ab808358b63973461def67f3;
+
 --- function parley.is_known(text)
 CREATE OR REPLACE FUNCTION parley.is_known(version text)
  RETURNS boolean
@@ -1996,6 +2100,13 @@ CREATE OR REPLACE FUNCTION parley.is_listed(etag text, header text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 677d4ed98800a5c1b64ff3b3257f189a;
+
+--- function parley.is_unseen(xid8,pg_snapshot)
+CREATE OR REPLACE FUNCTION parley.is_unseen(transaction_id xid8, seen pg_snapshot)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS md5 28d2b78f11952c49cfac385ef5a754cf;
 
 --- function parley.iso8601(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.iso8601(instant timestamp with time zone)
@@ -2083,6 +2194,14 @@ CREATE OR REPLACE FUNCTION parley.may_hear(channel text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9708079255e36bc3f6eb8daac70339d4;
 
+--- function parley.members_added()
+CREATE OR REPLACE FUNCTION parley.members_added()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 921184b7429a9c07d31500a5eb5009a0;
+
 --- function parley.members_gone()
 CREATE OR REPLACE FUNCTION parley.members_gone()
  RETURNS trigger
@@ -2127,7 +2246,7 @@ CREATE OR REPLACE FUNCTION parley.messages_changed()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 76800a24b558186625e4edf08f33ad19;
+AS md5 dcabb90dca98e7dfd682c55a673a9cf7;
 
 --- function parley.messages_gone()
 CREATE OR REPLACE FUNCTION parley.messages_gone()
@@ -2143,7 +2262,7 @@ CREATE OR REPLACE FUNCTION parley.messages_new()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4ddf9f19c5e61c27c8d64d7098f34f11;
+AS md5 f2c5fba8ec2b09b9f7cb32f79441020b;
 
 --- function parley.messages_retyped()
 CREATE OR REPLACE FUNCTION parley.messages_retyped()
@@ -2209,7 +2328,7 @@ CREATE OR REPLACE FUNCTION parley.number_limits(field text)
  RETURNS bigint[]
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 553026f23b4b305b4de9416b75c84cca;
+AS md5 a1daa613abf97863dd02d06bf3b9a7d4;
 
 --- function parley.number_problem(text,text)
 CREATE OR REPLACE FUNCTION parley.number_problem(field text, value text)
@@ -2219,11 +2338,19 @@ CREATE OR REPLACE FUNCTION parley.number_problem(field text, value text)
 AS md5 b52e8751b39fcd292fefe5ba294e816b;
 
 --- function parley.number_schema(text,bigint)
-CREATE OR REPLACE FUNCTION parley.number_schema(field text, usual bigint)
+CREATE OR REPLACE FUNCTION parley.number_schema(field text, usual bigint DEFAULT NULL::bigint)
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 7f2ef4fdb114268981832eb7a091b7c3;
+AS md5 cf78c6ab3b1ee2e9ec2d735c649298d5;
+
+--- function parley.outbox_removed()
+CREATE OR REPLACE FUNCTION parley.outbox_removed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 cdf3ce7849112d5c3c885c8a4b140c25;
 
 --- function parley.page_of_chat(parley.filter,parley.page)
 CREATE OR REPLACE FUNCTION parley.page_of_chat(wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint)
@@ -2318,14 +2445,22 @@ AS md5 4bd6120acdcee3f8b6535b2731175dc4;
 CREATE OR REPLACE FUNCTION parley.queue_again(VARIADIC event_ids bigint[])
  RETURNS bigint
  LANGUAGE sql
-AS md5 784ecc4e3d3241ea898896ce8b387bf5;
+AS md5 0f1b1a84bf731ca499a3efb393dab0d2;
 
---- function parley.record_event(uuid,bigint,text,json,text[])
-CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[])
+--- function parley.read_cursor(text)
+CREATE OR REPLACE FUNCTION parley.read_cursor(cursor text, OUT history text, OUT seen pg_snapshot, OUT until pg_snapshot, OUT last_chat uuid, OUT last_seq bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 fafb662c63ce847a86551e2b444f3c18;
+
+--- function parley.record_event(uuid,bigint,text,json,text[],timestamp with time zone)
+CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[], changed_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e840c41fc0609d210fbe6ac0eaf3663a;
+AS md5 dcaae50677734d3cfc1987ea93266468;
 
 --- function parley.recount_blocks(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.recount_blocks(chat uuid, ids uuid[])
@@ -2376,6 +2511,14 @@ CREATE OR REPLACE FUNCTION parley.require_image(url text)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e84b42cc85d0d833658b7ac7efa84a66;
+
+--- function parley.require_log(text,pg_snapshot)
+CREATE OR REPLACE FUNCTION parley.require_log(history text, seen pg_snapshot)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 6a25d8dea6ebe3361f1cc79aa8a1d941;
 
 --- function parley.require_match(text)
 CREATE OR REPLACE FUNCTION parley.require_match(version text)
@@ -2514,6 +2657,14 @@ CREATE OR REPLACE FUNCTION parley.spelling_pattern(word text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 a85932484d0216957110a5b88bc29f10;
 
+--- function parley.tell_chat_seq()
+CREATE OR REPLACE FUNCTION parley.tell_chat_seq()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 5cb181767062411cc0141e0d4276c68b;
+
 --- function parley.tell_etag(text)
 CREATE OR REPLACE FUNCTION parley.tell_etag(version text)
  RETURNS void
@@ -2611,6 +2762,13 @@ CREATE OR REPLACE FUNCTION parley.word_query(words text, is_phrase boolean, is_o
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 b1f83888e2a4526868f1995f395b2599;
 
+--- function parley.write_cursor(pg_snapshot,pg_snapshot,uuid,bigint)
+CREATE OR REPLACE FUNCTION parley.write_cursor(seen pg_snapshot, until pg_snapshot DEFAULT NULL::pg_snapshot, last_chat uuid DEFAULT NULL::uuid, last_seq bigint DEFAULT NULL::bigint)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS md5 f6a91933de575f677e81979a713fcd8d;
+
 --- function session.begin(jsonb,text,text,text)
 CREATE OR REPLACE FUNCTION session.begin(identity jsonb, request_id text DEFAULT NULL::text, if_match text DEFAULT NULL::text, if_none_match text DEFAULT NULL::text)
  RETURNS void
@@ -2624,6 +2782,16 @@ CREATE OR REPLACE FUNCTION session.begin_once(identity jsonb, request_id text, k
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 bde7e0345eb706e8de0c524d792faf07;
+
+--- function session.changed_chats(pg_snapshot,uuid)
+CREATE OR REPLACE FUNCTION session.changed_chats(seen pg_snapshot, first_chat uuid)
+ RETURNS TABLE(id uuid, is_mine boolean)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 5d39895d59042e749caa2cd696b66e30;
 
 --- function session.chat_id()
 CREATE OR REPLACE FUNCTION session.chat_id()
@@ -2655,6 +2823,26 @@ CREATE OR REPLACE FUNCTION session.entered_chats()
  STABLE PARALLEL SAFE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 cd3b5149e542784094fb85df10edb57a;
+
+--- function session.events_of_chat(bigint,bigint)
+CREATE OR REPLACE FUNCTION session.events_of_chat(after bigint, size bigint, OUT events json, OUT next bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 16f41e6967358424b59569185e6c3d7b;
+
+--- function session.events_of_chats(pg_snapshot,pg_snapshot,uuid,bigint,bigint)
+CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_snapshot, last_chat uuid, last_seq bigint, size bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 1503b48ffc6f12e70cad8503ee6032c2;
 
 --- function session.owns_chat(uuid)
 CREATE OR REPLACE FUNCTION session.owns_chat(chat uuid)
@@ -2945,6 +3133,9 @@ CREATE TRIGGER chats_new BEFORE INSERT ON parley.chats FOR EACH ROW EXECUTE FUNC
 --- trigger chats_renamed on parley.chats
 CREATE TRIGGER chats_renamed BEFORE UPDATE OF title ON parley.chats FOR EACH ROW WHEN ((old.title IS DISTINCT FROM new.title)) EXECUTE FUNCTION parley.chats_renamed();
 
+--- trigger members_added on parley.members
+CREATE TRIGGER members_added AFTER INSERT ON parley.members REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION parley.members_added();
+
 --- trigger members_gone on parley.members
 CREATE TRIGGER members_gone AFTER DELETE ON parley.members REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.members_gone();
 
@@ -2974,6 +3165,12 @@ CREATE TRIGGER messages_words AFTER INSERT OR UPDATE OF content, type ON parley.
 
 --- trigger messages_words_gone on parley.messages
 CREATE TRIGGER messages_words_gone AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_words_gone();
+
+--- trigger outbox_emptied on parley.outbox
+CREATE TRIGGER outbox_emptied AFTER TRUNCATE ON parley.outbox FOR EACH STATEMENT EXECUTE FUNCTION parley.outbox_removed();
+
+--- trigger outbox_removed on parley.outbox
+CREATE TRIGGER outbox_removed AFTER DELETE ON parley.outbox REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.outbox_removed();
 
 --- trigger settings_changed on parley.settings
 CREATE TRIGGER settings_changed BEFORE UPDATE ON parley.settings FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION parley.settings_changed();
@@ -3049,6 +3246,8 @@ alter table parley.messages enable row level security;
 alter table parley.outbox enable row level security;
 
 alter table parley.outbox_queue enable row level security;
+
+alter table parley.outbox_state enable row level security;
 
 alter table parley.pseudonym_key enable row level security;
 
@@ -3186,7 +3385,11 @@ grant execute on function api.get_profile() to parley_api;
 
 grant execute on function api.get_settings() to parley_api;
 
+grant execute on function api.list_chat_events(text,text,text) to parley_api;
+
 grant execute on function api.list_chats(text,text,text,text) to parley_api;
+
+grant execute on function api.list_events(text,text) to parley_api;
 
 grant execute on function api.list_members(text) to parley_api;
 
@@ -3242,9 +3445,13 @@ grant execute on function parley.await_removal(text) to parley_api;
 
 grant execute on function parley.base64url(bytea) to parley_api;
 
+grant execute on function parley.begin_history() to parley_api;
+
 grant execute on function parley.chat_channel(uuid) to parley_api;
 
 grant execute on function parley.chat_json(parley.chats,parley.messages) to parley_api;
+
+grant execute on function parley.chat_seq() to parley_api;
 
 grant execute on function parley.close_block(uuid) to parley_api;
 
@@ -3270,6 +3477,8 @@ grant execute on function parley.etag(text) to parley_api;
 
 grant execute on function parley.event_channels(uuid,text[]) to parley_api;
 
+grant execute on function parley.event_json(parley.outbox) to parley_api;
+
 grant execute on function parley.fail(text,text,jsonb) to parley_api;
 
 grant execute on function parley.field_problem(text,jsonb) to parley_api;
@@ -3286,9 +3495,15 @@ grant execute on function parley.find_message(text,text) to parley_api;
 
 grant execute on function parley.finish_page(parley.page,uuid[],text) to parley_api;
 
+grant execute on function parley.first_unseen(uuid,pg_snapshot) to parley_api;
+
 grant execute on function parley.forbid(text) to parley_api;
 
 grant execute on function parley.forget_seen() to parley_api;
+
+grant execute on function parley.from_base64url(text) to parley_api;
+
+grant execute on function parley.history() to parley_api;
 
 grant execute on function parley.hit_json(parley.messages,tsquery) to parley_api;
 
@@ -3302,9 +3517,13 @@ grant execute on function parley.instant_problem(text) to parley_api;
 
 grant execute on function parley.is_closed(parley.chats) to parley_api;
 
+grant execute on function parley.is_end(parley.outbox,text) to parley_api;
+
 grant execute on function parley.is_known(text) to parley_api;
 
 grant execute on function parley.is_listed(text,text) to parley_api;
+
+grant execute on function parley.is_unseen(xid8,pg_snapshot) to parley_api;
 
 grant execute on function parley.iso8601(timestamp with time zone) to parley_api;
 
@@ -3372,7 +3591,9 @@ grant execute on function parley.pusher_user(text) to parley_api;
 
 grant execute on function parley.queue_again(bigint[]) to parley_api;
 
-grant execute on function parley.record_event(uuid,bigint,text,json,text[]) to parley_api;
+grant execute on function parley.read_cursor(text) to parley_api;
+
+grant execute on function parley.record_event(uuid,bigint,text,json,text[],timestamp with time zone) to parley_api;
 
 grant execute on function parley.recount_blocks(uuid,uuid[]) to parley_api;
 
@@ -3383,6 +3604,8 @@ grant execute on function parley.recount_rollups() to parley_api;
 grant execute on function parley.reject(jsonb) to parley_api;
 
 grant execute on function parley.require_image(text) to parley_api;
+
+grant execute on function parley.require_log(text,pg_snapshot) to parley_api;
 
 grant execute on function parley.require_match(text) to parley_api;
 
@@ -3416,6 +3639,8 @@ grant execute on function parley.sort_problems(text,text,text,text) to parley_ap
 
 grant execute on function parley.spelling_pattern(text) to parley_api;
 
+grant execute on function parley.tell_chat_seq() to parley_api;
+
 grant execute on function parley.tell_etag(text) to parley_api;
 
 grant execute on function parley.text_schema(text,text) to parley_api;
@@ -3433,6 +3658,8 @@ grant execute on function parley.uuid7_from(timestamp with time zone) to parley_
 grant execute on function parley.validate(jsonb,text[],text[]) to parley_api;
 
 grant execute on function parley.word_query(text,boolean,boolean) to parley_api;
+
+grant execute on function parley.write_cursor(pg_snapshot,pg_snapshot,uuid,bigint) to parley_api;
 
 grant execute on function rules.choices(text) to parley_api;
 
@@ -3460,6 +3687,8 @@ grant execute on function session.begin(jsonb,text,text,text) to parley_api;
 
 grant execute on function session.begin_once(jsonb,text,text,bytea) to parley_api;
 
+grant execute on function session.changed_chats(pg_snapshot,uuid) to parley_api;
+
 grant execute on function session.chat_id() to parley_api;
 
 grant execute on function session.chat_ids() to parley_api;
@@ -3467,6 +3696,10 @@ grant execute on function session.chat_ids() to parley_api;
 grant execute on function session.enter_chats(uuid[]) to parley_api;
 
 grant execute on function session.entered_chats() to parley_api;
+
+grant execute on function session.events_of_chat(bigint,bigint) to parley_api;
+
+grant execute on function session.events_of_chats(pg_snapshot,pg_snapshot,uuid,bigint,bigint) to parley_api;
 
 grant execute on function session.owns_chat(uuid) to parley_api;
 

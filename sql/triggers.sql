@@ -30,6 +30,9 @@ create trigger chats_closed before update of is_being_removed on parley.chats
 create trigger members_new before insert on parley.members
     for each row execute function parley.members_new();
 
+create trigger members_added after insert on parley.members
+    referencing new table as added for each statement execute function parley.members_added();
+
 create trigger members_gone after delete on parley.members
     referencing old table as gone for each statement execute function parley.members_gone();
 
@@ -59,6 +62,12 @@ create trigger messages_words after insert or update of content, type on parley.
 
 create trigger messages_words_gone after delete on parley.messages
     referencing old table as gone for each statement execute function parley.messages_words_gone();
+
+create trigger outbox_removed after delete on parley.outbox
+    referencing old table as gone for each statement execute function parley.outbox_removed();
+
+create trigger outbox_emptied after truncate on parley.outbox
+    for each statement execute function parley.outbox_removed();
 
 create trigger users_changed before update of name, email, image on next_auth.users
     for each row when ((old.name, old.email, old.image) is distinct from (new.name, new.email, new.image))

@@ -4,6 +4,7 @@
 --   api.add_member       POST   /api/chats/{chatId}/members
 --   api.remove_member    DELETE /api/chats/{chatId}/members/{userId}
 --   parley.members_json  members as answers have them, of the entered chat
+--   parley.members_added trigger: the event
 --   parley.members_gone  trigger: who stops being a member stops hearing
 --   parley.members_stay  trigger: a membership is of one user in one chat
 --   parley.users_leave   trigger: a user's chats are locked before the user goes
@@ -78,6 +79,20 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         join next_auth.users u on u.id = m.user_id
     where m.chat_id = session.chat_id()
 $$;
+
+create or replace function parley.members_added() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    member parley.members;
+    taken bigint;
+begin
+    for member in select a.* from added a order by a.chat_id, a.user_id loop
+        update parley.chats c set seq = c.seq + 1 where c.id = member.chat_id returning c.seq into taken;
+        perform parley.record_event(
+            member.chat_id, taken, 'member:added', to_json(member.user_id), changed_at => member.joined_at);
+    end loop;
+    return null;
+end $$;
 
 -- Not where the chat itself goes, at once or piece by piece: there is nothing more to hear. Chats are locked in the order
 -- of their ids.

@@ -156,7 +156,7 @@ begin
         new.updated_at := rules.uuid7_time(counted.id);
         perform parley.record_event(new.chat_id, counted.seq, 'message:sent', json_build_object(
             'id', new.id, 'content', new.content, 'type', new.type, 'userId', new.user_id,
-            'createdAt', parley.iso8601(new.updated_at)));
+            'createdAt', parley.iso8601(new.updated_at)), changed_at => new.updated_at);
         return new;
     elsif exists (select from parley.chats c where c.id = new.chat_id) then
         raise exception using errcode = 'foreign_key_violation', constraint = 'messages_chat_exists',
@@ -180,7 +180,7 @@ begin
             'id', new.id,
             'updates', json_strip_nulls(json_build_object(
                 'content', case when new.content is distinct from old.content then new.content end,
-                'type', case when new.type is distinct from old.type then new.type end))));
+                'type', case when new.type is distinct from old.type then new.type end))), changed_at => new.updated_at);
     end if;
     return new;
 end $$;

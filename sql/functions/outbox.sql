@@ -1,4 +1,4 @@
--- The outbox: events on their way to Pusher.
+-- The outbox: events on their way to Pusher. events.sql has those who ask for them later.
 --
 --   parley.record_event          an event, in the transaction of the change that it tells of
 --   parley.sleep_lock            the lock that the listener holds while it sleeps
@@ -6,6 +6,7 @@
 --   parley.user_channel          the channel of a user
 --   parley.pusher_user           the id of a user at Pusher
 --   parley.base64url             bytes in the characters that names may have there
+--   parley.from_base64url        … and back
 --   parley.event_channels        the channels that an event is published on
 --   listener.lead                whether this session is the one that publishes
 --   listener.take_events         forgets what was published, and answers what is next
@@ -22,8 +23,10 @@
 
 -- Called under the lock of the chat's row, so that a chat's events have ids in the order of their seq and of commits.
 -- Pusher takes payloads of up to 10 kB: a larger one goes without content, which clients fetch.
+-- Nobody has to be told at once that there is another member.
 create or replace function parley.record_event(
-    chat uuid, seq bigint, event text, payload json, recipients text[] default null) returns void
+    chat uuid, seq bigint, event text, payload json, recipients text[] default null, changed_at timestamptz default null)
+returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     recorded bigint;
@@ -31,9 +34,12 @@ begin
     if octet_length(payload::text) > 10000 then
         payload := payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}';
     end if;
-    insert into parley.outbox (chat_id, seq, event, payload, recipients)
-    values (chat, seq, event, payload, recipients)
+    insert into parley.outbox (chat_id, seq, event, payload, recipients, changed_at)
+    values (chat, seq, event, payload, recipients, changed_at)
     returning id into recorded;
+    if event = 'member:added' then
+        return;
+    end if;
     insert into parley.outbox_queue (id, chat_id) values (recorded, chat);
     if not pg_try_advisory_xact_lock_shared(parley.sleep_lock()) then
         perform pg_notify('parley_outbox', '');
@@ -59,6 +65,11 @@ $$;
 
 create or replace function parley.base64url(value bytea) returns text
 language sql immutable parallel safe as $$ select rtrim(translate(encode(value, 'base64'), E'+/\n', '-_'), '=') $$;
+
+create or replace function parley.from_base64url(value text) returns bytea
+language sql immutable parallel safe as $$
+    select decode(translate(value, '-_', '+/') || repeat('=', -length(value) & 3), 'base64')
+$$;
 
 create or replace function parley.event_channels(chat uuid, recipients text[]) returns text[]
 language sql immutable parallel safe as $$
@@ -187,7 +198,8 @@ comment on function listener.remove_events(interval, integer) is
 create or replace function parley.queue_again(variadic event_ids bigint[]) returns bigint
 language sql volatile as $$
     with again as (
-        update parley.outbox o set set_aside_at = null, error = null where o.id = any (event_ids) returning o.id, o.chat_id
+        update parley.outbox o set set_aside_at = null, error = null
+        where o.id = any (event_ids) and o.event <> 'member:added' returning o.id, o.chat_id
     ), queued as (
         insert into parley.outbox_queue (id, chat_id) select a.id, a.chat_id from again a on conflict do nothing returning 1
     )

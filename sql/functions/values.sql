@@ -120,7 +120,8 @@ $$;
 
 create or replace function parley.number_limits(field text) returns bigint[]
 language sql immutable parallel safe as $$
-    select case field when 'page' then '{1,1000000000}'::bigint[] when 'limit' then '{1,100}' end
+    select case field when 'page' then '{1,1000000000}'::bigint[] when 'limit' then '{1,100}'
+        when 'events' then '{1,1000}' when 'seq' then '{0,999999999999999999}' end
 $$;
 
 create or replace function parley.instant_problem(value text) returns text

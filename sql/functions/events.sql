@@ -1,0 +1,260 @@
+-- Catching up: what happened since, from the outbox, which is kept as a log.
+--
+--   api.list_chat_events      GET /api/chats/{chatId}/events
+--   api.list_events           GET /api/events
+--   session.events_of_chat    events of the entered chat after a seq, as far as there is no gap
+--   session.events_of_chats   events of the user's chats that a snapshot did not see, chat by chat
+--   session.changed_chats     chats with such events
+--   parley.is_end             whether an event tells a user that a chat has ended for them
+--   parley.first_unseen       the seq of the first such event in a chat
+--   parley.is_unseen          whether a snapshot did not see a transaction
+--   parley.event_json         an event as answers have it
+--   parley.require_log        raises "cursor expired" unless the log reaches back to a snapshot
+--   parley.read_cursor        what a cursor says
+--   parley.write_cursor       a cursor that says it
+--   parley.history            what a cursor of another history of this database has otherwise
+--   parley.outbox_removed     trigger: from where on the outbox is whole
+--   parley.begin_history      for a DBA, after a restore: nobody is to go on from where they were
+--
+-- A chat's seq tells its events apart and orders them. Over all chats there is no such number: ids are given before the
+-- commit. So there a cursor is a snapshot: of the transactions that it did not see, all events are new. Events of a chat
+-- are recorded under the lock of its row, hence what a snapshot has seen of a chat are its first events, without a gap.
+--
+-- While there are more pages, a cursor also has the snapshot of the first one, which the last will end with, and the event
+-- that was answered last. After the last of several pages it is asked once more, for what happened meanwhile.
+
+create or replace function api.list_chat_events(chat_id text, after text default null, "limit" text default null) returns json
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+    last_seq constant bigint := parley.tell_chat_seq();
+    found record;
+begin
+    perform parley.reject(jsonb_build_object(
+        'after', case when after is null then 'is required' else parley.number_problem('seq', after) end,
+        'limit', parley.number_problem('events', "limit")));
+    select * into found from session.events_of_chat(after::bigint, coalesce("limit"::bigint, 100));
+    if found.next is null and after::bigint <> last_seq then
+        perform parley.fail('PT410', 'The log does not have what follows this event of the chat.');
+    end if;
+    return json_build_object(
+        'events', coalesce(found.events, '[]'),
+        'next', coalesce(found.next, last_seq),
+        'hasMore', coalesce(found.next < last_seq, false));
+end $$;
+comment on function api.list_chat_events(text, text, text) is
+    'Events of a chat after one, by their seq: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is what to ask after. limit is 1 to 1000, by default 100. Raises PT410 where the log does not have them, PT404 for who is no member.';
+
+create or replace function api.list_events(after text default null, "limit" text default null) returns json
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    this_moment constant pg_snapshot := pg_current_snapshot();
+    size constant text := coalesce("limit", '100');
+    asked record;
+    until pg_snapshot;
+    found record;
+    has_more boolean;
+begin
+    select * into asked from parley.read_cursor(after);
+    perform parley.reject(jsonb_build_object(
+        'after', case when after is not null and asked.seen is null then 'must be a cursor that was answered' end,
+        'limit', parley.number_problem('events', size)));
+    if after is null then
+        return json_build_object('events', json_build_array(), 'next', parley.write_cursor(this_moment), 'hasMore', false);
+    end if;
+    perform parley.require_log(asked.history, asked.seen);
+    until := coalesce(asked.until, this_moment);
+    select * into found
+    from session.events_of_chats(asked.seen, until, asked.last_chat, asked.last_seq, size::bigint + 1);
+    has_more := cardinality(found.events) > size::bigint;
+    return json_build_object(
+        'events', array_to_json(found.events[:size::bigint]),
+        'next', case
+            when has_more then parley.write_cursor(asked.seen, until, found.chats[size::bigint], found.seqs[size::bigint])
+            else parley.write_cursor(until) end,
+        'hasMore', has_more or asked.until is not null);
+end $$;
+comment on function api.list_events(text, text) is
+    'Events of all of the user''s chats since a cursor, chat by chat: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the cursor to ask after. Without a cursor there are no events, and next is where to begin. Who was removed, or whose chat was deleted, is told that of the chat. Raises PT410 where the log does not reach back to the cursor.';
+
+create or replace function session.events_of_chat(after bigint, size bigint, out events json, out next bigint)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    chat constant uuid := session.chat_id();
+begin
+    select json_agg(parley.event_json(e.found) order by e.seq), max(e.seq) into events, next
+    from (
+        select o as found, o.seq, o.seq - row_number() over (order by o.seq) as before_them
+        from parley.outbox o where o.chat_id = chat and o.seq > after order by o.seq limit size) e
+    where e.before_them = after;
+end $$;
+
+-- Begins behind the event that was answered last, if there is one.
+create or replace function session.events_of_chats(
+    seen pg_snapshot, until pg_snapshot, last_chat uuid, last_seq bigint, size bigint,
+    out events json[], out chats uuid[], out seqs bigint[])
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    me constant text := session.user_id();
+    chat record;
+    first_seq bigint;
+    room bigint := size;
+    part record;
+begin
+    events := '{}';
+    for chat in select c.id, c.is_mine from session.changed_chats(seen, last_chat) c order by c.id loop
+        first_seq := case when chat.id = last_chat then last_seq + 1 else parley.first_unseen(chat.id, seen) end;
+        select coalesce(array_agg(parley.event_json(e.found) order by e.seq), '{}') as events,
+            array_agg(chat.id) as chats, array_agg(e.seq order by e.seq) as seqs
+        into part
+        from (
+            select o as found, o.seq from parley.outbox o
+            where o.chat_id = chat.id and o.seq >= first_seq and not parley.is_unseen(o.transaction_id, until)
+              and (chat.is_mine or parley.is_end(o, me))
+            order by o.seq limit room) e;
+        events := events || part.events;
+        chats := chats || part.chats;
+        seqs := seqs || part.seqs;
+        room := size - cardinality(events);
+        exit when room = 0;
+    end loop;
+end $$;
+
+-- From a chat on, if it is given.
+create or replace function session.changed_chats(seen pg_snapshot, first_chat uuid) returns table (id uuid, is_mine boolean)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+    me constant text := session.user_id();
+    first_id constant uuid := coalesce(first_chat, '00000000-0000-0000-0000-000000000000');
+begin
+    return query
+    select m.chat_id, true
+    from parley.members m cross join lateral (
+        select o.transaction_id from parley.outbox o where o.chat_id = m.chat_id order by o.seq desc limit 1) newest
+    where m.user_id = me and m.chat_id >= first_id and parley.is_unseen(newest.transaction_id, seen)
+    union all
+    select distinct o.chat_id, false
+    from parley.outbox o
+    where o.recipients @> array[me] and parley.is_end(o, me) and o.chat_id >= first_id
+      and parley.is_unseen(o.transaction_id, seen)
+      and not exists (select from parley.members m where m.chat_id = o.chat_id and m.user_id = me);
+end $$;
+
+create or replace function parley.is_end(event parley.outbox, user_id text) returns boolean
+language sql immutable parallel safe as $$
+    select event.event in ('chat:deleted', 'member:removed') and event.recipients @> array[user_id]
+$$;
+
+-- By halves: there may be many. All before `low` were seen, and none from `high` on.
+create or replace function parley.first_unseen(chat uuid, seen pg_snapshot) returns bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    low bigint := (select o.seq from parley.outbox o where o.chat_id = chat order by o.seq limit 1);
+    high bigint := (select o.seq from parley.outbox o where o.chat_id = chat order by o.seq desc limit 1);
+    middle record;
+begin
+    while low < high loop
+        select o.seq, o.transaction_id into middle from parley.outbox o
+        where o.chat_id = chat and o.seq >= (low + high) / 2 order by o.seq limit 1;
+        if parley.is_unseen(middle.transaction_id, seen) then
+            high := (low + high) / 2;
+        else
+            low := middle.seq + 1;
+        end if;
+    end loop;
+    return low;
+end $$;
+
+-- A number that is still to come is of a cluster that this database was restored from.
+create or replace function parley.is_unseen(transaction_id xid8, seen pg_snapshot) returns boolean
+language sql stable parallel safe as $$
+    select transaction_id >= pg_snapshot_xmin(seen) and not pg_visible_in_snapshot(transaction_id, seen)
+        and transaction_id < pg_snapshot_xmax(pg_current_snapshot())
+$$;
+
+create or replace function parley.event_json(event parley.outbox) returns json
+language sql stable as $$
+    select json_build_object(
+        'chatId', event.chat_id,
+        'seq', event.seq,
+        'event', event.event,
+        'data', event.payload,
+        'at', parley.iso8601(coalesce(event.changed_at, event.recorded_at)))
+$$;
+
+-- Each transaction before the oldest one that a snapshot did not see, it has seen.
+create or replace function parley.require_log(history text, seen pg_snapshot) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if history <> parley.history() or exists (
+        select from parley.outbox_state s where s.removed_until >= pg_snapshot_xmin(seen)
+          and s.removed_until < pg_snapshot_xmax(pg_current_snapshot()))
+    then
+        perform parley.fail('PT410', 'The log does not reach back to this cursor.');
+    end if;
+end $$;
+
+-- All is null for what is no cursor.
+create or replace function parley.read_cursor(
+    cursor text, out history text, out seen pg_snapshot, out until pg_snapshot, out last_chat uuid, out last_seq bigint)
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+declare
+    said text[];
+begin
+    if length(cursor) <= 20000 then
+        said := string_to_array(convert_from(parley.from_base64url(cursor), 'UTF8'), ' ');
+    end if;
+    if cardinality(said) in (2, 5) then
+        until := said[3];
+        last_chat := said[4];
+        last_seq := said[5];
+        history := said[1];
+        seen := said[2];
+    end if;
+exception when data_exception then
+    seen := null;
+end $$;
+
+create or replace function parley.write_cursor(
+    seen pg_snapshot, until pg_snapshot default null, last_chat uuid default null, last_seq bigint default null) returns text
+language sql stable as $$
+    select parley.base64url(convert_to(concat_ws(' ', parley.history(), seen, until, last_chat, last_seq), 'UTF8'))
+$$;
+
+-- Transactions are numbered anew in another cluster, and again after a restore or on a promoted replica: on another timeline.
+create or replace function parley.history() returns text
+language sql stable as $$
+    select left(md5(concat_ws(' ', (select system_identifier from pg_control_system()),
+        left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
+        (select oid from pg_database where datname = current_database()))), 12)
+$$;
+
+create or replace function parley.outbox_removed() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    this_transaction constant xid8 := pg_current_xact_id();
+begin
+    if tg_op = 'TRUNCATE' then
+        update parley.outbox_state set removed_until = this_transaction;
+    else
+        update parley.outbox_state s
+        set removed_until = greatest(g.latest, case when s.removed_until <= this_transaction then s.removed_until end)
+        from (select max(r.transaction_id) as latest from gone r where r.transaction_id <= this_transaction) g
+        where g.latest is not null;
+    end if;
+    return null;
+end $$;
+
+-- What was told after the moment that a backup is of has not happened now, and its numbers are given again: to whoever
+-- knows of it, each chat is now unknown.
+create or replace function parley.begin_history() returns void
+language sql volatile as $$
+    update parley.chats set seq = seq + 1000000;
+    update parley.outbox set transaction_id = null where transaction_id is not null;
+    update parley.outbox_state set removed_until = pg_current_xact_id();
+$$;
