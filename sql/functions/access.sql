@@ -6,6 +6,7 @@
 --   session.enter_chats     enters several chats, to read what has been found in them
 --   session.entered_chats   those of them that the user is in
 --   session.owns_chat       whether the user owns a chat
+--   parley.chat_seq         how many changes of the entered chat there were
 --   parley.enter_chat       a route's {chatId}: enters that chat, or raises "not found"
 --   parley.chat_seq         the seq of the last change of the entered chat
 --   parley.tell_chat_seq    tells it beside the answer, which is true for it
@@ -67,6 +68,12 @@ create or replace function session.owns_chat(chat uuid) returns boolean
 language sql stable security definer parallel safe set search_path = pg_catalog, pg_temp as $$
     select exists (select from parley.chats c where c.id = chat and c.owner_id = session.user_id())
 $$;
+
+create or replace function parley.chat_seq() returns bigint
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return (select c.seq from parley.chats c where c.id = session.chat_id());
+end $$;
 
 create or replace function parley.enter_chat(chat_id text) returns uuid
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
