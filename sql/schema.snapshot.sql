@@ -1496,7 +1496,7 @@ CREATE OR REPLACE FUNCTION api.get_chat(chat_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b0ea0d6ca2e52d5c3c86b4e71207e1e7;
+AS md5 e2a4d85cf68f0c987e27379a52af8b6b;
 
 --- function api.get_field_schemas()
 CREATE OR REPLACE FUNCTION api.get_field_schemas()
@@ -1512,7 +1512,7 @@ CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b5c846958f9c1e862b7999e101b2720d;
+AS md5 9a75e2cc4258b58b06093af61ce827f2;
 
 --- function api.get_profile()
 CREATE OR REPLACE FUNCTION api.get_profile()
@@ -1552,7 +1552,7 @@ CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 32e03464b1ae66508e725eabdc524d26;
+AS md5 134de0b9ec27dfff4b9e79d7e987394a;
 
 --- function api.list_members(text)
 CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
@@ -1560,7 +1560,7 @@ CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 dc4cc599f53d83c7846d6664864dab07;
+AS md5 0e40199f685709a8c0da5c723b03b486;
 
 --- function api.list_messages(text,text,text,text,text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
@@ -1569,7 +1569,7 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 5ff94846883513d19ae94b5a242fe193;
+AS md5 d1b223638fcd119fa9a8b0f1ff94116d;
 
 --- function api.parse_json(bytea)
 CREATE OR REPLACE FUNCTION api.parse_json(document bytea)

@@ -7,9 +7,8 @@
 --   session.entered_chats   those of them that the user is in
 --   session.owns_chat       whether the user owns a chat
 --   parley.chat_seq         how many changes of the entered chat there were
+--   parley.tell_chat_seq    tells it beside the answer, which knows of all of them
 --   parley.enter_chat       a route's {chatId}: enters that chat, or raises "not found"
---   parley.chat_seq         the seq of the last change of the entered chat
---   parley.tell_chat_seq    tells it beside the answer, which is true for it
 --   parley.lock_chat        makes changes of the entered chat wait for each other
 --   parley.forbid           raises "forbidden", or "not found" once the user is not in the entered chat any more
 --
@@ -75,6 +74,15 @@ begin
     return (select c.seq from parley.chats c where c.id = session.chat_id());
 end $$;
 
+create or replace function parley.tell_chat_seq() returns bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    seq constant bigint := parley.chat_seq();
+begin
+    perform set_config('parley.chat_seq', seq::text, true);
+    return seq;
+end $$;
+
 create or replace function parley.enter_chat(chat_id text) returns uuid
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -85,21 +93,6 @@ begin
         perform parley.not_found('Chat');
     end if;
     return chat;
-end $$;
-
-create or replace function parley.chat_seq() returns bigint
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    return (select c.seq from parley.chats c where c.id = session.chat_id());
-end $$;
-
-create or replace function parley.tell_chat_seq() returns bigint
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-    seq constant bigint := parley.chat_seq();
-begin
-    perform set_config('parley.chat_seq', seq::text, true);
-    return seq;
 end $$;
 
 -- A change of messages takes the chat's row before theirs, as a deletion of the chat does: no deadlock. Who waited looks

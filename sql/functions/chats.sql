@@ -59,6 +59,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
 begin
+    perform parley.tell_chat_seq();
     return (
         select parley.chat_json(c, m)
         from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id

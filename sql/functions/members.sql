@@ -12,7 +12,7 @@
 create or replace function api.list_members(chat_id text) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
-    perform parley.enter_chat(chat_id);
+    perform parley.enter_chat(chat_id), parley.tell_chat_seq();
     return json_build_object('members', (
         select coalesce(json_agg(m.member order by m.joined_at, m.user_id), '[]') from parley.members_json() m));
 end $$;

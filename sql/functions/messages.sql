@@ -34,6 +34,7 @@ begin
         perform parley.reject(parley.filter_problems(type, search, start_date, end_date)
             || parley.page_problems(page, "limit", before, after) || parley.sort_problems(sort, search, before, after));
     end if;
+    perform parley.tell_chat_seq();
     wanted := parley.parse_filter(type, start_date, end_date);
     asked := parley.parse_page(page, "limit", before, after);
     if search is null or rules.is_blank(search) then
@@ -83,6 +84,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     message constant parley.messages := parley.find_message(chat_id, message_id);
 begin
+    perform parley.tell_chat_seq();
     return (select to_json(a) from parley.message_fields(message) a);
 end $$;
 comment on function api.get_message(text, text) is

@@ -11,7 +11,8 @@ drop view if exists analytics.set_aside_events;
 drop function if exists parley.chats_gone, parley.members_gone, parley.users_leave, parley.members_stay cascade;
 
 create or replace function parley.record_event(
-    chat uuid, seq bigint, event text, payload json, recipients text[] default null) returns void
+    chat uuid, seq bigint, event text, payload json, recipients text[] default null, changed_at timestamptz default null)
+returns void
 language sql volatile as $$ select $$;
 
 drop schema listener cascade;

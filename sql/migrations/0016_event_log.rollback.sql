@@ -6,6 +6,28 @@ lock table parley.members, parley.outbox in access exclusive mode;
 
 drop function if exists parley.members_added, parley.outbox_removed cascade;
 
+-- Functions that take its rows, until an older checkout's `yoyo apply` drops the others.
+drop function if exists parley.is_end, parley.event_json;
+
+create or replace function parley.record_event(
+    chat uuid, seq bigint, event text, payload json, recipients text[] default null, changed_at timestamptz default null)
+returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    recorded bigint;
+begin
+    if octet_length(payload::text) > 10000 then
+        payload := payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}';
+    end if;
+    insert into parley.outbox (chat_id, seq, event, payload, recipients)
+    values (chat, seq, event, payload, recipients)
+    returning id into recorded;
+    insert into parley.outbox_queue (id, chat_id) values (recorded, chat);
+    if not pg_try_advisory_xact_lock_shared(parley.sleep_lock()) then
+        perform pg_notify('parley_outbox', '');
+    end if;
+end $$;
+
 drop table parley.outbox_state;
 
 alter table parley.outbox drop column transaction_id, drop column changed_at;

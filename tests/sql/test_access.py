@@ -77,12 +77,12 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "image_cleanup insert": ("insert into parley.image_cleanup (name) values ('new')", (0, 0, 0, 0, 0), 1),
     "image_cleanup update": ("update parley.image_cleanup set due = now() where name = {owner}", (0, 0, 0, 0, 0), 1),
     "image_cleanup delete": ("delete from parley.image_cleanup where name = {owner}", (0, 0, 0, 0, 0), 1),
-    "outbox select": ("select from parley.outbox where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
+    "outbox select": ("select from parley.outbox where chat_id = {chat}", (0, 0, 0, 0, 0), 4),
     "outbox insert": (
         "insert into parley.outbox (chat_id, seq, event, payload) values ({chat}, 99, 'new', '1')",
         (0, 0, 0, 0, 0), 1),
-    "outbox update": ("update parley.outbox set payload = '1' where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
-    "outbox delete": ("delete from parley.outbox where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
+    "outbox update": ("update parley.outbox set payload = '1' where chat_id = {chat}", (0, 0, 0, 0, 0), 4),
+    "outbox delete": ("delete from parley.outbox where chat_id = {chat}", (0, 0, 0, 0, 0), 4),
     "outbox_queue select": ("select from parley.outbox_queue where id = {event}", (0, 0, 0, 0, 0), 1),
     "outbox_queue insert": ("insert into parley.outbox_queue values (0, {chat})", (0, 0, 0, 0, 0), 1),
     "outbox_queue update": ("update parley.outbox_queue set id = 0 where id = {event}", (0, 0, 0, 0, 0), 1),
@@ -130,6 +130,7 @@ ROLLUPS = {
     "rollup_settings": ("users", "'theme', 'dark', 5", "'theme', 'light', 5"),
     "rollup_state": ("as_of", "true", "true"),
     "pseudonym_key": ("inner_key", "true, '', ''", "true, '', ''"),
+    "outbox_state": ("removed_until", "true", "true"),
 }
 for _table, (_column, _, _row) in ROLLUPS.items():
     _again = " on conflict (id) do update set id = true" if _row.startswith("true") else ""  # of these there is one row

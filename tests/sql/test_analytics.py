@@ -460,7 +460,7 @@ def test_health_of_events(own: Connection) -> None:
     chat = new_chat(own, "owner")
     for _ in range(3):
         call(own, "owner", "send_message", chat, {"content": "word"})
-    own.execute("update parley.outbox set recorded_at = recorded_at - interval '1 minute' where seq = 1")
+    own.execute("update parley.outbox set recorded_at = recorded_at - interval '1 minute' where seq = 2")
     (row,) = own.execute(view).fetchall()
     assert (row[0], row[2]) == (3, 0)
     assert 60 < row[1] < 120

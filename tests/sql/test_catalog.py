@@ -96,7 +96,7 @@ def test_a_read_is_stable_and_a_write_volatile(dba: Connection) -> None:
     # Except api.get_profile and api.get_settings, whose user may have been registered by the same statement.
     reads = names(dba, functions("n.nspname = 'api' and provolatile = 's'"))
     assert sorted(r.split(".")[1].split("_")[0].split("(")[0] for r in reads) == sorted(
-        ["get", "get", "get", "list", "list", "list", "parse", "ready", "search"]
+        ["get", "get", "get", "list", "list", "list", "list", "list", "parse", "ready", "search"]
     )
 
 
