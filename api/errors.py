@@ -37,6 +37,7 @@ CODES = {
     500: "internal_error",
     503: "unavailable",
 }
+TRY_AGAIN = {429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}  # for what does not know better
 STATUSES = {f"PT{status}": status for status in CODES}  # raised by parley.fail()
 NUL_IN_TEXT = "22021"
 IMAGE = re.compile(r"[0-9a-f]{64}")
@@ -66,7 +67,7 @@ def unauthorized() -> ApiError:
 
 def unavailable() -> ApiError:
     """503, for a database or a storage that is away or overloaded."""
-    return ApiError(503, "The service is not available just now.", headers={"Retry-After": "1"})
+    return ApiError(503, "The service is not available just now.")
 
 
 def internal_error() -> ApiError:
@@ -159,8 +160,9 @@ class Envelope(ErrorHandler):
 
 
 def answer(error: ApiError) -> HTTPResponse:
-    """An error as a response."""
+    """An error as a response, which says when to try again wherever that may help."""
     body = {"message": error.message, "code": CODES[error.status]}
     if error.details is not None:
         body["details"] = error.details
-    return HTTPResponse(json.dumps({"error": body}), error.status, error.headers, content_type="application/json")
+    headers = TRY_AGAIN.get(error.status, {}) | error.headers
+    return HTTPResponse(json.dumps({"error": body}), error.status, headers, content_type="application/json")

@@ -65,6 +65,9 @@ HEADERS: dict[str, tuple[str, Json, Any]] = {
     "X-Request-Id": ("The request's id: the caller's, if it sent a sane one.", TEXT, "checkout-42"),
     "Server-Timing": ("Where the time went, in milliseconds.", TEXT,
                       "limit;dur=0.4, pool;dur=0.0, db;dur=1.2, total;dur=2.0"),
+    "RateLimit-Policy": ("The limit: `q` requests of one address in `w` seconds.", TEXT, '"default";q=10;w=10'),
+    "RateLimit": ("`r` are left; in `t` seconds the window ends or, where none is left, a request is let in.", TEXT,
+                  '"default";r=9;t=7'),
     "X-RateLimit-Limit": ("How many requests one address has in a window.", NUMBER, 10),
     "X-RateLimit-Remaining": ("How many of them are left.", NUMBER, 9),
     "X-RateLimit-Reset": ("When the window ends: Unix time in milliseconds.", NUMBER, 1764035500000),
@@ -79,7 +82,8 @@ HEADERS: dict[str, tuple[str, Json, Any]] = {
 }  # fmt: skip
 ON_ALL = ("X-Request-Id",)
 ON_IMAGES = (*ON_ALL, "ETag", "Cache-Control")
-ON_API = (*ON_ALL, "Server-Timing", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+ON_LIMITED = ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+ON_API = (*ON_ALL, "Server-Timing", *ON_LIMITED)
 NOT_ALWAYS = ("Link", "Idempotency-Replayed")
 ON_ERROR = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 DAY_OR_INSTANT = {"anyOf": [TEXT | {"format": "date"}, TEXT | {"format": "date-time"}]}

@@ -6,7 +6,7 @@ from sanic import HTTPResponse, Request
 
 METHODS = "GET, HEAD, POST, PUT, DELETE"
 READABLE = (
-    "ETag, Idempotency-Replayed, Link, Retry-After, Server-Timing, X-Chat-Seq, "
+    "ETag, Idempotency-Replayed, Link, RateLimit, RateLimit-Policy, Retry-After, Server-Timing, X-Chat-Seq, "
     "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id"
 )
 MAX_AGE = "7200"  # seconds; the longest that Chromium keeps a preflight's answer

@@ -24,8 +24,9 @@ REDIS_SECONDS = 0.5
 LOCAL_SECONDS = 1.0  # how long Redis is left alone after it failed
 MAX_ADDRESS = 100  # characters of one that somebody claims to have
 LOCAL_ADDRESSES = 100_000  # that a process remembers by itself
+POLICY = "default"  # the limit's name in the headers of draft-ietf-httpapi-ratelimit-headers-10
 
-Counts = tuple[int, int, int]  # what it answers
+Counts = tuple[int, int, int]  # what SCRIPT answers
 
 # KEYS: this window's and the previous window's count. ARGV: limit, window in ms, elapsed share of the window.
 # Answers {allowed, this window's count, the previous window's}.
@@ -47,26 +48,28 @@ EVAL = command("EVAL", SCRIPT, "2", arguments=5)
 class Decision(NamedTuple):
     """Whether a request may go on, and what the answer's headers say.
 
-    `reset` is the end of the current window, Unix time in milliseconds; `retry_after` is in whole seconds, 0 for who is
-    allowed; `counted_by` is `redis` or `process`.
+    `reset` is the end of the current window, Unix time in milliseconds. `wait` is in whole seconds, at least one: until
+    a request is let in again or, while some are left, until the window ends. `policy` are the headers that are the same
+    on every answer; `counted_by` is `redis` or `process`.
     """
 
     allowed: bool
-    limit: int
     remaining: int
     reset: int
-    retry_after: int
+    wait: int
+    policy: dict[str, str]
     counted_by: str
 
     @property
     def headers(self) -> dict[str, str]:
         """The headers of every answer, and Retry-After for a refusal."""
         headers = {
-            "X-RateLimit-Limit": str(self.limit),
+            **self.policy,
+            "RateLimit": f'"{POLICY}";r={self.remaining};t={self.wait}',
             "X-RateLimit-Remaining": str(self.remaining),
             "X-RateLimit-Reset": str(self.reset),
         }
-        return headers if self.allowed else headers | {"Retry-After": str(self.retry_after)}
+        return headers if self.allowed else headers | {"Retry-After": str(self.wait)}
 
 
 @dataclass
@@ -100,6 +103,9 @@ class RateLimiter:
     def __init__(self, redis: RedisPipe, requests: int, window_ms: int, prefix: str) -> None:
         self._redis, self._limit, self._window_ms, self._prefix = redis, requests, window_ms, prefix
         self._arguments = packed(str(requests), str(window_ms))
+        # In whole seconds, as the draft wants it, and rounded up, so that nobody is told to ask for more than there is.
+        policy = f'"{POLICY}";q={requests};w={math.ceil(window_ms / 1000)}'
+        self._policy = {"RateLimit-Policy": policy, "X-RateLimit-Limit": str(requests)}
         self._local = LocalCounts()
         self.is_away = False  # Redis is
         self._look_again_at = 0.0
@@ -152,16 +158,17 @@ class RateLimiter:
         allowed, current, previous = counts
         used = current + math.floor((1 - elapsed) * previous)
         reset = (window + 1) * self._window_ms
+        remaining = max(0, self._limit - used)
         return Decision(
             allowed=bool(allowed),
-            limit=self._limit,
-            remaining=max(0, self._limit - used),
+            remaining=remaining,
             reset=reset,
-            retry_after=0 if allowed else self._retry_after(now_ms, reset, current, previous),
+            wait=math.ceil((reset - now_ms) / 1000) if remaining else self._wait(now_ms, reset, current, previous),
+            policy=self._policy,
             counted_by=counted_by,
         )
 
-    def _retry_after(self, now_ms: int, reset: int, current: int, previous: int) -> int:
+    def _wait(self, now_ms: int, reset: int, current: int, previous: int) -> int:
         # Room comes as the previous window fades; when this one is full, that is as this one fades in the next.
         if current < self._limit:
             free_at = reset - self._window_ms * (self._limit - current) / max(previous, 1)

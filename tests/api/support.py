@@ -31,7 +31,13 @@ CODES = {
     503: "unavailable",
 }
 KEPT = Path(__file__).with_name("session_tokens.json")  # made by tests/e2e/test_web_app.py
-LIMIT_HEADERS = {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}
+LIMIT_HEADERS = {
+    "ratelimit",
+    "ratelimit-policy",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+}
 
 _addresses = itertools.count(1)
 
@@ -84,6 +90,8 @@ def refusal(response: "httpx.Response | Wire", status: int) -> dict[str, Any]:
     assert error["message"]
     assert error["code"] == CODES[status]
     assert isinstance(error.get("details", {}), dict)
+    if status in {429, 503}:
+        assert int(response.headers["retry-after"]) > 0
     return error
 
 

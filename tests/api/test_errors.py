@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from api.errors import CODES, ApiError, answer
 from tests.api.support import LIMIT_HEADERS, refusal, unlimited
 from tests.support import Api, new_user, wait_until
 
@@ -164,8 +165,17 @@ def nested(depth: int) -> str:
 def test_a_wrong_request_gets_the_envelope(
     client: httpx.Client, chat: str, method: str, path: str, options: dict[str, object], status: int
 ) -> None:
-    error = refusal(client.request(method, path.replace("{chat}", chat), **options), status)  # type: ignore[arg-type]
+    response = client.request(method, path.replace("{chat}", chat), **options)  # type: ignore[arg-type]
+    error = refusal(response, status)
+    assert "retry-after" not in response.headers
     assert not any(word in json.dumps(error) for word in ("Traceback", "asyncpg", "sanic", "PL/pgSQL", "SQLSTATE"))
+
+
+def test_who_may_try_again_is_told_when() -> None:
+    told = {status: answer(ApiError(status, "No.")).headers.get("Retry-After") for status in CODES}
+    assert {status: seconds for status, seconds in told.items() if seconds} == {429: "1", 503: "1"}
+    for status in CODES:
+        assert answer(ApiError(status, "No.", headers={"Retry-After": "7"})).headers["Retry-After"] == "7"
 
 
 def test_every_bad_field_is_named_at_once(client: httpx.Client, chat: str) -> None:

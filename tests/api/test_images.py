@@ -688,7 +688,7 @@ def test_who_finds_no_slot_is_asked_to_come_again(monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(ApiError) as caught:
         asyncio.run(wait_in_vain())
-    assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "1"})
+    assert caught.value.status == 503
 
 
 def test_a_decoder_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

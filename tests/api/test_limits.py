@@ -49,7 +49,9 @@ def test_of_200_requests_at_once_ten_are_answered(api: Api) -> None:
         assert response.headers.keys() >= LIMIT_HEADERS
         assert response.headers["x-ratelimit-remaining"] == "0"
         assert 0 < int(response.headers["retry-after"]) <= window + 1
+        assert response.headers["ratelimit"] == f'"default";r=0;t={response.headers["retry-after"]}'
     assert {response.headers["x-ratelimit-limit"] for response in responses} == {"10"}
+    assert {response.headers["ratelimit-policy"] for response in responses} == {f'"default";q=10;w={window}'}
     resets = {int(response.headers["x-ratelimit-reset"]) for response in responses}
     assert len(resets) == 1
     assert resets.pop() % (window * 1000) == 0

@@ -4,8 +4,10 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 from uuid import uuid4
 
+import http_sf
 import pytest
 import redis
 from hypothesis import given, settings
@@ -87,7 +89,6 @@ def test_redis_counts_as_the_formula_says(url: str, limit: int, window_ms: int, 
     for time, decision in zip(times, take_all(url, times, limit, window_ms), strict=True):
         assert decision.allowed == model.take(time)
         assert decision.remaining == max(0, limit - model.used(time))
-        assert decision.limit == limit
         assert decision.reset == (time // window_ms + 1) * window_ms
 
 
@@ -119,21 +120,51 @@ def times_of(steps: list[float], window_ms: int) -> list[int]:
     current=st.integers(0, 150),
     previous=st.integers(0, 150),
 )
-def test_whoever_waits_retry_after_is_let_in_and_a_second_before_was_not(
+def test_whoever_waits_as_told_is_let_in_and_a_second_before_was_not(
     url: str, server: "redis.Redis", limit: int, window_ms: int, into_window: float, current: int, previous: int
 ) -> None:
     address, now = uuid4().hex, NOON + int(into_window * window_ms)
     for key, count in zip(keys_of(address, now, window_ms), (current, previous), strict=True):
         server.set(key, count, ex=60)
     decision, *_ = take_all(url, [now], limit, window_ms, address)
-    if decision.allowed:
-        assert "Retry-After" not in decision.headers
-        return
     window = now // window_ms
-    model = Model(limit, window_ms, {window: current, window - 1: previous})
-    assert decision.headers["Retry-After"] == str(decision.retry_after)
-    assert model.used(now + 1000 * decision.retry_after) < limit
-    assert decision.retry_after == 1 or model.used(now + 1000 * (decision.retry_after - 1) - 1) >= limit
+    model = Model(limit, window_ms, {window: current + decision.allowed, window - 1: previous})
+    if decision.remaining:
+        assert decision.wait == math.ceil((decision.reset - now) / 1000)
+        return
+    assert model.used(now + 1000 * decision.wait) < limit
+    assert decision.wait == 1 or model.used(now + 1000 * (decision.wait - 1) - 1) >= limit
+
+
+def item_of(field: str) -> tuple[str, Any]:
+    """The one item of a structured field, which is a list of strings, and its parameters."""
+    ((name, parameters),) = cast("Any", http_sf.parse(field.encode(), tltype="list"))
+    assert isinstance(name, str)
+    return name, parameters
+
+
+@settings(max_examples=40)
+@given(limit=st.integers(1, 12), window_ms=LENGTHS, steps=st.lists(st.floats(0, 1.2), max_size=40))
+def test_headers_say_the_same_in_the_old_and_the_new_way(
+    url: str, limit: int, window_ms: int, steps: list[float]
+) -> None:
+    for decision in take_all(url, times_of(steps, window_ms), limit, window_ms):
+        told = {
+            "X-RateLimit-Limit": str(limit),
+            "X-RateLimit-Remaining": str(decision.remaining),
+            "X-RateLimit-Reset": str(decision.reset),
+        }
+        headers = decision.headers
+        assert item_of(headers.pop("RateLimit-Policy")) == ("default", {"q": limit, "w": window_ms // 1000})
+        assert item_of(headers.pop("RateLimit")) == ("default", {"r": decision.remaining, "t": decision.wait})
+        assert headers == (told if decision.allowed else told | {"Retry-After": str(decision.wait)})
+        assert decision.wait > 0
+
+
+@pytest.mark.parametrize(("window_ms", "seconds"), [(1000, 1), (1001, 2), (1500, 2), (2000, 2), (86_400_000, 86_400)])
+def test_a_window_is_told_in_whole_seconds_and_never_as_a_shorter_one(url: str, window_ms: int, seconds: int) -> None:
+    (decision,) = take_all(url, [NOON], window_ms=window_ms)
+    assert item_of(decision.headers["RateLimit-Policy"]) == ("default", {"q": 10, "w": seconds})
 
 
 def test_a_full_window_lets_nobody_in_until_it_fades_in_the_next(url: str) -> None:

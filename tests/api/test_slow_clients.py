@@ -83,7 +83,9 @@ def test_who_sends_bit_by_bit_has_no_more_time(
             return bool(select([client], [], [], 0)[0])
 
         wait_until(is_answered)
-        assert client.recv(12) == f"HTTP/1.1 {status}".encode()
+        answer = client.recv(4096)
+        assert answer.startswith(f"HTTP/1.1 {status}".encode())
+        assert (b"Retry-After: 1\r\n" in answer) == (status == 503)
         wait_until(lambda: not has(impatient, client))
 
 
