@@ -6,11 +6,9 @@ PARLEY_UPDATE_TOKENS=1 writes them anew.
 
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import psycopg
@@ -19,7 +17,7 @@ import pytest
 from api.dev.postgres import Postgres
 from api.tokens import COOKIES
 from tests.api.support import KEPT, kept_tokens, refusal, sent_as, unauthorized
-from tests.e2e.npm import installed
+from tests.e2e.npm import Program, installed
 from tests.support import OLD_SECRET, SECRET, new_user
 
 PROGRAM = Path(__file__).with_name("web_app.mjs")
@@ -36,43 +34,14 @@ SITES = ("http://app.test", "https://app.test")
 ORIGIN = {"Origin": "https://app.test"}
 
 
-class WebApp:
-    """The program, in a process of its own."""
-
-    def __init__(self, modules: Path) -> None:
-        program = shutil.copy(PROGRAM, modules.parent)  # next to its modules
-        self._process = subprocess.Popen(
-            ["node", program],
-            env={"PATH": os.environ["PATH"]},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def do(self, command: str, *values: Any) -> Any:
-        """What a command results in."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps([command, *values]) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._process:
-            self._process.kill()
-
-
 @pytest.fixture(scope="module")
-def web() -> Iterator[WebApp]:
-    with installed(PACKAGES) as modules, WebApp(modules) as program:
+def web() -> Iterator[Program]:
+    with installed(PACKAGES) as modules, Program(PROGRAM, modules) as program:
         yield program
 
 
 @pytest.fixture
-def adapter(web: WebApp, postgres: Postgres, shared_database: str) -> WebApp:
+def adapter(web: Program, postgres: Postgres, shared_database: str) -> Program:
     """The program, with a database as the role of a web app."""
     web.do("openDatabase", postgres.url(shared_database, "web", "web"))
     return web
@@ -86,7 +55,7 @@ def profile(client: httpx.Client, **headers: str) -> dict[str, Any]:
     return found
 
 
-def session_tokens(web: WebApp, secret: str, user: str, seconds: int) -> Iterator[tuple[str, str | None, str]]:
+def session_tokens(web: Program, secret: str, user: str, seconds: int) -> Iterator[tuple[str, str | None, str]]:
     """A token of each kind: what it is, the cookie that it is for, itself."""
     claims = {"sub": user, "name": "Zoë ☃", "email": f"{user}@example.org", "picture": "https://example.org/zoe.png"}
     yield "jsonwebtoken", None, web.do("jsonwebtoken", secret, claims, {"expiresIn": seconds})
@@ -98,7 +67,7 @@ def session_tokens(web: WebApp, secret: str, user: str, seconds: int) -> Iterato
 
 
 @pytest.mark.parametrize("secret", [SECRET, OLD_SECRET])
-def test_a_token_of_each_kind_is_accepted(web: WebApp, nobody: httpx.Client, secret: str) -> None:
+def test_a_token_of_each_kind_is_accepted(web: Program, nobody: httpx.Client, secret: str) -> None:
     user = new_user()
     accepted = 0
     for _, cookie, token in session_tokens(web, secret, user, HOUR):
@@ -109,7 +78,7 @@ def test_a_token_of_each_kind_is_accepted(web: WebApp, nobody: httpx.Client, sec
     assert accepted == 21
 
 
-def test_the_kept_tokens_are_these(web: WebApp) -> None:
+def test_the_kept_tokens_are_these(web: Program) -> None:
     made = [
         {"kind": kind, "cookie": cookie, "token": token}
         for kind, cookie, token in session_tokens(web, SECRET, "zoe", LONG)
@@ -125,7 +94,7 @@ def test_the_kept_tokens_are_these(web: WebApp) -> None:
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("size", [0, 8000])
 def test_who_signs_in_at_a_web_app_is_signed_in(
-    web: WebApp, nobody: httpx.Client, command: str, site: str, size: int
+    web: Program, nobody: httpx.Client, command: str, site: str, size: int
 ) -> None:
     user = {"id": new_user(), "name": "Ada", "email": f"{new_user()}@example.org", "image": "https://example.org/a.png"}
     cookies = web.do(command, site, SECRET, user, {"groups": "x" * size})
@@ -139,7 +108,7 @@ def test_who_signs_in_at_a_web_app_is_signed_in(
 
 
 def test_a_database_session_of_the_adapter_is_accepted_as_long_as_it_lasts(
-    adapter: WebApp, nobody: httpx.Client
+    adapter: Program, nobody: httpx.Client
 ) -> None:
     address = f"{new_user()}@example.org"
     user = adapter.do("adapter", "createUser", {"name": "Ada", "email": address, "emailVerified": None, "image": None})
@@ -160,7 +129,7 @@ def test_a_database_session_of_the_adapter_is_accepted_as_long_as_it_lasts(
 
 
 def test_the_adapter_makes_all_of_its_calls(
-    adapter: WebApp, nobody: httpx.Client, postgres: Postgres, shared_database: str
+    adapter: Program, nobody: httpx.Client, postgres: Postgres, shared_database: str
 ) -> None:
     done = set()
 
@@ -205,7 +174,7 @@ def test_the_adapter_makes_all_of_its_calls(
 
 
 def test_who_signs_in_by_a_link_is_signed_in_until_they_are_deleted(
-    adapter: WebApp, nobody: httpx.Client, postgres: Postgres, shared_database: str
+    adapter: Program, nobody: httpx.Client, postgres: Postgres, shared_database: str
 ) -> None:
     address = f"{new_user()}@example.org"
     (cookie,) = adapter.do("emailSignIn", SITES[1], SECRET, address)

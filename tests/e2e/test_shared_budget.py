@@ -1,0 +1,109 @@
+"""The rate limit that a Next.js app and Parley share: the README's example with @upstash/ratelimit beside Parley."""
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.dev.valkey import Valkey
+from api.settings import Settings
+from tests.api.support import new_address
+from tests.api.test_ratelimit import limiter, times_of
+from tests.e2e.npm import Program, installed
+from tests.support import ROOT, Api
+
+PROGRAM = Path(__file__).with_name("shared_budget.mjs")
+PACKAGES = {"@upstash/ratelimit": "2.2.0", "ioredis": "6.0.0"}
+(EXAMPLE,) = re.findall(r"```js\n(.*?Ratelimit.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+LIMIT = '(10, "10 s")'
+PREFIX = Settings.model_fields["rate_limit_prefix"].default  # which the example has, too
+
+Taken = tuple[bool, dict[str, str]]  # whether a request may go on, and the headers
+
+
+def in_both(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those that the app's answers have, too."""
+    return {name: headers[name] for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")}
+
+
+class App:
+    """The Next.js app: the example, with another limit and window."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def take(self, address: str, limit: int, window: str, now: int | None = None, times: int = 1) -> list[Taken]:
+        """What becomes of so many requests at once."""
+        assert LIMIT in EXAMPLE
+        example = EXAMPLE.replace(LIMIT, f'({limit}, "{window}")')
+        return [(allowed, headers) for allowed, headers in self._program.do("take", example, address, times, now)]
+
+
+@pytest.fixture(scope="module")
+def app(valkey: Valkey) -> Iterator[App]:
+    with installed(PACKAGES) as modules, Program(PROGRAM, modules) as program:
+        program.do("connect", valkey.url())
+        yield App(program)
+
+
+@settings(max_examples=100)
+@given(
+    limit=st.integers(1, 100),
+    window_ms=st.sampled_from([7001, 10_000, 3_600_000]),  # the shortest of which outlasts the test in Valkey
+    bursts=st.lists(st.tuples(st.floats(0, 1.5), st.integers(1, 50), st.booleans()), max_size=20),
+)
+def test_both_decide_the_same_and_say_so_alone_and_in_turns(
+    app: App, valkey: Valkey, limit: int, window_ms: int, bursts: list[tuple[float, int, bool]]
+) -> None:
+    address = uuid4().hex
+
+    async def take() -> None:
+        async with limiter(valkey.url(), limit, window_ms, PREFIX) as parley:
+
+            async def by_parley(whose: str, now: int, times: int) -> list[Taken]:
+                decisions = [await parley.take(address + whose, now) for _ in range(times)]
+                return [(decision.allowed, in_both(decision.headers)) for decision in decisions]
+
+            def by_app(whose: str, now: int, times: int) -> list[Taken]:
+                return app.take(address + whose, limit, f"{window_ms} ms", now, times)
+
+            _, *moments = times_of([step for step, _, _ in bursts], window_ms)
+            for now, (_, times, is_for_app) in zip(moments, bursts, strict=True):
+                of_both = by_app(" of both", now, times) if is_for_app else await by_parley(" of both", now, times)
+                assert by_app(" of the app", now, times) == await by_parley(" of Parley", now, times) == of_both
+
+    asyncio.run(take())
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_app_and_the_api_have_one_budget(app: App, api: Api, version: int) -> None:
+    limit, window = 10, f"{api.environment['RATE_LIMIT_WINDOW']} s"
+
+    def addresses() -> tuple[str, str]:
+        """One that requests come from, and what the app calls it."""
+        address = api.headers()["X-Forwarded-For"] if version == 4 else new_address()
+        return address, address if version == 4 else address.removesuffix("1") + "/64"
+
+    with api.client() as client, ThreadPoolExecutor(20) as threads:
+
+        def by_api(address: str) -> Taken:
+            answer = client.get("/api/chats", headers={"X-Forwarded-For": address})
+            assert answer.status_code in {200, 429}
+            return answer.status_code == 200, in_both(answer.headers)
+
+        address, called = addresses()
+        taken = [by_api(address) if n % 2 else app.take(called, limit, window)[0] for n in range(limit + 4)]
+        assert [allowed for allowed, _ in taken] == [True] * limit + [False] * 4
+        assert [int(told["X-RateLimit-Remaining"]) for _, told in taken] == [*range(limit - 1, -1, -1), 0, 0, 0, 0]
+        assert len({told["X-RateLimit-Reset"] for _, told in taken}) == 1
+
+        address, called = addresses()
+        at_once = [threads.submit(by_api, address) for _ in range(50)]
+        taken = app.take(called, limit, window, times=50) + [each.result() for each in at_once]
+        assert sum(allowed for allowed, _ in taken) == limit
