@@ -464,7 +464,7 @@ def test_health_of_events(own: Connection) -> None:
     (row,) = own.execute(view).fetchall()
     assert (row[0], row[2]) == (3, 0)
     assert 60 < row[1] < 120
-    own.execute("select listener.set_aside((select min(id) from parley.outbox), 'HTTP 413: too large')")
+    own.execute("select listener.set_aside((select min(id) from parley.outbox_queue), 'HTTP 413: too large')")
     (row,) = own.execute(view).fetchall()
     assert (row[0], row[2]) == (2, 1)
     assert row[1] < 60

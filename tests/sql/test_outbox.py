@@ -16,8 +16,8 @@ LIMIT = 10_000  # bytes of a payload
 
 
 def events(connection: Connection, chat: str) -> list[tuple[str, Any]]:
-    """The events of a chat, in the order of their seq, each with its payload."""
-    query = "select event, payload from parley.outbox where chat_id = %s order by seq"
+    """The events of a chat, in the order of their seq, each with its payload; but for who came into it."""
+    query = "select event, payload from parley.outbox where chat_id = %s and event <> 'member:added' order by seq"
     return connection.execute(query, [chat]).fetchall()
 
 
@@ -83,6 +83,35 @@ def test_a_deleted_chat_says_nothing_of_its_messages_and_members(dba: Connection
     assert [event for event, _ in events(dba, chat)] == ["message:sent", "chat:deleted"]
 
 
+def test_who_comes_is_recorded_and_not_published(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    query = "select id, seq, payload #>> '{}', changed_at from parley.outbox where chat_id = %s order by seq"
+    first, second = dba.execute(query, [chat]).fetchall()
+    joined = dba.execute(
+        "select user_id, joined_at from parley.members where chat_id = %s order by user_id = 'member'", [chat]
+    ).fetchall()
+    assert (first[1:], second[1:]) == ((1, *joined[0]), (2, *joined[1]))
+    assert take(dba, chat) == []
+    assert dba.execute("select parley.queue_again(%s)", [second[0]]).fetchone() == (0,)
+    call(dba, "owner", "remove_member", chat, "member")
+    assert [row["event"] for row in take(dba, chat)] == ["member:removed"]
+
+
+def test_members_who_come_at_once_are_told_of_one_by_one(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    dba.execute("insert into next_auth.users (id) values ('ann'), ('ben')")
+    with pytest.raises(psycopg.errors.UniqueViolation), dba.transaction():
+        dba.execute("insert into parley.members (chat_id, user_id) values (%s, 'owner')", [chat])
+    dba.execute(
+        "insert into parley.members (chat_id, user_id) values (%(chat)s, 'owner'), (%(chat)s, 'ben'), (%(chat)s, 'ann')"
+        " on conflict do nothing",
+        {"chat": chat},
+    )
+    query = "select seq, event, payload #>> '{}' from parley.outbox where chat_id = %s order by seq"
+    told = [(1, "member:added", "owner"), (2, "member:added", "ann"), (3, "member:added", "ben")]
+    assert dba.execute(query, [chat]).fetchall() == told
+
+
 @pytest.mark.parametrize("change", ["removed", "left", "deleted their account"])
 def test_who_stops_being_a_member_is_recorded(dba: Connection, change: str) -> None:
     chat = new_chat(dba, "owner", "member")
@@ -129,7 +158,7 @@ def test_many_messages_at_once_are_as_many_events(dba: Connection) -> None:
     ids = dba.execute("select id::text from parley.messages where chat_id = %s order by id", [chat]).fetchall()
     dba.execute("delete from parley.messages where chat_id in (%s, %s) and content <> '3'", [chat, other])
     seqs = dba.execute("select seq from parley.outbox where chat_id = %s order by id", [chat]).fetchall()
-    assert [seq for (seq,) in seqs] == list(range(1, 10))
+    assert [seq for (seq,) in seqs] == list(range(1, 11))
     deleted = [payload for event, payload in events(dba, chat) if event == "message:deleted"]
     assert deleted == [ids[n][0] for n in (0, 1, 3, 4)]
     assert len(events(dba, other)) == 9
@@ -141,7 +170,7 @@ def test_seqs_are_those_of_the_chat(dba: Connection) -> None:
         send(dba, chat, str(n))
     call(dba, "member", "remove_member", chat, "member")
     last = dba.execute("select seq from parley.chats where id = %s", [chat]).fetchone()
-    assert last == dba.execute("select max(seq) from parley.outbox where chat_id = %s", [chat]).fetchone() == (4,)
+    assert last == dba.execute("select max(seq) from parley.outbox where chat_id = %s", [chat]).fetchone() == (6,)
 
 
 # Sizes
@@ -275,7 +304,7 @@ def test_old_events_go_unless_they_wait(dba: Connection) -> None:
     dba.execute("select listener.set_aside(%s, 'HTTP 413')", [ids[4]])
     assert remove(100) == 0  # none is counted in the rollups yet
     dba.execute("update parley.rollup_state set counted_event = %s", [ids[0]])
-    assert [remove(1), remove(100)] == [1, 0]
+    assert [remove(1), remove(1), remove(100)] == [1, 1, 0]  # that there is a member, too
     dba.execute("update parley.rollup_state set counted_event = %s", [ids[4]])
     assert [remove(1), remove(1), remove(100)] == [1, 0, 0]
     left = dba.execute("select id from parley.outbox order by id").fetchall()
