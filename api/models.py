@@ -415,7 +415,10 @@ class LoggedEvent(Model):
         "the user's id.",
         examples=["01a21066-a8c1-7000-80c8-03d3bfc81670"],
     )
-    at: Annotated[Instant, told("When it was: the message's or the chat's `updatedAt`, if it has one.")]
+    at: Annotated[
+        Instant,
+        told("When it was: the `updatedAt` of the message or the chat, if it has one.", "2026-11-25T01:51:32.161Z"),
+    ]
 
 
 class ChatEvents(Model):
