@@ -83,6 +83,7 @@ function explained(problem: Problem): string {
       return "gone"
     case "unauthorized": case "forbidden": case "method_not_allowed": case "conflict": case "payload_too_large":
     case "unsupported_media_type": case "rate_limited": case "internal_error": case "unavailable":
+    case "cursor_expired": case "precondition_failed": case "idempotency_key_reused":
       return problem.message
   }
 }

@@ -64,8 +64,9 @@ HEAR_SECONDS = 30
 COMPLAINT = re.compile(r'Traceback|Warning:|"level": "(critical|error)"|set aside')
 STATE = "select id::text, content from parley.messages union all select id::text, title from parley.chats"
 EVENTS = """
-select chat_id::text, seq, event, payload::text, parley.event_channels(chat_id, recipients) from parley.outbox
-order by chat_id, seq
+select chat_id::text, row_number() over (partition by chat_id order by seq), event, payload::text,
+    parley.event_channels(chat_id, recipients)
+from parley.outbox where event <> 'member:added' order by chat_id, seq
 """
 # What there must be none of, as the number of these.
 NONE_OF = {

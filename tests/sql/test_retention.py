@@ -446,16 +446,20 @@ def test_what_another_is_removing_or_reading_is_passed_over(as_dba: Dba) -> None
         assert remove(second) == 1 + 1
 
 
-def test_two_may_join_a_chat_at_once(as_dba: Dba) -> None:
-    with as_dba() as first, as_dba() as second:
+def test_two_who_join_a_chat_at_once_come_one_after_the_other(as_dba: Dba) -> None:
+    waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    with as_dba() as first, as_dba() as second, as_dba() as watcher, ThreadPoolExecutor() as pool:
         chat = old_chat(first, "owner")
         for user in ("one", "another"):
             call(first, user, "list_chats")
-        second.execute("set lock_timeout = '1s'")
         join = "insert into parley.members (chat_id, user_id) values (%s, %s)"
         with first.transaction():
             first.execute(join, [chat, "one"])
-            second.execute(join, [chat, "another"])
+            joining = pool.submit(second.execute, join, [chat, "another"])
+            wait_until(lambda: watcher.execute(waits).rowcount == 1)
+        assert joining.result().rowcount == 1
+        told = "select payload #>> '{}' from parley.outbox where chat_id = %s and event = 'member:added' order by seq"
+        assert watcher.execute(told, [chat]).fetchall() == [("owner",), ("one",), ("another",)]
 
 
 def test_what_a_killed_call_began_the_next_one_goes_on_with(as_dba: Dba) -> None:
