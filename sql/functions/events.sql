@@ -139,7 +139,7 @@ begin
     union all
     select distinct o.chat_id, false
     from parley.outbox o
-    where o.recipients @> array[me] and parley.is_end(o, me) and o.chat_id >= first_id
+    where parley.is_end(o, me) and o.chat_id >= first_id
       and parley.is_unseen(o.transaction_id, seen)
       and not exists (select from parley.members m where m.chat_id = o.chat_id and m.user_id = me);
 end $$;
