@@ -4,6 +4,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
-from tests.support import NO_SUCH_ID, Connection, add_member, call, new_chat, new_user, refused
+from tests.support import NO_SUCH_ID, Connection, add_member, call, new_chat, new_user, refused, rolled_back
 
 Event = dict[str, Any]
 
@@ -157,6 +158,76 @@ def test_an_answer_says_up_to_which_event_it_is_true(dba: Connection, function: 
     send(dba, chat)
     call(dba, "owner", function, chat)
     assert dba.execute("select current_setting('parley.chat_seq')").fetchone() == ("2",)
+
+
+CHANGES = ("send", "send", "edit", "delete", "rename", "join or leave")
+
+
+@given(data=st.data())
+@settings(max_examples=40)
+def test_a_copy_is_whole_however_it_was_read_and_replayed(url: str, data: st.DataObject) -> None:
+    with rolled_back(url) as dba:
+        chat = new_chat(dba, "owner")
+
+        def happen(most: int) -> None:
+            for what in data.draw(st.lists(st.sampled_from(CHANGES), max_size=most)):
+                change(dba, "owner", chat, what)
+
+        def read(function: str, **options: str) -> Any:
+            answer = call(dba, "owner", function, chat, **options)
+            row = dba.execute("select current_setting('parley.chat_seq')::bigint").fetchone()
+            assert row
+            seqs.append(row[0])
+            return answer
+
+        seqs: list[int] = []
+        happen(12)
+        copy = Copy(read("get_chat")["title"])
+        happen(3)
+        copy.members = {member["userId"] for member in read("list_members")["members"]}
+        page, options = {"messages": [None]}, {}  # type: dict[str, Any], dict[str, str]
+        while page["messages"]:
+            happen(3)
+            page = read("list_messages", limit="2", **options)
+            copy.messages |= {message["id"]: message for message in page["messages"]}
+            options = {"before": page["messages"][-1]["id"]} if page["messages"] else {}
+        seq = first = min(seqs)
+        has_more = True
+        while has_more:
+            happen(2)
+            if data.draw(st.integers(0, 4)) == 0:
+                seq = data.draw(st.integers(first, seq))  # what was heard and not noted, say
+            answer = of_chat(dba, chat, seq, limit=data.draw(st.integers(1, 5)))
+            for event in answer["events"]:
+                copy.apply(event)
+            seq, has_more = answer["next"], answer["hasMore"]
+        assert copy.messages == {m["id"]: m for m in call(dba, "owner", "list_messages", chat, limit="100")["messages"]}
+        assert copy.members == {member["userId"] for member in call(dba, "owner", "list_members", chat)["members"]}
+        assert copy.title == call(dba, "owner", "get_chat", chat)["title"]
+
+
+@dataclass
+class Copy:
+    """What a client has of a chat."""
+
+    title: str
+    members: set[str] = field(default_factory=set)
+    messages: dict[str, Any] = field(default_factory=dict)
+
+    def apply(self, event: Event) -> None:
+        what, data = event["event"], event["data"]
+        if what == "message:sent":
+            self.messages[data["id"]] = data | {"updatedAt": event["at"]}
+        elif what == "message:updated" and data["id"] in self.messages:
+            self.messages[data["id"]] |= data["updates"] | {"updatedAt": event["at"]}
+        elif what == "message:deleted":
+            self.messages.pop(data, None)
+        elif what == "chat:updated":
+            self.title = data["updates"]["title"]
+        elif what == "member:added":
+            self.members.add(data)
+        elif what == "member:removed":
+            self.members.discard(data)
 
 
 # Of all chats
@@ -417,7 +488,13 @@ def test_however_transactions_overlap_each_event_is_told_once_and_in_order(
 def change(connection: Connection, owner: str, chat: str, what: str) -> None:
     newest = "select id from parley.messages where chat_id = %s order by id desc limit 1"
     row = connection.execute(newest, [chat]).fetchone()
-    if what == "rename":
+    if what == "join or leave":
+        guest = "select from parley.members where chat_id = %s and user_id = 'guest'"
+        if connection.execute(guest, [chat]).rowcount:
+            call(connection, "guest", "remove_member", chat, "guest")
+        else:
+            add_member(connection, owner, chat, "guest")
+    elif what == "rename":
         call(connection, owner, "update_chat", chat, {"title": f"Renamed {new_user()}"})
     elif what == "send" or row is None:
         send(connection, chat, user=owner)

@@ -45,9 +45,10 @@ def large(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tu
         )
         dba.execute(
             "insert into parley.outbox (chat_id, seq, event, payload)"
-            " select %s, n, 'message:sent', '1' from generate_series(1, 10000) n",
+            " select %s, n, 'message:sent', '1' from generate_series(2, 10000) n",
             [chats[0]],
         )
+        dba.execute("update parley.chats set seq = 10000 where id = %s", [chats[0]])
         dba.execute("insert into parley.outbox_queue select id, chat_id from parley.outbox order by id desc limit 5")
         dba.execute("update parley.rollup_state set counted_event = (select max(id) from parley.outbox)")
         dba.execute("insert into parley.settings (user_id) select n from generate_series(1, 10000) n")
@@ -274,6 +275,26 @@ def listener(large: tuple[Connection, str, str]) -> Iterator[Connection]:
     connection.execute("set session authorization events")
     yield connection
     connection.execute("set session authorization app")
+
+
+@pytest.mark.parametrize("after", [0, 5000, 9999, 10_000])
+def test_a_chats_next_events_are_read_and_no_others(large: tuple[Connection, str, str], after: int) -> None:
+    connection, user, chat = large
+    with watched(connection, "outbox") as nodes:
+        answer = call(connection, user, "list_chat_events", chat, after=str(after), limit="10")
+    assert len(answer["events"]) == min(10, 10_000 - after)
+    assert {node["Index Name"] for node in nodes} == {"outbox_chat"}
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes) == len(answer["events"])
+
+
+def test_what_is_new_in_any_chat_is_found_by_the_newest_event_of_each(large: tuple[Connection, str, str]) -> None:
+    connection, user, _ = large
+    cursor = call(connection, user, "list_events")["next"]
+    with watched(connection, "outbox") as nodes:
+        assert call(connection, user, "list_events", after=cursor)["events"] == []
+    assert {node["Index Name"] for node in nodes if "Index Name" in node} == {"outbox_chat", "outbox_ends"}
+    assert not [node for node in nodes if (node["Node Type"], node.get("Relation Name")) == ("Seq Scan", "outbox")]
+    assert sum(n["Actual Rows"] * n["Actual Loops"] for n in nodes if n.get("Index Name") == "outbox_chat") == 500
 
 
 def test_a_look_into_the_outbox_reads_what_is_queued_and_not_the_log(listener: Connection) -> None:

@@ -1,0 +1,76 @@
+"""Catching up over HTTP: the header that says where to go on from, who answers, and what is gone."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.support import refusal, unlimited
+from tests.api.test_routes import World, new_world
+from tests.support import Api
+
+
+@pytest.fixture
+def world(api: Api) -> Any:
+    with new_world(api) as world:
+        yield world
+
+
+@pytest.mark.parametrize("path", ["", "/members", "/messages", "/messages/<message_id>", "/events?after=0"])
+def test_an_answer_tells_up_to_which_event_it_is_true(world: World, path: str) -> None:
+    chat = world.fill("/api/chats/<chat_id>")
+    for seq in ("3", "4"):
+        for ask in (world.owner.get, world.member.head):
+            answer = ask(f"{chat}{world.fill(path)}")
+            assert (answer.status_code, answer.headers["x-chat-seq"]) == (200, seq)
+        world.owner.put(chat, json={"title": "Other plans"})
+    refused = world.stranger.get(f"{chat}{world.fill(path)}")
+    assert (refused.status_code, refused.headers.get("x-chat-seq")) == (404, None)
+
+
+def test_what_the_log_does_not_have_is_gone(world: World) -> None:
+    events = world.fill("/api/chats/<chat_id>/events")
+    assert refusal(world.owner.get(events, params={"after": 4}), 410)["message"]
+    assert world.owner.get(events, params={"after": 3}).json() == {"events": [], "next": 3, "hasMore": False}
+    assert refusal(world.owner.get("/api/events", params={"after": "x"}), 400)["details"] == {
+        "fields": {"after": "must be a cursor that was answered"}
+    }
+
+
+def test_while_others_write_nothing_is_missed_and_nothing_doubled(world: World, api: Api) -> None:
+    chat = world.fill("/api/chats/<chat_id>")
+    start = world.member.get("/api/events").json()["next"]
+
+    def write(number: int) -> None:
+        with unlimited(api, world.ids["owner"]) as client:
+            for n in range(15):
+                sent = client.post(f"{chat}/messages", json={"content": f"{number} {n}"}).json()
+                if n % 3 == 0:
+                    assert client.delete(f"{chat}/messages/{sent['id']}").status_code == 204
+
+    with ThreadPoolExecutor(4) as pool:
+        writing = [pool.submit(write, number) for number in range(4)]
+        by_seq, by_cursor = [], []  # type: list[Any], list[Any]
+        seq, cursor = 3, start
+        while True:
+            is_over = all(writer.done() for writer in writing)
+            seq = follow(world.member, f"{chat}/events", seq, by_seq)
+            cursor = follow(world.member, "/api/events", cursor, by_cursor)
+            if is_over:
+                break
+    assert [writer.result() for writer in writing] == [None] * 4
+    assert [event["seq"] for event in by_seq] == list(range(4, 4 + 4 * (15 + 5)))
+    assert by_cursor == by_seq
+    left = {message["content"] for message in world.member.get(f"{chat}/messages?limit=100").json()["messages"]}
+    assert left == {"hello"} | {f"{number} {n}" for number in range(4) for n in range(15) if n % 3}
+
+
+def follow(client: httpx.Client, path: str, after: Any, events: list[Any]) -> Any:
+    """Adds what comes after that, up to now; answers what to go on with."""
+    has_more = True
+    while has_more:
+        answer = client.get(path, params={"after": after, "limit": 7}).raise_for_status().json()
+        events += answer["events"]
+        after, has_more = answer["next"], answer["hasMore"]
+    return after
