@@ -336,7 +336,12 @@ class Error(Model):
 
 # Events
 
-Truncated = Annotated[Literal[True], told("There if the content was too large for Pusher: fetch the message.")]
+Truncated = Annotated[
+    Literal[True],
+    told(
+        "There if the content is left out: it was too large for Pusher, or, in the log, the message was deleted since."
+    ),
+]
 
 
 class MessageSent(Model):

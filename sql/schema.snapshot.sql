@@ -1931,12 +1931,12 @@ CREATE OR REPLACE FUNCTION parley.event_channels(chat uuid, recipients text[])
  IMMUTABLE PARALLEL SAFE
 AS md5 a5e08888b7acaf7ce0d1a5fef6faab05;
 
---- function parley.event_json(parley.outbox)
-CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox)
+--- function parley.event_json(parley.outbox,boolean)
+CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, has_message boolean)
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 2aa75d3b92639a7b47abed6fc243a7c7;
+AS md5 813f240e922f82f239901fd1f7b9dfc2;
 
 --- function parley.fail(text,text,jsonb)
 CREATE OR REPLACE FUNCTION parley.fail(state text, message text, details jsonb DEFAULT NULL::jsonb)
@@ -2030,6 +2030,15 @@ CREATE OR REPLACE FUNCTION parley.from_base64url(value text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 4300b189b8cb9e28052d0e5a5065e160;
+
+--- function parley.has_message(parley.outbox)
+CREATE OR REPLACE FUNCTION parley.has_message(event parley.outbox)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS md5 6d876669a216e96d7905238d61c52e53;
 
 --- function parley.history()
 CREATE OR REPLACE FUNCTION parley.history()
@@ -2460,7 +2469,7 @@ CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 dcaae50677734d3cfc1987ea93266468;
+AS md5 f23bc387ebb2d9508469c15b3385ea23;
 
 --- function parley.recount_blocks(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.recount_blocks(chat uuid, ids uuid[])
@@ -2754,6 +2763,13 @@ CREATE OR REPLACE FUNCTION parley.validate(body jsonb, required text[], optional
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 685c8bab5a28a22ba1ac1c0fac0eda61;
 
+--- function parley.without_content(json)
+CREATE OR REPLACE FUNCTION parley.without_content(payload json)
+ RETURNS json
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 4f2c796bc12703bdcee1b47e891d8b78;
+
 --- function parley.word_query(text,boolean,boolean)
 CREATE OR REPLACE FUNCTION parley.word_query(words text, is_phrase boolean, is_open boolean)
  RETURNS tsquery
@@ -2791,7 +2807,7 @@ CREATE OR REPLACE FUNCTION session.changed_chats(seen pg_snapshot, first_chat uu
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 5d39895d59042e749caa2cd696b66e30;
+AS md5 f2c98dfb5570cfdb0d529c52b875b1ce;
 
 --- function session.chat_id()
 CREATE OR REPLACE FUNCTION session.chat_id()
@@ -2832,7 +2848,7 @@ CREATE OR REPLACE FUNCTION session.events_of_chat(after bigint, size bigint, OUT
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 16f41e6967358424b59569185e6c3d7b;
+AS md5 aaeb67daee67313d0d7f6a7f412daab1;
 
 --- function session.events_of_chats(pg_snapshot,pg_snapshot,uuid,bigint,bigint)
 CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_snapshot, last_chat uuid, last_seq bigint, size bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
@@ -2842,7 +2858,7 @@ CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_sn
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 1503b48ffc6f12e70cad8503ee6032c2;
+AS md5 924336d35b3f9f61d3ffb2b2d2cbdd8f;
 
 --- function session.owns_chat(uuid)
 CREATE OR REPLACE FUNCTION session.owns_chat(chat uuid)
@@ -3477,7 +3493,7 @@ grant execute on function parley.etag(text) to parley_api;
 
 grant execute on function parley.event_channels(uuid,text[]) to parley_api;
 
-grant execute on function parley.event_json(parley.outbox) to parley_api;
+grant execute on function parley.event_json(parley.outbox,boolean) to parley_api;
 
 grant execute on function parley.fail(text,text,jsonb) to parley_api;
 
@@ -3502,6 +3518,8 @@ grant execute on function parley.forbid(text) to parley_api;
 grant execute on function parley.forget_seen() to parley_api;
 
 grant execute on function parley.from_base64url(text) to parley_api;
+
+grant execute on function parley.has_message(parley.outbox) to parley_api;
 
 grant execute on function parley.history() to parley_api;
 
@@ -3656,6 +3674,8 @@ grant execute on function parley.uuid7(timestamp with time zone,bigint) to parle
 grant execute on function parley.uuid7_from(timestamp with time zone) to parley_api;
 
 grant execute on function parley.validate(jsonb,text[],text[]) to parley_api;
+
+grant execute on function parley.without_content(json) to parley_api;
 
 grant execute on function parley.word_query(text,boolean,boolean) to parley_api;
 

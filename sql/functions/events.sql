@@ -8,7 +8,8 @@
 --   parley.is_end             whether an event tells a user that a chat has ended for them
 --   parley.first_unseen       the seq of the first such event in a chat
 --   parley.is_unseen          whether a snapshot did not see a transaction
---   parley.event_json         an event as answers have it
+--   parley.has_message        whether an event is not of a message that was deleted since
+--   parley.event_json         an event as answers have it: what was deleted is not to be read any more
 --   parley.require_log        raises "cursor expired" unless the log reaches back to a snapshot
 --   parley.read_cursor        what a cursor says
 --   parley.write_cursor       a cursor that says it
@@ -83,7 +84,7 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     chat constant uuid := session.chat_id();
 begin
-    select json_agg(parley.event_json(e.found) order by e.seq), max(e.seq) into events, next
+    select json_agg(parley.event_json(e.found, parley.has_message(e.found)) order by e.seq), max(e.seq) into events, next
     from (
         select o as found, o.seq, o.seq - row_number() over (order by o.seq) as before_them
         from parley.outbox o where o.chat_id = chat and o.seq > after order by o.seq limit size) e
@@ -106,7 +107,7 @@ begin
     events := '{}';
     for chat in select c.id, c.is_mine from session.changed_chats(seen, last_chat) c order by c.id loop
         first_seq := case when chat.id = last_chat then last_seq + 1 else parley.first_unseen(chat.id, seen) end;
-        select coalesce(array_agg(parley.event_json(e.found) order by e.seq), '{}') as events,
+        select coalesce(array_agg(parley.event_json(e.found, parley.has_message(e.found)) order by e.seq), '{}') as events,
             array_agg(chat.id) as chats, array_agg(e.seq order by e.seq) as seqs
         into part
         from (
@@ -177,13 +178,20 @@ language sql stable parallel safe as $$
         and transaction_id < pg_snapshot_xmax(pg_current_snapshot())
 $$;
 
-create or replace function parley.event_json(event parley.outbox) returns json
+create or replace function parley.has_message(event parley.outbox) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+begin
+    return event.event not in ('message:sent', 'message:updated') or exists (
+        select from parley.messages m where m.chat_id = event.chat_id and m.id = (event.payload ->> 'id')::uuid);
+end $$;
+
+create or replace function parley.event_json(event parley.outbox, has_message boolean) returns json
 language sql stable as $$
     select json_build_object(
         'chatId', event.chat_id,
         'seq', event.seq,
         'event', event.event,
-        'data', event.payload,
+        'data', case when has_message then event.payload else parley.without_content(event.payload) end,
         'at', parley.iso8601(coalesce(event.changed_at, event.recorded_at)))
 $$;
 

@@ -1,6 +1,7 @@
 -- The outbox: events on their way to Pusher. events.sql has those who ask for them later.
 --
 --   parley.record_event          an event, in the transaction of the change that it tells of
+--   parley.without_content       what an event carries, but for the content of a message
 --   parley.sleep_lock            the lock that the listener holds while it sleeps
 --   parley.chat_channel          the channel of a chat
 --   parley.user_channel          the channel of a user
@@ -32,7 +33,7 @@ declare
     recorded bigint;
 begin
     if octet_length(payload::text) > 10000 then
-        payload := payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}';
+        payload := parley.without_content(payload);
     end if;
     insert into parley.outbox (chat_id, seq, event, payload, recipients, changed_at)
     values (chat, seq, event, payload, recipients, changed_at)
@@ -45,6 +46,11 @@ begin
         perform pg_notify('parley_outbox', '');
     end if;
 end $$;
+
+create or replace function parley.without_content(payload json) returns json
+language sql immutable parallel safe as $$
+    select (payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}')::json
+$$;
 
 create or replace function parley.sleep_lock() returns bigint
 language sql immutable parallel safe as $$ select 4242108501 $$;

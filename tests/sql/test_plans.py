@@ -45,7 +45,7 @@ def large(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tu
         )
         dba.execute(
             "insert into parley.outbox (chat_id, seq, event, payload)"
-            " select %s, n, 'message:sent', '1' from generate_series(2, 10000) n",
+            " select %s, n, 'message:sent', '{}' from generate_series(2, 10000) n",
             [chats[0]],
         )
         dba.execute("update parley.chats set seq = 10000 where id = %s", [chats[0]])
