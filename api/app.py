@@ -209,13 +209,24 @@ def handler_of(route: Route) -> Handler:
     return handle
 
 
-def conditions(request: ParleyRequest, route: Route, body: bytes) -> tuple[Any, Any]:
+def conditions(request: ParleyRequest, route: Route, content: bytes) -> tuple[Any, Any]:
     """What a request makes its answer depend on: $3 and $4 of the route's statement."""
     headers = request.headers
     if not route.can_be_repeated:
         return headers.get("if-match"), headers.get("if-none-match")
-    key = headers.get("idempotency-key")
-    return key, None if key is None else sha256(f"{route.method} {request.path}\n".encode() + body).digest()
+    if "idempotency-key" not in headers:
+        return None, None
+    # Bytes, as PostgreSQL is to see them: no two headers, and no two that are not ASCII, make one that may be.
+    key = ", ".join(headers.getall("idempotency-key")).encode(errors="surrogateescape").decode("latin-1")
+    return key, fingerprint(route, request, content)
+
+
+def fingerprint(route: Route, request: ParleyRequest, content: bytes) -> bytes:
+    """What is the same in a repeat: the method, the path and the body, byte for byte.
+
+    Of a form with an image it is the image alone: clients frame it anew each time.
+    """
+    return sha256(f"{route.method} {request.path}\n".encode() + content).digest()
 
 
 def said_headers(route: Route, request: ParleyRequest, said: list[Any]) -> dict[str, str]:
@@ -252,8 +263,8 @@ def image_handler_of(route: Route) -> Handler:
             replica.changed_by(caller) if replica else nullcontext(),
         ):
             content = await asyncio.to_thread(digest, upload) if "idempotency-key" in request.headers else b""
-            who = identity, request.id, *conditions(request, route, content)
-            answer, *said = await request.app.ctx.images.take(upload, route.statement, *who)
+            given = identity, request.id, *conditions(request, route, content)
+            answer, *said = await request.app.ctx.images.take(upload, route.statement, *given)
         return HTTPResponse(answer, route.status, said_headers(route, request, said), JSON)
 
     return handle

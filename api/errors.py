@@ -83,7 +83,9 @@ def from_postgres(error: asyncpg.PostgresError) -> ApiError | None:
     if state == "PT503":
         return unavailable()
     if state in STATUSES:
-        return ApiError(STATUSES[state], error.args[0], json.loads(error.detail or "null"))
+        details = json.loads(error.detail or "{}")
+        headers = {"Retry-After": str(details["retryAfter"])} if "retryAfter" in details else None
+        return ApiError(STATUSES[state], error.args[0], details or None, headers)
     if state == NUL_IN_TEXT:
         return ApiError(400, "Text may not have NUL.")
     return unavailable() if state[:2] in UNAVAILABLE else None

@@ -63,8 +63,10 @@ class Route:
             arguments.append(f"body => api.parse_json(${len(names) + 5})")
         call = f"{self.function}({', '.join(arguments)})"
         if self.can_be_repeated:
-            answer = f"case when once.is_repeated then once.answer else session.remember({call}) end"
-            return f"select {answer}, once.is_repeated from session.begin_once($1, $2, $3, $4) once"  # noqa: S608 (names from the table below)
+            # Pusher's clients are told nothing again that they may not hear any more.
+            again = f"case when {call} is not null then once end" if self.form else "once"
+            answer = f"case when once is null then session.remember($3, $4, {call}) else {again} end"
+            return f"select {answer}, once is not null from session.begin_once($1, $2, $3, $4) once"  # noqa: S608 (names from the table below)
         said = [f"current_setting('parley.{name}')" for name in self.says]  # a select list is evaluated in its order
         return f"select {', '.join([call, *said])} from session.begin($1, $2, $3, $4)"  # noqa: S608 (as above)
 

@@ -23,7 +23,7 @@ logger = logging.getLogger("parley.listener")
 
 RECONNECT_SECONDS = 1
 KEEP_HOUSE_SECONDS = 60
-REMOVAL_BATCH = 1000  # events removed in one transaction
+REMOVAL_BATCH = 1000  # events, or answers, removed in one transaction
 ROLL_UP_BATCH = 5000  # messages counted in one transaction
 PAUSE_SECONDS = 0.05  # leaves room for others
 POOLER = "leads to a pooler, but the listener must connect to PostgreSQL directly"
@@ -76,9 +76,9 @@ async def lead(outbox: Outbox, stopping: asyncio.Event) -> None:
 
 
 async def keep_house(settings: Settings) -> None:
-    """Counts for the analysts' views and removes old events: each minute, in batches, until it is cancelled."""
+    """Counts for the analysts' views and removes what is old: each minute, in batches, until it is cancelled."""
     while True:
-        for chore in (count_messages, count_chats_and_settings, remove_old_events):
+        for chore in (count_messages, count_chats_and_settings, remove_old_events, remove_old_answers):
             name = chore.__name__.replace("_", " ")
             try:
                 async with Outbox.connect(settings) as outbox:
@@ -108,6 +108,14 @@ async def remove_old_events(outbox: Outbox, settings: Settings) -> None:
     removed = REMOVAL_BATCH
     while removed == REMOVAL_BATCH:
         removed = await outbox.remove_old(settings.outbox_retention_days, REMOVAL_BATCH)
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def remove_old_answers(outbox: Outbox, _: Settings) -> None:
+    """Removes what requests were answered too long ago to be repeated."""
+    removed = REMOVAL_BATCH
+    while removed == REMOVAL_BATCH:
+        removed = await outbox.remove_answers(REMOVAL_BATCH)
         await asyncio.sleep(PAUSE_SECONDS)
 
 

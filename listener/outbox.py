@@ -146,6 +146,10 @@ class Outbox:
         statement = "select listener.remove_events($1 * interval '1 day', $2)"
         return int(await self._ask(statement, days, max_events))
 
+    async def remove_answers(self, max_answers: int) -> int:
+        """Removes so many answers at most that are too old to be repeated; answers how many it was."""
+        return int(await self._ask("select listener.remove_answers($1)", max_answers))
+
     async def roll_up(self, max_messages: int) -> bool:
         """Counts so many messages at most for the analysts' views; whether there is more at once."""
         return bool(await self._ask("select listener.roll_up($1)", max_messages, timeout=ROLL_UP_SECONDS))

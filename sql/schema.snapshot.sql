@@ -1327,9 +1327,6 @@ alter table parley.chats add constraint chats_owner_exists FOREIGN KEY (owner_id
 --- constraint chats_title_valid on parley.chats
 alter table parley.chats add constraint chats_title_valid CHECK ((rules.problem('title'::text, title) IS NULL));
 
---- constraint first_answers_user_exists on parley.first_answers
-alter table parley.first_answers add constraint first_answers_user_exists FOREIGN KEY (user_id) REFERENCES next_auth.users(id) ON DELETE CASCADE;
-
 --- constraint members_chat_exists on parley.members
 alter table parley.members add constraint members_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
 
@@ -1671,6 +1668,15 @@ CREATE OR REPLACE FUNCTION listener.lead()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9989cca642fb4a29838f842563f15151;
+
+--- function listener.remove_answers(integer)
+CREATE OR REPLACE FUNCTION listener.remove_answers(max_answers integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS md5 9fb75dc56ab71779b84f4c7382bb4dd8;
 
 --- function listener.remove_events(interval,integer)
 CREATE OR REPLACE FUNCTION listener.remove_events(older_than interval, max_events integer)
@@ -2124,19 +2130,33 @@ CREATE OR REPLACE FUNCTION parley.iso8601(instant timestamp with time zone)
  STABLE PARALLEL SAFE
 AS md5 630a6126f2ca074f111a7f7ca0175aa9;
 
+--- function parley.key_life()
+CREATE OR REPLACE FUNCTION parley.key_life()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 55f626c4384ee7e7b6a62f00a8121935;
+
+--- function parley.key_of(text)
+CREATE OR REPLACE FUNCTION parley.key_of(header text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 6761cc31c43c3170953ad12205acbbdb;
+
 --- function parley.key_pattern()
 CREATE OR REPLACE FUNCTION parley.key_pattern()
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 053b9d135f26b528cb56ab55736d6f80;
+AS md5 fb6a429569e8b20aae7c66c0e528d031;
 
 --- function parley.key_problem(text)
-CREATE OR REPLACE FUNCTION parley.key_problem(key text)
+CREATE OR REPLACE FUNCTION parley.key_problem(header text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 558e0b153b03b6348aa4267a2c6b98e2;
+AS md5 616773117ba6013ac6c9c1be99e5635c;
 
 --- function parley.last_message_at(parley.chats)
 CREATE OR REPLACE FUNCTION parley.last_message_at(chat parley.chats)
@@ -2164,7 +2184,7 @@ CREATE OR REPLACE FUNCTION parley.lock_key(key text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 141a12bb736343ee3d1b9d2c3f2798bf;
+AS md5 595dbe285f4578a4fb5fc8b7173a2f8b;
 
 --- function parley.look_up(tsquery,parley.filter)
 CREATE OR REPLACE FUNCTION parley.look_up(query tsquery, wanted parley.filter)
@@ -2709,6 +2729,14 @@ CREATE OR REPLACE FUNCTION parley.user_name()
  STABLE
 AS md5 b04743080978dd3a71f1ce17ae31e4f7;
 
+--- function parley.users_answers_gone()
+CREATE OR REPLACE FUNCTION parley.users_answers_gone()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 ca4d7bc07a7c32cb70195a54c2a99c36;
+
 --- function parley.users_changed()
 CREATE OR REPLACE FUNCTION parley.users_changed()
  RETURNS trigger
@@ -2793,11 +2821,11 @@ CREATE OR REPLACE FUNCTION session.begin(identity jsonb, request_id text DEFAULT
 AS md5 535e2020044a5695f656be6a1c6dde70;
 
 --- function session.begin_once(jsonb,text,text,bytea)
-CREATE OR REPLACE FUNCTION session.begin_once(identity jsonb, request_id text, key text, fingerprint bytea, OUT answer json, OUT is_repeated boolean)
- RETURNS record
+CREATE OR REPLACE FUNCTION session.begin_once(identity jsonb, request_id text, header text, fingerprint bytea)
+ RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 bde7e0345eb706e8de0c524d792faf07;
+AS md5 313f608b899d49ad38221d0354f1bf88;
 
 --- function session.changed_chats(pg_snapshot,uuid)
 CREATE OR REPLACE FUNCTION session.changed_chats(seen pg_snapshot, first_chat uuid)
@@ -2877,12 +2905,13 @@ CREATE OR REPLACE FUNCTION session.page_of_chats(asked parley.page, OUT chats uu
 AS md5 8abb3b8631e566c10619168c146466d4;
 
 --- function session.recall(text,bytea)
-CREATE OR REPLACE FUNCTION session.recall(key text, fingerprint bytea)
+CREATE OR REPLACE FUNCTION session.recall(header text, fingerprint bytea)
  RETURNS json
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c0f5a1461cb3bb88b5d4781a6697b23f;
+ SET enable_seqscan TO 'off'
+AS md5 c3867dab75975df0f431ed4ef813846f;
 
 --- function session.register(text,text,text,text)
 CREATE OR REPLACE FUNCTION session.register(subject text, name text, email text, image text)
@@ -2892,13 +2921,13 @@ CREATE OR REPLACE FUNCTION session.register(subject text, name text, email text,
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 788f36643c4b4e76441211da6cc0b52f;
 
---- function session.remember(json)
-CREATE OR REPLACE FUNCTION session.remember(answer json)
+--- function session.remember(text,bytea,json)
+CREATE OR REPLACE FUNCTION session.remember(header text, fingerprint bytea, answer json)
  RETURNS json
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 db3571f5634501ddcbf399a11e1e7fdc;
+AS md5 38ab256e7032106d9b463013a8d4b734;
 
 --- function session.signed_in(jsonb)
 CREATE OR REPLACE FUNCTION session.signed_in(digests jsonb)
@@ -3191,6 +3220,9 @@ CREATE TRIGGER outbox_removed AFTER DELETE ON parley.outbox REFERENCING OLD TABL
 --- trigger settings_changed on parley.settings
 CREATE TRIGGER settings_changed BEFORE UPDATE ON parley.settings FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION parley.settings_changed();
 
+--- trigger users_answers_gone on next_auth.users
+CREATE TRIGGER users_answers_gone AFTER DELETE ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_answers_gone();
+
 --- trigger users_changed on next_auth.users
 CREATE TRIGGER users_changed BEFORE UPDATE OF name, email, image ON next_auth.users FOR EACH ROW WHEN ((((old.name IS DISTINCT FROM new.name) OR (old.email IS DISTINCT FROM new.email)) OR (old.image IS DISTINCT FROM new.image))) EXECUTE FUNCTION parley.users_changed();
 
@@ -3437,6 +3469,8 @@ grant execute on function listener.health() to parley_listener;
 
 grant execute on function listener.lead() to parley_listener;
 
+grant execute on function listener.remove_answers(integer) to parley_listener;
+
 grant execute on function listener.remove_events(interval,integer) to parley_listener;
 
 grant execute on function listener.roll_up(integer) to parley_listener;
@@ -3544,6 +3578,10 @@ grant execute on function parley.is_listed(text,text) to parley_api;
 grant execute on function parley.is_unseen(xid8,pg_snapshot) to parley_api;
 
 grant execute on function parley.iso8601(timestamp with time zone) to parley_api;
+
+grant execute on function parley.key_life() to parley_api;
+
+grant execute on function parley.key_of(text) to parley_api;
 
 grant execute on function parley.key_pattern() to parley_api;
 
@@ -3729,7 +3767,7 @@ grant execute on function session.recall(text,bytea) to parley_api;
 
 grant execute on function session.register(text,text,text,text) to parley_api;
 
-grant execute on function session.remember(json) to parley_api;
+grant execute on function session.remember(text,bytea,json) to parley_api;
 
 grant execute on function session.signed_in(jsonb) to parley_api;
 

@@ -2,8 +2,9 @@
 --
 -- What a POST with an Idempotency-Key was answered first.
 
+-- The user is no foreign key: that would have who posts wait for who deletes the account, which waits for the chats.
 create table parley.first_answers (
-    user_id text constraint first_answers_user_exists references next_auth.users on delete cascade,
+    user_id text,
     key text,
     fingerprint bytea not null,
     answer json not null,
@@ -19,5 +20,5 @@ comment on table parley.first_answers is 'What requests with an Idempotency-Key 
 comment on column parley.first_answers.user_id is 'Who asked.';
 comment on column parley.first_answers.key is 'The Idempotency-Key, which is one of this user''s.';
 comment on column parley.first_answers.fingerprint is 'SHA-256 of the method, the path and the body: what is to be the same in a repeat.';
-comment on column parley.first_answers.answer is 'The answer, byte for byte.';
+comment on column parley.first_answers.answer is 'The answer, byte for byte; of a request of Pusher''s clients without the signature.';
 comment on column parley.first_answers.answered_at is 'When the first one''s transaction began.';
