@@ -46,7 +46,7 @@ ERRORS = {
           "Only the owner of the chat may do this."),
     404: ("It does not exist, or the caller is not in the chat.", "Chat not found."),
     409: (("Against what is: a member already, an owner who would leave, another user's e-mail address; or the first"
-           " request with this `Idempotency-Key` is still under way."),
+           " request with this `Idempotency-Key` is still under way, then with `Retry-After`."),
           "This user is a member already."),
     410: ("The log has no events from there on; read anew.", "The log does not reach back to there."),
     412: ("It is not the version that `If-Match` names; read it again.", "It is not what If-Match says it is."),
@@ -113,7 +113,8 @@ PARAMETERS: dict[str, tuple[str, Json, Any]] = {
     "If-Match": ("Change only what has this `ETag`.", TEXT, '"pQFDgLEDXWSwcSJj5ZPNwg"'),
     "If-None-Match": ("Answer only if the `ETag` is another: else it is a 304.", TEXT, '"pQFDgLEDXWSwcSJj5ZPNwg"'),
     "Idempotency-Key": (
-        "Of a request that is to be done once: a repeat with it gets the first answer, for 24 hours.",
+        "Of a request that is to be done once: the same request with the same key, again within 24 hours, changes nothing"
+        " and gets the first answer.",
         TEXT,
         "8e03978e-40d5-43e8-bc93-6894a57f9324",
     ),
@@ -192,10 +193,7 @@ def document(fields: Json, settings: Settings) -> Json:
         "components": {
             "schemas": components,
             "responses": {CODES[status]: error(status) for status in ERRORS},
-            "headers": {
-                name: {"description": text, "required": name not in NOT_ALWAYS, "schema": schema, "example": example}
-                for name, (text, schema, example) in HEADERS.items()
-            },
+            "headers": {name: header(name, required=name not in NOT_ALWAYS) for name in HEADERS},
             "securitySchemes": SECURITY,
         },
     }
@@ -326,6 +324,12 @@ def links(route: Route) -> Json:
     return found
 
 
+def header(name: str, *, required: bool) -> Json:
+    """What a header says."""
+    text, schema, example = HEADERS[name]
+    return {"description": text, "required": required, "schema": schema, "example": example}
+
+
 def headers(*names: str) -> Json:
     """These headers of a response."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
@@ -338,9 +342,10 @@ def error(status: int, *, message: str = "", text: str = "", limited: bool = Tru
     if status == 400:
         problem["details"] = {"fields": {"title": "must be 1 to 200 characters"}}
     schema = {"$ref": "#/components/schemas/Error"}
+    at_times = {"Retry-After": header("Retry-After", required=False)} if status == 409 else {}
     return {
         "description": text or usual_text,
-        "headers": headers(*(ON_API if limited else ON_ALL), *ON_ERROR.get(status, ())),
+        "headers": headers(*(ON_API if limited else ON_ALL), *ON_ERROR.get(status, ())) | at_times,
         "content": {"application/json": {"schema": schema, "example": {"error": problem}}},
     }
 

@@ -1,5 +1,6 @@
 """What the OpenAPI document can't tell Schemathesis."""
 
+import itertools
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from schemathesis.generation.meta import TestPhase
 from tests import images
 
 NO_OFFSET = re.compile(r"T.*[+-](1[6-9]|2\d):\d\d$", re.IGNORECASE)
+NUMBERS = itertools.count()
 PLACES = json.loads(os.environ["PLACES"])
 IMAGES = st.sampled_from([images.encoded(images.gradient(), file_format) for file_format in ("GIF", "JPEG", "PNG")])
 for media_type in ("image/gif", "image/jpeg", "image/png"):
@@ -25,6 +27,7 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
     """A request that the API is to take, without what it can't have; most are about what there is."""
     if case.meta is not None and case.meta.generation.mode.is_positive:
         leave_out(case)
+        renew_key(case)
         if case.meta.phase.name is TestPhase.FUZZING:
             go_somewhere(case)
     return case
@@ -45,6 +48,14 @@ def before_add_examples(_: HookContext, examples: list[Case[Any]]) -> None:
     """The same, of examples: all of an operation's are in one request."""
     for case in examples:
         leave_out(case)
+        renew_key(case)
+
+
+def renew_key(case: Case[Any]) -> None:
+    """Makes an Idempotency-Key one that no other request has."""
+    if key := case.headers and case.headers.get("Idempotency-Key"):
+        quote, inside = ('"', key[1:-1]) if key.startswith('"') else ("", key)
+        case.headers["Idempotency-Key"] = f"{quote}{next(NUMBERS)}{inside[:200]}{quote}"
 
 
 def leave_out(case: Case[Any]) -> None:

@@ -164,6 +164,9 @@ def test_a_conflict_is_told_of(document: Json, world: World) -> None:
             assert response.status_code == 409, response.text
             answer = resolved(document, told["409"])
             assert problems(document, answer["content"]["application/json"]["schema"], response.json()) == []
+            optional = {"retry-after"} - response.headers.keys()
+            assert {name.lower() for name in answer["headers"]} - optional == response.headers.keys() - USUAL
+            assert not answer["headers"]["Retry-After"]["required"]
 
 
 def test_an_optional_parameter_that_is_empty_is_one_left_out(document: Json, world: World) -> None:

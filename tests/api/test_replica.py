@@ -244,6 +244,15 @@ def test_what_the_replica_does_not_have_yet_is_found(stage: Stage, api: Api) -> 
         assert (stage.on_primary(lately, chat.member), stage.on_replica(lately, chat.member)) == (1, 0)
 
 
+def test_a_repeat_is_answered_as_the_first_was_and_seen_at_once(stage: Stage, api: Api, other: Api) -> None:
+    with chatting(stage, api, other) as (chat, owner, owner_there, *_), stage.paused():
+        key = {"Idempotency-Key": new_user("key")}
+        sent, again = (c.post(chat.path, json={"content": "after"}, headers=key) for c in (owner, owner_there))
+        assert (again.status_code, again.content) == (201, sent.content)
+        assert again.headers["idempotency-replayed"] == "true"
+        assert chat.contents(owner_there) == ["after", "before"]
+
+
 def test_who_was_removed_hears_nothing_more(stage: Stage, api: Api) -> None:
     with chatting(stage, api) as (chat, owner, member):
         path = chat.path.removesuffix("/messages")

@@ -1,4 +1,4 @@
-"""What was acknowledged is there after a crash: the API and PostgreSQL are killed while clients write."""
+"""What was acknowledged is there after a crash, once: the API and PostgreSQL are killed while clients write."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -26,7 +26,10 @@ def durable() -> Iterator[Postgres]:
 
 
 class Writers:
-    """Clients that send messages to one chat, come what may, and remember what was answered with 201."""
+    """Clients that send messages to one chat, come what may, and remember what was answered with 201.
+
+    Every other one sends each message with a key, until it is answered so.
+    """
 
     def __init__(self, client: httpx.Client) -> None:
         self.acknowledged: list[dict[str, str]] = []
@@ -51,14 +54,20 @@ class Writers:
         number = 0
         while not self._stop.is_set():
             number += 1
-            try:
-                answer = self._client.post(self.messages, json={"content": f"{writer} {number}"})
-            except httpx.TransportError:
-                continue
-            if answer.status_code == 201:
-                self.acknowledged.append(answer.json())
-            else:
-                assert answer.status_code == 503, answer.text
+            key = f"{writer} {number}"
+            while not self._send(key, {"Idempotency-Key": key.replace(" ", "-")} if writer % 2 else {}) and writer % 2:
+                pass
+
+    def _send(self, content: str, headers: dict[str, str]) -> bool:
+        try:
+            answer = self._client.post(self.messages, json={"content": content}, headers=headers)
+        except httpx.TransportError:
+            return False
+        if answer.status_code == 201:
+            self.acknowledged.append(answer.json())
+            return True
+        assert answer.status_code == 503 or (headers and answer.status_code == 409), answer.text
+        return False
 
     def write_on(self) -> None:
         """Returns when so many more were acknowledged."""
@@ -94,3 +103,5 @@ def test_what_was_acknowledged_survives_kill_9(directory: Path, durable: Postgre
         stored = writers.stored()
     assert len(writers.acknowledged) >= (ROUNDS + 1) * EACH_ROUND
     assert {m["id"]: m["content"] for m in writers.acknowledged}.items() <= stored.items()
+    repeated = sorted(content for content in stored.values() if int(content.split()[0]) % 2)
+    assert repeated == sorted(m["content"] for m in writers.acknowledged if int(m["content"].split()[0]) % 2)

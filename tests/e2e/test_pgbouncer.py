@@ -102,7 +102,7 @@ def drive(api: Api, times: int) -> set[tuple[str, int]]:
         for _ in range(times):
             for route in ROUTES:
                 with new_world(api) as world:
-                    response = world.request(world.owner, route)
+                    response = world.request(world.owner, route, headers={"Idempotency-Key": new_user("key")})
                 _, expected = EXAMPLES[route.method, route.path]
                 if response.status_code != route.status or (expected and response.json() != world.fill(expected)):
                     wrong.add((name_of(route), response.status_code))
@@ -119,6 +119,16 @@ def test_every_route_answers_as_it_does_without(api: Api, route: Route) -> None:
         assert response.status_code == route.status, response.text
         _, expected = EXAMPLES[route.method, route.path]
         assert expected is None or response.json() == world.fill(expected)
+
+
+def test_a_request_is_done_once_with_a_key(api: Api) -> None:
+    key = {"Idempotency-Key": "key"}
+    with new_world(api) as world:
+        send = world.fill("/api/chats/<chat_id>/messages")
+        first, again = (world.owner.post(send, json={"content": "once"}, headers=key) for _ in range(2))
+        assert again.headers["idempotency-replayed"] == "true"
+        assert (again.status_code, again.content) == (first.status_code, first.content) == (201, first.content)
+        assert world.owner.get(send).json()["total"] == 2
 
 
 def test_clients_share_fewer_connections_and_none_fails(api: Api, postgres: Postgres, database: str) -> None:

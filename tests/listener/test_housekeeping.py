@@ -1,6 +1,6 @@
-"""What the listener does each minute besides: it counts for the analysts' views, and removes old events."""
+"""What the listener does each minute besides: it counts for the analysts' views, and removes old events and answers."""
 
-from listener.__main__ import KEEP_HOUSE_SECONDS
+from listener.__main__ import KEEP_HOUSE_SECONDS, REMOVAL_BATCH
 from tests.listener.conftest import Stage
 from tests.listener.support import listening
 from tests.support import call, new_chat, wait_until
@@ -19,3 +19,14 @@ def test_the_listener_counts_and_then_removes(stage: Stage) -> None:
         wait_until(lambda: stage.dba.execute(counted).fetchall() == [(3,)], seconds=KEEP_HOUSE_SECONDS + 15)
     with listening(stage.listener()):  # it looks at once
         wait_until(lambda: stage.dba.execute("select seq from parley.outbox order by 1").fetchall() == [(3,), (4,)])
+
+
+def test_the_listener_removes_answers_that_are_too_old_to_be_repeated(stage: Stage) -> None:
+    stage.dba.execute(
+        "insert into parley.first_answers (user_id, key, fingerprint, answer, answered_at)"
+        " select 'user', n, '', '1', now() - interval '1 day' + interval '1 hour' * (n = 0)::int"
+        " from generate_series(0, 2 * %s) n",
+        [REMOVAL_BATCH],
+    )
+    with listening(stage.listener()):
+        wait_until(lambda: stage.dba.execute("select key from parley.first_answers").fetchall() == [("0",)])

@@ -103,6 +103,13 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "deleted_users update": (
         "update parley.deleted_users set deleted_at = now() where user_id = {deleted}", (0, 0, 0, 0, 0), 1),
     "deleted_users delete": ("delete from parley.deleted_users where user_id = {deleted}", (0, 0, 0, 0, 0), 1),
+    "first_answers select": ("select from parley.first_answers where user_id = {owner}", (0, 0, 0, 0, 0), 1),
+    "first_answers insert": (
+        "insert into parley.first_answers (user_id, key, fingerprint, answer) values ({me}, 'new', '', '1')",
+        (0, 0, 0, 0, 0), 1),
+    "first_answers update": (
+        "update parley.first_answers set answer = '1' where user_id = {owner}", (0, 0, 0, 0, 0), 1),
+    "first_answers delete": ("delete from parley.first_answers where user_id = {owner}", (0, 0, 0, 0, 0), 1),
     "reloaded_parts select": ("select from parley.reloaded_parts limit 1", (0, 0, 0, 0, 0), 1),
     "reloaded_parts insert": ("insert into parley.reloaded_parts values ('new', '')", (0, 0, 0, 0, 0), 1),
     "reloaded_parts update": (
@@ -157,6 +164,8 @@ def world(dba: Connection) -> dict[str, str]:
     dba.execute("insert into parley.message_blocks values (%s, %s, %s, 2, '{}')", [chat, chat, chat])
     dba.execute("delete from parley.settings where user_id = %s", [names["newcomer"]])
     dba.execute("insert into parley.image_cleanup (name) values (%s)", [names["owner"]])
+    answer = "insert into parley.first_answers (user_id, key, fingerprint, answer) values (%s, 'key', '', '1')"
+    dba.execute(answer, [names["owner"]])
     dba.execute(
         'insert into next_auth.accounts ("userId", type, provider, "providerAccountId")'
         " values (%s, 'oauth', 'x', %s)",

@@ -1,5 +1,6 @@
 """A login with parley_analyst reads the views of schema analytics, and nothing else by any path."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ SECRETS = {
     "context": "a-secret-context",
     "model": "a-secret-model",
     "user": "a-secret-user",
+    "key": "a-secret-key",
 }
 
 
@@ -43,6 +45,10 @@ def told(own: Connection, postgres: Postgres, own_url: str) -> Iterator[tuple[Co
     own.execute(
         "select listener.set_aside((select min(id) from parley.outbox), %s)",
         [f"HTTP 400: no channel private-user-{user}, {chat}: {SECRETS['content']}"],
+    )
+    own.execute(
+        "select session.remember(%(key)s, '', to_json(%(content)s::text)) from session.begin(%(identity)s)",
+        SECRETS | {"identity": json.dumps({"sub": user})},
     )
     own.execute("analyze")
     for _ in range(3):
@@ -70,7 +76,7 @@ def test_an_analyst_reads_every_view_and_no_secret(told: tuple[Connection, list[
     assert all(text != "[]" for text in seen.values()), seen
     everything = " ".join(seen.values())
     assert [secret for secret in secrets if secret in everything] == []
-    tables = [f"parley.{name}" for name in ("messages", "outbox", "settings", "chats")]
+    tables = [f"parley.{name}" for name in ("messages", "outbox", "settings", "chats", "first_answers")]
     tables += ["next_auth.users", "next_auth.sessions"]
     all_there = " ".join(str(own.execute(f"select t::text from {table} t").fetchall()) for table in tables)
     assert [secret for secret in secrets if secret not in all_there] == []

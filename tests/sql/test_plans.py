@@ -59,6 +59,10 @@ def large(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tu
             'insert into next_auth.sessions ("userId", expires, "sessionToken")'
             " select n, now() + interval '1 day', n from generate_series(1, 10000) n"
         )
+        dba.execute(
+            "insert into parley.first_answers (user_id, key, fingerprint, answer, answered_at)"
+            " select n % 100, n, '', '1', now() - n * interval '10 seconds' from generate_series(1, 10000) n"
+        )
         dba.execute("reset session_replication_role")
         dba.execute("vacuum analyze")
         dba.execute("load 'auto_explain'")
@@ -268,6 +272,16 @@ def test_whether_an_image_is_used_is_looked_up(large: tuple[Connection, str, str
     assert rows_read(nodes) <= 20
 
 
+def test_a_first_answer_is_looked_up_by_its_key(large: tuple[Connection, str, str]) -> None:
+    connection, _, _ = large
+    begin = "select once::text from session.begin_once(%s, null, %s, '') once"
+    for key, answer in (("77", "1"), ("absent", None)):
+        with watched(connection, "first_answers") as nodes:
+            assert connection.execute(begin, [json.dumps({"sub": "77"}), key]).fetchone() == (answer,)
+        assert {node.get("Index Name") for node in nodes} == {"first_answers_pkey"}
+        assert rows_read(nodes) <= 1
+
+
 @pytest.fixture
 def listener(large: tuple[Connection, str, str]) -> Iterator[Connection]:
     """The connection, as the listener's role."""
@@ -313,6 +327,13 @@ def test_old_events_are_found_at_the_beginning_of_the_log(listener: Connection) 
     with watched(listener, "outbox") as nodes, listener.transaction(force_rollback=True):
         assert listener.execute("select listener.remove_events('0 days', 100)").fetchone() == (100,)
     assert rows_read([node for node in nodes if node.get("Relation Name") == "outbox"]) <= 400
+
+
+def test_old_answers_are_found_by_their_time(listener: Connection) -> None:
+    with watched(listener, "first_answers") as nodes, listener.transaction(force_rollback=True):
+        assert listener.execute("select listener.remove_answers(100)").fetchone() == (100,)
+    assert {node.get("Index Name") for node in nodes} == {None, "first_answers_time"}  # one is by ctid
+    assert rows_read(nodes) <= 100
 
 
 def test_a_piece_of_an_old_chat_reads_that_piece(large: tuple[Connection, str, str]) -> None:
