@@ -113,8 +113,7 @@ PARAMETERS: dict[str, tuple[str, Json, Any]] = {
     "If-Match": ("Change only what has this `ETag`.", TEXT, '"pQFDgLEDXWSwcSJj5ZPNwg"'),
     "If-None-Match": ("Answer only if the `ETag` is another: else it is a 304.", TEXT, '"pQFDgLEDXWSwcSJj5ZPNwg"'),
     "Idempotency-Key": (
-        "Of a request that is to be done once: the same request with the same key, again within 24 hours, changes nothing"
-        " and gets the first answer.",
+        "Has a request done once: the same one with the same key, within 24 hours, gets the first answer again.",
         TEXT,
         "8e03978e-40d5-43e8-bc93-6894a57f9324",
     ),
