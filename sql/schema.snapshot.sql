@@ -2156,7 +2156,7 @@ CREATE OR REPLACE FUNCTION parley.key_problem(header text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 616773117ba6013ac6c9c1be99e5635c;
+AS md5 27ba842ca00afab5c26a491d5dbfbf1b;
 
 --- function parley.last_message_at(parley.chats)
 CREATE OR REPLACE FUNCTION parley.last_message_at(chat parley.chats)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -142,6 +143,13 @@ def test_after_a_day_the_key_is_a_new_one(dba: Connection) -> None:
     assert kept(dba, user) == [KEY]
 
 
+def matches(connection: Connection, header: str) -> bool:
+    """Whether it is what the OpenAPI document says that a key may be."""
+    row = connection.execute("select api.get_field_schemas() #>> '{Idempotency-Key,pattern}'").fetchone()
+    assert row is not None
+    return re.fullmatch(row[0], header, re.ASCII) is not None
+
+
 @pytest.mark.parametrize(
     ("key", "quoted"),
     [
@@ -157,6 +165,7 @@ def test_in_quotes_it_is_the_same_key(dba: Connection, key: str, quoted: str) ->
     first = send(dba, user, chat, key)
     assert send(dba, user, chat, quoted) == (first[0], True)
     assert kept(dba, user) == [key]
+    assert [matches(dba, header) for header in (key, quoted)] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -169,6 +178,7 @@ def test_what_is_no_key_is_refused(dba: Connection, header: str) -> None:
     with refused(400) as refusal:
         send(dba, user, chat, header)
     assert refusal.fields == {"Idempotency-Key": BAD_KEY}
+    assert not matches(dba, header)
     assert messages(dba, user, chat) == 0
     assert not send(dba, user, chat, "a")[1]
 
