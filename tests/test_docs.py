@@ -106,6 +106,9 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
 
     assert is_in("parley.search_ranked", *documented["hits that `sort=relevance` ranks"])
     assert is_in("parley.record_event", *documented["an event"])
+    length, hours = documented["an `Idempotency-Key`"]
+    assert is_in("parley.key_problem", length)
+    assert is_in("parley.key_life", f"{hours} hours")
     assert int(documented["a JSON body"][0]) * 1024 * 1024 == MAX_BODY
     assert documented["an image"][1:] == [str(MAX_BYTES), str(MAX_SIDE), str(MAX_SIDE)]
     assert documented["an animation"] == [str(MAX_FRAMES), str(MAX_PIXELS // MAX_SIDE**2), str(MAX_SIDE), str(MAX_SIDE)]

@@ -5,7 +5,8 @@
 --   parley.not_found    raises "… not found."
 --   parley.require_user raises "unauthorized" where there is no user
 --
--- PT400 validation_error, PT401 unauthorized, PT403 forbidden, PT404 not_found, PT409 conflict.
+-- PT400 validation_error, PT401 unauthorized, PT403 forbidden, PT404 not_found, PT409 conflict, PT422
+-- idempotency_key_reused.
 
 create or replace function parley.fail(state text, message text, details jsonb default null) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
