@@ -84,7 +84,7 @@ def from_postgres(error: asyncpg.PostgresError) -> ApiError | None:
         return unavailable()
     if state in STATUSES:
         details = json.loads(error.detail or "{}")
-        headers = {"Retry-After": str(details["retryAfter"])} if "retryAfter" in details else None
+        headers = {"Retry-After": str(details.pop("retryAfter"))} if "retryAfter" in details else None
         return ApiError(STATUSES[state], error.args[0], details or None, headers)
     if state == NUL_IN_TEXT:
         return ApiError(400, "Text may not have NUL.")

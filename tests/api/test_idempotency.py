@@ -276,7 +276,7 @@ def test_while_it_is_done_a_repeat_is_told_when_to_come_again(
             early = ask(other)
             error = refusal(early, 409)
             assert error["message"] == "The first request with this Idempotency-Key is still under way."
-            assert error["details"] == {"retryAfter": 1}
+            assert error.keys() == {"message", "code"}
             assert early.headers["retry-after"] == "1"
             assert other.get(messages, headers=key).status_code == 200
             assert not asked.done()
