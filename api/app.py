@@ -42,6 +42,8 @@ TIMEOUTS = {  # in seconds
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 FORM_FIELDS = 100
+# Only the caller keeps an answer, and asks each time whether it is still that: by the ETag, if it has one.
+KEPT_BY_THE_CALLER = "private, no-cache"
 # For an image: it never changes, it is no page and has no scripts, and every site may show it.
 IMAGE_HEADERS = {
     "Cache-Control": "public, max-age=31536000, immutable",
@@ -153,6 +155,7 @@ def add_end(app: Sanic[Any, Any]) -> None:
         if request.decision:
             headers.update(request.decision.headers)
         if request.is_for_api:
+            headers["Cache-Control"] = KEPT_BY_THE_CALLER
             headers.update(app.ctx.origins.headers(request))
             if timings:
                 headers["Server-Timing"] = timings.server_timing(ended)
@@ -211,14 +214,25 @@ def handler_of(route: Route) -> Handler:
 
 def conditions(request: ParleyRequest, route: Route, content: bytes) -> tuple[Any, Any]:
     """What a request makes its answer depend on: $3 and $4 of the route's statement."""
-    headers = request.headers
     if not route.can_be_repeated:
-        return headers.get("if-match"), headers.get("if-none-match")
-    if "idempotency-key" not in headers:
-        return None, None
+        return named_etags(request, "if-match"), named_etags(request, "if-none-match")
+    key = whole_header(request, "idempotency-key")
+    return key, None if key is None else fingerprint(route, request, content)
+
+
+def whole_header(request: ParleyRequest, name: str) -> str | None:
+    """A header, however many times it was sent; None where it was not."""
+    headers = request.headers
+    if name not in headers:
+        return None
     # Bytes, as PostgreSQL is to see them: no two headers, and no two that are not ASCII, make one that may be.
-    key = ", ".join(headers.getall("idempotency-key")).encode(errors="surrogateescape").decode("latin-1")
-    return key, fingerprint(route, request, content)
+    return ", ".join(headers.getall(name)).encode(errors="surrogateescape").decode("latin-1")
+
+
+def named_etags(request: ParleyRequest, name: str) -> str | None:
+    """A header that lists ETags; one that is there and empty names none, which is other than no condition."""
+    named = whole_header(request, name)
+    return '""' if named == "" else named
 
 
 def fingerprint(route: Route, request: ParleyRequest, content: bytes) -> bytes:
@@ -235,6 +249,8 @@ def said_headers(route: Route, request: ParleyRequest, said: list[Any]) -> dict[
         return {"Idempotency-Replayed": "true"} if said[0] else {}
     headers: dict[str, str] = {}
     for name, value in zip(route.says, said, strict=True):
+        if not value:  # of what the caller has, no more is said than which version it is
+            continue
         if name == "links":
             headers |= link_header(route, request, value)
         else:

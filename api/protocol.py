@@ -22,6 +22,7 @@ MAX_UNREAD = 256 * 1024 * 1024  # bytes of answers in a worker that clients have
 LAST_SECONDS = 10  # for a client to read that its time is over
 MAX_HEAD = 160 * 1024  # bytes of a request's line and headers: room for any token that somebody could mean to send
 METHODS = {str(method) for method in HTTPMethod}
+NO_CONTENT = {204, 304}  # statuses of answers that have no body, nor say how long it is
 FRAMING = {"content-length", "transfer-encoding", "content-type", "connection"}
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -107,20 +108,19 @@ class ParleyHttp(Http):
     def whole_answer(self) -> bytes | None:
         """An answer with its body, written in one go: Sanic takes a sixth of a request's time to write its headers.
 
-        None for what is Sanic's to write: an answer without a body, or with an odd header.
+        None for what is Sanic's to write: an answer to HEAD, one that lacks its body, or has an odd header.
         """
         response = self.response
-        body, headers = response.body, response.headers
-        if not body or self.head_only or self.expecting_continue or not FRAMING.isdisjoint(headers):
+        body, headers, has_no_body = response.body, response.headers, response.status in NO_CONTENT
+        if bool(body) == has_no_body or self.head_only or self.expecting_continue or not FRAMING.isdisjoint(headers):
             return None
         head = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if head.count("\r") != len(headers) or head.count("\n") != len(headers):
             return None
-        connection = "keep-alive" if self.keep_alive else "close"
-        head += (
-            f"content-length: {len(body)}\r\nconnection: {connection}\r\ncontent-type: {response.content_type}\r\n\r\n"
-        )
-        return status_line(response.status) + head.encode() + body
+        head += f"connection: {'keep-alive' if self.keep_alive else 'close'}\r\n"
+        if not has_no_body:
+            head += f"content-length: {len(body)}\r\ncontent-type: {response.content_type}\r\n"
+        return status_line(response.status) + head.encode() + b"\r\n" + body
 
     async def linger(self) -> None:
         """Reads on and forgets, for a while: to close on a client that still sends would reset its connection."""

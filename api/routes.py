@@ -16,8 +16,8 @@ class Route:
     that the rest does not tell. A route with `image` takes a form with an image instead, and its function the URL of
     that. One with `form` takes those fields of a form, as Pusher's clients send them, and signs for Pusher what its
     function answers. `says` are settings `parley.…` in which the function tells more than its answer does: `links`,
-    which pages are next to it; `chat_seq`, up to which event of the chat it is true; `etag`, which version it is. One
-    that is `always_fresh` is answered by the primary alone.
+    which pages are next to it; `chat_seq`, up to which event of the chat it is true; `etag`, which version it is: a GET
+    that the caller has is answered by that alone. One that is `always_fresh` is answered by the primary alone.
     """
 
     method: str
@@ -67,7 +67,9 @@ class Route:
             again = f"case when {call} is not null then once end" if self.form else "once"
             answer = f"case when once is null then session.remember($3, $4, {call}) else {again} end"
             return f"select {answer}, once is not null from session.begin_once($1, $2, $3, $4) once"  # noqa: S608 (names from the table below)
-        said = [f"current_setting('parley.{name}')" for name in self.says]  # a select list is evaluated in its order
+        said = [
+            f"current_setting('parley.{name}', true)" for name in self.says
+        ]  # a select list is evaluated in its order
         return f"select {', '.join([call, *said])} from session.begin($1, $2, $3, $4)"  # noqa: S608 (as above)
 
 
@@ -90,8 +92,9 @@ ROUTES = (
           query=("page", "limit", *CURSORS), says=("links",)),
     Route("POST", "/api/chats", "api.create_chat", "Create a chat", models.CreatedChat,
           body=models.NewChat, status=201),
-    Route("GET", CHAT, "api.get_chat", "Get a chat", models.Chat, says=("chat_seq",)),
-    Route("PUT", CHAT, "api.update_chat", "Rename a chat; its owner only", models.Chat, body=models.ChatChange),
+    Route("GET", CHAT, "api.get_chat", "Get a chat", models.Chat, says=("chat_seq", "etag")),
+    Route("PUT", CHAT, "api.update_chat", "Rename a chat; its owner only", models.Chat, body=models.ChatChange,
+          says=("etag",)),
     Route("DELETE", CHAT, "api.delete_chat", "Delete a chat with all in it; its owner only", status=204),
     Route("GET", MEMBERS, "api.list_members", "List a chat's members", models.Members, says=("chat_seq",)),
     Route("POST", MEMBERS, "api.add_member", "Add a member; the owner only", models.Member,
@@ -99,12 +102,12 @@ ROUTES = (
     Route("DELETE", f"{MEMBERS}/<user_id>", "api.remove_member",
           "Remove a member, as the owner, or leave, as anybody else", errors=(409,), status=204),
     Route("GET", MESSAGES, "api.list_messages", "List or search a chat's messages, newest first", models.Messages,
-          query=FILTERS, says=("links", "chat_seq")),
+          query=FILTERS, says=("links", "chat_seq", "etag")),
     Route("POST", MESSAGES, "api.send_message", "Send a message", models.SentMessage,
           body=models.NewMessage, status=201),
-    Route("GET", MESSAGE, "api.get_message", "Get a message", models.Message, says=("chat_seq",)),
+    Route("GET", MESSAGE, "api.get_message", "Get a message", models.Message, says=("chat_seq", "etag")),
     Route("PUT", MESSAGE, "api.update_message", "Change a message; its author only", models.ChangedMessage,
-          body=models.MessageChange),
+          body=models.MessageChange, says=("etag",)),
     Route("DELETE", MESSAGE, "api.delete_message", "Delete a message; its author or the chat's owner", status=204),
     Route("GET", f"{CHAT}/events", "api.list_chat_events", "List what happened in a chat after an event of it",
           models.ChatEvents, query=("after", "limit"), required=("after",), says=("chat_seq",), always_fresh=True,
@@ -117,12 +120,12 @@ ROUTES = (
           models.Signed, form=("socket_id", "channel_name"), errors=(403,)),
     Route("POST", "/api/pusher/user-auth", "api.authorize_user", "Sign the caller in at Pusher", models.SignedIn,
           form=("socket_id",)),
-    Route("GET", "/api/profile", "api.get_profile", "Get the caller's profile", models.Profile),
+    Route("GET", "/api/profile", "api.get_profile", "Get the caller's profile", models.Profile, says=("etag",)),
     Route("PUT", "/api/profile", "api.update_profile", "Change the caller's name or e-mail address",
-          models.ChangedProfile, body=models.ProfileChange, errors=(409,)),
+          models.ChangedProfile, body=models.ProfileChange, says=("etag",), errors=(409,)),
     Route("POST", "/api/profile/image", "api.set_image", "Change the caller's picture", models.ChangedImage,
           image=True),
-    Route("GET", "/api/settings", "api.get_settings", "Get the caller's settings", models.Settings),
+    Route("GET", "/api/settings", "api.get_settings", "Get the caller's settings", models.Settings, says=("etag",)),
     Route("PUT", "/api/settings", "api.update_settings", "Change the caller's settings", models.Settings,
-          body=models.SettingsChange),
+          body=models.SettingsChange, says=("etag",)),
 )  # fmt: skip

@@ -1462,14 +1462,14 @@ CREATE OR REPLACE FUNCTION api.delete_chat(chat_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a9d767d895e42b6bdb52e0b2a8705586;
+AS md5 98146613942404f655d9983dc7fac22f;
 
 --- function api.delete_message(text,text)
 CREATE OR REPLACE FUNCTION api.delete_message(chat_id text, message_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 d1b302baf98785ab28c18f475de02969;
+AS md5 b906b5cdb11f5bdfe5fe23f6277500a4;
 
 --- function api.expect_image(text)
 CREATE OR REPLACE FUNCTION api.expect_image(image_url text)
@@ -1493,7 +1493,7 @@ CREATE OR REPLACE FUNCTION api.get_chat(chat_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e2a4d85cf68f0c987e27379a52af8b6b;
+AS md5 1248d5fbe93a92fef48422cd8974a36a;
 
 --- function api.get_field_schemas()
 CREATE OR REPLACE FUNCTION api.get_field_schemas()
@@ -1509,21 +1509,21 @@ CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9a75e2cc4258b58b06093af61ce827f2;
+AS md5 ae70b8e8548d987ef21e18afa547ed1b;
 
 --- function api.get_profile()
 CREATE OR REPLACE FUNCTION api.get_profile()
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6654ae153171aa3d6bb3f296424f621d;
+AS md5 6bd1e67a8191b0ad6a8fd024b4da7941;
 
 --- function api.get_settings()
 CREATE OR REPLACE FUNCTION api.get_settings()
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e3270103fafcaa4c0d02e2c008290b0c;
+AS md5 d0dac4cff7cb105344d5d9cc18fd249f;
 
 --- function api.list_chat_events(text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
@@ -1566,7 +1566,7 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 d1b223638fcd119fa9a8b0f1ff94116d;
+AS md5 9abbf9aeef2c487272f420ade63ceca6;
 
 --- function api.parse_json(bytea)
 CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
@@ -1589,7 +1589,7 @@ CREATE OR REPLACE FUNCTION api.remove_member(chat_id text, user_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 559b0fc6f8d98aa40afb0cbcb7b6427e;
+AS md5 9972698040faa5b05a08eb1a257acc59;
 
 --- function api.search(text,text,text,text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
@@ -1629,14 +1629,14 @@ CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 962acae481f6fceb4b78fa4fe136bf09;
+AS md5 a1c78c229e1f0f494978f2bd835b5b96;
 
 --- function api.update_message(text,text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_message(chat_id text, message_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4762803f8f200aad6e4f1ad4425dbbee;
+AS md5 b255b19cc0c8f95e17d1ec1fdf757658;
 
 --- function api.update_profile(jsonb)
 CREATE OR REPLACE FUNCTION api.update_profile(body jsonb)
@@ -1644,14 +1644,14 @@ CREATE OR REPLACE FUNCTION api.update_profile(body jsonb)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e3ad1dfe995fa52200d6517fb4b20a85;
+AS md5 a4f0f281a4b3c2364a520252ce489716;
 
 --- function api.update_settings(jsonb)
 CREATE OR REPLACE FUNCTION api.update_settings(body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 08779e1547a96210b4c0788641a94153;
+AS md5 f9b1933ad07ab2176a8bd00ddf6f0ff7;
 
 --- function listener.health()
 CREATE OR REPLACE FUNCTION listener.health(OUT waiting_events bigint, OUT lag_seconds numeric, OUT set_aside_events bigint)
@@ -1803,6 +1803,13 @@ CREATE OR REPLACE FUNCTION parley.chat_seq()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 baf9926dd50ee2e1de3526b4bd525c77;
 
+--- function parley.chat_version(uuid,bigint)
+CREATE OR REPLACE FUNCTION parley.chat_version(chat uuid, seq bigint)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS md5 bc02a4279e55fdaf3d5fd3a8242c4f7e;
+
 --- function parley.chats_add_owner()
 CREATE OR REPLACE FUNCTION parley.chats_add_owner()
  RETURNS trigger
@@ -1928,7 +1935,7 @@ CREATE OR REPLACE FUNCTION parley.etag(version text)
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
-AS md5 ea37a55e6c6fd965b631955b02b6083b;
+AS md5 4b7e5e24a009f46c8379d31e6401f46b;
 
 --- function parley.event_channels(uuid,text[])
 CREATE OR REPLACE FUNCTION parley.event_channels(chat uuid, recipients text[])
@@ -2107,14 +2114,14 @@ CREATE OR REPLACE FUNCTION parley.is_known(version text)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9d336d563943fa305846a146c2c28d99;
+AS md5 7db625ec532cc8dfee6509e7f63248f4;
 
 --- function parley.is_listed(text,text)
 CREATE OR REPLACE FUNCTION parley.is_listed(etag text, header text)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 677d4ed98800a5c1b64ff3b3257f189a;
+AS md5 875123715461c8857236365480407241;
 
 --- function parley.is_unseen(xid8,pg_snapshot)
 CREATE OR REPLACE FUNCTION parley.is_unseen(transaction_id xid8, seen pg_snapshot)
@@ -2268,6 +2275,13 @@ CREATE OR REPLACE FUNCTION parley.message_fields(message parley.messages)
  LANGUAGE sql
  STABLE
 AS md5 44ac84b01a898be053bd6731e9ecf175;
+
+--- function parley.message_version(parley.messages)
+CREATE OR REPLACE FUNCTION parley.message_version(message parley.messages)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS md5 a9c3276b8a32145a97895b4c2e451230;
 
 --- function parley.messages_changed()
 CREATE OR REPLACE FUNCTION parley.messages_changed()
@@ -2476,6 +2490,14 @@ CREATE OR REPLACE FUNCTION parley.queue_again(VARIADIC event_ids bigint[])
  LANGUAGE sql
 AS md5 0f1b1a84bf731ca499a3efb393dab0d2;
 
+--- function parley.read_chat(uuid)
+CREATE OR REPLACE FUNCTION parley.read_chat(chat uuid)
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 2c25da25d969a5eca79dd6f47c8cbe54;
+
 --- function parley.read_cursor(text)
 CREATE OR REPLACE FUNCTION parley.read_cursor(cursor text, OUT history text, OUT seen pg_snapshot, OUT until pg_snapshot, OUT last_chat uuid, OUT last_seq bigint)
  RETURNS record
@@ -2505,7 +2527,7 @@ CREATE OR REPLACE FUNCTION parley.recount_chat(chat uuid)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 fab5768357dd3be694856807a31270e6;
+AS md5 da4ba68fa1a30ac8852d6cab040050df;
 
 --- function parley.recount_rollups()
 CREATE OR REPLACE FUNCTION parley.recount_rollups()
@@ -2551,10 +2573,10 @@ AS md5 6a25d8dea6ebe3361f1cc79aa8a1d941;
 
 --- function parley.require_match(text)
 CREATE OR REPLACE FUNCTION parley.require_match(version text)
- RETURNS void
+ RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a881136877d8611ac414bc95eba7606c;
+AS md5 4d61b313954cc8f66b983cd6ede0f2c1;
 
 --- function parley.require_one_of(jsonb,text[])
 CREATE OR REPLACE FUNCTION parley.require_one_of(body jsonb, fields text[])
@@ -3503,6 +3525,8 @@ grant execute on function parley.chat_json(parley.chats,parley.messages) to parl
 
 grant execute on function parley.chat_seq() to parley_api;
 
+grant execute on function parley.chat_version(uuid,bigint) to parley_api;
+
 grant execute on function parley.close_block(uuid) to parley_api;
 
 grant execute on function parley.count_events(parley.rollup_state,integer) to parley_api;
@@ -3609,6 +3633,8 @@ grant execute on function parley.members_json() to parley_api;
 
 grant execute on function parley.message_fields(parley.messages) to parley_api;
 
+grant execute on function parley.message_version(parley.messages) to parley_api;
+
 grant execute on function parley.not_blank_pattern() to parley_api;
 
 grant execute on function parley.not_found(text) to parley_api;
@@ -3646,6 +3672,8 @@ grant execute on function parley.pseudonym(text,text) to parley_api;
 grant execute on function parley.pusher_user(text) to parley_api;
 
 grant execute on function parley.queue_again(bigint[]) to parley_api;
+
+grant execute on function parley.read_chat(uuid) to parley_api;
 
 grant execute on function parley.read_cursor(text) to parley_api;
 

@@ -5,6 +5,8 @@
 --   api.get_chat       GET    /api/chats/{chatId}
 --   api.update_chat    PUT    /api/chats/{chatId}
 --   api.delete_chat    DELETE /api/chats/{chatId}
+--   parley.read_chat           a chat as it is now
+--   parley.chat_version        what changes with that
 --   parley.activity            a chat's place in the order of latest activity
 --   parley.chat_json           a chat as answers have it
 --   parley.require_owner       raises "forbidden" unless the user owns the chat
@@ -59,14 +61,13 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
 begin
-    perform parley.tell_chat_seq();
-    return (
-        select parley.chat_json(c, m)
-        from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
-        where c.id = chat);
+    if parley.is_known(parley.chat_version(chat, parley.tell_chat_seq())) then
+        return null;
+    end if;
+    return parley.read_chat(chat);
 end $$;
 comment on function api.get_chat(text) is
-    'One chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"}, the last being null or {"id", "content", "type", "userId", "createdAt"} with the first 200 characters. Raises PT404 for who is no member.';
+    'One chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"}, the last being null or {"id", "content", "type", "userId", "createdAt"} with the first 200 characters. Null if If-None-Match names its ETag. Raises PT404 for who is no member.';
 
 create or replace function api.update_chat(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -75,8 +76,13 @@ declare
 begin
     perform parley.require_owner(chat);
     perform parley.validate(body, required => '{}', optional => '{title}');
-    update parley.chats c set title = body ->> 'title' where c.id = chat;
-    return api.get_chat(chat_id);
+    update parley.chats c set title = body ->> 'title'
+    where c.id = chat and parley.require_match(parley.chat_version(chat, c.seq));
+    if not found then
+        perform parley.require_owner(chat);
+    end if;
+    perform parley.tell_etag(parley.chat_version(chat, parley.chat_seq()));
+    return parley.read_chat(chat);
 end $$;
 comment on function api.update_chat(text, jsonb) is
     'Renames a chat. Body: {"title"}. Answers the chat. Raises PT403 for who is not its owner.';
@@ -87,12 +93,29 @@ declare
     chat constant uuid := parley.enter_chat(chat_id);
 begin
     perform parley.require_owner(chat);
-    delete from parley.chats c where c.id = chat;
+    delete from parley.chats c where c.id = chat and parley.require_match(parley.chat_version(chat, c.seq));
+    if not found then
+        perform parley.require_owner(chat);
+    end if;
 end $$;
 comment on function api.delete_chat(text) is
     'Deletes a chat with its messages and memberships. Raises PT403 for who is not its owner.';
 
--- Its place in that order: an id, of its newest message or, while it is empty, its own.
+create or replace function parley.read_chat(chat uuid) returns json
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return (
+        select parley.chat_json(c, m)
+        from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
+        where c.id = chat);
+end $$;
+
+create or replace function parley.chat_version(chat uuid, seq bigint) returns text
+language sql stable as $$
+    select seq || case when session.owns_chat(chat) then ' owner' else '' end
+$$;
+
+-- Its place in the order of latest activity: an id, of its newest message or, while it is empty, its own.
 create or replace function parley.activity(chat parley.chats) returns uuid
 language sql immutable parallel safe as $$ select coalesce(chat.last_message_id, chat.id) $$;
 

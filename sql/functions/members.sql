@@ -56,7 +56,7 @@ begin
         perform parley.fail('PT409', 'The owner can''t leave the chat, but can delete it.');
     end if;
     perform parley.lock_chat();
-    delete from parley.members m where m.chat_id = chat and m.user_id = remove_member.user_id;
+    delete from parley.members m where m.chat_id = chat and m.user_id = remove_member.user_id and parley.require_match('');
     if not found then
         perform parley.not_found('Member');
     end if;

@@ -6,6 +6,7 @@
 --   api.update_message    PUT    /api/chats/{chatId}/messages/{messageId}
 --   api.delete_message    DELETE /api/chats/{chatId}/messages/{messageId}
 --   parley.message_fields          a message as answers have it
+--   parley.message_version         what changes with that
 --   parley.find_message            a route's {messageId}, or "not found"
 --   parley.messages_new            trigger: id and times of a new message, the chat's counters, the event
 --   parley.messages_changed        trigger: updated_at, the chat's seq, the event
@@ -34,7 +35,9 @@ begin
         perform parley.reject(parley.filter_problems(type, search, start_date, end_date)
             || parley.page_problems(page, "limit", before, after) || parley.sort_problems(sort, search, before, after));
     end if;
-    perform parley.tell_chat_seq();
+    if parley.is_known(parley.tell_chat_seq()::text) then
+        return null;
+    end if;
     wanted := parley.parse_filter(type, start_date, end_date);
     asked := parley.parse_page(page, "limit", before, after);
     if search is null or rules.is_blank(search) then
@@ -60,7 +63,7 @@ begin
         'limit', asked.size);
 end $$;
 comment on function api.list_messages(text, text, text, text, text, text, text, text, text, text) is
-    'Messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50; search takes words, "a phrase", -not, or; dates are ISO and inclusive; sort is newest or, in a search, relevance. In place of page, before or after takes the id of a message; then page is null.';
+    'Messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50; search takes words, "a phrase", -not, or; dates are ISO and inclusive; sort is newest or, in a search, relevance. In place of page, before or after takes the id of a message; then page is null. Null if If-None-Match names the page''s ETag.';
 
 create or replace function api.send_message(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -85,10 +88,13 @@ declare
     message constant parley.messages := parley.find_message(chat_id, message_id);
 begin
     perform parley.tell_chat_seq();
+    if parley.is_known(parley.message_version(message)) then
+        return null;
+    end if;
     return (select to_json(a) from parley.message_fields(message) a);
 end $$;
 comment on function api.get_message(text, text) is
-    'One message: {"id", "content", "type", "userId", "createdAt", "updatedAt"}.';
+    'One message: {"id", "content", "type", "userId", "createdAt", "updatedAt"}. Null if If-None-Match names its ETag.';
 
 create or replace function api.update_message(chat_id text, message_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -102,8 +108,12 @@ begin
     perform parley.lock_chat();
     update parley.messages m
     set content = coalesce(body ->> 'content', m.content), type = coalesce(body ->> 'type', m.type)
-    where m.chat_id = message.chat_id and m.id = message.id;
-    message := parley.find_message(chat_id, message_id);
+    where m.chat_id = message.chat_id and m.id = message.id and parley.require_match(parley.message_version(m))
+    returning * into message;
+    if not found then
+        perform parley.not_found('Message');
+    end if;
+    perform parley.tell_etag(parley.message_version(message));
     return json_build_object('id', message.id, 'content', message.content, 'type', message.type,
         'updatedAt', parley.iso8601(message.updated_at));
 end $$;
@@ -119,7 +129,8 @@ begin
         perform parley.forbid('Only the author or the owner of the chat may delete a message.');
     end if;
     perform parley.lock_chat();
-    delete from parley.messages m where m.chat_id = message.chat_id and m.id = message.id;
+    delete from parley.messages m
+    where m.chat_id = message.chat_id and m.id = message.id and parley.require_match(parley.message_version(m));
     if not found then
         perform parley.not_found('Message');
     end if;
@@ -134,6 +145,9 @@ language sql stable as $$
     select message.id, message.content, message.type, message.user_id,
         parley.iso8601(message.created_at), parley.iso8601(message.updated_at)
 $$;
+
+create or replace function parley.message_version(message parley.messages) returns text
+language sql stable as $$ select parley.iso8601(message.updated_at) $$;
 
 create or replace function parley.find_message(chat_id text, message_id text) returns parley.messages
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$

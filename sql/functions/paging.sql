@@ -268,7 +268,8 @@ begin
     perform from parley.chats c where c.id = chat for no key update;
     delete from parley.message_blocks b where b.chat_id = chat;
     update parley.chats c
-    set message_count = (select count(*) from parley.messages m where m.chat_id = chat), counted_messages = 0,
+    set seq = c.seq + 1, counted_messages = 0,
+        message_count = (select count(*) from parley.messages m where m.chat_id = chat),
         last_message_id = (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1)
     where c.id = chat;
     while (select c.message_count - c.counted_messages > 1000 from parley.chats c where c.id = chat) loop

@@ -1,29 +1,34 @@
--- Never overwrite: which version an answer is, and what a request wants it to be.
+-- Never overwrite: which version an answer is, and which one a request is about.
 --
---   parley.is_known          tells the answer's ETag, and whether it is one that the caller has: then there is no answer
---   parley.require_match     raises "precondition failed" unless the caller knows what is about to be changed
---   parley.tell_etag         tells the ETag of a version
---   parley.etag              that ETag: another for each user, and for each form that answers have had
+--   parley.is_known          of what is asked for: tells its ETag, and whether the caller has that; then nothing is answered
+--   parley.require_match     of what is to change: true, or "precondition failed" is raised since it is not what is meant
+--   parley.tell_etag         tells the ETag of what it is now
+--   parley.etag              the ETag of a version: another for each user, and for each form that answers have had
 --   parley.is_listed         whether a header names an ETag
 --
--- If-Match compares strongly: one that is marked as weak is none of ours.
+-- A version is what changes with the answer to a GET. ETags are strong, so If-Match takes none that is marked as weak.
 
 create or replace function parley.is_known(version text) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    etag constant text := set_config('parley.etag', parley.etag(version), true);
+    wanted constant text := current_setting('parley.if_match', true);
 begin
-    perform parley.tell_etag(version);
-    return parley.is_listed(parley.etag(version), replace(current_setting('parley.if_none_match', true), 'W/"', '"'));
-end $$;
-
--- Called under a lock, just before the change. Without a version there is nothing but * that a caller could know.
-create or replace function parley.require_match(version text) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-    if current_setting('parley.if_match', true) <> ''
-        and not parley.is_listed(parley.etag(version), current_setting('parley.if_match', true))
-    then
+    if wanted <> '' and not parley.is_listed(etag, replace(wanted, 'W/' || etag, '')) then
         perform parley.fail('PT412', 'It is not what If-Match says it is.');
     end if;
+    return parley.is_listed(etag, current_setting('parley.if_none_match', true));
+end $$;
+
+-- A change has this in its WHERE: there it is asked of the row that is changed, and who waited for another change of that is
+-- asked again. '' is the version of what has none: nobody is told of it, so that no If-Match is right but *.
+create or replace function parley.require_match(version text) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    if parley.is_known(version) then
+        perform parley.fail('PT412', 'It is what If-None-Match says it is not.');
+    end if;
+    return true;
 end $$;
 
 create or replace function parley.tell_etag(version text) returns void
@@ -32,11 +37,14 @@ begin
     perform set_config('parley.etag', parley.etag(version), true);
 end $$;
 
--- Raise the first number when an answer gets another form: whoever has the old one is then given the new.
+-- Raise the number when an answer gets another form: who has the old one is then given the new.
 create or replace function parley.etag(version text) returns text
-language sql stable parallel safe as $$ select '"' || left(md5('1 ' || session.user_id() || ' ' || version), 22) || '"' $$;
+language sql stable parallel safe as $$
+    select '"' || encode(substr(sha256(convert_to('1 ' || version || ' ' || session.user_id(), 'UTF8')), 1, 15), 'base64') || '"'
+$$;
 
+-- No other text has the ETag with its quotes in it.
 create or replace function parley.is_listed(etag text, header text) returns boolean
 language sql immutable parallel safe as $$
-    select coalesce(header = '*' or etag = any (regexp_split_to_array(header, '\s*,\s*')), false)
+    select header = '*' or strpos(header, etag) > 0
 $$;

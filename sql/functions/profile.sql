@@ -15,6 +15,9 @@ declare
 begin
     select u.* into profile from next_auth.users u where u.id = session.user_id();
     perform parley.require_user(profile.id);
+    if parley.is_known(parley.iso8601(profile.updated_at)) then
+        return null;
+    end if;
     return json_build_object('user', json_build_object(
         'id', profile.id,
         'name', profile.name,
@@ -23,7 +26,7 @@ begin
         'updatedAt', parley.iso8601(profile.updated_at)));
 end $$;
 comment on function api.get_profile() is
-    'The user: {"user": {"id", "name", "email", "imageUrl", "updatedAt"}}; null is what nobody has told.';
+    'The user: {"user": {"id", "name", "email", "imageUrl", "updatedAt"}}; null is what nobody has told. Null if If-None-Match names its ETag.';
 
 create or replace function api.update_profile(body jsonb) returns json
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -34,12 +37,13 @@ begin
     begin
         update next_auth.users u
         set name = coalesce(body ->> 'name', u.name), email = coalesce(body ->> 'email', u.email)
-        where u.id = session.user_id()
+        where u.id = session.user_id() and parley.require_match(parley.iso8601(u.updated_at))
         returning * into profile;
     exception when unique_violation then
         perform parley.fail('PT409', 'This e-mail address is another user''s.', '{"fields": {"email": "is another user''s"}}');
     end;
     perform parley.require_user(profile.id);
+    perform parley.tell_etag(parley.iso8601(profile.updated_at));
     return json_build_object('user', json_build_object(
         'name', profile.name, 'email', profile.email, 'updatedAt', parley.iso8601(profile.updated_at)));
 end $$;

@@ -13,10 +13,13 @@ declare
 begin
     select s.* into settings from parley.settings s where s.user_id = session.user_id();
     perform parley.require_user(settings.user_id);
+    if parley.is_known(parley.iso8601(settings.updated_at)) then
+        return null;
+    end if;
     return parley.settings_json(settings);
 end $$;
 comment on function api.get_settings() is
-    'The user''s settings: {"settings": {"model", "theme", "context", "runtime", "isPremium", "responseStyle", "alwaysShowCode", "updatedAt"}}.';
+    'The user''s settings: {"settings": {"model", "theme", "context", "runtime", "isPremium", "responseStyle", "alwaysShowCode", "updatedAt"}}. Null if If-None-Match names their ETag.';
 
 -- isPremium and updatedAt may be there, so that what was got can be put back, but are not the user's to change.
 create or replace function api.update_settings(body jsonb) returns json
@@ -42,9 +45,10 @@ begin
         runtime = coalesce(given ->> 'runtime', s.runtime),
         response_style = coalesce(given ->> 'responseStyle', s.response_style),
         always_show_code = coalesce((given ->> 'alwaysShowCode')::boolean, s.always_show_code)
-    where s.user_id = session.user_id()
+    where s.user_id = session.user_id() and parley.require_match(parley.iso8601(s.updated_at))
     returning * into settings;
     perform parley.require_user(settings.user_id);
+    perform parley.tell_etag(parley.iso8601(settings.updated_at));
     return parley.settings_json(settings);
 end $$;
 comment on function api.update_settings(jsonb) is

@@ -259,6 +259,7 @@ def test_the_matrix_has_every_table_and_verb(dba: Connection) -> None:
 def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world: dict[str, str], who: str) -> None:
     questions = [
         "select session.chat_id()",
+        "select parley.chat_seq()",
         "select from session.chat_ids() c where c = {chat}::uuid",
         "select where session.owns_chat({chat})",
         "select from parley.members_json()",
@@ -283,9 +284,9 @@ def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world:
         dba.execute("reset role")
         return rows
 
-    assert answers("owner") == [1, 1, 1, 2, 2, 1, 1, 2, 2, 2, 1]
+    assert answers("owner") == [1, 1, 1, 1, 2, 2, 1, 1, 2, 2, 2, 1]
     unseen = 1 if who in ("stranger", "intruder") else 0  # their own chat
-    assert answers(who) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, unseen]
+    assert answers(who) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, unseen]
 
 
 def test_a_session_without_a_user_calls_nothing(dba: Connection, world: dict[str, str]) -> None:

@@ -161,6 +161,26 @@ def test_an_owner_whose_chat_goes_meanwhile_is_told_that(url: str) -> None:
             asking.rollback()
 
 
+@pytest.mark.parametrize("function", ["update_chat", "delete_chat"])
+def test_who_stops_being_the_owner_meanwhile_is_told_that(postgres: Postgres, url: str, function: str) -> None:
+    owner, other = new_user(), new_user()
+    with (
+        connected(url) as connection,
+        connected(postgres.url("parley_concurrency")) as dba,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        chat = new_chat(connection, owner, other, title="Theirs")
+        with dba.transaction():
+            dba.execute("update parley.chats set owner_id = %s where id = %s", [other, chat])
+            body = [{"title": "Mine"}] if function == "update_chat" else []
+            changing = thread.submit(call, connection, owner, function, chat, *body)
+            wait_until(lambda: is_waiting(dba, connection))
+        error = changing.exception()
+        assert isinstance(error, psycopg.Error)
+        assert error.sqlstate == "PT403"
+        assert call(connection, other, "get_chat", chat)["title"] == "Theirs"
+
+
 def test_a_member_added_to_a_chat_being_deleted_is_told_so(url: str) -> None:
     owner, member = new_user(), new_user()
     with connected(url) as first, connected(url) as second, ThreadPoolExecutor(1) as thread:

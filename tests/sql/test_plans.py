@@ -108,6 +108,17 @@ def plans(large: tuple[Connection, str, str], **arguments: str) -> tuple[Any, li
         return call(connection, user, "list_messages", chat, **arguments), nodes
 
 
+def test_a_page_that_the_caller_has_is_not_read(large: tuple[Connection, str, str]) -> None:
+    connection, user, chat = large
+    for known, is_read in (("*", False), ('"another"', True)):
+        with watched(connection, "message") as nodes:
+            connection.execute(
+                "select api.list_messages(%s) from session.begin(%s, null, null, %s)",
+                [chat, json.dumps({"sub": user}), known],
+            )
+        assert bool(nodes) == is_read
+
+
 def rows_read(nodes: list[dict[str, Any]]) -> Any:
     """The most rows that one node read, what its filters threw away included."""
     removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
