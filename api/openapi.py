@@ -58,6 +58,7 @@ ERRORS = {
     503: ("The database or the storage is away or busy.", unavailable().message),
 }  # fmt: skip
 CHAT_ID, MESSAGE_ID = "01a20a99-4a23-7c5b-9aec-d0aaeaef17a8", "01a21066-a8c1-7000-80c8-03d3bfc81670"
+ETAG = '"uyqusEWMi0amCzeDau98"'
 TEXT, NUMBER, ID = {"type": "string"}, {"type": "integer"}, {"type": "string", "format": "uuid"}
 ALWAYS = (400, 401, 413, 429, 500, 503)
 # By name: what a header says, its schema and an example.
@@ -75,15 +76,15 @@ HEADERS: dict[str, tuple[str, Json, Any]] = {
     "WWW-Authenticate": ("How to authenticate.", TEXT, "Bearer"),
     "Link": ("The pages next to this one, each with its `rel`: next, prev, first. Not there if too long.", TEXT,
              '<https://chat.example.org/api/chats>; rel="first"'),
-    "ETag": ("The version of what is answered.", TEXT, '"pQFDgLEDXWSwcSJj5ZPNwg"'),
+    "ETag": ("The version of what is answered.", TEXT, ETAG),
     "X-Chat-Seq": ("The `seq` of the chat's last event that the answer knows of.", NUMBER, 42),
     "Idempotency-Replayed": ("There, and true, if this is the answer to an earlier request.", TEXT, "true"),
-    "Cache-Control": ("How long it may be kept.", TEXT, "public, max-age=31536000, immutable"),
+    "Cache-Control": ("Who may keep it, and whether to ask again before it is used.", TEXT, "private, no-cache"),
 }  # fmt: skip
 ON_ALL = ("X-Request-Id",)
 ON_IMAGES = (*ON_ALL, "ETag", "Cache-Control")
 ON_LIMITED = ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-ON_API = (*ON_ALL, "Server-Timing", *ON_LIMITED)
+ON_API = (*ON_ALL, "Cache-Control", "Server-Timing", *ON_LIMITED)
 NOT_ALWAYS = ("Link", "Idempotency-Replayed")
 ON_ERROR = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 DAY_OR_INSTANT = {"anyOf": [TEXT | {"format": "date"}, TEXT | {"format": "date-time"}]}
@@ -110,8 +111,8 @@ PARAMETERS: dict[str, tuple[str, Json, Any]] = {
     "sort": ("By relevance, which needs a search and has no cursors, or not.", TEXT | {"default": "newest"}, "newest"),
     "socket_id": ("The id of the connection to Pusher.", TEXT, "1234.5678"),
     "channel_name": ("The channel's name.", TEXT, f"private-chat-{CHAT_ID}"),
-    "If-Match": ("Change only what has this `ETag`.", TEXT, '"pQFDgLEDXWSwcSJj5ZPNwg"'),
-    "If-None-Match": ("Answer only if the `ETag` is another: else it is a 304.", TEXT, '"pQFDgLEDXWSwcSJj5ZPNwg"'),
+    "If-Match": ("Do it only if that has this `ETag`, or one of several; `*` is any.", TEXT, ETAG),
+    "If-None-Match": ("Do it only if that has another `ETag`; else a `GET` is a 304, a change a 412.", TEXT, ETAG),
     "Idempotency-Key": (
         "Has a request done once: the same one with the same key, within 24 hours, gets the first answer again.",
         TEXT,
@@ -235,9 +236,7 @@ def request_headers(route: Route) -> tuple[str, ...]:
     """The headers that say what a request's answer depends on."""
     if route.can_be_repeated:
         return ("Idempotency-Key",)
-    if route.method == "GET":
-        return ("If-None-Match",) if "etag" in route.says else ()
-    return ("If-Match",)
+    return ("If-Match", "If-None-Match") if "etag" in route.says or route.method == "DELETE" else ()
 
 
 def parameter(place: str, name: str, fields: Json, *, required: bool = False) -> Json:
@@ -303,8 +302,8 @@ def responses(route: Route, components: Json) -> Json:
     errors |= {412} if "If-Match" in request_headers(route) else set()
     refused = {str(status): {"$ref": f"#/components/responses/{CODES[status]}"} for status in sorted(errors)}
     same: Json = {}
-    if "If-None-Match" in request_headers(route):
-        same = {"304": {"description": "It is the version that the caller has.", "headers": success["headers"]}}
+    if route.method == "GET" and "etag" in route.says:
+        same = {"304": {"description": "It is the version that the caller has.", "headers": headers(*ON_API, "ETag")}}
     return {str(route.status): success} | same | refused
 
 

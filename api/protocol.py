@@ -111,7 +111,7 @@ class ParleyHttp(Http):
         None for what is Sanic's to write: an answer to HEAD, one that lacks its body, or has an odd header.
         """
         response = self.response
-        body, headers, has_no_body = response.body, response.headers, response.status in NO_CONTENT
+        body, headers, has_no_body = response.body or b"", response.headers, response.status in NO_CONTENT
         if bool(body) == has_no_body or self.head_only or self.expecting_continue or not FRAMING.isdisjoint(headers):
             return None
         head = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])

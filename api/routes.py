@@ -67,9 +67,8 @@ class Route:
             again = f"case when {call} is not null then once end" if self.form else "once"
             answer = f"case when once is null then session.remember($3, $4, {call}) else {again} end"
             return f"select {answer}, once is not null from session.begin_once($1, $2, $3, $4) once"  # noqa: S608 (names from the table below)
-        said = [
-            f"current_setting('parley.{name}', true)" for name in self.says
-        ]  # a select list is evaluated in its order
+        # A select list is evaluated in its order; where the answer is null, some are not set.
+        said = [f"current_setting('parley.{name}', true)" for name in self.says]
         return f"select {', '.join([call, *said])} from session.begin($1, $2, $3, $4)"  # noqa: S608 (as above)
 
 

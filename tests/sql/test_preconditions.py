@@ -1,4 +1,4 @@
-"""Versions: what has changed has another ETag, what the caller has is not answered again, nothing else is overwritten."""
+"""Versions: what changed has another ETag, what the caller has is not answered again, and nothing else overwritten."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ IMAGE = "https://x.org/images/" + "0" * 64 + ".png"
 def asked(
     connection: Connection, user: str, function: str, *arguments: Any, match: str | None = None, none: str | None = None
 ) -> tuple[Any, str]:
-    """What an `api` function answers to a user's request with If-Match and If-None-Match, and the ETag that it tells."""
+    """What an `api` function answers to a user with If-Match and If-None-Match, and the ETag that it tells."""
     values = [json.dumps(a) if isinstance(a, dict) else a for a in arguments]
     statement = (
         f"select api.{function}({', '.join(['%s'] * len(values))}), current_setting('parley.etag', true)"
@@ -51,7 +51,8 @@ def chat_of_two(connection: Connection) -> tuple[str, str, str, str]:
 def reads(chat: str, message: str) -> dict[str, list[Any]]:
     """Everything that has a version, and how to ask for it."""
     return {
-        "get_chat": [chat], "list_messages": [chat], "get_message": [chat, message], "get_profile": [], "get_settings": [],
+        "get_chat": [chat], "list_messages": [chat], "get_message": [chat, message],
+        "get_profile": [], "get_settings": [],
     }  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def test_only_the_version_that_is_meant_is_changed(
     def is_done(match: str | None = None, none: str | None = None) -> bool:
         with app.transaction(force_rollback=True):
             try:
-                answer, told = asked(app, owner, function, *arguments, match=match, none=none)
+                _, told = asked(app, owner, function, *arguments, match=match, none=none)
             except psycopg.Error as error:
                 assert error.sqlstate == "PT412"  # noqa: PT017
                 return False

@@ -1,0 +1,173 @@
+"""ETag, If-None-Match and If-Match over HTTP, at every route that has a version."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import httpx
+import pytest
+
+from api.routes import ROUTES, Route
+from tests import images
+from tests.api.support import exchange, head, refusal, unlimited
+from tests.api.test_routes import World, name_of, new_world
+from tests.support import Api, long_window, new_user, running, token
+
+READ = [route for route in ROUTES if route.method == "GET" and "etag" in route.says]
+CHANGED = [route for route in ROUTES if route.method in ("PUT", "DELETE")]
+VERSIONED = [route for route in CHANGED if "user_id" not in route.path_parameters]  # a membership has no version
+# A 304 says of these what the whole answer would have said; what tells of the body, it leaves out.
+KEPT = {
+    "cache-control", "etag", "server-timing", "vary", "x-ratelimit-limit", "x-ratelimit-remaining",
+    "x-ratelimit-reset", "x-request-id",
+}  # fmt: skip
+
+
+@pytest.fixture
+def world(api: Api) -> Iterator[World]:
+    """A world to change."""
+    with new_world(api) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def both(api: Api, new_api: Callable[..., Api], shared_database: str) -> Iterator[tuple[Api, Api]]:
+    """Two processes on one database."""
+    with running(new_api(shared_database, RATE_LIMIT_WINDOW=long_window())) as other:
+        yield api, other
+
+
+def etag_of(world: World, route: Route) -> str:
+    """The ETag of what is at a route's path."""
+    return world.owner.get(world.fill(route.path)).headers["etag"]
+
+
+def test_what_has_a_version_is_what_can_be_changed() -> None:
+    assert {route.path for route in READ} == {route.path for route in VERSIONED} | {"/api/chats/<chat_id>/messages"}
+    assert {route.method for route in ROUTES if "etag" in route.says} == {"GET", "PUT"}
+    assert {route for route in ROUTES if route.method == "PUT"} <= {route for route in ROUTES if "etag" in route.says}
+
+
+@pytest.mark.parametrize("route", READ, ids=name_of)
+def test_what_the_caller_has_is_a_304(world: World, route: Route) -> None:
+    path = world.fill(route.path)
+    whole = world.owner.get(path)
+    etag = whole.headers["etag"]
+    assert (etag[0], etag[-1]) == ('"', '"')
+    for method in ("GET", "HEAD"):
+        for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
+            same = world.owner.request(method, path, headers={"If-None-Match": known})
+            assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", etag)
+            assert same.headers.keys() - {"connection"} == KEPT
+        for unknown in ('"x"', "", etag.strip('"'), '"', "\N{SNOWMAN}"):
+            other = world.owner.request(method, path, headers={b"If-None-Match": unknown.encode()})
+            assert (other.status_code, other.headers["etag"]) == (200, etag)
+    assert world.owner.get(path, headers=[("If-None-Match", '"x"'), ("If-None-Match", etag)]).status_code == 304
+    assert world.owner.get(path, headers={"If-Match": etag}).content == whole.content
+    refusal(world.owner.get(path, headers={"If-Match": '"x"'}), 412)
+
+
+def test_a_304_ends_with_its_head(api: Api) -> None:
+    sent = {"Authorization": f"Bearer {token(new_user())}"}
+    with unlimited(api, "") as client:
+        etag = client.get("/api/settings", headers=sent).headers["etag"]
+    ask = head("GET /api/settings HTTP/1.1", sent | {"If-None-Match": etag})
+    gone = exchange(api, ask, head("GET /api/settings HTTP/1.1", sent | {"Connection": "close"}), method="GET")
+    assert (gone.status_code, gone.text) == (304, "")
+    assert gone.headers.keys() == KEPT | {"connection"}
+
+
+@pytest.mark.parametrize("route", [route for route in CHANGED if route.method == "PUT"], ids=name_of)
+def test_a_change_tells_the_version_that_it_made(world: World, route: Route) -> None:
+    before = etag_of(world, route)
+    told = world.request(world.owner, route).headers["etag"]
+    assert before != told == etag_of(world, route)
+    assert world.request(world.owner, route).headers["etag"] == told  # there was nothing to change
+
+
+@pytest.mark.parametrize("route", VERSIONED, ids=name_of)
+def test_only_the_version_that_is_meant_is_changed(world: World, route: Route) -> None:
+    etag = etag_of(world, route)
+    before = world.owner.get(world.fill(route.path)).text
+    for other in ('"x"', f"W/{etag}", "", etag.strip('"'), '"', "\N{SNOWMAN}"):
+        refusal(world.request(world.owner, route, headers={b"If-Match": other.encode()}), 412)
+    refusal(world.request(world.owner, route, headers={"If-None-Match": etag}), 412)
+    assert world.owner.get(world.fill(route.path)).text == before
+    meant = [("If-Match", '"x"'), ("If-Match", etag), ("If-None-Match", '"x"')]
+    assert world.request(world.owner, route, headers=meant).status_code == route.status
+    gone = world.request(world.owner, route, headers={"If-Match": etag})
+    refusal(gone, 412 if route.method == "PUT" else 404)
+
+
+def test_a_membership_has_no_version(world: World) -> None:
+    (route,) = (route for route in CHANGED if route not in VERSIONED)
+    refusal(world.request(world.owner, route, headers={"If-Match": '"x"'}), 412)
+    assert world.request(world.owner, route, headers={"If-Match": "*"}).status_code == 204
+    refusal(world.request(world.owner, route, headers={"If-Match": "*"}), 404)
+
+
+@pytest.mark.parametrize("route", VERSIONED, ids=name_of)
+def test_who_may_not_is_told_that_first(world: World, route: Route) -> None:
+    for match in ("*", '"x"'):
+        sent = {"If-Match": match}
+        refusal(world.request(world.owner, route, headers=sent | {"Authorization": "Bearer x"}), 401)
+        if "chat_id" in route.path_parameters:
+            refusal(world.request(world.stranger, route, headers=sent), 404)
+            refusal(world.request(world.member, route, headers=sent), 403)
+        if route.body:
+            refusal(world.request(world.owner, route, headers=sent, json={}), 400)
+
+
+def test_an_image_changes_the_profiles_version(world: World) -> None:
+    before = world.owner.get("/api/profile").headers["etag"]
+    image = {"image": images.png(9, 9)}
+    assert world.owner.post("/api/profile/image", files=image, headers={"If-Match": '"x"'}).status_code == 200
+    after = world.owner.get("/api/profile").headers["etag"]
+    assert before != after
+    refusal(world.owner.put("/api/profile", json={"name": "Ada"}, headers={"If-Match": before}), 412)
+    assert world.owner.put("/api/profile", json={"name": "Ada"}, headers={"If-Match": after}).status_code == 200
+
+
+def test_only_the_caller_keeps_answers_and_asks_again(world: World, nobody: httpx.Client) -> None:
+    answers = [
+        world.owner.get("/api/chats"),
+        world.owner.head("/api/settings"),
+        world.owner.put("/api/settings", json={}),
+        world.owner.get("/api/no-such-route"),
+        nobody.get("/api/profile"),
+        world.owner.delete(world.fill("/api/chats/<chat_id>")),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 400, 404, 401, 204]
+    for answer in answers:
+        assert answer.headers["cache-control"] == "private, no-cache"
+        assert "Origin" in answer.headers["vary"]
+    assert "cache-control" not in nobody.get("/healthz").headers
+
+
+@pytest.mark.parametrize(
+    ("place", "body"),
+    [
+        ("/api/chats/<chat_id>", '{"title": "$"}'),
+        ("/api/chats/<chat_id>/messages/<message_id>", '{"content": "$"}'),
+        ("/api/settings", '{"settings": {"context": "$"}}'),
+        ("/api/profile", '{"name": "$"}'),
+    ],
+)
+def test_of_two_who_change_one_version_at_once_one_does(
+    world: World, both: tuple[Api, Api], place: str, body: str
+) -> None:
+    path, at_once = world.fill(place), Barrier(2)
+
+    def put(client: httpx.Client, text: str, etag: str) -> httpx.Response:
+        at_once.wait()
+        return client.put(path, json=json.loads(body.replace("$", text)), headers={"If-Match": etag})
+
+    one, two = (unlimited(api, world.ids["owner"]) for api in both)
+    with one, two, ThreadPoolExecutor(2) as threads:
+        for number in range(20):
+            etag = one.get(path).headers["etag"]
+            answers = list(threads.map(put, (one, two), (f"one {number}", f"two {number}"), (etag, etag)))
+            assert sorted(answer.status_code for answer in answers) == [200, 412]
+            (done,) = (answer for answer in answers if answer.is_success)
+            assert two.get(path).headers["etag"] == done.headers["etag"] != etag
