@@ -61,7 +61,8 @@ def renew_key(case: Case[Any]) -> None:
 def leave_out(case: Case[Any]) -> None:
     """Takes away parameters that exclude each other, for which OpenAPI has no word, and times that no clock shows.
 
-    Their offsets are in RFC 3339, but not in PostgreSQL.
+    Their offsets are in RFC 3339, but not in PostgreSQL. Of texts that chance makes up none is the version
+    of what there is, and nobody changes a thing unless it is what they know.
     """
     query = {name: str(value) for name, value in (case.query or {}).items() if value != ""}
     cursors = [name for name in ("before", "after") if name in query]
@@ -71,3 +72,7 @@ def leave_out(case: Case[Any]) -> None:
     excluded |= {name for name in ("startDate", "endDate") if NO_OFFSET.search(query.get(name, ""))}
     for name in excluded & query.keys():
         del case.query[name]
+    if "If-Match" in case.headers:
+        case.headers["If-Match"] = "*"
+    if case.method != "GET":
+        case.headers.pop("If-None-Match", None)

@@ -64,6 +64,14 @@ const { settings } = body(await api.GET("/api/settings"))
 const put = body(await api.PUT("/api/settings", { body: { settings: { ...settings, theme: "dark" } } })).settings
 assert.deepEqual({ ...put, theme: settings.theme, updatedAt: settings.updatedAt }, settings)
 
+// Of two who change what both have read, the second is told that it is not that any more.
+const read = await api.GET("/api/settings")
+const ifMatch = { header: { "If-Match": read.response.headers.get("ETag")! } }
+body(await api.PUT("/api/settings", { params: ifMatch, body: { settings: { theme: "light" } } }))
+const late = await api.PUT("/api/settings", { params: ifMatch, body: { settings: { theme: "system" } } })
+assert(late.error)
+assert.deepEqual([late.response.status, explained(late.error.error)], [412, "changed meanwhile"])
+
 const { user } = body(await api.PUT("/api/profile", { body: { name: "Alice" } }))
 const name: string | null = user.name
 assert.equal(name, "Alice")
@@ -81,9 +89,11 @@ function explained(problem: Problem): string {
       return Object.entries(problem.details?.fields ?? {}).map(([field, what]) => `${field} ${what}`).join("; ")
     case "not_found":
       return "gone"
+    case "precondition_failed":
+      return "changed meanwhile"
     case "unauthorized": case "forbidden": case "method_not_allowed": case "conflict": case "payload_too_large":
     case "unsupported_media_type": case "rate_limited": case "internal_error": case "unavailable":
-    case "cursor_expired": case "precondition_failed": case "idempotency_key_reused":
+    case "cursor_expired": case "idempotency_key_reused":
       return problem.message
   }
 }
