@@ -303,7 +303,8 @@ def responses(route: Route, components: Json) -> Json:
     refused = {str(status): {"$ref": f"#/components/responses/{CODES[status]}"} for status in sorted(errors)}
     same: Json = {}
     if route.method == "GET" and "etag" in route.says:
-        same = {"304": {"description": "It is the version that the caller has.", "headers": headers(*ON_API, "ETag")}}
+        kept = headers(*ON_API, *(SAID_IN[name] for name in route.says if name in SAID_IN))
+        same = {"304": {"description": "It is the version that the caller has.", "headers": kept}}
     return {str(route.status): success} | same | refused
 
 

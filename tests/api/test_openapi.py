@@ -229,6 +229,16 @@ def test_a_route_tells_of_its_refusals(document: Json, world: World, route: Rout
             assert problems(document, answer["content"]["application/json"]["schema"], response.json()) == []
 
 
+@pytest.mark.parametrize("route", [r for r in ROUTES if r.method == "GET"], ids=name_of)
+def test_a_route_tells_of_what_the_caller_has(document: Json, world: World, route: Route) -> None:
+    response = world.request(world.owner, route, headers={"If-None-Match": "*"})
+    told = operation(document, route)["responses"]
+    assert (response.status_code == 304) == ("304" in told)
+    if response.status_code == 304:
+        assert {name.lower() for name in told["304"]["headers"]} == response.headers.keys() - USUAL
+        assert "content" not in told["304"]
+
+
 def test_every_route_tells_that_there_is_a_limit(document: Json, api: Api, world: World) -> None:
     with api.client() as client:
         for route in ROUTES:

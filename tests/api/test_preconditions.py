@@ -10,7 +10,7 @@ import pytest
 
 from api.routes import ROUTES, Route
 from tests import images
-from tests.api.support import exchange, head, refusal, unlimited
+from tests.api.support import LIMIT_HEADERS, exchange, head, refusal, unlimited
 from tests.api.test_routes import World, name_of, new_world
 from tests.support import Api, long_window, new_user, running, token
 
@@ -18,10 +18,7 @@ READ = [route for route in ROUTES if route.method == "GET" and "etag" in route.s
 CHANGED = [route for route in ROUTES if route.method in ("PUT", "DELETE")]
 VERSIONED = [route for route in CHANGED if "user_id" not in route.path_parameters]  # a membership has no version
 # A 304 says of these what the whole answer would have said; what tells of the body, it leaves out.
-KEPT = {
-    "cache-control", "etag", "server-timing", "vary", "x-ratelimit-limit", "x-ratelimit-remaining",
-    "x-ratelimit-reset", "x-request-id",
-}  # fmt: skip
+KEPT = LIMIT_HEADERS | {"cache-control", "etag", "server-timing", "vary", "x-request-id"}
 
 
 @pytest.fixture
@@ -59,7 +56,8 @@ def test_what_the_caller_has_is_a_304(world: World, route: Route) -> None:
         for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
             same = world.owner.request(method, path, headers={"If-None-Match": known})
             assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", etag)
-            assert same.headers.keys() - {"connection"} == KEPT
+            assert same.headers.keys() - {"connection", "x-chat-seq"} == KEPT
+            assert same.headers.get("x-chat-seq") == whole.headers.get("x-chat-seq")
         for unknown in ('"x"', "", etag.strip('"'), '"', "\N{SNOWMAN}"):
             other = world.owner.request(method, path, headers={b"If-None-Match": unknown.encode()})
             assert (other.status_code, other.headers["etag"]) == (200, etag)

@@ -1,9 +1,9 @@
 """What it costs to answer who has the answer already: a 304 beside the 200, for each kind of thing that has an ETag.
-`python -m tests.bench.versions [--rounds 9] [--requests 500]`
+`python -m tests.bench.versions [--rounds 9] [--requests 2000]`
 
-Bytes of the whole answer, and microseconds of CPU of the API's process and of all PostgreSQL's. The chat has 50 messages
-of 200 characters, which are the page. Everything takes turns in each round, one request after another on one
-connection; figures are medians of the rounds.
+Bytes of the whole answer, and microseconds of CPU of the API's process and of all PostgreSQL's. The page has 50
+messages of 200 characters. Everything takes turns in each round, one request after another on one connection; figures
+are medians of the rounds.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import psycopg
 
 from tests.bench.clients import request
 from tests.bench.support import served
-from tests.bench.tokens import Site, bearer
+from tests.bench.tokens import Headers, Site, bearer
 from tests.support import call, new_chat, token
 
 USER = "ada"
@@ -28,7 +28,7 @@ def size_of(port: int, path: str, **headers: str) -> int:
         socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
         closing(connection.makefile("rb")) as file,
     ):
-        connection.sendall(request("GET", path, token(USER), Connection="close", **headers))
+        connection.sendall(request("GET", path, token(USER), None, Connection="close", **headers))
         return len(file.read())
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--requests", type=int, default=500)
+    parser.add_argument("--requests", type=int, default=2000)
     arguments = parser.parse_args()
     with served() as (api, postgres), psycopg.connect(postgres.url("parley"), autocommit=True) as dba:
         chat = new_chat(dba, USER)
@@ -51,7 +51,7 @@ def main() -> None:
         assert api.child
         assert postgres.child
         session = bearer(token(USER))
-        asked: dict[tuple[str, int], tuple[Site, dict[str, str]]] = {}
+        asked: dict[tuple[str, int], tuple[Site, Headers]] = {}
         sizes: dict[tuple[str, int], int] = {}
         for name, path in paths.items():
             etag = httpx.get(api.url + path, headers=session).headers["etag"]
