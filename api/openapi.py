@@ -33,8 +33,8 @@ A chat backend that lives in PostgreSQL.
 - Times are UTC to the millisecond; ids of chats and messages are UUIDv7.
 - A page's header `Link` has the URLs of the pages next to it. They go by cursors: `before` and `after` take an id in
   place of `page`, and then the answer's `page` is null.
-- `ETag` is the version of what is answered. With that in `If-Match`, a change is of this version or is not made; with it
-  in `If-None-Match`, a `GET` is a 304 while there is no other.
+- `ETag` is the version of what is answered. With that in `If-Match` a change is of this version, or is not made; with
+  it in `If-None-Match` a `GET` is a 304 while there is no other.
 - Each `GET` has its `HEAD`. Where reads go to a replica, `Cache-Control: no-cache` asks the primary.
 - Pages of the origins that the service allows may call it, and read the answers with these headers (CORS).
 - What happens in a chat is told at once, through Pusher Channels: see [the events](docs/events). What they carry is

@@ -5,8 +5,8 @@
 --   parley.not_found    raises "… not found."
 --   parley.require_user raises "unauthorized" where there is no user
 --
--- PT400 validation_error, PT401 unauthorized, PT403 forbidden, PT404 not_found, PT409 conflict, PT422
--- idempotency_key_reused.
+-- PT400 validation_error, PT401 unauthorized, PT403 forbidden, PT404 not_found, PT409 conflict, PT410 cursor_expired,
+-- PT412 precondition_failed, PT422 idempotency_key_reused, PT503 unavailable.
 
 create or replace function parley.fail(state text, message text, details jsonb default null) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
