@@ -1629,7 +1629,7 @@ CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a1c78c229e1f0f494978f2bd835b5b96;
+AS md5 40a88b5153f500902e13e4c43bcb32b8;
 
 --- function api.update_message(text,text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_message(chat_id text, message_id text, body jsonb)
@@ -1794,14 +1794,6 @@ CREATE OR REPLACE FUNCTION parley.chat_json(chat parley.chats, last_message parl
  LANGUAGE sql
  STABLE
 AS md5 ed394396bb2dfd893d306b07729ac8f8;
-
---- function parley.chat_seq()
-CREATE OR REPLACE FUNCTION parley.chat_seq()
- RETURNS bigint
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 baf9926dd50ee2e1de3526b4bd525c77;
 
 --- function parley.chat_version(uuid,bigint)
 CREATE OR REPLACE FUNCTION parley.chat_version(chat uuid, seq bigint)
@@ -2712,9 +2704,9 @@ AS md5 a85932484d0216957110a5b88bc29f10;
 CREATE OR REPLACE FUNCTION parley.tell_chat_seq()
  RETURNS bigint
  LANGUAGE plpgsql
- STABLE
+ STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 5cb181767062411cc0141e0d4276c68b;
+AS md5 38b9a4d5cf3976fd849e2fdcea310303;
 
 --- function parley.tell_etag(text)
 CREATE OR REPLACE FUNCTION parley.tell_etag(version text)
@@ -3522,8 +3514,6 @@ grant execute on function parley.begin_history() to parley_api;
 grant execute on function parley.chat_channel(uuid) to parley_api;
 
 grant execute on function parley.chat_json(parley.chats,parley.messages) to parley_api;
-
-grant execute on function parley.chat_seq() to parley_api;
 
 grant execute on function parley.chat_version(uuid,bigint) to parley_api;
 

@@ -6,8 +6,7 @@
 --   session.enter_chats     enters several chats, to read what has been found in them
 --   session.entered_chats   those of them that the user is in
 --   session.owns_chat       whether the user owns a chat
---   parley.chat_seq         how many changes of the entered chat there were
---   parley.tell_chat_seq    tells it beside the answer, which knows of all of them
+--   parley.tell_chat_seq    tells beside the answer of how many changes of the entered chat that knows
 --   parley.enter_chat       a route's {chatId}: enters that chat, or raises "not found"
 --   parley.lock_chat        makes changes of the entered chat wait for each other
 --   parley.forbid           raises "forbidden", or "not found" once the user is not in the entered chat any more
@@ -68,19 +67,13 @@ language sql stable security definer parallel safe set search_path = pg_catalog,
     select exists (select from parley.chats c where c.id = chat and c.owner_id = session.user_id())
 $$;
 
-create or replace function parley.chat_seq() returns bigint
+create or replace function parley.tell_chat_seq() returns bigint
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    return (select c.seq from parley.chats c where c.id = session.chat_id());
-end $$;
-
-create or replace function parley.tell_chat_seq() returns bigint
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-    seq constant bigint := parley.chat_seq();
-begin
-    perform set_config('parley.chat_seq', seq::text, true);
-    return seq;
+    return (
+        select set_config('parley.chat_seq', c.seq::text, true)
+        from parley.chats c join parley.members m on m.chat_id = c.id
+        where c.id = nullif(current_setting('parley.chat_id', true), '')::uuid and m.user_id = session.user_id())::bigint;
 end $$;
 
 create or replace function parley.enter_chat(chat_id text) returns uuid

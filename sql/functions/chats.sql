@@ -81,7 +81,7 @@ begin
     if not found then
         perform parley.require_owner(chat);
     end if;
-    perform parley.tell_etag(parley.chat_version(chat, parley.chat_seq()));
+    perform parley.tell_etag(parley.chat_version(chat, parley.tell_chat_seq()));
     return parley.read_chat(chat);
 end $$;
 comment on function api.update_chat(text, jsonb) is

@@ -259,7 +259,7 @@ def test_the_matrix_has_every_table_and_verb(dba: Connection) -> None:
 def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world: dict[str, str], who: str) -> None:
     questions = [
         "select session.chat_id()",
-        "select parley.chat_seq()",
+        "select parley.tell_chat_seq()",
         "select from session.chat_ids() c where c = {chat}::uuid",
         "select where session.owns_chat({chat})",
         "select from parley.members_json()",
