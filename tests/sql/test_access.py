@@ -270,8 +270,11 @@ def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world:
         "select unnest(ids) from parley.search_chats('word', {filter}, {page})",
         "select unnest(ids) from parley.search_ranked({chat}, 'word', 'word', 'word', {filter}, {page})",
         "select unnest(chats) from session.page_of_chats({page})",
+        "select json_array_elements(events) from session.events_of_chat(0, 100)",
+        "select c from unnest((session.events_of_chats('1:1:', '701:701:', {chat}, 0, 100)).chats) c where c = {chat}::uuid",
     ]
     zero, high = "0" * 32, "f" * 32
+    dba.execute("update parley.outbox set transaction_id = '700'")  # as if it had been committed
     values = world | {"filter": f"(,{zero},{high})", "page": f"(1,100,0,{zero},{high},f)"}
 
     def answers(name: str) -> list[int]:
@@ -284,9 +287,9 @@ def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world:
         dba.execute("reset role")
         return rows
 
-    assert answers("owner") == [1, 1, 1, 1, 2, 2, 1, 1, 2, 2, 2, 1]
+    assert answers("owner") == [1, 1, 1, 1, 2, 2, 1, 1, 2, 2, 2, 1, 4, 4]
     unseen = 1 if who in ("stranger", "intruder") else 0  # their own chat
-    assert answers(who) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, unseen]
+    assert answers(who) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, unseen, 0, 0]
 
 
 def test_a_session_without_a_user_calls_nothing(dba: Connection, world: dict[str, str]) -> None:
