@@ -31,7 +31,6 @@ from websockets.exceptions import WebSocketException
 Message = dict[str, Any]  # id, content, type, userId, createdAt, updatedAt
 Event = dict[str, Any]  # chatId, seq, event, data, at
 NOT_FOUND, EXPIRED, CHANGED = 404, 410, 412
-MESSAGES, EVENTS = 100, 1000  # of one answer
 
 
 class GoneError(Exception):
@@ -42,6 +41,7 @@ class LocalCopy:
     """A copy of a chat. Without a `seq` there is none: not yet, or not any more."""
 
     least_pause, longest_pause = 1.5, 60.0  # seconds from one request for events to the next
+    messages_limit, events_limit = 100, 1000  # of one answer
     first_retry, longest_retry = 0.5, 30.0  # seconds after which a request is sent again
     silence = 30.0  # seconds after which a connection to Pusher has to show that it lives, and until it counts as dead
 
@@ -49,6 +49,7 @@ class LocalCopy:
     messages: dict[str, Message]
     members: set[str]
     seq: int | None  # of the last event that was applied
+    incomplete: set[str]  # messages of which the content is still to be read
 
     def __init__(self, http: httpx.AsyncClient, socket_url: str, chat: str) -> None:
         self._http, self._socket_url, self._chat = http, socket_url, chat
@@ -56,7 +57,7 @@ class LocalCopy:
         self._drop()
 
     def _drop(self) -> None:
-        self.title, self.messages, self.members, self.seq = "", {}, set(), None
+        self.title, self.messages, self.members, self.seq, self.incomplete = "", {}, set(), None, set()
 
     # What others say
 
@@ -80,27 +81,31 @@ class LocalCopy:
             await self.read()
         has_more = True
         while has_more:
-            answer = await self._ask("GET", "/events", params={"after": self.seq, "limit": EVENTS})
+            answer = await self.ask("GET", "/events", params={"after": self.seq, "limit": self.events_limit})
             if answer.status_code == EXPIRED:
                 await self.read()
                 continue
             page = checked(answer).json()
             for event in page["events"]:
-                await self.apply(event)
+                self.apply(event)
             has_more = page["hasMore"]
+        for message in list(self.incomplete):
+            await self._fetch(message)
 
     async def read(self) -> None:
         """Reads all of the chat."""
-        chat, members, *pages = [checked(await self._ask("GET", path)) for path in ("", "/members", "/messages")]
+        chat, members, *pages = [
+            checked(await self.ask("GET", path)) for path in ("", "/members", f"/messages?limit={self.messages_limit}")
+        ]
         while "next" in pages[-1].links:
-            older = {"limit": MESSAGES, "before": pages[-1].json()["messages"][-1]["id"]}
-            pages.append(checked(await self._ask("GET", "/messages", params=older)))
+            older = {"limit": self.messages_limit, "before": pages[-1].json()["messages"][-1]["id"]}
+            pages.append(checked(await self.ask("GET", "/messages", params=older)))
         self.title = chat.json()["title"]
         self.members = {member["userId"] for member in members.json()["members"]}
         self.messages = {message["id"]: message for page in pages for message in page.json()["messages"]}
         self.seq = min(int(answer.headers["X-Chat-Seq"]) for answer in (chat, members, *pages))
 
-    async def apply(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Applies the next event; what it tells of may be there already."""
         if self.seq is None or event["seq"] != self.seq + 1:
             raise ValueError(f"event {event['seq']} came after {self.seq}")
@@ -121,16 +126,18 @@ class LocalCopy:
             case "member:removed":
                 self.members.discard(data)
         if isinstance(data, dict) and "truncated" in data:
-            await self._fetch(data["id"])
+            self.incomplete.add(data["id"])
         self.seq = event["seq"]
 
     async def _fetch(self, message: str) -> None:
-        """Reads a message whose event was too large for its content."""
-        answer = await self._ask("GET", f"/messages/{message}")
-        if answer.status_code == NOT_FOUND:
-            self.messages.pop(message, None)
-        else:
-            self.messages[message] = answer.raise_for_status().json()
+        """Reads a message whose content an event left out, unless that was because it was deleted later."""
+        if message in self.messages:
+            answer = await self.ask("GET", f"/messages/{message}")
+            if answer.status_code == NOT_FOUND:
+                del self.messages[message]
+            else:
+                self.messages[message] = answer.raise_for_status().json()
+        self.incomplete.discard(message)
 
     def hear(self, event: str, data: Any) -> None:  # noqa: ARG002
         """Takes a live event, which may come late, again or not at all, for a sign that there is something to ask."""
@@ -179,20 +186,19 @@ class LocalCopy:
 
     async def send(self, content: str) -> Message:
         """Sends a message, once."""
-        once = {"Idempotency-Key": str(uuid4())}
-        sent: Message = checked(await self._ask("POST", "/messages", json={"content": content}, headers=once)).json()
+        sent: Message = checked(await self.ask("POST", "/messages", json={"content": content})).json()
         return sent
 
     async def edit(self, message: str, change: Callable[[str], str]) -> None:
-        """Edits a message by what it says. Asked again, `change` leaves alone what it has changed: for that is how to
-        know whether an edit was done that got no answer."""
+        """Edits a message by what it says. Asked again, `change` must leave alone what it has changed: so it is known
+        that an edit was done which got no answer."""
         while True:
-            found = checked(await self._ask("GET", f"/messages/{message}"))
+            found = checked(await self.ask("GET", f"/messages/{message}"))
             content = change(found.json()["content"])
             if content == found.json()["content"]:
                 return
             match = {"If-Match": found.headers["ETag"]}
-            answer = await self._ask("PUT", f"/messages/{message}", json={"content": content}, headers=match)
+            answer = await self.ask("PUT", f"/messages/{message}", json={"content": content}, headers=match)
             if answer.status_code != CHANGED:
                 checked(answer)
                 return
@@ -200,13 +206,16 @@ class LocalCopy:
     async def delete(self, message: str) -> None:
         """Deletes a message, unless it is gone."""
         with suppress(GoneError):
-            checked(await self._ask("DELETE", f"/messages/{message}"))
+            checked(await self.ask("DELETE", f"/messages/{message}"))
 
-    async def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The answer, in the end, to a request about the chat. However often it is sent, it is done once."""
+        if method == "POST":
+            options["headers"] = {"Idempotency-Key": str(uuid4())}
         return await self._insist(method, f"/api/chats/{self._chat}{path}", **options)
 
     async def _insist(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Asks until there is an answer other than to ask later."""
+        """Asks until there is an answer, other than to ask later."""
         for attempt in itertools.count():
             pause = min(self.first_retry * 2 ** min(attempt, 10), self.longest_retry)
             with suppress(httpx.TransportError):
