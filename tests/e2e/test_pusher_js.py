@@ -6,12 +6,15 @@ so what was to come would come before the pong.
 
 import json
 import os
+import random
 import signal
 import subprocess
 import threading
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -22,7 +25,7 @@ import pytest
 
 from api.dev import CLIENT_FILE, STACK_FILE
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
+from api.dev.process import free_port, wait_for
 from api.dev.pusher import Pusher
 from tests.e2e.soketi import Soketi
 from tests.e2e.test_dev import Dev, scratch
@@ -32,6 +35,9 @@ from tests.support import Api, Connection, new_user, running, token, wait_until
 CLIENT = Path(__file__).with_name("pusher_client.js")
 TERMINATED = 4009
 LARGEST = 10_000  # bytes of an event
+LIVES, LONGEST_LIFE = 5, 0.5  # seconds
+MOST_HEARD = 15  # events
+PAUSE = 0.02  # seconds between what somebody writes and the next
 
 Heard = tuple[str, str, Any]
 
@@ -392,6 +398,83 @@ def test_a_killed_server_loses_no_event_and_keeps_their_order(world: World) -> N
     after = [owner.send(chat, f"after {number}") for number in range(12)]
     world.settle(browser)
     assert browser.heard == [before, *meanwhile, *after]
+
+
+@contextmanager
+def writing(chat: str, *users: User) -> Iterator[None]:
+    """These write without an end, until the end of the block."""
+    stop = threading.Event()
+
+    def write(user: User) -> None:
+        for number in count():
+            _, _, message = user.send(chat, f"{user.id} {number}")
+            path = f"chats/{chat}/messages/{message['id']}"
+            if number % 3 == 0:
+                user.ask("PUT", path, {"content": f"{user.id} {number}, edited"})
+            if number % 4 == 0:
+                user.ask("DELETE", path)
+            if stop.wait(PAUSE):
+                return
+
+    with ThreadPoolExecutor() as threads:
+        running = [threads.submit(write, user) for user in users]
+        try:
+            yield
+        finally:
+            stop.set()
+        for writer in running:
+            writer.result()
+
+
+def essence(event: tuple[str, Any]) -> tuple[str, str]:
+    """The event's name and its message, of which there is one: of what was deleted, the log leaves out the rest."""
+    name, data = event
+    return name, data if isinstance(data, str) else data["id"]
+
+
+def test_who_is_killed_has_each_event_once_and_in_order_by_one_request_after_each_start(world: World) -> None:
+    owner, friend, member = world.user("Olga"), world.user("Fay"), world.user("Mia")
+    chat = world.chat(owner, friend, member)
+    channel = f"private-chat-{chat}"
+    first = world.number(f"seq from parley.chats where id = '{chat}'")
+    kept: list[tuple[str, str]] = []  # the events after that: what is heard has no seq, but is the next if it is new
+
+    def keep(events: Iterable[tuple[str, Any]]) -> int:
+        new = [event for event in map(essence, events) if event not in kept]
+        kept.extend(new)
+        return len(new)
+
+    def catch_up() -> int:
+        after = first + len(kept)
+        page = member.ask("GET", f"chats/{chat}/events?after={after}&limit=1000")
+        assert [event["seq"] for event in page["events"]] == list(range(after + 1, page["next"] + 1))
+        assert not page["hasMore"]
+        return keep((event["event"], event["data"]) for event in page["events"])
+
+    def live() -> tuple[int, int]:
+        """One that is killed before it asks, so that nothing is kept of it, and one that asks. How many events that one
+        had missed, and how many it heard that were new."""
+        with member.browser() as browser:
+            browser.do("subscribe", channel)
+            wait_for(lambda: False, random.uniform(0, LONGEST_LIFE))  # noqa: S311 (no secret)
+        with member.browser().subscribe(channel) as browser:
+            missed = catch_up()
+            enough = random.randint(1, MOST_HEARD)  # noqa: S311 (no secret)
+            wait_until(lambda: sum(essence(event[1:]) not in kept for event in browser.heard) >= enough)
+        return missed, keep(event[1:] for event in browser.heard)
+
+    with writing(chat, owner, friend):
+        lives = [live() for _ in range(LIVES)]
+    with member.browser().subscribe(channel) as browser:
+        catch_up()
+        the_end = owner.send(chat, "The end")
+        world.settle(browser)
+    keep(event[1:] for event in browser.heard)
+    log = "select event, payload from parley.outbox where chat_id = %s and seq > %s order by seq"
+    assert kept == [essence(event) for event in world.dba.execute(log, [chat, first])]
+    assert kept[-1] == essence(the_end[1:])
+    assert all(heard for _, heard in lives)
+    assert any(missed for missed, _ in lives)
 
 
 # parley dev
