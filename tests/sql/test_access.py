@@ -271,7 +271,7 @@ def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world:
         "select unnest(ids) from parley.search_ranked({chat}, 'word', 'word', 'word', {filter}, {page})",
         "select unnest(chats) from session.page_of_chats({page})",
         "select json_array_elements(events) from session.events_of_chat(0, 100)",
-        "select c from unnest((session.events_of_chats('1:1:', '701:701:', {chat}, 0, 100)).chats) c where c = {chat}::uuid",
+        "select c from unnest((session.events_of_chats('1:1:', '701:701:', {chat}, 0, 9)).chats) c where c = {chat}",
     ]
     zero, high = "0" * 32, "f" * 32
     dba.execute("update parley.outbox set transaction_id = '700'")  # as if it had been committed
