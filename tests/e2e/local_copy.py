@@ -130,9 +130,12 @@ class LocalCopy:
         self.seq = event["seq"]
 
     async def _fetch(self, message: str) -> None:
-        """Reads a message whose content an event left out, unless that was because it was deleted later."""
+        """Reads a message whose content an event left out, unless that was because it was deleted later.
+
+        Events are the primary's, so a replica may not know of it yet.
+        """
         if message in self.messages:
-            answer = await self.ask("GET", f"/messages/{message}")
+            answer = await self.ask("GET", f"/messages/{message}", headers={"Cache-Control": "no-cache"})
             if answer.status_code == NOT_FOUND:
                 del self.messages[message]
             else:
