@@ -1936,12 +1936,12 @@ CREATE OR REPLACE FUNCTION parley.event_channels(chat uuid, recipients text[])
  IMMUTABLE PARALLEL SAFE
 AS md5 a5e08888b7acaf7ce0d1a5fef6faab05;
 
---- function parley.event_json(parley.outbox,boolean)
-CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, has_message boolean)
+--- function parley.event_json(parley.outbox,uuid)
+CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, message_id uuid)
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 813f240e922f82f239901fd1f7b9dfc2;
+AS md5 bdf75e63e847a6a495fa5c01993340e8;
 
 --- function parley.fail(text,text,jsonb)
 CREATE OR REPLACE FUNCTION parley.fail(state text, message text, details jsonb DEFAULT NULL::jsonb)
@@ -2035,15 +2035,6 @@ CREATE OR REPLACE FUNCTION parley.from_base64url(value text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 4300b189b8cb9e28052d0e5a5065e160;
-
---- function parley.has_message(parley.outbox)
-CREATE OR REPLACE FUNCTION parley.has_message(event parley.outbox)
- RETURNS boolean
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_seqscan TO 'off'
-AS md5 6d876669a216e96d7905238d61c52e53;
 
 --- function parley.history()
 CREATE OR REPLACE FUNCTION parley.history()
@@ -2267,6 +2258,13 @@ CREATE OR REPLACE FUNCTION parley.message_fields(message parley.messages)
  LANGUAGE sql
  STABLE
 AS md5 44ac84b01a898be053bd6731e9ecf175;
+
+--- function parley.message_of(parley.outbox)
+CREATE OR REPLACE FUNCTION parley.message_of(event parley.outbox)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 33ca1278a35758df6138486e4c2522ad;
 
 --- function parley.message_version(parley.messages)
 CREATE OR REPLACE FUNCTION parley.message_version(message parley.messages)
@@ -2890,7 +2888,9 @@ CREATE OR REPLACE FUNCTION session.events_of_chat(after bigint, size bigint, OUT
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 aaeb67daee67313d0d7f6a7f412daab1;
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS md5 44947348f465b7b9c167f84b51a7b0fc;
 
 --- function session.events_of_chats(pg_snapshot,pg_snapshot,uuid,bigint,bigint)
 CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_snapshot, last_chat uuid, last_seq bigint, size bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
@@ -2900,7 +2900,9 @@ CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_sn
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 924336d35b3f9f61d3ffb2b2d2cbdd8f;
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS md5 cb2eda0d5bd84cc70bf371c848139b3d;
 
 --- function session.owns_chat(uuid)
 CREATE OR REPLACE FUNCTION session.owns_chat(chat uuid)
@@ -3541,7 +3543,7 @@ grant execute on function parley.etag(text) to parley_api;
 
 grant execute on function parley.event_channels(uuid,text[]) to parley_api;
 
-grant execute on function parley.event_json(parley.outbox,boolean) to parley_api;
+grant execute on function parley.event_json(parley.outbox,uuid) to parley_api;
 
 grant execute on function parley.fail(text,text,jsonb) to parley_api;
 
@@ -3566,8 +3568,6 @@ grant execute on function parley.forbid(text) to parley_api;
 grant execute on function parley.forget_seen() to parley_api;
 
 grant execute on function parley.from_base64url(text) to parley_api;
-
-grant execute on function parley.has_message(parley.outbox) to parley_api;
 
 grant execute on function parley.history() to parley_api;
 
@@ -3622,6 +3622,8 @@ grant execute on function parley.may_hear(text) to parley_api;
 grant execute on function parley.members_json() to parley_api;
 
 grant execute on function parley.message_fields(parley.messages) to parley_api;
+
+grant execute on function parley.message_of(parley.outbox) to parley_api;
 
 grant execute on function parley.message_version(parley.messages) to parley_api;
 

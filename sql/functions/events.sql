@@ -8,8 +8,8 @@
 --   parley.is_end             whether an event tells a user that a chat has ended for them
 --   parley.first_unseen       the seq of the first such event in a chat
 --   parley.is_unseen          whether a snapshot did not see a transaction
---   parley.has_message        whether an event is not of a message that was deleted since
---   parley.event_json         an event as answers have it: what was deleted is not to be read any more
+--   parley.message_of         the message whose content an event may have, or null
+--   parley.event_json         an event as answers have it
 --   parley.require_log        raises "cursor expired" unless the log reaches back to a snapshot
 --   parley.read_cursor        what a cursor says
 --   parley.write_cursor       a cursor that says it
@@ -80,14 +80,16 @@ comment on function api.list_events(text, text) is
 
 create or replace function session.events_of_chat(after bigint, size bigint, out events json, out next bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     chat constant uuid := session.chat_id();
 begin
-    select json_agg(parley.event_json(e.found, parley.has_message(e.found)) order by e.seq), max(e.seq) into events, next
+    select json_agg(parley.event_json(e.found, m.id) order by e.seq), max(e.seq) into events, next
     from (
         select o as found, o.seq, o.seq - row_number() over (order by o.seq) as before_them
-        from parley.outbox o where o.chat_id = chat and o.seq > after order by o.seq limit size) e
+        from parley.outbox o where o.chat_id = chat and o.seq > after order by o.seq limit size
+    ) e left join parley.messages m on m.chat_id = chat and m.id = parley.message_of(e.found)
     where e.before_them = after;
 end $$;
 
@@ -96,7 +98,8 @@ create or replace function session.events_of_chats(
     seen pg_snapshot, until pg_snapshot, last_chat uuid, last_seq bigint, size bigint,
     out events json[], out chats uuid[], out seqs bigint[])
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     me constant text := session.user_id();
     chat record;
@@ -107,14 +110,15 @@ begin
     events := '{}';
     for chat in select c.id, c.is_mine from session.changed_chats(seen, last_chat) c order by c.id loop
         first_seq := case when chat.id = last_chat then last_seq + 1 else parley.first_unseen(chat.id, seen) end;
-        select coalesce(array_agg(parley.event_json(e.found, parley.has_message(e.found)) order by e.seq), '{}') as events,
+        select coalesce(array_agg(parley.event_json(e.found, m.id) order by e.seq), '{}') as events,
             array_agg(chat.id) as chats, array_agg(e.seq order by e.seq) as seqs
         into part
         from (
             select o as found, o.seq from parley.outbox o
             where o.chat_id = chat.id and o.seq >= first_seq and not parley.is_unseen(o.transaction_id, until)
               and (chat.is_mine or parley.is_end(o, me))
-            order by o.seq limit room) e;
+            order by o.seq limit room
+        ) e left join parley.messages m on m.chat_id = chat.id and m.id = parley.message_of(e.found);
         events := events || part.events;
         chats := chats || part.chats;
         seqs := seqs || part.seqs;
@@ -178,20 +182,20 @@ language sql stable parallel safe as $$
         and transaction_id < pg_snapshot_xmax(pg_current_snapshot())
 $$;
 
-create or replace function parley.has_message(event parley.outbox) returns boolean
-language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
-begin
-    return event.event not in ('message:sent', 'message:updated') or exists (
-        select from parley.messages m where m.chat_id = event.chat_id and m.id = (event.payload ->> 'id')::uuid);
-end $$;
+create or replace function parley.message_of(event parley.outbox) returns uuid
+language sql immutable parallel safe as $$
+    select case when event.event in ('message:sent', 'message:updated') then (event.payload ->> 'id')::uuid end
+$$;
 
-create or replace function parley.event_json(event parley.outbox, has_message boolean) returns json
+-- `message_id` is of its message, and null where that was deleted since: what was deleted is not to be read any more.
+create or replace function parley.event_json(event parley.outbox, message_id uuid) returns json
 language sql stable as $$
     select json_build_object(
         'chatId', event.chat_id,
         'seq', event.seq,
         'event', event.event,
-        'data', case when has_message then event.payload else parley.without_content(event.payload) end,
+        'data', case when message_id is distinct from parley.message_of(event) then parley.without_content(event.payload)
+            else event.payload end,
         'at', parley.iso8601(coalesce(event.changed_at, event.recorded_at)))
 $$;
 

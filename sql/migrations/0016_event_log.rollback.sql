@@ -7,7 +7,7 @@ lock table parley.members, parley.outbox in access exclusive mode;
 drop function if exists parley.members_added, parley.outbox_removed cascade;
 
 -- Functions that take its rows, until an older checkout's `yoyo apply` drops the others.
-drop function if exists parley.is_end, parley.has_message, parley.event_json;
+drop function if exists parley.is_end, parley.message_of, parley.event_json;
 
 create or replace function parley.record_event(
     chat uuid, seq bigint, event text, payload json, recipients text[] default null, changed_at timestamptz default null)
