@@ -61,6 +61,12 @@ begin
         from parley.chats c where c.id = chat);
 end $$;
 
+create or replace function parley.read_chat(chat uuid) returns json
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return api.get_chat(chat::text);
+end $$;
+
 alter table parley.chats drop column last_message_id, drop column counted_messages;
 
 -- With all else, in one transaction; a drop takes a moment.
