@@ -53,6 +53,8 @@ def test_what_the_caller_has_is_a_304(world: World, route: Route) -> None:
     whole = world.owner.get(path)
     etag = whole.headers["etag"]
     assert (etag[0], etag[-1]) == ('"', '"')
+    theirs = world.member.get(path, headers={"If-None-Match": etag})
+    assert (theirs.status_code, theirs.headers["etag"] == etag) == (200, False)
     for method in ("GET", "HEAD"):
         for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
             same = world.owner.request(method, path, headers={"If-None-Match": known})
