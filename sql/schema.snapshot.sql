@@ -1800,7 +1800,7 @@ CREATE OR REPLACE FUNCTION parley.chat_version(chat uuid, seq bigint)
  RETURNS text
  LANGUAGE sql
  STABLE
-AS md5 bc02a4279e55fdaf3d5fd3a8242c4f7e;
+AS md5 497844fcc5d3fca28f805c6be4046481;
 
 --- function parley.chats_add_owner()
 CREATE OR REPLACE FUNCTION parley.chats_add_owner()

@@ -112,7 +112,7 @@ end $$;
 
 create or replace function parley.chat_version(chat uuid, seq bigint) returns text
 language sql stable as $$
-    select seq || case when session.owns_chat(chat) then ' owner' else '' end
+    select seq || case when session.owns_chat(chat) then '-owner' else '' end
 $$;
 
 -- Its place in the order of latest activity: an id, of its newest message or, while it is empty, its own.

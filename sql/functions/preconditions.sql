@@ -6,7 +6,8 @@
 --   parley.etag              the ETag of a version: another for each user, and for each form that answers have had
 --   parley.is_listed         whether a header names an ETag
 --
--- A version is what changes with the answer to a GET. ETags are strong, so If-Match takes none that is marked as weak.
+-- A version is what changes with the answer to a GET, a text without spaces. ETags are strong, so If-Match takes none that
+-- is marked as weak.
 
 create or replace function parley.is_known(version text) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -37,7 +38,7 @@ begin
     perform set_config('parley.etag', parley.etag(version), true);
 end $$;
 
--- Raise the number when an answer gets another form: who has the old one is then given the new.
+-- Raise the number when answers get another form, or searches find something else: who has the old ones is then given the new.
 create or replace function parley.etag(version text) returns text
 language sql stable parallel safe as $$
     select '"' || encode(substr(sha256(convert_to('1 ' || version || ' ' || session.user_id(), 'UTF8')), 1, 15), 'base64') || '"'
