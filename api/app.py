@@ -225,8 +225,10 @@ def whole_header(request: ParleyRequest, name: str) -> str | None:
     headers = request.headers
     if name not in headers:
         return None
-    # Bytes, as PostgreSQL is to see them: no two headers, and no two that are not ASCII, make one that may be.
-    return ", ".join(headers.getall(name)).encode(errors="surrogateescape").decode("latin-1")
+    # Sanic leaves on what may follow a value. Bytes, as PostgreSQL is to see them: no two headers, and no two that are
+    # not ASCII, make one that may be.
+    values = [value.rstrip(" \t") for value in headers.getall(name)]
+    return ", ".join(values).encode(errors="surrogateescape").decode("latin-1")
 
 
 def named_etags(request: ParleyRequest, name: str) -> str | None:

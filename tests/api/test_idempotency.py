@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from api.dev.postgres import Postgres
 from api.routes import ROUTES, Route
 from tests import images
-from tests.api.support import refusal, unlimited
+from tests.api.support import exchange, head, refusal, unlimited
 from tests.api.test_routes import World, name_of, new_world
 from tests.sql.test_idempotency import BAD_KEY
 from tests.support import NO_SUCH_ID, Api, add_session, new_user, running, token, wait_until
@@ -108,6 +108,17 @@ def test_what_is_no_key_is_refused(client: httpx.Client, headers: list[bytes]) -
     answer = client.post(CHATS, json={"title": "x"}, headers=given)
     assert refusal(answer, 400)["details"] == {"fields": {"Idempotency-Key": BAD_KEY}}
     assert client.get(CHATS).json()["total"] == 0
+
+
+def test_what_is_around_a_key_is_not_of_it(api: Api, client: httpx.Client) -> None:
+    key, body = new_user("key"), b'{"title": "x"}'
+    sent = dict(client.headers) | {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    answers = [
+        exchange(api, head("POST /api/chats HTTP/1.1", sent | {"Idempotency-Key": given}), body)
+        for given in (key, f" \t{key} \t")
+    ]
+    assert [(answer.status_code, answer.text) for answer in answers] == [(201, answers[0].text)] * 2
+    assert [answer.headers.get(REPEATED) for answer in answers] == [None, "true"]
 
 
 @pytest.mark.parametrize("key", ["a", "a" * 255, "!#$%&'()*+,-./:;<=>?@[]^_`{|}~"])

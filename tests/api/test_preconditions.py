@@ -11,7 +11,7 @@ import pytest
 
 from api.routes import ROUTES, Route
 from tests import images
-from tests.api.support import LIMIT_HEADERS, head, refusal, unlimited
+from tests.api.support import LIMIT_HEADERS, exchange, head, refusal, unlimited
 from tests.api.test_routes import World, name_of, new_world
 from tests.support import Api, long_window, running
 
@@ -67,6 +67,13 @@ def test_what_the_caller_has_is_a_304(world: World, route: Route) -> None:
     assert world.owner.get(path, headers=[("If-None-Match", '"x"'), ("If-None-Match", etag)]).status_code == 304
     assert world.owner.get(path, headers={"If-Match": etag}).content == whole.content
     refusal(world.owner.get(path, headers={"If-Match": '"x"'}), 412)
+
+
+def test_what_is_around_a_condition_is_not_of_it(api: Api, world: World) -> None:
+    sent = {"Authorization": world.owner.headers["authorization"]}
+    for name, status in (("If-None-Match", 304), ("If-Match", 200)):
+        asked = head("GET /api/settings HTTP/1.1", sent | {name: " \t* \t"})
+        assert exchange(api, asked, method="GET").status_code == status
 
 
 def test_nothing_follows_the_head_of_an_answer_without_a_body(api: Api, world: World) -> None:
