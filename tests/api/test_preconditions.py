@@ -1,20 +1,26 @@
 """ETag, If-None-Match and If-Match over HTTP, at every route that has a version."""
 
 import json
+import os
+import re
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 
 import httpx
 import pytest
 
+from api.dev.demo import SETTINGS
 from api.routes import ROUTES, Route
 from tests import images
-from tests.api.support import LIMIT_HEADERS, exchange, head, refusal, unlimited
+from tests.api.support import LIMIT_HEADERS, exchange, head, new_address, refusal, unlimited
 from tests.api.test_routes import World, name_of, new_world
-from tests.support import Api, long_window, running
+from tests.support import ROOT, Api, long_window, running
 
+README = (ROOT / "README.md").read_text()
 READ = [route for route in ROUTES if route.method == "GET" and "etag" in route.says]
 CHANGED = [route for route in ROUTES if route.method in ("PUT", "DELETE")]
 VERSIONED = [route for route in CHANGED if "user_id" not in route.path_parameters]  # a membership has no version
@@ -70,14 +76,14 @@ def test_what_the_caller_has_is_a_304(world: World, route: Route) -> None:
 
 
 def test_what_is_around_a_condition_is_not_of_it(api: Api, world: World) -> None:
-    sent = {"Authorization": world.owner.headers["authorization"]}
+    sent = api.headers(world.ids["owner"])
     for name, status in (("If-None-Match", 304), ("If-Match", 200)):
         asked = head("GET /api/settings HTTP/1.1", sent | {name: " \t* \t"})
         assert exchange(api, asked, method="GET").status_code == status
 
 
 def test_nothing_follows_the_head_of_an_answer_without_a_body(api: Api, world: World) -> None:
-    sent = {"Authorization": world.owner.headers["authorization"]}
+    sent = api.headers(world.ids["owner"])
     path = world.fill("/api/chats/<chat_id>")
     parts = [
         head(f"GET {path} HTTP/1.1", sent | {"If-None-Match": "*"}),
@@ -120,6 +126,27 @@ def test_a_membership_has_no_version(world: World) -> None:
     refusal(world.request(world.owner, route, headers={"If-Match": '"x"'}), 412)
     assert world.request(world.owner, route, headers={"If-Match": "*"}).status_code == 204
     refusal(world.request(world.owner, route, headers={"If-Match": "*"}), 404)
+
+
+def test_the_readmes_example_goes_as_it_is_told(api: Api, tmp_path: Path) -> None:
+    example = re.search(r"^\$ (curl .*)\n(ETag: .*)\n\$ (curl .*\n.*)$", README, flags=re.MULTILINE)
+    assert example
+    asking, answer, change = example.groups()
+    with unlimited(api) as alice:
+        alice.put("/api/settings", json={"settings": SETTINGS})  # as `parley dev` has made hers
+        (tmp_path / ".curlrc").write_text(f'header = "X-Forwarded-For: {new_address()}"\n')
+        token = alice.headers["authorization"].removeprefix("Bearer ")
+        environment = {"PATH": os.environ["PATH"], "CURL_HOME": str(tmp_path), "TOKEN": token}
+
+        def printed(command: str) -> str:
+            here = command.replace("http://127.0.0.1:8000", api.url)
+            return subprocess.check_output(["bash", "-c", here], env=environment, text=True).strip()
+
+        etag = printed(asking)
+        assert re.sub('".*"', "", etag) == re.sub('".*"', "", answer)
+        meant = change.replace(answer.removeprefix("ETag: "), etag.removeprefix("ETag: "))
+        assert "settings" in json.loads(printed(meant))
+        assert json.loads(printed(meant))["error"]["code"] == "precondition_failed"
 
 
 @pytest.mark.parametrize("route", VERSIONED, ids=name_of)
