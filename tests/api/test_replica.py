@@ -253,6 +253,25 @@ def test_a_repeat_is_answered_as_the_first_was_and_seen_at_once(stage: Stage, ap
         assert chat.contents(owner_there) == ["after", "before"]
 
 
+def test_the_replica_tells_versions_as_the_primary_does(stage: Stage, api: Api) -> None:
+    with chatting(stage, api) as (chat, owner, member):
+
+        def asked(etag: str = "", **headers: str) -> tuple[int, str, bool]:
+            """What is answered to who has a version; which one it is then; and whether the replica says so."""
+            answer = member.get(chat.path, headers={"If-None-Match": etag} | headers)
+            return answer.status_code, answer.headers["etag"], "replica;" in answer.headers["server-timing"]
+
+        _, before, _ = asked(**FRESH)
+        with stage.paused():
+            assert asked() == (200, before, True)
+            assert asked(before) == (304, before, True)
+            chat.send(owner, "after")
+            assert asked(before) == (304, before, True)
+            status, after, _ = asked(before, **FRESH)
+            assert (status, after != before) == (200, True)
+            assert member.get(chat.path, headers={"If-Match": after}).headers["etag"] == after
+
+
 def test_who_was_removed_hears_nothing_more(stage: Stage, api: Api) -> None:
     with chatting(stage, api) as (chat, owner, member):
         path = chat.path.removesuffix("/messages")
