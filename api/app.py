@@ -217,7 +217,7 @@ def conditions(request: ParleyRequest, route: Route, content: bytes) -> tuple[An
     if not route.can_be_repeated:
         return named_etags(request, "if-match"), named_etags(request, "if-none-match")
     key = whole_header(request, "idempotency-key")
-    return key, None if key is None else fingerprint(route, request, content)
+    return key, None if key is None else fingerprint(request, content)
 
 
 def whole_header(request: ParleyRequest, name: str) -> str | None:
@@ -237,12 +237,12 @@ def named_etags(request: ParleyRequest, name: str) -> str | None:
     return '""' if named == "" else named
 
 
-def fingerprint(route: Route, request: ParleyRequest, content: bytes) -> bytes:
+def fingerprint(request: ParleyRequest, content: bytes) -> bytes:
     """What is the same in a repeat: the method, the path and the body, byte for byte.
 
     Of a form with an image it is the image alone: clients frame it anew each time.
     """
-    return sha256(f"{route.method} {request.path}\n".encode() + content).digest()
+    return sha256(f"{request.method} {request.path}\n".encode() + content).digest()
 
 
 def said_headers(route: Route, request: ParleyRequest, said: list[Any]) -> dict[str, str]:
