@@ -4,7 +4,7 @@
 --   api.list_events           GET /api/events
 --   session.events_of_chat    events of the entered chat after a seq, as far as there is no gap
 --   session.events_of_chats   events of the user's chats that a snapshot did not see, chat by chat
---   session.changed_chats     chats with such events
+--   session.changed_chats     chats with such events, and those that have ended for the user
 --   parley.is_end             whether an event tells a user that a chat has ended for them
 --   parley.first_unseen       the seq of the first such event in a chat
 --   parley.is_unseen          whether a snapshot did not see a transaction
@@ -22,7 +22,7 @@
 -- are recorded under the lock of its row, hence what a snapshot has seen of a chat are its first events, without a gap.
 --
 -- While there are more pages, a cursor also has the snapshot of the first one, which the last will end with, and the event
--- that was answered last. After the last of several pages it is asked once more, for what happened meanwhile.
+-- that comes next. After the last of several pages it is asked once more, for what happened meanwhile.
 
 create or replace function api.list_chat_events(chat_id text, after text default null, "limit" text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -66,12 +66,12 @@ begin
     perform parley.require_log(asked.history, asked.seen);
     until := coalesce(asked.until, this_moment);
     select * into found
-    from session.events_of_chats(asked.seen, until, asked.last_chat, asked.last_seq, size::bigint + 1);
+    from session.events_of_chats(asked.seen, until, asked.next_chat, asked.next_seq, size::bigint + 1);
     has_more := cardinality(found.events) > size::bigint;
     return json_build_object(
         'events', array_to_json(found.events[:size::bigint]),
         'next', case
-            when has_more then parley.write_cursor(asked.seen, until, found.chats[size::bigint], found.seqs[size::bigint])
+            when has_more then parley.write_cursor(asked.seen, until, found.chats[size::bigint + 1], found.seqs[size::bigint + 1])
             else parley.write_cursor(until) end,
         'hasMore', has_more or asked.until is not null);
 end $$;
@@ -93,31 +93,31 @@ begin
     where e.before_them = after;
 end $$;
 
--- Begins behind the event that was answered last, if there is one.
+-- From an event on, if it is given.
 create or replace function session.events_of_chats(
-    seen pg_snapshot, until pg_snapshot, last_chat uuid, last_seq bigint, size bigint,
+    seen pg_snapshot, until pg_snapshot, next_chat uuid, next_seq bigint, size bigint,
     out events json[], out chats uuid[], out seqs bigint[])
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
-    me constant text := session.user_id();
     chat record;
     first_seq bigint;
+    last_seq bigint;
     room bigint := size;
     part record;
 begin
     events := '{}';
-    for chat in select c.id, c.is_mine from session.changed_chats(seen, last_chat) c order by c.id loop
-        first_seq := case when chat.id = last_chat then last_seq + 1 else parley.first_unseen(chat.id, seen) end;
+    for chat in select c.id, c.end_seq from session.changed_chats(seen, until, next_chat) c order by c.id loop
+        first_seq := coalesce(chat.end_seq, parley.first_unseen(chat.id, seen));
+        first_seq := greatest(first_seq, case chat.id when next_chat then next_seq end);
+        last_seq := coalesce(chat.end_seq, parley.first_unseen(chat.id, until) - 1);
         select coalesce(array_agg(parley.event_json(e.found, m.id) order by e.seq), '{}') as events,
             array_agg(chat.id) as chats, array_agg(e.seq order by e.seq) as seqs
         into part
         from (
             select o as found, o.seq from parley.outbox o
-            where o.chat_id = chat.id and o.seq >= first_seq and not parley.is_unseen(o.transaction_id, until)
-              and (chat.is_mine or parley.is_end(o, me))
-            order by o.seq limit room
+            where o.chat_id = chat.id and o.seq >= first_seq and o.seq <= last_seq order by o.seq limit room
         ) e left join parley.messages m on m.chat_id = chat.id and m.id = parley.message_of(e.found);
         events := events || part.events;
         chats := chats || part.chats;
@@ -127,8 +127,9 @@ begin
     end loop;
 end $$;
 
--- From a chat on, if it is given.
-create or replace function session.changed_chats(seen pg_snapshot, first_chat uuid) returns table (id uuid, is_mine boolean)
+-- From a chat on, if it is given. `end_seq` is of the event that is all that the user is told of a chat.
+create or replace function session.changed_chats(seen pg_snapshot, until pg_snapshot, first_chat uuid)
+returns table (id uuid, end_seq bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -137,16 +138,17 @@ declare
     first_id constant uuid := coalesce(first_chat, '00000000-0000-0000-0000-000000000000');
 begin
     return query
-    select m.chat_id, true
+    select m.chat_id, null::bigint
     from parley.members m cross join lateral (
         select o.transaction_id from parley.outbox o where o.chat_id = m.chat_id order by o.seq desc limit 1) newest
     where m.user_id = me and m.chat_id >= first_id and parley.is_unseen(newest.transaction_id, seen)
     union all
-    select distinct o.chat_id, false
+    select o.chat_id, max(o.seq)
     from parley.outbox o
     where parley.is_end(o, me) and o.chat_id >= first_id
-      and parley.is_unseen(o.transaction_id, seen)
-      and not exists (select from parley.members m where m.chat_id = o.chat_id and m.user_id = me);
+      and parley.is_unseen(o.transaction_id, seen) and not parley.is_unseen(o.transaction_id, until)
+      and not exists (select from parley.members m where m.chat_id = o.chat_id and m.user_id = me)
+    group by o.chat_id;
 end $$;
 
 create or replace function parley.is_end(event parley.outbox, user_id text) returns boolean
@@ -154,22 +156,28 @@ language sql immutable parallel safe as $$
     select event.event in ('chat:deleted', 'member:removed') and event.recipients @> array[user_id]
 $$;
 
--- By halves: there may be many. All before `low` were seen, and none from `high` on.
+-- By halves: there may be many. All before `low` were seen, and none from `high` on. Where all were, what comes next.
 create or replace function parley.first_unseen(chat uuid, seen pg_snapshot) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-    low bigint := (select o.seq from parley.outbox o where o.chat_id = chat order by o.seq limit 1);
-    high bigint := (select o.seq from parley.outbox o where o.chat_id = chat order by o.seq desc limit 1);
-    middle record;
+    event record;
+    low bigint;
+    high bigint;
 begin
+    select o.seq, o.transaction_id into event from parley.outbox o where o.chat_id = chat order by o.seq desc limit 1;
+    if parley.is_unseen(event.transaction_id, seen) is not true then
+        return event.seq + 1;
+    end if;
+    high := event.seq;
+    low := (select o.seq from parley.outbox o where o.chat_id = chat order by o.seq limit 1);
     while low < high loop
-        select o.seq, o.transaction_id into middle from parley.outbox o
+        select o.seq, o.transaction_id into event from parley.outbox o
         where o.chat_id = chat and o.seq >= (low + high) / 2 order by o.seq limit 1;
-        if parley.is_unseen(middle.transaction_id, seen) then
+        if parley.is_unseen(event.transaction_id, seen) then
             high := (low + high) / 2;
         else
-            low := middle.seq + 1;
+            low := event.seq + 1;
         end if;
     end loop;
     return low;
@@ -213,7 +221,7 @@ end $$;
 
 -- All is null for what is no cursor.
 create or replace function parley.read_cursor(
-    cursor text, out history text, out seen pg_snapshot, out until pg_snapshot, out last_chat uuid, out last_seq bigint)
+    cursor text, out history text, out seen pg_snapshot, out until pg_snapshot, out next_chat uuid, out next_seq bigint)
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
     said text[];
@@ -223,8 +231,8 @@ begin
     end if;
     if cardinality(said) in (2, 5) then
         until := said[3];
-        last_chat := said[4];
-        last_seq := said[5];
+        next_chat := said[4];
+        next_seq := said[5];
         history := said[1];
         seen := said[2];
     end if;
@@ -233,9 +241,9 @@ exception when data_exception then
 end $$;
 
 create or replace function parley.write_cursor(
-    seen pg_snapshot, until pg_snapshot default null, last_chat uuid default null, last_seq bigint default null) returns text
+    seen pg_snapshot, until pg_snapshot default null, next_chat uuid default null, next_seq bigint default null) returns text
 language sql stable as $$
-    select parley.base64url(convert_to(concat_ws(' ', parley.history(), seen, until, last_chat, last_seq), 'UTF8'))
+    select parley.base64url(convert_to(concat_ws(' ', parley.history(), seen, until, next_chat, next_seq), 'UTF8'))
 $$;
 
 -- Transactions are numbered anew in another cluster, and again after a restore or on a promoted replica: on another timeline.

@@ -345,6 +345,19 @@ def test_who_comes_back_is_told_that_they_were_away(committing: Connection) -> N
     ]
 
 
+def test_who_left_twice_is_told_so_once(committing: Connection) -> None:
+    owner, member = new_user(), new_user()
+    chat = new_chat(committing, owner, member)
+    start = of_all(committing, user=member)["next"]
+    call(committing, owner, "remove_member", chat, member)
+    add_member(committing, owner, chat, member)
+    call(committing, owner, "remove_member", chat, member)
+    last = seq_of(committing, chat)
+    told = names({"events": drained(committing, start, owner)[0]})
+    assert told == [(last - 2, "member:removed"), (last - 1, "member:added"), (last, "member:removed")]
+    assert names({"events": drained(committing, start, member, limit=1)[0]}) == [(last, "member:removed")]
+
+
 def test_what_was_deleted_is_not_to_be_read_in_the_log(committing: Connection) -> None:
     owner = new_user()
     chat = new_chat(committing, owner)
@@ -420,11 +433,10 @@ def test_after_a_restore_nobody_goes_on_from_where_they_were(committing: Connect
 def test_a_cursor_of_another_history_is_gone(committing: Connection) -> None:
     owner = new_user()
     new_chat(committing, owner)
-    said = urlsafe_b64decode(padded(of_all(committing, user=owner)["next"])).decode()
-    history, snapshot = said.split(" ")
+    history, snapshot = said_by(of_all(committing, user=owner)["next"])
     with refused(410):
         of_all(committing, encoded(f"{history[::-1]} {snapshot}"), user=owner)
-    assert of_all(committing, encoded(said), user=owner)["events"] == []
+    assert of_all(committing, encoded(f"{history} {snapshot}"), user=owner)["events"] == []
 
 
 @given(junk=st.text(max_size=30) | st.binary(max_size=60).map(lambda b: urlsafe_b64encode(b).decode()))
@@ -441,7 +453,7 @@ def test_what_is_no_cursor_is_refused(url: str, junk: str) -> None:
     ["{h}", "{h} {s} {s}", "{h} 9:1:", "{h} x", "{h} {s} {s} x 1", "{h} {s} {s} {c} x", "{h} {s} {s} {c} 1 1", "  "],
 )
 def test_what_is_nearly_a_cursor_is_refused(committing: Connection, said: str) -> None:
-    history, snapshot = urlsafe_b64decode(padded(of_all(committing, user="reader")["next"])).decode().split(" ")
+    history, snapshot = said_by(of_all(committing, user="reader")["next"])
     parts = {"h": history, "s": snapshot, "c": NO_SUCH_ID}
     good = "{h} {s} {s} {c} 1"
     assert of_all(committing, encoded(good.format(**parts)), user="reader")["events"] == []
@@ -449,8 +461,25 @@ def test_what_is_nearly_a_cursor_is_refused(committing: Connection, said: str) -
         of_all(committing, encoded(said.format(**parts)), user="reader")
 
 
-def padded(cursor: str) -> str:
-    return cursor + "=" * (-len(cursor) % 4)
+@pytest.mark.parametrize("seq", [-(2**63), -1, 0, 2**63 - 1])
+@pytest.mark.parametrize("is_member", [True, False])
+def test_a_cursor_that_was_made_up_tells_no_more(committing: Connection, seq: int, is_member: bool) -> None:
+    owner, member = new_user(), new_user()
+    chat = new_chat(committing, owner, member)
+    start = of_all(committing, user=member)["next"]
+    send(committing, chat, user=owner)
+    if not is_member:
+        call(committing, owner, "remove_member", chat, member)
+    history, snapshot = said_by(start)
+    _, now = said_by(of_all(committing, user=member)["next"])
+    made_up = of_all(committing, encoded(f"{history} {snapshot} {now} {chat} {seq}"), user=member)
+    told = drained(committing, start, member)[0]
+    assert told
+    assert made_up["events"] == (told if seq < 1 else [])
+
+
+def said_by(cursor: str) -> list[str]:
+    return urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split(" ")
 
 
 def encoded(said: str) -> str:

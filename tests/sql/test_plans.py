@@ -372,3 +372,28 @@ def test_a_piece_of_an_old_chat_reads_that_piece(large: tuple[Connection, str, s
             assert "chats_being_removed" in {node.get("Index Name") for node in nodes}
     finally:
         connection.execute("set session authorization app")
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_events_that_are_not_told_are_not_read(large: tuple[Connection, str, str], is_removed: bool) -> None:
+    connection, owner, member = large[0], new_user(), new_user()
+    connection.execute("reset session authorization")
+    chat = new_chat(connection, owner, member)
+    start = call(connection, member, "list_events")["next"]
+    for _ in range(2):
+        call(connection, owner, "send_message", chat, {"content": "hello"})
+    second_page = call(connection, member, "list_events", after=start, limit="1")["next"]
+    connection.execute(
+        "insert into parley.outbox (chat_id, seq, event, payload)"
+        " select id, seq + n, 'message:sent', '{}' from parley.chats, generate_series(1, 1000) n where id = %s",
+        [chat],
+    )
+    connection.execute("update parley.chats set seq = seq + 1000 where id = %s", [chat])
+    if is_removed:
+        call(connection, owner, "remove_member", chat, member)
+    connection.execute("set session authorization app")
+    for cursor, told in ((start, is_removed), (second_page, not is_removed)):
+        with watched(connection, "outbox") as nodes:
+            answer = call(connection, member, "list_events", after=cursor, limit="10")
+        assert bool(answer["events"]) == told or not is_removed
+        assert max(n["Actual Rows"] + n.get("Rows Removed by Filter", 0) for n in nodes) <= 11
