@@ -537,6 +537,9 @@ alter table parley.outbox_queue add column if not exists chat_id uuid;
 --- column parley.outbox_queue.id
 alter table parley.outbox_queue add column if not exists id bigint;
 
+--- column parley.outbox_state.history
+alter table parley.outbox_state add column if not exists history uuid;
+
 --- column parley.outbox_state.id
 alter table parley.outbox_state add column if not exists id boolean;
 
@@ -825,6 +828,9 @@ alter table parley.outbox alter column recorded_at set default clock_timestamp()
 --- default of parley.outbox.transaction_id
 alter table parley.outbox alter column transaction_id set default pg_current_xact_id();
 
+--- default of parley.outbox_state.history
+alter table parley.outbox_state alter column history set default gen_random_uuid();
+
 --- default of parley.outbox_state.id
 alter table parley.outbox_state alter column id set default true;
 
@@ -1046,6 +1052,9 @@ alter table parley.outbox_queue alter column chat_id set not null;
 
 --- not null of parley.outbox_queue.id
 alter table parley.outbox_queue alter column id set not null;
+
+--- not null of parley.outbox_state.history
+alter table parley.outbox_state alter column history set not null;
 
 --- not null of parley.outbox_state.id
 alter table parley.outbox_state alter column id set not null;
@@ -1779,7 +1788,7 @@ AS md5 474ad797cf9fb7edae92f79a3714b879;
 CREATE OR REPLACE FUNCTION parley.begin_history()
  RETURNS void
  LANGUAGE sql
-AS md5 eca214a17070ace66c4686a32646c342;
+AS md5 2500f683e343b2e00821f171f2f066fe;
 
 --- function parley.chat_channel(uuid)
 CREATE OR REPLACE FUNCTION parley.chat_channel(chat uuid)
@@ -2040,8 +2049,9 @@ AS md5 4300b189b8cb9e28052d0e5a5065e160;
 CREATE OR REPLACE FUNCTION parley.history()
  RETURNS text
  LANGUAGE sql
- STABLE
-AS md5 1afb3c5a4fc8b7ecd2bd84824896973b;
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 2a53dcf7e422de5810b5d84af5a79b1d;
 
 --- function parley.hit_json(parley.messages,tsquery)
 CREATE OR REPLACE FUNCTION parley.hit_json(message parley.messages, marks tsquery)

@@ -246,12 +246,14 @@ language sql stable as $$
     select parley.base64url(convert_to(concat_ws(' ', parley.history(), seen, until, next_chat, next_seq), 'UTF8'))
 $$;
 
--- Transactions are numbered anew in another cluster, and again after a restore or on a promoted replica: on another timeline.
+-- Transactions are numbered anew in another cluster, and again after a restore or on a promoted replica, which is on another
+-- timeline. A copy of the files that is started as it is goes on with its timeline: there begin_history() makes the difference.
 create or replace function parley.history() returns text
-language sql stable as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select left(md5(concat_ws(' ', (select system_identifier from pg_control_system()),
         left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
-        (select oid from pg_database where datname = current_database()))), 12)
+        (select oid from pg_database where datname = current_database()),
+        (select s.history from parley.outbox_state s))), 12)
 $$;
 
 create or replace function parley.outbox_removed() returns trigger
@@ -276,5 +278,5 @@ create or replace function parley.begin_history() returns void
 language sql volatile as $$
     update parley.chats set seq = seq + 1000000;
     update parley.outbox set transaction_id = null where transaction_id is not null;
-    update parley.outbox_state set removed_until = pg_current_xact_id();
+    update parley.outbox_state set history = default, removed_until = null;
 $$;

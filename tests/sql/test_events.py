@@ -430,6 +430,18 @@ def test_after_a_restore_nobody_goes_on_from_where_they_were(committing: Connect
     assert names(of_chat(committing, chat, seq, user=owner)) == [(seq + 1, "message:sent")]
 
 
+def test_after_a_restore_nobody_goes_on_from_what_did_not_happen(committing: Connection) -> None:
+    owner = new_user()
+    chat = new_chat(committing, owner)
+    history, _ = said_by(of_all(committing, user=owner)["next"])
+    later = encoded(f"{history} 1000000000000:1000000000000:")
+    send(committing, chat, user=owner)
+    assert of_all(committing, later, user=owner)["events"] == []  # what happened before, it knows of
+    committing.execute("select parley.begin_history()")
+    with refused(410):
+        of_all(committing, later, user=owner)
+
+
 def test_a_cursor_of_another_history_is_gone(committing: Connection) -> None:
     owner = new_user()
     new_chat(committing, owner)
