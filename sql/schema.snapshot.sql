@@ -1510,7 +1510,7 @@ CREATE OR REPLACE FUNCTION api.get_field_schemas()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 020accf7d9493db5688fe073ae6db509;
+AS md5 f5eff2da5e384e66e432c4f83f0ce827;
 
 --- function api.get_message(text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
@@ -2381,7 +2381,7 @@ CREATE OR REPLACE FUNCTION parley.number_problem(field text, value text)
 AS md5 b52e8751b39fcd292fefe5ba294e816b;
 
 --- function parley.number_schema(text,bigint)
-CREATE OR REPLACE FUNCTION parley.number_schema(field text, usual bigint DEFAULT NULL::bigint)
+CREATE OR REPLACE FUNCTION parley.number_schema(field text, usual bigint)
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE

@@ -20,7 +20,7 @@ begin
         'socket_id', jsonb_build_object('pattern', parley.socket_pattern()),
         'channel_name', jsonb_build_object('pattern', '^[^\u0000]+$'),
         'Idempotency-Key', jsonb_build_object('pattern', parley.key_pattern()),
-        'seq', parley.number_schema('seq'),
+        'seq', parley.number_schema('seq', null),
         'events', parley.number_schema('events', 100),
         'page', parley.number_schema('page', defaults.number),
         'limit', parley.number_schema('limit', defaults.size));
@@ -54,7 +54,7 @@ language sql immutable parallel safe as $$
         end)
 $$;
 
-create or replace function parley.number_schema(field text, usual bigint default null) returns jsonb
+create or replace function parley.number_schema(field text, usual bigint) returns jsonb
 language sql immutable parallel safe as $$
     select jsonb_strip_nulls(jsonb_build_object(
         'minimum', (parley.number_limits(field))[1], 'maximum', (parley.number_limits(field))[2], 'default', usual))
