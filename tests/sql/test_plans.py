@@ -309,7 +309,8 @@ def test_a_chats_next_events_are_read_and_no_others(large: tuple[Connection, str
         answer = call(connection, user, "list_chat_events", chat, after=str(after), limit="10")
     assert len(answer["events"]) == min(10, 10_000 - after)
     assert {node["Index Name"] for node in nodes} == {"outbox_chat"}
-    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes) == len(answer["events"])
+    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes)
+    assert 0 <= read - len(answer["events"]) <= 1  # row_number() looked one ahead until PostgreSQL 16
 
 
 def test_what_is_new_in_any_chat_is_found_by_the_newest_event_of_each(large: tuple[Connection, str, str]) -> None:
