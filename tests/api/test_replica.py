@@ -244,6 +244,18 @@ def test_what_the_replica_does_not_have_yet_is_found(stage: Stage, api: Api) -> 
         assert (stage.on_primary(lately, chat.member), stage.on_replica(lately, chat.member)) == (1, 0)
 
 
+def test_what_happened_is_told_by_the_primary(stage: Stage, api: Api) -> None:
+    with chatting(stage, api) as (chat, owner, member):
+        events = chat.path.replace("messages", "events")
+        seq, cursor = member.get(chat.path).headers["x-chat-seq"], member.get("/api/events").json()["next"]
+        with stage.paused():
+            chat.send(owner, "after")
+            assert chat.contents(member) == ["before"]
+            for path, after in ((events, seq), ("/api/events", cursor)):
+                (event,) = member.get(path, params={"after": after}).json()["events"]
+                assert event["data"]["content"] == "after"
+
+
 def test_a_repeat_is_answered_as_the_first_was_and_seen_at_once(stage: Stage, api: Api, other: Api) -> None:
     with chatting(stage, api, other) as (chat, owner, owner_there, *_), stage.paused():
         key = {"Idempotency-Key": new_user("key")}
