@@ -339,7 +339,8 @@ class Error(Model):
 Truncated = Annotated[
     Literal[True],
     told(
-        "There if the content is left out: it was too large for Pusher, or, in the log, the message was deleted since."
+        "There if the content is left out, which was too large for Pusher: fetch the message. In the log also if the "
+        "message was deleted since."
     ),
 ]
 

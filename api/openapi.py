@@ -35,10 +35,11 @@ A chat backend that lives in PostgreSQL.
   place of `page`, and then the answer's `page` is null.
 - `ETag` is the version of what is answered. With that in `If-Match` a change is of this version, or is not made; with
   it in `If-None-Match` a `GET` is a 304 while there is no other.
+- A `POST` with an `Idempotency-Key` is done once: sent again, it gets the first answer.
 - Each `GET` has its `HEAD`. Where reads go to a replica, `Cache-Control: no-cache` asks the primary.
 - Pages of the origins that the service allows may call it, and read the answers with these headers (CORS).
 - What happens in a chat is told at once, through Pusher Channels: see [the events](docs/events). What they carry is
-  among the schemas here.
+  among the schemas here. Who was away asks for the events since: `X-Chat-Seq` tells up to which one an answer is true.
 """
 # By status: when it is answered, and what the example says.
 ERRORS = {
@@ -122,8 +123,7 @@ PARAMETERS: dict[str, tuple[str, Json, Any]] = {
     ),
 }
 
-
-# What these are called in queries, where another route has something else by that name.
+# Of queries in which a name means something else than there: under which name it is there.
 NAMED = {
     "api.list_chat_events": {"after": "seq", "limit": "events"},
     "api.list_events": {"after": "cursor", "limit": "events"},
