@@ -229,9 +229,9 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, statement: str, *arguments: Any) -> AsyncIterator[Any]:
-        """Gives what call_for_row() answers, and commits at the end of the block, unless that raises.
+        """Gives what call_for_row() answers, and commits at the end of the block.
 
-        Then nothing is changed. Raises what call() raises.
+        Where the block raises, nothing is changed. Raises what call() raises.
         """
         async with Lent(self._pool) as connection, connection.transaction():
 

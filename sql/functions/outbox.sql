@@ -24,7 +24,7 @@
 
 -- Called under the lock of the chat's row, so that a chat's events have ids in the order of their seq and of commits.
 -- Pusher takes payloads of up to 10 kB: a larger one goes without content, which clients fetch.
--- Nobody has to be told at once that there is another member.
+-- That there is another member is in the log only: nobody has to be told at once.
 create or replace function parley.record_event(
     chat uuid, seq bigint, event text, payload json, recipients text[] default null, changed_at timestamptz default null)
 returns void

@@ -61,8 +61,8 @@ def renew_key(case: Case[Any]) -> None:
 def leave_out(case: Case[Any]) -> None:
     """Takes away parameters that exclude each other, for which OpenAPI has no word, and times that no clock shows.
 
-    Their offsets are in RFC 3339, but not in PostgreSQL. Of texts that chance makes up none is the version
-    of what there is, and nobody changes a thing unless it is what they know.
+    Their offsets are in RFC 3339, but not in PostgreSQL. No text that chance makes up is the ETag of what there is, so
+    If-Match is `*`, and a change has no If-None-Match, which would refuse it if that were `*`.
     """
     query = {name: str(value) for name, value in (case.query or {}).items() if value != ""}
     cursors = [name for name in ("before", "after") if name in query]

@@ -1,5 +1,6 @@
 """Catching up over HTTP: the header that says where to go on from, who answers, and what is gone."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.support import Api
 
 
 @pytest.fixture
-def world(api: Api) -> Any:
+def world(api: Api) -> Iterator[World]:
     with new_world(api) as world:
         yield world
 
