@@ -2,6 +2,7 @@
 --
 --   api.list_chat_events      GET /api/chats/{chatId}/events
 --   api.list_events           GET /api/events
+--   parley.events_limit       how many events an answer has at most
 --   session.events_of_chat    events of the entered chat after a seq, as far as there is no gap
 --   session.events_of_chats   events of the user's chats that a snapshot did not see, chat by chat
 --   session.changed_chats     chats with such events, and those that have ended for the user
@@ -29,19 +30,19 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.enter_chat(chat_id);
     last_seq constant bigint := parley.tell_chat_seq();
-    found record;
+    page record;
 begin
     perform parley.reject(jsonb_build_object(
         'after', case when after is null then 'is required' else parley.number_problem('seq', after) end,
         'limit', parley.number_problem('events', "limit")));
-    select * into found from session.events_of_chat(after::bigint, coalesce("limit"::bigint, 100));
-    if found.next is null and after::bigint <> last_seq then
+    select * into page from session.events_of_chat(after::bigint, parley.events_limit("limit"));
+    if page.next is null and after::bigint <> last_seq then
         perform parley.fail('PT410', 'The log does not have what follows this event of the chat.');
     end if;
     return json_build_object(
-        'events', coalesce(found.events, '[]'),
-        'next', coalesce(found.next, last_seq),
-        'hasMore', coalesce(found.next < last_seq, false));
+        'events', coalesce(page.events, '[]'),
+        'next', coalesce(page.next, last_seq),
+        'hasMore', coalesce(page.next < last_seq, false));
 end $$;
 comment on function api.list_chat_events(text, text, text) is
     'Events of a chat after one, by their seq: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is what to ask after. limit is 1 to 1000, by default 100. Raises PT410 where the log does not have them, PT404 for who is no member.';
@@ -50,33 +51,36 @@ create or replace function api.list_events(after text default null, "limit" text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     this_moment constant pg_snapshot := pg_current_snapshot();
-    size constant text := coalesce("limit", '100');
     asked record;
+    size bigint;
     until pg_snapshot;
-    found record;
+    page record;
     has_more boolean;
 begin
     select * into asked from parley.read_cursor(after);
     perform parley.reject(jsonb_build_object(
         'after', case when after is not null and asked.seen is null then 'must be a cursor that was answered' end,
-        'limit', parley.number_problem('events', size)));
+        'limit', parley.number_problem('events', "limit")));
     if after is null then
         return json_build_object('events', json_build_array(), 'next', parley.write_cursor(this_moment), 'hasMore', false);
     end if;
     perform parley.require_log(asked.history, asked.seen);
+    size := parley.events_limit("limit");
     until := coalesce(asked.until, this_moment);
-    select * into found
-    from session.events_of_chats(asked.seen, until, asked.next_chat, asked.next_seq, size::bigint + 1);
-    has_more := cardinality(found.events) > size::bigint;
+    select * into page from session.events_of_chats(asked.seen, until, asked.next_chat, asked.next_seq, size + 1);
+    has_more := cardinality(page.events) > size;
     return json_build_object(
-        'events', array_to_json(found.events[:size::bigint]),
+        'events', array_to_json(page.events[:size]),
         'next', case
-            when has_more then parley.write_cursor(asked.seen, until, found.chats[size::bigint + 1], found.seqs[size::bigint + 1])
+            when has_more then parley.write_cursor(asked.seen, until, page.chats[size + 1], page.seqs[size + 1])
             else parley.write_cursor(until) end,
         'hasMore', has_more or asked.until is not null);
 end $$;
 comment on function api.list_events(text, text) is
     'Events of all of the user''s chats since a cursor, chat by chat: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the cursor to ask after. Without a cursor there are no events, and next is where to begin. Who was removed, or whose chat was deleted, is told that of the chat. Raises PT410 where the log does not reach back to the cursor.';
+
+create or replace function parley.events_limit("limit" text) returns bigint
+language sql immutable parallel safe as $$ select coalesce("limit"::bigint, 100) $$;
 
 create or replace function session.events_of_chat(after bigint, size bigint, out events json, out next bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
