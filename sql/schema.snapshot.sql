@@ -537,6 +537,9 @@ alter table parley.outbox_queue add column if not exists chat_id uuid;
 --- column parley.outbox_queue.id
 alter table parley.outbox_queue add column if not exists id bigint;
 
+--- column parley.outbox_state.history
+alter table parley.outbox_state add column if not exists history uuid;
+
 --- column parley.outbox_state.id
 alter table parley.outbox_state add column if not exists id boolean;
 
@@ -825,6 +828,9 @@ alter table parley.outbox alter column recorded_at set default clock_timestamp()
 --- default of parley.outbox.transaction_id
 alter table parley.outbox alter column transaction_id set default pg_current_xact_id();
 
+--- default of parley.outbox_state.history
+alter table parley.outbox_state alter column history set default gen_random_uuid();
+
 --- default of parley.outbox_state.id
 alter table parley.outbox_state alter column id set default true;
 
@@ -1046,6 +1052,9 @@ alter table parley.outbox_queue alter column chat_id set not null;
 
 --- not null of parley.outbox_queue.id
 alter table parley.outbox_queue alter column id set not null;
+
+--- not null of parley.outbox_state.history
+alter table parley.outbox_state alter column history set not null;
 
 --- not null of parley.outbox_state.id
 alter table parley.outbox_state alter column id set not null;
@@ -1501,7 +1510,7 @@ CREATE OR REPLACE FUNCTION api.get_field_schemas()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 3d36c82aa5c1980adfc83e891144db13;
+AS md5 87a0c57f88dab69059a735c6d05b5dc2;
 
 --- function api.get_message(text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
@@ -1549,7 +1558,7 @@ CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e9cfca232e43b3aa18896f41bfa427d8;
+AS md5 bb432abc321dadbb07d67dbb361a1a57;
 
 --- function api.list_members(text)
 CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
@@ -1779,7 +1788,7 @@ AS md5 474ad797cf9fb7edae92f79a3714b879;
 CREATE OR REPLACE FUNCTION parley.begin_history()
  RETURNS void
  LANGUAGE sql
-AS md5 eca214a17070ace66c4686a32646c342;
+AS md5 2500f683e343b2e00821f171f2f066fe;
 
 --- function parley.chat_channel(uuid)
 CREATE OR REPLACE FUNCTION parley.chat_channel(chat uuid)
@@ -2021,7 +2030,7 @@ CREATE OR REPLACE FUNCTION parley.first_unseen(chat uuid, seen pg_snapshot)
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 6afa48f4e2f4a1d02f4307255c893b5a;
+AS md5 e99a9bd9b7d15f0c9ea257eba9f7a10c;
 
 --- function parley.forbid(text)
 CREATE OR REPLACE FUNCTION parley.forbid(message text)
@@ -2047,8 +2056,9 @@ AS md5 4300b189b8cb9e28052d0e5a5065e160;
 CREATE OR REPLACE FUNCTION parley.history()
  RETURNS text
  LANGUAGE sql
- STABLE
-AS md5 1afb3c5a4fc8b7ecd2bd84824896973b;
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 2a53dcf7e422de5810b5d84af5a79b1d;
 
 --- function parley.hit_json(parley.messages,tsquery)
 CREATE OR REPLACE FUNCTION parley.hit_json(message parley.messages, marks tsquery)
@@ -2378,7 +2388,7 @@ CREATE OR REPLACE FUNCTION parley.number_problem(field text, value text)
 AS md5 b52e8751b39fcd292fefe5ba294e816b;
 
 --- function parley.number_schema(text,bigint)
-CREATE OR REPLACE FUNCTION parley.number_schema(field text, usual bigint DEFAULT NULL::bigint)
+CREATE OR REPLACE FUNCTION parley.number_schema(field text, usual bigint)
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
@@ -2496,12 +2506,12 @@ CREATE OR REPLACE FUNCTION parley.read_chat(chat uuid)
 AS md5 2c25da25d969a5eca79dd6f47c8cbe54;
 
 --- function parley.read_cursor(text)
-CREATE OR REPLACE FUNCTION parley.read_cursor(cursor text, OUT history text, OUT seen pg_snapshot, OUT until pg_snapshot, OUT last_chat uuid, OUT last_seq bigint)
+CREATE OR REPLACE FUNCTION parley.read_cursor(cursor text, OUT history text, OUT seen pg_snapshot, OUT until pg_snapshot, OUT next_chat uuid, OUT next_seq bigint)
  RETURNS record
  LANGUAGE plpgsql
  IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 fafb662c63ce847a86551e2b444f3c18;
+AS md5 8abfe98a9998b06bb98a5f8af1ec9dd1;
 
 --- function parley.record_event(uuid,bigint,text,json,text[],timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[], changed_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
@@ -2826,11 +2836,11 @@ CREATE OR REPLACE FUNCTION parley.word_query(words text, is_phrase boolean, is_o
 AS md5 b1f83888e2a4526868f1995f395b2599;
 
 --- function parley.write_cursor(pg_snapshot,pg_snapshot,uuid,bigint)
-CREATE OR REPLACE FUNCTION parley.write_cursor(seen pg_snapshot, until pg_snapshot DEFAULT NULL::pg_snapshot, last_chat uuid DEFAULT NULL::uuid, last_seq bigint DEFAULT NULL::bigint)
+CREATE OR REPLACE FUNCTION parley.write_cursor(seen pg_snapshot, until pg_snapshot DEFAULT NULL::pg_snapshot, next_chat uuid DEFAULT NULL::uuid, next_seq bigint DEFAULT NULL::bigint)
  RETURNS text
  LANGUAGE sql
  STABLE
-AS md5 f6a91933de575f677e81979a713fcd8d;
+AS md5 a0d39860193e777b60c5831d3ae51430;
 
 --- function session.begin(jsonb,text,text,text)
 CREATE OR REPLACE FUNCTION session.begin(identity jsonb, request_id text DEFAULT NULL::text, if_match text DEFAULT NULL::text, if_none_match text DEFAULT NULL::text)
@@ -2846,15 +2856,15 @@ CREATE OR REPLACE FUNCTION session.begin_once(identity jsonb, request_id text, h
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 313f608b899d49ad38221d0354f1bf88;
 
---- function session.changed_chats(pg_snapshot,uuid)
-CREATE OR REPLACE FUNCTION session.changed_chats(seen pg_snapshot, first_chat uuid)
- RETURNS TABLE(id uuid, is_mine boolean)
+--- function session.changed_chats(pg_snapshot,pg_snapshot,uuid)
+CREATE OR REPLACE FUNCTION session.changed_chats(seen pg_snapshot, until pg_snapshot, first_chat uuid)
+ RETURNS TABLE(id uuid, end_seq bigint)
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 f2c98dfb5570cfdb0d529c52b875b1ce;
+AS md5 0e2a06761a2a20bc6c565cb85913d2e4;
 
 --- function session.chat_id()
 CREATE OR REPLACE FUNCTION session.chat_id()
@@ -2900,7 +2910,7 @@ CREATE OR REPLACE FUNCTION session.events_of_chat(after bigint, size bigint, OUT
 AS md5 44947348f465b7b9c167f84b51a7b0fc;
 
 --- function session.events_of_chats(pg_snapshot,pg_snapshot,uuid,bigint,bigint)
-CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_snapshot, last_chat uuid, last_seq bigint, size bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
+CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_snapshot, next_chat uuid, next_seq bigint, size bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -2909,7 +2919,7 @@ CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_sn
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 cb2eda0d5bd84cc70bf371c848139b3d;
+AS md5 b2b749819bbb07de689214dd67fed001;
 
 --- function session.owns_chat(uuid)
 CREATE OR REPLACE FUNCTION session.owns_chat(chat uuid)
@@ -3774,7 +3784,7 @@ grant execute on function session.begin(jsonb,text,text,text) to parley_api;
 
 grant execute on function session.begin_once(jsonb,text,text,bytea) to parley_api;
 
-grant execute on function session.changed_chats(pg_snapshot,uuid) to parley_api;
+grant execute on function session.changed_chats(pg_snapshot,pg_snapshot,uuid) to parley_api;
 
 grant execute on function session.chat_id() to parley_api;
 
