@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
-from hashlib import sha256
 from time import perf_counter_ns
-from typing import IO, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
 
+from api.conditions import conditions, digest
 from api.database import Database
 from api.docs import add_docs
 from api.errors import ApiError, Envelope
@@ -212,39 +212,6 @@ def handler_of(route: Route) -> Handler:
     return handle
 
 
-def conditions(request: ParleyRequest, route: Route, content: bytes) -> tuple[Any, Any]:
-    """What a request makes its answer depend on: $3 and $4 of the route's statement."""
-    if not route.can_be_repeated:
-        return named_etags(request, "if-match"), named_etags(request, "if-none-match")
-    key = whole_header(request, "idempotency-key")
-    return key, None if key is None else fingerprint(request, content)
-
-
-def whole_header(request: ParleyRequest, name: str) -> str | None:
-    """A header, however many times it was sent; None where it was not."""
-    headers = request.headers
-    if name not in headers:
-        return None
-    # Sanic leaves on what may follow a value. Bytes, as PostgreSQL is to see them: no two headers, and no two that are
-    # not ASCII, make one that may be.
-    values = [value.rstrip(" \t") for value in headers.getall(name)]
-    return ", ".join(values).encode(errors="surrogateescape").decode("latin-1")
-
-
-def named_etags(request: ParleyRequest, name: str) -> str | None:
-    """A header that lists ETags; one that is there and empty names none, which is other than no condition."""
-    named = whole_header(request, name)
-    return '""' if named == "" else named
-
-
-def fingerprint(request: ParleyRequest, content: bytes) -> bytes:
-    """What is the same in a repeat: the method, the path and the body, byte for byte.
-
-    Of a form with an image it is the image alone: clients frame it anew each time.
-    """
-    return sha256(f"{request.method} {request.path}\n".encode() + content).digest()
-
-
 def said_headers(route: Route, request: ParleyRequest, said: list[Any]) -> dict[str, str]:
     """The headers that tell what the database said beside the answer."""
     if route.can_be_repeated:
@@ -286,14 +253,6 @@ def image_handler_of(route: Route) -> Handler:
         return HTTPResponse(answer, route.status, said_headers(route, request, said), JSON)
 
     return handle
-
-
-def digest(file: IO[bytes]) -> bytes:
-    """The SHA-256 of a file, which is read from its beginning once more."""
-    file.seek(0)
-    found = sha256(file.read()).digest()
-    file.seek(0)
-    return found
 
 
 async def serve_image(request: ParleyRequest, name: str) -> HTTPResponse | None:
