@@ -166,9 +166,10 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(RuntimeError):  # where it has failed
-            self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join()
+        while self._thread.is_alive():  # again: where a timeout ends just then, a library may take it for that
+            with contextlib.suppress(RuntimeError):  # it has ended by now
+                self._loop.call_soon_threadsafe(self._task.cancel)
+            self._thread.join(1)
 
     @contextmanager
     def asleep(self) -> Iterator[None]:

@@ -71,7 +71,8 @@ class LocalCopy:
                     await self.catch_up()
                     await asyncio.sleep(self.least_pause)
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._sign.wait(), self.longest_pause)
+                        async with asyncio.timeout(self.longest_pause):
+                            await self._sign.wait()
             listening.cancel()
         self._drop()
 

@@ -78,7 +78,8 @@ class Wire:
 
     async def _last(self, seconds: tuple[float, float], is_well: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(is_well.wait(), self._chance.uniform(*seconds))
+            async with asyncio.timeout(self._chance.uniform(*seconds)):
+                await is_well.wait()
 
     async def _turn(self, weather: Weather) -> None:
         self._weather = weather
