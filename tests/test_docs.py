@@ -95,9 +95,10 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert documented["the setting `context`"] == characters("context")
     assert documented["a user's id"] == characters("userId")
     assert documented["what is searched for"] == characters("search")
-    fields = dba.execute("select (api.get_field_schemas()::jsonb)['limit']").fetchone()
+    fields = dba.execute("select api.get_field_schemas()").fetchone()
     assert fields
-    assert documented["a page of chats or messages"] == [str(fields[0][bound]) for bound in ("maximum", "default")]
+    for what, field in {"a page of chats or messages": "limit", "events in an answer": "events"}.items():
+        assert documented[what] == [str(fields[0][field][bound]) for bound in ("maximum", "default")]
 
     def is_in(function: str, *bounds: str) -> bool:
         row = dba.execute("select prosrc from pg_proc where oid = %s::regproc", [function]).fetchone()
