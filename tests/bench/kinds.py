@@ -83,7 +83,8 @@ def _script(data: Data, kind: Kind, is_large: bool) -> str:
         "search": one_of("word", [quoted(word) for word in data.words]) if kind.name == "search" else "null",
         "body": one_of("text", [as_bytes({"content": text}) for text in data.texts]),
     }
-    names = ["identity", "request_id", *route.path_parameters, *route.query, *["body"] * bool(route.body)]
+    names = ["identity", "request_id", *["no condition"] * 2, *route.path_parameters, *route.query]
+    names += ["body"] * bool(route.body)
     statement = route.statement
     for number, name in reversed(list(enumerate(names, start=1))):
         statement = statement.replace(f"${number}", values.get(name, "null"))
