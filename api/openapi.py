@@ -51,7 +51,7 @@ ERRORS = {
     409: (("Against what is: a member already, an owner who would leave, another user's e-mail address; or the first"
            " request with this `Idempotency-Key` is still under way, then with `Retry-After`."),
           "This user is a member already."),
-    410: ("The log has no events from there on; read anew.", "The log does not reach back to there."),
+    410: ("The log has no events from there on; read anew.", "The log does not reach back to this cursor."),
     412: ("It is not the version that `If-Match` names; read it again.", "It is not what If-Match says it is."),
     413: ("The body is too large.", "The request is too large."),
     415: ("The body is of another media type.", "The body must be sent as Content-Type: application/json."),

@@ -223,7 +223,7 @@ begin
     end if;
 end $$;
 
--- All is null for what is no cursor.
+-- `seen` is null for what is no cursor.
 create or replace function parley.read_cursor(
     cursor text, out history text, out seen pg_snapshot, out until pg_snapshot, out next_chat uuid, out next_seq bigint)
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
