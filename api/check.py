@@ -32,8 +32,9 @@ USED = ("column ", "function ", "table ", "sequence ", "text ", "type ")
 # What is made of messages, with the lines of sql/README.md that make it again.
 REFILL = {
     "parley.message_words": (
-        "insert into parley.message_words (chat_id, id, type, tsv)\n"
-        "select chat_id, id, type, rules.search_vector(content) from parley.messages on conflict do nothing;"
+        "insert into parley.message_words (chat_id, id, type, tsv, words)\n"
+        "select m.chat_id, m.id, m.type, d.tsv, d.words from parley.messages m, rules.search_document(m.content) d\n"
+        "on conflict do nothing;"
     ),
     "parley.message_blocks": "select parley.recount_chat(id) from parley.chats;",
 }

@@ -18,3 +18,6 @@ begin
         drop function rules.searchable;
     end if;
 end $$;
+
+-- Migration 0018 has other functions in their place.
+drop function if exists rules.search_vector, rules.joined, rules.words, rules.folded;

@@ -39,8 +39,14 @@ create role parley_web nologin;
 --- type parley.filter
 create type parley.filter as (type text, first_id uuid, before_id uuid);
 
+--- type parley.highlight
+create type parley.highlight as (place text, exact text, mark text, stems text[]);
+
 --- type parley.page
 create type parley.page as (number bigint, size bigint, skip bigint, after_id uuid, before_id uuid, is_ascending boolean);
+
+--- type parley.search_query
+create type parley.search_query as (query tsquery, index_query tsquery, phrase_query tsquery, phrases text[], any_word tsquery, whole tsquery, whole_phrase text);
 
 --- text search dictionary rules.english
 create text search dictionary rules.english (template = pg_catalog.snowball, language = 'english');
@@ -57,26 +63,48 @@ CREATE OR REPLACE FUNCTION rules.choices(field text)
  IMMUTABLE PARALLEL SAFE
 RETURN CASE field WHEN 'type'::text THEN ARRAY['text'::text, 'code'::text, 'image'::text] WHEN 'theme'::text THEN ARRAY['light'::text, 'dark'::text, 'system'::text] WHEN 'responseStyle'::text THEN ARRAY['concise'::text, 'detailed'::text] WHEN 'sort'::text THEN ARRAY['newest'::text, 'relevance'::text] ELSE NULL::text[] END;
 
---- function rules.folded(text)
-CREATE OR REPLACE FUNCTION rules.folded(value text)
+--- function rules.emoji()
+CREATE OR REPLACE FUNCTION rules.emoji()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '\u231a\u231b\u23e9-\u23f3\u2600-\u27bf\u2b1b\u2b1c\u2b50\u2b55\U0001f000-\U0001f3fa\U0001f400-\U0001faff'::text;
+
+--- function rules.fold(text)
+CREATE OR REPLACE FUNCTION rules.fold(value text)
  RETURNS text
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
-    marks constant text := '[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u065f\u0670'
-        '\u200b-\u200d\u2060\u20d0-\u20f0\ufe00-\ufe0f\ufeff]';
+    decomposed text;
 begin
     if octet_length(value) = char_length(value) then
         return value;
     end if;
-    value := normalize(regexp_replace(normalize(translate(value, '™℠', ''), nfkd), marks, '', 'g'), nfc);
-    value := translate(value, 'øØłŁđĐðÐħĦŧŦıςʼ‘’‐٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹०१२३४५६७८९',
-        'oOlLdDdDhHtTiσ''''''-012345678901234567890123456789');
-    value := replace(replace(replace(replace(value, 'ß', 'ss'), 'ẞ', 'SS'), 'þ', 'th'), 'Þ', 'TH');
-    return replace(replace(replace(replace(value, 'æ', 'ae'), 'Æ', 'AE'), 'œ', 'oe'), 'Œ', 'OE');
+    value := rules.stream_safe(translate(value, '™℠', ''));
+    decomposed := normalize(value, nfkd);
+    if char_length(decomposed) > 3 * char_length(value) + 1000 then
+        decomposed := normalize(value, nfd);
+    end if;
+    value := normalize(regexp_replace(decomposed, '[' || rules.ignorable() || ']+', '', 'g'), nfc);
+    if value ~ '[\u034føØłŁđĐðÐħĦŧŦıςʼ‘’‐٠-٩۰-۹०-९ßẞþÞæÆœŒکڪیىہھەۃ]' then
+        value := translate(value,
+            'øØłŁđĐðÐħĦŧŦıςʼ‘’‐٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹०१२३४५६७८९کڪیىہھەۃ' || U&'\034f',
+            'oOlLdDdDhHtTiσ''''''-012345678901234567890123456789ككييهههة');
+        value := replace(replace(replace(replace(value, 'ß', 'ss'), 'ẞ', 'SS'), 'þ', 'th'), 'Þ', 'TH');
+        value := replace(replace(replace(replace(value, 'æ', 'ae'), 'Æ', 'AE'), 'œ', 'oe'), 'Œ', 'OE');
+    end if;
+    return value;
 end $function$;
+
+--- function rules.ignorable()
+CREATE OR REPLACE FUNCTION rules.ignorable()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '\u00ad\u0300-\u034e\u0350-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u065f\u0670\u200b-\u200d\u2060\u20d0-\u20f0\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f'::text;
 
 --- function rules.is_blank(text)
 CREATE OR REPLACE FUNCTION rules.is_blank(value text)
@@ -111,8 +139,8 @@ begin
         || '((?=[^.]{1,63}([.]|$))' || letter || '+(-+' || letter || '+)*([.](?=.)|$)){2,}$') and value !~ '[.][0-9]+$';
 end $function$;
 
---- function rules.joined(text)
-CREATE OR REPLACE FUNCTION rules.joined(folded text)
+--- function rules.join_compounds(text)
+CREATE OR REPLACE FUNCTION rules.join_compounds(folded text)
  RETURNS text
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
@@ -159,26 +187,116 @@ begin
     end;
 end $function$;
 
---- function rules.search_vector(text)
-CREATE OR REPLACE FUNCTION rules.search_vector(content text)
- RETURNS tsvector
+--- function rules.search_document(text)
+CREATE OR REPLACE FUNCTION rules.search_document(content text, OUT tsv tsvector, OUT words text)
+ RETURNS record
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
-    folded constant text := rules.folded(content);
-    words text := rules.words(folded);
-    vector tsvector;
+    folded constant text := rules.fold(content);
+    tokens text[];
     stems text;
 begin
+    words := rules.split_words(folded);
     if folded ~ '[[:alpha:]][_''-][[:alnum:]]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
-        words := words || ' ꙮ ' || rules.words(rules.joined(folded));
+        words := words || ' ꙮ ' || rules.split_words(rules.join_compounds(folded));
     end if;
-    vector := to_tsvector('pg_catalog.simple', words);
-    stems := ts_delete(strip(to_tsvector('rules.stems', words)), tsvector_to_array(vector))::text;
-    return vector || replace(' ' || stems, ' ''', ' ''=')::tsvector;
+    tokens := rules.tokenize(words);
+    tsv := coalesce((
+        select string_agg('''' || t.token || ''':' || t.position, ' ')
+        from unnest(tokens) with ordinality t (token, position)), '')::tsvector;
+    stems := ts_delete(
+        strip(to_tsvector('rules.stems', regexp_replace(words, '[^ ]*[^a-z ][^ ]*', '', 'g'))), tsvector_to_array(tsv))::text;
+    tsv := tsv || replace(' ' || stems, ' ''', ' ''=')::tsvector;
+    if cardinality(tokens) > 254 and (
+        cardinality(tokens) > 16383 or exists (select from unnest(tokens) t group by t having count(*) > 254))
+    then
+        words := ' ' || words || ' ';
+    else
+        words := null;
+    end if;
 end $function$;
+
+--- function rules.separators()
+CREATE OR REPLACE FUNCTION rules.separators()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '\u0001-/:-@[-`{-\u00bf\u00d7\u00f7\u0589\u05be\u05c0\u05c3\u05f3\u05f4\u060c\u061b\u061c\u061f\u066a-\u066d\u06d4\u0964\u0965\u0f0b-\u0f0d\u104a-\u104f\u10fb\u1361-\u1368\u17d4-\u17da\u2000-\u20cf\u2117\u2190-\u2319\u231c-\u23e8\u23f4-\u25ff\u27c0-\u2b1a\u2b1d-\u2b4f\u2b51-\u2b54\u2b56-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u303f\u30fb\ue000-\uf8ff\ufe10-\ufe6f\ufff0-\uffff\U000f0000-\U0010ffff'::text;
+
+--- function rules.split_words(text)
+CREATE OR REPLACE FUNCTION rules.split_words(folded text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    unspaced constant text := '[' || rules.unspaced() || ']';
+    spaced constant text := '[^ ' || rules.unspaced() || ']';
+begin
+    if folded ~ '[+#]|[vV]\d' then
+        folded := regexp_replace(folded, '\m[vV](?=\d+[.]\d)', '', 'g');
+        folded := regexp_replace(folded, '\m([cC])\+\+', '\1pp', 'g');
+        folded := regexp_replace(folded, '\m([cCfF])#', '\1sharp', 'g');
+    end if;
+    if folded ~ '[A-Za-z0-9][A-Z]' then
+        folded := regexp_replace(folded, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', 'g');
+    end if;
+    if octet_length(folded) <> char_length(folded) then
+        folded := regexp_replace(folded, '[\U0001f1e6-\U0001f1ff]{2}|[' || rules.emoji() || ']', ' \& ', 'g');
+        folded := regexp_replace(folded, format('(?<=%s)(?=%s)|(?<=%2$s)(?=%1$s)', spaced, unspaced), ' ', 'g');
+    end if;
+    folded := lower(btrim(regexp_replace(folded, '[' || rules.separators() || ']+', ' ', 'g')));
+    if folded ~ '[^ ]{65}' then
+        folded := regexp_replace(folded, format('(%s{64})%1$s+', spaced), '\1', 'g');
+    end if;
+    return folded;
+end $function$;
+
+--- function rules.stream_safe(text)
+CREATE OR REPLACE FUNCTION rules.stream_safe(value text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    starters constant text := '\u0001-\u02ff\u0370-\u0482\u048a-\u058f\u05d0-\u05f4\u0620-\u064a\u0660-\u066f\u0671-\u06d5'
+        '\u06ee-\u0710\u0904-\u0939\u0958-\u096f\u0985-\u09b9\u09dc-\u09e1\u0a05-\u0a39\u0a85-\u0ab9\u0b05-\u0b39'
+        '\u0b83-\u0bb9\u0c05-\u0c39\u0c85-\u0cb9\u0d05-\u0d3a\u0d85-\u0dc6\u0e01-\u0e37\u0e40-\u0e47\u0e81-\u0eb7'
+        '\u0ec0-\u0ec6\u0f40-\u0f6c\u1000-\u1036\u10a0-\u135c\u1380-\u16f8\u1780-\u17d1\u1800-\u18a8\u1e00-\u20cf'
+        '\u2100-\u2cee\u2d00-\u2d70\u2e80-\u3029\u3041-\u3096\u309d-\ua66e\uac00-\ud7ff\uf900-\ufb06\ufb1f-\ufe1f'
+        '\ufe30-\uff9d\U0001d400-\U0001dfff\U0001f000-\U0003ffff';
+begin
+    if char_length(value) < 500 then
+        return value;
+    end if;
+    return regexp_replace(value, '[^' || starters || ']{30}(?=[^' || starters || '])', E'\\&\u034f', 'g');
+end $function$;
+
+--- function rules.tokenize(text)
+CREATE OR REPLACE FUNCTION rules.tokenize(words text)
+ RETURNS text[]
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    if octet_length(words) <> char_length(words) then
+        words := regexp_replace(words, format('(?<=[%s])[%1$s]', rules.unspaced()), '\& \&', 'g');
+    end if;
+    return string_to_array(words, ' ');
+end $function$;
+
+--- function rules.unspaced()
+CREATE OR REPLACE FUNCTION rules.unspaced()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '\u0e01-\u0e3a\u0e40-\u0e4e\u0e80-\u0eff\u1000-\u1049\u1050-\u109f\u1780-\u17d3\u17db-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u303c\u3041-\u30fa\u30fc-\u31ff\u3400-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff'::text;
 
 --- function rules.uuid7_time(uuid)
 CREATE OR REPLACE FUNCTION rules.uuid7_time(id uuid)
@@ -191,35 +309,6 @@ declare
     ms constant bigint := ('x' || left(translate(id::text, '-', ''), 12))::bit(48)::bigint;
 begin
     return (timestamp 'epoch' + ms / 1000 * interval '1 second' + ms % 1000 * interval '1 millisecond') at time zone 'UTC';
-end $function$;
-
---- function rules.words(text)
-CREATE OR REPLACE FUNCTION rules.words(folded text)
- RETURNS text
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-declare
-    separators constant text := '\u0001-/:-@[-`{-\u00bf\u00d7\u00f7\u0589\u05be\u05c0\u05c3\u05f3\u05f4\u060c\u061b\u061c\u061f'
-        '\u066a-\u066d\u06d4\u0964\u0965\u0f0b-\u0f0d\u104a-\u104f\u10fb\u1361-\u1368\u17d4-\u17da\u2000-\u20cf\u2117\u2190-\u2bff'
-        '\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u303f\u30fb\ue000-\uf8ff\ufe10-\ufe6f\ufff0-\uffff'
-        '\U0001f000-\U0001faff\U000f0000-\U0010ffff';
-    unspaced constant text := '\u0e01-\u0e3a\u0e40-\u0e4e\u0e80-\u0eff\u1000-\u1049\u1050-\u109f\u1780-\u17d3\u17db-\u17ff'
-        '\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u303c\u3041-\u30fa\u30fc-\u31ff\u3400-\u9fff\ua960-\ua97f\uac00-\ud7ff'
-        '\uf900-\ufaff\U00020000-\U0003ffff';
-begin
-    folded := regexp_replace(folded, '\m[vV](?=\d+[.]\d)', '', 'g');
-    folded := regexp_replace(folded, '\m([cC])\+\+', '\1pp', 'g');
-    folded := regexp_replace(folded, '\m([cCfF])#', '\1sharp', 'g');
-    folded := regexp_replace(folded, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', 'g');
-    folded := regexp_replace(folded, '[' || separators || ']+', ' ', 'g');
-    if octet_length(folded) <> char_length(folded) then
-        folded := regexp_replace(folded,
-            '(?<=[^ ' || unspaced || '])(?=[' || unspaced || '])|(?<=[' || unspaced || '])(?=[^ ' || unspaced || '])', ' ', 'g');
-        folded := regexp_replace(folded, '(?<=[' || unspaced || '])([' || unspaced || '])', '\1 \1', 'g');
-    end if;
-    return regexp_replace(lower(btrim(folded)), '([^ ]{64})[^ ]+', '\1', 'g');
 end $function$;
 
 --- table next_auth.accounts
@@ -245,6 +334,9 @@ create table parley.first_answers ();
 
 --- table parley.image_cleanup
 create table parley.image_cleanup ();
+
+--- table parley.letter_variants
+create table parley.letter_variants ();
 
 --- table parley.members
 create table parley.members ();
@@ -441,6 +533,12 @@ alter table parley.image_cleanup add column if not exists is_being_removed boole
 --- column parley.image_cleanup.name
 alter table parley.image_cleanup add column if not exists name text;
 
+--- column parley.letter_variants.letter
+alter table parley.letter_variants add column if not exists letter text;
+
+--- column parley.letter_variants.variants
+alter table parley.letter_variants add column if not exists variants text;
+
 --- column parley.members.chat_id
 alter table parley.members add column if not exists chat_id uuid;
 
@@ -476,6 +574,9 @@ alter table parley.message_words add column if not exists tsv tsvector;
 
 --- column parley.message_words.type
 alter table parley.message_words add column if not exists type text;
+
+--- column parley.message_words.words
+alter table parley.message_words add column if not exists words text;
 
 --- column parley.messages.chat_id
 alter table parley.messages add column if not exists chat_id uuid;
@@ -972,6 +1073,12 @@ alter table parley.image_cleanup alter column is_being_removed set not null;
 --- not null of parley.image_cleanup.name
 alter table parley.image_cleanup alter column name set not null;
 
+--- not null of parley.letter_variants.letter
+alter table parley.letter_variants alter column letter set not null;
+
+--- not null of parley.letter_variants.variants
+alter table parley.letter_variants alter column variants set not null;
+
 --- not null of parley.members.chat_id
 alter table parley.members alter column chat_id set not null;
 
@@ -1238,6 +1345,9 @@ alter table parley.first_answers add constraint first_answers_pkey PRIMARY KEY (
 
 --- constraint image_cleanup_pkey on parley.image_cleanup
 alter table parley.image_cleanup add constraint image_cleanup_pkey PRIMARY KEY (id);
+
+--- constraint letter_variants_pkey on parley.letter_variants
+alter table parley.letter_variants add constraint letter_variants_pkey PRIMARY KEY (letter);
 
 --- constraint members_once_per_chat on parley.members
 alter table parley.members add constraint members_once_per_chat PRIMARY KEY (chat_id, user_id);
@@ -1575,7 +1685,7 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 9abbf9aeef2c487272f420ade63ceca6;
+AS md5 24a868fb2989ae15746c914db31e525d;
 
 --- function api.parse_json(bytea)
 CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
@@ -1608,7 +1718,7 @@ CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 6e96eca415c9c7a2613a83702ca362d2;
+AS md5 b2a6da790eb85d2dec682cc1d3581789;
 
 --- function api.send_message(text,jsonb)
 CREATE OR REPLACE FUNCTION api.send_message(chat_id text, body jsonb)
@@ -1745,14 +1855,6 @@ CREATE OR REPLACE FUNCTION listener.wake()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 fd8c0fa691feedb779fa89bc11925110;
-
---- function parley."extract"(text,tsquery)
-CREATE OR REPLACE FUNCTION parley."extract"(content text, marks tsquery)
- RETURNS text
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8fb236dce26b8abb8df4db22e90017af;
 
 --- function parley.activity(parley.chats)
 CREATE OR REPLACE FUNCTION parley.activity(chat parley.chats)
@@ -1908,14 +2010,6 @@ CREATE OR REPLACE FUNCTION parley.counted_event()
  STABLE
 AS md5 94ee2c3ac8f8f8bce9c8dc78881f1b83;
 
---- function parley.cut(text,integer,integer)
-CREATE OR REPLACE FUNCTION parley.cut(source text, start integer, size integer)
- RETURNS text
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 3717685a3fa311a9d5675fdecba8858b;
-
 --- function parley.end_of(text)
 CREATE OR REPLACE FUNCTION parley.end_of(value text)
  RETURNS timestamp with time zone
@@ -1936,7 +2030,7 @@ CREATE OR REPLACE FUNCTION parley.etag(version text)
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
-AS md5 4b7e5e24a009f46c8379d31e6401f46b;
+AS md5 3db00ae8788f898b30adbd6dab4e836d;
 
 --- function parley.event_channels(uuid,text[])
 CREATE OR REPLACE FUNCTION parley.event_channels(chat uuid, recipients text[])
@@ -1986,7 +2080,7 @@ CREATE OR REPLACE FUNCTION parley.filter_problems(type text, search text, start_
  RETURNS jsonb
  LANGUAGE sql
  STABLE PARALLEL SAFE
-AS md5 35424ab6e6625a09f966a3c311914146;
+AS md5 9f90b8829bd21baeabf41d73148afbcd;
 
 --- function parley.find_history(uuid,uuid)
 CREATE OR REPLACE FUNCTION parley.find_history(first_id uuid, before_id uuid)
@@ -1996,8 +2090,16 @@ CREATE OR REPLACE FUNCTION parley.find_history(first_id uuid, before_id uuid)
  SET enable_seqscan TO 'off'
 AS md5 550191421d4ed18a4197c1dd190f7e26;
 
---- function parley.find_hits(uuid,tsquery,parley.filter)
-CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, query tsquery, wanted parley.filter)
+--- function parley.find_hit(text,text,integer)
+CREATE OR REPLACE FUNCTION parley.find_hit(content text, pattern text, after integer, OUT place integer, OUT part text, OUT is_start boolean, OUT is_end boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 0983b93a49fabee45605e53f7d1c7595;
+
+--- function parley.find_hits(uuid,parley.search_query,parley.filter)
+CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, search parley.search_query, wanted parley.filter)
  RETURNS TABLE(chat_id uuid, id uuid)
  LANGUAGE plpgsql
  STABLE
@@ -2005,7 +2107,7 @@ CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, query tsquery, wante
  SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 1540c62766d8ef04c95bbcdc840c9349;
+AS md5 842d4c0aa7a77c71f78a369a8f2e6db1;
 
 --- function parley.find_message(text,text)
 CREATE OR REPLACE FUNCTION parley.find_message(chat_id text, message_id text)
@@ -2045,12 +2147,27 @@ CREATE OR REPLACE FUNCTION parley.forget_seen()
  LANGUAGE sql
 AS md5 0e29554bd8abad771f1801ceabad5edf;
 
+--- function parley.found_phrases(text,text[])
+CREATE OR REPLACE FUNCTION parley.found_phrases(words text, phrases text[])
+ RETURNS tsvector
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 d38597295055a14bb41ead65a6f4e0e2;
+
 --- function parley.from_base64url(text)
 CREATE OR REPLACE FUNCTION parley.from_base64url(value text)
  RETURNS bytea
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 4300b189b8cb9e28052d0e5a5065e160;
+
+--- function parley.has_phrases(tsvector,text,parley.search_query)
+CREATE OR REPLACE FUNCTION parley.has_phrases(tsv tsvector, words text, search parley.search_query)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 6ea328134b1e4cac8d9c3a78716d1574;
 
 --- function parley.history()
 CREATE OR REPLACE FUNCTION parley.history()
@@ -2060,12 +2177,12 @@ CREATE OR REPLACE FUNCTION parley.history()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 2a53dcf7e422de5810b5d84af5a79b1d;
 
---- function parley.hit_json(parley.messages,tsquery)
-CREATE OR REPLACE FUNCTION parley.hit_json(message parley.messages, marks tsquery)
+--- function parley.hit_json(parley.messages,parley.highlight,boolean)
+CREATE OR REPLACE FUNCTION parley.hit_json(message parley.messages, highlight parley.highlight, is_within_budget boolean)
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 1f9d90c39ae810d998b38e1703525f22;
+AS md5 67bc31e8d91550830c4fb3fdd9a269c6;
 
 --- function parley.image_is_being_removed(text)
 CREATE OR REPLACE FUNCTION parley.image_is_being_removed(name text)
@@ -2172,6 +2289,13 @@ CREATE OR REPLACE FUNCTION parley.last_message_at(chat parley.chats)
  IMMUTABLE PARALLEL SAFE
 AS md5 f2780991c9ab35edc8bd608ea1ca4b22;
 
+--- function parley.letter_pattern(text)
+CREATE OR REPLACE FUNCTION parley.letter_pattern(letter text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS md5 d7791f922b57a1aacf346d445625dcc7;
+
 --- function parley.lock_chat()
 CREATE OR REPLACE FUNCTION parley.lock_chat()
  RETURNS void
@@ -2193,35 +2317,27 @@ CREATE OR REPLACE FUNCTION parley.lock_key(key text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 595dbe285f4578a4fb5fc8b7173a2f8b;
 
---- function parley.look_up(tsquery,parley.filter)
-CREATE OR REPLACE FUNCTION parley.look_up(query tsquery, wanted parley.filter)
+--- function parley.look_up(parley.search_query,parley.filter)
+CREATE OR REPLACE FUNCTION parley.look_up(search parley.search_query, wanted parley.filter)
  RETURNS TABLE(chat_id uuid, id uuid)
  LANGUAGE sql
  STABLE
-AS md5 363875f149ea14a76600e42f379db9a8;
+AS md5 28b166981f4fa71f895030a0e78c6130;
 
---- function parley.look_up_in_chat(uuid,tsquery,parley.filter)
-CREATE OR REPLACE FUNCTION parley.look_up_in_chat(chat uuid, query tsquery, wanted parley.filter)
+--- function parley.look_up_in_chat(uuid,parley.search_query,parley.filter)
+CREATE OR REPLACE FUNCTION parley.look_up_in_chat(chat uuid, search parley.search_query, wanted parley.filter)
  RETURNS TABLE(id uuid)
  LANGUAGE sql
  STABLE
-AS md5 521182c26d7514380a8277ace655b9e2;
+AS md5 5fb63cdc8f112101d9e7df3b02e97a9a;
 
---- function parley.mark(text,tsquery)
-CREATE OR REPLACE FUNCTION parley.mark(part text, marks tsquery)
+--- function parley.mark_words(text,parley.highlight)
+CREATE OR REPLACE FUNCTION parley.mark_words(part text, highlight parley.highlight)
  RETURNS text
  LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
+ STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4eb9911de61f9ef231bb4b62c54c8353;
-
---- function parley.mark_pattern(text,tsquery)
-CREATE OR REPLACE FUNCTION parley.mark_pattern(part text, marks tsquery)
- RETURNS text
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ae73157cb5e8db5e82745083c8ce3942;
+AS md5 7788f1ef220792a5955a4a218ad60551;
 
 --- function parley.may_hear(text)
 CREATE OR REPLACE FUNCTION parley.may_hear(channel text)
@@ -2335,7 +2451,7 @@ CREATE OR REPLACE FUNCTION parley.messages_words()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 f19bdd311b33cd5d2d94961e0a739d29;
+AS md5 12bb4892ef3a196f388a844c66d83fc4;
 
 --- function parley.messages_words_gone()
 CREATE OR REPLACE FUNCTION parley.messages_words_gone()
@@ -2394,6 +2510,13 @@ CREATE OR REPLACE FUNCTION parley.number_schema(field text, usual bigint)
  IMMUTABLE PARALLEL SAFE
 AS md5 cf78c6ab3b1ee2e9ec2d735c649298d5;
 
+--- function parley.operators_error(text)
+CREATE OR REPLACE FUNCTION parley.operators_error(search text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 16049ee7708c54c2095e4e37f5b5a19e;
+
 --- function parley.outbox_removed()
 CREATE OR REPLACE FUNCTION parley.outbox_removed()
  RETURNS trigger
@@ -2436,6 +2559,15 @@ CREATE OR REPLACE FUNCTION parley.parse_filter(type text, start_date text, end_d
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 8a80734a99a4253c1a3abebb13aab185;
 
+--- function parley.parse_highlight(text)
+CREATE OR REPLACE FUNCTION parley.parse_highlight(search text)
+ RETURNS parley.highlight
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS md5 aabbde8774be0816b23f239cebccdd8c;
+
 --- function parley.parse_instant(text)
 CREATE OR REPLACE FUNCTION parley.parse_instant(value text)
  RETURNS timestamp with time zone
@@ -2454,21 +2586,13 @@ CREATE OR REPLACE FUNCTION parley.parse_page(page text, "limit" text, before tex
 AS md5 41ef0fc89dc48245af42746c1d8146e1;
 
 --- function parley.parse_search(text)
-CREATE OR REPLACE FUNCTION parley.parse_search(search text, OUT query tsquery, OUT marks tsquery, OUT phrase tsquery)
- RETURNS record
+CREATE OR REPLACE FUNCTION parley.parse_search(search text)
+ RETURNS parley.search_query
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET client_min_messages TO 'error'
-AS md5 65ef7a293ba17771bc840ed34e16cdc1;
-
---- function parley.parse_term(text,boolean,boolean)
-CREATE OR REPLACE FUNCTION parley.parse_term(typed text, is_phrase boolean, is_open boolean)
- RETURNS tsquery
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4ff702a0417cbb52997d5c151a901c6c;
+AS md5 ac0056a901c73660636828c2b1c83f92;
 
 --- function parley.parse_uuid(text)
 CREATE OR REPLACE FUNCTION parley.parse_uuid(value text)
@@ -2476,6 +2600,13 @@ CREATE OR REPLACE FUNCTION parley.parse_uuid(value text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 b430f963b83fe3881356fcdc23b7f240;
+
+--- function parley.phrase_pattern(text,boolean)
+CREATE OR REPLACE FUNCTION parley.phrase_pattern(words text, is_prefix boolean)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 9d2fb8c138e5aaf0675a0883ec26d877;
 
 --- function parley.pseudonym(text,text)
 CREATE OR REPLACE FUNCTION parley.pseudonym(kind text, subject text)
@@ -2620,8 +2751,8 @@ CREATE OR REPLACE FUNCTION parley.roll_up_settings()
  LANGUAGE sql
 AS md5 5876c21c79c3f4c3c863bee516942bde;
 
---- function parley.search_chat(tsquery,parley.filter,parley.page)
-CREATE OR REPLACE FUNCTION parley.search_chat(query tsquery, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint)
+--- function parley.search_chat(parley.search_query,parley.filter,parley.page)
+CREATE OR REPLACE FUNCTION parley.search_chat(search parley.search_query, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -2629,10 +2760,10 @@ CREATE OR REPLACE FUNCTION parley.search_chat(query tsquery, wanted parley.filte
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 7af6acf54b518ca047f2499716d1ffa4;
+AS md5 82c9a381a591e92406e1522d45cdc035;
 
---- function parley.search_chats(tsquery,parley.filter,parley.page)
-CREATE OR REPLACE FUNCTION parley.search_chats(query tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
+--- function parley.search_chats(parley.search_query,parley.filter,parley.page)
+CREATE OR REPLACE FUNCTION parley.search_chats(search parley.search_query, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -2640,10 +2771,10 @@ CREATE OR REPLACE FUNCTION parley.search_chats(query tsquery, wanted parley.filt
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 b3567952e5936359635fa8c1bf63ee15;
+AS md5 31e90d5b5628b592eec9bf3411a02da2;
 
---- function parley.search_ranked(uuid,tsquery,tsquery,tsquery,parley.filter,parley.page)
-CREATE OR REPLACE FUNCTION parley.search_ranked(only_chat uuid, query tsquery, marks tsquery, phrase tsquery, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
+--- function parley.search_ranked(uuid,parley.search_query,parley.filter,parley.page)
+CREATE OR REPLACE FUNCTION parley.search_ranked(only_chat uuid, search parley.search_query, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -2651,7 +2782,15 @@ CREATE OR REPLACE FUNCTION parley.search_ranked(only_chat uuid, query tsquery, m
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 070775866e4f95c55d1f016449ac881b;
+AS md5 876868babeafcc3a9ad06056fe574638;
+
+--- function parley.search_terms(text)
+CREATE OR REPLACE FUNCTION parley.search_terms(search text)
+ RETURNS TABLE(alternative bigint, place bigint, typed text, is_phrase boolean, is_negated boolean, is_common boolean, is_open boolean)
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 7f33763f4aaa600d81fb701a9fc2e94f;
 
 --- function parley.settings_changed()
 CREATE OR REPLACE FUNCTION parley.settings_changed()
@@ -2686,6 +2825,21 @@ CREATE OR REPLACE FUNCTION parley.sleep_lock()
  IMMUTABLE PARALLEL SAFE
 AS md5 878a0a0dd9a93c55093f5e4f025fa7a4;
 
+--- function parley.snippet(text,parley.highlight,boolean)
+CREATE OR REPLACE FUNCTION parley.snippet(content text, highlight parley.highlight, is_within_budget boolean)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 c3d4ab8108ea97682cc03c8b173a9549;
+
+--- function parley.snippet_size()
+CREATE OR REPLACE FUNCTION parley.snippet_size()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 1c9b7802695672aeb11b85a26561bf21;
+
 --- function parley.socket_pattern()
 CREATE OR REPLACE FUNCTION parley.socket_pattern()
  RETURNS text
@@ -2711,9 +2865,9 @@ AS md5 560cb656ad279cb949fac5b0a891e71e;
 CREATE OR REPLACE FUNCTION parley.spelling_pattern(word text)
  RETURNS text
  LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
+ STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a85932484d0216957110a5b88bc29f10;
+AS md5 0be8ef699a1bdaf4553263f1e3b6eadd;
 
 --- function parley.tell_chat_seq()
 CREATE OR REPLACE FUNCTION parley.tell_chat_seq()
@@ -2736,6 +2890,14 @@ CREATE OR REPLACE FUNCTION parley.text_schema(field text, not_blank text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 462a76d14fdf3104caacf29763558351;
+
+--- function parley.trim_to_words(text,boolean,boolean)
+CREATE OR REPLACE FUNCTION parley.trim_to_words(part text, is_start boolean, is_end boolean)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 c030460776764a1ebfe979bb849284d2;
 
 --- function parley.uncount_messages(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.uncount_messages(chat uuid, ids uuid[])
@@ -2827,13 +2989,13 @@ CREATE OR REPLACE FUNCTION parley.without_content(payload json)
  IMMUTABLE PARALLEL SAFE
 AS md5 4f2c796bc12703bdcee1b47e891d8b78;
 
---- function parley.word_query(text,boolean,boolean)
-CREATE OR REPLACE FUNCTION parley.word_query(words text, is_phrase boolean, is_open boolean)
- RETURNS tsquery
+--- function parley.word_forms(text,boolean,boolean)
+CREATE OR REPLACE FUNCTION parley.word_forms(typed text, is_phrase boolean, is_open boolean)
+ RETURNS TABLE(words text, is_prefix boolean, stem text, query text, phrase text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b1f83888e2a4526868f1995f395b2599;
+AS md5 7b1d71cd0fb784bb6f8d338254d5d66d;
 
 --- function parley.write_cursor(pg_snapshot,pg_snapshot,uuid,bigint)
 CREATE OR REPLACE FUNCTION parley.write_cursor(seen pg_snapshot, until pg_snapshot DEFAULT NULL::pg_snapshot, next_chat uuid DEFAULT NULL::uuid, next_seq bigint DEFAULT NULL::bigint)
@@ -3284,6 +3446,8 @@ alter table parley.first_answers enable row level security;
 
 alter table parley.image_cleanup enable row level security;
 
+alter table parley.letter_variants enable row level security;
+
 alter table parley.members enable row level security;
 
 alter table parley.message_blocks enable row level security;
@@ -3518,8 +3682,6 @@ grant execute on function listener.take_events(bigint[],bigint,bigint[],uuid[],u
 
 grant execute on function listener.wake() to parley_listener;
 
-grant execute on function parley."extract"(text,tsquery) to parley_api;
-
 grant execute on function parley.activity(parley.chats) to parley_api;
 
 grant execute on function parley.add_to_rollups(uuid[],uuid[],text[],text[]) to parley_api;
@@ -3550,8 +3712,6 @@ grant execute on function parley.count_messages(uuid,parley.filter) to parley_ap
 
 grant execute on function parley.counted_event() to parley_api;
 
-grant execute on function parley.cut(text,integer,integer) to parley_api;
-
 grant execute on function parley.end_of(text) to parley_api;
 
 grant execute on function parley.enter_chat(text) to parley_api;
@@ -3574,7 +3734,9 @@ grant execute on function parley.filter_problems(text,text,text,text) to parley_
 
 grant execute on function parley.find_history(uuid,uuid) to parley_api;
 
-grant execute on function parley.find_hits(uuid,tsquery,parley.filter) to parley_api;
+grant execute on function parley.find_hit(text,text,integer) to parley_api;
+
+grant execute on function parley.find_hits(uuid,parley.search_query,parley.filter) to parley_api;
 
 grant execute on function parley.find_message(text,text) to parley_api;
 
@@ -3586,11 +3748,15 @@ grant execute on function parley.forbid(text) to parley_api;
 
 grant execute on function parley.forget_seen() to parley_api;
 
+grant execute on function parley.found_phrases(text,text[]) to parley_api;
+
 grant execute on function parley.from_base64url(text) to parley_api;
+
+grant execute on function parley.has_phrases(tsvector,text,parley.search_query) to parley_api;
 
 grant execute on function parley.history() to parley_api;
 
-grant execute on function parley.hit_json(parley.messages,tsquery) to parley_api;
+grant execute on function parley.hit_json(parley.messages,parley.highlight,boolean) to parley_api;
 
 grant execute on function parley.image_is_being_removed(text) to parley_api;
 
@@ -3622,19 +3788,19 @@ grant execute on function parley.key_problem(text) to parley_api;
 
 grant execute on function parley.last_message_at(parley.chats) to parley_api;
 
+grant execute on function parley.letter_pattern(text) to parley_api;
+
 grant execute on function parley.lock_chat() to parley_api;
 
 grant execute on function parley.lock_image(text) to parley_api;
 
 grant execute on function parley.lock_key(text) to parley_api;
 
-grant execute on function parley.look_up(tsquery,parley.filter) to parley_api;
+grant execute on function parley.look_up(parley.search_query,parley.filter) to parley_api;
 
-grant execute on function parley.look_up_in_chat(uuid,tsquery,parley.filter) to parley_api;
+grant execute on function parley.look_up_in_chat(uuid,parley.search_query,parley.filter) to parley_api;
 
-grant execute on function parley.mark(text,tsquery) to parley_api;
-
-grant execute on function parley.mark_pattern(text,tsquery) to parley_api;
+grant execute on function parley.mark_words(text,parley.highlight) to parley_api;
 
 grant execute on function parley.may_hear(text) to parley_api;
 
@@ -3660,6 +3826,8 @@ grant execute on function parley.number_problem(text,text) to parley_api;
 
 grant execute on function parley.number_schema(text,bigint) to parley_api;
 
+grant execute on function parley.operators_error(text) to parley_api;
+
 grant execute on function parley.page_of_chat(parley.filter,parley.page) to parley_api;
 
 grant execute on function parley.page_of_hits(uuid[],parley.page) to parley_api;
@@ -3668,15 +3836,17 @@ grant execute on function parley.page_problems(text,text,text,text) to parley_ap
 
 grant execute on function parley.parse_filter(text,text,text) to parley_api;
 
+grant execute on function parley.parse_highlight(text) to parley_api;
+
 grant execute on function parley.parse_instant(text) to parley_api;
 
 grant execute on function parley.parse_page(text,text,text,text) to parley_api;
 
 grant execute on function parley.parse_search(text) to parley_api;
 
-grant execute on function parley.parse_term(text,boolean,boolean) to parley_api;
-
 grant execute on function parley.parse_uuid(text) to parley_api;
+
+grant execute on function parley.phrase_pattern(text,boolean) to parley_api;
 
 grant execute on function parley.pseudonym(text,text) to parley_api;
 
@@ -3714,17 +3884,23 @@ grant execute on function parley.roll_up_chats() to parley_api;
 
 grant execute on function parley.roll_up_settings() to parley_api;
 
-grant execute on function parley.search_chat(tsquery,parley.filter,parley.page) to parley_api;
+grant execute on function parley.search_chat(parley.search_query,parley.filter,parley.page) to parley_api;
 
-grant execute on function parley.search_chats(tsquery,parley.filter,parley.page) to parley_api;
+grant execute on function parley.search_chats(parley.search_query,parley.filter,parley.page) to parley_api;
 
-grant execute on function parley.search_ranked(uuid,tsquery,tsquery,tsquery,parley.filter,parley.page) to parley_api;
+grant execute on function parley.search_ranked(uuid,parley.search_query,parley.filter,parley.page) to parley_api;
+
+grant execute on function parley.search_terms(text) to parley_api;
 
 grant execute on function parley.settings_json(parley.settings) to parley_api;
 
 grant execute on function parley.skip_blocks(uuid,parley.filter,bigint) to parley_api;
 
 grant execute on function parley.sleep_lock() to parley_api;
+
+grant execute on function parley.snippet(text,parley.highlight,boolean) to parley_api;
+
+grant execute on function parley.snippet_size() to parley_api;
 
 grant execute on function parley.socket_pattern() to parley_api;
 
@@ -3740,6 +3916,8 @@ grant execute on function parley.tell_etag(text) to parley_api;
 
 grant execute on function parley.text_schema(text,text) to parley_api;
 
+grant execute on function parley.trim_to_words(text,boolean,boolean) to parley_api;
+
 grant execute on function parley.uncount_messages(uuid,uuid[]) to parley_api;
 
 grant execute on function parley.user_channel(text) to parley_api;
@@ -3754,19 +3932,23 @@ grant execute on function parley.validate(jsonb,text[],text[]) to parley_api;
 
 grant execute on function parley.without_content(json) to parley_api;
 
-grant execute on function parley.word_query(text,boolean,boolean) to parley_api;
+grant execute on function parley.word_forms(text,boolean,boolean) to parley_api;
 
 grant execute on function parley.write_cursor(pg_snapshot,pg_snapshot,uuid,bigint) to parley_api;
 
 grant execute on function rules.choices(text) to parley_api;
 
-grant execute on function rules.folded(text) to parley_api;
+grant execute on function rules.emoji() to parley_api;
+
+grant execute on function rules.fold(text) to parley_api;
+
+grant execute on function rules.ignorable() to parley_api;
 
 grant execute on function rules.is_blank(text) to parley_api;
 
 grant execute on function rules.is_email(text) to parley_api;
 
-grant execute on function rules.joined(text) to parley_api;
+grant execute on function rules.join_compounds(text) to parley_api;
 
 grant execute on function rules.length_limits(text) to parley_api;
 
@@ -3774,11 +3956,19 @@ grant execute on function rules.may_be_blank(text) to parley_api;
 
 grant execute on function rules.problem(text,text) to parley_api;
 
-grant execute on function rules.search_vector(text) to parley_api;
+grant execute on function rules.search_document(text) to parley_api;
+
+grant execute on function rules.separators() to parley_api;
+
+grant execute on function rules.split_words(text) to parley_api;
+
+grant execute on function rules.stream_safe(text) to parley_api;
+
+grant execute on function rules.tokenize(text) to parley_api;
+
+grant execute on function rules.unspaced() to parley_api;
 
 grant execute on function rules.uuid7_time(uuid) to parley_api;
-
-grant execute on function rules.words(text) to parley_api;
 
 grant execute on function session.begin(jsonb,text,text,text) to parley_api;
 

@@ -27,7 +27,7 @@ declare
     chat constant uuid := parley.enter_chat(chat_id);
     wanted parley.filter;
     asked parley.page;
-    parsed record;
+    parsed parley.search_query;
     ids uuid[];
     total bigint;
 begin
@@ -43,12 +43,11 @@ begin
     if search is null or rules.is_blank(search) then
         select p.ids, p.total into ids, total from parley.page_of_chat(wanted, asked) p;
     else
-        select p.* into parsed from parley.parse_search(search) p;
+        parsed := parley.parse_search(search);
         if sort = 'relevance' then
-            select f.ids, f.total into ids, total
-            from parley.search_ranked(chat, parsed.query, parsed.marks, parsed.phrase, wanted, asked) f;
+            select f.ids, f.total into ids, total from parley.search_ranked(chat, parsed, wanted, asked) f;
         else
-            select f.ids, f.total into ids, total from parley.search_chat(parsed.query, wanted, asked) f;
+            select f.ids, f.total into ids, total from parley.search_chat(parsed, wanted, asked) f;
         end if;
     end if;
     ids := parley.finish_page(asked, ids, sort);

@@ -41,7 +41,7 @@ end $$;
 -- Raise the number when answers get another form, or searches find something else: who has the old ones is then given the new.
 create or replace function parley.etag(version text) returns text
 language sql stable parallel safe as $$
-    select '"' || encode(substr(sha256(convert_to('1 ' || version || ' ' || session.user_id(), 'UTF8')), 1, 15), 'base64') || '"'
+    select '"' || encode(substr(sha256(convert_to('2 ' || version || ' ' || session.user_id(), 'UTF8')), 1, 15), 'base64') || '"'
 $$;
 
 -- No other text has the ETag with its quotes in it.

@@ -1,102 +1,129 @@
--- What people type into a search box, as a tsquery for what rules.search_vector() makes of messages.
+-- What people type into a search box, as queries for what rules.search_document() makes of messages.
 --
---   parley.parse_search    all of it
---   parley.parse_term      one thing in it
---   parley.word_query      the words of that
+--   parley.parse_search      the queries
+--   parley.search_terms      the terms: words, "phrases", -not, or
+--   parley.word_forms        the ways in which a message may have a term
+--   parley.phrase_pattern    a phrase as message_words.words has it
 
--- Words, "phrases", -not, or; what is within quotes that are not closed yet is a phrase. Very common words don't count
--- where there are others, but for those in capitals. Besides the query: `marks` are all words that are looked for, `phrase`
--- is what was typed in one.
-create or replace function parley.parse_search(search text, out query tsquery, out marks tsquery, out phrase tsquery)
+-- Terms that are very common words don't count where there are others. Lexemes have neither ' nor ": '"1' stands for the
+-- first phrase, and no message has '"'. The words of a phrase may be in a message that does not have the phrase, so in
+-- index_query a negated one excludes nothing.
+create or replace function parley.parse_search(search text) returns parley.search_query
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp set client_min_messages = error as $$
 declare
-    source constant text := translate(left(rules.folded(search), 1000), '“”„«»', '"""""');
-    has_open_phrase constant boolean := (char_length(source) - char_length(replace(source, '"', ''))) % 2 = 1;
-    is_open constant boolean := has_open_phrase or source !~ '[\s"]$';
-    item record;
-    term tsquery;
-    all_of tsquery;
-    common tsquery;
-    has_word boolean := false;
+    words constant text := rules.split_words(rules.fold(left(search, 1000)));
+    found record;
+    sequence text;
+    query text;
+    index_query text;
+    parsed parley.search_query;
 begin
-    for item in
-        -- the last "or" ends what there is to be ended
-        select m[1] is not null as is_phrase, coalesce(m[1] = '-', m[3] ~ '^-[^-]') as is_negated,
-            coalesce(m[2], m[3]) as typed, is_open and row_number() over () = count(*) over () - 1 as is_last
-        from regexp_matches(source || case when has_open_phrase then '" or' else ' or' end, '(-?)"([^"]*)"|([^\s"]+)', 'g') m
-    loop
-        if not item.is_phrase and lower(item.typed) = 'or' then
-            if not has_word then
-                all_of := coalesce(all_of && common, all_of, common);
-            end if;
-            query := coalesce(query || all_of, query, all_of);
-            all_of := null;
-            common := null;
-            has_word := false;
-            continue;
-        end if;
-        term := parley.parse_term(item.typed, item.is_phrase, item.is_last and not item.is_negated);
-        continue when term is null;
-        if item.is_negated then
-            all_of := coalesce(all_of && !!term, !!term);
-            continue;
-        elsif not item.is_phrase and item.typed !~ '^[A-Z]{2,}$'
-            and ts_lexize('pg_catalog.english_stem', rules.words(item.typed)) = '{}'
-        then
-            common := coalesce(common && term, term);
-        else
-            all_of := coalesce(all_of && term, term);
-            has_word := true;
-        end if;
-        marks := coalesce(marks || term, term);
+    with forms as materialized (
+        select t.alternative, t.place, t.is_negated, t.is_common, f.query, f.phrase,
+            case when f.phrase is not null then count(f.phrase) over (order by t.place rows unbounded preceding) end as number
+        from parley.search_terms(search) t cross join lateral parley.word_forms(t.typed, t.is_phrase, t.is_open) f
+    ), terms as (
+        select f.alternative, f.place, f.is_negated, f.is_common,
+            string_agg(coalesce('''"' || f.number || '''', f.query), ' | ') as term,
+            bool_or(not f.is_negated and not f.is_common) over (partition by f.alternative) as has_other
+        from forms f group by f.alternative, f.place, f.is_negated, f.is_common
+    ), alternatives as (
+        select string_agg(case when t.is_negated then '!' else '' end || '(' || t.term || ')', ' & ' order by t.place) as query
+        from terms t where not (t.is_common and t.has_other) group by t.alternative
+    )
+    select (select string_agg(a.query, ' | ') from alternatives a) as query,
+        array_agg(f.query order by f.number) filter (where f.phrase is not null) as sequences,
+        array_agg(f.phrase order by f.number) filter (where f.phrase is not null) as phrases,
+        string_agg(replace(f.query, ' <-> ', ' | '), ' | ') filter (where not f.is_negated) as any_word
+    into found from forms f;
+    query := found.query;
+    index_query := regexp_replace(found.query, '!\([^()]*"[^()]*\)', '!''"''', 'g');
+    for number in 1 .. coalesce(cardinality(found.sequences), 0) loop
+        sequence := found.sequences[number];
+        query := replace(query, format('''"%s''', number), format('(%s)', sequence));
+        index_query := replace(index_query, format('''"%s''', number), format('(%s)', replace(sequence, '<->', '&')));
     end loop;
-    marks := regexp_replace(marks::text, '&|<(-|[0-9]+)>', '|', 'g');
-    phrase := phraseto_tsquery('pg_catalog.simple', rules.words(source));
+    parsed.query := query;
+    parsed.index_query := index_query;
+    parsed.phrase_query := found.query;
+    parsed.phrases := found.phrases;
+    parsed.any_word := found.any_word;
+    if words <> '' then
+        parsed.whole := '''' || array_to_string(rules.tokenize(words), ''' <-> ''') || '''';
+        parsed.whole_phrase := parley.phrase_pattern(words, false);
+    end if;
+    return parsed;
 end $$;
 
--- Null is nothing to look for.
-create or replace function parley.parse_term(typed text, is_phrase boolean, is_open boolean) returns tsquery
+-- `alternative` numbers what "or" separates. What is within quotes that are not closed yet is a phrase. The last term may be
+-- unfinished (`is_open`), unless white space or quotes finish it.
+create or replace function parley.search_terms(search text)
+returns table (
+    alternative bigint, place bigint, typed text, is_phrase boolean, is_negated boolean, is_common boolean, is_open boolean)
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
 declare
-    apart constant text := rules.words(typed);
-    joined constant text := rules.words(rules.joined(typed));
-    term tsquery := parley.word_query(apart, is_phrase, is_open);
+    source constant text := translate(left(rules.fold(search), 1000), '“”„«»', '"""""');
+    has_open_phrase constant boolean := (char_length(source) - char_length(replace(source, '"', ''))) % 2 = 1;
+    ends_open constant boolean := has_open_phrase or source !~ '[\s"]$';
 begin
-    if joined <> apart then
-        term := term || parley.word_query(joined, is_phrase, is_open);
-    end if;
-    return case when numnode(term) > 0 then term end;
+    return query
+    select t.alternative, min(t.place), t.typed, t.is_phrase, t.is_negated,
+        not t.is_phrase and not t.is_negated and t.typed !~ '^[A-Z]{2,}$'
+            and ts_lexize('pg_catalog.english_stem', rules.split_words(t.typed)) = '{}',
+        t.is_open and not t.is_negated
+    from (
+        select r.typed, r.is_phrase, r.is_negated, r.place, r.is_or,
+            count(*) filter (where r.is_or) over (order by r.place) as alternative,
+            ends_open and r.place = max(r.place) over () as is_open
+        from (
+            select m.place, coalesce(m.parts[2], m.parts[3]) as typed, m.parts[1] is not null as is_phrase,
+                coalesce(m.parts[1] = '-', m.parts[3] ~ '^-[^-]') as is_negated,
+                coalesce(lower(m.parts[3]) = 'or', false) as is_or
+            from regexp_matches(source || case when has_open_phrase then '"' else '' end, '(-?)"([^"]*)"|([^\s"]+)', 'g')
+                with ordinality m (parts, place)
+        ) r
+    ) t
+    where not t.is_or
+    group by t.alternative, t.typed, t.is_phrase, t.is_negated, t.is_open;
 end $$;
 
--- Several words are a phrase. One is found by its stem, unless it was typed as a phrase; a last one that may be unfinished,
--- by how it begins.
-create or replace function parley.word_query(words text, is_phrase boolean, is_open boolean) returns tsquery
+-- As the words that the term is split into, and where that differs as one word. `query` is a phrase or, of one word, also
+-- finds it by its stem, unless it was typed as a phrase; a last word that may be unfinished is found by how it begins.
+-- `phrase` is null where there is one lexeme only.
+create or replace function parley.word_forms(typed text, is_phrase boolean, is_open boolean)
+returns table (words text, is_prefix boolean, stem text, query text, phrase text)
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    last_word constant text := substring(words from '[^ ]+$');
-    before_last constant text := btrim(left(words, -char_length(last_word)));
-    stem text;
-    term tsquery;
+    unspaced constant text := '[' || rules.unspaced() || ']';
+    forms constant text[] := array[rules.split_words(typed), rules.split_words(rules.join_compounds(typed))];
+    tokens text[];
+    last_token text;
 begin
-    if char_length(last_word) = 1 and rules.words(last_word || last_word) ~ ' ' then
-        -- In a script without spaces, the last character is the first of a pair, unless it was the second.
-        if before_last ~ ('(?<![^ ])[^ ]' || last_word || '$') then
-            return phraseto_tsquery('pg_catalog.simple', before_last);
+    foreach words in array case when forms[1] = forms[2] then forms[:1] else forms end loop
+        continue when words = '';
+        tokens := rules.tokenize(words);
+        last_token := tokens[cardinality(tokens)];
+        is_prefix := is_open and char_length(last_token) >= 3 and last_token !~ '^[0-9]+$';
+        -- Without spaces, the last letter is the first of a pair in the message, unless it was the second of the last pair.
+        if last_token ~ ('^' || unspaced || '$') then
+            is_prefix := words !~ (unspaced || '{2}$');
+            tokens := case when is_prefix then tokens else tokens[:cardinality(tokens) - 1] end;
         end if;
-        term := to_tsquery('pg_catalog.simple', last_word || ':*');
-    elsif is_open and char_length(last_word) >= 3 and last_word !~ '^[0-9]+$' then
-        term := to_tsquery('pg_catalog.simple', last_word || ':*');
-    else
-        term := phraseto_tsquery('pg_catalog.simple', last_word);
-    end if;
-    if before_last <> '' then
-        return phraseto_tsquery('pg_catalog.simple', before_last) <-> term;
-    elsif not is_phrase and last_word ~ '^[a-z]+$' then
-        stem := (ts_lexize('rules.english', last_word))[1];
-        term := term || format('''=%s''', stem)::tsquery;
-        if stem <> last_word then
-            term := term || phraseto_tsquery('pg_catalog.simple', stem);
+        query := '''' || array_to_string(tokens, ''' <-> ''') || '''' || case when is_prefix then ':*' else '' end;
+        phrase := case when cardinality(tokens) > 1 then parley.phrase_pattern(words, is_prefix) end;
+        stem := null;
+        if cardinality(tokens) = 1 and not is_phrase and last_token ~ '^[a-z]+$' then
+            stem := (ts_lexize('rules.english', last_token))[1];
+            query := format('%s | ''=%s'' | ''%2$s''', query, stem);
         end if;
-    end if;
-    return term;
+        return next;
+    end loop;
 end $$;
+
+-- Words end at spaces, but for scripts that have none, and for a last word that may be unfinished.
+create or replace function parley.phrase_pattern(words text, is_prefix boolean) returns text
+language sql immutable parallel safe as $$
+    select case when words ~ ('^[' || rules.unspaced() || ']') then '' else ' ' end || words
+        || case when is_prefix or words ~ ('[' || rules.unspaced() || ']$') then '' else ' ' end
+$$;

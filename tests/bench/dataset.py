@@ -68,7 +68,7 @@ NUMBERS = """(
 
 MAKE_CONTENTS = f"""
 insert into bench.contents (n, type, content, tsv)
-select n, type, content, rules.search_vector(content)
+select n, type, content, (rules.search_document(content)).tsv
 from (select n, (array['text', 'text', 'code', 'text', 'image', 'text', 'code'])[1 + n %% 7] as type, {TEXT} as content
     from {NUMBERS} offset 0) c
 """

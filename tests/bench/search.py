@@ -42,9 +42,9 @@ select chats[case when n %% 5 = 0 then 1 else 2 + (n - n / 5) %% (cardinality(ch
 from {NUMBERS}, (select %(chats)s::uuid[]) c (chats)
 """
 WORDS = """
-insert into parley.message_words (chat_id, id, type, tsv)
-select chat_id, id, type, rules.search_vector(content) from parley.messages
-where get_byte(uuid_send(id), 15) %% 2 = %(half)s
+insert into parley.message_words (chat_id, id, type, tsv, words)
+select m.chat_id, m.id, m.type, d.tsv, d.words from parley.messages m, rules.search_document(m.content) d
+where get_byte(uuid_send(m.id), 15) %% 2 = %(half)s
 """
 
 

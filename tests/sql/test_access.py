@@ -91,6 +91,11 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "message_words insert": (
         "insert into parley.message_words values ({chat}, {other_chat}, 'text', 'new')", (0, 0, 0, 0, 0), 1),
     "message_words update": ("update parley.message_words set tsv = 'new' where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
+    "letter_variants select": ("select from parley.letter_variants where letter = 'a'", (0, 0, 0, 0, 0), 1),
+    "letter_variants insert": ("insert into parley.letter_variants values ('x0', 'x')", (0, 0, 0, 0, 0), 1),
+    "letter_variants update": (
+        "update parley.letter_variants set variants = 'a' where letter = 'a'", (0, 0, 0, 0, 0), 1),
+    "letter_variants delete": ("delete from parley.letter_variants where letter = 'a'", (0, 0, 0, 0, 0), 1),
     "message_words delete": ("delete from parley.message_words where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
     "message_blocks select": ("select from parley.message_blocks where chat_id = {chat}", (0, 0, 0, 0, 0), 1),
     "message_blocks insert": (
@@ -266,9 +271,9 @@ def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world:
         "select unnest(ids) from parley.page_of_chat({filter}, {page})",
         "select where (parley.page_of_chat({filter}, {page})).total > 0",
         "select where parley.count_messages({chat}, {filter}) > 0",
-        "select unnest(ids) from parley.search_chat('word', {filter}, {page})",
-        "select unnest(ids) from parley.search_chats('word', {filter}, {page})",
-        "select unnest(ids) from parley.search_ranked({chat}, 'word', 'word', 'word', {filter}, {page})",
+        "select unnest(ids) from parley.search_chat(parley.parse_search('word'), {filter}, {page})",
+        "select unnest(ids) from parley.search_chats(parley.parse_search('word'), {filter}, {page})",
+        "select unnest(ids) from parley.search_ranked({chat}, parley.parse_search('word'), {filter}, {page})",
         "select unnest(chats) from session.page_of_chats({page})",
         "select json_array_elements(events) from session.events_of_chat(0, 100)",
         "select c from unnest((session.events_of_chats('1:1:', '701:701:', {chat}, 0, 9)).chats) c where c = {chat}",

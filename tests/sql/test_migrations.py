@@ -343,3 +343,24 @@ def test_older_messages_are_found_and_chats_in_order_after_the_migration_of_sear
         assert [c["lastMessage"] and c["lastMessage"]["id"] for c in listed] == [
             sent[chats[0]][-1], sent[chats[1]][-1], None,
         ]  # fmt: skip
+
+
+def test_the_words_of_older_messages_are_made_anew_while_one_is_edited(url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    yoyo(url, "rollback", "--batch", "--revision", "0018_search_of_long_texts")
+    user = new_user()
+    with psycopg.connect(url, autocommit=True) as dba, ThreadPoolExecutor(1) as thread:
+        chat = new_chat(dba, user)
+        insert = "insert into parley.messages (chat_id, user_id, content) values (%s, %s, %s) returning id::text"
+        contents = ("ok " * 300 + "done", "party 🎉", "an older wording", "last")
+        ids = [dba.execute(insert, [chat, user, content]).fetchone() for content in contents]
+        waiting = "select from pg_locks where not granted and locktype = 'transactionid'"
+        yoyo(url, "apply", "--batch", "--revision", "0018_search_of_long_texts")
+        with dba.transaction():
+            dba.execute("update parley.messages set content = 'a newer wording' where id = %s", ids[2])
+            applied = thread.submit(yoyo, url, "apply", "--batch")
+            with psycopg.connect(url, autocommit=True) as other:
+                wait_until(lambda: other.execute(waiting).rowcount == 1)
+        applied.result(60)
+        totals = {'"ok done"': 1, "🎉": 1, "newer": 1, "older": 0, "last": 1}
+        assert {search: call(dba, user, "search", search=search)["total"] for search in totals} == totals

@@ -57,7 +57,7 @@ def chat(postgres: Postgres, shared_database: str) -> Iterator[Chat]:
         connection.execute("set local session_replication_role = replica")
         connection.execute(LOAD, {"chat": chat, "user": user, "count": COUNT})
         connection.execute(
-            "insert into parley.message_words select chat_id, id, type, rules.search_vector(content)"
+            "insert into parley.message_words select chat_id, id, type, (rules.search_document(content)).*"
             " from parley.messages where chat_id = %s", [chat]
         )  # fmt: skip
         connection.execute("set local session_replication_role = origin")

@@ -35,7 +35,7 @@ def large(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tu
         )
         dba.execute(
             "insert into parley.message_words"
-            " select chat_id, id, type, rules.search_vector(content) from parley.messages"
+            " select chat_id, id, type, (rules.search_document(content)).tsv from parley.messages"
         )
         dba.execute("select parley.recount_chat(id) from parley.chats")
         dba.execute(

@@ -89,7 +89,7 @@ def test_an_answer_of_another_form_has_another_version(app: Connection, chat: tu
         "get_profile": USER_KEYS,
         "get_settings": SETTINGS_KEYS,
     }
-    form = "select prosrc like '%%''1 '' || version%%' from pg_proc where oid = 'parley.etag(text)'::regprocedure"
+    form = "select prosrc like '%%''2 '' || version%%' from pg_proc where oid = 'parley.etag(text)'::regprocedure"
     assert app.execute(form).fetchone() == (True,)
 
 

@@ -52,7 +52,7 @@ def old_chat(dba: Connection, *users: str, messages: int = 0, age: str = OLD) ->
         [chat, age, messages, users[0] if users else "", messages],
     )
     dba.execute(
-        "insert into parley.message_words select chat_id, id, type, rules.search_vector(content)"
+        "insert into parley.message_words select chat_id, id, type, (rules.search_document(content)).*"
         " from parley.messages where chat_id = %s",
         [chat],
     )

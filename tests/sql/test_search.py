@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user, rolled_back
+from tests.support import Connection, call, new_chat, new_user, refused, rolled_back
 
 MESSAGES = {
     "a": "The quick brown fox",
@@ -54,6 +54,25 @@ def test_search_finds(app: Connection, search: str, expected: str) -> None:
     found = call(app, user, "list_messages", chat, search=search)
     assert "".join(names[m["id"]] for m in found["messages"]) == expected
     assert found["total"] == len(expected)
+
+
+@pytest.mark.parametrize("operator", ["a or ", "-a ", '-"a b" ', "x OR -"])
+def test_a_search_has_at_most_20_operators(app: Connection, operator: str) -> None:
+    user = new_user()
+    chat = new_chat(app, user)
+    per_term = 2 if operator == "x OR -" else 1
+    most = operator * (20 // per_term) + "z"
+    assert call(app, user, "list_messages", chat, search=most)["total"] == 0
+    for function, arguments in (("list_messages", [chat]), ("search", [])):
+        with refused(400) as refusal:
+            call(app, user, function, *arguments, search=operator + most)
+        assert refusal.fields == {"search": 'must use "or" and "-" at most 20 times'}
+
+
+@pytest.mark.parametrize("search", ["ore, for, door " * 50, "a-b " * 100, "- " * 100, "or" * 100])
+def test_what_is_no_operator_does_not_count(app: Connection, search: str) -> None:
+    user = new_user()
+    assert call(app, user, "list_messages", new_chat(app, user), search=search)["total"] == 0
 
 
 def test_search_goes_with_every_other_filter(app: Connection) -> None:
@@ -105,7 +124,8 @@ def test_a_text_is_found_by_itself_and_by_each_thing_in_it(
         for typed in (content, *content.split()):
             for search in (f'"{typed}"', f'"{typed}', typed.lstrip("-"), f"{typed.lstrip('-')} "):
                 row = connection.execute(
-                    "select query is null or rules.search_vector(%s) @@ query, query from parley.parse_search(%s)",
+                    "select query is null or tsv @@ query, query"
+                    " from rules.search_document(%s), parley.parse_search(%s)",
                     [content, search],
                 ).fetchone()
                 assert row is not None

@@ -15,11 +15,11 @@ from tests.support import Connection, rolled_back
 LONG = "one two three " * 40
 
 
-def extract(connection: Connection, search: str, content: str) -> str:
-    """What is shown."""
+def snippet(connection: Connection, search: str, content: str, *, is_within_budget: bool = True) -> str:
+    """Return the HTML that is shown of a message."""
     row = connection.execute(
-        "select parley.extract(%s, (parley.parse_search(%s)).marks)", [content, search]
-    ).fetchone()  # fmt: skip
+        "select parley.snippet(%s, parley.parse_highlight(%s), %s)", [content, search, is_within_budget]
+    ).fetchone()
     assert row is not None
     return str(row[0])
 
@@ -59,30 +59,73 @@ def extract(connection: Connection, search: str, content: str) -> str:
         ("C++", "use C++ now", "use <mark>C++</mark> now"),
         ("c#", "the C# part", "the <mark>C#</mark> part"),
         ("العربية", "العَرَبِيَّة", "<mark>العَرَبِيَّة</mark>"),
-        ("ABC", "ＡＢＣ会社", "<mark>ABC</mark>会社"),
+        ("ABC", "ＡＢＣ会社", "<mark>ＡＢＣ</mark>会社"),
         ("データベース", "ﾃﾞｰﾀﾍﾞｰｽ接続", "<mark>データベース</mark>接続"),
         ("þór", "Þór", "<mark>Þór</mark>"),
         ("cooperate", "co\u00adoperate", "<mark>co\u00adoperate</mark>"),
+        ("meeting", "m\u20ddeeting", "<mark>m\u20ddeeting</mark>"),
+        ("كتاب", "این کتاب است", "این <mark>کتاب</mark> است"),
+        ("🎉", "party🎉!", "party<mark>🎉</mark>!"),
+        ("👍", "ok 👍🏽", "ok <mark>👍🏽</mark>"),
+        ("ﬁnal", "the final fi", "the <mark>final</mark> fi"),
+        ("final", "the ﬁnal", "the <mark>ﬁnal</mark>"),
+        ("v2.10", "is v2.10.3", "is v<mark>2</mark>.<mark>10</mark>.3"),
+        ("happy ", "such happiness, happens", "such <mark>happiness</mark>, happens"),
+        ("possible ", "a possibility", "a <mark>possibility</mark>"),
+        ("used ", "us, users, using", "us, users, <mark>using</mark>"),
+        ("argue ", "argument, arguing", "argument, <mark>arguing</mark>"),
         (
             "script",
             "<script>alert('x') & \"y\"</script>",
             "&lt;<mark>script</mark>&gt;alert(&#39;x&#39;) &amp; &quot;y&quot;&lt;/<mark>script</mark>&gt;",
         ),
         ("amp", "&amp; amp", "&amp;<mark>amp</mark>; <mark>amp</mark>"),
-        ("mark", "<mark>\u0001mark\u0002\u0003", "&lt;<mark>mark</mark>&gt;<mark>mark</mark>"),
+        ("mark", "<mark>\u0001mark\u0002", "&lt;<mark>mark</mark>&gt;<mark>mark</mark>"),
         ("b", "a\n\n  b\tc", "a <mark>b</mark> c"),
         ("-a", "b", "b"),
         ("needle", f"needle {LONG}", f"<mark>needle</mark> {LONG[:231]}…"),
     ],
 )
 def test_an_extract_marks_what_was_found(app: Connection, search: str, content: str, expected: str) -> None:
-    assert extract(app, search, content) == expected
+    assert snippet(app, search, content) == expected
 
 
 def test_an_extract_of_a_long_text_is_around_the_first_hit(app: Connection) -> None:
-    shown = extract(app, "needle", LONG + "a needle in " + LONG)
+    shown = snippet(app, "needle", LONG + "a needle in " + LONG)
     assert re.fullmatch(r"…[a-z ]{30,120}<mark>needle</mark>[a-z ]{90,200}…", shown)
     assert not re.search(r"…[^ot]|[^eo]…", shown)  # whole words
+
+
+@pytest.mark.parametrize("filling", ["ok ", "é ", "上", "m\u20dde ", "aB ", "\u0344", "ﷺ ", "🎉", "\n", "us users "])
+@pytest.mark.parametrize(
+    ("search", "hit", "marked"),
+    [
+        ('"ok done"', "ok done", "<mark>ok</mark> <mark>done</mark>"),
+        ("reunion", "une réunion", "<mark>réunion</mark>"),
+        ("会议室", "在会议室里", "<mark>会议室</mark>"),
+        ("getname", "user.getName()", "<mark>getName</mark>"),
+        ("meetings ", "a meeting", "<mark>meeting</mark>"),
+    ],
+)
+def test_the_first_hit_is_shown_wherever_it_is(
+    app: Connection, filling: str, search: str, hit: str, marked: str
+) -> None:
+    for length in (200, 2_900, 32_000):
+        content = f"{filling * (length // len(filling))} {hit} {filling * 100}"[:32_768]
+        assert marked in snippet(app, search, content, is_within_budget=False)
+
+
+def test_what_only_normalization_finds_is_marked_within_the_budget(app: Connection) -> None:
+    content = f"{LONG} ﾃﾞｰﾀ"
+    assert "<mark>データ</mark>" in snippet(app, "データ", content)
+    assert snippet(app, "データ", content, is_within_budget=False).startswith("one two three")
+
+
+def test_words_that_only_begin_like_a_hit_are_passed_over_within_the_budget(app: Connection) -> None:
+    content = f"{'users ' * 100} using it {'users ' * 100}"
+    assert "<mark>using</mark>" in snippet(app, "used ", content)
+    several = f"{('users ' + 'x ' * 500) * 3} using it"
+    assert "<mark>" not in snippet(app, "used ", several, is_within_budget=False)
 
 
 @given(search=st.text("ab<&'\"-上é \u0001", max_size=20), content=st.text("abc<&'\"上海é.\u0001\u0003 ", min_size=1))
@@ -90,11 +133,11 @@ def test_no_extract_is_anything_but_text_and_marks(
     postgres: Postgres, shared_database: str, search: str, content: str
 ) -> None:
     with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
-        shown = extract(connection, search, content)
+        shown = snippet(connection, search, content)
     plain = re.sub("</?mark>", "", shown)
-    assert not re.search(r"[<>'\"\u0001-\u0003]|&(?!amp;|lt;|gt;|quot;|#39;)", plain)
+    assert not re.search(r"[<>'\"\u0001\u0002]|&(?!amp;|lt;|gt;|quot;|#39;)", plain)
     assert re.fullmatch("([^<]|<mark>[^<]+</mark>)*", shown)
-    kept = re.sub(r"\s+", " ", re.sub("[\u0001-\u0003]", "", content))
+    kept = re.sub(r"\s+", " ", re.sub("[\u0001\u0002]", "", content))
     assert html.unescape(plain) == unicodedata.normalize("NFC", kept)
 
 
@@ -105,4 +148,4 @@ def test_no_extract_takes_long(app: Connection, repeated: str) -> None:
         content = " ".join(f"the{a}{b}{c}" for a in "abcdefghij" for b in "klmnopqrst" for c in "uvwxyz0123" * 5)
     app.execute("set local statement_timeout = '2s'")
     for search in (repeated, "z", repeated * 100):
-        extract(app, search[:1000], content)
+        snippet(app, search[:1000], content)

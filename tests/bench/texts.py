@@ -1,0 +1,108 @@
+"""What messages of the greatest length cost, by script and combining class: `python -m tests.bench.texts`.
+
+Each text has 32,768 characters, the last of them a word to search for. Measured are sending it, searching for the word
+in a chat with one such message and, for the patterns and the texts that are the most expensive to send, a page of 100
+hits. Prints medians in milliseconds, and as a ratio to an English text of the same length, the most expensive first.
+"""
+
+import statistics
+import sys
+import time
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+import psycopg
+
+from api.dev.postgres import Postgres
+from tests.support import Connection, call, migrate, new_chat, new_user, open_directory
+
+LENGTH = 32_768
+WORD = "needle"
+ROUNDS = 3
+SHOWN = 15
+ORDINARY = "the quick brown fox jumps over the lazy dogs near the river bank "
+SETTINGS = {"fsync": "off", "autovacuum": "off", "jit": "off", "shared_buffers": "512MB"}
+# What is expensive for some step of making a text searchable, or of marking hits in it.
+PATTERNS = (
+    "a ", "aB", "ABa", "a_", "a'b-", "v1.", "c++ ", "C#", "上a", "上 ", "é ", "ﷺ", "ﷺ ", "㌖", "㌖a", "ﬃ ", "ᾂ", "🎉",
+    "🇩🇪", "m\u20ddeeting ", "\u200d", "\u00ad", "\t", "\n", "<a href=", "a@b.", "a/b:", "ok ", "users ", "\u0344\u0334",
+)  # fmt: skip
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Yield a name and what a text repeats: letters of a script, marks of a combining class, or a pattern."""
+    scripts: defaultdict[str, list[str]] = defaultdict(list)
+    marks: dict[int, str] = {}
+    for character in map(chr, range(0x20, sys.maxunicode)):
+        if unicodedata.category(character)[0] in "LMNPS":
+            scripts[unicodedata.name(character, "NONE").split()[0]].append(character)
+        marks.setdefault(unicodedata.combining(character), character)
+    yield from ((f"script {name}", "".join(characters)) for name, characters in scripts.items() if len(characters) > 9)
+    yield from ((f"class {ccc}", f"{mark}\u0334{mark}\u0345") for ccc, mark in marks.items() if ccc)
+    yield from ((f"pattern {pattern!a}", pattern) for pattern in PATTERNS)
+
+
+def full_length(repeated: str) -> str:
+    """Return a text of the greatest length that ends with the word."""
+    room = LENGTH - len(WORD) - 1
+    return f"{(repeated * (room // len(repeated) + 1))[:room]} {WORD}"
+
+
+def milliseconds(run: Callable[[], object]) -> float:
+    """Return the median of some runs."""
+    times = []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        run()
+        times.append(1000 * (time.perf_counter() - begun))
+    return statistics.median(times)
+
+
+def measure(connection: Connection, repeated: str) -> tuple[float, float]:
+    """Return the milliseconds of sending a text, and of searching in it."""
+    user, content = new_user(), full_length(repeated)
+    with connection.transaction(force_rollback=True):
+        chat, other = new_chat(connection, user), new_chat(connection, user)
+        send = milliseconds(lambda: call(connection, user, "send_message", other, {"content": content}))
+        call(connection, user, "send_message", chat, {"content": content})
+        return send, milliseconds(lambda: call(connection, user, "list_messages", chat, search=WORD))
+
+
+def measure_page(connection: Connection, repeated: str) -> float:
+    """Return the milliseconds of a page of 100 hits of a text."""
+    user, content = new_user(), full_length(repeated)
+    with connection.transaction(force_rollback=True):
+        chat = new_chat(connection, user)
+        for _ in range(100):
+            call(connection, user, "send_message", chat, {"content": content})
+        return milliseconds(lambda: call(connection, user, "search", search=WORD, limit="100"))
+
+
+def print_worst(step: str, results: dict[str, float], ordinary: float) -> None:
+    """Print what takes the longest."""
+    print(f"\n{step}: an ordinary text {ordinary:.1f} ms; the most expensive of {len(results)} texts:")
+    for name, measured in sorted(results.items(), key=lambda item: -item[1])[:SHOWN]:
+        print(f"{name:40} {measured:8.1f} ms {measured / ordinary:6.1f}", flush=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    with open_directory() as directory, Postgres(directory, settings=SETTINGS) as server:
+        migrate(server)
+        with psycopg.connect(server.url("parley", "app", "app"), autocommit=True) as connection:
+            repeated = dict(texts())
+            results = {name: measure(connection, text) for name, text in repeated.items()}
+            send, search = measure(connection, ORDINARY)
+            sent = {name: result[0] for name, result in results.items()}
+            print_worst("send", sent, send)
+            print_worst("search", {name: result[1] for name, result in results.items()}, search)
+            paged = set(sorted(sent, key=lambda name: -sent[name])[:SHOWN]) | {
+                n for n in sent if n.startswith("pattern")
+            }
+            pages = {name: measure_page(connection, repeated[name]) for name in paged}
+            print_worst("page of 100 hits", pages, measure_page(connection, ORDINARY))
+
+
+if __name__ == "__main__":
+    main()
