@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
+from functools import partial
 from time import perf_counter_ns
 from typing import Any
 from urllib.parse import parse_qs
@@ -10,9 +11,9 @@ from urllib.parse import parse_qs
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
 
+from api import docs
 from api.conditions import conditions, digest
 from api.database import Database
-from api.docs import add_docs
 from api.errors import ApiError, Envelope
 from api.images import CONTENT_TYPES, Images
 from api.links import link_header
@@ -27,6 +28,7 @@ from api.routes import ROUTES, SAID_IN, Route
 from api.settings import Settings
 from api.shared import traces
 from api.signing import Signer
+from api.singleflight import SingleFlight
 from api.storage import Storage
 from api.timings import Timings, current, timed
 from api.tokens import Tokens
@@ -42,6 +44,8 @@ TIMEOUTS = {  # in seconds
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 FORM_FIELDS = 100
+READY_SECONDS = 1  # for which the outcome of a probe of the database is shared
+PROBE_SECONDS = 1  # that a probe may take
 # Only the caller keeps an answer, and asks each time whether it is still that: by the ETag, if it has one.
 KEPT_BY_THE_CALLER = "private, no-cache"
 # For an image: it never changes, it is no page and has no scripts, and every site may show it.
@@ -84,6 +88,7 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
         app.ctx.database = await Database.connect(settings)
         url = settings.database_replica_url
         app.ctx.replica = Replica.open(settings, url.get_secret_value(), app.ctx.database) if url else None
+        app.ctx.readiness = SingleFlight(partial(app.ctx.database.call, "select api.ready()"), PROBE_SECONDS)
         app.ctx.openapi = OpenApi(settings, app.ctx.database)
         app.ctx.limiter = RateLimiter.connect(settings)
         app.ctx.images = Images(app.ctx.database, Storage.open(settings.storage_url), settings.public_url)
@@ -102,6 +107,8 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
         await asyncio.wait([app.ctx.cleaning])
         if app.ctx.replica:
             await app.ctx.replica.close()
+        await app.ctx.readiness.close()
+        await app.ctx.openapi.close()
         await app.ctx.database.close()
         await app.ctx.limiter.close()
         if app.ctx.traces:
@@ -118,7 +125,7 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
     app.add_route(serve_openapi, "/openapi.json", ["GET", "HEAD"])
     app.add_route(healthz, "/healthz", ["GET", "HEAD"])
     app.add_route(readyz, "/readyz", ["GET", "HEAD"])
-    add_docs(app)
+    docs.add_docs(app)
     return app
 
 
@@ -257,12 +264,13 @@ def image_handler_of(route: Route) -> Handler:
 
 async def serve_image(request: ParleyRequest, name: str) -> HTTPResponse | None:
     """An image in storage, to whoever knows its name."""
-    found = await request.app.ctx.images.find(name)
+    headers = {**IMAGE_HEADERS, "ETag": f'"{name}"'}
+    is_known = request.knows(headers["ETag"])
+    found = await request.app.ctx.images.find(name, only_size=is_known or request.method == "HEAD")
     if found is None:
         raise ApiError(404, "No such resource.")
     size, content = found
-    headers = {**IMAGE_HEADERS, "ETag": f'"{name}"'}
-    if request.knows(headers["ETag"]):
+    if is_known:
         return HTTPResponse(None, 304, headers)
     headers["Content-Length"] = str(size)
     content_type = CONTENT_TYPES[name[64:]]
@@ -274,9 +282,9 @@ async def serve_image(request: ParleyRequest, name: str) -> HTTPResponse | None:
     return None
 
 
-async def serve_openapi(request: Request) -> HTTPResponse:
+async def serve_openapi(request: ParleyRequest) -> HTTPResponse:
     """The OpenAPI document."""
-    return HTTPResponse(await request.app.ctx.openapi.text(), content_type=JSON)
+    return docs.answer(request, await request.app.ctx.openapi.text(), JSON)
 
 
 async def healthz(_: Request) -> HTTPResponse:
@@ -286,5 +294,5 @@ async def healthz(_: Request) -> HTTPResponse:
 
 async def readyz(request: Request) -> HTTPResponse:
     """The database answers, and binds this role to row-level security."""
-    await request.app.ctx.database.call("select api.ready()")
+    await request.app.ctx.readiness.get(READY_SECONDS)
     return HTTPResponse('{"status": "ok"}', content_type=JSON)

@@ -151,14 +151,20 @@ class Envelope(ErrorHandler):
         elif isinstance(exception, AWAY):
             error = unavailable()
         error = error or internal_error()
-        what = f"{request.known_method} {request.template}"
-        if error.status == 500:
-            if isinstance(exception, asyncpg.PostgresError):
-                hide_quotes(exception)
-            logger.error("%s failed", what, exc_info=exception)
-        elif error.status == 503:
-            logger.warning("%s found a service unavailable: %s", what, reason(exception))
+        if error.status >= 500 and request.may_log_failure:
+            log(request, exception, error)
         return answer(error)
+
+
+def log(request: ParleyRequest, exception: BaseException, error: ApiError) -> None:
+    """Logs the cause of an error of the server."""
+    what = f"{request.known_method} {request.template}"
+    if error.status == 503:
+        logger.warning("%s found a service unavailable: %s", what, reason(exception))
+        return
+    if isinstance(exception, asyncpg.PostgresError):
+        hide_quotes(exception)
+    logger.error("%s failed", what, exc_info=exception)
 
 
 def answer(error: ApiError) -> HTTPResponse:

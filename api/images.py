@@ -113,9 +113,9 @@ class Images:
         self._left.set()
         return row
 
-    async def find(self, name: str) -> tuple[int, AsyncIterator[bytes]] | None:
+    async def find(self, name: str, *, only_size: bool = False) -> tuple[int, AsyncIterator[bytes]] | None:
         """The size and the content of an image, piece by piece; None where there is none."""
-        return await self._storage.get(name) if NAME.fullmatch(name) else None
+        return await self._storage.get(name, only_size=only_size) if NAME.fullmatch(name) else None
 
     async def clean(self) -> None:
         """Removes images that nobody uses: now, whenever one was replaced, and every minute; until it is cancelled."""

@@ -31,14 +31,15 @@ def add_request(_: Any, __: str, event: structlog.typing.EventDict) -> structlog
 
 
 class RequestLog:
-    """Logs requests that took at least so many seconds, or failed."""
+    """Logs requests that took at least so many seconds, or failed; of failures without a rate limit, one a second."""
 
     def __init__(self, seconds: float) -> None:
         self._least = seconds * 1e9
 
     def see(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, ended: int) -> None:
         """Logs a request, if it is one of these."""
-        if response.status < 500 and ended - timings.begun < self._least:
+        has_failed, is_slow = response.status >= 500, ended - timings.begun >= self._least
+        if not (request.may_log_failure if has_failed else is_slow):
             return
         spans: dict[str, float] = {}
         for name, begun, until in timings.spans:

@@ -1,11 +1,7 @@
 """The OpenAPI 3.1 document: from the table of routes, the models, and what the database says that fields may be."""
 
-import asyncio
 import json
-import math
-from contextvars import Context
 from importlib.metadata import version
-from time import monotonic
 from typing import Any
 
 import asyncpg
@@ -20,12 +16,14 @@ from api.protocol import template
 from api.reencode import MAX_SIDE
 from api.routes import ROUTES, SAID_IN, Route
 from api.settings import Settings
+from api.singleflight import SingleFlight
 from api.tokens import COOKIES
 from api.uploads import FIELD, MAX_BYTES
 
 Json = dict[str, Any]
 
 FRESH_SECONDS = 60
+FETCH_SECONDS = 2  # for PostgreSQL to say what fields may be, before the document is what it was
 
 ABOUT = """
 A chat backend that lives in PostgreSQL.
@@ -138,32 +136,27 @@ class OpenApi:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
-        self._fields, self._text, self._asked_at = b"", b"", -math.inf
-        self._asking: asyncio.Task[None] | None = None
+        self._fields, self._text = b"", b""
+        self._refresh = SingleFlight(self._fetch, FETCH_SECONDS)
 
     async def text(self) -> bytes:
-        """The document; raises what Database.call() raises, if there was none yet.
-
-        Of many who want it at once one asks the database, which takes a while.
-        """
-        if monotonic() - self._asked_at >= FRESH_SECONDS:
-            self._asking = self._asking or asyncio.create_task(self._ask(), context=Context())
-            try:
-                await asyncio.shield(self._asking)
-            except (asyncpg.PostgresError, *AWAY):
-                if not self._text:
-                    raise
+        """The document; raises what Database.call() raises, if there was none yet."""
+        try:
+            await self._refresh.get(FRESH_SECONDS)
+        except (asyncpg.PostgresError, *AWAY):
+            if not self._text:
+                raise
         return self._text
 
-    async def _ask(self) -> None:
-        try:
-            fields = await self._database.call("select api.get_field_schemas()")
-        finally:
-            self._asking = None
-        self._asked_at = monotonic()
+    async def _fetch(self) -> None:
+        fields = await self._database.call("select api.get_field_schemas()")
         if fields != self._fields:
             self._fields = fields
             self._text = json.dumps(document(json.loads(fields), self._settings)).encode()
+
+    async def close(self) -> None:
+        """Ends a fetch that is under way."""
+        await self._refresh.close()
 
 
 class Schemas(GenerateJsonSchema):

@@ -1,10 +1,12 @@
 """Where Parley's HTTP/1 differs from Sanic's: every request gets an answer that its client can read."""
 
 import asyncio
+import math
 import re
-from functools import cache
+from functools import cache, cached_property
 from http import HTTPMethod
 from os import urandom
+from time import monotonic
 from typing import ClassVar
 
 from pydantic.alias_generators import to_camel
@@ -24,6 +26,7 @@ MAX_HEAD = 160 * 1024  # bytes of a request's line and headers: room for any tok
 METHODS = {str(method) for method in HTTPMethod}
 NO_CONTENT = {204, 304}  # statuses of answers that have no body, nor say how long it is
 FRAMING = {"content-length", "transfer-encoding", "content-type", "connection"}
+FAILURE_SECONDS = 1  # of failures that no rate limit bounds, one in so many seconds is logged
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -33,6 +36,7 @@ class ParleyRequest(Request):
     timings: Timings | None = None
     decision: Decision | None = None
     _path: str | None = None
+    _next_failure_at: ClassVar[float] = -math.inf
 
     @property
     def id(self) -> str:
@@ -46,6 +50,17 @@ class ParleyRequest(Request):
     def is_for_api(self) -> bool:
         """Whether the path is below /api."""
         return f"{self.path}/".startswith("/api/")
+
+    @cached_property
+    def may_log_failure(self) -> bool:
+        """Whether the log has room for the failure of this request: without a limit, a flood would fill the disk."""
+        if self.is_for_api:
+            return True
+        now = monotonic()
+        if now < ParleyRequest._next_failure_at:
+            return False
+        ParleyRequest._next_failure_at = now + FAILURE_SECONDS
+        return True
 
     @property
     def known_method(self) -> str:

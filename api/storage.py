@@ -17,6 +17,7 @@ from obstore.store import LocalStore, S3Store
 SECONDS = 10  # that an operation may take
 STALE_SECONDS = 600  # after which a file that was being written belongs to a process that was killed
 CHUNK_BYTES = 256 * 1024
+READS = 32  # objects that each worker opens at once: anybody may request images, and no limit bounds how many
 
 
 def directory_of(url: str) -> Path | None:
@@ -34,6 +35,7 @@ class Storage:
 
     def __init__(self, store: LocalStore | S3Store) -> None:
         self._store = store
+        self._reads = asyncio.Semaphore(READS)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -63,11 +65,14 @@ class Storage:
             if isinstance(self._store, LocalStore):
                 await asyncio.to_thread(flush, Path(self._store.prefix or "") / name)
 
-    async def get(self, name: str) -> tuple[int, AsyncIterator[bytes]] | None:
-        """The size of an object and its content, piece by piece; None where there is none."""
+    async def get(self, name: str, *, only_size: bool = False) -> tuple[int, AsyncIterator[bytes]] | None:
+        """Return the size of an object and its content, piece by piece; None where there is none.
+
+        With `only_size` there is no content: a bucket would begin to send what nobody reads.
+        """
         try:
-            async with asyncio.timeout(SECONDS):
-                found = await obstore.get_async(self._store, name)
+            async with asyncio.timeout(SECONDS), self._reads:
+                found = await obstore.get_async(self._store, name, options={"head": only_size})
         except (NotFoundError, FileNotFoundError):
             return None
         return found.meta["size"], (bytes(piece) async for piece in found.stream(CHUNK_BYTES))

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import psycopg
 
-from api.app import MAX_BODY, TIMEOUTS
+from api import storage
+from api.app import MAX_BODY, PROBE_SECONDS, READY_SECONDS, TIMEOUTS
 from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH
 from api.dev.postgres import Postgres
 from api.errors import CODES
@@ -121,6 +122,8 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert documented["a connection without a request"] == [str(TIMEOUTS["KEEP_ALIVE_TIMEOUT"])]
     waiting = [str(WAITING_FOR_EACH), str(ACQUIRE_SECONDS)]
     assert documented["requests that wait for a connection to PostgreSQL"] == waiting
+    assert documented["a probe of the database by `/readyz`"] == [str(PROBE_SECONDS), str(READY_SECONDS)]
+    assert documented["images that a worker opens in the storage"] == [str(storage.READS), str(storage.SECONDS)]
     assert documented["answers that clients have not read"] == [str(MAX_UNREAD // 1024**2)]
     assert documented["clock skew that a token is forgiven"] == [str(LEEWAY_SECONDS)]
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPResponse
@@ -12,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.support import Api
+from tests.support import Api, wait_until
 
 CODES = {
     400: "validation_error",
@@ -77,6 +78,18 @@ def unlimited(api: Api, user: str | None = None, **headers: str) -> httpx.Client
     return client
 
 
+def altered(api: Api, *changes: str) -> Api:
+    """The API with other bounds: each change is a statement that may name these modules."""
+    program = [
+        "import asyncio, runpy",
+        "from api import app, openapi, protocol, storage, uploads",
+        *changes,
+        "runpy.run_module('api', run_name='__main__')",
+    ]
+    api.command = [sys.executable, "-c", "\n".join(program)]
+    return api
+
+
 def refusal(response: "httpx.Response | Wire", status: int) -> dict[str, Any]:
     """The `error` of an answer that must have this status and be the envelope, to the letter."""
     assert response.status_code == status, response.text
@@ -93,6 +106,18 @@ def refusal(response: "httpx.Response | Wire", status: int) -> dict[str, Any]:
     if status in {429, 503}:
         assert int(response.headers["retry-after"]) > 0
     return error
+
+
+def becomes(client: httpx.Client, path: str, status: int) -> httpx.Response:
+    """The first response of this status: what is cached may be a second old."""
+    responses: list[httpx.Response] = []
+
+    def has_come() -> bool:
+        responses.append(client.get(path))
+        return responses[-1].status_code == status
+
+    wait_until(has_come)
+    return responses[-1]
 
 
 def unauthorized(response: "httpx.Response | Wire") -> None:

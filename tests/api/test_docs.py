@@ -1,4 +1,4 @@
-"""The pages for people, as files: what they are, what they may load, and from where."""
+"""The pages for people, and the document that they show, as files: what they may load, and from where."""
 
 import json
 import re
@@ -18,6 +18,7 @@ FILES = {
     "/docs/page.css": "text/css; charset=utf-8",
     "/docs/swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "/docs/swagger-ui.css": "text/css; charset=utf-8",
+    "/openapi.json": "application/json",
     **dict.fromkeys(PAGES, "text/html; charset=utf-8"),
 }
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import asyncpg
+import httpx
 import psycopg
 import pytest
 
@@ -15,7 +16,7 @@ from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH, Database
 from api.dev.postgres import Postgres
 from api.dev.process import free_port
 from api.settings import Settings
-from tests.api.support import head, refusal, unlimited
+from tests.api.support import becomes, head, refusal, unlimited
 from tests.api.test_process import held_up, post_chat
 from tests.support import Api, new_user, running, scraped, wait_until
 
@@ -181,7 +182,8 @@ def test_so_many_may_wait_and_the_next_is_told_to_come_back_at_once(
             waiting = [stack.enter_context(asking(small)) for _ in range(CONNECTIONS * WAITING_FOR_EACH)]
             wait_until(lambda: connections(small, "waiting") == len(waiting))
             for path in ("/api/chats", "/readyz"):
-                response = client.get(path, timeout=ACQUIRE_SECONDS - 1)
+                client.timeout = httpx.Timeout(ACQUIRE_SECONDS - 1)
+                response = becomes(client, path, 503)
                 refusal(response, 503)
                 assert response.headers["retry-after"] == "1"
             assert client.get("/healthz").status_code == 200

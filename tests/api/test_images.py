@@ -27,7 +27,7 @@ from api.dev.postgres import Postgres
 from api.errors import ApiError
 from api.storage import Storage
 from tests import images
-from tests.api.support import INSTANT, exchange, head, refusal, unlimited
+from tests.api.support import INSTANT, altered, exchange, head, refusal, unlimited
 from tests.support import ROOT, Api, new_user, running, token, wait_until
 
 PATH = "/api/profile/image"
@@ -640,18 +640,6 @@ def test_a_user_has_one_slot(own_api: tuple[Api, str]) -> None:
         assert not second.done()
         decoder.resume()
         assert first.result().status_code == second.result().status_code == 200
-
-
-def altered(api: Api, *changes: str) -> Api:
-    """An API with other bounds on uploads."""
-    program = [
-        "import asyncio, runpy",
-        "from api import uploads",
-        *changes,
-        "runpy.run_module('api', run_name='__main__')",
-    ]
-    api.command = [sys.executable, "-c", "\n".join(program)]
-    return api
 
 
 def test_a_body_that_takes_too_long_is_refused(new_api: Callable[..., Api], shared_database: str) -> None:

@@ -3,16 +3,21 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 
+import psutil
 import psycopg
 import pytest
 
 from api.database import Database
 from api.dev.postgres import Postgres
+from api.dev.process import free_port
 from api.settings import Settings
-from tests.api.support import refusal, unlimited
-from tests.support import Api, wait_until
+from tests.api.support import becomes, refusal, unlimited
+from tests.support import Api, running, scraped, wait_until
 
 
 @pytest.mark.parametrize("end", [Postgres.stop, Postgres.kill], ids=["stopped", "killed"])
@@ -24,7 +29,7 @@ def test_while_postgresql_is_away_the_answer_is_503(
         end(postgres)
         try:
             for path in ("/api/chats", "/api/chats/1", "/readyz"):
-                response = client.get(path)
+                response = becomes(client, path, 503) if path == "/readyz" else client.get(path)
                 assert refusal(response, 503)["message"] == "The service is not available just now."
                 assert response.headers["retry-after"] == "1"
             assert client.get("/healthz").status_code == 200
@@ -33,7 +38,46 @@ def test_while_postgresql_is_away_the_answer_is_503(
         finally:
             postgres.start()
         wait_until(lambda: client.get("/api/chats").status_code == 200)
-        assert client.get("/readyz").status_code == 200
+        becomes(client, "/readyz", 200)
+
+
+@contextmanager
+def suspended(postgres: Postgres) -> Iterator[None]:
+    """PostgreSQL with all its processes stopped: connections open, and nothing responds."""
+    assert postgres.child
+    server = psutil.Process(postgres.child.pid)
+    processes = [server, *server.children()]
+    try:
+        for process in processes:
+            process.suspend()
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+def test_a_postgresql_that_hangs_is_not_ready_and_holds_one_connection(
+    new_api: Callable[..., Api], shared_database: str, postgres: Postgres
+) -> None:
+    port = free_port()
+    api = new_api(shared_database, METRICS_PORT=str(port))
+
+    def used() -> float:
+        of = partial(scraped, port, "parley_database_connections", server="primary")
+        return of(state="used") + of(state="waiting")
+
+    with running(api), unlimited(api, "") as client, ThreadPoolExecutor(20) as threads:
+        becomes(client, "/readyz", 200)
+        seen = []
+        with suspended(postgres):
+            becomes(client, "/readyz", 503)
+            for _ in range(3):
+                responses = [threads.submit(client.get, "/readyz") for _ in range(20)]
+                seen.append(used())
+                assert {response.result().status_code for response in responses} == {503}
+            assert client.get("/healthz").status_code == 200
+        assert max(seen) <= 1
+        becomes(client, "/readyz", 200)
 
 
 def test_a_connection_that_broke_costs_one_request_at_most(api: Api, postgres: Postgres) -> None:
@@ -50,14 +94,14 @@ def test_a_connection_that_broke_costs_one_request_at_most(api: Api, postgres: P
 
 def test_a_database_that_is_no_longer_fit_is_not_ready(api: Api, postgres: Postgres) -> None:
     with unlimited(api) as client, psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+        becomes(client, "/readyz", 200)
         dba.execute("alter role app bypassrls")
         try:
-            error = refusal(client.get("/readyz"), 503)
+            error = refusal(becomes(client, "/readyz", 503), 503)
         finally:
             dba.execute("alter role app nobypassrls")
         assert "role" not in error["message"]
-        assert client.get("/readyz").status_code == 200
+        becomes(client, "/readyz", 200)
 
 
 def test_a_postgresql_that_hangs_does_not_hold_up_the_end(

@@ -20,7 +20,7 @@ import pytest
 
 from api.dev.postgres import Postgres
 from api.dev.process import Child
-from tests.api.support import exchange, head, refusal, unlimited
+from tests.api.support import becomes, exchange, head, refusal, unlimited
 from tests.support import ROOT, Api, long_window, new_user, running, wait_until
 
 CONNECTIONS = 10  # of an API's pool to PostgreSQL, at most
@@ -101,7 +101,7 @@ def test_who_finds_no_free_connection_waits_a_while_and_is_told_to_come_back(
             first = [pool.submit(post_chat, client) for _ in range(CONNECTIONS)]
             wait_until(lambda: waiting() == CONNECTIONS)
             begin = time.monotonic()
-            others = [pool.submit(client.get, path) for path in ("/api/chats", "/readyz")]
+            others = [pool.submit(client.get, "/api/chats"), pool.submit(becomes, client, "/readyz", 503)]
             assert client.get("/healthz").status_code == 200
             for other in others:
                 refusal(other.result(), 503)

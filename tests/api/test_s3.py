@@ -78,6 +78,26 @@ def test_images_are_kept_in_a_bucket(moto: Moto, s3_api: Api) -> None:
         refusal(client.get(f"/images/{urls[0].rpartition('/')[2]}"), 404)
 
 
+def test_of_an_image_whose_content_is_not_wanted_the_bucket_sends_none(moto: Moto, s3_api: Api) -> None:
+    with unlimited(s3_api) as client:
+        url = client.post(PATH, files={"image": images.png(7, 7)}).json()["imageUrl"]
+        path = f"/images/{url.rpartition('/')[2]}"
+        whole = client.get(path)
+        known = {"If-None-Match": whole.headers["etag"]}
+        wait_until(lambda: gets(moto, path) == 1)
+        assert client.head(path).headers["content-length"] == str(len(whole.content))
+        assert client.get(path, headers=known).status_code == 304
+        assert client.head("/images/" + "0" * 64 + ".png").status_code == 404
+        assert client.get("/images/" + "0" * 64 + ".png", headers={"If-None-Match": "*"}).status_code == 404
+        assert client.get(path).content == whole.content
+        wait_until(lambda: gets(moto, path) == 2)
+
+
+def gets(moto: Moto, path: str) -> int:
+    """How many times the content of an image was fetched."""
+    return moto.log.read_text().count(f'"GET {path.replace("/images", "/pictures/of/people")} ')
+
+
 def test_while_the_bucket_is_away_images_are_and_nothing_else(moto: Moto, s3_api: Api) -> None:
     with unlimited(s3_api) as client:
         name = client.post(PATH, files={"image": images.png(8, 8)}).json()["imageUrl"].rpartition("/")[2]

@@ -1,0 +1,63 @@
+"""One fetch at a time, whose outcome all callers share for a while: it bounds what requests without a limit cost."""
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+MAX_ERROR_AGE = 1  # seconds for which a failure is shared, at most
+
+
+class SingleFlight(Generic[T]):
+    """Shares the outcome of `fetch`, a result or an error, among all callers.
+
+    A fetch that takes more than `timeout` seconds fails with TimeoutError and is cancelled. The next one
+    starts only when it has ended, so at most one holds a connection.
+    """
+
+    def __init__(self, fetch: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> None:
+        self._fetch, self._timeout = fetch, timeout
+        self._outcome: asyncio.Future[T] | None = None
+        self._settled_at = -math.inf
+        self._run: asyncio.Task[None] | None = None
+
+    async def get(self, max_age: float) -> T:
+        """Return a result that is less than `max_age` seconds old; raise what the fetch raised, or TimeoutError."""
+        if self._outcome is None or not self._is_current(self._outcome, max_age):
+            self._outcome = asyncio.get_running_loop().create_future()
+            # In an empty context: the fetch is no more this request's than the others'.
+            self._run = asyncio.create_task(self._settle(self._outcome), context=Context())
+        outcome = self._outcome
+        await asyncio.wait([outcome])  # which a caller that is cancelled does not cancel
+        return outcome.result()
+
+    def _is_current(self, outcome: asyncio.Future[T], max_age: float) -> bool:
+        if self._run is not None and not self._run.done():
+            return True
+        lifetime = min(max_age, MAX_ERROR_AGE) if outcome.exception() else max_age
+        return monotonic() - self._settled_at < lifetime
+
+    async def _settle(self, outcome: asyncio.Future[T]) -> None:
+        fetching = asyncio.create_task(self._fetch())
+        try:
+            done, _ = await asyncio.wait([fetching], timeout=self._timeout)
+            if error := fetching.exception() if done else TimeoutError(f"took longer than {self._timeout:g} s"):
+                outcome.set_exception(error)
+                outcome.exception()  # it is retrieved, also when all callers have left
+            else:
+                outcome.set_result(fetching.result())
+            self._settled_at = monotonic()
+        finally:
+            outcome.cancel()
+            fetching.cancel()
+            await asyncio.gather(fetching, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Cancel a fetch that is under way, and wait for its end."""
+        if self._run is not None:
+            self._run.cancel()
+            await asyncio.wait([self._run])
