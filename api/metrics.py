@@ -13,7 +13,7 @@ from sanic import HTTPResponse, Sanic
 from api.protocol import ParleyRequest
 from api.shared.metrics import new_registry
 from api.timings import Timings
-from api.uploads import open_uploads
+from api.upload_room import ROOM
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -85,7 +85,7 @@ class Metrics:
         gauge("parley_limit_fallback", fallback, lambda: app.ctx.limiter.is_away)
         replica = "1 while the replica answers reads; 0 where there is none, too."
         gauge("parley_replica_used", replica, lambda: bool(app.ctx.replica and app.ctx.replica.is_used))
-        gauge("parley_uploads_open", "Uploads of images under way.", lambda: sum(list(open_uploads.values())))
+        gauge("parley_uploads_open", "Uploads of images under way.", lambda: sum(list(ROOM.open.values())))
 
     def see(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, ended: int) -> None:
         """Counts a request."""

@@ -1,7 +1,6 @@
 """Reads the one file of a multipart/form-data body into a temporary file, and no byte more than it may have."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -12,7 +11,8 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from sanic import Request
 from sanic.exceptions import PayloadTooLarge
 
-from api.errors import ApiError, unavailable
+from api.errors import ApiError
+from api.upload_room import ROOM, YIELDED, Place
 
 if TYPE_CHECKING:
     from sanic.http import Http
@@ -23,9 +23,6 @@ FRAMING_BYTES = 64 * 1024  # of the body, beside the file
 MAX_FIELDS = 16
 FORM = "multipart/form-data"
 SECONDS = 120  # for all of a body: 5 MB over a slow line
-ROOM = asyncio.Semaphore(100)  # uploads that each worker has open
-ROOM_FOR_ONE = 25  # of them for one user
-open_uploads: Counter[str] = Counter()  # by identity
 WRITER = ThreadPoolExecutor(1, "uploads")  # for disks are slow at times, and the event loop is everybody's
 
 
@@ -35,35 +32,29 @@ async def received_image(request: Request, identity: str) -> AsyncIterator[IO[by
     content_type, options = parse_options_header(request.headers.get("content-type", ""))
     if content_type != FORM:
         raise ApiError(415, f"The body must be sent as Content-Type: {FORM}.")
-    async with room_for(identity):
-        with TemporaryFile() as file:
-            try:
-                async with asyncio.timeout(SECONDS):
-                    await read_form(request, options.get("boundary", ""), file)
-            except (ParserLimitReached, PayloadTooLarge):
-                raise ApiError(413, f"An image may have at most {MAX_BYTES} bytes.") from None
-            except MultipartError:
-                raise ApiError(400, f"The body is not valid {FORM}.") from None
-            except TimeoutError:
-                stream_of(request).request_body = None  # not to wait for the rest
-                raise ApiError(400, f"The body took longer than {SECONDS} seconds.") from None
-            file.seek(0)
-            yield file
+    with ROOM.open_for(identity), TemporaryFile() as file:
+        await receive(request, options.get("boundary", ""), identity, file)
+        file.seek(0)
+        yield file
 
 
-@asynccontextmanager
-async def room_for(identity: str) -> AsyncIterator[None]:
-    """Counts an upload of this user. Raises ApiError 503 where there is no room for it."""
-    if ROOM.locked() or open_uploads[identity] >= ROOM_FOR_ONE:
-        raise unavailable()
-    async with ROOM:
-        open_uploads[identity] += 1
-        try:
-            yield
-        finally:
-            open_uploads[identity] -= 1
-            if not open_uploads[identity]:
-                del open_uploads[identity]
+async def receive(request: Request, boundary: str, identity: str, file: IO[bytes]) -> None:
+    """Writes the field `image` to the file, in a place of its user's. Raises ApiError: 400, 413 or 503."""
+    place: Place | None = None
+    try:
+        async with asyncio.timeout(SECONDS) as deadline:
+            with ROOM.place_for(identity, deadline) as place:
+                await read_form(request, boundary, file, place)
+    except (ParserLimitReached, PayloadTooLarge):
+        raise ApiError(413, f"An image may have at most {MAX_BYTES} bytes.") from None
+    except MultipartError:
+        raise ApiError(400, f"The body is not valid {FORM}.") from None
+    except TimeoutError:
+        stream = stream_of(request)
+        stream.request_body, stream.keep_alive = None, False  # not to wait for the rest, nor take it for a request
+        if place and place.is_lost:
+            raise ApiError(503, YIELDED) from None
+        raise ApiError(400, f"The body took longer than {SECONDS} seconds.") from None
 
 
 def stream_of(request: Request) -> "Http":
@@ -71,13 +62,15 @@ def stream_of(request: Request) -> "Http":
     return cast("Http", request.stream)
 
 
-async def read_form(request: Request, boundary: str, file: IO[bytes]) -> None:
+async def read_form(request: Request, boundary: str, file: IO[bytes], place: Place) -> None:
     """Writes the field `image` to the file. Raises ApiError for another form, MultipartError for none."""
     stream = stream_of(request)
     stream.request_max_size = MAX_BYTES + FRAMING_BYTES
 
     async def read(_: int) -> bytes:
-        return await stream.read() or b"" if stream.request_body else b""
+        data = await stream.read() or b"" if stream.request_body else b""
+        place.received += len(data)
+        return data
 
     parser = PushMultipartParser(boundary, max_segment_size=MAX_BYTES, max_segment_count=MAX_FIELDS)
     fields: list[str] = []

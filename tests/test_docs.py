@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import psycopg
 
-from api import storage
+from api import storage, upload_room
 from api.app import MAX_BODY, PROBE_SECONDS, READY_SECONDS, TIMEOUTS
 from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH
 from api.dev.postgres import Postgres
@@ -18,7 +18,7 @@ from api.reencode import MAX_FRAMES, MAX_PIXELS, MAX_SCANS, MAX_SIDE
 from api.routes import ROUTES
 from api.settings import Settings as ApiSettings
 from api.tokens import LEEWAY_SECONDS
-from api.uploads import MAX_BYTES
+from api.uploads import MAX_BYTES, SECONDS
 from listener.metrics import REGISTRY as LISTENER_REGISTRY
 from listener.settings import Settings as ListenerSettings
 from tests.support import ROOT, Connection, call, new_chat, roll_up_to_now
@@ -112,6 +112,9 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert is_in("parley.key_problem", length)
     assert is_in("parley.key_life", f"{hours} hours")
     assert int(documented["a JSON body"][0]) * 1024 * 1024 == MAX_BODY
+    assert documented["uploads that a user has under way"] == [str(upload_room.OPEN_FOR_ONE)]
+    received = [upload_room.PLACES, SECONDS, upload_room.PACE // 1024]
+    assert documented["uploads that a worker receives at once"] == [str(bound) for bound in received]
     assert documented["an image"][1:] == [str(MAX_BYTES), str(MAX_SIDE), str(MAX_SIDE)]
     assert documented["an animation"] == [str(MAX_FRAMES), str(MAX_PIXELS // MAX_SIDE**2), str(MAX_SIDE), str(MAX_SIDE)]
     assert documented["a progressive JPEG"] == [str(MAX_SCANS)]

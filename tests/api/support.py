@@ -82,7 +82,7 @@ def altered(api: Api, *changes: str) -> Api:
     """The API with other bounds: each change is a statement that may name these modules."""
     program = [
         "import asyncio, runpy",
-        "from api import app, openapi, protocol, storage, uploads",
+        "from api import app, images, openapi, protocol, storage, upload_room, uploads",
         *changes,
         "runpy.run_module('api', run_name='__main__')",
     ]

@@ -5,7 +5,6 @@ import hashlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import zlib
@@ -27,7 +26,7 @@ from api.dev.postgres import Postgres
 from api.errors import ApiError
 from api.storage import Storage
 from tests import images
-from tests.api.support import INSTANT, altered, exchange, head, refusal, unlimited
+from tests.api.support import INSTANT, exchange, head, refusal, unlimited
 from tests.support import ROOT, Api, new_user, running, token, wait_until
 
 PATH = "/api/profile/image"
@@ -640,29 +639,6 @@ def test_a_user_has_one_slot(own_api: tuple[Api, str]) -> None:
         assert not second.done()
         decoder.resume()
         assert first.result().status_code == second.result().status_code == 200
-
-
-def test_a_body_that_takes_too_long_is_refused(new_api: Callable[..., Api], shared_database: str) -> None:
-    with running(altered(new_api(shared_database), "uploads.SECONDS = 0.1")) as api:
-        headers = api.headers() | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "100000"}
-        error = refusal(exchange(api, head(f"POST {PATH} HTTP/1.1", headers), b"--x\r\n"), 400)
-        assert error["message"] == "The body took longer than 0.1 seconds."
-
-
-@pytest.mark.parametrize(("bound", "is_for_all"), [("ROOM = asyncio.Semaphore(1)", True), ("ROOM_FOR_ONE = 1", False)])
-def test_there_is_room_for_so_many_uploads(
-    new_api: Callable[..., Api], shared_database: str, bound: str, is_for_all: bool
-) -> None:
-    api = altered(new_api(shared_database), f"uploads.{bound}")
-    user = new_user()
-    with running(api), unlimited(api, user) as client, unlimited(api) as other:
-        headers = dict(client.headers) | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "100000"}
-        with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
-            connection.sendall(head(f"POST {PATH} HTTP/1.1", headers | {"Expect": "100-continue"}))
-            assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # it has its room, and reads
-            assert upload(client, IMAGE).status_code == 503
-            assert upload(other, IMAGE).status_code == (503 if is_for_all else 200)
-        wait_until(lambda: upload(client, IMAGE).status_code == 200)
 
 
 def test_who_finds_no_slot_is_asked_to_come_again(monkeypatch: pytest.MonkeyPatch, api: Api) -> None:
