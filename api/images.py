@@ -12,16 +12,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
-from weakref import WeakValueDictionary
 
 from api import reencode
 from api.database import Database
 from api.errors import unavailable
+from api.fair_slots import FairSlots
 from api.storage import Storage
 from api.uploads import FIELD, invalid
 
@@ -73,8 +72,7 @@ class Images:
     def __init__(self, database: Database, storage: Storage, public_url: str) -> None:
         self._database, self._storage, self._base_url = database, storage, f"{public_url}/images/"
         self._left = asyncio.Event()
-        self._slots = asyncio.Semaphore(SLOTS)
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one slot for a user, by identity
+        self._slots = FairSlots(SLOTS)
         self._threads = ThreadPoolExecutor(SLOTS, "images")  # to start a process takes too long for the event loop
 
     async def take(self, upload: IO[bytes], statement: str, identity: str, *request: Any) -> Any:
@@ -85,13 +83,7 @@ class Images:
         Raises ApiError: 400 for what is no image, 503 when too many uploads wait; and what the database or the storage
         raises. Then the user has the image that they had, unless the connection broke during the commit.
         """
-        async with AsyncExitStack() as held:
-            try:
-                async with asyncio.timeout(WAIT_SECONDS):
-                    await held.enter_async_context(self._turns.setdefault(identity, asyncio.Lock()))
-                    await held.enter_async_context(self._slots)
-            except TimeoutError:
-                raise unavailable() from None
+        async with self._slots.slot(identity, WAIT_SECONDS):
             return await self._keep(await self._decode(upload), statement, identity, *request)
 
     async def _decode(self, upload: IO[bytes]) -> Image:

@@ -56,7 +56,7 @@ ERRORS = {
     422: ("Another request had this `Idempotency-Key`.", "Another request was sent with this Idempotency-Key."),
     429: ("Too many requests from one address; `X-RateLimit-Limit` tells how many it has.", "Too many requests."),
     500: ("The server's error; quote `X-Request-Id`.", internal_error().message),
-    503: ("The database or the storage is away or busy.", unavailable().message),
+    503: ("The database or the storage is away or busy, or there is no room for an upload.", unavailable().message),
 }  # fmt: skip
 CHAT_ID, MESSAGE_ID = "01a20a99-4a23-7c5b-9aec-d0aaeaef17a8", "01a21066-a8c1-7000-80c8-03d3bfc81670"
 ETAG = '"uyqusEWMi0amCzeDau98"'

@@ -138,6 +138,17 @@ def slow() -> bytes:
     return animated([noise(256, 256, seed) for seed in range(16)], "GIF")
 
 
+@functools.cache
+def costly() -> bytes:
+    """An image of less than a megabyte that is about as costly to decode as one may be: seconds of CPU."""
+    frames = []
+    for number in range(8):
+        frame = gradient(2048, 2048).convert("RGBA")
+        frame.paste((9, 9, 9, 0), (number * 100, 0, number * 100 + 90, 2000))
+        frames.append(frame)
+    return animated(frames, "GIF", disposal=2)
+
+
 def gif_of_two_palettes() -> bytes:
     """A GIF whose first pixel is red by a palette of its own, and whose second is green by that of all."""
     head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + b"\0\xff\0\xff\xff\xff"

@@ -12,6 +12,8 @@ from api.app import MAX_BODY, PROBE_SECONDS, READY_SECONDS, TIMEOUTS
 from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH
 from api.dev.postgres import Postgres
 from api.errors import CODES
+from api.fair_slots import MAX_WAITING
+from api.images import WAIT_SECONDS
 from api.metrics import Metrics as ApiMetrics
 from api.protocol import MAX_UNREAD
 from api.reencode import MAX_FRAMES, MAX_PIXELS, MAX_SCANS, MAX_SIDE
@@ -115,6 +117,7 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert documented["uploads that a user has under way"] == [str(upload_room.OPEN_FOR_ONE)]
     received = [upload_room.PLACES, SECONDS, upload_room.PACE // 1024]
     assert documented["uploads that a worker receives at once"] == [str(bound) for bound in received]
+    assert documented["uploads that wait to be decoded"] == [str(MAX_WAITING), str(WAIT_SECONDS)]
     assert documented["an image"][1:] == [str(MAX_BYTES), str(MAX_SIDE), str(MAX_SIDE)]
     assert documented["an animation"] == [str(MAX_FRAMES), str(MAX_PIXELS // MAX_SIDE**2), str(MAX_SIDE), str(MAX_SIDE)]
     assert documented["a progressive JPEG"] == [str(MAX_SCANS)]

@@ -1,10 +1,10 @@
 """Profile images: what is stored of which upload, what is refused, and that nothing else is."""
 
-import asyncio
 import hashlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import zlib
@@ -21,13 +21,12 @@ import pytest
 from PIL import Image
 
 from api import images as api_images
-from api.database import Database
 from api.dev.postgres import Postgres
+from api.dev.process import free_port
 from api.errors import ApiError
-from api.storage import Storage
 from tests import images
-from tests.api.support import INSTANT, exchange, head, refusal, unlimited
-from tests.support import ROOT, Api, new_user, running, token, wait_until
+from tests.api.support import INSTANT, altered, exchange, head, refusal, unlimited
+from tests.support import ROOT, Api, new_user, running, scraped, token, wait_until
 
 PATH = "/api/profile/image"
 TOO_LARGE = "must be at most 2048 by 2048 pixels"
@@ -604,6 +603,71 @@ def test_others_are_served_while_an_image_is_decoded(own_api: tuple[Api, str]) -
         assert answer.result().status_code == 200
 
 
+@pytest.fixture
+def single(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
+    """An API that decodes one image after the other."""
+    api = new_api(shared_database, METRICS_PORT=str(free_port()))
+    with running(altered(api, "images.SLOTS = 1", "images.WAIT_SECONDS = 15")) as api:
+        yield api
+
+
+def wait_for_open_uploads(api: Api, number: int) -> None:
+    wait_until(lambda: scraped(int(api.environment["METRICS_PORT"]), "parley_uploads_open") == number)
+
+
+def test_who_has_sent_costly_images_waits_for_others_who_came_later(single: Api) -> None:
+    with (
+        unlimited(single) as holder,
+        unlimited(single) as heavy,
+        unlimited(single) as ordinary,
+        ThreadPoolExecutor() as threads,
+    ):
+        assert upload(heavy, images.slow()).status_code == 200
+        with stopped_decoder(single, holder) as (decoder, _):
+            first = threads.submit(upload, heavy, IMAGE)
+            wait_for_open_uploads(single, 2)
+            second = threads.submit(upload, ordinary, IMAGE)
+            wait_for_open_uploads(single, 3)
+            decoder.resume()
+            assert first.result().status_code == second.result().status_code == 200
+        assert second.result().json()["updatedAt"] < first.result().json()["updatedAt"]
+
+
+def test_who_leaves_while_others_are_decoded_frees_the_place(single: Api) -> None:
+    user, body = new_user(), form(NAMED)
+    with (
+        unlimited(single) as holder,
+        unlimited(single, user) as waiting,
+        unlimited(single) as other,
+        ThreadPoolExecutor() as threads,
+        stopped_decoder(single, holder) as (decoder, _),
+    ):
+        headers = dict(waiting.headers) | {"Content-Type": "multipart/form-data; boundary=x"}
+        with socket.create_connection(("127.0.0.1", single.port), timeout=10) as connection:
+            request = head(f"POST {PATH} HTTP/1.1", headers | {"Content-Length": str(len(body))}) + body
+            connection.sendall(request)
+            wait_for_open_uploads(single, 2)
+            answer = threads.submit(upload, other, IMAGE)
+            wait_for_open_uploads(single, 3)
+        wait_for_open_uploads(single, 2)
+        decoder.resume()
+        assert answer.result().status_code == 200
+        assert waiting.get("/api/profile").json()["user"]["imageUrl"] is None
+        assert '"level": "error"' not in single.log.read_text()
+
+
+def test_who_waits_for_a_decoder_in_vain_is_asked_to_come_again(
+    new_api: Callable[..., Api], shared_database: str
+) -> None:
+    with (
+        running(altered(new_api(shared_database), "images.SLOTS = 1", "images.WAIT_SECONDS = 0.2")) as api,
+        unlimited(api) as holder,
+        unlimited(api) as other,
+        stopped_decoder(api, holder),
+    ):
+        refusal(upload(other, IMAGE), 503)
+
+
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGXCPU])
 def test_a_crash_of_a_decoder_costs_one_answer(own_api: tuple[Api, str], number: signal.Signals) -> None:
     api, _ = own_api
@@ -639,20 +703,6 @@ def test_a_user_has_one_slot(own_api: tuple[Api, str]) -> None:
         assert not second.done()
         decoder.resume()
         assert first.result().status_code == second.result().status_code == 200
-
-
-def test_who_finds_no_slot_is_asked_to_come_again(monkeypatch: pytest.MonkeyPatch, api: Api) -> None:
-    monkeypatch.setattr(api_images, "WAIT_SECONDS", 0.01)
-
-    async def wait_in_vain() -> None:
-        kept = api_images.Images(Database.__new__(Database), Storage.open(f"file://{api.images}"), "http://127.0.0.1")
-        for _ in range(api_images.SLOTS):
-            await kept._slots.acquire()
-        await kept.take(BytesIO(IMAGE), "", "", "")
-
-    with pytest.raises(ApiError) as caught:
-        asyncio.run(wait_in_vain())
-    assert caught.value.status == 503
 
 
 def test_a_decoder_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
