@@ -1,17 +1,24 @@
-"""What uploads cost others: GET /api/chats while 20 images of 5 MB are uploaded at once, and the API's memory.
+"""What uploads cost others: GET /api/chats while 20 images of 5 MB are uploaded at once, and the API's memory; and what
+they cost each other: an ordinary upload beside slow and costly ones.
 `python -m tests.bench.uploads [--rounds 5]`
 
-Each round measures first alone, then beside the uploads, and as long as they take. Prints milliseconds over all
-rounds, the ratio of the two, what was answered to the uploads, and the highest memory of the API's process.
+Each round measures GET first alone, then beside the uploads, and as long as they take. Then it uploads one photo after
+the other, alone and beside each of ATTACKS, whose clients come again when they have a response. Prints milliseconds
+over all rounds, the ratios to those alone, the statuses of the uploads, and the highest memory of the API's process.
 """
 
 import argparse
 import http.client
+import multiprocessing
+import socket
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import psutil
@@ -21,6 +28,7 @@ from tests.bench.support import served
 from tests.support import token
 
 UPLOADS = 20
+PHOTOS = 30  # ordinary uploads of each series in each round
 READER = {"Authorization": f"Bearer {token('reader')}"}
 
 
@@ -39,6 +47,92 @@ def upload_all(port: int, sent: list[bytes]) -> tuple[Counter[int], float]:
     with ThreadPoolExecutor(len(sent)) as threads:
         users = [f"user {number}" for number in range(len(sent))]
         return Counter(threads.map(upload, [port] * len(sent), users, sent)), time.monotonic() - begun
+
+
+def send_slowly(port: int, user: str, has_ended: Event) -> None:
+    """One upload after the other, at a byte a second."""
+    head = (
+        f"POST /api/profile/image HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(user)}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n"
+    )
+    while not has_ended.is_set():
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.settimeout(1)
+            connection.sendall(head.encode())
+            while not has_ended.is_set():
+                try:
+                    connection.recv(1)
+                    break
+                except TimeoutError:
+                    connection.sendall(b"x")
+                except ConnectionError:
+                    break
+        has_ended.wait(1)
+
+
+def send_costly(port: int, user: str, has_ended: Event) -> None:
+    """One upload after the other whose decoding takes long."""
+    image = images.costly()
+    while not has_ended.is_set():
+        upload(port, user, image)
+
+
+# By what is printed: what each client does, how many accounts there are, and how many clients each has.
+ATTACKS = {
+    "5 x 25 at a byte a second": (send_slowly, 5, 25),
+    "100 x 1 at a byte a second": (send_slowly, 100, 1),
+    "5 x 4 costly images": (send_costly, 5, 4),
+}
+
+
+def attack(port: int, name: str, has_begun: Event, has_ended: Event) -> None:
+    """Runs all clients of an attack until its end."""
+    send, accounts, clients = ATTACKS[name]
+    images.costly()  # which takes a while, and is kept
+    with ThreadPoolExecutor(accounts * clients) as threads:
+        for number in range(accounts * clients):
+            threads.submit(send, port, f"account {number % accounts} of {name}", has_ended)
+        time.sleep(3)  # for all to be connected
+        has_begun.set()
+
+
+@contextmanager
+def under_attack(port: int, name: str) -> Iterator[None]:
+    """An attack, from a process of its own, for as long as the block lasts."""
+    context = multiprocessing.get_context("spawn")
+    has_begun, has_ended = context.Event(), context.Event()
+    process = context.Process(target=attack, args=(port, name, has_begun, has_ended))
+    process.start()
+    has_begun.wait()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        process.join()
+
+
+@dataclass
+class Series:
+    """Ordinary uploads, each of another user: how many milliseconds those took that succeeded, and all statuses."""
+
+    times: list[float] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+
+    def run(self, port: int, photo: bytes) -> None:
+        for number in range(PHOTOS):
+            begun = time.perf_counter()
+            status = upload(port, f"ordinary {number}", photo)
+            self.statuses[status] += 1
+            if status == 200:
+                self.times.append(1000 * (time.perf_counter() - begun))
+
+    def row(self, name: str, alone: "Series") -> str:
+        """The quantiles, as they are and as ratios to those alone."""
+        if len(self.times) < 2:
+            return f"{name:28} none succeeded: {dict(self.statuses)}"
+        own, others = (statistics.quantiles(series.times, n=100) for series in (self, alone))
+        figures = f"{own[49]:8.0f} {own[98]:8.0f} {own[49] / others[49]:8.2f} {own[98] / others[98]:8.2f}"
+        return f"{name:28} {figures}  statuses {dict(self.statuses)}"
 
 
 def read_while(port: int, goes_on: Callable[[], bool]) -> list[float]:
@@ -72,6 +166,8 @@ def main() -> None:
     seconds = []
     photos = [images.encoded(images.noise(2048, 2048, n), "JPEG", quality=93) for n in range(UPLOADS)]
     sent = [images.padded(photo[: images.MAX_BYTES], images.MAX_BYTES) for photo in photos]
+    photo = images.encoded(images.gradient(800, 800), "JPEG", quality=93)
+    series = {name: Series() for name in ("alone", *ATTACKS)}
     with served() as (api, _), ProcessPoolExecutor(1) as other:
         assert api.child
         memory = Path(f"/proc/{api.child.pid}/status")
@@ -84,6 +180,10 @@ def main() -> None:
             answers, took = uploads.result()
             statuses += answers
             seconds.append(took)
+            series["alone"].run(api.port, photo)
+            for name in ATTACKS:
+                with under_attack(api.port, name):
+                    series[name].run(api.port, photo)
         peak = next(row for row in memory.read_text().splitlines() if row.startswith("VmHWM"))
     print(f"{'GET /api/chats, ms':22} {'requests':>8} {'p50':>8} {'p99':>8} {'max':>8}")
     print(line("alone", alone))
@@ -92,6 +192,9 @@ def main() -> None:
     print(f"p99 beside uploads is {ratio:.2f} times that alone")
     took = statistics.median(seconds)
     print(f"{UPLOADS} uploads of {images.MAX_BYTES} bytes took {took:.1f} s; answers: {dict(statuses)}")
+    print(f"{'ordinary upload':28} {'p50, ms':>8} {'p99, ms':>8} {'p50, x':>8} {'p99, x':>8}")
+    for name, one in series.items():
+        print(one.row(name, series["alone"]))
     print(f"the API's memory: {before // 1024} kB at the start, at most {peak.split()[1]} kB")
 
 
