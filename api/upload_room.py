@@ -15,7 +15,7 @@ from time import monotonic
 from api.errors import ApiError
 
 PLACES = 100  # uploads that each worker receives at once
-OPEN_FOR_ONE = 4  # of one user: browsers send one or two, and some may have lost their connection unnoticed
+OPEN_FOR_ONE = 25  # of one user: a client may send a batch where there is room, but not hold all temporary files
 PACE = 8 * 1024  # bytes a second, averaged since the upload began: a mobile line at its worst
 FULL = "All places for uploads are taken; try again later."
 YIELDED = "The upload was too slow to keep its place while others waited; try again."
