@@ -26,7 +26,7 @@ from api.uploads import FIELD, invalid
 
 logger = logging.getLogger("parley.api")
 
-PROGRAM = Path(reencode.__file__)
+PROGRAM = Path(reencode.__file__).with_name("__main__.py")
 SLOTS = 2  # for uploads that are decoded and stored at once, in each worker; one holds a process or a connection
 WAIT_SECONDS = 20  # for a slot
 PROCESS_SECONDS = 20
@@ -45,7 +45,7 @@ class Image:
 
 
 def run_program(upload: IO[bytes]) -> Image:
-    """The image in an upload, made by api/reencode.py. Raises ApiError: 400, or 503 for lack of time."""
+    """The image in an upload, made by api/reencode. Raises ApiError: 400, or 503 for lack of time."""
     command: list[str | Path] = [sys.executable, "-I", PROGRAM]
     with TemporaryFile() as output:
         try:

@@ -10,6 +10,8 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageSequence, ImageStat
 
+from tests import crafted
+
 MAX_BYTES = 5 * 1024 * 1024
 SCRIPT = b"<html><script>alert(1)</script></html>"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
@@ -104,58 +106,28 @@ def jpeg_of_scans(scans: int) -> bytes:
     return photo[:-2] + last * (scans - photo.count(b"\xff\xda")) + photo[-2:]
 
 
-# Four by four pixels of four colours in stripes; the transparent colour of the first frame is 0, that of the second 3.
-GIF_OF_TWO_HOLES = bytes.fromhex(
-    "47494638396104000400810000ff000000ff000000ffffffff21ff0b4e45545343415045322e30030100000021f904050a0000002c0000"
-    "00000400040000020a04081020c084091326050021f904050a0003002c000000000400040000020adcb81120c08d1b376e05003b"
-)
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def png(width: int, height: int, chunks: Iterable[bytes] = ()) -> bytes:
     """A PNG of one colour, a bit a pixel; further chunks come before its pixels."""
     packer, row = zlib.compressobj(9), bytes(1 + (width + 7) // 8)
     packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
-
-
-def gif_with_a_frame_at(x: int, y: int) -> bytes:
-    """A GIF of one pixel, whose second frame is one pixel further out."""
-    head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
-    pixel = b"\x02\x02\x44\x01\0"
-    places = [(0, 0), (x, y)]
-    return head + b"".join(b"," + struct.pack("<HHHHB", *place, 1, 1, 0) + pixel for place in places) + b";"
+    return crafted.png(width, height, 0, 1, *chunks, crafted.chunk(b"IDAT", packed))
 
 
 @functools.cache
-def slow() -> bytes:
-    """An image whose decoding takes long enough to be caught at it."""
-    return animated([noise(256, 256, seed) for seed in range(16)], "GIF")
-
-
-@functools.cache
-def costly() -> bytes:
-    """An image of less than a megabyte that is about as costly to decode as one may be: seconds of CPU."""
-    frames = []
-    for number in range(8):
-        frame = gradient(2048, 2048).convert("RGBA")
-        frame.paste((9, 9, 9, 0), (number * 100, 0, number * 100 + 90, 2000))
-        frames.append(frame)
-    return animated(frames, "GIF", disposal=2)
-
-
-def gif_of_two_palettes() -> bytes:
-    """A GIF whose first pixel is red by a palette of its own, and whose second is green by that of all."""
-    head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + b"\0\xff\0\xff\xff\xff"
-    control, place, pixel = b"!\xf9\x04\x04\x0a\0\0\0", struct.pack("<HHHH", 0, 0, 1, 1), b"\x02\x02\x44\x01\0"
-    own = control + b"," + place + b"\x80" + b"\xff\0\0\0\0\xff" + pixel
-    common = control + b"," + place + b"\0" + pixel
-    return head + own + common + b";"
+def costly(frames: int) -> bytes:
+    """An animation each of whose frames costs as much as one within the limits can."""
+    side = 2048
+    profile = crafted.chunk(b"iCCP", b"x\0\0" + zlib.compress(with_red_for_green()))
+    exif = crafted.chunk(b"eXIf", crafted.exif(crafted.exif_orientation(5)))
+    key = crafted.chunk(b"tRNS", bytes(6))
+    rows = crafted.rows(side, side, is_interlaced=True)
+    pixels = zlib.compress(b"".join(b"\4" + bytes(6 * len(row)) for row in rows))
+    box = (0, 0, side, side)
+    chunks = [profile, exif, key, crafted.animation_control(frames)]
+    chunks += [crafted.frame_control(0, box), crafted.chunk(b"IDAT", pixels)]
+    for sequence in range(1, 2 * frames - 1, 2):
+        chunks += [crafted.frame_control(sequence, box), crafted.frame_data(sequence + 1, pixels)]
+    return crafted.png(side, side, 2, 16, *chunks, is_interlaced=True)
 
 
 def padded(content: bytes, size: int) -> bytes:

@@ -72,7 +72,7 @@ def send_slowly(port: int, user: str, has_ended: Event) -> None:
 
 def send_costly(port: int, user: str, has_ended: Event) -> None:
     """One upload after the other whose decoding takes long."""
-    image = images.costly()
+    image = images.costly(8)
     while not has_ended.is_set():
         upload(port, user, image)
 
@@ -88,7 +88,7 @@ ATTACKS = {
 def attack(port: int, name: str, has_begun: Event, has_ended: Event) -> None:
     """Runs all clients of an attack until its end."""
     send, accounts, clients = ATTACKS[name]
-    images.costly()  # which takes a while, and is kept
+    images.costly(8)  # which takes a while, and is kept
     with ThreadPoolExecutor(accounts * clients) as threads:
         for number in range(accounts * clients):
             threads.submit(send, port, f"account {number % accounts} of {name}", has_ended)

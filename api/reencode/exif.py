@@ -1,0 +1,55 @@
+"""The orientation in Exif metadata, read as browsers read it: nothing else in a file turns an image.
+
+Pillow also takes it from XMP and from PNG texts, and of types that browsers ignore.
+"""
+
+import struct
+from collections.abc import Sequence
+
+from PIL import Image
+
+BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+ORIENTATION = 0x0112
+SHORT = 3
+UPRIGHT = 1
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def find_orientation(exif: bytes) -> int:
+    """Return 1 to 8: what the first valid entry says, or that the image is upright."""
+    order = BYTE_ORDERS.get(exif[:4])
+    if not order:
+        return UPRIGHT
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", exif, 4)
+        (entries,) = struct.unpack_from(f"{order}H", exif, directory)
+        for number in range(entries):
+            entry = struct.unpack_from(f"{order}HHIH2x", exif, directory + 2 + 12 * number)
+            if entry[:3] == (ORIENTATION, SHORT, 1) and entry[3] in TURNS:
+                return int(entry[3])
+    except struct.error:  # The data end here.
+        pass
+    return UPRIGHT
+
+
+def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Return the image as it is seen."""
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+
+
+def turn_box(box: Sequence[int], canvas: Sequence[int], orientation: int) -> tuple[int, int, int, int]:
+    """Return the left, top, width and height of a box when the canvas, of a width and a height, is turned upright."""
+    left, top, width, height = box
+    if orientation in {2, 3, 7, 8}:
+        left = canvas[0] - left - width
+    if orientation in {3, 4, 6, 7}:
+        top = canvas[1] - top - height
+    return (top, left, height, width) if orientation >= 5 else (left, top, width, height)
