@@ -104,13 +104,18 @@ def picture(seen: dict[str, Any]) -> Picture:
     return Picture((width, height), bytes.fromhex(seen["pixels"]))
 
 
+def find_program() -> str:
+    """The path of a browser; skips the test where none is installed."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        pytest.skip("there is no Chromium")
+    return found
+
+
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     """A browser for the block; skips the test where none is installed."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not program:
-        pytest.skip("there is no Chromium")
-    browser = Browser()
+    program, browser = find_program(), Browser()
     with (
         TemporaryDirectory(prefix="parley-browser-", ignore_cleanup_errors=True) as directory,
         ThreadingHTTPServer(("127.0.0.1", 0), browser.new_handler()) as server,

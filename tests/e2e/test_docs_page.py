@@ -5,7 +5,6 @@ PARLEY_PICTURES=DIRECTORY keeps pictures of the pages there.
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,22 +13,19 @@ from typing import Any
 import pytest
 
 from tests.api.support import INSTANT, UUID7
+from tests.browser import find_program
 from tests.e2e.npm import installed
 from tests.support import Api, new_user, running, token
 
 PROGRAM = Path(__file__).with_name("docs_page.js")
 PACKAGES = {"playwright-core": "1.65.1"}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 120
 
 
 @pytest.fixture(scope="module")
 def browser() -> str:
     """The program."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not found:
-        pytest.skip("there is no Chromium")
-    return found
+    return find_program()
 
 
 @pytest.fixture(scope="module")
