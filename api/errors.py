@@ -17,6 +17,7 @@ from sanic import HTTPResponse, Request
 from sanic.exceptions import RequestCancelled, SanicException
 from sanic.handlers import ErrorHandler
 
+from api.http_parser import MalformedRequest
 from api.protocol import ParleyRequest
 
 logger = logging.getLogger("parley.api")
@@ -103,7 +104,7 @@ def from_sanic(error: SanicException, request: Request) -> ApiError:
         case 503:
             return unavailable()
         case int(status) if status < 500:
-            return ApiError(400, "Malformed request.")
+            return ApiError(400, str(error) if isinstance(error, MalformedRequest) else "Malformed request.")
     return internal_error()
 
 

@@ -11,11 +11,23 @@ from typing import ClassVar
 
 from pydantic.alias_generators import to_camel
 from sanic import Request
-from sanic.exceptions import BadURL
+from sanic.exceptions import PayloadTooLarge
 from sanic.headers import format_http1_response
 from sanic.http import Http, Stage
+from sanic.http.http1 import HTTP_CONTINUE
 from sanic.server import HttpProtocol
 
+from api.http_parser import (
+    HEAD_PART,
+    Body,
+    MalformedRequest,
+    body_of,
+    check_host,
+    is_continue_expected,
+    is_persistent,
+    parse_fields,
+    parse_request_line,
+)
 from api.ratelimit import Decision
 from api.timings import Timings
 
@@ -35,7 +47,6 @@ class ParleyRequest(Request):
 
     timings: Timings | None = None
     decision: Decision | None = None
-    _path: str | None = None
     _next_failure_at: ClassVar[float] = -math.inf
 
     @property
@@ -77,13 +88,6 @@ class ParleyRequest(Request):
         known = self.headers.get("if-none-match", "")
         return etag in known or known.strip() == "*"
 
-    @property
-    def path(self) -> str:
-        """The URL's path; that of http://host, which has none, is /."""
-        if self._path is None:
-            self._path = super().path if self._parsed_url.path else "/"
-        return self._path
-
 
 @cache
 def template(path: str) -> str:
@@ -98,15 +102,88 @@ def status_line(status: int) -> bytes:
 
 
 class ParleyHttp(Http):
-    """Sanic's handling of a connection, until it is to be closed."""
+    """Sanic's handling of a connection, until it is to be closed, with requests parsed by api.http_parser."""
 
-    HEADER_MAX_SIZE = MAX_HEAD
+    request_body: Body | None  # type: ignore[assignment]
 
     async def http1(self) -> None:
         """Serves the connection's requests, and lets the client read a refusal that ends it."""
         await super().http1()  # type: ignore[no-untyped-call]
-        if self.response is not None and self.response.status >= 400:
+        # Closing while input is unread resets the connection, and the client may lose the response.
+        if self.response is not None and (self.response.status >= 400 or self.recv_buffer):
             await self.linger()
+
+    async def http1_request_header(self) -> None:
+        """Receives the head of a request into self.request. Raises MalformedRequest, PayloadTooLarge."""
+        buffer = self.recv_buffer
+        end = await self.receive_until(b"\r\n", 0)
+        if end == 0:
+            del buffer[:2]
+            end = await self.receive_until(b"\r\n", 0)
+        method, target, version = parse_request_line(buffer[:end])
+        self.url, self.head_only = target, method == "HEAD"
+        begun, end = end + 2, await self.receive_until(b"\r\n\r\n", end) + 2
+        headers = parse_fields(buffer[begun:end])
+        check_host(version, headers)
+        body = body_of(version, headers)
+        expects_continue = body is not None and is_continue_expected(version, headers)
+        request = self.protocol.request_class(
+            url_bytes=target.encode(),
+            headers=headers,
+            version=version,
+            method=method,
+            transport=self.protocol.transport,  # type: ignore[arg-type]
+            app=self.protocol.app,
+        )
+        del buffer[: end + 2]
+        self.request, self.request_body, request.stream = request, body, self
+        self.expecting_continue, self.keep_alive = expects_continue, is_persistent(version, headers)
+        self.protocol.request_class._current.set(request)
+        self.protocol.state["requests_count"] += 1
+
+    async def receive_until(self, delimiter: bytes, start: int) -> int:
+        """Returns the position of the delimiter in the buffer. Raises MalformedRequest, PayloadTooLarge.
+
+        What has arrived is searched once, however small the segments are.
+        """
+        buffer: bytearray = self.recv_buffer
+        searched = start
+        while (position := buffer.find(delimiter, searched)) < 0 and len(buffer) < MAX_HEAD + len(delimiter):
+            if not HEAD_PART.fullmatch(buffer, searched):
+                raise MalformedRequest("The head must not have control characters, and its lines must end with CRLF.")
+            searched = max(start, len(buffer) - len(delimiter) + 1)
+            await self._receive_more()
+        if not 0 <= position <= MAX_HEAD:
+            raise PayloadTooLarge
+        return position
+
+    async def read(self) -> bytes | None:
+        """Returns the next bytes of the body, or None at its end. Raises MalformedRequest, PayloadTooLarge."""
+        data = b""
+        while (body := self.request_body) and not data:
+            try:
+                data = body.decode(self.recv_buffer, self.request_max_size)
+            except (MalformedRequest, PayloadTooLarge):
+                self.abandon_body()
+                raise
+            if body.is_complete:
+                self.request_body = None
+            elif not data:
+                await self.receive_more_of_body()
+        self.expecting_continue = False
+        return data or None
+
+    async def receive_more_of_body(self) -> None:
+        """Receives more input, for which the client may wait to be asked."""
+        if self.expecting_continue:
+            self.expecting_continue = False
+            await self._send(HTTP_CONTINUE)
+        await self._receive_more()
+
+    def abandon_body(self) -> None:
+        """Leaves the rest of the body unread, after which the connection cannot have another request."""
+        self.request_body = None
+        self.expecting_continue = self.keep_alive = False
 
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
         """Sends the head of an answer; that of a server about to stop ends the connection, which it would wait for."""
@@ -151,11 +228,7 @@ class ParleyHttp(Http):
 
     def create_empty_request(self) -> None:
         """The request to answer where a malformed one could not be made."""
-        try:
-            super().create_empty_request()
-        except BadURL:
-            self.url = None
-            super().create_empty_request()
+        super().create_empty_request()
         self.request.conn_info = self.protocol.conn_info
 
 

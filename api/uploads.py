@@ -15,7 +15,7 @@ from api.errors import ApiError
 from api.upload_room import ROOM, YIELDED, Place
 
 if TYPE_CHECKING:
-    from sanic.http import Http
+    from api.protocol import ParleyHttp
 
 FIELD = "image"
 MAX_BYTES = 5 * 1024 * 1024
@@ -50,16 +50,15 @@ async def receive(request: Request, boundary: str, identity: str, file: IO[bytes
     except MultipartError:
         raise ApiError(400, f"The body is not valid {FORM}.") from None
     except TimeoutError:
-        stream = stream_of(request)
-        stream.request_body, stream.keep_alive = None, False  # not to wait for the rest, nor take it for a request
+        stream_of(request).abandon_body()
         if place and place.is_lost:
             raise ApiError(503, YIELDED) from None
         raise ApiError(400, f"The body took longer than {SECONDS} seconds.") from None
 
 
-def stream_of(request: Request) -> "Http":
+def stream_of(request: Request) -> "ParleyHttp":
     """What the request's body comes from."""
-    return cast("Http", request.stream)
+    return cast("ParleyHttp", request.stream)
 
 
 async def read_form(request: Request, boundary: str, file: IO[bytes], place: Place) -> None:

@@ -166,6 +166,51 @@ def exchange(api: Api, *parts: bytes, method: str = "POST", seconds: float = 20)
             return Wire(response.status, headers, response.read().decode())
 
 
+def conversation(api: Api, *segments: bytes) -> list[Wire]:
+    """Every response to these bytes until the API closes the connection; it receives each segment by itself.
+
+    Raises OSError when the connection is reset.
+    """
+    received = b""
+    with connected(api) as connection, connected(api) as other:
+        for segment in segments[:-1]:
+            connection.sendall(segment)
+            wait_until_received(other)
+        connection.sendall(segments[-1])
+        while piece := connection.recv(65_536):
+            received += piece
+    return responses(received)
+
+
+def connected(api: Api) -> socket.socket:
+    """A connection that sends each segment at once."""
+    connection = socket.create_connection(("127.0.0.1", api.port), timeout=20)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def wait_until_received(other: socket.socket) -> None:
+    """Waits until an API with one worker has received what was sent before, on whichever connection.
+
+    Its event loop receives from all connections before it responds to one of them.
+    """
+    other.sendall(b"GET /healthz HTTP/1.1\r\nHost: parley.test\r\n\r\n")
+    assert other.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def responses(received: bytes) -> list[Wire]:
+    """The responses in these bytes, without interim ones; no body may look like a status line."""
+    return [wire(response) for response in re.split(rb"(?=HTTP/1\.1 [2-5])", received)[1:]]
+
+
+def wire(response: bytes) -> Wire:
+    """A response with its head and body."""
+    begun, _, body = response.partition(b"\r\n\r\n")
+    status_line, *fields = begun.decode().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
+    return Wire(int(status_line.split()[1]), headers, body.decode())
+
+
 def head(request_line: str, headers: dict[str, str]) -> bytes:
     """The head of a request."""
     lines = [request_line, "Host: parley.test", *(f"{name}: {value}" for name, value in headers.items())]

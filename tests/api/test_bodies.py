@@ -57,7 +57,7 @@ def test_32768_characters_fit_in_a_body_however_they_are_escaped(path: tuple[htt
         ("POST /api/nope HTTP/1.1", None, 404),
         ("POST /nope HTTP/1.1", None, 404),
         ("PATCH /api/chats HTTP/1.1", None, 405),
-        ("POST /api/chats HTTP/1.0", None, 413),
+        ("POST /nope HTTP/1.0", None, 404),
     ],
 )
 @pytest.mark.parametrize("chunked", [False, True])
@@ -69,6 +69,8 @@ def test_who_sends_100_megabytes_before_reading_reads_the_refusal(
         framing, parts = {"Transfer-Encoding": "chunked"}, [*[b"100000\r\n" + piece + b"\r\n"] * 100, b"0\r\n\r\n"]
     else:
         framing, parts = {"Content-Length": str(100 * MIB)}, [piece] * 100
+    if chunked and request_line.endswith("1.0"):  # which has no transfer codings
+        status = 400
     refusal(exchange(api, head(request_line, api.headers(user) | JSON | framing), *parts), status)
 
 

@@ -24,6 +24,7 @@ __main__.main()
 """
 PAGE = 100
 CONTENT = "x" * 32_768
+BODY = {"Content-Type": "application/json", "Content-Length": "99999"}
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +69,8 @@ def has(api: Api, connection: socket.socket) -> bool:
 
 @pytest.mark.parametrize(
     ("method", "headers", "status"),
-    [("GET", {}, 400), ("POST", {"Content-Type": "application/json", "Content-Length": "99999"}, 503)],
-    ids=["head", "body"],
+    [("GET", {}, 400), ("POST", BODY, 503), ("POST", BODY | {"Upgrade": "websocket"}, 503)],
+    ids=["head", "body", "body of an upgrade"],
 )
 def test_who_sends_bit_by_bit_has_no_more_time(
     impatient: Api, method: str, headers: dict[str, str], status: int

@@ -12,7 +12,7 @@ LONG = b"x" * 200_000
 
 
 def request(line: bytes, *headers: bytes) -> bytes:
-    return b"\r\n".join([line, *headers, b"", b""])
+    return b"\r\n".join([line, b"Host: parley.test", *headers, b"", b""])
 
 
 @pytest.mark.parametrize(

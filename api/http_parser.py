@@ -1,0 +1,246 @@
+"""HTTP/1.1 messages by the grammar of RFC 9112: parses the head of a request and decodes its body.
+
+Only this module decides where a message ends. It refuses whatever the grammar does not allow: two recipients that
+read one malformed message differently disagree on where the next request begins, and that is request smuggling.
+
+Where the RFC leaves a choice, only what clients send is accepted. That is one empty line before a request, and any
+visible ASCII in a target, since browsers leave characters such as `|` unescaped. CONNECT, minor versions above 1,
+transfer codings other than `chunked`, a repeated Content-Length, and a Host that is empty or has sub-delims are
+refused.
+"""
+
+import re
+from ipaddress import AddressValueError, IPv6Address
+from typing import NamedTuple
+
+from sanic.compat import Header
+from sanic.exceptions import BadRequest, PayloadTooLarge
+
+MAX_METHOD = 32  # bytes
+MAX_TARGET = 65_535  # bytes; Sanic's URL parser counts in 16 bits
+MAX_FIELDS = 100
+MAX_PORT = 65_535
+MAX_CHUNK_LINE = 256  # bytes of a chunk's size and extensions
+MAX_EXTENSIONS = 16 * 1024  # bytes of all chunk extensions in a body
+MAX_TRAILERS = 4096  # bytes of the fields after a chunked body
+
+# Possessive quantifiers such as `*+` never give back what they matched, so that no input takes quadratic time.
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"  # noqa: S105 (no password, but the grammar's word for a name)
+VALUE = r"[\t -~\x80-\xff]"
+FIELD_LINE = rf"{TOKEN}++:{VALUE}*+\r\n"
+QUOTED_STRING = rf'"(?:[\t !#-\[\]-~\x80-\xff]++|\\{VALUE})*+"'
+EXTENSION = rf"[\t ]*+;[\t ]*+{TOKEN}++(?:[\t ]*+=[\t ]*+(?:{TOKEN}++|{QUOTED_STRING}))?+"
+CHUNK_LINE = rf"([0-9A-Fa-f]++)((?:{EXTENSION})*+)\r\n"
+CHUNK_LINE_BEGUN = rf"(?:[0-9A-Fa-f]++(?:[\t ;]{VALUE}*+)?+\r?+)?+"
+
+
+def for_bytes(pattern: str) -> re.Pattern[bytes]:
+    """Compiles a pattern that is matched against bytes."""
+    return re.compile(pattern.encode())
+
+
+REQUEST_LINE = re.compile(rf"({TOKEN}{{1,{MAX_METHOD}}}+) ([!-~]++) HTTP/(1\.[01])")
+FIELD = re.compile(rf"^({TOKEN}++):[\t ]*+([^\r]*+)\r\n", re.MULTILINE)
+CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t"})
+# Any part of a head: it has no control characters but tabs and line ends, and no CR or LF by itself.
+HEAD_PART = for_bytes(rf"(?:(?<=\r)\n)?+(?:{VALUE}++|\r\n)*+\r?+")
+ABSOLUTE_FORM = re.compile("https?://([^/?#]*+)", re.IGNORECASE | re.ASCII)
+HOST = re.compile(r"(?:(?:[A-Za-z0-9._~-]++|%[0-9A-Fa-f]{2})++|\[([0-9A-Fa-f:.]++)\])(?::([0-9]{0,5}+))?")
+CHUNKED = re.compile("chunked", re.IGNORECASE | re.ASCII)
+CONTINUE = re.compile("100-continue", re.IGNORECASE | re.ASCII)
+DIGITS = re.compile("[0-9]+")
+
+
+class MalformedRequest(BadRequest):
+    """A request that RFC 9112 does not allow, or that this server does not support; the message names the rule."""
+
+
+def parse_request_line(line: bytes) -> tuple[str, str, str]:
+    """Parses a line without its line end into the method, the target and the version, `1.0` or `1.1`.
+
+    The target is returned in origin-form, or is `*`. Raises MalformedRequest, PayloadTooLarge.
+    """
+    found = REQUEST_LINE.fullmatch(line.decode("latin-1"))
+    if found is None:
+        raise MalformedRequest("The request line must be a method, a target and HTTP/1.1, separated by one space.")
+    method, target, version = found.groups()
+    if len(target) > MAX_TARGET:
+        raise PayloadTooLarge
+    path = path_of(target)
+    if method == "CONNECT" or (path == "*" and method != "OPTIONS"):
+        raise MalformedRequest("The request target must be a path or an http URL; CONNECT is not supported.")
+    return method, path, version
+
+
+def path_of(target: str) -> str:
+    """The path and query of a target, or `*`. Raises MalformedRequest."""
+    if target.startswith("/") or target == "*":
+        return target
+    url = ABSOLUTE_FORM.match(target)
+    if url is None or not is_host(url[1]):
+        raise MalformedRequest("The request target must be a path, or an http URL with a host and no user information.")
+    path = target[url.end() :]
+    return path if path.startswith("/") else f"/{path}"
+
+
+def is_host(value: str) -> bool:
+    """Whether the value is a name or an IP address, IPv6 in brackets, with an optional port."""
+    found = HOST.fullmatch(value)
+    if found is None:
+        return False
+    address, port = found.groups()
+    if port and int(port) > MAX_PORT:
+        return False
+    if address:
+        try:
+            IPv6Address(address)
+        except AddressValueError:
+            return False
+    return True
+
+
+def parse_fields(lines: bytes) -> Header:
+    """Parses field lines, each with its line end. Raises MalformedRequest, PayloadTooLarge."""
+    controls = len(lines) - len(lines.translate(None, CONTROLS))
+    if controls > 2 * MAX_FIELDS:
+        raise PayloadTooLarge
+    fields = FIELD.findall(lines.decode(errors="surrogateescape"))
+    # Each match ends with a CR and a LF. Where those are the only control characters, nothing is between the matches.
+    if controls != 2 * len(fields):
+        raise MalformedRequest("Each header must be one line: a name, a colon, and a value without control characters.")
+    return Header([(name.lower(), value.rstrip("\t ")) for name, value in fields])
+
+
+def check_host(version: str, headers: Header) -> None:
+    """Raises MalformedRequest unless there is one valid Host, which only HTTP/1.0 may omit."""
+    hosts = headers.getall("host", [])
+    if (version == "1.1" or hosts) and not (len(hosts) == 1 and is_host(hosts[0])):
+        raise MalformedRequest("The request must have one Host header: a name or IP address, and an optional port.")
+
+
+def is_persistent(version: str, headers: Header) -> bool:
+    """Whether the client lets the connection persist after this request."""
+    options = ",".join(headers.getall("connection", [])).lower()
+    if version == "1.1" and "close" not in options:
+        return True
+    names = {name.strip("\t ") for name in options.split(",")}
+    return "close" not in names and (version == "1.1" or "keep-alive" in names)
+
+
+def is_continue_expected(version: str, headers: Header) -> bool:
+    """Whether the client waits for 100 (Continue) before it sends the body. Raises MalformedRequest."""
+    expectations = headers.getall("expect", [])
+    if not all(map(CONTINUE.fullmatch, expectations)):
+        raise MalformedRequest("The Expect header must be 100-continue.")
+    return bool(expectations) and version == "1.1"  # RFC 9110, section 10.1.1: ignored in HTTP/1.0
+
+
+class SizedBody:
+    """A body of as many bytes as Content-Length declares."""
+
+    def __init__(self, size: int) -> None:
+        self.is_complete = not size
+        self._size = self._left = size  # bytes
+
+    def decode(self, buffer: bytearray, max_size: float) -> bytes:
+        """Removes the body's bytes from the front of the buffer and returns them. Raises PayloadTooLarge."""
+        if self._size > max_size:
+            raise PayloadTooLarge
+        data = bytes(buffer[: self._left])
+        del buffer[: len(data)]
+        self._left -= len(data)
+        self.is_complete = not self._left
+        return data
+
+
+class Element(NamedTuple):
+    """A part of the chunked transfer coding that is parsed as a whole."""
+
+    pattern: re.Pattern[bytes]
+    begun: re.Pattern[bytes]  # matches every beginning of what the pattern matches
+    max_bytes: int
+
+    def match(self, buffer: bytearray, position: int) -> re.Match[bytes] | None:
+        """Returns None while the element is incomplete. Raises MalformedRequest."""
+        found = self.pattern.match(buffer, position)
+        end = found.end() if found else len(buffer)
+        if end - position > self.max_bytes or not (found or self.begun.fullmatch(buffer, position)):
+            raise MalformedRequest("The body must be in the chunked transfer coding, as Transfer-Encoding declares.")
+        return found
+
+
+FIRST_LINE = Element(for_bytes(CHUNK_LINE), for_bytes(CHUNK_LINE_BEGUN), MAX_CHUNK_LINE + 2)
+NEXT_LINE = Element(
+    for_bytes(rf"\r\n{CHUNK_LINE}"), for_bytes(rf"(?:\r(?:\n{CHUNK_LINE_BEGUN})?+)?+"), MAX_CHUNK_LINE + 4
+)
+TRAILERS = Element(
+    for_bytes(rf"(?:{FIELD_LINE})*+\r\n"),
+    for_bytes(rf"(?:{FIELD_LINE})*+(?:{TOKEN}++(?::{VALUE}*+)?+)?+\r?+"),
+    MAX_TRAILERS + 2,
+)
+
+
+class ChunkedBody:
+    """A body in the chunked transfer coding, whose extensions and trailers are discarded."""
+
+    def __init__(self) -> None:
+        self.is_complete = False
+        self._size = 0  # bytes of all chunks that have begun
+        self._left = 0  # bytes of the last of them that have not been decoded
+        self._extensions = 0  # bytes
+        self._next = FIRST_LINE
+
+    def decode(self, buffer: bytearray, max_size: float) -> bytes:
+        """Removes what has arrived of the body from the front of the buffer, and returns the data in it.
+
+        Raises MalformedRequest, PayloadTooLarge.
+        """
+        pieces: list[bytearray] = []
+        position = 0
+        while not self.is_complete:
+            if self._left:
+                piece = buffer[position : position + self._left]
+                pieces.append(piece)
+                position += len(piece)
+                self._left -= len(piece)
+                if self._left:
+                    break
+            found = self._next.match(buffer, position)
+            if found is None:
+                break
+            position = found.end()
+            if self._next is TRAILERS:
+                self.is_complete = True
+            else:
+                self._begin_chunk(int(found[1], 16), len(found[2]), max_size)
+        del buffer[:position]
+        return b"".join(pieces)
+
+    def _begin_chunk(self, size: int, extensions: int, max_size: float) -> None:
+        self._left = size
+        self._next = NEXT_LINE if size else TRAILERS
+        self._size += size
+        self._extensions += extensions
+        if self._size > max_size:
+            raise PayloadTooLarge
+        if self._extensions > MAX_EXTENSIONS:
+            raise MalformedRequest(f"Chunk extensions must have at most {MAX_EXTENSIONS} bytes in total.")
+
+
+Body = SizedBody | ChunkedBody
+
+
+def body_of(version: str, headers: Header) -> Body | None:
+    """The body that the headers declare, yet to be decoded; None for one without bytes. Raises MalformedRequest."""
+    lengths = headers.getall("content-length", [])
+    if "transfer-encoding" in headers:
+        codings = headers.getall("transfer-encoding")
+        if lengths or version == "1.0" or len(codings) > 1 or not CHUNKED.fullmatch(codings[0]):
+            raise MalformedRequest("Transfer-Encoding must be chunked, without Content-Length, and needs HTTP/1.1.")
+        return ChunkedBody()
+    if not lengths:
+        return None
+    if len(lengths) > 1 or not DIGITS.fullmatch(lengths[0]):
+        raise MalformedRequest("Content-Length must be one decimal number.")
+    size = int(lengths[0].lstrip("0")[:20] or "0")  # Twenty digits exceed every limit: more would only cost time.
+    return SizedBody(size) if size else None
