@@ -11,7 +11,7 @@ import pytest
 
 from api.http_parser import MAX_CHUNK_LINE, MAX_EXTENSIONS, MAX_FIELDS, MAX_METHOD, MAX_TARGET, MAX_TRAILERS
 from api.protocol import MAX_HEAD
-from tests.api.support import Wire, connected, conversation, head, refusal, responses, unlimited
+from tests.api.support import Wire, connected, conversation, head, refusal, responses, unlimited, wait_until_received
 from tests.api.test_images import altered
 from tests.support import Api, new_user, running
 
@@ -568,6 +568,7 @@ def test_one_empty_line_before_a_request_is_ignored(attack: Attack) -> None:
     "begun",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\n",
         b"GET /healthz\r\n",
         b"GET /healthz\n",
         b"NONSENSE\r\n",
@@ -646,6 +647,41 @@ def test_a_connection_persists_by_the_rules_of_its_version(
     answers = attack.send(attack.request(b"GET /healthz HTTP/" + version, *fields) + attack.second)
     assert [answer.status_code for answer in answers] == ([200, 201] if keeps else [200])
     assert answers[0].headers["connection"] == ("keep-alive" if keeps else "close")
+
+
+def test_the_last_response_is_readable_while_the_client_sends_on(attack: Attack) -> None:
+    sent = attack.request(b"GET /healthz HTTP/1.1", b"Connection: close") + attack.second
+    [answer] = attack.send(sent + b"x" * 10_000_000)
+    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    assert not attack.titles()
+
+
+@pytest.mark.parametrize(
+    ("version", "size", "interim"),
+    [(b"1.1", 18, b"HTTP/1.1 100 Continue\r\n\r\n"), (b"1.1", 2_000_000, b""), (b"1.0", 18, b"")],
+)
+def test_a_client_that_waits_is_asked_for_the_body(
+    api: Api, attack: Attack, version: bytes, size: int, interim: bytes
+) -> None:
+    fields = b"Expect: 100-continue", b"Content-Length: %d" % size, b"Connection: close"
+    with connected(api) as connection, connected(api) as other:
+        connection.sendall(attack.request(b"POST /api/chats HTTP/" + version, *fields))
+        wait_until_received(other)
+        if interim:
+            assert connection.recv(len(interim)) == interim
+        connection.sendall(b'{"title": "first"}')
+        received = b""
+        while piece := connection.recv(65_536):
+            received += piece
+    assert received.startswith(b"HTTP/1.1 413 " if size > 18 else b"HTTP/1.1 201 ")
+    assert attack.titles() == (set() if size > 18 else {"first"})
+
+
+def test_a_body_that_has_arrived_is_not_asked_for(api: Api, attack: Attack) -> None:
+    fields = b"Expect: 100-continue", b"Content-Length: 18", b"Connection: close"
+    with connected(api) as connection:
+        connection.sendall(attack.request(b"POST /api/chats HTTP/1.1", *fields, body=b'{"title": "first"}'))
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 201 ")
 
 
 def test_a_body_in_tiny_chunks_is_read(attack: Attack) -> None:
