@@ -180,6 +180,16 @@ class ParleyHttp(Http):
             await self._send(HTTP_CONTINUE)
         await self._receive_more()
 
+    def discard_arrived_body(self) -> None:
+        """Decodes what has arrived of an unread body, so that the response can announce that a bad one is the last."""
+        if self.request_body is None:
+            return
+        try:
+            max_size = min(self.request_max_size, self.protocol.request_max_size)
+            self.request_body.decode(self.recv_buffer, max_size)
+        except (MalformedRequest, PayloadTooLarge):
+            self.abandon_body()
+
     def abandon_body(self) -> None:
         """Leaves the rest of the body unread, after which the connection cannot have another request."""
         self.request_body = None
@@ -187,6 +197,7 @@ class ParleyHttp(Http):
 
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
         """Sends the head of an answer; that of a server about to stop ends the connection, which it would wait for."""
+        self.discard_arrived_body()
         if self.protocol.signal.stopped:
             self.keep_alive = False
         if whole := None if data or not end_stream else self.whole_answer():

@@ -522,6 +522,7 @@ def test_a_body_that_is_too_large_is_no_request(attack: Attack, line: bytes, *, 
     body = b"1e8480\r\n" + attack.second if chunked else attack.second
     [answer] = attack.send(attack.request(line, framing, body=body))
     assert answer.status_code == (404 if b"/nope" in line else 413)
+    assert answer.headers["connection"] == "close"
     assert not attack.titles()
 
 
@@ -531,7 +532,7 @@ def test_a_body_that_is_too_large_is_no_request(attack: Attack, line: bytes, *, 
 )
 def test_nothing_behind_an_unread_malformed_body_is_a_request(attack: Attack, line: bytes, status: int) -> None:
     [answer] = attack.send(attack.request(line, CHUNKED, body=b"0x0\r\n\r\n0\r\n\r\n") + attack.second)
-    assert answer.status_code == status
+    assert (answer.status_code, answer.headers["connection"]) == (status, "close")
     assert not attack.titles()
 
 
