@@ -11,8 +11,17 @@ import pytest
 
 from api.http_parser import MAX_CHUNK_LINE, MAX_EXTENSIONS, MAX_FIELDS, MAX_METHOD, MAX_TARGET, MAX_TRAILERS
 from api.protocol import MAX_HEAD
-from tests.api.support import Wire, connected, conversation, head, refusal, responses, unlimited, wait_until_received
-from tests.api.test_images import altered
+from tests.api.support import (
+    Wire,
+    altered,
+    connected,
+    conversation,
+    head,
+    refusal,
+    responses,
+    unlimited,
+    wait_until_received,
+)
 from tests.support import Api, new_user, running
 
 JSON = {"Content-Type": "application/json"}
