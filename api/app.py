@@ -12,6 +12,7 @@ from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
 
 from api import docs
+from api.client_address import ClientAddresses
 from api.conditions import conditions, digest
 from api.database import Database
 from api.errors import ApiError, Envelope
@@ -22,7 +23,7 @@ from api.metrics import Metrics
 from api.openapi import OpenApi
 from api.origins import Origins
 from api.protocol import ParleyRequest
-from api.ratelimit import RateLimiter, client_address
+from api.ratelimit import RateLimiter
 from api.replica import Replica
 from api.routes import ROUTES, SAID_IN, Route
 from api.settings import Settings
@@ -31,7 +32,7 @@ from api.signing import Signer
 from api.singleflight import SingleFlight
 from api.storage import Storage
 from api.timings import Timings, current, timed
-from api.tokens import Tokens
+from api.tokens import Tokens, session_cookies
 from api.traces import Traces
 from api.uploads import received_image
 
@@ -46,8 +47,13 @@ FORM = "application/x-www-form-urlencoded"
 FORM_FIELDS = 100
 READY_SECONDS = 1  # for which the outcome of a probe of the database is shared
 PROBE_SECONDS = 1  # that a probe may take
-# Only the caller keeps an answer, and asks each time whether it is still that: by the ETag, if it has one.
-KEPT_BY_THE_CALLER = "private, no-cache"
+API_HEADERS = {
+    # Only the caller stores a response, and revalidates it each time: by the ETag, if it has one.
+    "Cache-Control": "private, no-cache",
+    # No page can embed a response, nor take JSON for something else; those of allowed origins fetch it (CORS).
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 # For an image: it never changes, it is no page and has no scripts, and every site may show it.
 IMAGE_HEADERS = {
     "Cache-Control": "public, max-age=31536000, immutable",
@@ -76,7 +82,7 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
         request_class=ParleyRequest,
         configure_logging=False,
     )
-    app.ctx.tokens = Tokens(settings.secrets)
+    app.ctx.tokens = Tokens(settings.secrets, session_cookies(settings.public_url))
     app.ctx.origins = Origins(settings.allowed_origins)
     app.ctx.signer = Signer(settings)
     app.ctx.public_url = settings.public_url
@@ -131,6 +137,7 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
 
 def add_middleware(app: Sanic[Any, Any], settings: Settings) -> None:
     """What comes before and after every handler of the API, where no handler is found, too."""
+    addresses = ClientAddresses(settings.trusted_proxies)
 
     @app.on_request
     async def begin(request: ParleyRequest) -> HTTPResponse | None:
@@ -142,7 +149,7 @@ def add_middleware(app: Sanic[Any, Any], settings: Settings) -> None:
         if preflight:
             return preflight
         forwarded = ",".join(request.headers.getall("x-forwarded-for", ()))
-        address = client_address(request.ip, forwarded, settings.trusted_proxies)
+        address, request.is_address_fallback = addresses.find(request.ip, forwarded)
         with timed("limit"):
             request.decision = await app.ctx.limiter.take(address)
         if not request.decision.allowed:
@@ -162,9 +169,9 @@ def add_end(app: Sanic[Any, Any]) -> None:
         if request.decision:
             headers.update(request.decision.headers)
         if request.is_for_api:
-            headers["Cache-Control"] = KEPT_BY_THE_CALLER
+            headers.update(API_HEADERS)
             headers.update(app.ctx.origins.headers(request))
-            if timings:
+            if timings and not request.is_search:
                 headers["Server-Timing"] = timings.server_timing(ended)
         if timings:  # there are none where Sanic gave up a request before it had begun
             for see in app.ctx.watchers:

@@ -44,6 +44,11 @@ class Metrics:
             for allowed in (True, False)
             for by in ("redis", "process")
         }
+        self._address_fallbacks = Counter(
+            "parley_address_fallbacks_total",
+            "Requests without an address where TRUSTED_PROXIES says: they share the rate limit of a proxy.",
+            registry=self.registry,
+        )
         limit = self._histogram("parley_limit_seconds", "Wait for the rate limit's count.")
         pool = self._histogram("parley_database_pool_wait_seconds", "Wait for a free connection to PostgreSQL.")
         statement = self._histogram(
@@ -99,6 +104,8 @@ class Metrics:
             self._of_spans[name]((until - begun) / 1e9)
         if request.decision:
             self._of_decisions[request.decision.allowed, request.decision.counted_by]()
+        if request.is_address_fallback:
+            self._address_fallbacks.inc()
 
     def _children(self, method: str, route: str, status: int) -> Children:
         return self._requests.labels(method, route, status).inc, self._seconds.labels(method, route).observe

@@ -17,7 +17,7 @@ from api.reencode import MAX_SIDE
 from api.routes import ROUTES, SAID_IN, Route
 from api.settings import Settings
 from api.singleflight import SingleFlight
-from api.tokens import COOKIES
+from api.tokens import session_cookies
 from api.uploads import FIELD, MAX_BYTES
 
 Json = dict[str, Any]
@@ -65,7 +65,7 @@ ALWAYS = (400, 401, 413, 429, 500, 503)
 # By name: what a header says, its schema and an example.
 HEADERS: dict[str, tuple[str, Json, Any]] = {
     "X-Request-Id": ("The request's id: the caller's, if it sent a sane one.", TEXT, "checkout-42"),
-    "Server-Timing": ("Where the time went, in milliseconds.", TEXT,
+    "Server-Timing": ("Where the time went, in milliseconds; not of searches.", TEXT,
                       "limit;dur=0.4, pool;dur=0.0, db;dur=1.2, total;dur=2.0"),
     "RateLimit-Policy": ("The limit: `q` requests of one address in `w` seconds.", TEXT, '"default";q=10;w=10'),
     "RateLimit": ("`r` are left; in `t` seconds the window ends or, where none is left, a request is let in.", TEXT,
@@ -80,13 +80,16 @@ HEADERS: dict[str, tuple[str, Json, Any]] = {
     "ETag": ("The version of what is answered.", TEXT, ETAG),
     "X-Chat-Seq": ("The `seq` of the chat's last event that the answer knows of.", NUMBER, 42),
     "Idempotency-Replayed": ("There, and true, if this is the answer to an earlier request.", TEXT, "true"),
+    "Cross-Origin-Resource-Policy": ("Which pages may embed it; others fetch it, by CORS.", TEXT, "same-origin"),
+    "X-Content-Type-Options": ("Whether its type may be guessed.", TEXT, "nosniff"),
     "Cache-Control": ("Who may keep it, and whether to ask again before it is used.", TEXT, "private, no-cache"),
 }  # fmt: skip
 ON_ALL = ("X-Request-Id",)
 ON_IMAGES = (*ON_ALL, "ETag", "Cache-Control")
 ON_LIMITED = ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-ON_API = (*ON_ALL, "Cache-Control", "Server-Timing", *ON_LIMITED)
-NOT_ALWAYS = ("Link", "Idempotency-Replayed")
+GUARDS = ("Cache-Control", "Cross-Origin-Resource-Policy", "X-Content-Type-Options")
+ON_API = (*ON_ALL, *GUARDS, "Server-Timing", *ON_LIMITED)
+NOT_ALWAYS = ("Link", "Idempotency-Replayed", "Server-Timing")
 ON_ERROR = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 DAY_OR_INSTANT = {"anyOf": [TEXT | {"format": "date"}, TEXT | {"format": "date-time"}]}
 # Of paths, queries and forms, by name: what it means, its schema but for what the database says, and an example.
@@ -175,7 +178,7 @@ class Schemas(GenerateJsonSchema):
 
 def document(fields: Json, settings: Settings) -> Json:
     """The document; `fields` is what api.get_field_schemas() answers."""
-    components = schemas(fields)
+    components, security = schemas(fields), security_schemes(settings)
     paths: Json = {}
     for route in ROUTES:
         paths.setdefault(template(route.path), {})[route.method.lower()] = operation(route, fields, components)
@@ -183,23 +186,27 @@ def document(fields: Json, settings: Settings) -> Json:
         "openapi": "3.1.0",
         "info": {"title": "Parley", "version": version("parley"), "description": ABOUT.strip()},
         "servers": [{"url": settings.public_url}],
-        "security": [{name: []} for name in SECURITY],
+        "security": [{name: []} for name in security],
         "paths": paths | outside(components),
         "components": {
             "schemas": components,
             "responses": {CODES[status]: error(status) for status in ERRORS},
             "headers": {name: header(name, required=name not in NOT_ALWAYS) for name in HEADERS},
-            "securitySchemes": SECURITY,
+            "securitySchemes": security,
         },
     }
 
 
-SECURITY: Json = {
-    "token": {"type": "http", "scheme": "bearer", "description": "The session token that the web app made."},
-    **{name: {"type": "apiKey", "in": "cookie", "name": name,
-              "description": "The same, in a cookie. No page can set it: at /docs, use `token`."}
-       for name in COOKIES},
-}  # fmt: skip
+def security_schemes(settings: Settings) -> Json:
+    """Return the ways to send a session token."""
+    in_cookie = "The same, in a cookie. No page can set it: at /docs, use `token`."
+    return {
+        "token": {"type": "http", "scheme": "bearer", "description": "The session token that the web app made."},
+        **{
+            name: {"type": "apiKey", "in": "cookie", "name": name, "description": in_cookie}
+            for name in session_cookies(settings.public_url)
+        },
+    }
 
 
 def operation(route: Route, fields: Json, components: Json) -> Json:

@@ -47,6 +47,7 @@ class ParleyRequest(Request):
 
     timings: Timings | None = None
     decision: Decision | None = None
+    is_address_fallback = False  # it counts against the address of a proxy
     _next_failure_at: ClassVar[float] = -math.inf
 
     @property
@@ -61,6 +62,11 @@ class ParleyRequest(Request):
     def is_for_api(self) -> bool:
         """Whether the path is below /api."""
         return f"{self.path}/".startswith("/api/")
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it searches messages: how long that takes says whether strangers use a word."""
+        return bool(self.query_string) and "search" in self.args
 
     @cached_property
     def may_log_failure(self) -> bool:

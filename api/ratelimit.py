@@ -6,13 +6,11 @@ beside them, share one budget. While Redis is away each process counts by itself
 """
 
 import asyncio
-import ipaddress
 import logging
 import math
 import time
 from contextvars import Context
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import NamedTuple, Self
 
 from api.redis_pipe import NO_ANSWER, RedisPipe, command, packed
@@ -22,7 +20,6 @@ logger = logging.getLogger("parley.api")
 
 REDIS_SECONDS = 0.5
 LOCAL_SECONDS = 1.0  # how long Redis is left alone after it failed
-MAX_ADDRESS = 100  # characters of one that somebody claims to have
 LOCAL_ADDRESSES = 100_000  # that a process remembers by itself
 POLICY = "default"  # the limit's name in the headers of draft-ietf-httpapi-ratelimit-headers-10
 
@@ -181,28 +178,3 @@ class RateLimiter:
         if self._look:
             await asyncio.wait([self._look])
         await self._redis.close()
-
-
-def client_address(peer: str, forwarded: str, trusted_proxies: int) -> str:
-    """Whose budget a request counts against: an IPv4 address, or the /64 of an IPv6 one.
-
-    `peer` is the connection's other end, `forwarded` the X-Forwarded-For headers joined by commas. Behind n trusted
-    proxies it is the n-th address from the right; where that is missing or no address, the peer.
-    """
-    chain = forwarded.split(",")
-    claimed = chain[-trusted_proxies].strip() if 0 < trusted_proxies <= len(chain) else ""
-    return (len(claimed) <= MAX_ADDRESS and budget_of(claimed)) or budget_of(peer) or peer
-
-
-@lru_cache(maxsize=10_000)
-def budget_of(address: str) -> str | None:
-    """Whose budget an address is counted against, or None for what is no address."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return None
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed), 64), strict=False))

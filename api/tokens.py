@@ -28,7 +28,8 @@ from sanic import Request
 
 from api.errors import ApiError, unauthorized
 
-COOKIES = tuple(f"{prefix}{name}.session-token" for name in ("authjs", "next-auth") for prefix in ("__Secure-", ""))
+SECURE = "__Secure-"  # browsers store a cookie with this prefix only if an https page sets it
+COOKIES = tuple(f"{prefix}{name}.session-token" for prefix in (SECURE, "") for name in ("authjs", "next-auth"))
 MAX_TOKENS = 8  # of one request that are looked at; a browser sends one, or a stale one beside it
 MAX_CHARACTERS = 32 * 1024  # of a JWT; Node.js takes 16 KiB of headers
 CACHE_BYTES = 16 * 1024 * 1024
@@ -92,8 +93,10 @@ class EncryptionKey:
 class Tokens:
     """Verifies session tokens with any of the secrets, and remembers those that it verified until they expire."""
 
-    def __init__(self, secrets: list[str], clock: Callable[[], float] = time.time) -> None:
-        self._secrets, self._clock = secrets, clock
+    def __init__(
+        self, secrets: list[str], cookies: tuple[str, ...] = COOKIES, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._secrets, self._cookies, self._clock = secrets, cookies, clock
         self._keys = [key for secret in secrets for key in derived_keys(secret)]
         self.verified: TLRUCache[tuple[bytes, str | None], Verified] = TLRUCache(
             CACHE_BYTES,
@@ -110,7 +113,7 @@ class Tokens:
         """
         tokens = bearer_tokens(request)
         if tokens is None:
-            tokens = list(islice(cookie_tokens(request), MAX_TOKENS))
+            tokens = list(islice(cookie_tokens(request, self._cookies), MAX_TOKENS))
             if tokens and not cookie_will_do:
                 raise ApiError(403, "A change that a session cookie authorizes must come from an allowed origin.")
         if not tokens:
@@ -162,10 +165,20 @@ def bearer_tokens(request: Request) -> list[Token] | None:
     return [Token(decoded(value.strip()))] if scheme.lower() == "bearer" and value.strip() else []
 
 
-def cookie_tokens(request: Request) -> Iterator[Token]:
-    """The tokens in session cookies; one that is too long for a cookie is in NAME.0, NAME.1 and so on."""
+def session_cookies(public_url: str) -> tuple[str, ...]:
+    """Return the names of session cookies, in their order.
+
+    A page on a sibling domain, or one of plain http, can set a cookie without the prefix, and so sign a user in as
+    somebody else. Therefore prefixed ones come first, and are the only ones where clients use https.
+    """
+    is_secure = public_url.startswith("https://")
+    return tuple(name for name in COOKIES if name.startswith(SECURE) or not is_secure)
+
+
+def cookie_tokens(request: Request, names: tuple[str, ...]) -> Iterator[Token]:
+    """The tokens in cookies of these names; one that is too long for a cookie is in NAME.0, NAME.1 and so on."""
     cookies = cookies_of(request)
-    for name in COOKIES:
+    for name in names:
         chunks = takewhile(bool, (cookies.get(f"{name}.{number}", [""])[0] for number in count()))
         for value in [*cookies.get(name, []), "".join(chunks)]:
             if value:

@@ -1,10 +1,15 @@
 """Whose budget a request counts against."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.ratelimit import client_address
+from api.client_address import ClientAddresses
+from api.dev.process import free_port
+from tests.api.support import refusal
+from tests.support import Api, logged, new_user, running, scraped
 
 PEER = "192.0.2.1"
 
@@ -25,8 +30,6 @@ PEER = "192.0.2.1"
         ("203.0.113.9", 2, PEER),
         ("203.0.113.9,", 1, PEER),
         ("forged", 1, PEER),
-        ("203.0.113.9:1234", 1, PEER),
-        ("[2001:db8::1]", 1, PEER),
         ("203.0.113.256", 1, PEER),
         ("0203.0.113.9", 1, PEER),
         ("203.0.113", 1, PEER),
@@ -40,10 +43,30 @@ PEER = "192.0.2.1"
         ("::ffff:203.0.113.9", 1, "203.0.113.9"),
         ("::FFFF:cb00:7109", 1, "203.0.113.9"),
         ("::1", 1, "::/64"),
+        ("203.0.113.9:1", 1, "203.0.113.9"),
+        ("203.0.113.9:65535, 198.51.100.7:443", 2, "203.0.113.9"),
+        ("[2001:db8:1:2::7]", 1, "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::7]:443", 1, "2001:db8:1:2::/64"),
+        ("[::ffff:203.0.113.9]:443", 1, "203.0.113.9"),
+        ("2001:db8:1:2::443", 1, "2001:db8:1:2::/64"),
+        ("unknown", 1, PEER),
+        ("_hidden:80", 1, PEER),
+        ("203.0.113.9:", 1, PEER),
+        ("203.0.113.9:x", 1, PEER),
+        ("203.0.113.9:123456", 1, PEER),
+        ("203.0.113.9:1:2", 1, PEER),
+        ("203.0.113.9:\u0661", 1, PEER),
+        ("[2001:db8::7", 1, PEER),
+        ("2001:db8::7]:443", 1, PEER),
+        ("[]:443", 1, PEER),
+        ("[[2001:db8::7]]", 1, PEER),
+        (":443", 1, PEER),
     ],
 )
 def test_the_nth_address_from_the_right_counts_or_else_the_peers(forwarded: str, proxies: int, counted: str) -> None:
-    assert client_address(PEER, forwarded, proxies) == counted
+    address, is_fallback = ClientAddresses(proxies).find(PEER, forwarded)
+    assert address == counted
+    assert is_fallback == (proxies > 0 and counted == PEER)
 
 
 @pytest.mark.parametrize(
@@ -51,16 +74,39 @@ def test_the_nth_address_from_the_right_counts_or_else_the_peers(forwarded: str,
     [("::ffff:192.0.2.1", PEER), ("2001:db8::7", "2001:db8::/64"), ("fe80::1%lo", "fe80::/64"), ("", "")],
 )
 def test_a_peer_is_counted_in_the_same_way(peer: str, counted: str) -> None:
-    assert client_address(peer, "", 0) == client_address(peer, "forged", 1) == counted
+    assert ClientAddresses(0).find(peer, "") == (counted, False)
+    assert ClientAddresses(1).find(peer, "forged") == (counted, True)
 
 
 @given(forwarded=st.text(st.characters(codec=None)) | st.ip_addresses().map(str), proxies=st.integers(0, 3))
 def test_whatever_is_forwarded_an_address_comes_out(forwarded: str, proxies: int) -> None:
-    address = client_address(PEER, forwarded, proxies)
+    address, _ = ClientAddresses(proxies).find(PEER, forwarded)
     assert set(address) <= set("0123456789abcdef.:/")
 
 
 @given(mine=st.lists(st.ip_addresses(v=4).map(str), max_size=3), proxies=st.integers(1, 3))
 def test_what_a_client_sends_itself_does_not_move_its_address(mine: list[str], proxies: int) -> None:
     appended = [f"198.51.100.{n}" for n in range(proxies)]  # the first of them is what the outermost proxy saw
-    assert client_address(PEER, ",".join([*mine, *appended]), proxies) == "198.51.100.0"
+    assert ClientAddresses(proxies).find(PEER, ",".join([*mine, *appended])) == ("198.51.100.0", False)
+
+
+def test_clients_behind_a_balancer_that_sends_ports_have_their_own_budgets(api: Api) -> None:
+    with api.client() as client:
+        address = client.headers["X-Forwarded-For"]
+        for port in range(10):
+            assert client.get("/api/chats", headers={"X-Forwarded-For": f"{address}:{50_000 + port}"}).is_success
+        refusal(client.get("/api/chats", headers={"X-Forwarded-For": f"{address}:1"}), 429)
+        assert client.get("/api/chats", headers={"X-Forwarded-For": f"[2001:db8:{new_user()[-4:]}::1]:1"}).is_success
+
+
+def test_a_missing_address_is_logged_once_and_counted(new_api: Callable[..., Api], shared_database: str) -> None:
+    port = free_port()
+    api = new_api(shared_database, METRICS_PORT=str(port), RATE_LIMIT_REQUESTS="100")
+    with running(api), api.client() as client:
+        assert client.get("/api/chats").is_success
+        assert scraped(port, "parley_address_fallbacks_total") == 0
+        for entry in ("unknown", "unknown", ""):
+            assert client.get("/api/chats", headers={"X-Forwarded-For": entry}).is_success
+        assert scraped(port, "parley_address_fallbacks_total") == 3
+        [event] = [line["event"] for line in logged(api.log) if "X-Forwarded-For" in line["event"]]
+        assert "unknown" not in event

@@ -1,5 +1,6 @@
 """Session cookies: their names, chunks and doubles, and that a change needs an allowed origin with them."""
 
+from collections.abc import Callable
 from urllib.parse import quote
 
 import httpx
@@ -8,7 +9,7 @@ import pytest
 from api.routes import ROUTES, Route
 from api.tokens import COOKIES, MAX_TOKENS
 from tests.api.support import refusal, unauthorized, user_of
-from tests.support import NO_SUCH_ID, new_user, token
+from tests.support import NO_SUCH_ID, Api, new_user, running, token
 
 COOKIE = "next-auth.session-token"
 ALLOWED = ("https://app.test", "http://localhost:3000")
@@ -47,6 +48,28 @@ def test_a_token_may_be_in_any_session_cookie_whole_or_in_chunks(nobody: httpx.C
 )
 def test_no_other_cookie_will_do(nobody: httpx.Client, name: str) -> None:
     assert not accepted(nobody, "", f"{name}={token()}")
+
+
+def test_a_prefixed_cookie_comes_first(nobody: httpx.Client) -> None:
+    user, other = new_user(), new_user()
+    for secure in COOKIES[:2]:
+        assert secure.startswith("__Secure-")
+        for plain in COOKIES[2:]:
+            assert accepted(nobody, user, f"{plain}={token(other)}", f"{secure}={token(user)}")
+            assert accepted(nobody, other, f"{plain}={token(other)}", f"{secure}=stale")
+
+
+def test_with_an_https_url_only_prefixed_cookies_count(new_api: Callable[..., Api], shared_database: str) -> None:
+    api = new_api(shared_database, PUBLIC_URL="https://chat.example.org", RATE_LIMIT_REQUESTS="1000")
+    with running(api), api.client("") as nobody:
+        user = new_user()
+        for name in COOKIES:
+            assert accepted(nobody, user, f"{name}={token(user)}") == name.startswith("__Secure-")
+            assert accepted(nobody, user, *chunked(token(user), name)) == name.startswith("__Secure-")
+            bearer = {"Authorization": f"Bearer {token(user)}", "Cookie": f"{name}={token()}"}
+            assert user_of(nobody, **bearer) == user
+        schemes = nobody.get("/openapi.json").json()["components"]["securitySchemes"]
+        assert list(schemes) == ["token", *COOKIES[:2]]
 
 
 def test_chunks_must_all_be_there(nobody: httpx.Client) -> None:

@@ -43,6 +43,12 @@ def test_every_answer_says_what_it_was_busy_with(api: Api) -> None:
         assert names(image) == ["limit", *["pool", "db"] * 3, "total"]
         for path in ("/healthz", "/readyz", "/nope", image.json()["imageUrl"].removeprefix(api.url)):
             assert "server-timing" not in client.get(path).headers, path
+        chat = client.post("/api/chats", json={"title": "x"}).json()["id"]
+        for path in (f"/api/chats/{chat}/messages", "/api/search"):
+            for search in ("word", "x" * 1001):
+                answer = client.get(path, params={"search": search})
+                assert "server-timing" not in answer.headers, (path, search, answer.status_code)
+        assert names(client.get(f"/api/chats/{chat}/messages?limit=1")) == SQL
     with api.client() as client:
         refused = next(answer for answer in (client.get("/api/chats") for _ in range(20)) if answer.status_code == 429)
         assert names(refused) == ["limit", "total"]

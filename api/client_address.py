@@ -1,0 +1,63 @@
+"""The client address that a request counts against, also behind trusted proxies."""
+
+import ipaddress
+import logging
+import re
+from functools import lru_cache
+
+logger = logging.getLogger("parley.api")
+
+MAX_ENTRY = 100  # characters of an entry in X-Forwarded-For
+# An address as some balancers write it: IPv6 in brackets, and a port behind either kind.
+WITH_PORT = re.compile(r"(?:\[([^\[\]]*)\]|([^:]*))(?::[0-9]{1,5})?")
+
+
+class ClientAddresses:
+    """Finds the client's address in X-Forwarded-For behind so many trusted proxies.
+
+    The nth proxy from the right is the outermost, so the nth entry from the right is what it saw. Everything to the
+    left of that is the client's word.
+    """
+
+    def __init__(self, trusted_proxies: int) -> None:
+        self._proxies = trusted_proxies
+        self._has_logged = False
+
+    def find(self, peer: str, forwarded: str) -> tuple[str, bool]:
+        """Return the address, and whether the peer's was used because X-Forwarded-For has none at that place.
+
+        `peer` is the other end of the connection, `forwarded` the headers joined by commas. The address is IPv4, or
+        the /64 network of an IPv6 address.
+        """
+        if self._proxies:
+            entries = forwarded.split(",")
+            entry = entries[-self._proxies].strip(" \t") if self._proxies <= len(entries) else ""
+            if address := rate_limit_key(entry) if len(entry) <= MAX_ENTRY else None:
+                return address, False
+            self._log_fallback()
+        return rate_limit_key(peer) or peer, self._proxies > 0
+
+    def _log_fallback(self) -> None:
+        if not self._has_logged:
+            self._has_logged = True
+            logger.warning(
+                "X-Forwarded-For has no address in entry %d from the right, as TRUSTED_PROXIES says that it has: such "
+                "requests share the rate limit of the proxy that they come from. This is logged once; see "
+                "parley_address_fallbacks_total",
+                self._proxies,
+            )
+
+
+@lru_cache(maxsize=10_000)
+def rate_limit_key(entry: str) -> str | None:
+    """Return the address whose budget an entry counts against, without its port; None for what is no address."""
+    found = WITH_PORT.fullmatch(entry)
+    try:
+        parsed = ipaddress.ip_address((found[1] or found[2]) if found else entry)
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
