@@ -37,23 +37,7 @@ LOOKS = 10  # in a window
 REPLICA_SECONDS = 2  # for an answer of the replica's
 HURRY_SECONDS = 0.01  # between looks while a change waits
 
-# How far a server's log is: written, and on a replica replayed. Written, not flushed: with synchronous_commit = off a
-# change is answered before it is flushed. A position just behind a page's header has nothing on that page yet, and a
-# replica calls it the end of the page before. A replica may tell of a new timeline as late as its next restartpoint.
-POSITION = """
-    select json_build_object(
-        'backend', pg_backend_pid(),
-        'started', pg_postmaster_start_time(),
-        'is_replica', pg_is_in_recovery(),
-        'system', (select system_identifier from pg_control_system()),
-        'database', (select oid::bigint from pg_database where datname = current_database()),
-        'timeline', case when pg_is_in_recovery() then (select timeline_id from pg_control_checkpoint())
-            else ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int end,
-        'lsn', lsn - case when lsn % pg_size_bytes(current_setting('wal_segment_size')) = 40 then 40
-            when lsn % current_setting('wal_block_size')::int = 24 then 24 else 0 end)
-    from pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
-        else pg_current_wal_insert_lsn() end, '0/0') lsn
-"""
+POSITION = "select api.get_wal_position()"
 
 
 class WrongServerError(asyncpg.InterfaceError):  # type: ignore[misc]
@@ -67,9 +51,10 @@ class Position:
     backend: int
     started: str
     is_replica: bool
-    system: int
+    system: int | None
+    timeline: str | None
     database: int
-    timeline: int
+    epoch: str
     lsn: int
 
     def check(self, primary: "Position") -> None:
@@ -78,7 +63,7 @@ class Position:
             raise WrongServerError("DATABASE_URL leads to a replica")
         if not self.is_replica:
             raise WrongServerError("it is no replica, or was promoted")
-        if (self.system, self.database) != (primary.system, primary.database):
+        if (self.system, self.database, self.epoch) != (primary.system, primary.database, primary.epoch):
             raise WrongServerError("it is of another database")
         if self.timeline != primary.timeline:
             raise WrongServerError("it follows another timeline")
@@ -124,8 +109,11 @@ class Standby:
 
 
 async def position_of(connection: Connection) -> Position:
-    """Where a server is; raises WrongServerError if a pooler hides which one it is."""
-    position = Position(**json.loads((await connection.fetchrow(POSITION))[0]))
+    """Where a server is; raises WrongServerError if it has no such database, or a pooler hides which server it is."""
+    try:
+        position = Position(**json.loads((await connection.fetchrow(POSITION))[0]))
+    except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError):
+        raise WrongServerError("it is of another database") from None
     if position.backend != connection.get_server_pid():
         raise WrongServerError("DATABASE_REPLICA_URL leads to a pooler")
     return position

@@ -1644,6 +1644,13 @@ CREATE OR REPLACE FUNCTION api.get_settings()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 d0dac4cff7cb105344d5d9cc18fd249f;
 
+--- function api.get_wal_position()
+CREATE OR REPLACE FUNCTION api.get_wal_position()
+ RETURNS json
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 d6ada940543c8b6636350c81b0a4a1d7;
+
 --- function api.list_chat_events(text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
  RETURNS json
@@ -2025,6 +2032,14 @@ CREATE OR REPLACE FUNCTION parley.enter_chat(chat_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 96ca02af339608f36f1ee9026b46ee12;
 
+--- function parley.epoch()
+CREATE OR REPLACE FUNCTION parley.epoch()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 daf025fa993035d20a54e30aa06be5ac;
+
 --- function parley.etag(text)
 CREATE OR REPLACE FUNCTION parley.etag(version text)
  RETURNS text
@@ -2175,7 +2190,7 @@ CREATE OR REPLACE FUNCTION parley.history()
  LANGUAGE sql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 2a53dcf7e422de5810b5d84af5a79b1d;
+AS md5 d5c0a7f4c73d0fe599869b2e3c758901;
 
 --- function parley.hit_json(parley.messages,parley.highlight,boolean)
 CREATE OR REPLACE FUNCTION parley.hit_json(message parley.messages, highlight parley.highlight, is_within_budget boolean)
@@ -2869,6 +2884,14 @@ CREATE OR REPLACE FUNCTION parley.spelling_pattern(word text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 0be8ef699a1bdaf4553263f1e3b6eadd;
 
+--- function parley.system_identifier()
+CREATE OR REPLACE FUNCTION parley.system_identifier()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 7d65236db1a4d7c7348cb6e58f1a584c;
+
 --- function parley.tell_chat_seq()
 CREATE OR REPLACE FUNCTION parley.tell_chat_seq()
  RETURNS bigint
@@ -2890,6 +2913,14 @@ CREATE OR REPLACE FUNCTION parley.text_schema(field text, not_blank text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 462a76d14fdf3104caacf29763558351;
+
+--- function parley.timeline()
+CREATE OR REPLACE FUNCTION parley.timeline()
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 0a7e1a24469f5a0965d24a5bb4356ddd;
 
 --- function parley.trim_to_words(text,boolean,boolean)
 CREATE OR REPLACE FUNCTION parley.trim_to_words(part text, is_start boolean, is_end boolean)
@@ -3630,6 +3661,8 @@ grant execute on function api.get_profile() to parley_api;
 
 grant execute on function api.get_settings() to parley_api;
 
+grant execute on function api.get_wal_position() to parley_api;
+
 grant execute on function api.list_chat_events(text,text,text) to parley_api;
 
 grant execute on function api.list_chats(text,text,text,text) to parley_api;
@@ -3715,6 +3748,8 @@ grant execute on function parley.counted_event() to parley_api;
 grant execute on function parley.end_of(text) to parley_api;
 
 grant execute on function parley.enter_chat(text) to parley_api;
+
+grant execute on function parley.epoch() to parley_api;
 
 grant execute on function parley.etag(text) to parley_api;
 
@@ -3910,11 +3945,15 @@ grant execute on function parley.sort_problems(text,text,text,text) to parley_ap
 
 grant execute on function parley.spelling_pattern(text) to parley_api;
 
+grant execute on function parley.system_identifier() to parley_api;
+
 grant execute on function parley.tell_chat_seq() to parley_api;
 
 grant execute on function parley.tell_etag(text) to parley_api;
 
 grant execute on function parley.text_schema(text,text) to parley_api;
+
+grant execute on function parley.timeline() to parley_api;
 
 grant execute on function parley.trim_to_words(text,boolean,boolean) to parley_api;
 

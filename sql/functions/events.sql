@@ -254,10 +254,8 @@ $$;
 -- timeline. A copy of the files that is started as it is goes on with its timeline: there begin_history() makes the difference.
 create or replace function parley.history() returns text
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select left(md5(concat_ws(' ', (select system_identifier from pg_control_system()),
-        left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
-        (select oid from pg_database where datname = current_database()),
-        (select s.history from parley.outbox_state s))), 12)
+    select left(md5(concat_ws(' ', parley.system_identifier(), parley.timeline(),
+        (select oid from pg_database where datname = current_database()), parley.epoch())), 12)
 $$;
 
 create or replace function parley.outbox_removed() returns trigger

@@ -694,18 +694,47 @@ def test_positions_are_compared_within_one_history() -> None:
             "started": "",
             "is_replica": True,
             "system": 1,
+            "timeline": "00000003",
             "database": 2,
-            "timeline": 3,
+            "epoch": "e",
             "lsn": 4,
         }
         return Position(**known | changes)
 
     position().check(position(is_replica=False))
-    for changes in ({"system": 9}, {"database": 9}, {"timeline": 9}, {"is_replica": False}):
+    for changes in ({"system": 9}, {"database": 9}, {"epoch": "f"}, {"timeline": "9"}, {"is_replica": False}):
         with pytest.raises(WrongServerError):
             position(**changes).check(position(is_replica=False))
     with pytest.raises(WrongServerError):
         position().check(position())
+
+
+# What a managed service may do: the owner is no superuser, and may not execute what tells clusters and timelines apart.
+MANAGED = """
+    create role managed;
+    revoke execute on function pg_control_system(), pg_control_checkpoint(), pg_walfile_name(pg_lsn) from public;
+    grant create on schema parley to managed;
+    alter function parley.system_identifier() owner to managed;
+    alter function parley.timeline() owner to managed;
+"""
+
+
+def test_a_replica_of_a_managed_service_is_used(directory: Path) -> None:
+    with (
+        new_postgres(directory / "managed", **QUICK) as primary,
+        Valkey(directory / "valkey-managed") as valkey,
+    ):
+        migrate(primary)
+        with psycopg.connect(primary.url("parley"), autocommit=True) as dba:
+            dba.execute(MANAGED)
+        with new_replica(directory / "managed-replica", primary, **QUICK) as replica:
+            stage = Stage(directory, primary, replica, valkey)
+            for server in (stage.on_primary, stage.on_replica):
+                assert (server(POSITION)["system"], server(POSITION)["timeline"]) == (None, None)
+            with running(stage.new_api()) as api, chatting(stage, api) as (chat, owner, _):
+                wait_until(lambda: uses_replica(api))
+                chat.send(owner, "after")
+                assert owner.get("/api/events").status_code == 200
 
 
 @pytest.mark.parametrize("changes", [{}, {"lsn": 2**62}, {"started": "before"}], ids=str)

@@ -447,6 +447,30 @@ def test_after_a_restore_nobody_goes_on_from_what_did_not_happen(committing: Con
         of_all(committing, later, user=owner)
 
 
+def test_cursors_work_where_the_owner_may_not_read_the_control_file(own: Connection) -> None:
+    """As a managed service has it: a restore is noticed after begin_history(), as other databases are at once."""
+    chat = new_chat(own, "owner")
+    start = call(own, "owner", "list_events")["next"]
+    own.execute("create role managed")
+    own.execute("grant create on schema parley to managed")
+    for function in ("parley.system_identifier()", "parley.timeline()"):
+        own.execute(f"alter function {function} owner to managed")
+    own.execute("revoke execute on function pg_walfile_name(pg_lsn) from public")
+    assert call(own, "owner", "list_events", after=start)["events"] == []  # the control file has the same timeline
+    own.execute("revoke execute on function pg_control_system(), pg_control_checkpoint() from public")
+    with refused(410):
+        call(own, "owner", "list_events", after=start)
+    start = call(own, "owner", "list_events")["next"]
+    call(own, "owner", "send_message", chat, {"content": "x"})
+    assert len(call(own, "owner", "list_events", after=start)["events"]) == 1
+    own.execute("select parley.begin_history()")
+    with refused(410):
+        call(own, "owner", "list_events", after=start)
+    own.execute("reassign owned by managed to current_user")
+    own.execute("drop owned by managed")
+    own.execute("drop role managed")
+
+
 def test_a_cursor_of_another_history_is_gone(committing: Connection) -> None:
     owner = new_user()
     new_chat(committing, owner)

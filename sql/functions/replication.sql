@@ -1,0 +1,58 @@
+-- Which server this is and how far its log is, for reads from a replica and for cursors over all chats.
+--
+--   api.get_wal_position          what the API compares of the primary and a replica
+--   parley.system_identifier      what tells clusters apart, or null
+--   parley.timeline               what tells apart what became of a cluster after a promotion or a restore, or null
+--   parley.epoch                  what tells databases apart, changed by parley.begin_history()
+--
+-- A managed service may revoke the functions that the first two call. Then every role may still read the last, so that
+-- databases are told apart; a promotion or a restore is noticed only after parley.begin_history().
+
+-- `lsn` is written, not flushed: with synchronous_commit = off a change is acknowledged before it is flushed. A position just
+-- behind a page's header has nothing on that page yet, and a replica calls it the end of the page before.
+create or replace function api.get_wal_position() returns json
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    is_replica constant boolean := pg_is_in_recovery();
+    lsn constant bigint := pg_wal_lsn_diff(
+        case when is_replica then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end, '0/0');
+begin
+    return json_build_object(
+        'backend', pg_backend_pid(),
+        'started', pg_postmaster_start_time(),
+        'is_replica', is_replica,
+        'system', parley.system_identifier(),
+        'timeline', parley.timeline(),
+        'database', (select oid::bigint from pg_database where datname = current_database()),
+        'epoch', parley.epoch(),
+        'lsn', lsn - case when lsn % pg_size_bytes(current_setting('wal_segment_size')) = 40 then 40
+            when lsn % current_setting('wal_block_size')::integer = 24 then 24 else 0 end);
+end $$;
+comment on function api.get_wal_position() is
+    'Where this server is: {"backend", "started", "is_replica", "system", "timeline", "database", "epoch", "lsn"}. system and timeline are null where the owner may not read them; lsn is what is written or, of a replica, replayed.';
+
+create or replace function parley.system_identifier() returns bigint
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if has_function_privilege('pg_control_system()', 'execute') then
+        return (select s.system_identifier from pg_control_system() s);
+    end if;
+    return null;
+end $$;
+
+-- The control file has a new timeline as late as the next checkpoint, of a replica the next restartpoint.
+create or replace function parley.timeline() returns text
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if not pg_is_in_recovery() and has_function_privilege('pg_walfile_name(pg_lsn)', 'execute') then
+        return left(pg_walfile_name(pg_current_wal_insert_lsn()), 8);
+    elsif has_function_privilege('pg_control_checkpoint()', 'execute') then
+        return lpad(upper(to_hex((select c.timeline_id from pg_control_checkpoint() c))), 8, '0');
+    end if;
+    return null;
+end $$;
+
+create or replace function parley.epoch() returns uuid
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select s.history from parley.outbox_state s
+$$;
