@@ -340,7 +340,7 @@ Truncated = Annotated[
     Literal[True],
     told(
         "There if the content is left out, which was too large for Pusher: fetch the message. In the log also if the "
-        "message was deleted since."
+        "message was edited or deleted since: who joins later cannot read what it said before."
     ),
 ]
 

@@ -2054,12 +2054,12 @@ CREATE OR REPLACE FUNCTION parley.event_channels(chat uuid, recipients text[])
  IMMUTABLE PARALLEL SAFE
 AS md5 a5e08888b7acaf7ce0d1a5fef6faab05;
 
---- function parley.event_json(parley.outbox,uuid)
-CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, message_id uuid)
+--- function parley.event_json(parley.outbox,parley.messages)
+CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, message parley.messages)
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 bdf75e63e847a6a495fa5c01993340e8;
+AS md5 e7215d551d2c27a6406859a5986a56f1;
 
 --- function parley.events_limit(text)
 CREATE OR REPLACE FUNCTION parley.events_limit("limit" text)
@@ -3100,7 +3100,7 @@ CREATE OR REPLACE FUNCTION session.events_of_chat(after bigint, size bigint, OUT
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 44947348f465b7b9c167f84b51a7b0fc;
+AS md5 766b3da57e994425342ff76d6c4fd3bf;
 
 --- function session.events_of_chats(pg_snapshot,pg_snapshot,uuid,bigint,bigint)
 CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_snapshot, next_chat uuid, next_seq bigint, size bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
@@ -3112,7 +3112,7 @@ CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_sn
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 b2b749819bbb07de689214dd67fed001;
+AS md5 e292f0088da3a73be108fd22d1d9b72b;
 
 --- function session.owns_chat(uuid)
 CREATE OR REPLACE FUNCTION session.owns_chat(chat uuid)
@@ -3755,7 +3755,7 @@ grant execute on function parley.etag(text) to parley_api;
 
 grant execute on function parley.event_channels(uuid,text[]) to parley_api;
 
-grant execute on function parley.event_json(parley.outbox,uuid) to parley_api;
+grant execute on function parley.event_json(parley.outbox,parley.messages) to parley_api;
 
 grant execute on function parley.events_limit(text) to parley_api;
 

@@ -9,7 +9,7 @@
 --   parley.is_end             whether an event tells a user that a chat has ended for them
 --   parley.first_unseen       the seq of the first such event in a chat
 --   parley.is_unseen          whether a snapshot did not see a transaction
---   parley.message_of         the message whose content an event may have, or null
+--   parley.message_of         the id of the message whose content an event may have, or null
 --   parley.event_json         an event as answers have it
 --   parley.require_log        raises "cursor expired" unless the log reaches back to a snapshot
 --   parley.read_cursor        what a cursor says
@@ -89,7 +89,7 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as
 declare
     chat constant uuid := session.chat_id();
 begin
-    select json_agg(parley.event_json(e.found, m.id) order by e.seq), max(e.seq) into events, next
+    select json_agg(parley.event_json(e.found, m) order by e.seq), max(e.seq) into events, next
     from (
         select o as found, o.seq, o.seq - row_number() over (order by o.seq) as before_them
         from parley.outbox o where o.chat_id = chat and o.seq > after order by o.seq limit size
@@ -116,7 +116,7 @@ begin
         first_seq := coalesce(chat.end_seq, parley.first_unseen(chat.id, seen));
         first_seq := greatest(first_seq, case chat.id when next_chat then next_seq end);
         last_seq := coalesce(chat.end_seq, parley.first_unseen(chat.id, until) - 1);
-        select coalesce(array_agg(parley.event_json(e.found, m.id) order by e.seq), '{}') as events,
+        select coalesce(array_agg(parley.event_json(e.found, m) order by e.seq), '{}') as events,
             array_agg(chat.id) as chats, array_agg(e.seq order by e.seq) as seqs
         into part
         from (
@@ -199,14 +199,18 @@ language sql immutable parallel safe as $$
     select case when event.event in ('message:sent', 'message:updated') then (event.payload ->> 'id')::uuid end
 $$;
 
--- `message_id` is of its message, and null where that was deleted since: what was deleted is not to be read any more.
-create or replace function parley.event_json(event parley.outbox, message_id uuid) returns json
+-- `message` is the event's message as it is now, all null if it has none or if that was deleted: content that a member can
+-- no longer read in the message is left out.
+create or replace function parley.event_json(event parley.outbox, message parley.messages) returns json
 language sql stable as $$
     select json_build_object(
         'chatId', event.chat_id,
         'seq', event.seq,
         'event', event.event,
-        'data', case when message_id is distinct from parley.message_of(event) then parley.without_content(event.payload)
+        'data', case
+            when message.id is distinct from parley.message_of(event)
+                or coalesce(event.payload ->> 'content', event.payload #>> '{updates,content}') <> message.content
+                then parley.without_content(event.payload)
             else event.payload end,
         'at', parley.iso8601(coalesce(event.changed_at, event.recorded_at)))
 $$;

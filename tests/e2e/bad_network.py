@@ -390,18 +390,23 @@ def unlike(client: Client, stored: Chat) -> list[str]:
 
 def misapplied(client: Client, log: Log) -> list[str]:
     """What a client did not apply as the log has it, each event after the one before."""
-    deleted = {data for event, data in log.values() if event == "message:deleted"}
+    changed = {data for event, data in log.values() if event == "message:deleted"} | edited(log)
     return [
         f"{client.name} applied {event!s:.200}, not {seq}, {log.get(seq)!s:.200}"
         for first, events in client.copy.applied
         for seq, event in enumerate(events, first + 1)
-        if event["seq"] != seq or (event["event"], event["data"]) not in forms(*log[seq], deleted)
+        if event["seq"] != seq or (event["event"], event["data"]) not in forms(*log[seq], changed)
     ]
 
 
-def forms(event: str, data: Any, deleted: set[str]) -> list[tuple[str, Any]]:
-    """How an event may be told: without its content, if the message was deleted."""
-    if isinstance(data, dict) and data["id"] in deleted:
+def edited(log: Log) -> set[str]:
+    """The messages whose content was edited."""
+    return {data["id"] for event, data in log.values() if event == "message:updated" and "content" in data["updates"]}
+
+
+def forms(event: str, data: Any, changed: set[str]) -> list[tuple[str, Any]]:
+    """The forms in which an event may be told: without its content, if the message was edited or deleted."""
+    if isinstance(data, dict) and data["id"] in changed:
         bare = {name: value for name, value in data.items() if name != "content"} | {"truncated": True}
         if "updates" in data:
             bare["updates"] = {name: value for name, value in data["updates"].items() if name != "content"}
@@ -413,7 +418,7 @@ def miscopied(client: Client, log: Log) -> list[str]:
     """Where a client was not where the log had led to when it had caught up. Of a message that it had to fetch, it may
     have learned earlier than by its event that it was deleted."""
     outlines = outlined(log)
-    fetched = {data["id"] for _, data in log.values() if "truncated" in data}
+    fetched = {data["id"] for _, data in log.values() if "truncated" in data} | edited(log)
     return [
         f"{client.name} had {outline!s:.200} at {seq}, and the log has {outlines[seq]!s:.200}"
         for seq, outline in client.copy.caught_up

@@ -113,7 +113,8 @@ class LocalCopy:
         data = event["data"]
         match event["event"]:
             case "message:sent":
-                self.messages[data["id"]] = {**data, "updatedAt": event["at"]}
+                sent = {name: value for name, value in data.items() if name != "truncated"}
+                self.messages[data["id"]] = {**sent, "updatedAt": event["at"]}
             case "message:updated" if data["id"] in self.messages:  # if not, the event of its deletion follows
                 self.messages[data["id"]] |= {**data["updates"], "updatedAt": event["at"]}
             case "message:deleted":
@@ -126,12 +127,18 @@ class LocalCopy:
                 self.members.add(data)
             case "member:removed":
                 self.members.discard(data)
-        if isinstance(data, dict) and "truncated" in data:
-            self.incomplete.add(data["id"])
+        self._note_content(event)
         self.seq = event["seq"]
 
+    def _note_content(self, event: Event) -> None:
+        match event:
+            case {"data": {"id": message, "truncated": _}}:
+                self.incomplete.add(message)
+            case {"data": {"id": message, "updates": {"content": _}}}:
+                self.incomplete.discard(message)
+
     async def _fetch(self, message: str) -> None:
-        """Reads a message whose content an event left out, unless that was because it was deleted later.
+        """Reads a message whose content an event left out, unless the message was deleted later.
 
         Events are the primary's, so a replica may not know of it yet.
         """
