@@ -29,7 +29,7 @@ Title = Annotated[str, told("The chat's title, kept as it was sent.", "Plans")]
 Content = Annotated[str, told("The message's text, kept as it was sent.", "Hello from curl")]
 Type = Annotated[str, told("What the content is.", "text")]
 Name = Annotated[str, told("What the user is called.", "Alice")]
-Email = Annotated[str, told("The user's e-mail address; one user's, without regard to case.", "alice@example.com")]
+Email = Annotated[str, told("The user's e-mail address, in lower case; it belongs to one user.", "alice@example.com")]
 ImageUrl = Annotated[
     str,
     told(

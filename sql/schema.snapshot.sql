@@ -139,6 +139,20 @@ begin
         || '((?=[^.]{1,63}([.]|$))' || letter || '+(-+' || letter || '+)*([.](?=.)|$)){2,}$') and value !~ '[.][0-9]+$';
 end $function$;
 
+--- function rules.is_image_url(text)
+CREATE OR REPLACE FUNCTION rules.is_image_url(value text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    no_part constant text := '\u0001-\u0020"<>\\^`{|}\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff';
+begin
+    return char_length(value) <= 2000
+        and value ~* ('^https?://[^/?#' || no_part || ']+([/?#][^' || no_part || ']*)?$');
+end $function$;
+
 --- function rules.join_compounds(text)
 CREATE OR REPLACE FUNCTION rules.join_compounds(folded text)
  RETURNS text
@@ -156,6 +170,22 @@ CREATE OR REPLACE FUNCTION rules.length_limits(field text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN CASE field WHEN 'title'::text THEN int4range(1, 200, '[]'::text) WHEN 'name'::text THEN int4range(1, 100, '[]'::text) WHEN 'email'::text THEN int4range(3, 254, '[]'::text) WHEN 'content'::text THEN int4range(1, 32768, '[]'::text) WHEN 'search'::text THEN int4range(0, 1000, '[]'::text) WHEN 'context'::text THEN int4range(0, 10000, '[]'::text) WHEN 'userId'::text THEN int4range(1, 255, '[]'::text) ELSE int4range(1, 100, '[]'::text) END;
+
+--- function rules.lower_email(text)
+CREATE OR REPLACE FUNCTION rules.lower_email(value text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE STRICT
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    value := lower(value collate "C");
+    if octet_length(value) = char_length(value) then
+        return value;
+    end if;
+    value := regexp_replace(value, '(?<=[[:alpha:]][.''’]*)Σ(?![.''’]*[[:alpha:]])', 'ς', 'g');
+    return replace(lower(replace(replace(value, U&'\0130', U&'i\0307'), U&'\212A', U&'\0001')), U&'\0001', U&'\212A');
+end $function$;
 
 --- function rules.may_be_blank(text)
 CREATE OR REPLACE FUNCTION rules.may_be_blank(field text)
@@ -1506,8 +1536,8 @@ CREATE INDEX CONCURRENTLY sessions_token_digest ON next_auth.sessions USING btre
 --- index next_auth.sessions_user on next_auth.sessions
 CREATE INDEX CONCURRENTLY sessions_user ON next_auth.sessions USING btree ("userId");
 
---- index next_auth.users_email_unique on next_auth.users
-CREATE UNIQUE INDEX CONCURRENTLY users_email_unique ON next_auth.users USING btree (lower(email));
+--- index next_auth.users_email on next_auth.users
+CREATE UNIQUE INDEX CONCURRENTLY users_email ON next_auth.users USING btree (email);
 
 --- index next_auth.users_stored_image on next_auth.users
 CREATE INDEX CONCURRENTLY users_stored_image ON next_auth.users USING btree ("substring"("right"(image, 80), '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'::text)) WHERE ("substring"("right"(image, 80), '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'::text) IS NOT NULL);
@@ -2951,6 +2981,14 @@ CREATE OR REPLACE FUNCTION parley.user_name()
  STABLE
 AS md5 b04743080978dd3a71f1ce17ae31e4f7;
 
+--- function parley.users_address()
+CREATE OR REPLACE FUNCTION parley.users_address()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 98d1a883ff652bd615d7557573a76e36;
+
 --- function parley.users_answers_gone()
 CREATE OR REPLACE FUNCTION parley.users_answers_gone()
  RETURNS trigger
@@ -2965,7 +3003,7 @@ CREATE OR REPLACE FUNCTION parley.users_changed()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b70ee6074b3b7c2066dcbc38ca4036ea;
+AS md5 b6d35eae88e26d5163aa3aa1cfc8edc5;
 
 --- function parley.users_deleted()
 CREATE OR REPLACE FUNCTION parley.users_deleted()
@@ -3145,7 +3183,7 @@ CREATE OR REPLACE FUNCTION session.register(subject text, name text, email text,
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 788f36643c4b4e76441211da6cc0b52f;
+AS md5 00ba4c1264683fb36b7daa76243fe427;
 
 --- function session.remember(text,bytea,json)
 CREATE OR REPLACE FUNCTION session.remember(header text, fingerprint bytea, answer json)
@@ -3445,6 +3483,9 @@ CREATE TRIGGER outbox_removed AFTER DELETE ON parley.outbox REFERENCING OLD TABL
 
 --- trigger settings_changed on parley.settings
 CREATE TRIGGER settings_changed BEFORE UPDATE ON parley.settings FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION parley.settings_changed();
+
+--- trigger users_address on next_auth.users
+CREATE TRIGGER users_address BEFORE INSERT OR UPDATE OF email ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_address();
 
 --- trigger users_answers_gone on next_auth.users
 CREATE TRIGGER users_answers_gone AFTER DELETE ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_answers_gone();
@@ -3987,9 +4028,13 @@ grant execute on function rules.is_blank(text) to parley_api;
 
 grant execute on function rules.is_email(text) to parley_api;
 
+grant execute on function rules.is_image_url(text) to parley_api;
+
 grant execute on function rules.join_compounds(text) to parley_api;
 
 grant execute on function rules.length_limits(text) to parley_api;
+
+grant execute on function rules.lower_email(text) to parley_api;
 
 grant execute on function rules.may_be_blank(text) to parley_api;
 

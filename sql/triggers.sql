@@ -69,6 +69,9 @@ create trigger outbox_removed after delete on parley.outbox
 create trigger outbox_emptied after truncate on parley.outbox
     for each statement execute function parley.outbox_removed();
 
+create trigger users_address before insert or update of email on next_auth.users
+    for each row execute function parley.users_address();
+
 create trigger users_changed before update of name, email, image on next_auth.users
     for each row when ((old.name, old.email, old.image) is distinct from (new.name, new.email, new.image))
     execute function parley.users_changed();

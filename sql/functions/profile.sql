@@ -2,6 +2,7 @@
 --
 --   api.get_profile         GET  /api/profile
 --   api.update_profile      PUT  /api/profile
+--   parley.users_address    trigger: an address is stored in lower case
 --   parley.users_changed    trigger: updated_at, and that a new address is not verified
 --
 -- Users are the web app's, so the API's role may not change them but through this function and api.set_image, which
@@ -48,14 +49,24 @@ begin
         'name', profile.name, 'email', profile.email, 'updatedAt', parley.iso8601(profile.updated_at)));
 end $$;
 comment on function api.update_profile(jsonb) is
-    'Changes the user. Body: {"name"?, "email"?}, at least one. Answers {"user": {"name", "email", "updatedAt"}}. Raises PT409 for an e-mail address that another user has, in whatever case.';
+    'Changes the user. Body: {"name"?, "email"?}, at least one. Answers {"user": {"name", "email", "updatedAt"}}. The e-mail address is stored in lower case. Raises PT409 for one that another user has.';
 
--- An address that somebody wrote is not one that they have shown to be theirs.
+create or replace function parley.users_address() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    new.email := rules.lower_email(new.email);
+    return new;
+end $$;
+
+-- An address that somebody wrote is not one that they have shown to be theirs. Only ASCII letters are the same in whatever
+-- case: to others, which letter belongs to which is told otherwise by each locale and each mail server.
 create or replace function parley.users_changed() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.now_after(old.updated_at);
-    if lower(new.email) is distinct from lower(old.email) and new."emailVerified" is not distinct from old."emailVerified" then
+    if lower(new.email collate "C") is distinct from lower(old.email collate "C")
+        and new."emailVerified" is not distinct from old."emailVerified"
+    then
         new."emailVerified" := null;
     end if;
     return new;

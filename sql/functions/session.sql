@@ -51,20 +51,20 @@ begin
     return subject;
 end $$;
 
--- Two identities with one e-mail address stay two users: the address belongs to the first. What is longer than an
--- address can be is none; it would not fit into the index either. Settings are the columns' defaults.
--- An image in our storage is another user's, or gone or going.
+-- Two identities with one e-mail address stay two users: the address belongs to the first. An address or an image that a
+-- profile could not have is none. Settings are the columns' defaults. An image in our storage is another user's, or gone
+-- or going.
 -- Whether a user was deleted is asked when their row is there again: whoever deletes them just now has been waited for.
 create or replace function session.register(subject text, name text, email text, image text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     known_name constant text := case when not rules.is_blank(name) then left(name, upper(rules.length_limits('name')) - 1) end;
-    known_image constant text := case when parley.image_name(image) is null then image end;
+    known_email constant text := case when rules.problem('email', email) is null then email end;
+    known_image constant text := case when parley.image_name(image) is null and rules.is_image_url(image) then image end;
     is_new boolean;
 begin
     insert into next_auth.users (id, name, email, image)
-    values (subject, known_name, case when not rules.is_blank(email) and char_length(email) <= 254 then email end,
-        known_image)
+    values (subject, known_name, known_email, known_image)
     on conflict do nothing;
     is_new := found;
     if not is_new then

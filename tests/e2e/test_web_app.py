@@ -173,6 +173,17 @@ def test_the_adapter_makes_all_of_its_calls(
     assert sorted(done) == sorted(adapter.do("openDatabase", postgres.url(shared_database, "web", "web")))
 
 
+def test_who_changes_their_address_still_signs_in_by_a_link(adapter: Program, nobody: httpx.Client) -> None:
+    (cookie,) = adapter.do("emailSignIn", SITES[1], SECRET, f"{new_user()}@example.org")
+    user = profile(nobody, Cookie=cookie)["id"]
+    for address in (f"Carol-{new_user()}@Example.ORG", f"ÜMİT.ΝΙΚΟΣ-{new_user()}@Example.org"):
+        changed = nobody.put("/api/profile", json={"email": address}, headers={"Cookie": cookie} | ORIGIN)
+        assert changed.json()["user"]["email"] == address.lower()
+        for typed in (address, address.lower()):
+            (cookie,) = adapter.do("emailSignIn", SITES[1], SECRET, typed)
+            assert profile(nobody, Cookie=cookie)["id"] == user
+
+
 def test_who_signs_in_by_a_link_is_signed_in_until_they_are_deleted(
     adapter: Program, nobody: httpx.Client, postgres: Postgres, shared_database: str
 ) -> None:

@@ -364,3 +364,27 @@ def test_the_words_of_older_messages_are_made_anew_while_one_is_edited(url: str)
         applied.result(60)
         totals = {'"ok done"': 1, "🎉": 1, "newer": 1, "older": 0, "last": 1}
         assert {search: call(dba, user, "search", search=search)["total"] for search in totals} == totals
+
+
+def test_addresses_of_older_users_are_brought_to_lower_case(url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    yoyo(url, "rollback", "--batch", "--revision", "0020_lower_case_addresses")
+    addresses = {
+        "ada": ("Ada@X.org", "ada@x.org", True),
+        "bob": ("bob@x.org", "bob@x.org", True),
+        "ian": ("İan@x.org", "i\u0307an@x.org", False),  # another address, to whoever looks closely
+        "kim": ("\u212aim@x.org", "\u212aim@x.org", True),
+        "leo": ("ΛΈΩΝΙΣ@x.org", "ΛΈΩΝΙΣ@x.org", True),  # which would be max's
+        "max": ("λέωνις@x.org", "λέωνις@x.org", True),
+        "nobody": (None, None, True),
+    }
+    with psycopg.connect(url, autocommit=True) as dba:
+        for user, (address, _, _) in addresses.items():
+            dba.execute(
+                'insert into next_auth.users (id, email, "emailVerified") values (%s, %s, now())', [user, address]
+            )
+        yoyo(url, "apply", "--batch")
+        found = dba.execute('select id, email, "emailVerified" is not null from next_auth.users order by id').fetchall()
+        assert found == [(user, after, is_verified) for user, (_, after, is_verified) in addresses.items()]
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            dba.execute("insert into next_auth.users (id, email) values ('eve', 'ADA@x.org')")
