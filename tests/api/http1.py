@@ -1,0 +1,53 @@
+"""A client that sends HTTP/1.1 messages as bytes, and detects whether the API executes what follows them.
+
+A second request, which creates a chat, follows each message or is its body. When the message must be rejected, that
+chat must not exist. When the message is well-formed, the chat must exist; otherwise the test could not fail.
+"""
+
+import httpx
+
+from tests.api.support import Wire, conversation, head, refusal
+from tests.support import Api
+
+JSON = {"Content-Type": "application/json"}
+CHUNKED = b"Transfer-Encoding: chunked"
+KELVIN = "\N{KELVIN SIGN}".encode()  # whose lower case is "k"
+FULL_WIDTH_5 = "\N{FULLWIDTH DIGIT FIVE}".encode()
+SUPERSCRIPT_2 = "\N{SUPERSCRIPT TWO}".encode()
+ARABIC_5 = "\N{ARABIC-INDIC DIGIT FIVE}".encode()
+
+
+class Attack:
+    """A user without chats, and the request that creates the user's first."""
+
+    def __init__(self, api: Api, client: httpx.Client, user: str) -> None:
+        self._api, self._client = api, client
+        self.headers = api.headers(user) | JSON
+        body = b'{"title": "smuggled"}'
+        close = {"Content-Length": str(len(body)), "Connection": "close"}
+        self.second = head("POST /api/chats HTTP/1.1", self.headers | close) + body
+
+    def request(self, line: bytes, *fields: bytes, body: bytes = b"") -> bytes:
+        """A request of the user's with further fields."""
+        begun = head(line.decode("latin-1"), self.headers).removesuffix(b"\r\n")
+        return begun + b"".join(field + b"\r\n" for field in fields) + b"\r\n" + body
+
+    def send(self, *segments: bytes) -> list[Wire]:
+        return conversation(self._api, *segments)
+
+    def titles(self) -> set[str]:
+        """The titles of the user's chats."""
+        return {chat["title"] for chat in self._client.get("/api/chats").json()["chats"]}
+
+    def check_refused(self, *segments: bytes, status: int = 400) -> None:
+        [answer] = self.send(*segments)
+        refusal(answer, status)
+        assert answer.headers["connection"] == "close"
+        assert not self.titles()
+
+    def check_accepted(self, sent: bytes, status: int) -> Wire:
+        """The answer to a request that the second follows."""
+        first, second = self.send(sent + self.second)
+        assert (first.status_code, second.status_code) == (status, 201), first.text
+        assert "smuggled" in self.titles()
+        return first

@@ -1,0 +1,122 @@
+"""Request bodies that the API does not read, or not at once: no byte of them is parsed as a request.
+
+With `Expect: 100-continue` the API requests the body only when it reads the body.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.api.http1 import CHUNKED, Attack
+from tests.api.support import altered, connected, refusal, responses, unlimited, wait_until_received
+from tests.support import Api, new_user, running
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "status"),
+    [
+        (b"POST /api/chats HTTP/1.1", (b"Content-Type: application/json",), 400),
+        (b"POST /api/chats HTTP/1.1", (b"Content-Type: text/plain",), 415),
+        (b"POST /api/profile/image HTTP/1.1", (b"Content-Type: text/plain",), 415),
+        (b"POST /api/profile/image HTTP/1.1", (b"Content-Type: multipart/form-data; boundary=x",), 400),
+        (b"POST /api/chats HTTP/1.1", (b"Content-Type: application/json", b"Authorization: Bearer x"), 401),
+        (b"POST /api/nope HTTP/1.1", (), 404),
+        (b"POST /nope HTTP/1.1", (), 404),
+        (b"PATCH /api/chats HTTP/1.1", (), 405),
+        (b"GET /healthz HTTP/1.1", (), 200),
+        (b"HEAD /healthz HTTP/1.1", (), 200),
+        (b"GET /api/profile HTTP/1.1", (), 200),
+    ],
+)
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_unread_body_is_no_request(
+    api: Api, line: bytes, fields: tuple[bytes, ...], status: int, *, chunked: bool
+) -> None:
+    """… and a request behind the body is one."""
+    user = new_user()
+    with unlimited(api, user) as client:
+        attack = Attack(api, client, user)
+        if fields:
+            del attack.headers["Content-Type"]
+        if any(field.startswith(b"Authorization") for field in fields):
+            del attack.headers["Authorization"]
+        size = len(attack.second)
+        framing = CHUNKED if chunked else b"Content-Length: %d" % size
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (size, attack.second) if chunked else attack.second
+        sent = attack.request(line, framing, *fields, body=body)
+        last = attack.request(b"GET /nope HTTP/1.1", b"Connection: close")
+        for segments in ((sent + last,), (sent[:-size], sent[-size:] + last)):
+            answers = attack.send(*segments)
+            assert [answer.status_code for answer in answers] == [status, 404]
+        assert not attack.titles()
+
+
+@pytest.mark.parametrize("line", [b"POST /api/chats HTTP/1.1", b"POST /nope HTTP/1.1", b"GET /healthz HTTP/1.1"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large_is_no_request(attack: Attack, line: bytes, *, chunked: bool) -> None:
+    framing = CHUNKED if chunked else b"Content-Length: 2000000"
+    body = b"1e8480\r\n" + attack.second if chunked else attack.second
+    [answer] = attack.send(attack.request(line, framing, body=body))
+    assert answer.status_code == (404 if b"/nope" in line else 413)
+    assert answer.headers["connection"] == "close"
+    assert not attack.titles()
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [(b"POST /nope HTTP/1.1", 404), (b"PATCH /api/chats HTTP/1.1", 405), (b"GET /healthz HTTP/1.1", 400)],
+)
+def test_nothing_behind_an_unread_malformed_body_is_a_request(attack: Attack, line: bytes, status: int) -> None:
+    [answer] = attack.send(attack.request(line, CHUNKED, body=b"0x0\r\n\r\n0\r\n\r\n") + attack.second)
+    assert (answer.status_code, answer.headers["connection"]) == (status, "close")
+    assert not attack.titles()
+
+
+def test_an_upload_that_takes_too_long_leaves_no_request(new_api: Callable[..., Api], shared_database: str) -> None:
+    user = new_user()
+    with (
+        running(altered(new_api(shared_database), "uploads.SECONDS = 0.1")) as api,
+        unlimited(api, user) as client,
+        connected(api) as connection,
+    ):
+        attack = Attack(api, client, user)
+        attack.headers["Content-Type"] = "multipart/form-data; boundary=x"
+        connection.sendall(
+            attack.request(b"POST /api/profile/image HTTP/1.1", b"Content-Length: 100000", body=b"--x\r\n")
+        )
+        received = connection.recv(65_536)
+        connection.sendall(attack.second)
+        while piece := connection.recv(65_536):
+            received += piece
+        [answer] = responses(received)
+        assert refusal(answer, 400)["message"] == "The body took longer than 0.1 seconds."
+        assert answer.headers["connection"] == "close"
+        assert not attack.titles()
+
+
+@pytest.mark.parametrize(
+    ("version", "size", "interim"),
+    [(b"1.1", 18, b"HTTP/1.1 100 Continue\r\n\r\n"), (b"1.1", 2_000_000, b""), (b"1.0", 18, b"")],
+)
+def test_a_client_that_waits_is_asked_for_the_body(
+    api: Api, attack: Attack, version: bytes, size: int, interim: bytes
+) -> None:
+    fields = b"Expect: 100-continue", b"Content-Length: %d" % size, b"Connection: close"
+    with connected(api) as connection, connected(api) as other:
+        connection.sendall(attack.request(b"POST /api/chats HTTP/" + version, *fields))
+        wait_until_received(other)
+        if interim:
+            assert connection.recv(len(interim)) == interim
+        connection.sendall(b'{"title": "first"}')
+        received = b""
+        while piece := connection.recv(65_536):
+            received += piece
+    assert received.startswith(b"HTTP/1.1 413 " if size > 18 else b"HTTP/1.1 201 ")
+    assert attack.titles() == (set() if size > 18 else {"first"})
+
+
+def test_a_body_that_has_arrived_is_not_asked_for(api: Api, attack: Attack) -> None:
+    fields = b"Expect: 100-continue", b"Content-Length: 18", b"Connection: close"
+    with connected(api) as connection:
+        connection.sendall(attack.request(b"POST /api/chats HTTP/1.1", *fields, body=b'{"title": "first"}'))
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 201 ")
