@@ -68,6 +68,16 @@ def frames_of(content: bytes) -> list[Image.Image]:
     return [frame.convert("RGBA") for frame in ImageSequence.Iterator(image)]
 
 
+def chunks_of(content: bytes) -> list[tuple[bytes, bytes]]:
+    """The chunks of a PNG."""
+    place, found = 8, []
+    while place < len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        found.append((kind, content[place + 8 : place + 8 + length]))
+        place += 12 + length
+    return found
+
+
 def difference(one: Image.Image, other: Image.Image) -> float:
     """How far two pictures are apart, on a pink ground: 0 to 255, on average over pixels and colours."""
     assert one.size == other.size
@@ -89,6 +99,19 @@ def with_red_for_green() -> bytes:
     """A colour profile in which the first number is that of green, and the second that of red."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return profile.replace(b"rXYZ", b"none").replace(b"gXYZ", b"rXYZ").replace(b"none", b"gXYZ")
+
+
+def grey_profile() -> bytes:
+    """A profile for greys that are proportional to light."""
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    curve = b"curv" + bytes(8)
+    tags = [(b"wtpt", white), (b"kTRC", curve)]
+    place, table, body = 128 + 4 + 12 * len(tags), struct.pack(">I", len(tags)), b""
+    for name, data in tags:
+        table += name + struct.pack(">II", place + len(body), len(data))
+        body += data
+    head = struct.pack(">I4x4s4s4s4s12x4s", place + len(body), b"\2\x40\0\0", b"mntr", b"GRAY", b"XYZ ", b"acsp")
+    return (head.ljust(68, b"\0") + white[8:]).ljust(128, b"\0") + table + body
 
 
 def photo_with_odd_exif() -> bytes:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.api.http1 import Attack
 from tests.api.support import unlimited
+from tests.browser import Browser, running_browser
 from tests.support import Api, new_user
 
 
@@ -14,3 +15,10 @@ def attack(api: Api) -> Iterator[Attack]:
     user = new_user()
     with unlimited(api, user) as client:
         yield Attack(api, client, user)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, started once for each test file; skips the test where none is installed."""
+    with running_browser() as browser:
+        yield browser
