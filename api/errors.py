@@ -43,7 +43,7 @@ STATUSES = {f"PT{status}": status for status in CODES}  # raised by parley.fail(
 NUL_IN_TEXT = "22021"
 IMAGE = re.compile(r"[0-9a-f]{64}")
 CLIENT_IS_GONE = 499  # which nobody reads, but metrics and the log have
-USER_IS_GONE = ("chats_owner_exists", "settings_user_exists")  # foreign keys: an account deleted during the request
+USER_IS_GONE = ("members_user_exists", "settings_user_exists")  # an account deleted during the request
 # What asyncpg raises without or before an SQLSTATE; InternalClientError is a connection that broke at an odd moment.
 AWAY = (asyncpg.InterfaceError, asyncpg.InternalClientError, StorageError, OSError, TimeoutError)
 QUOTING = ("22", "42601")  # whose very messages quote values: data exceptions; malformed tsqueries

@@ -12,7 +12,8 @@ import uvloop
 from api.shared import logs, traces
 from api.shared.settings import SettingsError
 from listener.health import serving
-from listener.metrics import CHORES, LEADS
+from listener.housekeeping import keep_house
+from listener.metrics import LEADS
 from listener.outbox import AWAY, Outbox
 from listener.pusher import Pusher
 from listener.relay import POLL_SECONDS, Relay
@@ -22,10 +23,6 @@ from listener.traces import TRACES
 logger = logging.getLogger("parley.listener")
 
 RECONNECT_SECONDS = 1
-KEEP_HOUSE_SECONDS = 60
-REMOVAL_BATCH = 1000  # events, or answers, removed in one transaction
-ROLL_UP_BATCH = 5000  # messages counted in one transaction
-PAUSE_SECONDS = 0.05  # leaves room for others
 POOLER = "leads to a pooler, but the listener must connect to PostgreSQL directly"
 
 
@@ -73,50 +70,6 @@ async def lead(outbox: Outbox, stopping: asyncio.Event) -> None:
     if not stopping.is_set():
         LEADS.set(1)
         logger.info("This listener publishes")
-
-
-async def keep_house(settings: Settings) -> None:
-    """Counts for the analysts' views and removes what is old: each minute, in batches, until it is cancelled."""
-    while True:
-        for chore in (count_messages, count_chats_and_settings, remove_old_events, remove_old_answers):
-            name = chore.__name__.replace("_", " ")
-            try:
-                async with Outbox.connect(settings) as outbox:
-                    await chore(outbox, settings)
-                CHORES.labels(name, "done").inc()
-            except AWAY as error:
-                CHORES.labels(name, "failed").inc()
-                logger.warning("Can't %s, which is tried again: %r", name, error)
-        await asyncio.sleep(KEEP_HOUSE_SECONDS)
-
-
-async def count_messages(outbox: Outbox, _: Settings) -> None:
-    """Counts what was sent since the last time."""
-    is_more = True
-    while is_more:
-        is_more = await outbox.roll_up(ROLL_UP_BATCH)
-        await asyncio.sleep(PAUSE_SECONDS)
-
-
-async def count_chats_and_settings(outbox: Outbox, _: Settings) -> None:
-    """Counts what there is, once an hour."""
-    await outbox.roll_up_chats_and_settings()
-
-
-async def remove_old_events(outbox: Outbox, settings: Settings) -> None:
-    """Removes events that were published long ago."""
-    removed = REMOVAL_BATCH
-    while removed == REMOVAL_BATCH:
-        removed = await outbox.remove_old(settings.outbox_retention_days, REMOVAL_BATCH)
-        await asyncio.sleep(PAUSE_SECONDS)
-
-
-async def remove_old_answers(outbox: Outbox, _: Settings) -> None:
-    """Removes what requests were answered too long ago to be repeated."""
-    removed = REMOVAL_BATCH
-    while removed == REMOVAL_BATCH:
-        removed = await outbox.remove_answers(REMOVAL_BATCH)
-        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def sleep(seconds: float, stopping: asyncio.Event) -> None:

@@ -15,6 +15,7 @@ CHANNEL = "parley_outbox"
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 3
 ROLL_UP_SECONDS = 60  # all chats are looked at
+BATCH_SECONDS = 60  # a batch may have the largest messages
 # At once: events of one chat, and bytes of the ids of those who hear them: about 10,000 users.
 MAX_OF_CHAT = 100
 MAX_BYTES = 400_000
@@ -149,6 +150,15 @@ class Outbox:
     async def remove_answers(self, max_answers: int) -> int:
         """Removes so many answers at most that are too old to be repeated; answers how many it was."""
         return int(await self._ask("select listener.remove_answers($1)", max_answers))
+
+    async def remove_closed_chats(self, max_messages: int) -> int:
+        """Remove a batch of messages of deleted chats, and emptied chats; return how many rows that were."""
+        statement = "select listener.remove_closed_chats($1)"
+        return int(await self._ask(statement, max_messages, timeout=BATCH_SECONDS))
+
+    async def remove_memberships(self, max_chats: int) -> int:
+        """Remove a batch of memberships of deleted users; return how many."""
+        return int(await self._ask("select listener.remove_memberships($1)", max_chats, timeout=BATCH_SECONDS))
 
     async def roll_up(self, max_messages: int) -> bool:
         """Counts so many messages at most for the analysts' views; whether there is more at once."""

@@ -29,7 +29,8 @@ grant select, insert (chat_id, type, content), update (type, content), delete on
 grant select, update (model, theme, context, runtime, response_style, always_show_code) on parley.settings to parley_api;
 
 -- A DBA's.
-revoke execute on function parley.remove_old_chats, parley.close_old_chats from parley_api;
+revoke execute on function parley.remove_old_chats, parley.close_old_chats, parley.remove_closed_chats, parley.leave_chats
+    from parley_api;
 
 -- The listener has no right on any table: its functions do with the outbox what it is for.
 grant usage on schema listener to parley_listener;

@@ -21,3 +21,7 @@ end $$;
 
 -- Migration 0018 has other functions in their place.
 drop function if exists rules.search_vector, rules.joined, rules.words, rules.folded;
+
+-- Migration 0022: what refers to a deleted user is removed in batches.
+alter table parley.members drop constraint if exists members_user_exists;
+alter table parley.chats drop constraint if exists chats_owner_exists;

@@ -533,6 +533,9 @@ alter table parley.chats add column if not exists updated_at timestamp with time
 --- column parley.deleted_users.deleted_at
 alter table parley.deleted_users add column if not exists deleted_at timestamp with time zone;
 
+--- column parley.deleted_users.is_being_removed
+alter table parley.deleted_users add column if not exists is_being_removed boolean;
+
 --- column parley.deleted_users.user_id
 alter table parley.deleted_users add column if not exists user_id text;
 
@@ -935,6 +938,9 @@ alter table parley.chats alter column seq set default 0;
 --- default of parley.deleted_users.deleted_at
 alter table parley.deleted_users alter column deleted_at set default now();
 
+--- default of parley.deleted_users.is_being_removed
+alter table parley.deleted_users alter column is_being_removed set default false;
+
 --- default of parley.first_answers.answered_at
 alter table parley.first_answers alter column answered_at set default now();
 
@@ -1072,6 +1078,9 @@ alter table parley.chats alter column updated_at set not null;
 
 --- not null of parley.deleted_users.deleted_at
 alter table parley.deleted_users alter column deleted_at set not null;
+
+--- not null of parley.deleted_users.is_being_removed
+alter table parley.deleted_users alter column is_being_removed set not null;
 
 --- not null of parley.deleted_users.user_id
 alter table parley.deleted_users alter column user_id set not null;
@@ -1470,17 +1479,11 @@ alter table next_auth.accounts add constraint "accounts_userId_fkey" FOREIGN KEY
 --- constraint "sessions_userId_fkey" on next_auth.sessions
 alter table next_auth.sessions add constraint "sessions_userId_fkey" FOREIGN KEY ("userId") REFERENCES next_auth.users(id) ON DELETE CASCADE;
 
---- constraint chats_owner_exists on parley.chats
-alter table parley.chats add constraint chats_owner_exists FOREIGN KEY (owner_id) REFERENCES next_auth.users(id) ON DELETE SET NULL;
-
 --- constraint chats_title_valid on parley.chats
 alter table parley.chats add constraint chats_title_valid CHECK ((rules.problem('title'::text, title) IS NULL));
 
 --- constraint members_chat_exists on parley.members
 alter table parley.members add constraint members_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
-
---- constraint members_user_exists on parley.members
-alter table parley.members add constraint members_user_exists FOREIGN KEY (user_id) REFERENCES next_auth.users(id) ON DELETE CASCADE;
 
 --- constraint message_blocks_chat_exists on parley.message_blocks
 alter table parley.message_blocks add constraint message_blocks_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
@@ -1548,6 +1551,9 @@ CREATE INDEX CONCURRENTLY chats_being_removed ON parley.chats USING btree (id) W
 --- index parley.chats_owner on parley.chats
 CREATE INDEX CONCURRENTLY chats_owner ON parley.chats USING btree (owner_id);
 
+--- index parley.deleted_users_being_removed on parley.deleted_users
+CREATE INDEX CONCURRENTLY deleted_users_being_removed ON parley.deleted_users USING btree (user_id) WHERE is_being_removed;
+
 --- index parley.first_answers_time on parley.first_answers
 CREATE INDEX CONCURRENTLY first_answers_time ON parley.first_answers USING btree (answered_at);
 
@@ -1611,7 +1617,7 @@ CREATE OR REPLACE FUNCTION api.delete_chat(chat_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 98146613942404f655d9983dc7fac22f;
+AS md5 982e40670937c75f23bd6ed47332c3c6;
 
 --- function api.delete_message(text,text)
 CREATE OR REPLACE FUNCTION api.delete_message(chat_id text, message_id text)
@@ -1834,6 +1840,14 @@ CREATE OR REPLACE FUNCTION listener.remove_answers(max_answers integer)
  SET enable_seqscan TO 'off'
 AS md5 9fb75dc56ab71779b84f4c7382bb4dd8;
 
+--- function listener.remove_closed_chats(integer)
+CREATE OR REPLACE FUNCTION listener.remove_closed_chats(max_messages integer)
+ RETURNS bigint
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 ac68b69c512f23b25ad4b39d776bba8c;
+
 --- function listener.remove_events(interval,integer)
 CREATE OR REPLACE FUNCTION listener.remove_events(older_than interval, max_events integer)
  RETURNS integer
@@ -1842,6 +1856,14 @@ CREATE OR REPLACE FUNCTION listener.remove_events(older_than interval, max_event
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
 AS md5 34c02164d4bc16f05399da331044ae5d;
+
+--- function listener.remove_memberships(integer)
+CREATE OR REPLACE FUNCTION listener.remove_memberships(max_chats integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 dc9b2649d46113a4eb3084e55c1f3a10;
 
 --- function listener.roll_up(integer)
 CREATE OR REPLACE FUNCTION listener.roll_up(max_messages integer)
@@ -1989,13 +2011,21 @@ CREATE OR REPLACE FUNCTION parley.close_block(chat uuid)
  SET enable_seqscan TO 'off'
 AS md5 3605f0d85862dbab74595393eb35de59;
 
+--- function parley.close_chat(uuid)
+CREATE OR REPLACE FUNCTION parley.close_chat(chat uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 e50c77b00120429b75a718456243baef;
+
 --- function parley.close_old_chats(uuid,integer)
 CREATE OR REPLACE FUNCTION parley.close_old_chats(before_id uuid, max_chats integer)
- RETURNS uuid[]
+ RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'on'
-AS md5 1ac03f194e61730e350ea353494f8832;
+AS md5 945b1e89330188f07025a7d6677a933e;
 
 --- function parley.count_events(parley.rollup_state,integer)
 CREATE OR REPLACE FUNCTION parley.count_events(state parley.rollup_state, max_messages integer)
@@ -2334,6 +2364,18 @@ CREATE OR REPLACE FUNCTION parley.last_message_at(chat parley.chats)
  IMMUTABLE PARALLEL SAFE
 AS md5 f2780991c9ab35edc8bd608ea1ca4b22;
 
+--- function parley.leave_chats(text,integer)
+CREATE OR REPLACE FUNCTION parley.leave_chats(leaver text, max_chats integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS md5 7ff333240514b8eb33341df0420f1825;
+
 --- function parley.letter_pattern(text)
 CREATE OR REPLACE FUNCTION parley.letter_pattern(letter text)
  RETURNS text
@@ -2397,7 +2439,7 @@ CREATE OR REPLACE FUNCTION parley.members_added()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 921184b7429a9c07d31500a5eb5009a0;
+AS md5 5ecaca99be5c484bda7a80f9f4f792e9;
 
 --- function parley.members_gone()
 CREATE OR REPLACE FUNCTION parley.members_gone()
@@ -2421,7 +2463,7 @@ CREATE OR REPLACE FUNCTION parley.members_new()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6dbdf76bf58499fe09727f83b9b1e549;
+AS md5 c664866ba3eceff490df178eaed8c578;
 
 --- function parley.members_stay()
 CREATE OR REPLACE FUNCTION parley.members_stay()
@@ -2465,7 +2507,7 @@ CREATE OR REPLACE FUNCTION parley.messages_gone()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 3e78457e0ac6436bc456eeb3680cba17;
+AS md5 71cd1590803eb030fc0bed069cd421df;
 
 --- function parley.messages_new()
 CREATE OR REPLACE FUNCTION parley.messages_new()
@@ -2726,8 +2768,8 @@ CREATE OR REPLACE FUNCTION parley.reject(problems jsonb)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e70f8f2f6cb98c557e678466309326ff;
 
---- function parley.remove_old_chats(interval,integer)
-CREATE OR REPLACE FUNCTION parley.remove_old_chats(inactive_for interval, max_messages integer DEFAULT 1000)
+--- function parley.remove_closed_chats(integer)
+CREATE OR REPLACE FUNCTION parley.remove_closed_chats(max_messages integer)
  RETURNS bigint
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2736,7 +2778,14 @@ CREATE OR REPLACE FUNCTION parley.remove_old_chats(inactive_for interval, max_me
  SET enable_bitmapscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 2017aa34fac4e50cc06e06238425f5f9;
+AS md5 bfd58a828a74bce8bd8dc49adf61010f;
+
+--- function parley.remove_old_chats(interval,integer)
+CREATE OR REPLACE FUNCTION parley.remove_old_chats(inactive_for interval, max_messages integer DEFAULT 1000)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 63cccb282f09d2fc68939062cb83adc2;
 
 --- function parley.require_image(text)
 CREATE OR REPLACE FUNCTION parley.require_image(url text)
@@ -3011,7 +3060,7 @@ CREATE OR REPLACE FUNCTION parley.users_deleted()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7e74b0c3ec7e30ef3ce16cb017a84f4a;
+AS md5 6dfdc8bd36029187e25154b605c10f81;
 
 --- function parley.users_image_left()
 CREATE OR REPLACE FUNCTION parley.users_image_left()
@@ -3021,13 +3070,13 @@ CREATE OR REPLACE FUNCTION parley.users_image_left()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 7e5994555ef59e934b6db48e71dff7e8;
 
---- function parley.users_leave()
-CREATE OR REPLACE FUNCTION parley.users_leave()
+--- function parley.users_return()
+CREATE OR REPLACE FUNCTION parley.users_return()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9a656462ded10dc3e16774d91a64380e;
+AS md5 ab08a7b3d2d79d3946fe8dd6090746ff;
 
 --- function parley.uuid7(timestamp with time zone,bigint)
 CREATE OR REPLACE FUNCTION parley.uuid7(instant timestamp with time zone, number bigint)
@@ -3499,8 +3548,8 @@ CREATE TRIGGER users_deleted AFTER DELETE ON next_auth.users FOR EACH ROW EXECUT
 --- trigger users_image_left on next_auth.users
 CREATE TRIGGER users_image_left AFTER DELETE OR UPDATE OF image ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_image_left();
 
---- trigger users_leave on next_auth.users
-CREATE TRIGGER users_leave BEFORE DELETE ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_leave();
+--- trigger users_return on next_auth.users
+CREATE CONSTRAINT TRIGGER users_return AFTER INSERT ON next_auth.users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION parley.users_return();
 
 alter table next_auth.accounts enable row level security;
 
@@ -3742,7 +3791,11 @@ grant execute on function listener.lead() to parley_listener;
 
 grant execute on function listener.remove_answers(integer) to parley_listener;
 
+grant execute on function listener.remove_closed_chats(integer) to parley_listener;
+
 grant execute on function listener.remove_events(interval,integer) to parley_listener;
+
+grant execute on function listener.remove_memberships(integer) to parley_listener;
 
 grant execute on function listener.roll_up(integer) to parley_listener;
 
@@ -3773,6 +3826,8 @@ grant execute on function parley.chat_json(parley.chats,parley.messages) to parl
 grant execute on function parley.chat_version(uuid,bigint) to parley_api;
 
 grant execute on function parley.close_block(uuid) to parley_api;
+
+grant execute on function parley.close_chat(uuid) to parley_api;
 
 grant execute on function parley.count_events(parley.rollup_state,integer) to parley_api;
 

@@ -76,8 +76,8 @@ create trigger users_changed before update of name, email, image on next_auth.us
     for each row when ((old.name, old.email, old.image) is distinct from (new.name, new.email, new.image))
     execute function parley.users_changed();
 
-create trigger users_leave before delete on next_auth.users
-    for each row execute function parley.users_leave();
+create constraint trigger users_return after insert on next_auth.users deferrable initially deferred
+    for each row execute function parley.users_return();
 
 create trigger users_deleted after delete on next_auth.users
     for each row execute function parley.users_deleted();

@@ -93,13 +93,12 @@ declare
     chat constant uuid := parley.enter_chat(chat_id);
 begin
     perform parley.require_owner(chat);
-    delete from parley.chats c where c.id = chat and parley.require_match(parley.chat_version(chat, c.seq));
-    if not found then
+    if not parley.close_chat(chat) then
         perform parley.require_owner(chat);
     end if;
 end $$;
 comment on function api.delete_chat(text) is
-    'Deletes a chat with its messages and memberships. Raises PT403 for who is not its owner.';
+    'Deletes a chat for all members at once; its messages are removed in the background. Raises PT403 for who is not its owner.';
 
 create or replace function parley.read_chat(chat uuid) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$

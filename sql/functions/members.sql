@@ -4,10 +4,10 @@
 --   api.add_member       POST   /api/chats/{chatId}/members
 --   api.remove_member    DELETE /api/chats/{chatId}/members/{userId}
 --   parley.members_json  members as answers have them, of the entered chat
---   parley.members_added trigger: the event
+--   parley.members_new   trigger: a member is a user
+--   parley.members_added trigger: the event, unless the chat is deleted
 --   parley.members_gone  trigger: who stops being a member stops hearing
 --   parley.members_stay  trigger: a membership is of one user in one chat
---   parley.users_leave   trigger: a user's chats are locked before the user goes
 
 create or replace function api.list_members(chat_id text) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -80,6 +80,18 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     where m.chat_id = session.chat_id()
 $$;
 
+-- There is no foreign key: the memberships of a deleted user go in the background (removal.sql).
+create or replace function parley.members_new() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from next_auth.users u where u.id = new.user_id for key share;
+    if not found then
+        raise exception using errcode = 'foreign_key_violation', constraint = 'members_user_exists',
+            message = 'a member must be a user in next_auth.users';
+    end if;
+    return new;
+end $$;
+
 create or replace function parley.members_added() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -87,7 +99,12 @@ declare
     taken bigint;
 begin
     for member in select a.* from added a order by a.chat_id, a.user_id loop
-        update parley.chats c set seq = c.seq + 1 where c.id = member.chat_id returning c.seq into taken;
+        update parley.chats c set seq = c.seq + 1
+        where c.id = member.chat_id and not parley.is_closed(c) returning c.seq into taken;
+        if not found then
+            raise exception using errcode = 'foreign_key_violation', constraint = 'members_chat_exists',
+                message = 'the chat does not exist, or is deleted';
+        end if;
         perform parley.record_event(
             member.chat_id, taken, 'member:added', to_json(member.user_id), changed_at => member.joined_at);
     end loop;
@@ -111,16 +128,6 @@ begin
         end if;
     end loop;
     return null;
-end $$;
-
--- A chat's row comes before those of its members, here as in every change: no deadlock with who deletes a chat.
-create or replace function parley.users_leave() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    perform from parley.chats c
-    where c.id in (select m.chat_id from parley.members m where m.user_id = old.id)
-    order by c.id for no key update;
-    return old;
 end $$;
 
 create or replace function parley.members_stay() returns trigger

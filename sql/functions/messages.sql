@@ -212,7 +212,8 @@ begin
     -- First the lock, then the look: an update that waited would not see the messages that it waited for.
     perform from parley.chats c where c.id in (select g.chat_id from gone g) order by c.id for no key update;
     perform parley.uncount_messages(g.chat_id, g.ids)
-    from (select chat_id, array_agg(id) as ids from gone group by chat_id) g join parley.chats c on c.id = g.chat_id;
+    from (select chat_id, array_agg(id) as ids from gone group by chat_id) g
+        join parley.chats c on c.id = g.chat_id and not parley.is_closed(c);
     perform parley.record_event(g.chat_id, c.seq - g.later, 'message:deleted', to_json(g.id))
     from (
         select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later from gone o

@@ -5,7 +5,7 @@
 --   session.signed_in      whose database session it is
 --   session.register       adds a first-seen user, and settings for them
 --   session.was_deleted    whether a user with this id was deleted
---   parley.users_deleted   trigger: remembers who was deleted
+--   parley.users_deleted   trigger: remembers who was deleted, and removes their memberships, or the first of many
 
 -- `identity` has the claims of a verified session token: sub, and name, email, picture where known. Or it has
 -- `session_digests`: of tokens of which the caller knows nothing, but that one may be a database session's.
@@ -88,7 +88,8 @@ $$;
 create or replace function parley.users_deleted() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    insert into parley.deleted_users (user_id) values (old.id)
-    on conflict (user_id) do update set deleted_at = excluded.deleted_at;
+    insert into parley.deleted_users (user_id, is_being_removed) values (old.id, true)
+    on conflict (user_id) do update set deleted_at = excluded.deleted_at, is_being_removed = excluded.is_being_removed;
+    perform parley.leave_chats(old.id, 100);
     return null;
 end $$;

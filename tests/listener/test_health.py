@@ -54,7 +54,7 @@ def test_what_is_published_is_counted(stage: Stage, port: int, read: Read) -> No
         assert read("parley_listener_leads") == 1
         wait_until(lambda: read("parley_outbox_waiting_events") == 0)
         assert read("parley_outbox_lag_seconds") == 0
-        wait_until(lambda: read("parley_listener_chores_total", result="done") == 4)
+        wait_until(lambda: read("parley_listener_chores_total", result="done") == 6)
         assert read("parley_listener_chores_total", chore="remove old events", result="done") == 1
         assert read("process_resident_memory_bytes") > 0
         assert {line["level"] for line in logged(listener.log)} == {"info"}

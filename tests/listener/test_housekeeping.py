@@ -1,6 +1,6 @@
-"""What the listener does each minute besides: it counts for the analysts' views, and removes old events and answers."""
+"""What the listener does each minute besides: it counts for the analysts' views, and removes what is old or deleted."""
 
-from listener.__main__ import KEEP_HOUSE_SECONDS, REMOVAL_BATCH
+from listener.housekeeping import INTERVAL_SECONDS, REMOVAL_BATCH
 from tests.listener.conftest import Stage
 from tests.listener.support import listening
 from tests.support import call, new_chat, wait_until
@@ -16,7 +16,7 @@ def test_the_listener_counts_and_then_removes(stage: Stage) -> None:
     with listening(stage.listener()):
         wait_until(lambda: stage.waiting() == 0)
         # What is published just then may put the count off to the next time.
-        wait_until(lambda: stage.dba.execute(counted).fetchall() == [(3,)], seconds=KEEP_HOUSE_SECONDS + 15)
+        wait_until(lambda: stage.dba.execute(counted).fetchall() == [(3,)], seconds=INTERVAL_SECONDS + 15)
     with listening(stage.listener()):  # it looks at once
         wait_until(lambda: stage.dba.execute("select seq from parley.outbox order by 1").fetchall() == [(3,), (4,)])
 
@@ -30,3 +30,17 @@ def test_the_listener_removes_answers_that_are_too_old_to_be_repeated(stage: Sta
     )
     with listening(stage.listener()):
         wait_until(lambda: stage.dba.execute("select key from parley.first_answers").fetchall() == [("0",)])
+
+
+def test_the_listener_removes_deleted_chats_and_the_memberships_of_deleted_users(stage: Stage) -> None:
+    chat = new_chat(stage.dba, "owner")
+    stage.dba.execute(
+        "insert into parley.chats (title, owner_id) select 'A chat', 'owner' from generate_series(1, 150)"
+    )
+    call(stage.dba, "owner", "send_message", chat, {"content": "Hello"})
+    call(stage.dba, "owner", "delete_chat", chat)
+    stage.dba.execute("delete from next_auth.users where id = 'owner'")
+    rows = "select (select count(*) from parley.messages), (select count(*) from parley.members)"
+    assert stage.dba.execute(rows).fetchall() == [(1, 50)]
+    with listening(stage.listener()):
+        wait_until(lambda: stage.dba.execute(rows).fetchall() == [(0, 0)])

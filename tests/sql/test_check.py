@@ -110,11 +110,11 @@ DRIFT = {
     "alter table parley.chats drop constraint chats_title_valid": [
         "missing: constraint chats_title_valid on parley.chats"],
     "alter table parley.chats add constraint zoo check (seq >= 0)": ["extra: constraint zoo on parley.chats"],
-    "alter table parley.members drop constraint members_user_exists": [
-        "missing: constraint members_user_exists on parley.members"],
-    "alter table parley.members drop constraint members_user_exists; alter table parley.members"
-    " add constraint members_user_exists foreign key (user_id) references next_auth.users": [
-        "differs: constraint members_user_exists on parley.members"],
+    "alter table parley.settings drop constraint settings_user_exists": [
+        "missing: constraint settings_user_exists on parley.settings"],
+    "alter table parley.settings drop constraint settings_user_exists; alter table parley.settings"
+    " add constraint settings_user_exists foreign key (user_id) references next_auth.users": [
+        "differs: constraint settings_user_exists on parley.settings"],
     "alter table parley.chats drop constraint chats_title_valid; alter table parley.chats add constraint"
     " chats_title_valid check (rules.problem('title', title) is null) not valid": [
         "differs: constraint chats_title_valid on parley.chats"],

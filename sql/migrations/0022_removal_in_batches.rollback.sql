@@ -1,0 +1,42 @@
+-- What the migration made goes. Deleted chats stay hidden until parley.remove_old_chats() removes them.
+-- squawk-ignore-file ban-drop-column, ban-drop-constraint, adding-foreign-key-constraint, constraint-missing-not-valid
+
+-- In the order in which requests take them.
+lock table next_auth.users, parley.members, parley.chats, parley.deleted_users in access exclusive mode;
+
+drop trigger if exists users_return on next_auth.users;
+
+delete from parley.members m where not exists (select from next_auth.users u where u.id = m.user_id);
+update parley.chats c set owner_id = null
+where c.owner_id is not null and not exists (select from next_auth.users u where u.id = c.owner_id);
+
+alter table parley.members drop constraint if exists members_user_exists;
+alter table parley.members add constraint members_user_exists foreign key (user_id) references next_auth.users on delete cascade;
+alter table parley.chats drop constraint if exists chats_owner_exists;
+alter table parley.chats add constraint chats_owner_exists foreign key (owner_id) references next_auth.users on delete set null;
+
+-- As they were before.
+create or replace function api.delete_chat(chat_id text) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    chat constant uuid := parley.enter_chat(chat_id);
+begin
+    perform parley.require_owner(chat);
+    delete from parley.chats c where c.id = chat and parley.require_match(parley.chat_version(chat, c.seq));
+    if not found then
+        perform parley.require_owner(chat);
+    end if;
+end $$;
+
+create or replace function parley.users_deleted() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into parley.deleted_users (user_id) values (old.id)
+    on conflict (user_id) do update set deleted_at = excluded.deleted_at;
+    return null;
+end $$;
+
+alter table parley.deleted_users drop column is_being_removed;
+
+comment on column parley.chats.owner_id is 'Who may rename and delete the chat and manage its members; null when that account was deleted.';
+comment on table parley.members is 'Who is in which chat, the owner included.';

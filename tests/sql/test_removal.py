@@ -1,0 +1,123 @@
+"""Deletion takes effect at once; messages of deleted chats and memberships of deleted users are removed in batches."""
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.sql.removal import AT_ONCE, batch, chats_of, delete_user, is_being_removed, memberships, owned
+from tests.sql.test_outbox import events
+from tests.sql.test_retention import NOTHING, WAYS, arguments, left
+from tests.support import Connection, call, new_chat, new_user, refused
+
+# Chats
+
+
+@pytest.mark.parametrize("messages", [0, 1, 250])
+def test_a_deletion_leaves_messages_to_batches_and_hides_them_at_once(dba: Connection, messages: int) -> None:
+    chat = new_chat(dba, "owner", "member")
+    for _ in range(messages):
+        message = call(dba, "owner", "send_message", chat, {"content": "needle"})["id"]
+    assert call(dba, "member", "search", search="needle")["total"] == messages
+    call(dba, "newcomer", "list_chats")
+    call(dba, "owner", "delete_chat", chat)
+    assert left(dba, chat) == NOTHING | {"chats": 1, "messages": messages, "message_words": messages}
+    for user in ("owner", "member"):
+        assert call(dba, user, "list_chats")["total"] == 0
+        assert call(dba, user, "search", search="needle")["total"] == 0
+        for way in WAYS:
+            with refused(404):
+                call(dba, user, way, *arguments(way, chat, message if messages else chat))
+    sizes = [batch(dba, "remove_closed_chats", 100) for _ in range(messages // 100 + 2)]
+    assert sizes == [100] * (messages // 100) + [messages % 100 + 1, 0]
+    assert left(dba, chat) == NOTHING
+    assert [event for event in events(dba, chat) if event[0] != "message:sent"] == [("chat:deleted", chat)]
+
+
+def test_a_deletion_is_the_owners_alone_and_once(app: Connection) -> None:
+    owner, member, stranger = new_user(), new_user(), new_user()
+    chat = new_chat(app, owner, member)
+    close = "select parley.close_chat(%s) from session.begin(%s)"
+    for user in (member, stranger):
+        assert app.execute(close, [chat, f'{{"sub": "{user}"}}']).fetchone() == (False,)
+        assert call(app, owner, "list_chats")["total"] == 1
+    assert app.execute(close, [chat, f'{{"sub": "{owner}"}}']).fetchone() == (True,)
+    assert app.execute(close, [chat, f'{{"sub": "{owner}"}}']).fetchone() == (False,)
+    for user in (owner, member):
+        assert call(app, user, "list_chats")["total"] == 0
+
+
+@pytest.mark.parametrize("role", ["parley_api", "parley_web", "parley_analyst"])
+def test_only_the_listener_removes_batches(dba: Connection, role: str) -> None:
+    chat = new_chat(dba, "owner")
+    call(dba, "owner", "delete_chat", chat)
+    attempts = (
+        "select parley.remove_closed_chats(10)",
+        "select parley.leave_chats('owner', 10)",
+        "select listener.remove_closed_chats(10)",
+        "select listener.remove_memberships(10)",
+    )
+    with dba.transaction():
+        dba.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+        for attempt in attempts:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
+                dba.execute(attempt)
+    with dba.transaction(force_rollback=True):
+        dba.execute("set local role parley_listener")
+        assert dba.execute(attempts[2]).fetchone() == (1,)
+        assert dba.execute(attempts[3]).fetchone() == (0,)
+
+
+# Users
+
+
+@pytest.mark.parametrize("chats", [0, 1, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE + 50])
+def test_a_deleted_user_leaves_many_chats_in_batches(dba: Connection, chats: int) -> None:
+    chats_of(dba, "owner", chats, "leaver")
+    delete_user(dba, "leaver")
+    rest = max(0, chats - AT_ONCE)
+    assert (memberships(dba, "leaver"), is_being_removed(dba, "leaver")) == (rest, rest > 0)
+    for chat in call(dba, "owner", "list_chats", limit="1")["chats"]:
+        assert [m["userId"] for m in call(dba, "owner", "list_members", chat["id"])["members"]] == ["owner"]
+    sizes = []
+    while removed := batch(dba, "remove_memberships", AT_ONCE):
+        sizes.append(removed)
+    assert sizes == [AT_ONCE] * (rest // AT_ONCE) + [rest % AT_ONCE] * (rest % AT_ONCE > 0)
+    assert (memberships(dba, "leaver"), is_being_removed(dba, "leaver")) == (0, False)
+    removals = "select from parley.outbox where event = 'member:removed' and recipients = '{leaver}'"
+    assert dba.execute(removals).rowcount == chats
+
+
+def test_a_deleted_user_owns_no_chats_after_the_batches(dba: Connection) -> None:
+    chats = chats_of(dba, "leaver", 250, "member")
+    delete_user(dba, "leaver")
+    assert (owned(dba, "leaver"), memberships(dba, "leaver")) == (150, 150)
+    while batch(dba, "remove_memberships", 100):
+        pass
+    assert (owned(dba, "leaver"), memberships(dba, "leaver")) == (0, 0)
+    assert call(dba, "member", "list_chats")["total"] == 250
+    (chat, *_) = chats
+    with refused(403):
+        call(dba, "member", "delete_chat", chat)
+
+
+def test_batches_serve_all_deleted_users(dba: Connection) -> None:
+    leavers = [new_user() for _ in range(3)]
+    chats_of(dba, "owner", AT_ONCE + 5, *leavers)
+    for user in leavers:
+        delete_user(dba, user)
+    assert [batch(dba, "remove_memberships", 7) for _ in range(3)] == [10, 5, 0]
+    assert [memberships(dba, user) for user in leavers] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("user", ["nobody", "leaver"])
+def test_a_member_must_be_a_user(dba: Connection, user: str) -> None:
+    chat = new_chat(dba, "owner", "leaver")
+    delete_user(dba, "leaver")
+    with pytest.raises(psycopg.errors.ForeignKeyViolation) as caught, dba.transaction():
+        dba.execute("insert into parley.members (chat_id, user_id) values (%s, %s)", [chat, user])
+    assert caught.value.diag.constraint_name == "members_user_exists"
+    with refused(400) as refusal:
+        call(dba, "owner", "add_member", chat, {"userId": user})
+    assert refusal.fields == {"userId": "is not a known user"}
+    call(dba, "member", "get_settings")
+    dba.execute("insert into parley.members (chat_id, user_id) values (%s, 'member')", [chat])
