@@ -77,7 +77,7 @@ class ChatChange(Change):
 
 
 class NewMember(Body):
-    """Who is to be a member: somebody who has signed in before."""
+    """Who is to be a member: somebody who has signed in before. A chat has at most 5,000 members, by default."""
 
     user_id: MemberId
 

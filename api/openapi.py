@@ -46,8 +46,9 @@ ERRORS = {
     403: ("Not the caller's to do, or a change with a session cookie from an origin that is not allowed.",
           "Only the owner of the chat may do this."),
     404: ("It does not exist, or the caller is not in the chat.", "Chat not found."),
-    409: (("Against what is: a member already, an owner who would leave, another user's e-mail address; or the first"
-           " request with this `Idempotency-Key` is still under way, then with `Retry-After`."),
+    409: (("Against what is: a member already, a chat that has as many members as it may, an owner who would leave,"
+           " another user's e-mail address; or the first request with this `Idempotency-Key` is still under way, then"
+           " with `Retry-After`."),
           "This user is a member already."),
     410: ("The log has no events from there on; read anew.", "The log does not reach back to this cursor."),
     412: ("It is not the version that `If-Match` names; read it again.", "It is not what If-Match says it is."),

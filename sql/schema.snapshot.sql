@@ -368,6 +368,9 @@ create table parley.image_cleanup ();
 --- table parley.letter_variants
 create table parley.letter_variants ();
 
+--- table parley.limits
+create table parley.limits ();
+
 --- table parley.members
 create table parley.members ();
 
@@ -571,6 +574,12 @@ alter table parley.letter_variants add column if not exists letter text;
 
 --- column parley.letter_variants.variants
 alter table parley.letter_variants add column if not exists variants text;
+
+--- column parley.limits.id
+alter table parley.limits add column if not exists id boolean;
+
+--- column parley.limits.members_per_chat
+alter table parley.limits add column if not exists members_per_chat bigint;
 
 --- column parley.members.chat_id
 alter table parley.members add column if not exists chat_id uuid;
@@ -950,6 +959,12 @@ alter table parley.image_cleanup alter column due set default now();
 --- default of parley.image_cleanup.is_being_removed
 alter table parley.image_cleanup alter column is_being_removed set default false;
 
+--- default of parley.limits.id
+alter table parley.limits alter column id set default true;
+
+--- default of parley.limits.members_per_chat
+alter table parley.limits alter column members_per_chat set default 5000;
+
 --- default of parley.members.joined_at
 alter table parley.members alter column joined_at set default date_trunc('milliseconds'::text, clock_timestamp());
 
@@ -1117,6 +1132,12 @@ alter table parley.letter_variants alter column letter set not null;
 
 --- not null of parley.letter_variants.variants
 alter table parley.letter_variants alter column variants set not null;
+
+--- not null of parley.limits.id
+alter table parley.limits alter column id set not null;
+
+--- not null of parley.limits.members_per_chat
+alter table parley.limits alter column members_per_chat set not null;
 
 --- not null of parley.members.chat_id
 alter table parley.members alter column chat_id set not null;
@@ -1388,6 +1409,9 @@ alter table parley.image_cleanup add constraint image_cleanup_pkey PRIMARY KEY (
 --- constraint letter_variants_pkey on parley.letter_variants
 alter table parley.letter_variants add constraint letter_variants_pkey PRIMARY KEY (letter);
 
+--- constraint limits_pkey on parley.limits
+alter table parley.limits add constraint limits_pkey PRIMARY KEY (id);
+
 --- constraint members_once_per_chat on parley.members
 alter table parley.members add constraint members_once_per_chat PRIMARY KEY (chat_id, user_id);
 
@@ -1481,6 +1505,12 @@ alter table next_auth.sessions add constraint "sessions_userId_fkey" FOREIGN KEY
 
 --- constraint chats_title_valid on parley.chats
 alter table parley.chats add constraint chats_title_valid CHECK ((rules.problem('title'::text, title) IS NULL));
+
+--- constraint limits_is_one on parley.limits
+alter table parley.limits add constraint limits_is_one CHECK (id);
+
+--- constraint limits_members_per_chat_positive on parley.limits
+alter table parley.limits add constraint limits_members_per_chat_positive CHECK ((members_per_chat > 0));
 
 --- constraint members_chat_exists on parley.members
 alter table parley.members add constraint members_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
@@ -1905,7 +1935,7 @@ CREATE OR REPLACE FUNCTION listener.take_events(done bigint[], after_id bigint, 
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 07ad305bdefdb5a2a7313acd0f6d5d30;
+AS md5 3f5b6f3d76908ce5377d8ed9fb2827a7;
 
 --- function listener.wake()
 CREATE OR REPLACE FUNCTION listener.wake()
@@ -2001,7 +2031,7 @@ CREATE OR REPLACE FUNCTION parley.chats_renamed()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 cd9c869dd668f9c1d66eaa7ee398f4b9;
+AS md5 2dbb1ecdbcade605d23c43a81ae70655;
 
 --- function parley.close_block(uuid)
 CREATE OR REPLACE FUNCTION parley.close_block(chat uuid)
@@ -2076,6 +2106,16 @@ CREATE OR REPLACE FUNCTION parley.counted_event()
  LANGUAGE sql
  STABLE
 AS md5 94ee2c3ac8f8f8bce9c8dc78881f1b83;
+
+--- function parley.current_recipients(uuid)
+CREATE OR REPLACE FUNCTION parley.current_recipients(chat uuid)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 cc65bc2f4fe8d69105c48a9ffee569b4;
 
 --- function parley.end_of(text)
 CREATE OR REPLACE FUNCTION parley.end_of(value text)
@@ -2439,7 +2479,10 @@ CREATE OR REPLACE FUNCTION parley.members_added()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 5ecaca99be5c484bda7a80f9f4f792e9;
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+AS md5 ec54c900739f4c930e384639dc359837;
 
 --- function parley.members_gone()
 CREATE OR REPLACE FUNCTION parley.members_gone()
@@ -3569,6 +3612,8 @@ alter table parley.image_cleanup enable row level security;
 
 alter table parley.letter_variants enable row level security;
 
+alter table parley.limits enable row level security;
+
 alter table parley.members enable row level security;
 
 alter table parley.message_blocks enable row level security;
@@ -3840,6 +3885,8 @@ grant execute on function parley.count_message(uuid) to parley_api;
 grant execute on function parley.count_messages(uuid,parley.filter) to parley_api;
 
 grant execute on function parley.counted_event() to parley_api;
+
+grant execute on function parley.current_recipients(uuid) to parley_api;
 
 grant execute on function parley.end_of(text) to parley_api;
 

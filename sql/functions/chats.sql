@@ -165,7 +165,7 @@ begin
     new.seq := old.seq + 1;
     perform parley.record_event(
         new.id, new.seq, 'chat:updated', json_build_object('id', new.id, 'updates', json_build_object('title', new.title)),
-        array(select m.user_id from parley.members m where m.chat_id = new.id), new.updated_at);
+        changed_at => new.updated_at);
     return new;
 end $$;
 

@@ -5,7 +5,7 @@
 --   api.remove_member    DELETE /api/chats/{chatId}/members/{userId}
 --   parley.members_json  members as answers have them, of the entered chat
 --   parley.members_new   trigger: a member is a user
---   parley.members_added trigger: the event, unless the chat is deleted
+--   parley.members_added trigger: the event, and the limit of members; refuses a deleted chat
 --   parley.members_gone  trigger: who stops being a member stops hearing
 --   parley.members_stay  trigger: a membership is of one user in one chat
 
@@ -43,7 +43,7 @@ begin
     return (select m.member from parley.members_json() m where m.user_id = body ->> 'userId');
 end $$;
 comment on function api.add_member(text, jsonb) is
-    'Adds a user who has signed in before. Body: {"userId"}. Answers the member. Raises PT403 for who is not the chat''s owner, PT409 for a member.';
+    'Adds a user who has signed in before. Body: {"userId"}. Answers the member. Raises PT403 for who is not the chat''s owner, PT409 for a member, and when the chat has as many members as parley.limits allows.';
 
 create or replace function api.remove_member(chat_id text, user_id text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -92,9 +92,13 @@ begin
     return new;
 end $$;
 
+-- Without a row in parley.limits there is no limit. The planner may read members by the index only, one by one: no more
+-- than the limit, however many there are.
 create or replace function parley.members_added() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
+    max_members constant bigint := (select l.members_per_chat from parley.limits l);
     member parley.members;
     taken bigint;
 begin
@@ -108,6 +112,15 @@ begin
         perform parley.record_event(
             member.chat_id, taken, 'member:added', to_json(member.user_id), changed_at => member.joined_at);
     end loop;
+    -- By now this transaction has locked the chats' rows, and this statement sees what others committed before that: of two
+    -- who add the last member at once, the second one is refused.
+    if max_members is not null and exists (
+        select from (select distinct a.chat_id from added a) c cross join lateral (
+            select from parley.members m where m.chat_id = c.chat_id offset max_members limit 1) m)
+    then
+        perform parley.fail('PT409', format(
+            'The chat is full. A chat has at most %s members: remove one to add another.', max_members));
+    end if;
     return null;
 end $$;
 

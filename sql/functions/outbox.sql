@@ -9,6 +9,7 @@
 --   parley.base64url             bytes in the characters that names may have there
 --   parley.from_base64url        … and back
 --   parley.event_channels        the channels that an event is published on
+--   parley.current_recipients    the members of a chat or, once it is deleted, those it had then
 --   listener.lead                whether this session is the one that publishes
 --   listener.take_events         forgets what was published, and answers what is next
 --   listener.sleep               whether writers will notify from now on
@@ -82,6 +83,20 @@ language sql immutable parallel safe as $$
     select parley.chat_channel(chat) || array(select parley.user_channel(r) from unnest(recipients) r)
 $$;
 
+-- The deletion of a chat is its last event; the memberships go with it, or soon after.
+create or replace function parley.current_recipients(chat uuid) returns setof text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+begin
+    return query
+    select unnest(e.recipients)
+    from (select o.event, o.recipients from parley.outbox o where o.chat_id = chat order by o.seq desc limit 1) e
+    where e.event = 'chat:deleted';
+    if not found then
+        return query select m.user_id from parley.members m where m.chat_id = chat;
+    end if;
+end $$;
+
 create or replace function listener.lead() returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     select pg_try_advisory_lock(4242108500)
@@ -93,6 +108,9 @@ comment on function listener.lead() is
 -- What waits is looked through piece by piece: `reached` is how far, and `is_end` whether that was all. Passed over are
 -- events that are held, and those of busy chats, of which some get more: what follows the last one that they have. At most
 -- max_of_chat events of one chat are answered, and only until the recipients of those before take up max_bytes.
+--
+-- Recipients are stored where the members can no longer be read: at a removal, and at the deletion of a chat. A rename is
+-- published to those who are members now: former members receive nothing more, and it costs no copy of the member list.
 create or replace function listener.take_events(
     done bigint[], after_id bigint, held bigint[], busy_chats uuid[], hungry_chats uuid[], hungry_after bigint[],
     max_events integer, max_of_chat integer, max_bytes integer)
@@ -123,11 +141,25 @@ begin
         select q.id, q.chat_id from unnest(hungry_chats, hungry_after) c (chat_id, after_id) cross join lateral (
             select n.id, n.chat_id from parley.outbox_queue n
             where n.chat_id = c.chat_id and n.id > c.after_id order by n.id limit max_of_chat) q
-    ), weighed as materialized (
-        select f.id, row_number() over (partition by f.chat_id order by f.id) as place,
-            sum(o.bytes) over (order by f.id) - o.bytes as bytes_before
+    ), stored as materialized (
+        select f.id, f.chat_id, o.event, o.bytes
         from found f cross join lateral (
-            select coalesce(pg_column_size(l.recipients), 0) as bytes from parley.outbox l where l.id = f.id offset 0) o
+            select l.event, coalesce(pg_column_size(l.recipients), 0) as bytes
+            from parley.outbox l where l.id = f.id offset 0) o
+    ), resolved as materialized (
+        -- In an array, each recipient takes up 8 bytes or more: beyond so many, max_bytes are reached.
+        select r.id, pg_column_size(array_agg(r.user_id)) as bytes
+        from (
+            select s.id, c.user_id
+            from (select t.id, t.chat_id from stored t where t.event = 'chat:updated' order by t.id offset 0) s
+                cross join lateral parley.current_recipients(s.chat_id) c (user_id)
+            limit max_bytes / 8 + 1) r
+        group by r.id
+    ), weighed as materialized (
+        select s.id, row_number() over (partition by s.chat_id order by s.id) as place,
+            coalesce(sum(coalesce(r.bytes, s.bytes)) over before_it, 0) as bytes_before
+        from stored s left join resolved r on r.id = s.id
+        window before_it as (order by s.id rows between unbounded preceding and 1 preceding)
     ), answered as materialized (
         select w.id from weighed w where w.place <= max_of_chat and w.bytes_before < max_bytes
     ), cut as (
@@ -141,7 +173,9 @@ begin
     )
     select m.reached, m.is_end, o.id, o.chat_id, o.event, o.payload::text,
         case when o.event = 'member:removed' then array(select parley.pusher_user(r) from unnest(o.recipients) r) end,
-        case when o.event <> 'member:removed' then parley.event_channels(o.chat_id, o.recipients) end
+        case when o.event <> 'member:removed' then parley.event_channels(o.chat_id, case o.event
+            when 'chat:updated' then array(select c.user_id from parley.current_recipients(o.chat_id) c (user_id))
+            else o.recipients end) end
     from mark m left join (
         answered a cross join lateral (select l.* from parley.outbox l where l.id = a.id offset 0) o) on true
     order by o.id;

@@ -31,7 +31,8 @@ LOCK_TABLES = """
         parley.message_blocks, parley.chats, parley.outbox, parley.outbox_queue, parley.outbox_state,
         parley.deleted_users, parley.image_cleanup, parley.reloaded_parts, parley.rollup_state, parley.rollup_periods,
         parley.rollup_seen, parley.rollup_users, parley.rollup_chats, parley.rollup_retention,
-        parley.rollup_responses, parley.rollup_chat_sizes, parley.rollup_settings, parley.pseudonym_key
+        parley.rollup_responses, parley.rollup_chat_sizes, parley.rollup_settings, parley.pseudonym_key,
+        parley.limits
     in access exclusive mode
 """
 

@@ -65,7 +65,8 @@ COMPLAINT = re.compile(r'Traceback|Warning:|"level": "(critical|error)"|set asid
 STATE = "select id::text, content from parley.messages union all select id::text, title from parley.chats"
 EVENTS = """
 select chat_id::text, row_number() over (partition by chat_id order by seq), event, payload::text,
-    parley.event_channels(chat_id, recipients)
+    parley.event_channels(chat_id, case event
+        when 'chat:updated' then array(select parley.current_recipients(chat_id)) else recipients end)
 from parley.outbox where event <> 'member:added' order by chat_id, seq
 """
 # What there must be none of, as the number of these.

@@ -155,11 +155,14 @@ def test_an_event_for_many_is_published_to_each_once(stage: Stage) -> None:
         "select array_agg(parley.user_channel(user_id)) from parley.members where chat_id = %s", [chat]
     ).fetchone()
     assert row is not None
+    renamed = ("chat:updated", {"id": chat, "updates": {"title": "Plans"}})
     with Subscriber(stage.pusher, private(chat), *row[0]) as subscriber, listening(stage.listener()):
+        call(stage.dba, "owner", "update_chat", chat, {"title": "Plans"})
         call(stage.dba, "owner", "delete_chat", chat)
-        wait_until(lambda: len(subscriber.events) == 252)
-        assert set(subscriber.heard_on) == {private(chat), *row[0]}
-        assert subscriber.events == [("chat:deleted", chat)] * 252
+        wait_until(lambda: len(subscriber.events) == 2 * 252)
+        for heard_on in (subscriber.heard_on[:252], subscriber.heard_on[252:]):
+            assert set(heard_on) == {private(chat), *row[0]}
+        assert subscriber.events == [renamed] * 252 + [("chat:deleted", chat)] * 252
 
 
 def test_who_is_removed_is_disconnected_before_what_comes_after(stage: Stage) -> None:

@@ -143,6 +143,7 @@ ROLLUPS = {
     "rollup_state": ("as_of", "true", "true"),
     "pseudonym_key": ("inner_key", "true, '', ''", "true, '', ''"),
     "outbox_state": ("removed_until", "true", "true"),
+    "limits": ("members_per_chat", "true", "true"),
 }
 for _table, (_column, _, _row) in ROLLUPS.items():
     _again = " on conflict (id) do update set id = true" if _row.startswith("true") else ""  # of these there is one row

@@ -133,6 +133,67 @@ def test_of_two_who_add_the_same_member_one_is_told(url: str) -> None:
     assert sorted(states, key=str) == [None] + ["PT409"] * 9
 
 
+@contextmanager
+def full_but_for_one(url: str) -> Iterator[tuple[Connection, Connection, str]]:
+    """Two sessions of a DBA, and a chat of owner and member with room for one more of those who are known."""
+    with connected(url) as first, connected(url) as second:
+        chat = new_chat(first, "owner", "member")
+        first.execute("update parley.limits set members_per_chat = 3")
+        first.execute("insert into next_auth.users (id) select 'user-' || n from generate_series(0, 19) n")
+        yield first, second, chat
+
+
+ADD = "insert into parley.members (chat_id, user_id) values (%s, %s)"
+
+
+def test_of_many_who_add_the_last_member_one_is_not_refused(own_url: str) -> None:
+    with full_but_for_one(own_url) as (first, _, chat):
+        states: list[str | None] = []
+
+        def work(connection: Connection, n: int) -> None:
+            try:
+                if n % 2:
+                    call(connection, "owner", "add_member", chat, {"userId": f"user-{n}"})
+                else:
+                    connection.execute(ADD, [chat, f"user-{n}"])
+                states.append(None)
+            except psycopg.Error as error:
+                states.append(error.sqlstate)
+
+        in_parallel(own_url, work, 20)
+        assert sorted(states, key=str) == [None] + ["PT409"] * 19
+        assert first.execute("select count(*) from parley.members").fetchone() == (3,)
+
+
+@pytest.mark.parametrize(
+    ("isolation", "state"), [("read committed", "PT409"), ("repeatable read", "40001"), ("serializable", "40001")]
+)
+def test_who_waits_to_add_counts_whom_another_added(own_url: str, isolation: str, state: str) -> None:
+    with full_but_for_one(own_url) as (first, second, chat), ThreadPoolExecutor(1) as thread:
+        second.execute(f"set default_transaction_isolation = '{isolation}'")
+        with first.transaction():
+            first.execute(ADD, [chat, "user-1"])
+            adding = thread.submit(second.execute, ADD, [chat, "user-2"])
+            wait_until(lambda: is_waiting(first, second))
+        error = adding.exception()
+        assert isinstance(error, psycopg.Error)
+        assert error.sqlstate == state
+        assert first.execute("select count(*) from parley.members").fetchone() == (3,)
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_who_waits_for_a_removal_to_add_finds_its_place_free(own_url: str, is_undone: bool) -> None:
+    with full_but_for_one(own_url) as (first, second, chat), ThreadPoolExecutor(1) as thread:
+        first.execute(ADD, [chat, "user-0"])
+        with first.transaction(force_rollback=is_undone):
+            call(first, "member", "remove_member", chat, "member")
+            adding = thread.submit(call, second, "owner", "add_member", chat, {"userId": "user-1"})
+            wait_until(lambda: is_waiting(first, second))
+        error = adding.exception()
+        assert (getattr(error, "sqlstate", None) == "PT409") == is_undone
+        assert first.execute("select count(*) from parley.members").fetchone() == (3,)
+
+
 @pytest.mark.parametrize("overtaken_by", ["delete_chat", "remove_member"])
 def test_who_waited_finds_the_chat_gone_or_themselves_out_of_it(url: str, overtaken_by: str) -> None:
     owner, member = new_user(), new_user()

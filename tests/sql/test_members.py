@@ -1,4 +1,7 @@
-"""Members: list, add, remove, leave."""
+"""Members: list, add, remove, leave, and how many a chat has at most."""
+
+import psycopg
+import pytest
 
 from tests.support import Connection, add_member, call, new_chat, new_user, next_millisecond, refused
 
@@ -84,3 +87,115 @@ def test_the_owner_cant_leave(app: Connection) -> None:
     with refused(409):
         call(app, owner, "remove_member", chat, owner)
     assert call(app, owner, "get_chat", chat)["role"] == "owner"
+
+
+# The limit of members
+
+
+def set_limit(connection: Connection, members: int) -> None:
+    """As a DBA."""
+    connection.execute("update parley.limits set members_per_chat = %s", [members])
+
+
+def members_of(connection: Connection, chat: str) -> set[str]:
+    """Their ids."""
+    return {user for (user,) in connection.execute("select user_id from parley.members where chat_id = %s", [chat])}
+
+
+INSERT = "insert into parley.members (chat_id, user_id) select %s, unnest(%s::text[]) on conflict do nothing"
+
+
+def test_a_chat_has_at_most_5000_members(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    dba.execute("insert into next_auth.users (id) select 'u' || n from generate_series(1, 5001) n")
+    dba.execute(INSERT, [chat, [f"u{n}" for n in range(1, 4999)]])
+    assert add_member(dba, "owner", chat, "u4999")["userId"] == "u4999"
+    with refused(409) as refusal:
+        add_member(dba, "owner", chat, "u5000")
+    assert refusal.message == "The chat is full. A chat has at most 5000 members: remove one to add another."
+    assert len(members_of(dba, chat)) == 5000
+    set_limit(dba, 5001)
+    add_member(dba, "owner", chat, "u5000")
+    with refused(409):
+        add_member(dba, "owner", chat, "u5001")
+
+
+def test_a_removal_and_a_departure_make_room(dba: Connection) -> None:
+    set_limit(dba, 3)
+    chat = new_chat(dba, "owner", "a", "b")
+    before = dba.execute("select seq from parley.chats where id = %s", [chat]).fetchone()
+    for leaving, remover, coming in (("a", "owner", "c"), ("b", "b", "d")):
+        with refused(409):
+            add_member(dba, "owner", chat, coming)
+        call(dba, remover, "remove_member", chat, leaving)
+        add_member(dba, "owner", chat, coming)
+    dba.execute("delete from next_auth.users where id = 'c'")
+    add_member(dba, "owner", chat, "e")
+    assert members_of(dba, chat) == {"owner", "d", "e"}
+    assert before == (3,)
+    assert dba.execute("select seq from parley.chats where id = %s", [chat]).fetchone() == (3 + 6,)  # none for refusals
+
+
+@pytest.mark.parametrize("role", ["app", "postgres"])
+def test_members_inserted_at_once_and_in_plain_sql_are_limited(dba: Connection, role: str) -> None:
+    set_limit(dba, 4)
+    chats = [new_chat(dba, "owner"), new_chat(dba, "owner", "a")]
+    for user in "abcd":
+        call(dba, user, "get_settings")
+    dba.execute("select session.begin(%s)", ['{"sub": "owner"}'])
+    dba.execute(f"set local role {role}")
+    for chat, users in ((chats[0], "abcd"), (chats[1], "abcd"), (chats[1], "bcd")):
+        with refused(409), dba.transaction():
+            dba.execute(INSERT, [chat, list(users)])
+    both = "insert into parley.members (chat_id, user_id) select c, u from unnest(%s::uuid[]) c, unnest(%s::text[]) u"
+    with refused(409), dba.transaction():  # there is room in one of them
+        dba.execute(both, [chats, ["b", "c", "d"]])
+    if role == "postgres":  # row-level security refuses COPY to all others
+        copy = "copy parley.members (chat_id, user_id) from stdin"
+        with refused(409), dba.transaction(), dba.cursor().copy(copy) as rows:
+            for user in "bcd":
+                rows.write_row((chats[1], user))
+    dba.execute(both, [chats, ["b", "c"]])
+    dba.execute(INSERT, [chats[0], ["b", "d"]])
+    dba.execute("reset role")
+    assert [members_of(dba, chat) for chat in chats] == [{"owner", "b", "c", "d"}, {"owner", "a", "b", "c"}]
+
+
+def test_a_lower_limit_refuses_additions_and_nothing_else(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "a", "b")
+    set_limit(dba, 1)
+    call(dba, "a", "send_message", chat, {"content": "still here"})
+    call(dba, "owner", "update_chat", chat, {"title": "Still ours"})
+    assert len(call(dba, "b", "list_members", chat)["members"]) == 3
+    for leaving in ("a", "b"):
+        with refused(409):
+            add_member(dba, "owner", chat, "c")
+        call(dba, "owner", "remove_member", chat, leaving)
+    with refused(409):
+        add_member(dba, "owner", chat, "c")
+    assert members_of(dba, new_chat(dba, "owner")) == {"owner"}
+    call(dba, "owner", "delete_chat", chat)
+
+
+def test_other_refusals_come_before_that_of_a_full_chat(dba: Connection) -> None:
+    set_limit(dba, 2)
+    chat = new_chat(dba, "owner", "a")
+    with refused(409) as refusal:
+        call(dba, "owner", "add_member", chat, {"userId": "a"})
+    assert refusal.message == "This user is a member already."
+    with refused(400):
+        call(dba, "owner", "add_member", chat, {"userId": "nobody"})
+    with refused(403):
+        call(dba, "a", "add_member", chat, {"userId": "owner"})
+
+
+def test_the_limit_is_one_positive_number_of_the_dbas(dba: Connection) -> None:
+    for members in (0, -1, None):
+        with pytest.raises(psycopg.errors.IntegrityError), dba.transaction():
+            dba.execute("update parley.limits set members_per_chat = %s", [members])
+    for row in ("default values", "values (false, 9)"):
+        with pytest.raises(psycopg.errors.IntegrityError), dba.transaction():
+            dba.execute(f"insert into parley.limits {row}")
+    dba.execute("set local role app")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
+        dba.execute("update parley.limits set members_per_chat = 9")

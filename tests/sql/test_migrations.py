@@ -15,7 +15,18 @@ import pytest
 from api.dev.postgres import Postgres
 from api.inventory import SNAPSHOT, Inventory
 from tests.sql.support import MIGRATIONS, add_migration, apply, numbered
-from tests.support import Connection, call, new_chat, new_user, refused, roll_up, roll_up_to_now, wait_until, yoyo
+from tests.support import (
+    Connection,
+    add_member,
+    call,
+    new_chat,
+    new_user,
+    refused,
+    roll_up,
+    roll_up_to_now,
+    wait_until,
+    yoyo,
+)
 
 
 def rollback_all(url: str) -> None:
@@ -101,6 +112,70 @@ def test_without_an_outbox_chats_go_on(url: str) -> None:
             call(dba, "owner", "list_events", after=start)
         call(dba, "owner", "delete_chat", chat)
         assert dba.execute("select event from parley.outbox").fetchall() == [("chat:deleted",)]
+
+
+def test_renames_are_published_to_members_on_both_sides_of_an_upgrade(url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    stored = "select recipients from parley.outbox where event = 'chat:updated' order by id"
+    taken = (
+        "select channels from listener.take_events('{}', 0, '{}', '{}', '{}', '{}', 100, 100, 400000)"
+        " where event = 'chat:updated' order by id"
+    )
+    with psycopg.connect(url, autocommit=True) as dba:
+        chat = new_chat(dba, "owner", "member")
+        for title in ("published", "set aside", "queued"):
+            call(dba, "owner", "update_chat", chat, {"title": title})
+        dba.execute("delete from parley.outbox_queue where id in (select min(id) from parley.outbox_queue)")
+        dba.execute("select listener.set_aside((select min(id) from parley.outbox_queue), 'HTTP 400')")
+        assert dba.execute(stored).fetchall() == [(None,)] * 3
+        yoyo(url, "rollback", "--batch", "--revision", "0023_recipients_of_renames")
+        call(dba, "owner", "update_chat", chat, {"title": "rolled back"})
+        rows = [recipients and sorted(recipients) for (recipients,) in dba.execute(stored).fetchall()]
+        assert rows == [None, ["member", "owner"], ["member", "owner"], ["member", "owner"]]
+        yoyo(url, "apply", "--batch")
+        call(dba, "owner", "remove_member", chat, "member")
+        call(dba, "owner", "update_chat", chat, {"title": "applied"})
+        assert dba.execute(stored).fetchall()[-1] == (None,)
+        channels = [f"private-chat-{chat}", "private-user-b3duZXI"]
+        assert dba.execute(taken).fetchall() == [(channels,)] * 3
+
+
+def test_a_rollback_waits_for_a_rename_under_way(url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    waiting = "select from pg_locks where not granted and relation = 'parley.chats'::regclass"
+    with (
+        psycopg.connect(url, autocommit=True) as dba,
+        psycopg.connect(url, autocommit=True) as other,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        chat = new_chat(dba, "owner")
+        with dba.transaction():
+            call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+            done = thread.submit(yoyo, url, "rollback", "--batch", "--revision", "0023_recipients_of_renames")
+            wait_until(lambda: other.execute(waiting).rowcount == 1)
+        done.result(60)
+        stored = "select recipients from parley.outbox where event = 'chat:updated'"
+        assert dba.execute(stored).fetchall() == [(["owner"],)]
+
+
+def test_without_limits_members_are_added_and_with_them_again_limited(url: str) -> None:
+    yoyo(url, "apply", "--batch")
+    with psycopg.connect(url, autocommit=True) as dba:
+        dba.execute("update parley.limits set members_per_chat = 2")
+        chat = new_chat(dba, "owner", "a")
+        with refused(409):
+            add_member(dba, "owner", chat, "b")
+        yoyo(url, "rollback", "--batch", "--revision", "0024_limits")
+        add_member(dba, "owner", chat, "b")
+        added = "select payload #>> '{}' from parley.outbox where event = 'member:added' order by seq"
+        assert dba.execute(added).fetchall() == [("owner",), ("a",), ("b",)]
+        yoyo(url, "apply", "--batch")
+        assert dba.execute("select members_per_chat from parley.limits").fetchall() == [(5000,)]
+        dba.execute("update parley.limits set members_per_chat = 2")
+        with refused(409):
+            add_member(dba, "owner", chat, "c")
+        dba.execute("delete from parley.limits")
+        add_member(dba, "owner", chat, "c")
 
 
 def test_without_rollups_the_listener_goes_on(url: str) -> None:

@@ -211,13 +211,60 @@ def test_a_user_id_that_no_channel_can_name_is_known_by_its_hash(dba: Connection
     longest, too_long = "ö" * 56 + "x", "ö" * 57
     chat = new_chat(dba, "owner", longest, too_long)
     call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+    (updated,) = take(dba, chat)
     call(dba, too_long, "remove_member", chat, too_long)
-    (updated, removed) = take(dba, chat)
+    (removed,) = take(dba, chat, after_id=updated["id"])
     assert sorted(map(len, updated["channels"])) == [20, 49, 63, 164]
     assert f"private-user-{removed['recipients'][0]}" in updated["channels"]
 
 
+def add_members(connection: Connection, chat: str, count: int) -> None:
+    """Adds new users to a chat."""
+    users = "select %(chat)s::text || '-' || n as id from generate_series(1, %(count)s) n"
+    values = {"chat": chat, "count": count}
+    connection.execute(f"insert into next_auth.users (id) {users}", values)
+    connection.execute(
+        f"insert into parley.members (chat_id, user_id) select %(chat)s::uuid, id from ({users}) u", values
+    )
+
+
+def test_a_rename_is_stored_once_and_not_for_each_member(dba: Connection) -> None:
+    small, large = new_chat(dba, "owner"), new_chat(dba, "owner")
+    add_members(dba, large, 3000)
+    sizes = []
+    for chat in (small, large):
+        call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+        query = "select pg_column_size(o), recipients from parley.outbox o where chat_id = %s order by id desc limit 1"
+        sizes.append(dba.execute(query, [chat]).fetchone())
+    assert sizes[0] == sizes[1]
+    assert sizes[0] is not None
+    assert sizes[0][0] < 300
+    (event,) = take(dba, large)
+    assert len(set(event["channels"])) == 1 + 1 + 3000
+
+
 # What the listener does
+
+
+def test_a_rename_is_published_to_who_is_a_member_then(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "removed")
+    call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+    call(dba, "owner", "remove_member", chat, "removed")
+    add_member(dba, "owner", chat, "newcomer")
+    (renamed, _) = take(dba, chat)
+    channels = {f"private-chat-{chat}", "private-user-b3duZXI", "private-user-bmV3Y29tZXI"}
+    assert set(renamed["channels"]) == channels
+    call(dba, "owner", "delete_chat", chat)
+    (renamed, _, deleted) = take(dba, chat)
+    assert set(renamed["channels"]) == set(deleted["channels"]) == channels
+
+
+def test_a_rename_of_before_is_published_to_members_only(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+    dba.execute("update parley.outbox set recipients = '{owner,gone}' where event = 'chat:updated'")
+    (renamed,) = take(dba, chat)
+    assert set(renamed["channels"]) == {f"private-chat-{chat}", "private-user-b3duZXI", "private-user-bWVtYmVy"}
 
 
 def test_events_are_taken_in_order_and_once_done_no_more(dba: Connection) -> None:
@@ -255,6 +302,25 @@ def test_as_many_events_are_taken_as_their_recipients_allow(dba: Connection) -> 
     assert (first["reached"], first["is_end"]) == (first["id"], False)
     assert take(dba, chat)[0]["is_end"]
     assert len(first["channels"]) == 1002
+
+
+def test_recipients_stored_and_resolved_count_alike(dba: Connection) -> None:
+    renamed, deleted, other = (new_chat(dba, "owner") for _ in range(3))
+    for chat in (renamed, deleted):
+        add_members(dba, chat, 1000)
+    call(dba, "owner", "update_chat", renamed, {"title": "Plans"})
+    call(dba, "owner", "delete_chat", deleted)
+    call(dba, "owner", "update_chat", renamed, {"title": "Plan B"})
+    send(dba, other)
+    first = take(dba, renamed)[0]["id"] - 1
+    sizes = [
+        sum(len(take(dba, chat, after_id=first, max_bytes=most)) for chat in (renamed, deleted, other))
+        for most in (1, 55_000, 110_000, 165_000)
+    ]
+    assert sizes == [1, 2, 3, 4]
+    call(dba, "owner", "delete_chat", renamed)
+    sizes = [len(take(dba, renamed, after_id=first, max_bytes=most)) for most in (1, 55_000, 110_000, 165_000)]
+    assert sizes == [1, 1, 2, 3]
 
 
 def test_the_key_of_a_member_does_not_change(dba: Connection) -> None:

@@ -4,7 +4,7 @@ read than answered. How long that takes is for the benchmarks."""
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from typing import Any
 
@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import NO_SUCH_ID, Connection, call, new_chat, new_user
+from tests.support import NO_SUCH_ID, Connection, call, new_chat, new_user, refused
 
 LARGE, SMALL = 20_000, 10
 HITS = 8
@@ -333,6 +333,51 @@ def test_a_look_into_the_outbox_reads_what_is_queued_and_not_the_log(listener: C
             "outbox_queue_pkey",
         }
         assert rows_read(nodes) <= 10
+
+
+def test_a_rename_reads_the_members_whom_it_is_published_to(listener: Connection) -> None:
+    members, renames = 5000, 9
+    take = "select cardinality(channels) from listener.take_events('{}', %s, '{}', '{}', '{}', '{}', 100, 100, 60000)"
+    listener.execute("reset session authorization")
+    with listener.transaction(force_rollback=True):
+        chat = new_chat(listener, new_user())
+        listener.execute(
+            "insert into parley.members (chat_id, user_id) select %s, n + 1000 from generate_series(1, %s) n",
+            [chat, members - 1],
+        )
+        last = listener.execute("select max(id) from parley.outbox").fetchone()
+        for n in range(renames):
+            listener.execute("update parley.chats set title = %s where id = %s", [n, chat])
+        listener.execute("set local session authorization events")
+        with watched(listener, "members") as nodes:
+            assert listener.execute(take, last).fetchall() == [(members + 1,)] * 2
+        assert {node["Node Type"] for node in nodes} <= {"Index Only Scan", "Index Scan"}
+        assert {node["Index Name"] for node in nodes} == {"members_once_per_chat"}
+        # Two fit, since an id of four characters takes up eight bytes; they are weighed, then published.
+        assert sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes) == (2 + 2) * members
+
+
+@pytest.mark.parametrize(("limit", "is_full"), [(100, True), (3000, True), (3001, False), (10_000, False)])
+def test_who_adds_a_member_reads_up_to_the_limit(large: tuple[Connection, str, str], limit: int, is_full: bool) -> None:
+    connection, user, _ = large
+    connection.execute("reset session authorization")
+    try:
+        with connection.transaction(force_rollback=True):
+            chat = new_chat(connection, user)
+            connection.execute(
+                "insert into parley.members (chat_id, user_id) select %s, n from generate_series(1, 2999) n", [chat]
+            )
+            connection.execute("update parley.limits set members_per_chat = %s", [limit])
+            connection.execute("set local session authorization app")
+            insert = "insert into parley.members (chat_id, user_id) values (%s, '5000')"
+            connection.execute("select session.begin(%s)", [json.dumps({"sub": user})])
+            with watched(connection, "members") as nodes, refused(409) if is_full else nullcontext():
+                connection.execute(insert, [chat])
+    finally:
+        connection.execute("set session authorization app")
+    counted = [node for node in nodes if node.get("Index Name") == "members_once_per_chat"]
+    assert {node["Node Type"] for node in counted} <= {"Index Only Scan", "Index Scan"}
+    assert max(node["Actual Rows"] for node in counted) == min(limit + 1, 3001)
 
 
 def test_old_events_are_found_at_the_beginning_of_the_log(listener: Connection) -> None:
