@@ -2414,7 +2414,7 @@ CREATE OR REPLACE FUNCTION parley.leave_chats(leaver text, max_chats integer)
  SET enable_bitmapscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 7ff333240514b8eb33341df0420f1825;
+AS md5 6db61dcd88d6590942ee0a875a4d6e13;
 
 --- function parley.letter_pattern(text)
 CREATE OR REPLACE FUNCTION parley.letter_pattern(letter text)
@@ -3081,14 +3081,6 @@ CREATE OR REPLACE FUNCTION parley.users_address()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 98d1a883ff652bd615d7557573a76e36;
 
---- function parley.users_answers_gone()
-CREATE OR REPLACE FUNCTION parley.users_answers_gone()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ca4d7bc07a7c32cb70195a54c2a99c36;
-
 --- function parley.users_changed()
 CREATE OR REPLACE FUNCTION parley.users_changed()
  RETURNS trigger
@@ -3578,9 +3570,6 @@ CREATE TRIGGER settings_changed BEFORE UPDATE ON parley.settings FOR EACH ROW WH
 
 --- trigger users_address on next_auth.users
 CREATE TRIGGER users_address BEFORE INSERT OR UPDATE OF email ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_address();
-
---- trigger users_answers_gone on next_auth.users
-CREATE TRIGGER users_answers_gone AFTER DELETE ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_answers_gone();
 
 --- trigger users_changed on next_auth.users
 CREATE TRIGGER users_changed BEFORE UPDATE OF name, email, image ON next_auth.users FOR EACH ROW WHEN ((((old.name IS DISTINCT FROM new.name) OR (old.email IS DISTINCT FROM new.email)) OR (old.image IS DISTINCT FROM new.image))) EXECUTE FUNCTION parley.users_changed();

@@ -82,9 +82,6 @@ create constraint trigger users_return after insert on next_auth.users deferrabl
 create trigger users_deleted after delete on next_auth.users
     for each row execute function parley.users_deleted();
 
-create trigger users_answers_gone after delete on next_auth.users
-    for each row execute function parley.users_answers_gone();
-
 create trigger users_image_left after update of image or delete on next_auth.users
     for each row execute function parley.users_image_left();
 

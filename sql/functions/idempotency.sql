@@ -4,7 +4,6 @@
 --   session.recall             that answer, or null for a request that is the first with its key
 --   session.remember           keeps the answer of such a one, in the transaction of what it changed
 --   listener.remove_answers    removes those that are too old to be repeated
---   parley.users_answers_gone  trigger: a deleted user's answers go
 --   parley.lock_key            keeps repeats out until the first one's transaction is over
 --   parley.key_of              the key in the header
 --   parley.key_problem         what is wrong with the header, or null
@@ -67,13 +66,6 @@ begin
 end $$;
 comment on function listener.remove_answers(integer) is
     'Removes up to so many answers that are too old to be repeated, the oldest first; answers how many.';
-
-create or replace function parley.users_answers_gone() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    delete from parley.first_answers f where f.user_id = old.id;
-    return null;
-end $$;
 
 create or replace function parley.lock_key(key text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

@@ -4,7 +4,7 @@
 --   parley.close_chat             deletes a chat of the user's for everybody
 --   parley.is_closed              whether a chat is deleted
 --   parley.remove_closed_chats    removes a batch of messages of deleted chats, and the chats without any
---   parley.leave_chats            removes a batch of a deleted user's memberships
+--   parley.leave_chats            removes a batch of a deleted user's memberships, and their first answers
 --   parley.users_return           trigger: an id is used again only when all of its memberships are removed
 --   listener.remove_closed_chats  the same as parley's, for the listener
 --   listener.remove_memberships   removes a batch of memberships of all deleted users
@@ -27,7 +27,7 @@ end $$;
 create or replace function parley.is_closed(chat parley.chats) returns boolean
 language sql immutable parallel safe as $$ select chat.is_being_removed $$;
 
--- How many messages and chats were removed. 0 means that nothing is left, or only what is locked.
+-- Returns how many messages and chats were removed: 0 means that nothing is left, or only what is locked.
 create or replace function parley.remove_closed_chats(max_messages integer) returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -53,7 +53,7 @@ begin
     return messages + emptied;
 end $$;
 
--- How many memberships and ownerships were removed. parley.deleted_users has whether any are left.
+-- Returns how many memberships and ownerships were removed. parley.deleted_users has whether any are left.
 create or replace function parley.leave_chats(leaver text, max_chats integer) returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -68,6 +68,8 @@ declare
 begin
     update parley.chats c set owner_id = null where c.id = any (owned);
     delete from parley.members m where m.user_id = leaver and m.chat_id = any (joined);
+    -- A request of the user's that is still under way has a chat locked, so this is done once more after its end.
+    delete from parley.first_answers f where f.user_id = leaver;
     update parley.deleted_users d set is_being_removed = false
     where d.user_id = leaver and d.is_being_removed
       and not exists (select from parley.members m where m.user_id = leaver)

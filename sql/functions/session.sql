@@ -5,7 +5,7 @@
 --   session.signed_in      whose database session it is
 --   session.register       adds a first-seen user, and settings for them
 --   session.was_deleted    whether a user with this id was deleted
---   parley.users_deleted   trigger: remembers who was deleted, and removes their memberships, or the first of many
+--   parley.users_deleted   trigger: remembers who was deleted, and removes what is theirs (removal.sql)
 
 -- `identity` has the claims of a verified session token: sub, and name, email, picture where known. Or it has
 -- `session_digests`: of tokens of which the caller knows nothing, but that one may be a database session's.

@@ -36,6 +36,16 @@ begin
     return null;
 end $$;
 
+create or replace function parley.users_answers_gone() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from parley.first_answers f where f.user_id = old.id;
+    return null;
+end $$;
+
+create or replace trigger users_answers_gone after delete on next_auth.users
+    for each row execute function parley.users_answers_gone();
+
 alter table parley.deleted_users drop column is_being_removed;
 
 comment on column parley.chats.owner_id is 'Who may rename and delete the chat and manage its members; null when that account was deleted.';

@@ -268,6 +268,7 @@ def test_a_chat_that_grows_is_counted_in_blocks(dba: Connection) -> None:
     assert counters == (2400, 1900)
     assert call(dba, user, "list_messages", chat, type="code")["total"] == 1250
     call(dba, user, "delete_chat", chat)
+    assert dba.execute("select listener.remove_closed_chats(3000)").fetchone() == (2400 + 1,)
     assert dba.execute(blocks, [chat]).fetchall() == []
     assert dba.execute("select from parley.message_words where chat_id = %s", [chat]).rowcount == 0
 
