@@ -376,7 +376,7 @@ class MessageDeleted(RootModel[MessageId]):
 
 
 class ChatUpdates(Model):
-    """What is different now."""
+    """What is different now. In the log, a title that was replaced since is left out."""
 
     title: Title | Left = None
 

@@ -2154,12 +2154,12 @@ CREATE OR REPLACE FUNCTION parley.event_channels(chat uuid, recipients text[])
  IMMUTABLE PARALLEL SAFE
 AS md5 a5e08888b7acaf7ce0d1a5fef6faab05;
 
---- function parley.event_json(parley.outbox,parley.messages)
-CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, message parley.messages)
+--- function parley.event_json(parley.outbox,parley.messages,text)
+CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, message parley.messages, title text)
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 e7215d551d2c27a6406859a5986a56f1;
+AS md5 ab8aee48fbe8bb4fe42820d717fc0b8b;
 
 --- function parley.events_limit(text)
 CREATE OR REPLACE FUNCTION parley.events_limit("limit" text)
@@ -3222,7 +3222,7 @@ CREATE OR REPLACE FUNCTION session.events_of_chat(after bigint, size bigint, OUT
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 766b3da57e994425342ff76d6c4fd3bf;
+AS md5 09007203f8db2abdf59a409b00016a34;
 
 --- function session.events_of_chats(pg_snapshot,pg_snapshot,uuid,bigint,bigint)
 CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_snapshot, next_chat uuid, next_seq bigint, size bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
@@ -3234,7 +3234,7 @@ CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_sn
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 e292f0088da3a73be108fd22d1d9b72b;
+AS md5 6080fb203dafa24fe2ee289e070fcfbd;
 
 --- function session.owns_chat(uuid)
 CREATE OR REPLACE FUNCTION session.owns_chat(chat uuid)
@@ -3887,7 +3887,7 @@ grant execute on function parley.etag(text) to parley_api;
 
 grant execute on function parley.event_channels(uuid,text[]) to parley_api;
 
-grant execute on function parley.event_json(parley.outbox,parley.messages) to parley_api;
+grant execute on function parley.event_json(parley.outbox,parley.messages,text) to parley_api;
 
 grant execute on function parley.events_limit(text) to parley_api;
 

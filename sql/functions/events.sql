@@ -89,7 +89,9 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as
 declare
     chat constant uuid := session.chat_id();
 begin
-    select json_agg(parley.event_json(e.found, m) order by e.seq), max(e.seq) into events, next
+    select json_agg(parley.event_json(e.found, m, (select c.title from parley.chats c where c.id = chat)) order by e.seq),
+        max(e.seq)
+    into events, next
     from (
         select o as found, o.seq, o.seq - row_number() over (order by o.seq) as before_them
         from parley.outbox o where o.chat_id = chat and o.seq > after order by o.seq limit size
@@ -112,11 +114,14 @@ declare
     part record;
 begin
     events := '{}';
-    for chat in select c.id, c.end_seq from session.changed_chats(seen, until, next_chat) c order by c.id loop
+    for chat in
+        select c.id, c.end_seq, (select o.title from parley.chats o where o.id = c.id) as title
+        from session.changed_chats(seen, until, next_chat) c order by c.id
+    loop
         first_seq := coalesce(chat.end_seq, parley.first_unseen(chat.id, seen));
         first_seq := greatest(first_seq, case chat.id when next_chat then next_seq end);
         last_seq := coalesce(chat.end_seq, parley.first_unseen(chat.id, until) - 1);
-        select coalesce(array_agg(parley.event_json(e.found, m) order by e.seq), '{}') as events,
+        select coalesce(array_agg(parley.event_json(e.found, m, chat.title) order by e.seq), '{}') as events,
             array_agg(chat.id) as chats, array_agg(e.seq order by e.seq) as seqs
         into part
         from (
@@ -199,9 +204,9 @@ language sql immutable parallel safe as $$
     select case when event.event in ('message:sent', 'message:updated') then (event.payload ->> 'id')::uuid end
 $$;
 
--- `message` is the event's message as it is now, all null if it has none or if that was deleted: content that a member can
--- no longer read in the message is left out.
-create or replace function parley.event_json(event parley.outbox, message parley.messages) returns json
+-- `message` is the event's message as it is now, all null if it has none or if that was deleted; `title` is the chat's as it
+-- is now. Content and titles that a member can no longer read there are left out.
+create or replace function parley.event_json(event parley.outbox, message parley.messages, title text) returns json
 language sql stable as $$
     select json_build_object(
         'chatId', event.chat_id,
@@ -211,6 +216,8 @@ language sql stable as $$
             when message.id is distinct from parley.message_of(event)
                 or coalesce(event.payload ->> 'content', event.payload #>> '{updates,content}') <> message.content
                 then parley.without_content(event.payload)
+            when event.payload #>> '{updates,title}' <> title
+                then (event.payload::jsonb #- '{updates,title}')::json
             else event.payload end,
         'at', parley.iso8601(coalesce(event.changed_at, event.recorded_at)))
 $$;

@@ -405,7 +405,9 @@ def edited(log: Log) -> set[str]:
 
 
 def forms(event: str, data: Any, changed: set[str]) -> list[tuple[str, Any]]:
-    """The forms in which an event may be told: without its content, if the message was edited or deleted."""
+    """The forms in which an event may be told: without what was replaced or deleted since."""
+    if event == "chat:updated":
+        return [(event, data), (event, data | {"updates": {}})]
     if isinstance(data, dict) and data["id"] in changed:
         bare = {name: value for name, value in data.items() if name != "content"} | {"truncated": True}
         if "updates" in data:
@@ -433,7 +435,7 @@ def outlined(log: Log) -> dict[int, Outline]:
     for seq, (event, data) in log.items():
         match event:
             case "chat:updated":
-                now = now._replace(title=data["updates"]["title"])
+                now = now._replace(title=data["updates"].get("title", now.title))
             case "member:added":
                 now = now._replace(members=now.members | {data})
             case "member:removed":

@@ -232,7 +232,7 @@ class Copy:
         elif what == "message:deleted":
             self.messages.pop(data, None)
         elif what == "chat:updated":
-            self.title = data["updates"]["title"]
+            self.title = data["updates"].get("title", self.title)
         elif what == "member:added":
             self.members.add(data)
         elif what == "member:removed":
@@ -418,6 +418,19 @@ def test_content_replaced_by_an_edit_is_left_out_of_the_log(committing: Connecti
     back = edit(content="password: one")  # which may be read again, then
     told = [event["data"] for event in of_chat(committing, chat, 1, user=late)["events"]]
     assert told == [sent, replaced, replaced, unchanged, late, back]
+
+
+def test_a_title_that_was_replaced_is_left_out_of_the_log(committing: Connection) -> None:
+    owner, late = new_user(), new_user()
+    chat = new_chat(committing, owner, title="Plans")
+    start = of_all(committing, user=owner)["next"]
+    for title in ("Layoffs", "Holidays"):
+        call(committing, owner, "update_chat", chat, {"title": title})
+    add_member(committing, owner, chat, late)
+    for answer in (of_chat(committing, chat, 1, user=late), of_all(committing, start, user=owner)):
+        assert [event["data"] for event in answer["events"]] == [
+            {"id": chat, "updates": {}}, {"id": chat, "updates": {"title": "Holidays"}}, late,
+        ]  # fmt: skip
 
 
 def test_a_cursor_from_before_what_was_removed_is_gone(committing: Connection) -> None:
