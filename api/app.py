@@ -1,23 +1,19 @@
 """The wiring, top to bottom: preflight → limit → token → route → statement → answer."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
 from functools import partial
 from time import perf_counter_ns
 from typing import Any
-from urllib.parse import parse_qs
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
 
 from api import docs
 from api.client_address import ClientAddresses
-from api.conditions import conditions, digest
 from api.database import Database
 from api.errors import ApiError, Envelope
+from api.handlers import JSON, MAX_BODY, handler_of, image_handler_of
 from api.images import CONTENT_TYPES, Images
-from api.links import link_header
 from api.logs import RequestLog
 from api.metrics import Metrics
 from api.openapi import OpenApi
@@ -25,7 +21,7 @@ from api.origins import Origins
 from api.protocol import ParleyRequest
 from api.ratelimit import RateLimiter
 from api.replica import Replica
-from api.routes import ROUTES, SAID_IN, Route
+from api.routes import ROUTES
 from api.settings import Settings
 from api.shared import traces
 from api.signing import Signer
@@ -34,17 +30,12 @@ from api.storage import Storage
 from api.timings import Timings, current, timed
 from api.tokens import Tokens, session_cookies
 from api.traces import Traces
-from api.uploads import received_image
 
-MAX_BODY = 1024 * 1024  # bytes
 TIMEOUTS = {  # in seconds
     "KEEP_ALIVE_TIMEOUT": 75,
     "REQUEST_TIMEOUT": 30,  # for all of a request's head
     "RESPONSE_TIMEOUT": 180,  # for its body, too: an upload may take 120, and has to be decoded
 }
-JSON = "application/json"
-FORM = "application/x-www-form-urlencoded"
-FORM_FIELDS = 100
 READY_SECONDS = 1  # for which the outcome of a probe of the database is shared
 PROBE_SECONDS = 1  # that a probe may take
 API_HEADERS = {
@@ -61,8 +52,6 @@ IMAGE_HEADERS = {
     "Cross-Origin-Resource-Policy": "cross-origin",
     "X-Content-Type-Options": "nosniff",
 }
-
-Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 
 
 def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
@@ -177,96 +166,6 @@ def add_end(app: Sanic[Any, Any]) -> None:
             for see in app.ctx.watchers:
                 see(request, response, timings, ended)
             timings.is_over = True
-
-
-def identify(request: ParleyRequest, route: Route) -> str:
-    """The caller's identity, for session.begin; raises ApiError."""
-    cookie_will_do = route.changes_nothing or request.app.ctx.origins.allow(request)
-    identity: str = request.app.ctx.tokens.identity(request, cookie_will_do=cookie_will_do)
-    return identity
-
-
-def handler_of(route: Route) -> Handler:
-    """The handler of a route of the table."""
-    statement, path_parameters = route.statement, route.path_parameters
-    media_type = JSON if route.body else FORM if route.form else None
-    nothing_asked = [None] * len(route.query)
-
-    async def handle(request: ParleyRequest, **path: str) -> HTTPResponse:
-        identity = identify(request, route)
-        arguments: list[Any] = [path[name] for name in path_parameters]
-        arguments += [query.get(name) for name in route.query] if (query := request.args) else nothing_asked
-        body = await read_body(request)
-        if route.body:
-            arguments.append(body)
-        if route.form:
-            arguments += form_fields(body, route.form)
-        arguments = [request.id, *conditions(request, route, body), *arguments]
-        replica = request.app.ctx.replica
-        if replica is None:
-            row = await request.app.ctx.database.call_for_row(statement, identity, *arguments)
-        else:
-            row = await replica.answer(route, request, statement, identity, *arguments)
-        answer, *said = row
-        headers = said_headers(route, request, said)
-        if answer is None and route.method == "GET":
-            return HTTPResponse(None, 304, headers)
-        if route.form:
-            answer = request.app.ctx.signer.sign(answer)
-        return HTTPResponse(None if route.status == 204 else answer, route.status, headers, JSON)
-
-    async def read_body(request: ParleyRequest) -> bytes:
-        if media_type and request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
-            raise ApiError(415, f"The body must be sent as Content-Type: {media_type}.")
-        if request.stream is not None and request.stream.request_body:
-            request.stream.request_max_size = MAX_BODY  # Sanic lifts its own limit where the handler reads the body
-            await request.receive_body()  # type: ignore[no-untyped-call]
-        return request.body
-
-    return handle
-
-
-def said_headers(route: Route, request: ParleyRequest, said: list[Any]) -> dict[str, str]:
-    """The headers that tell what the database said beside the answer."""
-    if route.can_be_repeated:
-        return {"Idempotency-Replayed": "true"} if said[0] else {}
-    headers: dict[str, str] = {}
-    for name, value in zip(route.says, said, strict=True):
-        if not value:  # of what the caller has, no more is said than which version it is
-            continue
-        if name == "links":
-            headers |= link_header(route, request, value)
-        else:
-            headers[SAID_IN[name]] = value
-    return headers
-
-
-def form_fields(body: bytes, names: tuple[str, ...]) -> list[str | None]:
-    """These fields of a form, None where they are missing; Pusher's clients may add others. Raises ApiError 400."""
-    try:
-        fields = parse_qs(body.decode(), max_num_fields=FORM_FIELDS)
-    except ValueError:
-        raise ApiError(400, f"The body is not valid {FORM}.") from None
-    return [fields[name][0] if name in fields else None for name in names]
-
-
-def image_handler_of(route: Route) -> Handler:
-    """The handler of a route that takes an image, once the database knows whose it is."""
-    sign_in = "select json_build_object('sub', session.user_id())::text from session.begin($1, $2)"
-
-    async def handle(request: ParleyRequest) -> HTTPResponse:
-        caller, replica = identify(request, route), request.app.ctx.replica
-        identity = await request.app.ctx.database.call(sign_in, caller, request.id)
-        async with (
-            received_image(request, identity) as upload,
-            replica.changed_by(caller) if replica else nullcontext(),
-        ):
-            content = await asyncio.to_thread(digest, upload) if "idempotency-key" in request.headers else b""
-            given = identity, request.id, *conditions(request, route, content)
-            answer, *said = await request.app.ctx.images.take(upload, route.statement, *given)
-        return HTTPResponse(answer, route.status, said_headers(route, request, said), JSON)
-
-    return handle
 
 
 async def serve_image(request: ParleyRequest, name: str) -> HTTPResponse | None:

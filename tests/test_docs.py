@@ -8,11 +8,12 @@ from typing import Any, cast
 import psycopg
 
 from api import storage, upload_room
-from api.app import MAX_BODY, PROBE_SECONDS, READY_SECONDS, TIMEOUTS
+from api.app import PROBE_SECONDS, READY_SECONDS, TIMEOUTS
 from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH
 from api.dev.postgres import Postgres
 from api.errors import CODES
 from api.fair_slots import MAX_WAITING
+from api.handlers import MAX_BODY
 from api.images import WAIT_SECONDS
 from api.metrics import Metrics as ApiMetrics
 from api.protocol import MAX_UNREAD

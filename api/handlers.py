@@ -1,0 +1,113 @@
+"""The handlers of the table of routes: the arguments of a statement from a request, a response from its row."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
+from typing import Any
+from urllib.parse import parse_qs
+
+from sanic import HTTPResponse
+
+from api.conditions import conditions, digest
+from api.errors import ApiError
+from api.links import link_header
+from api.protocol import ParleyRequest
+from api.routes import SAID_IN, Route
+from api.uploads import received_image
+
+MAX_BODY = 1024 * 1024  # bytes
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+FORM_FIELDS = 100
+
+Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
+
+
+def identify(request: ParleyRequest, route: Route) -> str:
+    """The caller's identity, for session.begin; raises ApiError."""
+    cookie_will_do = route.changes_nothing or request.app.ctx.origins.allow(request)
+    identity: str = request.app.ctx.tokens.identity(request, cookie_will_do=cookie_will_do)
+    return identity
+
+
+def handler_of(route: Route) -> Handler:
+    """The handler of a route of the table."""
+    statement, path_parameters = route.statement, route.path_parameters
+    media_type = JSON if route.body else FORM if route.form else None
+    nothing_asked = [None] * len(route.query)
+
+    async def handle(request: ParleyRequest, **path: str) -> HTTPResponse:
+        identity = identify(request, route)
+        arguments: list[Any] = [path[name] for name in path_parameters]
+        arguments += [query.get(name) for name in route.query] if (query := request.args) else nothing_asked
+        body = await read_body(request)
+        if route.body:
+            arguments.append(body)
+        if route.form:
+            arguments += form_fields(body, route.form)
+        arguments = [request.id, *conditions(request, route, body), *arguments]
+        replica = request.app.ctx.replica
+        if replica is None:
+            row = await request.app.ctx.database.call_for_row(statement, identity, *arguments)
+        else:
+            row = await replica.answer(route, request, statement, identity, *arguments)
+        answer, *said = row
+        headers = said_headers(route, request, said)
+        if answer is None and route.method == "GET":
+            return HTTPResponse(None, 304, headers)
+        if route.form:
+            answer = request.app.ctx.signer.sign(answer)
+        return HTTPResponse(None if route.status == 204 else answer, route.status, headers, JSON)
+
+    async def read_body(request: ParleyRequest) -> bytes:
+        if media_type and request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
+            raise ApiError(415, f"The body must be sent as Content-Type: {media_type}.")
+        if request.stream is not None and request.stream.request_body:
+            request.stream.request_max_size = MAX_BODY  # Sanic lifts its own limit where the handler reads the body
+            await request.receive_body()  # type: ignore[no-untyped-call]
+        return request.body
+
+    return handle
+
+
+def said_headers(route: Route, request: ParleyRequest, said: list[Any]) -> dict[str, str]:
+    """The headers that tell what the database said beside the answer."""
+    if route.can_be_repeated:
+        return {"Idempotency-Replayed": "true"} if said[0] else {}
+    headers: dict[str, str] = {}
+    for name, value in zip(route.says, said, strict=True):
+        if not value:  # of what the caller has, no more is said than which version it is
+            continue
+        if name == "links":
+            headers |= link_header(route, request, value)
+        else:
+            headers[SAID_IN[name]] = value
+    return headers
+
+
+def form_fields(body: bytes, names: tuple[str, ...]) -> list[str | None]:
+    """These fields of a form, None where they are missing; Pusher's clients may add others. Raises ApiError 400."""
+    try:
+        fields = parse_qs(body.decode(), max_num_fields=FORM_FIELDS)
+    except ValueError:
+        raise ApiError(400, f"The body is not valid {FORM}.") from None
+    return [fields[name][0] if name in fields else None for name in names]
+
+
+def image_handler_of(route: Route) -> Handler:
+    """The handler of a route that takes an image, once the database knows whose it is."""
+    sign_in = "select json_build_object('sub', session.user_id())::text from session.begin($1, $2)"
+
+    async def handle(request: ParleyRequest) -> HTTPResponse:
+        caller, replica = identify(request, route), request.app.ctx.replica
+        identity = await request.app.ctx.database.call(sign_in, caller, request.id)
+        async with (
+            received_image(request, identity) as upload,
+            replica.changed_by(caller) if replica else nullcontext(),
+        ):
+            content = await asyncio.to_thread(digest, upload) if "idempotency-key" in request.headers else b""
+            given = identity, request.id, *conditions(request, route, content)
+            answer, *said = await request.app.ctx.images.take(upload, route.statement, *given)
+        return HTTPResponse(answer, route.status, said_headers(route, request, said), JSON)
+
+    return handle
