@@ -9,6 +9,7 @@ from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
 
 from api import docs
+from api.admission import Admission
 from api.client_address import ClientAddresses
 from api.database import Database
 from api.errors import ApiError, Envelope
@@ -81,12 +82,15 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
     @app.before_server_start
     async def open_connections(app: Sanic[Any, Any]) -> None:
         app.ctx.database = await Database.connect(settings)
+        app.ctx.admission = Admission(settings.database_pool_size)
         url = settings.database_replica_url
         app.ctx.replica = Replica.open(settings, url.get_secret_value(), app.ctx.database) if url else None
         app.ctx.readiness = SingleFlight(partial(app.ctx.database.call, "select api.ready()"), PROBE_SECONDS)
         app.ctx.openapi = OpenApi(settings, app.ctx.database)
         app.ctx.limiter = RateLimiter.connect(settings)
-        app.ctx.images = Images(app.ctx.database, Storage.open(settings.storage_url), settings.public_url)
+        app.ctx.images = Images(
+            app.ctx.database, app.ctx.admission, Storage.open(settings.storage_url), settings.public_url
+        )
         app.ctx.cleaning = asyncio.create_task(app.ctx.images.clean())
         if settings.metrics_port:
             metrics = Metrics(app)

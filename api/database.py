@@ -94,9 +94,9 @@ class Pool:
         """A connection that is open and free, to be given back; None where there is none."""
         return self._free.pop() if self._free and is_open(self._free[-1]) else None
 
-    async def take(self) -> Any:
+    async def take(self, seconds: float = ACQUIRE_SECONDS) -> Any:
         """A connection, to be given back, as soon as there is one; raises TimeoutError, and what asyncpg raises."""
-        connection = self._free.pop() if self._free else await self._next_free()
+        connection = self._free.pop() if self._free else await self._next_free(seconds)
         if is_open(connection):
             return connection
         try:
@@ -107,13 +107,13 @@ class Pool:
             self.give_back(None)
             raise
 
-    async def _next_free(self) -> Any:
+    async def _next_free(self, seconds: float = ACQUIRE_SECONDS) -> Any:
         if len(self._waiting) >= WAITING_FOR_EACH * self._pool.get_max_size():
             raise TimeoutError("too many wait for a connection")
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            async with asyncio.timeout(ACQUIRE_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await turn
         except BaseException:
             if turn.done() and not turn.cancelled():  # it came when the wait was just over
@@ -163,16 +163,16 @@ class Pool:
 
 
 class Lent:
-    """A connection of a pool, for as long as a block lasts."""
+    """A connection of a pool, for as long as a block lasts; it is waited for up to so many seconds."""
 
-    __slots__ = ("_connection", "_pool")
+    __slots__ = ("_connection", "_pool", "_seconds")
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, seconds: float) -> None:
+        self._pool, self._seconds = pool, seconds
 
     async def __aenter__(self) -> Any:
         with timed("pool"):
-            self._connection = self._pool.take_ready() or await self._pool.take()
+            self._connection = self._pool.take_ready() or await self._pool.take(self._seconds)
         return self._connection
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -221,19 +221,24 @@ class Database:
         """
         return (await self.call_for_row(statement, *arguments))[0]
 
-    async def call_for_row(self, statement: str, *arguments: Any) -> Any:
-        """All values that it answers, in a sequence; raises what call() raises."""
-        async with Lent(self._pool) as connection:
+    async def call_for_row(self, statement: str, *arguments: Any, acquire_seconds: float = ACQUIRE_SECONDS) -> Any:
+        """All values that it answers, in a sequence; raises what call() raises.
+
+        It waits for a connection for up to `acquire_seconds`.
+        """
+        async with Lent(self._pool, acquire_seconds) as connection:
             with timed(self._span):
                 return await once_more(connection.fetchrow, statement, *arguments)
 
     @asynccontextmanager
-    async def transaction(self, statement: str, *arguments: Any) -> AsyncIterator[Any]:
+    async def transaction(
+        self, statement: str, *arguments: Any, acquire_seconds: float = ACQUIRE_SECONDS
+    ) -> AsyncIterator[Any]:
         """Gives what call_for_row() answers, and commits at the end of the block.
 
         Where the block raises, nothing is changed. Raises what call() raises.
         """
-        async with Lent(self._pool) as connection, connection.transaction():
+        async with Lent(self._pool, acquire_seconds) as connection, connection.transaction():
 
             async def fetchrow_or_nothing(*statement: Any) -> Any:
                 async with connection.transaction():

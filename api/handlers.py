@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 from sanic import HTTPResponse
 
+from api.admission import EXPENSIVE_BODY, Turn
 from api.conditions import conditions, digest
 from api.errors import ApiError
 from api.links import link_header
@@ -33,6 +34,7 @@ def identify(request: ParleyRequest, route: Route) -> str:
 def handler_of(route: Route) -> Handler:
     """The handler of a route of the table."""
     statement, path_parameters = route.statement, route.path_parameters
+    is_write, can_search = not route.changes_nothing, "search" in route.query
     media_type = JSON if route.body else FORM if route.form else None
     nothing_asked = [None] * len(route.query)
 
@@ -46,12 +48,13 @@ def handler_of(route: Route) -> Handler:
         if route.form:
             arguments += form_fields(body, route.form)
         arguments = [request.id, *conditions(request, route, body), *arguments]
-        replica = request.app.ctx.replica
-        if replica is None:
-            row = await request.app.ctx.database.call_for_row(statement, identity, *arguments)
-        else:
-            row = await replica.answer(route, request, statement, identity, *arguments)
-        answer, *said = row
+        turn = request.app.ctx.admission.turn(
+            identity,
+            is_write=is_write,
+            chat_id=path.get("chat_id") if is_write else None,
+            is_expensive=len(body) > EXPENSIVE_BODY or (can_search and request.is_search),
+        )
+        answer, *said = await fetch_row(request, route, turn, statement, identity, *arguments)
         headers = said_headers(route, request, said)
         if answer is None and route.method == "GET":
             return HTTPResponse(None, 304, headers)
@@ -68,6 +71,19 @@ def handler_of(route: Route) -> Handler:
         return request.body
 
     return handle
+
+
+async def fetch_row(
+    request: ParleyRequest, route: Route, turn: Turn, statement: str, identity: str, *arguments: Any
+) -> Any:
+    """The row that a statement answers, of the primary or a replica, in the request's turn."""
+    database, replica = request.app.ctx.database, request.app.ctx.replica
+    if replica and route.changes_nothing:
+        async with turn as seconds:
+            return await replica.answer(route, request, statement, identity, *arguments, acquire_seconds=seconds)
+    # A change waits for Redis and the replica without a turn.
+    async with replica.changed_by(identity) if replica else nullcontext(), turn as seconds:
+        return await database.call_for_row(statement, identity, *arguments, acquire_seconds=seconds)
 
 
 def said_headers(route: Route, request: ParleyRequest, said: list[Any]) -> dict[str, str]:
@@ -100,7 +116,9 @@ def image_handler_of(route: Route) -> Handler:
 
     async def handle(request: ParleyRequest) -> HTTPResponse:
         caller, replica = identify(request, route), request.app.ctx.replica
-        identity = await request.app.ctx.database.call(sign_in, caller, request.id)
+        async with request.app.ctx.admission.turn(caller) as seconds:
+            row = await request.app.ctx.database.call_for_row(sign_in, caller, request.id, acquire_seconds=seconds)
+        identity = row[0]
         async with (
             received_image(request, identity) as upload,
             replica.changed_by(caller) if replica else nullcontext(),

@@ -18,6 +18,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from api import reencode
+from api.admission import Admission
 from api.database import Database
 from api.errors import unavailable
 from api.fair_slots import FairSlots
@@ -69,8 +70,9 @@ def run_program(upload: IO[bytes]) -> Image:
 class Images:
     """The images in storage."""
 
-    def __init__(self, database: Database, storage: Storage, public_url: str) -> None:
-        self._database, self._storage, self._base_url = database, storage, f"{public_url}/images/"
+    def __init__(self, database: Database, admission: Admission, storage: Storage, public_url: str) -> None:
+        self._database, self._admission, self._storage = database, admission, storage
+        self._base_url = f"{public_url}/images/"
         self._left = asyncio.Event()
         self._slots = FairSlots(SLOTS)
         self._threads = ThreadPoolExecutor(SLOTS, "images")  # to start a process takes too long for the event loop
@@ -97,11 +99,13 @@ class Images:
     async def _keep(self, image: Image, statement: str, identity: str, request_id: str, *conditions: Any) -> Any:
         url = self._base_url + image.name
         expect = "select api.expect_image($3) from session.begin($1, $2)"
-        await self._database.call(expect, identity, request_id, url)
-        async with self._database.transaction(statement, identity, request_id, *conditions, url) as row:
-            _, is_repeated = row
-            if not is_repeated:
-                await self._storage.put(image.name, image.content)
+        async with self._admission.turn(identity, is_write=True) as seconds:
+            await self._database.call_for_row(expect, identity, request_id, url, acquire_seconds=seconds)
+            arguments = identity, request_id, *conditions, url
+            async with self._database.transaction(statement, *arguments, acquire_seconds=seconds) as row:
+                _, is_repeated = row
+                if not is_repeated:
+                    await self._storage.put(image.name, image.content)
         self._left.set()
         return row
 

@@ -8,7 +8,6 @@ answers, does not have of the new one's marks; and what a restart loses behind a
 """
 
 import asyncio
-import json
 import math
 import re
 import secrets
@@ -25,6 +24,7 @@ from redis.exceptions import ResponseError
 
 from api.ratelimit import REDIS_SECONDS
 from api.settings import Settings
+from api.tokens import callers_of
 
 PREFIX = "parley:wrote"
 EPOCH = f"{PREFIX}:epoch"
@@ -122,6 +122,4 @@ class Marks:
 
 def names(identity: str) -> list[str]:
     """The keys of a caller's marks: a user's, or where only the database knows whose a session is, each session's."""
-    claims = json.loads(identity)
-    callers = [claims["sub"]] if "sub" in claims else claims.get("session_digests", [])
-    return [f"{PREFIX}:{sha256(caller.encode()).hexdigest()}" for caller in callers]
+    return [f"{PREFIX}:{sha256(caller.encode()).hexdigest()}" for caller in callers_of(identity)]

@@ -54,7 +54,12 @@ class Metrics:
         statement = self._histogram(
             "parley_database_statement_seconds", "Wait for PostgreSQL's answer to a request's statement.", "server"
         )
+        queue = self._histogram(
+            "parley_admission_wait_seconds",
+            "Wait in line of a request beyond the limits on a user, a chat, writes or expensive requests.",
+        )
         self._of_spans = {
+            "queue": queue.observe,
             "limit": limit.observe,
             "pool": pool.observe,
             "db": statement.labels("primary").observe,
@@ -90,6 +95,8 @@ class Metrics:
         gauge("parley_limit_fallback", fallback, lambda: app.ctx.limiter.is_away)
         replica = "1 while the replica answers reads; 0 where there is none, too."
         gauge("parley_replica_used", replica, lambda: bool(app.ctx.replica and app.ctx.replica.is_used))
+        waiting = "Requests that wait in line, beyond the limits on a user, a chat, writes or expensive requests."
+        gauge("parley_admission_waiting_requests", waiting, lambda: app.ctx.admission.waiting)
         gauge("parley_uploads_open", "Uploads of images under way.", lambda: sum(list(ROOM.open.values())))
 
     def see(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, ended: int) -> None:

@@ -150,17 +150,16 @@ class Replica:
         """The connections to it, while there are any."""
         return self._standby.database if self._standby else None
 
-    async def answer(self, route: Route, request: Request, statement: str, identity: str, *arguments: Any) -> Any:
-        """The row that a route's statement answers to a caller; raises what Database.call() raises."""
-        if not route.changes_nothing:
-            async with self.changed_by(identity):
-                return await self._primary.call_for_row(statement, identity, *arguments)
+    async def answer(
+        self, route: Route, request: Request, statement: str, identity: str, *arguments: Any, acquire_seconds: float
+    ) -> Any:
+        """The row that the statement of a route that changes nothing answers; raises what Database.call() raises."""
         fresh = route.always_fresh or "no-cache" in request.headers.get("cache-control", "").lower()
         if not (route.form or fresh) and await self._may_answer(identity) and self._standby:
             with suppress(asyncpg.PostgresError, *AWAY):
                 async with asyncio.timeout(REPLICA_SECONDS):
                     return await self._standby.database.call_for_row(statement, identity, *arguments)
-        return await self._primary.call_for_row(statement, identity, *arguments)
+        return await self._primary.call_for_row(statement, identity, *arguments, acquire_seconds=acquire_seconds)
 
     @asynccontextmanager
     async def changed_by(self, identity: str) -> AsyncIterator[None]:

@@ -150,6 +150,12 @@ class Tokens:
         return ()
 
 
+def callers_of(identity: str) -> list[str]:
+    """Return whose an identity is: the user's id or, where only the database knows that, the sessions' digests."""
+    claims = json.loads(identity)
+    return [claims["sub"]] if "sub" in claims else claims.get("session_digests", [])
+
+
 def derived_keys(secret: str) -> list[EncryptionKey]:
     """All keys that web apps derive from a secret."""
     of_cookies = [EncryptionKey.derive(secret, enc, cookie) for cookie in COOKIES for enc in KEY_BYTES]

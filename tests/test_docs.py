@@ -8,6 +8,7 @@ from typing import Any, cast
 import psycopg
 
 from api import storage, upload_room
+from api.admission import CHAT_WRITES, EXPENSIVE_BODY, EXPENSIVE_OF_USER, LINE_OF_CHAT, LINE_OF_USER
 from api.app import PROBE_SECONDS, READY_SECONDS, TIMEOUTS
 from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH
 from api.dev.postgres import Postgres
@@ -60,7 +61,9 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
 
 
 def test_every_metric_is_in_the_table_with_its_help() -> None:
-    nothing = SimpleNamespace(database=None, replica=None, limiter=SimpleNamespace(is_away=False))
+    nothing = SimpleNamespace(
+        database=None, replica=None, limiter=SimpleNamespace(is_away=False), admission=SimpleNamespace(waiting=0)
+    )
     registries = {"API": ApiMetrics(cast("Any", SimpleNamespace(ctx=nothing))).registry, "listener": LISTENER_REGISTRY}
     expected = {
         (f"{family.name}_total" if family.type == "counter" else family.name, process): family.documentation
@@ -129,6 +132,13 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert documented["a connection without a request"] == [str(TIMEOUTS["KEEP_ALIVE_TIMEOUT"])]
     waiting = [str(WAITING_FOR_EACH), str(ACQUIRE_SECONDS)]
     assert documented["requests that wait for a connection to PostgreSQL"] == waiting
+    per_connection, *shares, seconds = documented["requests that wait for their turn"]
+    assert [per_connection, seconds] == waiting
+    assert shares == ["1", str(round(1 / LINE_OF_USER)), "1", str(round(1 / LINE_OF_CHAT))]
+    expensive = documented["expensive requests in flight: with `search`, or with a body over 8 KiB"]
+    assert expensive == [str(EXPENSIVE_OF_USER)]
+    assert EXPENSIVE_BODY == 8 * 1024
+    assert documented["writes in flight"] == [str(CHAT_WRITES)]
     assert documented["a probe of the database by `/readyz`"] == [str(PROBE_SECONDS), str(READY_SECONDS)]
     assert documented["images that a worker opens in the storage"] == [str(storage.READS), str(storage.SECONDS)]
     assert documented["answers that clients have not read"] == [str(MAX_UNREAD // 1024**2)]

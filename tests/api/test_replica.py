@@ -497,6 +497,22 @@ def test_a_writer_waits_no_longer_than_redis_is_away(stage: Stage) -> None:
             assert posted.result(window / 2).status_code == 201
 
 
+def test_writers_that_wait_for_redis_hold_no_turn(stage: Stage) -> None:
+    options = {"DATABASE_REPLICA_WINDOW": "20", "DATABASE_POOL_SIZE": "1"}  # one write at a time
+    with running(stage.new_api(**options)) as api, unlimited(api) as client:
+        wait_until(partial(told, api))
+        with stage.paused(), ThreadPoolExecutor() as pool:
+            with killed(stage.valkey):
+                user = user_of(client, **FRESH)
+                wait_until(lambda: "Redis is away" in api.log.read_text())
+                posted = [pool.submit(client.post, "/api/chats", json={"title": "Plans"}) for _ in range(3)]
+                count = "select count(*) from parley.chats where owner_id = %s"
+                wait_until(lambda: stage.on_primary(count, user) == 3)
+                assert not any(future.done() for future in posted)
+                assert client.get("/api/profile").status_code == 200
+            assert [future.result(10).status_code for future in posted] == [201] * 3
+
+
 def test_what_looks_after_a_replica_that_is_away_is_not_hurried(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     stage.new_api(DATABASE_REPLICA_WINDOW="1", REDIS_URL=f"redis://{nowhere}").lend_environment(monkeypatch)

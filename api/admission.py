@@ -1,0 +1,190 @@
+"""Admission: how many statements of one user, on one chat and of one kind a worker has in flight at once.
+
+A statement may wait seconds for a lock, or use a core of PostgreSQL for a tenth of a second. A dozen of them, sent by
+one user or behind one locked chat, would hold every connection of the pool, and all other users would get 503. So a
+request holds slots while its statement runs: one of its user's; for a write, one of all writes' and one of the chat's;
+for an expensive request, one of the user's and one of all users' for these.
+
+A request is admitted when all of its slots are free, in one step. Otherwise it waits, without holding any slot, in the
+line of the first one that is not free. Whoever frees a slot serves its line in the order of arrival; a request that
+then finds another of its slots taken moves to that line. So no line holds up the requests that do not need its slot,
+and a slot that is free has no line.
+"""
+
+import asyncio
+from bisect import insort
+from collections import Counter
+from functools import lru_cache
+from operator import attrgetter
+from time import monotonic
+
+from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH
+from api.timings import timed
+from api.tokens import callers_of
+
+CHAT_WRITES = 2  # in flight on one chat: they wait for each other in PostgreSQL, on the chat's row
+EXPENSIVE_BODY = 8 * 1024  # bytes; the text of a message of this length takes PostgreSQL up to 10 ms, by its script
+EXPENSIVE_OF_USER = 1
+LINE_OF_USER = 1 / 4  # of all places to wait that requests of one user may take
+LINE_OF_CHAT = 1 / 2
+
+Slot = tuple[str, str]  # what is limited, and of whom
+WRITES: Slot = "writes", ""
+EXPENSIVE: Slot = "expensive requests", ""
+USER, CHAT, EXPENSIVE_USER = "statements of a user", "writes to a chat", "expensive requests of a user"
+
+
+class Waiter:
+    """A request in line."""
+
+    __slots__ = ("number", "slot", "slots", "turn")
+
+    def __init__(self, number: int, slots: tuple[Slot, ...]) -> None:
+        self.number, self.slots = number, slots
+        self.slot: Slot | None = None  # in whose line it is
+        self.turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Admission:
+    """The slots of a worker with a pool of so many connections."""
+
+    def __init__(self, pool_size: int) -> None:
+        writes = max(1, pool_size - max(1, pool_size // 5))  # reads find a connection, whatever writes wait for
+        self.limits = {
+            USER: (pool_size + 1) // 2,
+            CHAT: CHAT_WRITES,
+            WRITES[0]: writes,
+            EXPENSIVE_USER: EXPENSIVE_OF_USER,
+            EXPENSIVE[0]: max(1, pool_size // 2),
+        }
+        self.max_waiting = WAITING_FOR_EACH * pool_size
+        self._max_lines = {USER: self.max_waiting * LINE_OF_USER, CHAT: self.max_waiting * LINE_OF_CHAT}
+        self._held: dict[Slot, int] = {}
+        self._lines: dict[Slot, list[Waiter]] = {}  # no list is empty
+        self._waiting: Counter[Slot] = Counter()  # by each slot that a request in line needs
+        self._last_number = self._total_waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait in line."""
+        return self._total_waiting
+
+    def turn(
+        self, identity: str, *, is_write: bool = False, chat_id: str | None = None, is_expensive: bool = False
+    ) -> "Turn":
+        """Return the turn of a caller's request; `chat_id` is the chat that it writes to."""
+        slots = user_slots(identity)
+        if is_expensive:
+            slots = (*((EXPENSIVE_USER, user) for _, user in slots), *slots, EXPENSIVE)
+        if is_write:
+            slots = (*slots, WRITES)
+        if chat_id is not None:
+            slots = ((CHAT, chat_id.lower()), *slots)  # PostgreSQL reads a UUID in either case
+        return Turn(self, slots)
+
+    def enter(self, slots: tuple[Slot, ...]) -> bool:
+        """Take these slots, if all of them are free."""
+        if self._taken_of(slots):
+            return False
+        held = self._held
+        for slot in slots:
+            held[slot] = held.get(slot, 0) + 1
+        return True
+
+    def _taken_of(self, slots: tuple[Slot, ...]) -> Slot | None:
+        held, limits = self._held, self.limits
+        for slot in slots:
+            if held.get(slot, 0) >= limits[slot[0]]:
+                return slot
+        return None
+
+    async def wait(self, slots: tuple[Slot, ...]) -> None:
+        """Take these slots as soon as all of them are free. Raises TimeoutError, at once where too many wait."""
+        self._check_lines(slots)
+        self._last_number += 1
+        waiter = Waiter(self._last_number, slots)
+        self._waiting.update(slots)
+        self._total_waiting += 1
+        self._line_up(waiter)
+        try:
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                await waiter.turn
+        except BaseException:
+            self._step_out(waiter)
+            if waiter.turn.done() and not waiter.turn.cancelled():
+                self.leave(slots)  # it was admitted just when its wait was over
+            raise
+        finally:
+            self._total_waiting -= 1
+            self._waiting.subtract(slots)
+            for slot in slots:
+                if not self._waiting[slot]:
+                    del self._waiting[slot]
+
+    def _check_lines(self, slots: tuple[Slot, ...]) -> None:
+        if self._total_waiting >= self.max_waiting:
+            raise TimeoutError("too many requests wait in line")
+        for slot in slots:
+            if self._waiting[slot] >= self._max_lines.get(slot[0], self.max_waiting):
+                raise TimeoutError(f"too many requests wait in line for: {slot[0]}")
+
+    def _line_up(self, waiter: Waiter) -> None:
+        """Put a request in the line of the first slot that it lacks, or admit it."""
+        waiter.slot = self._taken_of(waiter.slots)
+        if waiter.slot:
+            insort(self._lines.setdefault(waiter.slot, []), waiter, key=attrgetter("number"))
+        else:
+            self.enter(waiter.slots)
+            waiter.turn.set_result(None)
+
+    def _step_out(self, waiter: Waiter) -> None:
+        if slot := waiter.slot:
+            self._lines[slot].remove(waiter)
+            if not self._lines[slot]:
+                del self._lines[slot]
+            waiter.slot = None
+
+    def leave(self, slots: tuple[Slot, ...]) -> None:
+        """Free these slots, and admit those in their lines who now find all that they need."""
+        held = self._held
+        for slot in slots:
+            if held[slot] == 1:
+                del held[slot]
+            else:
+                held[slot] -= 1
+        if self._lines:
+            self._serve(slots)
+
+    def _serve(self, slots: tuple[Slot, ...]) -> None:
+        while heads := [self._lines[slot][0] for slot in slots if slot in self._lines and not self._taken_of((slot,))]:
+            first = min(heads, key=attrgetter("number"))
+            self._step_out(first)
+            if not first.turn.done():  # else its task has been cancelled, and is about to leave
+                self._line_up(first)
+
+
+class Turn:
+    """The slots of a request, held for as long as a block lasts."""
+
+    __slots__ = ("_admission", "_slots")
+
+    def __init__(self, admission: Admission, slots: tuple[Slot, ...]) -> None:
+        self._admission, self._slots = admission, slots
+
+    async def __aenter__(self) -> float:
+        """Return for how many seconds the request may still wait for a connection."""
+        if self._admission.enter(self._slots):
+            return ACQUIRE_SECONDS
+        began = monotonic()
+        with timed("queue"):
+            await self._admission.wait(self._slots)
+        return max(0.0, began + ACQUIRE_SECONDS - monotonic())
+
+    async def __aexit__(self, *_: object) -> None:
+        self._admission.leave(self._slots)
+
+
+@lru_cache(maxsize=1024)
+def user_slots(identity: str) -> tuple[Slot, ...]:
+    """Return the slots of a caller's statements: a user's, or that of each session whose user the database knows."""
+    return tuple((USER, caller) for caller in callers_of(identity))
