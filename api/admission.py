@@ -9,11 +9,15 @@ A request is admitted when all of its slots are free, in one step. Otherwise it 
 line of the first one that is not free. Whoever frees a slot serves its line in the order of arrival; a request that
 then finds another of its slots taken moves to that line. So no line holds up the requests that do not need its slot,
 and a slot that is free has no line.
+
+Searches and large bodies are expensive, and so are the pages of a user who has just received a large one: that a page
+has long messages shows only in the response. A response of 10 MB holds the worker's event loop for 20 ms, whoever waits
+for it. So a user pauses after an expensive request of notable cost, for a multiple of that cost, before the next one.
 """
 
 import asyncio
 from bisect import insort
-from collections import Counter
+from collections import Counter, OrderedDict
 from functools import lru_cache
 from operator import attrgetter
 from time import monotonic
@@ -25,6 +29,13 @@ from api.tokens import callers_of
 CHAT_WRITES = 2  # in flight on one chat: they wait for each other in PostgreSQL, on the chat's row
 EXPENSIVE_BODY = 8 * 1024  # bytes; the text of a message of this length takes PostgreSQL up to 10 ms, by its script
 EXPENSIVE_OF_USER = 1
+LARGE_RESPONSE = 512 * 1024  # bytes
+LARGE_SECONDS = 10  # for which pages of a user are expensive after a large one
+MAX_LARGE = 1000  # users who are remembered for that
+BYTES_A_SECOND = 20_000_000  # of a response, as a part of its cost beside the seconds of its statement
+NOTABLE_SECONDS = 0.1  # of cost; after less there is no pause
+PAUSE = 3  # times the cost
+MAX_PAUSE = 3  # seconds
 LINE_OF_USER = 1 / 4  # of all places to wait that requests of one user may take
 LINE_OF_CHAT = 1 / 2
 
@@ -63,6 +74,7 @@ class Admission:
         self._lines: dict[Slot, list[Waiter]] = {}  # no list is empty
         self._waiting: Counter[Slot] = Counter()  # by each slot that a request in line needs
         self._last_number = self._total_waiting = 0
+        self._large: OrderedDict[Slot, float] = OrderedDict()  # until when a user's pages are expensive
 
     @property
     def waiting(self) -> int:
@@ -70,17 +82,38 @@ class Admission:
         return self._total_waiting
 
     def turn(
-        self, identity: str, *, is_write: bool = False, chat_id: str | None = None, is_expensive: bool = False
+        self,
+        identity: str,
+        *,
+        is_write: bool = False,
+        chat_id: str | None = None,
+        is_expensive: bool = False,
+        is_page: bool = False,
     ) -> "Turn":
         """Return the turn of a caller's request; `chat_id` is the chat that it writes to."""
         slots = user_slots(identity)
-        if is_expensive:
-            slots = (*((EXPENSIVE_USER, user) for _, user in slots), *slots, EXPENSIVE)
-        if is_write:
-            slots = (*slots, WRITES)
+        is_expensive |= is_page and bool(self._large) and self._has_large(slots)
+        expensive = tuple((EXPENSIVE_USER, user) for _, user in slots) if is_expensive else ()
         if chat_id is not None:
             slots = ((CHAT, chat_id.lower()), *slots)  # PostgreSQL reads a UUID in either case
+        if is_write:
+            slots = (*slots, WRITES)
+        if is_expensive:
+            slots = (*expensive, *slots, EXPENSIVE)  # in this order, see Turn
         return Turn(self, slots)
+
+    def _has_large(self, slots: tuple[Slot, ...]) -> bool:
+        now = monotonic()
+        return any(self._large.get(slot, now) > now for slot in slots)
+
+    def add_large(self, slots: tuple[Slot, ...]) -> None:
+        """Count the pages of these slots' users as expensive from now on."""
+        for slot in slots:
+            if slot[0] == USER:
+                self._large[slot] = monotonic() + LARGE_SECONDS
+                self._large.move_to_end(slot)
+        while len(self._large) > MAX_LARGE:
+            self._large.popitem(last=False)
 
     def enter(self, slots: tuple[Slot, ...]) -> bool:
         """Take these slots, if all of them are free."""
@@ -164,24 +197,34 @@ class Admission:
 
 
 class Turn:
-    """The slots of a request, held for as long as a block lasts."""
+    """The slots of a request, held for as long as a block lasts; a block notes the bytes of its response in `size`."""
 
-    __slots__ = ("_admission", "_slots")
+    __slots__ = ("_admission", "_began", "_slots", "size")
 
     def __init__(self, admission: Admission, slots: tuple[Slot, ...]) -> None:
         self._admission, self._slots = admission, slots
+        self.size = 0
 
     async def __aenter__(self) -> float:
         """Return for how many seconds the request may still wait for a connection."""
+        self._began = monotonic()
         if self._admission.enter(self._slots):
             return ACQUIRE_SECONDS
-        began = monotonic()
+        came = self._began
         with timed("queue"):
             await self._admission.wait(self._slots)
-        return max(0.0, began + ACQUIRE_SECONDS - monotonic())
+        self._began = monotonic()
+        return max(0.0, came + ACQUIRE_SECONDS - self._began)
 
     async def __aexit__(self, *_: object) -> None:
-        self._admission.leave(self._slots)
+        slots = self._slots
+        if self.size > LARGE_RESPONSE:
+            self._admission.add_large(slots)
+        cost = monotonic() - self._began + self.size / BYTES_A_SECOND
+        if cost > NOTABLE_SECONDS and (kept := tuple(slot for slot in slots if slot[0] == EXPENSIVE_USER)):
+            slots = slots[len(kept) :]
+            asyncio.get_running_loop().call_later(min(PAUSE * cost, MAX_PAUSE), self._admission.leave, kept)
+        self._admission.leave(slots)
 
 
 @lru_cache(maxsize=1024)

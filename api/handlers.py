@@ -34,7 +34,7 @@ def identify(request: ParleyRequest, route: Route) -> str:
 def handler_of(route: Route) -> Handler:
     """The handler of a route of the table."""
     statement, path_parameters = route.statement, route.path_parameters
-    is_write, can_search = not route.changes_nothing, "search" in route.query
+    is_write, is_page, can_search = not route.changes_nothing, "limit" in route.query, "search" in route.query
     media_type = JSON if route.body else FORM if route.form else None
     nothing_asked = [None] * len(route.query)
 
@@ -53,6 +53,7 @@ def handler_of(route: Route) -> Handler:
             is_write=is_write,
             chat_id=path.get("chat_id") if is_write else None,
             is_expensive=len(body) > EXPENSIVE_BODY or (can_search and request.is_search),
+            is_page=is_page,
         )
         answer, *said = await fetch_row(request, route, turn, statement, identity, *arguments)
         headers = said_headers(route, request, said)
@@ -80,10 +81,14 @@ async def fetch_row(
     database, replica = request.app.ctx.database, request.app.ctx.replica
     if replica and route.changes_nothing:
         async with turn as seconds:
-            return await replica.answer(route, request, statement, identity, *arguments, acquire_seconds=seconds)
+            row = await replica.answer(route, request, statement, identity, *arguments, acquire_seconds=seconds)
+            turn.size = len(row[0] or b"")
+            return row
     # A change waits for Redis and the replica without a turn.
     async with replica.changed_by(identity) if replica else nullcontext(), turn as seconds:
-        return await database.call_for_row(statement, identity, *arguments, acquire_seconds=seconds)
+        row = await database.call_for_row(statement, identity, *arguments, acquire_seconds=seconds)
+        turn.size = len(row[0] or b"")
+        return row
 
 
 def said_headers(route: Route, request: ParleyRequest, said: list[Any]) -> dict[str, str]:

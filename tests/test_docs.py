@@ -8,7 +8,19 @@ from typing import Any, cast
 import psycopg
 
 from api import storage, upload_room
-from api.admission import CHAT_WRITES, EXPENSIVE_BODY, EXPENSIVE_OF_USER, LINE_OF_CHAT, LINE_OF_USER
+from api.admission import (
+    BYTES_A_SECOND,
+    CHAT_WRITES,
+    EXPENSIVE_BODY,
+    EXPENSIVE_OF_USER,
+    LARGE_RESPONSE,
+    LARGE_SECONDS,
+    LINE_OF_CHAT,
+    LINE_OF_USER,
+    MAX_PAUSE,
+    NOTABLE_SECONDS,
+    PAUSE,
+)
 from api.app import PROBE_SECONDS, READY_SECONDS, TIMEOUTS
 from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH
 from api.dev.postgres import Postgres
@@ -135,9 +147,13 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     per_connection, *shares, seconds = documented["requests that wait for their turn"]
     assert [per_connection, seconds] == waiting
     assert shares == ["1", str(round(1 / LINE_OF_USER)), "1", str(round(1 / LINE_OF_CHAT))]
-    expensive = documented["expensive requests in flight: with `search`, or with a body over 8 KiB"]
-    assert expensive == [str(EXPENSIVE_OF_USER)]
-    assert EXPENSIVE_BODY == 8 * 1024
+    (expensive,) = (what for what in documented if what.startswith("expensive requests in flight"))
+    assert documented[expensive] == [str(EXPENSIVE_OF_USER)]
+    bounds = [EXPENSIVE_BODY // 1024, LARGE_SECONDS, LARGE_RESPONSE // 1024]
+    assert re.findall(r"\d+", expensive) == [str(bound) for bound in bounds]
+    costs = f"over {NOTABLE_SECONDS} seconds", f"each {BYTES_A_SECOND // 10**6} MB", f"for {PAUSE} times that"
+    paragraph = README.partition("**In flight.**")[2].partition("\n\n")[0].replace("\n", " ")
+    assert all(cost in paragraph for cost in (*costs, f"up to {MAX_PAUSE} seconds"))
     assert documented["writes in flight"] == [str(CHAT_WRITES)]
     assert documented["a probe of the database by `/readyz`"] == [str(PROBE_SECONDS), str(READY_SECONDS)]
     assert documented["images that a worker opens in the storage"] == [str(storage.READS), str(storage.SECONDS)]

@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.admission import EXPENSIVE_BODY
+from api.admission import EXPENSIVE_BODY, LARGE_RESPONSE
 from api.database import WAITING_FOR_EACH
 from api.dev.postgres import Postgres
 from api.dev.process import free_port
@@ -227,6 +227,25 @@ def test_a_user_has_one_expensive_request_in_flight(
         assert statuses(searches) == [200] * 3
         assert statuses(large) == [201] * 3
         assert statuses(ordinary) == [201, 200]
+
+
+def test_a_user_who_has_received_a_large_page_has_one_page_in_flight(
+    api: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
+) -> None:
+    messages = LARGE_RESPONSE // 32_768
+    with signed_in(api) as client, signed_in(api) as other:
+        chat = new_chat(client, other)
+        for _ in range(messages):
+            assert send(client, chat, "x" * 32_768).status_code == 201
+        assert len(client.get(f"/api/chats/{chat}/messages").content) > LARGE_RESPONSE
+        assert len(other.get(f"/api/chats/{chat}/messages?limit={messages - 1}").content) <= LARGE_RESPONSE
+        with locked_members(postgres.url(database)) as locks:
+            pages = [threads.submit(client.get, f"/api/chats/{chat}/messages?page={page}") for page in range(1, 4)]
+            wait_until(lambda: (locks(), waiting(api)) == (1, 2))
+            pages += [threads.submit(other.get, f"/api/chats/{chat}/messages?page={page}") for page in range(2, 5)]
+            pages += [threads.submit(client.get, f"/api/chats/{chat}")]
+            wait_until(lambda: (locks(), waiting(api)) == (5, 2))
+        assert statuses(pages) == [200] * 7
 
 
 def test_many_users_have_half_of_the_connections_for_expensive_requests(
