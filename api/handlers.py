@@ -78,15 +78,16 @@ async def fetch_row(
     request: ParleyRequest, route: Route, turn: Turn, statement: str, identity: str, *arguments: Any
 ) -> Any:
     """The row that a statement answers, of the primary or a replica, in the request's turn."""
-    database, replica = request.app.ctx.database, request.app.ctx.replica
-    if replica and route.changes_nothing:
-        async with turn as seconds:
+    replica = request.app.ctx.replica
+    if replica and not route.changes_nothing:
+        # Around the turn: a change waits for Redis and the replica without one.
+        async with replica.changed_by(identity), turn as seconds:
+            return await request.app.ctx.database.call_for_row(statement, identity, *arguments, acquire_seconds=seconds)
+    async with turn as seconds:
+        if replica:
             row = await replica.answer(route, request, statement, identity, *arguments, acquire_seconds=seconds)
-            turn.size = len(row[0] or b"")
-            return row
-    # A change waits for Redis and the replica without a turn.
-    async with replica.changed_by(identity) if replica else nullcontext(), turn as seconds:
-        row = await database.call_for_row(statement, identity, *arguments, acquire_seconds=seconds)
+        else:
+            row = await request.app.ctx.database.call_for_row(statement, identity, *arguments, acquire_seconds=seconds)
         turn.size = len(row[0] or b"")
         return row
 
