@@ -101,7 +101,7 @@ class Admission:
             slots = (*slots, WRITES)
         if is_expensive:
             slots = (*expensive, *slots, EXPENSIVE)  # in this order, see Turn
-        return Turn(self, slots)
+        return Turn(self, slots, is_expensive)
 
     def _has_large(self, slots: tuple[Slot, ...]) -> bool:
         now = monotonic()
@@ -118,9 +118,12 @@ class Admission:
 
     def enter(self, slots: tuple[Slot, ...]) -> bool:
         """Take these slots, if all of them are free."""
-        if self._taken_of(slots):
-            return False
-        add(self._held, slots)
+        held, limits = self._held, self.limits
+        for slot in slots:  # as in _taken_of() and add(), without their calls: each request comes here
+            if held.get(slot, 0) >= limits[slot[0]]:
+                return False
+        for slot in slots:
+            held[slot] = held.get(slot, 0) + 1
         return True
 
     def _taken_of(self, slots: tuple[Slot, ...]) -> Slot | None:
@@ -211,18 +214,19 @@ def subtract(counts: dict[Slot, int], slots: tuple[Slot, ...]) -> None:
 class Turn:
     """The slots of a request, held for as long as a block lasts; a block notes the bytes of its response in `size`."""
 
-    __slots__ = ("_admission", "_began", "_slots", "size")
+    __slots__ = ("_admission", "_began", "_is_expensive", "_slots", "size")
 
-    def __init__(self, admission: Admission, slots: tuple[Slot, ...]) -> None:
-        self._admission, self._slots = admission, slots
+    def __init__(self, admission: Admission, slots: tuple[Slot, ...], is_expensive: bool) -> None:
+        self._admission, self._slots, self._is_expensive = admission, slots, is_expensive
         self.size = 0
 
     async def __aenter__(self) -> float:
         """Return for how many seconds the request may still wait for a connection."""
-        self._began = monotonic()
         if self._admission.enter(self._slots):
+            if self._is_expensive:
+                self._began = monotonic()
             return ACQUIRE_SECONDS
-        came = self._began
+        came = monotonic()
         with timed("queue"):
             await self._admission.wait(self._slots)
         self._began = monotonic()
@@ -232,11 +236,18 @@ class Turn:
         slots = self._slots
         if self.size > LARGE_RESPONSE:
             self._admission.add_large(slots)
-        cost = monotonic() - self._began + self.size / BYTES_A_SECOND
-        if cost > NOTABLE_SECONDS and (kept := tuple(slot for slot in slots if slot[0] == EXPENSIVE_USER)):
-            slots = slots[len(kept) :]
-            asyncio.get_running_loop().call_later(min(PAUSE * cost, MAX_PAUSE), self._admission.leave, kept)
+        if self._is_expensive:
+            slots = self._pause(slots)
         self._admission.leave(slots)
+
+    def _pause(self, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
+        """Return the slots to free at once; after a notable cost, those of the user's expensive requests come later."""
+        cost = monotonic() - self._began + self.size / BYTES_A_SECOND
+        if cost <= NOTABLE_SECONDS:
+            return slots
+        kept = tuple(slot for slot in slots if slot[0] == EXPENSIVE_USER)
+        asyncio.get_running_loop().call_later(min(PAUSE * cost, MAX_PAUSE), self._admission.leave, kept)
+        return slots[len(kept) :]
 
 
 @lru_cache(maxsize=1024)
