@@ -136,7 +136,9 @@ def add_middleware(app: Sanic[Any, Any], settings: Settings) -> None:
     async def begin(request: ParleyRequest) -> HTTPResponse | None:
         request.timings = Timings(request.id)
         current.set(request.timings)
-        if not request.is_for_api:
+        # Behind a proxy, a request without a valid head has no address to count against. A flood of them is bounded:
+        # each costs less than an accepted request, and ends its connection.
+        if not request.is_for_api or (settings.trusted_proxies and not request.has_valid_head):
             return None
         preflight: HTTPResponse | None = app.ctx.origins.preflight(request)
         if preflight:
@@ -161,7 +163,7 @@ def add_end(app: Sanic[Any, Any]) -> None:
         headers["X-Request-Id"] = request.id
         if request.decision:
             headers.update(request.decision.headers)
-        if request.is_for_api:
+        if request.is_for_api or not request.has_valid_head:  # the path may be unknown
             headers.update(API_HEADERS)
             headers.update(app.ctx.origins.headers(request))
             if timings and not request.is_search:

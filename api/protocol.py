@@ -48,6 +48,7 @@ class ParleyRequest(Request):
     timings: Timings | None = None
     decision: Decision | None = None
     is_address_fallback = False  # it counts against the address of a proxy
+    has_valid_head = True
     _next_failure_at: ClassVar[float] = -math.inf
 
     @property
@@ -244,8 +245,9 @@ class ParleyHttp(Http):
             pass
 
     def create_empty_request(self) -> None:
-        """The request to answer where a malformed one could not be made."""
+        """Creates the request to respond to where the head is malformed, too large or incomplete."""
         super().create_empty_request()
+        self.request.has_valid_head = False  # type: ignore[attr-defined]
         self.request.conn_info = self.protocol.conn_info
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from api.client_address import ClientAddresses
 from api.dev.process import free_port
-from tests.api.support import refusal
-from tests.support import Api, logged, new_user, running, scraped
+from tests.api.support import Wire, altered, exchange, new_address, refusal
+from tests.support import Api, logged, long_window, new_user, running, scraped
 
 PEER = "192.0.2.1"
 
@@ -110,3 +110,79 @@ def test_a_missing_address_is_logged_once_and_counted(new_api: Callable[..., Api
         assert scraped(port, "parley_address_fallbacks_total") == 3
         [event] = [line["event"] for line in logged(api.log) if "X-Forwarded-For" in line["event"]]
         assert "unknown" not in event
+
+
+REFUSED_HEADS = {
+    "a malformed length": (b"POST /api/chats HTTP/1.1\r\nHost: a\r\n%bContent-Length: +16\r\n\r\n", 400),
+    "an unknown expectation": (b"POST /api/chats HTTP/1.1\r\nHost: a\r\n%bExpect: x\r\nContent-Length: 2\r\n\r\n", 400),
+    "no Host": (b"GET /api/chats HTTP/1.1\r\n%b\r\n", 400),
+    "a malformed field": (b"GET /api/chats HTTP/1.1\r\nHost: a\r\n%bX : x\r\n\r\n", 400),
+    "a malformed request line": (b"GET /api/chats HTTP/9\r\nHost: a\r\n%b\r\n", 400),
+    "too many fields": (b"GET /api/chats HTTP/1.1\r\nHost: a\r\n%b" + b"X: x\r\n" * 100 + b"\r\n", 413),
+    "a target that is too long": (b"GET /api/" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n%b\r\n", 413),
+    "no end": (b"GET /api/chats HTTP/1.1\r\nHost: a\r\n%b", 400),
+}
+
+
+MALFORMED_LENGTH = REFUSED_HEADS["a malformed length"]
+
+
+@pytest.fixture
+def new_limited(new_api: Callable[..., Api], shared_database: str) -> Callable[[int], tuple[Api, int]]:
+    """Makes an API behind so many proxies, with fresh budgets that last; the other value is the port of its metrics."""
+
+    def make(proxies: int) -> tuple[Api, int]:
+        port = free_port()
+        limit = {"RATE_LIMIT_PREFIX": new_user(), "RATE_LIMIT_WINDOW": long_window()}
+        api = new_api(shared_database, TRUSTED_PROXIES=str(proxies), METRICS_PORT=str(port), **limit)
+        return altered(api, "app.TIMEOUTS['REQUEST_TIMEOUT'] = 0.2"), port
+
+    return make
+
+
+def send_refused(api: Api, head: bytes, status: int) -> Wire:
+    """The response to a head with an address of its own in X-Forwarded-For."""
+    answer = exchange(api, head % f"X-Forwarded-For: {new_address()}\r\n".encode())
+    refusal(answer, status)
+    assert answer.headers["connection"] == "close"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert answer.headers["cache-control"] == "private, no-cache"
+    return answer
+
+
+def fallbacks(api: Api, port: int) -> tuple[float, int]:
+    """How many requests counted against the address of a proxy, and how many lines of the log tell of them."""
+    lines = [line for line in logged(api.log) if "X-Forwarded-For" in line["event"]]
+    return scraped(port, "parley_address_fallbacks_total"), len(lines)
+
+
+def test_behind_a_proxy_a_refused_head_counts_against_no_address(
+    new_limited: Callable[[int], tuple[Api, int]],
+) -> None:
+    api, port = new_limited(1)
+    with running(api), api.client() as client:
+        for head, status in [*REFUSED_HEADS.values(), *[MALFORMED_LENGTH] * 10]:
+            assert "x-ratelimit-limit" not in send_refused(api, head, status).headers
+        assert fallbacks(api, port) == (0, 0)
+        del client.headers["X-Forwarded-For"]
+        assert client.get("/api/chats").headers["x-ratelimit-remaining"] == "9"
+        assert fallbacks(api, port) == (1, 1)
+
+
+def test_without_a_proxy_a_refused_head_counts_against_its_peer(
+    new_limited: Callable[[int], tuple[Api, int]],
+) -> None:
+    api, port = new_limited(0)
+    with running(api), api.client() as client:
+        left = 10
+        for name, (head, status) in REFUSED_HEADS.items():
+            answer = send_refused(api, head, status)
+            if name not in ("a malformed request line", "a target that is too long"):  # which may not be for /api
+                left -= 1
+                assert answer.headers["x-ratelimit-remaining"] == str(left)
+        for _ in range(left):
+            send_refused(api, *MALFORMED_LENGTH)
+        send_refused(api, MALFORMED_LENGTH[0], 429)
+        refusal(client.get("/api/chats"), 429)
+        assert fallbacks(api, port) == (0, 0)
