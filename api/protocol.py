@@ -188,7 +188,7 @@ class ParleyHttp(Http):
         await self._receive_more()
 
     def discard_arrived_body(self) -> None:
-        """Decodes what has arrived of an unread body, so that the response can announce that a bad one is the last."""
+        """Decodes what has arrived of an unread body, so that the response can announce that it ends the connection."""
         if self.request_body is None:
             return
         try:
@@ -196,6 +196,10 @@ class ParleyHttp(Http):
             self.request_body.decode(self.recv_buffer, max_size)
         except (MalformedRequest, PayloadTooLarge):
             self.abandon_body()
+        else:  # A client that waits for 100 (Continue) may send the body after the final response, or another request.
+            if self.expecting_continue and not self.request_body.is_complete:
+                self.abandon_body()
+        self.expecting_continue = False
 
     def abandon_body(self) -> None:
         """Leaves the rest of the body unread, after which the connection cannot have another request."""
@@ -222,7 +226,7 @@ class ParleyHttp(Http):
         """
         response = self.response
         body, headers, has_no_body = response.body or b"", response.headers, response.status in NO_CONTENT
-        if bool(body) == has_no_body or self.head_only or self.expecting_continue or not FRAMING.isdisjoint(headers):
+        if bool(body) == has_no_body or self.head_only or not FRAMING.isdisjoint(headers):
             return None
         head = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if head.count("\r") != len(headers) or head.count("\n") != len(headers):

@@ -21,7 +21,7 @@ class Attack:
     """A user without chats, and the request that creates the user's first."""
 
     def __init__(self, api: Api, client: httpx.Client, user: str) -> None:
-        self._api, self._client = api, client
+        self.api, self._client = api, client
         self.headers = api.headers(user) | JSON
         body = b'{"title": "smuggled"}'
         close = {"Content-Length": str(len(body)), "Connection": "close"}
@@ -33,7 +33,7 @@ class Attack:
         return begun + b"".join(field + b"\r\n" for field in fields) + b"\r\n" + body
 
     def send(self, *segments: bytes) -> list[Wire]:
-        return conversation(self._api, *segments)
+        return conversation(self.api, *segments)
 
     def titles(self) -> set[str]:
         """The titles of the user's chats."""

@@ -3,12 +3,24 @@
 With `Expect: 100-continue` the API requests the body only when it reads the body.
 """
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from api.tokens import COOKIES
 from tests.api.http1 import CHUNKED, Attack
-from tests.api.support import altered, connected, refusal, responses, unlimited, wait_until_received
+from tests.api.support import (
+    Wire,
+    altered,
+    connected,
+    new_address,
+    refusal,
+    responses,
+    unlimited,
+    wait_until_received,
+)
 from tests.support import Api, new_user, running
 
 
@@ -120,3 +132,80 @@ def test_a_body_that_has_arrived_is_not_asked_for(api: Api, attack: Attack) -> N
     with connected(api) as connection:
         connection.sendall(attack.request(b"POST /api/chats HTTP/1.1", *fields, body=b'{"title": "first"}'))
         assert connection.recv(65_536).startswith(b"HTTP/1.1 201 ")
+
+
+# Requests to which the API responds without reading their bodies: the request line, the user's token unless it is
+# replaced by another field, the media type, the status, and the size of the body.
+UNREAD = [
+    ("POST /api/chats", "X: no token", "application/json", 401, 18),
+    ("POST /api/chats", "Authorization: Basic YTpi", "application/json", 401, 18),
+    ("POST /api/chats", f"Cookie: {COOKIES[0]}=x", "application/json", 403, 18),
+    ("POST /api/chats", None, "text/plain", 415, 18),
+    ("POST /api/chats", None, "application/json", 413, 2_000_000),
+    ("PUT /api/settings", None, "text/plain", 415, 18),
+    ("POST /api/profile/image", "X: no token", "multipart/form-data; boundary=x", 401, 18),
+    ("POST /api/profile/image", "Authorization: Bearer x", "multipart/form-data; boundary=x", 401, 18),
+    ("POST /api/profile/image", None, "text/plain", 415, 18),
+    ("POST /api/profile/image", None, "multipart/form-data; boundary=x", 413, 6_000_000),
+    ("POST /api/pusher/auth", None, "application/json", 415, 18),
+    ("POST /api/nope", None, "application/json", 404, 18),
+    ("POST /nope", None, "application/json", 404, 18),
+    ("PATCH /api/chats", None, "application/json", 405, 18),
+    ("POST /healthz", None, "application/json", 405, 18),
+    ("HEAD /nope", None, "application/json", 404, 18),
+]
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "media_type", "status", "framing"),
+    [(*request, b"Content-Length: %d" % size) for *request, size in UNREAD]
+    + [(*request, CHUNKED) for *request, size in UNREAD if size == 18],  # the size of the others is not known before
+)
+def test_a_body_that_is_not_read_is_not_asked_for(
+    attack: Attack, line: str, field: str | None, media_type: str, status: int, framing: bytes
+) -> None:
+    """… and the connection ends, for a client that has the response may send the body, or another request."""
+    attack.headers["Content-Type"] = media_type
+    if field:
+        attack.headers.pop("Authorization")
+    fields = [framing, b"Expect: 100-continue", *([field.encode()] if field else [])]
+    answer = final_response(attack, attack.request(f"{line} HTTP/1.1".encode(), *fields))
+    assert (answer.status_code, answer.headers["connection"]) == (status, "close")
+
+
+def final_response(attack: Attack, waiting: bytes) -> Wire:
+    """The only response to a request that waits for 100 (Continue); another request follows instead of its body."""
+    with connected(attack.api) as connection:
+        connection.sendall(waiting)
+        received = connection.recv(65_536)
+        connection.sendall(attack.second)
+        while piece := connection.recv(65_536):
+            received += piece
+    assert not received.startswith(b"HTTP/1.1 100 ")
+    [answer] = responses(received)
+    assert not attack.titles()
+    return answer
+
+
+def test_a_request_over_the_limit_is_not_asked_for_its_body(attack: Attack) -> None:
+    attack.headers["X-Forwarded-For"] = new_address()
+    last = attack.request(b"GET /api/profile HTTP/1.1", b"Connection: close")
+    answers = attack.send(attack.request(b"GET /api/profile HTTP/1.1") * 10 + last)
+    assert [answer.status_code for answer in answers] == [200] * 10 + [429]
+    waiting = attack.request(b"POST /api/chats HTTP/1.1", b"Content-Length: 18", b"Expect: 100-continue")
+    assert final_response(attack, waiting).status_code == 429
+
+
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_curl_sends_no_body_that_is_refused(api: Api, attack: Attack, tmp_path: Path, *, is_refused: bool) -> None:
+    body = tmp_path / "body"
+    body.write_text('{"title": "first"}' + " " * 500_000)
+    sent = attack.headers | {"Expect": "100-continue"} | ({"Authorization": "Basic YTpi"} if is_refused else {})
+    options = [option for name, value in sent.items() for option in ("-H", f"{name}: {value}")]
+    command = [
+        "curl", "-sS", "--expect100-timeout", "20", "-o", str(tmp_path / "answer"), "-w", "%{http_code} %{size_upload}",
+        "--data-binary", f"@{body}", *options, f"{api.url}/api/chats",
+    ]  # fmt: skip
+    printed = subprocess.check_output(command, text=True, timeout=30)
+    assert printed == ("401 0" if is_refused else f"201 {body.stat().st_size}")
+    assert attack.titles() == (set() if is_refused else {"first"})

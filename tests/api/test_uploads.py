@@ -37,8 +37,10 @@ class SlowUpload:
             **({"Idempotency-Key": key} if key else {}),
         }  # fmt: skip
         self.connection.sendall(head(f"POST {PATH} HTTP/1.1", sent))
-        assert self.connection.recv(len(CONTINUE), socket.MSG_WAITALL) == CONTINUE
-        self.has_begun = not self.has_response  # it has a place, and is read: a refusal comes with that
+        # An upload that has a place is read; one that is refused is not asked for.
+        self.has_begun = self.connection.recv(len(CONTINUE), socket.MSG_WAITALL | socket.MSG_PEEK) == CONTINUE
+        if self.has_begun:
+            self.connection.recv(len(CONTINUE), socket.MSG_WAITALL)
 
     def send(self, size: int) -> None:
         """The next bytes."""
