@@ -11,6 +11,7 @@ from sanic.config import Config
 from api import docs
 from api.admission import Admission
 from api.client_address import ClientAddresses
+from api.conditions import matches_etag
 from api.database import Database
 from api.errors import ApiError, Envelope
 from api.handlers import JSON, MAX_BODY, handler_of, image_handler_of
@@ -177,7 +178,7 @@ def add_end(app: Sanic[Any, Any]) -> None:
 async def serve_image(request: ParleyRequest, name: str) -> HTTPResponse | None:
     """An image in storage, to whoever knows its name."""
     headers = {**IMAGE_HEADERS, "ETag": f'"{name}"'}
-    is_known = request.knows(headers["ETag"])
+    is_known = matches_etag(request, headers["ETag"])
     found = await request.app.ctx.images.find(name, only_size=is_known or request.method == "HEAD")
     if found is None:
         raise ApiError(404, "No such resource.")

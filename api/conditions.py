@@ -1,13 +1,31 @@
 """What a request makes its answer depend on: the headers If-Match, If-None-Match and Idempotency-Key.
 
-They go to the database as they came; sql/functions/preconditions.sql and idempotency.sql say what they mean.
+They go to the database as they came; sql/functions/preconditions.sql and idempotency.sql say what they mean. Where no
+database is asked, If-None-Match is evaluated here.
 """
 
+import re
 from hashlib import sha256
 from typing import IO
 
 from api.protocol import ParleyRequest
 from api.routes import Route
+
+# A list of entity tags by RFC 9110, with a comma added behind it; as in sql/functions/preconditions.sql.
+ETAGS = re.compile(r'(?:[ \t]*+(?:(?:W/)?+"[^\0- "\x7f]*+")?+[ \t]*+,)*+')
+
+
+def matches_etag(request: ParleyRequest, etag: str) -> bool:
+    """Return whether If-None-Match has this entity tag, by the weak comparison."""
+    return is_listed(etag, whole_header(request, "if-none-match") or "")
+
+
+def is_listed(etag: str, header: str) -> bool:
+    """Return whether a list of entity tags has this one, which has no comma in it. A malformed list has none.
+
+    In a well-formed list a comma is between two elements, so that the tag with its quotes can only be an element.
+    """
+    return header == "*" or (etag in header and ETAGS.fullmatch(f"{header},") is not None)
 
 
 def conditions(request: ParleyRequest, route: Route, content: bytes) -> tuple[str | None, str | bytes | None]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic
 
+from api.conditions import matches_etag
 from api.errors import ApiError
 from api.events import events_page
 from api.protocol import ParleyRequest
@@ -54,7 +55,7 @@ def add_docs(app: Sanic[Any, Any]) -> None:
 def answer(request: ParleyRequest, content: bytes, content_type: str) -> HTTPResponse:
     """The content, unless the caller has it."""
     headers = {**HEADERS, "ETag": etag_of(content)}
-    if request.knows(headers["ETag"]):
+    if matches_etag(request, headers["ETag"]):
         return HTTPResponse(None, 304, headers)
     return HTTPResponse(content, 200, headers, content_type)
 

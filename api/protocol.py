@@ -90,11 +90,6 @@ class ParleyRequest(Request):
         """The path as the API's documents write it, or `none` where there is no such route."""
         return template(self.route.path) if self.route else "none"
 
-    def knows(self, etag: str) -> bool:
-        """Whether the caller says that it has what goes by this ETag."""
-        known = self.headers.get("if-none-match", "")
-        return etag in known or known.strip() == "*"
-
 
 @cache
 def template(path: str) -> str:

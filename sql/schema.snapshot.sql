@@ -2346,14 +2346,14 @@ CREATE OR REPLACE FUNCTION parley.is_known(version text)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7db625ec532cc8dfee6509e7f63248f4;
+AS md5 405ec42afe2bc3eafafaaa886c9fc4b4;
 
 --- function parley.is_listed(text,text)
 CREATE OR REPLACE FUNCTION parley.is_listed(etag text, header text)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 875123715461c8857236365480407241;
+AS md5 589b9d4becc88808b5de17087da1d1dd;
 
 --- function parley.is_unseen(xid8,pg_snapshot)
 CREATE OR REPLACE FUNCTION parley.is_unseen(transaction_id xid8, seen pg_snapshot)

@@ -4,7 +4,7 @@
 --   parley.require_match     of what is to change: true, or "precondition failed" is raised since it is not what is meant
 --   parley.tell_etag         tells the ETag of what it is now
 --   parley.etag              the ETag of a version: another for each user, and for each form that answers have had
---   parley.is_listed         whether a header names an ETag
+--   parley.is_listed         whether a header, `*` or a list of entity tags by RFC 9110, has an ETag; a malformed one has none
 --
 -- A version is what changes with the answer to a GET, a text without spaces. ETags are strong, so If-Match takes none that
 -- is marked as weak.
@@ -15,7 +15,7 @@ declare
     etag constant text := set_config('parley.etag', parley.etag(version), true);
     wanted constant text := current_setting('parley.if_match', true);
 begin
-    if wanted <> '' and not parley.is_listed(etag, replace(wanted, 'W/' || etag, '')) then
+    if wanted <> '' and not parley.is_listed(etag, replace(wanted, 'W/' || etag, 'W/""')) then
         perform parley.fail('PT412', 'It is not what If-Match says it is.');
     end if;
     return parley.is_listed(etag, current_setting('parley.if_none_match', true));
@@ -44,8 +44,10 @@ language sql stable parallel safe as $$
     select '"' || encode(substr(sha256(convert_to('2 ' || version || ' ' || session.user_id(), 'UTF8')), 1, 15), 'base64') || '"'
 $$;
 
--- No other text has the ETag with its quotes in it.
+-- The regular expression matches a list with a comma behind it. In a list a comma is between two elements, and an ETag has
+-- none, so that the ETag with its quotes can only be an element. Most headers do not have it, and are not matched.
 create or replace function parley.is_listed(etag text, header text) returns boolean
 language sql immutable parallel safe as $$
     select header = '*' or strpos(header, etag) > 0
+        and header || ',' ~ '^(?:[ \t]*(?:(?:W/)?"[^\u0001- "\u007f]*")?[ \t]*,)*$'
 $$;

@@ -12,10 +12,12 @@ from threading import Barrier
 
 import httpx
 import pytest
+from hypothesis import given
 
+from api.conditions import is_listed
 from api.dev.demo import SETTINGS
 from api.routes import ROUTES, Route
-from tests import images
+from tests import entity_tags, images
 from tests.api.support import LIMIT_HEADERS, exchange, head, new_address, refusal, unlimited
 from tests.api.test_routes import World, name_of, new_world
 from tests.support import ROOT, Api, long_window, running
@@ -120,6 +122,59 @@ def test_only_the_version_that_is_meant_is_changed(world: World, route: Route) -
     assert world.request(world.owner, route, headers=meant).status_code == route.status
     gone = world.request(world.owner, route, headers={"If-Match": etag})
     refusal(gone, 412 if route.method == "PUT" else 404)
+
+
+@given(header=entity_tags.HEADERS)
+def test_lists_are_parsed_by_the_grammar(header: str) -> None:
+    assert is_listed(entity_tags.ETAG, header) == entity_tags.matches(entity_tags.ETAG, header)
+
+
+def test_a_list_of_any_length_is_parsed_in_linear_time() -> None:
+    for header in ('"x",' * 40_000, '"x"' + " ," * 80_000 + "x", " " * 160_000 + "x", '"' * 160_000, "W/" * 80_000):
+        assert not is_listed(entity_tags.ETAG, f"{header}{entity_tags.ETAG}x")
+
+
+@pytest.fixture(scope="module")
+def paths(api: Api) -> list[str]:
+    """What has an ETag outside /api."""
+    with unlimited(api) as client:
+        image = client.post("/api/profile/image", files={"image": images.png(9, 9)}).json()["imageUrl"]
+    return ["/docs", "/docs/page.css", "/docs/events", "/openapi.json", httpx.URL(image).path]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        *(([header], 304) for header in [*entity_tags.STRONG, *entity_tags.WEAK, "*"]),
+        *(([header], 200) for header in [*entity_tags.MALFORMED, *entity_tags.OTHER]),
+        (['"x"', entity_tags.ETAG], 304),
+        ([entity_tags.ETAG, "", '"x"'], 304),
+        (['"a', f'b", {entity_tags.ETAG}'], 200),
+        (["*", '"x"'], 200),
+        ([entity_tags.ETAG, "x"], 200),
+    ],
+)
+def test_what_the_caller_has_is_a_304_outside_the_api(
+    api: Api, paths: list[str], headers: list[str], status: int
+) -> None:
+    with api.client("") as client:
+        for path in paths:
+            etag = client.get(path).headers["etag"]
+            sent = [header.replace(entity_tags.TAG, etag.strip('"')).encode("latin-1") for header in headers]
+            answer = client.get(path, headers=[(b"If-None-Match", header) for header in sent])
+            assert (answer.status_code, answer.headers["etag"]) == (status, etag)
+
+
+@pytest.mark.parametrize("header", [*entity_tags.WEAK, *entity_tags.MALFORMED, *entity_tags.OTHER])
+def test_nothing_is_changed_by_a_header_without_the_version(world: World, header: str) -> None:
+    route = next(route for route in VERSIONED if route.path == "/api/chats/<chat_id>" and route.method == "DELETE")
+    sent = header.replace(entity_tags.TAG, etag_of(world, route).strip('"')).encode("latin-1")
+    refusal(world.request(world.owner, route, headers={b"If-Match": sent}), 412)
+    assert world.owner.get(world.fill(route.path), headers={b"If-Match": sent}).status_code == 412
+    known = entity_tags.matches(entity_tags.ETAG, header)
+    assert world.owner.get(world.fill(route.path), headers={b"If-None-Match": sent}).status_code == (
+        304 if known else 200
+    )
 
 
 def test_a_membership_has_no_version(world: World) -> None:

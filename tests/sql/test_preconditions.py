@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
+from tests import entity_tags
 from tests.support import Connection, Refusal, call, new_chat, new_user, refused, rolled_back
 
 CHAT_KEYS = ["id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"]
@@ -143,6 +144,43 @@ def test_only_the_version_that_is_meant_is_changed(
     assert not is_done(none="*")
     assert not is_done(match=etag, none=etag)
     assert asked(app, owner, read, *path) == (before, etag)
+
+
+@pytest.mark.parametrize("header", entity_tags.STRONG)
+def test_a_list_matches_the_entity_tag_in_it(app: Connection, header: str) -> None:
+    check_header(app, header, is_match=True, is_none_match=True)
+
+
+@pytest.mark.parametrize("header", entity_tags.WEAK)
+def test_if_match_takes_no_weak_entity_tag(app: Connection, header: str) -> None:
+    check_header(app, header, is_match=False, is_none_match=True)
+
+
+@pytest.mark.parametrize("header", [*entity_tags.MALFORMED, *entity_tags.OTHER])
+def test_a_malformed_list_matches_nothing(app: Connection, header: str) -> None:
+    check_header(app, header, is_match=False, is_none_match=False)
+
+
+@settings(max_examples=300)
+@given(header=entity_tags.HEADERS)
+def test_lists_are_parsed_by_the_grammar(url: str, header: str) -> None:
+    with rolled_back(url) as dba:
+        strongly, weakly = (
+            entity_tags.matches(entity_tags.ETAG, header, strongly=strongly) for strongly in (True, False)
+        )
+        check_header(dba, header, is_match=strongly, is_none_match=weakly)
+
+
+def check_header(connection: Connection, header: str, *, is_match: bool, is_none_match: bool) -> None:
+    user = new_user()
+    answer, etag = asked(connection, user, "get_settings")
+    sent = header.replace(entity_tags.TAG, etag[1:-1])
+    assert asked(connection, user, "get_settings", none=sent)[0] == (None if is_none_match else answer)
+    if is_match or not sent:  # an empty one is replaced before it reaches the database
+        assert asked(connection, user, "get_settings", match=sent)[0] == answer
+    else:
+        with refused(412):
+            asked(connection, user, "get_settings", match=sent)
 
 
 def test_a_membership_has_no_version_but_is_there_or_not(app: Connection, chat: tuple[str, str, str, str]) -> None:
