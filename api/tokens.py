@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import count, islice, product, takewhile
+from itertools import chain, count, islice, product, takewhile
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
@@ -182,21 +182,27 @@ def session_cookies(public_url: str) -> tuple[str, ...]:
 
 
 def cookie_tokens(request: Request, names: tuple[str, ...]) -> Iterator[Token]:
-    """The tokens in cookies of these names; one that is too long for a cookie is in NAME.0, NAME.1 and so on."""
+    """The tokens in cookies of these names; one that is too long for a cookie is in NAME.0, NAME.1 and so on.
+
+    A name is repeated where pages of several paths or domains set it. Cookies of one page are in the same order for
+    each chunk, so the nth token is of the nth cookie of each chunk, or of its last.
+    """
     cookies = cookies_of(request)
     for name in names:
-        chunks = takewhile(bool, (cookies.get(f"{name}.{number}", [""])[0] for number in count()))
-        for value in [*cookies.get(name, []), "".join(chunks)]:
-            if value:
-                yield Token(decoded(value), name)
+        chunks = list(takewhile(bool, (cookies.get(f"{name}.{number}", []) for number in count())))
+        rows = range(max(map(len, chunks), default=0))
+        joined = ("".join(values[min(row, len(values) - 1)] for values in chunks) for row in rows)
+        for value in chain(cookies.get(name, []), joined):
+            yield Token(decoded(value), name)
 
 
 def cookies_of(request: Request) -> dict[str, list[str]]:
-    """The values of each cookie; Sanic's own reading takes time by the square of a quoted value's length."""
+    """The values of each cookie, but empty ones; Sanic's own reading takes quadratic time for a quoted value."""
     cookies: dict[str, list[str]] = {}
     for pair in ";".join(request.headers.getall("cookie", [])).split(";"):
         name, _, value = pair.partition("=")
-        cookies.setdefault(name.strip(), []).append(value.strip().removeprefix('"').removesuffix('"'))
+        if value := value.strip().removeprefix('"').removesuffix('"'):
+            cookies.setdefault(name.strip(), []).append(value)
     return cookies
 
 

@@ -90,6 +90,29 @@ def test_stale_cookies_beside_a_good_one_do_no_harm(nobody: httpx.Client) -> Non
     assert accepted(nobody, user, f"{COOKIES[0]}={stale}", f"{COOKIES[1]}=", f"{COOKIES[3]}={value}")
 
 
+def test_stale_chunks_beside_good_ones_do_no_harm(nobody: httpx.Client) -> None:
+    """Browsers send cookies with a longer path first, and the server does not see which path a cookie has."""
+    user = new_user()
+    value = token(user)
+    good, size = chunked(value, size=len(value) // 3 + 1), len(value) // 3 + 1
+    assert len(good) == 3
+    stale = chunked(token(exp=1), size=size)
+    for cookies in (
+        [*stale, *good], [*good, *stale], [*stale, *stale, *good], [*stale, *good, *stale],
+        [good[0], stale[0], good[1], stale[1], good[2], stale[2]],
+        *([bad, *good] for bad in stale), *([*good, bad] for bad in stale), *([*stale[:2], *good], [*stale[1:], *good]),
+        [f"{COOKIE}.0=", *good], [*good, f"{COOKIE}.3=", f"{COOKIE}.4=stale"],
+    ):  # fmt: skip
+        assert accepted(nobody, user, *cookies), cookies
+
+
+def test_of_many_chunks_only_so_many_tokens_are_made(nobody: httpx.Client) -> None:
+    user = new_user()
+    good, stale = chunked(token(user)), chunked("x" * len(token(user)))
+    assert accepted(nobody, user, *stale * (MAX_TOKENS - 1), *good)
+    assert not accepted(nobody, user, *stale * MAX_TOKENS, *good)
+
+
 def test_only_so_many_are_looked_at(nobody: httpx.Client) -> None:
     user = new_user()
     stale = [f"{COOKIE}=stale"] * (MAX_TOKENS - 1)
