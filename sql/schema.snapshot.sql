@@ -63,36 +63,81 @@ CREATE OR REPLACE FUNCTION rules.choices(field text)
  IMMUTABLE PARALLEL SAFE
 RETURN CASE field WHEN 'type'::text THEN ARRAY['text'::text, 'code'::text, 'image'::text] WHEN 'theme'::text THEN ARRAY['light'::text, 'dark'::text, 'system'::text] WHEN 'responseStyle'::text THEN ARRAY['concise'::text, 'detailed'::text] WHEN 'sort'::text THEN ARRAY['newest'::text, 'relevance'::text] ELSE NULL::text[] END;
 
+--- function rules.decompose(text,text)
+CREATE OR REPLACE FUNCTION rules.decompose(value text, undivided text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    if undivided is null then
+        return normalize(value, nfkd);
+    end if;
+    return (
+        select coalesce(string_agg(coalesce(p.part[1], normalize(p.part[2], nfkd)), '' order by p.place), '')
+        from regexp_matches(value, format('([%s]+)|([^%1$s]+)', undivided), 'g') with ordinality p (part, place));
+end $function$;
+
+--- function rules.digits()
+CREATE OR REPLACE FUNCTION rules.digits()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹߀߁߂߃߄߅߆߇߈߉०१२३४५६७८९০১২৩৪৫৬৭৮৯੦੧੨੩੪੫੬੭੮੯૦૧૨૩૪૫૬૭૮૯୦୧୨୩୪୫୬୭୮୯௦௧௨௩௪௫௬௭௮௯౦౧౨౩౪౫౬౭౮౯೦೧೨೩೪೫೬೭೮೯൦൧൨൩൪൫൬൭൮൯෦෧෨෩෪෫෬෭෮෯๐๑๒๓๔๕๖๗๘๙໐໑໒໓໔໕໖໗໘໙༠༡༢༣༤༥༦༧༨༩၀၁၂၃၄၅၆၇၈၉႐႑႒႓႔႕႖႗႘႙០១២៣៤៥៦៧៨៩᠐᠑᠒᠓᠔᠕᠖᠗᠘᠙᥆᥇᥈᥉᥊᥋᥌᥍᥎᥏᧐᧑᧒᧓᧔᧕᧖᧗᧘᧙᪀᪁᪂᪃᪄᪅᪆᪇᪈᪉᪐᪑᪒᪓᪔᪕᪖᪗᪘᪙᭐᭑᭒᭓᭔᭕᭖᭗᭘᭙᮰᮱᮲᮳᮴᮵᮶᮷᮸᮹᱀᱁᱂᱃᱄᱅᱆᱇᱈᱉᱐᱑᱒᱓᱔᱕᱖᱗᱘᱙꘠꘡꘢꘣꘤꘥꘦꘧꘨꘩꣐꣑꣒꣓꣔꣕꣖꣗꣘꣙꤀꤁꤂꤃꤄꤅꤆꤇꤈꤉꧐꧑꧒꧓꧔꧕꧖꧗꧘꧙꧰꧱꧲꧳꧴꧵꧶꧷꧸꧹꩐꩑꩒꩓꩔꩕꩖꩗꩘꩙꯰꯱꯲꯳꯴꯵꯶꯷꯸꯹𐒠𐒡𐒢𐒣𐒤𐒥𐒦𐒧𐒨𐒩𐴰𐴱𐴲𐴳𐴴𐴵𐴶𐴷𐴸𐴹𐵀𐵁𐵂𐵃𐵄𐵅𐵆𐵇𐵈𐵉𑁦𑁧𑁨𑁩𑁪𑁫𑁬𑁭𑁮𑁯𑃰𑃱𑃲𑃳𑃴𑃵𑃶𑃷𑃸𑃹𑄶𑄷𑄸𑄹𑄺𑄻𑄼𑄽𑄾𑄿𑇐𑇑𑇒𑇓𑇔𑇕𑇖𑇗𑇘𑇙𑋰𑋱𑋲𑋳𑋴𑋵𑋶𑋷𑋸𑋹𑑐𑑑𑑒𑑓𑑔𑑕𑑖𑑗𑑘𑑙𑓐𑓑𑓒𑓓𑓔𑓕𑓖𑓗𑓘𑓙𑙐𑙑𑙒𑙓𑙔𑙕𑙖𑙗𑙘𑙙𑛀𑛁𑛂𑛃𑛄𑛅𑛆𑛇𑛈𑛉𑛐𑛑𑛒𑛓𑛔𑛕𑛖𑛗𑛘𑛙𑛚𑛛𑛜𑛝𑛞𑛟𑛠𑛡𑛢𑛣𑜰𑜱𑜲𑜳𑜴𑜵𑜶𑜷𑜸𑜹𑣠𑣡𑣢𑣣𑣤𑣥𑣦𑣧𑣨𑣩𑥐𑥑𑥒𑥓𑥔𑥕𑥖𑥗𑥘𑥙𑯰𑯱𑯲𑯳𑯴𑯵𑯶𑯷𑯸𑯹𑱐𑱑𑱒𑱓𑱔𑱕𑱖𑱗𑱘𑱙𑵐𑵑𑵒𑵓𑵔𑵕𑵖𑵗𑵘𑵙𑶠𑶡𑶢𑶣𑶤𑶥𑶦𑶧𑶨𑶩𑷠𑷡𑷢𑷣𑷤𑷥𑷦𑷧𑷨𑷩𑽐𑽑𑽒𑽓𑽔𑽕𑽖𑽗𑽘𑽙𖄰𖄱𖄲𖄳𖄴𖄵𖄶𖄷𖄸𖄹𖩠𖩡𖩢𖩣𖩤𖩥𖩦𖩧𖩨𖩩𖫀𖫁𖫂𖫃𖫄𖫅𖫆𖫇𖫈𖫉𖭐𖭑𖭒𖭓𖭔𖭕𖭖𖭗𖭘𖭙𖵰𖵱𖵲𖵳𖵴𖵵𖵶𖵷𖵸𖵹𜳰𜳱𜳲𜳳𜳴𜳵𜳶𜳷𜳸𜳹𞅀𞅁𞅂𞅃𞅄𞅅𞅆𞅇𞅈𞅉𞋰𞋱𞋲𞋳𞋴𞋵𞋶𞋷𞋸𞋹𞓰𞓱𞓲𞓳𞓴𞓵𞓶𞓷𞓸𞓹𞗱𞗲𞗳𞗴𞗵𞗶𞗷𞗸𞗹𞗺𞥐𞥑𞥒𞥓𞥔𞥕𞥖𞥗𞥘𞥙'::text;
+
 --- function rules.emoji()
 CREATE OR REPLACE FUNCTION rules.emoji()
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN '\u231a\u231b\u23e9-\u23f3\u2600-\u27bf\u2b1b\u2b1c\u2b50\u2b55\U0001f000-\U0001f3fa\U0001f400-\U0001faff'::text;
+RETURN '\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23f3\u23f8-\u23fa\u24c2\u24dc\u25aa\u25ab\u25b6\u25c0\u25fb-\u25fe\u2600-\u27bf\u2934\u2935\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55\u3030\u303d\u3297\u3299\ufdfa\ufdfb\ufdfd\U0001f000-\U0001faff'::text;
 
---- function rules.fold(text)
-CREATE OR REPLACE FUNCTION rules.fold(value text)
+--- function rules.fold(text,integer)
+CREATE OR REPLACE FUNCTION rules.fold(value text, max_length integer DEFAULT 100000)
  RETURNS text
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
+    emoji constant text := '‼⁉™ℹⓂ㊗㊙🈁🈂🈚🈯🈲-🈺🉐🉑';
+    long constant text := '\u3300-\u3357\u337f\u33ae\u33af\ufdf2-\ufdfc';
+    bases constant text := '\u261d\u26f9\u270a-\u270d\U0001f385\U0001f3c2-\U0001f3c4\U0001f3c7\U0001f3ca-\U0001f3cc\U0001f442'
+        '\U0001f443\U0001f446-\U0001f450\U0001f466-\U0001f478\U0001f47c\U0001f481-\U0001f483\U0001f485-\U0001f487\U0001f48f'
+        '\U0001f491\U0001f4aa\U0001f574\U0001f575\U0001f57a\U0001f590\U0001f595\U0001f596\U0001f645-\U0001f647'
+        '\U0001f64b-\U0001f64f\U0001f6a3\U0001f6b4-\U0001f6b6\U0001f6c0\U0001f6cc\U0001f90c\U0001f90f\U0001f918-\U0001f91f'
+        '\U0001f926\U0001f930-\U0001f939\U0001f93c-\U0001f93e\U0001f977\U0001f9b5\U0001f9b6\U0001f9b8\U0001f9b9\U0001f9bb'
+        '\U0001f9cd-\U0001f9cf\U0001f9d1-\U0001f9dd\U0001fac3-\U0001fac5\U0001faf0-\U0001fafa';
+    digits constant text := rules.digits();
+    undivided text;
     decomposed text;
+    digit text;
 begin
     if octet_length(value) = char_length(value) then
         return value;
     end if;
-    value := rules.stream_safe(translate(value, '™℠', ''));
-    decomposed := normalize(value, nfkd);
-    if char_length(decomposed) > 3 * char_length(value) + 1000 then
-        decomposed := normalize(value, nfd);
+    value := rules.stream_safe(translate(value, '℠', ''));
+    undivided := case when value ~ ('[' || emoji || ']') then emoji end;
+    decomposed := rules.decompose(value, undivided);
+    if char_length(decomposed) > max_length then
+        decomposed := rules.decompose(value, emoji || long);
+    elsif value ~ '[ﷺﷻ]' then
+        decomposed := rules.decompose(regexp_replace(value, '[ﷺﷻ]', ' \& ', 'g'), undivided);
     end if;
-    value := normalize(regexp_replace(decomposed, '[' || rules.ignorable() || ']+', '', 'g'), nfc);
-    if value ~ '[\u034føØłŁđĐðÐħĦŧŦıςʼ‘’‐٠-٩۰-۹०-९ßẞþÞæÆœŒکڪیىہھەۃ]' then
-        value := translate(value,
-            'øØłŁđĐðÐħĦŧŦıςʼ‘’‐٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹०१२३४५६७८९کڪیىہھەۃ' || U&'\034f',
-            'oOlLdDdDhHtTiσ''''''-012345678901234567890123456789ككييهههة');
+    value := regexp_replace(decomposed, '[' || rules.ignorable() || ']+', '', 'g');
+    if value ~ '[\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]' then
+        value := regexp_replace(value, format('(?<=[%s])[\U0001f3fb-\U0001f3ff]|(?<![0-9#*])\u20e3|'
+            '(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]+', bases), '', 'g');
+    end if;
+    value := normalize(value, nfc);
+    loop
+        digit := substring(value from '[' || digits || ']');
+        exit when digit is null;
+        value := translate(value, substr(digits, (strpos(digits, digit) - 1) / 10 * 10 + 1, 10), '0123456789');
+    end loop;
+    if value ~ '[\u034føØłŁđĐðÐħĦŧŦıςʼ‘’‐ßẞþÞæÆœŒکڪیىہھەۃګݢݣٱ]' then
+        value := translate(value, 'øØłŁđĐðÐħĦŧŦıςʼ‘’‐کڪیىہھەۃګݢݣٱ' || U&'\034f', 'oOlLdDdDhHtTiσ''''''-ككييهههةگڬڭا');
         value := replace(replace(replace(replace(value, 'ß', 'ss'), 'ẞ', 'SS'), 'þ', 'th'), 'Þ', 'TH');
         value := replace(replace(replace(replace(value, 'æ', 'ae'), 'Æ', 'AE'), 'œ', 'oe'), 'Œ', 'OE');
     end if;
@@ -104,7 +149,7 @@ CREATE OR REPLACE FUNCTION rules.ignorable()
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN '\u00ad\u0300-\u034e\u0350-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u065f\u0670\u200b-\u200d\u2060\u20d0-\u20f0\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f'::text;
+RETURN '\u00ad\u0300-\u034e\u0350-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u061c\u0640\u064b-\u065f\u0670\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20e2\u20e4-\u20f0\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f\U000e0080-\U000e0fff'::text;
 
 --- function rules.is_blank(text)
 CREATE OR REPLACE FUNCTION rules.is_blank(value text)
@@ -161,7 +206,7 @@ CREATE OR REPLACE FUNCTION rules.join_compounds(folded text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-    return regexp_replace(lower(folded), '(?<=[[:alpha:]])[_''-](?=[[:alnum:]])', '', 'g');
+    return regexp_replace(lower(folded), '(?<=[[:alpha:]])[_''-](?=[[:alnum:]])|(?<=[[:alnum:]])[©®™]', '', 'g');
 end $function$;
 
 --- function rules.length_limits(text)
@@ -230,7 +275,7 @@ declare
     stems text;
 begin
     words := rules.split_words(folded);
-    if folded ~ '[[:alpha:]][_''-][[:alnum:]]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
+    if folded ~ '[[:alpha:]][_''-][[:alnum:]]|[[:alnum:]][©®™]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
         words := words || ' ꙮ ' || rules.split_words(rules.join_compounds(folded));
     end if;
     tokens := rules.tokenize(words);
@@ -254,7 +299,7 @@ CREATE OR REPLACE FUNCTION rules.separators()
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN '\u0001-/:-@[-`{-\u00bf\u00d7\u00f7\u0589\u05be\u05c0\u05c3\u05f3\u05f4\u060c\u061b\u061c\u061f\u066a-\u066d\u06d4\u0964\u0965\u0f0b-\u0f0d\u104a-\u104f\u10fb\u1361-\u1368\u17d4-\u17da\u2000-\u20cf\u2117\u2190-\u2319\u231c-\u23e8\u23f4-\u25ff\u27c0-\u2b1a\u2b1d-\u2b4f\u2b51-\u2b54\u2b56-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u303f\u30fb\ue000-\uf8ff\ufe10-\ufe6f\ufff0-\uffff\U000f0000-\U0010ffff'::text;
+RETURN '\u0001-/:-@[-`{-\u00a8\u00aa-\u00ad\u00af-\u00bf\u00d7\u00f7\u0589\u05be\u05c0\u05c3\u05f3\u05f4\u060c\u061b\u061c\u061f\u066a-\u066d\u06d4\u0964\u0965\u0f0b-\u0f0d\u104a-\u104f\u10fb\u1361-\u1368\u17d4-\u17da\u2000-\u203b\u203d-\u2048\u204a-\u20cf\u2117\u2190-\u2193\u219a-\u21a8\u21ab-\u2319\u231c-\u2327\u2329-\u23ce\u23d0-\u23e8\u23f4-\u23f7\u23fb-\u24c1\u24c3-\u24db\u24dd-\u25a9\u25ac-\u25b5\u25b7-\u25bf\u25c1-\u25fa\u25ff\u27c0-\u2933\u2936-\u2b04\u2b08-\u2b1a\u2b1d-\u2b4f\u2b51-\u2b54\u2b56-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u303e\u303f\u30fb\ue000-\uf8ff\ufe10-\ufe6f\ufff0-\uffff\U000f0000-\U0010ffff'::text;
 
 --- function rules.split_words(text)
 CREATE OR REPLACE FUNCTION rules.split_words(folded text)
@@ -267,6 +312,10 @@ declare
     unspaced constant text := '[' || rules.unspaced() || ']';
     spaced constant text := '[^ ' || rules.unspaced() || ']';
 begin
+    if strpos(folded, U&'\20e3') > 0 then
+        folded := replace(replace(folded, U&'#\20e3', ' keycaphash '), U&'*\20e3', ' keycapasterisk ');
+        folded := regexp_replace(folded, '(\d)\u20e3', ' \1 ', 'g');
+    end if;
     if folded ~ '[+#]|[vV]\d' then
         folded := regexp_replace(folded, '\m[vV](?=\d+[.]\d)', '', 'g');
         folded := regexp_replace(folded, '\m([cC])\+\+', '\1pp', 'g');
@@ -276,7 +325,8 @@ begin
         folded := regexp_replace(folded, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', 'g');
     end if;
     if octet_length(folded) <> char_length(folded) then
-        folded := regexp_replace(folded, '[\U0001f1e6-\U0001f1ff]{2}|[' || rules.emoji() || ']', ' \& ', 'g');
+        folded := regexp_replace(folded,
+            '[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0020-\U000e007f]*|[' || rules.emoji() || ']', ' \& ', 'g');
         folded := regexp_replace(folded, format('(?<=%s)(?=%s)|(?<=%2$s)(?=%1$s)', spaced, unspaced), ' ', 'g');
     end if;
     folded := lower(btrim(regexp_replace(folded, '[' || rules.separators() || ']+', ' ', 'g')));
@@ -2927,7 +2977,7 @@ CREATE OR REPLACE FUNCTION parley.search_terms(search text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7f33763f4aaa600d81fb701a9fc2e94f;
+AS md5 4452a0a4d3025c51f8da0ba4ff82e974;
 
 --- function parley.settings_changed()
 CREATE OR REPLACE FUNCTION parley.settings_changed()
@@ -3004,7 +3054,7 @@ CREATE OR REPLACE FUNCTION parley.spelling_pattern(word text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 0be8ef699a1bdaf4553263f1e3b6eadd;
+AS md5 ade807e6dac8d232371f0ac9ae939cb0;
 
 --- function parley.system_identifier()
 CREATE OR REPLACE FUNCTION parley.system_identifier()
@@ -3148,7 +3198,7 @@ CREATE OR REPLACE FUNCTION parley.word_forms(typed text, is_phrase boolean, is_o
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7b1d71cd0fb784bb6f8d338254d5d66d;
+AS md5 928e80480a06c3ac83e91a259b23c123;
 
 --- function parley.write_cursor(pg_snapshot,pg_snapshot,uuid,bigint)
 CREATE OR REPLACE FUNCTION parley.write_cursor(seen pg_snapshot, until pg_snapshot DEFAULT NULL::pg_snapshot, next_chat uuid DEFAULT NULL::uuid, next_seq bigint DEFAULT NULL::bigint)
@@ -4109,9 +4159,13 @@ grant execute on function parley.write_cursor(pg_snapshot,pg_snapshot,uuid,bigin
 
 grant execute on function rules.choices(text) to parley_api;
 
+grant execute on function rules.decompose(text,text) to parley_api;
+
+grant execute on function rules.digits() to parley_api;
+
 grant execute on function rules.emoji() to parley_api;
 
-grant execute on function rules.fold(text) to parley_api;
+grant execute on function rules.fold(text,integer) to parley_api;
 
 grant execute on function rules.ignorable() to parley_api;
 

@@ -63,7 +63,7 @@ returns table (
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-    source constant text := translate(left(rules.fold(search), 1000), '“”„«»', '"""""');
+    source constant text := translate(left(rules.fold(search, max_length => 0), 1000), '“”„«»', '"""""');
     has_open_phrase constant boolean := (char_length(source) - char_length(replace(source, '"', ''))) % 2 = 1;
     ends_open constant boolean := has_open_phrase or source !~ '[\s"]$';
 begin
@@ -88,7 +88,8 @@ begin
     group by t.alternative, t.typed, t.is_phrase, t.is_negated, t.is_open;
 end $$;
 
--- As the words that the term is split into, and where that differs as one word. `query` is a phrase or, of one word, also
+-- As the words that the term is split into, where that differs as one word, and where it has a character that stands for
+-- several letters with that as it is, as very long texts have it. `query` is a phrase or, of one word, also
 -- finds it by its stem, unless it was typed as a phrase; a last word that may be unfinished is found by how it begins.
 -- `phrase` is null where there is one lexeme only.
 create or replace function parley.word_forms(typed text, is_phrase boolean, is_open boolean)
@@ -96,12 +97,16 @@ returns table (words text, is_prefix boolean, stem text, query text, phrase text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
     unspaced constant text := '[' || rules.unspaced() || ']';
-    forms constant text[] := array[rules.split_words(typed), rules.split_words(rules.join_compounds(typed))];
+    folded constant text := rules.fold(typed);
+    forms constant text[] := array[
+        rules.split_words(folded), rules.split_words(rules.join_compounds(folded)),
+        case when folded <> typed then rules.split_words(typed) end];
     tokens text[];
     last_token text;
 begin
-    foreach words in array case when forms[1] = forms[2] then forms[:1] else forms end loop
-        continue when words = '';
+    for words in
+        select f.form from unnest(forms) with ordinality f (form, place) where f.form <> '' group by f.form order by min(f.place)
+    loop
         tokens := rules.tokenize(words);
         last_token := tokens[cardinality(tokens)];
         is_prefix := is_open and char_length(last_token) >= 3 and last_token !~ '^[0-9]+$';

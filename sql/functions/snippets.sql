@@ -79,7 +79,8 @@ end $$;
 create or replace function parley.spelling_pattern(word text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    ignorable constant text := '[' || rules.ignorable() || ']*';
+    ignorable constant text := format('[\u034f\u20e3%s%s]*', rules.ignorable(),
+        case when word ~ ('^[' || rules.emoji() || ']') then '\U0001f3fb-\U0001f3ff' else '' end);
     joint constant text := ignorable || '(?:[_''ʼ‘’‐-]' || ignorable || ')?';
     ligatures constant text := (
         select string_agg(v.letter || '|', '') from parley.letter_variants v
@@ -93,7 +94,8 @@ begin
             joint order by m.place) || ignorable
     into pattern
     from regexp_matches(word, coalesce(ligatures, '') || '.', 'g') with ordinality m (letters, place);
-    return pattern || case word when 'cpp' then '|[cC]\+\+' when 'csharp' then '|[cC]#' when 'fsharp' then '|[fF]#' else '' end;
+    return pattern || case word when 'cpp' then '|[cC]\+\+' when 'csharp' then '|[cC]#' when 'fsharp' then '|[fF]#'
+        when 'keycaphash' then '|#\ufe0f?\u20e3' when 'keycapasterisk' then '|[*]\ufe0f?\u20e3' else '' end;
 end $$;
 
 create or replace function parley.letter_pattern(letter text) returns text

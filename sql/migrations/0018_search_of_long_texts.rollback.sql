@@ -79,8 +79,8 @@ end $$;
 -- With the functions that take or return them.
 drop type parley.search_query, parley.highlight cascade;
 
-drop function rules.search_document, rules.join_compounds, rules.tokenize, rules.split_words, rules.fold, rules.stream_safe,
-    rules.unspaced, rules.emoji, rules.separators, rules.ignorable;
+drop function rules.search_document, rules.join_compounds, rules.tokenize, rules.split_words, rules.fold, rules.decompose,
+    rules.stream_safe, rules.unspaced, rules.digits, rules.emoji, rules.separators, rules.ignorable;
 
 drop table parley.letter_variants cascade;
 

@@ -6,32 +6,57 @@
 --   rules.ignorable          characters that search ignores within a word
 --   rules.separators         characters that separate words
 --   rules.emoji              characters that are words by themselves
+--   rules.digits             the digits of all scripts
 --   rules.unspaced           letters of scripts without spaces between words, and of Korean
 --   rules.stream_safe        a text that can be normalized in linear time
+--   rules.decompose          a text in which compatibility characters are letters
 --   rules.fold               a text without accents and other ways to write the same letter
 --   rules.split_words        its words, in lower case and in their order, one space apart
 --   rules.tokenize           the words as they are indexed
 --   rules.join_compounds     the text with compounds such as getName, get_name and e-mail as one word
 --   rules.search_document    what of a message is indexed
 --
--- The first four are the insides of bracket expressions. They are spelled out, so that they are the same in every locale.
+-- The first five are the insides of bracket expressions. They are spelled out, so that they are the same in every locale.
 -- The functions of before stay until no other function calls them: leftovers.sql drops them.
 
+-- Default_Ignorable_Code_Point of Unicode 18.0 (DerivedCoreProperties.txt), and marks on letters. Four are not among them:
+-- U+034F is what rules.stream_safe() inserts, and rules.fold() removes it last; skin tones, tags and U+20E3 count in emoji.
 create function rules.ignorable() returns text
 language sql immutable parallel safe
-return '\u00ad\u0300-\u034e\u0350-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u065f\u0670'
-    '\u200b-\u200d\u2060\u20d0-\u20f0\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f';
+return '\u00ad\u0300-\u034e\u0350-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u061c\u0640\u064b-\u065f\u0670'
+    '\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20e2\u20e4-\u20f0\u3164\ufe00-\ufe0f'
+    '\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f\U000e0080-\U000e0fff';
 
+-- Without emoji. The ignorable characters among them count in snippets only, where a word may begin behind one.
 create function rules.separators() returns text
 language sql immutable parallel safe
-return '\u0001-/:-@[-`{-\u00bf\u00d7\u00f7\u0589\u05be\u05c0\u05c3\u05f3\u05f4\u060c\u061b\u061c\u061f\u066a-\u066d\u06d4'
-    '\u0964\u0965\u0f0b-\u0f0d\u104a-\u104f\u10fb\u1361-\u1368\u17d4-\u17da\u2000-\u20cf\u2117\u2190-\u2319\u231c-\u23e8'
-    '\u23f4-\u25ff\u27c0-\u2b1a\u2b1d-\u2b4f\u2b51-\u2b54\u2b56-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030'
-    '\u303d-\u303f\u30fb\ue000-\uf8ff\ufe10-\ufe6f\ufff0-\uffff\U000f0000-\U0010ffff';
+return '\u0001-/:-@[-`{-\u00a8\u00aa-\u00ad\u00af-\u00bf\u00d7\u00f7\u0589\u05be\u05c0\u05c3\u05f3\u05f4\u060c\u061b\u061c\u061f'
+    '\u066a-\u066d\u06d4\u0964\u0965\u0f0b-\u0f0d\u104a-\u104f\u10fb\u1361-\u1368\u17d4-\u17da\u2000-\u203b\u203d-\u2048'
+    '\u204a-\u20cf\u2117\u2190-\u2193\u219a-\u21a8\u21ab-\u2319\u231c-\u2327\u2329-\u23ce\u23d0-\u23e8\u23f4-\u23f7'
+    '\u23fb-\u24c1\u24c3-\u24db\u24dd-\u25a9\u25ac-\u25b5\u25b7-\u25bf\u25c1-\u25fa\u25ff\u27c0-\u2933\u2936-\u2b04\u2b08-\u2b1a'
+    '\u2b1d-\u2b4f\u2b51-\u2b54\u2b56-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u303e\u303f\u30fb\ue000-\uf8ff'
+    '\ufe10-\ufe6f\ufff0-\uffff\U000f0000-\U0010ffff';
 
+-- Emoji=Yes of Unicode 18.0 (emoji-data.txt) without ASCII, the rest of their blocks, and ligatures that are sentences. U+24DC
+-- is U+24C2 in lower case.
 create function rules.emoji() returns text
 language sql immutable parallel safe
-return '\u231a\u231b\u23e9-\u23f3\u2600-\u27bf\u2b1b\u2b1c\u2b50\u2b55\U0001f000-\U0001f3fa\U0001f400-\U0001faff';
+return '\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23f3\u23f8-\u23fa\u24c2'
+    '\u24dc\u25aa\u25ab\u25b6\u25c0\u25fb-\u25fe\u2600-\u27bf\u2934\u2935\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55\u3030\u303d'
+    '\u3297\u3299\ufdfa\ufdfb\ufdfd\U0001f000-\U0001faff';
+
+-- The digits of all scripts (Nd of Unicode 18.0), ten by ten, that normalize() leaves as they are.
+do $$
+begin
+    execute format('create function rules.digits() returns text language sql immutable parallel safe return %L', (
+        select string_agg(chr(ascii(t.zero) + d.digit), '' order by t.place, d.digit)
+        from regexp_split_to_table(U&'\0660\06F0\07C0\0966\09E6\0A66\0AE6\0B66\0BE6\0C66\0CE6\0D66\0DE6\0E50\0ED0\0F20\1040\1090'
+            '\17E0\1810\1946\19D0\1A80\1A90\1B50\1BB0\1C40\1C50\A620\A8D0\A900\A9D0\A9F0\AA50\ABF0\+0104A0\+010D30\+010D40'
+            '\+011066\+0110F0\+011136\+0111D0\+0112F0\+011450\+0114D0\+011650\+0116C0\+0116D0\+0116DA\+011730\+0118E0\+011950'
+            '\+011BF0\+011C50\+011D50\+011DA0\+011DE0\+011F50\+016130\+016A60\+016AC0\+016B50\+016D70\+01CCF0\+01E140\+01E2F0'
+            '\+01E4F0\+01E5F1\+01E950', '') with ordinality t (zero, place)
+        cross join generate_series(0, 9) d (digit)));
+end $$;
 
 create function rules.unspaced() returns text
 language sql immutable parallel safe
@@ -58,30 +83,69 @@ begin
     return regexp_replace(value, '[^' || starters || ']{30}(?=[^' || starters || '])', E'\\&\u034f', 'g');
 end $$;
 
--- Where compatibility characters, such as one that stands for a sentence of 18 letters, would make a text several times as
--- long, they stay as they are. The second normalization sees the marks that are not ignorable, in the order of the first.
+-- In compatibility decomposition (NFKD), but for some characters: `undivided` is null or the inside of a bracket expression.
+create function rules.decompose(value text, undivided text) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+begin
+    if undivided is null then
+        return normalize(value, nfkd);
+    end if;
+    return (
+        select coalesce(string_agg(coalesce(p.part[1], normalize(p.part[2], nfkd)), '' order by p.place), '')
+        from regexp_matches(value, format('([%s]+)|([^%1$s]+)', undivided), 'g') with ordinality p (part, place));
+end $$;
+
+-- Where compatibility characters would make a text longer than `max_length`, the words and sentences among them, which have up
+-- to 18 letters, stay as they are; the others have up to four. Emoji stay so everywhere: no letter is one, even where it has
+-- its shape. The second normalization sees the marks that are not ignorable, in the order of the first.
 --
--- Letters that keyboards of the Arabic script have in each other's place are one: kaf, yeh, heh and teh marbuta of the Arabic,
--- Persian, Urdu, Kurdish and Sindhi layouts. They have the same skeletons in confusables.txt (UTS #39), which are also
--- those of other letters, as U+06D2 and U+06BA: these have keys of their own beside them, and tell words apart.
-create function rules.fold(value text) returns text
+-- A skin tone behind an emoji that has skin tones is ignored (Emoji_Modifier_Base of emoji-data.txt), tags but for a flag's, and
+-- U+20E3 but for a keycap's. Digits are translated script by script, as few texts have those of several.
+--
+-- Letters that keyboards of the Arabic script have in each other's place are one: kaf, yeh, heh, teh marbuta and gaf of the
+-- Arabic, Persian, Urdu, Kurdish, Pashto, Sindhi and Malay layouts. They have the same skeletons in confusables.txt (UTS #39)
+-- or, the gafs, the same key on the layouts of Afghanistan (xkeyboard-config). Some skeletons are also those of other letters,
+-- as U+06D2 and U+06BA: these have keys of their own beside them, and tell words apart. Alef wasla is an alef with a mark.
+create function rules.fold(value text, max_length integer default 100000) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
+    emoji constant text := '‼⁉™ℹⓂ㊗㊙🈁🈂🈚🈯🈲-🈺🉐🉑';
+    long constant text := '\u3300-\u3357\u337f\u33ae\u33af\ufdf2-\ufdfc';
+    bases constant text := '\u261d\u26f9\u270a-\u270d\U0001f385\U0001f3c2-\U0001f3c4\U0001f3c7\U0001f3ca-\U0001f3cc\U0001f442'
+        '\U0001f443\U0001f446-\U0001f450\U0001f466-\U0001f478\U0001f47c\U0001f481-\U0001f483\U0001f485-\U0001f487\U0001f48f'
+        '\U0001f491\U0001f4aa\U0001f574\U0001f575\U0001f57a\U0001f590\U0001f595\U0001f596\U0001f645-\U0001f647'
+        '\U0001f64b-\U0001f64f\U0001f6a3\U0001f6b4-\U0001f6b6\U0001f6c0\U0001f6cc\U0001f90c\U0001f90f\U0001f918-\U0001f91f'
+        '\U0001f926\U0001f930-\U0001f939\U0001f93c-\U0001f93e\U0001f977\U0001f9b5\U0001f9b6\U0001f9b8\U0001f9b9\U0001f9bb'
+        '\U0001f9cd-\U0001f9cf\U0001f9d1-\U0001f9dd\U0001fac3-\U0001fac5\U0001faf0-\U0001fafa';
+    digits constant text := rules.digits();
+    undivided text;
     decomposed text;
+    digit text;
 begin
     if octet_length(value) = char_length(value) then
         return value;
     end if;
-    value := rules.stream_safe(translate(value, '™℠', ''));
-    decomposed := normalize(value, nfkd);
-    if char_length(decomposed) > 3 * char_length(value) + 1000 then
-        decomposed := normalize(value, nfd);
+    value := rules.stream_safe(translate(value, '℠', ''));
+    undivided := case when value ~ ('[' || emoji || ']') then emoji end;
+    decomposed := rules.decompose(value, undivided);
+    if char_length(decomposed) > max_length then
+        decomposed := rules.decompose(value, emoji || long);
+    elsif value ~ '[ﷺﷻ]' then
+        decomposed := rules.decompose(regexp_replace(value, '[ﷺﷻ]', ' \& ', 'g'), undivided);
     end if;
-    value := normalize(regexp_replace(decomposed, '[' || rules.ignorable() || ']+', '', 'g'), nfc);
-    if value ~ '[\u034føØłŁđĐðÐħĦŧŦıςʼ‘’‐٠-٩۰-۹०-९ßẞþÞæÆœŒکڪیىہھەۃ]' then
-        value := translate(value,
-            'øØłŁđĐðÐħĦŧŦıςʼ‘’‐٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹०१२३४५६७८९کڪیىہھەۃ' || U&'\034f',
-            'oOlLdDdDhHtTiσ''''''-012345678901234567890123456789ككييهههة');
+    value := regexp_replace(decomposed, '[' || rules.ignorable() || ']+', '', 'g');
+    if value ~ '[\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]' then
+        value := regexp_replace(value, format('(?<=[%s])[\U0001f3fb-\U0001f3ff]|(?<![0-9#*])\u20e3|'
+            '(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]+', bases), '', 'g');
+    end if;
+    value := normalize(value, nfc);
+    loop
+        digit := substring(value from '[' || digits || ']');
+        exit when digit is null;
+        value := translate(value, substr(digits, (strpos(digits, digit) - 1) / 10 * 10 + 1, 10), '0123456789');
+    end loop;
+    if value ~ '[\u034føØłŁđĐðÐħĦŧŦıςʼ‘’‐ßẞþÞæÆœŒکڪیىہھەۃګݢݣٱ]' then
+        value := translate(value, 'øØłŁđĐðÐħĦŧŦıςʼ‘’‐کڪیىہھەۃګݢݣٱ' || U&'\034f', 'oOlLdDdDhHtTiσ''''''-ككييهههةگڬڭا');
         value := replace(replace(replace(replace(value, 'ß', 'ss'), 'ẞ', 'SS'), 'þ', 'th'), 'Þ', 'TH');
         value := replace(replace(replace(replace(value, 'æ', 'ae'), 'Æ', 'AE'), 'œ', 'oe'), 'Œ', 'OE');
     end if;
@@ -89,13 +153,17 @@ begin
 end $$;
 
 -- v1.2 is 1.2; C++, C# and F# are names. Identifiers are split as people split them: get Name, HTTP Server. An emoji is a word,
--- a flag of two letters too. Where scripts change, words do. Of a word, 64 characters count, but in scripts without spaces.
+-- a flag too; a keycap is its digit. Where scripts change, words do. Of a word, 64 characters count, but in scripts without spaces.
 create function rules.split_words(folded text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
     unspaced constant text := '[' || rules.unspaced() || ']';
     spaced constant text := '[^ ' || rules.unspaced() || ']';
 begin
+    if strpos(folded, U&'\20e3') > 0 then
+        folded := replace(replace(folded, U&'#\20e3', ' keycaphash '), U&'*\20e3', ' keycapasterisk ');
+        folded := regexp_replace(folded, '(\d)\u20e3', ' \1 ', 'g');
+    end if;
     if folded ~ '[+#]|[vV]\d' then
         folded := regexp_replace(folded, '\m[vV](?=\d+[.]\d)', '', 'g');
         folded := regexp_replace(folded, '\m([cC])\+\+', '\1pp', 'g');
@@ -105,7 +173,8 @@ begin
         folded := regexp_replace(folded, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', 'g');
     end if;
     if octet_length(folded) <> char_length(folded) then
-        folded := regexp_replace(folded, '[\U0001f1e6-\U0001f1ff]{2}|[' || rules.emoji() || ']', ' \& ', 'g');
+        folded := regexp_replace(folded,
+            '[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0020-\U000e007f]*|[' || rules.emoji() || ']', ' \& ', 'g');
         folded := regexp_replace(folded, format('(?<=%s)(?=%s)|(?<=%2$s)(?=%1$s)', spaced, unspaced), ' ', 'g');
     end if;
     folded := lower(btrim(regexp_replace(folded, '[' || rules.separators() || ']+', ' ', 'g')));
@@ -125,11 +194,11 @@ begin
     return string_to_array(words, ' ');
 end $$;
 
--- As lower case has no seams, rules.split_words() leaves getname whole.
+-- As lower case has no seams, rules.split_words() leaves getname whole. A sign behind a name is no part of it.
 create function rules.join_compounds(folded text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 begin
-    return regexp_replace(lower(folded), '(?<=[[:alpha:]])[_''-](?=[[:alnum:]])', '', 'g');
+    return regexp_replace(lower(folded), '(?<=[[:alpha:]])[_''-](?=[[:alnum:]])|(?<=[[:alnum:]])[©®™]', '', 'g');
 end $$;
 
 -- `tsv` has the tokens with their positions, for words, phrases and beginnings of words. Where there are compounds, all tokens
@@ -146,7 +215,7 @@ declare
     stems text;
 begin
     words := rules.split_words(folded);
-    if folded ~ '[[:alpha:]][_''-][[:alnum:]]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
+    if folded ~ '[[:alpha:]][_''-][[:alnum:]]|[[:alnum:]][©®™]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
         words := words || ' ꙮ ' || rules.split_words(rules.join_compounds(folded));
     end if;
     tokens := rules.tokenize(words);

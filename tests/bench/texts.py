@@ -26,7 +26,8 @@ SETTINGS = {"fsync": "off", "autovacuum": "off", "jit": "off", "shared_buffers":
 # What is expensive for some step of making a text searchable, or of marking hits in it.
 PATTERNS = (
     "a ", "aB", "ABa", "a_", "a'b-", "v1.", "c++ ", "C#", "上a", "上 ", "é ", "ﷺ", "ﷺ ", "㌖", "㌖a", "ﬃ ", "ᾂ", "🎉",
-    "🇩🇪", "m\u20ddeeting ", "\u200d", "\u00ad", "\t", "\n", "<a href=", "a@b.", "a/b:", "ok ", "users ", "\u0344\u0334",
+    "🇩🇪", "™a", "™ ", "👍🏽", "🏽", "1️⃣", "x\U000e0061", "㍿", "৩", "৩ a", "m\u20ddeeting ", "\u200d", "\u00ad", "\t",
+    "\n", "<a href=", "a@b.", "a/b:", "ok ", "users ", "\u0344\u0334",
 )  # fmt: skip
 
 
