@@ -1,6 +1,7 @@
 """Fixtures that several test files of the API share."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -22,3 +23,9 @@ def browser() -> Iterator[Browser]:
     """Chromium, started once for each test file; skips the test where none is installed."""
     with running_browser() as browser:
         yield browser
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(60) as pool:
+        yield pool
