@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from api import admission
 from tests.api.http1 import Attack
 from tests.api.support import unlimited
 from tests.browser import Browser, running_browser
@@ -29,3 +30,11 @@ def browser() -> Iterator[Browser]:
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(60) as pool:
         yield pool
+
+
+@pytest.fixture(scope="module")
+def still_clock() -> Iterator[None]:
+    """No time passes for `api.admission`, so that expensive requests cost nothing and no user has to pause."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(admission, "monotonic", lambda: 100.0)
+        yield

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from api.admission import Admission
 from tests.api.admission_requests import Requests, identity, run, settle
 
+pytestmark = pytest.mark.usefixtures("still_clock")
+
 
 @pytest.mark.parametrize(
     ("pool_size", "user", "writes", "expensive"),

@@ -10,6 +10,8 @@ from api.admission import Admission
 from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH
 from tests.api.admission_requests import Requests, identity, run, settle
 
+pytestmark = pytest.mark.usefixtures("still_clock")
+
 
 @pytest.mark.parametrize(
     ("who", "needs", "places"),
