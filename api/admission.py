@@ -2,17 +2,17 @@
 
 A statement may wait seconds for a lock, or use a core of PostgreSQL for a tenth of a second. A dozen of them, sent by
 one user or behind one locked chat, would hold every connection of the pool, and all other users would get 503. So a
-request holds slots while its statement runs: one of its user's; for a write, one of all writes' and one of the chat's;
-for an expensive request, one of the user's and one of all users' for these.
+request holds slots while its statement runs: one for its user; a write also one for all writes, and one for its chat;
+an expensive request also one for the user's expensive requests, and one for those of all users.
 
 A request is admitted when all of its slots are free, in one step. Otherwise it waits, without holding any slot, in the
-line of the first one that is not free. Whoever frees a slot serves its line in the order of arrival; a request that
-then finds another of its slots taken moves to that line. So no line holds up the requests that do not need its slot,
-and a slot that is free has no line.
+line of the first one that is not free. When a slot is freed, its line is served in the order of arrival; a request that
+then finds another of its slots full moves to that line. So no line holds up requests that do not need its slot, and a
+free slot has no line.
 
-Searches and large bodies are expensive, and so are the pages of a user who has just received a large one: that a page
-has long messages shows only in the response. A response of 10 MB holds the worker's event loop for 20 ms, whoever waits
-for it. So a user pauses after an expensive request of notable cost, for a multiple of that cost, before the next one.
+Searches and large bodies are expensive. For a user who has just received a large page, so are further pages: only the
+response shows how long the messages of a page are. A response of 10 MB blocks the worker's event loop for 20 ms. So a
+user pauses after an expensive request of notable cost, for a multiple of that cost, before the next one.
 """
 
 import asyncio
@@ -27,22 +27,24 @@ from api.timings import timed
 from api.tokens import callers_of
 
 CHAT_WRITES = 2  # in flight on one chat: they wait for each other in PostgreSQL, on the chat's row
-EXPENSIVE_BODY = 8 * 1024  # bytes; the text of a message of this length takes PostgreSQL up to 10 ms, by its script
+EXPENSIVE_BODY = 8 * 1024  # bytes; PostgreSQL takes up to 10 ms for a message of this length, depending on its script
 EXPENSIVE_OF_USER = 1
 LARGE_RESPONSE = 512 * 1024  # bytes
-LARGE_SECONDS = 10  # for which pages of a user are expensive after a large one
-MAX_LARGE = 1000  # users who are remembered for that
-BYTES_A_SECOND = 20_000_000  # of a response, as a part of its cost beside the seconds of its statement
-NOTABLE_SECONDS = 0.03  # of cost; after less there is no pause
+LARGE_SECONDS = 10  # how long a user's pages are expensive after a large one
+MAX_LARGE = 1000  # users whose large pages are remembered
+BYTES_A_SECOND = 20_000_000  # a response of this size costs as much as a statement of one second
+NOTABLE_SECONDS = 0.03  # of cost; up to this there is no pause
 PAUSE = 3  # times the cost
 MAX_PAUSE = 3  # seconds
-LINE_OF_USER = 1 / 4  # of all places to wait that requests of one user may take
+LINE_OF_USER = 1 / 4  # the share of all places in line that one user's requests may occupy
 LINE_OF_CHAT = 1 / 2
 
-NUMBER = attrgetter("number")
-Slot = tuple[str, str]  # what is limited, and of whom
+NUMBER = attrgetter("number")  # the order of arrival
+Slot = tuple[str, str]  # what is limited, and for which user or chat
+# Slots for all users together.
 WRITES: Slot = "writes", ""
 EXPENSIVE: Slot = "expensive requests", ""
+# What is limited for each user or chat.
 USER, CHAT, EXPENSIVE_USER = "statements of a user", "writes to a chat", "expensive requests of a user"
 
 
@@ -53,7 +55,7 @@ class Waiter:
 
     def __init__(self, number: int, slots: tuple[Slot, ...]) -> None:
         self.number, self.slots = number, slots
-        self.slot: Slot | None = None  # in whose line it is
+        self.slot: Slot | None = None  # the one in whose line the request waits
         self.turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -61,7 +63,7 @@ class Admission:
     """The slots of a worker with a pool of so many connections."""
 
     def __init__(self, pool_size: int) -> None:
-        writes = max(1, pool_size - max(1, pool_size // 5))  # reads find a connection, whatever writes wait for
+        writes = max(1, pool_size - max(1, pool_size // 5))  # the other connections are for reads
         self.limits = {
             USER: (pool_size + 1) // 2,
             CHAT: CHAT_WRITES,
@@ -73,7 +75,7 @@ class Admission:
         self._max_lines = {USER: self.max_waiting * LINE_OF_USER, CHAT: self.max_waiting * LINE_OF_CHAT}
         self._held: dict[Slot, int] = {}
         self._lines: dict[Slot, list[Waiter]] = {}  # no list is empty
-        self._waiting: dict[Slot, int] = {}  # by each slot that a request in line needs
+        self._waiting: dict[Slot, int] = {}  # requests in line, by each slot that they need
         self._last_number = self._total_waiting = 0
         self._large: OrderedDict[Slot, float] = OrderedDict()  # until when a user's pages are expensive
 
@@ -100,7 +102,7 @@ class Admission:
         if is_write:
             slots = (*slots, WRITES)
         if is_expensive:
-            slots = (*expensive, *slots, EXPENSIVE)  # in this order, see Turn
+            slots = (*expensive, *slots, EXPENSIVE)  # in this order, see Turn._pause()
         return Turn(self, slots, is_expensive)
 
     def _has_large(self, slots: tuple[Slot, ...]) -> bool:
@@ -117,16 +119,16 @@ class Admission:
             self._large.popitem(last=False)
 
     def enter(self, slots: tuple[Slot, ...]) -> bool:
-        """Take these slots, if all of them are free."""
+        """Acquire these slots and return True, if all of them are free."""
         held, limits = self._held, self.limits
-        for slot in slots:  # as in _taken_of() and add(), without their calls: each request comes here
+        for slot in slots:  # inlines _find_full() and add(), since every request runs this
             if held.get(slot, 0) >= limits[slot[0]]:
                 return False
         for slot in slots:
             held[slot] = held.get(slot, 0) + 1
         return True
 
-    def _taken_of(self, slots: tuple[Slot, ...]) -> Slot | None:
+    def _find_full(self, slots: tuple[Slot, ...]) -> Slot | None:
         held, limits = self._held, self.limits
         for slot in slots:
             if held.get(slot, 0) >= limits[slot[0]]:
@@ -134,7 +136,7 @@ class Admission:
         return None
 
     async def wait(self, slots: tuple[Slot, ...]) -> None:
-        """Take these slots as soon as all of them are free. Raises TimeoutError, at once where too many wait."""
+        """Acquire these slots as soon as all are free. Raises TimeoutError: at once if too many requests wait."""
         self._check_lines(slots)
         self._last_number += 1
         waiter = Waiter(self._last_number, slots)
@@ -147,7 +149,7 @@ class Admission:
         except asyncio.CancelledError:
             self._step_out(waiter)
             if waiter.turn.done() and not waiter.turn.cancelled() and not waiter.turn.exception():
-                self.leave(slots)  # it was admitted just when it went away
+                self.leave(slots)  # it was admitted at the moment of its cancellation
             raise
         finally:
             timer.cancel()
@@ -167,8 +169,8 @@ class Admission:
                 raise TimeoutError(f"too many requests wait in line for: {slot[0]}")
 
     def _line_up(self, waiter: Waiter) -> None:
-        """Put a request in the line of the first slot that it lacks, or admit it."""
-        waiter.slot = self._taken_of(waiter.slots)
+        """Put a request in the line of its first slot that is full, or admit it."""
+        waiter.slot = self._find_full(waiter.slots)
         if waiter.slot:
             insort(self._lines.setdefault(waiter.slot, []), waiter, key=NUMBER)
         else:
@@ -183,27 +185,27 @@ class Admission:
             waiter.slot = None
 
     def leave(self, slots: tuple[Slot, ...]) -> None:
-        """Free these slots, and admit those in their lines who now find all that they need."""
+        """Free these slots, and admit the requests in their lines whose slots are now all free."""
         subtract(self._held, slots)
         if self._lines:
             self._serve(slots)
 
     def _serve(self, slots: tuple[Slot, ...]) -> None:
-        while heads := [self._lines[slot][0] for slot in slots if slot in self._lines and not self._taken_of((slot,))]:
+        while heads := [self._lines[slot][0] for slot in slots if slot in self._lines and not self._find_full((slot,))]:
             first = min(heads, key=NUMBER)
             self._step_out(first)
-            if not first.turn.done():  # else its task has been cancelled, and is about to leave
+            if not first.turn.done():  # otherwise its task has been cancelled, and cleans up itself
                 self._line_up(first)
 
 
 def add(counts: dict[Slot, int], slots: tuple[Slot, ...]) -> None:
-    """Count each of these slots once more; a Counter takes several times as long."""
+    """Increment the count of each of these slots; a Counter takes several times as long."""
     for slot in slots:
         counts[slot] = counts.get(slot, 0) + 1
 
 
 def subtract(counts: dict[Slot, int], slots: tuple[Slot, ...]) -> None:
-    """Count each of these slots once less, and keep none with 0."""
+    """Decrement the count of each of these slots, and drop those that reach 0."""
     for slot in slots:
         if counts[slot] == 1:
             del counts[slot]
@@ -212,7 +214,7 @@ def subtract(counts: dict[Slot, int], slots: tuple[Slot, ...]) -> None:
 
 
 class Turn:
-    """The slots of a request, held for as long as a block lasts; a block notes the bytes of its response in `size`."""
+    """Holds the slots of a request for the duration of a block, which sets `size` to the bytes of the response."""
 
     __slots__ = ("_admission", "_began", "_is_expensive", "_slots", "size")
 
@@ -221,16 +223,16 @@ class Turn:
         self.size = 0
 
     async def __aenter__(self) -> float:
-        """Return for how many seconds the request may still wait for a connection."""
+        """Wait for the slots; return how many seconds are left to wait for a connection."""
         if self._admission.enter(self._slots):
             if self._is_expensive:
                 self._began = monotonic()
             return ACQUIRE_SECONDS
-        came = monotonic()
+        arrived = monotonic()
         with timed("queue"):
             await self._admission.wait(self._slots)
         self._began = monotonic()
-        return max(0.0, came + ACQUIRE_SECONDS - self._began)
+        return max(0.0, arrived + ACQUIRE_SECONDS - self._began)
 
     async def __aexit__(self, *_: object) -> None:
         slots = self._slots
@@ -241,7 +243,7 @@ class Turn:
         self._admission.leave(slots)
 
     def _pause(self, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
-        """Return the slots to free at once; after a notable cost, those of the user's expensive requests come later."""
+        """Return the slots to free at once; after a notable cost, the user's expensive one is freed later."""
         cost = monotonic() - self._began + self.size / BYTES_A_SECOND
         if cost <= NOTABLE_SECONDS:
             return slots
@@ -252,5 +254,5 @@ class Turn:
 
 @lru_cache(maxsize=1024)
 def user_slots(identity: str) -> tuple[Slot, ...]:
-    """Return the slots of a caller's statements: a user's, or that of each session whose user the database knows."""
+    """Return the slots of a caller: a user's, or one for each session digest, whose user only the database can find."""
     return tuple((USER, caller) for caller in callers_of(identity))

@@ -8,15 +8,15 @@ from functools import lru_cache
 logger = logging.getLogger("parley.api")
 
 MAX_ENTRY = 100  # characters of an entry in X-Forwarded-For
-# An address as some balancers write it: IPv6 in brackets, and a port behind either kind.
+# An address as some load balancers write it: IPv6 in brackets, and a port after either kind.
 WITH_PORT = re.compile(r"(?:\[([^\[\]]*)\]|([^:]*))(?::[0-9]{1,5})?")
 
 
 class ClientAddresses:
-    """Finds the client's address in X-Forwarded-For behind so many trusted proxies.
+    """Finds the client's address in X-Forwarded-For behind a number of trusted proxies.
 
-    The nth proxy from the right is the outermost, so the nth entry from the right is what it saw. Everything to the
-    left of that is the client's word.
+    Each proxy appends the address that it received the request from. Behind n trusted proxies, the outermost has
+    appended the nth entry from the right; the client may have forged the entries to the left of that.
     """
 
     def __init__(self, trusted_proxies: int) -> None:
@@ -24,7 +24,7 @@ class ClientAddresses:
         self._has_logged = False
 
     def find(self, peer: str, forwarded: str) -> tuple[str, bool]:
-        """Return the address, and whether the peer's was used because X-Forwarded-For has none at that place.
+        """Return the address, and whether it is the peer's because X-Forwarded-For has no address in that entry.
 
         `peer` is the other end of the connection, `forwarded` the headers joined by commas. The address is IPv4, or
         the /64 network of an IPv6 address.
@@ -41,8 +41,8 @@ class ClientAddresses:
         if not self._has_logged:
             self._has_logged = True
             logger.warning(
-                "X-Forwarded-For has no address in entry %d from the right, as TRUSTED_PROXIES says that it has: such "
-                "requests share the rate limit of the proxy that they come from. This is logged once; see "
+                "X-Forwarded-For has no address in entry %d from the right, where TRUSTED_PROXIES expects one: such "
+                "requests share the rate limit of the proxy that sent them. This is logged once; see "
                 "parley_address_fallbacks_total",
                 self._proxies,
             )
@@ -50,7 +50,7 @@ class ClientAddresses:
 
 @lru_cache(maxsize=10_000)
 def rate_limit_key(entry: str) -> str | None:
-    """Return the address whose budget an entry counts against, without its port; None for what is no address."""
+    """Return the address whose budget an entry counts against, without its port; None if it is not an address."""
     found = WITH_PORT.fullmatch(entry)
     try:
         parsed = ipaddress.ip_address((found[1] or found[2]) if found else entry)

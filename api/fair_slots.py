@@ -1,8 +1,8 @@
 """Slots that users share: a free one goes to the waiting user who has used slots for the least time lately.
 
-Decoding one image costs up to seconds, another milliseconds, so users who are served in the order of their requests
-wait for those who send the costliest. Here a user pays for what was used: beside any number of heavy users, one who
-has used little is next.
+Decoding takes milliseconds for one image and seconds for another. In the order of arrival, all users would wait for
+those who send the costliest images. Here the waiting user with the least recent usage is next, however many heavy
+users wait.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ MAX_WAITING = 100  # turns
 
 
 class UsedTime:
-    """How many seconds users have used lately. Only those of the users who were added last are remembered."""
+    """How many seconds users have used lately. Beyond MAX_USERS, the least recently added are forgotten."""
 
     def __init__(self) -> None:
         self._by_user: OrderedDict[str, tuple[float, float]] = OrderedDict()  # seconds, as of when
 
     def of(self, user: str) -> float:
-        """Return the seconds of a user, of which half are forgotten in each HALF_LIFE."""
+        """Return the seconds of a user, which decay by half in each HALF_LIFE."""
         seconds, as_of = self._by_user.get(user, (0.0, 0.0))
         return seconds * math.exp2((as_of - monotonic()) / HALF_LIFE)
 
@@ -39,7 +39,7 @@ class UsedTime:
 
 
 class FairSlots:
-    """So many slots, of which a user holds one at a time. Users wait in line, each with all of its turns."""
+    """Slots of which a user holds at most one. Users wait in line, each with all turns of theirs."""
 
     def __init__(self, slots: int) -> None:
         self._free = slots
@@ -49,7 +49,7 @@ class FairSlots:
 
     @asynccontextmanager
     async def slot(self, user: str, seconds: float) -> AsyncIterator[None]:
-        """Hold a slot. Raises ApiError 503 after a wait of so many seconds, or where the line is too long."""
+        """Hold a slot. Raises ApiError 503 after a wait of `seconds`, or if the line is too long."""
         await self._wait(user, seconds)
         began = monotonic()
         try:
@@ -68,7 +68,7 @@ class FairSlots:
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled() and not turn.exception():
-                self._release(user)  # it was served just when its wait was over
+                self._release(user)  # it was served at the moment its wait ended
             elif turn in self._line.get(user, ()):
                 self._line[user].remove(turn)
                 self._drop_if_empty(user)
@@ -77,20 +77,20 @@ class FairSlots:
             raise
 
     def _serve(self) -> None:
-        """Give free slots to those who have used the least, among equals to those who have waited the longest."""
+        """Assign free slots to the users with the least usage, among equals to the first in line."""
         while self._free and (waiting := [user for user in self._line if user not in self._holders]):
             user = min(waiting, key=self._used.of)
             turns = self._line.pop(user)
             turn = turns.popleft()
             if turns:
-                self._line[user] = turns  # behind those who have used as much
-            if not turn.done():  # else its task has been cancelled, and is about to leave
+                self._line[user] = turns  # behind those with the same usage
+            if not turn.done():  # otherwise its task has been cancelled, and cleans up itself
                 self._free -= 1
                 self._holders.add(user)
                 turn.set_result(None)
 
     def _shorten_line(self) -> None:
-        """Refuse a turn where too many wait: of who has used the most, among equals of who has the most turns."""
+        """If too many turns wait, reject one of the user with the most usage, among equals with the most turns."""
         if sum(map(len, self._line.values())) > MAX_WAITING:
             user = max(reversed(self._line), key=lambda user: (self._used.of(user), len(self._line[user])))
             turn = self._line[user].pop()

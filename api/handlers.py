@@ -1,4 +1,4 @@
-"""The handlers of the table of routes: the arguments of a statement from a request, a response from its row."""
+"""Request handlers of the route table: a statement's arguments from a request, and a response from its row."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -19,29 +19,29 @@ from api.uploads import received_image
 MAX_BODY = 1024 * 1024  # bytes
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-FORM_FIELDS = 100
+FORM_FIELDS = 100  # at most
 
 Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 
 
 def identify(request: ParleyRequest, route: Route) -> str:
-    """The caller's identity, for session.begin; raises ApiError."""
+    """Return the caller's identity, for session.begin. Raises ApiError."""
     cookie_will_do = route.changes_nothing or request.app.ctx.origins.allow(request)
     identity: str = request.app.ctx.tokens.identity(request, cookie_will_do=cookie_will_do)
     return identity
 
 
 def handler_of(route: Route) -> Handler:
-    """The handler of a route of the table."""
+    """Return the handler of a route."""
     statement, path_parameters = route.statement, route.path_parameters
     is_write, is_page, can_search = not route.changes_nothing, "limit" in route.query, "search" in route.query
     media_type = JSON if route.body else FORM if route.form else None
-    nothing_asked = [None] * len(route.query)
+    no_query = [None] * len(route.query)
 
     async def handle(request: ParleyRequest, **path: str) -> HTTPResponse:
         identity = identify(request, route)
         arguments: list[Any] = [path[name] for name in path_parameters]
-        arguments += [query.get(name) for name in route.query] if (query := request.args) else nothing_asked
+        arguments += [query.get(name) for name in route.query] if (query := request.args) else no_query
         body = await read_body(request)
         if route.body:
             arguments.append(body)
@@ -67,7 +67,7 @@ def handler_of(route: Route) -> Handler:
         if media_type and request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
             raise ApiError(415, f"The body must be sent as Content-Type: {media_type}.")
         if request.stream is not None and request.stream.request_body:
-            request.stream.request_max_size = MAX_BODY  # Sanic lifts its own limit where the handler reads the body
+            request.stream.request_max_size = MAX_BODY  # Sanic lifts its limit for handlers that read the body
             await request.receive_body()  # type: ignore[no-untyped-call]
         return request.body
 
@@ -77,10 +77,10 @@ def handler_of(route: Route) -> Handler:
 async def fetch_row(
     request: ParleyRequest, route: Route, turn: Turn, statement: str, identity: str, *arguments: Any
 ) -> Any:
-    """The row that a statement answers, of the primary or a replica, in the request's turn."""
+    """Return the row of a statement, from the primary or a replica, within the request's turn."""
     replica = request.app.ctx.replica
     if replica and not route.changes_nothing:
-        # Around the turn: a change waits for Redis and the replica without one.
+        # A change waits for Redis and the replica outside its turn, so that it holds no slot meanwhile.
         async with replica.changed_by(identity), turn as seconds:
             return await request.app.ctx.database.call_for_row(statement, identity, *arguments, acquire_seconds=seconds)
     async with turn as seconds:
@@ -93,12 +93,12 @@ async def fetch_row(
 
 
 def said_headers(route: Route, request: ParleyRequest, said: list[Any]) -> dict[str, str]:
-    """The headers that tell what the database said beside the answer."""
+    """Return the response headers for the values that the database returned beside the body."""
     if route.can_be_repeated:
         return {"Idempotency-Replayed": "true"} if said[0] else {}
     headers: dict[str, str] = {}
     for name, value in zip(route.says, said, strict=True):
-        if not value:  # of what the caller has, no more is said than which version it is
+        if not value:  # a 304 response has only the entity tag
             continue
         if name == "links":
             headers |= link_header(route, request, value)
@@ -108,7 +108,7 @@ def said_headers(route: Route, request: ParleyRequest, said: list[Any]) -> dict[
 
 
 def form_fields(body: bytes, names: tuple[str, ...]) -> list[str | None]:
-    """These fields of a form, None where they are missing; Pusher's clients may add others. Raises ApiError 400."""
+    """Return these fields of a form, None for a missing one; Pusher's clients may send others. Raises ApiError 400."""
     try:
         fields = parse_qs(body.decode(), max_num_fields=FORM_FIELDS)
     except ValueError:
@@ -117,7 +117,7 @@ def form_fields(body: bytes, names: tuple[str, ...]) -> list[str | None]:
 
 
 def image_handler_of(route: Route) -> Handler:
-    """The handler of a route that takes an image, once the database knows whose it is."""
+    """Return the handler of a route that receives an image, after the database has authenticated the user."""
     sign_in = "select json_build_object('sub', session.user_id())::text from session.begin($1, $2)"
 
     async def handle(request: ParleyRequest) -> HTTPResponse:
@@ -130,8 +130,8 @@ def image_handler_of(route: Route) -> Handler:
             replica.changed_by(caller) if replica else nullcontext(),
         ):
             content = await asyncio.to_thread(digest, upload) if "idempotency-key" in request.headers else b""
-            given = identity, request.id, *conditions(request, route, content)
-            answer, *said = await request.app.ctx.images.take(upload, route.statement, *given)
+            arguments = identity, request.id, *conditions(request, route, content)
+            answer, *said = await request.app.ctx.images.take(upload, route.statement, *arguments)
         return HTTPResponse(answer, route.status, said_headers(route, request, said), JSON)
 
     return handle

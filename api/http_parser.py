@@ -1,12 +1,11 @@
 """HTTP/1.1 messages by the grammar of RFC 9112: parses the head of a request and decodes its body.
 
-Only this module decides where a message ends. It refuses whatever the grammar does not allow: two recipients that
-read one malformed message differently disagree on where the next request begins, and that is request smuggling.
+Only this module decides where a message ends. It rejects whatever the grammar does not allow: two recipients that
+read one malformed message differently disagree on where the next request begins, which allows request smuggling.
 
-Where the RFC leaves a choice, only what clients send is accepted. That is one empty line before a request, and any
-visible ASCII in a target, since browsers leave characters such as `|` unescaped. CONNECT, minor versions above 1,
-transfer codings other than `chunked`, a repeated Content-Length, and a Host that is empty or has sub-delims are
-refused.
+Where the RFC leaves a choice, only what clients send is accepted: one empty line before a request, and any visible
+ASCII in a target, since browsers leave characters such as `|` unescaped. CONNECT, minor versions above 1, transfer
+codings other than `chunked`, a repeated Content-Length, and a Host that is empty or has sub-delims are rejected.
 """
 
 import re
@@ -24,14 +23,14 @@ MAX_CHUNK_LINE = 256  # bytes of a chunk's size and extensions
 MAX_EXTENSIONS = 16 * 1024  # bytes of all chunk extensions in a body
 MAX_TRAILERS = 4096  # bytes of the fields after a chunked body
 
-# Possessive quantifiers such as `*+` never give back what they matched, so that no input takes quadratic time.
-TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"  # noqa: S105 (no password, but the grammar's word for a name)
-VALUE = r"[\t -~\x80-\xff]"
-FIELD_LINE = rf"{TOKEN}++:{VALUE}*+\r\n"
-QUOTED_STRING = rf'"(?:[\t !#-\[\]-~\x80-\xff]++|\\{VALUE})*+"'
-EXTENSION = rf"[\t ]*+;[\t ]*+{TOKEN}++(?:[\t ]*+=[\t ]*+(?:{TOKEN}++|{QUOTED_STRING}))?+"
+# Possessive quantifiers such as `*+` never backtrack into what they matched, so that no input takes quadratic time.
+TCHAR = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"  # a character of a token, by the grammar's name
+VALUE_CHAR = r"[\t -~\x80-\xff]"
+FIELD_LINE = rf"{TCHAR}++:{VALUE_CHAR}*+\r\n"
+QUOTED_STRING = rf'"(?:[\t !#-\[\]-~\x80-\xff]++|\\{VALUE_CHAR})*+"'
+EXTENSION = rf"[\t ]*+;[\t ]*+{TCHAR}++(?:[\t ]*+=[\t ]*+(?:{TCHAR}++|{QUOTED_STRING}))?+"
 CHUNK_LINE = rf"([0-9A-Fa-f]++)((?:{EXTENSION})*+)\r\n"
-CHUNK_LINE_BEGUN = rf"(?:[0-9A-Fa-f]++(?:[\t ;]{VALUE}*+)?+\r?+)?+"
+CHUNK_LINE_BEGUN = rf"(?:[0-9A-Fa-f]++(?:[\t ;]{VALUE_CHAR}*+)?+\r?+)?+"
 
 
 def for_bytes(pattern: str) -> re.Pattern[bytes]:
@@ -39,11 +38,11 @@ def for_bytes(pattern: str) -> re.Pattern[bytes]:
     return re.compile(pattern.encode())
 
 
-REQUEST_LINE = re.compile(rf"({TOKEN}{{1,{MAX_METHOD}}}+) ([!-~]++) HTTP/(1\.[01])")
-FIELD = re.compile(rf"^({TOKEN}++):[\t ]*+([^\r]*+)\r\n", re.MULTILINE)
+REQUEST_LINE = re.compile(rf"({TCHAR}{{1,{MAX_METHOD}}}+) ([!-~]++) HTTP/(1\.[01])")
+FIELD = re.compile(rf"^({TCHAR}++):[\t ]*+([^\r]*+)\r\n", re.MULTILINE)
 CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t"})
 # Any part of a head: it has no control characters but tabs and line ends, and no CR or LF by itself.
-HEAD_PART = for_bytes(rf"(?:(?<=\r)\n)?+(?:{VALUE}++|\r\n)*+\r?+")
+HEAD_PART = for_bytes(rf"(?:(?<=\r)\n)?+(?:{VALUE_CHAR}++|\r\n)*+\r?+")
 ABSOLUTE_FORM = re.compile("https?://([^/?#]*+)", re.IGNORECASE | re.ASCII)
 HOST = re.compile(r"(?:(?:[A-Za-z0-9._~-]++|%[0-9A-Fa-f]{2})++|\[([0-9A-Fa-f:.]++)\])(?::([0-9]{0,5}+))?")
 CHUNKED = re.compile("chunked", re.IGNORECASE | re.ASCII)
@@ -73,7 +72,7 @@ def parse_request_line(line: bytes) -> tuple[str, str, str]:
 
 
 def path_of(target: str) -> str:
-    """The path and query of a target, or `*`. Raises MalformedRequest."""
+    """Returns the path and query of a target, or `*`. Raises MalformedRequest."""
     if target.startswith("/") or target == "*":
         return target
     url = ABSOLUTE_FORM.match(target)
@@ -136,7 +135,7 @@ def is_continue_expected(version: str, headers: Header) -> bool:
 
 
 class SizedBody:
-    """A body of as many bytes as Content-Length declares."""
+    """Decoder of a body of as many bytes as Content-Length declares."""
 
     def __init__(self, size: int) -> None:
         self.is_complete = not size
@@ -157,7 +156,7 @@ class Element(NamedTuple):
     """A part of the chunked transfer coding that is parsed as a whole."""
 
     pattern: re.Pattern[bytes]
-    begun: re.Pattern[bytes]  # matches every beginning of what the pattern matches
+    begun: re.Pattern[bytes]  # matches every prefix of what the pattern matches
     max_bytes: int
 
     def match(self, buffer: bytearray, position: int) -> re.Match[bytes] | None:
@@ -175,13 +174,13 @@ NEXT_LINE = Element(
 )
 TRAILERS = Element(
     for_bytes(rf"(?:{FIELD_LINE})*+\r\n"),
-    for_bytes(rf"(?:{FIELD_LINE})*+(?:{TOKEN}++(?::{VALUE}*+)?+)?+\r?+"),
+    for_bytes(rf"(?:{FIELD_LINE})*+(?:{TCHAR}++(?::{VALUE_CHAR}*+)?+)?+\r?+"),
     MAX_TRAILERS + 2,
 )
 
 
 class ChunkedBody:
-    """A body in the chunked transfer coding, whose extensions and trailers are discarded."""
+    """Decoder of a body in the chunked transfer coding, whose extensions and trailers are discarded."""
 
     def __init__(self) -> None:
         self.is_complete = False
@@ -191,7 +190,7 @@ class ChunkedBody:
         self._next = FIRST_LINE
 
     def decode(self, buffer: bytearray, max_size: float) -> bytes:
-        """Removes what has arrived of the body from the front of the buffer, and returns the data in it.
+        """Removes the part of the body that has arrived from the front of the buffer, and returns its data.
 
         Raises MalformedRequest, PayloadTooLarge.
         """
@@ -231,7 +230,7 @@ Body = SizedBody | ChunkedBody
 
 
 def body_of(version: str, headers: Header) -> Body | None:
-    """The body that the headers declare, yet to be decoded; None for one without bytes. Raises MalformedRequest."""
+    """Returns a decoder of the body that the headers declare, or None for an empty body. Raises MalformedRequest."""
     lengths = headers.getall("content-length", [])
     if "transfer-encoding" in headers:
         codings = headers.getall("transfer-encoding")
@@ -242,5 +241,5 @@ def body_of(version: str, headers: Header) -> Body | None:
         return None
     if len(lengths) > 1 or not DIGITS.fullmatch(lengths[0]):
         raise MalformedRequest("Content-Length must be one decimal number.")
-    size = int(lengths[0].lstrip("0")[:20] or "0")  # Twenty digits exceed every limit: more would only cost time.
+    size = int(lengths[0].lstrip("0")[:20] or "0")  # Twenty digits exceed every limit; more would only cost time.
     return SizedBody(size) if size else None

@@ -1,4 +1,4 @@
-"""One fetch at a time, whose outcome all callers share for a while: it bounds what requests without a limit cost."""
+"""Runs one fetch at a time and shares its outcome, which bounds the cost of requests outside the rate limit."""
 
 import asyncio
 import math
@@ -15,8 +15,8 @@ MAX_ERROR_AGE = 1  # seconds for which a failure is shared, at most
 class SingleFlight(Generic[T]):
     """Shares the outcome of `fetch`, a result or an error, among all callers.
 
-    A fetch that takes more than `timeout` seconds fails with TimeoutError and is cancelled. The next one
-    starts only when it has ended, so at most one holds a connection.
+    A fetch that takes more than `timeout` seconds is cancelled, and its callers get a TimeoutError. The next one
+    starts only after it has ended, so at most one holds a connection.
     """
 
     def __init__(self, fetch: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> None:
@@ -29,10 +29,10 @@ class SingleFlight(Generic[T]):
         """Return a result that is less than `max_age` seconds old; raise what the fetch raised, or TimeoutError."""
         if self._outcome is None or not self._is_current(self._outcome, max_age):
             self._outcome = asyncio.get_running_loop().create_future()
-            # In an empty context: the fetch is no more this request's than the others'.
+            # Use an empty context: all callers share the fetch, which must not inherit one request's context.
             self._run = asyncio.create_task(self._settle(self._outcome), context=Context())
         outcome = self._outcome
-        await asyncio.wait([outcome])  # which a caller that is cancelled does not cancel
+        await asyncio.wait([outcome])  # unlike awaiting it, does not cancel it with the caller
         return outcome.result()
 
     def _is_current(self, outcome: asyncio.Future[T], max_age: float) -> bool:
@@ -47,7 +47,7 @@ class SingleFlight(Generic[T]):
             done, _ = await asyncio.wait([fetching], timeout=self._timeout)
             if error := fetching.exception() if done else TimeoutError(f"took longer than {self._timeout:g} s"):
                 outcome.set_exception(error)
-                outcome.exception()  # it is retrieved, also when all callers have left
+                outcome.exception()  # marks it as retrieved, in case all callers have left
             else:
                 outcome.set_result(fetching.result())
             self._settled_at = monotonic()
@@ -57,7 +57,7 @@ class SingleFlight(Generic[T]):
             await asyncio.gather(fetching, return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancel a fetch that is under way, and wait for its end."""
+        """Cancel a fetch in progress, and wait for its end."""
         if self._run is not None:
             self._run.cancel()
             await asyncio.wait([self._run])

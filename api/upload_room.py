@@ -1,9 +1,9 @@
 """Which uploads a worker receives at once: its places are shared fairly, by user and by progress.
 
-A place costs its holder nothing but an open connection, so slow uploads could keep all others out. They are no harm
-while a place is free. When none is, an upload that is behind PACE yields its place to a newcomer, the furthest behind
-first: whoever sends a byte a second is soon further behind than any ordinary upload, however many accounts and
-addresses send like that. If no upload is behind, a user with several yields one to a user with fewer.
+A place costs its holder nothing but an open connection, so slow uploads could keep all others out. They do no harm
+while a place is free. When none is, the upload furthest behind PACE yields its place to a new one: an upload of a byte
+a second is soon further behind than any ordinary one, however many accounts and addresses send such uploads. If no
+upload is behind, a user with several open uploads yields a place to a user with fewer.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ PLACES = 100  # uploads that each worker receives at once
 OPEN_FOR_ONE = 25  # of one user: a client may send a batch where there is room, but not hold all temporary files
 PACE = 8 * 1024  # bytes a second, averaged since the upload began: a mobile line at its worst
 FULL = "All places for uploads are taken; try again later."
-YIELDED = "The upload was too slow to keep its place while others waited; try again."
+YIELDED = "The upload lost its place to another one, since it was slow or its user had several; try again."
 
 
 class Place:
@@ -30,7 +30,7 @@ class Place:
         self.is_lost = False
 
     def bytes_behind(self, now: float) -> float:
-        """How far the upload is behind PACE; at most 0 where it is not."""
+        """Return how many bytes the upload is behind PACE; 0 if it is not behind."""
         return max(0.0, (now - self._began) * PACE - self.received)
 
     def lose(self) -> None:
@@ -41,7 +41,7 @@ class Place:
 
 
 class UploadRoom:
-    """The places of a worker, and the uploads that it has open."""
+    """The places of a worker, and its open uploads."""
 
     def __init__(self) -> None:
         self.open: Counter[str] = Counter()  # by user, from the request to its response
@@ -49,7 +49,7 @@ class UploadRoom:
 
     @contextmanager
     def open_for(self, user: str) -> Iterator[None]:
-        """Count an upload of a user. Raises ApiError 503 where the user has too many."""
+        """Count a user's upload for the duration of a block. Raises ApiError 503 if the user has too many."""
         if self.open[user] >= OPEN_FOR_ONE:
             raise ApiError(503, f"A user may have {OPEN_FOR_ONE} uploads under way; try again when one has ended.")
         self.open[user] += 1
@@ -62,7 +62,7 @@ class UploadRoom:
 
     @contextmanager
     def place_for(self, user: str, deadline: asyncio.Timeout) -> Iterator[Place]:
-        """Hold a place for an upload that is counted. Raises ApiError 503 where none is free and no upload yields."""
+        """Hold a place for an upload that is counted. Raises ApiError 503 if none is free and no upload yields."""
         if len(self._places) >= PLACES:
             self._free_a_place(user)
         place = Place(user, deadline)

@@ -1,6 +1,6 @@
-"""Housekeeping: counts for the analysts' views, and removes in batches what is old or deleted.
+"""Housekeeping: updates the counts in the analysts' views, and removes old and deleted data in batches.
 
-Every listener does it, also one that waits to take over: batches of two listeners pass over each other's rows.
+Every listener does it, the standby too: a batch skips the rows that another listener has locked.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from listener.settings import Settings
 logger = logging.getLogger("parley.listener")
 
 INTERVAL_SECONDS = 60  # between two rounds
-CHORE_SECONDS = 30  # after which the next chore has its turn; the next round continues
+CHORE_SECONDS = 30  # of a chore in a round; the next round continues it
 REMOVAL_BATCH = 1000  # rows removed in one transaction
 ROLL_UP_BATCH = 5000  # messages counted in one transaction
-PAUSE_SECONDS = 0.05  # after each transaction, for others
+PAUSE_SECONDS = 0.05  # after each transaction, for other work
 
 
 async def keep_house(settings: Settings) -> None:
-    """Do all chores in each round, until the task is cancelled. A chore that fails is done again in the next round."""
+    """Do all chores in each round, until the task is cancelled. The next round repeats a chore that failed."""
     while True:
         for chore in CHORES_IN_ORDER:
             name = chore.__name__.replace("_", " ")
@@ -37,11 +37,11 @@ async def keep_house(settings: Settings) -> None:
 
 
 async def repeat(batch: Callable[[], Awaitable[bool]]) -> None:
-    """Do batches while there is more to do, for CHORE_SECONDS at most."""
+    """Run batches while there are more, for at most CHORE_SECONDS."""
     end = monotonic() + CHORE_SECONDS
-    is_more = True
-    while is_more and monotonic() < end:
-        is_more = await batch()
+    has_more = True
+    while has_more and monotonic() < end:
+        has_more = await batch()
         await asyncio.sleep(PAUSE_SECONDS)
 
 
@@ -55,7 +55,7 @@ async def remove_memberships(outbox: Outbox, _: Settings) -> None:
 
 
 async def remove_closed_chats(outbox: Outbox, _: Settings) -> None:
-    """Remove the messages of deleted chats."""
+    """Remove deleted chats and their messages."""
 
     async def batch() -> bool:
         return await outbox.remove_closed_chats(REMOVAL_BATCH) > 0
@@ -64,7 +64,7 @@ async def remove_closed_chats(outbox: Outbox, _: Settings) -> None:
 
 
 async def count_messages(outbox: Outbox, _: Settings) -> None:
-    """Count what was sent since the last round."""
+    """Count the messages that were sent since the last round."""
 
     async def batch() -> bool:
         return await outbox.roll_up(ROLL_UP_BATCH)
@@ -87,7 +87,7 @@ async def remove_old_events(outbox: Outbox, settings: Settings) -> None:
 
 
 async def remove_old_answers(outbox: Outbox, _: Settings) -> None:
-    """Remove answers to requests that are too old to be repeated."""
+    """Remove stored responses whose idempotency keys have expired."""
 
     async def batch() -> bool:
         return await outbox.remove_answers(REMOVAL_BATCH) == REMOVAL_BATCH
