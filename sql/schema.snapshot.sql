@@ -2105,7 +2105,7 @@ CREATE OR REPLACE FUNCTION parley.close_old_chats(before_id uuid, max_chats inte
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'on'
-AS md5 945b1e89330188f07025a7d6677a933e;
+AS md5 aaca863ab0556133356796b2631cb695;
 
 --- function parley.count_events(parley.rollup_state,integer)
 CREATE OR REPLACE FUNCTION parley.count_events(state parley.rollup_state, max_messages integer)
@@ -2464,7 +2464,7 @@ CREATE OR REPLACE FUNCTION parley.leave_chats(leaver text, max_chats integer)
  SET enable_bitmapscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 6db61dcd88d6590942ee0a875a4d6e13;
+AS md5 fed43868e043a47a4ac51ad38d8371af;
 
 --- function parley.letter_pattern(text)
 CREATE OR REPLACE FUNCTION parley.letter_pattern(letter text)
@@ -2532,7 +2532,7 @@ CREATE OR REPLACE FUNCTION parley.members_added()
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
-AS md5 ec54c900739f4c930e384639dc359837;
+AS md5 8b119ccfc8f2ef74da6911b94afb00dd;
 
 --- function parley.members_gone()
 CREATE OR REPLACE FUNCTION parley.members_gone()
@@ -2746,7 +2746,7 @@ CREATE OR REPLACE FUNCTION parley.parse_highlight(search text)
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 aabbde8774be0816b23f239cebccdd8c;
+AS md5 a7fc57dbaf091cd6566836d9344b3587;
 
 --- function parley.parse_instant(text)
 CREATE OR REPLACE FUNCTION parley.parse_instant(value text)
@@ -2871,7 +2871,7 @@ CREATE OR REPLACE FUNCTION parley.remove_closed_chats(max_messages integer)
  SET enable_bitmapscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 bfd58a828a74bce8bd8dc49adf61010f;
+AS md5 1a05a9835b2a54636bba22e53597a07c;
 
 --- function parley.remove_old_chats(interval,integer)
 CREATE OR REPLACE FUNCTION parley.remove_old_chats(inactive_for interval, max_messages integer DEFAULT 1000)

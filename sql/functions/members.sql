@@ -3,11 +3,11 @@
 --   api.list_members     GET    /api/chats/{chatId}/members
 --   api.add_member       POST   /api/chats/{chatId}/members
 --   api.remove_member    DELETE /api/chats/{chatId}/members/{userId}
---   parley.members_json  members as answers have them, of the entered chat
+--   parley.members_json  the members of the entered chat, as responses have them
 --   parley.members_new   trigger: a member is a user
 --   parley.members_added trigger: the event, and the limit of members; refuses a deleted chat
---   parley.members_gone  trigger: who stops being a member stops hearing
---   parley.members_stay  trigger: a membership is of one user in one chat
+--   parley.members_gone  trigger: the event of a removed member
+--   parley.members_stay  trigger: rejects changes of a membership's key
 
 create or replace function api.list_members(chat_id text) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -17,7 +17,7 @@ begin
         select coalesce(json_agg(m.member order by m.joined_at, m.user_id), '[]') from parley.members_json() m));
 end $$;
 comment on function api.list_members(text) is
-    'Who is in a chat, longest first: {"members": [{"userId", "name", "image", "role", "joinedAt"}]}.';
+    'Lists the members of a chat, the longest-standing first: {"members": [{"userId", "name", "image", "role", "joinedAt"}]}.';
 
 create or replace function api.add_member(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -43,7 +43,7 @@ begin
     return (select m.member from parley.members_json() m where m.user_id = body ->> 'userId');
 end $$;
 comment on function api.add_member(text, jsonb) is
-    'Adds a user who has signed in before. Body: {"userId"}. Answers the member. Raises PT403 for who is not the chat''s owner, PT409 for a member, and when the chat has as many members as parley.limits allows.';
+    'Adds a user who has signed in before. Body: {"userId"}. Returns the member. Raises PT403 if the caller is not the chat''s owner, and PT409 if the user is a member already or the chat has as many members as parley.limits allows.';
 
 create or replace function api.remove_member(chat_id text, user_id text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -62,9 +62,9 @@ begin
     end if;
 end $$;
 comment on function api.remove_member(text, text) is
-    'Removes a member: the owner anybody else, everybody else themselves. Raises PT409 for the owner, who can''t leave.';
+    'Removes a member. The owner can remove all others; other members only themselves. Raises PT409 for the owner, who can''t leave.';
 
--- Names and pictures of other users are to be had here only, and only for a chat that the user is in.
+-- The only source of other users' names and images, and only for a chat that the user is in.
 create or replace function parley.members_json(out user_id text, out joined_at timestamptz, out member json)
 returns setof record
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -80,7 +80,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     where m.chat_id = session.chat_id()
 $$;
 
--- There is no foreign key: the memberships of a deleted user go in the background (removal.sql).
+-- Replaces a foreign key, since the memberships of a deleted user are removed in the background (removal.sql).
 create or replace function parley.members_new() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -92,8 +92,8 @@ begin
     return new;
 end $$;
 
--- Without a row in parley.limits there is no limit. The planner may read members by the index only, one by one: no more
--- than the limit, however many there are.
+-- Without a row in parley.limits there is no limit. Other plans are disabled, so that members are counted by the index and
+-- up to the limit only, however many there are.
 create or replace function parley.members_added() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -112,8 +112,8 @@ begin
         perform parley.record_event(
             member.chat_id, taken, 'member:added', to_json(member.user_id), changed_at => member.joined_at);
     end loop;
-    -- By now this transaction has locked the chats' rows, and this statement sees what others committed before that: of two
-    -- who add the last member at once, the second one is refused.
+    -- This transaction has locked the chats' rows, and this statement sees what others committed before that: of two
+    -- requests that add the last member at once, the second is rejected.
     if max_members is not null and exists (
         select from (select distinct a.chat_id from added a) c cross join lateral (
             select from parley.members m where m.chat_id = c.chat_id offset max_members limit 1) m)
@@ -124,8 +124,8 @@ begin
     return null;
 end $$;
 
--- Not where the chat itself goes, at once or piece by piece: there is nothing more to hear. Chats are locked in the order
--- of their ids.
+-- A chat that is deleted or being removed gets no event: nobody receives its events any more. Chats are locked in the order
+-- of their ids, to avoid deadlocks.
 create or replace function parley.members_gone() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

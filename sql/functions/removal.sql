@@ -1,17 +1,17 @@
--- Removal in the background. A deleted chat has its messages, and a deleted user has memberships, until the listener has
--- removed them in batches: a deletion takes no longer for what there is much of.
+-- Removal in the background. The listener removes the messages of deleted chats and the memberships of deleted users in
+-- batches, so that a deletion takes no longer when there are many.
 --
---   parley.close_chat             deletes a chat of the user's for everybody
+--   parley.close_chat             deletes a chat that the user owns, for all its members
 --   parley.is_closed              whether a chat is deleted
---   parley.remove_closed_chats    removes a batch of messages of deleted chats, and the chats without any
---   parley.leave_chats            removes a batch of a deleted user's memberships, and their first answers
---   parley.users_return           trigger: an id is used again only when all of its memberships are removed
---   listener.remove_closed_chats  the same as parley's, for the listener
+--   parley.remove_closed_chats    removes a batch of messages of deleted chats, and the deleted chats that have none left
+--   parley.leave_chats            removes a batch of a deleted user's memberships, and the user's stored responses
+--   parley.users_return           trigger: a deleted user's id is free again only when all of its memberships are removed
+--   listener.remove_closed_chats  the function of the same name in parley, for the listener
 --   listener.remove_memberships   removes a batch of memberships of all deleted users
 --
--- Batches wait for nobody: what somebody else has locked is left to a later batch.
+-- Batches wait for no lock: rows that another transaction has locked are left to a later batch.
 
--- False if the user does not own the chat, or no longer.
+-- Returns false if the user does not own the chat, or no longer does.
 create or replace function parley.close_chat(chat uuid) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -27,7 +27,7 @@ end $$;
 create or replace function parley.is_closed(chat parley.chats) returns boolean
 language sql immutable parallel safe as $$ select chat.is_being_removed $$;
 
--- Returns how many messages and chats were removed: 0 means that nothing is left, or only what is locked.
+-- Returns how many messages and chats were removed. 0 means that none are left, or only locked ones.
 create or replace function parley.remove_closed_chats(max_messages integer) returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -39,7 +39,7 @@ declare
     messages bigint;
     emptied bigint;
 begin
-    -- A plan is made for chats of the usual size, so whatever reads the whole of one is ruled out.
+    -- The generic plan assumes chats of average size, so plans that read all messages of a chat are disabled.
     with batch as materialized (
         select m.chat_id, m.id from unnest(chats) c (id) cross join lateral (
             select o.chat_id, o.id from parley.messages o where o.chat_id = c.id order by o.id for update skip locked) m
@@ -53,7 +53,7 @@ begin
     return messages + emptied;
 end $$;
 
--- Returns how many memberships and ownerships were removed. parley.deleted_users has whether any are left.
+-- Returns how many memberships and ownerships were removed. The flag in parley.deleted_users is reset when none are left.
 create or replace function parley.leave_chats(leaver text, max_chats integer) returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -68,7 +68,7 @@ declare
 begin
     update parley.chats c set owner_id = null where c.id = any (owned);
     delete from parley.members m where m.user_id = leaver and m.chat_id = any (joined);
-    -- A request of the user's that is still under way has a chat locked, so this is done once more after its end.
+    -- A request of the user's in progress locks a chat: a later batch removes that membership and the response stored meanwhile.
     delete from parley.first_answers f where f.user_id = leaver;
     update parley.deleted_users d set is_being_removed = false
     where d.user_id = leaver and d.is_being_removed
@@ -77,7 +77,7 @@ begin
     return cardinality(owned) + cardinality(joined);
 end $$;
 
--- At commit: session.register refuses users who were deleted before that.
+-- Runs at commit, after session.register has rejected users who were deleted before.
 create or replace function parley.users_return() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -94,7 +94,7 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp as 
     select parley.remove_closed_chats(max_messages)
 $$;
 comment on function listener.remove_closed_chats(integer) is
-    'Removes up to so many messages of deleted chats, and up to a hundred of the chats without any; answers how many of both.';
+    'Removes up to max_messages messages of deleted chats, and up to 100 deleted chats that have none left. Returns how many of both.';
 
 create or replace function listener.remove_memberships(max_chats integer) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -111,4 +111,4 @@ begin
     return removed;
 end $$;
 comment on function listener.remove_memberships(integer) is
-    'Removes about so many memberships of deleted users, with an event each, and leaves their chats without an owner; answers how many.';
+    'Removes about max_chats memberships of deleted users, with an event each, and their ownership of chats. Returns how many of both.';

@@ -1,15 +1,15 @@
--- Which server this is and how far its log is, for reads from a replica and for cursors over all chats.
+-- Which server this is and its position in the write-ahead log, for reads from a replica and for cursors over all chats.
 --
---   api.get_wal_position          what the API compares of the primary and a replica
---   parley.system_identifier      what tells clusters apart, or null
---   parley.timeline               what tells apart what became of a cluster after a promotion or a restore, or null
---   parley.epoch                  what tells databases apart, changed by parley.begin_history()
+--   api.get_wal_position          the position, which the API compares between the primary and a replica
+--   parley.system_identifier      identifies the cluster; may be null
+--   parley.timeline               changes with a promotion or a restore; may be null
+--   parley.epoch                  identifies the database; changed by parley.begin_history()
 --
--- A managed service may revoke the functions that the first two call. Then every role may still read the last, so that
--- databases are told apart; a promotion or a restore is noticed only after parley.begin_history().
+-- A managed service may revoke the functions that system_identifier and timeline call; both are null then. The epoch still
+-- distinguishes databases, but a promotion or a restore is detected only after parley.begin_history().
 
--- `lsn` is written, not flushed: with synchronous_commit = off a change is acknowledged before it is flushed. A position just
--- behind a page's header has nothing on that page yet, and a replica calls it the end of the page before.
+-- `lsn` is the insert position, not the flushed one: with synchronous_commit = off a change is acknowledged before it is
+-- flushed. A position right after a page's header has no record on that page yet; a replica reports the end of the page before.
 create or replace function api.get_wal_position() returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -29,7 +29,7 @@ begin
             when lsn % current_setting('wal_block_size')::integer = 24 then 24 else 0 end);
 end $$;
 comment on function api.get_wal_position() is
-    'Where this server is: {"backend", "started", "is_replica", "system", "timeline", "database", "epoch", "lsn"}. system and timeline are null where the owner may not read them; lsn is what is written or, of a replica, replayed.';
+    'Returns the server''s identity and position in the write-ahead log: {"backend", "started", "is_replica", "system", "timeline", "database", "epoch", "lsn"}. system and timeline are null where the owner may not read them; lsn is the insert position or, on a replica, the replay position.';
 
 create or replace function parley.system_identifier() returns bigint
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -40,7 +40,7 @@ begin
     return null;
 end $$;
 
--- The control file has a new timeline as late as the next checkpoint, of a replica the next restartpoint.
+-- The control file has a new timeline only after the next checkpoint or, on a replica, the next restartpoint.
 create or replace function parley.timeline() returns text
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin

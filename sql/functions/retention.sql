@@ -1,12 +1,12 @@
--- Retention: chats that nobody has used for long are removed in batches. For a DBA, who calls until the answer is 0.
+-- Retention: removes chats that have been inactive for long, in batches. A DBA calls it until it returns 0.
 --
 --   parley.remove_old_chats    removes a batch: up to so many messages, or chats
 --   parley.close_old_chats     deletes some old chats for their members
 --
--- An old chat is deleted for its members at once, as by its owner, and then removed in batches (removal.sql). Whoever uses
--- a chat or a message at that moment is never waited for: a later batch comes back to it.
+-- An old chat is deleted for its members at once, as by its owner, and then removed in batches (removal.sql). A batch skips
+-- chats and messages that are locked; a later one removes them.
 
--- 0 means that nothing is left, or only what is locked.
+-- Returns how many messages and chats were removed. 0 means that none are left, or only locked ones.
 create or replace function parley.remove_old_chats(inactive_for interval, max_messages integer default 1000) returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -25,8 +25,8 @@ begin
     return removed;
 end $$;
 
--- The longest unused first: all chats are looked through for that, once for a hundred. Whoever writes just now has the
--- chat's row: it is passed over, or looked at as they left it.
+-- Closes the longest inactive first, which needs a scan of all chats for every 100. A concurrent writer holds the lock of the
+-- chat's row: the chat is skipped, or read as of the writer's commit.
 create or replace function parley.close_old_chats(before_id uuid, max_chats integer) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = on as $$
 declare
@@ -34,7 +34,7 @@ declare
         select c.id from parley.chats c where parley.activity(c) < before_id and not c.is_being_removed
         order by parley.activity(c) limit max_chats for update skip locked);
 begin
-    -- Who leaves by plain SQL has their own row, and is going to ask for the chat's.
+    -- A member who leaves by plain SQL holds their own row's lock, and then needs the chat's: skip the chat, to avoid a deadlock.
     with free as materialized (
         select m.chat_id from parley.members m where m.chat_id = any (chats) for update skip locked
     )

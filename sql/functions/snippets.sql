@@ -1,20 +1,21 @@
--- What of a message to show for a search: HTML in which <mark> marks what was found.
+-- Snippets: the part of a message that a search shows, as HTML in which <mark> marks the hits.
 --
---   parley.parse_highlight     what to look for in messages, as regular expressions
+--   parley.parse_highlight     what to find and to mark in messages, as regular expressions
 --   parley.spelling_pattern    the ways to write a word, as a regular expression
---   parley.letter_pattern      … a letter
+--   parley.letter_pattern      the ways to write a letter, as a regular expression
 --   parley.snippet             some words of a message around the first hit
---   parley.find_hit            a part of a message with the next hit
+--   parley.find_hit            the part of a message around the next hit
 --   parley.snippet_size        how many characters to show
---   parley.trim_to_words       the words of it to show
---   parley.mark_words          these with the hits marked
+--   parley.trim_to_words       that part, cut to whole words
+--   parley.mark_words          these words with the hits marked
 --
 -- A message is searched as it was written, by patterns that allow every variant of a letter: folding or normalizing it would
--- take as long as indexing it does. The patterns are made once a search.
+-- take as long as indexing it does. The patterns are built once per search.
 
--- `place` has phrases as a whole, `mark` their words. Words with one of the `stems` are known by how they begin: `exact` is
--- `mark` without those. `place` includes the character before a word, since a look-behind would be tried everywhere, and
--- requires one behind it, so that the end of a part is not taken for the end of a word. Of a long search, the first words count.
+-- `place` matches whole phrases, `mark` their words. Words with one of the `stems` are matched by their beginning, and `exact`
+-- matches only the others. `place` includes the character before a word, since a look-behind would be tried at every place, and
+-- requires one after it, so that the end of a part does not count as the end of a word. Only the first words of a long search
+-- are used.
 create or replace function parley.parse_highlight(search text) returns parley.highlight
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan as $$
@@ -48,7 +49,7 @@ begin
             bool_or(w.is_unspaced and w.place = 1) as starts_unspaced, bool_or(w.is_unspaced and w.is_last) as ends_unspaced
         from words w group by w.number
     ), stems as (
-        -- The stemmer may have put the last letter in the place of others: happi, hope, possibl.
+        -- The last letter of a stem may replace others in the word: happi, hope, possibl.
         select f.stem, parley.spelling_pattern(
             regexp_replace(f.stem, '(?<=.)(?:(?<=^.)ie|[ie]|(?<=b)l)$', '')) || rest_of_word as pattern
         from forms f where f.stem is not null and f.letters <= max_letters
@@ -75,7 +76,7 @@ begin
     return highlight;
 end $$;
 
--- Letters may be joined as in get_name and don't, or have marks between them that are ignored.
+-- Between letters, a word may have a joint as in get_name and don't, and characters that the search ignores.
 create or replace function parley.spelling_pattern(word text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -103,9 +104,9 @@ language sql stable as $$
     select coalesce((select '[' || v.variants || ']' from parley.letter_variants v where v.letter = letter_pattern.letter), letter)
 $$;
 
--- What begins like a word with the right stem may be another word, and a hit may be in characters that only normalization makes
--- letters of, such as half-width ones. Then there is more to do, as far as the answer's budget allows. Marks are control
--- characters until the text is HTML.
+-- A word that begins like one with the right stem may have another stem, and a hit may be in characters that only normalization
+-- turns into letters, such as half-width ones. Then more attempts are made, as far as the response's budget allows. Hits are
+-- marked by control characters until the text is HTML.
 create or replace function parley.snippet(content text, highlight parley.highlight, is_within_budget boolean) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -132,8 +133,8 @@ begin
     return replace(replace(marked, E'\u0001', '<mark>'), E'\u0002', '</mark>');
 end $$;
 
--- The part begins a little before the hit and is enough to show. The hit is found by halves, in linear time for any pattern and
--- text; finding the place of a match at once may take quadratic time. `place` is null where there is none after a place.
+-- The part begins shortly before the hit and is long enough for a snippet. A binary search finds the hit in linear time for any
+-- pattern and text; one regexp function over the whole text may take quadratic time. `place` is null if no hit is after `after`.
 create or replace function parley.find_hit(
     content text, pattern text, after integer, out place integer, out part text, out is_start boolean, out is_end boolean)
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
@@ -179,7 +180,7 @@ end $$;
 create or replace function parley.snippet_size() returns integer
 language sql immutable parallel safe as $$ select 240 $$;
 
--- With white space as HTML shows it.
+-- Collapses white space, as HTML does.
 create or replace function parley.trim_to_words(part text, is_start boolean, is_end boolean) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
