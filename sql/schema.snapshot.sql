@@ -192,10 +192,10 @@ CREATE OR REPLACE FUNCTION rules.is_image_url(value text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
-    no_part constant text := '\u0001-\u0020"<>\\^`{|}\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff';
+    forbidden constant text := '\u0001-\u0020"<>\\^`{|}\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff';
 begin
     return char_length(value) <= 2000
-        and value ~* ('^https?://[^/?#' || no_part || ']+([/?#][^' || no_part || ']*)?$');
+        and value ~* ('^https?://[^/?#' || forbidden || ']+([/?#][^' || forbidden || ']*)?$');
 end $function$;
 
 --- function rules.join_compounds(text)

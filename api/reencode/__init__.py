@@ -1,8 +1,8 @@
-"""A program that makes an image out of an upload, so that browsers show the same and nothing else is kept of it.
+"""A program that re-encodes an uploaded image: browsers show the same, and nothing else of the upload is kept.
 
 api/images.py runs `__main__.py` in a process for each upload, because hostile input can crash decoders, hang them or
-exhaust their memory. The process limits itself before it reads a byte, has no secret, and imports nothing of the API
-but this package. Here are its bounds.
+exhaust their memory. The process limits itself before it reads a byte, has no secrets, and imports nothing of the API
+but this package. This module has its limits.
 """
 
 import os
@@ -11,17 +11,17 @@ import sys
 from collections.abc import Iterable, Iterator
 
 REFUSED = 3  # the exit status for an upload that is not a valid image
-MAX_SIDE = 2048
+MAX_SIDE = 2048  # pixels
 MAX_FRAMES = 1000
 MAX_PIXELS = 8 * MAX_SIDE * MAX_SIDE  # of all frames together
-MAX_SCANS = 200  # of a JPEG: a progressive one has about ten, and each costs as much as an image
+MAX_SCANS = 200  # of a JPEG: a progressive one has about ten, and each costs as much as decoding an image
 CPU_SECONDS = 6
 MEMORY_BYTES = 512 * 1024 * 1024
 OUTPUT_BYTES = 16 * 1024 * 1024
 
 
 class RefusedError(Exception):
-    """What is wrong with the upload, for its sender."""
+    """The upload is rejected; the message is the validation error for its sender."""
 
 
 class BrokenError(Exception):
@@ -29,7 +29,7 @@ class BrokenError(Exception):
 
 
 def limit_this_process() -> None:
-    """Bound memory, CPU and output, and yield to other processes."""
+    """Limit memory, CPU time and output, and lower the priority."""
     limits = {
         resource.RLIMIT_AS: MEMORY_BYTES,
         resource.RLIMIT_CPU: CPU_SECONDS,
@@ -43,7 +43,7 @@ def limit_this_process() -> None:
 
 
 def check_size(width: int, height: int, frames: int = 1) -> None:
-    """Raise RefusedError for an image that is too large, or has too many frames."""
+    """Raise RefusedError if the image is too large or has too many frames."""
     if max(width, height) > MAX_SIDE:
         raise RefusedError(f"must be at most {MAX_SIDE} by {MAX_SIDE} pixels, and has {width} by {height}")
     if frames > MAX_FRAMES:
@@ -52,13 +52,13 @@ def check_size(width: int, height: int, frames: int = 1) -> None:
 
 
 def check_pixels(pixels: int, frames: int) -> None:
-    """Raise RefusedError for more pixels than the frames of an animation may have together."""
+    """Raise RefusedError if the frames of an animation have too many pixels in total."""
     if pixels > MAX_PIXELS:
         raise RefusedError(f"must have at most {MAX_PIXELS} pixels in all its {frames} frames together")
 
 
 def limit_output(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the parts of an output. Raises RefusedError as soon as they are too large together."""
+    """Yield the parts of an output. Raises RefusedError as soon as their total is too large."""
     size = 0
     for part in parts:
         size += len(part)

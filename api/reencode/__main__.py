@@ -1,13 +1,13 @@
-"""The program: standard input is the upload, standard output the image.
+"""The program that reads an upload from standard input and writes the image to standard output.
 
-Exit status 0: the first line of the output is the content type, the rest is the image. REFUSED: the output is what is
-wrong with the upload, as validation errors word it. Any other status is a crash.
+Exit status 0: the first line of the output is the content type, the rest is the image. REFUSED: the output is the
+validation error of the upload. Any other status is a crash.
 """
 
 import sys
 from pathlib import Path
 
-if not __package__:  # With -I, Python finds neither the project's directory nor that of the script.
+if not __package__:  # With -I, neither the project's nor the script's directory is on sys.path.
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from api.reencode import REFUSED, RefusedError, gif, jpeg, limit_output, limit_this_process, png
@@ -16,7 +16,7 @@ from api.reencode import REFUSED, RefusedError, gif, jpeg, limit_output, limit_t
 def reencode(upload: bytes) -> tuple[str, bytes]:
     """Return the content type and the content of the image in an upload.
 
-    Raises RefusedError, or anything else for what is not a whole image.
+    Raises RefusedError, or any other exception if the upload is not a complete image.
     """
     if upload.startswith(gif.SIGNATURES):
         content_type, content = "image/gif", gif.reencode(upload)
@@ -35,7 +35,7 @@ def main() -> int:
     except RefusedError as error:
         print(error)
         return REFUSED
-    except Exception:  # Pillow and struct raise all kinds.
+    except Exception:  # Pillow and struct raise many types for broken images.
         print("must be a whole JPEG, PNG or GIF image")
         return REFUSED
     sys.stdout.buffer.write(content_type.encode() + b"\n" + content)

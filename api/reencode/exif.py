@@ -1,6 +1,6 @@
 """The orientation in Exif metadata, read as browsers read it: nothing else in a file turns an image.
 
-Pillow also takes it from XMP and from PNG texts, and of types that browsers ignore.
+Pillow also reads it from XMP and PNG text chunks, and from entries of types that browsers ignore.
 """
 
 import struct
@@ -24,7 +24,7 @@ TURNS = {
 
 
 def find_orientation(exif: bytes) -> int:
-    """Return 1 to 8: what the first valid entry says, or that the image is upright."""
+    """Return the orientation in the first valid entry, 1 to 8; 1 is upright and the default."""
     order = BYTE_ORDERS.get(exif[:4])
     if not order:
         return UPRIGHT
@@ -35,18 +35,18 @@ def find_orientation(exif: bytes) -> int:
             entry = struct.unpack_from(f"{order}HHIH2x", exif, directory + 2 + 12 * number)
             if entry[:3] == (ORIENTATION, SHORT, 1) and entry[3] in TURNS:
                 return int(entry[3])
-    except struct.error:  # The data end here.
+    except struct.error:  # The data are truncated.
         pass
     return UPRIGHT
 
 
 def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Return the image as it is seen."""
+    """Return the image turned as browsers show it."""
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
 def turn_box(box: Sequence[int], canvas: Sequence[int], orientation: int) -> tuple[int, int, int, int]:
-    """Return the left, top, width and height of a box when the canvas, of a width and a height, is turned upright."""
+    """Return the left, top, width and height of a box after its canvas (width, height) is turned upright."""
     left, top, width, height = box
     if orientation in {2, 3, 7, 8}:
         left = canvas[0] - left - width

@@ -1,7 +1,7 @@
 """GIF: each frame is decoded and encoded again with its own box, palette, transparency, disposal and delay.
 
-Nothing is composed, so no colour and no time can change. What no browser shows is left out: comments, other extensions,
-colours that no pixel has, pixels outside the canvas, and what follows the last frame.
+Frames are not composed, so no colour or delay changes. What no browser shows is left out: comments, other extensions,
+unused colours, pixels outside the canvas, and data after the last frame.
 """
 
 import struct
@@ -19,7 +19,7 @@ CONTROL_BLOCK = "<BBHB"  # its length, flags, delay, transparent colour
 LOOP = b"\x0bNETSCAPE2.0\x03\x01"
 LOOPS = (LOOP, b"\x0bANIMEXTS1.0\x03\x01")
 HAS_PALETTE, IS_INTERLACED, HAS_TRANSPARENCY = 0x80, 0x40, 0x01
-DISPOSALS = (0, 1, 2, 3, 3, 0, 0, 0)  # what browsers make of the values 0 to 7
+DISPOSALS = (0, 1, 2, 3, 3, 0, 0, 0)  # how browsers interpret the values 0 to 7
 CODE_BITS = range(2, 9)  # Pillow decodes 0 and 1 wrongly; no browser decodes more.
 BLACK = b"\0\0\0"
 
@@ -29,15 +29,16 @@ class Frame:
     """A frame as it is in the file."""
 
     box: tuple[int, int, int, int]  # left, top, width, height
-    palette: bytes | None  # None: that of the file
+    palette: bytes | None  # None: the palette of the file
     is_interlaced: bool
     code_bits: int
-    data: bytes  # blocks, each after its length
+    data: bytes  # blocks, each preceded by its length
     transparent: int | None
     disposal: int
     delay: int  # hundredths of a second
 
 
+# One transparent pixel, for a frame outside the canvas.
 EMPTY = Frame((0, 0, 1, 1), b"", False, 2, b"\2\x44\1", transparent=0, disposal=0, delay=0)
 
 
@@ -67,13 +68,13 @@ class File:
 
 
 class Palette:
-    """The colours of a palette that are used; others become black, with those behind its end."""
+    """The used colours of a palette; unused ones, and those past its end, become black."""
 
     def __init__(self, colours: bytes) -> None:
         self._colours, self._used = colours, dict[int, bytes]()
 
     def use(self, indices: set[int], transparent: int | None) -> None:
-        """Keep the colours with these indices, but make room only for the transparent one."""
+        """Keep the colours with these indices; of the transparent one, only the index."""
         for index in indices:
             if index == transparent:
                 self._used.setdefault(index, BLACK)
@@ -89,7 +90,7 @@ class Palette:
 
 
 def reencode(upload: bytes) -> bytes:
-    """Return the image as a GIF. Raises RefusedError, or anything else for what is not a whole GIF."""
+    """Return the image as a GIF. Raises RefusedError, or any other exception for an incomplete GIF."""
     size, colours, frames, loops = parse(upload)
     palette = Palette(colours)
     parts = list(limit_output(encode(frame, size, palette) for frame in frames))
@@ -101,7 +102,7 @@ def reencode(upload: bytes) -> bytes:
 
 
 def parse(upload: bytes) -> tuple[tuple[int, int], bytes, list[Frame], int | None]:
-    """Return the size, the palette, the frames and the loop count, None where there is none."""
+    """Return the size, the palette, the frames, and the loop count or None."""
     file = File(upload)
     width, height, flags = file.unpack("<HHBxx")
     palette = file.read_palette(flags) or b""
@@ -133,7 +134,7 @@ def parse(upload: bytes) -> tuple[tuple[int, int], bytes, list[Frame], int | Non
 
 
 def parse_frame(file: File, control: int, delay: int, transparent: int) -> Frame:
-    """Return the frame that comes next, with the flags, the delay and the colour of the extension before it."""
+    """Return the next frame, with the flags, delay and transparent colour of its graphic control extension."""
     *box, flags = file.unpack("<HHHHB")
     palette = file.read_palette(flags)
     (code_bits,) = file.unpack("B")
@@ -150,7 +151,7 @@ def parse_frame(file: File, control: int, delay: int, transparent: int) -> Frame
 
 
 def encode(frame: Frame, canvas: tuple[int, int], palette: Palette) -> bytes:
-    """Return the frame as it is stored, and use its colours of the file's palette."""
+    """Return the encoded frame, and mark its colours as used in the file's palette."""
     left, top, width, height = frame.box
     width, height = min(width, canvas[0] - left), min(height, canvas[1] - top)
     pixels = decode(frame)
@@ -178,7 +179,7 @@ def encode(frame: Frame, canvas: tuple[int, int], palette: Palette) -> bytes:
 
 
 def decode(frame: Frame) -> Image.Image:
-    """Return the indices of the frame's colours. Raises ValueError where there are not as many as the box has room."""
+    """Return the frame's colour indices. Raises ValueError if there are fewer than the box has pixels."""
     if frame.code_bits not in CODE_BITS:
         raise BrokenError("code size")
     return Image.frombytes("L", frame.box[2:], frame.data, "gif", frame.code_bits, frame.is_interlaced)

@@ -8,7 +8,7 @@ from api.reencode import MAX_SCANS, RefusedError, check_size
 from api.reencode.exif import find_orientation, turn_upright
 from api.reencode.srgb import convert_to_srgb, open_profile
 
-EXIF = b"Exif\0"  # followed by a byte that counts for nothing
+EXIF = b"Exif\0"  # followed by a padding byte
 SCAN = b"\xff\xda"
 
 
@@ -23,7 +23,7 @@ def reencode(upload: bytes) -> bytes:
     picture = convert_to_srgb(image, profile) if profile else image
     picture = turn_upright(picture, find_orientation(exif))
     picture = picture.convert("L" if picture.mode == "L" else "RGB")
-    picture.info = {}  # Pillow would save the comment.
+    picture.info = {}  # Otherwise Pillow saves the comment.
     output = BytesIO()
     picture.save(output, "JPEG", quality=85)
     return output.getvalue()

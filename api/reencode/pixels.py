@@ -48,7 +48,7 @@ class Layout:
     is_interlaced: bool
 
     def decode(self, data: bytes, size: Size, raw_mode: str | None = None) -> Image.Image:
-        """Return the pixels. Raises ValueError for too few."""
+        """Return the decoded pixels. Raises ValueError if there are too few."""
         mode, usual = MODES[self.colour_type, self.depth]
         return Image.frombytes(mode, size, data, "zip", raw_mode or usual, self.is_interlaced)
 
@@ -63,7 +63,7 @@ class DirectPixels:
         self.stored = (layout.colour_type, layout.depth)
 
     def reencode(self, data: bytes, size: Size, orientation: int) -> bytes:
-        """Return the pixels of a frame as they are stored. Raises ValueError for too few."""
+        """Return the encoded pixels of a frame. Raises ValueError if there are too few."""
         image = self._layout.decode(data, size)
         if self._layout.colour_type == GREY_ALPHA:
             image = image.convert("LA")
@@ -99,7 +99,7 @@ class DirectPixels:
 
 
 class IndexedPixels:
-    """Pixels that are places in a palette, a PLTE chunk; `alphas`, a tRNS chunk, has the opacity of its colours."""
+    """Pixels that are indices of a palette, a PLTE chunk; `alphas`, a tRNS chunk, has the opacity of its colours."""
 
     def __init__(self, layout: Layout, palette: bytes, alphas: bytes, profile: ImageCmsProfile | None) -> None:
         size = len(palette) // 3
@@ -114,17 +114,17 @@ class IndexedPixels:
         self.stored = (layout.colour_type, layout.depth)
 
     def reencode(self, data: bytes, size: Size, orientation: int) -> bytes:
-        """Return the pixels of a frame as they are stored. Raises ValueError for too few."""
+        """Return the encoded pixels of a frame. Raises ValueError if there are too few."""
         image = turn_upright(self._layout.decode(data, size), orientation)
         self._used.update(index for index, count in enumerate(image.histogram()) if count)
         _, raw_mode = MODES[self.stored]
         return image.tobytes("zip", raw_mode, *COMPRESSION)
 
     def tables(self) -> dict[bytes, bytes]:
-        """Return the chunks that come before the pixels, with the colours that those encoded so far use."""
+        """Return the chunks that come before the pixels, with the colours of all pixels encoded so far."""
         palette, alphas = bytearray(), bytearray()
         for index in range(max(self._used) + 1):
-            place = min(index, len(self._alphas) - 1)  # Browsers take the last colour where a palette ends too early.
+            place = min(index, len(self._alphas) - 1)  # Browsers use the last colour if a palette is too short.
             is_visible = index in self._used and self._alphas[place]
             palette += self._palette[3 * place : 3 * place + 3] if is_visible else bytes(3)
             alphas.append(self._alphas[place] if index in self._used else OPAQUE)

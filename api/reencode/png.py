@@ -1,7 +1,7 @@
 """PNG and APNG: the pixels of each frame are decoded and encoded again; its box, delay, disposal and blending stay.
 
-Nothing is composed, so no blending changes. What no browser shows is left out: metadata, colours that no pixel has and
-those of fully transparent pixels, and the still image that stands in for an animation.
+Frames are not composed, so no blending changes. What no browser shows is left out: metadata, unused colours, those of
+fully transparent pixels, and the still image for viewers that do not support animation.
 """
 
 import struct
@@ -40,12 +40,12 @@ class Frame:
     """A frame of an animation, or a still image."""
 
     box: Box
-    timing: tuple[int, ...] = ()  # numerator and denominator of the delay, disposal, blending; none of a still image
+    timing: tuple[int, ...] = ()  # numerator and denominator of the delay, disposal, blending; empty for a still image
     data: list[bytes] = field(default_factory=list)
 
 
 def reencode(upload: bytes) -> bytes:
-    """Return the image as a PNG. Raises RefusedError, or anything else for what is not a whole PNG."""
+    """Return the image as a PNG. Raises RefusedError, or any other exception for an incomplete PNG."""
     (kind, header), *chunks = read_chunks(upload)
     width, height, depth, colour_type, *methods, interlacing = struct.unpack(HEADER, header)
     if kind != b"IHDR" or any(methods) or interlacing > 1 or not width or not height:
@@ -85,7 +85,7 @@ def read_chunks(upload: bytes) -> Iterator[Chunk]:
 
 
 def find_chunks(chunks: list[Chunk], colour_type: int) -> Chunks:
-    """Return the first chunk of each type that browsers go by: they ignore invalid ones, and those after the pixels."""
+    """Return the first valid chunk of each type before the pixels: browsers ignore all others."""
     kinds = [kind for kind, _ in chunks]
     if kinds.count(b"PLTE") > 1 or not {kind for kind in kinds if kind[:1].isupper()} <= CRITICAL:
         raise BrokenError("critical chunks")
@@ -97,7 +97,7 @@ def find_chunks(chunks: list[Chunk], colour_type: int) -> Chunks:
 
 
 def is_valid(kind: bytes, data: bytes, colour_type: int, *, has_palette: bool) -> bool:
-    """Return whether browsers accept a chunk, which comes after the palette or not."""
+    """Return whether browsers accept a chunk; `has_palette` if it comes after the palette."""
     if len(data) != SIZES.get(kind, len(data)):
         return False
     match kind:
@@ -114,19 +114,19 @@ def is_valid(kind: bytes, data: bytes, colour_type: int, *, has_palette: bool) -
 
 
 def read_frames(chunks: list[Chunk], found: Chunks, canvas: Box) -> tuple[int, list[Frame]]:
-    """Return how often an animation plays, and its frames; or a still image."""
+    """Return how often an animation plays (0: forever), and its frames; or a still image."""
     frame_count, plays = struct.unpack(ANIMATION, found.get(b"acTL", bytes(8)))
     is_animated = 0 < frame_count <= MAX_NUMBER and plays <= MAX_NUMBER
     frames = split_frames(chunks, canvas, is_animated)
     if not is_animated:
         return plays, frames
     moving = [frame for frame in frames if frame.timing][:frame_count]
-    # The first frame of a file covers the canvas, as a frame of an animation need not where a still image precedes it.
+    # The first frame of a file must cover the canvas. If the first moving one does not, keep the still image before it.
     return plays, moving if moving[0].box == canvas else [frames[0], *moving]
 
 
 def split_frames(chunks: list[Chunk], canvas: Box, is_animated: bool) -> list[Frame]:
-    """Return all frames, the first perhaps a still image. Raises BrokenError, or struct.error."""
+    """Return all frames; the first may be a still image. Raises BrokenError, struct.error."""
     frames: list[Frame] = []
     control, sequence, previous = None, count(), b""
     for kind, data in chunks:
@@ -148,7 +148,7 @@ def split_frames(chunks: list[Chunk], canvas: Box, is_animated: bool) -> list[Fr
 
 
 def read_control(data: bytes, canvas: Box) -> Frame:
-    """Return a frame without pixels. Raises BrokenError, or struct.error."""
+    """Return the frame that an fcTL chunk describes, without pixels. Raises BrokenError, struct.error."""
     _, width, height, left, top, *timing = struct.unpack(CONTROL, data)
     if not (0 < width <= canvas[2] - left and 0 < height <= canvas[3] - top) or timing[2] > 2 or timing[3] > 1:
         raise BrokenError("frame control")
@@ -156,7 +156,7 @@ def read_control(data: bytes, canvas: Box) -> Frame:
 
 
 def find_colour_space(found: Chunks) -> tuple[Chunks, ImageCmsProfile | None]:
-    """Return what browsers go by: chunks to keep, or a profile to convert from, or neither, which is sRGB."""
+    """Return the colour space that browsers use: chunks to keep, a profile to convert from, or neither for sRGB."""
     primaries, transfer, matrix, is_full_range = found.get(b"cICP", bytes(4))
     if primaries in PRIMARIES and transfer in TRANSFERS and not matrix and is_full_range:
         return {b"cICP": found[b"cICP"]}, None
@@ -168,7 +168,7 @@ def find_colour_space(found: Chunks) -> tuple[Chunks, ImageCmsProfile | None]:
 
 
 def inflate_profile(data: bytes) -> bytes:
-    """Return the profile in an iCCP chunk, or nothing where there is none."""
+    """Return the profile in an iCCP chunk, empty if it has no valid one."""
     name, _, method_and_profile = data.partition(b"\0")
     if not name or method_and_profile[:1] != b"\0":
         return b""

@@ -1,4 +1,4 @@
-"""Colours of an ICC profile, converted to sRGB."""
+"""Conversion from the colours of an ICC profile to sRGB."""
 
 from io import BytesIO
 
@@ -8,7 +8,7 @@ SRGB = ImageCms.createProfile("sRGB")
 
 
 def open_profile(content: bytes) -> ImageCms.ImageCmsProfile | None:
-    """Return the profile, or None where the content is none."""
+    """Return the profile, or None if the content is not a valid one."""
     try:
         return ImageCms.ImageCmsProfile(BytesIO(content)) if content else None
     except OSError:
@@ -16,7 +16,7 @@ def open_profile(content: bytes) -> ImageCms.ImageCmsProfile | None:
 
 
 def convert_to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    """Return the image in sRGB, or as it is where the profile is for other kinds of images."""
+    """Return the image in sRGB, or unchanged if the profile does not apply to its mode."""
     if image.mode == "1":
         image = image.convert("L")
     alpha = image.getchannel("A") if image.mode in {"LA", "RGBA"} else None

@@ -1,9 +1,9 @@
--- What the migration made goes; addresses stay in lower case.
+-- Drops what the migration created. Addresses stay in lower case.
 -- squawk-ignore-file ban-drop-function
 
 drop function parley.users_address cascade;
 
--- As they were before.
+-- The functions as they were before the migration.
 create or replace function session.register(subject text, name text, email text, image text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

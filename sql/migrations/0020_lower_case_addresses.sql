@@ -1,9 +1,9 @@
 -- depends: 0019_words_of_older_messages
 --
--- E-mail addresses are stored in lower case, as Auth.js looks them up; and what the URL of an image may be that a token tells.
+-- Store e-mail addresses in lower case, as Auth.js looks them up, and validate the image URLs in tokens.
 
--- As JavaScript's toLowerCase() has it in every locale, but for U+212A, the Kelvin sign, which stays: no address that is
--- not ASCII becomes one that is. Sigma is another letter at the end of a word.
+-- Lowers like JavaScript's toLowerCase(), in every locale, except that U+212A, the Kelvin sign, stays: no non-ASCII address
+-- becomes an ASCII one. Sigma has another lower case at the end of a word.
 create function rules.lower_email(value text) returns text
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp as $$
 begin
@@ -25,12 +25,12 @@ end $$;
 create trigger users_address before insert or update of email on next_auth.users
     for each row execute function parley.users_address();
 
--- At most 2,000 characters, without those that RFC 3987 leaves out of addresses and those unseen.
+-- An http or https URL of at most 2,000 characters, without invisible ones and those that RFC 3987 does not allow.
 create function rules.is_image_url(value text) returns boolean
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    no_part constant text := '\u0001-\u0020"<>\\^`{|}\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff';
+    forbidden constant text := '\u0001-\u0020"<>\\^`{|}\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff';
 begin
     return char_length(value) <= 2000
-        and value ~* ('^https?://[^/?#' || no_part || ']+([/?#][^' || no_part || ']*)?$');
+        and value ~* ('^https?://[^/?#' || forbidden || ']+([/?#][^' || forbidden || ']*)?$');
 end $$;

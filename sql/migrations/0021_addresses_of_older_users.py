@@ -1,4 +1,4 @@
-"""Bring the e-mail addresses of older users to lower case, and make them unique as stored, while others work."""
+"""Convert the e-mail addresses of existing users to lower case and make them unique, without blocking requests."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from yoyo import step
 __depends__ = {"0020_lower_case_addresses"}
 __transactional__ = False
 
-BATCH = 1000  # users that are looked at in a transaction
+BATCH = 1000  # users per transaction
 
-# An address stays verified where only the case of ASCII letters changes. One that would become another user's stays.
+# An address stays verified if only the case of ASCII letters changes. One that would become another user's is kept.
 LOWER = """
     with batch as materialized (
         select u.id, u.email, rules.lower_email(u.email) as lower_email from next_auth.users u
@@ -40,7 +40,7 @@ OLD_UNIQUE = (
 
 
 def lower(connection: Any) -> None:
-    """Each batch is a transaction of its own; all may be done again."""
+    """Convert the addresses in batches, each a transaction, then replace the unique index. Repeatable at any point."""
     with connection.cursor() as cursor:
         last: tuple[str] | None = ("",)
         while last:
@@ -51,7 +51,7 @@ def lower(connection: Any) -> None:
 
 
 def restore(connection: Any) -> None:
-    """Holds up nobody either."""
+    """Restore the unique index on lower(email), without blocking requests."""
     with connection.cursor() as cursor:
         for statement in OLD_UNIQUE:
             cursor.execute(statement)

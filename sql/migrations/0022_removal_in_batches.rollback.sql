@@ -1,7 +1,7 @@
--- What the migration made goes. Deleted chats stay hidden until parley.remove_old_chats() removes them.
+-- Drops what the migration created. Deleted chats stay hidden until parley.remove_old_chats() removes them.
 -- squawk-ignore-file ban-drop-column, ban-drop-constraint, adding-foreign-key-constraint, constraint-missing-not-valid
 
--- In the order in which requests take them.
+-- In the order in which requests lock them, to avoid deadlocks.
 lock table next_auth.users, parley.members, parley.chats, parley.deleted_users in access exclusive mode;
 
 drop trigger if exists users_return on next_auth.users;
@@ -15,7 +15,7 @@ alter table parley.members add constraint members_user_exists foreign key (user_
 alter table parley.chats drop constraint if exists chats_owner_exists;
 alter table parley.chats add constraint chats_owner_exists foreign key (owner_id) references next_auth.users on delete set null;
 
--- As they were before.
+-- The functions as they were before the migration.
 create or replace function api.delete_chat(chat_id text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,10 +1,10 @@
 -- depends: 0021_addresses_of_older_users
 --
--- Memberships of a deleted user are removed in batches: until the last one is, the user is marked.
+-- Mark deleted users whose memberships are still being removed in batches.
 
 alter table parley.deleted_users add column is_being_removed boolean not null default false;
 
--- Only deletions of users wait, while few rows are read.
+-- Creating the index blocks only deletions of users, and reads few rows.
 -- squawk-ignore require-concurrent-index-creation
 create index deleted_users_being_removed on parley.deleted_users (user_id) where is_being_removed;
 

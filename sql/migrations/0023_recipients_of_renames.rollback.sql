@@ -1,7 +1,7 @@
--- What the migration changed is as it was.
+-- Restores the recipients of renames.
 
--- Older functions publish a rename to its stored recipients. From here on they are stored again, and those of renames that
--- may still be published are made up for; one under way is waited for.
+-- Older functions publish a rename to its stored recipients. New renames store them again, and those that may still be
+-- published are backfilled. The lock waits for renames in progress.
 lock table parley.chats in share row exclusive mode;
 
 create or replace function parley.chats_renamed() returns trigger

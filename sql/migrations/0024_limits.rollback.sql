@@ -1,7 +1,7 @@
--- What the migration made goes.
+-- Drops what the migration created.
 -- squawk-ignore-file ban-drop-table
 
--- The function that reads it becomes what it was. An insertion under way that is about to read it is waited for.
+-- Restores the function that reads the table. The lock waits for insertions in progress that are about to read it.
 lock table parley.members in share row exclusive mode;
 
 create or replace function parley.members_added() returns trigger

@@ -12,5 +12,5 @@ alter table parley.limits enable row level security;
 
 insert into parley.limits default values;
 
-comment on table parley.limits is 'Limits that a DBA may change. One row; what is here is in force from the next statement on.';
-comment on column parley.limits.members_per_chat is 'How many members a chat may have, the owner included. A chat that has more keeps them, and takes no further ones.';
+comment on table parley.limits is 'Limits that a DBA may change. A single row; changes apply from the next statement.';
+comment on column parley.limits.members_per_chat is 'How many members a chat may have, the owner included. A chat that has more keeps them, but accepts no further ones.';
