@@ -165,9 +165,10 @@ class Network:
         self._loop.close()
 
     async def _shut(self) -> None:
+        for wire in self._wires:
+            wire.shut()
+        await asyncio.sleep(0)  # a task that is cancelled before it begins does not close its connection
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for wire in self._wires:
-            wire.shut()
