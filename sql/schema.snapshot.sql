@@ -46,7 +46,7 @@ create type parley.highlight as (place text, exact text, mark text, stems text[]
 create type parley.page as (number bigint, size bigint, skip bigint, after_id uuid, before_id uuid, is_ascending boolean);
 
 --- type parley.search_query
-create type parley.search_query as (query tsquery, index_query tsquery, phrase_query tsquery, phrases text[], any_word tsquery, whole tsquery, whole_phrase text);
+create type parley.search_query as (query tsquery, index_query tsquery, phrase_query tsquery, sure_query tsquery, possible_query tsquery, phrases text[], any_word tsquery, whole tsquery, whole_phrase text);
 
 --- text search dictionary rules.english
 create text search dictionary rules.english (template = pg_catalog.snowball, language = 'english');
@@ -270,23 +270,36 @@ CREATE OR REPLACE FUNCTION rules.search_document(content text, OUT tsv tsvector,
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
+    last_position constant integer := 16383;
     folded constant text := rules.fold(content);
+    joined text;
+    new_words text;
     tokens text[];
+    counted integer;
+    english text[];
     stems text;
 begin
     words := rules.split_words(folded);
-    if folded ~ '[[:alpha:]][_''-][[:alnum:]]|[[:alnum:]][©®™]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
-        words := words || ' ꙮ ' || rules.split_words(rules.join_compounds(folded));
-    end if;
     tokens := rules.tokenize(words);
+    if folded ~ '[[:alpha:]][_''-][[:alnum:]]|[[:alnum:]][©®™]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
+        joined := rules.split_words(rules.join_compounds(folded));
+        new_words := case when cardinality(tokens) <= last_position then joined else array_to_string(array(
+            select unnest(string_to_array(joined, ' ')) except select unnest(string_to_array(words, ' '))), ' ') end;
+        tokens := tokens || 'ꙮ'::text || rules.tokenize(new_words);
+        words := words || ' ꙮ ' || joined;
+    end if;
+    counted := case when cardinality(tokens) <= last_position then last_position else 4000 end;
     tsv := coalesce((
         select string_agg('''' || t.token || ''':' || t.position, ' ')
-        from unnest(tokens) with ordinality t (token, position)), '')::tsvector;
-    stems := ts_delete(
-        strip(to_tsvector('rules.stems', regexp_replace(words, '[^ ]*[^a-z ][^ ]*', '', 'g'))), tsvector_to_array(tsv))::text;
+        from unnest(tokens[:counted]) with ordinality t (token, position)), '')::tsvector
+        || array_to_tsvector(tokens[counted + 1 :]);
+    english := array(
+        select l.lexeme from unnest(tsvector_to_array(tsv)) l (lexeme)
+        where l.lexeme collate "C" between 'a' and '{' and l.lexeme !~ '[^a-z]');
+    stems := ts_delete(strip(to_tsvector('rules.stems', array_to_string(english, ' '))), english)::text;
     tsv := tsv || replace(' ' || stems, ' ''', ' ''=')::tsvector;
     if cardinality(tokens) > 254 and (
-        cardinality(tokens) > 16383 or exists (select from unnest(tokens) t group by t having count(*) > 254))
+        cardinality(tokens) > last_position or exists (select from unnest(tokens) t group by t having count(*) > 254))
     then
         words := ' ' || words || ' ';
     else
@@ -309,14 +322,13 @@ CREATE OR REPLACE FUNCTION rules.split_words(folded text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
-    unspaced constant text := '[' || rules.unspaced() || ']';
     spaced constant text := '[^ ' || rules.unspaced() || ']';
 begin
     if strpos(folded, U&'\20e3') > 0 then
         folded := replace(replace(folded, U&'#\20e3', ' keycaphash '), U&'*\20e3', ' keycapasterisk ');
         folded := regexp_replace(folded, '(\d)\u20e3', ' \1 ', 'g');
     end if;
-    if folded ~ '[+#]|[vV]\d' then
+    if folded ~ '[cC]\+\+|[cCfF]#|[vV]\d' then
         folded := regexp_replace(folded, '\m[vV](?=\d+[.]\d)', '', 'g');
         folded := regexp_replace(folded, '\m([cC])\+\+', '\1pp', 'g');
         folded := regexp_replace(folded, '\m([cCfF])#', '\1sharp', 'g');
@@ -325,9 +337,8 @@ begin
         folded := regexp_replace(folded, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', 'g');
     end if;
     if octet_length(folded) <> char_length(folded) then
-        folded := regexp_replace(folded,
-            '[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0020-\U000e007f]*|[' || rules.emoji() || ']', ' \& ', 'g');
-        folded := regexp_replace(folded, format('(?<=%s)(?=%s)|(?<=%2$s)(?=%1$s)', spaced, unspaced), ' ', 'g');
+        folded := regexp_replace(folded, '[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0020-\U000e007f]*|[' || rules.emoji()
+            || ']|[' || rules.unspaced() || ']+', ' \& ', 'g');
     end if;
     folded := lower(btrim(regexp_replace(folded, '[' || rules.separators() || ']+', ' ', 'g')));
     if folded ~ '[^ ]{65}' then
@@ -1435,6 +1446,12 @@ alter table parley.settings alter column user_id set not null;
 --- option fillfactor of parley.chats
 alter table parley.chats set (fillfactor = '70');
 
+--- storage of parley.message_words.tsv
+alter table parley.message_words alter column tsv set storage external;
+
+--- storage of parley.message_words.words
+alter table parley.message_words alter column words set storage external;
+
 --- storage of parley.outbox.recipients
 alter table parley.outbox alter column recipients set storage external;
 
@@ -2261,7 +2278,7 @@ CREATE OR REPLACE FUNCTION parley.find_hit(content text, pattern text, after int
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 0983b93a49fabee45605e53f7d1c7595;
+AS md5 8d09b773b7574bc787e35b917e70a953;
 
 --- function parley.find_hits(uuid,parley.search_query,parley.filter)
 CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, search parley.search_query, wanted parley.filter)
@@ -2269,10 +2286,33 @@ CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, search parley.search
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET work_mem TO '64MB'
+AS md5 02fcfe13db0a14529650bcd43e016981;
+
+--- function parley.find_hits_anywhere(parley.search_query,parley.filter,uuid[],bigint)
+CREATE OR REPLACE FUNCTION parley.find_hits_anywhere(search parley.search_query, wanted parley.filter, own_chats uuid[], max_candidates bigint, OUT chats uuid[], OUT ids uuid[], OUT is_whole boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 842d4c0aa7a77c71f78a369a8f2e6db1;
+AS md5 fc084aa2654d079d1a354ac0aef41b8a;
+
+--- function parley.find_hits_by_chat(uuid[],parley.search_query,parley.filter)
+CREATE OR REPLACE FUNCTION parley.find_hits_by_chat(own_chats uuid[], search parley.search_query, wanted parley.filter)
+ RETURNS TABLE(chat_id uuid, id uuid)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET cpu_tuple_cost TO '100'
+ SET work_mem TO '64MB'
+AS md5 d8d2306f2903153655c1ae548ad167a8;
 
 --- function parley.find_message(text,text)
 CREATE OR REPLACE FUNCTION parley.find_message(chat_id text, message_id text)
@@ -2312,14 +2352,6 @@ CREATE OR REPLACE FUNCTION parley.forget_seen()
  LANGUAGE sql
 AS md5 0e29554bd8abad771f1801ceabad5edf;
 
---- function parley.found_phrases(text,text[])
-CREATE OR REPLACE FUNCTION parley.found_phrases(words text, phrases text[])
- RETURNS tsvector
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 d38597295055a14bb41ead65a6f4e0e2;
-
 --- function parley.from_base64url(text)
 CREATE OR REPLACE FUNCTION parley.from_base64url(value text)
  RETURNS bytea
@@ -2332,7 +2364,15 @@ CREATE OR REPLACE FUNCTION parley.has_phrases(tsv tsvector, words text, search p
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 6ea328134b1e4cac8d9c3a78716d1574;
+AS md5 a67263849a2885c3178931ca3843bcfc;
+
+--- function parley.has_phrases_in_words(tsvector,text,parley.search_query)
+CREATE OR REPLACE FUNCTION parley.has_phrases_in_words(tsv tsvector, words text, search parley.search_query)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 adda54bcbc0020ef9303b36532cccdf4;
 
 --- function parley.history()
 CREATE OR REPLACE FUNCTION parley.history()
@@ -2404,6 +2444,13 @@ CREATE OR REPLACE FUNCTION parley.is_listed(etag text, header text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 589b9d4becc88808b5de17087da1d1dd;
+
+--- function parley.is_short(uuid,parley.filter)
+CREATE OR REPLACE FUNCTION parley.is_short(chat uuid, wanted parley.filter)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS md5 ea30b1309d6287f4735cc24a1d784928;
 
 --- function parley.is_unseen(xid8,pg_snapshot)
 CREATE OR REPLACE FUNCTION parley.is_unseen(transaction_id xid8, seen pg_snapshot)
@@ -2494,13 +2541,6 @@ CREATE OR REPLACE FUNCTION parley.lock_key(key text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 595dbe285f4578a4fb5fc8b7173a2f8b;
 
---- function parley.look_up(parley.search_query,parley.filter)
-CREATE OR REPLACE FUNCTION parley.look_up(search parley.search_query, wanted parley.filter)
- RETURNS TABLE(chat_id uuid, id uuid)
- LANGUAGE sql
- STABLE
-AS md5 28b166981f4fa71f895030a0e78c6130;
-
 --- function parley.look_up_in_chat(uuid,parley.search_query,parley.filter)
 CREATE OR REPLACE FUNCTION parley.look_up_in_chat(chat uuid, search parley.search_query, wanted parley.filter)
  RETURNS TABLE(id uuid)
@@ -2515,6 +2555,13 @@ CREATE OR REPLACE FUNCTION parley.mark_words(part text, highlight parley.highlig
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 7788f1ef220792a5955a4a218ad60551;
+
+--- function parley.max_bytes_read_through()
+CREATE OR REPLACE FUNCTION parley.max_bytes_read_through()
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 8cdb14ae33a16dacbb9755221f46b885;
 
 --- function parley.may_hear(text)
 CREATE OR REPLACE FUNCTION parley.may_hear(channel text)
@@ -2772,7 +2819,7 @@ CREATE OR REPLACE FUNCTION parley.parse_search(search text)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET client_min_messages TO 'error'
-AS md5 ac0056a901c73660636828c2b1c83f92;
+AS md5 fc6e84ee3292b1cdf5c6d1cf50f4a8b8;
 
 --- function parley.parse_uuid(text)
 CREATE OR REPLACE FUNCTION parley.parse_uuid(value text)
@@ -2946,8 +2993,9 @@ CREATE OR REPLACE FUNCTION parley.search_chat(search parley.search_query, wanted
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
+ SET cpu_tuple_cost TO '100'
  SET work_mem TO '64MB'
-AS md5 82c9a381a591e92406e1522d45cdc035;
+AS md5 58b89fbf2fc80bc6c578e184ae3efa03;
 
 --- function parley.search_chats(parley.search_query,parley.filter,parley.page)
 CREATE OR REPLACE FUNCTION parley.search_chats(search parley.search_query, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
@@ -3955,6 +4003,10 @@ grant execute on function parley.find_hit(text,text,integer) to parley_api;
 
 grant execute on function parley.find_hits(uuid,parley.search_query,parley.filter) to parley_api;
 
+grant execute on function parley.find_hits_anywhere(parley.search_query,parley.filter,uuid[],bigint) to parley_api;
+
+grant execute on function parley.find_hits_by_chat(uuid[],parley.search_query,parley.filter) to parley_api;
+
 grant execute on function parley.find_message(text,text) to parley_api;
 
 grant execute on function parley.finish_page(parley.page,uuid[],text) to parley_api;
@@ -3965,11 +4017,11 @@ grant execute on function parley.forbid(text) to parley_api;
 
 grant execute on function parley.forget_seen() to parley_api;
 
-grant execute on function parley.found_phrases(text,text[]) to parley_api;
-
 grant execute on function parley.from_base64url(text) to parley_api;
 
 grant execute on function parley.has_phrases(tsvector,text,parley.search_query) to parley_api;
+
+grant execute on function parley.has_phrases_in_words(tsvector,text,parley.search_query) to parley_api;
 
 grant execute on function parley.history() to parley_api;
 
@@ -3990,6 +4042,8 @@ grant execute on function parley.is_end(parley.outbox,text) to parley_api;
 grant execute on function parley.is_known(text) to parley_api;
 
 grant execute on function parley.is_listed(text,text) to parley_api;
+
+grant execute on function parley.is_short(uuid,parley.filter) to parley_api;
 
 grant execute on function parley.is_unseen(xid8,pg_snapshot) to parley_api;
 
@@ -4013,11 +4067,11 @@ grant execute on function parley.lock_image(text) to parley_api;
 
 grant execute on function parley.lock_key(text) to parley_api;
 
-grant execute on function parley.look_up(parley.search_query,parley.filter) to parley_api;
-
 grant execute on function parley.look_up_in_chat(uuid,parley.search_query,parley.filter) to parley_api;
 
 grant execute on function parley.mark_words(text,parley.highlight) to parley_api;
+
+grant execute on function parley.max_bytes_read_through() to parley_api;
 
 grant execute on function parley.may_hear(text) to parley_api;
 

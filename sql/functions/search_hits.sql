@@ -3,12 +3,14 @@
 --   parley.search_chat            the ids of one page of hits in the entered chat, newest first, and how many there are
 --   parley.search_chats           the same in all of the user's chats
 --   parley.search_ranked          … with the most relevant first
---   parley.find_hits              the hits in some chats
---   parley.look_up                … by the index
---   parley.look_up_in_chat        … in one chat
+--   parley.find_hits              the hits in one chat or in all of the user's
+--   parley.find_hits_anywhere     … in all, by the index over everybody's messages
+--   parley.find_hits_by_chat      … chat by chat
+--   parley.look_up_in_chat        … in one chat, by the index
+--   parley.is_short               whether a range of messages is read through rather than looked up
 --   parley.page_of_hits           a page of them
 --   parley.has_phrases            whether a message that the index gives has the phrases, too
---   parley.found_phrases          which phrases a long text has
+--   parley.has_phrases_in_words   … of one that is too long for the index to hold all positions
 --   parley.messages_words         trigger: the words of a new or changed message
 --   parley.messages_words_gone    trigger: … of deleted ones
 --
@@ -16,19 +18,25 @@
 -- found here, where membership is checked once and the index is used; the messages themselves are then read by these
 -- ids under row-level security.
 
+-- The planner does not account for the length of tsv, and where it expects few messages in a chat would read all of them by the
+-- primary key. With a high cpu_tuple_cost it uses the index of words as soon as it expects two.
+--
 -- A short range is read through. Else, where the newest messages have enough hits for the page, the others are only counted.
 create or replace function parley.search_chat(
     search parley.search_query, wanted parley.filter, asked parley.page, out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set cpu_tuple_cost = 100 set work_mem = '64MB' as $$
 declare
     chat constant uuid := session.chat_id();
     size constant bigint := asked.size + 1;
     near constant bigint := 10 * (asked.skip + size);
+    max_bytes constant bigint := parley.max_bytes_read_through();
     before_id constant uuid := least(wanted.before_id, asked.before_id);
     hits uuid[];
 begin
-    if parley.count_messages(chat, (null, wanted.first_id, wanted.before_id)::parley.filter) <= 1000 then
+    if parley.count_messages(chat, (null, wanted.first_id, wanted.before_id)::parley.filter) <= 1000
+        and parley.is_short(chat, wanted)
+    then
         hits := array(
             select w.id from parley.message_words w
             where w.chat_id = chat and w.id >= wanted.first_id and w.id < wanted.before_id
@@ -39,11 +47,14 @@ begin
         if not asked.is_ascending and near <= 5000 then
             ids := array(
                 select n.id from (
-                    select w.id, w.type, w.tsv, w.words from parley.message_words w
-                    where w.chat_id = chat and w.id >= wanted.first_id and w.id < before_id
-                    order by w.id desc limit near) n
-                where n.tsv @@ search.index_query and parley.has_phrases(n.tsv, n.words, search)
-                  and (wanted.type is null or n.type = wanted.type)
+                    select w.*, sum(pg_column_size(w.tsv) + coalesce(pg_column_size(w.words), 0)) over (
+                        order by w.id desc rows unbounded preceding) as bytes
+                    from (
+                        select m.id, m.type, m.tsv, m.words from parley.message_words m
+                        where m.chat_id = chat and m.id >= wanted.first_id and m.id < before_id
+                        order by m.id desc limit near) w) n
+                where case when n.bytes <= max_bytes and (wanted.type is null or n.type = wanted.type)
+                    then n.tsv @@ search.index_query and parley.has_phrases(n.tsv, n.words, search) end
                 order by n.id desc limit size offset asked.skip);
             if cardinality(ids) = size then
                 total := (select count(*) from parley.look_up_in_chat(chat, search, wanted));
@@ -55,6 +66,18 @@ begin
     total := cardinality(hits);
     ids := parley.page_of_hits(hits, asked);
 end $$;
+
+-- A message is up to a thousand times as long as another, so that their number does not bound what reading them takes.
+create or replace function parley.max_bytes_read_through() returns bigint
+language sql immutable parallel safe as $$ select 1000000::bigint $$;
+
+-- The size of a value is in its row or in the pointer to it, so that nothing else is read for it.
+create or replace function parley.is_short(chat uuid, wanted parley.filter) returns boolean
+language sql stable as $$
+    select coalesce(sum(pg_column_size(w.tsv) + coalesce(pg_column_size(w.words), 0)), 0) <= parley.max_bytes_read_through()
+    from parley.message_words w
+    where w.chat_id = chat and w.id >= wanted.first_id and w.id < wanted.before_id
+$$;
 
 -- Newest first, and one more than asked for where there is one.
 create or replace function parley.page_of_hits(hits uuid[], asked parley.page) returns uuid[]
@@ -114,58 +137,86 @@ begin
     from ranked r where r.place > asked.skip and r.place <= asked.skip + asked.size + 1;
 end $$;
 
--- In one chat of the user's or, without it, in all. Few hits, as one partition's tell, are looked up in the memberships.
--- Many are found by the index over everybody's messages or chat by chat, whichever reads less. Only a plan for these very
--- chats looks them up in a hash.
+-- In one chat of the user's or, without it, in all. First by the index over everybody's messages, as long as there are few
+-- candidates, or not more than it would take to read the user's own. Others' messages are never read beyond that.
 create or replace function parley.find_hits(only_chat uuid, search parley.search_query, wanted parley.filter)
 returns table (chat_id uuid, id uuid)
 language plpgsql stable set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan set enable_seqscan = off set work_mem = '64MB' as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
 #variable_conflict use_column
 declare
-    partitions constant integer := 16;
     few constant integer := 1000;
-    hits constant bigint := partitions * (
-        select count(*) from parley.message_words_0 w where w.tsv @@ search.index_query);
     chats uuid[];
+    ids uuid[];
+    is_whole boolean := false;
+    own_chats uuid[];
+    own_messages bigint;
 begin
-    if hits <= few then
-        return query
-        select f.chat_id, f.id from parley.look_up(search, wanted) f
-        where (only_chat is null or f.chat_id = only_chat) and exists (
-            select from parley.members m where m.chat_id = f.chat_id and m.user_id = session.user_id() offset 0);
-        return;
+    if only_chat is null then
+        select h.chats, h.ids, h.is_whole into chats, ids, is_whole from parley.find_hits_anywhere(search, wanted, null, few) h;
     end if;
-    chats := array(
-        select m.chat_id from parley.members m
-        where m.user_id = session.user_id() and (only_chat is null or m.chat_id = only_chat));
-    if hits <= (select sum(least(c.message_count, few) + 20) from parley.chats c where c.id = any (chats)) then
-        return query select f.chat_id, f.id from parley.look_up(search, wanted) f where f.chat_id = any (chats);
+    if not is_whole then
+        select array_agg(c.id), coalesce(sum(least(c.message_count, few) + 20), 0) into own_chats, own_messages
+        from parley.members m join parley.chats c on c.id = m.chat_id
+        where m.user_id = session.user_id() and (only_chat is null or m.chat_id = only_chat);
+        if only_chat is null and own_messages > few then
+            select h.chats, h.ids, h.is_whole into chats, ids, is_whole
+            from parley.find_hits_anywhere(search, wanted, own_chats, own_messages) h;
+        end if;
+    end if;
+    if is_whole then
+        return query select h.chat_id, h.id from unnest(chats, ids) h (chat_id, id);
     else
-        return query
-        select c.id, f.id from parley.chats c cross join lateral (
-            (select w.id, w.type, w.tsv, w.words from parley.message_words w
-            where c.message_count <= few and w.chat_id = c.id and (w.tsv @@ search.index_query) is true offset 0)
-            union all
-            (select w.id, w.type, w.tsv, w.words from parley.message_words w
-            where c.message_count > few and w.chat_id = c.id and w.tsv @@ search.index_query offset 0)) f
-        where c.id = any (chats) and parley.has_phrases(f.tsv, f.words, search) and f.id >= wanted.first_id and f.id < wanted.before_id
-          and (wanted.type is null or f.type = wanted.type);
+        return query select h.chat_id, h.id from parley.find_hits_by_chat(own_chats, search, wanted) h;
     end if;
 end $$;
 
--- Hits by the index. "offset 0" keeps the other conditions out of the look-up by words: the planner can't know how few hits
--- there are, and would rather walk the primary key. Without settings of their own, these two become a part of what calls them.
-create or replace function parley.look_up(search parley.search_query, wanted parley.filter)
-returns table (chat_id uuid, id uuid)
-language sql stable as $$
-    select f.chat_id, f.id
+-- In chats of the user's, or in all of them, looked up one by one. `is_whole` is false if there are more candidates than
+-- max_candidates. Only of the user's own is anything read that is out of line. The limit also keeps other conditions out of the
+-- look-up by words: the planner can't know how few hits there are, and would rather walk the primary key. Only a plan for these
+-- very chats looks them up in a hash.
+create or replace function parley.find_hits_anywhere(
+    search parley.search_query, wanted parley.filter, own_chats uuid[], max_candidates bigint,
+    out chats uuid[], out ids uuid[], out is_whole boolean)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan set enable_seqscan = off set work_mem = '64MB' as $$
+begin
+    select count(*) <= max_candidates, array_agg(h.chat_id) filter (where h.is_hit), array_agg(h.id) filter (where h.is_hit)
+    into is_whole, chats, ids
     from (
-        select w.chat_id, w.id, w.type, w.tsv, w.words from parley.message_words w
-        where w.tsv @@ search.index_query offset 0) f
-    where parley.has_phrases(f.tsv, f.words, search) and f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
-$$;
+        select c.chat_id, c.id, case
+            when wanted.type <> c.type or c.id < wanted.first_id or c.id >= wanted.before_id then false
+            when case when own_chats is not null then c.chat_id = any (own_chats) else exists (
+                select from parley.members m where m.chat_id = c.chat_id and m.user_id = session.user_id() offset 0) end
+            then parley.has_phrases(c.tsv, c.words, search) end as is_hit
+        from (
+            select w.chat_id, w.id, w.type, w.tsv, w.words from parley.message_words w
+            where w.tsv @@ search.index_query limit max_candidates + 1) c offset 0) h;
+end $$;
 
+create or replace function parley.find_hits_by_chat(own_chats uuid[], search parley.search_query, wanted parley.filter)
+returns table (chat_id uuid, id uuid)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set cpu_tuple_cost = 100 set work_mem = '64MB' as $$
+#variable_conflict use_column
+begin
+    return query
+    select c.id, f.id
+    from (
+        select c.id, case when c.message_count <= 1000 then parley.is_short(c.id, parley.parse_filter(null, null, null))
+            else false end as is_short
+        from parley.chats c where c.id = any (own_chats) offset 0) c
+    cross join lateral (
+        (select w.id, w.type, w.tsv, w.words from parley.message_words w
+        where c.is_short and w.chat_id = c.id and (w.tsv @@ search.index_query) is true offset 0)
+        union all
+        (select w.id, w.type, w.tsv, w.words from parley.message_words w
+        where not c.is_short and w.chat_id = c.id and w.tsv @@ search.index_query offset 0)) f
+    where parley.has_phrases(f.tsv, f.words, search) and f.id >= wanted.first_id and f.id < wanted.before_id
+      and (wanted.type is null or f.type = wanted.type);
+end $$;
+
+-- By the index, in a chat that the caller has checked. Without settings of its own, it becomes a part of what calls it.
 create or replace function parley.look_up_in_chat(chat uuid, search parley.search_query, wanted parley.filter)
 returns table (id uuid)
 language sql stable as $$
@@ -176,26 +227,33 @@ language sql stable as $$
     where parley.has_phrases(f.tsv, f.words, search) and f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
 $$;
 
--- A part of what calls it, as look_up() is. Of a message whose positions fit into tsv, that decides; of others the text of their
--- words, and one lexeme then stands for each phrase that is there.
+-- Of a message whose positions fit into tsv, that decides; of others the text of their words. The index has found either.
 create or replace function parley.has_phrases(tsv tsvector, words text, search parley.search_query) returns boolean
 language sql immutable parallel safe as $$
     select search.phrases is null or case
         when words is null then tsv @@ search.query
-        else (tsv || parley.found_phrases(words, search.phrases)) @@ search.phrase_query end
+        else parley.has_phrases_in_words(tsv, words, search) end
 $$;
 
-create or replace function parley.found_phrases(words text, phrases text[]) returns tsvector
+-- One lexeme stands for each phrase that is there. These decide alone, but where a phrase is one of several things to find:
+-- then tsv has the others.
+create or replace function parley.has_phrases_in_words(tsv tsvector, words text, search parley.search_query) returns boolean
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    found text[] := '{}';
+    source constant text := words || '';  -- read once
+    lexemes text[] := '{}';
+    found tsvector;
 begin
-    for number in 1 .. cardinality(phrases) loop
-        if strpos(words, phrases[number]) > 0 then
-            found := found || ('"' || number);
+    for number in 1 .. cardinality(search.phrases) loop
+        if strpos(source, search.phrases[number]) > 0 then
+            lexemes := lexemes || ('"' || number);
         end if;
     end loop;
-    return array_to_tsvector(found);
+    found := array_to_tsvector(lexemes);
+    return case
+        when found @@ search.sure_query then true
+        when not found @@ search.possible_query then false
+        else (tsv || found) @@ search.phrase_query end;
 end $$;
 
 create or replace function parley.messages_words() returns trigger

@@ -6,12 +6,15 @@
 --   parley.phrase_pattern    a phrase as message_words.words has it
 
 -- Terms that are very common words don't count where there are others. Lexemes have neither ' nor ": '"1' stands for the
--- first phrase, and no message has '"'. The words of a phrase may be in a message that does not have the phrase, so in
--- index_query a negated one excludes nothing.
+-- first phrase, and no message has '"', which therefore is false. The words of a phrase may be in a message that does not have
+-- the phrase, so in index_query a negated one excludes nothing. In sure_query and possible_query, what is not a phrase has the
+-- value that makes the term false or true; unless it is the whole term, and index_query has found it already.
 create or replace function parley.parse_search(search text) returns parley.search_query
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp set client_min_messages = error as $$
 declare
     words constant text := rules.split_words(rules.fold(left(search, 1000)));
+    is_false constant text := '''"''';
+    is_true constant text := '!' || is_false;
     found record;
     sequence text;
     query text;
@@ -20,18 +23,29 @@ declare
 begin
     with forms as materialized (
         select t.alternative, t.place, t.is_negated, t.is_common, f.query, f.phrase,
-            case when f.phrase is not null then count(f.phrase) over (order by t.place rows unbounded preceding) end as number
+            case when f.phrase is not null then count(f.phrase) over (order by t.place rows unbounded preceding) end as number,
+            case when t.is_negated then is_false else is_true end as possible,
+            case when t.is_negated then is_true else is_false end as impossible,
+            min(t.alternative) over () = max(t.alternative) over ()
+                and count(f.phrase) over (partition by t.alternative, t.place) = 0 as is_found
         from parley.search_terms(search) t cross join lateral parley.word_forms(t.typed, t.is_phrase, t.is_open) f
     ), terms as (
-        select f.alternative, f.place, f.is_negated, f.is_common,
+        select f.alternative, f.place, f.is_negated, f.is_common, case when f.is_negated then '!' else '' end as sign,
             string_agg(coalesce('''"' || f.number || '''', f.query), ' | ') as term,
+            string_agg(coalesce('''"' || f.number || '''',
+                case when f.is_found then f.possible else f.impossible end), ' | ') as sure,
+            string_agg(coalesce('''"' || f.number || '''', f.possible), ' | ') as possible,
             bool_or(not f.is_negated and not f.is_common) over (partition by f.alternative) as has_other
         from forms f group by f.alternative, f.place, f.is_negated, f.is_common
     ), alternatives as (
-        select string_agg(case when t.is_negated then '!' else '' end || '(' || t.term || ')', ' & ' order by t.place) as query
+        select string_agg(t.sign || '(' || t.term || ')', ' & ' order by t.place) as query,
+            string_agg(t.sign || '(' || t.sure || ')', ' & ' order by t.place) as sure_query,
+            string_agg(t.sign || '(' || t.possible || ')', ' & ' order by t.place) as possible_query
         from terms t where not (t.is_common and t.has_other) group by t.alternative
     )
     select (select string_agg(a.query, ' | ') from alternatives a) as query,
+        (select string_agg(a.sure_query, ' | ') from alternatives a) as sure_query,
+        (select string_agg(a.possible_query, ' | ') from alternatives a) as possible_query,
         array_agg(f.query order by f.number) filter (where f.phrase is not null) as sequences,
         array_agg(f.phrase order by f.number) filter (where f.phrase is not null) as phrases,
         string_agg(replace(f.query, ' <-> ', ' | '), ' | ') filter (where not f.is_negated) as any_word
@@ -46,6 +60,8 @@ begin
     parsed.query := query;
     parsed.index_query := index_query;
     parsed.phrase_query := found.query;
+    parsed.sure_query := found.sure_query;
+    parsed.possible_query := found.possible_query;
     parsed.phrases := found.phrases;
     parsed.any_word := found.any_word;
     if words <> '' then

@@ -143,18 +143,23 @@ declare
     size_to_show constant integer := 1000;
     size integer;
     half integer;
+    first_half text;
     before_match integer;
     skip integer;
 begin
     place := after;
-    part := substr(' ' || content || ' ', place + 1);
+    part := ' ' || content || ' ';
+    if place > 0 then
+        part := substr(part, place + 1);
+    end if;
     size := char_length(part);
     is_end := true;
     while size > 3 * size_to_show loop
         half := size / 2;
-        if left(part, half + size_to_show) ~ pattern then
+        first_half := left(part, half + size_to_show);
+        if first_half ~ pattern then
             size := half + size_to_show;
-            part := left(part, size);
+            part := first_half;
             is_end := false;
         else
             size := size - half + before_hit;

@@ -84,4 +84,4 @@ drop function rules.search_document, rules.join_compounds, rules.tokenize, rules
 
 drop table parley.letter_variants cascade;
 
-alter table parley.message_words drop column words;
+alter table parley.message_words drop column words, alter column tsv set storage extended;

@@ -157,14 +157,13 @@ end $$;
 create function rules.split_words(folded text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    unspaced constant text := '[' || rules.unspaced() || ']';
     spaced constant text := '[^ ' || rules.unspaced() || ']';
 begin
     if strpos(folded, U&'\20e3') > 0 then
         folded := replace(replace(folded, U&'#\20e3', ' keycaphash '), U&'*\20e3', ' keycapasterisk ');
         folded := regexp_replace(folded, '(\d)\u20e3', ' \1 ', 'g');
     end if;
-    if folded ~ '[+#]|[vV]\d' then
+    if folded ~ '[cC]\+\+|[cCfF]#|[vV]\d' then
         folded := regexp_replace(folded, '\m[vV](?=\d+[.]\d)', '', 'g');
         folded := regexp_replace(folded, '\m([cC])\+\+', '\1pp', 'g');
         folded := regexp_replace(folded, '\m([cCfF])#', '\1sharp', 'g');
@@ -173,9 +172,8 @@ begin
         folded := regexp_replace(folded, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', 'g');
     end if;
     if octet_length(folded) <> char_length(folded) then
-        folded := regexp_replace(folded,
-            '[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0020-\U000e007f]*|[' || rules.emoji() || ']', ' \& ', 'g');
-        folded := regexp_replace(folded, format('(?<=%s)(?=%s)|(?<=%2$s)(?=%1$s)', spaced, unspaced), ' ', 'g');
+        folded := regexp_replace(folded, '[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0020-\U000e007f]*|[' || rules.emoji()
+            || ']|[' || rules.unspaced() || ']+', ' \& ', 'g');
     end if;
     folded := lower(btrim(regexp_replace(folded, '[' || rules.separators() || ']+', ' ', 'g')));
     if folded ~ '[^ ]{65}' then
@@ -206,27 +204,42 @@ end $$;
 -- marked by "=", and have no position.
 --
 -- A tsvector has up to 255 positions of a lexeme, none beyond 16,383. `words` is null where it has them all. Else it is the
--- text in which a phrase is looked for, with a space at both ends.
+-- text in which a phrase is looked for, with a space at both ends. A text with more tokens than that has the positions of its
+-- first tokens only, by which relevance counts how often a word occurs: writing and parsing a position takes longer than all
+-- else that a token needs here. For the same reason, of the second copy of such a text only new words are tokenized.
 create function rules.search_document(content text, out tsv tsvector, out words text)
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
+    last_position constant integer := 16383;
     folded constant text := rules.fold(content);
+    joined text;
+    new_words text;
     tokens text[];
+    counted integer;
+    english text[];
     stems text;
 begin
     words := rules.split_words(folded);
-    if folded ~ '[[:alpha:]][_''-][[:alnum:]]|[[:alnum:]][©®™]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
-        words := words || ' ꙮ ' || rules.split_words(rules.join_compounds(folded));
-    end if;
     tokens := rules.tokenize(words);
+    if folded ~ '[[:alpha:]][_''-][[:alnum:]]|[[:alnum:]][©®™]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
+        joined := rules.split_words(rules.join_compounds(folded));
+        new_words := case when cardinality(tokens) <= last_position then joined else array_to_string(array(
+            select unnest(string_to_array(joined, ' ')) except select unnest(string_to_array(words, ' '))), ' ') end;
+        tokens := tokens || 'ꙮ'::text || rules.tokenize(new_words);
+        words := words || ' ꙮ ' || joined;
+    end if;
+    counted := case when cardinality(tokens) <= last_position then last_position else 4000 end;
     tsv := coalesce((
         select string_agg('''' || t.token || ''':' || t.position, ' ')
-        from unnest(tokens) with ordinality t (token, position)), '')::tsvector;
-    stems := ts_delete(
-        strip(to_tsvector('rules.stems', regexp_replace(words, '[^ ]*[^a-z ][^ ]*', '', 'g'))), tsvector_to_array(tsv))::text;
+        from unnest(tokens[:counted]) with ordinality t (token, position)), '')::tsvector
+        || array_to_tsvector(tokens[counted + 1 :]);
+    english := array(
+        select l.lexeme from unnest(tsvector_to_array(tsv)) l (lexeme)
+        where l.lexeme collate "C" between 'a' and '{' and l.lexeme !~ '[^a-z]');
+    stems := ts_delete(strip(to_tsvector('rules.stems', array_to_string(english, ' '))), english)::text;
     tsv := tsv || replace(' ' || stems, ' ''', ' ''=')::tsvector;
     if cardinality(tokens) > 254 and (
-        cardinality(tokens) > 16383 or exists (select from unnest(tokens) t group by t having count(*) > 254))
+        cardinality(tokens) > last_position or exists (select from unnest(tokens) t group by t having count(*) > 254))
     then
         words := ' ' || words || ' ';
     else
@@ -236,12 +249,19 @@ end $$;
 
 alter table parley.message_words add column words text;
 
+-- Both are out of line where they are long. Compressing them would take longer than writing them, and each search that reads
+-- them would pay for it again.
+alter table parley.message_words alter column tsv set storage external, alter column words set storage external;
+
 -- What a search box asks for. In `query` phrases are in terms of positions. For what is found by the index and then by
--- message_words.words, `index_query` has the words of each phrase and `phrase_query` one lexeme in its place.
+-- message_words.words, `index_query` has the words of each phrase and `phrase_query` one lexeme in its place. Of a message that
+-- index_query finds, the phrases that it has decide alone where they match `sure_query` or don't match `possible_query`.
 create type parley.search_query as (
     query tsquery,
     index_query tsquery,
     phrase_query tsquery,
+    sure_query tsquery,
+    possible_query tsquery,
     phrases text[],
     any_word tsquery,
     whole tsquery,

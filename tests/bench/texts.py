@@ -1,10 +1,13 @@
 """What messages of the greatest length cost, by script and combining class: `python -m tests.bench.texts`.
 
 Each text has 32,768 characters, the last of them a word to search for. Measured are sending it, searching for the word
-in a chat with one such message and, for the patterns and the texts that are the most expensive to send, a page of 100
-hits. Prints medians in milliseconds, and as a ratio to an English text of the same length, the most expensive first.
+in a chat with one such message and, for the patterns, the random texts and those that are the most expensive to send, a
+page of 100 hits; of random texts, also a page of 100 hits of a phrase. Prints medians in milliseconds, and as a ratio
+to an English text of the same length, the most expensive first.
 """
+# ruff: noqa: S311 (chance, no secrets)
 
+import random
 import statistics
 import sys
 import time
@@ -30,9 +33,39 @@ PATTERNS = (
     "\n", "<a href=", "a@b.", "a/b:", "ok ", "users ", "\u0344\u0334",
 )  # fmt: skip
 
+HAN, EXTENSION_B, HANGUL, EMOJI = (0x4E00, 0x9FFF), (0x20000, 0x29FFF), (0xAC00, 0xD7A3), (0x1F300, 0x1F3F0)
+# Characters of these ranges in turn, chosen at random, so that nearly every pair of neighbours is a lexeme of its own.
+RANDOM = {
+    "two bytes": [(0xA1, 0x7FF)],
+    "all planes to 2": [(1, 0x2FFFF)],
+    "all planes": [(1, 0x10FFFF)],
+    "Han": [HAN],
+    "extension B": [EXTENSION_B],
+    "Hangul": [HANGUL],
+    "emoji and Han": [EMOJI, HAN],
+    "plane 2 and Latin to Greek": [(0x20000, 0x2FFFF), (0xA1, 0x1FFF)],
+}
+
+
+def random_texts() -> Iterator[tuple[str, str]]:
+    """Yield a name and a text of random characters, with a compound before them that doubles the text, and without."""
+    chance = random.Random(1)
+    characters = {
+        name: [[chr(c) for c in range(first, last + 1) if not 0xD800 <= c <= 0xDFFF] for first, last in ranges]
+        for name, ranges in RANDOM.items()
+    }
+    triples = [chr(c) for c in range(0xA0, 0x30000) if len(unicodedata.normalize("NFKD", chr(c))) == 3]
+    characters |= {"three by NFKD": [triples], "three by NFKD and extension B": [triples, *characters["extension B"]]}
+    for name, ranges in characters.items():
+        text = "".join(chance.choice(ranges[n % len(ranges)]) for n in range(LENGTH))
+        yield f"random {name}", text
+        yield f"random aB, {name}", f"aB{text}"
+        yield f"random aB, {name}, joined", f"aB{text[:16_000]}_{text[16_000:]}"
+        yield f"random aB and {name}", "".join(f"aB{character}" for character in text)
+
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Yield a name and what a text repeats: letters of a script, marks of a combining class, or a pattern."""
+    """Yield a name and what a text repeats: letters of a script, marks of a class, or a pattern; or random letters."""
     scripts: defaultdict[str, list[str]] = defaultdict(list)
     marks: dict[int, str] = {}
     for character in map(chr, range(0x20, sys.maxunicode)):
@@ -42,6 +75,7 @@ def texts() -> Iterator[tuple[str, str]]:
     yield from ((f"script {name}", "".join(characters)) for name, characters in scripts.items() if len(characters) > 9)
     yield from ((f"class {ccc}", f"{mark}\u0334{mark}\u0345") for ccc, mark in marks.items() if ccc)
     yield from ((f"pattern {pattern!a}", pattern) for pattern in PATTERNS)
+    yield from random_texts()
 
 
 def full_length(repeated: str) -> str:
@@ -70,14 +104,14 @@ def measure(connection: Connection, repeated: str) -> tuple[float, float]:
         return send, milliseconds(lambda: call(connection, user, "list_messages", chat, search=WORD))
 
 
-def measure_page(connection: Connection, repeated: str) -> float:
+def measure_page(connection: Connection, repeated: str, search: str = WORD) -> float:
     """Return the milliseconds of a page of 100 hits of a text."""
     user, content = new_user(), full_length(repeated)
     with connection.transaction(force_rollback=True):
         chat = new_chat(connection, user)
         for _ in range(100):
             call(connection, user, "send_message", chat, {"content": content})
-        return milliseconds(lambda: call(connection, user, "search", search=WORD, limit="100"))
+        return milliseconds(lambda: call(connection, user, "search", search=search, limit="100"))
 
 
 def print_worst(step: str, results: dict[str, float], ordinary: float) -> None:
@@ -99,10 +133,16 @@ def main() -> None:
             print_worst("send", sent, send)
             print_worst("search", {name: result[1] for name, result in results.items()}, search)
             paged = set(sorted(sent, key=lambda name: -sent[name])[:SHOWN]) | {
-                n for n in sent if n.startswith("pattern")
+                n for n in sent if n.startswith(("pattern", "random"))
             }
             pages = {name: measure_page(connection, repeated[name]) for name in paged}
             print_worst("page of 100 hits", pages, measure_page(connection, ORDINARY))
+            phrases = {
+                name: measure_page(connection, text, f'"{text[5000:5010]}"')
+                for name, text in repeated.items()
+                if name.startswith("random")
+            }
+            print_worst("page of 100 hits of a phrase", phrases, measure_page(connection, ORDINARY, '"brown fox"'))
 
 
 if __name__ == "__main__":

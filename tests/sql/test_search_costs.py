@@ -1,0 +1,79 @@
+"""What searches read of long messages: chunks that are out of line, counted by PostgreSQL. How long they take is for
+the benchmarks."""
+# ruff: noqa: S311 (chance, no secrets)
+
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests.support import Connection, call, new_chat, new_user
+
+MESSAGES = 30
+CHUNK = 1996  # bytes of a value that is out of line
+PHRASE = "𠮷𡈽𡌛𡑮𡢽𠮟𡚴𡸴𣇄𣗄"
+RNG = random.Random(1)
+
+
+@pytest.fixture(scope="module")
+def long(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tuple[Connection, str, str]]:
+    """A connection as the API's role, a user, and a chat of long messages of which each is expensive to read."""
+    name = new_database("parley_search_costs")
+    with psycopg.connect(postgres.url(name), autocommit=True) as dba, dba.transaction(force_rollback=True):
+        user = new_user()
+        chat = new_chat(dba, user)
+        filling = [chr(0x20000 + n) for n in range(0x9FFF)]
+        for n in range(MESSAGES):
+            text = "".join(RNG.sample(filling, 18_000))
+            call(dba, user, "send_message", chat, {"content": f"hello {text[:9000]}{PHRASE}{text[9000:]} word{n}"})
+        dba.execute("set local session authorization app")
+        yield dba, user, chat
+
+
+def chunks_read(connection: Connection, search: Callable[[], Any]) -> tuple[Any, int]:
+    """Return what a search answers, and how many chunks of the messages' words it read."""
+
+    def count() -> int:
+        row = connection.execute(
+            "select sum(t.idx_tup_fetch)::bigint from pg_class c"
+            " join pg_stat_xact_all_tables t on t.relid = c.reltoastrelid where c.relname like 'message_words_%'"
+        ).fetchone()
+        assert row is not None
+        return int(row[0] or 0)
+
+    before = count()
+    answer = search()
+    return answer, count() - before
+
+
+@pytest.mark.parametrize("search", ["hello", PHRASE, f'"{PHRASE}"', f'absent or "{PHRASE}"'])
+def test_a_stranger_reads_nothing_of_long_messages(long: tuple[Connection, str, str], search: str) -> None:
+    connection, user, _ = long
+    answer, read = chunks_read(connection, lambda: call(connection, new_user(), "search", search=search))
+    assert (answer["total"], read) == (0, 0)
+    assert call(connection, user, "search", search=search)["total"] == MESSAGES
+
+
+@pytest.mark.parametrize("search", ["absent", '"absent words"', "word7", "-hello"])
+def test_long_messages_are_not_read_through(long: tuple[Connection, str, str], search: str) -> None:
+    connection, user, chat = long
+    total = int(search == "word7")
+    for function, arguments in (("list_messages", [chat]), ("search", [])):
+        answer, read = chunks_read(connection, partial(call, connection, user, function, *arguments, search=search))
+        assert answer["total"] == total
+        assert read <= 1_000_000 / CHUNK + 1  # the newest, up to a size; all would be ten times as many
+
+
+@pytest.mark.parametrize("search", [PHRASE, f'hello "{PHRASE}"', f'-absent "{PHRASE}"', f'hello -"{PHRASE[::-1]}"'])
+def test_a_phrase_is_looked_for_in_the_text_alone(long: tuple[Connection, str, str], search: str) -> None:
+    connection, user, _ = long
+    row = connection.execute("select octet_length((rules.search_document(%s)).words)", [f"hello {'𠮷' * 18_000}"])
+    size = row.fetchone()
+    assert size is not None
+    answer, read = chunks_read(connection, lambda: call(connection, user, "search", search=search, limit="1"))
+    assert answer["total"] == MESSAGES
+    assert MESSAGES <= read <= MESSAGES * (size[0] / CHUNK + 2)  # once; tsv has three times as many
