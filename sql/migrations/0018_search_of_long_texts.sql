@@ -120,7 +120,6 @@ declare
     digits constant text := rules.digits();
     undivided text;
     decomposed text;
-    digit text;
 begin
     if octet_length(value) = char_length(value) then
         return value;
@@ -139,11 +138,12 @@ begin
             '(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]+', bases), '', 'g');
     end if;
     value := normalize(value, nfc);
-    loop
-        digit := substring(value from '[' || digits || ']');
-        exit when digit is null;
-        value := translate(value, substr(digits, (strpos(digits, digit) - 1) / 10 * 10 + 1, 10), '0123456789');
-    end loop;
+    if value ~ ('[' || digits || ']') then
+        for digit in 0 .. 9 loop  -- by digit, since a text may have those of dozens of scripts
+            value := regexp_replace(value, '[' || regexp_replace(digits, format('.{%s}(.).{%s}', digit, 9 - digit), '\1', 'g') || ']',
+                digit::text, 'g');
+        end loop;
+    end if;
     if value ~ '[\u034føØłŁđĐðÐħĦŧŦıςʼ‘’‐ßẞþÞæÆœŒکڪیىہھەۃګݢݣٱ]' then
         value := translate(value, 'øØłŁđĐðÐħĦŧŦıςʼ‘’‐کڪیىہھەۃګݢݣٱ' || U&'\034f', 'oOlLdDdDhHtTiσ''''''-ككييهههةگڬڭا');
         value := replace(replace(replace(replace(value, 'ß', 'ss'), 'ẞ', 'SS'), 'þ', 'th'), 'Þ', 'TH');
