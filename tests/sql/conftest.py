@@ -1,4 +1,4 @@
-"""Databases of a test's own: a migrated one, for what must be committed and seen by others, and an empty one."""
+"""The shared database, and databases of a test's own: a migrated one, for what must be committed, and an empty one."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -12,6 +12,14 @@ from tests.sql.support import copy_sources
 from tests.support import Connection
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture
+def dba(dba: Connection) -> Connection:
+    """The shared database, without what other tests deleted and no listener has removed yet."""
+    dba.execute("delete from parley.chats where is_being_removed")
+    dba.execute("delete from parley.deleted_users where is_being_removed")
+    return dba
 
 
 @pytest.fixture
