@@ -15,11 +15,10 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def dba(dba: Connection) -> Connection:
-    """The shared database, without what other tests deleted and no listener has removed yet."""
+def no_leftovers(dba: Connection) -> None:
+    """Hide what other tests deleted in the shared database, and no listener has removed yet."""
     dba.execute("delete from parley.chats where is_being_removed")
     dba.execute("delete from parley.deleted_users where is_being_removed")
-    return dba
 
 
 @pytest.fixture

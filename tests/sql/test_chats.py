@@ -1,5 +1,7 @@
 """Chats: create, list, get, rename, delete."""
 
+import pytest
+
 from tests.support import NO_SUCH_ID, Connection, add_member, call, new_chat, new_user, next_millisecond, refused
 
 
@@ -58,6 +60,7 @@ def test_an_id_that_is_no_uuid_is_not_found(app: Connection) -> None:
             call(app, new_user(), "get_chat", chat)
 
 
+@pytest.mark.usefixtures("no_leftovers")
 def test_a_deleted_chat_is_gone_with_its_messages(dba: Connection) -> None:
     owner = new_user()
     chat = new_chat(dba, owner)

@@ -246,6 +246,7 @@ def test_a_chat_shows_the_beginning_of_its_last_message(app: Connection) -> None
     assert call(app, user, "list_chats")["chats"][0]["lastMessage"] is None
 
 
+@pytest.mark.usefixtures("no_leftovers")
 def test_a_chat_that_grows_is_counted_in_blocks(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)

@@ -9,6 +9,8 @@ from tests.sql.test_outbox import events
 from tests.sql.test_retention import NOTHING, WAYS, arguments, left
 from tests.support import Connection, call, new_chat, new_user, refused
 
+pytestmark = pytest.mark.usefixtures("no_leftovers")
+
 # Chats
 
 

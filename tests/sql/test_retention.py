@@ -18,6 +18,8 @@ from tests.sql.test_concurrency import connected, in_parallel, is_waiting
 from tests.sql.test_outbox import events
 from tests.support import ROOT, Connection, call, new_chat, new_user, refused, wait_until, yoyo
 
+pytestmark = pytest.mark.usefixtures("no_leftovers")
+
 OLD = "2 years"
 MOST_CHATS = 100  # that one call touches
 
