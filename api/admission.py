@@ -35,6 +35,7 @@ MAX_LARGE = 1000  # users whose large pages are remembered
 BYTES_A_SECOND = 20_000_000  # a response of this size costs as much as a statement of one second
 NOTABLE_SECONDS = 0.03  # of cost; up to this there is no pause
 PAUSE = 3  # times the cost
+PAUSE_AFTER_WRITE = 12  # times the cost: its log is flushed together with that of others' commits
 MAX_PAUSE = 3  # seconds
 LINE_OF_USER = 1 / 4  # the share of all places in line that one user's requests may occupy
 LINE_OF_CHAT = 1 / 2
@@ -248,7 +249,8 @@ class Turn:
         if cost <= NOTABLE_SECONDS:
             return slots
         kept = tuple(slot for slot in slots if slot[0] == EXPENSIVE_USER)
-        asyncio.get_running_loop().call_later(min(PAUSE * cost, MAX_PAUSE), self._admission.leave, kept)
+        seconds = min((PAUSE_AFTER_WRITE if WRITES in slots else PAUSE) * cost, MAX_PAUSE)
+        asyncio.get_running_loop().call_later(seconds, self._admission.leave, kept)
         return slots[len(kept) :]
 
 

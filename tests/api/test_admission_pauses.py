@@ -43,6 +43,24 @@ def test_a_user_pauses_after_an_expensive_request_of_notable_cost(
     run(steps)
 
 
+def test_the_pause_after_a_write_is_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def steps() -> None:
+        clock, requests = Clock(monkeypatch), Requests(10)
+        first, second = (requests.come("a", is_expensive=True, is_write=True) for _ in range(2))
+        await settle()
+        requests.end(first)
+        await clock.after(0.1)
+        other = requests.come("b", is_expensive=True, is_write=True)
+        await clock.after(12 * 0.1 - 0.01)
+        assert requests.holding == [other]
+        await clock.after(0.02)
+        assert second in requests.holding
+        await requests.end_all()
+        requests.check_nothing_is_left()
+
+    run(steps)
+
+
 def test_an_ordinary_request_has_no_pause_whatever_it_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     async def steps() -> None:
         clock, requests = Clock(monkeypatch), Requests(1)
