@@ -36,40 +36,28 @@ async def keep_house(settings: Settings) -> None:
         await asyncio.sleep(INTERVAL_SECONDS)
 
 
-async def repeat(batch: Callable[[], Awaitable[bool]]) -> None:
-    """Run batches while there are more, for at most CHORE_SECONDS."""
+async def repeat(batch: Callable[[], Awaitable[int]], full: int = 1) -> None:
+    """Run batches for at most CHORE_SECONDS, until one returns less than `full`: then nothing is left."""
     end = monotonic() + CHORE_SECONDS
-    has_more = True
-    while has_more and monotonic() < end:
-        has_more = await batch()
+    done = full
+    while done >= full and monotonic() < end:
+        done = await batch()
         await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def remove_memberships(outbox: Outbox, _: Settings) -> None:
     """Remove deleted users from their chats."""
-
-    async def batch() -> bool:
-        return await outbox.remove_memberships(REMOVAL_BATCH) > 0
-
-    await repeat(batch)
+    await repeat(lambda: outbox.remove_memberships(REMOVAL_BATCH))
 
 
 async def remove_closed_chats(outbox: Outbox, _: Settings) -> None:
     """Remove deleted chats and their messages."""
-
-    async def batch() -> bool:
-        return await outbox.remove_closed_chats(REMOVAL_BATCH) > 0
-
-    await repeat(batch)
+    await repeat(lambda: outbox.remove_closed_chats(REMOVAL_BATCH))
 
 
 async def count_messages(outbox: Outbox, _: Settings) -> None:
     """Count the messages that were sent since the last round."""
-
-    async def batch() -> bool:
-        return await outbox.roll_up(ROLL_UP_BATCH)
-
-    await repeat(batch)
+    await repeat(lambda: outbox.roll_up(ROLL_UP_BATCH))
 
 
 async def count_chats_and_settings(outbox: Outbox, _: Settings) -> None:
@@ -79,20 +67,12 @@ async def count_chats_and_settings(outbox: Outbox, _: Settings) -> None:
 
 async def remove_old_events(outbox: Outbox, settings: Settings) -> None:
     """Remove events that were published long ago."""
-
-    async def batch() -> bool:
-        return await outbox.remove_old(settings.outbox_retention_days, REMOVAL_BATCH) == REMOVAL_BATCH
-
-    await repeat(batch)
+    await repeat(lambda: outbox.remove_old(settings.outbox_retention_days, REMOVAL_BATCH), REMOVAL_BATCH)
 
 
 async def remove_old_answers(outbox: Outbox, _: Settings) -> None:
     """Remove stored responses whose idempotency keys have expired."""
-
-    async def batch() -> bool:
-        return await outbox.remove_answers(REMOVAL_BATCH) == REMOVAL_BATCH
-
-    await repeat(batch)
+    await repeat(lambda: outbox.remove_answers(REMOVAL_BATCH), REMOVAL_BATCH)
 
 
 CHORES_IN_ORDER = (
