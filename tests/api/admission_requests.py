@@ -3,15 +3,13 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from api import admission
 from api.admission import Admission
-
-SECONDS = 20  # that a test may take
+from tests.api.event_loop import settle
 
 
 def identity(user: str, **claims: str) -> str:
@@ -80,20 +78,6 @@ class Requests:
         assert self.admission._lines == {}
         assert self.admission._waiting == {}
         assert self.admission.waiting == 0
-
-
-async def settle(turns: int = 10) -> None:
-    """Lets all tasks go on until each waits, or for so many turns of the loop."""
-    for _ in range(turns):
-        await asyncio.sleep(0)
-
-
-def run(steps: Callable[[], Coroutine[None, None, None]]) -> None:
-    async def within_bounds() -> None:
-        async with asyncio.timeout(SECONDS):
-            await steps()
-
-    asyncio.run(within_bounds())
 
 
 class Clock:

@@ -4,7 +4,8 @@ import pytest
 
 from api import admission
 from api.admission import BYTES_A_SECOND, LARGE_RESPONSE, LARGE_SECONDS, NOTABLE_SECONDS, Admission
-from tests.api.admission_requests import Clock, Requests, identity, run, settle
+from tests.api.admission_requests import Clock, Requests, identity
+from tests.api.event_loop import run, settle
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.admission import Admission
-from tests.api.admission_requests import Requests, identity, run, settle
+from tests.api.admission_requests import Requests, identity
+from tests.api.event_loop import run, settle
 
 pytestmark = pytest.mark.usefixtures("still_clock")
 

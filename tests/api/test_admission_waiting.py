@@ -8,7 +8,8 @@ import pytest
 from api import admission
 from api.admission import Admission
 from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH
-from tests.api.admission_requests import Requests, identity, run, settle
+from tests.api.admission_requests import Requests, identity
+from tests.api.event_loop import run, settle
 
 pytestmark = pytest.mark.usefixtures("still_clock")
 
@@ -98,8 +99,7 @@ def test_what_is_left_of_the_wait_is_for_a_connection(monkeypatch: pytest.Monkey
                 await settle()
 
         tasks = [asyncio.create_task(come()) for _ in range(2)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await settle(turns=2)
         now += 2
         await asyncio.wait(tasks)
 

@@ -1,13 +1,13 @@
 """Slots that users share: who has used them least lately is next, and no place in the line is lost."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 
 import pytest
 
 from api import fair_slots
 from api.errors import ApiError
 from api.fair_slots import FairSlots
+from tests.api.event_loop import run, settle
 
 SECONDS = 20  # that a test may wait
 
@@ -71,20 +71,6 @@ class Users:
         with pytest.raises(ApiError) as caught:
             await self._tasks[turn]
         return caught.value
-
-
-async def settle() -> None:
-    """Lets all tasks go on until each waits."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-def run(steps: Callable[[], Coroutine[None, None, None]]) -> None:
-    async def within_bounds() -> None:
-        async with asyncio.timeout(SECONDS):
-            await steps()
-
-    asyncio.run(within_bounds())
 
 
 def test_who_has_used_nothing_is_served_in_turn(clock: Clock) -> None:

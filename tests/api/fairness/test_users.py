@@ -1,16 +1,13 @@
 """One user's slow or expensive requests leave connections to others."""
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import httpx
-import pytest
 
 from api.admission import EXPENSIVE_BODY, LARGE_RESPONSE
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
-from tests.api.fairness import (
+from tests.api.fairness.support import (
     CONNECTIONS,
     OF_ONE_USER,
     locked_members,
@@ -20,19 +17,7 @@ from tests.api.fairness import (
     statuses,
     waiting,
 )
-from tests.support import Api, new_user, running, wait_until
-
-
-@pytest.fixture(scope="module")
-def database(new_database: Callable[[str], str]) -> str:
-    return new_database(f"parley_{new_user().replace('-', '_')}")
-
-
-@pytest.fixture(scope="module")
-def api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
-    """An API with a pool of the default size, in a database of its own."""
-    with running(new_api(database, METRICS_PORT=str(free_port()))) as api:
-        yield api
+from tests.support import Api, wait_until
 
 
 def test_one_user_with_slow_statements_leaves_connections_to_others(

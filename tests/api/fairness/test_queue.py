@@ -12,7 +12,7 @@ from api.admission import EXPENSIVE_BODY
 from api.database import WAITING_FOR_EACH
 from api.dev.postgres import Postgres
 from api.dev.process import free_port
-from tests.api.fairness import (
+from tests.api.fairness.support import (
     OF_ONE_USER,
     asking,
     locked,
@@ -28,18 +28,6 @@ from tests.api.fairness import (
 from tests.api.support import refusal, unlimited
 from tests.images import encoded, gradient
 from tests.support import Api, new_user, running, wait_until
-
-
-@pytest.fixture(scope="module")
-def database(new_database: Callable[[str], str]) -> str:
-    return new_database(f"parley_{new_user().replace('-', '_')}")
-
-
-@pytest.fixture(scope="module")
-def api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
-    """An API with a pool of the default size, in a database of its own."""
-    with running(new_api(database, METRICS_PORT=str(free_port()))) as api:
-        yield api
 
 
 @pytest.fixture(scope="module")

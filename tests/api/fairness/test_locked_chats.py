@@ -1,29 +1,15 @@
 """Writes to a locked chat hold neither all connections nor all places in line."""
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
-from tests.api.fairness import WRITES, locked, new_chat, send, statuses, used, waiting
+from tests.api.fairness.support import WRITES, locked, new_chat, send, statuses, used, waiting
 from tests.api.support import refusal, unlimited
 from tests.images import encoded, gradient
-from tests.support import Api, new_user, running, wait_until
-
-
-@pytest.fixture(scope="module")
-def database(new_database: Callable[[str], str]) -> str:
-    return new_database(f"parley_{new_user().replace('-', '_')}")
-
-
-@pytest.fixture(scope="module")
-def api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
-    """An API with a pool of the default size, in a database of its own."""
-    with running(new_api(database, METRICS_PORT=str(free_port()))) as api:
-        yield api
+from tests.support import Api, wait_until
 
 
 @pytest.mark.parametrize("users", [1, 12])

@@ -1,0 +1,21 @@
+"""An API of each file's own, in a database of its own."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from api.dev.process import free_port
+from tests.support import Api, new_user, running
+
+
+@pytest.fixture(scope="module")
+def database(new_database: Callable[[str], str]) -> str:
+    """A database of the file's own."""
+    return new_database(f"parley_{new_user().replace('-', '_')}")
+
+
+@pytest.fixture(scope="module")
+def api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
+    """An API with a pool of the default size, in a database of its own."""
+    with running(new_api(database, METRICS_PORT=str(free_port()))) as api:
+        yield api
