@@ -45,7 +45,7 @@ Slot = tuple[str, str]  # what is limited, and for which user or chat
 # Slots for all users together.
 WRITES: Slot = "writes", ""
 EXPENSIVE: Slot = "expensive requests", ""
-# What is limited for each user or chat.
+# The kinds of slots that each user or chat has.
 USER, CHAT, EXPENSIVE_USER = "statements of a user", "writes to a chat", "expensive requests of a user"
 
 

@@ -1,6 +1,6 @@
-"""What a request makes its answer depend on: the headers If-Match, If-None-Match and Idempotency-Key.
+"""The headers that make a request conditional: If-Match, If-None-Match and Idempotency-Key.
 
-They go to the database as they came; sql/functions/preconditions.sql and idempotency.sql say what they mean. Where no
+The database receives them unchanged; sql/functions/preconditions.sql and idempotency.sql evaluate them. Where no
 database is asked, If-None-Match is evaluated here.
 """
 

@@ -77,7 +77,7 @@ class ChatChange(Change):
 
 
 class NewMember(Body):
-    """Who is to be a member: somebody who has signed in before. A chat has at most 5,000 members, by default."""
+    """The new member: a user who has signed in before. A chat has at most 5,000 members, by default."""
 
     user_id: MemberId
 
@@ -340,7 +340,7 @@ Truncated = Annotated[
     Literal[True],
     told(
         "There if the content is left out, which was too large for Pusher: fetch the message. In the log also if the "
-        "message was edited or deleted since: who joins later cannot read what it said before."
+        "message was edited or deleted since: later members cannot read replaced content."
     ),
 ]
 
@@ -376,7 +376,7 @@ class MessageDeleted(RootModel[MessageId]):
 
 
 class ChatUpdates(Model):
-    """What is different now. In the log, a title that was replaced since is left out."""
+    """The fields that have changed. The log leaves out a title that was replaced since."""
 
     title: Title | Left = None
 

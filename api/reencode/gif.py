@@ -1,7 +1,7 @@
 """GIF: each frame is decoded and encoded again with its own box, palette, transparency, disposal and delay.
 
-Frames are not composed, so no colour or delay changes. What no browser shows is left out: comments, other extensions,
-unused colours, pixels outside the canvas, and data after the last frame.
+Frames are not composed, so no colour or delay changes. Data that no browser shows is removed: comments, other
+extensions, unused colours, pixels outside the canvas, and data after the last frame.
 """
 
 import struct

@@ -1,7 +1,7 @@
 """PNG and APNG: the pixels of each frame are decoded and encoded again; its box, delay, disposal and blending stay.
 
-Frames are not composed, so no blending changes. What no browser shows is left out: metadata, unused colours, those of
-fully transparent pixels, and the still image for viewers that do not support animation.
+Frames are not composed, so no blending changes. Data that no browser shows is removed: metadata, unused colours,
+the colours of fully transparent pixels, and the still image for viewers that do not support animation.
 """
 
 import struct
