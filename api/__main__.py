@@ -13,14 +13,14 @@ from multiprocessing import get_context
 import asyncpg
 from sanic import Sanic
 
-from api import logs
 from api.app import create_app
-from api.database import Database
-from api.protocol import Protocol
+from api.db.pool import Database
+from api.http.protocol import Protocol
+from api.images.storage import Storage
+from api.observability import logs
 from api.settings import Settings
 from api.shared import traces
 from api.shared.settings import SettingsError
-from api.storage import Storage
 
 LAST_PORT = 65_535
 MACOS_FILES = 10_240  # that a process may open where it says that there is no limit (OPEN_MAX)

@@ -8,30 +8,30 @@ from typing import Any
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
 
-from api import docs
-from api.admission import Admission
-from api.client_address import ClientAddresses
-from api.conditions import matches_etag
-from api.database import Database
-from api.errors import ApiError, Envelope
+from api.admission.single_flight import SingleFlight
+from api.admission.statements import Admission
+from api.auth.pusher import Signer
+from api.auth.tokens import Tokens, session_cookies
+from api.db.pool import Database
+from api.db.replica import Replica
 from api.handlers import JSON, MAX_BODY, handler_of, image_handler_of
-from api.images import CONTENT_TYPES, Images
-from api.logs import RequestLog
-from api.metrics import Metrics
-from api.openapi import OpenApi
-from api.origins import Origins
-from api.protocol import ParleyRequest
-from api.ratelimit import RateLimiter
-from api.replica import Replica
+from api.http.client_address import ClientAddresses
+from api.http.cors import Origins
+from api.http.errors import ApiError, Envelope
+from api.http.preconditions import matches_etag
+from api.http.protocol import ParleyRequest
+from api.images.service import CONTENT_TYPES, Images
+from api.images.storage import Storage
+from api.observability.logs import RequestLog
+from api.observability.metrics import Metrics
+from api.observability.timings import Timings, current, timed
+from api.observability.traces import Traces
+from api.openapi import pages
+from api.openapi.document import OpenApi
+from api.ratelimit.limiter import RateLimiter
 from api.routes import ROUTES
 from api.settings import Settings
 from api.shared import traces
-from api.signing import Signer
-from api.singleflight import SingleFlight
-from api.storage import Storage
-from api.timings import Timings, current, timed
-from api.tokens import Tokens, session_cookies
-from api.traces import Traces
 
 TIMEOUTS = {  # in seconds
     "KEEP_ALIVE_TIMEOUT": 75,
@@ -125,7 +125,7 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
     app.add_route(serve_openapi, "/openapi.json", ["GET", "HEAD"])
     app.add_route(healthz, "/healthz", ["GET", "HEAD"])
     app.add_route(readyz, "/readyz", ["GET", "HEAD"])
-    docs.add_docs(app)
+    pages.add_docs(app)
     return app
 
 
@@ -197,7 +197,7 @@ async def serve_image(request: ParleyRequest, name: str) -> HTTPResponse | None:
 
 async def serve_openapi(request: ParleyRequest) -> HTTPResponse:
     """The OpenAPI document."""
-    return docs.answer(request, await request.app.ctx.openapi.text(), JSON)
+    return pages.answer(request, await request.app.ctx.openapi.text(), JSON)
 
 
 async def healthz(_: Request) -> HTTPResponse:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from api import check, listen, logins
+from api.admin import drift as check
+from api.admin import logins
+from api.auth.secrets import split_secrets, weakness
 from api.dev import CLIENT_FILE, STACK_FILE, data_directory, session_token
-from api.secret import split_secrets, weakness
+from api.dev import tail as listen
 
 DEFAULT_PORT = 8000
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

@@ -8,13 +8,13 @@ from urllib.parse import parse_qs
 
 from sanic import HTTPResponse
 
-from api.admission import EXPENSIVE_BODY, Turn
-from api.conditions import conditions, digest
-from api.errors import ApiError
-from api.links import link_header
-from api.protocol import ParleyRequest
+from api.admission.statements import EXPENSIVE_BODY, Turn
+from api.http.errors import ApiError
+from api.http.links import link_header
+from api.http.preconditions import conditions, digest
+from api.http.protocol import ParleyRequest
+from api.images.upload import received_image
 from api.routes import SAID_IN, Route
-from api.uploads import received_image
 
 MAX_BODY = 1024 * 1024  # bytes
 JSON = "application/json"

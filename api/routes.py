@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from api import models
+from api.openapi import models
 
 
 @dataclass(frozen=True, slots=True)

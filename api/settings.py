@@ -16,11 +16,11 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.asyncio import ConnectionPool
 
-from api.origins import parse_origins
-from api.secret import split_secrets, weakness
+from api.auth.secrets import split_secrets, weakness
+from api.http.cors import parse_origins
+from api.images.storage import directory_of
 from api.shared.logs import Format
 from api.shared.settings import PostgresUrl, SettingsError
-from api.storage import directory_of
 
 
 def redis_url(value: SecretStr) -> SecretStr:

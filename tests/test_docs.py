@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import psycopg
 
-from api import storage, upload_room
-from api.admission import (
+from api.admission import upload_slots
+from api.admission.fair_slots import MAX_WAITING
+from api.admission.statements import (
     BYTES_A_SECOND,
     CHAT_WRITES,
     EXPENSIVE_BODY,
@@ -22,19 +23,19 @@ from api.admission import (
     PAUSE,
 )
 from api.app import PROBE_SECONDS, READY_SECONDS, TIMEOUTS
-from api.database import ACQUIRE_SECONDS, WAITING_FOR_EACH
+from api.auth.tokens import LEEWAY_SECONDS
+from api.db.pool import ACQUIRE_SECONDS, WAITING_FOR_EACH
 from api.dev.postgres import Postgres
-from api.errors import CODES
-from api.fair_slots import MAX_WAITING
 from api.handlers import MAX_BODY
-from api.images import WAIT_SECONDS
-from api.metrics import Metrics as ApiMetrics
-from api.protocol import MAX_UNREAD
-from api.reencode import MAX_FRAMES, MAX_PIXELS, MAX_SCANS, MAX_SIDE
+from api.http.errors import CODES
+from api.http.protocol import MAX_UNREAD
+from api.images import storage
+from api.images.reencode import MAX_FRAMES, MAX_PIXELS, MAX_SCANS, MAX_SIDE
+from api.images.service import WAIT_SECONDS
+from api.images.upload import MAX_BYTES, SECONDS
+from api.observability.metrics import Metrics as ApiMetrics
 from api.routes import ROUTES
 from api.settings import Settings as ApiSettings
-from api.tokens import LEEWAY_SECONDS
-from api.uploads import MAX_BYTES, SECONDS
 from listener.metrics import REGISTRY as LISTENER_REGISTRY
 from listener.settings import Settings as ListenerSettings
 from tests.support import ROOT, Connection, call, new_chat, roll_up_to_now
@@ -130,8 +131,8 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert is_in("parley.key_problem", length)
     assert is_in("parley.key_life", f"{hours} hours")
     assert int(documented["a JSON body"][0]) * 1024 * 1024 == MAX_BODY
-    assert documented["uploads that a user has under way"] == [str(upload_room.OPEN_FOR_ONE)]
-    received = [upload_room.PLACES, SECONDS, upload_room.PACE // 1024]
+    assert documented["uploads that a user has under way"] == [str(upload_slots.OPEN_FOR_ONE)]
+    received = [upload_slots.PLACES, SECONDS, upload_slots.PACE // 1024]
     assert documented["uploads that a worker receives at once"] == [str(bound) for bound in received]
     assert documented["uploads that wait to be decoded"] == [str(MAX_WAITING), str(WAIT_SECONDS)]
     assert documented["an image"][1:] == [str(MAX_BYTES), str(MAX_SIDE), str(MAX_SIDE)]

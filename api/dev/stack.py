@@ -30,7 +30,7 @@ from urllib.parse import quote
 import asyncpg
 import psycopg2
 
-from api import logins
+from api.admin import logins
 from api.dev import CLIENT_FILE, STACK_FILE, WEB_FILE, demo, session_token
 from api.dev.postgres import Postgres
 from api.dev.process import (
@@ -45,7 +45,7 @@ from api.dev.process import (
     run,
     wait_for,
 )
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from api.dev.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from typing import Any
 
 from yoyo import step
 
-from api.parts import FUNCTIONS, GRANTS, LEFTOVERS, PARTS, POLICIES, TRIGGERS, changed_parts, text_of
+from api.admin.repeatable import FUNCTIONS, GRANTS, LEFTOVERS, PARTS, POLICIES, TRIGGERS, changed_parts, text_of
 
 SQL = Path(__file__).resolve().parents[1]
 

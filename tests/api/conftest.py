@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from api import admission
-from tests.api.http1 import Attack
+from api.admission import statements as admission
+from tests.api.http.http1 import Attack
 from tests.api.support import unlimited
 from tests.browser import Browser, running_browser
 from tests.support import Api, new_user
@@ -34,7 +34,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture(scope="module")
 def still_clock() -> Iterator[None]:
-    """No time passes for `api.admission`, so that expensive requests cost nothing and no user has to pause."""
+    """Stop the clock of admission, so that expensive requests cost nothing and no user has to pause."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(admission, "monotonic", lambda: 100.0)
         yield

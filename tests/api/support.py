@@ -31,7 +31,7 @@ CODES = {
     500: "internal_error",
     503: "unavailable",
 }
-KEPT = Path(__file__).with_name("session_tokens.json")  # made by tests/e2e/test_web_app.py
+KEPT = Path(__file__).parent / "auth" / "session_tokens.json"  # made by tests/e2e/test_web_app.py
 LIMIT_HEADERS = {
     "ratelimit",
     "ratelimit-policy",
@@ -82,7 +82,11 @@ def altered(api: Api, *changes: str) -> Api:
     """The API with other bounds: each change is a statement that may name these modules."""
     program = [
         "import asyncio, runpy",
-        "from api import app, images, openapi, protocol, storage, upload_room, uploads",
+        "from api import app",
+        "from api.admission import upload_slots",
+        "from api.http import protocol",
+        "from api.images import service as images, storage, upload",
+        "from api.openapi import document",
         *changes,
         "runpy.run_module('api', run_name='__main__')",
     ]

@@ -27,7 +27,7 @@ from pusher.http import POST, Request
 from pusher.pusher_client import PusherClient
 
 from api.dev.postgres import Postgres
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from tests.e2e.soketi import Soketi
 from tests.listener.support import Listener, Subscriber, listening
 from tests.support import ROOT, Connection, call, migrate, new_chat, open_directory, wait_until

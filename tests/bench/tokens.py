@@ -20,11 +20,11 @@ import psycopg
 from joserfc.jwk import OctKey
 from sanic.compat import Header
 
-from api.protocol import ParleyRequest
-from api.tokens import COOKIES, Tokens
-from tests.api import test_encrypted_tokens as encrypted_tokens
-from tests.api import test_tokens as signed_tokens
-from tests.api.test_encrypted_tokens import derived, encrypted
+from api.auth.tokens import COOKIES, Tokens
+from api.http.protocol import ParleyRequest
+from tests.api.auth import test_encrypted_tokens as encrypted_tokens
+from tests.api.auth import test_tokens as signed_tokens
+from tests.api.auth.test_encrypted_tokens import derived, encrypted
 from tests.bench.support import served
 from tests.support import SECRET, add_session, call, claims, new_chat, new_user, token
 

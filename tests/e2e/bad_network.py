@@ -38,7 +38,7 @@ import httpx
 import psycopg
 
 from api.dev.process import wait_for
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from api.dev.valkey import Valkey
 from tests.api.support import unlimited
 from tests.e2e.followers import (

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 
 import httpx
 
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from tests.e2e.local_copy import Event, LocalCopy, checked
 from tests.e2e.weather import Network
 from tests.support import Api

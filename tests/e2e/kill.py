@@ -46,7 +46,7 @@ from websockets.sync.client import connect
 
 from api.dev.postgres import Postgres
 from api.dev.process import wait_for
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from api.dev.valkey import Valkey
 from tests.e2e.soketi import Soketi
 from tests.listener.support import LEADS, Listener

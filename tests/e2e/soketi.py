@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from api.dev.process import Child
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 
 
 class Soketi(Pusher):

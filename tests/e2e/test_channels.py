@@ -18,8 +18,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from api.dev import channels
-from api.dev.pusher import Pusher, request_signature, signature
+from api.dev import pusher_server as channels
+from api.dev.pusher_process import Pusher, request_signature, signature
 from tests.support import wait_until
 
 

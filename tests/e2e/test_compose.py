@@ -32,7 +32,7 @@ from redis.retry import Retry
 from api.dev import demo
 from api.dev.postgres import Postgres
 from api.dev.process import Child, files_of_wheel, free_port
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from api.settings import Settings as ApiSettings
 from listener.settings import Settings as ListenerSettings
 from tests.conftest import QUICK

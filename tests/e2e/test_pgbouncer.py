@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from api.database import Database
+from api.db.pool import Database
 from api.dev.postgres import Postgres
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from api.routes import ROUTES, Route
 from api.settings import Settings
 from listener.outbox import SESSION

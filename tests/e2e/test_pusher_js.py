@@ -26,7 +26,7 @@ import pytest
 from api.dev import CLIENT_FILE, STACK_FILE
 from api.dev.postgres import Postgres
 from api.dev.process import free_port
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from tests.e2e.soketi import Soketi
 from tests.e2e.test_dev import Dev, scratch
 from tests.listener.support import Listener, listening

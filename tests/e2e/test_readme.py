@@ -27,7 +27,7 @@ import pytest
 from api import cli
 from api.dev.postgres import Postgres
 from api.dev.process import Child, free_port, is_free
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from api.dev.valkey import Valkey
 from tests.conftest import QUICK
 from tests.e2e.test_dev import READY, scratch

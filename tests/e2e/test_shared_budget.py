@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from api.dev.valkey import Valkey
 from api.settings import Settings
+from tests.api.ratelimit.test_limiter import limiter, times_of
 from tests.api.support import new_address
-from tests.api.test_ratelimit import limiter, times_of
 from tests.e2e.npm import Program, installed
 from tests.support import ROOT, Api
 

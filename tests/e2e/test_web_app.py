@@ -1,6 +1,6 @@
 """Sign-in as web apps have it: sessions that next-auth 4, @auth/core, jsonwebtoken and @auth/pg-adapter make.
 
-Those that are made of JWTs are kept in tests/api/session_tokens.json, for where there is no npm:
+Those that are made of JWTs are kept in tests/api/auth/session_tokens.json, for where there is no npm:
 PARLEY_UPDATE_TOKENS=1 writes them anew.
 """
 
@@ -14,8 +14,8 @@ import httpx
 import psycopg
 import pytest
 
+from api.auth.tokens import COOKIES
 from api.dev.postgres import Postgres
-from api.tokens import COOKIES
 from tests.api.support import KEPT, kept_tokens, refusal, sent_as, unauthorized
 from tests.e2e.npm import Program, installed
 from tests.support import OLD_SECRET, SECRET, new_user

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from listener.settings import Settings
 from tests.listener.support import Listener
 from tests.support import Connection, new_user

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from api.dev.process import Child
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from tests.support import ROOT, wait_until
 
 LEADS = "This listener publishes"

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from api.dev.process import free_port
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from tests.conftest import QUICK
 from tests.listener.conftest import Stage
 from tests.listener.support import LEADS, Listener, listening

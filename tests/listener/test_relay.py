@@ -16,7 +16,7 @@ import psycopg
 from aiohttp import web
 
 from api.dev.process import free_port
-from api.dev.pusher import Pusher
+from api.dev.pusher_process import Pusher
 from listener.outbox import Outbox
 from listener.pusher import Pusher as PusherClient
 from listener.relay import Relay

@@ -12,9 +12,9 @@ import psycopg
 import psycopg2
 import pytest
 
-from api import check
+from api.admin import drift as check
+from api.admin.catalog import Inventory
 from api.dev.postgres import Postgres
-from api.inventory import Inventory
 from tests.sql.support import numbered
 from tests.support import ROOT, Connection, new_chat, wait_until, yoyo
 

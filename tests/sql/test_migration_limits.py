@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from yoyo import get_backend, read_migrations
 
-from api import migrations
+from api.admin import migrations
 from tests.sql.support import add_migration, apply
 from tests.support import Connection, call, new_user, wait_until, yoyo
 

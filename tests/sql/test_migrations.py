@@ -12,8 +12,8 @@ import psycopg
 import psycopg2
 import pytest
 
+from api.admin.catalog import SNAPSHOT, Inventory
 from api.dev.postgres import Postgres
-from api.inventory import SNAPSHOT, Inventory
 from tests.sql.support import MIGRATIONS, add_migration, apply, numbered
 from tests.support import (
     Connection,

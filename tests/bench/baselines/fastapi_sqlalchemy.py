@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from api.ratelimit import SCRIPT
+from api.ratelimit.limiter import SCRIPT
 
 LIMIT, WINDOW_MS = int(os.environ["RATE_LIMIT_REQUESTS"]), 10_000
 SECRET = os.environ["NEXTAUTH_SECRET"]

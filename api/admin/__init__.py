@@ -1,0 +1,1 @@
+"""Administration of the database: migrations, drift of the schema, and logins."""

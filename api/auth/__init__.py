@@ -1,0 +1,1 @@
+"""Authentication: session tokens, the secrets that sign them, and authorization at Pusher."""

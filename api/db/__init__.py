@@ -1,0 +1,1 @@
+"""Access to PostgreSQL: the pool of connections, and reads from a replica."""

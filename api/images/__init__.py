@@ -1,0 +1,1 @@
+"""Profile images: receiving, re-encoding, storing and serving them."""

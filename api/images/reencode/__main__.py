@@ -1,0 +1,46 @@
+"""The program that reads an upload from standard input and writes the image to standard output.
+
+Exit status 0: the first line of the output is the content type, the rest is the image. REFUSED: the output is the
+validation error of the upload. Any other status is a crash.
+"""
+
+import sys
+from pathlib import Path
+
+if not __package__:  # With -I, neither the project's nor the script's directory is on sys.path.
+    sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from api.images.reencode import REFUSED, RefusedError, gif, jpeg, limit_output, limit_this_process, png
+
+
+def reencode(upload: bytes) -> tuple[str, bytes]:
+    """Return the content type and the content of the image in an upload.
+
+    Raises RefusedError, or any other exception if the upload is not a complete image.
+    """
+    if upload.startswith(gif.SIGNATURES):
+        content_type, content = "image/gif", gif.reencode(upload)
+    elif upload.startswith(png.SIGNATURE):
+        content_type, content = "image/png", png.reencode(upload)
+    else:
+        content_type, content = "image/jpeg", jpeg.reencode(upload)
+    return content_type, b"".join(limit_output([content]))
+
+
+def main() -> int:
+    """Re-encode standard input; return the exit status."""
+    limit_this_process()
+    try:
+        content_type, content = reencode(sys.stdin.buffer.read())
+    except RefusedError as error:
+        print(error)
+        return REFUSED
+    except Exception:  # Pillow and struct raise many types for broken images.
+        print("must be a whole JPEG, PNG or GIF image")
+        return REFUSED
+    sys.stdout.buffer.write(content_type.encode() + b"\n" + content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""The pixels of a PNG, decoded and encoded again in the colours that browsers show."""
+
+import struct
+from dataclasses import dataclass
+from functools import reduce
+
+from PIL import Image, ImageChops
+from PIL.ImageCms import ImageCmsProfile
+
+from api.images.reencode import BrokenError
+from api.images.reencode.exif import turn_upright
+from api.images.reencode.srgb import convert_to_srgb
+
+GREY, RGB, INDEXED, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6  # colour types
+# Pillow's mode and raw mode for a colour type and a bit depth. Browsers show the upper 8 of 16 bits.
+MODES = {
+    (GREY, 1): ("1", "1"),
+    (GREY, 2): ("L", "L;2"),
+    (GREY, 4): ("L", "L;4"),
+    (GREY, 8): ("L", "L"),
+    (GREY, 16): ("L", "L;16B"),
+    (RGB, 8): ("RGB", "RGB"),
+    (RGB, 16): ("RGB", "RGB;16B"),
+    (INDEXED, 1): ("P", "P;1"),
+    (INDEXED, 2): ("P", "P;2"),
+    (INDEXED, 4): ("P", "P;4"),
+    (INDEXED, 8): ("P", "P"),
+    (GREY_ALPHA, 8): ("LA", "LA"),
+    (GREY_ALPHA, 16): ("RGBA", "LA;16B"),
+    (RGBA, 8): ("RGBA", "RGBA"),
+    (RGBA, 16): ("RGBA", "RGBA;16B"),
+}
+KEY_SIZES = {GREY: 2, RGB: 6}  # of the transparent colour in a tRNS chunk
+LOWER_BITS = {GREY: "L;16", RGB: "RGB;16L"}  # raw modes for the lower 8 of 16 bits
+STORED = {"1": (GREY, 1), "L": (GREY, 8), "RGB": (RGB, 8), "LA": (GREY_ALPHA, 8), "RGBA": (RGBA, 8)}
+COMPRESSION = (False, 1)  # not optimized, level 1: it costs a sixth of the default
+OPAQUE = 255
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How pixels are stored in a file."""
+
+    colour_type: int
+    depth: int
+    is_interlaced: bool
+
+    def decode(self, data: bytes, size: Size, raw_mode: str | None = None) -> Image.Image:
+        """Return the decoded pixels. Raises ValueError if there are too few."""
+        mode, usual = MODES[self.colour_type, self.depth]
+        return Image.frombytes(mode, size, data, "zip", raw_mode or usual, self.is_interlaced)
+
+
+class DirectPixels:
+    """Pixels that are colours; a tRNS chunk, `key`, can make one colour transparent."""
+
+    def __init__(self, layout: Layout, key: bytes, profile: ImageCmsProfile | None) -> None:
+        self._layout, self._profile = layout, profile
+        size = KEY_SIZES.get(layout.colour_type, 0) if key else 0
+        self._key = struct.unpack_from(f">{size // 2}H", key)
+        self.stored = (layout.colour_type, layout.depth)
+
+    def reencode(self, data: bytes, size: Size, orientation: int) -> bytes:
+        """Return the encoded pixels of a frame. Raises ValueError if there are too few."""
+        image = self._layout.decode(data, size)
+        if self._layout.colour_type == GREY_ALPHA:
+            image = image.convert("LA")
+        if self._key:
+            image = self._apply_key(image, data)
+        if self._profile:
+            image = convert_to_srgb(image, self._profile)
+        if image.mode in {"LA", "RGBA"}:
+            is_transparent = image.getchannel("A").point([OPAQUE] + [0] * 255)
+            image.paste((0,) * len(image.getbands()), mask=is_transparent)
+        image = turn_upright(image, orientation)
+        self.stored = STORED[image.mode]
+        return image.tobytes("zip", image.mode, *COMPRESSION)
+
+    def _apply_key(self, image: Image.Image, data: bytes) -> Image.Image:
+        colour_type, depth = self._layout.colour_type, self._layout.depth
+        image = image.convert("RGB" if colour_type == RGB else "L")
+        bands, values = list(image.split()), [value & 255 for value in self._key]
+        if depth == 16:
+            bands += self._layout.decode(data, image.size, LOWER_BITS[colour_type]).split()
+            values = [value >> 8 for value in self._key] + values
+        scale = 255 // (2 ** min(depth, 8) - 1)
+        masks = [
+            band.point([OPAQUE * (level == scale * value) for level in range(256)])
+            for band, value in zip(bands, values, strict=True)
+        ]
+        image.putalpha(ImageChops.invert(reduce(ImageChops.darker, masks)))
+        return image
+
+    def tables(self) -> dict[bytes, bytes]:
+        """Return the chunks that come before the pixels."""
+        return {}
+
+
+class IndexedPixels:
+    """Pixels that are indices of a palette, a PLTE chunk; `alphas`, a tRNS chunk, has the opacity of its colours."""
+
+    def __init__(self, layout: Layout, palette: bytes, alphas: bytes, profile: ImageCmsProfile | None) -> None:
+        size = len(palette) // 3
+        if not size:
+            raise BrokenError("no palette")
+        colours = Image.frombytes("RGB", (size, 1), palette)
+        if profile:
+            colours = convert_to_srgb(colours, profile)
+        self._layout, self._palette = layout, colours.tobytes()
+        self._alphas = alphas[:size].ljust(size, bytes([OPAQUE]))
+        self._used: set[int] = set()
+        self.stored = (layout.colour_type, layout.depth)
+
+    def reencode(self, data: bytes, size: Size, orientation: int) -> bytes:
+        """Return the encoded pixels of a frame. Raises ValueError if there are too few."""
+        image = turn_upright(self._layout.decode(data, size), orientation)
+        self._used.update(index for index, count in enumerate(image.histogram()) if count)
+        _, raw_mode = MODES[self.stored]
+        return image.tobytes("zip", raw_mode, *COMPRESSION)
+
+    def tables(self) -> dict[bytes, bytes]:
+        """Return the chunks that come before the pixels, with the colours of all pixels encoded so far."""
+        palette, alphas = bytearray(), bytearray()
+        for index in range(max(self._used) + 1):
+            place = min(index, len(self._alphas) - 1)  # Browsers use the last colour if a palette is too short.
+            is_visible = index in self._used and self._alphas[place]
+            palette += self._palette[3 * place : 3 * place + 3] if is_visible else bytes(3)
+            alphas.append(self._alphas[place] if index in self._used else OPAQUE)
+        alphas = alphas.rstrip(bytes([OPAQUE]))
+        return {b"PLTE": bytes(palette)} | ({b"tRNS": bytes(alphas)} if alphas else {})

@@ -1,0 +1,1 @@
+"""The rate limit of an address, and its connection to Redis."""

@@ -1,0 +1,214 @@
+"""Migrations and reloads while the API works: no request fails.
+
+The first two tests stop a request in the middle of a function, where it can't be missed that the schema changes under
+it; the last lets requests and changes meet as they come.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import asyncpg
+import httpx
+import psycopg
+import pytest
+
+from api.db.pool import Database
+from api.dev.postgres import Postgres
+from api.settings import Settings
+from tests.api.support import unlimited
+from tests.images import encoded, gradient
+from tests.sql.support import add_migration, apply, copy_sources
+from tests.support import Api, new_user, running, wait_until, yoyo
+
+DATABASE = "parley_live"
+
+
+@pytest.fixture(scope="module")
+def live_api(new_database: Callable[[str], str], new_api: Callable[..., Api]) -> Iterator[Api]:
+    """An API on a database of its own, whose schema changes."""
+    with running(new_api(new_database(DATABASE))) as api:
+        yield api
+
+
+@pytest.fixture
+def url(postgres: Postgres, tmp_path: Path) -> Iterator[str]:
+    """The owner's way into it; in the end its functions are as they were."""
+    yield postgres.url(DATABASE)
+    apply(postgres.url(DATABASE), copy_sources(tmp_path / "as_it_was"))
+
+
+def change_functions(directory: Path) -> None:
+    """Gives helpers other signatures, and so those that call them other bodies."""
+    for file in (directory / "sql").glob("functions/*.sql"):
+        text = file.read_text()
+        text = text.replace("parley.iso8601(instant timestamptz)", "parley.iso8601(instant timestamptz, zone text)")
+        text = re.sub(r"parley\.iso8601\((?!instant)([\w.]+)\)", r"parley.iso8601(\1, 'UTC')", text)
+        text = text.replace("parley.lock_chat()", "parley.lock_chat(why text)", 1) if file.stem == "access" else text
+        text = text.replace("perform parley.lock_chat()", "perform parley.lock_chat('to write')")
+        file.write_text(text)
+
+
+def change_the_rest(directory: Path) -> None:
+    """Changes policies, with a helper that they call, and triggers; and adds a migration."""
+    sql = directory / "sql"
+    for file in (*sql.glob("functions/*.sql"), sql / "policies.sql"):
+        text = file.read_text().replace("session.owns_chat(chat uuid)", "session.owns_chat(chat uuid, why text)")
+        file.write_text(re.sub(r"session\.owns_chat\(([\w.]+)\)", r"session.owns_chat(\1, 'to manage')", text))
+    triggers = sql / "triggers.sql"
+    triggers.write_text(triggers.read_text().replace("before update of title on", "before update on"))
+    tables = ("parley.chats", "parley.messages")
+    add_migration(directory, "\n".join(f"alter table {table} add column zoo text;" for table in tables))
+    (directory / "sql" / "migrations" / "0999_zoo.rollback.sql").write_text(
+        "\n".join(f"alter table {table} drop column zoo;" for table in reversed(tables))
+    )
+
+
+@pytest.mark.parametrize("held", ["parley.chats", "next_auth.users"])
+def test_a_request_under_way_outlives_the_functions_that_it_began_with(
+    live_api: Api, url: str, tmp_path: Path, held: str
+) -> None:
+    sources = copy_sources(tmp_path / "changed")
+    change_functions(sources)
+    user = new_user()
+    with (
+        unlimited(live_api, user) as client,
+        psycopg.connect(url, autocommit=True) as holder,
+        psycopg.connect(url, autocommit=True) as watcher,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        chat = client.post("/api/chats", json={"title": "A chat"}).json()["id"]
+        waiting = "select from pg_stat_activity where usename = 'app' and wait_event_type = 'Lock' and datname = %s"
+        with holder.transaction():
+            holder.execute(f"select from {held} for update")
+            if held == "parley.chats":
+                answer = thread.submit(client.post, f"/api/chats/{chat}/messages", json={"content": "Hello"})
+            else:
+                answer = thread.submit(client.post, "/api/profile/image", files={"image": encoded(gradient(), "PNG")})
+            wait_until(lambda: watcher.execute(waiting, [DATABASE]).rowcount == 1)
+            apply(url, sources)
+        assert answer.result(30).is_success, answer.result().text
+        messages = client.get(f"/api/chats/{chat}/messages").json()
+        assert messages["total"] == (1 if held == "parley.chats" else 0)
+
+
+@pytest.mark.parametrize("state", ["42883", "42703", "42P01", "42804", "XX000"])
+def test_what_the_schema_changed_under_is_asked_once_more(
+    live_api: Api, url: str, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    live_api.lend_environment(monkeypatch)
+    with psycopg.connect(url, autocommit=True) as dba:
+        dba.execute("create sequence public.tries")
+        dba.execute(
+            "create function public.fail(times int) returns bigint language plpgsql security definer as $$ begin"
+            f" if nextval('public.tries') <= times then raise sqlstate '{state}'; end if;"
+            " return currval('public.tries'); end $$;"
+            " grant execute on function public.fail to app"
+        )
+
+        async def asked(times: int) -> Any:
+            database = await Database.connect(Settings.load())
+            try:
+                return await database.call("select public.fail($1)", times)
+            finally:
+                await database.close()
+
+        try:
+            assert asyncio.run(asked(1)) == 2
+            with pytest.raises(asyncpg.PostgresError) as caught:
+                asyncio.run(asked(4))
+            assert caught.value.sqlstate == state
+            assert dba.execute("select last_value from public.tries").fetchone() == (4,)
+        finally:
+            dba.execute("drop function public.fail; drop sequence public.tries")
+
+
+def forget_request_ids(directory: Path) -> None:
+    """Makes session.begin what it was before it took a request's id."""
+    file = directory / "sql" / "functions" / "session.sql"
+    text = file.read_text().replace(
+        "session.begin(identity jsonb, request_id text default null)", "session.begin(identity jsonb)"
+    )
+    text, found = re.subn(r"    if request_id is not null then\n.*\n    end if;\n", "", text)
+    assert found == 1
+    file.write_text(text)
+
+
+def test_an_api_that_tells_no_request_id_goes_on_while_its_function_is_replaced(
+    live_api: Api, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = copy_sources(tmp_path / "before"), copy_sources(tmp_path / "after")
+    forget_request_ids(before)
+    apply(url, before)
+    live_api.lend_environment(monkeypatch)
+    identity = json.dumps({"sub": new_user()})
+
+    async def ask(over: Event) -> int:
+        """Asks as the API did, until it is over: how often."""
+        database = await Database.connect(Settings.load())
+        asked = 0
+        while not over.is_set():
+            assert await database.call("select api.list_chats() from session.begin($1)", identity)
+            asked += 1
+        await database.close()
+        return asked
+
+    over = Event()
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(asyncio.run, ask(over))
+        try:
+            for sources in (after, before, after):
+                apply(url, sources)
+        finally:
+            over.set()
+        assert asked.result(30) > 50
+
+
+def test_changes_of_the_schema_under_live_traffic_fail_no_request(live_api: Api, url: str, tmp_path: Path) -> None:
+    before, after = copy_sources(tmp_path / "before"), copy_sources(tmp_path / "after")
+    change_functions(after)
+    change_the_rest(after)
+    over = Event()
+
+    def traffic(client: httpx.Client) -> tuple[int, list[str]]:
+        """Writes, reads and searches until it is over: how many requests that were, and what failed."""
+        chat = client.post("/api/chats", json={"title": "A chat"}).json()["id"]
+        messages, done, failures = f"/api/chats/{chat}/messages", 0, []
+        while not over.is_set():
+            sent = client.post(messages, json={"content": "a word"})
+            answers = [
+                sent,
+                client.put(f"{messages}/{sent.json().get('id')}", json={"content": "another word"}),
+                client.get(messages),
+                client.get(messages, params={"search": "word"}),
+                client.get("/api/search", params={"search": "word"}),
+                client.get("/api/chats"),
+                client.put(f"/api/chats/{chat}", json={"title": f"Title {done}"}),
+                client.get(f"/api/chats/{chat}/members"),
+                client.put("/api/settings", json={"settings": {"theme": "dark"}}),
+                client.delete(f"{messages}/{sent.json().get('id')}"),
+            ]
+            done += len(answers)
+            failures += [f"{a.request.method} {a.url.path}: {a.text}" for a in answers if not a.is_success]
+        return done, failures
+
+    with ThreadPoolExecutor(4) as threads:
+        clients = [unlimited(live_api) for _ in range(4)]
+        results = [threads.submit(traffic, client) for client in clients]
+        try:
+            for _ in range(4):
+                apply(url, after)
+                yoyo(url, "rollback", "--batch", "--revision", "0999_zoo", "--config", str(after / "yoyo.ini"))
+                apply(url, before)
+        finally:
+            over.set()
+        done = [result.result(30) for result in results]
+        for client in clients:
+            client.close()
+    assert [failure for _, failures in done for failure in failures] == []
+    assert min(requests for requests, _ in done) >= 50

@@ -1,0 +1,188 @@
+"""Whose budget a request counts against."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.dev.process import free_port
+from api.http.client_address import ClientAddresses
+from tests.api.support import Wire, altered, exchange, new_address, refusal
+from tests.support import Api, logged, long_window, new_user, running, scraped
+
+PEER = "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "proxies", "counted"),
+    [
+        ("", 0, PEER),
+        ("203.0.113.9", 0, PEER),
+        ("203.0.113.9, 198.51.100.7", 0, PEER),
+        ("203.0.113.9", 1, "203.0.113.9"),
+        ("203.0.113.9, 198.51.100.7", 1, "198.51.100.7"),
+        ("203.0.113.9,198.51.100.7", 2, "203.0.113.9"),
+        ("forged, 203.0.113.9 ,\t198.51.100.7 ", 2, "203.0.113.9"),
+        ("1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4", 3, "2.2.2.2"),
+        ("", 1, PEER),
+        (",", 1, PEER),
+        ("203.0.113.9", 2, PEER),
+        ("203.0.113.9,", 1, PEER),
+        ("forged", 1, PEER),
+        ("203.0.113.256", 1, PEER),
+        ("0203.0.113.9", 1, PEER),
+        ("203.0.113", 1, PEER),
+        ("3405803785", 1, PEER),
+        ("203.0.113.9/32", 1, PEER),
+        ("\udcff", 1, PEER),
+        ("2001:db8:1:2:3:4:5:6", 1, "2001:db8:1:2::/64"),
+        ("2001:0DB8:0001:0002::", 1, "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::", 1, "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", 1, "fe80::/64"),
+        ("::ffff:203.0.113.9", 1, "203.0.113.9"),
+        ("::FFFF:cb00:7109", 1, "203.0.113.9"),
+        ("::1", 1, "::/64"),
+        ("203.0.113.9:1", 1, "203.0.113.9"),
+        ("203.0.113.9:65535, 198.51.100.7:443", 2, "203.0.113.9"),
+        ("[2001:db8:1:2::7]", 1, "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::7]:443", 1, "2001:db8:1:2::/64"),
+        ("[::ffff:203.0.113.9]:443", 1, "203.0.113.9"),
+        ("2001:db8:1:2::443", 1, "2001:db8:1:2::/64"),
+        ("unknown", 1, PEER),
+        ("_hidden:80", 1, PEER),
+        ("203.0.113.9:", 1, PEER),
+        ("203.0.113.9:x", 1, PEER),
+        ("203.0.113.9:123456", 1, PEER),
+        ("203.0.113.9:1:2", 1, PEER),
+        ("203.0.113.9:\u0661", 1, PEER),
+        ("[2001:db8::7", 1, PEER),
+        ("2001:db8::7]:443", 1, PEER),
+        ("[]:443", 1, PEER),
+        ("[[2001:db8::7]]", 1, PEER),
+        (":443", 1, PEER),
+    ],
+)
+def test_the_nth_address_from_the_right_counts_or_else_the_peers(forwarded: str, proxies: int, counted: str) -> None:
+    address, is_fallback = ClientAddresses(proxies).find(PEER, forwarded)
+    assert address == counted
+    assert is_fallback == (proxies > 0 and counted == PEER)
+
+
+@pytest.mark.parametrize(
+    ("peer", "counted"),
+    [("::ffff:192.0.2.1", PEER), ("2001:db8::7", "2001:db8::/64"), ("fe80::1%lo", "fe80::/64"), ("", "")],
+)
+def test_a_peer_is_counted_in_the_same_way(peer: str, counted: str) -> None:
+    assert ClientAddresses(0).find(peer, "") == (counted, False)
+    assert ClientAddresses(1).find(peer, "forged") == (counted, True)
+
+
+@given(forwarded=st.text(st.characters(codec=None)) | st.ip_addresses().map(str), proxies=st.integers(0, 3))
+def test_whatever_is_forwarded_an_address_comes_out(forwarded: str, proxies: int) -> None:
+    address, _ = ClientAddresses(proxies).find(PEER, forwarded)
+    assert set(address) <= set("0123456789abcdef.:/")
+
+
+@given(mine=st.lists(st.ip_addresses(v=4).map(str), max_size=3), proxies=st.integers(1, 3))
+def test_what_a_client_sends_itself_does_not_move_its_address(mine: list[str], proxies: int) -> None:
+    appended = [f"198.51.100.{n}" for n in range(proxies)]  # the first of them is what the outermost proxy saw
+    assert ClientAddresses(proxies).find(PEER, ",".join([*mine, *appended])) == ("198.51.100.0", False)
+
+
+def test_clients_behind_a_balancer_that_sends_ports_have_their_own_budgets(api: Api) -> None:
+    with api.client() as client:
+        address = client.headers["X-Forwarded-For"]
+        for port in range(10):
+            assert client.get("/api/chats", headers={"X-Forwarded-For": f"{address}:{50_000 + port}"}).is_success
+        refusal(client.get("/api/chats", headers={"X-Forwarded-For": f"{address}:1"}), 429)
+        assert client.get("/api/chats", headers={"X-Forwarded-For": f"[2001:db8:{new_user()[-4:]}::1]:1"}).is_success
+
+
+def test_a_missing_address_is_logged_once_and_counted(new_api: Callable[..., Api], shared_database: str) -> None:
+    port = free_port()
+    api = new_api(shared_database, METRICS_PORT=str(port), RATE_LIMIT_REQUESTS="100")
+    with running(api), api.client() as client:
+        assert client.get("/api/chats").is_success
+        assert scraped(port, "parley_address_fallbacks_total") == 0
+        for entry in ("unknown", "unknown", ""):
+            assert client.get("/api/chats", headers={"X-Forwarded-For": entry}).is_success
+        assert scraped(port, "parley_address_fallbacks_total") == 3
+        [event] = [line["event"] for line in logged(api.log) if "X-Forwarded-For" in line["event"]]
+        assert "unknown" not in event
+
+
+REFUSED_HEADS = {
+    "a malformed length": (b"POST /api/chats HTTP/1.1\r\nHost: a\r\n%bContent-Length: +16\r\n\r\n", 400),
+    "an unknown expectation": (b"POST /api/chats HTTP/1.1\r\nHost: a\r\n%bExpect: x\r\nContent-Length: 2\r\n\r\n", 400),
+    "no Host": (b"GET /api/chats HTTP/1.1\r\n%b\r\n", 400),
+    "a malformed field": (b"GET /api/chats HTTP/1.1\r\nHost: a\r\n%bX : x\r\n\r\n", 400),
+    "a malformed request line": (b"GET /api/chats HTTP/9\r\nHost: a\r\n%b\r\n", 400),
+    "too many fields": (b"GET /api/chats HTTP/1.1\r\nHost: a\r\n%b" + b"X: x\r\n" * 100 + b"\r\n", 413),
+    "a target that is too long": (b"GET /api/" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n%b\r\n", 413),
+    "no end": (b"GET /api/chats HTTP/1.1\r\nHost: a\r\n%b", 400),
+}
+
+
+MALFORMED_LENGTH = REFUSED_HEADS["a malformed length"]
+
+
+@pytest.fixture
+def new_limited(new_api: Callable[..., Api], shared_database: str) -> Callable[[int], tuple[Api, int]]:
+    """Makes an API behind so many proxies, with fresh budgets that last; the other value is the port of its metrics."""
+
+    def make(proxies: int) -> tuple[Api, int]:
+        port = free_port()
+        limit = {"RATE_LIMIT_PREFIX": new_user(), "RATE_LIMIT_WINDOW": long_window()}
+        api = new_api(shared_database, TRUSTED_PROXIES=str(proxies), METRICS_PORT=str(port), **limit)
+        return altered(api, "app.TIMEOUTS['REQUEST_TIMEOUT'] = 0.2"), port
+
+    return make
+
+
+def send_refused(api: Api, head: bytes, status: int) -> Wire:
+    """The response to a head with an address of its own in X-Forwarded-For."""
+    answer = exchange(api, head % f"X-Forwarded-For: {new_address()}\r\n".encode())
+    refusal(answer, status)
+    assert answer.headers["connection"] == "close"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert answer.headers["cache-control"] == "private, no-cache"
+    return answer
+
+
+def fallbacks(api: Api, port: int) -> tuple[float, int]:
+    """How many requests counted against the address of a proxy, and how many lines of the log tell of them."""
+    lines = [line for line in logged(api.log) if "X-Forwarded-For" in line["event"]]
+    return scraped(port, "parley_address_fallbacks_total"), len(lines)
+
+
+def test_behind_a_proxy_a_refused_head_counts_against_no_address(
+    new_limited: Callable[[int], tuple[Api, int]],
+) -> None:
+    api, port = new_limited(1)
+    with running(api), api.client() as client:
+        for head, status in [*REFUSED_HEADS.values(), *[MALFORMED_LENGTH] * 10]:
+            assert "x-ratelimit-limit" not in send_refused(api, head, status).headers
+        assert fallbacks(api, port) == (0, 0)
+        del client.headers["X-Forwarded-For"]
+        assert client.get("/api/chats").headers["x-ratelimit-remaining"] == "9"
+        assert fallbacks(api, port) == (1, 1)
+
+
+def test_without_a_proxy_a_refused_head_counts_against_its_peer(
+    new_limited: Callable[[int], tuple[Api, int]],
+) -> None:
+    api, port = new_limited(0)
+    with running(api), api.client() as client:
+        left = 10
+        for name, (head, status) in REFUSED_HEADS.items():
+            answer = send_refused(api, head, status)
+            if name not in ("a malformed request line", "a target that is too long"):  # which may not be for /api
+                left -= 1
+                assert answer.headers["x-ratelimit-remaining"] == str(left)
+        for _ in range(left):
+            send_refused(api, *MALFORMED_LENGTH)
+        send_refused(api, MALFORMED_LENGTH[0], 429)
+        refusal(client.get("/api/chats"), 429)
+        assert fallbacks(api, port) == (0, 0)

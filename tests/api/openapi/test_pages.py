@@ -1,0 +1,169 @@
+"""The pages for people, and the document that they show, as files: what they may load, and from where."""
+
+import json
+import re
+from html import unescape
+from html.parser import HTMLParser
+
+import httpx
+import pytest
+
+from api.openapi.models import EVENTS
+from tests.api.support import refusal
+
+LOADING = {"link", "script", "img", "iframe", "source"}
+PAGES = ["/docs", "/docs/events"]
+FILES = {
+    "/docs/docs.js": "text/javascript; charset=utf-8",
+    "/docs/page.css": "text/css; charset=utf-8",
+    "/docs/swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "/docs/swagger-ui.css": "text/css; charset=utf-8",
+    "/openapi.json": "application/json",
+    **dict.fromkeys(PAGES, "text/html; charset=utf-8"),
+}
+
+
+class Elements(HTMLParser):
+    """The elements of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_each_file_has_its_type_and_may_do_little(nobody: httpx.Client, path: str) -> None:
+    response = nobody.get(path)
+    assert response.status_code == 200
+    assert response.content
+    headers = response.headers
+    assert headers["content-type"] == FILES[path]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    assert policy == {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "connect-src": "'self'",
+        "img-src": "data: blob:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_file_is_sent_anew_only_when_it_is_another(nobody: httpx.Client, path: str) -> None:
+    whole = nobody.get(path)
+    assert whole.headers["cache-control"] == "no-cache"
+    unchanged = nobody.get(path, headers={"If-None-Match": whole.headers["etag"]})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert unchanged.headers["etag"] == whole.headers["etag"]
+    assert nobody.get(path, headers={"If-None-Match": "*"}).status_code == 304
+    assert nobody.get(path, headers={"If-None-Match": '"other"'}).content == whole.content
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_head_has_the_headers_alone(nobody: httpx.Client, path: str) -> None:
+    head, whole = nobody.head(path), nobody.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-type", "content-length", "etag"):
+        assert head.headers[name] == whole.headers[name]
+
+
+def test_they_need_no_token_and_count_against_no_limit(nobody: httpx.Client) -> None:
+    assert not any(name.startswith("x-ratelimit-") for name in nobody.get("/docs").headers)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LICENSE",
+        "swagger-ui.js",
+        "docs.html",
+        "events.html",
+        "events/",
+        "__init__.py",
+        "..%2Fdocs.py",
+        "%2e%2e/docs.py",
+        "%2e%2e%2fdocs.py",
+        "..%5Cdocs.py",
+        "%2Fetc%2Fpasswd",
+        "docs.js%00",
+        "static/docs.js",
+    ],
+)
+def test_nothing_else_is_there(nobody: httpx.Client, name: str) -> None:
+    refusal(nobody.get(f"/docs/{name}"), 404)
+
+
+def test_only_reading_is_allowed(nobody: httpx.Client) -> None:
+    for path in FILES:
+        response = nobody.post(path)
+        refusal(response, 405)
+        assert response.headers["allow"] == "GET, HEAD"
+
+
+def test_a_slash_too_many_leads_to_the_page(nobody: httpx.Client) -> None:
+    response = nobody.get("/docs/")
+    assert (response.status_code, response.headers["location"]) == (308, "../docs")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.next_request
+    assert response.next_request.url.path == "/docs"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_loads_what_is_beside_it_and_nothing_else(nobody: httpx.Client, path: str) -> None:
+    elements = Elements(nobody.get(path).text).found
+    loaded = [attributes.get("src") or attributes.get("href") for tag, attributes in elements if tag in LOADING]
+    loaded.remove("data:,")  # instead of an icon
+    assert loaded
+    base = nobody.base_url.join(path)
+    assert {base.join(str(reference)).path for reference in loaded} <= FILES.keys()
+    assert not any(str(reference).startswith("/") or ":" in str(reference) for reference in loaded)
+    for tag, attributes in elements:
+        assert tag not in {"base", "style", "iframe", "object", "embed", "form"}
+        assert not any(name == "style" or name.startswith("on") for name in attributes)
+        if tag == "script":
+            assert attributes["src"]
+
+
+def test_the_style_sheets_load_nothing(nobody: httpx.Client) -> None:
+    for path in FILES:
+        if path.endswith(".css"):
+            style = nobody.get(path).text
+            assert "@import" not in style
+            assert all(url.startswith("data:") for url in re.findall(r"url\(\s*[\"']?([^)]*)", style))
+
+
+def test_the_pages_lead_to_each_other(nobody: httpx.Client) -> None:
+    for path in PAGES:
+        elements = Elements(nobody.get(path).text).found
+        links = {nobody.base_url.join(path).join(str(found["href"])).path for tag, found in elements if tag == "a"}
+        assert links >= {*PAGES, "/openapi.json"}
+
+
+def test_the_page_of_events_has_no_script(nobody: httpx.Client) -> None:
+    assert "script" not in {tag for tag, _ in Elements(nobody.get("/docs/events").text).found}
+
+
+def test_the_page_of_events_tells_of_each_event_and_what_it_carries(nobody: httpx.Client) -> None:
+    page = nobody.get("/docs/events").text
+    schemas = nobody.get("/openapi.json").json()["components"]["schemas"]
+    for event in EVENTS:
+        part = page.partition(f'<h3 id="{event.name}">')[2].partition("<h3 id=")[0]
+        assert all(f"<code>{channel}</code>" in part for channel in event.channels), event
+        example = json.loads(unescape(part.partition("<pre><code>")[2].partition("</code>")[0]))
+        schema = schemas[event.payload.__name__]
+        event.payload.model_validate(example)
+        rows = re.findall(r"^<tr><td><code>(.+?)</code></td><td>(.+?)</td>", part, flags=re.MULTILINE)
+        top = {name: kind for name, kind in rows if "." not in name}
+        assert top.keys() == schema.get("properties", {}).keys()
+        assert {name for name, kind in top.items() if "optional" not in kind} == set(schema.get("required", []))
+        if "type" in top:
+            assert top["type"] == '"text" | "code" | "image"'

@@ -1,0 +1,71 @@
+"""Schemathesis, which knows nothing but the OpenAPI document, asks the API all that it can think of.
+
+What it did is shown by `pytest -rP tests/api/openapi/test_schemathesis.py`.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from tests.api.support import unlimited
+from tests.support import ROOT, Api, running, token
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+SECONDS = 240  # that it may take on a busy machine; on a quiet one 40
+
+
+def test_the_api_is_as_its_document_tells(
+    directory: Path, new_api: Callable[..., Api], new_database: Callable[[str], str]
+) -> None:
+    settings = {"RATE_LIMIT_REQUESTS": "1000000", "PUSHER_KEY": "key", "PUSHER_SECRET": "secret"}
+    users = directory / "schemathesis-users.json"
+    with running(new_api(new_database("parley_schemathesis"), **settings)) as api:
+        users.write_text(json.dumps({"auth": [sign_in(api, name) for name in ("alice", "bob")]}))
+        document = f"{api.url}/openapi.json"
+        program = Path(sys.executable).with_name("schemathesis")
+        command = [str(program), "--config-file", str(CONFIG), "run", document, "--url", api.url, "--no-color"]
+        environment = os.environ | {"USERS": str(users), "PLACES": json.dumps(list(places(api, "alice", "bob")))}
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    selected = re.search(r"Operations: +(\d+) selected / (\d+) total", done.stdout)
+    assert selected
+    assert selected[1] == selected[2]
+    assert f"Tested: {selected[1]}" in done.stdout
+    for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
+        assert f"✅ {phase}" in done.stdout.partition("Test Phases:")[2]
+
+
+def sign_in(api: Api, name: str) -> dict[str, object]:
+    """What Schemathesis is to know of a user, who is known to the API, too."""
+    headers = {"Authorization": f"Bearer {token(name)}"}
+    with unlimited(api, "", **headers) as client:
+        assert client.get("/api/chats").is_success
+    return {"name": name, "fixedHeaders": [{"name": name, "value": value} for name, value in headers.items()]}
+
+
+def places(api: Api, owner: str, member: str) -> Iterator[dict[str, str]]:
+    """Chats with a message, as path parameters name them: enough for some to be deleted."""
+    with unlimited(api, owner) as client:
+        for _ in range(30):
+            chat = client.post("/api/chats", json={"title": "Plans"}).json()["id"]
+            client.post(f"/api/chats/{chat}/members", json={"userId": member})
+            message = client.post(f"/api/chats/{chat}/messages", json={"content": "Hello"}).json()["id"]
+            yield {"chatId": chat, "messageId": message}
+
+
+def test_the_document_is_one_of_openapi(api: Api) -> None:
+    with unlimited(api, "") as nobody:
+        document = nobody.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1.")
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+    document["paths"]["/api/chats"]["get"]["parameters"][0]["in"] = "nowhere"
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) != []
