@@ -30,6 +30,6 @@ def test_what_is_shared_needs_neither() -> None:
 
 
 def test_the_decoder_of_uploads_imports_nothing_else_of_the_api() -> None:
-    of_project = [module for _, module in imports("api/reencode") if module.split(".")[0] in {"api", "listener"}]
+    of_project = [module for _, module in imports("api/images/reencode") if module.split(".")[0] in {"api", "listener"}]
     assert of_project
     assert all(f"{module}.".startswith("api.images.reencode.") for module in of_project), of_project

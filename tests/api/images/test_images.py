@@ -701,7 +701,7 @@ def test_a_decoder_is_held_to_its_limits(tmp_path: Path, work: str, status: int)
     program = tmp_path / "limited.py"
     program.write_text(
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from api import reencode\n"
+        "from api.images import reencode\n"
         "reencode.CPU_SECONDS, reencode.MEMORY_BYTES, reencode.OUTPUT_BYTES = 1, 2**28, 1000\n"
         f"reencode.limit_this_process()\n{work}"
     )
