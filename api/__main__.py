@@ -34,7 +34,7 @@ async def check_database(settings: Settings) -> None:
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise SettingsError(f"DATABASE_URL: no connection to PostgreSQL: {type(error).__name__}") from None
     try:
-        await database.call("select api.ready()")
+        await database.call("select api.check_readiness()")
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
         problem = "no Parley database for this role: run `yoyo apply --batch` and grant it parley_api"
         raise SettingsError(f"DATABASE_URL: {problem}") from None

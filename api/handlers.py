@@ -25,7 +25,7 @@ Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 
 
 def identify(request: ParleyRequest, route: Route) -> str:
-    """Return the caller's identity, for session.begin. Raises ApiError."""
+    """Return the caller's identity, for session.authenticate. Raises ApiError."""
     cookie_will_do = route.changes_nothing or request.app.ctx.origins.allow(request)
     identity: str = request.app.ctx.tokens.identity(request, cookie_will_do=cookie_will_do)
     return identity
@@ -118,7 +118,7 @@ def form_fields(body: bytes, names: tuple[str, ...]) -> list[str | None]:
 
 def image_handler_of(route: Route) -> Handler:
     """Return the handler of a route that receives an image, after the database has authenticated the user."""
-    sign_in = "select json_build_object('sub', session.user_id())::text from session.begin($1, $2)"
+    sign_in = "select json_build_object('sub', session.user_id())::text from session.authenticate($1, $2)"
 
     async def handle(request: ParleyRequest) -> HTTPResponse:
         caller, replica = identify(request, route), request.app.ctx.replica

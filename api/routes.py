@@ -65,11 +65,11 @@ class Route:
         if self.can_be_repeated:
             # Pusher's clients are told nothing again that they may not hear any more.
             again = f"case when {call} is not null then once end" if self.form else "once"
-            answer = f"case when once is null then session.remember($3, $4, {call}) else {again} end"
-            return f"select {answer}, once is not null from session.begin_once($1, $2, $3, $4) once"  # noqa: S608 (names from the table below)
+            answer = f"case when once is null then session.store_response($3, $4, {call}) else {again} end"
+            return f"select {answer}, once is not null from session.authenticate_idempotent($1, $2, $3, $4) once"  # noqa: S608 (names from the table below)
         # A select list is evaluated in its order; where the answer is null, some are not set.
-        said = [f"current_setting('parley.{name}', true)" for name in self.says]
-        return f"select {', '.join([call, *said])} from session.begin($1, $2, $3, $4)"  # noqa: S608 (as above)
+        said = [f"current_setting('response.{name}', true)" for name in self.says]
+        return f"select {', '.join([call, *said])} from session.authenticate($1, $2, $3, $4)"  # noqa: S608 (as above)
 
 
 def snake_case(name: str) -> str:

@@ -149,16 +149,16 @@ class Outbox:
 
     async def remove_answers(self, max_answers: int) -> int:
         """Removes so many answers at most that are too old to be repeated; answers how many it was."""
-        return int(await self._ask("select listener.remove_answers($1)", max_answers))
+        return int(await self._ask("select listener.purge_idempotency_keys($1)", max_answers))
 
     async def remove_closed_chats(self, max_messages: int) -> int:
         """Remove a batch of messages of deleted chats, and emptied chats; return how many rows that were."""
-        statement = "select listener.remove_closed_chats($1)"
+        statement = "select listener.purge_deleted_chats($1)"
         return int(await self._ask(statement, max_messages, timeout=BATCH_SECONDS))
 
     async def remove_memberships(self, max_chats: int) -> int:
         """Remove a batch of memberships of deleted users; return how many."""
-        return int(await self._ask("select listener.remove_memberships($1)", max_chats, timeout=BATCH_SECONDS))
+        return int(await self._ask("select listener.purge_memberships($1)", max_chats, timeout=BATCH_SECONDS))
 
     async def roll_up(self, max_messages: int) -> bool:
         """Counts so many messages at most for the analysts' views; whether there is more at once."""

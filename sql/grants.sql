@@ -29,7 +29,7 @@ grant select, insert (chat_id, type, content), update (type, content), delete on
 grant select, update (model, theme, context, runtime, response_style, always_show_code) on parley.settings to parley_api;
 
 -- A DBA's.
-revoke execute on function parley.remove_old_chats, parley.close_old_chats, parley.remove_closed_chats, parley.leave_chats
+revoke execute on function parley.purge_inactive_chats, parley.begin_removal_of_inactive_chats, parley.purge_deleted_chats, parley.purge_memberships
     from parley_api;
 
 -- The listener has no right on any table: its functions do with the outbox what it is for.

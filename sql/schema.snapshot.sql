@@ -36,14 +36,14 @@ create role parley_listener nologin;
 --- role parley_web
 create role parley_web nologin;
 
---- type parley.filter
-create type parley.filter as (type text, first_id uuid, before_id uuid);
-
 --- type parley.highlight
 create type parley.highlight as (place text, exact text, mark text, stems text[]);
 
---- type parley.page
-create type parley.page as (number bigint, size bigint, skip bigint, after_id uuid, before_id uuid, is_ascending boolean);
+--- type parley.message_filter
+create type parley.message_filter as (type text, first_id uuid, before_id uuid);
+
+--- type parley.page_request
+create type parley.page_request as (number bigint, size bigint, skip bigint, after_id uuid, before_id uuid, is_ascending boolean);
 
 --- type parley.search_query
 create type parley.search_query as (query tsquery, index_query tsquery, phrase_query tsquery, sure_query tsquery, possible_query tsquery, phrases text[], any_word tsquery, whole tsquery, whole_phrase text);
@@ -56,12 +56,19 @@ create text search configuration rules.stems (parser = pg_catalog."default");
 alter text search configuration rules.stems add mapping for asciihword, email, file, float, host, hword, hword_asciipart, hword_numpart, hword_part, int, numhword, numword, sfloat, uint, url, url_path, version, word with simple;
 alter text search configuration rules.stems add mapping for asciiword with rules.english;
 
---- function rules.choices(text)
-CREATE OR REPLACE FUNCTION rules.choices(field text)
+--- function rules.allowed_values(text)
+CREATE OR REPLACE FUNCTION rules.allowed_values(field text)
  RETURNS text[]
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN CASE field WHEN 'type'::text THEN ARRAY['text'::text, 'code'::text, 'image'::text] WHEN 'theme'::text THEN ARRAY['light'::text, 'dark'::text, 'system'::text] WHEN 'responseStyle'::text THEN ARRAY['concise'::text, 'detailed'::text] WHEN 'sort'::text THEN ARRAY['newest'::text, 'relevance'::text] ELSE NULL::text[] END;
+
+--- function rules.can_be_blank(text)
+CREATE OR REPLACE FUNCTION rules.can_be_blank(field text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (field = ANY (ARRAY['context'::text, 'search'::text]));
 
 --- function rules.decompose(text,text)
 CREATE OR REPLACE FUNCTION rules.decompose(value text, undivided text)
@@ -232,36 +239,6 @@ begin
     return replace(lower(replace(replace(value, U&'\0130', U&'i\0307'), U&'\212A', U&'\0001')), U&'\0001', U&'\212A');
 end $function$;
 
---- function rules.may_be_blank(text)
-CREATE OR REPLACE FUNCTION rules.may_be_blank(field text)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-RETURN (field = ANY (ARRAY['context'::text, 'search'::text]));
-
---- function rules.problem(text,text)
-CREATE OR REPLACE FUNCTION rules.problem(field text, value text)
- RETURNS text
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-declare
-    choices constant text[] := rules.choices(field);
-    limits int4range;
-begin
-    if choices is not null then
-        return case when value <> all (choices) then 'must be one of: ' || array_to_string(choices, ', ') end;
-    end if;
-    limits := rules.length_limits(field);
-    return case
-        when not limits @> char_length(value) then
-            format('must be %s to %s characters', lower(limits), upper(limits) - 1)
-        when not rules.may_be_blank(field) and rules.is_blank(value) then 'must not be blank'
-        when field = 'email' and not rules.is_email(value) then 'must be an e-mail address, like ada@example.org'
-    end;
-end $function$;
-
 --- function rules.search_document(text)
 CREATE OR REPLACE FUNCTION rules.search_document(content text, OUT tsv tsvector, OUT words text)
  RETURNS record
@@ -389,8 +366,8 @@ CREATE OR REPLACE FUNCTION rules.unspaced()
  IMMUTABLE PARALLEL SAFE
 RETURN '\u0e01-\u0e3a\u0e40-\u0e4e\u0e80-\u0eff\u1000-\u1049\u1050-\u109f\u1780-\u17d3\u17db-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u303c\u3041-\u30fa\u30fc-\u31ff\u3400-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff'::text;
 
---- function rules.uuid7_time(uuid)
-CREATE OR REPLACE FUNCTION rules.uuid7_time(id uuid)
+--- function rules.uuid7_timestamp(uuid)
+CREATE OR REPLACE FUNCTION rules.uuid7_timestamp(id uuid)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE STRICT
@@ -400,6 +377,29 @@ declare
     ms constant bigint := ('x' || left(translate(id::text, '-', ''), 12))::bit(48)::bigint;
 begin
     return (timestamp 'epoch' + ms / 1000 * interval '1 second' + ms % 1000 * interval '1 millisecond') at time zone 'UTC';
+end $function$;
+
+--- function rules.validation_error(text,text)
+CREATE OR REPLACE FUNCTION rules.validation_error(field text, value text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    choices constant text[] := rules.allowed_values(field);
+    limits int4range;
+begin
+    if choices is not null then
+        return case when value <> all (choices) then 'must be one of: ' || array_to_string(choices, ', ') end;
+    end if;
+    limits := rules.length_limits(field);
+    return case
+        when not limits @> char_length(value) then
+            format('must be %s to %s characters', lower(limits), upper(limits) - 1)
+        when not rules.can_be_blank(field) and rules.is_blank(value) then 'must not be blank'
+        when field = 'email' and not rules.is_email(value) then 'must be an e-mail address, like ada@example.org'
+    end;
 end $function$;
 
 --- table next_auth.accounts
@@ -420,8 +420,8 @@ create table parley.chats ();
 --- table parley.deleted_users
 create table parley.deleted_users ();
 
---- table parley.first_answers
-create table parley.first_answers ();
+--- table parley.idempotency_keys
+create table parley.idempotency_keys ();
 
 --- table parley.image_cleanup
 create table parley.image_cleanup ();
@@ -568,7 +568,7 @@ alter table next_auth.verification_token add column if not exists token text;
 alter table parley.chats add column if not exists counted_messages bigint;
 
 --- column parley.chats.created_at
-alter table parley.chats add column if not exists created_at timestamp with time zone generated always as (rules.uuid7_time(id)) stored;
+alter table parley.chats add column if not exists created_at timestamp with time zone generated always as (rules.uuid7_timestamp(id)) stored;
 
 --- column parley.chats.id
 alter table parley.chats add column if not exists id uuid;
@@ -603,20 +603,20 @@ alter table parley.deleted_users add column if not exists is_being_removed boole
 --- column parley.deleted_users.user_id
 alter table parley.deleted_users add column if not exists user_id text;
 
---- column parley.first_answers.answer
-alter table parley.first_answers add column if not exists answer json;
+--- column parley.idempotency_keys.created_at
+alter table parley.idempotency_keys add column if not exists created_at timestamp with time zone;
 
---- column parley.first_answers.answered_at
-alter table parley.first_answers add column if not exists answered_at timestamp with time zone;
+--- column parley.idempotency_keys.fingerprint
+alter table parley.idempotency_keys add column if not exists fingerprint bytea;
 
---- column parley.first_answers.fingerprint
-alter table parley.first_answers add column if not exists fingerprint bytea;
+--- column parley.idempotency_keys.key
+alter table parley.idempotency_keys add column if not exists key text;
 
---- column parley.first_answers.key
-alter table parley.first_answers add column if not exists key text;
+--- column parley.idempotency_keys.response
+alter table parley.idempotency_keys add column if not exists response json;
 
---- column parley.first_answers.user_id
-alter table parley.first_answers add column if not exists user_id text;
+--- column parley.idempotency_keys.user_id
+alter table parley.idempotency_keys add column if not exists user_id text;
 
 --- column parley.image_cleanup.due
 alter table parley.image_cleanup add column if not exists due timestamp with time zone;
@@ -688,7 +688,7 @@ alter table parley.messages add column if not exists chat_id uuid;
 alter table parley.messages add column if not exists content text;
 
 --- column parley.messages.created_at
-alter table parley.messages add column if not exists created_at timestamp with time zone generated always as (rules.uuid7_time(id)) stored;
+alter table parley.messages add column if not exists created_at timestamp with time zone generated always as (rules.uuid7_timestamp(id)) stored;
 
 --- column parley.messages.id
 alter table parley.messages add column if not exists id uuid;
@@ -741,8 +741,8 @@ alter table parley.outbox_queue add column if not exists chat_id uuid;
 --- column parley.outbox_queue.id
 alter table parley.outbox_queue add column if not exists id bigint;
 
---- column parley.outbox_state.history
-alter table parley.outbox_state add column if not exists history uuid;
+--- column parley.outbox_state.epoch
+alter table parley.outbox_state add column if not exists epoch uuid;
 
 --- column parley.outbox_state.id
 alter table parley.outbox_state add column if not exists id boolean;
@@ -867,23 +867,23 @@ alter table parley.rollup_settings add column if not exists value text;
 --- column parley.rollup_state.as_of
 alter table parley.rollup_state add column if not exists as_of timestamp with time zone;
 
+--- column parley.rollup_state.backfill_chat
+alter table parley.rollup_state add column if not exists backfill_chat uuid;
+
+--- column parley.rollup_state.backfill_id
+alter table parley.rollup_state add column if not exists backfill_id uuid;
+
+--- column parley.rollup_state.backfill_until
+alter table parley.rollup_state add column if not exists backfill_until uuid;
+
+--- column parley.rollup_state.backfill_week
+alter table parley.rollup_state add column if not exists backfill_week date;
+
 --- column parley.rollup_state.chats_and_settings_as_of
 alter table parley.rollup_state add column if not exists chats_and_settings_as_of timestamp with time zone;
 
 --- column parley.rollup_state.counted_event
 alter table parley.rollup_state add column if not exists counted_event bigint;
-
---- column parley.rollup_state.history_chat
-alter table parley.rollup_state add column if not exists history_chat uuid;
-
---- column parley.rollup_state.history_id
-alter table parley.rollup_state add column if not exists history_id uuid;
-
---- column parley.rollup_state.history_until
-alter table parley.rollup_state add column if not exists history_until uuid;
-
---- column parley.rollup_state.history_week
-alter table parley.rollup_state add column if not exists history_week date;
 
 --- column parley.rollup_state.id
 alter table parley.rollup_state add column if not exists id boolean;
@@ -1011,8 +1011,8 @@ alter table parley.deleted_users alter column deleted_at set default now();
 --- default of parley.deleted_users.is_being_removed
 alter table parley.deleted_users alter column is_being_removed set default false;
 
---- default of parley.first_answers.answered_at
-alter table parley.first_answers alter column answered_at set default now();
+--- default of parley.idempotency_keys.created_at
+alter table parley.idempotency_keys alter column created_at set default now();
 
 --- default of parley.image_cleanup.due
 alter table parley.image_cleanup alter column due set default now();
@@ -1041,8 +1041,8 @@ alter table parley.outbox alter column recorded_at set default clock_timestamp()
 --- default of parley.outbox.transaction_id
 alter table parley.outbox alter column transaction_id set default pg_current_xact_id();
 
---- default of parley.outbox_state.history
-alter table parley.outbox_state alter column history set default gen_random_uuid();
+--- default of parley.outbox_state.epoch
+alter table parley.outbox_state alter column epoch set default gen_random_uuid();
 
 --- default of parley.outbox_state.id
 alter table parley.outbox_state alter column id set default true;
@@ -1161,20 +1161,20 @@ alter table parley.deleted_users alter column is_being_removed set not null;
 --- not null of parley.deleted_users.user_id
 alter table parley.deleted_users alter column user_id set not null;
 
---- not null of parley.first_answers.answer
-alter table parley.first_answers alter column answer set not null;
+--- not null of parley.idempotency_keys.created_at
+alter table parley.idempotency_keys alter column created_at set not null;
 
---- not null of parley.first_answers.answered_at
-alter table parley.first_answers alter column answered_at set not null;
+--- not null of parley.idempotency_keys.fingerprint
+alter table parley.idempotency_keys alter column fingerprint set not null;
 
---- not null of parley.first_answers.fingerprint
-alter table parley.first_answers alter column fingerprint set not null;
+--- not null of parley.idempotency_keys.key
+alter table parley.idempotency_keys alter column key set not null;
 
---- not null of parley.first_answers.key
-alter table parley.first_answers alter column key set not null;
+--- not null of parley.idempotency_keys.response
+alter table parley.idempotency_keys alter column response set not null;
 
---- not null of parley.first_answers.user_id
-alter table parley.first_answers alter column user_id set not null;
+--- not null of parley.idempotency_keys.user_id
+alter table parley.idempotency_keys alter column user_id set not null;
 
 --- not null of parley.image_cleanup.due
 alter table parley.image_cleanup alter column due set not null;
@@ -1281,8 +1281,8 @@ alter table parley.outbox_queue alter column chat_id set not null;
 --- not null of parley.outbox_queue.id
 alter table parley.outbox_queue alter column id set not null;
 
---- not null of parley.outbox_state.history
-alter table parley.outbox_state alter column history set not null;
+--- not null of parley.outbox_state.epoch
+alter table parley.outbox_state alter column epoch set not null;
 
 --- not null of parley.outbox_state.id
 alter table parley.outbox_state alter column id set not null;
@@ -1467,8 +1467,8 @@ alter table parley.chats add constraint chats_pkey PRIMARY KEY (id);
 --- constraint deleted_users_pkey on parley.deleted_users
 alter table parley.deleted_users add constraint deleted_users_pkey PRIMARY KEY (user_id);
 
---- constraint first_answers_pkey on parley.first_answers
-alter table parley.first_answers add constraint first_answers_pkey PRIMARY KEY (user_id, key);
+--- constraint idempotency_keys_pkey on parley.idempotency_keys
+alter table parley.idempotency_keys add constraint idempotency_keys_pkey PRIMARY KEY (user_id, key);
 
 --- constraint image_cleanup_pkey on parley.image_cleanup
 alter table parley.image_cleanup add constraint image_cleanup_pkey PRIMARY KEY (id);
@@ -1571,7 +1571,7 @@ alter table next_auth.accounts add constraint "accounts_userId_fkey" FOREIGN KEY
 alter table next_auth.sessions add constraint "sessions_userId_fkey" FOREIGN KEY ("userId") REFERENCES next_auth.users(id) ON DELETE CASCADE;
 
 --- constraint chats_title_valid on parley.chats
-alter table parley.chats add constraint chats_title_valid CHECK ((rules.problem('title'::text, title) IS NULL));
+alter table parley.chats add constraint chats_title_valid CHECK ((rules.validation_error('title'::text, title) IS NULL));
 
 --- constraint limits_is_one on parley.limits
 alter table parley.limits add constraint limits_is_one CHECK (id);
@@ -1589,10 +1589,10 @@ alter table parley.message_blocks add constraint message_blocks_chat_exists FORE
 alter table parley.messages add constraint messages_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
 
 --- constraint messages_content_valid on parley.messages
-alter table parley.messages add constraint messages_content_valid CHECK ((rules.problem('content'::text, content) IS NULL));
+alter table parley.messages add constraint messages_content_valid CHECK ((rules.validation_error('content'::text, content) IS NULL));
 
 --- constraint messages_type_valid on parley.messages
-alter table parley.messages add constraint messages_type_valid CHECK ((rules.problem('type'::text, type) IS NULL));
+alter table parley.messages add constraint messages_type_valid CHECK ((rules.validation_error('type'::text, type) IS NULL));
 
 --- constraint outbox_state_is_one on parley.outbox_state
 alter table parley.outbox_state add constraint outbox_state_is_one CHECK (id);
@@ -1607,19 +1607,19 @@ alter table parley.rollup_periods add constraint rollup_periods_grain CHECK ((gr
 alter table parley.rollup_state add constraint rollup_state_is_one CHECK (id);
 
 --- constraint settings_context_valid on parley.settings
-alter table parley.settings add constraint settings_context_valid CHECK ((rules.problem('context'::text, context) IS NULL));
+alter table parley.settings add constraint settings_context_valid CHECK ((rules.validation_error('context'::text, context) IS NULL));
 
 --- constraint settings_model_valid on parley.settings
-alter table parley.settings add constraint settings_model_valid CHECK ((rules.problem('model'::text, model) IS NULL));
+alter table parley.settings add constraint settings_model_valid CHECK ((rules.validation_error('model'::text, model) IS NULL));
 
 --- constraint settings_response_style_valid on parley.settings
-alter table parley.settings add constraint settings_response_style_valid CHECK ((rules.problem('responseStyle'::text, response_style) IS NULL));
+alter table parley.settings add constraint settings_response_style_valid CHECK ((rules.validation_error('responseStyle'::text, response_style) IS NULL));
 
 --- constraint settings_runtime_valid on parley.settings
-alter table parley.settings add constraint settings_runtime_valid CHECK ((rules.problem('runtime'::text, runtime) IS NULL));
+alter table parley.settings add constraint settings_runtime_valid CHECK ((rules.validation_error('runtime'::text, runtime) IS NULL));
 
 --- constraint settings_theme_valid on parley.settings
-alter table parley.settings add constraint settings_theme_valid CHECK ((rules.problem('theme'::text, theme) IS NULL));
+alter table parley.settings add constraint settings_theme_valid CHECK ((rules.validation_error('theme'::text, theme) IS NULL));
 
 --- constraint settings_user_exists on parley.settings
 alter table parley.settings add constraint settings_user_exists FOREIGN KEY (user_id) REFERENCES next_auth.users(id) ON DELETE CASCADE;
@@ -1651,8 +1651,8 @@ CREATE INDEX CONCURRENTLY chats_owner ON parley.chats USING btree (owner_id);
 --- index parley.deleted_users_being_removed on parley.deleted_users
 CREATE INDEX CONCURRENTLY deleted_users_being_removed ON parley.deleted_users USING btree (user_id) WHERE is_being_removed;
 
---- index parley.first_answers_time on parley.first_answers
-CREATE INDEX CONCURRENTLY first_answers_time ON parley.first_answers USING btree (answered_at);
+--- index parley.idempotency_keys_time on parley.idempotency_keys
+CREATE INDEX CONCURRENTLY idempotency_keys_time ON parley.idempotency_keys USING btree (created_at);
 
 --- index parley.image_cleanup_being_removed on parley.image_cleanup
 CREATE UNIQUE INDEX CONCURRENTLY image_cleanup_being_removed ON parley.image_cleanup USING btree (name) WHERE is_being_removed;
@@ -1686,58 +1686,66 @@ CREATE OR REPLACE FUNCTION api.add_member(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 89ae6935daec31440f59573c7e216e70;
+AS md5 6273f6b6dd492b9fc77ce4d53bc35d42;
 
 --- function api.authorize_channel(text,text)
 CREATE OR REPLACE FUNCTION api.authorize_channel(socket_id text, channel_name text)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 dbbfb68aa90dbf02ade1045cae4b4aa6;
+AS md5 a72bcb29e3210f7454434eb92d1ff60f;
 
 --- function api.authorize_user(text)
 CREATE OR REPLACE FUNCTION api.authorize_user(socket_id text)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8303285d8499d3deb054306b6d062d08;
+AS md5 3b8060244e9ab65e5b41afddce2b7007;
+
+--- function api.check_readiness()
+CREATE OR REPLACE FUNCTION api.check_readiness()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 fc4d40f5f1fc588ef7d59fdf2f918429;
+
+--- function api.claim_unused_image()
+CREATE OR REPLACE FUNCTION api.claim_unused_image()
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 5850dbd8c2a25b7cf70515ed31459278;
+
+--- function api.confirm_image_removal(text)
+CREATE OR REPLACE FUNCTION api.confirm_image_removal(name text)
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 39adbd0fee3ce7c77b7ff1804f60dd23;
 
 --- function api.create_chat(jsonb)
 CREATE OR REPLACE FUNCTION api.create_chat(body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 d9b36d7a4d095e690306c6260d8a7c9b;
+AS md5 4aa22bdfb74dfed6661e1e2c4f5e8f5d;
 
 --- function api.delete_chat(text)
 CREATE OR REPLACE FUNCTION api.delete_chat(chat_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 982e40670937c75f23bd6ed47332c3c6;
+AS md5 b56840ac09da748f33c17807554d760b;
 
 --- function api.delete_message(text,text)
 CREATE OR REPLACE FUNCTION api.delete_message(chat_id text, message_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b906b5cdb11f5bdfe5fe23f6277500a4;
-
---- function api.expect_image(text)
-CREATE OR REPLACE FUNCTION api.expect_image(image_url text)
- RETURNS void
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4c5032d253fb20cb80ed4d4b4c6d676b;
-
---- function api.forget_image(text)
-CREATE OR REPLACE FUNCTION api.forget_image(name text)
- RETURNS void
- LANGUAGE sql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 104f8f0cd7b108bb6fa141174bf0cafd;
+AS md5 06da2b57832c54634226f75361de1b09;
 
 --- function api.get_chat(text)
 CREATE OR REPLACE FUNCTION api.get_chat(chat_id text)
@@ -1745,7 +1753,7 @@ CREATE OR REPLACE FUNCTION api.get_chat(chat_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 1248d5fbe93a92fef48422cd8974a36a;
+AS md5 254b8c635523dfa04070f41d40202a29;
 
 --- function api.get_field_schemas()
 CREATE OR REPLACE FUNCTION api.get_field_schemas()
@@ -1753,7 +1761,7 @@ CREATE OR REPLACE FUNCTION api.get_field_schemas()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 87a0c57f88dab69059a735c6d05b5dc2;
+AS md5 8a29c72f3ecb9c36e3a71a28ad7bb105;
 
 --- function api.get_message(text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
@@ -1761,21 +1769,21 @@ CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ae70b8e8548d987ef21e18afa547ed1b;
+AS md5 686d70f9f99b6acf133b6a7bdc7512f7;
 
 --- function api.get_profile()
 CREATE OR REPLACE FUNCTION api.get_profile()
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6bd1e67a8191b0ad6a8fd024b4da7941;
+AS md5 3cc9adc04e00c74f69c996fe0030e410;
 
 --- function api.get_settings()
 CREATE OR REPLACE FUNCTION api.get_settings()
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 d0dac4cff7cb105344d5d9cc18fd249f;
+AS md5 e61e6af8f642f8583ea070e48e961261;
 
 --- function api.get_wal_position()
 CREATE OR REPLACE FUNCTION api.get_wal_position()
@@ -1790,7 +1798,7 @@ CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 907b4a5f687d4c4526717d200b2dc33a;
+AS md5 a6a97f55ef8da05d20139512bf76353d;
 
 --- function api.list_chats(text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
@@ -1800,7 +1808,7 @@ CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" 
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 cc96af4ed801e8a73d7b49683020c8e3;
+AS md5 bf571826fa2e24ca1ea779f3e46b708a;
 
 --- function api.list_events(text,text)
 CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
@@ -1808,7 +1816,7 @@ CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 bb432abc321dadbb07d67dbb361a1a57;
+AS md5 7593ee7e32357d33eeba36ce28b598fd;
 
 --- function api.list_members(text)
 CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
@@ -1816,7 +1824,7 @@ CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 0e40199f685709a8c0da5c723b03b486;
+AS md5 eb34fd345d4f25e02425993a70e35e82;
 
 --- function api.list_messages(text,text,text,text,text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
@@ -1825,7 +1833,7 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 24a868fb2989ae15746c914db31e525d;
+AS md5 663760d892fb1066cc610761ba2ac70a;
 
 --- function api.parse_json(bytea)
 CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
@@ -1833,22 +1841,22 @@ CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
  LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c4430b3346aa606b399d2e6f9a84bfdc;
+AS md5 eb9f11ac56209001202d387bfcefbd24;
 
---- function api.ready()
-CREATE OR REPLACE FUNCTION api.ready()
- RETURNS boolean
+--- function api.register_image_upload(text)
+CREATE OR REPLACE FUNCTION api.register_image_upload(image_url text)
+ RETURNS void
  LANGUAGE plpgsql
- STABLE
+ SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c003e2434e8bd5e6fcf2f829b2ebcac8;
+AS md5 313522b04a3619964aa401377f0aa365;
 
 --- function api.remove_member(text,text)
 CREATE OR REPLACE FUNCTION api.remove_member(chat_id text, user_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9972698040faa5b05a08eb1a257acc59;
+AS md5 e767df58d3b9a762ac80b93e1165362b;
 
 --- function api.search(text,text,text,text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
@@ -1858,14 +1866,14 @@ CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 b2a6da790eb85d2dec682cc1d3581789;
+AS md5 7793e94d9e02289437afceed900ae4af;
 
 --- function api.send_message(text,jsonb)
 CREATE OR REPLACE FUNCTION api.send_message(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 074925ef406365f4eab50136ab9ff5aa;
+AS md5 21a2776b939c4eee3e5a5b3d67080af8;
 
 --- function api.set_image(text)
 CREATE OR REPLACE FUNCTION api.set_image(image_url text)
@@ -1873,29 +1881,21 @@ CREATE OR REPLACE FUNCTION api.set_image(image_url text)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 16df59acbe1850ba66a571b7dfd8e57e;
-
---- function api.take_unused_image()
-CREATE OR REPLACE FUNCTION api.take_unused_image()
- RETURNS text
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 25ea1ce8ab23ec364aae2df46d85a6a6;
+AS md5 17596a8feb36be9679a881803a09bd92;
 
 --- function api.update_chat(text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 40a88b5153f500902e13e4c43bcb32b8;
+AS md5 0e14e47459e36408b8a5058aadbf313d;
 
 --- function api.update_message(text,text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_message(chat_id text, message_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b255b19cc0c8f95e17d1ec1fdf757658;
+AS md5 f445f65b68f39403bd3177a30d90f0fa;
 
 --- function api.update_profile(jsonb)
 CREATE OR REPLACE FUNCTION api.update_profile(body jsonb)
@@ -1903,14 +1903,14 @@ CREATE OR REPLACE FUNCTION api.update_profile(body jsonb)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a4f0f281a4b3c2364a520252ce489716;
+AS md5 cb8a8c7948a2d05ce097ddf42681a160;
 
 --- function api.update_settings(jsonb)
 CREATE OR REPLACE FUNCTION api.update_settings(body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 f9b1933ad07ab2176a8bd00ddf6f0ff7;
+AS md5 52e88556adbcfeb3255ab6bf4760e856;
 
 --- function listener.health()
 CREATE OR REPLACE FUNCTION listener.health(OUT waiting_events bigint, OUT lag_seconds numeric, OUT set_aside_events bigint)
@@ -1928,22 +1928,30 @@ CREATE OR REPLACE FUNCTION listener.lead()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9989cca642fb4a29838f842563f15151;
 
---- function listener.remove_answers(integer)
-CREATE OR REPLACE FUNCTION listener.remove_answers(max_answers integer)
+--- function listener.purge_deleted_chats(integer)
+CREATE OR REPLACE FUNCTION listener.purge_deleted_chats(max_messages integer)
+ RETURNS bigint
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 8acc4e23883ec975168bf347c0f9d6eb;
+
+--- function listener.purge_idempotency_keys(integer)
+CREATE OR REPLACE FUNCTION listener.purge_idempotency_keys(max_answers integer)
  RETURNS integer
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
-AS md5 9fb75dc56ab71779b84f4c7382bb4dd8;
+AS md5 151797c6f1ed8a094dbe782eda70c899;
 
---- function listener.remove_closed_chats(integer)
-CREATE OR REPLACE FUNCTION listener.remove_closed_chats(max_messages integer)
+--- function listener.purge_memberships(integer)
+CREATE OR REPLACE FUNCTION listener.purge_memberships(max_chats integer)
  RETURNS bigint
- LANGUAGE sql
+ LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ac68b69c512f23b25ad4b39d776bba8c;
+AS md5 05ae78345fa937aa8d63c09ec5669463;
 
 --- function listener.remove_events(interval,integer)
 CREATE OR REPLACE FUNCTION listener.remove_events(older_than interval, max_events integer)
@@ -1952,15 +1960,7 @@ CREATE OR REPLACE FUNCTION listener.remove_events(older_than interval, max_event
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
-AS md5 34c02164d4bc16f05399da331044ae5d;
-
---- function listener.remove_memberships(integer)
-CREATE OR REPLACE FUNCTION listener.remove_memberships(max_chats integer)
- RETURNS bigint
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 dc9b2649d46113a4eb3084e55c1f3a10;
+AS md5 3eb31258f29653464802a10712de2bc9;
 
 --- function listener.roll_up(integer)
 CREATE OR REPLACE FUNCTION listener.roll_up(max_messages integer)
@@ -1968,7 +1968,7 @@ CREATE OR REPLACE FUNCTION listener.roll_up(max_messages integer)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b5111e3dd33243d5cc46b90a82b88586;
+AS md5 ff10d58bfa191d9fda4811f478709cc6;
 
 --- function listener.roll_up_chats_and_settings()
 CREATE OR REPLACE FUNCTION listener.roll_up_chats_and_settings()
@@ -2012,13 +2012,6 @@ CREATE OR REPLACE FUNCTION listener.wake()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 fd8c0fa691feedb779fa89bc11925110;
 
---- function parley.activity(parley.chats)
-CREATE OR REPLACE FUNCTION parley.activity(chat parley.chats)
- RETURNS uuid
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 9b910c41748910e16c959a42ca17f169;
-
 --- function parley.add_to_rollups(uuid[],uuid[],text[],text[])
 CREATE OR REPLACE FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users text[], types text[])
  RETURNS void
@@ -2026,14 +2019,30 @@ CREATE OR REPLACE FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_custom_plan'
  SET jit TO 'off'
-AS md5 3146bc00d114d6022e90a4cd4565df63;
+AS md5 5bbb24743081625570a157367db52ae3;
 
---- function parley.await_removal(text)
-CREATE OR REPLACE FUNCTION parley.await_removal(name text)
+--- function parley.assert_if_match(text)
+CREATE OR REPLACE FUNCTION parley.assert_if_match(version text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 df2093e363678eb35e3c41b933ed4ca4;
+
+--- function parley.assert_log_covers(text,pg_snapshot)
+CREATE OR REPLACE FUNCTION parley.assert_log_covers(history text, seen pg_snapshot)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 5aeca1cf06647bb7e67d126cdf0e416d;
+
+--- function parley.backfill_week(parley.rollup_state,integer)
+CREATE OR REPLACE FUNCTION parley.backfill_week(state parley.rollup_state, max_messages integer)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 3d777eb0d716013512c7aa1147d16503;
+ SET enable_seqscan TO 'off'
+AS md5 5a6af17ee7a1f9a01bbf078524277a47;
 
 --- function parley.base64url(bytea)
 CREATE OR REPLACE FUNCTION parley.base64url(value bytea)
@@ -2042,11 +2051,28 @@ CREATE OR REPLACE FUNCTION parley.base64url(value bytea)
  IMMUTABLE PARALLEL SAFE
 AS md5 474ad797cf9fb7edae92f79a3714b879;
 
---- function parley.begin_history()
-CREATE OR REPLACE FUNCTION parley.begin_history()
+--- function parley.begin_chat_removal(uuid)
+CREATE OR REPLACE FUNCTION parley.begin_chat_removal(chat uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 8ffc346a477197eb814c5866a2dfac1f;
+
+--- function parley.begin_removal_of_inactive_chats(uuid,integer)
+CREATE OR REPLACE FUNCTION parley.begin_removal_of_inactive_chats(before_id uuid, max_chats integer)
  RETURNS void
- LANGUAGE sql
-AS md5 2500f683e343b2e00821f171f2f066fe;
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'on'
+AS md5 bbd4ff595e05001049c86af7ee5b14d1;
+
+--- function parley.can_subscribe(text)
+CREATE OR REPLACE FUNCTION parley.can_subscribe(channel text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 e249438f54795ac16c9a6aa7043e36bd;
 
 --- function parley.chat_channel(uuid)
 CREATE OR REPLACE FUNCTION parley.chat_channel(chat uuid)
@@ -2067,38 +2093,45 @@ CREATE OR REPLACE FUNCTION parley.chat_version(chat uuid, seq bigint)
  RETURNS text
  LANGUAGE sql
  STABLE
-AS md5 497844fcc5d3fca28f805c6be4046481;
+AS md5 c4629d74ea2a5469149efcd6c4d22086;
 
---- function parley.chats_add_owner()
-CREATE OR REPLACE FUNCTION parley.chats_add_owner()
+--- function parley.chats_after_insert()
+CREATE OR REPLACE FUNCTION parley.chats_after_insert()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 3889594aaf20296e72b8bc8da923a4ee;
 
---- function parley.chats_gone()
-CREATE OR REPLACE FUNCTION parley.chats_gone()
+--- function parley.chats_before_insert()
+CREATE OR REPLACE FUNCTION parley.chats_before_insert()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 4779d1f2ecd2d71afbec1bc90b4eae07;
+
+--- function parley.chats_before_removal()
+CREATE OR REPLACE FUNCTION parley.chats_before_removal()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 7914b7ddc7f1b76e4f5be1d278628837;
 
---- function parley.chats_new()
-CREATE OR REPLACE FUNCTION parley.chats_new()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 0f1695c5f1a9d23bf153ee46b5cc774d;
-
---- function parley.chats_renamed()
-CREATE OR REPLACE FUNCTION parley.chats_renamed()
+--- function parley.chats_before_update()
+CREATE OR REPLACE FUNCTION parley.chats_before_update()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 2dbb1ecdbcade605d23c43a81ae70655;
+
+--- function parley.check_preconditions(text)
+CREATE OR REPLACE FUNCTION parley.check_preconditions(version text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 30c55fbb847314de6ed2bbfd1d77c04f;
 
 --- function parley.close_block(uuid)
 CREATE OR REPLACE FUNCTION parley.close_block(chat uuid)
@@ -2108,40 +2141,26 @@ CREATE OR REPLACE FUNCTION parley.close_block(chat uuid)
  SET enable_seqscan TO 'off'
 AS md5 3605f0d85862dbab74595393eb35de59;
 
---- function parley.close_chat(uuid)
-CREATE OR REPLACE FUNCTION parley.close_chat(chat uuid)
- RETURNS boolean
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e50c77b00120429b75a718456243baef;
-
---- function parley.close_old_chats(uuid,integer)
-CREATE OR REPLACE FUNCTION parley.close_old_chats(before_id uuid, max_chats integer)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_seqscan TO 'on'
-AS md5 aaca863ab0556133356796b2631cb695;
-
 --- function parley.count_events(parley.rollup_state,integer)
 CREATE OR REPLACE FUNCTION parley.count_events(state parley.rollup_state, max_messages integer)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
-AS md5 0bd51f769a526aac791551874176c3e4;
+AS md5 0e5ecb82d4be38fc9ec92b26b4ebe5c0;
 
---- function parley.count_history(parley.rollup_state,integer)
-CREATE OR REPLACE FUNCTION parley.count_history(state parley.rollup_state, max_messages integer)
- RETURNS void
+--- function parley.count_messages(uuid,parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.count_messages(chat uuid, wanted parley.message_filter)
+ RETURNS bigint
  LANGUAGE plpgsql
+ STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 17e77f8271cbf2706910cb88dcd1d2fe;
+AS md5 041019b318f7b08f02827041ff3523cf;
 
---- function parley.count_in_range(uuid,parley.filter)
-CREATE OR REPLACE FUNCTION parley.count_in_range(chat uuid, wanted parley.filter)
+--- function parley.count_messages_in_range(uuid,parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.count_messages_in_range(chat uuid, wanted parley.message_filter)
  RETURNS bigint
  LANGUAGE plpgsql
  STABLE
@@ -2150,29 +2169,12 @@ CREATE OR REPLACE FUNCTION parley.count_in_range(chat uuid, wanted parley.filter
  SET enable_seqscan TO 'off'
 AS md5 d64e496448080549dadf0853fff297d7;
 
---- function parley.count_message(uuid)
-CREATE OR REPLACE FUNCTION parley.count_message(chat_id uuid, OUT id uuid, OUT seq bigint)
+--- function parley.count_new_message(uuid)
+CREATE OR REPLACE FUNCTION parley.count_new_message(chat_id uuid, OUT id uuid, OUT seq bigint)
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 079a0981195704d84e09ef2ccef26d52;
-
---- function parley.count_messages(uuid,parley.filter)
-CREATE OR REPLACE FUNCTION parley.count_messages(chat uuid, wanted parley.filter)
- RETURNS bigint
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
-AS md5 cd3b09f2e2299fd3ab066ebfd652c65a;
-
---- function parley.counted_event()
-CREATE OR REPLACE FUNCTION parley.counted_event()
- RETURNS bigint
- LANGUAGE sql
- STABLE
-AS md5 94ee2c3ac8f8f8bce9c8dc78881f1b83;
+AS md5 0f98f591b20de99012898aa02a65b881;
 
 --- function parley.current_recipients(uuid)
 CREATE OR REPLACE FUNCTION parley.current_recipients(chat uuid)
@@ -2184,20 +2186,27 @@ CREATE OR REPLACE FUNCTION parley.current_recipients(chat uuid)
  SET enable_seqscan TO 'off'
 AS md5 cc65bc2f4fe8d69105c48a9ffee569b4;
 
---- function parley.end_of(text)
-CREATE OR REPLACE FUNCTION parley.end_of(value text)
- RETURNS timestamp with time zone
+--- function parley.decode_cursor(text)
+CREATE OR REPLACE FUNCTION parley.decode_cursor(cursor text, OUT history text, OUT seen pg_snapshot, OUT until pg_snapshot, OUT next_chat uuid, OUT next_seq bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 8abfe98a9998b06bb98a5f8af1ec9dd1;
+
+--- function parley.encode_cursor(pg_snapshot,pg_snapshot,uuid,bigint)
+CREATE OR REPLACE FUNCTION parley.encode_cursor(seen pg_snapshot, until pg_snapshot DEFAULT NULL::pg_snapshot, next_chat uuid DEFAULT NULL::uuid, next_seq bigint DEFAULT NULL::bigint)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS md5 79595ab357f3425de43345f24879434b;
+
+--- function parley.ends_access(parley.outbox,text)
+CREATE OR REPLACE FUNCTION parley.ends_access(event parley.outbox, user_id text)
+ RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 d1ba692b6ea6d682774094a98a6f03d3;
-
---- function parley.enter_chat(text)
-CREATE OR REPLACE FUNCTION parley.enter_chat(chat_id text)
- RETURNS uuid
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 96ca02af339608f36f1ee9026b46ee12;
+AS md5 ee708272ab808358b63973461def67f3;
 
 --- function parley.epoch()
 CREATE OR REPLACE FUNCTION parley.epoch()
@@ -2205,7 +2214,7 @@ CREATE OR REPLACE FUNCTION parley.epoch()
  LANGUAGE sql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 daf025fa993035d20a54e30aa06be5ac;
+AS md5 6d26db7771a1a0964aa62fc98b3c03f2;
 
 --- function parley.etag(text)
 CREATE OR REPLACE FUNCTION parley.etag(version text)
@@ -2226,51 +2235,89 @@ CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, message parley
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 ab8aee48fbe8bb4fe42820d717fc0b8b;
+AS md5 ffc4acd44667ef148eaa59fb3846e9b2;
 
---- function parley.events_limit(text)
-CREATE OR REPLACE FUNCTION parley.events_limit("limit" text)
+--- function parley.event_limit(text)
+CREATE OR REPLACE FUNCTION parley.event_limit("limit" text)
  RETURNS bigint
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 8cf38ad085979a9e8eb1e47561d9649c;
 
---- function parley.fail(text,text,jsonb)
-CREATE OR REPLACE FUNCTION parley.fail(state text, message text, details jsonb DEFAULT NULL::jsonb)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 adfe11e8f08b2f72ad04879de94f2fc8;
+--- function parley.event_message_id(parley.outbox)
+CREATE OR REPLACE FUNCTION parley.event_message_id(event parley.outbox)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 33ca1278a35758df6138486e4c2522ad;
 
---- function parley.field_problem(text,jsonb)
-CREATE OR REPLACE FUNCTION parley.field_problem(field text, value jsonb)
+--- function parley.fetch_chat(uuid)
+CREATE OR REPLACE FUNCTION parley.fetch_chat(chat uuid)
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 2c25da25d969a5eca79dd6f47c8cbe54;
+
+--- function parley.field_error(text,jsonb)
+CREATE OR REPLACE FUNCTION parley.field_error(field text, value jsonb)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 6ccca8a740de153a694122f6db7d2757;
+AS md5 617e6a77dd376f3931f08fb1f24e3a77;
 
---- function parley.field_problems(jsonb,text[],text[])
-CREATE OR REPLACE FUNCTION parley.field_problems(body jsonb, required text[], optional text[])
+--- function parley.field_errors(jsonb,text[],text[])
+CREATE OR REPLACE FUNCTION parley.field_errors(body jsonb, required text[], optional text[])
  RETURNS jsonb
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 da1989e17ea7b23370a90fd91ad117e8;
+AS md5 987c113b1fd05848c5e6716939a9f8c9;
 
---- function parley.filter_problems(text,text,text,text)
-CREATE OR REPLACE FUNCTION parley.filter_problems(type text, search text, start_date text, end_date text)
+--- function parley.filter_errors(text,text,text,text)
+CREATE OR REPLACE FUNCTION parley.filter_errors(type text, search text, start_date text, end_date text)
  RETURNS jsonb
  LANGUAGE sql
  STABLE PARALLEL SAFE
-AS md5 9f90b8829bd21baeabf41d73148afbcd;
+AS md5 460c1ac9f26970c170a5baf6ff0d172e;
 
---- function parley.find_history(uuid,uuid)
-CREATE OR REPLACE FUNCTION parley.find_history(first_id uuid, before_id uuid)
+--- function parley.find_backfill_week(uuid,uuid)
+CREATE OR REPLACE FUNCTION parley.find_backfill_week(first_id uuid, before_id uuid)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
-AS md5 550191421d4ed18a4197c1dd190f7e26;
+AS md5 f4b25cb287a6e5bedd523ecc8a21ea3c;
+
+--- function parley.find_changed_chats(pg_snapshot,pg_snapshot,uuid)
+CREATE OR REPLACE FUNCTION parley.find_changed_chats(seen pg_snapshot, until pg_snapshot, first_chat uuid)
+ RETURNS TABLE(id uuid, end_seq bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 725e376a0bda19aba583f32d45c4223c;
+
+--- function parley.find_chat_events(bigint,bigint)
+CREATE OR REPLACE FUNCTION parley.find_chat_events(after bigint, size bigint, OUT events json, OUT next bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS md5 86f90b067fbc207e01b83c07394fff3f;
+
+--- function parley.find_chat_page(parley.page_request)
+CREATE OR REPLACE FUNCTION parley.find_chat_page(asked parley.page_request, OUT chats uuid[], OUT activities uuid[], OUT total bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 d5bdc4be54e5dfef8777f0a9e443668a;
 
 --- function parley.find_hit(text,text,integer)
 CREATE OR REPLACE FUNCTION parley.find_hit(content text, pattern text, after integer, OUT place integer, OUT part text, OUT is_start boolean, OUT is_end boolean)
@@ -2280,8 +2327,16 @@ CREATE OR REPLACE FUNCTION parley.find_hit(content text, pattern text, after int
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 8d09b773b7574bc787e35b917e70a953;
 
---- function parley.find_hits(uuid,parley.search_query,parley.filter)
-CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, search parley.search_query, wanted parley.filter)
+--- function parley.find_hit_page(uuid[],parley.page_request)
+CREATE OR REPLACE FUNCTION parley.find_hit_page(hits uuid[], asked parley.page_request)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 4e0c72456e1a80126a99ab3252c01af2;
+
+--- function parley.find_hits(uuid,parley.search_query,parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, search parley.search_query, wanted parley.message_filter)
  RETURNS TABLE(chat_id uuid, id uuid)
  LANGUAGE plpgsql
  STABLE
@@ -2291,8 +2346,8 @@ CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, search parley.search
  SET work_mem TO '64MB'
 AS md5 02fcfe13db0a14529650bcd43e016981;
 
---- function parley.find_hits_anywhere(parley.search_query,parley.filter,uuid[],bigint)
-CREATE OR REPLACE FUNCTION parley.find_hits_anywhere(search parley.search_query, wanted parley.filter, own_chats uuid[], max_candidates bigint, OUT chats uuid[], OUT ids uuid[], OUT is_whole boolean)
+--- function parley.find_hits_anywhere(parley.search_query,parley.message_filter,uuid[],bigint)
+CREATE OR REPLACE FUNCTION parley.find_hits_anywhere(search parley.search_query, wanted parley.message_filter, own_chats uuid[], max_candidates bigint, OUT chats uuid[], OUT ids uuid[], OUT is_whole boolean)
  RETURNS record
  LANGUAGE plpgsql
  STABLE
@@ -2302,8 +2357,8 @@ CREATE OR REPLACE FUNCTION parley.find_hits_anywhere(search parley.search_query,
  SET work_mem TO '64MB'
 AS md5 fc084aa2654d079d1a354ac0aef41b8a;
 
---- function parley.find_hits_by_chat(uuid[],parley.search_query,parley.filter)
-CREATE OR REPLACE FUNCTION parley.find_hits_by_chat(own_chats uuid[], search parley.search_query, wanted parley.filter)
+--- function parley.find_hits_by_chat(uuid[],parley.search_query,parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.find_hits_by_chat(own_chats uuid[], search parley.search_query, wanted parley.message_filter)
  RETURNS TABLE(chat_id uuid, id uuid)
  LANGUAGE plpgsql
  STABLE
@@ -2312,7 +2367,14 @@ CREATE OR REPLACE FUNCTION parley.find_hits_by_chat(own_chats uuid[], search par
  SET enable_seqscan TO 'off'
  SET cpu_tuple_cost TO '100'
  SET work_mem TO '64MB'
-AS md5 d8d2306f2903153655c1ae548ad167a8;
+AS md5 aa81e3663b18967625912c51001af19a;
+
+--- function parley.find_hits_by_index(uuid,parley.search_query,parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.find_hits_by_index(chat uuid, search parley.search_query, wanted parley.message_filter)
+ RETURNS TABLE(id uuid)
+ LANGUAGE sql
+ STABLE
+AS md5 5fb63cdc8f112101d9e7df3b02e97a9a;
 
 --- function parley.find_message(text,text)
 CREATE OR REPLACE FUNCTION parley.find_message(chat_id text, message_id text)
@@ -2320,37 +2382,40 @@ CREATE OR REPLACE FUNCTION parley.find_message(chat_id text, message_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 694bb7cf4dc75bdea88da8414bd80cb4;
+AS md5 90d689ff5d0672114d13034dfc7a639e;
 
---- function parley.finish_page(parley.page,uuid[],text)
-CREATE OR REPLACE FUNCTION parley.finish_page(asked parley.page, ids uuid[], sort text DEFAULT NULL::text)
- RETURNS uuid[]
+--- function parley.find_message_page(parley.message_filter,parley.page_request)
+CREATE OR REPLACE FUNCTION parley.find_message_page(wanted parley.message_filter, asked parley.page_request, OUT ids uuid[], OUT total bigint)
+ RETURNS record
  LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e1886962962527d9b7b4b4fa7f7937a2;
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_sort TO 'off'
+AS md5 d6e35008d1ed9d1490863d9bee1c8602;
 
---- function parley.first_unseen(uuid,pg_snapshot)
-CREATE OR REPLACE FUNCTION parley.first_unseen(chat uuid, seen pg_snapshot)
+--- function parley.find_unseen_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint)
+CREATE OR REPLACE FUNCTION parley.find_unseen_events(seen pg_snapshot, until pg_snapshot, next_chat uuid, next_seq bigint, size bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS md5 9a7f9bad3106fb23dd7c2f7b93521d4f;
+
+--- function parley.first_unseen_seq(uuid,pg_snapshot)
+CREATE OR REPLACE FUNCTION parley.first_unseen_seq(chat uuid, seen pg_snapshot)
  RETURNS bigint
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 e99a9bd9b7d15f0c9ea257eba9f7a10c;
-
---- function parley.forbid(text)
-CREATE OR REPLACE FUNCTION parley.forbid(message text)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 bb72cf8ed375a6a3ad242e22bcde4a63;
-
---- function parley.forget_seen()
-CREATE OR REPLACE FUNCTION parley.forget_seen()
- RETURNS void
- LANGUAGE sql
-AS md5 0e29554bd8abad771f1801ceabad5edf;
+AS md5 475dfbd81362ca6e5a3293597a5a2fcd;
 
 --- function parley.from_base64url(text)
 CREATE OR REPLACE FUNCTION parley.from_base64url(value text)
@@ -2358,6 +2423,13 @@ CREATE OR REPLACE FUNCTION parley.from_base64url(value text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 4300b189b8cb9e28052d0e5a5065e160;
+
+--- function parley.generate_uuid7(timestamp with time zone,bigint)
+CREATE OR REPLACE FUNCTION parley.generate_uuid7(instant timestamp with time zone, number bigint)
+ RETURNS uuid
+ LANGUAGE sql
+ PARALLEL SAFE
+AS md5 cc0bbf608479a6364b4f9c99e7a353b5;
 
 --- function parley.has_phrases(tsvector,text,parley.search_query)
 CREATE OR REPLACE FUNCTION parley.has_phrases(tsv tsvector, words text, search parley.search_query)
@@ -2374,13 +2446,13 @@ CREATE OR REPLACE FUNCTION parley.has_phrases_in_words(tsv tsvector, words text,
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 adda54bcbc0020ef9303b36532cccdf4;
 
---- function parley.history()
-CREATE OR REPLACE FUNCTION parley.history()
+--- function parley.highlight_words(text,parley.highlight)
+CREATE OR REPLACE FUNCTION parley.highlight_words(part text, highlight parley.highlight)
  RETURNS text
- LANGUAGE sql
- STABLE SECURITY DEFINER
+ LANGUAGE plpgsql
+ STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 d5c0a7f4c73d0fe599869b2e3c758901;
+AS md5 7788f1ef220792a5955a4a218ad60551;
 
 --- function parley.hit_json(parley.messages,parley.highlight,boolean)
 CREATE OR REPLACE FUNCTION parley.hit_json(message parley.messages, highlight parley.highlight, is_within_budget boolean)
@@ -2389,19 +2461,26 @@ CREATE OR REPLACE FUNCTION parley.hit_json(message parley.messages, highlight pa
  STABLE
 AS md5 67bc31e8d91550830c4fb3fdd9a269c6;
 
---- function parley.image_is_being_removed(text)
-CREATE OR REPLACE FUNCTION parley.image_is_being_removed(name text)
- RETURNS boolean
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 3eeadcb4cc5ffad1e3a1f8e1acc67347;
+--- function parley.idempotency_key_error(text)
+CREATE OR REPLACE FUNCTION parley.idempotency_key_error(header text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 d8e9c40265063b556ea053d299fd5f22;
 
---- function parley.image_is_used(text)
-CREATE OR REPLACE FUNCTION parley.image_is_used(name text)
- RETURNS boolean
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c2dfded1eab924da4f20655ecb318501;
+--- function parley.idempotency_key_pattern()
+CREATE OR REPLACE FUNCTION parley.idempotency_key_pattern()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 fb6a429569e8b20aae7c66c0e528d031;
+
+--- function parley.idempotency_key_ttl()
+CREATE OR REPLACE FUNCTION parley.idempotency_key_ttl()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 55f626c4384ee7e7b6a62f00a8121935;
 
 --- function parley.image_name(text)
 CREATE OR REPLACE FUNCTION parley.image_name(url text)
@@ -2410,50 +2489,43 @@ CREATE OR REPLACE FUNCTION parley.image_name(url text)
  IMMUTABLE PARALLEL SAFE
 AS md5 2d4adce8d2657e829d251b261d862951;
 
---- function parley.instant_problem(text)
-CREATE OR REPLACE FUNCTION parley.instant_problem(value text)
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 24b27a8319fa3b1bf3649039ae23de30;
-
---- function parley.is_closed(parley.chats)
-CREATE OR REPLACE FUNCTION parley.is_closed(chat parley.chats)
+--- function parley.is_being_removed(parley.chats)
+CREATE OR REPLACE FUNCTION parley.is_being_removed(chat parley.chats)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 1ac870f7990378dcf185de445fc7ce5a;
 
---- function parley.is_end(parley.outbox,text)
-CREATE OR REPLACE FUNCTION parley.is_end(event parley.outbox, user_id text)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 ee708272ab808358b63973461def67f3;
-
---- function parley.is_known(text)
-CREATE OR REPLACE FUNCTION parley.is_known(version text)
- RETURNS boolean
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 405ec42afe2bc3eafafaaa886c9fc4b4;
-
---- function parley.is_listed(text,text)
-CREATE OR REPLACE FUNCTION parley.is_listed(etag text, header text)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 589b9d4becc88808b5de17087da1d1dd;
-
---- function parley.is_short(uuid,parley.filter)
-CREATE OR REPLACE FUNCTION parley.is_short(chat uuid, wanted parley.filter)
+--- function parley.is_cheap_to_scan(uuid,parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.is_cheap_to_scan(chat uuid, wanted parley.message_filter)
  RETURNS boolean
  LANGUAGE sql
  STABLE
 AS md5 ea30b1309d6287f4735cc24a1d784928;
 
---- function parley.is_unseen(xid8,pg_snapshot)
-CREATE OR REPLACE FUNCTION parley.is_unseen(transaction_id xid8, seen pg_snapshot)
+--- function parley.is_etag_listed(text,text)
+CREATE OR REPLACE FUNCTION parley.is_etag_listed(etag text, header text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 589b9d4becc88808b5de17087da1d1dd;
+
+--- function parley.is_image_being_removed(text)
+CREATE OR REPLACE FUNCTION parley.is_image_being_removed(name text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 ea6b4abae618623a7f369f0784e10c0e;
+
+--- function parley.is_image_used(text)
+CREATE OR REPLACE FUNCTION parley.is_image_used(name text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 0683fdc4a4edbcd21f1b92fd9b7d56f8;
+
+--- function parley.is_unseen_by(xid8,pg_snapshot)
+CREATE OR REPLACE FUNCTION parley.is_unseen_by(transaction_id xid8, seen pg_snapshot)
  RETURNS boolean
  LANGUAGE sql
  STABLE PARALLEL SAFE
@@ -2466,52 +2538,26 @@ CREATE OR REPLACE FUNCTION parley.iso8601(instant timestamp with time zone)
  STABLE PARALLEL SAFE
 AS md5 630a6126f2ca074f111a7f7ca0175aa9;
 
---- function parley.key_life()
-CREATE OR REPLACE FUNCTION parley.key_life()
- RETURNS interval
+--- function parley.last_activity(parley.chats)
+CREATE OR REPLACE FUNCTION parley.last_activity(chat parley.chats)
+ RETURNS uuid
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 55f626c4384ee7e7b6a62f00a8121935;
+AS md5 9b910c41748910e16c959a42ca17f169;
 
---- function parley.key_of(text)
-CREATE OR REPLACE FUNCTION parley.key_of(header text)
- RETURNS text
+--- function parley.last_counted_event()
+CREATE OR REPLACE FUNCTION parley.last_counted_event()
+ RETURNS bigint
  LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 6761cc31c43c3170953ad12205acbbdb;
-
---- function parley.key_pattern()
-CREATE OR REPLACE FUNCTION parley.key_pattern()
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 fb6a429569e8b20aae7c66c0e528d031;
-
---- function parley.key_problem(text)
-CREATE OR REPLACE FUNCTION parley.key_problem(header text)
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 27ba842ca00afab5c26a491d5dbfbf1b;
+ STABLE
+AS md5 94ee2c3ac8f8f8bce9c8dc78881f1b83;
 
 --- function parley.last_message_at(parley.chats)
 CREATE OR REPLACE FUNCTION parley.last_message_at(chat parley.chats)
  RETURNS timestamp with time zone
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 f2780991c9ab35edc8bd608ea1ca4b22;
-
---- function parley.leave_chats(text,integer)
-CREATE OR REPLACE FUNCTION parley.leave_chats(leaver text, max_chats integer)
- RETURNS bigint
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
- SET enable_bitmapscan TO 'off'
- SET enable_hashjoin TO 'off'
- SET enable_mergejoin TO 'off'
-AS md5 fed43868e043a47a4ac51ad38d8371af;
+AS md5 f98e5f1bd9039db070931e3169e612a1;
 
 --- function parley.letter_pattern(text)
 CREATE OR REPLACE FUNCTION parley.letter_pattern(letter text)
@@ -2520,41 +2566,34 @@ CREATE OR REPLACE FUNCTION parley.letter_pattern(letter text)
  STABLE
 AS md5 d7791f922b57a1aacf346d445625dcc7;
 
+--- function parley.lineage()
+CREATE OR REPLACE FUNCTION parley.lineage()
+ RETURNS text
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 d5c0a7f4c73d0fe599869b2e3c758901;
+
 --- function parley.lock_chat()
 CREATE OR REPLACE FUNCTION parley.lock_chat()
  RETURNS void
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 adf9d6ff34334885d731add627737827;
+AS md5 1c952e8815e06c029fdb70109aa097c5;
+
+--- function parley.lock_idempotency_key(text)
+CREATE OR REPLACE FUNCTION parley.lock_idempotency_key(key text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 324b81786b963d68f0aabc2925175a55;
 
 --- function parley.lock_image(text)
 CREATE OR REPLACE FUNCTION parley.lock_image(name text)
  RETURNS void
  LANGUAGE sql
 AS md5 f2cf55c015cfa2bfc816128baeaf40d2;
-
---- function parley.lock_key(text)
-CREATE OR REPLACE FUNCTION parley.lock_key(key text)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 595dbe285f4578a4fb5fc8b7173a2f8b;
-
---- function parley.look_up_in_chat(uuid,parley.search_query,parley.filter)
-CREATE OR REPLACE FUNCTION parley.look_up_in_chat(chat uuid, search parley.search_query, wanted parley.filter)
- RETURNS TABLE(id uuid)
- LANGUAGE sql
- STABLE
-AS md5 5fb63cdc8f112101d9e7df3b02e97a9a;
-
---- function parley.mark_words(text,parley.highlight)
-CREATE OR REPLACE FUNCTION parley.mark_words(part text, highlight parley.highlight)
- RETURNS text
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7788f1ef220792a5955a4a218ad60551;
 
 --- function parley.max_bytes_read_through()
 CREATE OR REPLACE FUNCTION parley.max_bytes_read_through()
@@ -2563,15 +2602,16 @@ CREATE OR REPLACE FUNCTION parley.max_bytes_read_through()
  IMMUTABLE PARALLEL SAFE
 AS md5 8cdb14ae33a16dacbb9755221f46b885;
 
---- function parley.may_hear(text)
-CREATE OR REPLACE FUNCTION parley.may_hear(channel text)
- RETURNS boolean
+--- function parley.members_after_delete()
+CREATE OR REPLACE FUNCTION parley.members_after_delete()
+ RETURNS trigger
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9708079255e36bc3f6eb8daac70339d4;
+AS md5 2de8c8719d8193be92a9d86688b3142f;
 
---- function parley.members_added()
-CREATE OR REPLACE FUNCTION parley.members_added()
+--- function parley.members_after_insert()
+CREATE OR REPLACE FUNCTION parley.members_after_insert()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -2579,15 +2619,15 @@ CREATE OR REPLACE FUNCTION parley.members_added()
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
-AS md5 8b119ccfc8f2ef74da6911b94afb00dd;
+AS md5 952dba9fd56d80ec08436d35011fd2ab;
 
---- function parley.members_gone()
-CREATE OR REPLACE FUNCTION parley.members_gone()
+--- function parley.members_before_insert()
+CREATE OR REPLACE FUNCTION parley.members_before_insert()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ad6eff39cce21435dd883f05514282ca;
+AS md5 c664866ba3eceff490df178eaed8c578;
 
 --- function parley.members_json()
 CREATE OR REPLACE FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json)
@@ -2595,18 +2635,10 @@ CREATE OR REPLACE FUNCTION parley.members_json(OUT user_id text, OUT joined_at t
  LANGUAGE sql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 88fad3d2ef7af2747222deefb23845cb;
+AS md5 8a21b9b6a1b58a087c274e4de746e90b;
 
---- function parley.members_new()
-CREATE OR REPLACE FUNCTION parley.members_new()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c664866ba3eceff490df178eaed8c578;
-
---- function parley.members_stay()
-CREATE OR REPLACE FUNCTION parley.members_stay()
+--- function parley.members_reject_key_update()
+CREATE OR REPLACE FUNCTION parley.members_reject_key_update()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2619,13 +2651,6 @@ CREATE OR REPLACE FUNCTION parley.message_fields(message parley.messages)
  STABLE
 AS md5 44ac84b01a898be053bd6731e9ecf175;
 
---- function parley.message_of(parley.outbox)
-CREATE OR REPLACE FUNCTION parley.message_of(event parley.outbox)
- RETURNS uuid
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 33ca1278a35758df6138486e4c2522ad;
-
 --- function parley.message_version(parley.messages)
 CREATE OR REPLACE FUNCTION parley.message_version(message parley.messages)
  RETURNS text
@@ -2633,60 +2658,67 @@ CREATE OR REPLACE FUNCTION parley.message_version(message parley.messages)
  STABLE
 AS md5 a9c3276b8a32145a97895b4c2e451230;
 
---- function parley.messages_changed()
-CREATE OR REPLACE FUNCTION parley.messages_changed()
+--- function parley.messages_after_delete()
+CREATE OR REPLACE FUNCTION parley.messages_after_delete()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 dcabb90dca98e7dfd682c55a673a9cf7;
+AS md5 162ed0ee5495801916c85b6f44052608;
 
---- function parley.messages_gone()
-CREATE OR REPLACE FUNCTION parley.messages_gone()
+--- function parley.messages_after_delete_words()
+CREATE OR REPLACE FUNCTION parley.messages_after_delete_words()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 71cd1590803eb030fc0bed069cd421df;
+AS md5 643151cab4ad96b9e7dd0deac194e4bc;
 
---- function parley.messages_new()
-CREATE OR REPLACE FUNCTION parley.messages_new()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 f2c5fba8ec2b09b9f7cb32f79441020b;
-
---- function parley.messages_retyped()
-CREATE OR REPLACE FUNCTION parley.messages_retyped()
+--- function parley.messages_after_type_update()
+CREATE OR REPLACE FUNCTION parley.messages_after_type_update()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 6f19dce983418504f25e3121551890c1;
 
---- function parley.messages_stay()
-CREATE OR REPLACE FUNCTION parley.messages_stay()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 fa3bbb6154657690f3ab33c3575c88f0;
-
---- function parley.messages_words()
-CREATE OR REPLACE FUNCTION parley.messages_words()
+--- function parley.messages_after_write_words()
+CREATE OR REPLACE FUNCTION parley.messages_after_write_words()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 12bb4892ef3a196f388a844c66d83fc4;
 
---- function parley.messages_words_gone()
-CREATE OR REPLACE FUNCTION parley.messages_words_gone()
+--- function parley.messages_before_insert()
+CREATE OR REPLACE FUNCTION parley.messages_before_insert()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 643151cab4ad96b9e7dd0deac194e4bc;
+AS md5 c8376f5609d2e22cf892ea784abfeec5;
+
+--- function parley.messages_before_update()
+CREATE OR REPLACE FUNCTION parley.messages_before_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 09eaf1df1b4e69bb20d26f175d23eabd;
+
+--- function parley.messages_reject_key_update()
+CREATE OR REPLACE FUNCTION parley.messages_reject_key_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 fa3bbb6154657690f3ab33c3575c88f0;
+
+--- function parley.min_uuid7(timestamp with time zone)
+CREATE OR REPLACE FUNCTION parley.min_uuid7(instant timestamp with time zone)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 b450c92abf11f5c3b2d793a43e7be257;
 
 --- function parley.not_blank_pattern()
 CREATE OR REPLACE FUNCTION parley.not_blank_pattern()
@@ -2694,13 +2726,6 @@ CREATE OR REPLACE FUNCTION parley.not_blank_pattern()
  LANGUAGE sql
  STABLE
 AS md5 2700b9188c2ccd8bde1d6c6c7d8cf384;
-
---- function parley.not_found(text)
-CREATE OR REPLACE FUNCTION parley.not_found(what text)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9347b0652e342f6b4dd39f2036488558;
 
 --- function parley.now_after(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.now_after(instant timestamp with time zone)
@@ -2716,19 +2741,19 @@ CREATE OR REPLACE FUNCTION parley.now_ms()
  PARALLEL SAFE
 AS md5 71d49bee25f23fc2e79ed10dcba1167b;
 
+--- function parley.number_error(text,text)
+CREATE OR REPLACE FUNCTION parley.number_error(field text, value text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS md5 b52e8751b39fcd292fefe5ba294e816b;
+
 --- function parley.number_limits(text)
 CREATE OR REPLACE FUNCTION parley.number_limits(field text)
  RETURNS bigint[]
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 a1daa613abf97863dd02d06bf3b9a7d4;
-
---- function parley.number_problem(text,text)
-CREATE OR REPLACE FUNCTION parley.number_problem(field text, value text)
- RETURNS text
- LANGUAGE sql
- STABLE PARALLEL SAFE
-AS md5 b52e8751b39fcd292fefe5ba294e816b;
 
 --- function parley.number_schema(text,bigint)
 CREATE OR REPLACE FUNCTION parley.number_schema(field text, usual bigint)
@@ -2744,47 +2769,35 @@ CREATE OR REPLACE FUNCTION parley.operators_error(search text)
  IMMUTABLE PARALLEL SAFE
 AS md5 16049ee7708c54c2095e4e37f5b5a19e;
 
---- function parley.outbox_removed()
-CREATE OR REPLACE FUNCTION parley.outbox_removed()
+--- function parley.outbox_after_delete()
+CREATE OR REPLACE FUNCTION parley.outbox_after_delete()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 cdf3ce7849112d5c3c885c8a4b140c25;
 
---- function parley.page_of_chat(parley.filter,parley.page)
-CREATE OR REPLACE FUNCTION parley.page_of_chat(wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint)
- RETURNS record
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
- SET enable_sort TO 'off'
-AS md5 69028f792175320e454d6f967522d777;
-
---- function parley.page_of_hits(uuid[],parley.page)
-CREATE OR REPLACE FUNCTION parley.page_of_hits(hits uuid[], asked parley.page)
- RETURNS uuid[]
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4e0c72456e1a80126a99ab3252c01af2;
-
---- function parley.page_problems(text,text,text,text)
-CREATE OR REPLACE FUNCTION parley.page_problems(page text, "limit" text, before text, after text)
+--- function parley.page_errors(text,text,text,text)
+CREATE OR REPLACE FUNCTION parley.page_errors(page text, "limit" text, before text, after text)
  RETURNS jsonb
  LANGUAGE sql
  STABLE PARALLEL SAFE
-AS md5 a8b45103ea56d6248efec928b055626d;
+AS md5 fcd72828795217eeccbe31428590ec95;
+
+--- function parley.parse_end_date(text)
+CREATE OR REPLACE FUNCTION parley.parse_end_date(value text)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 09a3fd3a53db207587dbcc5af4f2d800;
 
 --- function parley.parse_filter(text,text,text)
 CREATE OR REPLACE FUNCTION parley.parse_filter(type text, start_date text, end_date text)
- RETURNS parley.filter
+ RETURNS parley.message_filter
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8a80734a99a4253c1a3abebb13aab185;
+AS md5 6ed9f574af9cb205a7c6b347e0daa10c;
 
 --- function parley.parse_highlight(text)
 CREATE OR REPLACE FUNCTION parley.parse_highlight(search text)
@@ -2795,22 +2808,20 @@ CREATE OR REPLACE FUNCTION parley.parse_highlight(search text)
  SET plan_cache_mode TO 'force_generic_plan'
 AS md5 a7fc57dbaf091cd6566836d9344b3587;
 
---- function parley.parse_instant(text)
-CREATE OR REPLACE FUNCTION parley.parse_instant(value text)
- RETURNS timestamp with time zone
- LANGUAGE plpgsql
+--- function parley.parse_idempotency_key(text)
+CREATE OR REPLACE FUNCTION parley.parse_idempotency_key(header text)
+ RETURNS text
+ LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET "TimeZone" TO 'UTC'
-AS md5 18997191db911299fbe09ebecc2c8896;
+AS md5 6761cc31c43c3170953ad12205acbbdb;
 
 --- function parley.parse_page(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.parse_page(page text, "limit" text, before text, after text)
- RETURNS parley.page
+ RETURNS parley.page_request
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 41ef0fc89dc48245af42746c1d8146e1;
+AS md5 6fab84719a38361f428096a097d7a7b6;
 
 --- function parley.parse_search(text)
 CREATE OR REPLACE FUNCTION parley.parse_search(search text)
@@ -2820,6 +2831,15 @@ CREATE OR REPLACE FUNCTION parley.parse_search(search text)
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET client_min_messages TO 'error'
 AS md5 fc6e84ee3292b1cdf5c6d1cf50f4a8b8;
+
+--- function parley.parse_timestamp(text)
+CREATE OR REPLACE FUNCTION parley.parse_timestamp(value text)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS md5 18997191db911299fbe09ebecc2c8896;
 
 --- function parley.parse_uuid(text)
 CREATE OR REPLACE FUNCTION parley.parse_uuid(value text)
@@ -2842,6 +2862,43 @@ CREATE OR REPLACE FUNCTION parley.pseudonym(kind text, subject text)
  STABLE
 AS md5 bf7cfdf5a74e84af5b2de8cf7391cb08;
 
+--- function parley.purge_deleted_chats(integer)
+CREATE OR REPLACE FUNCTION parley.purge_deleted_chats(max_messages integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS md5 1a05a9835b2a54636bba22e53597a07c;
+
+--- function parley.purge_inactive_chats(interval,integer)
+CREATE OR REPLACE FUNCTION parley.purge_inactive_chats(inactive_for interval, max_messages integer DEFAULT 1000)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 5f9d18b7a46e11a51b348b5e264e4467;
+
+--- function parley.purge_memberships(text,integer)
+CREATE OR REPLACE FUNCTION parley.purge_memberships(leaver text, max_chats integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS md5 f27fdeb6ff3baca8420180e3c10d94cb;
+
+--- function parley.purge_seen()
+CREATE OR REPLACE FUNCTION parley.purge_seen()
+ RETURNS void
+ LANGUAGE sql
+AS md5 0e29554bd8abad771f1801ceabad5edf;
+
 --- function parley.pusher_user(text)
 CREATE OR REPLACE FUNCTION parley.pusher_user(user_id text)
  RETURNS text
@@ -2855,21 +2912,33 @@ CREATE OR REPLACE FUNCTION parley.queue_again(VARIADIC event_ids bigint[])
  LANGUAGE sql
 AS md5 0f1b1a84bf731ca499a3efb393dab0d2;
 
---- function parley.read_chat(uuid)
-CREATE OR REPLACE FUNCTION parley.read_chat(chat uuid)
- RETURNS json
+--- function parley.raise_error(text,text,jsonb)
+CREATE OR REPLACE FUNCTION parley.raise_error(state text, message text, details jsonb DEFAULT NULL::jsonb)
+ RETURNS void
  LANGUAGE plpgsql
- STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 2c25da25d969a5eca79dd6f47c8cbe54;
+AS md5 adfe11e8f08b2f72ad04879de94f2fc8;
 
---- function parley.read_cursor(text)
-CREATE OR REPLACE FUNCTION parley.read_cursor(cursor text, OUT history text, OUT seen pg_snapshot, OUT until pg_snapshot, OUT next_chat uuid, OUT next_seq bigint)
- RETURNS record
+--- function parley.raise_forbidden(text)
+CREATE OR REPLACE FUNCTION parley.raise_forbidden(message text)
+ RETURNS void
  LANGUAGE plpgsql
- IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8abfe98a9998b06bb98a5f8af1ec9dd1;
+AS md5 f3505b9504963dbb5f838a002dd0b2de;
+
+--- function parley.raise_invalid(jsonb)
+CREATE OR REPLACE FUNCTION parley.raise_invalid(problems jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 e0829d2d88d0a3d0cc20d7cafbba0be1;
+
+--- function parley.raise_not_found(text)
+CREATE OR REPLACE FUNCTION parley.raise_not_found(what text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 675ea5410b525135f4a04845d2f6bf18;
 
 --- function parley.record_event(uuid,bigint,text,json,text[],timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[], changed_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
@@ -2901,62 +2970,13 @@ CREATE OR REPLACE FUNCTION parley.recount_rollups()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 006397b3120300e01046e853578c6beb;
 
---- function parley.reject(jsonb)
-CREATE OR REPLACE FUNCTION parley.reject(problems jsonb)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e70f8f2f6cb98c557e678466309326ff;
-
---- function parley.remove_closed_chats(integer)
-CREATE OR REPLACE FUNCTION parley.remove_closed_chats(max_messages integer)
- RETURNS bigint
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
- SET enable_bitmapscan TO 'off'
- SET enable_hashjoin TO 'off'
- SET enable_mergejoin TO 'off'
-AS md5 1a05a9835b2a54636bba22e53597a07c;
-
---- function parley.remove_old_chats(interval,integer)
-CREATE OR REPLACE FUNCTION parley.remove_old_chats(inactive_for interval, max_messages integer DEFAULT 1000)
- RETURNS bigint
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 63cccb282f09d2fc68939062cb83adc2;
-
---- function parley.require_image(text)
-CREATE OR REPLACE FUNCTION parley.require_image(url text)
- RETURNS text
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e84b42cc85d0d833658b7ac7efa84a66;
-
---- function parley.require_log(text,pg_snapshot)
-CREATE OR REPLACE FUNCTION parley.require_log(history text, seen pg_snapshot)
- RETURNS void
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6a25d8dea6ebe3361f1cc79aa8a1d941;
-
---- function parley.require_match(text)
-CREATE OR REPLACE FUNCTION parley.require_match(version text)
- RETURNS boolean
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4d61b313954cc8f66b983cd6ede0f2c1;
-
 --- function parley.require_one_of(jsonb,text[])
 CREATE OR REPLACE FUNCTION parley.require_one_of(body jsonb, fields text[])
  RETURNS void
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e639cbc9de41299cdaf2570eb1204b55;
+AS md5 507b081da168b5d7c4531f2fa4eb27f7;
 
 --- function parley.require_owner(uuid)
 CREATE OR REPLACE FUNCTION parley.require_owner(chat uuid)
@@ -2964,20 +2984,28 @@ CREATE OR REPLACE FUNCTION parley.require_owner(chat uuid)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b1d8eca0173072966b0ec13519b7aefe;
+AS md5 28da54abf5f47e01fcec0e3b95f246e1;
+
+--- function parley.require_stored_image(text)
+CREATE OR REPLACE FUNCTION parley.require_stored_image(url text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 e44ae65411dbe7cc6c091803637cae60;
 
 --- function parley.require_user(text)
 CREATE OR REPLACE FUNCTION parley.require_user(id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 19f9ad5fcb44e9dc4bece89728caa29b;
+AS md5 5552e8de37d92f1468fccd6d9c4e49d6;
 
 --- function parley.roll_up_chats()
 CREATE OR REPLACE FUNCTION parley.roll_up_chats()
  RETURNS void
  LANGUAGE sql
-AS md5 a677e474df2b9835bfb934c448ca8d29;
+AS md5 907d8605b74512475af6353eb561b953;
 
 --- function parley.roll_up_settings()
 CREATE OR REPLACE FUNCTION parley.roll_up_settings()
@@ -2985,31 +3013,8 @@ CREATE OR REPLACE FUNCTION parley.roll_up_settings()
  LANGUAGE sql
 AS md5 5876c21c79c3f4c3c863bee516942bde;
 
---- function parley.search_chat(parley.search_query,parley.filter,parley.page)
-CREATE OR REPLACE FUNCTION parley.search_chat(search parley.search_query, wanted parley.filter, asked parley.page, OUT ids uuid[], OUT total bigint)
- RETURNS record
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
- SET cpu_tuple_cost TO '100'
- SET work_mem TO '64MB'
-AS md5 58b89fbf2fc80bc6c578e184ae3efa03;
-
---- function parley.search_chats(parley.search_query,parley.filter,parley.page)
-CREATE OR REPLACE FUNCTION parley.search_chats(search parley.search_query, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
- RETURNS record
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
- SET work_mem TO '64MB'
-AS md5 31e90d5b5628b592eec9bf3411a02da2;
-
---- function parley.search_ranked(uuid,parley.search_query,parley.filter,parley.page)
-CREATE OR REPLACE FUNCTION parley.search_ranked(only_chat uuid, search parley.search_query, wanted parley.filter, asked parley.page, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
+--- function parley.search_by_relevance(uuid,parley.search_query,parley.message_filter,parley.page_request)
+CREATE OR REPLACE FUNCTION parley.search_by_relevance(only_chat uuid, search parley.search_query, wanted parley.message_filter, asked parley.page_request, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -3019,6 +3024,29 @@ CREATE OR REPLACE FUNCTION parley.search_ranked(only_chat uuid, search parley.se
  SET work_mem TO '64MB'
 AS md5 876868babeafcc3a9ad06056fe574638;
 
+--- function parley.search_chat(parley.search_query,parley.message_filter,parley.page_request)
+CREATE OR REPLACE FUNCTION parley.search_chat(search parley.search_query, wanted parley.message_filter, asked parley.page_request, OUT ids uuid[], OUT total bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET cpu_tuple_cost TO '100'
+ SET work_mem TO '64MB'
+AS md5 0fbc42697ec631692c03b9a2788be75d;
+
+--- function parley.search_chats(parley.search_query,parley.message_filter,parley.page_request)
+CREATE OR REPLACE FUNCTION parley.search_chats(search parley.search_query, wanted parley.message_filter, asked parley.page_request, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET work_mem TO '64MB'
+AS md5 31e90d5b5628b592eec9bf3411a02da2;
+
 --- function parley.search_terms(text)
 CREATE OR REPLACE FUNCTION parley.search_terms(search text)
  RETURNS TABLE(alternative bigint, place bigint, typed text, is_phrase boolean, is_negated boolean, is_common boolean, is_open boolean)
@@ -3027,8 +3055,31 @@ CREATE OR REPLACE FUNCTION parley.search_terms(search text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 4452a0a4d3025c51f8da0ba4ff82e974;
 
---- function parley.settings_changed()
-CREATE OR REPLACE FUNCTION parley.settings_changed()
+--- function parley.select_chat(text)
+CREATE OR REPLACE FUNCTION parley.select_chat(chat_id text)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 6c95067634ecc2c8f065bf4315eff751;
+
+--- function parley.set_response_chat_seq()
+CREATE OR REPLACE FUNCTION parley.set_response_chat_seq()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 8e693d32bd3cea36fdedbee4e561e195;
+
+--- function parley.set_response_etag(text)
+CREATE OR REPLACE FUNCTION parley.set_response_etag(version text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 84c17ba1f66eedefe3ec6f19140ea144;
+
+--- function parley.settings_before_update()
+CREATE OR REPLACE FUNCTION parley.settings_before_update()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -3042,8 +3093,8 @@ CREATE OR REPLACE FUNCTION parley.settings_json(settings parley.settings)
  STABLE
 AS md5 ee68412cb2d0c3c494ad5496c32ca9d3;
 
---- function parley.skip_blocks(uuid,parley.filter,bigint)
-CREATE OR REPLACE FUNCTION parley.skip_blocks(chat uuid, wanted parley.filter, INOUT skip bigint, OUT before_id uuid)
+--- function parley.skip_blocks(uuid,parley.message_filter,bigint)
+CREATE OR REPLACE FUNCTION parley.skip_blocks(chat uuid, wanted parley.message_filter, INOUT skip bigint, OUT before_id uuid)
  RETURNS record
  LANGUAGE plpgsql
  STABLE
@@ -3051,7 +3102,7 @@ CREATE OR REPLACE FUNCTION parley.skip_blocks(chat uuid, wanted parley.filter, I
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
-AS md5 1ada49e5b94580ee2ede20f6fdb11f89;
+AS md5 a4889c4610ec959617c82eade0229505;
 
 --- function parley.sleep_lock()
 CREATE OR REPLACE FUNCTION parley.sleep_lock()
@@ -3066,7 +3117,7 @@ CREATE OR REPLACE FUNCTION parley.snippet(content text, highlight parley.highlig
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c3d4ab8108ea97682cc03c8b173a9549;
+AS md5 f802a910aab2ee3f67d1f641e31c2c10;
 
 --- function parley.snippet_size()
 CREATE OR REPLACE FUNCTION parley.snippet_size()
@@ -3075,26 +3126,26 @@ CREATE OR REPLACE FUNCTION parley.snippet_size()
  IMMUTABLE PARALLEL SAFE
 AS md5 1c9b7802695672aeb11b85a26561bf21;
 
---- function parley.socket_pattern()
-CREATE OR REPLACE FUNCTION parley.socket_pattern()
+--- function parley.socket_id_error(text)
+CREATE OR REPLACE FUNCTION parley.socket_id_error(socket_id text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 f9bf472bebee787d2c4383abfb0d912d;
+
+--- function parley.socket_id_pattern()
+CREATE OR REPLACE FUNCTION parley.socket_id_pattern()
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 22397c48e6a9b850d0c7b67603aa2b85;
 
---- function parley.socket_problem(text)
-CREATE OR REPLACE FUNCTION parley.socket_problem(socket_id text)
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 69cca96e134740cd7b87dab8314f0ad0;
-
---- function parley.sort_problems(text,text,text,text)
-CREATE OR REPLACE FUNCTION parley.sort_problems(sort text, search text, before text, after text)
+--- function parley.sort_errors(text,text,text,text)
+CREATE OR REPLACE FUNCTION parley.sort_errors(sort text, search text, before text, after text)
  RETURNS jsonb
  LANGUAGE sql
  STABLE PARALLEL SAFE
-AS md5 560cb656ad279cb949fac5b0a891e71e;
+AS md5 86bfe105ce4766451d1485b7530170c5;
 
 --- function parley.spelling_pattern(text)
 CREATE OR REPLACE FUNCTION parley.spelling_pattern(word text)
@@ -3104,6 +3155,12 @@ CREATE OR REPLACE FUNCTION parley.spelling_pattern(word text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 ade807e6dac8d232371f0ac9ae939cb0;
 
+--- function parley.start_new_epoch()
+CREATE OR REPLACE FUNCTION parley.start_new_epoch()
+ RETURNS void
+ LANGUAGE sql
+AS md5 b5022a4a02a641d8d5d955fcded64130;
+
 --- function parley.system_identifier()
 CREATE OR REPLACE FUNCTION parley.system_identifier()
  RETURNS bigint
@@ -3112,27 +3169,12 @@ CREATE OR REPLACE FUNCTION parley.system_identifier()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 7d65236db1a4d7c7348cb6e58f1a584c;
 
---- function parley.tell_chat_seq()
-CREATE OR REPLACE FUNCTION parley.tell_chat_seq()
- RETURNS bigint
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 38b9a4d5cf3976fd849e2fdcea310303;
-
---- function parley.tell_etag(text)
-CREATE OR REPLACE FUNCTION parley.tell_etag(version text)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 f7b15a2372d9560c806338dc37f38f3b;
-
 --- function parley.text_schema(text,text)
 CREATE OR REPLACE FUNCTION parley.text_schema(field text, not_blank text)
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 462a76d14fdf3104caacf29763558351;
+AS md5 cb3781606fdf63abf4bcefee66bf6b28;
 
 --- function parley.timeline()
 CREATE OR REPLACE FUNCTION parley.timeline()
@@ -3141,6 +3183,20 @@ CREATE OR REPLACE FUNCTION parley.timeline()
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 0a7e1a24469f5a0965d24a5bb4356ddd;
+
+--- function parley.timestamp_error(text)
+CREATE OR REPLACE FUNCTION parley.timestamp_error(value text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 2461a05ed591b7ec682d5a3a08a27f4e;
+
+--- function parley.trim_page(parley.page_request,uuid[],text)
+CREATE OR REPLACE FUNCTION parley.trim_page(asked parley.page_request, ids uuid[], sort text DEFAULT NULL::text)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 09880839a784a00e6d44c33e128133b7;
 
 --- function parley.trim_to_words(text,boolean,boolean)
 CREATE OR REPLACE FUNCTION parley.trim_to_words(part text, is_start boolean, is_end boolean)
@@ -3171,67 +3227,60 @@ CREATE OR REPLACE FUNCTION parley.user_name()
  STABLE
 AS md5 b04743080978dd3a71f1ce17ae31e4f7;
 
---- function parley.users_address()
-CREATE OR REPLACE FUNCTION parley.users_address()
+--- function parley.users_after_delete()
+CREATE OR REPLACE FUNCTION parley.users_after_delete()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 98d1a883ff652bd615d7557573a76e36;
+AS md5 853d82bcedbecdf1ab3b79e18161a39f;
 
---- function parley.users_changed()
-CREATE OR REPLACE FUNCTION parley.users_changed()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b6d35eae88e26d5163aa3aa1cfc8edc5;
-
---- function parley.users_deleted()
-CREATE OR REPLACE FUNCTION parley.users_deleted()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6dfdc8bd36029187e25154b605c10f81;
-
---- function parley.users_image_left()
-CREATE OR REPLACE FUNCTION parley.users_image_left()
+--- function parley.users_after_image_change()
+CREATE OR REPLACE FUNCTION parley.users_after_image_change()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 7e5994555ef59e934b6db48e71dff7e8;
 
---- function parley.users_return()
-CREATE OR REPLACE FUNCTION parley.users_return()
+--- function parley.users_after_insert()
+CREATE OR REPLACE FUNCTION parley.users_after_insert()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 ab08a7b3d2d79d3946fe8dd6090746ff;
 
---- function parley.uuid7(timestamp with time zone,bigint)
-CREATE OR REPLACE FUNCTION parley.uuid7(instant timestamp with time zone, number bigint)
- RETURNS uuid
- LANGUAGE sql
- PARALLEL SAFE
-AS md5 cc0bbf608479a6364b4f9c99e7a353b5;
+--- function parley.users_before_email_write()
+CREATE OR REPLACE FUNCTION parley.users_before_email_write()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 98d1a883ff652bd615d7557573a76e36;
 
---- function parley.uuid7_from(timestamp with time zone)
-CREATE OR REPLACE FUNCTION parley.uuid7_from(instant timestamp with time zone)
- RETURNS uuid
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 b450c92abf11f5c3b2d793a43e7be257;
+--- function parley.users_before_update()
+CREATE OR REPLACE FUNCTION parley.users_before_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 b6d35eae88e26d5163aa3aa1cfc8edc5;
 
---- function parley.validate(jsonb,text[],text[])
-CREATE OR REPLACE FUNCTION parley.validate(body jsonb, required text[], optional text[] DEFAULT '{}'::text[])
+--- function parley.validate_body(jsonb,text[],text[])
+CREATE OR REPLACE FUNCTION parley.validate_body(body jsonb, required text[], optional text[] DEFAULT '{}'::text[])
  RETURNS void
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 685c8bab5a28a22ba1ac1c0fac0eda61;
+AS md5 d637ef2f96590782cd606cb934948314;
+
+--- function parley.wait_for_image_removal(text)
+CREATE OR REPLACE FUNCTION parley.wait_for_image_removal(name text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 42d364a06c0b12953a70bc0815084e9c;
 
 --- function parley.without_content(json)
 CREATE OR REPLACE FUNCTION parley.without_content(payload json)
@@ -3248,116 +3297,52 @@ CREATE OR REPLACE FUNCTION parley.word_forms(typed text, is_phrase boolean, is_o
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 928e80480a06c3ac83e91a259b23c123;
 
---- function parley.write_cursor(pg_snapshot,pg_snapshot,uuid,bigint)
-CREATE OR REPLACE FUNCTION parley.write_cursor(seen pg_snapshot, until pg_snapshot DEFAULT NULL::pg_snapshot, next_chat uuid DEFAULT NULL::uuid, next_seq bigint DEFAULT NULL::bigint)
- RETURNS text
- LANGUAGE sql
- STABLE
-AS md5 a0d39860193e777b60c5831d3ae51430;
-
---- function session.begin(jsonb,text,text,text)
-CREATE OR REPLACE FUNCTION session.begin(identity jsonb, request_id text DEFAULT NULL::text, if_match text DEFAULT NULL::text, if_none_match text DEFAULT NULL::text)
+--- function session.authenticate(jsonb,text,text,text)
+CREATE OR REPLACE FUNCTION session.authenticate(identity jsonb, request_id text DEFAULT NULL::text, if_match text DEFAULT NULL::text, if_none_match text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 535e2020044a5695f656be6a1c6dde70;
+AS md5 6117c27ea8b9c44bd777a6fe5e8873f6;
 
---- function session.begin_once(jsonb,text,text,bytea)
-CREATE OR REPLACE FUNCTION session.begin_once(identity jsonb, request_id text, header text, fingerprint bytea)
+--- function session.authenticate_idempotent(jsonb,text,text,bytea)
+CREATE OR REPLACE FUNCTION session.authenticate_idempotent(identity jsonb, request_id text, header text, fingerprint bytea)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 313f608b899d49ad38221d0354f1bf88;
+AS md5 ec2289fa5d768b4003f84afcb1fadd3b;
 
---- function session.changed_chats(pg_snapshot,pg_snapshot,uuid)
-CREATE OR REPLACE FUNCTION session.changed_chats(seen pg_snapshot, until pg_snapshot, first_chat uuid)
- RETURNS TABLE(id uuid, end_seq bigint)
+--- function session.find_response(text,bytea)
+CREATE OR REPLACE FUNCTION session.find_response(header text, fingerprint bytea)
+ RETURNS json
  LANGUAGE plpgsql
- STABLE SECURITY DEFINER
+ SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 0e2a06761a2a20bc6c565cb85913d2e4;
+AS md5 2d5d3478d16b75f26100938037b335c5;
 
---- function session.chat_id()
-CREATE OR REPLACE FUNCTION session.chat_id()
- RETURNS uuid
- LANGUAGE plpgsql
- STABLE PARALLEL SAFE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a4dc0aebbc03847bb9026f420e737bc5;
-
---- function session.chat_ids()
-CREATE OR REPLACE FUNCTION session.chat_ids()
- RETURNS SETOF uuid
- LANGUAGE sql
- STABLE PARALLEL SAFE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7ead7357611a4f08cddfbe5707c20097;
-
---- function session.enter_chats(uuid[])
-CREATE OR REPLACE FUNCTION session.enter_chats(chats uuid[])
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c3c87c63b7e6422bab35f46f3e39533a;
-
---- function session.entered_chats()
-CREATE OR REPLACE FUNCTION session.entered_chats()
- RETURNS uuid[]
- LANGUAGE plpgsql
- STABLE PARALLEL SAFE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 cd3b5149e542784094fb85df10edb57a;
-
---- function session.events_of_chat(bigint,bigint)
-CREATE OR REPLACE FUNCTION session.events_of_chat(after bigint, size bigint, OUT events json, OUT next bigint)
- RETURNS record
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
- SET enable_hashjoin TO 'off'
- SET enable_mergejoin TO 'off'
-AS md5 09007203f8db2abdf59a409b00016a34;
-
---- function session.events_of_chats(pg_snapshot,pg_snapshot,uuid,bigint,bigint)
-CREATE OR REPLACE FUNCTION session.events_of_chats(seen pg_snapshot, until pg_snapshot, next_chat uuid, next_seq bigint, size bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
- RETURNS record
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
- SET enable_hashjoin TO 'off'
- SET enable_mergejoin TO 'off'
-AS md5 6080fb203dafa24fe2ee289e070fcfbd;
-
---- function session.owns_chat(uuid)
-CREATE OR REPLACE FUNCTION session.owns_chat(chat uuid)
+--- function session.is_chat_owner(uuid)
+CREATE OR REPLACE FUNCTION session.is_chat_owner(chat uuid)
  RETURNS boolean
  LANGUAGE sql
  STABLE PARALLEL SAFE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 8c31d6c4e6ed1fa7014c87f8ed821555;
 
---- function session.page_of_chats(parley.page)
-CREATE OR REPLACE FUNCTION session.page_of_chats(asked parley.page, OUT chats uuid[], OUT activities uuid[], OUT total bigint)
- RETURNS record
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
+--- function session.is_deleted_user(text)
+CREATE OR REPLACE FUNCTION session.is_deleted_user(subject text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8abb3b8631e566c10619168c146466d4;
+AS md5 11f1861d2360b92e4c6b4b60939cb4a5;
 
---- function session.recall(text,bytea)
-CREATE OR REPLACE FUNCTION session.recall(header text, fingerprint bytea)
- RETURNS json
- LANGUAGE plpgsql
- SECURITY DEFINER
+--- function session.member_chats()
+CREATE OR REPLACE FUNCTION session.member_chats()
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_seqscan TO 'off'
-AS md5 c3867dab75975df0f431ed4ef813846f;
+AS md5 7ead7357611a4f08cddfbe5707c20097;
 
 --- function session.register(text,text,text,text)
 CREATE OR REPLACE FUNCTION session.register(subject text, name text, email text, image text)
@@ -3365,24 +3350,38 @@ CREATE OR REPLACE FUNCTION session.register(subject text, name text, email text,
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 00ba4c1264683fb36b7daa76243fe427;
+AS md5 cf858e9ad1c4e1dcb6bc1604da24999b;
 
---- function session.remember(text,bytea,json)
-CREATE OR REPLACE FUNCTION session.remember(header text, fingerprint bytea, answer json)
+--- function session.select_chats(uuid[])
+CREATE OR REPLACE FUNCTION session.select_chats(chats uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 9832dada697bb7fdcc03f98c6799c009;
+
+--- function session.selected_chat()
+CREATE OR REPLACE FUNCTION session.selected_chat()
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 1c95d38c4d98607e327b7a468b103a78;
+
+--- function session.selected_chats()
+CREATE OR REPLACE FUNCTION session.selected_chats()
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 714732cf6b3e6fdab756ceec88ecec82;
+
+--- function session.store_response(text,bytea,json)
+CREATE OR REPLACE FUNCTION session.store_response(header text, fingerprint bytea, response json)
  RETURNS json
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 38ab256e7032106d9b463013a8d4b734;
-
---- function session.signed_in(jsonb)
-CREATE OR REPLACE FUNCTION session.signed_in(digests jsonb)
- RETURNS text
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_seqscan TO 'off'
-AS md5 5ae2e8eb7dbcfa3d77e328df2a8a8627;
+AS md5 0df311fc90e828d1afdba0922da7703f;
 
 --- function session.user_id()
 CREATE OR REPLACE FUNCTION session.user_id()
@@ -3391,13 +3390,14 @@ CREATE OR REPLACE FUNCTION session.user_id()
  STABLE PARALLEL SAFE
 AS md5 a0b2c79ba247c1799fd6fcf4635601f7;
 
---- function session.was_deleted(text)
-CREATE OR REPLACE FUNCTION session.was_deleted(subject text)
- RETURNS boolean
- LANGUAGE sql
- STABLE
+--- function session.user_of_session(jsonb)
+CREATE OR REPLACE FUNCTION session.user_of_session(digests jsonb)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 11f1861d2360b92e4c6b4b60939cb4a5;
+ SET enable_seqscan TO 'off'
+AS md5 5ae2e8eb7dbcfa3d77e328df2a8a8627;
 
 --- view analytics.activity_by_day
 create view analytics.activity_by_day as
@@ -3609,77 +3609,77 @@ alter view analytics.settings_in_use set (security_barrier = 'true');
 --- option security_barrier of analytics.users
 alter view analytics.users set (security_barrier = 'true');
 
---- trigger chats_add_owner on parley.chats
-CREATE TRIGGER chats_add_owner AFTER INSERT ON parley.chats FOR EACH ROW WHEN ((new.owner_id IS NOT NULL)) EXECUTE FUNCTION parley.chats_add_owner();
+--- trigger chats_after_insert on parley.chats
+CREATE TRIGGER chats_after_insert AFTER INSERT ON parley.chats FOR EACH ROW WHEN ((new.owner_id IS NOT NULL)) EXECUTE FUNCTION parley.chats_after_insert();
 
---- trigger chats_closed on parley.chats
-CREATE TRIGGER chats_closed BEFORE UPDATE OF is_being_removed ON parley.chats FOR EACH ROW WHEN ((new.is_being_removed AND (NOT old.is_being_removed))) EXECUTE FUNCTION parley.chats_gone();
+--- trigger chats_before_delete on parley.chats
+CREATE TRIGGER chats_before_delete BEFORE DELETE ON parley.chats FOR EACH ROW WHEN ((NOT old.is_being_removed)) EXECUTE FUNCTION parley.chats_before_removal();
 
---- trigger chats_gone on parley.chats
-CREATE TRIGGER chats_gone BEFORE DELETE ON parley.chats FOR EACH ROW WHEN ((NOT old.is_being_removed)) EXECUTE FUNCTION parley.chats_gone();
+--- trigger chats_before_insert on parley.chats
+CREATE TRIGGER chats_before_insert BEFORE INSERT ON parley.chats FOR EACH ROW EXECUTE FUNCTION parley.chats_before_insert();
 
---- trigger chats_new on parley.chats
-CREATE TRIGGER chats_new BEFORE INSERT ON parley.chats FOR EACH ROW EXECUTE FUNCTION parley.chats_new();
+--- trigger chats_before_removal on parley.chats
+CREATE TRIGGER chats_before_removal BEFORE UPDATE OF is_being_removed ON parley.chats FOR EACH ROW WHEN ((new.is_being_removed AND (NOT old.is_being_removed))) EXECUTE FUNCTION parley.chats_before_removal();
 
---- trigger chats_renamed on parley.chats
-CREATE TRIGGER chats_renamed BEFORE UPDATE OF title ON parley.chats FOR EACH ROW WHEN ((old.title IS DISTINCT FROM new.title)) EXECUTE FUNCTION parley.chats_renamed();
+--- trigger chats_before_update on parley.chats
+CREATE TRIGGER chats_before_update BEFORE UPDATE OF title ON parley.chats FOR EACH ROW WHEN ((old.title IS DISTINCT FROM new.title)) EXECUTE FUNCTION parley.chats_before_update();
 
---- trigger members_added on parley.members
-CREATE TRIGGER members_added AFTER INSERT ON parley.members REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION parley.members_added();
+--- trigger members_after_delete on parley.members
+CREATE TRIGGER members_after_delete AFTER DELETE ON parley.members REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.members_after_delete();
 
---- trigger members_gone on parley.members
-CREATE TRIGGER members_gone AFTER DELETE ON parley.members REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.members_gone();
+--- trigger members_after_insert on parley.members
+CREATE TRIGGER members_after_insert AFTER INSERT ON parley.members REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION parley.members_after_insert();
 
---- trigger members_new on parley.members
-CREATE TRIGGER members_new BEFORE INSERT ON parley.members FOR EACH ROW EXECUTE FUNCTION parley.members_new();
+--- trigger members_before_insert on parley.members
+CREATE TRIGGER members_before_insert BEFORE INSERT ON parley.members FOR EACH ROW EXECUTE FUNCTION parley.members_before_insert();
 
---- trigger members_stay on parley.members
-CREATE TRIGGER members_stay BEFORE UPDATE ON parley.members FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION parley.members_stay();
+--- trigger members_reject_key_update on parley.members
+CREATE TRIGGER members_reject_key_update BEFORE UPDATE ON parley.members FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION parley.members_reject_key_update();
 
---- trigger messages_changed on parley.messages
-CREATE TRIGGER messages_changed BEFORE UPDATE OF content, type ON parley.messages FOR EACH ROW WHEN (((old.content IS DISTINCT FROM new.content) OR (old.type IS DISTINCT FROM new.type))) EXECUTE FUNCTION parley.messages_changed();
+--- trigger messages_after_delete on parley.messages
+CREATE TRIGGER messages_after_delete AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete();
 
---- trigger messages_gone on parley.messages
-CREATE TRIGGER messages_gone AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_gone();
+--- trigger messages_after_delete_words on parley.messages
+CREATE TRIGGER messages_after_delete_words AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete_words();
 
---- trigger messages_new on parley.messages
-CREATE TRIGGER messages_new BEFORE INSERT ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_new();
+--- trigger messages_after_type_update on parley.messages
+CREATE TRIGGER messages_after_type_update AFTER UPDATE ON parley.messages REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_type_update();
 
---- trigger messages_retyped on parley.messages
-CREATE TRIGGER messages_retyped AFTER UPDATE ON parley.messages REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_retyped();
+--- trigger messages_after_write_words on parley.messages
+CREATE TRIGGER messages_after_write_words AFTER INSERT OR UPDATE OF content, type ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_after_write_words();
 
---- trigger messages_stay on parley.messages
-CREATE TRIGGER messages_stay BEFORE UPDATE ON parley.messages FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.id IS DISTINCT FROM new.id))) EXECUTE FUNCTION parley.messages_stay();
+--- trigger messages_before_insert on parley.messages
+CREATE TRIGGER messages_before_insert BEFORE INSERT ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_before_insert();
 
---- trigger messages_words on parley.messages
-CREATE TRIGGER messages_words AFTER INSERT OR UPDATE OF content, type ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_words();
+--- trigger messages_before_update on parley.messages
+CREATE TRIGGER messages_before_update BEFORE UPDATE OF content, type ON parley.messages FOR EACH ROW WHEN (((old.content IS DISTINCT FROM new.content) OR (old.type IS DISTINCT FROM new.type))) EXECUTE FUNCTION parley.messages_before_update();
 
---- trigger messages_words_gone on parley.messages
-CREATE TRIGGER messages_words_gone AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_words_gone();
+--- trigger messages_reject_key_update on parley.messages
+CREATE TRIGGER messages_reject_key_update BEFORE UPDATE ON parley.messages FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.id IS DISTINCT FROM new.id))) EXECUTE FUNCTION parley.messages_reject_key_update();
 
---- trigger outbox_emptied on parley.outbox
-CREATE TRIGGER outbox_emptied AFTER TRUNCATE ON parley.outbox FOR EACH STATEMENT EXECUTE FUNCTION parley.outbox_removed();
+--- trigger outbox_after_delete on parley.outbox
+CREATE TRIGGER outbox_after_delete AFTER DELETE ON parley.outbox REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.outbox_after_delete();
 
---- trigger outbox_removed on parley.outbox
-CREATE TRIGGER outbox_removed AFTER DELETE ON parley.outbox REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.outbox_removed();
+--- trigger outbox_after_truncate on parley.outbox
+CREATE TRIGGER outbox_after_truncate AFTER TRUNCATE ON parley.outbox FOR EACH STATEMENT EXECUTE FUNCTION parley.outbox_after_delete();
 
---- trigger settings_changed on parley.settings
-CREATE TRIGGER settings_changed BEFORE UPDATE ON parley.settings FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION parley.settings_changed();
+--- trigger settings_before_update on parley.settings
+CREATE TRIGGER settings_before_update BEFORE UPDATE ON parley.settings FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION parley.settings_before_update();
 
---- trigger users_address on next_auth.users
-CREATE TRIGGER users_address BEFORE INSERT OR UPDATE OF email ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_address();
+--- trigger users_after_delete on next_auth.users
+CREATE TRIGGER users_after_delete AFTER DELETE ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_after_delete();
 
---- trigger users_changed on next_auth.users
-CREATE TRIGGER users_changed BEFORE UPDATE OF name, email, image ON next_auth.users FOR EACH ROW WHEN ((((old.name IS DISTINCT FROM new.name) OR (old.email IS DISTINCT FROM new.email)) OR (old.image IS DISTINCT FROM new.image))) EXECUTE FUNCTION parley.users_changed();
+--- trigger users_after_image_change on next_auth.users
+CREATE TRIGGER users_after_image_change AFTER DELETE OR UPDATE OF image ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_after_image_change();
 
---- trigger users_deleted on next_auth.users
-CREATE TRIGGER users_deleted AFTER DELETE ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_deleted();
+--- trigger users_after_insert on next_auth.users
+CREATE CONSTRAINT TRIGGER users_after_insert AFTER INSERT ON next_auth.users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION parley.users_after_insert();
 
---- trigger users_image_left on next_auth.users
-CREATE TRIGGER users_image_left AFTER DELETE OR UPDATE OF image ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_image_left();
+--- trigger users_before_email_write on next_auth.users
+CREATE TRIGGER users_before_email_write BEFORE INSERT OR UPDATE OF email ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_before_email_write();
 
---- trigger users_return on next_auth.users
-CREATE CONSTRAINT TRIGGER users_return AFTER INSERT ON next_auth.users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION parley.users_return();
+--- trigger users_before_update on next_auth.users
+CREATE TRIGGER users_before_update BEFORE UPDATE OF name, email, image ON next_auth.users FOR EACH ROW WHEN ((((old.name IS DISTINCT FROM new.name) OR (old.email IS DISTINCT FROM new.email)) OR (old.image IS DISTINCT FROM new.image))) EXECUTE FUNCTION parley.users_before_update();
 
 alter table next_auth.accounts enable row level security;
 
@@ -3693,7 +3693,7 @@ alter table parley.chats enable row level security;
 
 alter table parley.deleted_users enable row level security;
 
-alter table parley.first_answers enable row level security;
+alter table parley.idempotency_keys enable row level security;
 
 alter table parley.image_cleanup enable row level security;
 
@@ -3785,7 +3785,7 @@ create policy chats_insert on parley.chats for insert to parley_api
 
 --- policy chats_select on parley.chats
 create policy chats_select on parley.chats for select to parley_api
-    using (((id = ( SELECT session.chat_id() AS chat_id)) OR (id = ANY (( SELECT session.entered_chats() AS entered_chats)::uuid[])) OR (owner_id = ( SELECT session.user_id() AS user_id)) OR (id IN ( SELECT session.chat_ids() AS chat_ids))));
+    using (((id = ( SELECT session.selected_chat() AS selected_chat)) OR (id = ANY (( SELECT session.selected_chats() AS selected_chats)::uuid[])) OR (owner_id = ( SELECT session.user_id() AS user_id)) OR (id IN ( SELECT session.member_chats() AS member_chats))));
 
 --- policy chats_update on parley.chats
 create policy chats_update on parley.chats for update to parley_api
@@ -3793,31 +3793,31 @@ create policy chats_update on parley.chats for update to parley_api
 
 --- policy members_delete on parley.members
 create policy members_delete on parley.members for delete to parley_api
-    using (((user_id = ( SELECT session.user_id() AS user_id)) <> session.owns_chat(chat_id)));
+    using (((user_id = ( SELECT session.user_id() AS user_id)) <> session.is_chat_owner(chat_id)));
 
 --- policy members_insert on parley.members
 create policy members_insert on parley.members for insert to parley_api
-    with check (session.owns_chat(chat_id));
+    with check (session.is_chat_owner(chat_id));
 
 --- policy members_select on parley.members
 create policy members_select on parley.members for select to parley_api
-    using (((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (user_id = ( SELECT session.user_id() AS user_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids))));
+    using (((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (user_id = ( SELECT session.user_id() AS user_id)) OR (chat_id IN ( SELECT session.member_chats() AS member_chats))));
 
 --- policy messages_delete on parley.messages
 create policy messages_delete on parley.messages for delete to parley_api
-    using ((((user_id = ( SELECT session.user_id() AS user_id)) OR session.owns_chat(chat_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
+    using ((((user_id = ( SELECT session.user_id() AS user_id)) OR session.is_chat_owner(chat_id)) AND ((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id IN ( SELECT session.member_chats() AS member_chats)))));
 
 --- policy messages_insert on parley.messages
 create policy messages_insert on parley.messages for insert to parley_api
-    with check (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
+    with check (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id IN ( SELECT session.member_chats() AS member_chats)))));
 
 --- policy messages_select on parley.messages
 create policy messages_select on parley.messages for select to parley_api
-    using (((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id = ANY (( SELECT session.entered_chats() AS entered_chats)::uuid[])) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids))));
+    using (((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id = ANY (( SELECT session.selected_chats() AS selected_chats)::uuid[])) OR (chat_id IN ( SELECT session.member_chats() AS member_chats))));
 
 --- policy messages_update on parley.messages
 create policy messages_update on parley.messages for update to parley_api
-    using (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.chat_id() AS chat_id)) OR (chat_id IN ( SELECT session.chat_ids() AS chat_ids)))));
+    using (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id IN ( SELECT session.member_chats() AS member_chats)))));
 
 --- policy sessions_web on next_auth.sessions
 create policy sessions_web on next_auth.sessions for all to parley_web
@@ -3863,15 +3863,17 @@ grant execute on function api.authorize_channel(text,text) to parley_api;
 
 grant execute on function api.authorize_user(text) to parley_api;
 
+grant execute on function api.check_readiness() to parley_api;
+
+grant execute on function api.claim_unused_image() to parley_api;
+
+grant execute on function api.confirm_image_removal(text) to parley_api;
+
 grant execute on function api.create_chat(jsonb) to parley_api;
 
 grant execute on function api.delete_chat(text) to parley_api;
 
 grant execute on function api.delete_message(text,text) to parley_api;
-
-grant execute on function api.expect_image(text) to parley_api;
-
-grant execute on function api.forget_image(text) to parley_api;
 
 grant execute on function api.get_chat(text) to parley_api;
 
@@ -3897,7 +3899,7 @@ grant execute on function api.list_messages(text,text,text,text,text,text,text,t
 
 grant execute on function api.parse_json(bytea) to parley_api;
 
-grant execute on function api.ready() to parley_api;
+grant execute on function api.register_image_upload(text) to parley_api;
 
 grant execute on function api.remove_member(text,text) to parley_api;
 
@@ -3906,8 +3908,6 @@ grant execute on function api.search(text,text,text,text,text,text,text,text,tex
 grant execute on function api.send_message(text,jsonb) to parley_api;
 
 grant execute on function api.set_image(text) to parley_api;
-
-grant execute on function api.take_unused_image() to parley_api;
 
 grant execute on function api.update_chat(text,jsonb) to parley_api;
 
@@ -3921,13 +3921,13 @@ grant execute on function listener.health() to parley_listener;
 
 grant execute on function listener.lead() to parley_listener;
 
-grant execute on function listener.remove_answers(integer) to parley_listener;
+grant execute on function listener.purge_deleted_chats(integer) to parley_listener;
 
-grant execute on function listener.remove_closed_chats(integer) to parley_listener;
+grant execute on function listener.purge_idempotency_keys(integer) to parley_listener;
+
+grant execute on function listener.purge_memberships(integer) to parley_listener;
 
 grant execute on function listener.remove_events(interval,integer) to parley_listener;
-
-grant execute on function listener.remove_memberships(integer) to parley_listener;
 
 grant execute on function listener.roll_up(integer) to parley_listener;
 
@@ -3941,15 +3941,19 @@ grant execute on function listener.take_events(bigint[],bigint,bigint[],uuid[],u
 
 grant execute on function listener.wake() to parley_listener;
 
-grant execute on function parley.activity(parley.chats) to parley_api;
-
 grant execute on function parley.add_to_rollups(uuid[],uuid[],text[],text[]) to parley_api;
 
-grant execute on function parley.await_removal(text) to parley_api;
+grant execute on function parley.assert_if_match(text) to parley_api;
+
+grant execute on function parley.assert_log_covers(text,pg_snapshot) to parley_api;
+
+grant execute on function parley.backfill_week(parley.rollup_state,integer) to parley_api;
 
 grant execute on function parley.base64url(bytea) to parley_api;
 
-grant execute on function parley.begin_history() to parley_api;
+grant execute on function parley.begin_chat_removal(uuid) to parley_api;
+
+grant execute on function parley.can_subscribe(text) to parley_api;
 
 grant execute on function parley.chat_channel(uuid) to parley_api;
 
@@ -3957,27 +3961,25 @@ grant execute on function parley.chat_json(parley.chats,parley.messages) to parl
 
 grant execute on function parley.chat_version(uuid,bigint) to parley_api;
 
-grant execute on function parley.close_block(uuid) to parley_api;
+grant execute on function parley.check_preconditions(text) to parley_api;
 
-grant execute on function parley.close_chat(uuid) to parley_api;
+grant execute on function parley.close_block(uuid) to parley_api;
 
 grant execute on function parley.count_events(parley.rollup_state,integer) to parley_api;
 
-grant execute on function parley.count_history(parley.rollup_state,integer) to parley_api;
+grant execute on function parley.count_messages(uuid,parley.message_filter) to parley_api;
 
-grant execute on function parley.count_in_range(uuid,parley.filter) to parley_api;
+grant execute on function parley.count_messages_in_range(uuid,parley.message_filter) to parley_api;
 
-grant execute on function parley.count_message(uuid) to parley_api;
-
-grant execute on function parley.count_messages(uuid,parley.filter) to parley_api;
-
-grant execute on function parley.counted_event() to parley_api;
+grant execute on function parley.count_new_message(uuid) to parley_api;
 
 grant execute on function parley.current_recipients(uuid) to parley_api;
 
-grant execute on function parley.end_of(text) to parley_api;
+grant execute on function parley.decode_cursor(text) to parley_api;
 
-grant execute on function parley.enter_chat(text) to parley_api;
+grant execute on function parley.encode_cursor(pg_snapshot,pg_snapshot,uuid,bigint) to parley_api;
+
+grant execute on function parley.ends_access(parley.outbox,text) to parley_api;
 
 grant execute on function parley.epoch() to parley_api;
 
@@ -3987,133 +3989,135 @@ grant execute on function parley.event_channels(uuid,text[]) to parley_api;
 
 grant execute on function parley.event_json(parley.outbox,parley.messages,text) to parley_api;
 
-grant execute on function parley.events_limit(text) to parley_api;
+grant execute on function parley.event_limit(text) to parley_api;
 
-grant execute on function parley.fail(text,text,jsonb) to parley_api;
+grant execute on function parley.event_message_id(parley.outbox) to parley_api;
 
-grant execute on function parley.field_problem(text,jsonb) to parley_api;
+grant execute on function parley.fetch_chat(uuid) to parley_api;
 
-grant execute on function parley.field_problems(jsonb,text[],text[]) to parley_api;
+grant execute on function parley.field_error(text,jsonb) to parley_api;
 
-grant execute on function parley.filter_problems(text,text,text,text) to parley_api;
+grant execute on function parley.field_errors(jsonb,text[],text[]) to parley_api;
 
-grant execute on function parley.find_history(uuid,uuid) to parley_api;
+grant execute on function parley.filter_errors(text,text,text,text) to parley_api;
+
+grant execute on function parley.find_backfill_week(uuid,uuid) to parley_api;
+
+grant execute on function parley.find_changed_chats(pg_snapshot,pg_snapshot,uuid) to parley_api;
+
+grant execute on function parley.find_chat_events(bigint,bigint) to parley_api;
+
+grant execute on function parley.find_chat_page(parley.page_request) to parley_api;
 
 grant execute on function parley.find_hit(text,text,integer) to parley_api;
 
-grant execute on function parley.find_hits(uuid,parley.search_query,parley.filter) to parley_api;
+grant execute on function parley.find_hit_page(uuid[],parley.page_request) to parley_api;
 
-grant execute on function parley.find_hits_anywhere(parley.search_query,parley.filter,uuid[],bigint) to parley_api;
+grant execute on function parley.find_hits(uuid,parley.search_query,parley.message_filter) to parley_api;
 
-grant execute on function parley.find_hits_by_chat(uuid[],parley.search_query,parley.filter) to parley_api;
+grant execute on function parley.find_hits_anywhere(parley.search_query,parley.message_filter,uuid[],bigint) to parley_api;
+
+grant execute on function parley.find_hits_by_chat(uuid[],parley.search_query,parley.message_filter) to parley_api;
+
+grant execute on function parley.find_hits_by_index(uuid,parley.search_query,parley.message_filter) to parley_api;
 
 grant execute on function parley.find_message(text,text) to parley_api;
 
-grant execute on function parley.finish_page(parley.page,uuid[],text) to parley_api;
+grant execute on function parley.find_message_page(parley.message_filter,parley.page_request) to parley_api;
 
-grant execute on function parley.first_unseen(uuid,pg_snapshot) to parley_api;
+grant execute on function parley.find_unseen_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint) to parley_api;
 
-grant execute on function parley.forbid(text) to parley_api;
-
-grant execute on function parley.forget_seen() to parley_api;
+grant execute on function parley.first_unseen_seq(uuid,pg_snapshot) to parley_api;
 
 grant execute on function parley.from_base64url(text) to parley_api;
+
+grant execute on function parley.generate_uuid7(timestamp with time zone,bigint) to parley_api;
 
 grant execute on function parley.has_phrases(tsvector,text,parley.search_query) to parley_api;
 
 grant execute on function parley.has_phrases_in_words(tsvector,text,parley.search_query) to parley_api;
 
-grant execute on function parley.history() to parley_api;
+grant execute on function parley.highlight_words(text,parley.highlight) to parley_api;
 
 grant execute on function parley.hit_json(parley.messages,parley.highlight,boolean) to parley_api;
 
-grant execute on function parley.image_is_being_removed(text) to parley_api;
+grant execute on function parley.idempotency_key_error(text) to parley_api;
 
-grant execute on function parley.image_is_used(text) to parley_api;
+grant execute on function parley.idempotency_key_pattern() to parley_api;
+
+grant execute on function parley.idempotency_key_ttl() to parley_api;
 
 grant execute on function parley.image_name(text) to parley_api;
 
-grant execute on function parley.instant_problem(text) to parley_api;
+grant execute on function parley.is_being_removed(parley.chats) to parley_api;
 
-grant execute on function parley.is_closed(parley.chats) to parley_api;
+grant execute on function parley.is_cheap_to_scan(uuid,parley.message_filter) to parley_api;
 
-grant execute on function parley.is_end(parley.outbox,text) to parley_api;
+grant execute on function parley.is_etag_listed(text,text) to parley_api;
 
-grant execute on function parley.is_known(text) to parley_api;
+grant execute on function parley.is_image_being_removed(text) to parley_api;
 
-grant execute on function parley.is_listed(text,text) to parley_api;
+grant execute on function parley.is_image_used(text) to parley_api;
 
-grant execute on function parley.is_short(uuid,parley.filter) to parley_api;
-
-grant execute on function parley.is_unseen(xid8,pg_snapshot) to parley_api;
+grant execute on function parley.is_unseen_by(xid8,pg_snapshot) to parley_api;
 
 grant execute on function parley.iso8601(timestamp with time zone) to parley_api;
 
-grant execute on function parley.key_life() to parley_api;
+grant execute on function parley.last_activity(parley.chats) to parley_api;
 
-grant execute on function parley.key_of(text) to parley_api;
-
-grant execute on function parley.key_pattern() to parley_api;
-
-grant execute on function parley.key_problem(text) to parley_api;
+grant execute on function parley.last_counted_event() to parley_api;
 
 grant execute on function parley.last_message_at(parley.chats) to parley_api;
 
 grant execute on function parley.letter_pattern(text) to parley_api;
 
+grant execute on function parley.lineage() to parley_api;
+
 grant execute on function parley.lock_chat() to parley_api;
+
+grant execute on function parley.lock_idempotency_key(text) to parley_api;
 
 grant execute on function parley.lock_image(text) to parley_api;
 
-grant execute on function parley.lock_key(text) to parley_api;
-
-grant execute on function parley.look_up_in_chat(uuid,parley.search_query,parley.filter) to parley_api;
-
-grant execute on function parley.mark_words(text,parley.highlight) to parley_api;
-
 grant execute on function parley.max_bytes_read_through() to parley_api;
-
-grant execute on function parley.may_hear(text) to parley_api;
 
 grant execute on function parley.members_json() to parley_api;
 
 grant execute on function parley.message_fields(parley.messages) to parley_api;
 
-grant execute on function parley.message_of(parley.outbox) to parley_api;
-
 grant execute on function parley.message_version(parley.messages) to parley_api;
 
-grant execute on function parley.not_blank_pattern() to parley_api;
+grant execute on function parley.min_uuid7(timestamp with time zone) to parley_api;
 
-grant execute on function parley.not_found(text) to parley_api;
+grant execute on function parley.not_blank_pattern() to parley_api;
 
 grant execute on function parley.now_after(timestamp with time zone) to parley_api;
 
 grant execute on function parley.now_ms() to parley_api;
 
-grant execute on function parley.number_limits(text) to parley_api;
+grant execute on function parley.number_error(text,text) to parley_api;
 
-grant execute on function parley.number_problem(text,text) to parley_api;
+grant execute on function parley.number_limits(text) to parley_api;
 
 grant execute on function parley.number_schema(text,bigint) to parley_api;
 
 grant execute on function parley.operators_error(text) to parley_api;
 
-grant execute on function parley.page_of_chat(parley.filter,parley.page) to parley_api;
+grant execute on function parley.page_errors(text,text,text,text) to parley_api;
 
-grant execute on function parley.page_of_hits(uuid[],parley.page) to parley_api;
-
-grant execute on function parley.page_problems(text,text,text,text) to parley_api;
+grant execute on function parley.parse_end_date(text) to parley_api;
 
 grant execute on function parley.parse_filter(text,text,text) to parley_api;
 
 grant execute on function parley.parse_highlight(text) to parley_api;
 
-grant execute on function parley.parse_instant(text) to parley_api;
+grant execute on function parley.parse_idempotency_key(text) to parley_api;
 
 grant execute on function parley.parse_page(text,text,text,text) to parley_api;
 
 grant execute on function parley.parse_search(text) to parley_api;
+
+grant execute on function parley.parse_timestamp(text) to parley_api;
 
 grant execute on function parley.parse_uuid(text) to parley_api;
 
@@ -4121,13 +4125,19 @@ grant execute on function parley.phrase_pattern(text,boolean) to parley_api;
 
 grant execute on function parley.pseudonym(text,text) to parley_api;
 
+grant execute on function parley.purge_seen() to parley_api;
+
 grant execute on function parley.pusher_user(text) to parley_api;
 
 grant execute on function parley.queue_again(bigint[]) to parley_api;
 
-grant execute on function parley.read_chat(uuid) to parley_api;
+grant execute on function parley.raise_error(text,text,jsonb) to parley_api;
 
-grant execute on function parley.read_cursor(text) to parley_api;
+grant execute on function parley.raise_forbidden(text) to parley_api;
+
+grant execute on function parley.raise_invalid(jsonb) to parley_api;
+
+grant execute on function parley.raise_not_found(text) to parley_api;
 
 grant execute on function parley.record_event(uuid,bigint,text,json,text[],timestamp with time zone) to parley_api;
 
@@ -4137,17 +4147,11 @@ grant execute on function parley.recount_chat(uuid) to parley_api;
 
 grant execute on function parley.recount_rollups() to parley_api;
 
-grant execute on function parley.reject(jsonb) to parley_api;
-
-grant execute on function parley.require_image(text) to parley_api;
-
-grant execute on function parley.require_log(text,pg_snapshot) to parley_api;
-
-grant execute on function parley.require_match(text) to parley_api;
-
 grant execute on function parley.require_one_of(jsonb,text[]) to parley_api;
 
 grant execute on function parley.require_owner(uuid) to parley_api;
+
+grant execute on function parley.require_stored_image(text) to parley_api;
 
 grant execute on function parley.require_user(text) to parley_api;
 
@@ -4155,17 +4159,23 @@ grant execute on function parley.roll_up_chats() to parley_api;
 
 grant execute on function parley.roll_up_settings() to parley_api;
 
-grant execute on function parley.search_chat(parley.search_query,parley.filter,parley.page) to parley_api;
+grant execute on function parley.search_by_relevance(uuid,parley.search_query,parley.message_filter,parley.page_request) to parley_api;
 
-grant execute on function parley.search_chats(parley.search_query,parley.filter,parley.page) to parley_api;
+grant execute on function parley.search_chat(parley.search_query,parley.message_filter,parley.page_request) to parley_api;
 
-grant execute on function parley.search_ranked(uuid,parley.search_query,parley.filter,parley.page) to parley_api;
+grant execute on function parley.search_chats(parley.search_query,parley.message_filter,parley.page_request) to parley_api;
 
 grant execute on function parley.search_terms(text) to parley_api;
 
+grant execute on function parley.select_chat(text) to parley_api;
+
+grant execute on function parley.set_response_chat_seq() to parley_api;
+
+grant execute on function parley.set_response_etag(text) to parley_api;
+
 grant execute on function parley.settings_json(parley.settings) to parley_api;
 
-grant execute on function parley.skip_blocks(uuid,parley.filter,bigint) to parley_api;
+grant execute on function parley.skip_blocks(uuid,parley.message_filter,bigint) to parley_api;
 
 grant execute on function parley.sleep_lock() to parley_api;
 
@@ -4173,23 +4183,25 @@ grant execute on function parley.snippet(text,parley.highlight,boolean) to parle
 
 grant execute on function parley.snippet_size() to parley_api;
 
-grant execute on function parley.socket_pattern() to parley_api;
+grant execute on function parley.socket_id_error(text) to parley_api;
 
-grant execute on function parley.socket_problem(text) to parley_api;
+grant execute on function parley.socket_id_pattern() to parley_api;
 
-grant execute on function parley.sort_problems(text,text,text,text) to parley_api;
+grant execute on function parley.sort_errors(text,text,text,text) to parley_api;
 
 grant execute on function parley.spelling_pattern(text) to parley_api;
 
+grant execute on function parley.start_new_epoch() to parley_api;
+
 grant execute on function parley.system_identifier() to parley_api;
-
-grant execute on function parley.tell_chat_seq() to parley_api;
-
-grant execute on function parley.tell_etag(text) to parley_api;
 
 grant execute on function parley.text_schema(text,text) to parley_api;
 
 grant execute on function parley.timeline() to parley_api;
+
+grant execute on function parley.timestamp_error(text) to parley_api;
+
+grant execute on function parley.trim_page(parley.page_request,uuid[],text) to parley_api;
 
 grant execute on function parley.trim_to_words(text,boolean,boolean) to parley_api;
 
@@ -4199,19 +4211,17 @@ grant execute on function parley.user_channel(text) to parley_api;
 
 grant execute on function parley.user_name() to parley_api;
 
-grant execute on function parley.uuid7(timestamp with time zone,bigint) to parley_api;
+grant execute on function parley.validate_body(jsonb,text[],text[]) to parley_api;
 
-grant execute on function parley.uuid7_from(timestamp with time zone) to parley_api;
-
-grant execute on function parley.validate(jsonb,text[],text[]) to parley_api;
+grant execute on function parley.wait_for_image_removal(text) to parley_api;
 
 grant execute on function parley.without_content(json) to parley_api;
 
 grant execute on function parley.word_forms(text,boolean,boolean) to parley_api;
 
-grant execute on function parley.write_cursor(pg_snapshot,pg_snapshot,uuid,bigint) to parley_api;
+grant execute on function rules.allowed_values(text) to parley_api;
 
-grant execute on function rules.choices(text) to parley_api;
+grant execute on function rules.can_be_blank(text) to parley_api;
 
 grant execute on function rules.decompose(text,text) to parley_api;
 
@@ -4235,10 +4245,6 @@ grant execute on function rules.length_limits(text) to parley_api;
 
 grant execute on function rules.lower_email(text) to parley_api;
 
-grant execute on function rules.may_be_blank(text) to parley_api;
-
-grant execute on function rules.problem(text,text) to parley_api;
-
 grant execute on function rules.search_document(text) to parley_api;
 
 grant execute on function rules.separators() to parley_api;
@@ -4251,41 +4257,35 @@ grant execute on function rules.tokenize(text) to parley_api;
 
 grant execute on function rules.unspaced() to parley_api;
 
-grant execute on function rules.uuid7_time(uuid) to parley_api;
+grant execute on function rules.uuid7_timestamp(uuid) to parley_api;
 
-grant execute on function session.begin(jsonb,text,text,text) to parley_api;
+grant execute on function rules.validation_error(text,text) to parley_api;
 
-grant execute on function session.begin_once(jsonb,text,text,bytea) to parley_api;
+grant execute on function session.authenticate(jsonb,text,text,text) to parley_api;
 
-grant execute on function session.changed_chats(pg_snapshot,pg_snapshot,uuid) to parley_api;
+grant execute on function session.authenticate_idempotent(jsonb,text,text,bytea) to parley_api;
 
-grant execute on function session.chat_id() to parley_api;
+grant execute on function session.find_response(text,bytea) to parley_api;
 
-grant execute on function session.chat_ids() to parley_api;
+grant execute on function session.is_chat_owner(uuid) to parley_api;
 
-grant execute on function session.enter_chats(uuid[]) to parley_api;
+grant execute on function session.is_deleted_user(text) to parley_api;
 
-grant execute on function session.entered_chats() to parley_api;
-
-grant execute on function session.events_of_chat(bigint,bigint) to parley_api;
-
-grant execute on function session.events_of_chats(pg_snapshot,pg_snapshot,uuid,bigint,bigint) to parley_api;
-
-grant execute on function session.owns_chat(uuid) to parley_api;
-
-grant execute on function session.page_of_chats(parley.page) to parley_api;
-
-grant execute on function session.recall(text,bytea) to parley_api;
+grant execute on function session.member_chats() to parley_api;
 
 grant execute on function session.register(text,text,text,text) to parley_api;
 
-grant execute on function session.remember(text,bytea,json) to parley_api;
+grant execute on function session.select_chats(uuid[]) to parley_api;
 
-grant execute on function session.signed_in(jsonb) to parley_api;
+grant execute on function session.selected_chat() to parley_api;
+
+grant execute on function session.selected_chats() to parley_api;
+
+grant execute on function session.store_response(text,bytea,json) to parley_api;
 
 grant execute on function session.user_id() to parley_api;
 
-grant execute on function session.was_deleted(text) to parley_api;
+grant execute on function session.user_of_session(jsonb) to parley_api;
 
 grant insert on next_auth.accounts to parley_web;
 

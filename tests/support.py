@@ -68,7 +68,7 @@ def call(connection: Connection, user: str, function: str, *arguments: Any, **na
     """What an `api` function answers to a user; bodies are dicts. What fails is rolled back."""
     values = [json.dumps(a) if isinstance(a, dict | list) else a for a in (*arguments, *named.values())]
     marks = ["%s"] * len(arguments) + [f'"{name}" => %s' for name in named]
-    statement = f"select api.{function}({', '.join(marks)}) from session.begin(%s)"
+    statement = f"select api.{function}({', '.join(marks)}) from session.authenticate(%s)"
     with connection.transaction():
         row = connection.execute(statement, [*values, json.dumps({"sub": user})]).fetchone()
     assert row is not None

@@ -125,11 +125,11 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
         assert row
         return all(re.search(rf"\b{bound}\b", row[0]) for bound in bounds)
 
-    assert is_in("parley.search_ranked", *documented["hits that `sort=relevance` ranks"])
+    assert is_in("parley.search_by_relevance", *documented["hits that `sort=relevance` ranks"])
     assert is_in("parley.record_event", *documented["an event"])
     length, hours = documented["an `Idempotency-Key`"]
-    assert is_in("parley.key_problem", length)
-    assert is_in("parley.key_life", f"{hours} hours")
+    assert is_in("parley.idempotency_key_error", length)
+    assert is_in("parley.idempotency_key_ttl", f"{hours} hours")
     assert int(documented["a JSON body"][0]) * 1024 * 1024 == MAX_BODY
     assert documented["uploads that a user has under way"] == [str(upload_slots.OPEN_FOR_ONE)]
     received = [upload_slots.PLACES, SECONDS, upload_slots.PACE // 1024]

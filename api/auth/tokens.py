@@ -1,4 +1,4 @@
-"""From a request's session token to the identity that `session.begin` takes.
+"""From a request's session token to the identity that `session.authenticate` takes.
 
 A token is a JWT, encrypted as NextAuth.js and Auth.js do it or signed with HS256; or it is the name of a database
 session, which only the database can tell. So each token that is no JWT of ours is looked up there, by its digest, and
@@ -106,7 +106,7 @@ class Tokens:
         )
 
     def identity(self, request: Request, *, cookie_will_do: bool) -> str:
-        """The caller's identity for `session.begin`, as JSON: {"sub", "name"?, "email"?, "picture"?} of a JWT.
+        """The caller's identity for `session.authenticate`, as JSON: {"sub", "name"?, "email"?, "picture"?} of a JWT.
 
         Or {"session_digests"}, of tokens that are for the database to know. Raises ApiError: 401 without any token, 403
         for a cookie where it won't do, since browsers send it with what other sites ask of them.

@@ -198,7 +198,9 @@ class Database:
         timings call its statements.
         """
         url = url or settings.database_url.get_secret_value()
-        name = {} if "application_name=" in url else {"application_name": "parley"}  # of a request: see session.begin
+        name = (
+            {} if "application_name=" in url else {"application_name": "parley"}
+        )  # of a request: see session.authenticate
         pool = await asyncpg.create_pool(
             url,
             connection_class=Connection,

@@ -57,6 +57,6 @@ async def _create(connection: asyncpg.Connection) -> str:
 
 async def _call(connection: asyncpg.Connection, user: dict[str, str], name: str, *args: Any) -> Any:
     places = ", ".join(f"${number}" for number, _ in enumerate(args, start=2))
-    statement = f"select api.{name}({places}) from session.begin($1)"  # noqa: S608 (names of ours)
+    statement = f"select api.{name}({places}) from session.authenticate($1)"  # noqa: S608 (names of ours)
     values = [json.dumps(arg) if isinstance(arg, dict) else arg for arg in (user, *args)]
     return json.loads(await connection.fetchval(statement, *values))

@@ -39,7 +39,7 @@ CODES = {
     503: "unavailable",
 }
 TRY_AGAIN = {429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}  # for what does not know better
-STATUSES = {f"PT{status}": status for status in CODES}  # raised by parley.fail()
+STATUSES = {f"PT{status}": status for status in CODES}  # raised by parley.raise_error()
 NUL_IN_TEXT = "22021"
 IMAGE = re.compile(r"[0-9a-f]{64}")
 CLIENT_IS_GONE = 499  # which nobody reads, but metrics and the log have

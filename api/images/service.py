@@ -98,7 +98,7 @@ class Images:
 
     async def _keep(self, image: Image, statement: str, identity: str, request_id: str, *conditions: Any) -> Any:
         url = self._base_url + image.name
-        expect = "select api.expect_image($3) from session.begin($1, $2)"
+        expect = "select api.register_image_upload($3) from session.authenticate($1, $2)"
         async with self._admission.turn(identity, is_write=True) as seconds:
             await self._database.call_for_row(expect, identity, request_id, url, acquire_seconds=seconds)
             arguments = identity, request_id, *conditions, url
@@ -118,7 +118,7 @@ class Images:
         while True:
             self._left.clear()
             try:
-                while name := await self._database.call("select api.take_unused_image()"):
+                while name := await self._database.call("select api.claim_unused_image()"):
                     await self._remove(name)
             except Exception as error:  # whatever it is: this must go on
                 logger.warning("Images that nobody uses can't be looked for, which is tried again: %r", error)
@@ -129,6 +129,6 @@ class Images:
     async def _remove(self, name: str) -> None:
         try:
             await self._storage.delete(name)
-            await self._database.call("select api.forget_image($1)", name)
+            await self._database.call("select api.confirm_image_removal($1)", name)
         except Exception as error:  # no image may hold up the others
             logger.warning("The image %s can't be removed, which is tried again: %r", name, error)

@@ -2,9 +2,9 @@
 --
 --   api.authorize_channel    POST /api/pusher/auth
 --   api.authorize_user       POST /api/pusher/user-auth
---   parley.may_hear          whether the user may subscribe to a channel
---   parley.socket_problem    what is wrong with a socket's id, or null
---   parley.socket_pattern    … as a regular expression
+--   parley.can_subscribe          whether the user may subscribe to a channel
+--   parley.socket_id_error    what is wrong with a socket's id, or null
+--   parley.socket_id_pattern    … as a regular expression
 --   parley.user_name         the user's name, or null
 --
 -- Private and presence channels of a chat are for its members, private-user-… is for that user. What a channel carries is
@@ -13,11 +13,11 @@
 create or replace function api.authorize_channel(socket_id text, channel_name text) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-    perform parley.reject(jsonb_build_object(
-        'socket_id', parley.socket_problem(socket_id),
+    perform parley.raise_invalid(jsonb_build_object(
+        'socket_id', parley.socket_id_error(socket_id),
         'channel_name', case when coalesce(channel_name, '') = '' then 'is required' end));
-    if not parley.may_hear(channel_name) then
-        perform parley.fail('PT403', 'You may not hear this channel.');
+    if not parley.can_subscribe(channel_name) then
+        perform parley.raise_error('PT403', 'You may not hear this channel.');
     end if;
     return json_strip_nulls(json_build_object(
         'socket_id', socket_id,
@@ -31,7 +31,7 @@ comment on function api.authorize_channel(text, text) is
 create or replace function api.authorize_user(socket_id text) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-    perform parley.reject(jsonb_build_object('socket_id', parley.socket_problem(socket_id)));
+    perform parley.raise_invalid(jsonb_build_object('socket_id', parley.socket_id_error(socket_id)));
     perform parley.require_user(session.user_id());
     return json_build_object('socket_id', socket_id, 'user_data', json_build_object(
         'id', parley.pusher_user(session.user_id()),
@@ -40,7 +40,7 @@ end $$;
 comment on function api.authorize_user(text) is
     'Signs the user in on a connection to Pusher: {"socket_id", "user_data"}, to be signed. Its id is the one in the name of the user''s channel.';
 
-create or replace function parley.may_hear(channel text) returns boolean
+create or replace function parley.can_subscribe(channel text) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant text := substring(channel from '^(?:private|presence)-chat-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$');
@@ -48,19 +48,19 @@ begin
     if chat is null then
         return coalesce(channel = parley.user_channel(session.user_id()), false);
     end if;
-    perform set_config('parley.chat_id', chat, true);
-    return session.chat_id() is not null;
+    perform set_config('parley.selected_chat', chat, true);
+    return session.selected_chat() is not null;
 end $$;
 
-create or replace function parley.socket_problem(socket_id text) returns text
+create or replace function parley.socket_id_error(socket_id text) returns text
 language sql immutable parallel safe as $$
     select case
         when coalesce(socket_id, '') = '' then 'is required'
-        when socket_id !~ parley.socket_pattern() then 'must be the id of a connection to Pusher, like 1234.5678'
+        when socket_id !~ parley.socket_id_pattern() then 'must be the id of a connection to Pusher, like 1234.5678'
     end
 $$;
 
-create or replace function parley.socket_pattern() returns text
+create or replace function parley.socket_id_pattern() returns text
 language sql immutable parallel safe as $$ select '^[0-9]{1,20}[.][0-9]{1,20}$' $$;
 
 create or replace function parley.user_name() returns text

@@ -8,7 +8,7 @@
 create or replace function api.get_field_schemas() returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    defaults constant parley.page := parley.parse_page(null, null, null, null);
+    defaults constant parley.page_request := parley.parse_page(null, null, null, null);
     not_blank constant text := parley.not_blank_pattern();
 begin
     return (
@@ -17,11 +17,11 @@ begin
             t (field)
     ) || jsonb_build_object(
         'notBlank', jsonb_build_object('minLength', 1, 'pattern', not_blank),
-        'socket_id', jsonb_build_object('pattern', parley.socket_pattern()),
+        'socket_id', jsonb_build_object('pattern', parley.socket_id_pattern()),
         'channel_name', jsonb_build_object('pattern', '^[^\u0000]+$'),
-        'Idempotency-Key', jsonb_build_object('pattern', parley.key_pattern()),
+        'Idempotency-Key', jsonb_build_object('pattern', parley.idempotency_key_pattern()),
         'seq', parley.number_schema('seq', null),
-        'events', parley.number_schema('events', parley.events_limit(null)),
+        'events', parley.number_schema('events', parley.event_limit(null)),
         'page', parley.number_schema('page', defaults.number),
         'limit', parley.number_schema('limit', defaults.size));
 end $$;
@@ -45,12 +45,12 @@ $$;
 create or replace function parley.text_schema(field text, not_blank text) returns jsonb
 language sql immutable parallel safe as $$
     select jsonb_strip_nulls(
-        case when rules.choices(field) is not null then jsonb_build_object('enum', rules.choices(field))
+        case when rules.allowed_values(field) is not null then jsonb_build_object('enum', rules.allowed_values(field))
         else jsonb_build_object(
             'minLength', lower(rules.length_limits(field)),
             'maxLength', upper(rules.length_limits(field)) - 1,
             'format', case field when 'email' then 'idn-email' end,
-            'pattern', case when field = 'email' then null when rules.may_be_blank(field) then '^[^\u0000]*$' else not_blank end)
+            'pattern', case when field = 'email' then null when rules.can_be_blank(field) then '^[^\u0000]*$' else not_blank end)
         end)
 $$;
 

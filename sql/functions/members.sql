@@ -4,15 +4,15 @@
 --   api.add_member       POST   /api/chats/{chatId}/members
 --   api.remove_member    DELETE /api/chats/{chatId}/members/{userId}
 --   parley.members_json  the members of the entered chat, as responses have them
---   parley.members_new   trigger: a member is a user
---   parley.members_added trigger: the event, and the limit of members; refuses a deleted chat
---   parley.members_gone  trigger: the event of a removed member
---   parley.members_stay  trigger: rejects changes of a membership's key
+--   parley.members_before_insert   trigger: a member is a user
+--   parley.members_after_insert trigger: the event, and the limit of members; refuses a deleted chat
+--   parley.members_after_delete  trigger: the event of a removed member
+--   parley.members_reject_key_update  trigger: rejects changes of a membership's key
 
 create or replace function api.list_members(chat_id text) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
-    perform parley.enter_chat(chat_id), parley.tell_chat_seq();
+    perform parley.select_chat(chat_id), parley.set_response_chat_seq();
     return json_build_object('members', (
         select coalesce(json_agg(m.member order by m.joined_at, m.user_id), '[]') from parley.members_json() m));
 end $$;
@@ -22,10 +22,10 @@ comment on function api.list_members(text) is
 create or replace function api.add_member(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    chat constant uuid := parley.enter_chat(chat_id);
+    chat constant uuid := parley.select_chat(chat_id);
     violated text;
 begin
-    perform parley.validate(body, required => '{userId}');
+    perform parley.validate_body(body, required => '{userId}');
     perform parley.lock_chat();
     perform parley.require_owner(chat);
     begin
@@ -34,11 +34,11 @@ begin
         when foreign_key_violation then
             get stacked diagnostics violated = constraint_name;
             if violated = 'members_chat_exists' then
-                perform parley.not_found('Chat');
+                perform parley.raise_not_found('Chat');
             end if;
-            perform parley.reject('{"userId": "is not a known user"}');
+            perform parley.raise_invalid('{"userId": "is not a known user"}');
         when unique_violation then
-            perform parley.fail('PT409', 'This user is a member already.');
+            perform parley.raise_error('PT409', 'This user is a member already.');
     end;
     return (select m.member from parley.members_json() m where m.user_id = body ->> 'userId');
 end $$;
@@ -48,17 +48,17 @@ comment on function api.add_member(text, jsonb) is
 create or replace function api.remove_member(chat_id text, user_id text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    chat constant uuid := parley.enter_chat(chat_id);
+    chat constant uuid := parley.select_chat(chat_id);
 begin
     if user_id is distinct from session.user_id() then
         perform parley.require_owner(chat);
-    elsif session.owns_chat(chat) then
-        perform parley.fail('PT409', 'The owner can''t leave the chat, but can delete it.');
+    elsif session.is_chat_owner(chat) then
+        perform parley.raise_error('PT409', 'The owner can''t leave the chat, but can delete it.');
     end if;
     perform parley.lock_chat();
-    delete from parley.members m where m.chat_id = chat and m.user_id = remove_member.user_id and parley.require_match('');
+    delete from parley.members m where m.chat_id = chat and m.user_id = remove_member.user_id and parley.assert_if_match('');
     if not found then
-        perform parley.not_found('Member');
+        perform parley.raise_not_found('Member');
     end if;
 end $$;
 comment on function api.remove_member(text, text) is
@@ -77,11 +77,11 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     from parley.members m
         join parley.chats c on c.id = m.chat_id
         join next_auth.users u on u.id = m.user_id
-    where m.chat_id = session.chat_id()
+    where m.chat_id = session.selected_chat()
 $$;
 
 -- Replaces a foreign key, since the memberships of a deleted user are removed in the background (removal.sql).
-create or replace function parley.members_new() returns trigger
+create or replace function parley.members_before_insert() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform from next_auth.users u where u.id = new.user_id for key share;
@@ -94,7 +94,7 @@ end $$;
 
 -- Without a row in parley.limits there is no limit. Other plans are disabled, so that members are counted by the index and
 -- up to the limit only, however many there are.
-create or replace function parley.members_added() returns trigger
+create or replace function parley.members_after_insert() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
@@ -104,7 +104,7 @@ declare
 begin
     for member in select a.* from added a order by a.chat_id, a.user_id loop
         update parley.chats c set seq = c.seq + 1
-        where c.id = member.chat_id and not parley.is_closed(c) returning c.seq into taken;
+        where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into taken;
         if not found then
             raise exception using errcode = 'foreign_key_violation', constraint = 'members_chat_exists',
                 message = 'the chat does not exist, or is deleted';
@@ -118,7 +118,7 @@ begin
         select from (select distinct a.chat_id from added a) c cross join lateral (
             select from parley.members m where m.chat_id = c.chat_id offset max_members limit 1) m)
     then
-        perform parley.fail('PT409', format(
+        perform parley.raise_error('PT409', format(
             'The chat is full. A chat has at most %s members: remove one to add another.', max_members));
     end if;
     return null;
@@ -126,7 +126,7 @@ end $$;
 
 -- A chat that is deleted or being removed gets no event: nobody receives its events any more. Chats are locked in the order
 -- of their ids, to avoid deadlocks.
-create or replace function parley.members_gone() returns trigger
+create or replace function parley.members_after_delete() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     member parley.members;
@@ -134,7 +134,7 @@ declare
 begin
     for member in select g.* from gone g order by g.chat_id, g.user_id loop
         update parley.chats c set seq = c.seq + 1
-        where c.id = member.chat_id and not parley.is_closed(c) returning c.seq into taken;
+        where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into taken;
         if found then
             perform parley.record_event(
                 member.chat_id, taken, 'member:removed', to_json(member.user_id), array[member.user_id]);
@@ -143,7 +143,7 @@ begin
     return null;
 end $$;
 
-create or replace function parley.members_stay() returns trigger
+create or replace function parley.members_reject_key_update() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     raise exception 'the key of a member does not change: delete the row and insert another';

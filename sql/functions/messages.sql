@@ -8,10 +8,10 @@
 --   parley.message_fields          a message as answers have it
 --   parley.message_version         what changes with that
 --   parley.find_message            a route's {messageId}, or "not found"
---   parley.messages_new            trigger: id and times of a new message, the chat's counters, the event
---   parley.messages_changed        trigger: updated_at, the chat's seq, the event
---   parley.messages_stay           trigger: a message stays in its chat
---   parley.messages_gone           trigger: the chat's counters, the events
+--   parley.messages_before_insert            trigger: id and times of a new message, the chat's counters, the event
+--   parley.messages_before_update        trigger: updated_at, the chat's seq, the event
+--   parley.messages_reject_key_update           trigger: a message stays in its chat
+--   parley.messages_after_delete           trigger: the chat's counters, the events
 --
 -- A new message takes the chat's next seq, and so locks the chat's row until it is committed: in one chat, ids rise in
 -- the order of commits, and a reader who has seen an id has missed none before it.
@@ -24,33 +24,33 @@ create or replace function api.list_messages(
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
-    chat constant uuid := parley.enter_chat(chat_id);
-    wanted parley.filter;
-    asked parley.page;
+    chat constant uuid := parley.select_chat(chat_id);
+    wanted parley.message_filter;
+    asked parley.page_request;
     parsed parley.search_query;
     ids uuid[];
     total bigint;
 begin
     if num_nonnulls(page, "limit", type, search, start_date, end_date, sort, before, after) > 0 then
-        perform parley.reject(parley.filter_problems(type, search, start_date, end_date)
-            || parley.page_problems(page, "limit", before, after) || parley.sort_problems(sort, search, before, after));
+        perform parley.raise_invalid(parley.filter_errors(type, search, start_date, end_date)
+            || parley.page_errors(page, "limit", before, after) || parley.sort_errors(sort, search, before, after));
     end if;
-    if parley.is_known(parley.tell_chat_seq()::text) then
+    if parley.check_preconditions(parley.set_response_chat_seq()::text) then
         return null;
     end if;
     wanted := parley.parse_filter(type, start_date, end_date);
     asked := parley.parse_page(page, "limit", before, after);
     if search is null or rules.is_blank(search) then
-        select p.ids, p.total into ids, total from parley.page_of_chat(wanted, asked) p;
+        select p.ids, p.total into ids, total from parley.find_message_page(wanted, asked) p;
     else
         parsed := parley.parse_search(search);
         if sort = 'relevance' then
-            select f.ids, f.total into ids, total from parley.search_ranked(chat, parsed, wanted, asked) f;
+            select f.ids, f.total into ids, total from parley.search_by_relevance(chat, parsed, wanted, asked) f;
         else
             select f.ids, f.total into ids, total from parley.search_chat(parsed, wanted, asked) f;
         end if;
     end if;
-    ids := parley.finish_page(asked, ids, sort);
+    ids := parley.trim_page(asked, ids, sort);
     return json_build_object(
         'messages', (
             select coalesce(json_agg(
@@ -67,10 +67,10 @@ comment on function api.list_messages(text, text, text, text, text, text, text, 
 create or replace function api.send_message(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    chat constant uuid := parley.enter_chat(chat_id);
+    chat constant uuid := parley.select_chat(chat_id);
     message parley.messages;
 begin
-    perform parley.validate(body, required => '{content}', optional => '{type}');
+    perform parley.validate_body(body, required => '{content}', optional => '{type}');
     perform parley.lock_chat();
     insert into parley.messages (chat_id, content, type)
     values (chat, body ->> 'content', coalesce(body ->> 'type', 'text'))
@@ -86,8 +86,8 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     message constant parley.messages := parley.find_message(chat_id, message_id);
 begin
-    perform parley.tell_chat_seq();
-    if parley.is_known(parley.message_version(message)) then
+    perform parley.set_response_chat_seq();
+    if parley.check_preconditions(parley.message_version(message)) then
         return null;
     end if;
     return (select to_json(a) from parley.message_fields(message) a);
@@ -101,18 +101,18 @@ declare
     message parley.messages := parley.find_message(chat_id, message_id);
 begin
     if message.user_id <> session.user_id() then
-        perform parley.forbid('Only the author may edit a message.');
+        perform parley.raise_forbidden('Only the author may edit a message.');
     end if;
-    perform parley.validate(body, required => '{}', optional => '{content,type}');
+    perform parley.validate_body(body, required => '{}', optional => '{content,type}');
     perform parley.lock_chat();
     update parley.messages m
     set content = coalesce(body ->> 'content', m.content), type = coalesce(body ->> 'type', m.type)
-    where m.chat_id = message.chat_id and m.id = message.id and parley.require_match(parley.message_version(m))
+    where m.chat_id = message.chat_id and m.id = message.id and parley.assert_if_match(parley.message_version(m))
     returning * into message;
     if not found then
-        perform parley.not_found('Message');
+        perform parley.raise_not_found('Message');
     end if;
-    perform parley.tell_etag(parley.message_version(message));
+    perform parley.set_response_etag(parley.message_version(message));
     return json_build_object('id', message.id, 'content', message.content, 'type', message.type,
         'updatedAt', parley.iso8601(message.updated_at));
 end $$;
@@ -124,14 +124,14 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     message constant parley.messages := parley.find_message(chat_id, message_id);
 begin
-    if message.user_id <> session.user_id() and not session.owns_chat(message.chat_id) then
-        perform parley.forbid('Only the author or the owner of the chat may delete a message.');
+    if message.user_id <> session.user_id() and not session.is_chat_owner(message.chat_id) then
+        perform parley.raise_forbidden('Only the author or the owner of the chat may delete a message.');
     end if;
     perform parley.lock_chat();
     delete from parley.messages m
-    where m.chat_id = message.chat_id and m.id = message.id and parley.require_match(parley.message_version(m));
+    where m.chat_id = message.chat_id and m.id = message.id and parley.assert_if_match(parley.message_version(m));
     if not found then
-        perform parley.not_found('Message');
+        perform parley.raise_not_found('Message');
     end if;
 end $$;
 comment on function api.delete_message(text, text) is
@@ -151,24 +151,24 @@ language sql stable as $$ select parley.iso8601(message.updated_at) $$;
 create or replace function parley.find_message(chat_id text, message_id text) returns parley.messages
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    chat constant uuid := parley.enter_chat(chat_id);
+    chat constant uuid := parley.select_chat(chat_id);
     message parley.messages;
 begin
     select m.* into message from parley.messages m where m.chat_id = chat and m.id = parley.parse_uuid(message_id);
     if not found then
-        perform parley.not_found('Message');
+        perform parley.raise_not_found('Message');
     end if;
     return message;
 end $$;
 
-create or replace function parley.messages_new() returns trigger
+create or replace function parley.messages_before_insert() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    counted constant record := parley.count_message(new.chat_id);
+    counted constant record := parley.count_new_message(new.chat_id);
 begin
     if counted.id is not null then
         new.id := counted.id;
-        new.updated_at := rules.uuid7_time(counted.id);
+        new.updated_at := rules.uuid7_timestamp(counted.id);
         perform parley.record_event(new.chat_id, counted.seq, 'message:sent', json_build_object(
             'id', new.id, 'content', new.content, 'type', new.type, 'userId', new.user_id,
             'createdAt', parley.iso8601(new.updated_at)), changed_at => new.updated_at);
@@ -178,18 +178,18 @@ begin
             message = 'the chat is being removed';
     end if;
     new.updated_at := parley.now_ms();  -- without a chat, the foreign key will say so
-    new.id := parley.uuid7(new.updated_at, 1);
+    new.id := parley.generate_uuid7(new.updated_at, 1);
     return new;
 end $$;
 
-create or replace function parley.messages_changed() returns trigger
+create or replace function parley.messages_before_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     taken bigint;
 begin
     new.updated_at := parley.now_after(old.updated_at);
     update parley.chats c set seq = c.seq + 1
-    where c.id = new.chat_id and not parley.is_closed(c) returning c.seq into taken;
+    where c.id = new.chat_id and not parley.is_being_removed(c) returning c.seq into taken;
     if found then
         perform parley.record_event(new.chat_id, taken, 'message:updated', json_build_object(
             'id', new.id,
@@ -200,24 +200,24 @@ begin
     return new;
 end $$;
 
-create or replace function parley.messages_stay() returns trigger
+create or replace function parley.messages_reject_key_update() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     raise exception 'the key of a message does not change: delete the row and insert another';
 end $$;
 
-create or replace function parley.messages_gone() returns trigger
+create or replace function parley.messages_after_delete() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     -- First the lock, then the look: an update that waited would not see the messages that it waited for.
     perform from parley.chats c where c.id in (select g.chat_id from gone g) order by c.id for no key update;
     perform parley.uncount_messages(g.chat_id, g.ids)
     from (select chat_id, array_agg(id) as ids from gone group by chat_id) g
-        join parley.chats c on c.id = g.chat_id and not parley.is_closed(c);
+        join parley.chats c on c.id = g.chat_id and not parley.is_being_removed(c);
     perform parley.record_event(g.chat_id, c.seq - g.later, 'message:deleted', to_json(g.id))
     from (
         select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later from gone o
-    ) g join parley.chats c on c.id = g.chat_id and not parley.is_closed(c)
+    ) g join parley.chats c on c.id = g.chat_id and not parley.is_being_removed(c)
     order by g.chat_id, g.id;
     return null;
 end $$;

@@ -221,7 +221,7 @@ begin
     delete from parley.outbox o
     where o.recorded_at < now() - older_than and o.id = any (array(
         select p.id from parley.outbox p
-        where p.set_aside_at is null and p.id <= parley.counted_event()
+        where p.set_aside_at is null and p.id <= parley.last_counted_event()
           and not exists (select from parley.outbox_queue q where q.id = p.id)
         order by p.id limit max_events));
     get diagnostics removed = row_count;

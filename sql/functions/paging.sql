@@ -1,38 +1,38 @@
 -- Pages: what a query asks for, which messages those are, how many there are in all, and which pages are next to it.
 --
---   parley.page_problems         what is wrong with page, limit, before and after in a query
+--   parley.page_errors         what is wrong with page, limit, before and after in a query
 --   parley.parse_page            the page that they ask for
---   parley.finish_page           cuts off what was read to see whether there is more, and tells the API which pages are next
---   parley.page_of_chat          the ids of a page of the entered chat, and how many messages there are in all
+--   parley.trim_page           cuts off what was read to see whether there is more, and tells the API which pages are next
+--   parley.find_message_page          the ids of a page of the entered chat, and how many messages there are in all
 --   parley.skip_blocks           passes over messages, a block at a time
 --   parley.count_messages        how many messages of a chat a filter lets through
---   parley.count_in_range        the same by reading them
+--   parley.count_messages_in_range        the same by reading them
 --   parley.last_message_at       when a chat's newest message was sent
---   parley.count_message         counts a new message, and gives it its id
+--   parley.count_new_message         counts a new message, and gives it its id
 --   parley.uncount_messages      … and deleted ones
 --   parley.close_block           makes a block of the oldest messages that are in none
 --   parley.recount_blocks        counts the messages of some blocks again
 --   parley.recount_chat          counts all of a chat's messages again; for a DBA, after a load without triggers
---   parley.messages_retyped      trigger: messages are of another type now
+--   parley.messages_after_type_update      trigger: messages are of another type now
 --
 -- A page number stands for so many messages before it. Blocks say how many a thousand neighbours are, so that these are
 -- passed over a thousand at a time; the newest messages of a chat, up to a thousand, are in no block.
 
-create or replace function parley.page_problems(page text, "limit" text, before text, after text) returns jsonb
+create or replace function parley.page_errors(page text, "limit" text, before text, after text) returns jsonb
 language sql stable parallel safe as $$
     select jsonb_build_object(
         'page', case when coalesce(before, after) is not null and page is not null then 'can''t go with before or after'
-            else parley.number_problem('page', page) end,
-        'limit', parley.number_problem('limit', "limit"),
+            else parley.number_error('page', page) end,
+        'limit', parley.number_error('limit', "limit"),
         'before', case when parley.parse_uuid(before) is null and before is not null then 'must be an id' end,
         'after', case when parley.parse_uuid(after) is null and after is not null then 'must be an id'
             when before is not null and after is not null then 'can''t go with before' end)
 $$;
 
-create or replace function parley.parse_page(page text, "limit" text, before text, after text) returns parley.page
+create or replace function parley.parse_page(page text, "limit" text, before text, after text) returns parley.page_request
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    asked parley.page;
+    asked parley.page_request;
 begin
     asked.number := case when coalesce(before, after) is null then coalesce(page, '1')::bigint end;
     asked.size := coalesce("limit", '50');
@@ -45,7 +45,7 @@ end $$;
 
 -- `ids` are newest first, and one more than asked for where there is one. Who asks by a cursor has seen the page on its
 -- other side. `next` and `prev` are what differs in the query; the API makes the header Link of them.
-create or replace function parley.finish_page(asked parley.page, ids uuid[], sort text default null) returns uuid[]
+create or replace function parley.trim_page(asked parley.page_request, ids uuid[], sort text default null) returns uuid[]
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     has_more constant boolean := coalesce(cardinality(ids) > asked.size, false);
@@ -64,18 +64,18 @@ begin
         prev := case when has_more and asked.is_ascending or not asked.is_ascending and asked.number is distinct from 1
             then json_build_object('after', ids[1]) end;
     end if;
-    perform set_config('parley.links',
+    perform set_config('response.links',
         json_strip_nulls(json_build_object('next', next, 'prev', prev, 'first', json_build_object()))::text, true);
     return ids;
 end $$;
 
 -- Newest first, and one more than asked for where there is one. Those of a type are asked for by (type, id), which is an order
 -- of the index messages_type alone: PostgreSQL may take the primary key to be as good, and look through a chat for what is rare.
-create or replace function parley.page_of_chat(wanted parley.filter, asked parley.page, out ids uuid[], out total bigint)
+create or replace function parley.find_message_page(wanted parley.message_filter, asked parley.page_request, out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_sort = off as $$
 declare
-    chat constant uuid := session.chat_id();
+    chat constant uuid := session.selected_chat();
     size constant bigint := asked.size + 1;
     before_id uuid := least(wanted.before_id, asked.before_id);
     skip bigint := asked.skip;
@@ -83,7 +83,7 @@ begin
     total := parley.count_messages(chat, wanted);
     if skip > 1000 then
         select s.before_id, s.skip into before_id, skip
-        from parley.skip_blocks(chat, (wanted.type, wanted.first_id, before_id)::parley.filter, skip) s;
+        from parley.skip_blocks(chat, (wanted.type, wanted.first_id, before_id)::parley.message_filter, skip) s;
     end if;
     if asked.is_ascending then
         ids := array(
@@ -114,7 +114,7 @@ begin
 end $$;
 
 -- Answers before which message to go on, and how many are still to be passed over.
-create or replace function parley.skip_blocks(chat uuid, wanted parley.filter, inout skip bigint, out before_id uuid)
+create or replace function parley.skip_blocks(chat uuid, wanted parley.message_filter, inout skip bigint, out before_id uuid)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
@@ -134,7 +134,7 @@ begin
     loop
         if newer is null then
             newer := case when wanted is distinct from parley.parse_filter(null, null, null)
-                then parley.count_in_range(chat, (wanted.type, block.before_id, wanted.before_id)::parley.filter)
+                then parley.count_messages_in_range(chat, (wanted.type, block.before_id, wanted.before_id)::parley.message_filter)
                 else (select c.message_count - c.counted_messages from parley.chats c where c.id = chat) end;
             exit when skip < newer;
             skip := skip - newer;
@@ -146,7 +146,7 @@ begin
     end loop;
 end $$;
 
-create or replace function parley.count_messages(chat uuid, wanted parley.filter) returns bigint
+create or replace function parley.count_messages(chat uuid, wanted parley.message_filter) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
@@ -163,14 +163,14 @@ begin
     where b.chat_id = chat and b.first_id >= wanted.first_id and b.first_id < wanted.before_id
       and b.before_id <= wanted.before_id;
     if whole.first_id is null then
-        return parley.count_in_range(chat, wanted);
+        return parley.count_messages_in_range(chat, wanted);
     end if;
     return coalesce(whole.messages, 0)
-        + parley.count_in_range(chat, (wanted.type, wanted.first_id, whole.first_id)::parley.filter)
-        + parley.count_in_range(chat, (wanted.type, whole.before_id, wanted.before_id)::parley.filter);
+        + parley.count_messages_in_range(chat, (wanted.type, wanted.first_id, whole.first_id)::parley.message_filter)
+        + parley.count_messages_in_range(chat, (wanted.type, whole.before_id, wanted.before_id)::parley.message_filter);
 end $$;
 
-create or replace function parley.count_in_range(chat uuid, wanted parley.filter) returns bigint
+create or replace function parley.count_messages_in_range(chat uuid, wanted parley.message_filter) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
@@ -185,19 +185,19 @@ begin
 end $$;
 
 create or replace function parley.last_message_at(chat parley.chats) returns timestamptz
-language sql immutable parallel safe as $$ select rules.uuid7_time(chat.last_message_id) $$;
+language sql immutable parallel safe as $$ select rules.uuid7_timestamp(chat.last_message_id) $$;
 
 -- Answers the message's id, and the number that it takes in its chat; null where there is no chat or it is being removed. Who
 -- waited until the chat's row was changed reads the clock again; whatever it says, a message is not older than its forerunner.
-create or replace function parley.count_message(chat_id uuid, out id uuid, out seq bigint)
+create or replace function parley.count_new_message(chat_id uuid, out id uuid, out seq bigint)
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     is_block boolean;
 begin
     update parley.chats c
     set seq = c.seq + 1, message_count = c.message_count + 1,
-        last_message_id = parley.uuid7(greatest(parley.now_ms(), parley.last_message_at(c)), c.seq + 1)
-    where c.id = count_message.chat_id and not parley.is_closed(c)
+        last_message_id = parley.generate_uuid7(greatest(parley.now_ms(), parley.last_message_at(c)), c.seq + 1)
+    where c.id = count_new_message.chat_id and not parley.is_being_removed(c)
     returning c.last_message_id, c.seq, c.message_count - c.counted_messages > 1001 into id, seq, is_block;
     if is_block then
         perform parley.close_block(chat_id);
@@ -277,7 +277,7 @@ begin
     end loop;
 end $$;
 
-create or replace function parley.messages_retyped() returns trigger
+create or replace function parley.messages_after_type_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform parley.recount_blocks(t.chat_id, t.ids)

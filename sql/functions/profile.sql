@@ -2,8 +2,8 @@
 --
 --   api.get_profile         GET  /api/profile
 --   api.update_profile      PUT  /api/profile
---   parley.users_address    trigger: an address is stored in lower case
---   parley.users_changed    trigger: updated_at, and that a new address is not verified
+--   parley.users_before_email_write    trigger: an address is stored in lower case
+--   parley.users_before_update    trigger: updated_at, and that a new address is not verified
 --
 -- Users are the web app's, so the API's role may not change them but through this function and api.set_image, which
 -- run as the tables' owner and each change the user's own row.
@@ -16,7 +16,7 @@ declare
 begin
     select u.* into profile from next_auth.users u where u.id = session.user_id();
     perform parley.require_user(profile.id);
-    if parley.is_known(parley.iso8601(profile.updated_at)) then
+    if parley.check_preconditions(parley.iso8601(profile.updated_at)) then
         return null;
     end if;
     return json_build_object('user', json_build_object(
@@ -34,24 +34,24 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
     profile next_auth.users;
 begin
-    perform parley.validate(body, required => '{}', optional => '{name,email}');
+    perform parley.validate_body(body, required => '{}', optional => '{name,email}');
     begin
         update next_auth.users u
         set name = coalesce(body ->> 'name', u.name), email = coalesce(body ->> 'email', u.email)
-        where u.id = session.user_id() and parley.require_match(parley.iso8601(u.updated_at))
+        where u.id = session.user_id() and parley.assert_if_match(parley.iso8601(u.updated_at))
         returning * into profile;
     exception when unique_violation then
-        perform parley.fail('PT409', 'This e-mail address is another user''s.', '{"fields": {"email": "is another user''s"}}');
+        perform parley.raise_error('PT409', 'This e-mail address is another user''s.', '{"fields": {"email": "is another user''s"}}');
     end;
     perform parley.require_user(profile.id);
-    perform parley.tell_etag(parley.iso8601(profile.updated_at));
+    perform parley.set_response_etag(parley.iso8601(profile.updated_at));
     return json_build_object('user', json_build_object(
         'name', profile.name, 'email', profile.email, 'updatedAt', parley.iso8601(profile.updated_at)));
 end $$;
 comment on function api.update_profile(jsonb) is
     'Changes the user. Body: {"name"?, "email"?}, at least one. Answers {"user": {"name", "email", "updatedAt"}}. The e-mail address is stored in lower case. Raises PT409 for one that another user has.';
 
-create or replace function parley.users_address() returns trigger
+create or replace function parley.users_before_email_write() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.email := rules.lower_email(new.email);
@@ -60,7 +60,7 @@ end $$;
 
 -- An address that somebody wrote is not one that they have shown to be theirs. Only ASCII letters are the same in whatever
 -- case: to others, which letter belongs to which is told otherwise by each locale and each mail server.
-create or replace function parley.users_changed() returns trigger
+create or replace function parley.users_before_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.now_after(old.updated_at);

@@ -1,8 +1,8 @@
 -- Whether this database may be served as this role.
 --
---   api.ready    raises when row-level security does not bind the role that asks
+--   api.check_readiness    raises when row-level security does not bind the role that asks
 
-create or replace function api.ready() returns boolean
+create or replace function api.check_readiness() returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     if exists (
@@ -10,10 +10,10 @@ begin
         where c.relnamespace in ('next_auth'::regnamespace, 'parley'::regnamespace) and c.relkind in ('r', 'p')
           and not row_security_active(c.oid)
     ) then
-        perform parley.fail('PT503', format(
+        perform parley.raise_error('PT503', format(
             'row-level security does not bind the role %s: it is a superuser, owns the tables or has BYPASSRLS. '
             'Log in as a role that was granted parley_api', current_user));
     end if;
     return true;
 end $$;
-comment on function api.ready() is 'True when the API may serve as this role. Raises PT503 when row-level security does not bind it.';
+comment on function api.check_readiness() is 'True when the API may serve as this role. Raises PT503 when row-level security does not bind it.';

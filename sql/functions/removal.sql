@@ -1,22 +1,22 @@
 -- Removal in the background. The listener removes the messages of deleted chats and the memberships of deleted users in
 -- batches, so that a deletion takes no longer when there are many.
 --
---   parley.close_chat             deletes a chat that the user owns, for all its members
---   parley.is_closed              whether a chat is deleted
---   parley.remove_closed_chats    removes a batch of messages of deleted chats, and the deleted chats that have none left
---   parley.leave_chats            removes a batch of a deleted user's memberships, and the user's stored responses
---   parley.users_return           trigger: a deleted user's id is free again only when all of its memberships are removed
---   listener.remove_closed_chats  the function of the same name in parley, for the listener
---   listener.remove_memberships   removes a batch of memberships of all deleted users
+--   parley.begin_chat_removal             deletes a chat that the user owns, for all its members
+--   parley.is_being_removed              whether a chat is deleted
+--   parley.purge_deleted_chats    removes a batch of messages of deleted chats, and the deleted chats that have none left
+--   parley.purge_memberships            removes a batch of a deleted user's memberships, and the user's stored responses
+--   parley.users_after_insert           trigger: a deleted user's id is free again only when all of its memberships are removed
+--   listener.purge_deleted_chats  the function of the same name in parley, for the listener
+--   listener.purge_memberships   removes a batch of memberships of all deleted users
 --
 -- Batches wait for no lock: rows that another transaction has locked are left to a later batch.
 
 -- Returns false if the user does not own the chat, or no longer does.
-create or replace function parley.close_chat(chat uuid) returns boolean
+create or replace function parley.begin_chat_removal(chat uuid) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     update parley.chats c set is_being_removed = true, owner_id = null
-    where c.id = chat and c.owner_id = session.user_id() and parley.require_match(parley.chat_version(chat, c.seq));
+    where c.id = chat and c.owner_id = session.user_id() and parley.assert_if_match(parley.chat_version(chat, c.seq));
     if not found then
         return false;
     end if;
@@ -24,11 +24,11 @@ begin
     return true;
 end $$;
 
-create or replace function parley.is_closed(chat parley.chats) returns boolean
+create or replace function parley.is_being_removed(chat parley.chats) returns boolean
 language sql immutable parallel safe as $$ select chat.is_being_removed $$;
 
 -- Returns how many messages and chats were removed. 0 means that none are left, or only locked ones.
-create or replace function parley.remove_closed_chats(max_messages integer) returns bigint
+create or replace function parley.purge_deleted_chats(max_messages integer) returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -54,7 +54,7 @@ begin
 end $$;
 
 -- Returns how many memberships and ownerships were removed. The flag in parley.deleted_users is reset when none are left.
-create or replace function parley.leave_chats(leaver text, max_chats integer) returns bigint
+create or replace function parley.purge_memberships(leaver text, max_chats integer) returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -69,7 +69,7 @@ begin
     update parley.chats c set owner_id = null where c.id = any (owned);
     delete from parley.members m where m.user_id = leaver and m.chat_id = any (joined);
     -- A request of the user's in progress locks a chat: a later batch removes that membership and the response stored meanwhile.
-    delete from parley.first_answers f where f.user_id = leaver;
+    delete from parley.idempotency_keys f where f.user_id = leaver;
     update parley.deleted_users d set is_being_removed = false
     where d.user_id = leaver and d.is_being_removed
       and not exists (select from parley.members m where m.user_id = leaver)
@@ -78,7 +78,7 @@ begin
 end $$;
 
 -- Runs at commit, after session.register has rejected users who were deleted before.
-create or replace function parley.users_return() returns trigger
+create or replace function parley.users_after_insert() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if exists (select from parley.deleted_users d where d.user_id = new.id and d.is_being_removed) then
@@ -89,14 +89,14 @@ begin
     return null;
 end $$;
 
-create or replace function listener.remove_closed_chats(max_messages integer) returns bigint
+create or replace function listener.purge_deleted_chats(max_messages integer) returns bigint
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-    select parley.remove_closed_chats(max_messages)
+    select parley.purge_deleted_chats(max_messages)
 $$;
-comment on function listener.remove_closed_chats(integer) is
+comment on function listener.purge_deleted_chats(integer) is
     'Removes up to max_messages messages of deleted chats, and up to 100 deleted chats that have none left. Returns how many of both.';
 
-create or replace function listener.remove_memberships(max_chats integer) returns bigint
+create or replace function listener.purge_memberships(max_chats integer) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     leaver text;
@@ -105,10 +105,10 @@ begin
     for leaver in
         select d.user_id from parley.deleted_users d where d.is_being_removed order by d.user_id for update skip locked
     loop
-        removed := removed + parley.leave_chats(leaver, max_chats);
+        removed := removed + parley.purge_memberships(leaver, max_chats);
         exit when removed >= max_chats;
     end loop;
     return removed;
 end $$;
-comment on function listener.remove_memberships(integer) is
+comment on function listener.purge_memberships(integer) is
     'Removes about max_chats memberships of deleted users, with an event each, and their ownership of chats. Returns how many of both.';

@@ -3,10 +3,10 @@
 --   api.get_wal_position          the position, which the API compares between the primary and a replica
 --   parley.system_identifier      identifies the cluster; may be null
 --   parley.timeline               changes with a promotion or a restore; may be null
---   parley.epoch                  identifies the database; changed by parley.begin_history()
+--   parley.epoch                  identifies the database; changed by parley.start_new_epoch()
 --
 -- A managed service may revoke the functions that system_identifier and timeline call; both are null then. The epoch still
--- distinguishes databases, but a promotion or a restore is detected only after parley.begin_history().
+-- distinguishes databases, but a promotion or a restore is detected only after parley.start_new_epoch().
 
 -- `lsn` is the insert position, not the flushed one: with synchronous_commit = off a change is acknowledged before it is
 -- flushed. A position right after a page's header has no record on that page yet; a replica reports the end of the page before.
@@ -54,5 +54,5 @@ end $$;
 
 create or replace function parley.epoch() returns uuid
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select s.history from parley.outbox_state s
+    select s.epoch from parley.outbox_state s
 $$;

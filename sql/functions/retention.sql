@@ -1,13 +1,13 @@
 -- Retention: removes chats that have been inactive for long, in batches. A DBA calls it until it returns 0.
 --
---   parley.remove_old_chats    removes a batch: up to so many messages, or chats
---   parley.close_old_chats     deletes some old chats for their members
+--   parley.purge_inactive_chats    removes a batch: up to so many messages, or chats
+--   parley.begin_removal_of_inactive_chats     deletes some old chats for their members
 --
 -- An old chat is deleted for its members at once, as by its owner, and then removed in batches (removal.sql). A batch skips
 -- chats and messages that are locked; a later one removes them.
 
 -- Returns how many messages and chats were removed. 0 means that none are left, or only locked ones.
-create or replace function parley.remove_old_chats(inactive_for interval, max_messages integer default 1000) returns bigint
+create or replace function parley.purge_inactive_chats(inactive_for interval, max_messages integer default 1000) returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     removed bigint;
@@ -17,22 +17,22 @@ begin
     elsif max_messages is null or max_messages < 1 then
         raise exception using errcode = 'invalid_parameter_value', message = 'max_messages must be 1 or more';
     end if;
-    removed := parley.remove_closed_chats(max_messages);
+    removed := parley.purge_deleted_chats(max_messages);
     if removed = 0 then
-        perform parley.close_old_chats(parley.uuid7_from(now() - inactive_for), 100);
-        removed := parley.remove_closed_chats(max_messages);
+        perform parley.begin_removal_of_inactive_chats(parley.min_uuid7(now() - inactive_for), 100);
+        removed := parley.purge_deleted_chats(max_messages);
     end if;
     return removed;
 end $$;
 
 -- Closes the longest inactive first, which needs a scan of all chats for every 100. A concurrent writer holds the lock of the
 -- chat's row: the chat is skipped, or read as of the writer's commit.
-create or replace function parley.close_old_chats(before_id uuid, max_chats integer) returns void
+create or replace function parley.begin_removal_of_inactive_chats(before_id uuid, max_chats integer) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = on as $$
 declare
     chats uuid[] := array(
-        select c.id from parley.chats c where parley.activity(c) < before_id and not c.is_being_removed
-        order by parley.activity(c) limit max_chats for update skip locked);
+        select c.id from parley.chats c where parley.last_activity(c) < before_id and not c.is_being_removed
+        order by parley.last_activity(c) limit max_chats for update skip locked);
 begin
     -- A member who leaves by plain SQL holds their own row's lock, and then needs the chat's: skip the chat, to avoid a deadlock.
     with free as materialized (

@@ -2,14 +2,14 @@
 --
 --   listener.roll_up                       counts what was sent; the listener calls both every minute
 --   listener.roll_up_chats_and_settings    counts what there is, once an hour
---   parley.find_history        finds the next week with messages that were there before
---   parley.count_history       counts those
+--   parley.find_backfill_week        finds the next week with messages that were there before
+--   parley.backfill_week       counts those
 --   parley.count_events        counts messages that events tell of
 --   parley.add_to_rollups      adds messages to what is counted
---   parley.forget_seen         forgets who was seen in periods that are over
+--   parley.purge_seen         forgets who was seen in periods that are over
 --   parley.roll_up_chats       counts chats by size and age anew
 --   parley.roll_up_settings    counts settings anew
---   parley.counted_event       the last event that is counted: those after it must stay
+--   parley.last_counted_event       the last event that is counted: those after it must stay
 --   parley.pseudonym           a user or a chat as analysts know it
 --   parley.recount_rollups     for a DBA: has all be counted anew
 --
@@ -45,13 +45,13 @@ begin
         return false;
     end if;
     case
-        when state.history_until is null then
+        when state.backfill_until is null then
             update parley.rollup_state
-            set history_until = parley.uuid7_from(at), next_transaction = pg_current_xact_id();
-        when state.history_chat is null then
-            perform parley.find_history('00000000-0000-0000-0000-000000000000', state.history_until);
-        when state.history_week is not null then
-            perform parley.count_history(state, max_messages);
+            set backfill_until = parley.min_uuid7(at), next_transaction = pg_current_xact_id();
+        when state.backfill_chat is null then
+            perform parley.find_backfill_week('00000000-0000-0000-0000-000000000000', state.backfill_until);
+        when state.backfill_week is not null then
+            perform parley.backfill_week(state, max_messages);
         when state.next_at is null then
             update parley.rollup_state set next_at = at, next_transaction = pg_current_xact_id();
         when state.next_event is null then
@@ -79,27 +79,27 @@ end $$;
 comment on function listener.roll_up_chats_and_settings() is
     'Counts chats by size and age, and settings, for the views of analytics, if that was not done within the last hour.';
 
-create or replace function parley.find_history(first_id uuid, before_id uuid) returns void
+create or replace function parley.find_backfill_week(first_id uuid, before_id uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
     first_sent constant timestamptz := (
-        select min(rules.uuid7_time(m.id)) from parley.chats c cross join lateral (
+        select min(rules.uuid7_timestamp(m.id)) from parley.chats c cross join lateral (
             select f.id from parley.messages f
             where f.chat_id = c.id and f.id >= first_id and f.id < before_id order by f.id limit 1) m
         where c.last_message_id >= first_id);
 begin
     update parley.rollup_state
-    set history_week = date_trunc('week', first_sent, 'UTC') at time zone 'UTC',
-        history_chat = '00000000-0000-0000-0000-000000000000', history_id = '00000000-0000-0000-0000-000000000000';
+    set backfill_week = date_trunc('week', first_sent, 'UTC') at time zone 'UTC',
+        backfill_chat = '00000000-0000-0000-0000-000000000000', backfill_id = '00000000-0000-0000-0000-000000000000';
 end $$;
 
-create or replace function parley.count_history(state parley.rollup_state, max_messages integer) returns void
+create or replace function parley.backfill_week(state parley.rollup_state, max_messages integer) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
     zero constant uuid := '00000000-0000-0000-0000-000000000000';
-    next_week constant date := state.history_week + 7;
-    first_id constant uuid := parley.uuid7_from(state.history_week::timestamp at time zone 'UTC');
-    before_id constant uuid := least(parley.uuid7_from(next_week::timestamp at time zone 'UTC'), state.history_until);
+    next_week constant date := state.backfill_week + 7;
+    first_id constant uuid := parley.min_uuid7(state.backfill_week::timestamp at time zone 'UTC');
+    before_id constant uuid := least(parley.min_uuid7(next_week::timestamp at time zone 'UTC'), state.backfill_until);
     found record;
 begin
     select count(*) as messages, array_agg(h.chat_id) as chats, array_agg(h.id) as ids, array_agg(h.user_id) as users,
@@ -110,9 +110,9 @@ begin
         from parley.chats c cross join lateral (
             select n.chat_id, n.id, n.user_id, n.type from parley.messages n
             where n.chat_id = c.id and n.id >= first_id and n.id < before_id
-              and n.id > case when c.id = state.history_chat then state.history_id else zero end
+              and n.id > case when c.id = state.backfill_chat then state.backfill_id else zero end
             order by n.id limit max_messages) m
-        where c.id >= state.history_chat and c.last_message_id >= first_id
+        where c.id >= state.backfill_chat and c.last_message_id >= first_id
         order by c.id, m.id limit max_messages
     ) h;
     if found.messages > 0 then
@@ -120,11 +120,11 @@ begin
     end if;
     if found.messages = max_messages then
         update parley.rollup_state
-        set history_chat = found.chats[max_messages], history_id = found.ids[max_messages];
+        set backfill_chat = found.chats[max_messages], backfill_id = found.ids[max_messages];
     else
-        update parley.rollup_state set as_of = rules.uuid7_time(before_id);
-        perform parley.find_history(before_id, state.history_until);
-        perform parley.forget_seen();
+        update parley.rollup_state set as_of = rules.uuid7_timestamp(before_id);
+        perform parley.find_backfill_week(before_id, state.backfill_until);
+        perform parley.purge_seen();
     end if;
 end $$;
 
@@ -146,7 +146,7 @@ begin
         array_agg(s.chat_id order by s.event_id) as chats, array_agg(s.id order by s.event_id) as ids,
         array_agg(s.user_id order by s.event_id) as users, array_agg(s.type order by s.event_id) as types
     into found
-    from sent s where s.id >= state.history_until;
+    from sent s where s.id >= state.backfill_until;
     if found.ids is not null then
         perform parley.add_to_rollups(found.chats, found.ids, found.users, found.types);
     end if;
@@ -157,7 +157,7 @@ begin
         next_at = case when is_end then null else state.next_at end,
         next_event = case when is_end then null else state.next_event end;
     if is_end then
-        perform parley.forget_seen();
+        perform parley.purge_seen();
     end if;
     return not is_end;
 end $$;
@@ -168,7 +168,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan set jit = off as $$
 begin
     with sent as materialized (
-        select s.chat_id, s.id, s.user_id, s.type, rules.uuid7_time(s.id) as sent_at
+        select s.chat_id, s.id, s.user_id, s.type, rules.uuid7_timestamp(s.id) as sent_at
         from unnest(chats, ids, users, types) s (chat_id, id, user_id, type)
     ), user_keys as materialized (
         select u.user_id, parley.pseudonym('user', u.user_id) as key from (select distinct s.user_id from sent s) u
@@ -213,7 +213,7 @@ begin
         returning u.key, u.first_week
     ), their_chats as (
         insert into parley.rollup_chats as r (key, created_on, last_day, messages)
-        select c.chat_key, (rules.uuid7_time(c.chat_id) at time zone 'UTC')::date, max(c.day), count(*)
+        select c.chat_key, (rules.uuid7_timestamp(c.chat_id) at time zone 'UTC')::date, max(c.day), count(*)
         from counted c where c.grain = 'week' group by 1, 2
         on conflict (key) do update set
             last_day = greatest(r.last_day, excluded.last_day), messages = r.messages + excluded.messages
@@ -226,7 +226,7 @@ begin
     insert into parley.rollup_responses as r (day, step, responses)
     select w.day, ceil(8 * ln(greatest(w.seconds, 1)) / ln(2)), count(*)
     from (
-        select (s.sent_at at time zone 'UTC')::date as day, extract(epoch from s.sent_at - rules.uuid7_time(b.id))::float as seconds
+        select (s.sent_at at time zone 'UTC')::date as day, extract(epoch from s.sent_at - rules.uuid7_timestamp(b.id))::float as seconds
         from sent s cross join lateral (
             select m.id, m.user_id from parley.messages m
             where m.chat_id = s.chat_id and m.id < s.id order by m.id desc limit 1) b
@@ -237,7 +237,7 @@ begin
 end $$;
 
 -- An hour later, in case a clock was set back.
-create or replace function parley.forget_seen() returns void
+create or replace function parley.purge_seen() returns void
 language sql volatile as $$
     delete from parley.rollup_seen s
     where s.starts at time zone 'UTC' + ('1 ' || s.grain)::interval
@@ -253,11 +253,11 @@ language sql volatile as $$
     from (
         select b.days[width_bucket(greatest(extract(day from now() - c.created_at), 0), b.days)] as days_from,
             b.messages[width_bucket(c.message_count, b.messages)] as messages_from, c.message_count as messages,
-            coalesce(m.members, 0) as members, rules.uuid7_time(parley.activity(c)) < now() - interval '30 days' as is_silent
+            coalesce(m.members, 0) as members, rules.uuid7_timestamp(parley.last_activity(c)) < now() - interval '30 days' as is_silent
         from (values (array[0, 1, 7, 30, 90, 180, 365], array[0, 1, 10, 100, 1000, 10000, 100000]::bigint[])) b (days, messages)
             cross join parley.chats c
             left join (select chat_id, count(*) as members from parley.members group by 1) m on m.chat_id = c.id
-        where not parley.is_closed(c)) o
+        where not parley.is_being_removed(c)) o
     group by 1, 2
 $$;
 
@@ -275,7 +275,7 @@ language sql volatile as $$
     group by 1, 2
 $$;
 
-create or replace function parley.counted_event() returns bigint
+create or replace function parley.last_counted_event() returns bigint
 language sql stable as $$ select s.counted_event from parley.rollup_state s $$;
 
 -- HMAC with two keys that don't depend on each other.

@@ -2,17 +2,17 @@
 --
 --   parley.search_chat            the ids of one page of hits in the entered chat, newest first, and how many there are
 --   parley.search_chats           the same in all of the user's chats
---   parley.search_ranked          … with the most relevant first
+--   parley.search_by_relevance          … with the most relevant first
 --   parley.find_hits              the hits in one chat or in all of the user's
 --   parley.find_hits_anywhere     … in all, by the index over everybody's messages
 --   parley.find_hits_by_chat      … chat by chat
---   parley.look_up_in_chat        … in one chat, by the index
---   parley.is_short               whether a range of messages is read through rather than looked up
---   parley.page_of_hits           a page of them
+--   parley.find_hits_by_index        … in one chat, by the index
+--   parley.is_cheap_to_scan               whether a range of messages is read through rather than looked up
+--   parley.find_hit_page           a page of them
 --   parley.has_phrases            whether a message that the index gives has the phrases, too
 --   parley.has_phrases_in_words   … of one that is too long for the index to hold all positions
---   parley.messages_words         trigger: the words of a new or changed message
---   parley.messages_words_gone    trigger: … of deleted ones
+--   parley.messages_after_write_words         trigger: the words of a new or changed message
+--   parley.messages_after_delete_words    trigger: … of deleted ones
 --
 -- Under row-level security `tsv @@ query` can't use the index, since that operator is not leakproof. So the ids are
 -- found here, where membership is checked once and the index is used; the messages themselves are then read by these
@@ -23,19 +23,19 @@
 --
 -- A short range is read through. Else, where the newest messages have enough hits for the page, the others are only counted.
 create or replace function parley.search_chat(
-    search parley.search_query, wanted parley.filter, asked parley.page, out ids uuid[], out total bigint)
+    search parley.search_query, wanted parley.message_filter, asked parley.page_request, out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set cpu_tuple_cost = 100 set work_mem = '64MB' as $$
 declare
-    chat constant uuid := session.chat_id();
+    chat constant uuid := session.selected_chat();
     size constant bigint := asked.size + 1;
     near constant bigint := 10 * (asked.skip + size);
     max_bytes constant bigint := parley.max_bytes_read_through();
     before_id constant uuid := least(wanted.before_id, asked.before_id);
     hits uuid[];
 begin
-    if parley.count_messages(chat, (null, wanted.first_id, wanted.before_id)::parley.filter) <= 1000
-        and parley.is_short(chat, wanted)
+    if parley.count_messages(chat, (null, wanted.first_id, wanted.before_id)::parley.message_filter) <= 1000
+        and parley.is_cheap_to_scan(chat, wanted)
     then
         hits := array(
             select w.id from parley.message_words w
@@ -57,14 +57,14 @@ begin
                     then n.tsv @@ search.index_query and parley.has_phrases(n.tsv, n.words, search) end
                 order by n.id desc limit size offset asked.skip);
             if cardinality(ids) = size then
-                total := (select count(*) from parley.look_up_in_chat(chat, search, wanted));
+                total := (select count(*) from parley.find_hits_by_index(chat, search, wanted));
                 return;
             end if;
         end if;
-        hits := array(select f.id from parley.look_up_in_chat(chat, search, wanted) f order by f.id desc);
+        hits := array(select f.id from parley.find_hits_by_index(chat, search, wanted) f order by f.id desc);
     end if;
     total := cardinality(hits);
-    ids := parley.page_of_hits(hits, asked);
+    ids := parley.find_hit_page(hits, asked);
 end $$;
 
 -- A message is up to a thousand times as long as another, so that their number does not bound what reading them takes.
@@ -72,7 +72,7 @@ create or replace function parley.max_bytes_read_through() returns bigint
 language sql immutable parallel safe as $$ select 1000000::bigint $$;
 
 -- The size of a value is in its row or in the pointer to it, so that nothing else is read for it.
-create or replace function parley.is_short(chat uuid, wanted parley.filter) returns boolean
+create or replace function parley.is_cheap_to_scan(chat uuid, wanted parley.message_filter) returns boolean
 language sql stable as $$
     select coalesce(sum(pg_column_size(w.tsv) + coalesce(pg_column_size(w.words), 0)), 0) <= parley.max_bytes_read_through()
     from parley.message_words w
@@ -80,7 +80,7 @@ language sql stable as $$
 $$;
 
 -- Newest first, and one more than asked for where there is one.
-create or replace function parley.page_of_hits(hits uuid[], asked parley.page) returns uuid[]
+create or replace function parley.find_hit_page(hits uuid[], asked parley.page_request) returns uuid[]
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
     skip constant bigint := least(asked.skip, cardinality(hits));
@@ -96,7 +96,7 @@ begin
 end $$;
 
 create or replace function parley.search_chats(
-    search parley.search_query, wanted parley.filter, asked parley.page,
+    search parley.search_query, wanted parley.message_filter, asked parley.page_request,
     out chats uuid[], out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
@@ -115,8 +115,8 @@ end $$;
 
 -- In one chat or, without it, in all. The words as a phrase before all, then by how often and how exactly they are there. Of
 -- many hits the newest are ranked.
-create or replace function parley.search_ranked(
-    only_chat uuid, search parley.search_query, wanted parley.filter, asked parley.page,
+create or replace function parley.search_by_relevance(
+    only_chat uuid, search parley.search_query, wanted parley.message_filter, asked parley.page_request,
     out chats uuid[], out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
@@ -139,7 +139,7 @@ end $$;
 
 -- In one chat of the user's or, without it, in all. First by the index over everybody's messages, as long as there are few
 -- candidates, or not more than it would take to read the user's own. Others' messages are never read beyond that.
-create or replace function parley.find_hits(only_chat uuid, search parley.search_query, wanted parley.filter)
+create or replace function parley.find_hits(only_chat uuid, search parley.search_query, wanted parley.message_filter)
 returns table (chat_id uuid, id uuid)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
@@ -176,7 +176,7 @@ end $$;
 -- look-up by words: the planner can't know how few hits there are, and would rather walk the primary key. Only a plan for these
 -- very chats looks them up in a hash.
 create or replace function parley.find_hits_anywhere(
-    search parley.search_query, wanted parley.filter, own_chats uuid[], max_candidates bigint,
+    search parley.search_query, wanted parley.message_filter, own_chats uuid[], max_candidates bigint,
     out chats uuid[], out ids uuid[], out is_whole boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan set enable_seqscan = off set work_mem = '64MB' as $$
@@ -194,7 +194,7 @@ begin
             where w.tsv @@ search.index_query limit max_candidates + 1) c offset 0) h;
 end $$;
 
-create or replace function parley.find_hits_by_chat(own_chats uuid[], search parley.search_query, wanted parley.filter)
+create or replace function parley.find_hits_by_chat(own_chats uuid[], search parley.search_query, wanted parley.message_filter)
 returns table (chat_id uuid, id uuid)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set cpu_tuple_cost = 100 set work_mem = '64MB' as $$
@@ -203,7 +203,7 @@ begin
     return query
     select c.id, f.id
     from (
-        select c.id, case when c.message_count <= 1000 then parley.is_short(c.id, parley.parse_filter(null, null, null))
+        select c.id, case when c.message_count <= 1000 then parley.is_cheap_to_scan(c.id, parley.parse_filter(null, null, null))
             else false end as is_short
         from parley.chats c where c.id = any (own_chats) offset 0) c
     cross join lateral (
@@ -217,7 +217,7 @@ begin
 end $$;
 
 -- By the index, in a chat that the caller has checked. Without settings of its own, it becomes a part of what calls it.
-create or replace function parley.look_up_in_chat(chat uuid, search parley.search_query, wanted parley.filter)
+create or replace function parley.find_hits_by_index(chat uuid, search parley.search_query, wanted parley.message_filter)
 returns table (id uuid)
 language sql stable as $$
     select f.id
@@ -256,7 +256,7 @@ begin
         else (tsv || found) @@ search.phrase_query end;
 end $$;
 
-create or replace function parley.messages_words() returns trigger
+create or replace function parley.messages_after_write_words() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     document constant record := rules.search_document(new.content);
@@ -272,7 +272,7 @@ begin
     return null;
 end $$;
 
-create or replace function parley.messages_words_gone() returns trigger
+create or replace function parley.messages_after_delete_words() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     delete from parley.message_words w using gone g where w.chat_id = g.chat_id and w.id = g.id;

@@ -3,7 +3,7 @@
 --   api.get_settings          GET  /api/settings
 --   api.update_settings       PUT  /api/settings
 --   parley.settings_json      settings as answers have them
---   parley.settings_changed   trigger: updated_at
+--   parley.settings_before_update   trigger: updated_at
 
 -- Volatile, to see the settings of a user whom the same statement has just registered.
 create or replace function api.get_settings() returns json
@@ -13,7 +13,7 @@ declare
 begin
     select s.* into settings from parley.settings s where s.user_id = session.user_id();
     perform parley.require_user(settings.user_id);
-    if parley.is_known(parley.iso8601(settings.updated_at)) then
+    if parley.check_preconditions(parley.iso8601(settings.updated_at)) then
         return null;
     end if;
     return parley.settings_json(settings);
@@ -31,11 +31,11 @@ declare
 begin
     if jsonb_typeof(given) = 'object' then
         given := given - '{isPremium,updatedAt}'::text[];
-        perform parley.reject(
-            parley.field_problems(body, required => '{settings}', optional => '{}')
-            || parley.field_problems(given, required => '{}', optional => fields));
+        perform parley.raise_invalid(
+            parley.field_errors(body, required => '{settings}', optional => '{}')
+            || parley.field_errors(given, required => '{}', optional => fields));
     else
-        perform parley.validate(body, required => '{settings}');
+        perform parley.validate_body(body, required => '{settings}');
     end if;
     perform parley.require_one_of(given, fields);
     update parley.settings s set
@@ -45,10 +45,10 @@ begin
         runtime = coalesce(given ->> 'runtime', s.runtime),
         response_style = coalesce(given ->> 'responseStyle', s.response_style),
         always_show_code = coalesce((given ->> 'alwaysShowCode')::boolean, s.always_show_code)
-    where s.user_id = session.user_id() and parley.require_match(parley.iso8601(s.updated_at))
+    where s.user_id = session.user_id() and parley.assert_if_match(parley.iso8601(s.updated_at))
     returning * into settings;
     perform parley.require_user(settings.user_id);
-    perform parley.tell_etag(parley.iso8601(settings.updated_at));
+    perform parley.set_response_etag(parley.iso8601(settings.updated_at));
     return parley.settings_json(settings);
 end $$;
 comment on function api.update_settings(jsonb) is
@@ -67,7 +67,7 @@ language sql stable as $$
         'updatedAt', parley.iso8601(settings.updated_at)))
 $$;
 
-create or replace function parley.settings_changed() returns trigger
+create or replace function parley.settings_before_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.now_after(old.updated_at);

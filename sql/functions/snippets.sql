@@ -7,7 +7,7 @@
 --   parley.find_hit            the part of a message around the next hit
 --   parley.snippet_size        how many characters to show
 --   parley.trim_to_words       that part, cut to whole words
---   parley.mark_words          these words with the hits marked
+--   parley.highlight_words          these words with the hits marked
 --
 -- A message is searched as it was written, by patterns that allow every variant of a letter: folding or normalizing it would
 -- take as long as indexing it does. The patterns are built once per search.
@@ -120,7 +120,7 @@ begin
         hit := parley.find_hit(source, highlight.place, after => 0);
     end if;
     while hit.place is not null and attempts_left > 0 loop
-        marked := parley.mark_words(parley.trim_to_words(hit.part, hit.is_start, hit.is_end), highlight);
+        marked := parley.highlight_words(parley.trim_to_words(hit.part, hit.is_start, hit.is_end), highlight);
         exit when marked ~ E'\u0001';
         hit := parley.find_hit(source, highlight.place, after => hit.place + 100);  -- no more than was shown
         attempts_left := attempts_left - 1;
@@ -198,7 +198,7 @@ begin
     return case when is_start then trimmed else '…' || regexp_replace(trimmed, '^[^ ]{0,20} ', '') end;
 end $$;
 
-create or replace function parley.mark_words(part text, highlight parley.highlight) returns text
+create or replace function parley.highlight_words(part text, highlight parley.highlight) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     marked text := coalesce(regexp_replace(part, highlight.mark, E'\u0001\\&\u0002', 'g'), part);

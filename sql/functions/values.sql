@@ -1,21 +1,21 @@
 -- From text to values and back.
 --
 --   api.parse_json             a request's body
---   parley.validate            checks a body's fields
---   parley.field_problems      what is wrong with each field of an object
---   parley.field_problem       what is wrong with one field, or null
+--   parley.validate_body            checks a body's fields
+--   parley.field_errors      what is wrong with each field of an object
+--   parley.field_error       what is wrong with one field, or null
 --   parley.require_one_of      refuses an object that has none of some fields
---   parley.number_problem      … with a whole number in a query
+--   parley.number_error      … with a whole number in a query
 --   parley.number_limits       how large that may be
---   parley.instant_problem     … with a date or date-time in a query
+--   parley.timestamp_error     … with a date or date-time in a query
 --   parley.parse_uuid          a UUID in its usual form, or null
---   parley.parse_instant       an ISO date or date-time, or null
---   parley.end_of              the first instant after what an inclusive end date covers
+--   parley.parse_timestamp       an ISO date or date-time, or null
+--   parley.parse_end_date              the first instant after what an inclusive end date covers
 --   parley.iso8601             an instant as answers have it
 --   parley.now_ms              the clock, to the millisecond
 --   parley.now_after           … and later than the instant of the last change, so that updatedAt tells of each
---   parley.uuid7               a new UUIDv7 for an instant and a number
---   parley.uuid7_from          the least UUIDv7 of an instant
+--   parley.generate_uuid7               a new UUIDv7 for an instant and a number
+--   parley.min_uuid7          the least UUIDv7 of an instant
 
 create or replace function api.parse_json(document bytea) returns jsonb
 language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
@@ -27,12 +27,12 @@ declare
 begin
     source := convert_from(document, 'UTF8')::json;
     if json_typeof(source) <> 'object' then
-        perform parley.fail('PT400', 'The body must be a JSON object.');
+        perform parley.raise_error('PT400', 'The body must be a JSON object.');
     end if;
     select count(*), count(*) = count(distinct e.key collate "C") and bool_and(json_typeof(e.value) <> 'object')
     into keys, is_plain from json_each(source) e;
     if keys > 100 then
-        perform parley.fail('PT400', 'The body has too many fields.');
+        perform parley.raise_error('PT400', 'The body has too many fields.');
     elsif is_plain then
         return source::jsonb;
     end if;
@@ -46,30 +46,30 @@ begin
                 case json_typeof(o.value) when 'object' then o.value else '{}' end) key) k
         where k.keys > 100 or k.keys > k.distinct_keys
     ) keys (key, problem);
-    perform parley.reject(coalesce(problems, '{}'));
+    perform parley.raise_invalid(coalesce(problems, '{}'));
     return source::jsonb;
 exception
     when untranslatable_character then
-        perform parley.fail('PT400', 'The body has \u0000, which text may not have.');
+        perform parley.raise_error('PT400', 'The body has \u0000, which text may not have.');
     when data_exception or program_limit_exceeded then
-        perform parley.fail('PT400', 'The body is not valid JSON in UTF-8.');
+        perform parley.raise_error('PT400', 'The body is not valid JSON in UTF-8.');
 end $$;
 comment on function api.parse_json(bytea) is
     'A request''s body as jsonb. Raises PT400 for what is no JSON object, no UTF-8, has a key twice or holds NUL.';
 
 -- With nothing required, at least one field must be there.
-create or replace function parley.validate(body jsonb, required text[], optional text[] default '{}') returns void
+create or replace function parley.validate_body(body jsonb, required text[], optional text[] default '{}') returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     if jsonb_typeof(body) is distinct from 'object' then
-        perform parley.fail('PT400', 'The body must be a JSON object.');
+        perform parley.raise_error('PT400', 'The body must be a JSON object.');
     end if;
-    perform parley.reject(parley.field_problems(body, required, optional));
+    perform parley.raise_invalid(parley.field_errors(body, required, optional));
     perform parley.require_one_of(body, required || optional);
 end $$;
 
 -- Every problem at once. Nearly always there is none: no query is begun before one is found.
-create or replace function parley.field_problems(body jsonb, required text[], optional text[]) returns jsonb
+create or replace function parley.field_errors(body jsonb, required text[], optional text[]) returns jsonb
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
     fields constant text[] := required || optional;
@@ -79,7 +79,7 @@ declare
 begin
     foreach field in array fields loop
         problem := case
-            when body ? field then parley.field_problem(field, body -> field)
+            when body ? field then parley.field_error(field, body -> field)
             when field = any (required) then 'is required' end;
         if problem is not null then
             problems := problems || jsonb_build_object(field, problem);
@@ -92,13 +92,13 @@ begin
     return problems;
 end $$;
 
-create or replace function parley.field_problem(field text, value jsonb) returns text
+create or replace function parley.field_error(field text, value jsonb) returns text
 language sql immutable parallel safe as $$
     select case
         when field = 'settings' then case when jsonb_typeof(value) <> 'object' then 'must be an object' end
         when field = 'alwaysShowCode' then case when jsonb_typeof(value) <> 'boolean' then 'must be true or false' end
         when jsonb_typeof(value) <> 'string' then 'must be a string'
-        else rules.problem(field, value #>> '{}')
+        else rules.validation_error(field, value #>> '{}')
     end
 $$;
 
@@ -106,12 +106,12 @@ create or replace function parley.require_one_of(body jsonb, fields text[]) retu
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     if not body ?| fields then
-        perform parley.fail('PT400', format('The body must have at least one of: %s.', array_to_string(fields, ', ')));
+        perform parley.raise_error('PT400', format('The body must have at least one of: %s.', array_to_string(fields, ', ')));
     end if;
 end $$;
 
 -- Not immutable, since format() is not: it would not become a part of what calls it.
-create or replace function parley.number_problem(field text, value text) returns text
+create or replace function parley.number_error(field text, value text) returns text
 language sql stable parallel safe as $$
     select case when value !~ '^[0-9]{1,18}$'
             or value::bigint not between (parley.number_limits(field))[1] and (parley.number_limits(field))[2]
@@ -124,9 +124,9 @@ language sql immutable parallel safe as $$
         when 'events' then '{1,1000}' when 'seq' then '{0,999999999999999999}' end
 $$;
 
-create or replace function parley.instant_problem(value text) returns text
+create or replace function parley.timestamp_error(value text) returns text
 language sql immutable parallel safe as $$
-    select case when value is not null and parley.parse_instant(value) is null
+    select case when value is not null and parley.parse_timestamp(value) is null
         then 'must be an ISO date or date-time, like 2026-11-23 or 2026-11-23T10:15:30.123Z' end
 $$;
 
@@ -138,7 +138,7 @@ language sql immutable parallel safe as $$
 $$;
 
 -- A date is its first instant, a time without an offset is UTC. Words like now and infinity are not ISO.
-create or replace function parley.parse_instant(value text) returns timestamptz
+create or replace function parley.parse_timestamp(value text) returns timestamptz
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
 begin
     if value ~* '^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d([.]\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$' then
@@ -149,10 +149,10 @@ exception when data_exception then
     return null;
 end $$;
 
-create or replace function parley.end_of(value text) returns timestamptz
+create or replace function parley.parse_end_date(value text) returns timestamptz
 language sql immutable parallel safe as $$
-    select case when length(value) = 10 then parley.parse_instant(value) + interval '24 hours'
-        else date_trunc('milliseconds', parley.parse_instant(value)) + interval '1 millisecond' end
+    select case when length(value) = 10 then parley.parse_timestamp(value) + interval '24 hours'
+        else date_trunc('milliseconds', parley.parse_timestamp(value)) + interval '1 millisecond' end
 $$;
 
 create or replace function parley.iso8601(instant timestamptz) returns text
@@ -168,7 +168,7 @@ language sql volatile parallel safe as $$ select greatest(parley.now_ms(), insta
 
 -- 48 bits of milliseconds, 26 bits of `number` where UUIDv7 leaves room for a counter, 48 bits of chance: with a
 -- number that rises, the ids of one millisecond rise too.
-create or replace function parley.uuid7(instant timestamptz, number bigint) returns uuid
+create or replace function parley.generate_uuid7(instant timestamptz, number bigint) returns uuid
 language sql volatile parallel safe as $$
     select (lpad(to_hex((extract(epoch from instant) * 1000)::bigint), 12, '0')
         || to_hex(x'7000'::int | (number >> 14 & 4095)::int)
@@ -176,7 +176,7 @@ language sql volatile parallel safe as $$
         || right(gen_random_uuid()::text, 12))::uuid
 $$;
 
-create or replace function parley.uuid7_from(instant timestamptz) returns uuid
+create or replace function parley.min_uuid7(instant timestamptz) returns uuid
 language sql immutable parallel safe as $$
     select (lpad(to_hex(greatest(ceil(extract(epoch from instant) * 1000), 0)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;

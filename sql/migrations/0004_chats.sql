@@ -7,10 +7,10 @@
 
 create table parley.chats (
     id uuid primary key,
-    title text not null constraint chats_title_valid check (rules.problem('title', title) is null),
+    title text not null constraint chats_title_valid check (rules.validation_error('title', title) is null),
     owner_id text default nullif(current_setting('parley.user_id', true), '')
         constraint chats_owner_exists references next_auth.users on delete set null,
-    created_at timestamptz not null generated always as (rules.uuid7_time(id)) stored,
+    created_at timestamptz not null generated always as (rules.uuid7_timestamp(id)) stored,
     updated_at timestamptz not null,
     last_message_at timestamptz,
     seq bigint not null default 0,
@@ -32,9 +32,9 @@ create table parley.messages (
     chat_id uuid constraint messages_chat_exists references parley.chats on delete cascade,
     id uuid,
     user_id text not null default nullif(current_setting('parley.user_id', true), ''),
-    type text not null default 'text' constraint messages_type_valid check (rules.problem('type', type) is null),
-    content text not null constraint messages_content_valid check (rules.problem('content', content) is null),
-    created_at timestamptz not null generated always as (rules.uuid7_time(id)) stored,
+    type text not null default 'text' constraint messages_type_valid check (rules.validation_error('type', type) is null),
+    content text not null constraint messages_content_valid check (rules.validation_error('content', content) is null),
+    created_at timestamptz not null generated always as (rules.uuid7_timestamp(id)) stored,
     updated_at timestamptz not null,
     tsv tsvector not null generated always as (to_tsvector('simple', rules.searchable(content))) stored,
     primary key (chat_id, id)
@@ -43,13 +43,13 @@ create table parley.messages (
 create table parley.settings (
     user_id text primary key default nullif(current_setting('parley.user_id', true), '')
         constraint settings_user_exists references next_auth.users on delete cascade,
-    model text not null default 'default' constraint settings_model_valid check (rules.problem('model', model) is null),
-    theme text not null default 'system' constraint settings_theme_valid check (rules.problem('theme', theme) is null),
-    context text not null default '' constraint settings_context_valid check (rules.problem('context', context) is null),
-    runtime text not null default 'default' constraint settings_runtime_valid check (rules.problem('runtime', runtime) is null),
+    model text not null default 'default' constraint settings_model_valid check (rules.validation_error('model', model) is null),
+    theme text not null default 'system' constraint settings_theme_valid check (rules.validation_error('theme', theme) is null),
+    context text not null default '' constraint settings_context_valid check (rules.validation_error('context', context) is null),
+    runtime text not null default 'default' constraint settings_runtime_valid check (rules.validation_error('runtime', runtime) is null),
     is_premium boolean not null default false,
     response_style text not null default 'detailed'
-        constraint settings_response_style_valid check (rules.problem('responseStyle', response_style) is null),
+        constraint settings_response_style_valid check (rules.validation_error('responseStyle', response_style) is null),
     always_show_code boolean not null default false,
     updated_at timestamptz not null default date_trunc('milliseconds', clock_timestamp())
 );

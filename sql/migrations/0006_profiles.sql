@@ -70,15 +70,15 @@ begin
     return btrim(left(value, 1), unseen) = '' and btrim(value, unseen) = '';
 end $$;
 
-create or replace function rules.problem(field text, value text) returns text
+create or replace function rules.validation_error(field text, value text) returns text
 language sql immutable parallel safe
 return case
-    when rules.choices(field) is not null then
-        case when value <> all (rules.choices(field))
-            then 'must be one of: ' || array_to_string(rules.choices(field), ', ') end
+    when rules.allowed_values(field) is not null then
+        case when value <> all (rules.allowed_values(field))
+            then 'must be one of: ' || array_to_string(rules.allowed_values(field), ', ') end
     when not rules.length_limits(field) @> char_length(value) then
         format('must be %s to %s characters', lower(rules.length_limits(field)), upper(rules.length_limits(field)) - 1)
-    when not rules.may_be_blank(field) and rules.is_blank(value) then 'must not be blank'
+    when not rules.can_be_blank(field) and rules.is_blank(value) then 'must not be blank'
     when field = 'email' and not rules.is_email(value) then 'must be an e-mail address, like ada@example.org'
 end;
 

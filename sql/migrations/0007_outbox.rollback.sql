@@ -8,7 +8,7 @@ lock table next_auth.users, parley.members, parley.messages, parley.chats, parle
 
 drop view if exists analytics.set_aside_events;
 
-drop function if exists parley.chats_gone, parley.members_gone, parley.users_leave, parley.members_stay cascade;
+drop function if exists parley.chats_before_removal, parley.members_after_delete, parley.users_leave, parley.members_reject_key_update cascade;
 
 create or replace function parley.record_event(
     chat uuid, seq bigint, event text, payload json, recipients text[] default null, changed_at timestamptz default null)

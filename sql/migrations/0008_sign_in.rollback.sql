@@ -13,9 +13,9 @@ drop policy if exists verification_token_web on next_auth.verification_token;
 revoke all on all tables in schema next_auth from parley_web;
 revoke all on schema next_auth from parley_web;
 
-drop function if exists parley.users_deleted cascade;
+drop function if exists parley.users_after_delete cascade;
 
-create or replace function session.was_deleted(subject text) returns boolean
+create or replace function session.is_deleted_user(subject text) returns boolean
 language sql stable as $$ select false $$;
 
 drop table parley.deleted_users;

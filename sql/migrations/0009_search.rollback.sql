@@ -8,7 +8,7 @@ lock table parley.chats, parley.messages, parley.message_words, parley.message_b
 -- Those of the older checkout have other parameters.
 drop function if exists api.list_chats, api.list_messages, api.search;
 
-drop function if exists parley.messages_words, parley.messages_words_gone, parley.messages_retyped, parley.messages_stay cascade;
+drop function if exists parley.messages_after_write_words, parley.messages_after_delete_words, parley.messages_after_type_update, parley.messages_reject_key_update cascade;
 
 create or replace function rules.searchable(value text) returns text
 language sql immutable parallel safe
@@ -24,17 +24,17 @@ create index if not exists messages_search on parley.messages using gin (chat_id
 
 alter table parley.chats add column if not exists last_message_at timestamptz;
 comment on column parley.chats.last_message_at is 'created_at of the newest message; null in an empty chat.';
-update parley.chats set last_message_at = rules.uuid7_time(last_message_id);
+update parley.chats set last_message_at = rules.uuid7_timestamp(last_message_id);
 
 -- What is still called until an older checkout's `yoyo apply` loads its own.
 create or replace function parley.last_message_at(chat parley.chats) returns timestamptz
 language sql immutable as $$ select chat.last_message_at $$;
 
-create or replace function parley.count_message(chat_id uuid, out id uuid, out seq bigint)
+create or replace function parley.count_new_message(chat_id uuid, out id uuid, out seq bigint)
 language sql volatile as $$
     update parley.chats c
     set seq = c.seq + 1, message_count = c.message_count + 1, last_message_at = greatest(parley.now_ms(), c.last_message_at)
-    where c.id = count_message.chat_id returning parley.uuid7(c.last_message_at, c.seq), c.seq
+    where c.id = count_new_message.chat_id returning parley.generate_uuid7(c.last_message_at, c.seq), c.seq
 $$;
 
 create or replace function parley.uncount_messages(chat uuid, ids uuid[]) returns void
@@ -48,7 +48,7 @@ $$;
 create or replace function api.get_chat(chat_id text) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    chat constant uuid := parley.enter_chat(chat_id);
+    chat constant uuid := parley.select_chat(chat_id);
 begin
     return (
         select json_build_object(
@@ -61,7 +61,7 @@ begin
         from parley.chats c where c.id = chat);
 end $$;
 
-create or replace function parley.read_chat(chat uuid) returns json
+create or replace function parley.fetch_chat(chat uuid) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     return api.get_chat(chat::text);
@@ -78,9 +78,9 @@ drop table parley.message_blocks cascade;
 drop table parley.message_words cascade;
 
 -- With the functions that take or answer them.
-drop type parley.page, parley.filter cascade;
+drop type parley.page_request, parley.message_filter cascade;
 
-create or replace function rules.choices(field text) returns text[]
+create or replace function rules.allowed_values(field text) returns text[]
 language sql immutable parallel safe
 return case field
     when 'type' then array['text', 'code', 'image']

@@ -88,7 +88,7 @@ begin
     return vector || replace(' ' || stems, ' ''', ' ''=')::tsvector;
 end $$;
 
-create or replace function rules.choices(field text) returns text[]
+create or replace function rules.allowed_values(field text) returns text[]
 language sql immutable parallel safe
 return case field
     when 'type' then array['text', 'code', 'image']
@@ -138,12 +138,12 @@ alter table parley.message_blocks enable row level security;
 
 -- A filter of messages by type and id, and a page as a query asks for it: by number, or next to a message. first_id is in
 -- the range, before_id and after_id are not.
-create type parley.filter as (type text, first_id uuid, before_id uuid);
-create type parley.page as (number bigint, size bigint, skip bigint, after_id uuid, before_id uuid, is_ascending boolean);
+create type parley.message_filter as (type text, first_id uuid, before_id uuid);
+create type parley.page_request as (number bigint, size bigint, skip bigint, after_id uuid, before_id uuid, is_ascending boolean);
 
 alter table parley.chats add column last_message_id uuid, add column counted_messages bigint not null default 0;
 
-create function parley.messages_words() returns trigger
+create function parley.messages_after_write_words() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     insert into parley.message_words (chat_id, id, type, tsv)
@@ -152,23 +152,23 @@ begin
     return null;
 end $$;
 
-create function parley.messages_words_gone() returns trigger
+create function parley.messages_after_delete_words() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     delete from parley.message_words w using gone g where w.chat_id = g.chat_id and w.id = g.id;
     return null;
 end $$;
 
-create trigger messages_words after insert or update of content, type on parley.messages
-    for each row execute function parley.messages_words();
+create trigger messages_after_write_words after insert or update of content, type on parley.messages
+    for each row execute function parley.messages_after_write_words();
 
-create trigger messages_words_gone after delete on parley.messages
-    referencing old table as gone for each statement execute function parley.messages_words_gone();
+create trigger messages_after_delete_words after delete on parley.messages
+    referencing old table as gone for each statement execute function parley.messages_after_delete_words();
 
 comment on text search dictionary rules.english is 'Stems of English words, those that PostgreSQL''s own leaves out too.';
 comment on text search configuration rules.stems is 'Stems of words in Latin script, other words as they are.';
-comment on type parley.filter is 'Which messages: of a type or null for all, with ids from first_id to before before_id.';
-comment on type parley.page is 'Which of them: the page of this number and size, or the next to before_id or, newer ones, to after_id.';
+comment on type parley.message_filter is 'Which messages: of a type or null for all, with ids from first_id to before before_id.';
+comment on type parley.page_request is 'Which of them: the page of this number and size, or the next to before_id or, newer ones, to after_id.';
 comment on table parley.message_words is 'What of a message is searched, beside it; in partitions by chat.';
 comment on column parley.message_words.id is 'The message''s.';
 comment on column parley.message_words.type is 'The message''s, since searches filter by it.';

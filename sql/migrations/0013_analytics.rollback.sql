@@ -2,7 +2,7 @@
 -- squawk-ignore-file ban-drop-table, ban-drop-view
 
 -- The listener goes on, and counts nothing, until an older checkout's `yoyo apply` loads its own functions.
-create or replace function parley.counted_event() returns bigint
+create or replace function parley.last_counted_event() returns bigint
 language sql stable as $$ select 9223372036854775807 $$;
 
 create or replace function listener.roll_up(max_messages integer) returns boolean

@@ -12,10 +12,10 @@ create table parley.pseudonym_key (
 
 create table parley.rollup_state (
     id boolean primary key default true constraint rollup_state_is_one check (id),
-    history_until uuid,
-    history_week date,
-    history_chat uuid,
-    history_id uuid,
+    backfill_until uuid,
+    backfill_week date,
+    backfill_chat uuid,
+    backfill_id uuid,
     counted_event bigint not null default 0,
     next_at timestamptz,
     next_event bigint,
@@ -109,9 +109,9 @@ insert into parley.rollup_state default values;
 
 comment on table parley.pseudonym_key is 'What pseudonyms are made with: who has it can tell whose a pseudonym is. One row.';
 comment on table parley.rollup_state is 'How far the rollups have come. One row.';
-comment on column parley.rollup_state.history_until is 'Messages with lesser ids are counted from parley.messages, week by week; the others from the outbox.';
-comment on column parley.rollup_state.history_week is 'The week that is being counted from parley.messages; null when that is done.';
-comment on column parley.rollup_state.history_chat is 'The chat that it has come to, and history_id the message there.';
+comment on column parley.rollup_state.backfill_until is 'Messages with lesser ids are counted from parley.messages, week by week; the others from the outbox.';
+comment on column parley.rollup_state.backfill_week is 'The week that is being counted from parley.messages; null when that is done.';
+comment on column parley.rollup_state.backfill_chat is 'The chat that it has come to, and backfill_id the message there.';
 comment on column parley.rollup_state.counted_event is 'Events up to this one are counted.';
 comment on column parley.rollup_state.next_at is 'as_of once the events up to next_event are counted.';
 comment on column parley.rollup_state.next_event is 'Events up to this one are counted next.';

@@ -1,7 +1,7 @@
 -- What the migration made goes.
 -- squawk-ignore-file ban-drop-function, ban-drop-table
 
-drop function if exists session.begin_once, session.recall, session.remember, listener.remove_answers,
-    parley.users_answers_gone cascade;
+drop function if exists session.authenticate_idempotent, session.find_response, session.store_response, listener.purge_idempotency_keys,
+    parley.users_after_delete_keys cascade;
 
-drop table parley.first_answers;
+drop table parley.idempotency_keys;

@@ -4,10 +4,10 @@
 -- In the order in which requests take them.
 lock table parley.members, parley.outbox in access exclusive mode;
 
-drop function if exists parley.members_added, parley.outbox_removed cascade;
+drop function if exists parley.members_after_insert, parley.outbox_after_delete cascade;
 
 -- Functions that take its rows, until an older checkout's `yoyo apply` drops the others.
-drop function if exists parley.is_end, parley.message_of, parley.event_json;
+drop function if exists parley.ends_access, parley.event_message_id, parley.event_json;
 
 create or replace function parley.record_event(
     chat uuid, seq bigint, event text, payload json, recipients text[] default null, changed_at timestamptz default null)

@@ -9,7 +9,7 @@ alter table parley.outbox alter column transaction_id set default pg_current_xac
 
 create table parley.outbox_state (
     id boolean primary key default true constraint outbox_state_is_one check (id),
-    history uuid not null default gen_random_uuid(),
+    epoch uuid not null default gen_random_uuid(),
     removed_until xid8
 );
 
@@ -21,5 +21,5 @@ comment on column parley.outbox.event is 'message:sent, message:updated, message
 comment on column parley.outbox.transaction_id is 'The transaction that recorded it; null for what was there before migration 0016.';
 comment on column parley.outbox.changed_at is 'What the change has for its time, the message''s or chat''s updatedAt or a member''s joinedAt; null where that is recorded_at.';
 comment on table parley.outbox_state is 'From where on the outbox is whole. One row.';
-comment on column parley.outbox_state.history is 'Another one after each restore: cursors of before count no more.';
+comment on column parley.outbox_state.epoch is 'Another one after each restore: cursors of before count no more.';
 comment on column parley.outbox_state.removed_until is 'The latest of the transactions whose events were removed; null while none was.';

@@ -67,7 +67,7 @@ begin
     return vector || replace(' ' || stems, ' ''', ' ''=')::tsvector;
 end $$;
 
-create or replace function parley.messages_words() returns trigger
+create or replace function parley.messages_after_write_words() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     insert into parley.message_words (chat_id, id, type, tsv)

@@ -287,7 +287,7 @@ where char_length(f.letter) in (1, 2) and f.letter !~ ('[' || rules.separators()
 group by f.letter having string_agg(f.variant, '') <> f.letter;
 
 -- Rows that are written from now on are not for the next migration to make anew.
-create or replace function parley.messages_words() returns trigger
+create or replace function parley.messages_after_write_words() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     insert into parley.message_words (chat_id, id, type, tsv, words)

@@ -1,7 +1,7 @@
 -- Drops what the migration created. Addresses stay in lower case.
 -- squawk-ignore-file ban-drop-function
 
-drop function parley.users_address cascade;
+drop function parley.users_before_email_write cascade;
 
 -- The functions as they were before the migration.
 create or replace function session.register(subject text, name text, email text, image text) returns void
@@ -22,14 +22,14 @@ begin
         on conflict do nothing;
         is_new := found;
     end if;
-    if is_new and session.was_deleted(subject) then
-        perform parley.fail('PT401', 'Authentication required.');
+    if is_new and session.is_deleted_user(subject) then
+        perform parley.raise_error('PT401', 'Authentication required.');
     end if;
     insert into parley.settings (user_id) values (subject)
     on conflict do nothing;
 end $$;
 
-create or replace function parley.users_changed() returns trigger
+create or replace function parley.users_before_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.now_after(old.updated_at);

@@ -15,15 +15,15 @@ begin
     return replace(lower(replace(replace(value, U&'\0130', U&'i\0307'), U&'\212A', U&'\0001')), U&'\0001', U&'\212A');
 end $$;
 
-create function parley.users_address() returns trigger
+create function parley.users_before_email_write() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.email := rules.lower_email(new.email);
     return new;
 end $$;
 
-create trigger users_address before insert or update of email on next_auth.users
-    for each row execute function parley.users_address();
+create trigger users_before_email_write before insert or update of email on next_auth.users
+    for each row execute function parley.users_before_email_write();
 
 -- An http or https URL of at most 2,000 characters, without invisible ones and those that RFC 3987 does not allow.
 create function rules.is_image_url(value text) returns boolean

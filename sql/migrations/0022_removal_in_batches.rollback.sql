@@ -1,10 +1,10 @@
--- Drops what the migration created. Deleted chats stay hidden until parley.remove_old_chats() removes them.
+-- Drops what the migration created. Deleted chats stay hidden until parley.purge_inactive_chats() removes them.
 -- squawk-ignore-file ban-drop-column, ban-drop-constraint, adding-foreign-key-constraint, constraint-missing-not-valid
 
 -- In the order in which requests lock them, to avoid deadlocks.
 lock table next_auth.users, parley.members, parley.chats, parley.deleted_users in access exclusive mode;
 
-drop trigger if exists users_return on next_auth.users;
+drop trigger if exists users_after_insert on next_auth.users;
 
 delete from parley.members m where not exists (select from next_auth.users u where u.id = m.user_id);
 update parley.chats c set owner_id = null
@@ -19,16 +19,16 @@ alter table parley.chats add constraint chats_owner_exists foreign key (owner_id
 create or replace function api.delete_chat(chat_id text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    chat constant uuid := parley.enter_chat(chat_id);
+    chat constant uuid := parley.select_chat(chat_id);
 begin
     perform parley.require_owner(chat);
-    delete from parley.chats c where c.id = chat and parley.require_match(parley.chat_version(chat, c.seq));
+    delete from parley.chats c where c.id = chat and parley.assert_if_match(parley.chat_version(chat, c.seq));
     if not found then
         perform parley.require_owner(chat);
     end if;
 end $$;
 
-create or replace function parley.users_deleted() returns trigger
+create or replace function parley.users_after_delete() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     insert into parley.deleted_users (user_id) values (old.id)
@@ -36,15 +36,15 @@ begin
     return null;
 end $$;
 
-create or replace function parley.users_answers_gone() returns trigger
+create or replace function parley.users_after_delete_keys() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    delete from parley.first_answers f where f.user_id = old.id;
+    delete from parley.idempotency_keys f where f.user_id = old.id;
     return null;
 end $$;
 
-create or replace trigger users_answers_gone after delete on next_auth.users
-    for each row execute function parley.users_answers_gone();
+create or replace trigger users_after_delete_keys after delete on next_auth.users
+    for each row execute function parley.users_after_delete_keys();
 
 alter table parley.deleted_users drop column is_being_removed;
 

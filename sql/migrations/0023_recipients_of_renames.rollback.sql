@@ -4,7 +4,7 @@
 -- published are backfilled. The lock waits for renames in progress.
 lock table parley.chats in share row exclusive mode;
 
-create or replace function parley.chats_renamed() returns trigger
+create or replace function parley.chats_before_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.now_after(old.updated_at);

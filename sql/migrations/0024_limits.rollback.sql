@@ -4,7 +4,7 @@
 -- Restores the function that reads the table. The lock waits for insertions in progress that are about to read it.
 lock table parley.members in share row exclusive mode;
 
-create or replace function parley.members_added() returns trigger
+create or replace function parley.members_after_insert() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     member parley.members;
@@ -12,7 +12,7 @@ declare
 begin
     for member in select a.* from added a order by a.chat_id, a.user_id loop
         update parley.chats c set seq = c.seq + 1
-        where c.id = member.chat_id and not parley.is_closed(c) returning c.seq into taken;
+        where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into taken;
         if not found then
             raise exception using errcode = 'foreign_key_violation', constraint = 'members_chat_exists',
                 message = 'the chat does not exist, or is deleted';

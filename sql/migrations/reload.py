@@ -26,7 +26,7 @@ OUR_FUNCTIONS = """
 
 # Triggers and policies need these locks, all of them at once; in the order in which most requests take them.
 LOCK_TABLES = """
-    lock table parley.settings, parley.first_answers, next_auth.users, next_auth.accounts, next_auth.sessions,
+    lock table parley.settings, parley.idempotency_keys, next_auth.users, next_auth.accounts, next_auth.sessions,
         next_auth.verification_token, parley.members, parley.messages, parley.message_words, parley.letter_variants,
         parley.message_blocks, parley.chats, parley.outbox, parley.outbox_queue, parley.outbox_state,
         parley.deleted_users, parley.image_cleanup, parley.reloaded_parts, parley.rollup_state, parley.rollup_periods,

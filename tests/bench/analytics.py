@@ -31,7 +31,7 @@ with users as (
     insert into parley.settings (user_id, model) select id, 'model ' || length(id) from users
 ), chats as (
     insert into parley.chats (id, title, updated_at)
-    select parley.uuid7('2026-01-01'::timestamptz + n * interval '10 minutes', n), 'Chat ' || n, now()
+    select parley.generate_uuid7('2026-01-01'::timestamptz + n * interval '10 minutes', n), 'Chat ' || n, now()
     from generate_series(0, %(chats)s - 1) n returning id
 ), numbered as (
     select id, row_number() over (order by id) - 1 as n from chats
@@ -43,7 +43,7 @@ select array_agg(id order by id) from chats
 """
 MESSAGES = """
 insert into parley.messages (chat_id, id, user_id, type, content, updated_at)
-select (%(chats)s::uuid[])[1 + chance %% %(chat_count)s], parley.uuid7('2026-01-01'::timestamptz + at, n),
+select (%(chats)s::uuid[])[1 + chance %% %(chat_count)s], parley.generate_uuid7('2026-01-01'::timestamptz + at, n),
     'user ' || case when chance / 7 %% 4 = 0 then joined else joined * (chance / 11 %% 1000) / 1000 end,
     (array['text', 'text', 'code', 'text', 'image'])[1 + n %% 5], 'word', now()
 from (
@@ -120,7 +120,7 @@ def print_counting(dba: Connection, messages: int) -> None:
     whole, longest = roll_up(dba)
     print(f"\n{messages:,} messages; of the history {1e6 * whole / messages:.1f} µs a message,"
           f" the longest call {1000 * longest:.0f} ms")  # fmt: skip
-    dba.execute("update parley.rollup_state set history_until = parley.uuid7_from('2026-01-01')")
+    dba.execute("update parley.rollup_state set backfill_until = parley.min_uuid7('2026-01-01')")
     dba.execute("""
         insert into parley.outbox (chat_id, seq, event, payload)
         select chat_id, 1, 'message:sent', json_build_object('id', id, 'userId', user_id, 'type', type)

@@ -91,7 +91,8 @@ with numbered as (
     from generate_series(%(first)s::bigint, %(last)s) n
 ), made as (
     select {CHAT_ID.format(number="chat")} as chat_id,
-        parley.uuid7(%(now)s::timestamptz - interval '300 days' * (1 - number / %(messages)s::float), number) as id,
+        parley.generate_uuid7(
+            %(now)s::timestamptz - interval '300 days' * (1 - number / %(messages)s::float), number) as id,
         'user ' || chat %% {GROUPS} + {GROUPS} * (chance %% {MEMBERS}) as user_id,
         c.type, c.content, c.tsv
     from numbered join bench.contents c on c.n = 1 + chance %% {CONTENTS}
@@ -99,7 +100,7 @@ with numbered as (
     insert into parley.message_words (chat_id, id, type, tsv) select chat_id, id, type, tsv from made
 )
 insert into parley.messages (chat_id, id, user_id, type, content, updated_at)
-select chat_id, id, user_id, type, content, rules.uuid7_time(id) from made
+select chat_id, id, user_id, type, content, rules.uuid7_timestamp(id) from made
 """
 # Words as people search for: none of them is in most messages or in next to none, as Parley finds them, and a plain
 # query of what begins with the word finds the same.

@@ -75,8 +75,8 @@ def measure(server: Postgres, large: str) -> None:
             print(f"deleting the large chat: {took:.1f} ms, {took / of_chat:.1f} x a chat with one message")
             took = delete_user(dba, READER)
             print(f"deleting the user in many chats: {took:.1f} ms, {took / of_user:.1f} x a user in one chat")
-            remove(dba, "remove_memberships")
-            remove(dba, "remove_closed_chats")
+            remove(dba, "purge_memberships")
+            remove(dba, "purge_deleted_chats")
         print_times("a message, meanwhile", times)
 
 

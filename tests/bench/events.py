@@ -47,7 +47,7 @@ ROUND_SECONDS = 3
 SEND = """
 \\set n random(1, {chats})
 select api.send_message((select id::text from bench where n = :n), '{{"content": "{text}"}}')
-from session.begin('{{"sub": "{user}"}}');
+from session.authenticate('{{"sub": "{user}"}}');
 """
 INSERT = """
 \\set n random(1, {chats})

@@ -21,7 +21,7 @@ USER = "ada"
 BODY = json.dumps({"content": "We deploy on Friday, if all goes well, and tell everybody on Monday."})
 KINDS = ("without a key", "with a new key", "again")
 FIRST_ANSWERS = """
-    insert into parley.first_answers (user_id, key, fingerprint, answer, answered_at)
+    insert into parley.idempotency_keys (user_id, key, fingerprint, response, created_at)
     select 'user ' || n %% 10000, gen_random_uuid(), sha256(n::text::bytea),
         json_build_object('id', gen_random_uuid(), 'content', repeat('word ', 20), 'type', 'text'),
         now() - n * interval '1 day' / %(answers)s

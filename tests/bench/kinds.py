@@ -55,7 +55,7 @@ def requests(data: Data, kind: Kind, seed: int, number: int = REQUESTS) -> list[
 
 @cache
 def tokens() -> list[str]:
-    """One for each user, the same each time: servers remember those that they have verified."""
+    """One for each user, the same each time: servers store_response those that they have verified."""
     return [token(user_id(user), exp=int(time.time()) + TOKEN_SECONDS) for user in range(USERS)]
 
 

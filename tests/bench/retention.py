@@ -60,7 +60,9 @@ def remove(dba: Connection, name: str, inactive_for: str, max_messages: int) -> 
     while time.perf_counter() < end:
         marked = dba.execute("select exists (select from parley.chats where is_being_removed)").fetchone()
         begun = time.perf_counter()
-        row = dba.execute("select parley.remove_old_chats(%s::interval, %s)", [inactive_for, max_messages]).fetchone()
+        row = dba.execute(
+            "select parley.purge_inactive_chats(%s::interval, %s)", [inactive_for, max_messages]
+        ).fetchone()
         (others if marked == (True,) else finding).append(1000 * (time.perf_counter() - begun))
         assert row is not None
         if not row[0]:
@@ -87,11 +89,12 @@ def main() -> None:
         with sending(server, chat) as times:
             # So it goes first, and by itself.
             dba.execute(
-                "update parley.chats set last_message_id = parley.uuid7('2001-01-01', 1) where id = %s", [ids["chat"]]
+                "update parley.chats set last_message_id = parley.generate_uuid7('2001-01-01', 1) where id = %s",
+                [ids["chat"]],
             )
             remove(dba, "the large chat", "20 years", options.max_messages)
             while dba.execute("select from parley.chats where is_being_removed").rowcount:
-                dba.execute("select parley.remove_old_chats('20 years', 100000)")
+                dba.execute("select parley.purge_inactive_chats('20 years', 100000)")
             remove(dba, "chats of 100", "1 day", options.max_messages)
         print_times("a message, meanwhile", times)
 

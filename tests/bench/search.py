@@ -34,7 +34,7 @@ SETTINGS = {
 LOAD = f"""
 insert into parley.messages (chat_id, id, user_id, type, content, updated_at)
 select chats[case when n %% 5 = 0 then 1 else 2 + (n - n / 5) %% (cardinality(chats) - 1) end],
-    parley.uuid7('2026-01-01'::timestamptz + n * interval '5 seconds', n), 'user ' || n %% 1000,
+    parley.generate_uuid7('2026-01-01'::timestamptz + n * interval '5 seconds', n), 'user ' || n %% 1000,
     (array['text', 'text', 'code', 'text', 'image', 'text', 'code'])[1 + n %% 7],
     {TEXT}
     || case when n %% 5 = 0 and chance %% (%(messages)s / 10000) = 8 then ' harpsichord' else '' end
@@ -50,7 +50,7 @@ where get_byte(uuid_send(m.id), 15) %% 2 = %(half)s
 
 def asked(function: str, arguments: str = "") -> str:
     """The statement in which the API calls a function, for the reader."""
-    return f"""select api.{function}({arguments}) from session.begin('{{"sub": "{READER}"}}')"""
+    return f"""select api.{function}({arguments}) from session.authenticate('{{"sub": "{READER}"}}')"""
 
 
 def in_chat(arguments: str) -> str:
@@ -67,9 +67,9 @@ DAYS = "start_date => '2026-01-03', end_date => '2026-01-08'"
 BARE_RANGE = """
 select json_agg(m order by id desc), (
     select count(*) from parley.messages where chat_id = %(chat)s
-      and id >= parley.uuid7_from('2026-01-03') and id < parley.uuid7_from('2026-01-09'))
+      and id >= parley.min_uuid7('2026-01-03') and id < parley.min_uuid7('2026-01-09'))
 from (select id, content, type, user_id, created_at, updated_at from parley.messages where chat_id = %(chat)s
-    and id >= parley.uuid7_from('2026-01-03') and id < parley.uuid7_from('2026-01-09') order by id desc limit 50) m
+    and id >= parley.min_uuid7('2026-01-03') and id < parley.min_uuid7('2026-01-09') order by id desc limit 50) m
 """
 
 QUERIES = {
@@ -149,7 +149,8 @@ def make_chats(dba: Connection, messages: int) -> list[str]:
     dba.execute("set session_replication_role = replica")
     rows = dba.execute(
         "insert into parley.chats (id, title, owner_id, updated_at)"
-        " select parley.uuid7(now(), n), 'Chat ' || n, null, now() from generate_series(1, %s) n returning id::text",
+        " select parley.generate_uuid7(now(), n), 'Chat ' || n, null, now()"
+        " from generate_series(1, %s) n returning id::text",
         [messages * 4 // 5 // 100],
     ).fetchall()
     chats = [large, *(row[0] for row in rows)]

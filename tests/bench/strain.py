@@ -268,7 +268,7 @@ def ask_once(site: Site, sent: bytes) -> None:
     site.start(Load(site.api.port, [sent], 1, count=1)).result()
 
 
-def remember(site: Site, number: int) -> None:
+def store_response(site: Site, number: int) -> None:
     """Sends requests of all kinds; prints the memory after each part, and how it grew in the second half."""
     each = [requests(site.data, kind, seed=1) for kind in KINDS]
     mixed = [one for pages, send, search in zip(*each, strict=True) for one in (pages, pages, send, pages, search)]
@@ -296,7 +296,7 @@ def main() -> None:
     allow_connections()
     with site(arguments.scale) as strained:
         if arguments.requests:  # first: what is free after a peak would hide that more is used
-            remember(strained, arguments.requests)
+            store_response(strained, arguments.requests)
         reads = Reads(strained, arguments.seconds)
         for warm in [strained.start(strained.reads(0, 2)) for _ in range(PROCESSES)]:
             warm.result()

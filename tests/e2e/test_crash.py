@@ -26,7 +26,7 @@ def durable() -> Iterator[Postgres]:
 
 
 class Writers:
-    """Clients that send messages to one chat, come what may, and remember what was answered with 201.
+    """Clients that send messages to one chat, come what may, and store_response what was answered with 201.
 
     Every other one sends each message with a key, until it is answered so.
     """

@@ -34,7 +34,8 @@ KEPT = """
     union all select 'rows: ' || count(*) from parley.chats having count(*) > 0
     union all select 'setting: ' || name || '=' || setting from pg_settings
         where source = 'session' and name not in ('application_name', 'client_encoding', 'DateStyle', 'TimeZone')
-    union all select 'setting: ' || name from unnest(array['parley.user_id', 'parley.chat_id', 'parley.links']) name
+    union all select 'setting: ' || name
+        from unnest(array['parley.user_id', 'parley.selected_chat', 'response.links']) name
         where current_setting(name, true) <> ''
     union all select 'lock: ' || locktype from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'
     union all select 'listens: ' || channel from pg_listening_channels() channel
@@ -165,7 +166,7 @@ def test_a_request_that_is_cancelled_holds_no_connection(
 
     async def cancel_when_parsed() -> None:
         pooled = await Database.connect(Settings.load())
-        task, loop = asyncio.create_task(ask(pooled, "select api.ready(), ''")), asyncio.get_running_loop()
+        task, loop = asyncio.create_task(ask(pooled, "select api.check_readiness(), ''")), asyncio.get_running_loop()
 
         def cancel_when_answered() -> None:  # by PostgreSQL, which the task has not seen yet
             if task._fut_waiter and task._fut_waiter.done():  # type: ignore[attr-defined]

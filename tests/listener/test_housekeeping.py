@@ -23,13 +23,13 @@ def test_the_listener_counts_and_then_removes(stage: Stage) -> None:
 
 def test_the_listener_removes_answers_that_are_too_old_to_be_repeated(stage: Stage) -> None:
     stage.dba.execute(
-        "insert into parley.first_answers (user_id, key, fingerprint, answer, answered_at)"
+        "insert into parley.idempotency_keys (user_id, key, fingerprint, response, created_at)"
         " select 'user', n, '', '1', now() - interval '1 day' + interval '1 hour' * (n = 0)::int"
         " from generate_series(0, 2 * %s) n",
         [REMOVAL_BATCH],
     )
     with listening(stage.listener()):
-        wait_until(lambda: stage.dba.execute("select key from parley.first_answers").fetchall() == [("0",)])
+        wait_until(lambda: stage.dba.execute("select key from parley.idempotency_keys").fetchall() == [("0",)])
 
 
 def test_the_listener_removes_deleted_chats_and_the_memberships_of_deleted_users(stage: Stage) -> None:

@@ -108,13 +108,13 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "deleted_users update": (
         "update parley.deleted_users set deleted_at = now() where user_id = {deleted}", (0, 0, 0, 0, 0), 1),
     "deleted_users delete": ("delete from parley.deleted_users where user_id = {deleted}", (0, 0, 0, 0, 0), 1),
-    "first_answers select": ("select from parley.first_answers where user_id = {owner}", (0, 0, 0, 0, 0), 1),
-    "first_answers insert": (
-        "insert into parley.first_answers (user_id, key, fingerprint, answer) values ({me}, 'new', '', '1')",
+    "idempotency_keys select": ("select from parley.idempotency_keys where user_id = {owner}", (0, 0, 0, 0, 0), 1),
+    "idempotency_keys insert": (
+        "insert into parley.idempotency_keys (user_id, key, fingerprint, response) values ({me}, 'new', '', '1')",
         (0, 0, 0, 0, 0), 1),
-    "first_answers update": (
-        "update parley.first_answers set answer = '1' where user_id = {owner}", (0, 0, 0, 0, 0), 1),
-    "first_answers delete": ("delete from parley.first_answers where user_id = {owner}", (0, 0, 0, 0, 0), 1),
+    "idempotency_keys update": (
+        "update parley.idempotency_keys set response = '1' where user_id = {owner}", (0, 0, 0, 0, 0), 1),
+    "idempotency_keys delete": ("delete from parley.idempotency_keys where user_id = {owner}", (0, 0, 0, 0, 0), 1),
     "reloaded_parts select": ("select from parley.reloaded_parts limit 1", (0, 0, 0, 0, 0), 1),
     "reloaded_parts insert": ("insert into parley.reloaded_parts values ('new', '')", (0, 0, 0, 0, 0), 1),
     "reloaded_parts update": (
@@ -170,7 +170,7 @@ def world(dba: Connection) -> dict[str, str]:
     dba.execute("insert into parley.message_blocks values (%s, %s, %s, 2, '{}')", [chat, chat, chat])
     dba.execute("delete from parley.settings where user_id = %s", [names["newcomer"]])
     dba.execute("insert into parley.image_cleanup (name) values (%s)", [names["owner"]])
-    answer = "insert into parley.first_answers (user_id, key, fingerprint, answer) values (%s, 'key', '', '1')"
+    answer = "insert into parley.idempotency_keys (user_id, key, fingerprint, response) values (%s, 'key', '', '1')"
     dba.execute(answer, [names["owner"]])
     dba.execute(
         'insert into next_auth.accounts ("userId", type, provider, "providerAccountId")'
@@ -195,7 +195,7 @@ def become(connection: Connection, who: str, world: dict[str, str]) -> str:
     user = {"intruder": world["stranger"], "nobody": ""}.get(who, world.get(who, ""))
     connection.execute("select set_config('parley.user_id', %s, true)", [user])
     chat = "" if who == "stranger" else world["chat"]
-    connection.execute("select set_config('parley.chat_id', %s, true)", [chat])
+    connection.execute("select set_config('parley.selected_chat', %s, true)", [chat])
     return user
 
 
@@ -246,7 +246,12 @@ def test_the_web_app_has_its_own_tables(dba: Connection, world: dict[str, str], 
 
 def test_the_web_app_calls_no_function(dba: Connection) -> None:
     dba.execute("set local role parley_web")
-    for function in ("api.list_chats()", "session.user_id()", "session.begin('{}')", "session.signed_in('[]')"):
+    for function in (
+        "api.list_chats()",
+        "session.user_id()",
+        "session.authenticate('{}')",
+        "session.user_of_session('[]')",
+    ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
             dba.execute(f"select {function}")
 
@@ -264,20 +269,20 @@ def test_the_matrix_has_every_table_and_verb(dba: Connection) -> None:
 @pytest.mark.parametrize("who", ["stranger", "intruder", "nobody"])
 def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world: dict[str, str], who: str) -> None:
     questions = [
-        "select session.chat_id()",
-        "select parley.tell_chat_seq()",
-        "select from session.chat_ids() c where c = {chat}::uuid",
-        "select where session.owns_chat({chat})",
+        "select session.selected_chat()",
+        "select parley.set_response_chat_seq()",
+        "select from session.member_chats() c where c = {chat}::uuid",
+        "select where session.is_chat_owner({chat})",
         "select from parley.members_json()",
-        "select unnest(ids) from parley.page_of_chat({filter}, {page})",
-        "select where (parley.page_of_chat({filter}, {page})).total > 0",
+        "select unnest(ids) from parley.find_message_page({filter}, {page})",
+        "select where (parley.find_message_page({filter}, {page})).total > 0",
         "select where parley.count_messages({chat}, {filter}) > 0",
         "select unnest(ids) from parley.search_chat(parley.parse_search('word'), {filter}, {page})",
         "select unnest(ids) from parley.search_chats(parley.parse_search('word'), {filter}, {page})",
-        "select unnest(ids) from parley.search_ranked({chat}, parley.parse_search('word'), {filter}, {page})",
-        "select unnest(chats) from session.page_of_chats({page})",
-        "select json_array_elements(events) from session.events_of_chat(0, 100)",
-        "select c from unnest((session.events_of_chats('1:1:', '701:701:', {chat}, 0, 9)).chats) c where c = {chat}",
+        "select unnest(ids) from parley.search_by_relevance({chat}, parley.parse_search('word'), {filter}, {page})",
+        "select unnest(chats) from parley.find_chat_page({page})",
+        "select json_array_elements(events) from parley.find_chat_events(0, 100)",
+        "select c from unnest((parley.find_unseen_events('1:1:', '701:701:', {chat}, 0, 9)).chats) c where c = {chat}",
     ]
     zero, high = "0" * 32, "f" * 32
     dba.execute("update parley.outbox set transaction_id = '700'")  # as if it had been committed
@@ -342,7 +347,7 @@ def test_a_type_of_ones_own_is_not_taken_for_postgresqls(dba: Connection, world:
     )
     dba.execute("create domain pg_temp.uuid as pg_catalog.uuid check (pg_temp.trap(value))")
     dba.execute("create domain pg_temp.text as pg_catalog.text check (pg_temp.trap(gen_random_uuid()))")
-    dba.execute("select set_config('parley.chat_id', %s, true)", [world["chat"]])
-    dba.execute("select session.chat_id(), session.owns_chat(gen_random_uuid())")
+    dba.execute("select set_config('parley.selected_chat', %s, true)", [world["chat"]])
+    dba.execute("select session.selected_chat(), session.is_chat_owner(gen_random_uuid())")
     assert call(dba, world["stranger"], "list_messages", world["other_chat"], search="word")["total"] == 0
     call(dba, world["stranger"], "send_message", world["other_chat"], {"content": "word"})

@@ -47,7 +47,8 @@ def told(own: Connection, postgres: Postgres, own_url: str) -> Iterator[tuple[Co
         [f"HTTP 400: no channel private-user-{user}, {chat}: {SECRETS['content']}"],
     )
     own.execute(
-        "select session.remember(%(key)s, '', to_json(%(content)s::text)) from session.begin(%(identity)s)",
+        "select session.store_response(%(key)s, '', to_json(%(content)s::text))"
+        " from session.authenticate(%(identity)s)",
         SECRETS | {"identity": json.dumps({"sub": user})},
     )
     own.execute("analyze")
@@ -76,7 +77,7 @@ def test_an_analyst_reads_every_view_and_no_secret(told: tuple[Connection, list[
     assert all(text != "[]" for text in seen.values()), seen
     everything = " ".join(seen.values())
     assert [secret for secret in secrets if secret in everything] == []
-    tables = [f"parley.{name}" for name in ("messages", "outbox", "settings", "chats", "first_answers")]
+    tables = [f"parley.{name}" for name in ("messages", "outbox", "settings", "chats", "idempotency_keys")]
     tables += ["next_auth.users", "next_auth.sessions"]
     all_there = " ".join(str(own.execute(f"select t::text from {table} t").fetchall()) for table in tables)
     assert [secret for secret in secrets if secret not in all_there] == []
@@ -105,7 +106,11 @@ def test_an_analyst_reads_no_table_and_calls_no_function(told: tuple[Connection,
     ).fetchone()
     assert mays == (0, len(functions))
     identity = """'{"sub": "a-secret-user"}'"""
-    for called in (f"session.begin({identity})", "listener.roll_up(1)", "parley.pseudonym('user', 'a-secret-user')"):
+    for called in (
+        f"session.authenticate({identity})",
+        "listener.roll_up(1)",
+        "parley.pseudonym('user', 'a-secret-user')",
+    ):
         assert own.execute(f"select {called}").rowcount == 1
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             analyst.execute(f"select {called}")

@@ -43,7 +43,7 @@ def add(connection: Connection, log: Log, chat: str, user: str, type_: str, at: 
     """A message of the past, as a DBA loads it."""
     row = connection.execute(
         "insert into parley.messages (chat_id, id, user_id, type, content, updated_at)"
-        " values (%s, parley.uuid7(%s, %s), %s, %s, 'word', now()) returning id::text",
+        " values (%s, parley.generate_uuid7(%s, %s), %s, %s, 'word', now()) returning id::text",
         [chat, at, next(_numbers), user, type_],
     ).fetchone()
     assert row
@@ -184,7 +184,7 @@ def test_views_say_what_was_sent(own: Connection, size: int, time_zone: str) -> 
     roll_up(own, size)
     check(own, log)
     # As if events had told of all since then; in any order, since no period is over for them.
-    own.execute("update parley.rollup_state set history_until = parley.uuid7_from(%s)", [MONDAY + timedelta(days=70)])
+    own.execute("update parley.rollup_state set backfill_until = parley.min_uuid7(%s)", [MONDAY + timedelta(days=70)])
     some(record, MONDAY + timedelta(days=77), 20, 40, chats[1:])
     roll_up(own, size)
     check(own, log)
@@ -282,7 +282,7 @@ def test_history_ends_with_a_millisecond_as_messages_have_it(own: Connection) ->
                 perform parley.recount_rollups();
                 commit;
                 perform listener.roll_up(1);
-                assert (select rules.uuid7_time(s.history_until) <= clock_timestamp() from parley.rollup_state s);
+                assert (select rules.uuid7_timestamp(s.backfill_until) <= clock_timestamp() from parley.rollup_state s);
                 commit;
             end loop;
         end $$""")  # fmt: skip
@@ -375,7 +375,7 @@ def test_who_was_seen_is_forgotten_with_the_period(own: Connection) -> None:
             "update parley.rollup_state set as_of = (select max(starts) from parley.rollup_seen where grain = 'hour')"
             " + interval '1 hour' + %s * interval '1 minute'", [minutes]
         )  # fmt: skip
-        own.execute("select parley.forget_seen()")
+        own.execute("select parley.purge_seen()")
         assert own.execute("select from parley.rollup_seen where grain = 'hour'").rowcount == seen - 4
 
 
@@ -410,7 +410,7 @@ def test_chats_by_size_and_age(own: Connection) -> None:
     now = datetime.now(UTC)
     own.execute("set session_replication_role = replica")
     for days, size in ((-3, 1), (0, 0), (0, 9), (8, 10), (40, 101), (200, 1)):
-        chat = own.execute("select parley.uuid7(%s, 1)", [now - timedelta(days=days, minutes=5)]).fetchone()[0]  # type: ignore[index]
+        chat = own.execute("select parley.generate_uuid7(%s, 1)", [now - timedelta(days=days, minutes=5)]).fetchone()[0]  # type: ignore[index]
         own.execute("insert into parley.chats (id, title, updated_at) values (%s, 'A chat', now())", [chat])
         own.execute("insert into parley.members (chat_id, user_id) values (%s, 'a'), (%s, 'b')", [chat, chat])
         for n in range(size):
@@ -506,7 +506,7 @@ def test_no_view_reads_what_it_counts(own: Connection) -> None:
 
 
 def test_every_type_of_message_has_its_column(dba: Connection) -> None:
-    row = dba.execute("select rules.choices('type')").fetchone()
+    row = dba.execute("select rules.allowed_values('type')").fetchone()
     assert row
     for view in ("activity_by_hour", "activity_by_day"):
         columns = dba.execute(

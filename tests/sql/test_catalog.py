@@ -51,7 +51,7 @@ def test_what_a_table_checks_by_is_not_planned_at_each_insert(dba: Connection) -
         where d.refclassid = 'pg_proc'::regclass and p.pronamespace::regnamespace::text in {OURS}
           and d.classid in ('pg_constraint'::regclass, 'pg_attrdef'::regclass)"""
     assert names(dba, f"{in_tables} and l.lanname = 'plpgsql' order by 1") == [
-        "rules.problem(text,text)", "rules.uuid7_time(uuid)",
+        "rules.validation_error(text,text)", "rules.uuid7_timestamp(uuid)",
     ]  # fmt: skip
     assert names(dba, f"{in_tables} and l.lanname = 'sql'") == []
 
@@ -96,7 +96,7 @@ def test_a_read_is_stable_and_a_write_volatile(dba: Connection) -> None:
     # Except api.get_profile and api.get_settings, whose user may have been registered by the same statement.
     reads = names(dba, functions("n.nspname = 'api' and provolatile = 's'"))
     assert sorted(r.split(".")[1].split("_")[0].split("(")[0] for r in reads) == sorted(
-        ["get", "get", "get", "list", "list", "list", "list", "list", "parse", "ready", "search"]
+        ["check", "get", "get", "get", "list", "list", "list", "list", "list", "parse", "search"]
     )
 
 

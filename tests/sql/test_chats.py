@@ -68,7 +68,7 @@ def test_a_deleted_chat_is_gone_with_its_messages(dba: Connection) -> None:
     call(dba, owner, "delete_chat", chat)
     with refused(404):
         call(dba, owner, "get_chat", chat)
-    assert dba.execute("select listener.remove_closed_chats(10)").fetchone() == (2,)
+    assert dba.execute("select listener.purge_deleted_chats(10)").fetchone() == (2,)
     for table, column in (("chats", "id"), ("members", "chat_id"), ("messages", "chat_id")):
         assert dba.execute(f"select count(*) from parley.{table} where {column} = %s", [chat]).fetchone() == (0,)
 

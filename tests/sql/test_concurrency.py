@@ -214,7 +214,9 @@ def test_an_owner_whose_chat_goes_meanwhile_is_told_that(url: str) -> None:
     with psycopg.connect(url) as asking, connected(url) as other:
         chat = new_chat(other, owner, member)
         for user, status in ((member, 403), (owner, 404)):
-            asking.execute("select parley.enter_chat(%s) from session.begin(%s)", [chat, json.dumps({"sub": user})])
+            asking.execute(
+                "select parley.select_chat(%s) from session.authenticate(%s)", [chat, json.dumps({"sub": user})]
+            )
             if user == owner:
                 call(other, owner, "delete_chat", chat)
             with refused(status):

@@ -90,7 +90,7 @@ def test_a_hundred_is_usual_and_a_thousand_is_the_most(dba: Connection) -> None:
         "update parley.outbox set transaction_id = '700' where chat_id = %s", [chat]
     )  # as if it had been committed
     dba.execute("update parley.outbox_state set removed_until = null")
-    row = dba.execute("select parley.write_cursor('700:700:')").fetchone()
+    row = dba.execute("select parley.encode_cursor('700:700:')").fetchone()
     assert row
     (start,) = row
     asked: list[Callable[..., Any]] = [
@@ -165,7 +165,7 @@ def test_an_answer_says_up_to_which_event_it_is_true(dba: Connection, function: 
     chat = new_chat(dba, "owner")
     send(dba, chat)
     call(dba, "owner", function, chat)
-    assert dba.execute("select current_setting('parley.chat_seq')").fetchone() == ("2",)
+    assert dba.execute("select current_setting('response.chat_seq')").fetchone() == ("2",)
 
 
 CHANGES = ("send", "send", "edit", "delete", "rename", "join or leave")
@@ -183,7 +183,7 @@ def test_a_copy_is_whole_however_it_was_read_and_replayed(url: str, data: st.Dat
 
         def read(function: str, **options: str) -> Any:
             answer = call(dba, "owner", function, chat, **options)
-            row = dba.execute("select current_setting('parley.chat_seq')::bigint").fetchone()
+            row = dba.execute("select current_setting('response.chat_seq')::bigint").fetchone()
             assert row
             seqs.append(row[0])
             return answer
@@ -475,7 +475,7 @@ def test_after_a_restore_nobody_goes_on_from_where_they_were(committing: Connect
     start, seq = of_all(committing, user=owner)["next"], seq_of(committing, chat)
     assert of_chat(committing, chat, seq, user=owner)["events"] == []
     assert of_all(committing, start, user=owner)["hasMore"] is False
-    committing.execute("select parley.begin_history()")
+    committing.execute("select parley.start_new_epoch()")
     with refused(410):
         of_chat(committing, chat, seq, user=owner)
     with refused(410):
@@ -492,13 +492,13 @@ def test_after_a_restore_nobody_goes_on_from_what_did_not_happen(committing: Con
     later = encoded(f"{history} 1000000000000:1000000000000:")
     send(committing, chat, user=owner)
     assert of_all(committing, later, user=owner)["events"] == []  # what happened before, it knows of
-    committing.execute("select parley.begin_history()")
+    committing.execute("select parley.start_new_epoch()")
     with refused(410):
         of_all(committing, later, user=owner)
 
 
 def test_cursors_work_where_the_owner_may_not_read_the_control_file(own: Connection) -> None:
-    """As a managed service has it: a restore is noticed after begin_history(), as other databases are at once."""
+    """As a managed service has it: a restore is noticed after start_new_epoch(), as other databases are at once."""
     chat = new_chat(own, "owner")
     start = call(own, "owner", "list_events")["next"]
     own.execute("create role managed")
@@ -513,7 +513,7 @@ def test_cursors_work_where_the_owner_may_not_read_the_control_file(own: Connect
     start = call(own, "owner", "list_events")["next"]
     call(own, "owner", "send_message", chat, {"content": "x"})
     assert len(call(own, "owner", "list_events", after=start)["events"]) == 1
-    own.execute("select parley.begin_history()")
+    own.execute("select parley.start_new_epoch()")
     with refused(410):
         call(own, "owner", "list_events", after=start)
     own.execute("reassign owned by managed to current_user")

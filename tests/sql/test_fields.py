@@ -26,7 +26,7 @@ def schemas(connection: Connection) -> dict[str, Any]:
 
 
 def lets_through(connection: Connection, field: str, value: str) -> bool:
-    return connection.execute("select where rules.problem(%s, %s) is null", [field, value]).rowcount == 1
+    return connection.execute("select where rules.validation_error(%s, %s) is null", [field, value]).rowcount == 1
 
 
 def test_texts_are_let_through_as_they_are_told(postgres: Postgres, shared_database: str) -> None:

@@ -51,7 +51,7 @@ def messages(connection: Connection, user: str, chat: str) -> int:
 
 def kept(connection: Connection, user: str) -> list[str]:
     """The keys of this user's answers, in the order of the alphabet."""
-    rows = connection.execute("select key from parley.first_answers where user_id = %s", [user])
+    rows = connection.execute("select key from parley.idempotency_keys where user_id = %s", [user])
     return sorted(key for (key,) in rows)
 
 
@@ -132,7 +132,9 @@ def test_after_a_day_the_key_is_a_new_one(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)
     first = send(dba, user, chat, KEY)
-    age = "update parley.first_answers set answered_at = now() - interval '24 hours' + %s::interval where user_id = %s"
+    age = (
+        "update parley.idempotency_keys set created_at = now() - interval '24 hours' + %s::interval where user_id = %s"
+    )
     dba.execute(age, ["1 us", user])
     assert send(dba, user, chat, KEY) == (first[0], True)
     dba.execute(age, ["0", user])
@@ -261,10 +263,10 @@ def test_an_answer_that_is_renewed_just_now_is_not_removed(own: Connection, own_
     user = new_user()
     chat = new_chat(own, user)
     send(own, user, chat, KEY)
-    own.execute("update parley.first_answers set answered_at = now() - interval '2 days'")
+    own.execute("update parley.idempotency_keys set created_at = now() - interval '2 days'")
     with ThreadPoolExecutor() as threads, under_way(own_url, user, chat, KEY) as connection:
         removal = threads.submit(removed, own, 10)
-        wait_until(lambda: waits(own_url, "select listener.remove_answers"))
+        wait_until(lambda: waits(own_url, "select listener.purge_idempotency_keys"))
         connection.commit()
         assert removal.result() == 0
     assert send(own, user, chat, KEY)[1]
@@ -272,7 +274,7 @@ def test_an_answer_that_is_renewed_just_now_is_not_removed(own: Connection, own_
 
 def removed(connection: Connection, most: int) -> int:
     """How many old answers go, of so many at most."""
-    row = connection.execute("select listener.remove_answers(%s)", [most]).fetchone()
+    row = connection.execute("select listener.purge_idempotency_keys(%s)", [most]).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -282,7 +284,7 @@ def test_old_answers_are_removed_the_oldest_first(own: Connection) -> None:
     for key in ("young", "old", "older", "oldest"):
         post(own, user, CHATS, {"title": "x"}, key=key)
     for key, age in (("young", "23:59"), ("old", "24:00"), ("older", "48:00"), ("oldest", "72:00")):
-        own.execute("update parley.first_answers set answered_at = now() - %s::interval where key = %s", [age, key])
+        own.execute("update parley.idempotency_keys set created_at = now() - %s::interval where key = %s", [age, key])
     assert removed(own, 2) == 2
     assert kept(own, user) == ["old", "young"]
     assert [removed(own, 2), removed(own, 2)] == [1, 0]
@@ -300,7 +302,7 @@ def test_a_deleted_users_answers_are_removed_also_of_a_request_under_way(own: Co
         assert kept(own, user) == []
         connection.commit()
     assert kept(own, user) == [KEY]
-    assert own.execute("select listener.remove_memberships(100)").fetchone() == (1,)
+    assert own.execute("select listener.purge_memberships(100)").fetchone() == (1,)
     assert kept(own, user) == []
     assert kept(own, other) == [KEY]
     with refused(401):

@@ -24,7 +24,7 @@ def name_of(content: str) -> str:
 
 def taken(connection: Connection) -> str | None:
     """The name that is to be removed now, if there is one."""
-    row = connection.execute("select api.take_unused_image()").fetchone()
+    row = connection.execute("select api.claim_unused_image()").fetchone()
     assert row
     name: str | None = row[0]
     return name
@@ -34,7 +34,7 @@ def unused(connection: Connection) -> list[str]:
     """All names that are to be removed now; and they are."""
     names = []
     while name := taken(connection):
-        connection.execute("select api.forget_image(%s)", [name])
+        connection.execute("select api.confirm_image_removal(%s)", [name])
         names.append(name)
     return names
 
@@ -61,7 +61,7 @@ def test_an_image_is_the_users_from_then_on(dba: Connection) -> None:
 
 
 def test_an_image_that_comes_to_nothing_goes_in_ten_minutes(dba: Connection) -> None:
-    call(dba, new_user(), "expect_image", url_of("a"))
+    call(dba, new_user(), "register_image_upload", url_of("a"))
     assert unused(dba) == []
     make_due(dba)
     assert unused(dba) == [name_of("a")]
@@ -70,7 +70,7 @@ def test_an_image_that_comes_to_nothing_goes_in_ten_minutes(dba: Connection) -> 
 
 def test_an_image_that_is_used_stays(dba: Connection) -> None:
     user = new_user()
-    call(dba, user, "expect_image", url_of("a"))
+    call(dba, user, "register_image_upload", url_of("a"))
     call(dba, user, "set_image", url_of("a"))
     make_due(dba)
     assert unused(dba) == []
@@ -92,7 +92,7 @@ def test_an_image_goes_with_the_last_who_uses_it(dba: Connection) -> None:
 def test_only_images_in_storage_are_looked_after(dba: Connection) -> None:
     user = new_user()
     for image in ("https://x.org/a.png", url_of("a") + "?x", url_of("a").upper(), f"{url_of('a')}/", "x" * 100_000):
-        dba.execute("select session.begin(%s)", [json.dumps({"sub": user})])
+        dba.execute("select session.authenticate(%s)", [json.dumps({"sub": user})])
         dba.execute("update next_auth.users set image = %s where id = %s", [image, user])
     dba.execute("update next_auth.users set image = null where id = %s", [user])
     assert dba.execute("select count(*) from parley.image_cleanup").fetchone() == (0,)
@@ -108,14 +108,14 @@ def test_only_images_in_storage_are_looked_after(dba: Connection) -> None:
 def test_a_user_has_no_image_from_elsewhere(app: Connection, url: str) -> None:
     user = new_user()
     call(app, user, "set_image", url_of("a"))
-    for function in ("expect_image", "set_image"):
+    for function in ("register_image_upload", "set_image"):
         with refused(400):
             call(app, user, function, url)
     assert call(app, user, "get_profile")["user"]["imageUrl"] == url_of("a")
 
 
 def test_nobody_stores_an_image(app: Connection) -> None:
-    for function in ("expect_image", "set_image"):
+    for function in ("register_image_upload", "set_image"):
         call(app, new_user(), function, url_of("a"))
         app.execute("select set_config('parley.user_id', '', true)")
         with refused(401), app.transaction():
@@ -147,24 +147,24 @@ def test_nobody_stores_an_image_while_it_is_removed(postgres: Postgres, new_data
         answer = threads.submit(call, user, "ada", "set_image", url_of("b"))
         wait_until(lambda: is_waiting(dba, "PgSleep"))
         assert not answer.done()
-        remover.execute("select api.forget_image(%s)", [name_of("b")])
+        remover.execute("select api.confirm_image_removal(%s)", [name_of("b")])
         assert answer.result()["imageUrl"] == url_of("b")
 
 
 def test_who_waits_too_long_for_a_removal_is_asked_to_come_again(dba: Connection) -> None:
-    call(dba, new_user(), "expect_image", url_of("a"))
+    call(dba, new_user(), "register_image_upload", url_of("a"))
     make_due(dba)
     assert taken(dba) == name_of("a")
     with refused(503):
         call(dba, new_user(), "set_image", url_of("a"))
-    dba.execute("select api.forget_image(%s)", [name_of("a")])
+    dba.execute("select api.confirm_image_removal(%s)", [name_of("a")])
     assert call(dba, new_user(), "set_image", url_of("a"))["imageUrl"] == url_of("a")
 
 
 def test_an_image_in_storage_is_not_taken_from_a_token(dba: Connection) -> None:
     for image, known in ((url_of("a"), None), ("https://x.org/a.png", "https://x.org/a.png")):
         identity = json.dumps({"sub": new_user(), "picture": image})
-        row = dba.execute("select api.get_profile() from session.begin(%s)", [identity]).fetchone()
+        row = dba.execute("select api.get_profile() from session.authenticate(%s)", [identity]).fetchone()
         assert row
         assert row[0]["user"]["imageUrl"] == known
 
@@ -180,7 +180,7 @@ def test_images_that_are_used_do_not_hide_those_that_are_not(dba: Connection) ->
 
 def test_what_is_not_removed_after_all_is_tried_again_after_the_others(dba: Connection) -> None:
     for content in "ab":
-        call(dba, new_user(), "expect_image", url_of(content))
+        call(dba, new_user(), "register_image_upload", url_of(content))
     make_due(dba)
     assert taken(dba) == name_of("a")  # and then something went wrong
     assert unused(dba) == [name_of("b")]

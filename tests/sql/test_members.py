@@ -22,7 +22,7 @@ def test_the_owner_adds_and_everybody_in_the_chat_sees_it(app: Connection) -> No
 def test_a_member_has_the_name_and_picture_of_the_token(app: Connection) -> None:
     owner = new_user()
     identity = f'{{"sub": "{owner}", "name": "Ada", "email": "{owner}@x.org", "picture": "https://x.org/a.png"}}'
-    app.execute("select session.begin(%s)", [identity])
+    app.execute("select session.authenticate(%s)", [identity])
     member = call(app, owner, "list_members", new_chat(app, owner))["members"][0]
     assert (member["name"], member["image"]) == ("Ada", "https://x.org/a.png")
     assert "email" not in member
@@ -142,7 +142,7 @@ def test_members_inserted_at_once_and_in_plain_sql_are_limited(dba: Connection, 
     chats = [new_chat(dba, "owner"), new_chat(dba, "owner", "a")]
     for user in "abcd":
         call(dba, user, "get_settings")
-    dba.execute("select session.begin(%s)", ['{"sub": "owner"}'])
+    dba.execute("select session.authenticate(%s)", ['{"sub": "owner"}'])
     dba.execute(f"set local role {role}")
     for chat, users in ((chats[0], "abcd"), (chats[1], "abcd"), (chats[1], "bcd")):
         with refused(409), dba.transaction():

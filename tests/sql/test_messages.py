@@ -46,7 +46,7 @@ def test_ids_rise_within_a_millisecond_and_when_the_clock_is_set_back(dba: Conne
     user = new_user()
     chat = new_chat(dba, user)
     dba.execute(
-        "update parley.chats set last_message_id = parley.uuid7_from(now() + interval '1 hour') where id = %s", [chat]
+        "update parley.chats set last_message_id = parley.min_uuid7(now() + interval '1 hour') where id = %s", [chat]
     )
     ids = [call(dba, user, "send_message", chat, {"content": "x"})["id"] for _ in range(20)]
     assert ids == sorted(ids)
@@ -72,9 +72,9 @@ def test_updated_at_moves_only_with_a_change(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)
     sent = call(dba, user, "send_message", chat, {"content": "one"})
-    dba.execute("alter table parley.messages disable trigger messages_changed")
+    dba.execute("alter table parley.messages disable trigger messages_before_update")
     dba.execute("update parley.messages set updated_at = '2020-01-01Z' where id = %s", [sent["id"]])
-    dba.execute("alter table parley.messages enable trigger messages_changed")
+    dba.execute("alter table parley.messages enable trigger messages_before_update")
     same = call(dba, user, "update_message", chat, sent["id"], {"content": "one", "type": "text"})
     assert same["updatedAt"] == "2020-01-01T00:00:00.000Z"
     assert call(dba, user, "update_message", chat, sent["id"], {"content": "two"})["updatedAt"] >= sent["createdAt"]
@@ -180,7 +180,7 @@ def test_dates_are_inclusive(dba: Connection, start: str | None, end: str | None
     for content, time in times.items():
         dba.execute(
             "insert into parley.messages (chat_id, id, content, user_id, updated_at)"
-            " values (%s, parley.uuid7(%s, 0), %s, %s, now())", [chat, time, content, user]
+            " values (%s, parley.generate_uuid7(%s, 0), %s, %s, now())", [chat, time, content, user]
         )  # fmt: skip
     dba.execute("select parley.recount_chat(%s)", [chat])
     listed = call(dba, user, "list_messages", chat, start_date=start, end_date=end)
@@ -191,5 +191,5 @@ def test_dates_are_inclusive(dba: Connection, start: str | None, end: str | None
 
 @pytest.mark.parametrize("time", ["1970-01-01T00:00:00.001Z", "2026-11-23T10:15:30.123Z", "9999-12-31T23:59:59.999Z"])
 def test_an_id_gives_its_time_back(dba: Connection, time: str) -> None:
-    row = dba.execute("select parley.iso8601(rules.uuid7_time(parley.uuid7(%s, 5)))", [time]).fetchone()
+    row = dba.execute("select parley.iso8601(rules.uuid7_timestamp(parley.generate_uuid7(%s, 5)))", [time]).fetchone()
     assert row == (time,)

@@ -227,7 +227,7 @@ def test_functions_follow_their_files(url: str, own_sources: Path) -> None:
         file.unlink()
         apply(url, own_sources)
         assert not exists(connection, "api.zoo(text)")
-        assert exists(connection, "rules.problem(text, text)")
+        assert exists(connection, "rules.validation_error(text, text)")
 
 
 def test_what_a_migration_adds_to_the_rules_works_before_the_reload(url: str, own_sources: Path) -> None:
@@ -304,8 +304,8 @@ def test_a_migration_of_search_waits_for_who_is_writing_and_holds_up_none(url: s
         yoyo(url, "rollback", "--batch", "--revision", "0009_search")
         waiting = "select from pg_locks where not granted and relation = 'parley.chats'::regclass"
         with connection.transaction():
-            connection.execute("select session.begin(%s)", [json.dumps({"sub": user})])
-            connection.execute("select parley.enter_chat(%s), parley.lock_chat()", [chat])
+            connection.execute("select session.authenticate(%s)", [json.dumps({"sub": user})])
+            connection.execute("select parley.select_chat(%s), parley.lock_chat()", [chat])
             applied = thread.submit(yoyo, url, "apply", "--batch")
             with psycopg.connect(url, autocommit=True) as other:
                 wait_until(lambda: other.execute(waiting).rowcount == 1)

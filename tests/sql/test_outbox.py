@@ -387,7 +387,7 @@ def test_the_listener_has_its_functions_and_nothing_else(dba: Connection) -> Non
         with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
             dba.execute(f"select from {table}")
     with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
-        dba.execute("select api.ready()")
+        dba.execute("select api.check_readiness()")
     dba.execute("set local role app")
     with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
         take(dba, chat, after_id=before)

@@ -19,7 +19,7 @@ COUNT = 3_500  # of messages, more than three blocks
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 LOAD = """
 insert into parley.messages (chat_id, id, user_id, type, content, updated_at)
-select %(chat)s, parley.uuid7('2026-01-01Z'::timestamptz + n * interval '1 hour', n), %(user)s,
+select %(chat)s, parley.generate_uuid7('2026-01-01Z'::timestamptz + n * interval '1 hour', n), %(user)s,
     case when n %% 7 < 4 then 'text' when n > 2000 then 'code' when n %% 500 = 6 then 'image' else 'text' end,
     case when n %% 3 = 0 then 'a word ' else 'nothing ' end || n, now()
 from generate_series(1, %(count)s) n
@@ -67,7 +67,8 @@ def chat(postgres: Postgres, shared_database: str) -> Iterator[Chat]:
         ).fetchone() == (3, 3000)
         connection.execute("set local role app")
         ids = [row[0] for row in connection.execute(
-            "select m.id::text from session.begin(%s) cross join parley.messages m where m.chat_id = %s order by 1",
+            "select m.id::text from session.authenticate(%s) cross join parley.messages m"
+            " where m.chat_id = %s order by 1",
             [json.dumps({"sub": user}), chat]).fetchall()]  # fmt: skip
         for id_ in (ids[0], ids[999], ids[1000], ids[1700], *ids[2100:2120], ids[3400]):
             call(connection, user, "delete_message", chat, id_)
@@ -127,7 +128,7 @@ def test_a_cursor_is_between_the_messages_before_and_after_it(
 
 def links(connection: Connection) -> Any:
     """What the last call said of the pages next to the answered one."""
-    row = connection.execute("select current_setting('parley.links')").fetchone()
+    row = connection.execute("select current_setting('response.links')").fetchone()
     assert row is not None
     return json.loads(row[0])
 
@@ -269,7 +270,7 @@ def test_a_chat_that_grows_is_counted_in_blocks(dba: Connection) -> None:
     assert counters == (2400, 1900)
     assert call(dba, user, "list_messages", chat, type="code")["total"] == 1250
     call(dba, user, "delete_chat", chat)
-    assert dba.execute("select listener.remove_closed_chats(3000)").fetchone() == (2400 + 1,)
+    assert dba.execute("select listener.purge_deleted_chats(3000)").fetchone() == (2400 + 1,)
     assert dba.execute(blocks, [chat]).fetchall() == []
     assert dba.execute("select from parley.message_words where chat_id = %s", [chat]).rowcount == 0
 

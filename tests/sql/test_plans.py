@@ -28,7 +28,7 @@ def large(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tu
         dba.execute("set session_replication_role = replica")  # no triggers: they are for one message at a time
         dba.execute(
             "insert into parley.messages (chat_id, id, user_id, content, updated_at)"
-            " select c, parley.uuid7(now() - n * interval '1 minute', n), %s,"
+            " select c, parley.generate_uuid7(now() - n * interval '1 minute', n), %s,"
             "   'message ' || n || case when c = %s and n %% (%s / %s) = 1 then ' needle' else '' end, now()"
             " from unnest(%s::uuid[]) c, generate_series(1, case when c = %s then %s else %s end) n",
             [user, chats[0], LARGE, HITS, chats, chats[0], LARGE, SMALL],
@@ -60,7 +60,7 @@ def large(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tu
             " select n, now() + interval '1 day', n from generate_series(1, 10000) n"
         )
         dba.execute(
-            "insert into parley.first_answers (user_id, key, fingerprint, answer, answered_at)"
+            "insert into parley.idempotency_keys (user_id, key, fingerprint, response, created_at)"
             " select n % 100, n, '', '1', now() - n * interval '10 seconds' from generate_series(1, 10000) n"
         )
         dba.execute("reset session_replication_role")
@@ -113,7 +113,7 @@ def test_a_page_that_the_caller_has_is_not_read(large: tuple[Connection, str, st
     for known, is_read in (("*", False), ('"another"', True)):
         with watched(connection, "message") as nodes:
             connection.execute(
-                "select api.list_messages(%s) from session.begin(%s, null, null, %s)",
+                "select api.list_messages(%s) from session.authenticate(%s, null, null, %s)",
                 [chat, json.dumps({"sub": user}), known],
             )
         assert bool(nodes) == is_read
@@ -224,7 +224,7 @@ def test_a_search_everywhere_reads_hits_by_the_index_and_messages_by_their_keys(
     if search == "message":  # what everybody says is looked for among one's own
         user = new_user()
         connection.execute("reset session authorization")
-        connection.execute("select session.begin(%s)", [json.dumps({"sub": user})])
+        connection.execute("select session.authenticate(%s)", [json.dumps({"sub": user})])
         connection.execute(
             "insert into parley.members (chat_id, user_id)"
             " select id, %s from parley.chats where id <> %s order by id limit 5",
@@ -277,7 +277,7 @@ def test_a_database_session_is_looked_up_by_its_digest(large: tuple[Connection, 
     digests = [sha256(session_token).hexdigest() for session_token in (b"absent", b"77")]
     with watched(connection, "sessions") as nodes:
         row = connection.execute(
-            "select session.user_id() from session.begin(%s)", [json.dumps({"session_digests": digests})]
+            "select session.user_id() from session.authenticate(%s)", [json.dumps({"session_digests": digests})]
         ).fetchone()
     assert row == ("77",)
     assert {node.get("Index Name") for node in nodes} == {"sessions_token_digest"}
@@ -287,18 +287,18 @@ def test_a_database_session_is_looked_up_by_its_digest(large: tuple[Connection, 
 def test_whether_an_image_is_used_is_looked_up(large: tuple[Connection, str, str]) -> None:
     connection, _, _ = large
     with watched(connection, "users") as nodes, connection.transaction(force_rollback=True):
-        assert connection.execute("select api.take_unused_image()").fetchone() == (None,)
+        assert connection.execute("select api.claim_unused_image()").fetchone() == (None,)
     assert {node.get("Index Name") for node in nodes} == {"users_stored_image"}
     assert rows_read(nodes) <= 20
 
 
 def test_a_first_answer_is_looked_up_by_its_key(large: tuple[Connection, str, str]) -> None:
     connection, _, _ = large
-    begin = "select once::text from session.begin_once(%s, null, %s, '') once"
+    begin = "select once::text from session.authenticate_idempotent(%s, null, %s, '') once"
     for key, answer in (("77", "1"), ("absent", None)):
-        with watched(connection, "first_answers") as nodes:
+        with watched(connection, "idempotency_keys") as nodes:
             assert connection.execute(begin, [json.dumps({"sub": "77"}), key]).fetchone() == (answer,)
-        assert {node.get("Index Name") for node in nodes} == {"first_answers_pkey"}
+        assert {node.get("Index Name") for node in nodes} == {"idempotency_keys_pkey"}
         assert rows_read(nodes) <= 1
 
 
@@ -379,7 +379,7 @@ def test_who_adds_a_member_reads_up_to_the_limit(large: tuple[Connection, str, s
             connection.execute("update parley.limits set members_per_chat = %s", [limit])
             connection.execute("set local session authorization app")
             insert = "insert into parley.members (chat_id, user_id) values (%s, '5000')"
-            connection.execute("select session.begin(%s)", [json.dumps({"sub": user})])
+            connection.execute("select session.authenticate(%s)", [json.dumps({"sub": user})])
             with watched(connection, "members") as nodes, refused(409) if is_full else nullcontext():
                 connection.execute(insert, [chat])
     finally:
@@ -396,9 +396,9 @@ def test_old_events_are_found_at_the_beginning_of_the_log(listener: Connection) 
 
 
 def test_old_answers_are_found_by_their_time(listener: Connection) -> None:
-    with watched(listener, "first_answers") as nodes, listener.transaction(force_rollback=True):
-        assert listener.execute("select listener.remove_answers(100)").fetchone() == (100,)
-    assert {node.get("Index Name") for node in nodes} == {None, "first_answers_time"}  # one is by ctid
+    with watched(listener, "idempotency_keys") as nodes, listener.transaction(force_rollback=True):
+        assert listener.execute("select listener.purge_idempotency_keys(100)").fetchone() == (100,)
+    assert {node.get("Index Name") for node in nodes} == {None, "idempotency_keys_time"}  # one is by ctid
     assert rows_read(nodes) <= 100
 
 
@@ -414,9 +414,9 @@ def test_a_piece_of_an_old_chat_reads_that_piece(large: tuple[Connection, str, s
             ):
                 connection.execute(statement)
             connection.execute(
-                "update parley.chats set last_message_id = parley.uuid7('2001-01-01', 1) where id = %s", [chat]
+                "update parley.chats set last_message_id = parley.generate_uuid7('2001-01-01', 1) where id = %s", [chat]
             )
-            remove = "select parley.remove_old_chats(now() - '2002-01-01', 1000)"
+            remove = "select parley.purge_inactive_chats(now() - '2002-01-01', 1000)"
             with watched(connection, "message") as nodes:
                 assert connection.execute(remove).fetchone() == (1000,)
             assert "Seq Scan" not in {node["Node Type"] for node in nodes}

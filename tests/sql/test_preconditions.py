@@ -28,8 +28,8 @@ def asked(
     """What an `api` function answers to a user with If-Match and If-None-Match, and the ETag that it tells."""
     values = [json.dumps(a) if isinstance(a, dict) else a for a in arguments]
     statement = (
-        f"select api.{function}({', '.join(['%s'] * len(values))}), current_setting('parley.etag', true)"
-        " from session.begin(%s, null, %s, %s)"
+        f"select api.{function}({', '.join(['%s'] * len(values))}), current_setting('response.etag', true)"
+        " from session.authenticate(%s, null, %s, %s)"
     )
     with connection.transaction():
         row = connection.execute(statement, [*values, json.dumps({"sub": user}), match, none]).fetchone()
@@ -281,7 +281,7 @@ CHANGES: dict[str, Change] = {
     "messages loaded without triggers": by_dba(
         "set local session_replication_role = replica",
         "insert into parley.messages (chat_id, id, user_id, content, updated_at)"
-        " values (%(chat)s, parley.uuid7(now(), 1), %(member)s, 'loaded', now())",
+        " values (%(chat)s, parley.generate_uuid7(now(), 1), %(member)s, 'loaded', now())",
         "set local session_replication_role = origin",
         "select parley.recount_chat(%(chat)s)",
     ),

@@ -22,7 +22,9 @@ def profile(connection: Connection, user: str) -> dict[str, Any]:
 
 def sign_in(connection: Connection, **identity: str) -> dict[str, Any]:
     """The profile that the first request of this identity gets."""
-    row = connection.execute("select api.get_profile() from session.begin(%s)", [json.dumps(identity)]).fetchone()
+    row = connection.execute(
+        "select api.get_profile() from session.authenticate(%s)", [json.dumps(identity)]
+    ).fetchone()
     assert row
     answer: dict[str, Any] = row[0]["user"]
     return answer

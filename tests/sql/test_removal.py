@@ -29,7 +29,7 @@ def test_a_deletion_leaves_messages_to_batches_and_hides_them_at_once(dba: Conne
         for way in WAYS:
             with refused(404):
                 call(dba, user, way, *arguments(way, chat, message if messages else chat))
-    sizes = [batch(dba, "remove_closed_chats", 100) for _ in range(messages // 100 + 2)]
+    sizes = [batch(dba, "purge_deleted_chats", 100) for _ in range(messages // 100 + 2)]
     assert sizes == [100] * (messages // 100) + [messages % 100 + 1, 0]
     assert left(dba, chat) == NOTHING
     assert [event for event in events(dba, chat) if event[0] != "message:sent"] == [("chat:deleted", chat)]
@@ -38,7 +38,7 @@ def test_a_deletion_leaves_messages_to_batches_and_hides_them_at_once(dba: Conne
 def test_a_deletion_is_the_owners_alone_and_once(app: Connection) -> None:
     owner, member, stranger = new_user(), new_user(), new_user()
     chat = new_chat(app, owner, member)
-    close = "select parley.close_chat(%s) from session.begin(%s)"
+    close = "select parley.begin_chat_removal(%s) from session.authenticate(%s)"
     for user in (member, stranger):
         assert app.execute(close, [chat, f'{{"sub": "{user}"}}']).fetchone() == (False,)
         assert call(app, owner, "list_chats")["total"] == 1
@@ -53,10 +53,10 @@ def test_only_the_listener_removes_batches(dba: Connection, role: str) -> None:
     chat = new_chat(dba, "owner")
     call(dba, "owner", "delete_chat", chat)
     attempts = (
-        "select parley.remove_closed_chats(10)",
-        "select parley.leave_chats('owner', 10)",
-        "select listener.remove_closed_chats(10)",
-        "select listener.remove_memberships(10)",
+        "select parley.purge_deleted_chats(10)",
+        "select parley.purge_memberships('owner', 10)",
+        "select listener.purge_deleted_chats(10)",
+        "select listener.purge_memberships(10)",
     )
     with dba.transaction():
         dba.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
@@ -81,7 +81,7 @@ def test_a_deleted_user_leaves_many_chats_in_batches(dba: Connection, chats: int
     for chat in call(dba, "owner", "list_chats", limit="1")["chats"]:
         assert [m["userId"] for m in call(dba, "owner", "list_members", chat["id"])["members"]] == ["owner"]
     sizes = []
-    while removed := batch(dba, "remove_memberships", AT_ONCE):
+    while removed := batch(dba, "purge_memberships", AT_ONCE):
         sizes.append(removed)
     assert sizes == [AT_ONCE] * (rest // AT_ONCE) + [rest % AT_ONCE] * (rest % AT_ONCE > 0)
     assert (memberships(dba, "leaver"), is_being_removed(dba, "leaver")) == (0, False)
@@ -93,7 +93,7 @@ def test_a_deleted_user_owns_no_chats_after_the_batches(dba: Connection) -> None
     chats = chats_of(dba, "leaver", 250, "member")
     delete_user(dba, "leaver")
     assert (owned(dba, "leaver"), memberships(dba, "leaver")) == (150, 150)
-    while batch(dba, "remove_memberships", 100):
+    while batch(dba, "purge_memberships", 100):
         pass
     assert (owned(dba, "leaver"), memberships(dba, "leaver")) == (0, 0)
     assert call(dba, "member", "list_chats")["total"] == 250
@@ -107,7 +107,7 @@ def test_batches_serve_all_deleted_users(dba: Connection) -> None:
     chats_of(dba, "owner", AT_ONCE + 5, *leavers)
     for user in leavers:
         delete_user(dba, user)
-    assert [batch(dba, "remove_memberships", 7) for _ in range(3)] == [10, 5, 0]
+    assert [batch(dba, "purge_memberships", 7) for _ in range(3)] == [10, 5, 0]
     assert [memberships(dba, user) for user in leavers] == [0, 0, 0]
 
 

@@ -45,7 +45,7 @@ def test_a_deleted_user_is_out_while_memberships_are_left(url: str) -> None:
         insert = "insert into next_auth.users (id) values ('leaver')"
         with pytest.raises(psycopg.errors.ObjectInUse, match="still being removed"):
             dba.execute(insert)
-        assert batch(dba, "remove_memberships", 1000) == AT_ONCE
+        assert batch(dba, "purge_memberships", 1000) == AT_ONCE
         dba.execute(insert)
         assert call(dba, "leaver", "list_chats")["total"] == 0
 
@@ -58,8 +58,8 @@ def test_a_deletion_passes_over_locked_chats(url: str) -> None:
             call(other, "owner", "send_message", chat, {"content": "Still here"})
             delete_user(dba, "leaver")
             assert (memberships(dba, "leaver"), is_being_removed(dba, "leaver")) == (1, True)
-            assert batch(dba, "remove_memberships", 100) == 0
-        assert batch(dba, "remove_memberships", 100) == 1
+            assert batch(dba, "purge_memberships", 100) == 0
+        assert batch(dba, "purge_memberships", 100) == 1
         assert not is_being_removed(dba, "leaver")
         assert [event for event, _ in events(dba, chat)] == ["message:sent", "member:removed"]
 
@@ -116,11 +116,11 @@ def test_batches_at_once_remove_each_row_once(url: str) -> None:
         def remove(_: int) -> int:
             with connected(url) as own:
                 own.execute("set lock_timeout = '5s'")
-                return sum(batch(own, f, 9) for f in ("remove_closed_chats", "remove_memberships") for _ in range(12))
+                return sum(batch(own, f, 9) for f in ("purge_deleted_chats", "purge_memberships") for _ in range(12))
 
         with ThreadPoolExecutor(4) as threads:
             removed = sum(threads.map(remove, range(4)))
-        for function in ("remove_closed_chats", "remove_memberships"):
+        for function in ("purge_deleted_chats", "purge_memberships"):
             while more := batch(dba, function, 1000):
                 removed += more
         assert removed == 5 * 40 + 5 + 2 * AT_ONCE - 5 - AT_ONCE
@@ -141,14 +141,14 @@ def test_what_a_killed_batch_began_the_next_one_completes(url: str) -> None:
 
         def remove_and_die() -> None:
             with connected(url) as killed, killed.transaction():
-                assert batch(killed, "remove_closed_chats", 2) == 2
-                assert batch(killed, "remove_memberships", 2) == 2
+                assert batch(killed, "purge_deleted_chats", 2) == 2
+                assert batch(killed, "purge_memberships", 2) == 2
                 dba.execute("select pg_terminate_backend(%s, 10000)", [killed.info.backend_pid])
 
         with pytest.raises(psycopg.OperationalError):
             remove_and_die()
         assert (left(dba, chat), memberships(dba, "leaver")) == before
-        while batch(dba, "remove_closed_chats", 2) + batch(dba, "remove_memberships", 5):
+        while batch(dba, "purge_deleted_chats", 2) + batch(dba, "purge_memberships", 5):
             pass
         assert (left(dba, chat), memberships(dba, "leaver")) == (NOTHING, 0)
 
@@ -172,6 +172,6 @@ def test_a_rollback_removes_what_was_left_to_batches(url: str) -> None:
         assert call(dba, "owner", "list_chats")["total"] == AT_ONCE + 5
     yoyo(url, "apply", "--batch")
     with connected(url) as dba:
-        assert [batch(dba, "remove_closed_chats", 10) for _ in range(2)] == [2, 0]
+        assert [batch(dba, "purge_deleted_chats", 10) for _ in range(2)] == [2, 0]
         delete_user(dba, "owner")
         assert (memberships(dba, "owner"), is_being_removed(dba, "owner")) == (5, True)

@@ -27,7 +27,7 @@ MOST_CHATS = 100  # that one call touches
 def remove(connection: Connection, max_messages: int = 1000, inactive_for: str = "1 year") -> int:
     """What one call answers."""
     row = connection.execute(
-        "select parley.remove_old_chats(%s::interval, %s)", [inactive_for, max_messages]
+        "select parley.purge_inactive_chats(%s::interval, %s)", [inactive_for, max_messages]
     ).fetchone()
     assert row is not None
     return int(row[0])
@@ -40,7 +40,7 @@ def old_chat(dba: Connection, *users: str, messages: int = 0, age: str = OLD) ->
     dba.execute("set session_replication_role = replica")  # no triggers: they would give ids of today
     row = dba.execute(
         "insert into parley.chats (id, title, owner_id, updated_at)"
-        " values (parley.uuid7(now() - %s::interval - %s * interval '1 minute', 1), 'Old', %s, now())"
+        " values (parley.generate_uuid7(now() - %s::interval - %s * interval '1 minute', 1), 'Old', %s, now())"
         " returning id::text",
         [age, messages, users[0] if users else None],
     ).fetchone()
@@ -49,7 +49,8 @@ def old_chat(dba: Connection, *users: str, messages: int = 0, age: str = OLD) ->
     dba.execute("insert into parley.members (chat_id, user_id) select %s, unnest(%s::text[])", [chat, list(users)])
     dba.execute(
         "insert into parley.messages (chat_id, id, user_id, content, updated_at)"
-        " select %s, parley.uuid7(now() - %s::interval - (%s - n) * interval '1 minute', n), %s, 'needle ' || n, now()"
+        " select %s, parley.generate_uuid7(now() - %s::interval - (%s - n) * interval '1 minute', n),"
+        " %s, 'needle ' || n, now()"
         " from generate_series(1, %s) n",
         [chat, age, messages, users[0] if users else "", messages],
     )
@@ -161,8 +162,8 @@ def test_plain_sql_as_the_api_sees_nothing_of_it_either(dba: Connection) -> None
         counts = []
         for statement in statements:
             with dba.transaction(force_rollback=True):
-                dba.execute("select session.begin(%s)", [json.dumps({"sub": "owner"})])
-                dba.execute("select set_config('parley.chat_id', %s, true)", [chat])
+                dba.execute("select session.authenticate(%s)", [json.dumps({"sub": "owner"})])
+                dba.execute("select set_config('parley.selected_chat', %s, true)", [chat])
                 dba.execute("set local role app")
                 counts.append(dba.execute(sql.SQL(statement).format(chat=sql.Literal(chat))).rowcount)
         return counts
@@ -226,7 +227,7 @@ def test_bad_arguments_are_refused(
     dba: Connection, inactive_for: str | None, max_messages: int | None, said: str
 ) -> None:
     chat = old_chat(dba, "owner")
-    call_with = "select parley.remove_old_chats(%s::interval, %s)"
+    call_with = "select parley.purge_inactive_chats(%s::interval, %s)"
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=said), dba.transaction():
         dba.execute(call_with, [inactive_for, max_messages])
     assert left(dba, chat)["chats"] == 1
@@ -240,8 +241,8 @@ def test_bad_arguments_are_refused(
 def test_no_role_of_ours_removes_anything(dba: Connection, role: str) -> None:
     chat = old_chat(dba, "owner", messages=1)
     attempts = (
-        "select parley.remove_old_chats('1 year')",
-        "select parley.close_old_chats('ffffffff-ffff-ffff-ffff-ffffffffffff', 100)",
+        "select parley.purge_inactive_chats('1 year')",
+        "select parley.begin_removal_of_inactive_chats('ffffffff-ffff-ffff-ffff-ffffffffffff', 100)",
         "update parley.chats set is_being_removed = true",
         "insert into parley.chats (title, owner_id, is_being_removed) values ('x', null, true)",
     )
@@ -353,7 +354,7 @@ def test_so_does_plain_sql_that_waited(as_dba: Dba, app_url: str, statement: str
 
         def work() -> int:
             with client.transaction():
-                client.execute("select session.begin(%s)", [json.dumps({"sub": "owner"})])
+                client.execute("select session.authenticate(%s)", [json.dumps({"sub": "owner"})])
                 return client.execute(sql.SQL(statement).format(chat=sql.Literal(chat))).rowcount
 
         with remover.transaction():
@@ -401,7 +402,7 @@ def test_a_chat_that_gets_a_message_while_it_is_being_chosen_stays(as_dba: Dba) 
         used, unused = old_chat(remover, "owner", messages=2), old_chat(remover, "owner", messages=2)
         # One who reads what was last said in a chat waits here, with the rows as they were.
         remover.execute(
-            "create or replace function parley.activity(chat parley.chats) returns uuid language plpgsql as $$"
+            "create or replace function parley.last_activity(chat parley.chats) returns uuid language plpgsql as $$"
             " begin perform pg_advisory_xact_lock_shared(1); return coalesce(chat.last_message_id, chat.id); end $$"
         )
         with client.transaction():
@@ -548,7 +549,7 @@ def test_the_loop_of_the_readme_removes_all_that_is_old_and_ends(
     postgres: Postgres, as_dba: Dba, database: str
 ) -> None:
     readme = (ROOT / "sql" / "README.md").read_text()
-    (loop,) = re.findall(r"^while .*remove_old_chats.*\n.*$", readme, flags=re.MULTILINE)
+    (loop,) = re.findall(r"^while .*purge_inactive_chats.*\n.*$", readme, flags=re.MULTILINE)
 
     def run(url: str) -> int:
         environment = {"PATH": f"{postgres.program('psql').parent}:{os.environ['PATH']}", "DATABASE_URL": url}

@@ -21,7 +21,7 @@ def users(connection: Connection, *ids: str) -> list[tuple[str | None, ...]]:
 
 def sign_in(connection: Connection, **identity: str) -> None:
     """A statement of a user with this identity."""
-    connection.execute("select api.list_chats() from session.begin(%s)", [json.dumps(identity)])
+    connection.execute("select api.list_chats() from session.authenticate(%s)", [json.dumps(identity)])
 
 
 def test_a_first_seen_user_is_known_by_the_token(dba: Connection) -> None:
@@ -47,7 +47,7 @@ def digest(session_token: str) -> str:
 def user_of(connection: Connection, *session_tokens: str) -> str:
     """The user of a statement that is made with these tokens."""
     row = connection.execute(
-        "select api.get_profile() #>> '{user,id}' from session.begin(%s)",
+        "select api.get_profile() #>> '{user,id}' from session.authenticate(%s)",
         [json.dumps({"session_digests": [digest(session_token) for session_token in session_tokens]})],
     ).fetchone()
     assert row is not None
@@ -139,7 +139,7 @@ def test_a_subject_may_be(app: Connection, length: int) -> None:
 @pytest.mark.parametrize("identity", [{}, {"sub": ""}, {"sub": " "}, {"sub": "x" * 256}, {"sub": None}, [], "x"])
 def test_a_subject_may_not_be(app: Connection, identity: object) -> None:
     with refused(401):
-        app.execute("select from session.begin(%s)", [json.dumps(identity)])
+        app.execute("select from session.authenticate(%s)", [json.dumps(identity)])
 
 
 def test_the_first_statement_of_a_user_may_write(app: Connection) -> None:
@@ -161,14 +161,14 @@ def test_a_user_is_created_once_under_concurrency(postgres: Postgres, new_databa
 
 
 def test_a_role_that_owns_the_tables_may_not_serve(app: Connection, dba: Connection) -> None:
-    assert app.execute("select api.ready()").fetchone() == (True,)
+    assert app.execute("select api.check_readiness()").fetchone() == (True,)
     with refused(503) as refusal, dba.transaction():
-        dba.execute("select api.ready()")
+        dba.execute("select api.check_readiness()")
     assert "row-level security does not bind the role postgres" in refusal.message
     dba.execute("create role bypasser bypassrls in role parley_api")
     dba.execute("set local role bypasser")
     with refused(503):
-        dba.execute("select api.ready()")
+        dba.execute("select api.check_readiness()")
 
 
 def test_a_request_id_names_the_transaction_and_is_gone_after_it(postgres: Postgres, shared_database: str) -> None:
@@ -177,7 +177,7 @@ def test_a_request_id_names_the_transaction_and_is_gone_after_it(postgres: Postg
         assert row is not None
         return str(row[0])
 
-    begin, identity = "select session.begin(%s, %s)", json.dumps({"sub": new_user()})
+    begin, identity = "select session.authenticate(%s, %s)", json.dumps({"sub": new_user()})
     url = f"{postgres.url(shared_database, 'app', 'app')}?application_name=mine"
     notices: list[str | None] = []
     with psycopg.connect(url, autocommit=True) as connection:

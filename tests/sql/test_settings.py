@@ -150,7 +150,7 @@ def test_who_is_deleted_during_a_request_is_nobody(dba: Connection, function: st
     body = {"update_settings": {"settings": {"theme": "dark"}}, "update_profile": {"name": "Ada"}}.get(function)
     arguments = [json.dumps(body)] if body else []
     statement = f"select api.{function}({'%s' * len(arguments)})"
-    dba.execute("select session.begin(%s)", [json.dumps({"sub": user})])
+    dba.execute("select session.authenticate(%s)", [json.dumps({"sub": user})])
     assert dba.execute(statement, arguments).fetchone()
     dba.execute("delete from next_auth.users where id = %s", [user])
     with refused(401), dba.transaction():

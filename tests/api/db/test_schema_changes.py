@@ -58,8 +58,10 @@ def change_the_rest(directory: Path) -> None:
     """Changes policies, with a helper that they call, and triggers; and adds a migration."""
     sql = directory / "sql"
     for file in (*sql.glob("functions/*.sql"), sql / "policies.sql"):
-        text = file.read_text().replace("session.owns_chat(chat uuid)", "session.owns_chat(chat uuid, why text)")
-        file.write_text(re.sub(r"session\.owns_chat\(([\w.]+)\)", r"session.owns_chat(\1, 'to manage')", text))
+        text = file.read_text().replace(
+            "session.is_chat_owner(chat uuid)", "session.is_chat_owner(chat uuid, why text)"
+        )
+        file.write_text(re.sub(r"session\.owns_chat\(([\w.]+)\)", r"session.is_chat_owner(\1, 'to manage')", text))
     triggers = sql / "triggers.sql"
     triggers.write_text(triggers.read_text().replace("before update of title on", "before update on"))
     tables = ("parley.chats", "parley.messages")
@@ -129,10 +131,10 @@ def test_what_the_schema_changed_under_is_asked_once_more(
 
 
 def forget_request_ids(directory: Path) -> None:
-    """Makes session.begin what it was before it took a request's id."""
+    """Makes session.authenticate what it was before it took a request's id."""
     file = directory / "sql" / "functions" / "session.sql"
     text = file.read_text().replace(
-        "session.begin(identity jsonb, request_id text default null)", "session.begin(identity jsonb)"
+        "session.authenticate(identity jsonb, request_id text default null)", "session.authenticate(identity jsonb)"
     )
     text, found = re.subn(r"    if request_id is not null then\n.*\n    end if;\n", "", text)
     assert found == 1
@@ -153,7 +155,7 @@ def test_an_api_that_tells_no_request_id_goes_on_while_its_function_is_replaced(
         database = await Database.connect(Settings.load())
         asked = 0
         while not over.is_set():
-            assert await database.call("select api.list_chats() from session.begin($1)", identity)
+            assert await database.call("select api.list_chats() from session.authenticate($1)", identity)
             asked += 1
         await database.close()
         return asked

@@ -445,7 +445,7 @@ def test_what_the_database_refuses_is_not_stored(postgres: Postgres, own_api: tu
     assert files(api) == set()
     with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
         url = upload(client, images.png(8, 8)).json()["imageUrl"]
-        for function in ("expect_image", "set_image"):
+        for function in ("register_image_upload", "set_image"):
             dba.execute(f"alter function api.{function} rename to away")
             refusal(upload(client, IMAGE), 500)
             dba.execute(f"alter function api.away rename to {function}")
@@ -514,7 +514,7 @@ def test_an_image_that_cannot_be_removed_keeps_no_other(postgres: Postgres, own_
 def test_cleaning_goes_on_after_it_failed(postgres: Postgres, own_api: tuple[Api, str]) -> None:
     api, database = own_api
     with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
-        for function in ("take_unused_image", "forget_image"):
+        for function in ("claim_unused_image", "confirm_image_removal"):
             dba.execute(f"alter function api.{function} rename to away")
             for size in (8, 9):
                 upload(client, images.png(size, size))
