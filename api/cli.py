@@ -72,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _dev(arguments: argparse.Namespace) -> int:
     try:
-        from api.dev import stack  # noqa: PLC0415 (needs the extra `dev`, the rest does not)
+        from api.dev import stack  # noqa: PLC0415 (needs the extra `local`, the rest does not)
     except ImportError as error:
-        print(f"parley dev: {error}; pip install -e '.[dev]' installs it", file=sys.stderr)
+        print(f"parley dev: {error}; pip install -e '.[local]' installs it", file=sys.stderr)
         return 1
     directory = arguments.data or data_directory(arguments.port)
     return stack.main(directory, arguments.port, arguments.fresh)

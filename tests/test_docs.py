@@ -217,6 +217,6 @@ def test_the_analysts_questions_are_answered(postgres: Postgres, new_database: C
 
 
 def test_the_readme_has_the_two_commands() -> None:
-    install = "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/"
-    assert f"\n{install}parley dev\n" in README
-    assert f"\n{install}pytest\n" in README
+    install = "python3 -m venv .venv && .venv/bin/pip install -e"
+    assert f"\n{install} '.[local]' && .venv/bin/parley dev\n" in README
+    assert f"\n{install} '.[dev]' && .venv/bin/pytest\n" in README

@@ -2,7 +2,7 @@
 
 postgres.py, valkey.py and pusher.py run the servers, process.py holds what they share, channels.py is the
 Pusher server itself, stack.py puts the stack together, demo.py fills it. Here is what needs none of the
-`dev` extra: where a stack keeps its data, and how a session token is signed.
+`local` extra: where a stack keeps its data, and how a session token is signed.
 """
 
 import time

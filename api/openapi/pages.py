@@ -18,7 +18,8 @@ from api.http.protocol import ParleyRequest
 from api.openapi.event_page import events_page
 
 OURS = Path(__file__).with_name("static")
-SWAGGER_UI = Path(str(distribution("swagger-ui-py").locate_file("swagger_ui/static")))  # its code is not used
+# Only the files of Swagger UI are used: this package has the fewest beside them.
+SWAGGER_UI = Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui/dist")))
 HEADERS = {
     "Cache-Control": "no-cache",  # which means: ask again, with the ETag
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"

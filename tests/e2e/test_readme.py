@@ -5,6 +5,7 @@ in none of the parts that are run, nor in ELSEWHERE, fails `test_every_block_is_
 """
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -23,6 +24,8 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from api import cli
 from api.dev.postgres import Postgres
@@ -197,14 +200,37 @@ def reader(directory: Path) -> dict[str, str]:
 
 
 def with_dependencies(directory: Path) -> dict[str, str]:
-    """Has a new virtual environment find what Parley depends on here, where the same command has installed it."""
+    """Have the README's first command find here what it would download, and no other package.
+
+    Its virtual environment reads a directory with links to what the extra `local` requires, installed here by `dev`.
+    """
+    packages = directory / "packages"
+    packages.mkdir()
+    for name in distributions_of("parley[local]") - {"parley"}:
+        for entry in {file.parts[0] for file in importlib.metadata.files(name) or []} - {"..", "__pycache__"}:
+            (packages / entry).symlink_to(str(importlib.metadata.distribution(name).locate_file(entry)))
     python = directory / "bin" / "python3"
     python.parent.mkdir()
-    theirs = sysconfig.get_path("purelib", "venv", {"base": ".venv"})
-    ours, interpreter = shlex.quote(sysconfig.get_path("purelib")), shlex.quote(sys.executable)
-    python.write_text(f'#!/bin/sh\n{interpreter} "$@" && echo {ours} > {theirs}/dependencies.pth\n')
+    site = sysconfig.get_path("purelib", "venv", {"base": ".venv"})
+    interpreter = shlex.quote(sys.executable)
+    python.write_text(f'#!/bin/sh\n{interpreter} "$@" && echo {shlex.quote(str(packages))} > {site}/dependencies.pth\n')
     python.chmod(0o755)
     return {"PATH": f"{python.parent}:{os.environ['PATH']}", "PIP_NO_DEPS": "1"}
+
+
+def distributions_of(root: str) -> set[str]:
+    """The names of all distributions that pip installs for a requirement: itself and what it requires, in turn."""
+    seen: set[tuple[str, str]] = set()
+    pending = [Requirement(root)]
+    while pending:
+        requirement = pending.pop()
+        name = canonicalize_name(requirement.name)
+        for extra in {"", *requirement.extras}:
+            if (name, extra) not in seen:
+                seen.add((name, extra))
+                required = map(Requirement, importlib.metadata.requires(name) or [])
+                pending += [r for r in required if not r.marker or r.marker.evaluate({"extra": extra})]
+    return {name for name, _ in seen}
 
 
 def test_the_tour_goes_as_it_is_told(checkout: Path) -> None:
