@@ -8,7 +8,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from tests.bench.kinds import Kind
+from tests.bench.workloads import Workload
 
 TIMES = ("createdAt", "updatedAt")
 OWN = ("id", "createdAt")  # of a message that is sent, others each time
@@ -39,19 +39,19 @@ def normalized(message: dict[str, Any]) -> dict[str, Any]:
     return message | {name: datetime.fromisoformat(message[name]) for name in TIMES if name in message}
 
 
-def check(kind: Kind, requests: list[bytes], ports: dict[str, int]) -> None:
+def check(workload: Workload, requests: list[bytes], ports: dict[str, int]) -> None:
     """Raises OtherAnswerError if one doesn't answer as the first one does."""
     reference, *others = ports.items()
     for request in requests:
-        expected = comparable(kind, answer(reference[1], request, kind.status))
+        expected = comparable(workload, answer(reference[1], request, workload.status))
         for name, port in others:
-            found = comparable(kind, answer(port, request, kind.status))
+            found = comparable(workload, answer(port, request, workload.status))
             if found != expected:
                 raise OtherAnswerError(f"{name} answers to {request!r}: {found}, {reference[0]}: {expected}")
 
 
-def comparable(kind: Kind, said: dict[str, Any]) -> dict[str, Any]:
+def comparable(workload: Workload, said: dict[str, Any]) -> dict[str, Any]:
     """What must be the same."""
-    if kind.method == "POST":
+    if workload.method == "POST":
         return normalized(said) | dict.fromkeys(OWN)
     return said | {"messages": [normalized(message) for message in said["messages"]]}

@@ -28,7 +28,7 @@ from api.dev.process import Child, Server, wait_for
 from api.dev.valkey import Valkey
 from tests.bench.clients import Load, Result, Start, percentile
 from tests.bench.dataset import Data
-from tests.bench.kinds import Kind, scripts
+from tests.bench.workloads import Workload, scripts
 from tests.e2e.npm import installed
 from tests.support import ROOT, SECRET, Api, running
 
@@ -66,7 +66,7 @@ class Figures:
 class Measurement:
     """What is to be measured."""
 
-    kind: Kind
+    workload: Workload
     requests: list[bytes]
     connections: int
     seconds: float
@@ -140,7 +140,7 @@ class Pgbench(Contender):
 
     def _command(self, what: Measurement, directory: Path) -> list[str | Path]:
         command: list[str | Path] = [self.data.postgres.program("pgbench"), "--no-vacuum", "--protocol=prepared"]
-        for number, (script, share) in enumerate(scripts(self.data, what.kind).items()):
+        for number, (script, share) in enumerate(scripts(self.data, what.workload).items()):
             (directory / f"{number}.sql").write_text(script)
             command.append(f"--file={directory / f'{number}.sql'}@{share}")
         command += [f"--client={what.connections}", f"--time={math.ceil(WARM_UP + what.seconds) + 1}"]
@@ -180,7 +180,7 @@ class HttpServer(Contender):
         return Figures(result.rate, result.percentile(50), result.percentile(99), cpu)
 
     def _ask(self, what: Measurement, seconds: float) -> Result:
-        load = Load(self.port, what.requests, what.connections, seconds, statuses=frozenset({what.kind.status}))
+        load = Load(self.port, what.requests, what.connections, seconds, statuses=frozenset({what.workload.status}))
         return self._start(load).result()
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.contenders import FASTAPI, FASTIFY, NAMES, PARLEY, PGBENCH, TWO_WORKERS, Cpu, Figures
-from tests.bench.kinds import KINDS
+from tests.bench.workloads import WORKLOADS
 
 
 @dataclass(frozen=True)
 class Key:
     """What figures are about."""
 
-    kind: str
+    workload: str
     connections: int
     contender: str
 
@@ -87,18 +87,18 @@ def median(rounds: list[Figures]) -> Figures:
     return Figures(rate, p50, p99, cpu)
 
 
-def rows_of(rounds: Rounds, kind: str, connections: int) -> Rows:
-    """The medians of one kind of request."""
-    return {name: median(rounds[key]) for name in NAMES if (key := Key(kind, connections, name)) in rounds}
+def rows_of(rounds: Rounds, workload: str, connections: int) -> Rows:
+    """Return the medians of one workload."""
+    return {name: median(rounds[key]) for name in NAMES if (key := Key(workload, connections, name)) in rounds}
 
 
 def print_tables(rounds: Rounds) -> None:
     """All of them."""
     connections = sorted({key.connections for key in rounds})
-    for kind in KINDS:
+    for workload in WORKLOADS:
         for number in connections:
-            if rows := rows_of(rounds, kind.name, number):
-                print_rows(f"{kind.title}, {number} connections", rows)
+            if rows := rows_of(rounds, workload.name, number):
+                print_rows(f"{workload.title}, {number} connections", rows)
     print(f"\nRates of single rounds are up to {spread(rounds):.0%} off these medians.")
     print_goals(rounds, connections[0])
     print_summary(rounds, connections[0])
@@ -116,23 +116,27 @@ def print_rows(title: str, rows: Rows) -> None:
 
 def print_goals(rounds: Rounds, connections: int) -> None:
     """A line for each goal; what is not met has a cross."""
-    rows = [rows_of(rounds, kind.name, connections) for kind in KINDS]
-    titles = " | ".join(f"{kind.title} | target" for kind in KINDS)
-    print(f"\n| Parley, one worker, {connections} connections | {titles} |\n|---" + "|--:" * 2 * len(KINDS) + "|")
+    rows = [rows_of(rounds, workload.name, connections) for workload in WORKLOADS]
+    titles = " | ".join(f"{workload.title} | target" for workload in WORKLOADS)
+    print(f"\n| Parley, one worker, {connections} connections | {titles} |\n|---" + "|--:" * 2 * len(WORKLOADS) + "|")
     for goal in GOALS:
         print(f"| {goal.title} " + "".join(goal.cells(row, number) for number, row in enumerate(rows)) + "|")
 
 
 def print_summary(rounds: Rounds, connections: int) -> None:
     """The README's table: of each request a second, the 99th percentile, and CPU of the server and of PostgreSQL."""
-    kinds = {kind.title: rows for kind in KINDS if (rows := rows_of(rounds, kind.name, connections))}
+    workloads = {
+        workload.title: rows for workload in WORKLOADS if (rows := rows_of(rounds, workload.name, connections))
+    }
     print(
-        f"\n| {connections} connections: a second, p99, CPU | {' | '.join(kinds)} |\n|---" + "|---" * len(kinds) + "|"
+        f"\n| {connections} connections: a second, p99, CPU | {' | '.join(workloads)} |\n|---"
+        + "|---" * len(workloads)
+        + "|"
     )
-    for name in next(iter(kinds.values())):
+    for name in next(iter(workloads.values())):
         cells = [
             f"{row.rate:,.0f}; {row.p99:.0f} ms; {row.cpu.server:,.0f} + {row.cpu.postgres:,.0f} µs"
-            for row in (rows[name] for rows in kinds.values())
+            for row in (rows[name] for rows in workloads.values())
         ]
         print(f"| {name} | {' | '.join(cells)} |")
 

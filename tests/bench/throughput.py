@@ -2,7 +2,7 @@
 `python -m tests.bench.throughput [--scale 1] [--seconds 4] [--rounds 3] [--json FILE] [--picture FILE]`
 
 Loads the data of tests.bench.dataset, sees that all servers give the same answers, and measures the requests of
-tests.bench.kinds with 16 and with 64 connections. All take turns in each round, in an order of chance that is the same
+tests.bench.workloads with 16 and with 64 connections. All take turns in each round, in a random order that is the same
 in each run; figures are the medians of the rounds. Prints tables in Markdown. Without node, npm or its registry, one
 contender is left out.
 
@@ -29,22 +29,22 @@ from tests.bench.answers import check
 from tests.bench.clients import apart
 from tests.bench.contenders import NAMES, PARLEY, PGBENCH, Contender, HttpServer, Measurement, contenders
 from tests.bench.dataset import Data, loaded
-from tests.bench.kinds import KINDS, requests
 from tests.bench.picture import Bar, Panel, picture
 from tests.bench.report import Key, Rounds, place, print_tables, rows_of, write_json
+from tests.bench.workloads import WORKLOADS, requests
 
 SAMPLE = 40  # requests whose answers are compared
 
 
 def options() -> argparse.Namespace:
     """What is asked for."""
-    kinds = [kind.name for kind in KINDS]
+    workloads = [workload.name for workload in WORKLOADS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1, help="how many times as many messages and chats")
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, nargs="+", default=[16, 64])
-    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
+    parser.add_argument("--workloads", nargs="+", choices=workloads, default=workloads)
     parser.add_argument("--contenders", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures of all rounds")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="where to draw the figures as SVG")
@@ -66,25 +66,25 @@ def started(arguments: argparse.Namespace) -> Iterator[tuple[Data, list[Contende
 def compare(data: Data, found: list[Contender]) -> None:
     """Sees that all servers answer the same."""
     ports = {contender.name: contender.port for contender in found if isinstance(contender, HttpServer)}
-    for kind in KINDS if ports else ():
-        check(kind, requests(data, kind, seed=0, number=SAMPLE), ports)
+    for workload in WORKLOADS if ports else ():
+        check(workload, requests(data, workload, seed=0, number=SAMPLE), ports)
 
 
 def measured(data: Data, found: list[Contender], arguments: argparse.Namespace) -> Rounds:
     """The figures of all rounds."""
     rounds: Rounds = defaultdict(list)
     chance = random.Random(0)  # noqa: S311
-    kinds = [kind for kind in KINDS if kind.name in arguments.kinds]
+    workloads = [workload for workload in WORKLOADS if workload.name in arguments.workloads]
     with psycopg.connect(data.postgres.url("parley"), autocommit=True) as dba:
-        for number, kind, connections in product(range(arguments.rounds), kinds, arguments.connections):
-            what = Measurement(kind, requests(data, kind, seed=number), connections, arguments.seconds)
+        for number, workload, connections in product(range(arguments.rounds), workloads, arguments.connections):
+            what = Measurement(workload, requests(data, workload, seed=number), connections, arguments.seconds)
             for contender in chance.sample(found, len(found)):
                 # Else one might come meanwhile; and a page that is first changed after one goes to the log as a whole,
                 # for which the first to send messages would pay.
                 dba.execute("checkpoint")
                 figures = contender.measure(what)
-                rounds[Key(kind.name, connections, contender.name)].append(figures)
-                print(f"round {number + 1}: {kind.title}, {connections} connections, {contender.name}:"
+                rounds[Key(workload.name, connections, contender.name)].append(figures)
+                print(f"round {number + 1}: {workload.title}, {connections} connections, {contender.name}:"
                       f" {figures.rate:,.0f} a second", file=sys.stderr, flush=True)  # fmt: skip
     return rounds
 
@@ -93,14 +93,14 @@ def drawn(rounds: Rounds) -> str:
     """The picture: requests a second with the fewest connections."""
     connections = min(key.connections for key in rounds)
     panels = []
-    for kind in KINDS:
-        rows = rows_of(rounds, kind.name, connections)
+    for workload in WORKLOADS:
+        rows = rows_of(rounds, workload.name, connections)
         limit = rows[PGBENCH].rate if PGBENCH in rows else None
         bars = [
             Bar(name, row.rate, f"{row.rate:,.0f}" + (f" ({row.rate / limit:.2f})" if limit else ""), name == PARLEY)
             for name, row in rows.items()
         ]  # fmt: skip
-        panels.append(Panel(kind.title, bars))
+        panels.append(Panel(workload.title, bars))
     cores = place().partition(",")[0]
     note = f"{connections} connections, {cores} for all; in brackets: of what pgbench gets with the same statements"
     return picture("Requests a second", note, [panel for panel in panels if panel.bars])

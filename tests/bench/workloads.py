@@ -1,9 +1,9 @@
-"""What is asked in tests.bench.throughput: three kinds of requests, for HTTP and, as the same statements, for pgbench.
+"""The workloads of tests.bench.throughput: three kinds of HTTP requests, and the same statements for pgbench.
 
-Users are random ones of all, each with an address and a token of their own, that Parley has verified before. A page is
-the newest of a chat of the user's: of the large one in one request of ten, of one of a hundred messages else. Searches
-are in the same chats, for one of the words of tests.bench.dataset. Messages of a usual length are sent to random chats
-of a hundred, so that not all wait for the row of one chat.
+Each request comes from a random user with an address and a token of their own, which Parley has verified before. A page
+is the newest of one of the user's chats: of the large chat in one request of ten, otherwise of one with a hundred
+messages. Searches use the same chats, and a word of tests.bench.dataset. Messages of a usual length go to random chats
+with a hundred messages, so that they do not all wait for the row of one chat.
 """
 
 import json
@@ -25,8 +25,8 @@ REQUEST_ID = "lpad(:request, 36, '0')"
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of request, and what a page of results calls it."""
+class Workload:
+    """A kind of request, and its title in the results."""
 
     name: str
     title: str
@@ -40,17 +40,17 @@ class Kind:
         return next(route for route in ROUTES if (route.method, route.path) == (self.method, MESSAGES))
 
 
-KINDS = (
-    Kind("page", "GET a page of 50", "GET", 200, OF_THE_LARGE_CHAT),
-    Kind("send", "POST a message", "POST", 201, 0),
-    Kind("search", "GET with search", "GET", 200, OF_THE_LARGE_CHAT),
+WORKLOADS = (
+    Workload("page", "GET a page of 50", "GET", 200, OF_THE_LARGE_CHAT),
+    Workload("send", "POST a message", "POST", 201, 0),
+    Workload("search", "GET with search", "GET", 200, OF_THE_LARGE_CHAT),
 )
 
 
-def requests(data: Data, kind: Kind, seed: int, number: int = REQUESTS) -> list[bytes]:
+def requests(data: Data, workload: Workload, seed: int, number: int = REQUESTS) -> list[bytes]:
     """Requests as they go to any of the servers, in an order that the seed makes."""
     chance = random.Random(seed)  # noqa: S311
-    return [_request(data, kind, chance) for _ in range(number)]
+    return [_request(data, workload, chance) for _ in range(number)]
 
 
 @cache
@@ -59,28 +59,28 @@ def tokens() -> list[str]:
     return [token(user_id(user), exp=int(time.time()) + TOKEN_SECONDS) for user in range(USERS)]
 
 
-def _request(data: Data, kind: Kind, chance: random.Random) -> bytes:
+def _request(data: Data, workload: Workload, chance: random.Random) -> bytes:
     user = chance.randrange(USERS)
-    path = MESSAGES.replace("<chat_id>", data.random_chat(chance, user, kind.large))
-    path += f"?search={quote(chance.choice(data.words))}" * (kind.name == "search")
-    body = {"content": chance.choice(data.texts)} if kind.method == "POST" else None
-    return request(kind.method, path, tokens()[user], body, X_Forwarded_For=f"10.0.{user // 250}.{user % 250}")
+    path = MESSAGES.replace("<chat_id>", data.random_chat(chance, user, workload.large))
+    path += f"?search={quote(chance.choice(data.words))}" * (workload.name == "search")
+    body = {"content": chance.choice(data.texts)} if workload.method == "POST" else None
+    return request(workload.method, path, tokens()[user], body, X_Forwarded_For=f"10.0.{user // 250}.{user % 250}")
 
 
-def scripts(data: Data, kind: Kind) -> dict[str, int]:
+def scripts(data: Data, workload: Workload) -> dict[str, int]:
     """The same for pgbench: scripts, each with how often it is taken."""
-    shares = {False: round(100 * (1 - kind.large)), True: round(100 * kind.large)}
-    return {_script(data, kind, is_large): share for is_large, share in shares.items() if share}
+    shares = {False: round(100 * (1 - workload.large)), True: round(100 * workload.large)}
+    return {_script(data, workload, is_large): share for is_large, share in shares.items() if share}
 
 
-def _script(data: Data, kind: Kind, is_large: bool) -> str:
+def _script(data: Data, workload: Workload, is_large: bool) -> str:
     """The API's own statement, with random values in place of its parameters, and null where nothing is asked."""
-    route = kind.route
+    route = workload.route
     values = {
         "identity": """('{"sub": "user ' || :user || '"}')::jsonb""",
         "request_id": REQUEST_ID,
         "chat_id": f"{CHAT_ID.format(number=LARGE if is_large else ':chat')}::text",
-        "search": one_of("word", [quoted(word) for word in data.words]) if kind.name == "search" else "null",
+        "search": one_of("word", [quoted(word) for word in data.words]) if workload.name == "search" else "null",
         "body": one_of("text", [as_bytes({"content": text}) for text in data.texts]),
     }
     names = ["identity", "request_id", *["no condition"] * 2, *route.path_parameters, *route.query]

@@ -1,8 +1,8 @@
-"""What the way to PostgreSQL costs: a GET of a page of 50 messages, directly with prepared statements and without,
-through PgBouncer, and from a replica. `python -m tests.bench.ways [--rounds 9] [--requests 500]`
+"""The cost of the connection to PostgreSQL: a GET of a page of 50 messages, directly with prepared statements and
+without, through PgBouncer, and from a replica. `python -m tests.bench.topologies [--rounds 9] [--requests 500]`
 
-Milliseconds until the answer, one request after another; microseconds of CPU of all PostgreSQL's processes, and of
-PgBouncer's. All ways take turns in each round; figures are medians of the rounds, ratios are those to the first way.
+Milliseconds until the response, one request after another; microseconds of CPU of all processes of PostgreSQL and
+PgBouncer. All topologies take turns in each round; figures are medians of the rounds, ratios are to the first topology.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
             PgBouncer(directory / "bouncer", stack.enter_context(program()), postgres, ["app"], configuration())
         )
         replica = stack.enter_context(new_replica(directory / "replica", postgres))
-        ways: dict[str, dict[str, str]] = {
+        topologies: dict[str, dict[str, str]] = {
             "directly": {},
             "directly, statement cache 0": {"DATABASE_STATEMENT_CACHE_SIZE": "0"},
             "PgBouncer, statement cache 0": {
@@ -57,7 +57,7 @@ def main() -> None:
         urls = api.environment["DATABASE_URL"], api.environment["REDIS_URL"]
         apis = {
             name: stack.enter_context(running(Api(directory, *urls, RATE_LIMIT_REQUESTS="1000000", **options)))
-            for name, options in ways.items()
+            for name, options in topologies.items()
         }
         with psycopg.connect(postgres.url("parley"), autocommit=True) as dba:
             chat = new_chat(dba, USER, READER)
