@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, Self
 import httpx
 
 from api.dev.pusher_process import Pusher
+from tests.e2e.fault_proxy import Network
 from tests.e2e.local_copy import Event, LocalCopy, checked
-from tests.e2e.weather import Network
 from tests.support import Api
 
 COMPRESSION = 60
@@ -44,7 +44,7 @@ class Place:
     def new_urls(self) -> tuple[str, str]:
         """Where a client finds the API and Pusher."""
         servers = (self.api, self.pusher)
-        api, pusher = (self.network.wire(server.port) if self.network else server.port for server in servers)
+        api, pusher = (self.network.add_proxy(server.port) if self.network else server.port for server in servers)
         socket_url = f"ws://127.0.0.1:{pusher}/app/{self.pusher.key}?protocol=7&client=copy&version=1"
         return f"http://127.0.0.1:{api}", socket_url
 

@@ -1,13 +1,13 @@
-"""The short form of bad_network.py, which see."""
+"""A short run of bad_network.py."""
 
 from tests.e2e.bad_network import run
-from tests.e2e.kill import new_seed
+from tests.e2e.chaos import new_seed
 
 SECONDS = 5
 
 
 def test_each_copy_is_what_the_database_has_after_a_bad_network_and_each_thing_is_said_once() -> None:
     seed = new_seed()
-    print(f"seed {seed}")  # shown if it fails, in whatever way
+    print(f"seed {seed}")  # pytest shows it if the test fails
     report = run(SECONDS, seed)
     assert not report.violations, str(report)

@@ -1,17 +1,20 @@
-"""The short form of kill.py, which see."""
+"""A short run of chaos.py, and its rule for repeated arrivals."""
 
 from collections import Counter
 
 import pytest
 
-from tests.e2e.kill import Arrival, Kill, Outbox, Report, judge_repetitions, lasting, new_seed, run
+from tests.e2e.chaos import new_seed, run
+from tests.e2e.chaos_report import Outbox, Report, check_repetitions, lasting
+from tests.e2e.killable_servers import Kill
+from tests.e2e.recording_proxy import Arrival
 
 ROUNDS = 4
 
 
 def test_no_event_is_lost_and_none_overtakes_another_whatever_is_killed() -> None:
     seed = new_seed()
-    print(f"seed {seed}")  # shown if it fails, in whatever way
+    print(f"seed {seed}")  # pytest shows it if the test fails
     report = run(ROUNDS, seed)
     assert not report.violations, str(report)
     assert report.kills.total() >= ROUNDS - 2
@@ -22,8 +25,8 @@ def test_no_event_is_lost_and_none_overtakes_another_whatever_is_killed() -> Non
     ("victim", "first", "again", "is_explained"),
     [
         ("listener", 0.9, 2.0, True),
-        ("listener", 1.2, 2.0, True),  # what the dead one had asked for, answered when the next was started
-        ("listener", 1.6, 2.0, False),  # when the next one was at work
+        ("listener", 1.2, 2.0, True),  # a request of the killed one, answered after the restart
+        ("listener", 1.6, 2.0, False),  # when the next one had connected
         ("listener", 0.5, 0.9, False),
         ("postgres", 0.9, 2.0, True),
         ("postgres", 1.2, 2.0, False),
@@ -34,5 +37,5 @@ def test_what_arrives_again_is_explained_by_a_kill(victim: str, first: float, ag
     arrival = Arrival("private-chat-a", "message:sent", "1")
     report = Report(0, 2, Counter(), 0, 0, 0, 0, 0, 0)
     kills = [lasting(Kill(victim, at=1.0, until=1.1), opened=[0.2, 1.5, 1.7])]
-    judge_repetitions(report, Outbox(places={arrival: ("a", 1)}), [(first, arrival), (again, arrival)], kills)
+    check_repetitions(report, Outbox(places={arrival: ("a", 1)}), [(first, arrival), (again, arrival)], kills)
     assert (report.violations == []) == is_explained

@@ -1,0 +1,159 @@
+"""Servers are killed while users write: no event is lost, and none overtakes another.
+`python -m tests.e2e.chaos [--rounds 100] [--seed N] [--soketi DIR]`
+
+Writers send, edit and delete messages and rename chats, as fast as the API responds. In each round one or two of the
+listener, the API, PostgreSQL and Pusher end by SIGKILL at random moments and are restarted; the first and the last
+round pass without a kill. At the end the queue must drain, and the promises of chaos_report.py must hold.
+"""
+
+import argparse
+import random
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from api.dev.postgres import Postgres
+from api.dev.process import wait_for
+from tests.e2e.chaos_report import Outbox, Report, broken_promises, check_arrivals, check_repetitions, lasting, number
+from tests.e2e.killable_servers import VICTIMS, Servers, serving
+from tests.e2e.recording_proxy import Arrival
+from tests.e2e.subscriber import Subscriber
+from tests.e2e.writers import Writer, writing
+from tests.support import Api, Connection
+
+CHATS = 4
+WRITERS = 6
+SHORTEST, LONGEST = 0.5, 1.5  # seconds of a round, in addition to the restarts
+SETTLE_SECONDS = 120
+RECEIVE_SECONDS = 30
+
+
+def run(rounds: int, seed: int, soketi: Path | None = None) -> Report:
+    """Run so many rounds, of which the first and the last pass without a kill, and report the outcome."""
+    chance = random.Random(seed)  # noqa: S311 (no secret)
+    begun = time.monotonic()
+    with serving(soketi) as (servers, proxy):
+        chats = [new_chat(servers.api, f"owner-{number}", f"member-{number}") for number in range(CHATS)]
+        roles = [("owner", n) for n in range(CHATS)] + [("member", n) for n in range(WRITERS - CHATS)]
+        writers = [Writer(servers.api, chats[n], f"{role}-{n}", seed, is_owner=role == "owner") for role, n in roles]
+        with Subscriber(servers.pusher, [f"private-chat-{chat}" for chat in chats]) as subscriber:
+            with writing(writers):
+                wait(chance.uniform(SHORTEST, LONGEST))
+                for _ in range(rounds - 2):
+                    kill_some(servers, chance)
+                settle(servers)  # no kill explains later repetitions
+                wait(chance.uniform(SHORTEST, LONGEST))
+            settle(servers)
+            with superuser(servers.postgres) as dba:
+                outbox = Outbox.read(dba)
+                others = broken_promises(dba, outbox, [writer.ledger for writer in writers])
+            if not wait_for(lambda: last_of_channels(subscriber.received[-1]) == outbox.last, RECEIVE_SECONDS):
+                others.append("the subscriber did not receive the last events")
+        others += proxy.problems
+        others += [f"the listener logged: {line}" for line in servers.listener.complaints()]
+        report = Report(
+            seed,
+            rounds,
+            Counter(kill.victim for kill in servers.kills),
+            acknowledged=sum(len(writer.ledger.changes) for writer in writers),
+            recorded=len(outbox.places),
+            arrivals=sum(arrival in outbox.places for _, arrival in proxy.arrivals),
+            connections=len(subscriber.received),
+            received=sum(map(len, subscriber.received)),
+            seconds=time.monotonic() - begun,
+            others=others,
+        )
+        check_arrivals(report, outbox, proxy.arrivals, subscriber.received)
+        check_repetitions(report, outbox, proxy.arrivals, [lasting(kill, proxy.opened) for kill in servers.kills])
+        return report
+
+
+def new_chat(api: Api, owner: str, member: str) -> str:
+    """Create a chat of two users; return its id."""
+    with api.client(owner) as one, api.client(member) as other:
+        other.get("/api/chats").raise_for_status()  # so that the user exists
+        created = one.post("/api/chats", json={"title": "Killed"}).raise_for_status()
+        chat: str = created.json()["id"]
+        one.post(f"/api/chats/{chat}/members", json={"userId": member}).raise_for_status()
+        return chat
+
+
+def wait(seconds: float) -> None:
+    """Let the writers write."""
+    wait_for(lambda: False, seconds)
+
+
+def kill_some(servers: Servers, chance: random.Random) -> None:
+    """Kill one or two, which may be down at the same time, and restart them."""
+    for victim in chance.sample(VICTIMS, chance.choice([1, 2])):
+        wait(chance.uniform(SHORTEST, LONGEST) / 2)
+        servers.kill(victim)
+        if chance.random() < 0.5:
+            servers.revive()
+    wait(chance.uniform(0, SHORTEST))
+    servers.revive()
+
+
+def settle(servers: Servers) -> None:
+    """Return when everything runs and the events that the kills held up are published."""
+    servers.revive()
+    with superuser(servers.postgres) as dba:
+        last = number(dba, "select max(id) from parley.outbox")
+        wait_for(lambda: is_published(servers, dba, last), SETTLE_SECONDS)
+
+
+def is_published(servers: Servers, dba: Connection, last: int) -> bool:
+    """Whether events up to this id are published. Restart the listener, which may have ended by itself."""
+    servers.listener.revive()
+    return number(dba, "select count(*) from parley.outbox_queue where id <= %s", last) == 0
+
+
+def last_of_channels(arrivals: Iterable[Arrival]) -> dict[str, Arrival]:
+    """Return the last arrival on each channel."""
+    return {arrival.channel: arrival for arrival in arrivals}
+
+
+@contextmanager
+def superuser(postgres: Postgres) -> Iterator[Connection]:
+    """Connect as the superuser."""
+    with psycopg.connect(postgres.url("parley"), autocommit=True) as connection:
+        yield connection
+
+
+def main() -> None:
+    """Run and print the report; exit with 1 after a violation."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.e2e.chaos", description="Kill and restart all servers, again and again."
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=100, help="at least 2: the first and the last pass without a kill"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=new_seed(), help="of the writers' changes and the moments of the kills"
+    )
+    parser.add_argument(
+        "--soketi",
+        type=Path,
+        metavar="DIR",
+        help="where soketi is installed, to use it in place of the local Pusher server",
+    )
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    report = run(options.rounds, options.seed, options.soketi)
+    print(report)
+    sys.exit(1 if report.violations else 0)
+
+
+def new_seed() -> int:
+    """Return a random seed."""
+    return secrets.randbelow(1_000_000)
+
+
+if __name__ == "__main__":
+    main()
