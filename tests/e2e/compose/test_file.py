@@ -1,0 +1,146 @@
+"""What holds for each service of docker-compose.yml."""
+
+import ast
+import re
+import shlex
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+
+from api.settings import Settings as ApiSettings
+from listener.settings import Settings as ListenerSettings
+from tests.e2e.compose.services import (
+    CHOICES,
+    DOCKERFILE,
+    FILE,
+    OURS,
+    SERVICES,
+    TEXT,
+    MissingError,
+    copies,
+    filled,
+    make_env,
+)
+from tests.e2e.conftest import OVERRIDES, PACKAGES
+from tests.e2e.npm import OPTIONS
+from tests.support import ROOT
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert service["user"] in {"postgres", "valkey", "node", "parley"}
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not service.keys() & {"cap_add", "privileged", "network_mode", "pid", "ipc", "devices", "env_file"}
+    assert service["mem_limit"]
+    assert 0 < service["pids_limit"] <= 200
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+    assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in service.get("ports", ()))
+    assert all(re.fullmatch(r"(database|images):/.+", volume) for volume in service.get("volumes", ()))
+    assert ("ports" in service) == ("front" in service["networks"])
+    assert FILE["networks"]["back"] == {"internal": True}
+
+
+def test_what_runs_for_long_is_watched_and_started_again_and_the_migration_is_not() -> None:
+    for name, service in SERVICES.items():
+        is_job = name == "migrate"
+        assert service["restart"] == ("no" if is_job else "unless-stopped")
+        assert ("healthcheck" in service) != is_job
+
+
+def test_nothing_starts_before_what_it_needs() -> None:
+    needs = {
+        name: {other: how["condition"] for other, how in service["depends_on"].items()}
+        for name, service in SERVICES.items()
+        if "depends_on" in service
+    }
+    migrated, healthy = "service_completed_successfully", "service_healthy"
+    assert needs == {
+        "migrate": {"postgres": healthy},
+        "api": {"migrate": migrated, "postgres": healthy, "valkey": healthy},
+        "listener": {"migrate": migrated, "postgres": healthy, "soketi": healthy},
+    }
+
+
+def test_there_is_no_secret_in_it_and_none_has_a_default(env: dict[str, str]) -> None:
+    uses = re.findall(r"(?<!\$)\$\{?(\w+)(:?[-?]?)", TEXT)
+    needed = {name for name, how in uses if how == ":?"}
+    assert {name for name, how in uses if how == ":-"} == CHOICES
+    assert {how for _, how in uses} == {":?", ":-"}  # and none that Compose would fill, but that is meant for a shell
+    assert needed == env.keys()
+    for name in needed:
+        with pytest.raises(MissingError, match=name):
+            filled([service["environment"] for service in SERVICES.values()], env | {name: ""})
+    for service in SERVICES.values():
+        for name, value in service["environment"].items():
+            if re.search("PASSWORD|SECRET", name):
+                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), name
+            assert re.fullmatch(r"[^@]*(:\$\{\w+:\?[^}]+\}@.*)?", value), name
+
+
+def test_the_secrets_are_random_and_for_their_owner_alone(env: dict[str, str], env_file: Path) -> None:
+    assert all(re.fullmatch("[0-9a-f]{64}", secret) for secret in env.values())
+    assert len(set(env.values())) == len(env)
+    assert env_file.stat().st_mode & 0o777 == 0o600
+    before = env_file.read_bytes()
+    assert make_env(env_file.parent).returncode != 0  # a second time would lock the database up
+    assert env_file.read_bytes() == before
+
+
+def test_the_environment_is_made_of_settings() -> None:
+    known = {name.upper() for name in ApiSettings.model_fields | ListenerSettings.model_fields}
+    for name in ("api", "listener"):
+        assert set(SERVICES[name]["environment"]) - {"NEXTAUTH_SECRET"} <= known
+
+
+def test_an_image_of_ours_is_built_by_one_service_and_pulled_by_none() -> None:
+    """Several that build it at once, each with its own labels, are refused by some versions of Docker."""
+    for image, users in {"parley": set(OURS), "parley-soketi": {"soketi"}}.items():
+        assert {name for name, service in SERVICES.items() if service["image"] == image} == users
+        assert all(SERVICES[name]["pull_policy"] == "never" for name in users)
+        assert sum("build" in SERVICES[name] for name in users) == 1
+
+
+def test_what_the_image_is_made_of_is_there_and_nothing_else_is_sent() -> None:
+    copied = {source for sources, _ in copies(DOCKERFILE) for source in sources}
+    assert all((ROOT / source).exists() for source in copied)
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {line[1:] for line in ignored if line.startswith("!")} == copied
+    assert "*" in ignored
+    git = (ROOT / ".gitignore").read_text().splitlines()
+    assert ".env" in git
+
+
+def test_soketi_is_the_one_that_the_tests_know() -> None:
+    dockerfile = SERVICES["soketi"]["build"]["dockerfile_inline"]
+    package = yaml.safe_load(re.findall(r"echo '(.*)'", dockerfile)[0])
+    assert package["dependencies"].items() <= PACKAGES.items()
+    assert package["overrides"] == OVERRIDES
+    assert set(OPTIONS[-2:]) <= set(shlex.split(dockerfile))
+
+
+def imports(file: Path) -> set[str]:
+    """Return the top-level modules that a file imports, anywhere in it."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    parts = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in whole | parts}
+
+
+def test_what_is_imported_is_installed() -> None:
+    """The image has what `dependencies` has, and no extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = {re.split(r"[\[><=]", line)[0].lower().replace("_", "-") for line in project["dependencies"]}
+    packages = packages_distributions()
+    known = {*sys.stdlib_module_names, "api", "listener", "opentelemetry"}  # the last one is optional
+    files = [file for part in ("api/*.py", "listener/*.py", "sql/migrations/*.py") for file in ROOT.glob(part)]
+    for file in [*files, ROOT / "api" / "dev" / "__init__.py"]:
+        for module in imports(file) - known:
+            owners = {name.lower().replace("_", "-") for name in packages[module]}
+            assert owners & required, (file.name, module)

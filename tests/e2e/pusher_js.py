@@ -1,0 +1,214 @@
+"""pusher-js as a client in its own process, and the users and servers that it meets."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+
+from api.dev.pusher_process import Pusher
+from tests.listener.support import Listener
+from tests.support import Api, Connection, new_user, token, wait_until
+
+CLIENT = Path(__file__).with_name("pusher_client.js")
+PAUSE = 0.02  # seconds between two changes of a user
+Event = tuple[str, str, Any]
+
+
+class Browser:
+    """pusher-js in a process of its own, which calls the API with these headers."""
+
+    def __init__(self, modules: Path, api_url: str, pusher: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        self._lines: list[tuple[str | None, str, Any]] = []
+        self._process = subprocess.Popen(
+            ["node", CLIENT],
+            env={"PATH": os.environ["PATH"], "NODE_PATH": str(modules)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+        if "Cookie" in headers:
+            self.do("allowCookies")
+        authorization = {"transport": "ajax", "headers": dict(headers)}
+        options = {
+            "wsHost": pusher["PUSHER_HOST"],
+            "wsPort": int(pusher["PUSHER_PORT"]),
+            "cluster": "",
+            "forceTLS": False,
+            "enabledTransports": ["ws"],  # with others it would go to Pusher itself, were our server away
+            "channelAuthorization": authorization | {"endpoint": f"{api_url}/api/pusher/auth"},
+            "userAuthentication": authorization | {"endpoint": f"{api_url}/api/pusher/user-auth"},
+        }
+        self.do("open", pusher["PUSHER_KEY"], options)
+
+    def do(self, command: str, *values: Any) -> None:
+        """Send a command; its effects are read later."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps([command, *values]) + "\n")
+        self._process.stdin.flush()
+
+    def wait_for(self, event: str, channel: str | None = None, times: int = 1) -> Any:
+        """Wait until this event came so many times; return the data of the last one."""
+
+        def found() -> list[Any]:
+            return [line[2] for line in list(self._lines) if line[:2] == (channel, event)]
+
+        wait_until(lambda: len(found()) >= times or self._process.poll() is not None)
+        return found()[times - 1]
+
+    def sign_in(self) -> Self:
+        """Sign in; return when that is done."""
+        self.do("signin")
+        self.wait_for("pusher:signin_success")
+        return self
+
+    def subscribe(self, *channels: str) -> Self:
+        """Subscribe to channels; return when that is done."""
+        for channel in channels:
+            self.do("subscribe", channel)
+        for channel in channels:
+            self.wait_for("pusher:subscription_succeeded", channel)
+        return self
+
+    def is_refused(self, channel: str, status: int = 403) -> bool:
+        """Whether the API rejected the subscription with this status."""
+        return bool(self.wait_for("pusher:subscription_error", channel)["status"] == status)
+
+    def ping(self) -> None:
+        """Return when the server has sent everything that it had to send."""
+        pongs = sum(line[1] == "pusher:pong" for line in list(self._lines))
+        self.do("ping")
+        self.wait_for("pusher:pong", times=pongs + 1)
+
+    @property
+    def received(self) -> list[Event]:
+        """The events of the app so far, each as (channel, name, data)."""
+        return [
+            (channel, *rest) for channel, *rest in list(self._lines) if channel and not rest[0].startswith("pusher:")
+        ]
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            channel, event, data = json.loads(line)
+            self._lines.append((channel, event, data))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._process:
+            self._process.kill()
+            self._thread.join()
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Stop a process for the block, by SIGSTOP."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+class World:
+    """A Pusher server, an API and a listener, and their users."""
+
+    def __init__(self, api: Api, pusher: Pusher, listener: Listener, dba: Connection, modules: Path) -> None:
+        self.api, self.pusher, self.listener, self.dba, self.modules = api, pusher, listener, dba, modules
+        self.stack = ExitStack()
+
+    def user(self, name: str) -> "User":
+        return User(self, name)
+
+    def chat(self, owner: "User", *members: "User") -> str:
+        """Create a chat of these users; return its id."""
+        chat: str = owner.request("POST", "chats", {"title": "Plans"})["id"]
+        for member in members:
+            member.request("GET", "chats")  # so that the user exists
+            owner.request("POST", f"chats/{chat}/members", {"userId": member.id})
+        return chat
+
+    def settle(self, *browsers: Browser) -> None:
+        """Return when all events are published and these browsers have received theirs."""
+        wait_until(lambda: not self.number("count(*) from parley.outbox_queue"))
+        assert not self.number("count(*) from parley.outbox where set_aside_at is not null")
+        for browser in browsers:
+            browser.ping()
+
+    def number(self, what: str) -> int:
+        """Return the number that a query of a DBA results in."""
+        row = self.dba.execute(f"select {what}").fetchone()
+        assert row
+        return int(row[0])
+
+
+class User:
+    """A user with a session, whose id in base64url differs from that in base64."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.id = new_user(f"~~~???{name}")
+        self.pusher_id = urlsafe_b64encode(self.id.encode()).rstrip(b"=").decode()
+        self.channel = f"private-user-{self.pusher_id}"
+        self.token = token(self.id, name=name)
+        self._world = world
+        self._http = world.stack.enter_context(world.api.client("", Authorization=f"Bearer {self.token}"))
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """Send a request; return the body of the response."""
+        answer = self._http.request(method, f"/api/{path}", json=body)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    def send(self, chat: str, content: str) -> Event:
+        """Send a message; return the event that subscribers receive."""
+        sent = self.request("POST", f"chats/{chat}/messages", {"content": content})
+        return f"private-chat-{chat}", "message:sent", sent
+
+    def browser(self, **headers: str) -> Browser:
+        """Open a browser, with the user's token unless other headers are given."""
+        headers = headers or {"Authorization": f"Bearer {self.token}"}
+        world = self._world
+        browser = Browser(world.modules, world.api.url, world.pusher.environment, headers)
+        return world.stack.enter_context(browser)
+
+
+@contextmanager
+def writing(chat: str, *users: User) -> Iterator[None]:
+    """Let these users write until the end of the block."""
+    stop = threading.Event()
+
+    def write(user: User) -> None:
+        for number in count():
+            _, _, message = user.send(chat, f"{user.id} {number}")
+            path = f"chats/{chat}/messages/{message['id']}"
+            if number % 3 == 0:
+                user.request("PUT", path, {"content": f"{user.id} {number}, edited"})
+            if number % 4 == 0:
+                user.request("DELETE", path)
+            if stop.wait(PAUSE):
+                return
+
+    with ThreadPoolExecutor() as threads:
+        running = [threads.submit(write, user) for user in users]
+        try:
+            yield
+        finally:
+            stop.set()
+        for writer in running:
+            writer.result()

@@ -1,0 +1,107 @@
+"""Clients of the local Pusher server: of its HTTP API, and of its WebSocket protocol."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from api.dev.pusher_process import Pusher, request_signature, signature
+
+SUCCEEDED = "pusher_internal:subscription_succeeded"
+
+
+class Api:
+    """The HTTP API, called as an app's backend calls it."""
+
+    def __init__(self, server: Pusher, http: httpx.Client) -> None:
+        self.server, self.http = server, http
+        self.base = f"http://127.0.0.1:{server.port}"
+
+    def query(self, method: str, path: str, body: bytes = b"", /, **fields: str | None) -> dict[str, str]:
+        """A query with its signature; fields of None are left out, those named auth_signature put in its place."""
+        given = {
+            "auth_key": self.server.key,
+            "auth_timestamp": str(int(time.time())),
+            "auth_version": "1.0",
+            "body_md5": hashlib.md5(body, usedforsecurity=False).hexdigest() if body else None,
+            **fields,
+        }
+        query = {name: value for name, value in given.items() if value is not None}
+        signed = [item for item in query.items() if item[0] != "auth_signature"]
+        return {"auth_signature": request_signature(self.server.secret, method, path, signed), **query}
+
+    def post(self, path: str, body: Any, **fields: str | None) -> httpx.Response:
+        path = f"/apps/{self.server.app_id}/{path}"
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        query = self.query("POST", path, content, **fields)
+        return self.http.post(f"{self.base}{path}?{urlencode(query)}", content=content)
+
+    def get(self, path: str, **fields: str | None) -> httpx.Response:
+        path = f"/apps/{self.server.app_id}/{path}"
+        query = self.query("GET", path, b"", **fields)
+        return self.http.get(f"{self.base}{path}?{urlencode(query)}")
+
+    def trigger(self, channel: str, data: str = "{}", name: str = "event", **fields: Any) -> int:
+        return self.post("events", {"name": name, "channel": channel, "data": data, **fields}).status_code
+
+
+class Socket:
+    """A client of the WebSocket protocol."""
+
+    def __init__(self, server: Pusher, connection: ClientConnection) -> None:
+        self.server, self.connection = server, connection
+        self.established = self.receive()["data"]
+        self.id: str = self.established["socket_id"]
+
+    def send(self, event: str, data: Any = None, **fields: Any) -> None:
+        self.connection.send(json.dumps({"event": event, "data": data, **fields}))
+
+    def receive(self) -> dict[str, Any]:
+        """The next event; pusher's own have JSON for data."""
+        message: dict[str, Any] = json.loads(self.connection.recv(timeout=10))
+        if message["event"].startswith("pusher") and isinstance(message["data"], str):
+            message["data"] = json.loads(message["data"])
+        return message
+
+    def subscribe(self, channel: str, user: str = "", *, auth: str | None = None, **info: Any) -> dict[str, Any]:
+        """The answer."""
+        channel_data = json.dumps({"user_id": user, "user_info": info}) if user else None
+        signed = f"{self.id}:{channel}" + (f":{channel_data}" if channel_data else "")
+        auth = f"{self.server.key}:{signature(self.server.secret, signed)}" if auth is None else auth
+        self.send("pusher:subscribe", {"channel": channel, "auth": auth, "channel_data": channel_data})
+        return self.receive()
+
+    def sign_in(self, user_data: Any, secret: str = "") -> dict[str, Any]:
+        """The answer."""
+        text = json.dumps(user_data)
+        auth = f"{self.server.key}:{signature(secret or self.server.secret, f'{self.id}::user::{text}')}"
+        self.send("pusher:signin", {"auth": auth, "user_data": text})
+        return self.receive()
+
+    def expect_nothing(self) -> None:
+        self.send("pusher:ping", {})
+        assert self.receive() == {"event": "pusher:pong", "data": {}}
+
+    def close_code(self) -> int | None:
+        """Of a connection that the server closes."""
+        with suppress(ConnectionClosed):
+            while True:
+                self.connection.recv(timeout=10)
+        return self.connection.close_code
+
+
+@contextmanager
+def opened(server: Pusher, max_queue: int | None = None) -> Iterator[Socket]:
+    with connect(address(server), max_size=None, max_queue=max_queue, close_timeout=1) as connection:
+        yield Socket(server, connection)
+
+
+def address(server: Pusher, path: str | None = None, query: str = "protocol=7&client=js&version=8.6.0") -> str:
+    return f"ws://127.0.0.1:{server.port}{path or f'/app/{server.key}'}?{query}"

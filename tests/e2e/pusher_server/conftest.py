@@ -1,0 +1,46 @@
+"""A Pusher server for the tests of each file, and connections to it."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.dev.pusher_process import Pusher
+from tests.e2e.pusher_server.clients import Api, Socket, opened
+
+
+@pytest.fixture(scope="module")
+def pusher(directory: Path) -> Iterator[Pusher]:
+    """A Pusher server, which logs nothing."""
+    with Pusher(directory / "pusher-server") as server:
+        yield server
+        assert not server.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=10) as client:
+        yield client
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def api(pusher: Pusher, http: httpx.Client) -> Api:
+    return Api(pusher, http)
+
+
+@pytest.fixture
+def socket(pusher: Pusher, stack: ExitStack) -> Socket:
+    return stack.enter_context(opened(pusher))
+
+
+@pytest.fixture
+def other(pusher: Pusher, stack: ExitStack) -> Socket:
+    return stack.enter_context(opened(pusher))

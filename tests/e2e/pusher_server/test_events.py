@@ -1,0 +1,131 @@
+"""Events that are published by the HTTP API of the local Pusher server."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from api.dev import pusher_server as channels
+from api.dev.pusher_process import Pusher
+from tests.e2e.pusher_server.clients import Api, Socket, opened
+
+
+def test_event_goes_to_the_subscribers_of_its_channels_but_the_excluded(
+    api: Api, socket: Socket, other: Socket
+) -> None:
+    socket.subscribe("news")
+    other.subscribe("news")
+    other.subscribe("weather")
+    body = {"name": "rain", "channels": ["news", "weather", "empty"], "data": '{"a": "é\U0001f600"}'}
+    assert api.post("events", body | {"socket_id": socket.id}).json() == {}
+    assert other.receive() == {"event": "rain", "channel": "news", "data": body["data"]}
+    assert other.receive() == {"event": "rain", "channel": "weather", "data": body["data"]}
+    other.send("pusher:unsubscribe", {"channel": "weather"})
+    other.expect_nothing()
+    socket.expect_nothing()
+    assert api.post("events", body).status_code == 200
+    assert [other.receive()["channel"], socket.receive()["channel"]] == ["news", "news"]
+    other.expect_nothing()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"name": "n" * 200}, 200),
+        ({"name": "n" * 201}, 400),
+        ({"name": ""}, 400),
+        ({"name": None}, 400),
+        ({"name": 1}, 400),
+        ({"data": "é" * 5_120}, 200),
+        ({"data": "é" * 5_120 + "x"}, 413),
+        ({"data": "\ud800"}, 200),
+        ({"data": {}}, 400),
+        ({"data": None}, 400),
+        ({"channel": "-aZ0_=@,.;"}, 200),
+        ({"channel": "#server-to-user-alice"}, 200),
+        ({"channel": "c" * 164}, 200),
+        ({"channel": "c" * 165}, 400),
+        ({"channel": "a b"}, 400),
+        ({"channel": "a\n"}, 400),
+        ({"channel": "#a"}, 400),
+        ({"channel": "é"}, 400),
+        ({"channel": ""}, 400),
+        ({"channel": None}, 400),
+        ({"channel": ["a"]}, 400),
+        ({"socket_id": "1.2"}, 200),
+        ({"socket_id": "1"}, 400),
+        ({"socket_id": 1.2}, 400),
+    ],
+)
+def test_event_has_limits(api: Api, changes: dict[str, Any], status: int) -> None:
+    event = {"name": "event", "channel": "news", "data": "{}"} | changes
+    assert api.post("events", event).status_code == status
+    assert api.post("batch_events", {"batch": [event]}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [(["c"] * 100, 200), (["c"] * 101, 400), ([], 400), (["c", "a b"], 400), ("c", 400), ({"c": 1}, 400), (None, 400)],
+)
+def test_event_has_up_to_100_channels(api: Api, socket: Socket, names: Any, status: int) -> None:
+    socket.subscribe("c")
+    assert api.post("events", {"name": "event", "channels": names, "data": "{}"}).status_code == status
+    for _ in range(100 if status == 200 else 0):
+        assert socket.receive()["event"] == "event"
+    socket.expect_nothing()
+
+
+def test_batch_is_sent_whole_and_in_order_or_not_at_all(api: Api, socket: Socket) -> None:
+    socket.subscribe("a")
+    socket.subscribe("b")
+    batch: list[dict[str, Any]] = [{"name": f"n{i}", "channel": "ab"[i % 2], "data": str(i)} for i in range(10)]
+    assert api.post("batch_events", {"batch": batch}).json() == {}
+    for i in range(10):
+        assert socket.receive() == {"event": f"n{i}", "channel": "ab"[i % 2], "data": str(i)}
+    for wrong in ([*batch, batch[0]], [*batch[:9], batch[0] | {"name": ""}], [*batch[:9], 1], {"a": 1}, None):
+        assert api.post("batch_events", {"batch": wrong}).status_code == 400
+    assert api.post("batch_events", {"batch": [*batch[:9], batch[0] | {"data": "x" * 10_241}]}).status_code == 413
+    assert api.post("batch_events", {"batch": [batch[0] | {"socket_id": socket.id}]}).status_code == 200
+    socket.expect_nothing()
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"[]", b"1", b"\xff", b"[" * 100_000, b"{" + b'"a":{' * 9_999])
+def test_malformed_body_is_refused(api: Api, body: bytes) -> None:
+    assert api.post("events", body).status_code == 400
+    assert api.post("batch_events", body).status_code == 400
+
+
+def test_body_is_bounded(api: Api) -> None:
+    event = {"name": "event", "channel": "news", "data": "\1" * channels.MAX_DATA}
+    assert api.post("batch_events", {"batch": [event] * 10}).status_code == 200
+    filler = b" " * (channels.MAX_BODY - len(json.dumps(event)))
+    assert api.post("events", json.dumps(event).encode() + filler).status_code == 200
+    assert api.post("events", json.dumps(event).encode() + filler + b" ").status_code == 413
+
+
+def test_messages_arrive_in_the_order_of_the_answers(api: Api, socket: Socket, other: Socket) -> None:
+    for subscriber in (socket, other):
+        subscriber.subscribe("news")
+    with httpx.Client(timeout=10) as second:
+        callers = [api, Api(api.server, second)]
+        for i in range(100):
+            assert callers[i % 2].trigger("news", str(i)) == 200
+    for subscriber in (socket, other):
+        assert [subscriber.receive()["data"] for _ in range(100)] == [str(i) for i in range(100)]
+
+
+def test_subscriber_that_does_not_read_is_dropped_and_holds_up_nobody(api: Api, pusher: Pusher, socket: Socket) -> None:
+    with opened(pusher, max_queue=1) as sleeper:
+        socket.subscribe("presence-flood", "reader")
+        sleeper.subscribe("presence-flood", "sleeper")
+        socket.receive()
+        batch = {"batch": [{"name": "event", "channel": "presence-flood", "data": "x" * 10_000}] * 10}
+        events: list[str] = []
+        while "pusher_internal:member_removed" not in events:
+            assert api.post("batch_events", batch).status_code == 200
+            events += [socket.receive()["event"] for _ in range(10)]
+            assert len(events) < 10_000
+        assert len(events) * 10_000 > channels.MAX_UNSENT
+        assert sleeper.close_code() == 1006
+    assert api.get("channels/presence-flood/users").json() == {"users": [{"id": "reader"}]}

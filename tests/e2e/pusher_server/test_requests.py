@@ -1,0 +1,155 @@
+"""The HTTP API of the local Pusher server: its process, signed requests, and queries."""
+
+import hashlib
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from api.dev.pusher_process import Pusher, request_signature
+from tests.e2e.pusher_server.clients import Api, Socket, opened
+from tests.support import wait_until
+
+
+def test_process_shows_no_secret_and_listens_on_loopback_only(pusher: Pusher) -> None:
+    assert pusher.child
+    process = psutil.Process(pusher.child.pid)
+    assert pusher.secret not in " ".join(process.cmdline() + list(process.environ().values()))
+    assert [c.laddr for c in process.net_connections() if c.status == "LISTEN"] == [("127.0.0.1", pusher.port)]
+    assert pusher.environment == {
+        "PUSHER_APP_ID": "1",
+        "PUSHER_KEY": pusher.key,
+        "PUSHER_SECRET": pusher.secret,
+        "PUSHER_HOST": "127.0.0.1",
+        "PUSHER_PORT": str(pusher.port),
+        "PUSHER_USE_TLS": "false",
+    }
+
+
+def test_stop_sends_4200_and_a_killed_one_starts_again_on_its_port(directory: Path, http: httpx.Client) -> None:
+    with Pusher(directory / "restarted") as server, opened(server) as socket:
+        server.stop()
+        assert socket.close_code() == 4200
+    with Pusher(directory / "restarted", server.port, key=server.key, secret=server.secret) as again:
+        with opened(again) as socket:
+            again.kill()
+            assert socket.close_code() == 1006
+        again.start()
+        assert again.environment == server.environment
+        assert Api(server, http).trigger("news") == 200
+    assert not again.log.read_bytes()
+
+
+def test_silent_connection_is_pinged_and_closed(directory: Path) -> None:
+    with Pusher(directory / "hasty", timeouts=(0.1, 1)) as server, opened(server) as socket:
+        assert socket.established["activity_timeout"] == 0.1
+        for _ in range(2):
+            assert socket.receive()["event"] == "pusher:ping"
+            socket.send("pusher:pong", {})
+        assert socket.receive()["event"] == "pusher:ping"
+        began = time.monotonic()
+        assert socket.close_code() == 4201
+        assert time.monotonic() - began > 0.5
+
+
+def test_signature_is_that_of_the_documentation() -> None:
+    query = {
+        "auth_key": "278d425bdf160c739803",
+        "auth_timestamp": "1353088179",
+        "auth_version": "1.0",
+        "body_md5": "ec365a775a4cd0599faeb73354201b6f",
+    }
+    signed = request_signature("7ad3773142a6692b25b8", "POST", "/apps/3/events", query.items())
+    assert signed == "da454824c97ba181a32ccc17a72625ba02771f50b50e1e7430e47a1f3f457e6c"
+
+
+def test_request_must_be_signed_anew(api: Api, socket: Socket) -> None:
+    socket.subscribe("news")
+    for seconds, status in ((-570, 200), (590, 200), (-610, 401), (660, 401)):
+        fields = {"auth_timestamp": str(int(time.time()) + seconds)}
+        answer = api.post("events", {"name": "event", "channel": "news", "data": "{}"}, **fields)
+        assert answer.status_code == status, seconds
+        if status == 200:
+            assert socket.receive()["event"] == "event"
+    socket.expect_nothing()
+
+
+@pytest.mark.parametrize(
+    ("fields", "accepted"),
+    [
+        ({}, True),
+        ({"Another": "parameter & value"}, True),
+        ({"auth_timestamp": "now"}, False),
+        ({"auth_timestamp": None}, False),
+        ({"auth_version": "1.1"}, False),
+        ({"auth_version": None}, False),
+        ({"auth_key": "another"}, False),
+        ({"auth_key": None}, False),
+        ({"body_md5": hashlib.md5(b"another", usedforsecurity=False).hexdigest()}, False),
+        ({"body_md5": None}, False),
+        ({"auth_signature": "0" * 64}, False),
+        ({"auth_signature": "é"}, False),
+        ({"auth_signature": ""}, False),
+    ],
+)
+def test_request_must_be_signed(api: Api, socket: Socket, fields: dict[str, str | None], accepted: bool) -> None:
+    socket.subscribe("news")
+    answer = api.post("events", {"name": "event", "channel": "news", "data": "{}"}, **fields)
+    assert answer.status_code == (200 if accepted else 401)
+    if accepted:
+        assert socket.receive()["event"] == "event"
+        assert answer.json() == {}
+    socket.expect_nothing()
+
+
+def test_signature_is_of_this_request_only(api: Api, http: httpx.Client) -> None:
+    path = "/apps/1/channels"
+    query = api.query("GET", path)
+    assert http.get(f"{api.base}{path}", params=query).status_code == 200
+    assert http.get(f"{api.base}{path}", params=query | {"filter_by_prefix": "x"}).status_code == 401
+    assert http.get(f"{api.base}{path}/news", params=query).status_code == 401
+    assert http.get(f"{api.base}{path}", params=api.query("POST", path)).status_code == 401
+    assert http.get(f"{api.base}{path}").status_code == 401
+    assert http.get(f"{api.base}/apps/2/channels", params=api.query("GET", "/apps/2/channels")).status_code == 404
+    assert http.post(f"{api.base}/users/alice/terminate_connections").status_code == 404
+
+
+def test_channels_are_listed_while_they_are_occupied(api: Api, socket: Socket, other: Socket) -> None:
+    socket.subscribe("listed-1")
+    socket.subscribe("presence-listed", "alice")
+    other.subscribe("presence-listed", "alice")
+    assert api.get("channels", filter_by_prefix="listed-").json() == {"channels": {"listed-1": {}}}
+    assert {"listed-1", "presence-listed"} <= api.get("channels").json()["channels"].keys()
+    presence = {"channels": {"presence-listed": {"user_count": 1}}}
+    assert api.get("channels", filter_by_prefix="presence-l", info="user_count").json() == presence
+    assert api.get("channels", info="user_count").status_code == 400
+    assert api.get("channels", filter_by_prefix="presence-", info="subscription_count").status_code == 400
+    assert api.get("channels/listed-1").json() == {"occupied": True}
+    assert api.get("channels/listed-1", info="user_count").status_code == 400
+    assert api.get("channels/presence-listed", info="user_count").json() == {"occupied": True, "user_count": 1}
+    assert api.get("channels/presence-listed/users").json() == {"users": [{"id": "alice"}]}
+    assert api.get("channels/presence-empty/users").json() == {"users": []}
+    assert api.get("channels/listed-1/users").status_code == 400
+    socket.connection.close()
+    wait_until(lambda: api.get("channels/listed-1").json() == {"occupied": False})
+    other.send("pusher:unsubscribe", {"channel": "presence-listed"})
+    other.expect_nothing()
+    assert api.get("channels/presence-listed", info="user_count").json() == {"occupied": False, "user_count": 0}
+
+
+def test_terminated_are_the_connections_of_that_user(api: Api, pusher: Pusher, socket: Socket, other: Socket) -> None:
+    with opened(pusher) as second:
+        socket.sign_in({"id": "mallory"})
+        second.sign_in({"id": "mallory"})
+        other.sign_in({"id": "alice"})
+        other.subscribe("presence-termination", "alice")
+        socket.subscribe("presence-termination", "mallory")
+        other.receive()
+        assert api.post("users/nobody/terminate_connections", {}).json() == {}
+        assert api.post("users/mallory/terminate_connections", {}).json() == {}
+        assert api.get("channels/presence-termination/users").json() == {"users": [{"id": "alice"}]}
+        assert [socket.close_code(), second.close_code()] == [4009, 4009]
+    assert other.receive()["event"] == "pusher_internal:member_removed"
+    other.expect_nothing()

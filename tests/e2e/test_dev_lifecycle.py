@@ -1,0 +1,164 @@
+"""`parley dev` started, interrupted, killed and started again; and its servers by themselves."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from api.dev import stack
+from api.dev.postgres import Postgres
+from api.dev.process import ChildError, free_port
+from api.dev.valkey import Valkey
+from tests.e2e.dev import (
+    LINUX_ONLY,
+    READY,
+    Dev,
+    assert_nothing_is_left,
+    environment,
+    processes_of,
+    refused,
+    scratch,
+    titles,
+)
+
+
+@pytest.fixture(name="directory")
+def _directory() -> Iterator[Path]:
+    with scratch() as directory:
+        yield directory
+
+
+def test_data_stay_until_fresh(directory: Path) -> None:
+    arguments = ("--port", str(free_port()))
+
+    dev = Dev(directory, *arguments).until_ready()
+    subprocess.run(["bash", "-euc", dev.paste], stdout=subprocess.DEVNULL, timeout=60, check=True)
+    assert dev.stop() == 0
+    assert processes_of(directory) == []
+
+    dev = Dev(directory, *arguments).until_ready()
+    assert titles(dev) == {"Welcome to Parley", "Ideas"}
+    assert dev.stop() == 0
+
+    dev = Dev(directory, *arguments, "--fresh").until_ready()
+    assert titles(dev) == {"Welcome to Parley"}
+    assert dev.stop() == 0
+
+
+def test_fresh_empties_no_directory_but_its_own(directory: Path) -> None:
+    (directory / "thesis.txt").write_text("all of it")
+    said = refused("--fresh", "--data", str(directory), directory=directory)
+    assert str(directory) in said
+    assert (directory / "thesis.txt").read_text() == "all of it"
+
+
+@pytest.mark.parametrize("moment", ["postgres/unfinished-*", "postgres/data", "migration.log"])
+def test_interrupted_while_it_starts(directory: Path, moment: str) -> None:
+    arguments = ("--port", str(free_port()), "--data", "data")
+    dev = Dev(directory, *arguments)
+    dev.wait_until(lambda: list(directory.glob(f"data/{moment}")))
+    assert dev.stop() == 0
+    assert READY not in dev.output
+    assert "Traceback" not in dev.output
+    assert processes_of(directory) == []
+    assert Dev(directory, *arguments).until_ready().stop() == 0
+
+
+def test_two_side_by_side_and_one_loses_a_child(directory: Path) -> None:
+    one, other = (Dev(directory, "--port", str(free_port())) for _ in range(2))
+    one.until_ready()
+    other.until_ready()
+    for child in psutil.Process(one.process.pid).children():
+        if "valkey" in child.name():
+            child.kill()
+    assert one.ended() == 1
+    assert re.fullmatch(r"parley dev: Valkey ended, .* see /.*/log", one.output.splitlines()[-1])
+    assert titles(other)
+    assert other.stop() == 0
+    assert processes_of(directory) == []
+
+
+@LINUX_ONLY
+def test_killed_it_leaves_nothing_and_starts_again(directory: Path) -> None:
+    arguments = ("--port", str(free_port()), "--data", "data")
+    dev = Dev(directory, *arguments).until_ready()
+    dev.process.kill()
+    dev.ended()
+    assert_nothing_is_left(directory)
+    dev = Dev(directory, *arguments).until_ready()
+    dev.process.send_signal(signal.SIGTERM)
+    dev.process.send_signal(signal.SIGINT)
+    assert dev.ended() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the other tests already run as an ordinary user")
+def test_as_an_ordinary_user(directory: Path) -> None:
+    shutil.chown(directory, "nobody")
+    try:
+        subprocess.run(
+            [sys.executable, "-c", "import api.dev.stack"],
+            user="nobody",
+            cwd=directory,
+            env=environment(directory),
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+    except (PermissionError, subprocess.CalledProcessError):
+        pytest.skip(f"`nobody` cannot run {sys.executable}")
+    dev = Dev(directory, "--port", str(free_port()), user="nobody").until_ready()
+    assert titles(dev)
+    assert dev.stop() == 0
+
+
+def test_the_port_of_the_api_is_given_to_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    port, other = free_port(), free_port()
+    monkeypatch.setattr("api.dev.process._ports", [other, port])
+    stack._check_port(port)
+    assert free_port() == other
+
+
+def test_postgres_survives_a_crash_and_asks_for_a_password(directory: Path) -> None:
+    with Postgres(directory, settings={"fsync": "off"}) as postgres:
+        url = postgres.url("postgres")
+        with contextlib.closing(psycopg2.connect(url)) as connection:
+            connection.cursor().execute("create table kept ()")
+            connection.commit()
+        postgres.kill()
+        postgres.start()
+        assert postgres.url("postgres") == url
+        with contextlib.closing(psycopg2.connect(url)) as connection:
+            connection.cursor().execute("table kept")
+        with pytest.raises(psycopg2.OperationalError, match="password"):
+            psycopg2.connect(postgres.url("postgres", password="guess"))
+    assert processes_of(directory) == []
+
+
+def test_postgres_says_why_it_does_not_start(directory: Path) -> None:
+    with pytest.raises(ChildError, match="no_such_setting"):
+        Postgres(directory, settings={"no_such_setting": "1"}).start()
+
+
+def test_valkey_keeps_port_and_password_over_a_crash(directory: Path) -> None:
+    with Valkey(directory) as valkey:
+        url = valkey.url()
+        valkey.kill()
+        valkey.start()
+        assert valkey.url() == url
+        with redis.Redis.from_url(url) as client:
+            assert client.ping()
+        stranger = redis.Redis(port=valkey.port, retry=Retry(NoBackoff(), 0))
+        with stranger, pytest.raises(redis.AuthenticationError):
+            stranger.ping()
