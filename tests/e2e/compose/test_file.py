@@ -139,8 +139,8 @@ def test_what_is_imported_is_installed() -> None:
     required = {re.split(r"[\[><=]", line)[0].lower().replace("_", "-") for line in project["dependencies"]}
     packages = packages_distributions()
     known = {*sys.stdlib_module_names, "api", "listener", "opentelemetry"}  # the last one is optional
-    files = [file for part in ("api/*.py", "listener/*.py", "sql/migrations/*.py") for file in ROOT.glob(part)]
-    for file in [*files, ROOT / "api" / "dev" / "__init__.py"]:
+    files = [file for part in ("api/**/*.py", "listener/*.py", "sql/migrations/*.py") for file in ROOT.glob(part)]
+    for file in files:
         for module in imports(file) - known:
             owners = {name.lower().replace("_", "-") for name in packages[module]}
             assert owners & required, (file.name, module)
