@@ -188,14 +188,14 @@ things (place, key, make, remove) as (
     from pg_ts_config c join pg_ts_parser p on p.oid = c.cfgparser join pg_namespace n on n.oid = p.prsnamespace
     where c.cfgnamespace in (select oid from schemas)
 
-    -- The rules are whole, for constraints are made of them; of the others, which are reloaded, bodies are told apart.
+    -- Those of rules come before the tables whose constraints call them. Bodies are compared by their MD5.
     union all
     select case when pronamespace = to_regnamespace('rules') then 7 else 20 end, 'function ' || name,
         case
-            when pronamespace = to_regnamespace('rules') or prosqlbody is not null then rtrim(pg_get_functiondef(oid), E'\n')
+            when prosqlbody is not null then rtrim(pg_get_functiondef(oid), E'\n')
             else split_part(pg_get_functiondef(oid), E'\nAS ', 1) || E'\nAS md5 ' || md5(prosrc)
         end,
-        format('drop routine if exists %s', name)  -- what reloads the others drops it too
+        format('drop routine if exists %s', name)  -- the repeatable migration may have dropped it already
     from functions
 
     union all

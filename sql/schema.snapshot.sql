@@ -76,15 +76,7 @@ CREATE OR REPLACE FUNCTION rules.decompose(value text, undivided text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-begin
-    if undivided is null then
-        return normalize(value, nfkd);
-    end if;
-    return (
-        select coalesce(string_agg(coalesce(p.part[1], normalize(p.part[2], nfkd)), '' order by p.place), '')
-        from regexp_matches(value, format('([%s]+)|([^%1$s]+)', undivided), 'g') with ordinality p (part, place));
-end $function$;
+AS md5 a10fd158c33f02ea6450c6d057098d11;
 
 --- function rules.digits()
 CREATE OR REPLACE FUNCTION rules.digits()
@@ -106,50 +98,7 @@ CREATE OR REPLACE FUNCTION rules.fold(value text, max_length integer DEFAULT 100
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-declare
-    emoji constant text := '‼⁉™ℹⓂ㊗㊙🈁🈂🈚🈯🈲-🈺🉐🉑';
-    long constant text := '\u3300-\u3357\u337f\u33ae\u33af\ufdf2-\ufdfc';
-    bases constant text := '\u261d\u26f9\u270a-\u270d\U0001f385\U0001f3c2-\U0001f3c4\U0001f3c7\U0001f3ca-\U0001f3cc\U0001f442'
-        '\U0001f443\U0001f446-\U0001f450\U0001f466-\U0001f478\U0001f47c\U0001f481-\U0001f483\U0001f485-\U0001f487\U0001f48f'
-        '\U0001f491\U0001f4aa\U0001f574\U0001f575\U0001f57a\U0001f590\U0001f595\U0001f596\U0001f645-\U0001f647'
-        '\U0001f64b-\U0001f64f\U0001f6a3\U0001f6b4-\U0001f6b6\U0001f6c0\U0001f6cc\U0001f90c\U0001f90f\U0001f918-\U0001f91f'
-        '\U0001f926\U0001f930-\U0001f939\U0001f93c-\U0001f93e\U0001f977\U0001f9b5\U0001f9b6\U0001f9b8\U0001f9b9\U0001f9bb'
-        '\U0001f9cd-\U0001f9cf\U0001f9d1-\U0001f9dd\U0001fac3-\U0001fac5\U0001faf0-\U0001fafa';
-    digits constant text := rules.digits();
-    undivided text;
-    decomposed text;
-begin
-    if octet_length(value) = char_length(value) then
-        return value;
-    end if;
-    value := rules.stream_safe(translate(value, '℠', ''));
-    undivided := case when value ~ ('[' || emoji || ']') then emoji end;
-    decomposed := rules.decompose(value, undivided);
-    if char_length(decomposed) > max_length then
-        decomposed := rules.decompose(value, emoji || long);
-    elsif value ~ '[ﷺﷻ]' then
-        decomposed := rules.decompose(regexp_replace(value, '[ﷺﷻ]', ' \& ', 'g'), undivided);
-    end if;
-    value := regexp_replace(decomposed, '[' || rules.ignorable() || ']+', '', 'g');
-    if value ~ '[\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]' then
-        value := regexp_replace(value, format('(?<=[%s])[\U0001f3fb-\U0001f3ff]|(?<![0-9#*])\u20e3|'
-            '(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]+', bases), '', 'g');
-    end if;
-    value := normalize(value, nfc);
-    if value ~ ('[' || digits || ']') then
-        for digit in 0 .. 9 loop  -- by digit, since a text may have those of dozens of scripts
-            value := regexp_replace(value, '[' || regexp_replace(digits, format('.{%s}(.).{%s}', digit, 9 - digit), '\1', 'g') || ']',
-                digit::text, 'g');
-        end loop;
-    end if;
-    if value ~ '[\u034føØłŁđĐðÐħĦŧŦıςʼ‘’‐ßẞþÞæÆœŒکڪیىہھەۃګݢݣٱ]' then
-        value := translate(value, 'øØłŁđĐðÐħĦŧŦıςʼ‘’‐کڪیىہھەۃګݢݣٱ' || U&'\034f', 'oOlLdDdDhHtTiσ''''''-ككييهههةگڬڭا');
-        value := replace(replace(replace(replace(value, 'ß', 'ss'), 'ẞ', 'SS'), 'þ', 'th'), 'Þ', 'TH');
-        value := replace(replace(replace(replace(value, 'æ', 'ae'), 'Æ', 'AE'), 'œ', 'oe'), 'Œ', 'OE');
-    end if;
-    return value;
-end $function$;
+AS md5 9984b3adac6f487e8ba31e05d3412404;
 
 --- function rules.ignorable()
 CREATE OR REPLACE FUNCTION rules.ignorable()
@@ -164,14 +113,7 @@ CREATE OR REPLACE FUNCTION rules.is_blank(value text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-declare
-    unseen constant text := E' \t\n\r\f\v\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180e\u2000\u2001\u2002'
-        '\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a'
-        '\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2800\u3000\u3164\ufeff\uffa0';
-begin
-    return btrim(left(value, 1), unseen) = '' and btrim(value, unseen) = '';
-end $function$;
+AS md5 245aa8066ee768fc0b3482f0a4e80bb2;
 
 --- function rules.is_email(text)
 CREATE OR REPLACE FUNCTION rules.is_email(value text)
@@ -179,17 +121,7 @@ CREATE OR REPLACE FUNCTION rules.is_email(value text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-declare
-    unseen constant text := '\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f'
-        '\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uff20\uffa0\ufff0-\uffff'
-        '\U000e0000-\U000e0fff';
-    atom constant text := '[^"(),.:;<>@[\\\]' || unseen || ']';
-    letter constant text := '[^\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007e\u3002\uff0e\uff61' || unseen || ']';
-begin
-    return value ~ ('^(?=[^@]{1,64}@)' || atom || '+([.]' || atom || '+)*@'
-        || '((?=[^.]{1,63}([.]|$))' || letter || '+(-+' || letter || '+)*([.](?=.)|$)){2,}$') and value !~ '[.][0-9]+$';
-end $function$;
+AS md5 3830a394bcda74a3c3b885012a193101;
 
 --- function rules.is_image_url(text)
 CREATE OR REPLACE FUNCTION rules.is_image_url(value text)
@@ -197,13 +129,7 @@ CREATE OR REPLACE FUNCTION rules.is_image_url(value text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-declare
-    forbidden constant text := '\u0001-\u0020"<>\\^`{|}\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff';
-begin
-    return char_length(value) <= 2000
-        and value ~* ('^https?://[^/?#' || forbidden || ']+([/?#][^' || forbidden || ']*)?$');
-end $function$;
+AS md5 5bcdf3a18c57655ee20b19886f75cc51;
 
 --- function rules.join_compounds(text)
 CREATE OR REPLACE FUNCTION rules.join_compounds(folded text)
@@ -211,10 +137,7 @@ CREATE OR REPLACE FUNCTION rules.join_compounds(folded text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-begin
-    return regexp_replace(lower(folded), '(?<=[[:alpha:]])[_''-](?=[[:alnum:]])|(?<=[[:alnum:]])[©®™]', '', 'g');
-end $function$;
+AS md5 6348a8f0f0d7d4ada903298d1a4b512a;
 
 --- function rules.length_limits(text)
 CREATE OR REPLACE FUNCTION rules.length_limits(field text)
@@ -229,15 +152,7 @@ CREATE OR REPLACE FUNCTION rules.lower_email(value text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE STRICT
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-begin
-    value := lower(value collate "C");
-    if octet_length(value) = char_length(value) then
-        return value;
-    end if;
-    value := regexp_replace(value, '(?<=[[:alpha:]][.''’]*)Σ(?![.''’]*[[:alpha:]])', 'ς', 'g');
-    return replace(lower(replace(replace(value, U&'\0130', U&'i\0307'), U&'\212A', U&'\0001')), U&'\0001', U&'\212A');
-end $function$;
+AS md5 c4363d65620b45ca18d1f61ac1d7c8aa;
 
 --- function rules.search_document(text)
 CREATE OR REPLACE FUNCTION rules.search_document(content text, OUT tsv tsvector, OUT words text)
@@ -245,44 +160,7 @@ CREATE OR REPLACE FUNCTION rules.search_document(content text, OUT tsv tsvector,
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-declare
-    last_position constant integer := 16383;
-    folded constant text := rules.fold(content);
-    joined text;
-    new_words text;
-    tokens text[];
-    counted integer;
-    english text[];
-    stems text;
-begin
-    words := rules.split_words(folded);
-    tokens := rules.tokenize(words);
-    if folded ~ '[[:alpha:]][_''-][[:alnum:]]|[[:alnum:]][©®™]|[a-z0-9][A-Z]|[A-Z][A-Z][a-z]' then
-        joined := rules.split_words(rules.join_compounds(folded));
-        new_words := case when cardinality(tokens) <= last_position then joined else array_to_string(array(
-            select unnest(string_to_array(joined, ' ')) except select unnest(string_to_array(words, ' '))), ' ') end;
-        tokens := tokens || 'ꙮ'::text || rules.tokenize(new_words);
-        words := words || ' ꙮ ' || joined;
-    end if;
-    counted := case when cardinality(tokens) <= last_position then last_position else 4000 end;
-    tsv := coalesce((
-        select string_agg('''' || t.token || ''':' || t.position, ' ')
-        from unnest(tokens[:counted]) with ordinality t (token, position)), '')::tsvector
-        || array_to_tsvector(tokens[counted + 1 :]);
-    english := array(
-        select l.lexeme from unnest(tsvector_to_array(tsv)) l (lexeme)
-        where l.lexeme collate "C" between 'a' and '{' and l.lexeme !~ '[^a-z]');
-    stems := ts_delete(strip(to_tsvector('rules.stems', array_to_string(english, ' '))), english)::text;
-    tsv := tsv || replace(' ' || stems, ' ''', ' ''=')::tsvector;
-    if cardinality(tokens) > 254 and (
-        cardinality(tokens) > last_position or exists (select from unnest(tokens) t group by t having count(*) > 254))
-    then
-        words := ' ' || words || ' ';
-    else
-        words := null;
-    end if;
-end $function$;
+AS md5 a922de8d03f70637851797f6879159ef;
 
 --- function rules.separators()
 CREATE OR REPLACE FUNCTION rules.separators()
@@ -297,32 +175,7 @@ CREATE OR REPLACE FUNCTION rules.split_words(folded text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-declare
-    spaced constant text := '[^ ' || rules.unspaced() || ']';
-begin
-    if strpos(folded, U&'\20e3') > 0 then
-        folded := replace(replace(folded, U&'#\20e3', ' keycaphash '), U&'*\20e3', ' keycapasterisk ');
-        folded := regexp_replace(folded, '(\d)\u20e3', ' \1 ', 'g');
-    end if;
-    if folded ~ '[cC]\+\+|[cCfF]#|[vV]\d' then
-        folded := regexp_replace(folded, '\m[vV](?=\d+[.]\d)', '', 'g');
-        folded := regexp_replace(folded, '\m([cC])\+\+', '\1pp', 'g');
-        folded := regexp_replace(folded, '\m([cCfF])#', '\1sharp', 'g');
-    end if;
-    if folded ~ '[A-Za-z0-9][A-Z]' then
-        folded := regexp_replace(folded, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', 'g');
-    end if;
-    if octet_length(folded) <> char_length(folded) then
-        folded := regexp_replace(folded, '[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0020-\U000e007f]*|[' || rules.emoji()
-            || ']|[' || rules.unspaced() || ']+', ' \& ', 'g');
-    end if;
-    folded := lower(btrim(regexp_replace(folded, '[' || rules.separators() || ']+', ' ', 'g')));
-    if folded ~ '[^ ]{65}' then
-        folded := regexp_replace(folded, format('(%s{64})%1$s+', spaced), '\1', 'g');
-    end if;
-    return folded;
-end $function$;
+AS md5 6fd902573fb70d26108e1fd556ea3f55;
 
 --- function rules.stream_safe(text)
 CREATE OR REPLACE FUNCTION rules.stream_safe(value text)
@@ -330,20 +183,7 @@ CREATE OR REPLACE FUNCTION rules.stream_safe(value text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-declare
-    starters constant text := '\u0001-\u02ff\u0370-\u0482\u048a-\u058f\u05d0-\u05f4\u0620-\u064a\u0660-\u066f\u0671-\u06d5'
-        '\u06ee-\u0710\u0904-\u0939\u0958-\u096f\u0985-\u09b9\u09dc-\u09e1\u0a05-\u0a39\u0a85-\u0ab9\u0b05-\u0b39'
-        '\u0b83-\u0bb9\u0c05-\u0c39\u0c85-\u0cb9\u0d05-\u0d3a\u0d85-\u0dc6\u0e01-\u0e37\u0e40-\u0e47\u0e81-\u0eb7'
-        '\u0ec0-\u0ec6\u0f40-\u0f6c\u1000-\u1036\u10a0-\u135c\u1380-\u16f8\u1780-\u17d1\u1800-\u18a8\u1e00-\u20cf'
-        '\u2100-\u2cee\u2d00-\u2d70\u2e80-\u3029\u3041-\u3096\u309d-\ua66e\uac00-\ud7ff\uf900-\ufb06\ufb1f-\ufe1f'
-        '\ufe30-\uff9d\U0001d400-\U0001dfff\U0001f000-\U0003ffff';
-begin
-    if char_length(value) < 500 then
-        return value;
-    end if;
-    return regexp_replace(value, '[^' || starters || ']{30}(?=[^' || starters || '])', E'\\&\u034f', 'g');
-end $function$;
+AS md5 290098f90f2bd6d8c68592b65ae348ce;
 
 --- function rules.tokenize(text)
 CREATE OR REPLACE FUNCTION rules.tokenize(words text)
@@ -351,13 +191,7 @@ CREATE OR REPLACE FUNCTION rules.tokenize(words text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-begin
-    if octet_length(words) <> char_length(words) then
-        words := regexp_replace(words, format('(?<=[%s])[%1$s]', rules.unspaced()), '\& \&', 'g');
-    end if;
-    return string_to_array(words, ' ');
-end $function$;
+AS md5 ad4fe62e52ee535758f5c000d9e1a306;
 
 --- function rules.unspaced()
 CREATE OR REPLACE FUNCTION rules.unspaced()
@@ -372,12 +206,7 @@ CREATE OR REPLACE FUNCTION rules.uuid7_timestamp(id uuid)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE STRICT
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-declare
-    ms constant bigint := ('x' || left(translate(id::text, '-', ''), 12))::bit(48)::bigint;
-begin
-    return (timestamp 'epoch' + ms / 1000 * interval '1 second' + ms % 1000 * interval '1 millisecond') at time zone 'UTC';
-end $function$;
+AS md5 8b058472ab729fe903c0bb664acfb32f;
 
 --- function rules.validation_error(text,text)
 CREATE OR REPLACE FUNCTION rules.validation_error(field text, value text)
@@ -385,22 +214,7 @@ CREATE OR REPLACE FUNCTION rules.validation_error(field text, value text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-declare
-    choices constant text[] := rules.allowed_values(field);
-    limits int4range;
-begin
-    if choices is not null then
-        return case when value <> all (choices) then 'must be one of: ' || array_to_string(choices, ', ') end;
-    end if;
-    limits := rules.length_limits(field);
-    return case
-        when not limits @> char_length(value) then
-            format('must be %s to %s characters', lower(limits), upper(limits) - 1)
-        when not rules.can_be_blank(field) and rules.is_blank(value) then 'must not be blank'
-        when field = 'email' and not rules.is_email(value) then 'must be an e-mail address, like ada@example.org'
-    end;
-end $function$;
+AS md5 26ce8e940780f00120952f86c070cc50;
 
 --- table next_auth.accounts
 create table next_auth.accounts ();
@@ -456,8 +270,8 @@ create table parley.outbox_state ();
 --- table parley.pseudonym_key
 create table parley.pseudonym_key ();
 
---- table parley.reloaded_parts
-create table parley.reloaded_parts ();
+--- table parley.repeatable_migrations
+create table parley.repeatable_migrations ();
 
 --- table parley.rollup_chat_sizes
 create table parley.rollup_chat_sizes ();
@@ -759,14 +573,14 @@ alter table parley.pseudonym_key add column if not exists inner_key bytea;
 --- column parley.pseudonym_key.outer_key
 alter table parley.pseudonym_key add column if not exists outer_key bytea;
 
---- column parley.reloaded_parts.digest
-alter table parley.reloaded_parts add column if not exists digest text;
+--- column parley.repeatable_migrations.applied_at
+alter table parley.repeatable_migrations add column if not exists applied_at timestamp with time zone;
 
---- column parley.reloaded_parts.loaded_at
-alter table parley.reloaded_parts add column if not exists loaded_at timestamp with time zone;
+--- column parley.repeatable_migrations.checksum
+alter table parley.repeatable_migrations add column if not exists checksum text;
 
---- column parley.reloaded_parts.part
-alter table parley.reloaded_parts add column if not exists part text;
+--- column parley.repeatable_migrations.name
+alter table parley.repeatable_migrations add column if not exists name text;
 
 --- column parley.rollup_chat_sizes.chats
 alter table parley.rollup_chat_sizes add column if not exists chats bigint;
@@ -1050,8 +864,8 @@ alter table parley.outbox_state alter column id set default true;
 --- default of parley.pseudonym_key.id
 alter table parley.pseudonym_key alter column id set default true;
 
---- default of parley.reloaded_parts.loaded_at
-alter table parley.reloaded_parts alter column loaded_at set default clock_timestamp();
+--- default of parley.repeatable_migrations.applied_at
+alter table parley.repeatable_migrations alter column applied_at set default clock_timestamp();
 
 --- default of parley.rollup_state.counted_event
 alter table parley.rollup_state alter column counted_event set default 0;
@@ -1296,14 +1110,14 @@ alter table parley.pseudonym_key alter column inner_key set not null;
 --- not null of parley.pseudonym_key.outer_key
 alter table parley.pseudonym_key alter column outer_key set not null;
 
---- not null of parley.reloaded_parts.digest
-alter table parley.reloaded_parts alter column digest set not null;
+--- not null of parley.repeatable_migrations.applied_at
+alter table parley.repeatable_migrations alter column applied_at set not null;
 
---- not null of parley.reloaded_parts.loaded_at
-alter table parley.reloaded_parts alter column loaded_at set not null;
+--- not null of parley.repeatable_migrations.checksum
+alter table parley.repeatable_migrations alter column checksum set not null;
 
---- not null of parley.reloaded_parts.part
-alter table parley.reloaded_parts alter column part set not null;
+--- not null of parley.repeatable_migrations.name
+alter table parley.repeatable_migrations alter column name set not null;
 
 --- not null of parley.rollup_chat_sizes.chats
 alter table parley.rollup_chat_sizes alter column chats set not null;
@@ -1503,8 +1317,8 @@ alter table parley.outbox_state add constraint outbox_state_pkey PRIMARY KEY (id
 --- constraint pseudonym_key_pkey on parley.pseudonym_key
 alter table parley.pseudonym_key add constraint pseudonym_key_pkey PRIMARY KEY (id);
 
---- constraint reloaded_parts_pkey on parley.reloaded_parts
-alter table parley.reloaded_parts add constraint reloaded_parts_pkey PRIMARY KEY (part);
+--- constraint repeatable_migrations_pkey on parley.repeatable_migrations
+alter table parley.repeatable_migrations add constraint repeatable_migrations_pkey PRIMARY KEY (name);
 
 --- constraint rollup_chat_sizes_pkey on parley.rollup_chat_sizes
 alter table parley.rollup_chat_sizes add constraint rollup_chat_sizes_pkey PRIMARY KEY (days_from, messages_from);
@@ -3749,7 +3563,7 @@ alter table parley.outbox_state enable row level security;
 
 alter table parley.pseudonym_key enable row level security;
 
-alter table parley.reloaded_parts enable row level security;
+alter table parley.repeatable_migrations enable row level security;
 
 alter table parley.rollup_chat_sizes enable row level security;
 
@@ -4406,5 +4220,3 @@ grant update (theme) on parley.settings to parley_api;
 grant update (title) on parley.chats to parley_api;
 
 grant update (type) on parley.messages to parley_api;
-
-alter default privileges in schema rules grant execute on functions to parley_api;

@@ -16,12 +16,12 @@ from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 from yoyo import read_migrations
 
 from api.admin.catalog import SQL, Inventory
-from api.admin.migrations import RELOAD, ConnectError, connect, limit
-from api.admin.repeatable import changed_parts
+from api.admin.migrations import REPEATABLE_HASH, ConnectError, connect, limit
+from api.admin.repeatable import repeatable_migrations
 
 LIMITS = {"lock_timeout": "5s", "statement_timeout": "1min"}
 APPLY = "$ yoyo apply --batch"
-RELOAD_ALL = "$ psql \"$DATABASE_URL\" -c 'delete from parley.reloaded_parts' && yoyo apply --batch"
+RELOAD_ALL = "$ psql \"$DATABASE_URL\" -c 'delete from parley.repeatable_migrations' && yoyo apply --batch"
 # What a DBA may set as they like: sql/README.md says so of the first; the second is tuning.
 OWN_CHOICE = re.compile(r"default of parley\.settings\.|option autovacuum_")
 # A statement that sets what is there already makes it right.
@@ -153,13 +153,13 @@ def what_to_apply(cursor: Any) -> Iterator[Finding]:
     if cursor.fetchone() == (True,):
         cursor.execute("select migration_id from _yoyo_migration")
         applied = {migration for (migration,) in cursor.fetchall()}
-    known = [m.id for m in read_migrations(str(SQL / "migrations")) if m.hash != RELOAD]
+    known = [m.id for m in read_migrations(str(SQL / "migrations")) if m.hash != REPEATABLE_HASH]
     if pending := [migration for migration in known if migration not in applied]:
         yield Finding(f"pending: {', '.join(pending)}", APPLY)
-    elif newer := sorted(applied - {*known, "reload"}):
+    elif newer := sorted(applied - set(known)):
         yield Finding(f"applied by a newer checkout, which is the one to check with: {', '.join(newer)}", "")
-    elif parts := changed_parts(cursor, SQL):
-        yield Finding(f"not loaded as they are now: {', '.join(parts)}", APPLY)
+    elif names := repeatable_migrations(cursor, SQL):
+        yield Finding(f"pending: {', '.join(names)}", APPLY)
 
 
 def drift(wanted: Inventory, live: Inventory, usage: dict[str, Usage]) -> Iterator[Finding]:
@@ -243,7 +243,7 @@ def is_of_a_partition(key: str, wanted: Inventory, live: Inventory) -> bool:
 
 def is_reloaded(key: str) -> bool:
     """Whether what the key stands for comes from a part that is edited in place, body and all."""
-    return key.startswith(REPLACED) and not key.startswith("function rules.")
+    return key.startswith(REPLACED)
 
 
 def made(key: str, statement: str) -> str:

@@ -1,11 +1,13 @@
 """yoyo's backend for this project: the scheme of `environment:/DATABASE_URL` in yoyo.ini, registered in pyproject.toml.
 
-One variable names the database to all programs, a migration and its mark are one transaction, and reload.py, which
-loads what is edited in place, is always to be applied and never marked.
+It differs from yoyo's own in four ways. One environment variable names the database to all programs. A migration and
+its mark are one transaction. `repeatable.py`, which applies the repeatable migrations, is always pending and never
+marked. And no migration blocks requests for long, since requests queue behind a session that waits for a lock:
 
-No migration holds requests up for long: who waits for a lock makes all wait who come later. In a transaction, a lock
-that is not to be had soon is given up, with all that was done, and the migration is tried again. Outside of one nothing
-can be tried again, and what is done there (an index made concurrently, rows piece by piece) holds up none as it waits.
+- In a transaction, a lock that is not acquired soon is given up with everything that was done, and the migration is
+  retried.
+- Outside of a transaction nothing can be retried. What is done there (concurrent indexes, batches of rows) blocks no
+  request while it waits.
 """
 
 import os
@@ -20,15 +22,15 @@ from psycopg2.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.migrations import get_migration_hash
 
-RELOAD = get_migration_hash("reload")
+REPEATABLE_HASH = get_migration_hash("repeatable")
 
-# The lock's is below deadlock_timeout, so that this session yields before PostgreSQL would look for whom to end. The
-# statement's is for what runs away: a table of a hundred million rows is rewritten in less, its index made in less.
+# lock_timeout is below deadlock_timeout (1s), so that this session yields before PostgreSQL would cancel a request.
+# statement_timeout stops only runaway statements: rewriting or indexing a table of a hundred million rows takes less.
 IN_TRANSACTION = {"lock_timeout": "400ms", "statement_timeout": "15min"}
 OUTSIDE = {"lock_timeout": "30s", "statement_timeout": "4h"}
 TRIES = 50
 
-# What a DBA gave this session or its role stays; what the server or the database has is meant for requests.
+# A DBA's own values for the session or the role win. Those of the server or the database are meant for requests.
 SET_UNLESS_GIVEN = """
     select set_config(name, %s, false) from pg_catalog.pg_settings
     where name = %s and source not in ('client', 'user', 'database user')
@@ -36,11 +38,11 @@ SET_UNLESS_GIVEN = """
 
 
 class ConnectError(Exception):
-    """There is no connection; the message is one line, and has no password."""
+    """No connection could be made. The message is one line without the password."""
 
 
 def connect(variable: str) -> Any:
-    """A connection in autocommit to the database at the URL in this environment variable. Raises ConnectError."""
+    """Connect, in autocommit, to the database at the URL in this environment variable. Raises ConnectError."""
     if not (url := os.environ.get(variable)):
         raise ConnectError(
             f"{variable} is not set: the URL of the database to migrate, postgresql://user:password@host/name"
@@ -56,7 +58,7 @@ def connect(variable: str) -> Any:
 
 
 def limit(connection: Any, limits: dict[str, str]) -> None:
-    """Sets these time-outs for the session, except where a DBA gave their own."""
+    """Set these time-outs for the session, except those that a DBA has set."""
     with connection.cursor() as cursor:
         for name, value in limits.items():
             cursor.execute(SET_UNLESS_GIVEN, (value, name))
@@ -66,7 +68,7 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
     """PostgreSQL at the URL in the environment variable that the URI's path names."""
 
     def connect(self, dburi: Any) -> Any:
-        """Connects, or ends the program with one line that names what is wrong."""
+        """Connect, or exit with one line that names the problem."""
         try:
             connection = connect(dburi.database)
         except ConnectError as error:
@@ -75,16 +77,16 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
         return connection
 
     def get_applied_migration_hashes(self) -> list[str]:
-        """What is applied and need not be again."""
-        return [known for known in super().get_applied_migration_hashes() if known != RELOAD]
+        """Return the applied migrations, without repeatable.py, which is always pending."""
+        return [known for known in super().get_applied_migration_hashes() if known != REPEATABLE_HASH]
 
     def mark_one(self, migration: Any, log: bool = True) -> None:
-        """Marks a migration as applied, and reload.py never."""
-        if migration.hash != RELOAD:
+        """Mark a migration as applied, except repeatable.py."""
+        if migration.hash != REPEATABLE_HASH:
             super().mark_one(migration, log)
 
     def apply_one(self, migration: Any, force: bool = False, mark: bool = True) -> None:
-        """Applies and marks at once: yoyo's own way, killed in between, could go neither on nor back."""
+        """Apply and mark in one transaction: killed between yoyo's two, it could neither continue nor roll back."""
 
         def steps() -> None:
             migration.process_steps(self, "apply", force=force)
@@ -95,7 +97,7 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
         self._run(migration, steps)
 
     def rollback_one(self, migration: Any, force: bool = False) -> None:
-        """Unmarks and rolls back at once; without a transaction, what was killed in between can be applied again."""
+        """Unmark and roll back in one transaction. Without one, an interrupted rollback can be applied again."""
 
         def steps() -> None:
             self.unmark_one(migration, log=False)
@@ -105,7 +107,7 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
         self._run(migration, steps)
 
     def _run(self, migration: Any, steps: Callable[[], None]) -> None:
-        """Runs the steps as the migration is to be run, or ends the program with what PostgreSQL said."""
+        """Run the steps inside or outside of a transaction, or exit with PostgreSQL's error."""
         migration.load()
         try:
             if migration.use_transactions:
@@ -121,7 +123,7 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
             sys.exit(f"{migration.id}: {error}".strip())
 
     def _run_in_transaction(self, steps: Callable[[], None]) -> None:
-        """Runs the steps in one transaction, again until their locks were free."""
+        """Run the steps in one transaction, and retry while their locks are not free."""
         for tries_left in reversed(range(TRIES)):
             try:
                 with self.transaction():

@@ -1,30 +1,30 @@
-"""The parts of sql/ that are edited in place: which there are, and which of them a database does not have as they are.
+"""Repeatable migrations: the SQL that is edited in place, and applied again whenever its text changes.
 
-`parley.reloaded_parts` says what a database has. A part is to be loaded when its text or the list of applied migrations
-differs from that.
+The table `parley.repeatable_migrations` has the checksum of each one that the database has. A repeatable migration is
+pending if its text differs from that, or if the list of applied migrations does: objects that a migration has dropped
+and created anew have lost their functions, triggers, policies and grants.
 """
 
 import hashlib
 from pathlib import Path
 from typing import Any
 
-FUNCTIONS, LEFTOVERS, VIEWS = "functions", "leftovers.sql", "views"
-TRIGGERS, POLICIES, GRANTS = "triggers.sql", "policies.sql", "grants.sql"
-PARTS = (FUNCTIONS, LEFTOVERS, VIEWS, TRIGGERS, POLICIES, GRANTS)
+FUNCTIONS, VIEWS, TRIGGERS, POLICIES, GRANTS = "functions", "views", "triggers.sql", "policies.sql", "grants.sql"
+REPEATABLE = (FUNCTIONS, VIEWS, TRIGGERS, POLICIES, GRANTS)  # in the order in which they are applied
 
 
-def text_of(sql: Path, part: str) -> str:
-    """The SQL of a part: one file, or all files of a folder in the order of their names."""
-    files = sorted(sql.glob(part if part.endswith(".sql") else f"{part}/*.sql"))
+def text_of(sql: Path, name: str) -> str:
+    """Return the SQL of a repeatable migration: one file, or all files of a folder in the order of their names."""
+    files = sorted(sql.glob(name if name.endswith(".sql") else f"{name}/*.sql"))
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
-def changed_parts(cursor: Any, sql: Path) -> dict[str, str]:
-    """The parts to load, each with its new digest; grants with whatever else is."""
+def repeatable_migrations(cursor: Any, sql: Path) -> dict[str, str]:
+    """Return the pending repeatable migrations with their checksums. If any is pending, so are the grants."""
     cursor.execute("select migration_id, applied_at_utc::text from _yoyo_migration order by 1")
     migrations = repr(cursor.fetchall())
-    digests = {part: hashlib.sha256((migrations + text_of(sql, part)).encode()).hexdigest() for part in PARTS}
-    cursor.execute("select part, digest from parley.reloaded_parts")
-    loaded = dict(cursor.fetchall())
-    changed = {part: digest for part, digest in digests.items() if loaded.get(part) != digest}
-    return changed | {GRANTS: digests[GRANTS]} if changed else {}
+    checksums = {name: hashlib.sha256((migrations + text_of(sql, name)).encode()).hexdigest() for name in REPEATABLE}
+    cursor.execute("select name, checksum from parley.repeatable_migrations")
+    applied = dict(cursor.fetchall())
+    pending = {name: checksum for name, checksum in checksums.items() if applied.get(name) != checksum}
+    return pending | {GRANTS: checksums[GRANTS]} if pending else {}

@@ -14,8 +14,6 @@
 --   parley.iso8601             an instant as answers have it
 --   parley.now_ms              the clock, to the millisecond
 --   parley.now_after           … and later than the instant of the last change, so that updatedAt tells of each
---   parley.generate_uuid7               a new UUIDv7 for an instant and a number
---   parley.min_uuid7          the least UUIDv7 of an instant
 
 create or replace function api.parse_json(document bytea) returns jsonb
 language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
@@ -165,18 +163,3 @@ language sql volatile parallel safe as $$ select date_trunc('milliseconds', cloc
 
 create or replace function parley.now_after(instant timestamptz) returns timestamptz
 language sql volatile parallel safe as $$ select greatest(parley.now_ms(), instant + interval '1 millisecond') $$;
-
--- 48 bits of milliseconds, 26 bits of `number` where UUIDv7 leaves room for a counter, 48 bits of chance: with a
--- number that rises, the ids of one millisecond rise too.
-create or replace function parley.generate_uuid7(instant timestamptz, number bigint) returns uuid
-language sql volatile parallel safe as $$
-    select (lpad(to_hex((extract(epoch from instant) * 1000)::bigint), 12, '0')
-        || to_hex(x'7000'::int | (number >> 14 & 4095)::int)
-        || to_hex(x'8000'::int | (number & 16383)::int)
-        || right(gen_random_uuid()::text, 12))::uuid
-$$;
-
-create or replace function parley.min_uuid7(instant timestamptz) returns uuid
-language sql immutable parallel safe as $$
-    select (lpad(to_hex(greatest(ceil(extract(epoch from instant) * 1000), 0)::bigint), 12, '0') || repeat('0', 20))::uuid
-$$;

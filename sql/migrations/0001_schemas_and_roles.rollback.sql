@@ -1,7 +1,9 @@
--- What the migration made goes.
+-- Drops everything but the roles, which other databases of the cluster may use.
 -- squawk-ignore-file ban-drop-schema
 
 drop schema analytics cascade;
+
+drop schema listener cascade;
 
 drop schema api cascade;
 

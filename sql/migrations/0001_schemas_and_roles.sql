@@ -1,27 +1,28 @@
--- Schemas by audience, and the three roles that nobody logs in as.
+-- Schemas, roles, and the bookkeeping of repeatable migrations.
 --
--- We grant nothing to PUBLIC, now or later: the default privileges come before the first object.
--- Roles belong to the whole cluster and may serve several databases, so an existing one is kept.
+-- Each schema has one audience; roles and grants are made for the whole of it. Nothing is granted to PUBLIC, now or later:
+-- the default privileges are revoked before the first object exists.
 
 do $$
 begin
     if current_setting('server_encoding') <> 'UTF8' then
-        raise exception 'Parley needs a database in UTF8, this one is in %', current_setting('server_encoding');
+        raise exception 'Parley requires a database in UTF8; this one is in %', current_setting('server_encoding');
     end if;
 end $$;
 
 alter default privileges revoke execute on functions from public;
 alter default privileges revoke usage on types from public;
 
+-- Roles belong to the cluster, which may have several Parley databases: an existing role is kept.
 do $$
 declare
     role_name text;
 begin
-    foreach role_name in array array['parley_api', 'parley_listener', 'parley_analyst'] loop
+    foreach role_name in array array['parley_api', 'parley_listener', 'parley_web', 'parley_analyst'] loop
         begin
             execute format('create role %I nologin', role_name);
         exception when duplicate_object or unique_violation then
-            null;  -- there before, or made just now for another database
+            null;  -- It exists, or a concurrent migration of another database has created it.
         end;
     end loop;
 end $$;
@@ -31,14 +32,43 @@ create schema rules;
 create schema parley;
 create schema session;
 create schema api;
+create schema listener;
 create schema analytics;
 
--- For the index on (chat_id, words). A DBA's own copy elsewhere serves as well.
+comment on schema next_auth is 'Users and their sign-in, in the tables that @auth/pg-adapter reads and writes.';
+comment on schema rules is 'Validation of values, and the words that search indexes. Table constraints and generated columns call these functions.';
+comment on schema parley is 'Tables, and internal functions. Not an interface: clients call schema api.';
+comment on schema session is 'The user of the current transaction, for functions and policies.';
+comment on schema api is 'The functions that the API role may call: one per route, each of which returns finished JSON.';
+comment on schema listener is 'The functions that the listener role may call.';
+comment on schema analytics is 'Views for analysts, without message content, e-mail addresses or tokens.';
+
+-- For the GIN index on (chat_id, tsv). An extension that already exists in another schema serves as well.
 create extension if not exists btree_gin with schema parley;
 
-comment on schema next_auth is 'Users and their sign-in, in the tables that @auth/pg-adapter reads and writes.';
-comment on schema rules is 'What a value may be: functions that constraints are made of. A change of one is a migration.';
-comment on schema parley is 'The tables, and the functions that keep their rules. Not an interface: clients call schema api.';
-comment on schema session is 'Who a statement speaks for: begin() says it, the rest answers it.';
-comment on schema api is 'The functions that the API role may call, one a route, each answering finished JSON.';
-comment on schema analytics is 'Views for analysts: no message content, no e-mail address, no token.';
+-- Forward declarations of the functions that table constraints and generated columns call. Their bodies are in
+-- sql/functions, which is loaded after the migrations. Until then no row can be inserted, so none is stored unvalidated.
+create function rules.validation_error(field text, value text) returns text
+language plpgsql immutable as $$
+begin
+    raise exception 'rules.validation_error() is only declared: run yoyo apply to the end';
+end $$;
+
+create function rules.uuid7_timestamp(id uuid) returns timestamptz
+language plpgsql immutable as $$
+begin
+    raise exception 'rules.uuid7_timestamp() is only declared: run yoyo apply to the end';
+end $$;
+
+create table parley.repeatable_migrations (
+    name text primary key,
+    checksum text not null,
+    applied_at timestamptz not null default clock_timestamp()
+);
+
+alter table parley.repeatable_migrations enable row level security;
+
+comment on table parley.repeatable_migrations is 'The repeatable migrations (functions, views, triggers, policies, grants) that this database has. Delete the rows to have yoyo apply all of them again.';
+comment on column parley.repeatable_migrations.name is 'A file or folder of sql/.';
+comment on column parley.repeatable_migrations.checksum is 'SHA-256 of the applied text and of the list of applied migrations.';
+comment on column parley.repeatable_migrations.applied_at is 'When it was applied last.';

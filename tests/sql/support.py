@@ -6,10 +6,11 @@ from pathlib import Path
 from tests.support import ROOT, yoyo
 
 MIGRATIONS = ROOT / "sql" / "migrations"
+EXAMPLES = ROOT / "tests" / "sql" / "example_migrations"
 
 
 def numbered() -> list[str]:
-    """The ids of the migrations in their order, without reload.py."""
+    """The ids of the migrations in their order, without repeatable.py."""
     return sorted(file.stem for file in MIGRATIONS.glob("[0-9]*") if not file.stem.endswith(".rollback"))
 
 
@@ -29,3 +30,8 @@ def add_migration(directory: Path, text: str, name: str = "0999_zoo.sql") -> Non
     """Adds a migration in SQL that comes after all others."""
     after = f"-- depends: {numbered()[-1]}\n"
     (directory / "sql" / "migrations" / name).write_text(after + text)
+
+
+def add_examples(directory: Path) -> None:
+    """Add the example migrations, which come after all others."""
+    shutil.copytree(EXAMPLES, directory / "sql" / "migrations", dirs_exist_ok=True)

@@ -115,11 +115,12 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "idempotency_keys update": (
         "update parley.idempotency_keys set response = '1' where user_id = {owner}", (0, 0, 0, 0, 0), 1),
     "idempotency_keys delete": ("delete from parley.idempotency_keys where user_id = {owner}", (0, 0, 0, 0, 0), 1),
-    "reloaded_parts select": ("select from parley.reloaded_parts limit 1", (0, 0, 0, 0, 0), 1),
-    "reloaded_parts insert": ("insert into parley.reloaded_parts values ('new', '')", (0, 0, 0, 0, 0), 1),
-    "reloaded_parts update": (
-        "update parley.reloaded_parts set digest = '' where part = 'functions'", (0, 0, 0, 0, 0), 1),
-    "reloaded_parts delete": ("delete from parley.reloaded_parts where part = 'functions'", (0, 0, 0, 0, 0), 1),
+    "repeatable_migrations select": ("select from parley.repeatable_migrations limit 1", (0, 0, 0, 0, 0), 1),
+    "repeatable_migrations insert": ("insert into parley.repeatable_migrations values ('new', '')", (0, 0, 0, 0, 0), 1),
+    "repeatable_migrations update": (
+        "update parley.repeatable_migrations set checksum = '' where name = 'functions'", (0, 0, 0, 0, 0), 1),
+    "repeatable_migrations delete": (
+        "delete from parley.repeatable_migrations where name = 'functions'", (0, 0, 0, 0, 0), 1),
 }  # fmt: skip
 
 # What is counted for analysts, each table with a column of it and two rows: one that is there in `world`, and another.

@@ -1,79 +1,99 @@
-"""squawk reads every migration, by the settings in .squawk.toml: one that would hold requests up does not get in.
+"""squawk reads every migration, by the settings in .squawk.toml: one that would block requests is rejected.
 
-A statement of an old one that does is ignored beside it, with the reason; so is, in a rollback, that it drops.
-Of a migration in Python it reads the statements that are there as text.
+A statement that does on purpose is ignored beside it, with the reason; so is, in a rollback, that it drops.
 """
 
-import ast
 import re
 import subprocess
 import sysconfig
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.sql.support import MIGRATIONS, numbered
+from tests.sql.support import EXAMPLES, MIGRATIONS, numbered
 from tests.support import ROOT
 
-SQL = r"\s*(?:alter|comment|create|delete|drop|insert|select|update|with)\s"
+INDEX = "create index zoo on parley.messages (user_id);"
 
 
 def squawk(*arguments: str | Path) -> str:
-    """What squawk finds, a line each."""
+    """Return what squawk finds, a line each."""
     command = [Path(sysconfig.get_path("scripts")) / "squawk", "--reporter=gcc", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == bool(done.stdout.strip()), done.stderr
     return done.stdout
 
 
-def statements(module: str) -> str:
-    """The SQL in the text of a migration in Python, in which a parameter is null."""
-    texts = [node.value for node in ast.walk(ast.parse(module)) if isinstance(node, ast.Constant)]
-    sql = [text for text in texts if isinstance(text, str) and re.match(SQL, text)]
-    return "".join(re.sub(r"%\(\w+\)s", "null", text) + ";\n" for text in sql)
+def lint(*files: Path) -> str:
+    """Return what squawk finds in migrations and rollbacks, each of which runs inside or outside of a transaction."""
+    outside = [file for file in files if not is_transactional(file)]
+    inside = [file for file in files if is_transactional(file)]
+    found = squawk(*inside) if inside else ""
+    return found + (squawk("--no-assume-in-transaction", *outside) if outside else "")
 
 
-def lint_module(directory: Path, module: str) -> str:
-    """What squawk finds in a migration in Python. Such a one runs outside of a transaction, and may be done again."""
-    file = directory / "statements.sql"
-    file.write_text(statements(module))
-    excluded = ["prefer-robust-stmts", *tomllib.loads((ROOT / ".squawk.toml").read_text())["excluded_rules"]]
-    return squawk("--no-assume-in-transaction", f"--exclude={','.join(excluded)}", file)
+def is_transactional(file: Path) -> bool:
+    """Whether yoyo runs this migration, or the one that this is the rollback of, in a transaction."""
+    migration = file.with_name(file.name.replace(".rollback.sql", ".sql"))
+    return not re.search(r"^-- transactional: false$", migration.read_text(), flags=re.MULTILINE)
 
 
-def test_no_migration_and_no_rollback_holds_requests_up() -> None:
+def test_no_migration_and_no_rollback_blocks_requests() -> None:
     files = list(MIGRATIONS.glob("*.sql"))
     assert len(files) >= 10
-    assert squawk(*files) == ""
+    assert lint(*files) == ""
 
 
-def test_no_migration_in_python_holds_requests_up(tmp_path: Path) -> None:
-    modules = {file.stem: file.read_text() for file in MIGRATIONS.glob("[0-9]*.py")}
-    assert len(modules) >= 2
-    for module in modules.values():
-        assert re.search(r"(create index concurrently|update) ", statements(module))
-        assert "__transactional__ = False" in module
-        assert lint_module(tmp_path, module) == ""
+def test_no_example_blocks_requests() -> None:
+    files = list(EXAMPLES.glob("*.sql"))
+    assert {is_transactional(file) for file in files} == {True, False}
+    assert lint(*files) == ""
+
+
+def test_the_example_in_the_readme_blocks_no_requests(tmp_path: Path) -> None:
+    readme = (ROOT / "sql" / "README.md").read_text()
+    (example,) = re.findall(r"```sql\n(-- depends: .*?)```", readme, flags=re.DOTALL)
+    file = tmp_path / "0999_zoo.sql"
+    file.write_text(example)
+    assert not is_transactional(file)
+    assert lint(file) == ""
 
 
 @pytest.mark.parametrize(
     ("statement", "rule"),
     [
-        ("create index zoo on parley.messages (user_id)", "require-concurrent-index-creation"),
-        ("drop index parley.messages_type", "require-concurrent-index-deletion"),
+        (INDEX, "require-concurrent-index-creation"),
+        ("drop index if exists parley.messages_type;", "require-concurrent-index-deletion"),
     ],
 )
-def test_a_new_migration_in_python_that_does_is_reported(tmp_path: Path, statement: str, rule: str) -> None:
-    module = f'ZOO = "{statement}"\nstep(lambda connection: run(connection, ZOO))\n'
-    assert f": {rule} " in lint_module(tmp_path, module)
-    assert lint_module(tmp_path, module.replace(" index ", " index concurrently ")) == ""
+def test_a_new_migration_outside_of_a_transaction_that_does_is_reported(
+    tmp_path: Path, statement: str, rule: str
+) -> None:
+    file = tmp_path / "0999_zoo.sql"
+    file.write_text(f"-- depends: {numbered()[-1]}\n-- transactional: false\n{statement}\n")
+    assert f": {rule} " in lint(file)
+    robust = "-- squawk-ignore prefer-robust-stmts\n" if statement == INDEX else ""
+    file.write_text(file.read_text().replace(statement, robust + statement.replace(" index ", " index concurrently ")))
+    assert lint(file) == ""
+
+
+def test_a_concurrent_index_in_a_transaction_is_reported(tmp_path: Path) -> None:
+    (example,) = EXAMPLES.glob("*_index_message_lengths.sql")
+    file = tmp_path / "0999_zoo.sql"
+    file.write_text(example.read_text().replace("-- transactional: false\n", ""))
+    assert ": ban-concurrent-index-creation-in-transaction " in lint(file)
+
+
+def test_a_concurrent_index_that_cannot_be_created_again_is_reported(tmp_path: Path) -> None:
+    file = tmp_path / "0999_zoo.sql"
+    file.write_text("-- transactional: false\n" + INDEX.replace(" index ", " index concurrently "))
+    assert ": prefer-robust-stmts " in lint(file)
 
 
 @pytest.mark.parametrize(
     ("statement", "rule"),
     [
-        ("create index zoo on parley.messages (user_id);", "require-concurrent-index-creation"),
+        (INDEX, "require-concurrent-index-creation"),
         ("drop index parley.messages_type;", "require-concurrent-index-deletion"),
         ("alter table parley.chats add constraint zoo check (seq >= 0);", "constraint-missing-not-valid"),
         ("alter table parley.messages add constraint zoo foreign key (user_id) references next_auth.users (id);",
@@ -91,6 +111,6 @@ def test_a_new_migration_that_does_is_reported(tmp_path: Path, statement: str, r
     file = tmp_path / "0999_zoo.sql"
     harmless = f"-- depends: {numbered()[-1]}\nalter table parley.chats add column giraffe text;\n"
     file.write_text(harmless)
-    assert squawk(file) == ""
+    assert lint(file) == ""
     file.write_text(harmless + statement)
-    assert f": {rule} " in squawk(file)
+    assert f": {rule} " in lint(file)

@@ -199,3 +199,15 @@ def test_the_limit_is_one_positive_number_of_the_dbas(dba: Connection) -> None:
     dba.execute("set local role app")
     with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
         dba.execute("update parley.limits set members_per_chat = 9")
+
+
+def test_without_a_row_of_limits_a_chat_has_any_number_of_members(dba: Connection) -> None:
+    set_limit(dba, 2)
+    chat = new_chat(dba, "owner", "a")
+    with refused(409):
+        add_member(dba, "owner", chat, "b")
+    dba.execute("delete from parley.limits")
+    add_member(dba, "owner", chat, "b")
+    assert members_of(dba, chat) == {"owner", "a", "b"}
+    added = "select payload #>> '{}' from parley.outbox where chat_id = %s and event = 'member:added' order by seq"
+    assert dba.execute(added, [chat]).fetchall() == [("owner",), ("a",), ("b",)]

@@ -8,11 +8,11 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.sql.removal import AT_ONCE, batch, chats_of, delete_user, is_being_removed, memberships, owned
+from tests.sql.removal import AT_ONCE, batch, chats_of, delete_user, is_being_removed, memberships
 from tests.sql.test_concurrency import connected
 from tests.sql.test_outbox import events
 from tests.sql.test_retention import NOTHING, last_message, left
-from tests.support import call, new_chat, new_user, refused, wait_until, yoyo
+from tests.support import call, new_chat, new_user, refused, wait_until
 
 
 @pytest.fixture
@@ -151,27 +151,3 @@ def test_what_a_killed_batch_began_the_next_one_completes(url: str) -> None:
         while batch(dba, "purge_deleted_chats", 2) + batch(dba, "purge_memberships", 5):
             pass
         assert (left(dba, chat), memberships(dba, "leaver")) == (NOTHING, 0)
-
-
-def test_a_rollback_removes_what_was_left_to_batches(url: str) -> None:
-    with connected(url) as dba:
-        chats_of(dba, "leaver", AT_ONCE + 5, "owner")
-        chat = new_chat(dba, "owner")
-        call(dba, "owner", "send_message", chat, {"content": "x"})
-        call(dba, "owner", "delete_chat", chat)
-        delete_user(dba, "leaver")
-        assert (memberships(dba, "leaver"), owned(dba, "leaver"), left(dba, chat)["messages"]) == (5, 5, 1)
-    yoyo(url, "rollback", "--batch", "--revision", "0022_removal_in_batches")
-    with connected(url) as dba:
-        assert (memberships(dba, "leaver"), owned(dba, "leaver")) == (0, 0)
-        other = new_chat(dba, "owner", "member")
-        delete_user(dba, "member")
-        assert memberships(dba, "member") == 0
-        call(dba, "owner", "delete_chat", other)
-        assert left(dba, other) == NOTHING
-        assert call(dba, "owner", "list_chats")["total"] == AT_ONCE + 5
-    yoyo(url, "apply", "--batch")
-    with connected(url) as dba:
-        assert [batch(dba, "purge_deleted_chats", 10) for _ in range(2)] == [2, 0]
-        delete_user(dba, "owner")
-        assert (memberships(dba, "owner"), is_being_removed(dba, "owner")) == (5, True)

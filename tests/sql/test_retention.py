@@ -16,7 +16,7 @@ from psycopg import sql
 from api.dev.postgres import Postgres
 from tests.sql.test_concurrency import connected, in_parallel, is_waiting
 from tests.sql.test_outbox import events
-from tests.support import ROOT, Connection, call, new_chat, new_user, refused, wait_until, yoyo
+from tests.support import ROOT, Connection, call, new_user, refused, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -511,35 +511,6 @@ def test_nothing_deadlocks_and_nothing_is_removed_twice(postgres: Postgres, as_d
     assert sorted(deleted + kept) == sorted((chat,) for chat in chats)
     assert kept
     assert sum(removed) > len(chats)
-
-
-# Going back
-
-
-def test_what_is_half_removed_stays_hidden_after_a_rollback_and_goes_later(postgres: Postgres, database: str) -> None:
-    url = postgres.url(database)
-    with connected(url) as dba:
-        chat = old_chat(dba, "owner", "member", messages=6)
-        assert remove(dba, 2) == 2
-    yoyo(url, "rollback", "--batch", "--revision", "0011_retention")
-    with connected(url) as dba:
-        for user in ("owner", "member"):
-            assert call(dba, user, "list_chats")["total"] == 0
-            with refused(404):
-                call(dba, user, "send_message", chat, {"content": "x"})
-        new = new_chat(dba, "owner", "member")
-        sent = call(dba, "owner", "send_message", new, {"content": "new"})
-        call(dba, "owner", "update_message", new, sent["id"], {"content": "newer"})
-        call(dba, "owner", "delete_message", new, sent["id"])
-        call(dba, "owner", "remove_member", new, "member")
-        call(dba, "owner", "delete_chat", new)
-        assert [event for event, _ in events(dba, new)] == [
-            "message:sent", "message:updated", "message:deleted", "member:removed", "chat:deleted",
-        ]  # fmt: skip
-    yoyo(url, "apply", "--batch")
-    with connected(url) as dba:
-        assert [remove(dba), remove(dba)] == [4 + 1, 0]
-        assert left(dba, chat) == NOTHING
 
 
 # By the README

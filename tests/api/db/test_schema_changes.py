@@ -1,4 +1,4 @@
-"""Migrations and reloads while the API works: no request fails.
+"""Migrations and repeatable migrations while the API works: no request fails.
 
 The first two tests stop a request in the middle of a function, where it can't be missed that the schema changes under
 it; the last lets requests and changes meet as they come.

@@ -1,0 +1,75 @@
+"""Applies the pending repeatable migrations, in one transaction, at the end of every `yoyo apply`.
+
+All functions are one repeatable migration: applying it replaces every function, and drops those that no file defines
+any more. Grants are applied last, and whenever any other is. Functions and grants block no request; views, triggers and
+policies need locks.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from yoyo import step
+
+from api.admin.repeatable import FUNCTIONS, GRANTS, POLICIES, REPEATABLE, TRIGGERS, repeatable_migrations, text_of
+
+SQL = Path(__file__).resolve().parents[1]
+
+# All functions but those of extensions. A replaced function keeps its oid; its xmin changes.
+OUR_FUNCTIONS = """
+    select oid, xmin::text, oid::regprocedure::text from pg_catalog.pg_proc
+    where pronamespace in ('rules'::regnamespace, 'parley'::regnamespace, 'session'::regnamespace, 'api'::regnamespace,
+        'listener'::regnamespace)
+      and not exists (
+          select from pg_catalog.pg_depend d
+          where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = pg_proc.oid and d.deptype = 'e')
+"""
+
+# Triggers and policies need these locks. They are acquired before anything else, in the order in which most requests
+# lock the tables, so that few requests hold a lock that this waits for while they wait for another one.
+LOCK_TABLES = """
+    lock table parley.settings, parley.idempotency_keys, next_auth.users, next_auth.accounts, next_auth.sessions,
+        next_auth.verification_token, parley.members, parley.messages, parley.message_words, parley.letter_variants,
+        parley.message_blocks, parley.chats, parley.outbox, parley.outbox_queue, parley.outbox_state,
+        parley.deleted_users, parley.image_cleanup, parley.repeatable_migrations, parley.rollup_state,
+        parley.rollup_periods, parley.rollup_seen, parley.rollup_users, parley.rollup_chats, parley.rollup_retention,
+        parley.rollup_responses, parley.rollup_chat_sizes, parley.rollup_settings, parley.pseudonym_key, parley.limits
+    in access exclusive mode
+"""
+
+RECORD = """
+    insert into parley.repeatable_migrations (name, checksum) values (%s, %s)
+    on conflict (name) do update set checksum = excluded.checksum, applied_at = default
+"""
+
+
+def apply(connection: Any) -> None:
+    """Apply the pending repeatable migrations, and record their checksums."""
+    with connection.cursor() as cursor:
+        pending = repeatable_migrations(cursor, SQL)
+        if not pending:
+            return
+        cursor.execute(OUR_FUNCTIONS)
+        old_functions = cursor.fetchall()
+        cursor.execute("set local check_function_bodies = off")  # functions may call each other in any order
+        if {TRIGGERS, POLICIES} & pending.keys():
+            cursor.execute(LOCK_TABLES)
+        for name in REPEATABLE:
+            if name == GRANTS and FUNCTIONS in pending:  # triggers and policies no longer depend on them by now
+                drop_undefined(cursor, old_functions)
+            if name in pending and text_of(SQL, name).strip():
+                cursor.execute(text_of(SQL, name))
+        for row in pending.items():
+            cursor.execute(RECORD, row)
+    logging.getLogger("yoyo.migrations").info("Applied %s", ", ".join(name for name in REPEATABLE if name in pending))
+
+
+def drop_undefined(cursor: Any, old_functions: list[tuple[int, str, str]]) -> None:
+    """Drop the functions that no file defines any more: those that have not been replaced in this transaction."""
+    cursor.execute(OUR_FUNCTIONS)
+    for function in cursor.fetchall():
+        if function in old_functions:
+            cursor.execute(f"drop function {function[2]}")
+
+
+step(apply)

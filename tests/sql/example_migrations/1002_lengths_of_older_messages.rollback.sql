@@ -1,0 +1,1 @@
+-- The rows are dropped with their table.

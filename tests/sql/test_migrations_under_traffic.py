@@ -1,0 +1,184 @@
+"""Migrations while others write, on the examples in example_migrations/, which are applied after the baseline.
+
+Each test stops a migration, or a writer, at a lock, where the other is bound to meet it.
+"""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.sql.support import add_examples, apply
+from tests.support import Connection, call, new_chat, new_user, wait_until, yoyo
+
+LENGTHS, BACKFILL, INDEX = "1001_message_lengths", "1002_lengths_of_older_messages", "1003_index_message_lengths"
+BATCH = 100  # messages, in the backfill
+
+WRONG_LENGTHS = """
+    select m.chat_id::text from parley.messages m left join parley.message_lengths l using (chat_id, id)
+    where l.characters is distinct from char_length(m.content)
+"""
+
+
+@pytest.fixture
+def dba(url: str, own_sources: Path) -> Iterator[Connection]:
+    """A DBA's connection to a database that has the baseline; the examples are pending."""
+    apply(url, own_sources)
+    add_examples(own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def other(url: str) -> Iterator[Connection]:
+    """Another connection to it, in autocommit."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def thread() -> Iterator[ThreadPoolExecutor]:
+    """A thread for what has to wait."""
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+def run(url: str, directory: Path, *arguments: str) -> str:
+    """Run `yoyo` with these sources, and return what it prints."""
+    return yoyo(url, *arguments, "--config", str(directory / "yoyo.ini"))
+
+
+def apply_to(url: str, directory: Path, revision: str) -> None:
+    """Apply a migration and those that it depends on."""
+    run(url, directory, "apply", "--batch", "--revision", revision)
+
+
+def has_waiter(connection: Connection, lock: str) -> bool:
+    """Whether a session waits for a lock that matches this condition on pg_locks."""
+    return connection.execute(f"select from pg_locks where not granted and {lock}").rowcount > 0
+
+
+def kill_migration(connection: Connection) -> None:
+    """Terminate the session of the migration that waits for a lock."""
+    killed = connection.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    assert killed.fetchall() == [(True,)]
+
+
+def add_messages(connection: Connection, chat: str, user: str, messages: int) -> list[str]:
+    """Insert messages, and return their ids in their order."""
+    insert = (
+        "insert into parley.messages (chat_id, user_id, content)"
+        " select %s, %s, repeat('x', n) from generate_series(1, %s) n returning id::text"
+    )
+    return sorted(message for (message,) in connection.execute(insert, [chat, user, messages]).fetchall())
+
+
+def test_a_migration_that_waits_for_a_writer_blocks_none(
+    url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
+) -> None:
+    user = new_user()
+    chat = new_chat(dba, user)
+    with dba.transaction():
+        dba.execute("select session.authenticate(%s)", [json.dumps({"sub": user})])
+        dba.execute("select parley.select_chat(%s), parley.lock_chat()", [chat])
+        applied = thread.submit(apply, url, own_sources)
+        wait_until(lambda: has_waiter(other, "relation = 'parley.chats'::regclass"))
+        dba.execute("insert into parley.messages (chat_id, content) values (%s, 'now')", [chat])
+    applied.result(60)
+    assert call(dba, user, "list_messages", chat, search="now")["total"] == 1
+    assert dba.execute("select characters from parley.message_lengths").fetchall() == [(3,)]
+    call(dba, user, "send_message", chat, {"content": "later"})
+    assert dba.execute(WRONG_LENGTHS).rowcount == 0
+
+
+def test_a_rollback_waits_for_a_rename_under_way(
+    url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
+) -> None:
+    apply(url, own_sources)
+    chat = new_chat(dba, "owner")
+    with dba.transaction():
+        call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+        rolled_back = thread.submit(run, url, own_sources, "rollback", "--batch", "--revision", LENGTHS)
+        wait_until(lambda: has_waiter(other, "relation = 'parley.chats'::regclass"))
+    rolled_back.result(60)
+    assert dba.execute("select to_regclass('parley.message_lengths')").fetchone() == (None,)
+    assert call(dba, "owner", "get_chat", chat)["title"] == "Plans"
+    call(dba, "owner", "send_message", chat, {"content": "after"})
+    apply(url, own_sources)
+    assert dba.execute(WRONG_LENGTHS).rowcount == 0
+
+
+def test_a_backfill_reads_an_edit_under_way(
+    url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
+) -> None:
+    user = new_user()
+    chat = new_chat(dba, user)
+    messages = add_messages(dba, chat, user, 4)
+    apply_to(url, own_sources, LENGTHS)
+    with dba.transaction():
+        dba.execute("update parley.messages set content = 'a newer wording' where id = %s", [messages[2]])
+        applied = thread.submit(apply, url, own_sources)
+        wait_until(lambda: has_waiter(other, "locktype = 'transactionid'"))
+    applied.result(60)
+    lengths = dba.execute("select characters from parley.message_lengths order by id").fetchall()
+    assert lengths == [(1,), (2,), (len("a newer wording"),), (4,)]
+
+
+def test_a_backfill_that_is_killed_keeps_its_batches_and_is_completed(
+    url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
+) -> None:
+    user = new_user()
+    first, second = sorted([new_chat(dba, user), new_chat(dba, user)])
+    messages = add_messages(dba, first, user, BATCH)
+    (edited, *_) = add_messages(dba, second, user, BATCH + 50)
+    apply_to(url, own_sources, LENGTHS)
+    with dba.transaction():
+        dba.execute("update parley.messages set content = 'edited' where id = %s", [edited])
+        applied = thread.submit(apply, url, own_sources)
+        wait_until(lambda: has_waiter(other, "locktype = 'transactionid'"))
+        call(other, user, "update_message", first, messages[0], {"content": "edited meanwhile"})
+        call(other, user, "delete_message", first, messages[1])
+        call(other, user, "send_message", first, {"content": "sent meanwhile"})
+        kill_migration(other)
+        with pytest.raises(AssertionError, match="terminat"):
+            applied.result(60)
+    # The first batch is stored, and of the others the row that the trigger has inserted for the edited message.
+    assert dba.execute(WRONG_LENGTHS).fetchall() == [(second,)] * (BATCH + 49)
+    run(url, own_sources, "break-lock")
+    apply(url, own_sources)
+    assert dba.execute(WRONG_LENGTHS).rowcount == 0
+    assert dba.execute("select count(*) from parley.messages").fetchone() == (2 * BATCH + 50,)
+
+
+def test_an_index_whose_creation_is_killed_is_created_again(
+    url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
+) -> None:
+    def is_valid() -> tuple[bool, ...] | None:
+        query = "select indisvalid from pg_index where indexrelid = to_regclass('parley.message_lengths_longest')"
+        return dba.execute(query).fetchone()
+
+    user = new_user()
+    chat = new_chat(dba, user)
+    apply_to(url, own_sources, BACKFILL)
+    with dba.transaction():
+        add_messages(dba, chat, user, 1)
+        applied = thread.submit(apply, url, own_sources)
+        wait_until(lambda: has_waiter(other, "locktype = 'virtualxid'"))
+        call(other, user, "send_message", new_chat(other, user), {"content": "while it waits"})
+        kill_migration(other)
+        with pytest.raises(AssertionError, match="terminat"):
+            applied.result(60)
+    assert is_valid() == (False,)
+    run(url, own_sources, "break-lock")
+    apply(url, own_sources)
+    assert is_valid() == (True,)
+    run(url, own_sources, "rollback", "--batch", "--revision", INDEX)
+    assert is_valid() is None
+    apply(url, own_sources)
+    assert is_valid() == (True,)

@@ -1,0 +1,132 @@
+"""Repeatable migrations: functions, views, triggers, policies and grants follow their files at each `yoyo apply`."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.sql.support import apply
+from tests.support import Connection, call, refused
+
+
+def test_only_changed_ones_are_applied(url: str, own_sources: Path) -> None:
+    apply(url, own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+
+        def applied() -> dict[str, object]:
+            return dict(connection.execute("select name, applied_at from parley.repeatable_migrations").fetchall())
+
+        first = applied()
+        apply(url, own_sources)
+        assert applied() == first
+        with (own_sources / "sql" / "triggers.sql").open("a") as file:
+            file.write("\n-- A remark.\n")
+        apply(url, own_sources)
+        assert {name for name, at in applied().items() if at != first[name]} == {"triggers.sql", "grants.sql"}
+
+
+def exists(connection: Connection, function: str) -> bool:
+    """Whether there is such a function."""
+    return connection.execute("select to_regprocedure(%s) is not null", [function]).fetchone() == (True,)
+
+
+def test_functions_follow_their_files(url: str, own_sources: Path) -> None:
+    file = own_sources / "sql" / "functions" / "zoo.sql"
+    apply(url, own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+        file.write_text("create function api.zoo(a int) returns int language sql as $$ select a $$;")
+        apply(url, own_sources)
+        assert exists(connection, "api.zoo(int)")
+        may = connection.execute("select has_function_privilege('parley_api', 'api.zoo(int)', 'execute')").fetchone()
+        assert may == (True,)
+        file.write_text("create function api.zoo(a text) returns text language sql as $$ select a $$;")
+        apply(url, own_sources)
+        assert (exists(connection, "api.zoo(int)"), exists(connection, "api.zoo(text)")) == (False, True)
+        file.unlink()
+        apply(url, own_sources)
+        assert not exists(connection, "api.zoo(text)")
+        assert exists(connection, "rules.validation_error(text, text)")
+
+
+def test_a_limit_is_changed_in_its_file(url: str, own_sources: Path) -> None:
+    file = own_sources / "sql" / "functions" / "validation.sql"
+    apply(url, own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+        for allowed, refuses in ((200, 201), (300, 301)):
+            limit = "'title' then int4range(1, {},"
+            file.write_text(file.read_text().replace(limit.format(200), limit.format(allowed)))
+            apply(url, own_sources)
+            with refused(400) as refusal:
+                call(connection, "owner", "create_chat", {"title": "x" * refuses})
+            assert refusal.fields == {"title": f"must be 1 to {allowed} characters"}
+            chat = call(connection, "owner", "create_chat", {"title": "x" * allowed})["id"]
+            with pytest.raises(psycopg.errors.CheckViolation):
+                connection.execute("update parley.chats set title = repeat('x', %s) where id = %s", [refuses, chat])
+
+
+def test_a_function_that_a_table_depends_on_is_not_dropped(url: str, own_sources: Path) -> None:
+    apply(url, own_sources)
+    file = own_sources / "sql" / "functions" / "uuid7.sql"
+    head, declared, body = file.read_text().partition("create or replace function rules.uuid7_timestamp(")
+    assert declared
+    file.write_text(head + body[body.index("create or replace function") :])
+    with psycopg.connect(url, autocommit=True) as connection:
+        with pytest.raises(AssertionError, match=r"^repeatable: cannot drop function rules\.uuid7_timestamp\(uuid\)"):
+            apply(url, own_sources)
+        assert exists(connection, "rules.uuid7_timestamp(uuid)")
+
+
+def test_triggers_follow_their_file(url: str, own_sources: Path) -> None:
+    functions, triggers = own_sources / "sql" / "functions" / "zoo.sql", own_sources / "sql" / "triggers.sql"
+    before = triggers.read_text()
+    body = "returns trigger language plpgsql as $$ begin return new; end $$"
+    functions.write_text(f"create or replace function parley.zoo() {body};")
+    triggers.write_text(before + "\ncreate trigger zoo before update on parley.chats execute function parley.zoo();")
+    apply(url, own_sources)
+    count = "select count(*) from pg_trigger where tgname in ('zoo', 'dbas')"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"create function public.dbas() {body}")
+        connection.execute("create trigger dbas before update on parley.chats execute function public.dbas()")
+        assert connection.execute(count).fetchone() == (2,)
+        functions.unlink()
+        triggers.write_text(before)
+        apply(url, own_sources)
+        assert connection.execute(count).fetchone() == (1,)
+        assert not exists(connection, "parley.zoo()")
+
+
+def test_a_policy_for_a_role_of_the_dbas_stays(url: str, own_sources: Path) -> None:
+    apply(url, own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create policy dbas on next_auth.users to pg_monitor using (true)")
+        with (own_sources / "sql" / "policies.sql").open("a") as file:
+            file.write("\n-- A remark.\n")
+        apply(url, own_sources)
+        assert connection.execute("select from pg_policies where policyname = 'dbas'").rowcount == 1
+
+
+def test_analysts_may_read_a_new_view(url: str, own_sources: Path) -> None:
+    apply(url, own_sources)
+    (own_sources / "sql" / "views").mkdir(exist_ok=True)
+    (own_sources / "sql" / "views" / "zoo.sql").write_text(
+        "create or replace view analytics.zoo as select 1 as animals;"
+    )
+    apply(url, own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("set role parley_analyst")
+        assert connection.execute("select animals from analytics.zoo").fetchone() == (1,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select from parley.chats")
+
+
+def test_one_that_fails_changes_nothing_and_is_retried(url: str, own_sources: Path) -> None:
+    apply(url, own_sources)
+    broken = own_sources / "sql" / "functions" / "zoo.sql"
+    broken.write_text("create function api.zoo() returns int language sql as $$ select 1 $$; selec;")
+    with psycopg.connect(url, autocommit=True) as connection:
+        with pytest.raises(AssertionError, match="syntax error"):
+            apply(url, own_sources)
+        assert not exists(connection, "api.zoo()")
+        broken.write_text("create function api.zoo() returns int language sql as $$ select 1 $$;")
+        apply(url, own_sources)
+        assert exists(connection, "api.zoo()")
