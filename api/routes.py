@@ -67,9 +67,10 @@ class Route:
             again = f"case when {call} is not null then once end" if self.form else "once"
             answer = f"case when once is null then session.store_response($3, $4, {call}) else {again} end"
             return f"select {answer}, once is not null from session.authenticate_idempotent($1, $2, $3, $4) once"  # noqa: S608 (names from the table below)
-        # A select list is evaluated in its order; where the answer is null, some are not set.
-        said = [f"current_setting('response.{name}', true)" for name in self.says]
-        return f"select {', '.join([call, *said])} from session.authenticate($1, $2, $3, $4)"  # noqa: S608 (as above)
+        # OFFSET 0 keeps the function in the subquery, which PostgreSQL evaluates before the settings that it sets.
+        columns = ["response", *(f"current_setting('response.{name}', true)" for name in self.says)]
+        authenticated = f"select {call} as response from session.authenticate($1, $2, $3, $4) offset 0"  # noqa: S608 (as above)
+        return f"select {', '.join(columns)} from ({authenticated}) request"  # noqa: S608 (as above)
 
 
 def snake_case(name: str) -> str:

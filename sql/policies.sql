@@ -1,31 +1,31 @@
--- Every policy. Row-level security is on for every table; a table that is not here lets nobody see a row.
--- session.user_id() is null when nobody has begun, and then no condition holds.
+-- All policies. Row-level security is enabled for every table, so a table without a policy shows no row.
+-- Without an authenticated user session.user_id() is null, and no condition is true.
 --
--- The questions are in (select …) where they do not depend on the row, so that they are asked once a statement.
+-- Expressions that do not depend on the row are in (select …): PostgreSQL evaluates them once per statement.
 
 do $$
 declare
-    old record;
+    existing record;
 begin
-    for old in
+    for existing in
         select policyname, schemaname, tablename from pg_policies
         where schemaname in ('next_auth', 'parley') and roles && '{parley_api,parley_listener,parley_analyst,parley_web}'
     loop
-        execute format('drop policy %I on %I.%I', old.policyname, old.schemaname, old.tablename);
+        execute format('drop policy %I on %I.%I', existing.policyname, existing.schemaname, existing.tablename);
     end loop;
 end $$;
 
--- Users: everybody sees their own row. Names of a chat's members come from parley.members_json().
+-- Users: select one's own row. parley.members_json() returns the names of other members.
 create policy users_select on next_auth.users for select to parley_api
     using (id = (select session.user_id()));
 
--- The web app signs everybody in, so it has all rows of its own four tables.
+-- The web app authenticates all users, so it may use all rows of its four tables.
 create policy users_web on next_auth.users to parley_web using (true);
 create policy accounts_web on next_auth.accounts to parley_web using (true);
 create policy sessions_web on next_auth.sessions to parley_web using (true);
 create policy verification_token_web on next_auth.verification_token to parley_web using (true);
 
--- Chats: members read, the owner changes. A chat belongs to who creates it.
+-- Chats: members select, the owner updates and deletes. The creator becomes the owner.
 create policy chats_select on parley.chats for select to parley_api
     using (id = (select session.selected_chat()) or id = any ((select session.selected_chats())::uuid[])
         or owner_id = (select session.user_id()) or id in (select session.member_chats()));
@@ -36,7 +36,7 @@ create policy chats_update on parley.chats for update to parley_api
 create policy chats_delete on parley.chats for delete to parley_api
     using (owner_id = (select session.user_id()));
 
--- Members: members read, the owner adds and removes others, everybody else may leave.
+-- Members: members select, the owner inserts and deletes others, the others delete themselves.
 create policy members_select on parley.members for select to parley_api
     using (chat_id = (select session.selected_chat()) or user_id = (select session.user_id())
         or chat_id in (select session.member_chats()));
@@ -45,7 +45,7 @@ create policy members_insert on parley.members for insert to parley_api
 create policy members_delete on parley.members for delete to parley_api
     using ((user_id = (select session.user_id())) <> session.is_chat_owner(chat_id));
 
--- Messages: members read and write, the author edits, the author and the chat's owner delete.
+-- Messages: members select and insert, the author updates, the author and the chat's owner delete.
 create policy messages_select on parley.messages for select to parley_api
     using (chat_id = (select session.selected_chat()) or chat_id = any ((select session.selected_chats())::uuid[])
         or chat_id in (select session.member_chats()));
@@ -59,7 +59,7 @@ create policy messages_delete on parley.messages for delete to parley_api
     using ((user_id = (select session.user_id()) or session.is_chat_owner(chat_id))
         and (chat_id = (select session.selected_chat()) or chat_id in (select session.member_chats())));
 
--- Settings: one's own.
+-- Settings: select and update one's own.
 create policy settings_select on parley.settings for select to parley_api
     using (user_id = (select session.user_id()));
 create policy settings_update on parley.settings for update to parley_api

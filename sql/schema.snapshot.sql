@@ -1530,7 +1530,7 @@ CREATE OR REPLACE FUNCTION api.claim_unused_image()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 5850dbd8c2a25b7cf70515ed31459278;
+AS md5 73cb4d7de31e06502665cbe21a170413;
 
 --- function api.confirm_image_removal(text)
 CREATE OR REPLACE FUNCTION api.confirm_image_removal(name text)
@@ -1604,7 +1604,7 @@ CREATE OR REPLACE FUNCTION api.get_wal_position()
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 d6ada940543c8b6636350c81b0a4a1d7;
+AS md5 1431232186edaced05bb132b4735f7f1;
 
 --- function api.list_chat_events(text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
@@ -1622,7 +1622,7 @@ CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" 
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 bf571826fa2e24ca1ea779f3e46b708a;
+AS md5 8e9f5cf9b8fe195c1997959cdbb1c60d;
 
 --- function api.list_events(text,text)
 CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
@@ -1647,7 +1647,7 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 663760d892fb1066cc610761ba2ac70a;
+AS md5 c46afb011a6f82acdc7720396d39d258;
 
 --- function api.parse_json(bytea)
 CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
@@ -1655,7 +1655,7 @@ CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
  LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 eb9f11ac56209001202d387bfcefbd24;
+AS md5 199169c9a25dbe7162ab884f19daf91b;
 
 --- function api.register_image_upload(text)
 CREATE OR REPLACE FUNCTION api.register_image_upload(image_url text)
@@ -1680,7 +1680,7 @@ CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 7793e94d9e02289437afceed900ae4af;
+AS md5 4317e67dc2519a2b0a052dc1e0fbafd7;
 
 --- function api.send_message(text,jsonb)
 CREATE OR REPLACE FUNCTION api.send_message(chat_id text, body jsonb)
@@ -1724,7 +1724,7 @@ CREATE OR REPLACE FUNCTION api.update_settings(body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 52e88556adbcfeb3255ab6bf4760e856;
+AS md5 ab940cf8099edb3078434ff31e4031ff;
 
 --- function listener.health()
 CREATE OR REPLACE FUNCTION listener.health(OUT waiting_events bigint, OUT lag_seconds numeric, OUT set_aside_events bigint)
@@ -1751,13 +1751,13 @@ CREATE OR REPLACE FUNCTION listener.purge_deleted_chats(max_messages integer)
 AS md5 8acc4e23883ec975168bf347c0f9d6eb;
 
 --- function listener.purge_idempotency_keys(integer)
-CREATE OR REPLACE FUNCTION listener.purge_idempotency_keys(max_answers integer)
+CREATE OR REPLACE FUNCTION listener.purge_idempotency_keys(max_keys integer)
  RETURNS integer
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
-AS md5 151797c6f1ed8a094dbe782eda70c899;
+AS md5 05c1a93e630eac4e9bc2cef241cdab06;
 
 --- function listener.purge_memberships(integer)
 CREATE OR REPLACE FUNCTION listener.purge_memberships(max_chats integer)
@@ -1840,7 +1840,7 @@ CREATE OR REPLACE FUNCTION parley.assert_if_match(version text)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 df2093e363678eb35e3c41b933ed4ca4;
+AS md5 5a5474516c77c8eb2d74385be37ce2d0;
 
 --- function parley.assert_log_covers(text,pg_snapshot)
 CREATE OR REPLACE FUNCTION parley.assert_log_covers(history text, seen pg_snapshot)
@@ -1885,8 +1885,9 @@ AS md5 bbd4ff595e05001049c86af7ee5b14d1;
 CREATE OR REPLACE FUNCTION parley.can_subscribe(channel text)
  RETURNS boolean
  LANGUAGE plpgsql
+ STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e249438f54795ac16c9a6aa7043e36bd;
+AS md5 94394598da685e0c3f6cbf6e23f6863b;
 
 --- function parley.chat_channel(uuid)
 CREATE OR REPLACE FUNCTION parley.chat_channel(chat uuid)
@@ -1940,12 +1941,19 @@ CREATE OR REPLACE FUNCTION parley.chats_before_update()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 2dbb1ecdbcade605d23c43a81ae70655;
 
+--- function parley.check_if_match(text)
+CREATE OR REPLACE FUNCTION parley.check_if_match(etag text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 5225391069ef8bffa610370dc90b7ad5;
+
 --- function parley.check_preconditions(text)
 CREATE OR REPLACE FUNCTION parley.check_preconditions(version text)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 30c55fbb847314de6ed2bbfd1d77c04f;
+AS md5 e6bce023989c9f9dfb6e253debcef6e4;
 
 --- function parley.close_block(uuid)
 CREATE OR REPLACE FUNCTION parley.close_block(chat uuid)
@@ -1964,31 +1972,31 @@ CREATE OR REPLACE FUNCTION parley.count_events(state parley.rollup_state, max_me
 AS md5 0e5ecb82d4be38fc9ec92b26b4ebe5c0;
 
 --- function parley.count_messages(uuid,parley.message_filter)
-CREATE OR REPLACE FUNCTION parley.count_messages(chat uuid, wanted parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.count_messages(chat uuid, filter parley.message_filter)
  RETURNS bigint
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 041019b318f7b08f02827041ff3523cf;
+AS md5 584f283a65ee3dbd43d59f2dc1331a64;
 
 --- function parley.count_messages_in_range(uuid,parley.message_filter)
-CREATE OR REPLACE FUNCTION parley.count_messages_in_range(chat uuid, wanted parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.count_messages_in_range(chat uuid, filter parley.message_filter)
  RETURNS bigint
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 d64e496448080549dadf0853fff297d7;
+AS md5 240fff2d733da552c548e57ee4819a64;
 
 --- function parley.count_new_message(uuid)
 CREATE OR REPLACE FUNCTION parley.count_new_message(chat_id uuid, OUT id uuid, OUT seq bigint)
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 0f98f591b20de99012898aa02a65b881;
+AS md5 a97c72b42de9471f5925837d847295a0;
 
 --- function parley.current_recipients(uuid)
 CREATE OR REPLACE FUNCTION parley.current_recipients(chat uuid)
@@ -2086,7 +2094,7 @@ CREATE OR REPLACE FUNCTION parley.field_errors(body jsonb, required text[], opti
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 987c113b1fd05848c5e6716939a9f8c9;
+AS md5 1432369090d660db783e8a56d11d737a;
 
 --- function parley.filter_errors(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.filter_errors(type text, search text, start_date text, end_date text)
@@ -2126,12 +2134,12 @@ CREATE OR REPLACE FUNCTION parley.find_chat_events(after bigint, size bigint, OU
 AS md5 86f90b067fbc207e01b83c07394fff3f;
 
 --- function parley.find_chat_page(parley.page_request)
-CREATE OR REPLACE FUNCTION parley.find_chat_page(asked parley.page_request, OUT chats uuid[], OUT activities uuid[], OUT total bigint)
+CREATE OR REPLACE FUNCTION parley.find_chat_page(page_request parley.page_request, OUT chats uuid[], OUT activities uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 d5bdc4be54e5dfef8777f0a9e443668a;
+AS md5 69b62d85912764a9cf5226116d8156a3;
 
 --- function parley.find_hit(text,text,integer)
 CREATE OR REPLACE FUNCTION parley.find_hit(content text, pattern text, after integer, OUT place integer, OUT part text, OUT is_start boolean, OUT is_end boolean)
@@ -2199,7 +2207,7 @@ CREATE OR REPLACE FUNCTION parley.find_message(chat_id text, message_id text)
 AS md5 90d689ff5d0672114d13034dfc7a639e;
 
 --- function parley.find_message_page(parley.message_filter,parley.page_request)
-CREATE OR REPLACE FUNCTION parley.find_message_page(wanted parley.message_filter, asked parley.page_request, OUT ids uuid[], OUT total bigint)
+CREATE OR REPLACE FUNCTION parley.find_message_page(filter parley.message_filter, page_request parley.page_request, OUT ids uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -2207,7 +2215,7 @@ CREATE OR REPLACE FUNCTION parley.find_message_page(wanted parley.message_filter
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET enable_sort TO 'off'
-AS md5 d6e35008d1ed9d1490863d9bee1c8602;
+AS md5 44ce63c572da9f6dd3da91669c42cf19;
 
 --- function parley.find_unseen_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint)
 CREATE OR REPLACE FUNCTION parley.find_unseen_events(seen pg_snapshot, until pg_snapshot, next_chat uuid, next_seq bigint, size bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
@@ -2244,6 +2252,13 @@ CREATE OR REPLACE FUNCTION parley.generate_uuid7(instant timestamp with time zon
  LANGUAGE sql
  PARALLEL SAFE
 AS md5 cc0bbf608479a6364b4f9c99e7a353b5;
+
+--- function parley.has_more(parley.page_request,uuid[])
+CREATE OR REPLACE FUNCTION parley.has_more(page_request parley.page_request, ids uuid[])
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 20a2e781d5177e4441d541e97e41f425;
 
 --- function parley.has_phrases(tsvector,text,parley.search_query)
 CREATE OR REPLACE FUNCTION parley.has_phrases(tsv tsvector, words text, search parley.search_query)
@@ -2422,7 +2437,7 @@ CREATE OR REPLACE FUNCTION parley.members_after_delete()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 2de8c8719d8193be92a9d86688b3142f;
+AS md5 1166079393010f3024048e057da41803;
 
 --- function parley.members_after_insert()
 CREATE OR REPLACE FUNCTION parley.members_after_insert()
@@ -2433,7 +2448,7 @@ CREATE OR REPLACE FUNCTION parley.members_after_insert()
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
-AS md5 952dba9fd56d80ec08436d35011fd2ab;
+AS md5 b0210bf376a34c377379225213c838a9;
 
 --- function parley.members_before_insert()
 CREATE OR REPLACE FUNCTION parley.members_before_insert()
@@ -2478,7 +2493,7 @@ CREATE OR REPLACE FUNCTION parley.messages_after_delete()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 162ed0ee5495801916c85b6f44052608;
+AS md5 66c55183f7a408ae79d4dd8955505f3c;
 
 --- function parley.messages_after_delete_words()
 CREATE OR REPLACE FUNCTION parley.messages_after_delete_words()
@@ -2510,7 +2525,7 @@ CREATE OR REPLACE FUNCTION parley.messages_before_insert()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c8376f5609d2e22cf892ea784abfeec5;
+AS md5 8e06c6c9f945e85bc4f46d5a2ae2cced;
 
 --- function parley.messages_before_update()
 CREATE OR REPLACE FUNCTION parley.messages_before_update()
@@ -2518,7 +2533,7 @@ CREATE OR REPLACE FUNCTION parley.messages_before_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 09eaf1df1b4e69bb20d26f175d23eabd;
+AS md5 57682cc81f80ea7c0a30a25933328fab;
 
 --- function parley.messages_reject_key_update()
 CREATE OR REPLACE FUNCTION parley.messages_reject_key_update()
@@ -2539,7 +2554,7 @@ CREATE OR REPLACE FUNCTION parley.not_blank_pattern()
  RETURNS text
  LANGUAGE sql
  STABLE
-AS md5 2700b9188c2ccd8bde1d6c6c7d8cf384;
+AS md5 c6e0c8a5816c550ff89c1bc051a8540e;
 
 --- function parley.now_after(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.now_after(instant timestamp with time zone)
@@ -2570,11 +2585,11 @@ CREATE OR REPLACE FUNCTION parley.number_limits(field text)
 AS md5 a1daa613abf97863dd02d06bf3b9a7d4;
 
 --- function parley.number_schema(text,bigint)
-CREATE OR REPLACE FUNCTION parley.number_schema(field text, usual bigint)
+CREATE OR REPLACE FUNCTION parley.number_schema(field text, default_value bigint)
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 cf78c6ab3b1ee2e9ec2d735c649298d5;
+AS md5 7329709301c064be7b1d524a34366536;
 
 --- function parley.operators_error(text)
 CREATE OR REPLACE FUNCTION parley.operators_error(search text)
@@ -2635,7 +2650,7 @@ CREATE OR REPLACE FUNCTION parley.parse_page(page text, "limit" text, before tex
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6fab84719a38361f428096a097d7a7b6;
+AS md5 e86c0a2adff8b1dfae322c10b2a087c5;
 
 --- function parley.parse_search(text)
 CREATE OR REPLACE FUNCTION parley.parse_search(search text)
@@ -2653,7 +2668,7 @@ CREATE OR REPLACE FUNCTION parley.parse_timestamp(value text)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET "TimeZone" TO 'UTC'
-AS md5 18997191db911299fbe09ebecc2c8896;
+AS md5 493b4709e720f5c4469eb77fda8b78ed;
 
 --- function parley.parse_uuid(text)
 CREATE OR REPLACE FUNCTION parley.parse_uuid(value text)
@@ -2741,18 +2756,18 @@ CREATE OR REPLACE FUNCTION parley.raise_forbidden(message text)
 AS md5 f3505b9504963dbb5f838a002dd0b2de;
 
 --- function parley.raise_invalid(jsonb)
-CREATE OR REPLACE FUNCTION parley.raise_invalid(problems jsonb)
+CREATE OR REPLACE FUNCTION parley.raise_invalid(errors jsonb)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e0829d2d88d0a3d0cc20d7cafbba0be1;
+AS md5 a19a9f53b993e4858c74737bce2a7418;
 
 --- function parley.raise_not_found(text)
-CREATE OR REPLACE FUNCTION parley.raise_not_found(what text)
+CREATE OR REPLACE FUNCTION parley.raise_not_found(resource text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 675ea5410b525135f4a04845d2f6bf18;
+AS md5 383a8ec2d9dbd8f8a583a67989700dbe;
 
 --- function parley.record_event(uuid,bigint,text,json,text[],timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[], changed_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
@@ -2768,7 +2783,7 @@ CREATE OR REPLACE FUNCTION parley.recount_blocks(chat uuid, ids uuid[])
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_indexonlyscan TO 'off'
-AS md5 4514fbcba8ecff46ec4b547df96dc72b;
+AS md5 2e2a33d5908bd47ca2ba8d4b95a5cbdf;
 
 --- function parley.recount_chat(uuid)
 CREATE OR REPLACE FUNCTION parley.recount_chat(chat uuid)
@@ -2809,11 +2824,11 @@ CREATE OR REPLACE FUNCTION parley.require_stored_image(url text)
 AS md5 e44ae65411dbe7cc6c091803637cae60;
 
 --- function parley.require_user(text)
-CREATE OR REPLACE FUNCTION parley.require_user(id text)
+CREATE OR REPLACE FUNCTION parley.require_user(user_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 5552e8de37d92f1468fccd6d9c4e49d6;
+AS md5 fbed22c974d87f3a8c0a147c1ea97a3d;
 
 --- function parley.roll_up_chats()
 CREATE OR REPLACE FUNCTION parley.roll_up_chats()
@@ -2892,6 +2907,13 @@ CREATE OR REPLACE FUNCTION parley.set_response_etag(version text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 84c17ba1f66eedefe3ec6f19140ea144;
 
+--- function parley.set_response_links(parley.page_request,uuid[],text)
+CREATE OR REPLACE FUNCTION parley.set_response_links(page_request parley.page_request, ids uuid[], sort text DEFAULT NULL::text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 197da3eafe6a29716ddf20d7b84337ee;
+
 --- function parley.settings_before_update()
 CREATE OR REPLACE FUNCTION parley.settings_before_update()
  RETURNS trigger
@@ -2908,7 +2930,7 @@ CREATE OR REPLACE FUNCTION parley.settings_json(settings parley.settings)
 AS md5 ee68412cb2d0c3c494ad5496c32ca9d3;
 
 --- function parley.skip_blocks(uuid,parley.message_filter,bigint)
-CREATE OR REPLACE FUNCTION parley.skip_blocks(chat uuid, wanted parley.message_filter, INOUT skip bigint, OUT before_id uuid)
+CREATE OR REPLACE FUNCTION parley.skip_blocks(chat uuid, filter parley.message_filter, INOUT skip bigint, OUT before_id uuid)
  RETURNS record
  LANGUAGE plpgsql
  STABLE
@@ -2916,7 +2938,7 @@ CREATE OR REPLACE FUNCTION parley.skip_blocks(chat uuid, wanted parley.message_f
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
-AS md5 a4889c4610ec959617c82eade0229505;
+AS md5 b51e13e0e4b3aae459ee4ab878b0f609;
 
 --- function parley.sleep_lock()
 CREATE OR REPLACE FUNCTION parley.sleep_lock()
@@ -3005,12 +3027,12 @@ CREATE OR REPLACE FUNCTION parley.timestamp_error(value text)
  IMMUTABLE PARALLEL SAFE
 AS md5 2461a05ed591b7ec682d5a3a08a27f4e;
 
---- function parley.trim_page(parley.page_request,uuid[],text)
-CREATE OR REPLACE FUNCTION parley.trim_page(asked parley.page_request, ids uuid[], sort text DEFAULT NULL::text)
+--- function parley.trim_page(parley.page_request,uuid[])
+CREATE OR REPLACE FUNCTION parley.trim_page(page_request parley.page_request, ids uuid[])
  RETURNS uuid[]
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 09880839a784a00e6d44c33e128133b7;
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 8b19e8174f60b29ab810efe6540a254c;
 
 --- function parley.trim_to_words(text,boolean,boolean)
 CREATE OR REPLACE FUNCTION parley.trim_to_words(part text, is_start boolean, is_end boolean)
@@ -3025,7 +3047,7 @@ CREATE OR REPLACE FUNCTION parley.uncount_messages(chat uuid, ids uuid[])
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ffeb9db2dbb8f219940365c57cdf22c6;
+AS md5 352745863669791c4c3733e29795b545;
 
 --- function parley.user_channel(text)
 CREATE OR REPLACE FUNCTION parley.user_channel(user_id text)
@@ -3094,7 +3116,7 @@ CREATE OR REPLACE FUNCTION parley.wait_for_image_removal(name text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 42d364a06c0b12953a70bc0815084e9c;
+AS md5 9324fcd1072477594b9c49dc146637ea;
 
 --- function parley.without_content(json)
 CREATE OR REPLACE FUNCTION parley.without_content(payload json)
@@ -3116,7 +3138,7 @@ CREATE OR REPLACE FUNCTION session.authenticate(identity jsonb, request_id text 
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6117c27ea8b9c44bd777a6fe5e8873f6;
+AS md5 80a448de6afd6b8d516219253256120a;
 
 --- function session.authenticate_idempotent(jsonb,text,text,bytea)
 CREATE OR REPLACE FUNCTION session.authenticate_idempotent(identity jsonb, request_id text, header text, fingerprint bytea)
@@ -3132,7 +3154,15 @@ CREATE OR REPLACE FUNCTION session.find_response(header text, fingerprint bytea)
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
-AS md5 2d5d3478d16b75f26100938037b335c5;
+AS md5 e47b112a181ce89bfbdedad8438656b1;
+
+--- function session.is_chat_member(uuid)
+CREATE OR REPLACE FUNCTION session.is_chat_member(chat uuid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 ae19f78850a682320d95925a65b141c4;
 
 --- function session.is_chat_owner(uuid)
 CREATE OR REPLACE FUNCTION session.is_chat_owner(chat uuid)
@@ -3164,7 +3194,7 @@ CREATE OR REPLACE FUNCTION session.register(subject text, name text, email text,
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 cf858e9ad1c4e1dcb6bc1604da24999b;
+AS md5 9c5f6464ff5e99390266e4fe361bf73d;
 
 --- function session.select_chats(uuid[])
 CREATE OR REPLACE FUNCTION session.select_chats(chats uuid[])
@@ -3439,10 +3469,10 @@ CREATE TRIGGER chats_before_removal BEFORE UPDATE OF is_being_removed ON parley.
 CREATE TRIGGER chats_before_update BEFORE UPDATE OF title ON parley.chats FOR EACH ROW WHEN ((old.title IS DISTINCT FROM new.title)) EXECUTE FUNCTION parley.chats_before_update();
 
 --- trigger members_after_delete on parley.members
-CREATE TRIGGER members_after_delete AFTER DELETE ON parley.members REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.members_after_delete();
+CREATE TRIGGER members_after_delete AFTER DELETE ON parley.members REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION parley.members_after_delete();
 
 --- trigger members_after_insert on parley.members
-CREATE TRIGGER members_after_insert AFTER INSERT ON parley.members REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION parley.members_after_insert();
+CREATE TRIGGER members_after_insert AFTER INSERT ON parley.members REFERENCING NEW TABLE AS new_members FOR EACH STATEMENT EXECUTE FUNCTION parley.members_after_insert();
 
 --- trigger members_before_insert on parley.members
 CREATE TRIGGER members_before_insert BEFORE INSERT ON parley.members FOR EACH ROW EXECUTE FUNCTION parley.members_before_insert();
@@ -3451,7 +3481,7 @@ CREATE TRIGGER members_before_insert BEFORE INSERT ON parley.members FOR EACH RO
 CREATE TRIGGER members_reject_key_update BEFORE UPDATE ON parley.members FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION parley.members_reject_key_update();
 
 --- trigger messages_after_delete on parley.messages
-CREATE TRIGGER messages_after_delete AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete();
+CREATE TRIGGER messages_after_delete AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete();
 
 --- trigger messages_after_delete_words on parley.messages
 CREATE TRIGGER messages_after_delete_words AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete_words();
@@ -3775,6 +3805,8 @@ grant execute on function parley.chat_json(parley.chats,parley.messages) to parl
 
 grant execute on function parley.chat_version(uuid,bigint) to parley_api;
 
+grant execute on function parley.check_if_match(text) to parley_api;
+
 grant execute on function parley.check_preconditions(text) to parley_api;
 
 grant execute on function parley.close_block(uuid) to parley_api;
@@ -3846,6 +3878,8 @@ grant execute on function parley.first_unseen_seq(uuid,pg_snapshot) to parley_ap
 grant execute on function parley.from_base64url(text) to parley_api;
 
 grant execute on function parley.generate_uuid7(timestamp with time zone,bigint) to parley_api;
+
+grant execute on function parley.has_more(parley.page_request,uuid[]) to parley_api;
 
 grant execute on function parley.has_phrases(tsvector,text,parley.search_query) to parley_api;
 
@@ -3987,6 +4021,8 @@ grant execute on function parley.set_response_chat_seq() to parley_api;
 
 grant execute on function parley.set_response_etag(text) to parley_api;
 
+grant execute on function parley.set_response_links(parley.page_request,uuid[],text) to parley_api;
+
 grant execute on function parley.settings_json(parley.settings) to parley_api;
 
 grant execute on function parley.skip_blocks(uuid,parley.message_filter,bigint) to parley_api;
@@ -4015,7 +4051,7 @@ grant execute on function parley.timeline() to parley_api;
 
 grant execute on function parley.timestamp_error(text) to parley_api;
 
-grant execute on function parley.trim_page(parley.page_request,uuid[],text) to parley_api;
+grant execute on function parley.trim_page(parley.page_request,uuid[]) to parley_api;
 
 grant execute on function parley.trim_to_words(text,boolean,boolean) to parley_api;
 
@@ -4080,6 +4116,8 @@ grant execute on function session.authenticate(jsonb,text,text,text) to parley_a
 grant execute on function session.authenticate_idempotent(jsonb,text,text,bytea) to parley_api;
 
 grant execute on function session.find_response(text,bytea) to parley_api;
+
+grant execute on function session.is_chat_member(uuid) to parley_api;
 
 grant execute on function session.is_chat_owner(uuid) to parley_api;
 

@@ -1,14 +1,15 @@
--- Every trigger. What each does is with its function, in functions/. Those of partitions come and go with their table's.
+-- All triggers, named after their functions, which functions/ describes. PostgreSQL clones those of a partitioned table to its
+-- partitions.
 
 do $$
 declare
-    old record;
+    existing record;
 begin
-    for old in
-        select t.tgname, t.tgrelid::regclass as place from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+    for existing in
+        select t.tgname, t.tgrelid::regclass as table_name from pg_trigger t join pg_proc p on p.oid = t.tgfoid
         where not t.tgisinternal and t.tgparentid = 0 and p.pronamespace = 'parley'::regnamespace
     loop
-        execute format('drop trigger %I on %s', old.tgname, old.place);
+        execute format('drop trigger %I on %s', existing.tgname, existing.table_name);
     end loop;
 end $$;
 
@@ -31,10 +32,10 @@ create trigger members_before_insert before insert on parley.members
     for each row execute function parley.members_before_insert();
 
 create trigger members_after_insert after insert on parley.members
-    referencing new table as added for each statement execute function parley.members_after_insert();
+    referencing new table as new_members for each statement execute function parley.members_after_insert();
 
 create trigger members_after_delete after delete on parley.members
-    referencing old table as gone for each statement execute function parley.members_after_delete();
+    referencing old table as removed for each statement execute function parley.members_after_delete();
 
 create trigger members_reject_key_update before update on parley.members
     for each row when ((old.chat_id, old.user_id) is distinct from (new.chat_id, new.user_id))
@@ -48,7 +49,7 @@ create trigger messages_before_update before update of content, type on parley.m
     execute function parley.messages_before_update();
 
 create trigger messages_after_delete after delete on parley.messages
-    referencing old table as gone for each statement execute function parley.messages_after_delete();
+    referencing old table as deleted for each statement execute function parley.messages_after_delete();
 
 create trigger messages_after_type_update after update on parley.messages
     referencing old table as old_rows new table as new_rows for each statement execute function parley.messages_after_type_update();

@@ -1,19 +1,19 @@
--- Chats.
+-- Chats: the API's functions, and the triggers of parley.chats.
 --
---   api.create_chat    POST   /api/chats
---   api.list_chats     GET    /api/chats
---   api.get_chat       GET    /api/chats/{chatId}
---   api.update_chat    PUT    /api/chats/{chatId}
---   api.delete_chat    DELETE /api/chats/{chatId}
---   parley.fetch_chat           a chat as it is now
---   parley.chat_version        what changes with that
---   parley.last_activity            a chat's place in the order of latest activity
---   parley.chat_json           a chat as answers have it
---   parley.require_owner       raises "forbidden" unless the user owns the chat
---   parley.chats_before_insert           trigger: id and times of a new chat
---   parley.chats_after_insert     trigger: the owner becomes a member
---   parley.chats_before_update       trigger: updated_at, seq, the event
---   parley.chats_before_removal          trigger: the event, while it is known who was a member
+--   api.create_chat               POST   /api/chats
+--   api.list_chats                GET    /api/chats
+--   api.get_chat                  GET    /api/chats/{chatId}
+--   api.update_chat               PUT    /api/chats/{chatId}
+--   api.delete_chat               DELETE /api/chats/{chatId}
+--   parley.find_chat_page         the ids of a page of the user's chats, and their total number
+--   parley.fetch_chat             a chat as responses have it
+--   parley.chat_json              formats a chat
+--   parley.chat_version           the version of a chat, for its entity tag
+--   parley.last_activity          the key by which chats are ordered, latest activity first
+--   parley.chats_before_insert    trigger: generates the id, sets updated_at
+--   parley.chats_after_insert     trigger: adds the owner as a member
+--   parley.chats_before_update    trigger: at a change of the title, sets updated_at and seq, records the event
+--   parley.chats_before_removal   trigger: records the event, with the members as its recipients
 
 create or replace function api.create_chat(body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -25,24 +25,25 @@ begin
     return json_build_object('id', chat.id, 'title', chat.title, 'createdAt', parley.iso8601(chat.created_at));
 end $$;
 comment on function api.create_chat(jsonb) is
-    'Creates a chat that the user owns. Body: {"title"}. Answers {"id", "title", "createdAt"}.';
+    'Creates a chat, which the user owns. Body: {"title"}. Returns {"id", "title", "createdAt"}.';
 
--- Latest activity first.
 create or replace function api.list_chats(
     page text default null, "limit" text default null, before text default null, after text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-    asked parley.page_request;
+    page_request parley.page_request;
     chats uuid[];
     activities uuid[];
     total bigint;
 begin
     perform parley.raise_invalid(parley.page_errors(page, "limit", before, after));
-    asked := parley.parse_page(page, "limit", before, after);
-    select p.chats, p.activities, p.total into chats, activities, total from parley.find_chat_page(asked) p;
-    activities := parley.trim_page(asked, activities);
+    page_request := parley.parse_page(page, "limit", before, after);
+    select p.chats, p.activities, p.total into chats, activities, total
+    from parley.find_chat_page(page_request) p;
+    perform parley.set_response_links(page_request, activities);
+    activities := parley.trim_page(page_request, activities);
     perform session.select_chats(chats);
     return json_build_object(
         'chats', (
@@ -50,11 +51,11 @@ begin
             from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
             where c.id = any (chats) and parley.last_activity(c) = any (activities)),
         'total', total,
-        'page', asked.number,
-        'limit', asked.size);
+        'page', page_request.number,
+        'limit', page_request.size);
 end $$;
 comment on function api.list_chats(text, text, text, text) is
-    'The user''s chats, latest activity first. Answers {"chats": [chat], "total", "page", "limit"}; limit is 1 to 100, by default 50. In place of page, before or after takes the id of a chat''s last message, or of an empty chat; then page is null.';
+    'Lists the user''s chats, latest activity first: {"chats": [chat], "total", "page", "limit"}. limit is 1 to 100, by default 50. before or after, in place of page, is the id of a chat''s last message, or of a chat without messages; page is then null.';
 
 create or replace function api.get_chat(chat_id text) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -67,7 +68,7 @@ begin
     return parley.fetch_chat(chat);
 end $$;
 comment on function api.get_chat(text) is
-    'One chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"}, the last being null or {"id", "content", "type", "userId", "createdAt"} with the first 200 characters. Null if If-None-Match names its ETag. Raises PT404 for who is no member.';
+    'Returns a chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"}. lastMessage is null or {"id", "content", "type", "userId", "createdAt"}, with the first 200 characters of the content. Returns null if If-None-Match lists the chat''s entity tag. Raises PT404 unless the user is a member.';
 
 create or replace function api.update_chat(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -85,7 +86,7 @@ begin
     return parley.fetch_chat(chat);
 end $$;
 comment on function api.update_chat(text, jsonb) is
-    'Renames a chat. Body: {"title"}. Answers the chat. Raises PT403 for who is not its owner.';
+    'Renames a chat. Body: {"title"}. Returns the chat. Raises PT403 unless the user owns it, and PT412 if If-Match does not list its entity tag.';
 
 create or replace function api.delete_chat(chat_id text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -98,7 +99,25 @@ begin
     end if;
 end $$;
 comment on function api.delete_chat(text) is
-    'Deletes a chat for all members at once; its messages are removed in the background. Raises PT403 for who is not its owner.';
+    'Deletes a chat for all members; its messages are removed in the background. Raises PT403 unless the user owns it, and PT412 if If-Match does not list its entity tag.';
+
+-- Returns one chat more than the page has, if there is one.
+create or replace function parley.find_chat_page(
+    page_request parley.page_request, out chats uuid[], out activities uuid[], out total bigint)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    total := (select count(*) from parley.members m where m.user_id = session.user_id());
+    select array_agg(p.id order by p.activity desc), array_agg(p.activity order by p.activity desc) into chats, activities
+    from (
+        select a.id, a.activity
+        from (
+            select c.id, parley.last_activity(c) as activity
+            from parley.members m join parley.chats c on c.id = m.chat_id where m.user_id = session.user_id()) a
+        where a.activity > page_request.after_id and a.activity < page_request.before_id
+        order by case when page_request.is_ascending then a.activity end, a.activity desc
+        limit page_request.size + 1 offset page_request.skip
+    ) p;
+end $$;
 
 create or replace function parley.fetch_chat(chat uuid) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -114,7 +133,7 @@ language sql stable as $$
     select seq || case when session.is_chat_owner(chat) then '-owner' else '' end
 $$;
 
--- Its place in the order of latest activity: an id, of its newest message or, while it is empty, its own.
+-- The key of the order: the id of the newest message or, in a chat without messages, the chat's.
 create or replace function parley.last_activity(chat parley.chats) returns uuid
 language sql immutable parallel safe as $$ select coalesce(chat.last_message_id, chat.id) $$;
 
@@ -134,14 +153,6 @@ language sql stable as $$
             'userId', last_message.user_id,
             'createdAt', parley.iso8601(last_message.created_at)) end)
 $$;
-
-create or replace function parley.require_owner(chat uuid) returns void
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-begin
-    if not session.is_chat_owner(chat) then
-        perform parley.raise_forbidden('Only the owner of the chat may do this.');
-    end if;
-end $$;
 
 create or replace function parley.chats_before_insert() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -169,7 +180,7 @@ begin
     return new;
 end $$;
 
--- At its deletion, or when it begins to be removed: what follows then is told to nobody.
+-- Fires at a DELETE of the row, and when is_being_removed is set: that event is the chat's last one.
 create or replace function parley.chats_before_removal() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin

@@ -1,22 +1,22 @@
 -- Catching up: what happened since, from the outbox, which is kept as a log.
 --
---   api.list_chat_events      GET /api/chats/{chatId}/events
---   api.list_events           GET /api/events
---   parley.event_limit       how many events an answer has at most
---   parley.find_chat_events    events of the entered chat after a seq, as far as there is no gap
---   parley.find_unseen_events   events of the user's chats that a snapshot did not see, chat by chat
---   parley.find_changed_chats     chats with such events, and those that have ended for the user
---   parley.ends_access             whether an event tells a user that a chat has ended for them
---   parley.first_unseen_seq       the seq of the first such event in a chat
+--   api.list_chat_events         GET /api/chats/{chatId}/events
+--   api.list_events              GET /api/events
+--   parley.event_limit           how many events an answer has at most
+--   parley.find_chat_events      events of the entered chat after a seq, as far as there is no gap
+--   parley.find_unseen_events    events of the user's chats that a snapshot did not see, chat by chat
+--   parley.find_changed_chats    chats with such events, and those that have ended for the user
+--   parley.ends_access           whether an event tells a user that a chat has ended for them
+--   parley.first_unseen_seq      the seq of the first such event in a chat
 --   parley.is_unseen_by          whether a snapshot did not see a transaction
---   parley.event_message_id         the id of the message whose content an event may have, or null
---   parley.event_json         an event as answers have it
---   parley.assert_log_covers        raises "cursor expired" unless the log reaches back to a snapshot
---   parley.decode_cursor        what a cursor says
---   parley.encode_cursor       a cursor that says it
---   parley.lineage            what a cursor of another history of this database has otherwise
---   parley.outbox_after_delete     trigger: from where on the outbox is whole
---   parley.start_new_epoch      for a DBA, after a restore: nobody is to go on from where they were
+--   parley.event_message_id      the id of the message whose content an event may have, or null
+--   parley.event_json            an event as answers have it
+--   parley.assert_log_covers     raises "cursor expired" unless the log reaches back to a snapshot
+--   parley.decode_cursor         what a cursor says
+--   parley.encode_cursor         a cursor that says it
+--   parley.lineage               what a cursor of another history of this database has otherwise
+--   parley.outbox_after_delete   trigger: from where on the outbox is whole
+--   parley.start_new_epoch       for a DBA, after a restore: nobody is to go on from where they were
 --
 -- A chat's seq tells its events apart and orders them. Over all chats there is no such number: ids are given before the
 -- commit. So there a cursor is a snapshot: of the transactions that it did not see, all events are new. Events of a chat

@@ -1,17 +1,17 @@
--- Say it once: a request that is repeated with its Idempotency-Key gets its first answer again, and changes nothing.
+-- Idempotency keys: a POST that is repeated with its Idempotency-Key gets the stored response, and has no further effect.
 --
---   session.authenticate_idempotent         as session.authenticate, and what the request was answered before, or null
---   session.find_response             that answer, or null for a request that is the first with its key
---   session.store_response           keeps the answer of such a one, in the transaction of what it changed
---   listener.purge_idempotency_keys    removes those that are too old to be repeated
---   parley.lock_idempotency_key            keeps repeats out until the first one's transaction is over
---   parley.parse_idempotency_key              the key in the header
---   parley.idempotency_key_error         what is wrong with the header, or null
---   parley.idempotency_key_pattern         … as a regular expression
---   parley.idempotency_key_ttl            for how long an answer is repeated
+--   session.authenticate_idempotent   authenticates, and returns the stored response of an earlier request, or null
+--   session.find_response             the stored response for a key, or null for the first request with it
+--   session.store_response            stores the response of the first request, in the transaction of its effect
+--   parley.lock_idempotency_key       raises "conflict" while the first request is in progress
+--   parley.parse_idempotency_key      the key in the header
+--   parley.idempotency_key_error      the error of a header, or null
+--   parley.idempotency_key_pattern    a valid header, as a regular expression
+--   parley.idempotency_key_ttl        how long a response is stored
+--   listener.purge_idempotency_keys   removes expired responses
 --
--- `header` is Idempotency-Key as it was sent, or null. Only what was done is remembered: a request that was refused may
--- be tried again with its key.
+-- `header` is the value of Idempotency-Key as sent, or null. Only successful requests are stored: after an error the client
+-- may retry with the same key. `fingerprint` identifies the request: SHA-256 of its method, path and body.
 
 create or replace function session.authenticate_idempotent(identity jsonb, request_id text, header text, fingerprint bytea)
 returns json
@@ -21,25 +21,25 @@ begin
     return case when header is not null then session.find_response(header, fingerprint) end;
 end $$;
 
--- Who gets the lock when the first one's transaction is over sees its answer. A plan that was made when there were few
--- would be kept.
+-- The advisory lock is released at the end of the first request's transaction, so whoever acquires it sees the response.
+-- Sequential scans are disabled because a cached plan may date from when there were few keys.
 create or replace function session.find_response(header text, fingerprint bytea) returns json
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
-    given constant text := parley.parse_idempotency_key(header);
-    first parley.idempotency_keys;
+    parsed_key constant text := parley.parse_idempotency_key(header);
+    stored parley.idempotency_keys;
 begin
     perform parley.raise_invalid(jsonb_build_object('Idempotency-Key', parley.idempotency_key_error(header)));
-    perform parley.lock_idempotency_key(given);
-    select f.* into first from parley.idempotency_keys f
-    where f.user_id = session.user_id() and f.key = given and f.created_at > now() - parley.idempotency_key_ttl();
-    if first.fingerprint <> find_response.fingerprint then
+    perform parley.lock_idempotency_key(parsed_key);
+    select k.* into stored from parley.idempotency_keys k
+    where k.user_id = session.user_id() and k.key = parsed_key and k.created_at > now() - parley.idempotency_key_ttl();
+    if stored.fingerprint <> find_response.fingerprint then
         perform parley.raise_error('PT422', 'Another request was sent with this Idempotency-Key.');
     end if;
-    return first.response;
+    return stored.response;
 end $$;
 
--- What is there already is too old to be repeated.
+-- A conflicting row has expired, so it is overwritten.
 create or replace function session.store_response(header text, fingerprint bytea, response json) returns json
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -51,21 +51,6 @@ begin
     end if;
     return response;
 end $$;
-
-create or replace function listener.purge_idempotency_keys(max_answers integer) returns integer
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
-declare
-    removed integer;
-begin
-    delete from parley.idempotency_keys f
-    where f.created_at <= now() - parley.idempotency_key_ttl() and f.ctid = any (array(
-        select o.ctid from parley.idempotency_keys o
-        where o.created_at <= now() - parley.idempotency_key_ttl() order by o.created_at limit max_answers));
-    get diagnostics removed = row_count;
-    return removed;
-end $$;
-comment on function listener.purge_idempotency_keys(integer) is
-    'Removes up to so many answers that are too old to be repeated, the oldest first; answers how many.';
 
 create or replace function parley.lock_idempotency_key(key text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -79,8 +64,8 @@ end $$;
 create or replace function parley.parse_idempotency_key(header text) returns text
 language sql immutable parallel safe as $$ select coalesce(substring(header from '^"(.*)"$'), header) $$;
 
--- A structured field has its text in quotes, so what begins with one must end with one. A bound in a regular expression
--- would take longer than all else that is done for a key.
+-- A structured field is a quoted string; clients also send the bare key. The length is compared separately, because a bound in
+-- the regular expression would take longer than everything else that is done for a key.
 create or replace function parley.idempotency_key_error(header text) returns text
 language sql immutable parallel safe as $$
     select case when length(parley.parse_idempotency_key(header)) > 255 or header !~ '^(?:"[!-~]+"|[!#-~][!-~]*)$'
@@ -92,3 +77,18 @@ language sql immutable parallel safe as $$ select '^("[!-~]{1,255}"|[!#-~][!-~]{
 
 create or replace function parley.idempotency_key_ttl() returns interval
 language sql immutable parallel safe as $$ select interval '24 hours' $$;
+
+create or replace function listener.purge_idempotency_keys(max_keys integer) returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+declare
+    removed integer;
+begin
+    delete from parley.idempotency_keys k
+    where k.created_at <= now() - parley.idempotency_key_ttl() and k.ctid = any (array(
+        select o.ctid from parley.idempotency_keys o
+        where o.created_at <= now() - parley.idempotency_key_ttl() order by o.created_at limit max_keys));
+    get diagnostics removed = row_count;
+    return removed;
+end $$;
+comment on function listener.purge_idempotency_keys(integer) is
+    'Removes up to max_keys expired idempotency keys with their responses, the oldest first. Returns how many.';

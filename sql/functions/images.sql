@@ -1,21 +1,21 @@
--- Profile images. Their content is in storage, under the hash of it; users.image has the URL.
+-- Profile images. users.image has an image's URL; the content is in storage, named after its hash.
 --
---   api.register_image_upload                 POST /api/profile/image, before the image is stored
---   api.set_image                    POST /api/profile/image, while it is stored
---   api.claim_unused_image            the name of an image to remove from storage
---   api.confirm_image_removal                 says that this was done
---   parley.image_name                the name in storage of the image at a URL, or null
---   parley.is_image_used             whether any user has that image
---   parley.is_image_being_removed    whether its removal may be under way
---   parley.require_stored_image             that name, or a refusal
---   parley.lock_image                keeps others from storing or removing an image
---   parley.wait_for_image_removal             waits until an image is not being removed, for some seconds
---   parley.users_after_image_change          trigger: the image that a user leaves is looked at
+--   api.register_image_upload         POST /api/profile/image, before the image is stored
+--   api.set_image                     POST /api/profile/image, while it is stored
+--   api.claim_unused_image            claims an image that may be removed from storage
+--   api.confirm_image_removal         reports that a claimed image is removed
+--   parley.image_name                 the name in storage of the image at a URL; null for other URLs
+--   parley.is_image_used              whether a user has the image
+--   parley.is_image_being_removed     whether the image is claimed for removal
+--   parley.require_stored_image       the name in storage of the image at a URL, or raises a validation error
+--   parley.lock_image                 locks an image against being stored or removed
+--   parley.wait_for_image_removal     waits up to 3 seconds for the end of an image's removal
+--   parley.users_after_image_change   trigger: queues a user's former image for cleanup
 --
--- Storage knows no transactions. So the API writes an image while the transaction of api.set_image is open: what is
--- refused is not stored. It removes one between api.claim_unused_image and api.confirm_image_removal, and as long as it is not known
--- whether that came to an end, nobody stores that image. Each name is listed in parley.image_cleanup before it can be in
--- storage unused, so also what a crash leaves behind goes.
+-- Storage has no transactions. The API stores an image while the transaction of api.set_image is open, so that rejected images
+-- are not stored. It removes an image between api.claim_unused_image and api.confirm_image_removal; until the confirmation nobody
+-- can store that image. Every name is in parley.image_cleanup before an unused image can be in storage, so images that a crash
+-- leaves behind are removed too.
 
 create or replace function api.register_image_upload(image_url text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -24,7 +24,7 @@ begin
     insert into parley.image_cleanup (name, due) values (parley.require_stored_image(image_url), now() + interval '10 minutes');
 end $$;
 comment on function api.register_image_upload(text) is
-    'Says that an image is about to be stored: should that come to nothing, it is removed in ten minutes.';
+    'Registers an image that is about to be stored. If no user has it after ten minutes, it is removed.';
 
 create or replace function api.set_image(image_url text) returns json
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -39,40 +39,40 @@ begin
     return json_build_object('imageUrl', profile.image, 'updatedAt', parley.iso8601(profile.updated_at));
 end $$;
 comment on function api.set_image(text) is
-    'Makes an image in storage the user''s. Answers {"imageUrl", "updatedAt"}. Until the commit nobody else stores or removes that image.';
+    'Sets the user''s image. Returns {"imageUrl", "updatedAt"}. Locks the image against being stored or removed by others until the commit.';
 
 create or replace function api.claim_unused_image() returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    listed parley.image_cleanup;
+    candidate parley.image_cleanup;
 begin
     loop
-        select c.* into listed from parley.image_cleanup c
+        select c.* into candidate from parley.image_cleanup c
         where c.due <= now() order by c.due limit 1 for update skip locked;
         if not found then
             return null;
-        elsif not parley.is_image_used(listed.name) then
-            perform parley.lock_image(listed.name);
-            -- Nor has been taken since, by a user or for removal: one whose end is not known is left alone until it is due.
-            if not parley.is_image_used(listed.name)
-                and (listed.is_being_removed or not parley.is_image_being_removed(listed.name))
+        elsif not parley.is_image_used(candidate.name) then
+            perform parley.lock_image(candidate.name);
+            -- Check again under the lock. A removal in progress elsewhere is claimed again only when its entry is due.
+            if not parley.is_image_used(candidate.name)
+                and (candidate.is_being_removed or not parley.is_image_being_removed(candidate.name))
             then
                 update parley.image_cleanup c set due = now() + interval '2 minutes', is_being_removed = true
-                where c.id = listed.id;
-                return listed.name;
+                where c.id = candidate.id;
+                return candidate.name;
             end if;
         end if;
-        delete from parley.image_cleanup c where c.id = listed.id;
+        delete from parley.image_cleanup c where c.id = candidate.id;
     end loop;
 end $$;
 comment on function api.claim_unused_image() is
-    'The name of an image in storage that nobody uses, or null. Nobody stores it until api.confirm_image_removal says that it is gone; without that it is taken again in two minutes.';
+    'Claims an image that no user has, for removal from storage. Returns its name, or null. It can''t be stored until api.confirm_image_removal; without a confirmation it is claimed again after two minutes.';
 
 create or replace function api.confirm_image_removal(name text) returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     delete from parley.image_cleanup c where c.name = confirm_image_removal.name and c.is_being_removed
 $$;
-comment on function api.confirm_image_removal(text) is 'Says that an image that was taken is no longer in storage.';
+comment on function api.confirm_image_removal(text) is 'Confirms that a claimed image is no longer in storage.';
 
 create or replace function parley.image_name(url text) returns text
 language sql immutable parallel safe as $$
@@ -104,11 +104,11 @@ end $$;
 create or replace function parley.lock_image(name text) returns void
 language sql volatile as $$ select pg_advisory_xact_lock(hashtextextended('parley.image ' || name, 0)) $$;
 
--- The lock of the image is held meanwhile, so none begins.
+-- The caller holds the image's lock, so no removal can begin.
 create or replace function parley.wait_for_image_removal(name text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-    for attempt in 1..60 loop
+    for attempt in 1..60 loop  -- of 0.05 s
         if not parley.is_image_being_removed(name) then
             return;
         end if;

@@ -1,13 +1,13 @@
--- Members of chats.
+-- Members of chats: the API's functions, and the triggers of parley.members.
 --
---   api.list_members     GET    /api/chats/{chatId}/members
---   api.add_member       POST   /api/chats/{chatId}/members
---   api.remove_member    DELETE /api/chats/{chatId}/members/{userId}
---   parley.members_json  the members of the entered chat, as responses have them
---   parley.members_before_insert   trigger: a member is a user
---   parley.members_after_insert trigger: the event, and the limit of members; refuses a deleted chat
---   parley.members_after_delete  trigger: the event of a removed member
---   parley.members_reject_key_update  trigger: rejects changes of a membership's key
+--   api.list_members                   GET    /api/chats/{chatId}/members
+--   api.add_member                     POST   /api/chats/{chatId}/members
+--   api.remove_member                  DELETE /api/chats/{chatId}/members/{userId}
+--   parley.members_json                the members of the selected chat, formatted
+--   parley.members_before_insert       trigger: requires that a member is a user
+--   parley.members_after_insert        trigger: records the events, enforces the limit, rejects deleted chats
+--   parley.members_after_delete        trigger: records the events
+--   parley.members_reject_key_update   trigger: rejects updates of the primary key
 
 create or replace function api.list_members(chat_id text) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -64,7 +64,7 @@ end $$;
 comment on function api.remove_member(text, text) is
     'Removes a member. The owner can remove all others; other members only themselves. Raises PT409 for the owner, who can''t leave.';
 
--- The only source of other users' names and images, and only for a chat that the user is in.
+-- The only function that returns names and images of other users; it returns those of members of the selected chat.
 create or replace function parley.members_json(out user_id text, out joined_at timestamptz, out member json)
 returns setof record
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -80,7 +80,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     where m.chat_id = session.selected_chat()
 $$;
 
--- Replaces a foreign key, since the memberships of a deleted user are removed in the background (removal.sql).
+-- Replaces a foreign key, because removal.sql removes the memberships of a deleted user in the background.
 create or replace function parley.members_before_insert() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -92,30 +92,30 @@ begin
     return new;
 end $$;
 
--- Without a row in parley.limits there is no limit. Other plans are disabled, so that members are counted by the index and
--- up to the limit only, however many there are.
+-- Without a row in parley.limits there is no limit. The planner settings force an index scan that stops at the limit, whatever
+-- the number of members.
 create or replace function parley.members_after_insert() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     max_members constant bigint := (select l.members_per_chat from parley.limits l);
     member parley.members;
-    taken bigint;
+    new_seq bigint;
 begin
-    for member in select a.* from added a order by a.chat_id, a.user_id loop
+    for member in select a.* from new_members a order by a.chat_id, a.user_id loop
         update parley.chats c set seq = c.seq + 1
-        where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into taken;
+        where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
         if not found then
             raise exception using errcode = 'foreign_key_violation', constraint = 'members_chat_exists',
                 message = 'the chat does not exist, or is deleted';
         end if;
         perform parley.record_event(
-            member.chat_id, taken, 'member:added', to_json(member.user_id), changed_at => member.joined_at);
+            member.chat_id, new_seq, 'member:added', to_json(member.user_id), changed_at => member.joined_at);
     end loop;
-    -- This transaction has locked the chats' rows, and this statement sees what others committed before that: of two
-    -- requests that add the last member at once, the second is rejected.
+    -- The chats' rows are locked by now, so this statement sees all memberships that concurrent transactions have committed:
+    -- of two requests that add the last member at once, the second is rejected.
     if max_members is not null and exists (
-        select from (select distinct a.chat_id from added a) c cross join lateral (
+        select from (select distinct a.chat_id from new_members a) c cross join lateral (
             select from parley.members m where m.chat_id = c.chat_id offset max_members limit 1) m)
     then
         perform parley.raise_error('PT409', format(
@@ -124,20 +124,20 @@ begin
     return null;
 end $$;
 
--- A chat that is deleted or being removed gets no event: nobody receives its events any more. Chats are locked in the order
--- of their ids, to avoid deadlocks.
+-- A chat that is being removed gets no event, since its last one is recorded. Chats are locked in the order of their ids, to
+-- avoid deadlocks.
 create or replace function parley.members_after_delete() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     member parley.members;
-    taken bigint;
+    new_seq bigint;
 begin
-    for member in select g.* from gone g order by g.chat_id, g.user_id loop
+    for member in select g.* from removed g order by g.chat_id, g.user_id loop
         update parley.chats c set seq = c.seq + 1
-        where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into taken;
+        where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
         if found then
             perform parley.record_event(
-                member.chat_id, taken, 'member:removed', to_json(member.user_id), array[member.user_id]);
+                member.chat_id, new_seq, 'member:removed', to_json(member.user_id), array[member.user_id]);
         end if;
     end loop;
     return null;

@@ -1,22 +1,22 @@
--- Messages.
+-- Messages: the API's functions, and the triggers of parley.messages.
 --
---   api.list_messages     GET    /api/chats/{chatId}/messages
---   api.send_message      POST   /api/chats/{chatId}/messages
---   api.get_message       GET    /api/chats/{chatId}/messages/{messageId}
---   api.update_message    PUT    /api/chats/{chatId}/messages/{messageId}
---   api.delete_message    DELETE /api/chats/{chatId}/messages/{messageId}
---   parley.message_fields          a message as answers have it
---   parley.message_version         what changes with that
---   parley.find_message            a route's {messageId}, or "not found"
---   parley.messages_before_insert            trigger: id and times of a new message, the chat's counters, the event
---   parley.messages_before_update        trigger: updated_at, the chat's seq, the event
---   parley.messages_reject_key_update           trigger: a message stays in its chat
---   parley.messages_after_delete           trigger: the chat's counters, the events
+--   api.list_messages                   GET    /api/chats/{chatId}/messages
+--   api.send_message                    POST   /api/chats/{chatId}/messages
+--   api.get_message                     GET    /api/chats/{chatId}/messages/{messageId}
+--   api.update_message                  PUT    /api/chats/{chatId}/messages/{messageId}
+--   api.delete_message                  DELETE /api/chats/{chatId}/messages/{messageId}
+--   parley.message_fields               the fields of a message as responses have them
+--   parley.message_version              the version of a message, for its entity tag
+--   parley.find_message                 the message of a route's {messageId}, or raises "not found"
+--   parley.messages_before_insert       trigger: generates the id, counts the message, records the event
+--   parley.messages_before_update       trigger: at a change of content or type, sets updated_at, records the event
+--   parley.messages_after_delete        trigger: counts the deleted messages, records the events
+--   parley.messages_reject_key_update   trigger: rejects updates of the primary key
 --
--- A new message takes the chat's next seq, and so locks the chat's row until it is committed: in one chat, ids rise in
--- the order of commits, and a reader who has seen an id has missed none before it.
+-- A new message increments the chat's seq, which locks the chat's row until the commit. So in a chat the order of ids is the order
+-- of commits: a client that has seen an id has missed no earlier one.
 
--- Filters on time are ranges of ids, that is, of the primary key.
+-- A filter on time is a range of ids, hence of the primary key.
 create or replace function api.list_messages(
     chat_id text, page text default null, "limit" text default null, type text default null,
     search text default null, start_date text default null, end_date text default null,
@@ -25,9 +25,9 @@ language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mod
 #variable_conflict use_column
 declare
     chat constant uuid := parley.select_chat(chat_id);
-    wanted parley.message_filter;
-    asked parley.page_request;
-    parsed parley.search_query;
+    filter parley.message_filter;
+    page_request parley.page_request;
+    query parley.search_query;
     ids uuid[];
     total bigint;
 begin
@@ -38,19 +38,20 @@ begin
     if parley.check_preconditions(parley.set_response_chat_seq()::text) then
         return null;
     end if;
-    wanted := parley.parse_filter(type, start_date, end_date);
-    asked := parley.parse_page(page, "limit", before, after);
+    filter := parley.parse_filter(type, start_date, end_date);
+    page_request := parley.parse_page(page, "limit", before, after);
     if search is null or rules.is_blank(search) then
-        select p.ids, p.total into ids, total from parley.find_message_page(wanted, asked) p;
+        select p.ids, p.total into ids, total from parley.find_message_page(filter, page_request) p;
     else
-        parsed := parley.parse_search(search);
+        query := parley.parse_search(search);
         if sort = 'relevance' then
-            select f.ids, f.total into ids, total from parley.search_by_relevance(chat, parsed, wanted, asked) f;
+            select f.ids, f.total into ids, total from parley.search_by_relevance(chat, query, filter, page_request) f;
         else
-            select f.ids, f.total into ids, total from parley.search_chat(parsed, wanted, asked) f;
+            select f.ids, f.total into ids, total from parley.search_chat(query, filter, page_request) f;
         end if;
     end if;
-    ids := parley.trim_page(asked, ids, sort);
+    perform parley.set_response_links(page_request, ids, sort);
+    ids := parley.trim_page(page_request, ids);
     return json_build_object(
         'messages', (
             select coalesce(json_agg(
@@ -58,11 +59,11 @@ begin
             from parley.messages m cross join lateral parley.message_fields(m) a
             where m.chat_id = chat and m.id = any (ids)),
         'total', total,
-        'page', asked.number,
-        'limit', asked.size);
+        'page', page_request.number,
+        'limit', page_request.size);
 end $$;
 comment on function api.list_messages(text, text, text, text, text, text, text, text, text, text) is
-    'Messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50; search takes words, "a phrase", -not, or; dates are ISO and inclusive; sort is newest or, in a search, relevance. In place of page, before or after takes the id of a message; then page is null. Null if If-None-Match names the page''s ETag.';
+    'Lists or searches the messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50. search takes words, "a phrase", -not, or. Dates are ISO 8601 and inclusive. sort is newest or, for a search, relevance. before or after, in place of page, is the id of a message; page is then null. Returns null if If-None-Match lists the page''s entity tag.';
 
 create or replace function api.send_message(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -79,7 +80,7 @@ begin
         'userId', message.user_id, 'createdAt', parley.iso8601(message.created_at));
 end $$;
 comment on function api.send_message(text, jsonb) is
-    'Sends a message. Body: {"content", "type"?}; type is text unless given. Answers {"id", "content", "type", "userId", "createdAt"}.';
+    'Sends a message. Body: {"content", "type"?}; type is text by default. Returns {"id", "content", "type", "userId", "createdAt"}.';
 
 create or replace function api.get_message(chat_id text, message_id text) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -93,7 +94,7 @@ begin
     return (select to_json(a) from parley.message_fields(message) a);
 end $$;
 comment on function api.get_message(text, text) is
-    'One message: {"id", "content", "type", "userId", "createdAt", "updatedAt"}. Null if If-None-Match names its ETag.';
+    'Returns a message: {"id", "content", "type", "userId", "createdAt", "updatedAt"}, or null if If-None-Match lists its entity tag.';
 
 create or replace function api.update_message(chat_id text, message_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -117,7 +118,7 @@ begin
         'updatedAt', parley.iso8601(message.updated_at));
 end $$;
 comment on function api.update_message(text, text, jsonb) is
-    'Edits a message. Body: {"content"?, "type"?}, at least one. Answers {"id", "content", "type", "updatedAt"}. Raises PT403 for who is not its author.';
+    'Edits a message. Body: {"content"?, "type"?}, at least one. Returns {"id", "content", "type", "updatedAt"}. Raises PT403 unless the user is its author, and PT412 if If-Match does not list its entity tag.';
 
 create or replace function api.delete_message(chat_id text, message_id text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -135,9 +136,9 @@ begin
     end if;
 end $$;
 comment on function api.delete_message(text, text) is
-    'Deletes a message. Raises PT403 for who is neither its author nor the chat''s owner.';
+    'Deletes a message. Raises PT403 unless the user is its author or owns the chat, and PT412 if If-Match does not list its entity tag.';
 
--- As a row, whose columns are named as the answer's: to_json() of that is quicker than json_build_object().
+-- Returns a row with the names of the JSON fields, because to_json() of a row is faster than json_build_object().
 create or replace function parley.message_fields(message parley.messages)
 returns table (id uuid, content text, type text, "userId" text, "createdAt" text, "updatedAt" text)
 language sql stable as $$
@@ -164,12 +165,12 @@ end $$;
 create or replace function parley.messages_before_insert() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    counted constant record := parley.count_new_message(new.chat_id);
+    allocated constant record := parley.count_new_message(new.chat_id);
 begin
-    if counted.id is not null then
-        new.id := counted.id;
-        new.updated_at := rules.uuid7_timestamp(counted.id);
-        perform parley.record_event(new.chat_id, counted.seq, 'message:sent', json_build_object(
+    if allocated.id is not null then
+        new.id := allocated.id;
+        new.updated_at := rules.uuid7_timestamp(allocated.id);
+        perform parley.record_event(new.chat_id, allocated.seq, 'message:sent', json_build_object(
             'id', new.id, 'content', new.content, 'type', new.type, 'userId', new.user_id,
             'createdAt', parley.iso8601(new.updated_at)), changed_at => new.updated_at);
         return new;
@@ -177,7 +178,7 @@ begin
         raise exception using errcode = 'foreign_key_violation', constraint = 'messages_chat_exists',
             message = 'the chat is being removed';
     end if;
-    new.updated_at := parley.now_ms();  -- without a chat, the foreign key will say so
+    new.updated_at := parley.now_ms();  -- the chat does not exist: the foreign key raises the error
     new.id := parley.generate_uuid7(new.updated_at, 1);
     return new;
 end $$;
@@ -185,13 +186,13 @@ end $$;
 create or replace function parley.messages_before_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    taken bigint;
+    new_seq bigint;
 begin
     new.updated_at := parley.now_after(old.updated_at);
     update parley.chats c set seq = c.seq + 1
-    where c.id = new.chat_id and not parley.is_being_removed(c) returning c.seq into taken;
+    where c.id = new.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
     if found then
-        perform parley.record_event(new.chat_id, taken, 'message:updated', json_build_object(
+        perform parley.record_event(new.chat_id, new_seq, 'message:updated', json_build_object(
             'id', new.id,
             'updates', json_strip_nulls(json_build_object(
                 'content', case when new.content is distinct from old.content then new.content end,
@@ -209,14 +210,14 @@ end $$;
 create or replace function parley.messages_after_delete() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    -- First the lock, then the look: an update that waited would not see the messages that it waited for.
-    perform from parley.chats c where c.id in (select g.chat_id from gone g) order by c.id for no key update;
+    -- Lock in a statement of its own: the next statement's snapshot then includes messages committed during the wait.
+    perform from parley.chats c where c.id in (select g.chat_id from deleted g) order by c.id for no key update;
     perform parley.uncount_messages(g.chat_id, g.ids)
-    from (select chat_id, array_agg(id) as ids from gone group by chat_id) g
+    from (select chat_id, array_agg(id) as ids from deleted group by chat_id) g
         join parley.chats c on c.id = g.chat_id and not parley.is_being_removed(c);
     perform parley.record_event(g.chat_id, c.seq - g.later, 'message:deleted', to_json(g.id))
     from (
-        select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later from gone o
+        select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later from deleted o
     ) g join parley.chats c on c.id = g.chat_id and not parley.is_being_removed(c)
     order by g.chat_id, g.id;
     return null;

@@ -1,23 +1,23 @@
 -- The outbox: events on their way to Pusher. events.sql has those who ask for them later.
 --
---   parley.record_event          an event, in the transaction of the change that it tells of
---   parley.without_content       what an event carries, but for the content of a message
---   parley.sleep_lock            the lock that the listener holds while it sleeps
---   parley.chat_channel          the channel of a chat
---   parley.user_channel          the channel of a user
---   parley.pusher_user           the id of a user at Pusher
---   parley.base64url             bytes in the characters that names may have there
---   parley.from_base64url        … and back
---   parley.event_channels        the channels that an event is published on
---   parley.current_recipients    the members of a chat or, once it is deleted, those it had then
---   listener.lead                whether this session is the one that publishes
---   listener.take_events         forgets what was published, and answers what is next
---   listener.sleep               whether writers will notify from now on
---   listener.wake                writers need not notify
---   listener.set_aside           gives an event up
---   listener.health              how the outbox fares
---   listener.remove_events       removes old events that were published
---   parley.queue_again           for a DBA: has events published again, and answers how many there were
+--   parley.record_event         an event, in the transaction of the change that it tells of
+--   parley.without_content      what an event carries, but for the content of a message
+--   parley.sleep_lock           the lock that the listener holds while it sleeps
+--   parley.chat_channel         the channel of a chat
+--   parley.user_channel         the channel of a user
+--   parley.pusher_user          the id of a user at Pusher
+--   parley.base64url            bytes in the characters that names may have there
+--   parley.from_base64url       … and back
+--   parley.event_channels       the channels that an event is published on
+--   parley.current_recipients   the members of a chat or, once it is deleted, those it had then
+--   listener.lead               whether this session is the one that publishes
+--   listener.take_events        forgets what was published, and answers what is next
+--   listener.sleep              whether writers will notify from now on
+--   listener.wake               writers need not notify
+--   listener.set_aside          gives an event up
+--   listener.health             how the outbox fares
+--   listener.remove_events      removes old events that were published
+--   parley.queue_again          for a DBA: has events published again, and answers how many there were
 --
 -- pg_notify takes a lock across the cluster at commit, which would end group commit. So writers notify only while the
 -- listener sleeps. A writer that finds it awake holds sleep_lock() in shared mode until its commit, and the listener falls

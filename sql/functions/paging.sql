@@ -1,22 +1,17 @@
--- Pages: what a query asks for, which messages those are, how many there are in all, and which pages are next to it.
+-- Pagination: by page number, or by keyset from the id in `before` or `after`. Lists are newest first.
 --
---   parley.page_errors         what is wrong with page, limit, before and after in a query
---   parley.parse_page            the page that they ask for
---   parley.trim_page           cuts off what was read to see whether there is more, and tells the API which pages are next
---   parley.find_message_page          the ids of a page of the entered chat, and how many messages there are in all
---   parley.skip_blocks           passes over messages, a block at a time
---   parley.count_messages        how many messages of a chat a filter lets through
---   parley.count_messages_in_range        the same by reading them
---   parley.last_message_at       when a chat's newest message was sent
---   parley.count_new_message         counts a new message, and gives it its id
---   parley.uncount_messages      … and deleted ones
---   parley.close_block           makes a block of the oldest messages that are in none
---   parley.recount_blocks        counts the messages of some blocks again
---   parley.recount_chat          counts all of a chat's messages again; for a DBA, after a load without triggers
---   parley.messages_after_type_update      trigger: messages are of another type now
+--   parley.page_errors               validates page, limit, before and after of a query
+--   parley.parse_page                parses them into a page request
+--   parley.has_more                  whether more rows were read than the page has
+--   parley.trim_page                 cuts the rows that were read to those of the page
+--   parley.set_response_links        sets the response header Link to the neighbouring pages
+--   parley.find_message_page         the ids of a page of the selected chat's messages, and their total number
+--   parley.skip_blocks               skips messages, block by block
+--   parley.count_messages            counts the messages of a chat that match a filter, by blocks
+--   parley.count_messages_in_range   counts them by reading an index
 --
--- A page number stands for so many messages before it. Blocks say how many a thousand neighbours are, so that these are
--- passed over a thousand at a time; the newest messages of a chat, up to a thousand, are in no block.
+-- Queries read one row more than the page has, to detect whether there are more. counters.sql maintains the blocks: each has
+-- the number of messages in a range of ids. A page far from the newest message is found by skipping whole blocks.
 
 create or replace function parley.page_errors(page text, "limit" text, before text, after text) returns jsonb
 language sql stable parallel safe as $$
@@ -32,109 +27,121 @@ $$;
 create or replace function parley.parse_page(page text, "limit" text, before text, after text) returns parley.page_request
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    asked parley.page_request;
+    page_request parley.page_request;
 begin
-    asked.number := case when coalesce(before, after) is null then coalesce(page, '1')::bigint end;
-    asked.size := coalesce("limit", '50');
-    asked.skip := coalesce((asked.number - 1) * asked.size, 0);
-    asked.after_id := coalesce(after, '00000000-0000-0000-0000-000000000000');
-    asked.before_id := coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
-    asked.is_ascending := after is not null;
-    return asked;
+    page_request.number := case when coalesce(before, after) is null then coalesce(page, '1')::bigint end;
+    page_request.size := coalesce("limit", '50');
+    page_request.skip := coalesce((page_request.number - 1) * page_request.size, 0);
+    page_request.after_id := coalesce(after, '00000000-0000-0000-0000-000000000000');
+    page_request.before_id := coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+    page_request.is_ascending := after is not null;
+    return page_request;
 end $$;
 
--- `ids` are newest first, and one more than asked for where there is one. Who asks by a cursor has seen the page on its
--- other side. `next` and `prev` are what differs in the query; the API makes the header Link of them.
-create or replace function parley.trim_page(asked parley.page_request, ids uuid[], sort text default null) returns uuid[]
+create or replace function parley.has_more(page_request parley.page_request, ids uuid[]) returns boolean
+language sql immutable parallel safe as $$ select coalesce(cardinality(ids) > page_request.size, false) $$;
+
+-- `ids` are newest first, with the additional one: the oldest or, in a page after an id, the newest.
+create or replace function parley.trim_page(page_request parley.page_request, ids uuid[]) returns uuid[]
+language sql immutable parallel safe as $$
+    select case
+        when not parley.has_more(page_request, ids) then coalesce(ids, '{}')
+        when page_request.is_ascending then ids[2:]
+        else ids[:page_request.size] end
+$$;
+
+-- `ids` are those that trim_page() takes. The JSON has, for each relation, the query parameters to change. A client that pages
+-- by `before` has seen a newer page, and one that pages by `after` an older one, so those exist without a query.
+create or replace function parley.set_response_links(
+    page_request parley.page_request, ids uuid[], sort text default null) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    has_more constant boolean := coalesce(cardinality(ids) > asked.size, false);
+    has_more constant boolean := parley.has_more(page_request, ids);
+    page_ids constant uuid[] := parley.trim_page(page_request, ids);
     next json;
     prev json;
 begin
-    ids := coalesce(ids, '{}');
-    if has_more then
-        ids := case when asked.is_ascending then ids[2:] else ids[:asked.size] end;
-    end if;
     if sort = 'relevance' then
-        next := case when has_more then json_build_object('page', asked.number + 1) end;
-        prev := case when asked.number > 1 then json_build_object('page', asked.number - 1) end;
-    elsif ids <> '{}' then
-        next := case when has_more or asked.is_ascending then json_build_object('before', ids[cardinality(ids)]) end;
-        prev := case when has_more and asked.is_ascending or not asked.is_ascending and asked.number is distinct from 1
-            then json_build_object('after', ids[1]) end;
+        next := case when has_more then json_build_object('page', page_request.number + 1) end;
+        prev := case when page_request.number > 1 then json_build_object('page', page_request.number - 1) end;
+    elsif page_ids <> '{}' then
+        next := case when has_more or page_request.is_ascending
+            then json_build_object('before', page_ids[cardinality(page_ids)]) end;
+        prev := case when has_more and page_request.is_ascending
+                or not page_request.is_ascending and page_request.number is distinct from 1
+            then json_build_object('after', page_ids[1]) end;
     end if;
     perform set_config('response.links',
         json_strip_nulls(json_build_object('next', next, 'prev', prev, 'first', json_build_object()))::text, true);
-    return ids;
 end $$;
 
--- Newest first, and one more than asked for where there is one. Those of a type are asked for by (type, id), which is an order
--- of the index messages_type alone: PostgreSQL may take the primary key to be as good, and look through a chat for what is rare.
-create or replace function parley.find_message_page(wanted parley.message_filter, asked parley.page_request, out ids uuid[], out total bigint)
+-- Messages of one type are ordered by (type, id), an order that only the index messages_type has: ordered by id, PostgreSQL might
+-- choose the primary key, and read all of a chat to find a rare type.
+create or replace function parley.find_message_page(
+    filter parley.message_filter, page_request parley.page_request, out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_sort = off as $$
 declare
     chat constant uuid := session.selected_chat();
-    size constant bigint := asked.size + 1;
-    before_id uuid := least(wanted.before_id, asked.before_id);
-    skip bigint := asked.skip;
+    max_ids constant bigint := page_request.size + 1;
+    before_id uuid := least(filter.before_id, page_request.before_id);
+    skip bigint := page_request.skip;
 begin
-    total := parley.count_messages(chat, wanted);
-    if skip > 1000 then
+    total := parley.count_messages(chat, filter);
+    if skip > 1000 then  -- about one block
         select s.before_id, s.skip into before_id, skip
-        from parley.skip_blocks(chat, (wanted.type, wanted.first_id, before_id)::parley.message_filter, skip) s;
+        from parley.skip_blocks(chat, (filter.type, filter.first_id, before_id)::parley.message_filter, skip) s;
     end if;
-    if asked.is_ascending then
+    if page_request.is_ascending then
         ids := array(
             select p.id from (
                 (select m.id from parley.messages m
-                where wanted.type is null and m.chat_id = chat
-                  and m.id >= wanted.first_id and m.id < before_id and m.id > asked.after_id
-                order by m.id limit size)
+                where filter.type is null and m.chat_id = chat
+                  and m.id >= filter.first_id and m.id < before_id and m.id > page_request.after_id
+                order by m.id limit max_ids)
                 union all
                 (select m.id from parley.messages m
-                where wanted.type is not null and m.chat_id = chat and m.id > asked.after_id
-                  and (m.type, m.id) >= (wanted.type, greatest(wanted.first_id, asked.after_id))
-                  and (m.type, m.id) < (wanted.type, before_id)
-                order by m.type, m.id limit size)
+                where filter.type is not null and m.chat_id = chat and m.id > page_request.after_id
+                  and (m.type, m.id) >= (filter.type, greatest(filter.first_id, page_request.after_id))
+                  and (m.type, m.id) < (filter.type, before_id)
+                order by m.type, m.id limit max_ids)
             ) p order by p.id desc);
-    elsif wanted.type is null then
+    elsif filter.type is null then
         ids := array(
             select m.id from parley.messages m
-            where m.chat_id = chat and m.id >= wanted.first_id and m.id < before_id
-            order by m.id desc limit size offset skip);
+            where m.chat_id = chat and m.id >= filter.first_id and m.id < before_id
+            order by m.id desc limit max_ids offset skip);
     else
         ids := array(
             select m.id from parley.messages m
             where m.chat_id = chat
-              and (m.type, m.id) >= (wanted.type, wanted.first_id) and (m.type, m.id) < (wanted.type, before_id)
-            order by m.type desc, m.id desc limit size offset skip);
+              and (m.type, m.id) >= (filter.type, filter.first_id) and (m.type, m.id) < (filter.type, before_id)
+            order by m.type desc, m.id desc limit max_ids offset skip);
     end if;
 end $$;
 
--- Answers before which message to go on, and how many are still to be passed over.
-create or replace function parley.skip_blocks(chat uuid, wanted parley.message_filter, inout skip bigint, out before_id uuid)
+-- Returns the id before which to read on, and how many messages are still to be skipped there.
+create or replace function parley.skip_blocks(chat uuid, filter parley.message_filter, inout skip bigint, out before_id uuid)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
     block record;
-    newer bigint;
+    newer bigint;  -- matching messages that are newer than the newest block
 begin
-    before_id := wanted.before_id;
+    before_id := filter.before_id;
     for block in
         select b.first_id, b.before_id, case
-            when wanted.type is null then b.messages
-            else coalesce((b.by_type ->> wanted.type)::integer, 0) end as messages
+            when filter.type is null then b.messages
+            else coalesce((b.by_type ->> filter.type)::integer, 0) end as messages
         from parley.message_blocks b
-        where b.chat_id = chat and b.first_id >= wanted.first_id and b.first_id < wanted.before_id
-          and b.before_id <= wanted.before_id
+        where b.chat_id = chat and b.first_id >= filter.first_id and b.first_id < filter.before_id
+          and b.before_id <= filter.before_id
         order by b.first_id desc
     loop
         if newer is null then
-            newer := case when wanted is distinct from parley.parse_filter(null, null, null)
-                then parley.count_messages_in_range(chat, (wanted.type, block.before_id, wanted.before_id)::parley.message_filter)
+            newer := case when filter is distinct from parley.parse_filter(null, null, null)
+                then parley.count_messages_in_range(chat, (filter.type, block.before_id, filter.before_id)::parley.message_filter)
                 else (select c.message_count - c.counted_messages from parley.chats c where c.id = chat) end;
             exit when skip < newer;
             skip := skip - newer;
@@ -146,143 +153,41 @@ begin
     end loop;
 end $$;
 
-create or replace function parley.count_messages(chat uuid, wanted parley.message_filter) returns bigint
+-- Without a filter the chat has the number. Otherwise: the whole blocks in the filter's range, plus the messages on either side.
+create or replace function parley.count_messages(chat uuid, filter parley.message_filter) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-    whole record;
+    blocks record;
 begin
-    if wanted is not distinct from parley.parse_filter(null, null, null) then
+    if filter is not distinct from parley.parse_filter(null, null, null) then
         return (select c.message_count from parley.chats c where c.id = chat);
     end if;
     select (array_agg(b.first_id order by b.first_id))[1] as first_id,
         (array_agg(b.before_id order by b.first_id desc))[1] as before_id,
-        sum(case when wanted.type is null then b.messages else (b.by_type ->> wanted.type)::integer end) as messages
-    into whole
+        sum(case when filter.type is null then b.messages else (b.by_type ->> filter.type)::integer end) as messages
+    into blocks
     from parley.message_blocks b
-    where b.chat_id = chat and b.first_id >= wanted.first_id and b.first_id < wanted.before_id
-      and b.before_id <= wanted.before_id;
-    if whole.first_id is null then
-        return parley.count_messages_in_range(chat, wanted);
+    where b.chat_id = chat and b.first_id >= filter.first_id and b.first_id < filter.before_id
+      and b.before_id <= filter.before_id;
+    if blocks.first_id is null then
+        return parley.count_messages_in_range(chat, filter);
     end if;
-    return coalesce(whole.messages, 0)
-        + parley.count_messages_in_range(chat, (wanted.type, wanted.first_id, whole.first_id)::parley.message_filter)
-        + parley.count_messages_in_range(chat, (wanted.type, whole.before_id, wanted.before_id)::parley.message_filter);
+    return coalesce(blocks.messages, 0)
+        + parley.count_messages_in_range(chat, (filter.type, filter.first_id, blocks.first_id)::parley.message_filter)
+        + parley.count_messages_in_range(chat, (filter.type, blocks.before_id, filter.before_id)::parley.message_filter);
 end $$;
 
-create or replace function parley.count_messages_in_range(chat uuid, wanted parley.message_filter) returns bigint
+create or replace function parley.count_messages_in_range(chat uuid, filter parley.message_filter) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
-    if wanted.type is null then
+    if filter.type is null then
         return (
             select count(*) from parley.messages m
-            where m.chat_id = chat and m.id >= wanted.first_id and m.id < wanted.before_id);
+            where m.chat_id = chat and m.id >= filter.first_id and m.id < filter.before_id);
     end if;
     return (
         select count(*) from parley.messages m
-        where m.chat_id = chat and m.type = wanted.type and m.id >= wanted.first_id and m.id < wanted.before_id);
-end $$;
-
-create or replace function parley.last_message_at(chat parley.chats) returns timestamptz
-language sql immutable parallel safe as $$ select rules.uuid7_timestamp(chat.last_message_id) $$;
-
--- Answers the message's id, and the number that it takes in its chat; null where there is no chat or it is being removed. Who
--- waited until the chat's row was changed reads the clock again; whatever it says, a message is not older than its forerunner.
-create or replace function parley.count_new_message(chat_id uuid, out id uuid, out seq bigint)
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-    is_block boolean;
-begin
-    update parley.chats c
-    set seq = c.seq + 1, message_count = c.message_count + 1,
-        last_message_id = parley.generate_uuid7(greatest(parley.now_ms(), parley.last_message_at(c)), c.seq + 1)
-    where c.id = count_new_message.chat_id and not parley.is_being_removed(c)
-    returning c.last_message_id, c.seq, c.message_count - c.counted_messages > 1001 into id, seq, is_block;
-    if is_block then
-        perform parley.close_block(chat_id);
-    end if;
-end $$;
-
--- Called under the lock of the chat's row.
--- A block that reaches beyond the newest message is none any more: the next message may come to lie in it.
-create or replace function parley.uncount_messages(chat uuid, ids uuid[]) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-    newest constant uuid := (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1);
-begin
-    update parley.chats c
-    set seq = c.seq + cardinality(ids), message_count = c.message_count - cardinality(ids), last_message_id = newest
-    where c.id = chat;
-    delete from parley.message_blocks b
-    where b.chat_id = chat and (b.before_id > newest or newest is null);
-    perform parley.recount_blocks(chat, ids);
-end $$;
-
--- There are a thousand at least, and one more, which begins the next block.
-create or replace function parley.close_block(chat uuid) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
-declare
-    first_id constant uuid := coalesce(
-        (select b.before_id from parley.message_blocks b where b.chat_id = chat order by b.first_id desc limit 1),
-        '00000000-0000-0000-0000-000000000000');
-    before_id constant uuid := (
-        select m.id from parley.messages m where m.chat_id = chat and m.id >= first_id
-        order by m.id limit 1 offset 1000);
-begin
-    if before_id is not null then
-        insert into parley.message_blocks (chat_id, first_id, before_id, messages, by_type)
-        values (chat, first_id, before_id, 0, '{}');
-        perform parley.recount_blocks(chat, array[first_id]);
-    end if;
-end $$;
-
--- Those that have, or had, one of these messages. Their types alone would be read from an index, but of the whole chat.
-create or replace function parley.recount_blocks(chat uuid, ids uuid[]) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-set enable_seqscan = off set enable_indexonlyscan = off as $$
-begin
-    update parley.message_blocks b
-    set messages = counted.messages, by_type = counted.by_type
-    from (
-        select distinct (
-            select o.first_id from parley.message_blocks o
-            where o.chat_id = chat and o.first_id <= i order by o.first_id desc limit 1) as first_id
-        from unnest(ids) i
-    ) touched cross join lateral (
-        select coalesce(sum(t.messages), 0) as messages, coalesce(jsonb_object_agg(t.type, t.messages), '{}') as by_type
-        from (
-            select m.type, count(*) as messages from parley.message_blocks o join parley.messages m
-                on m.chat_id = o.chat_id and m.id >= o.first_id and m.id < o.before_id
-            where o.chat_id = chat and o.first_id = touched.first_id group by m.type) t
-    ) counted
-    where b.chat_id = chat and b.first_id = touched.first_id;
-    update parley.chats c set counted_messages = coalesce(
-        (select sum(b.messages) from parley.message_blocks b where b.chat_id = chat), 0)
-    where c.id = chat;
-end $$;
-
-create or replace function parley.recount_chat(chat uuid) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-    perform from parley.chats c where c.id = chat for no key update;
-    delete from parley.message_blocks b where b.chat_id = chat;
-    update parley.chats c
-    set seq = c.seq + 1, counted_messages = 0,
-        message_count = (select count(*) from parley.messages m where m.chat_id = chat),
-        last_message_id = (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1)
-    where c.id = chat;
-    while (select c.message_count - c.counted_messages > 1000 from parley.chats c where c.id = chat) loop
-        perform parley.close_block(chat);
-    end loop;
-end $$;
-
-create or replace function parley.messages_after_type_update() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    perform parley.recount_blocks(t.chat_id, t.ids)
-    from (
-        select o.chat_id, array_agg(o.id) as ids from old_rows o join new_rows n on n.chat_id = o.chat_id and n.id = o.id
-        where n.type <> o.type group by o.chat_id) t;
-    return null;
+        where m.chat_id = chat and m.type = filter.type and m.id >= filter.first_id and m.id < filter.before_id);
 end $$;

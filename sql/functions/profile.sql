@@ -1,14 +1,15 @@
--- Profiles: what a user tells of themselves.
+-- Profiles: the API's functions, and the triggers of next_auth.users.
 --
---   api.get_profile         GET  /api/profile
---   api.update_profile      PUT  /api/profile
---   parley.users_before_email_write    trigger: an address is stored in lower case
---   parley.users_before_update    trigger: updated_at, and that a new address is not verified
+--   api.get_profile                   GET  /api/profile
+--   api.update_profile                PUT  /api/profile
+--   parley.user_name                  the user's name, or null
+--   parley.users_before_email_write   trigger: stores addresses in lower case
+--   parley.users_before_update        trigger: sets updated_at, marks a new address as not verified
 --
--- Users are the web app's, so the API's role may not change them but through this function and api.set_image, which
--- run as the tables' owner and each change the user's own row.
+-- The table belongs to the web app, so the API's role can't change it. api.update_profile and api.set_image are SECURITY DEFINER
+-- and change the user's own row only.
 
--- Volatile, to see a user whom the same statement has just registered.
+-- Volatile, so that it sees a user whom session.authenticate() has registered in the same statement.
 create or replace function api.get_profile() returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -27,7 +28,7 @@ begin
         'updatedAt', parley.iso8601(profile.updated_at)));
 end $$;
 comment on function api.get_profile() is
-    'The user: {"user": {"id", "name", "email", "imageUrl", "updatedAt"}}; null is what nobody has told. Null if If-None-Match names its ETag.';
+    'Returns the user: {"user": {"id", "name", "email", "imageUrl", "updatedAt"}}; unknown fields are null. Returns null if If-None-Match lists the profile''s entity tag.';
 
 create or replace function api.update_profile(body jsonb) returns json
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -49,7 +50,10 @@ begin
         'name', profile.name, 'email', profile.email, 'updatedAt', parley.iso8601(profile.updated_at)));
 end $$;
 comment on function api.update_profile(jsonb) is
-    'Changes the user. Body: {"name"?, "email"?}, at least one. Answers {"user": {"name", "email", "updatedAt"}}. The e-mail address is stored in lower case. Raises PT409 for one that another user has.';
+    'Changes the user''s name or e-mail address. Body: {"name"?, "email"?}, at least one. Returns {"user": {"name", "email", "updatedAt"}}. The address is stored in lower case. Raises PT409 if it is another user''s, and PT412 if If-Match does not list the profile''s entity tag.';
+
+create or replace function parley.user_name() returns text
+language sql stable as $$ select u.name from next_auth.users u where u.id = session.user_id() $$;
 
 create or replace function parley.users_before_email_write() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -58,8 +62,8 @@ begin
     return new;
 end $$;
 
--- An address that somebody wrote is not one that they have shown to be theirs. Only ASCII letters are the same in whatever
--- case: to others, which letter belongs to which is told otherwise by each locale and each mail server.
+-- A new address is not verified. An address stays verified if only the case of ASCII letters changes: locales and mail servers
+-- disagree on the case of other letters.
 create or replace function parley.users_before_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin

@@ -1,15 +1,14 @@
--- Removal in the background. The listener removes the messages of deleted chats and the memberships of deleted users in
--- batches, so that a deletion takes no longer when there are many.
+-- Removal in the background: a deletion takes the same time whatever the number of messages or memberships.
 --
---   parley.begin_chat_removal             deletes a chat that the user owns, for all its members
---   parley.is_being_removed              whether a chat is deleted
---   parley.purge_deleted_chats    removes a batch of messages of deleted chats, and the deleted chats that have none left
---   parley.purge_memberships            removes a batch of a deleted user's memberships, and the user's stored responses
---   parley.users_after_insert           trigger: a deleted user's id is free again only when all of its memberships are removed
---   listener.purge_deleted_chats  the function of the same name in parley, for the listener
---   listener.purge_memberships   removes a batch of memberships of all deleted users
+--   parley.begin_chat_removal      deletes a chat of the user for all members; its messages remain
+--   parley.is_being_removed        whether a chat is deleted
+--   parley.purge_deleted_chats     removes a batch of messages of deleted chats, and the chats that have none left
+--   parley.purge_memberships       removes a batch of a deleted user's memberships, and the user's stored responses
+--   parley.users_after_insert      trigger: rejects the id of a deleted user until all its memberships are removed
+--   listener.purge_deleted_chats   parley.purge_deleted_chats, for the listener
+--   listener.purge_memberships     removes a batch of memberships of all deleted users
 --
--- Batches wait for no lock: rows that another transaction has locked are left to a later batch.
+-- The listener calls the last two. Batches wait for no lock: they skip locked rows, which a later batch removes.
 
 -- Returns false if the user does not own the chat, or no longer does.
 create or replace function parley.begin_chat_removal(chat uuid) returns boolean

@@ -1,9 +1,9 @@
--- Which server this is and its position in the write-ahead log, for reads from a replica and for cursors over all chats.
+-- Replication: the server's identity and its position in the write-ahead log, for reads from a replica and for event cursors.
 --
---   api.get_wal_position          the position, which the API compares between the primary and a replica
---   parley.system_identifier      identifies the cluster; may be null
---   parley.timeline               changes with a promotion or a restore; may be null
---   parley.epoch                  identifies the database; changed by parley.start_new_epoch()
+--   api.get_wal_position       the position, which the API compares between the primary and a replica
+--   parley.system_identifier   identifies the cluster; may be null
+--   parley.timeline            changes with a promotion or a restore; may be null
+--   parley.epoch               identifies the database; changed by parley.start_new_epoch()
 --
 -- A managed service may revoke the functions that system_identifier and timeline call; both are null then. The epoch still
 -- distinguishes databases, but a promotion or a restore is detected only after parley.start_new_epoch().
@@ -13,6 +13,8 @@
 create or replace function api.get_wal_position() returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
+    long_page_header constant integer := 40;  -- bytes, at the begin of a WAL segment
+    page_header constant integer := 24;  -- bytes, at the begin of any other page
     is_replica constant boolean := pg_is_in_recovery();
     lsn constant bigint := pg_wal_lsn_diff(
         case when is_replica then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end, '0/0');
@@ -25,8 +27,10 @@ begin
         'timeline', parley.timeline(),
         'database', (select oid::bigint from pg_database where datname = current_database()),
         'epoch', parley.epoch(),
-        'lsn', lsn - case when lsn % pg_size_bytes(current_setting('wal_segment_size')) = 40 then 40
-            when lsn % current_setting('wal_block_size')::integer = 24 then 24 else 0 end);
+        'lsn', lsn - case when lsn % pg_size_bytes(current_setting('wal_segment_size')) = long_page_header
+                then long_page_header
+            when lsn % current_setting('wal_block_size')::integer = page_header then page_header
+            else 0 end);
 end $$;
 comment on function api.get_wal_position() is
     'Returns the server''s identity and position in the write-ahead log: {"backend", "started", "is_replica", "system", "timeline", "database", "epoch", "lsn"}. system and timeline are null where the owner may not read them; lsn is the insert position or, on a replica, the replay position.';

@@ -1,10 +1,10 @@
--- Retention: removes chats that have been inactive for long, in batches. A DBA calls it until it returns 0.
+-- Retention: removes chats that have long been inactive, in batches. A DBA calls it until it returns 0.
 --
---   parley.purge_inactive_chats    removes a batch: up to so many messages, or chats
---   parley.begin_removal_of_inactive_chats     deletes some old chats for their members
+--   parley.purge_inactive_chats              removes a batch: up to so many messages, or chats
+--   parley.begin_removal_of_inactive_chats   deletes some inactive chats for their members
 --
--- An old chat is deleted for its members at once, as by its owner, and then removed in batches (removal.sql). A batch skips
--- chats and messages that are locked; a later one removes them.
+-- An inactive chat is deleted for its members at once, as by its owner, and then removed in batches (removal.sql). A batch skips
+-- locked chats and messages; a later one removes them.
 
 -- Returns how many messages and chats were removed. 0 means that none are left, or only locked ones.
 create or replace function parley.purge_inactive_chats(inactive_for interval, max_messages integer default 1000) returns bigint
@@ -25,8 +25,8 @@ begin
     return removed;
 end $$;
 
--- Closes the longest inactive first, which needs a scan of all chats for every 100. A concurrent writer holds the lock of the
--- chat's row: the chat is skipped, or read as of the writer's commit.
+-- Begins with the chats that have been inactive longest, which takes a scan of all chats. A chat that a concurrent writer has
+-- locked is skipped, or seen as of that writer's commit.
 create or replace function parley.begin_removal_of_inactive_chats(before_id uuid, max_chats integer) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = on as $$
 declare

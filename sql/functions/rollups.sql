@@ -1,17 +1,17 @@
 -- Rollups: what the analysts' views show, counted ahead, so that no view reads messages.
 --
---   listener.roll_up                       counts what was sent; the listener calls both every minute
---   listener.roll_up_chats_and_settings    counts what there is, once an hour
---   parley.find_backfill_week        finds the next week with messages that were there before
---   parley.backfill_week       counts those
---   parley.count_events        counts messages that events tell of
---   parley.add_to_rollups      adds messages to what is counted
---   parley.purge_seen         forgets who was seen in periods that are over
---   parley.roll_up_chats       counts chats by size and age anew
---   parley.roll_up_settings    counts settings anew
---   parley.last_counted_event       the last event that is counted: those after it must stay
---   parley.pseudonym           a user or a chat as analysts know it
---   parley.recount_rollups     for a DBA: has all be counted anew
+--   listener.roll_up                      counts what was sent; the listener calls both every minute
+--   listener.roll_up_chats_and_settings   counts what there is, once an hour
+--   parley.find_backfill_week             finds the next week with messages that were there before
+--   parley.backfill_week                  counts those
+--   parley.count_events                   counts messages that events tell of
+--   parley.add_to_rollups                 adds messages to what is counted
+--   parley.purge_seen                     forgets who was seen in periods that are over
+--   parley.roll_up_chats                  counts chats by size and age anew
+--   parley.roll_up_settings               counts settings anew
+--   parley.last_counted_event             the last event that is counted: those after it must stay
+--   parley.pseudonym                      a user or a chat as analysts know it
+--   parley.recount_rollups                for a DBA: has all be counted anew
 --
 -- The outbox has each message that was sent, also one that was deleted since, and costs writers nothing more. Ids there are
 -- given before the commit, so what is counted next is fixed first, and counted when every transaction of that time is over:

@@ -1,11 +1,11 @@
 -- Search: what people type, found in one chat or in all of theirs.
 --
---   api.search                    GET /api/search
---   parley.hit_json               a hit as answers have it
---   parley.filter_errors        what is wrong with type, search, startDate and endDate in a query
---   parley.operators_error        … with the number of "or" and "-" in a search
---   parley.sort_errors          … and with sort
---   parley.parse_filter           the messages that they let through
+--   api.search               GET /api/search
+--   parley.hit_json          a hit as answers have it
+--   parley.filter_errors     what is wrong with type, search, startDate and endDate in a query
+--   parley.operators_error   … with the number of "or" and "-" in a search
+--   parley.sort_errors       … and with sort
+--   parley.parse_filter      the messages that they let through
 
 create or replace function api.search(
     page text default null, "limit" text default null, type text default null,
@@ -38,13 +38,14 @@ begin
         select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(parsed, wanted, asked) f;
     end if;
     highlight := parley.parse_highlight(search);
+    perform parley.set_response_links(asked, ids, sort);
     perform session.select_chats(chats);
     return json_build_object(
         'messages', (
             select coalesce(json_agg(parley.hit_json(h.message, highlight, h.letters <= max_letters) order by h.place), '[]')
             from (
                 select m.message, p.place, sum(char_length((m.message).content)) over (order by p.place) as letters
-                from unnest(parley.trim_page(asked, ids, sort)) with ordinality p (id, place)
+                from unnest(parley.trim_page(asked, ids)) with ordinality p (id, place)
                 cross join lateral (
                     select m as message from parley.messages m
                     where m.chat_id = chats[array_position(ids, p.id)] and m.id = p.id offset 0) m) h),

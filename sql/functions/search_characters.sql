@@ -1,10 +1,10 @@
 -- The classes of characters that search distinguishes, each as the inside of a bracket expression.
 --
---   rules.ignorable          characters that search ignores within a word
---   rules.separators         characters that separate words
---   rules.emoji              characters that are words by themselves
---   rules.digits             the digits of all scripts
---   rules.unspaced           letters of scripts without spaces between words, and of Korean
+--   rules.ignorable    characters that search ignores within a word
+--   rules.separators   characters that separate words
+--   rules.emoji        characters that are words by themselves
+--   rules.digits       the digits of all scripts
+--   rules.unspaced     letters of scripts without spaces between words, and of Korean
 --
 -- They are spelled out, so that they are the same in every locale.
 --

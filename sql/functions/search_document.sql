@@ -1,9 +1,9 @@
 -- What search indexes of a message: its words, with compounds and stems.
 --
---   rules.split_words        the words of a folded text, in lower case and in their order, one space apart
---   rules.tokenize           the words as they are indexed
---   rules.join_compounds     the text with compounds such as getName, get_name and e-mail as one word
---   rules.search_document    what is indexed
+--   rules.split_words       the words of a folded text, in lower case and in their order, one space apart
+--   rules.tokenize          the words as they are indexed
+--   rules.join_compounds    the text with compounds such as getName, get_name and e-mail as one word
+--   rules.search_document   what is indexed
 --
 -- To change these functions, or those that they call: the results are stored in parley.message_words. Rows that are written
 -- from then on have the new words; recompute the older ones in a migration of the next release, in batches (sql/README.md,

@@ -1,18 +1,18 @@
 -- The hits of a search, by the index of parley.message_words.
 --
---   parley.search_chat            the ids of one page of hits in the entered chat, newest first, and how many there are
---   parley.search_chats           the same in all of the user's chats
---   parley.search_by_relevance          … with the most relevant first
---   parley.find_hits              the hits in one chat or in all of the user's
---   parley.find_hits_anywhere     … in all, by the index over everybody's messages
---   parley.find_hits_by_chat      … chat by chat
---   parley.find_hits_by_index        … in one chat, by the index
---   parley.is_cheap_to_scan               whether a range of messages is read through rather than looked up
---   parley.find_hit_page           a page of them
---   parley.has_phrases            whether a message that the index gives has the phrases, too
---   parley.has_phrases_in_words   … of one that is too long for the index to hold all positions
---   parley.messages_after_write_words         trigger: the words of a new or changed message
---   parley.messages_after_delete_words    trigger: … of deleted ones
+--   parley.search_chat                   the ids of one page of hits in the entered chat, newest first, and how many there are
+--   parley.search_chats                  the same in all of the user's chats
+--   parley.search_by_relevance           … with the most relevant first
+--   parley.find_hits                     the hits in one chat or in all of the user's
+--   parley.find_hits_anywhere            … in all, by the index over everybody's messages
+--   parley.find_hits_by_chat             … chat by chat
+--   parley.find_hits_by_index            … in one chat, by the index
+--   parley.is_cheap_to_scan              whether a range of messages is read through rather than looked up
+--   parley.find_hit_page                 a page of them
+--   parley.has_phrases                   whether a message that the index gives has the phrases, too
+--   parley.has_phrases_in_words          … of one that is too long for the index to hold all positions
+--   parley.messages_after_write_words    trigger: the words of a new or changed message
+--   parley.messages_after_delete_words   trigger: … of deleted ones
 --
 -- Under row-level security `tsv @@ query` can't use the index, since that operator is not leakproof. So the ids are
 -- found here, where membership is checked once and the index is used; the messages themselves are then read by these

@@ -1,9 +1,9 @@
 -- What people type into a search box, as queries for what rules.search_document() makes of messages.
 --
---   parley.parse_search      the queries
---   parley.search_terms      the terms: words, "phrases", -not, or
---   parley.word_forms        the ways in which a message may have a term
---   parley.phrase_pattern    a phrase as message_words.words has it
+--   parley.parse_search     the queries
+--   parley.search_terms     the terms: words, "phrases", -not, or
+--   parley.word_forms       the ways in which a message may have a term
+--   parley.phrase_pattern   a phrase as message_words.words has it
 
 -- Terms that are very common words don't count where there are others. Lexemes have neither ' nor ": '"1' stands for the
 -- first phrase, and no message has '"', which therefore is false. The words of a phrase may be in a message that does not have

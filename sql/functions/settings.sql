@@ -1,11 +1,11 @@
--- Settings.
+-- Settings of users: the API's functions, and the trigger of parley.settings.
 --
---   api.get_settings          GET  /api/settings
---   api.update_settings       PUT  /api/settings
---   parley.settings_json      settings as answers have them
---   parley.settings_before_update   trigger: updated_at
+--   api.get_settings                GET  /api/settings
+--   api.update_settings             PUT  /api/settings
+--   parley.settings_json            formats settings
+--   parley.settings_before_update   trigger: sets updated_at
 
--- Volatile, to see the settings of a user whom the same statement has just registered.
+-- Volatile, so that it sees the settings of a user whom session.authenticate() has registered in the same statement.
 create or replace function api.get_settings() returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -19,32 +19,32 @@ begin
     return parley.settings_json(settings);
 end $$;
 comment on function api.get_settings() is
-    'The user''s settings: {"settings": {"model", "theme", "context", "runtime", "isPremium", "responseStyle", "alwaysShowCode", "updatedAt"}}. Null if If-None-Match names their ETag.';
+    'Returns the user''s settings: {"settings": {"model", "theme", "context", "runtime", "isPremium", "responseStyle", "alwaysShowCode", "updatedAt"}}, or null if If-None-Match lists their entity tag.';
 
--- isPremium and updatedAt may be there, so that what was got can be put back, but are not the user's to change.
+-- isPremium and updatedAt are ignored, so that a client can send the settings back as it got them.
 create or replace function api.update_settings(body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     fields constant text[] := '{model,theme,context,runtime,responseStyle,alwaysShowCode}';
-    given jsonb := body -> 'settings';
+    changes jsonb := body -> 'settings';
     settings parley.settings;
 begin
-    if jsonb_typeof(given) = 'object' then
-        given := given - '{isPremium,updatedAt}'::text[];
+    if jsonb_typeof(changes) = 'object' then
+        changes := changes - '{isPremium,updatedAt}'::text[];
         perform parley.raise_invalid(
             parley.field_errors(body, required => '{settings}', optional => '{}')
-            || parley.field_errors(given, required => '{}', optional => fields));
+            || parley.field_errors(changes, required => '{}', optional => fields));
     else
         perform parley.validate_body(body, required => '{settings}');
     end if;
-    perform parley.require_one_of(given, fields);
+    perform parley.require_one_of(changes, fields);
     update parley.settings s set
-        model = coalesce(given ->> 'model', s.model),
-        theme = coalesce(given ->> 'theme', s.theme),
-        context = coalesce(given ->> 'context', s.context),
-        runtime = coalesce(given ->> 'runtime', s.runtime),
-        response_style = coalesce(given ->> 'responseStyle', s.response_style),
-        always_show_code = coalesce((given ->> 'alwaysShowCode')::boolean, s.always_show_code)
+        model = coalesce(changes ->> 'model', s.model),
+        theme = coalesce(changes ->> 'theme', s.theme),
+        context = coalesce(changes ->> 'context', s.context),
+        runtime = coalesce(changes ->> 'runtime', s.runtime),
+        response_style = coalesce(changes ->> 'responseStyle', s.response_style),
+        always_show_code = coalesce((changes ->> 'alwaysShowCode')::boolean, s.always_show_code)
     where s.user_id = session.user_id() and parley.assert_if_match(parley.iso8601(s.updated_at))
     returning * into settings;
     perform parley.require_user(settings.user_id);
@@ -52,7 +52,7 @@ begin
     return parley.settings_json(settings);
 end $$;
 comment on function api.update_settings(jsonb) is
-    'Changes settings. Body: {"settings": {"model"?, "theme"?, "context"?, "runtime"?, "responseStyle"?, "alwaysShowCode"?}}, at least one; isPremium and updatedAt are ignored. Answers all settings.';
+    'Changes settings. Body: {"settings": {"model"?, "theme"?, "context"?, "runtime"?, "responseStyle"?, "alwaysShowCode"?}}, at least one; isPremium and updatedAt are ignored. Returns all settings. Raises PT412 if If-Match does not list their entity tag.';
 
 create or replace function parley.settings_json(settings parley.settings) returns json
 language sql stable as $$

@@ -1,13 +1,13 @@
 -- Snippets: the part of a message that a search shows, as HTML in which <mark> marks the hits.
 --
---   parley.parse_highlight     what to find and to mark in messages, as regular expressions
---   parley.spelling_pattern    the ways to write a word, as a regular expression
---   parley.letter_pattern      the ways to write a letter, as a regular expression
---   parley.snippet             some words of a message around the first hit
---   parley.find_hit            the part of a message around the next hit
---   parley.snippet_size        how many characters to show
---   parley.trim_to_words       that part, cut to whole words
---   parley.highlight_words          these words with the hits marked
+--   parley.parse_highlight    what to find and to mark in messages, as regular expressions
+--   parley.spelling_pattern   the ways to write a word, as a regular expression
+--   parley.letter_pattern     the ways to write a letter, as a regular expression
+--   parley.snippet            some words of a message around the first hit
+--   parley.find_hit           the part of a message around the next hit
+--   parley.snippet_size       how many characters to show
+--   parley.trim_to_words      that part, cut to whole words
+--   parley.highlight_words    these words with the hits marked
 --
 -- A message is searched as it was written, by patterns that allow every variant of a letter: folding or normalizing it would
 -- take as long as indexing it does. The patterns are built once per search.

@@ -1,8 +1,8 @@
 -- Which values are valid: table constraints and the API's validation call the same functions.
 --
---   rules.validation_error            the error of a field's value, or null
+--   rules.validation_error   the error of a field's value, or null
 --   rules.length_limits      how many characters a field may have
---   rules.allowed_values            the values of a field that has a fixed set of them
+--   rules.allowed_values     the values of a field that has a fixed set of them
 --   rules.can_be_blank       whether a field may be empty or white space only
 --   rules.is_blank           whether a text is empty or white space only
 --   rules.is_email           whether a text is an e-mail address

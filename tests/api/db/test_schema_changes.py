@@ -132,7 +132,7 @@ def test_what_the_schema_changed_under_is_asked_once_more(
 
 def forget_request_ids(directory: Path) -> None:
     """Makes session.authenticate what it was before it took a request's id."""
-    file = directory / "sql" / "functions" / "session.sql"
+    file = directory / "sql" / "functions" / "authentication.sql"
     text = file.read_text().replace(
         "session.authenticate(identity jsonb, request_id text default null)", "session.authenticate(identity jsonb)"
     )

@@ -1,14 +1,13 @@
--- Who may hear what at Pusher. The API signs what these functions answer.
+-- Authorization at Pusher: which channels a user may subscribe to. The API signs what these functions return.
 --
---   api.authorize_channel    POST /api/pusher/auth
---   api.authorize_user       POST /api/pusher/user-auth
---   parley.can_subscribe          whether the user may subscribe to a channel
---   parley.socket_id_error    what is wrong with a socket's id, or null
---   parley.socket_id_pattern    … as a regular expression
---   parley.user_name         the user's name, or null
+--   api.authorize_channel      POST /api/pusher/auth
+--   api.authorize_user         POST /api/pusher/user-auth
+--   parley.can_subscribe       whether the user may subscribe to a channel
+--   parley.socket_id_error     the error of a socket's id, or null
+--   parley.socket_id_pattern   a valid id, as a regular expression
 --
--- Private and presence channels of a chat are for its members, private-user-… is for that user. What a channel carries is
--- said in outbox.sql.
+-- Members of a chat may subscribe to private-chat-ID and presence-chat-ID, and a user to private-user-ID, the channel of that
+-- user. outbox.sql decides which events are published on which channel.
 
 create or replace function api.authorize_channel(socket_id text, channel_name text) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -26,7 +25,7 @@ begin
             'user_id', session.user_id(), 'user_info', json_build_object('name', parley.user_name())) end));
 end $$;
 comment on function api.authorize_channel(text, text) is
-    'Lets a connection to Pusher subscribe to a channel: {"socket_id", "channel_name", "channel_data"?}, to be signed. Raises PT403 for a channel that the user may not hear, whether there is one or not.';
+    'Authorizes a connection to Pusher to subscribe to a channel. Returns what the API signs: {"socket_id", "channel_name", "channel_data"?}. Raises PT403 unless the user may subscribe, whether or not the channel exists.';
 
 create or replace function api.authorize_user(socket_id text) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -38,18 +37,17 @@ begin
         'user_info', json_strip_nulls(json_build_object('userId', session.user_id(), 'name', parley.user_name()))));
 end $$;
 comment on function api.authorize_user(text) is
-    'Signs the user in on a connection to Pusher: {"socket_id", "user_data"}, to be signed. Its id is the one in the name of the user''s channel.';
+    'Authenticates the user on a connection to Pusher. Returns what the API signs: {"socket_id", "user_data"}. The id in user_data is the one in the name of the user''s channel.';
 
 create or replace function parley.can_subscribe(channel text) returns boolean
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant text := substring(channel from '^(?:private|presence)-chat-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$');
 begin
     if chat is null then
         return coalesce(channel = parley.user_channel(session.user_id()), false);
     end if;
-    perform set_config('parley.selected_chat', chat, true);
-    return session.selected_chat() is not null;
+    return session.is_chat_member(chat::uuid);
 end $$;
 
 create or replace function parley.socket_id_error(socket_id text) returns text
@@ -62,6 +60,3 @@ $$;
 
 create or replace function parley.socket_id_pattern() returns text
 language sql immutable parallel safe as $$ select '^[0-9]{1,20}[.][0-9]{1,20}$' $$;
-
-create or replace function parley.user_name() returns text
-language sql stable as $$ select u.name from next_auth.users u where u.id = session.user_id() $$;

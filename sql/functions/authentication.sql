@@ -1,29 +1,32 @@
--- Who a statement speaks for. Both settings are local to the transaction, so a pooled connection forgets them.
+-- Authentication: which user a transaction acts for.
 --
---   session.authenticate          takes an identity and makes it the user of this transaction
---   session.user_id        that user, or null: then no policy lets any row through
---   session.user_of_session      whose database session it is
---   session.register       adds a first-seen user, and settings for them
---   session.is_deleted_user    whether a user with this id was deleted
---   parley.users_after_delete   trigger: remembers who was deleted, and removes what is theirs (removal.sql)
+--   session.authenticate        authenticates the transaction; registers users at their first request
+--   session.user_id             the authenticated user; null without one, so that no policy matches a row
+--   session.user_of_session     the user of a database session
+--   session.register            adds a user, with default settings
+--   session.is_deleted_user     whether a user with this id was deleted
+--   parley.users_after_delete   trigger: records the deletion, and removes the user from chats
+--
+-- The settings are local to the transaction, so nothing is left on a pooled connection.
 
--- `identity` has the claims of a verified session token: sub, and name, email, picture where known. Or it has
--- `session_digests`: of tokens of which the caller knows nothing, but that one may be a database session's.
--- Who has settings is a user: one look-up tells both.
--- Used as `select api.… from session.authenticate($1, $2)`: a function in FROM runs before the select list does.
--- `request_id` is for whoever looks at the server: pg_stat_activity and, by %a in log_line_prefix, its log have it. A name
--- there has 63 bytes. `if_match` and `if_none_match` are the request's headers: preconditions.sql reads them.
+-- `identity` is what the API has verified of the caller: the claims of a session token (sub, and name, email and picture if
+-- known), or else `session_digests`, an array of digests of tokens that may belong to database sessions.
+-- `request_id` becomes part of application_name: pg_stat_activity shows it and, by %a in log_line_prefix, the server's log.
+-- `if_match` and `if_none_match` are the request's headers, for preconditions.sql.
+-- Call it in FROM, `select api.… from session.authenticate($1, $2)`, which PostgreSQL evaluates before the select list.
 create or replace function session.authenticate(
     identity jsonb, request_id text default null, if_match text default null, if_none_match text default null) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
+    max_name_bytes constant integer := 63;  -- NAMEDATALEN - 1
     subject constant text := coalesce(identity ->> 'sub', session.user_of_session(identity -> 'session_digests'));
 begin
     if request_id is not null then
-        perform set_config('application_name', left('parley ' || request_id, 63), true);
+        perform set_config('application_name', left('parley ' || request_id, max_name_bytes), true);
     end if;
     perform set_config('parley.user_id', subject, true), set_config('request.if_match', coalesce(if_match, ''), true),
         set_config('request.if_none_match', coalesce(if_none_match, ''), true);
+    -- Every registered user has settings, so one index lookup suffices.
     if not exists (select from parley.settings s where s.user_id = subject) then
         if rules.validation_error('userId', subject) is not null or subject is null then
             perform parley.raise_error('PT401', 'Authentication required.');
@@ -35,8 +38,8 @@ end $$;
 create or replace function session.user_id() returns text
 language sql stable parallel safe as $$ select nullif(current_setting('parley.user_id', true), '') $$;
 
--- `digests` is an array of SHA-256 in hexadecimal, the first that counts goes first. The expression is the index's, and a
--- plan that was made when there were few sessions would be kept.
+-- `digests` are SHA-256 in hexadecimal; the first one of a valid session decides. The WHERE clause repeats the expression of
+-- the index. Sequential scans are disabled because a cached plan may date from when there were few sessions.
 create or replace function session.user_of_session(digests jsonb) returns text
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
@@ -51,25 +54,24 @@ begin
     return subject;
 end $$;
 
--- Two identities with one e-mail address stay two users: the address belongs to the first. An address or an image that a
--- profile could not have is none. Settings are the columns' defaults. An image in our storage is another user's, or gone
--- or going.
--- Whether a user was deleted is asked when their row is there again: whoever deletes them just now has been waited for.
+-- An e-mail address belongs to the first user who has it; a second user is added without one. Invalid claims are dropped, as
+-- are URLs of images in our storage, which belong to another user or are about to be removed.
+-- Deletion is checked after the insert, which waits for a concurrent deletion of the same user.
 create or replace function session.register(subject text, name text, email text, image text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    known_name constant text := case when not rules.is_blank(name) then left(name, upper(rules.length_limits('name')) - 1) end;
-    known_email constant text := case when rules.validation_error('email', email) is null then email end;
-    known_image constant text := case when parley.image_name(image) is null and rules.is_image_url(image) then image end;
+    valid_name constant text := case when not rules.is_blank(name) then left(name, upper(rules.length_limits('name')) - 1) end;
+    valid_email constant text := case when rules.validation_error('email', email) is null then email end;
+    valid_image constant text := case when parley.image_name(image) is null and rules.is_image_url(image) then image end;
     is_new boolean;
 begin
     insert into next_auth.users (id, name, email, image)
-    values (subject, known_name, known_email, known_image)
+    values (subject, valid_name, valid_email, valid_image)
     on conflict do nothing;
     is_new := found;
     if not is_new then
         insert into next_auth.users (id, name, image)
-        values (subject, known_name, known_image)
+        values (subject, valid_name, valid_image)
         on conflict do nothing;
         is_new := found;
     end if;
@@ -85,6 +87,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from parley.deleted_users d where d.user_id = subject)
 $$;
 
+-- Removes the first 100 memberships at once; removal.sql removes the others in the background.
 create or replace function parley.users_after_delete() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin

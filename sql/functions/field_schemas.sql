@@ -1,9 +1,9 @@
--- What the fields of bodies and queries may be, in the words of JSON Schema: the OpenAPI document has its limits from here.
+-- Limits of the fields of bodies and queries, in JSON Schema: the source of those in the OpenAPI document.
 --
---   api.get_field_schemas      for each field
---   parley.not_blank_pattern   which text is not blank
---   parley.text_schema         … of a field that is text
---   parley.number_schema       … of one that is a whole number
+--   api.get_field_schemas      the schemas of all fields
+--   parley.not_blank_pattern   a regular expression for text that is not blank
+--   parley.text_schema         the schema of a text field
+--   parley.number_schema       the schema of an integer
 
 create or replace function api.get_field_schemas() returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -26,20 +26,20 @@ begin
         'limit', parley.number_schema('limit', defaults.size));
 end $$;
 comment on function api.get_field_schemas() is
-    'What each field of a body or a query may be: {"title": {"minLength": 1, "maxLength": 200, "pattern"}, "limit": {"minimum", "maximum", "default"}, "theme": {"enum"}, …}, in the words of JSON Schema.';
+    'Returns the JSON Schema of each field of a body or a query: {"title": {"minLength": 1, "maxLength": 200, "pattern"}, "limit": {"minimum", "maximum", "default"}, "theme": {"enum"}, …}.';
 
--- As a regular expression, which text must match that may not be blank; nor may any have NUL.
+-- Derived from rules.is_blank(), character by character, as ranges. Text can't contain NUL either.
 create or replace function parley.not_blank_pattern() returns text
 language sql stable as $$
     select format('^[^\u0000]*[^\u0000%s][^\u0000]*$', string_agg(
-        case when first < last then first_mark || '-' || last_mark else first_mark end, '' order by first))
+        case when first < last then first_escape || '-' || last_escape else first_escape end, '' order by first))
     from (
         select min(c) as first, max(c) as last from (
             select c, c - row_number() over (order by c) as run
             from generate_series(1, 65535) c where c not between 55296 and 57343 and rules.is_blank(chr(c))) b
         group by run
     ) runs cross join lateral (
-        select '\u' || lpad(to_hex(first), 4, '0') as first_mark, '\u' || lpad(to_hex(last), 4, '0') as last_mark) marks
+        select '\u' || lpad(to_hex(first), 4, '0') as first_escape, '\u' || lpad(to_hex(last), 4, '0') as last_escape) escapes
 $$;
 
 create or replace function parley.text_schema(field text, not_blank text) returns jsonb
@@ -54,8 +54,8 @@ language sql immutable parallel safe as $$
         end)
 $$;
 
-create or replace function parley.number_schema(field text, usual bigint) returns jsonb
+create or replace function parley.number_schema(field text, default_value bigint) returns jsonb
 language sql immutable parallel safe as $$
     select jsonb_strip_nulls(jsonb_build_object(
-        'minimum', (parley.number_limits(field))[1], 'maximum', (parley.number_limits(field))[2], 'default', usual))
+        'minimum', (parley.number_limits(field))[1], 'maximum', (parley.number_limits(field))[2], 'default', default_value))
 $$;

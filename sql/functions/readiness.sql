@@ -1,6 +1,6 @@
--- Whether this database may be served as this role.
+-- Readiness of the database for the API.
 --
---   api.check_readiness    raises when row-level security does not bind the role that asks
+--   api.check_readiness   raises unless row-level security applies to the current role
 
 create or replace function api.check_readiness() returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -16,4 +16,4 @@ begin
     end if;
     return true;
 end $$;
-comment on function api.check_readiness() is 'True when the API may serve as this role. Raises PT503 when row-level security does not bind it.';
+comment on function api.check_readiness() is 'Returns true if the API may serve requests as the current role. Raises PT503 if row-level security does not apply to it.';
