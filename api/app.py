@@ -20,7 +20,8 @@ from api.http.cors import Origins
 from api.http.errors import ApiError, Envelope
 from api.http.preconditions import matches_etag
 from api.http.protocol import ParleyRequest
-from api.images.service import CONTENT_TYPES, Images
+from api.images.names import get_content_type
+from api.images.profile_images import ProfileImages
 from api.images.storage import Storage
 from api.observability.logs import RequestLog
 from api.observability.metrics import Metrics
@@ -89,10 +90,10 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
         app.ctx.readiness = SingleFlight(partial(app.ctx.database.call, "select api.check_readiness()"), PROBE_SECONDS)
         app.ctx.openapi = OpenApi(settings, app.ctx.database)
         app.ctx.limiter = RateLimiter.connect(settings)
-        app.ctx.images = Images(
+        app.ctx.images = ProfileImages(
             app.ctx.database, app.ctx.admission, Storage.open(settings.storage_url), settings.public_url
         )
-        app.ctx.cleaning = asyncio.create_task(app.ctx.images.clean())
+        app.ctx.image_cleanup = asyncio.create_task(app.ctx.images.run_cleanup())
         if settings.metrics_port:
             metrics = Metrics(app)
             metrics.serve(settings.metrics_host, settings.metrics_port + worker)
@@ -103,8 +104,8 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
 
     @app.after_server_stop
     async def close_connections(app: Sanic[Any, Any]) -> None:
-        app.ctx.cleaning.cancel()
-        await asyncio.wait([app.ctx.cleaning])
+        app.ctx.image_cleanup.cancel()
+        await asyncio.wait([app.ctx.image_cleanup])
         if app.ctx.replica:
             await app.ctx.replica.close()
         await app.ctx.readiness.close()
@@ -179,14 +180,14 @@ async def serve_image(request: ParleyRequest, name: str) -> HTTPResponse | None:
     """An image in storage, to whoever knows its name."""
     headers = {**IMAGE_HEADERS, "ETag": f'"{name}"'}
     is_known = matches_etag(request, headers["ETag"])
-    found = await request.app.ctx.images.find(name, only_size=is_known or request.method == "HEAD")
+    found = await request.app.ctx.images.fetch(name, size_only=is_known or request.method == "HEAD")
     if found is None:
         raise ApiError(404, "No such resource.")
     size, content = found
     if is_known:
         return HTTPResponse(None, 304, headers)
     headers["Content-Length"] = str(size)
-    content_type = CONTENT_TYPES[name[64:]]
+    content_type = get_content_type(name)
     if request.method == "HEAD":
         return HTTPResponse(None, 200, headers, content_type)
     response = await request.respond(headers=headers, content_type=content_type)

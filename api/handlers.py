@@ -13,7 +13,7 @@ from api.http.errors import ApiError
 from api.http.links import link_header
 from api.http.preconditions import conditions, digest
 from api.http.protocol import ParleyRequest
-from api.images.upload import received_image
+from api.images.upload import receive_image
 from api.routes import SAID_IN, Route
 
 MAX_BODY = 1024 * 1024  # bytes
@@ -126,12 +126,12 @@ def image_handler_of(route: Route) -> Handler:
             row = await request.app.ctx.database.call_for_row(sign_in, caller, request.id, acquire_seconds=seconds)
         identity = row[0]
         async with (
-            received_image(request, identity) as upload,
+            receive_image(request, identity) as upload,
             replica.changed_by(caller) if replica else nullcontext(),
         ):
             content = await asyncio.to_thread(digest, upload) if "idempotency-key" in request.headers else b""
             arguments = identity, request.id, *conditions(request, route, content)
-            answer, *said = await request.app.ctx.images.take(upload, route.statement, *arguments)
+            answer, *said = await request.app.ctx.images.store(upload, route.statement, *arguments)
         return HTTPResponse(answer, route.status, said_headers(route, request, said), JSON)
 
     return handle

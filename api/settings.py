@@ -18,7 +18,7 @@ from redis.asyncio import ConnectionPool
 
 from api.auth.secrets import split_secrets, weakness
 from api.http.cors import parse_origins
-from api.images.storage import directory_of
+from api.images.storage import parse_storage_url
 from api.shared.logs import Format
 from api.shared.settings import PostgresUrl, SettingsError
 
@@ -34,7 +34,7 @@ def redis_url(value: SecretStr) -> SecretStr:
 
 def storage_location(value: str) -> str:
     """A check of the form."""
-    directory_of(value)
+    parse_storage_url(value)
     return value
 
 

@@ -1,6 +1,6 @@
-"""Chromium as the judge of how an image looks: tests get every frame, delay and loop count that it shows.
+"""Chromium as the reference for the appearance of images: every frame, delay and loop count that it shows.
 
-The page, browser.html, fetches images from a server in this process, and posts what it sees of each.
+The page browser.html fetches images from a server in this process, and posts the pixels of each.
 """
 
 import json
@@ -22,51 +22,52 @@ PAGE = Path(__file__).with_suffix(".html")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless=new", "--no-sandbox", "--no-first-run", "--disable-gpu", "--disable-background-networking",
          "--disable-component-update", "--disable-sync")  # fmt: skip
-SECONDS = 60
-TYPES = {b"GIF": "image/gif", b"\x89PN": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+TIMEOUT_SECONDS = 60
+CONTENT_TYPES = {b"GIF": "image/gif", b"\x89PN": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """RGBA pixels; the colour of fully transparent ones is black."""
+    """RGBA pixels; fully transparent ones are black."""
 
     size: tuple[int, int]
     pixels: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """How an image looks: as an <img> at first, and, if it moves, frame by frame with microseconds."""
+class Appearance:
+    """The appearance of an image: its first frame, and all frames of an animation with their microseconds."""
 
     still: Picture
     frames: list[tuple[Picture, int]]
     repetitions: str
 
 
-class UnseenError(Exception):
-    """The browser does not show the image, or not all of it."""
+class NotRenderedError(Exception):
+    """The browser does not show the image, or only a part of it."""
 
 
 class Browser:
-    """A page that shows one image after the other."""
+    """A page that renders one image after another."""
 
     def __init__(self) -> None:
-        self._images, self._sights = SimpleQueue[bytes](), SimpleQueue[bytes]()
+        self._images, self._results = SimpleQueue[bytes](), SimpleQueue[bytes]()
 
-    def look_at(self, content: bytes) -> Sight:
-        """How an image looks. Raises UnseenError."""
+    def render(self, content: bytes) -> Appearance:
+        """Return the appearance of an image. Raises NotRenderedError."""
         self._images.put(content)
-        seen = json.loads(self._sights.get(timeout=SECONDS))
-        if "error" in seen:
-            raise UnseenError(seen["error"])
-        still, frames = picture(seen["still"]), seen["frames"]
+        result = json.loads(self._results.get(timeout=TIMEOUT_SECONDS))
+        if "error" in result:
+            raise NotRenderedError(result["error"])
+        still, frames = parse_picture(result["still"]), result["frames"]
         if len(frames) == 1:
-            return Sight(still, [], "")
-        return Sight(still, [(picture(frame), frame["microseconds"]) for frame in frames], seen["repetitions"])
+            return Appearance(still, [], "")
+        pictures = [(parse_picture(frame), frame["microseconds"]) for frame in frames]
+        return Appearance(still, pictures, result["repetitions"])
 
-    def new_handler(self) -> type[BaseHTTPRequestHandler]:
-        """A class of handlers for the requests of the page."""
-        images, sights = self._images, self._sights
+    def create_handler_class(self) -> type[BaseHTTPRequestHandler]:
+        """Return a class of handlers for the requests of the page."""
+        images, results = self._images, self._results
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -77,9 +78,9 @@ class Browser:
 
             def do_POST(self) -> None:
                 if body := self.rfile.read(int(self.headers["Content-Length"])):
-                    sights.put(body)
+                    results.put(body)
                 if content := images.get():
-                    self._respond(TYPES[content[:3]], content)
+                    self._respond(CONTENT_TYPES[content[:3]], content)
 
             def _respond(self, content_type: str, content: bytes) -> None:
                 self.send_response(200)
@@ -94,31 +95,31 @@ class Browser:
         return Handler
 
     def stop_waiting(self) -> None:
-        """Ends the page's request for another image."""
+        """End the page's pending request for another image."""
         self._images.put(b"")
 
 
-def picture(seen: dict[str, Any]) -> Picture:
-    """A picture as the page describes it."""
-    width, height = seen["size"]
-    return Picture((width, height), bytes.fromhex(seen["pixels"]))
+def parse_picture(posted: dict[str, Any]) -> Picture:
+    """Return a picture that the page has posted."""
+    width, height = posted["size"]
+    return Picture((width, height), bytes.fromhex(posted["pixels"]))
 
 
 def find_program() -> str:
-    """The path of a browser; skips the test where none is installed."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not found:
-        pytest.skip("there is no Chromium")
-    return found
+    """Return the path of Chromium; skip the test if it is not installed."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not program:
+        pytest.skip("Chromium is not installed")
+    return program
 
 
 @contextmanager
 def running_browser() -> Iterator[Browser]:
-    """A browser for the block; skips the test where none is installed."""
+    """Run Chromium for the duration of the block; skip the test if it is not installed."""
     program, browser = find_program(), Browser()
     with (
         TemporaryDirectory(prefix="parley-browser-", ignore_cleanup_errors=True) as directory,
-        ThreadingHTTPServer(("127.0.0.1", 0), browser.new_handler()) as server,
+        ThreadingHTTPServer(("127.0.0.1", 0), browser.create_handler_class()) as server,
     ):
         Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{server.server_port}/"

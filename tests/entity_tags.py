@@ -1,16 +1,16 @@
 """A reference parser for If-Match and If-None-Match by RFC 9110, and headers that are likely to break a parser.
 
-It reads one character at a time, where Parley has a regular expression in Python and one in SQL.
+It parses one character at a time; Parley matches regular expressions, one in Python and one in SQL.
 """
 
 from hypothesis import strategies as st
 
-TAG = "5QC6xxlgr66DAp2LACdt"  # may be replaced in all headers below by another one without commas and quotes
+TAG = "5QC6xxlgr66DAp2LACdt"  # Tests replace it in all headers with a real tag without commas and quotes.
 ETAG = f'"{TAG}"'
 
 
-def listed(header: str) -> set[str]:
-    """The entity tags in a list, of which weak ones begin with `W/`; none if the list is malformed."""
+def parse_list(header: str) -> set[str]:
+    """Return the entity tags in a list, weak ones with their prefix `W/`; none if the list is malformed."""
     tags, position, needs_comma = set(), 0, False
     while position < len(header):
         character = header[position]
@@ -18,19 +18,19 @@ def listed(header: str) -> set[str]:
             needs_comma = needs_comma and character != ","
             position += 1
             continue
-        opened = position + 2 if header.startswith("W/", position) else position
-        closed = header.find('"', opened + 1)
-        is_tag = header.startswith('"', opened) and closed > 0
-        if needs_comma or not is_tag or any(c <= " " or c == "\x7f" for c in header[opened + 1 : closed]):
+        start = position + 2 if header.startswith("W/", position) else position
+        end = header.find('"', start + 1)
+        is_tag = header.startswith('"', start) and end > 0
+        if needs_comma or not is_tag or any(c <= " " or c == "\x7f" for c in header[start + 1 : end]):
             return set()
-        tags.add(header[position : closed + 1])
-        position, needs_comma = closed + 1, True
+        tags.add(header[position : end + 1])
+        position, needs_comma = end + 1, True
     return tags
 
 
-def matches(etag: str, header: str, *, strongly: bool = False) -> bool:
-    """Whether the header matches the entity tag, by the strong or the weak comparison."""
-    return header == "*" or etag in listed(header) or (not strongly and f"W/{etag}" in listed(header))
+def is_match(etag: str, header: str, *, is_strong: bool = False) -> bool:
+    """Return whether the header matches the entity tag, by the strong or the weak comparison."""
+    return header == "*" or etag in parse_list(header) or (not is_strong and f"W/{etag}" in parse_list(header))
 
 
 PIECES = [

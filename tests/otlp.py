@@ -1,4 +1,4 @@
-"""A collector of traces: an HTTP server that takes OTLP and keeps the spans."""
+"""A collector of traces: an HTTP server that receives OTLP and keeps the spans in memory."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ PATH = "/v1/traces"
 
 
 class Collector(ThreadingHTTPServer):
-    """It answers on a free port; `spans` are what came."""
+    """A server on a free port; `spans` are those that it has received."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -21,14 +21,14 @@ class Collector(ThreadingHTTPServer):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What sends traces here, soon."""
+        """The settings of a process that sends its traces here, within 50 ms."""
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.server_port}",
             "OTEL_BSP_SCHEDULE_DELAY": "50",
         }
 
-    def named(self, name: str) -> list[dict[str, Any]]:
-        """The spans of this name."""
+    def find_spans(self, name: str) -> list[dict[str, Any]]:
+        """Return the received spans of this name."""
         return [span for span in list(self.spans) if span["name"] == name]
 
 
@@ -42,20 +42,20 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == PATH:
             message.ParseFromString(body)
         for resource in message.resource_spans:
-            of_resource = attributes(resource.resource.attributes)
+            resource_attributes = parse_attributes(resource.resource.attributes)
             for span in (span for scope in resource.scope_spans for span in scope.spans):
                 self.server.spans.append(
                     {
                         "name": span.name,
-                        "service": of_resource["service.name"],
+                        "service": resource_attributes["service.name"],
                         "trace": span.trace_id.hex(),
                         "id": span.span_id.hex(),
                         "parent": span.parent_span_id.hex(),
                         "kind": span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
-                        "begun": span.start_time_unix_nano,
-                        "ended": span.end_time_unix_nano,
+                        "start": span.start_time_unix_nano,
+                        "end": span.end_time_unix_nano,
                         "failed": span.status.code == span.status.STATUS_CODE_ERROR,
-                        **attributes(span.attributes),
+                        **parse_attributes(span.attributes),
                     }
                 )
         self.send_response(200)
@@ -66,20 +66,20 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def attributes(pairs: Any) -> dict[str, Any]:
-    """Their names and values."""
+def parse_attributes(pairs: Any) -> dict[str, Any]:
+    """Return the attributes of a span or a resource by name."""
 
-    def value_of(value: Any) -> Any:
+    def parse(value: Any) -> Any:
         kind = value.WhichOneof("value")
-        found = getattr(value, kind)
-        return [value_of(item) for item in found.values] if kind == "array_value" else found
+        content = getattr(value, kind)
+        return [parse(item) for item in content.values] if kind == "array_value" else content
 
-    return {pair.key: value_of(pair.value) for pair in pairs}
+    return {pair.key: parse(pair.value) for pair in pairs}
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
-    """A collector that answers for as long as the block lasts."""
+def running_collector() -> Iterator[Collector]:
+    """Run a collector for the duration of the block."""
     with Collector() as collector:
         thread = threading.Thread(target=collector.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -30,9 +30,9 @@ from api.handlers import MAX_BODY
 from api.http.errors import CODES
 from api.http.protocol import MAX_UNREAD
 from api.images import storage
-from api.images.reencode import MAX_FRAMES, MAX_PIXELS, MAX_SCANS, MAX_SIDE
-from api.images.service import WAIT_SECONDS
-from api.images.upload import MAX_BYTES, SECONDS
+from api.images.profile_images import SLOT_TIMEOUT_SECONDS
+from api.images.reencode.limits import MAX_FRAMES, MAX_PIXELS, MAX_SCANS, MAX_SIDE
+from api.images.upload import MAX_IMAGE_BYTES, TIMEOUT_SECONDS
 from api.observability.metrics import Metrics as ApiMetrics
 from api.routes import ROUTES
 from api.settings import Settings as ApiSettings
@@ -132,10 +132,10 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert is_in("parley.idempotency_key_ttl", f"{hours} hours")
     assert int(documented["a JSON body"][0]) * 1024 * 1024 == MAX_BODY
     assert documented["uploads that a user has under way"] == [str(upload_slots.OPEN_FOR_ONE)]
-    received = [upload_slots.PLACES, SECONDS, upload_slots.PACE // 1024]
+    received = [upload_slots.PLACES, TIMEOUT_SECONDS, upload_slots.PACE // 1024]
     assert documented["uploads that a worker receives at once"] == [str(bound) for bound in received]
-    assert documented["uploads that wait to be decoded"] == [str(MAX_WAITING), str(WAIT_SECONDS)]
-    assert documented["an image"][1:] == [str(MAX_BYTES), str(MAX_SIDE), str(MAX_SIDE)]
+    assert documented["uploads that wait to be decoded"] == [str(MAX_WAITING), str(SLOT_TIMEOUT_SECONDS)]
+    assert documented["an image"][1:] == [str(MAX_IMAGE_BYTES), str(MAX_SIDE), str(MAX_SIDE)]
     assert documented["an animation"] == [str(MAX_FRAMES), str(MAX_PIXELS // MAX_SIDE**2), str(MAX_SIDE), str(MAX_SIDE)]
     assert documented["a progressive JPEG"] == [str(MAX_SCANS)]
     defaults = ApiSettings.model_fields
@@ -157,7 +157,10 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert all(cost in paragraph for cost in (*costs, f"up to {MAX_PAUSE} seconds"))
     assert documented["writes in flight"] == [str(CHAT_WRITES)]
     assert documented["a probe of the database by `/readyz`"] == [str(PROBE_SECONDS), str(READY_SECONDS)]
-    assert documented["images that a worker opens in the storage"] == [str(storage.READS), str(storage.SECONDS)]
+    assert documented["images that a worker opens in the storage"] == [
+        str(storage.MAX_CONCURRENT_READS),
+        str(storage.TIMEOUT_SECONDS),
+    ]
     assert documented["answers that clients have not read"] == [str(MAX_UNREAD // 1024**2)]
     assert documented["clock skew that a token is forgiven"] == [str(LEEWAY_SECONDS)]
 

@@ -1,4 +1,4 @@
-"""Objects by name, in the directory or bucket that STORAGE_URL names."""
+"""Objects by name, in the directory or the S3 bucket of STORAGE_URL."""
 
 import asyncio
 import contextlib
@@ -7,21 +7,30 @@ import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import NotFoundError
 from obstore.store import LocalStore, S3Store
 
-SECONDS = 10  # that an operation may take
-STALE_SECONDS = 600  # after which a file that was being written belongs to a process that was killed
+TIMEOUT_SECONDS = 10  # of each operation
+CONNECT_TIMEOUT_SECONDS = 2
+MAX_RETRIES = 2
+PARTIAL_FILE_MAX_AGE_SECONDS = 600  # far longer than a write takes: the process that wrote an older file was killed
 CHUNK_BYTES = 256 * 1024
-READS = 32  # objects that each worker opens at once: anybody may request images, and no limit bounds how many
+MAX_CONCURRENT_READS = 32  # that each worker opens at once: requests for images need no token and have no rate limit
 
 
-def directory_of(url: str) -> Path | None:
-    """The directory of a file URL, or None for an s3 URL. Raises ValueError for what is neither."""
+class StoredObject(NamedTuple):
+    """An object that was opened for reading."""
+
+    size: int  # bytes
+    chunks: AsyncIterator[bytes]
+
+
+def parse_storage_url(url: str) -> Path | None:
+    """Return the directory of a file URL, or None for an S3 URL. Raises ValueError if the URL is neither."""
     scheme, separator, rest = url.partition("://")
     if scheme == "file" and rest.startswith(("/", "./")):
         return Path(unquote(rest)).resolve()
@@ -31,74 +40,78 @@ def directory_of(url: str) -> Path | None:
 
 
 class Storage:
-    """The operations on objects; each raises obstore's errors or TimeoutError when the storage is away."""
+    """The operations on objects. They raise obstore's errors, or TimeoutError, if the storage is unavailable."""
 
     def __init__(self, store: LocalStore | S3Store) -> None:
         self._store = store
-        self._reads = asyncio.Semaphore(READS)
+        self._reads = asyncio.Semaphore(MAX_CONCURRENT_READS)
 
     @classmethod
     def open(cls, url: str) -> Self:
-        """Opens the storage; makes the directory of a file URL, and raises OSError if it can't be written to.
+        """Open the storage at a URL; create the directory of a file URL. Raises OSError if it is not writable.
 
-        A bucket's region, credentials and endpoint are in the environment, under the names that AWS gave them.
+        The AWS SDK's environment variables hold a bucket's region, credentials and endpoint.
         """
-        if directory := directory_of(url):
+        if directory := parse_storage_url(url):
             directory.mkdir(parents=True, exist_ok=True)
             if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError(None, "Permission denied", str(directory))
-            remove_stale_files(directory)
+            remove_partial_files(directory)
             return cls(LocalStore(directory))
         return cls(
             S3Store.from_url(
                 url,
-                # http is for an AWS_ENDPOINT_URL that says so: others are https.
-                client_options={"connect_timeout": "2s", "read_timeout": f"{SECONDS}s", "allow_http": True},
-                retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=SECONDS)},
+                # Plain HTTP is used only if AWS_ENDPOINT_URL has that scheme.
+                client_options={
+                    "connect_timeout": f"{CONNECT_TIMEOUT_SECONDS}s",
+                    "read_timeout": f"{TIMEOUT_SECONDS}s",
+                    "allow_http": True,
+                },
+                retry_config={"max_retries": MAX_RETRIES, "retry_timeout": timedelta(seconds=TIMEOUT_SECONDS)},
             )
         )
 
     async def put(self, name: str, content: bytes) -> None:
-        """Stores an object for good, in place of one of the same name."""
-        async with asyncio.timeout(SECONDS):
+        """Store an object durably; overwrite an existing one."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await obstore.put_async(self._store, name, content, use_multipart=False)
             if isinstance(self._store, LocalStore):
-                await asyncio.to_thread(flush, Path(self._store.prefix or "") / name)
+                await asyncio.to_thread(fsync_file, Path(self._store.prefix or "") / name)
 
-    async def get(self, name: str, *, only_size: bool = False) -> tuple[int, AsyncIterator[bytes]] | None:
-        """Return the size of an object and its content, piece by piece; None where there is none.
+    async def get(self, name: str, *, size_only: bool = False) -> StoredObject | None:
+        """Open an object, or return None if there is none of this name.
 
-        With `only_size` there is no content: a bucket would begin to send what nobody reads.
+        With `size_only`, the object has no chunks, and a bucket sends no content.
         """
         try:
-            async with asyncio.timeout(SECONDS), self._reads:
-                found = await obstore.get_async(self._store, name, options={"head": only_size})
+            async with asyncio.timeout(TIMEOUT_SECONDS), self._reads:
+                result = await obstore.get_async(self._store, name, options={"head": size_only})
         except (NotFoundError, FileNotFoundError):
             return None
-        return found.meta["size"], (bytes(piece) async for piece in found.stream(CHUNK_BYTES))
+        return StoredObject(result.meta["size"], (bytes(chunk) async for chunk in result.stream(CHUNK_BYTES)))
 
     async def delete(self, name: str) -> None:
-        """Deletes an object; it may be gone already."""
+        """Delete an object, if it exists."""
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await obstore.delete_async(self._store, name)
         except (NotFoundError, FileNotFoundError):
             pass
 
 
-def flush(path: Path) -> None:
-    """Writes a file and its entry in the directory to disk, as the database does with what it acknowledges."""
-    for place in (path, path.parent):
-        descriptor = os.open(place, os.O_RDONLY)
+def fsync_file(path: Path) -> None:
+    """Flush a file and its directory entry to disk: a committed row in the database must not refer to a lost file."""
+    for synced in (path, path.parent):
+        descriptor = os.open(synced, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def remove_stale_files(directory: Path) -> None:
-    """Removes what was half written when a process was killed: files are written as NAME#NUMBER, then renamed."""
+def remove_partial_files(directory: Path) -> None:
+    """Remove the files of killed processes: obstore writes to NAME#NUMBER, then renames the file to NAME."""
     for path in directory.glob("*#*"):
-        with contextlib.suppress(FileNotFoundError):  # others store and clean there too
-            if path.stat().st_mtime < time.time() - STALE_SECONDS:
+        with contextlib.suppress(FileNotFoundError):  # Other processes use the directory at the same time.
+            if path.stat().st_mtime < time.time() - PARTIAL_FILE_MAX_AGE_SECONDS:
                 path.unlink()

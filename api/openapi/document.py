@@ -13,9 +13,9 @@ from api.auth.tokens import session_cookies
 from api.db.pool import Database
 from api.http.errors import AWAY, CODES, internal_error, unauthorized, unavailable
 from api.http.protocol import template
-from api.images.reencode import MAX_SIDE
-from api.images.service import NAME, SUFFIXES
-from api.images.upload import FIELD, MAX_BYTES
+from api.images.names import NAME, SUFFIXES
+from api.images.reencode.limits import MAX_SIDE
+from api.images.upload import FIELD, MAX_IMAGE_BYTES
 from api.openapi import models
 from api.routes import ROUTES, SAID_IN, Route
 from api.settings import Settings
@@ -268,7 +268,7 @@ def request_body(route: Route, fields: Json, components: Json) -> Json:
     if route.body:
         return {"required": True, "content": content("application/json", route.body.__name__, components)}
     if route.image:
-        text = f"Up to {MAX_BYTES:,} bytes and {MAX_SIDE} by {MAX_SIDE} pixels; what it is tells its content."
+        text = f"Up to {MAX_IMAGE_BYTES:,} bytes and {MAX_SIDE} by {MAX_SIDE} pixels; what it is tells its content."
         image = {"type": "string", "format": "binary", "description": text}
         schema = form_schema({FIELD: image}) | {"additionalProperties": False}
         form = {"schema": schema, "encoding": {FIELD: {"contentType": ", ".join(SUFFIXES)}}}

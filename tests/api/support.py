@@ -85,7 +85,7 @@ def altered(api: Api, *changes: str) -> Api:
         "from api import app",
         "from api.admission import upload_slots",
         "from api.http import protocol",
-        "from api.images import service as images, storage, upload",
+        "from api.images import profile_images, storage, upload",
         "from api.openapi import document",
         *changes,
         "runpy.run_module('api', run_name='__main__')",

@@ -125,7 +125,7 @@ class World:
         body, _ = EXAMPLES[route.method, route.path]
         options.setdefault("params", QUERIES.get(route.path))
         if route.image:
-            options["files"] = {"image": images.png(9, 9)}
+            options["files"] = {"image": images.build_png(9, 9)}
         elif route.form and not options.keys() & {"data", "json", "content"}:
             options["data"] = self.fill(body)
         elif body and not options.keys() & {"json", "content"}:

@@ -24,8 +24,8 @@ def uploads() -> list[bytes]:
     """Images of 5 MB, each of another user."""
     sent = []
     for user in range(OTHERS):
-        photo = images.encoded(images.noise(2048, 2048, user), "JPEG", quality=93)
-        image = images.padded(photo[: images.MAX_BYTES], images.MAX_BYTES)
+        photo = images.encode(images.draw_noise(2048, 2048, user), "JPEG", quality=93)
+        image = images.pad(photo[: images.MAX_BYTES], images.MAX_BYTES)
         body = b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + image + b"\r\n--x--\r\n"
         form, length = "multipart/form-data; boundary=x", str(len(body))
         path, who = "/api/profile/image", token(user_id(user))

@@ -72,7 +72,7 @@ def send_slowly(port: int, user: str, has_ended: Event) -> None:
 
 def send_costly(port: int, user: str, has_ended: Event) -> None:
     """One upload after the other whose decoding takes long."""
-    image = images.costly(8)
+    image = images.build_costly_apng(8)
     while not has_ended.is_set():
         upload(port, user, image)
 
@@ -88,7 +88,7 @@ ATTACKS = {
 def attack(port: int, name: str, has_begun: Event, has_ended: Event) -> None:
     """Runs all clients of an attack until its end."""
     send, accounts, clients = ATTACKS[name]
-    images.costly(8)  # which takes a while, and is kept
+    images.build_costly_apng(8)  # which takes a while, and is kept
     with ThreadPoolExecutor(accounts * clients) as threads:
         for number in range(accounts * clients):
             threads.submit(send, port, f"account {number % accounts} of {name}", has_ended)
@@ -164,9 +164,9 @@ def main() -> None:
     beside: list[float] = []
     statuses: Counter[int] = Counter()
     seconds = []
-    photos = [images.encoded(images.noise(2048, 2048, n), "JPEG", quality=93) for n in range(UPLOADS)]
-    sent = [images.padded(photo[: images.MAX_BYTES], images.MAX_BYTES) for photo in photos]
-    photo = images.encoded(images.gradient(800, 800), "JPEG", quality=93)
+    photos = [images.encode(images.draw_noise(2048, 2048, n), "JPEG", quality=93) for n in range(UPLOADS)]
+    sent = [images.pad(photo[: images.MAX_BYTES], images.MAX_BYTES) for photo in photos]
+    photo = images.encode(images.draw_gradient(800, 800), "JPEG", quality=93)
     series = {name: Series() for name in ("alone", *ATTACKS)}
     with served() as (api, _), ProcessPoolExecutor(1) as other:
         assert api.child

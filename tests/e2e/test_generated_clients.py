@@ -68,7 +68,7 @@ def people(open_api: Api) -> tuple[str, str]:
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     file = tmp_path / "picture.png"
-    file.write_bytes(images.encoded(images.gradient(), "PNG"))
+    file.write_bytes(images.encode(images.draw_gradient(), "PNG"))
     return file
 
 

@@ -3,7 +3,7 @@
 from tests.listener.conftest import Stage
 from tests.listener.support import listening
 from tests.listener.test_relay import RECORD, Door
-from tests.otlp import collecting
+from tests.otlp import running_collector
 from tests.support import add_member, call, new_chat, wait_until
 
 
@@ -12,17 +12,17 @@ def test_each_request_to_pusher_is_a_span(stage: Stage) -> None:
     add_member(stage.dba, "owner", chat, "hidden-word")
     wait_for = "POST batch_events"
     with (
-        collecting() as collector,
+        running_collector() as collector,
         Door(stage.pusher).open() as door,
         listening(stage.listener(door, **collector.environment)),
     ):
         stage.dba.execute(RECORD, [chat, 25])
-        wait_until(lambda: sum(span["messaging.batch.message_count"] for span in collector.named(wait_for)) == 25)
-        for span in collector.named(wait_for):
+        wait_until(lambda: sum(span["messaging.batch.message_count"] for span in collector.find_spans(wait_for)) == 25)
+        for span in collector.find_spans(wait_for):
             assert (span["service"], span["kind"], span["failed"]) == ("parley-listener", "CLIENT", False)
             assert (span["http.request.method"], span["url.template"]) == ("POST", "batch_events")
             assert span["http.response.status_code"] == 200
-            assert span["begun"] < span["ended"]
+            assert span["start"] < span["end"]
         door.refuse = {"": 503}
         stage.dba.execute(RECORD, [chat, 1])
         wait_until(lambda: any(span["failed"] for span in collector.spans))
@@ -30,7 +30,7 @@ def test_each_request_to_pusher_is_a_span(stage: Stage) -> None:
         assert failed["http.response.status_code"] == 503
         door.refuse = {}
         call(stage.dba, "owner", "remove_member", chat, "hidden-word")
-        wait_until(lambda: collector.named("POST users/{id}/terminate_connections"))
+        wait_until(lambda: collector.find_spans("POST users/{id}/terminate_connections"))
         assert b"hidden-word" not in collector.received
 
 

@@ -166,7 +166,7 @@ def test_a_malformed_list_matches_nothing(app: Connection, header: str) -> None:
 def test_lists_are_parsed_by_the_grammar(url: str, header: str) -> None:
     with rolled_back(url) as dba:
         strongly, weakly = (
-            entity_tags.matches(entity_tags.ETAG, header, strongly=strongly) for strongly in (True, False)
+            entity_tags.is_match(entity_tags.ETAG, header, is_strong=strongly) for strongly in (True, False)
         )
         check_header(dba, header, is_match=strongly, is_none_match=weakly)
 

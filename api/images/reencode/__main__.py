@@ -1,7 +1,7 @@
-"""The program that reads an upload from standard input and writes the image to standard output.
+"""Re-encode the upload on standard input, and write the image to standard output.
 
-Exit status 0: the first line of the output is the content type, the rest is the image. REFUSED: the output is the
-validation error of the upload. Any other status is a crash.
+Exit status 0: the first line of the output is the content type, the rest is the image. EXIT_REJECTED: the output is
+the validation error. Any other status is a crash.
 """
 
 import sys
@@ -10,13 +10,14 @@ from pathlib import Path
 if not __package__:  # With -I, neither the project's nor the script's directory is on sys.path.
     sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from api.images.reencode import REFUSED, RefusedError, gif, jpeg, limit_output, limit_this_process, png
+from api.images.reencode import gif, jpeg, png
+from api.images.reencode.limits import EXIT_REJECTED, RejectedError, limit_output, limit_process
 
 
 def reencode(upload: bytes) -> tuple[str, bytes]:
-    """Return the content type and the content of the image in an upload.
+    """Return the content type and the content of the re-encoded image.
 
-    Raises RefusedError, or any other exception if the upload is not a complete image.
+    Raises RejectedError, or any other exception if the upload is not a complete image.
     """
     if upload.startswith(gif.SIGNATURES):
         content_type, content = "image/gif", gif.reencode(upload)
@@ -29,15 +30,15 @@ def reencode(upload: bytes) -> tuple[str, bytes]:
 
 def main() -> int:
     """Re-encode standard input; return the exit status."""
-    limit_this_process()
+    limit_process()
     try:
         content_type, content = reencode(sys.stdin.buffer.read())
-    except RefusedError as error:
+    except RejectedError as error:
         print(error)
-        return REFUSED
-    except Exception:  # Pillow and struct raise many types for broken images.
+        return EXIT_REJECTED
+    except Exception:  # Pillow and struct raise many types of exceptions for malformed images.
         print("must be a whole JPEG, PNG or GIF image")
-        return REFUSED
+        return EXIT_REJECTED
     sys.stdout.buffer.write(content_type.encode() + b"\n" + content)
     return 0
 

@@ -1,4 +1,4 @@
-"""The orientation in Exif metadata, read as browsers read it: nothing else in a file turns an image.
+"""The orientation in Exif metadata, read as browsers read it: nothing else in a file rotates or mirrors an image.
 
 Pillow also reads it from XMP and PNG text chunks, and from entries of types that browsers ignore.
 """
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from PIL import Image
 
 BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-ORIENTATION = 0x0112
-SHORT = 3
+ORIENTATION = 0x0112  # the entry's tag
+SHORT = 3  # the entry's type
 UPRIGHT = 1
-TURNS = {
+TRANSPOSITIONS = {  # by orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -23,8 +23,8 @@ TURNS = {
 }
 
 
-def find_orientation(exif: bytes) -> int:
-    """Return the orientation in the first valid entry, 1 to 8; 1 is upright and the default."""
+def read_orientation(exif: bytes) -> int:
+    """Return the orientation in the first valid entry, 1 to 8; UPRIGHT if there is none."""
     order = BYTE_ORDERS.get(exif[:4])
     if not order:
         return UPRIGHT
@@ -33,20 +33,20 @@ def find_orientation(exif: bytes) -> int:
         (entries,) = struct.unpack_from(f"{order}H", exif, directory)
         for number in range(entries):
             entry = struct.unpack_from(f"{order}HHIH2x", exif, directory + 2 + 12 * number)
-            if entry[:3] == (ORIENTATION, SHORT, 1) and entry[3] in TURNS:
+            if entry[:3] == (ORIENTATION, SHORT, 1) and entry[3] in TRANSPOSITIONS:
                 return int(entry[3])
-    except struct.error:  # The data are truncated.
+    except struct.error:  # The metadata is truncated.
         pass
     return UPRIGHT
 
 
-def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Return the image turned as browsers show it."""
-    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+def apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    """Return the image rotated and mirrored as browsers show it."""
+    return image.transpose(TRANSPOSITIONS[orientation]) if orientation in TRANSPOSITIONS else image
 
 
-def turn_box(box: Sequence[int], canvas: Sequence[int], orientation: int) -> tuple[int, int, int, int]:
-    """Return the left, top, width and height of a box after its canvas (width, height) is turned upright."""
+def transpose_box(box: Sequence[int], canvas: Sequence[int], orientation: int) -> tuple[int, int, int, int]:
+    """Return a box (left, top, width, height) after the orientation is applied to its canvas (width, height)."""
     left, top, width, height = box
     if orientation in {2, 3, 7, 8}:
         left = canvas[0] - left - width

@@ -1,6 +1,6 @@
-"""GIF: each frame is decoded and encoded again with its own box, palette, transparency, disposal and delay.
+"""GIF: decode each frame and encode it again with its own box, palette, transparency, disposal and delay.
 
-Frames are not composed, so no colour or delay changes. Data that no browser shows is removed: comments, other
+Frames are not composited, so no colour or delay changes. Data that no browser shows is removed: comments, other
 extensions, unused colours, pixels outside the canvas, and data after the last frame.
 """
 
@@ -10,17 +10,18 @@ from typing import Any
 
 from PIL import Image
 
-from api.images.reencode import BrokenError, check_pixels, check_size, limit_output
+from api.images.reencode.limits import MalformedError, check_pixels, check_size, limit_output
 
 SIGNATURES = (b"GIF87a", b"GIF89a")
-EXTENSION, IMAGE, TRAILER, END = b"!", b",", b";", b"\0"
-CONTROL, APPLICATION = b"\xf9", b"\xff"
-CONTROL_BLOCK = "<BBHB"  # its length, flags, delay, transparent colour
-LOOP = b"\x0bNETSCAPE2.0\x03\x01"
-LOOPS = (LOOP, b"\x0bANIMEXTS1.0\x03\x01")
-HAS_PALETTE, IS_INTERLACED, HAS_TRANSPARENCY = 0x80, 0x40, 0x01
-DISPOSALS = (0, 1, 2, 3, 3, 0, 0, 0)  # how browsers interpret the values 0 to 7
-CODE_BITS = range(2, 9)  # Pillow decodes 0 and 1 wrongly; no browser decodes more.
+EXTENSION, IMAGE, TRAILER = b"!", b",", b";"  # introducers of what follows
+GRAPHIC_CONTROL, APPLICATION = b"\xf9", b"\xff"  # labels of extensions
+BLOCK_TERMINATOR = b"\0"
+GRAPHIC_CONTROL_BLOCK = "<BBHB"  # length, flags, delay, transparent colour
+LOOP_HEADER = b"\x0bNETSCAPE2.0\x03\x01"
+LOOP_HEADERS = (LOOP_HEADER, b"\x0bANIMEXTS1.0\x03\x01")
+HAS_PALETTE, IS_INTERLACED, HAS_TRANSPARENCY = 0x80, 0x40, 0x01  # flags
+DISPOSALS = (0, 1, 2, 3, 3, 0, 0, 0)  # browsers' interpretation of the values 0 to 7
+MIN_CODE_SIZES = range(2, 9)  # bits; Pillow decodes 0 and 1 wrongly, and no browser decodes more than 8
 BLACK = b"\0\0\0"
 
 
@@ -31,27 +32,27 @@ class Frame:
     box: tuple[int, int, int, int]  # left, top, width, height
     palette: bytes | None  # None: the palette of the file
     is_interlaced: bool
-    code_bits: int
-    data: bytes  # blocks, each preceded by its length
-    transparent: int | None
+    min_code_size: int  # bits
+    data: bytes  # LZW-compressed, in blocks that each begin with their length
+    transparent: int | None  # index of a colour
     disposal: int
     delay: int  # hundredths of a second
 
 
-# One transparent pixel, for a frame outside the canvas.
-EMPTY = Frame((0, 0, 1, 1), b"", False, 2, b"\2\x44\1", transparent=0, disposal=0, delay=0)
+# Replaces a frame outside the canvas, so that the animation keeps its delay.
+TRANSPARENT_PIXEL = Frame((0, 0, 1, 1), b"", False, 2, b"\2\x44\1", transparent=0, disposal=0, delay=0)
 
 
-class File:
-    """A file, read from its beginning."""
+class Reader:
+    """A file that is read from its beginning."""
 
     def __init__(self, content: bytes) -> None:
-        self.content, self.place = content, len(SIGNATURES[0])
+        self.content, self.offset = content, len(SIGNATURES[0])
 
     def unpack(self, layout: str) -> tuple[Any, ...]:
         """Return the next values. Raises struct.error at the end of the file."""
-        values = struct.unpack_from(layout, self.content, self.place)
-        self.place += struct.calcsize(layout)
+        values = struct.unpack_from(layout, self.content, self.offset)
+        self.offset += struct.calcsize(layout)
         return values
 
     def read_palette(self, flags: int) -> bytes | None:
@@ -60,21 +61,21 @@ class File:
 
     def read_blocks(self) -> bytes:
         """Return the blocks up to the empty one that ends them. Raises IndexError at the end of the file."""
-        start = end = self.place
+        start = end = self.offset
         while length := self.content[end]:
             end += 1 + length
-        self.place = end + 1
+        self.offset = end + 1
         return self.content[start:end]
 
 
-class Palette:
-    """The used colours of a palette; unused ones, and those past its end, become black."""
+class UsedPalette:
+    """A palette with only its used colours: the others, and those past its end, become black."""
 
     def __init__(self, colours: bytes) -> None:
         self._colours, self._used = colours, dict[int, bytes]()
 
-    def use(self, indices: set[int], transparent: int | None) -> None:
-        """Keep the colours with these indices; of the transparent one, only the index."""
+    def add(self, indices: set[int], transparent: int | None) -> None:
+        """Mark these indices as used; a transparent one becomes black unless another frame shows its colour."""
         for index in indices:
             if index == transparent:
                 self._used.setdefault(index, BLACK)
@@ -90,96 +91,97 @@ class Palette:
 
 
 def reencode(upload: bytes) -> bytes:
-    """Return the image as a GIF. Raises RefusedError, or any other exception for an incomplete GIF."""
+    """Return the image as a GIF. Raises RejectedError, or any other exception for an incomplete GIF."""
     size, colours, frames, loops = parse(upload)
-    palette = Palette(colours)
+    palette = UsedPalette(colours)
     parts = list(limit_output(encode(frame, size, palette) for frame in frames))
     flags, table = palette.encode()
     header = SIGNATURES[1] + struct.pack("<HHBBB", *size, flags, 0, 0) + table
     if loops is not None:
-        header += EXTENSION + APPLICATION + LOOP + struct.pack("<H", loops) + END
+        header += EXTENSION + APPLICATION + LOOP_HEADER + struct.pack("<H", loops) + BLOCK_TERMINATOR
     return b"".join([header, *parts, TRAILER])
 
 
 def parse(upload: bytes) -> tuple[tuple[int, int], bytes, list[Frame], int | None]:
     """Return the size, the palette, the frames, and the loop count or None."""
-    file = File(upload)
-    width, height, flags = file.unpack("<HHBxx")
-    palette = file.read_palette(flags) or b""
+    reader = Reader(upload)
+    width, height, flags = reader.unpack("<HHBxx")
+    palette = reader.read_palette(flags) or b""
     frames: list[Frame] = []
     loops, control = None, (0, 0, 0)
-    while (introducer := upload[file.place : file.place + 1]) in {EXTENSION, IMAGE}:  # Anything else ends the file.
-        file.place += 1
+    # As in browsers, anything but an extension or an image ends the file.
+    while (introducer := upload[reader.offset : reader.offset + 1]) in {EXTENSION, IMAGE}:
+        reader.offset += 1
         if introducer == IMAGE:
-            frames.append(parse_frame(file, *control))
+            frames.append(parse_frame(reader, *control))
             control = (0, 0, 0)
             continue
-        (label,) = file.unpack("c")
-        blocks = file.read_blocks()
-        if label == CONTROL:
-            length, *values = struct.unpack(CONTROL_BLOCK, blocks)
+        (label,) = reader.unpack("c")
+        blocks = reader.read_blocks()
+        if label == GRAPHIC_CONTROL:
+            length, *values = struct.unpack(GRAPHIC_CONTROL_BLOCK, blocks)
             if length != 4:
-                raise BrokenError("graphic control extension")
+                raise MalformedError("graphic control extension")
             control = (values[0], values[1], values[2])
-        elif label == APPLICATION and blocks.startswith(LOOPS):
-            (loops,) = struct.unpack_from("<H", blocks, len(LOOP))
-    # Browsers extend the canvas to the first frame, and crop the others to it.
+        elif label == APPLICATION and blocks.startswith(LOOP_HEADERS):
+            (loops,) = struct.unpack_from("<H", blocks, len(LOOP_HEADER))
+    # Browsers extend the canvas to the first frame and crop the others.
     left, top, frame_width, frame_height = frames[0].box
     width, height = max(width, left + frame_width), max(height, top + frame_height)
     if not width or not height:
-        raise BrokenError("no pixel")
+        raise MalformedError("no pixel")
     check_size(width, height, len(frames))
     check_pixels(sum(frame.box[2] * frame.box[3] for frame in frames), len(frames))
     return (width, height), palette, frames, loops
 
 
-def parse_frame(file: File, control: int, delay: int, transparent: int) -> Frame:
+def parse_frame(reader: Reader, control: int, delay: int, transparent: int) -> Frame:
     """Return the next frame, with the flags, delay and transparent colour of its graphic control extension."""
-    *box, flags = file.unpack("<HHHHB")
-    palette = file.read_palette(flags)
-    (code_bits,) = file.unpack("B")
+    *box, flags = reader.unpack("<HHHHB")
+    palette = reader.read_palette(flags)
+    (min_code_size,) = reader.unpack("B")
     return Frame(
         box=(box[0], box[1], box[2], box[3]),
         palette=palette,
         is_interlaced=bool(flags & IS_INTERLACED),
-        code_bits=code_bits,
-        data=file.read_blocks(),
+        min_code_size=min_code_size,
+        data=reader.read_blocks(),
         transparent=transparent if control & HAS_TRANSPARENCY else None,
         disposal=DISPOSALS[control >> 2 & 7],
         delay=delay,
     )
 
 
-def encode(frame: Frame, canvas: tuple[int, int], palette: Palette) -> bytes:
-    """Return the encoded frame, and mark its colours as used in the file's palette."""
+def encode(frame: Frame, canvas: tuple[int, int], palette: UsedPalette) -> bytes:
+    """Return the encoded frame, and add its colours to the file's palette unless it has its own."""
     left, top, width, height = frame.box
     width, height = min(width, canvas[0] - left), min(height, canvas[1] - top)
     pixels = decode(frame)
     if width <= 0 or height <= 0:
-        return encode(replace(EMPTY, delay=frame.delay), canvas, palette)
+        return encode(replace(TRANSPARENT_PIXEL, delay=frame.delay), canvas, palette)
     pixels = pixels.crop((0, 0, width, height))
     indices = {index for index, count in enumerate(pixels.histogram()) if count}
     if frame.palette is not None:
-        palette = Palette(frame.palette)
-    palette.use(indices, frame.transparent)
+        palette = UsedPalette(frame.palette)
+    palette.add(indices, frame.transparent)
     flags, table = palette.encode() if frame.palette is not None else (0, b"")
     is_transparent = frame.transparent in indices
     control = frame.disposal << 2 | is_transparent
-    code_bits = max(CODE_BITS[0], max(indices).bit_length())
+    min_code_size = max(MIN_CODE_SIZES[0], max(indices).bit_length())
     return b"".join([
-        EXTENSION + CONTROL,
-        struct.pack(CONTROL_BLOCK, 4, control, frame.delay, frame.transparent if is_transparent else 0),
-        END + IMAGE,
+        EXTENSION + GRAPHIC_CONTROL,
+        struct.pack(GRAPHIC_CONTROL_BLOCK, 4, control, frame.delay, frame.transparent if is_transparent else 0),
+        BLOCK_TERMINATOR + IMAGE,
         struct.pack("<HHHHB", left, top, width, height, flags),
         table,
-        bytes([code_bits]),
-        pixels.tobytes("gif", "L", code_bits),
-        END,
+        bytes([min_code_size]),
+        pixels.tobytes("gif", "L", min_code_size),
+        BLOCK_TERMINATOR,
     ])  # fmt: skip
 
 
 def decode(frame: Frame) -> Image.Image:
     """Return the frame's colour indices. Raises ValueError if there are fewer than the box has pixels."""
-    if frame.code_bits not in CODE_BITS:
-        raise BrokenError("code size")
-    return Image.frombytes("L", frame.box[2:], frame.data, "gif", frame.code_bits, frame.is_interlaced)
+    if frame.min_code_size not in MIN_CODE_SIZES:
+        raise MalformedError("minimum code size")
+    return Image.frombytes("L", frame.box[2:], frame.data, "gif", frame.min_code_size, frame.is_interlaced)

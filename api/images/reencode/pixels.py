@@ -1,4 +1,4 @@
-"""The pixels of a PNG, decoded and encoded again in the colours that browsers show."""
+"""The pixels of a PNG: decode them, and encode them again in the colours that browsers show."""
 
 import struct
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from functools import reduce
 from PIL import Image, ImageChops
 from PIL.ImageCms import ImageCmsProfile
 
-from api.images.reencode import BrokenError
-from api.images.reencode.exif import turn_upright
+from api.images.reencode.exif import apply_orientation
+from api.images.reencode.limits import MalformedError
 from api.images.reencode.srgb import convert_to_srgb
 
 GREY, RGB, INDEXED, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6  # colour types
@@ -30,10 +30,11 @@ MODES = {
     (RGBA, 8): ("RGBA", "RGBA"),
     (RGBA, 16): ("RGBA", "RGBA;16B"),
 }
-KEY_SIZES = {GREY: 2, RGB: 6}  # of the transparent colour in a tRNS chunk
-LOWER_BITS = {GREY: "L;16", RGB: "RGB;16L"}  # raw modes for the lower 8 of 16 bits
-STORED = {"1": (GREY, 1), "L": (GREY, 8), "RGB": (RGB, 8), "LA": (GREY_ALPHA, 8), "RGBA": (RGBA, 8)}
-COMPRESSION = (False, 1)  # not optimized, level 1: it costs a sixth of the default
+KEY_SIZES = {GREY: 2, RGB: 6}  # bytes of the transparent colour in a tRNS chunk, by colour type
+LOWER_BITS = {GREY: "L;16", RGB: "RGB;16L"}  # raw modes for the lower 8 of 16 bits, by colour type
+# Colour type and bit depth of the output, by Pillow's mode.
+OUTPUT_FORMATS = {"1": (GREY, 1), "L": (GREY, 8), "RGB": (RGB, 8), "LA": (GREY_ALPHA, 8), "RGBA": (RGBA, 8)}
+COMPRESSION = (False, 1)  # not optimized, level 1: costs a sixth of the default's CPU time
 OPAQUE = 255
 
 Size = tuple[int, int]
@@ -41,7 +42,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How pixels are stored in a file."""
+    """The encoding of pixels in a file."""
 
     colour_type: int
     depth: int
@@ -49,18 +50,18 @@ class Layout:
 
     def decode(self, data: bytes, size: Size, raw_mode: str | None = None) -> Image.Image:
         """Return the decoded pixels. Raises ValueError if there are too few."""
-        mode, usual = MODES[self.colour_type, self.depth]
-        return Image.frombytes(mode, size, data, "zip", raw_mode or usual, self.is_interlaced)
+        mode, default_raw_mode = MODES[self.colour_type, self.depth]
+        return Image.frombytes(mode, size, data, "zip", raw_mode or default_raw_mode, self.is_interlaced)
 
 
 class DirectPixels:
-    """Pixels that are colours; a tRNS chunk, `key`, can make one colour transparent."""
+    """Pixels that are colours. `key`, the content of a tRNS chunk, makes one colour transparent."""
 
     def __init__(self, layout: Layout, key: bytes, profile: ImageCmsProfile | None) -> None:
         self._layout, self._profile = layout, profile
         size = KEY_SIZES.get(layout.colour_type, 0) if key else 0
         self._key = struct.unpack_from(f">{size // 2}H", key)
-        self.stored = (layout.colour_type, layout.depth)
+        self.output_format = (layout.colour_type, layout.depth)
 
     def reencode(self, data: bytes, size: Size, orientation: int) -> bytes:
         """Return the encoded pixels of a frame. Raises ValueError if there are too few."""
@@ -74,8 +75,8 @@ class DirectPixels:
         if image.mode in {"LA", "RGBA"}:
             is_transparent = image.getchannel("A").point([OPAQUE] + [0] * 255)
             image.paste((0,) * len(image.getbands()), mask=is_transparent)
-        image = turn_upright(image, orientation)
-        self.stored = STORED[image.mode]
+        image = apply_orientation(image, orientation)
+        self.output_format = OUTPUT_FORMATS[image.mode]
         return image.tobytes("zip", image.mode, *COMPRESSION)
 
     def _apply_key(self, image: Image.Image, data: bytes) -> Image.Image:
@@ -93,40 +94,43 @@ class DirectPixels:
         image.putalpha(ImageChops.invert(reduce(ImageChops.darker, masks)))
         return image
 
-    def tables(self) -> dict[bytes, bytes]:
-        """Return the chunks that come before the pixels."""
+    def encode_tables(self) -> dict[bytes, bytes]:
+        """Return the chunks that precede the pixels: none."""
         return {}
 
 
 class IndexedPixels:
-    """Pixels that are indices of a palette, a PLTE chunk; `alphas`, a tRNS chunk, has the opacity of its colours."""
+    """Pixels that are indices of a palette.
+
+    `palette` is the content of the PLTE chunk, and `alphas`, of the tRNS chunk, the opacity of its first colours.
+    """
 
     def __init__(self, layout: Layout, palette: bytes, alphas: bytes, profile: ImageCmsProfile | None) -> None:
         size = len(palette) // 3
         if not size:
-            raise BrokenError("no palette")
+            raise MalformedError("no palette")
         colours = Image.frombytes("RGB", (size, 1), palette)
         if profile:
             colours = convert_to_srgb(colours, profile)
         self._layout, self._palette = layout, colours.tobytes()
         self._alphas = alphas[:size].ljust(size, bytes([OPAQUE]))
         self._used: set[int] = set()
-        self.stored = (layout.colour_type, layout.depth)
+        self.output_format = (layout.colour_type, layout.depth)
 
     def reencode(self, data: bytes, size: Size, orientation: int) -> bytes:
         """Return the encoded pixels of a frame. Raises ValueError if there are too few."""
-        image = turn_upright(self._layout.decode(data, size), orientation)
+        image = apply_orientation(self._layout.decode(data, size), orientation)
         self._used.update(index for index, count in enumerate(image.histogram()) if count)
-        _, raw_mode = MODES[self.stored]
+        _, raw_mode = MODES[self.output_format]
         return image.tobytes("zip", raw_mode, *COMPRESSION)
 
-    def tables(self) -> dict[bytes, bytes]:
-        """Return the chunks that come before the pixels, with the colours of all pixels encoded so far."""
+    def encode_tables(self) -> dict[bytes, bytes]:
+        """Return the chunks that precede the pixels, with the colours of all frames encoded so far."""
         palette, alphas = bytearray(), bytearray()
         for index in range(max(self._used) + 1):
-            place = min(index, len(self._alphas) - 1)  # Browsers use the last colour if a palette is too short.
-            is_visible = index in self._used and self._alphas[place]
-            palette += self._palette[3 * place : 3 * place + 3] if is_visible else bytes(3)
-            alphas.append(self._alphas[place] if index in self._used else OPAQUE)
+            position = min(index, len(self._alphas) - 1)  # Browsers use the last colour if a palette is too short.
+            is_visible = index in self._used and self._alphas[position]
+            palette += self._palette[3 * position : 3 * position + 3] if is_visible else bytes(3)
+            alphas.append(self._alphas[position] if index in self._used else OPAQUE)
         alphas = alphas.rstrip(bytes([OPAQUE]))
         return {b"PLTE": bytes(palette)} | ({b"tRNS": bytes(alphas)} if alphas else {})

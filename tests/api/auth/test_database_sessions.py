@@ -9,7 +9,7 @@ import pytest
 from api.auth.tokens import COOKIES
 from api.dev.postgres import Postgres
 from tests.api.support import exchange, head, sent_as, unauthorized, user_of
-from tests.images import encoded, noise
+from tests.images import draw_noise, encode
 from tests.support import Api, add_session, new_user, token
 
 
@@ -58,7 +58,7 @@ def test_a_session_can_do_all_that_its_user_can(web: psycopg.Connection, nobody:
     assert chat.status_code == 201
     seen = nobody.get("/api/chats", headers={"Authorization": f"Bearer {token(user)}"})
     assert seen.json()["chats"][0]["id"] == chat.json()["id"]
-    files = {"image": ("x.png", encoded(noise(8, 8, 1), "PNG"))}
+    files = {"image": ("x.png", encode(draw_noise(8, 8, 1), "PNG"))}
     assert nobody.post("/api/profile/image", files=files, headers=headers).status_code == 200
 
 

@@ -22,7 +22,7 @@ from api.db.pool import Database
 from api.dev.postgres import Postgres
 from api.settings import Settings
 from tests.api.support import unlimited
-from tests.images import encoded, gradient
+from tests.images import draw_gradient, encode
 from tests.sql.support import add_migration, apply, copy_sources
 from tests.support import Api, new_user, running, wait_until, yoyo
 
@@ -91,7 +91,9 @@ def test_a_request_under_way_outlives_the_functions_that_it_began_with(
             if held == "parley.chats":
                 answer = thread.submit(client.post, f"/api/chats/{chat}/messages", json={"content": "Hello"})
             else:
-                answer = thread.submit(client.post, "/api/profile/image", files={"image": encoded(gradient(), "PNG")})
+                answer = thread.submit(
+                    client.post, "/api/profile/image", files={"image": encode(draw_gradient(), "PNG")}
+                )
             wait_until(lambda: watcher.execute(waiting, [DATABASE]).rowcount == 1)
             apply(url, sources)
         assert answer.result(30).is_success, answer.result().text

@@ -87,7 +87,7 @@ def test_nothing_behind_an_unread_malformed_body_is_a_request(attack: Attack, li
 def test_an_upload_that_takes_too_long_leaves_no_request(new_api: Callable[..., Api], shared_database: str) -> None:
     user = new_user()
     with (
-        running(altered(new_api(shared_database), "upload.SECONDS = 0.1")) as api,
+        running(altered(new_api(shared_database), "upload.TIMEOUT_SECONDS = 0.1")) as api,
         unlimited(api, user) as client,
         connected(api) as connection,
     ):

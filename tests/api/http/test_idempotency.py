@@ -221,14 +221,14 @@ def upload(client: httpx.Client, content: bytes, key: dict[str, str]) -> httpx.R
 
 
 def test_an_image_is_stored_once(api: Api, client: httpx.Client) -> None:
-    key, content = keyed(), images.encoded(images.noise(9, 9, 300), "PNG")
+    key, content = keyed(), images.encode(images.draw_noise(9, 9, 300), "PNG")
     first = upload(client, content, key)
     assert first.status_code == 200
     stored = api.images / first.json()["imageUrl"].rpartition("/")[2]
     stored.unlink()
     assert is_repetition(upload(client, content, key), first)
     assert not stored.exists()
-    refusal(upload(client, images.png(8, 8), key), 422)
+    refusal(upload(client, images.build_png(8, 8), key), 422)
     refusal(upload(client, b"no image", key), 400)
     assert client.get("/api/profile").json()["user"]["imageUrl"] == first.json()["imageUrl"]
     assert not is_repetition(upload(client, content, keyed()), first)
@@ -238,7 +238,7 @@ def test_an_image_is_stored_once(api: Api, client: httpx.Client) -> None:
 def test_an_image_that_was_refused_may_be_another(client: httpx.Client) -> None:
     key = keyed()
     refusal(upload(client, b"no image", key), 400)
-    assert upload(client, images.png(5, 5), key).status_code == 200
+    assert upload(client, images.build_png(5, 5), key).status_code == 200
 
 
 # Several at once
@@ -278,7 +278,7 @@ def test_while_it_is_done_a_repeat_is_told_when_to_come_again(
 
         def ask(client: httpx.Client) -> httpx.Response:
             if what == "image":
-                return upload(client, images.png(7, 7), key)
+                return upload(client, images.build_png(7, 7), key)
             return client.post(messages, json={"content": "x"}, headers=key)
 
         with held(postgres.url(database)) as waiting:

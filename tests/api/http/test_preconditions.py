@@ -126,7 +126,7 @@ def test_only_the_version_that_is_meant_is_changed(world: World, route: Route) -
 
 @given(header=entity_tags.HEADERS)
 def test_lists_are_parsed_by_the_grammar(header: str) -> None:
-    assert is_listed(entity_tags.ETAG, header) == entity_tags.matches(entity_tags.ETAG, header)
+    assert is_listed(entity_tags.ETAG, header) == entity_tags.is_match(entity_tags.ETAG, header)
 
 
 def test_a_list_of_any_length_is_parsed_in_linear_time() -> None:
@@ -138,7 +138,7 @@ def test_a_list_of_any_length_is_parsed_in_linear_time() -> None:
 def paths(api: Api) -> list[str]:
     """What has an ETag outside /api."""
     with unlimited(api) as client:
-        image = client.post("/api/profile/image", files={"image": images.png(9, 9)}).json()["imageUrl"]
+        image = client.post("/api/profile/image", files={"image": images.build_png(9, 9)}).json()["imageUrl"]
     return ["/docs", "/docs/page.css", "/docs/events", "/openapi.json", httpx.URL(image).path]
 
 
@@ -171,7 +171,7 @@ def test_nothing_is_changed_by_a_header_without_the_version(world: World, header
     sent = header.replace(entity_tags.TAG, etag_of(world, route).strip('"')).encode("latin-1")
     refusal(world.request(world.owner, route, headers={b"If-Match": sent}), 412)
     assert world.owner.get(world.fill(route.path), headers={b"If-Match": sent}).status_code == 412
-    known = entity_tags.matches(entity_tags.ETAG, header)
+    known = entity_tags.is_match(entity_tags.ETAG, header)
     assert world.owner.get(world.fill(route.path), headers={b"If-None-Match": sent}).status_code == (
         304 if known else 200
     )
@@ -219,7 +219,7 @@ def test_who_may_not_is_told_that_first(world: World, route: Route) -> None:
 
 def test_an_image_changes_the_profiles_version(world: World) -> None:
     before = world.owner.get("/api/profile").headers["etag"]
-    image = {"image": images.png(9, 9)}
+    image = {"image": images.build_png(9, 9)}
     assert world.owner.post("/api/profile/image", files=image, headers={"If-Match": '"x"'}).status_code == 200
     after = world.owner.get("/api/profile").headers["etag"]
     assert before != after

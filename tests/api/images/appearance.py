@@ -1,21 +1,23 @@
-"""Compare a stored image with its upload, as Chromium shows both."""
+"""Compare a re-encoded image with its upload, as Chromium shows both."""
 
 from PIL import Image, ImageChops
 
-from api.images.reencode.__main__ import reencode as stored
+from api.images.reencode.__main__ import reencode
 from tests import images
 from tests.browser import Browser, Picture
 
 
 def assert_looks_alike(browser: Browser, upload: bytes) -> None:
-    """What is stored of an upload is seen as that is; Pillow reads it, too."""
-    _, content = stored(upload)
-    assert browser.look_at(content) == browser.look_at(upload)
-    images.frames_of(content)
+    """Assert that the re-encoded upload has the same frames in Chromium, and that Pillow can decode it."""
+    _, content = reencode(upload)
+    assert browser.render(content) == browser.render(upload)
+    images.decode_frames(content)
 
 
-def apart(one: Picture, other: Picture) -> int:
-    """How far two pictures are apart where they are farthest."""
+def measure_max_difference(one: Picture, other: Picture) -> int:
+    """Return the largest difference of any pixel and channel, 0 to 255."""
     assert one.size == other.size
-    difference = ImageChops.difference(*(Image.frombytes("RGBA", seen.size, seen.pixels) for seen in (one, other)))
+    difference = ImageChops.difference(
+        *(Image.frombytes("RGBA", picture.size, picture.pixels) for picture in (one, other))
+    )
     return max(high for _, high in difference.getextrema())  # type: ignore[misc]

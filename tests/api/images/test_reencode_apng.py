@@ -1,8 +1,8 @@
-"""A stored animated PNG looks like its upload in a browser, frame by frame."""
+"""A re-encoded APNG looks like its upload in a browser, frame by frame."""
 
 import pytest
 
-from api.images.reencode.__main__ import reencode as stored
+from api.images.reencode.__main__ import reencode
 from tests import images
 from tests.api.images.appearance import assert_looks_alike
 from tests.api.images.small_images import CANVAS, CLEAR, GREEN, RED, TURNED, YELLOW, apng, frame
@@ -38,13 +38,13 @@ ANIMATIONS = {
 
 
 @pytest.mark.parametrize("name", ANIMATIONS)
-def test_png_looks_like_its_upload(browser: Browser, name: str) -> None:
+def test_apng_looks_like_its_upload(browser: Browser, name: str) -> None:
     assert_looks_alike(browser, ANIMATIONS[name])
 
 
 def test_still_image_of_an_animation_is_kept_only_before_a_small_first_frame() -> None:
     for box, is_kept in ((CANVAS, False), ((1, 0, 1, 1), True)):
         first = frame(0, box[0], [YELLOW] * box[2])
-        _, content = stored(apng(first, frame(2, 1, [RED]), first=b""))
-        kinds = [kind for kind, _ in images.chunks_of(content) if kind in {b"IDAT", b"fcTL"}]
+        _, content = reencode(apng(first, frame(2, 1, [RED]), first=b""))
+        kinds = [kind for kind, _ in images.split_chunks(content) if kind in {b"IDAT", b"fcTL"}]
         assert kinds == ([b"IDAT", b"fcTL", b"fcTL"] if is_kept else [b"fcTL", b"IDAT", b"fcTL"])

@@ -1,6 +1,6 @@
-"""Any GIF or PNG that Hypothesis generates looks like its upload in a browser once it is stored.
+"""Any GIF or PNG that Hypothesis generates looks the same in a browser after re-encoding.
 
-No change of its bytes crashes the decoder.
+No corruption of its bytes crashes the decoder.
 """
 
 import struct
@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from api.images.reencode.__main__ import reencode as stored
+from api.images.reencode.__main__ import reencode
 from tests.api.images.appearance import assert_looks_alike
 from tests.api.images.small_images import HDR, P3_PRIMARIES, SRGB_PRIMARIES, TEXT, Pixels, cicp, gamma, primaries
-from tests.browser import Browser, UnseenError
+from tests.browser import Browser, NotRenderedError
 from tests.crafted import (
     CHANNELS,
     DEPTHS,
@@ -22,17 +22,17 @@ from tests.crafted import (
     Control,
     animation_control,
     chunk,
+    compressed_pixels,
     exif,
-    exif_orientation,
     frame_control,
     frame_data,
     gif,
     gif_frame,
-    loop,
-    pieces,
+    loop_extension,
+    orientation_entry,
     png,
-    rows,
-    samples,
+    row_positions,
+    split,
 )
 
 EXAMPLES = settings(max_examples=80)
@@ -43,16 +43,16 @@ EXAMPLES = settings(max_examples=80)
 
 @st.composite
 def palettes(draw: DrawFn) -> bytes:
-    """None, or one of up to eight colours."""
+    """No palette, or one of up to eight colours."""
     return draw(st.binary(min_size=24, max_size=24))[: draw(st.sampled_from([0, 6, 12, 24]))]
 
 
 @st.composite
 def gifs(draw: DrawFn) -> bytes:
-    """Any of up to four frames on a small canvas."""
+    """Any GIF of up to four frames on a small canvas."""
     small = st.integers(0, 5)
     controls = st.builds(Control, st.integers(0, 7), st.sampled_from([0, 1, 7, 65535]), st.none() | st.integers(0, 9))
-    loops = st.builds(loop, st.sampled_from([0, 1, 65535]), st.sampled_from([b"NETSCAPE2.0", b"ANIMEXTS1.0"]))
+    loops = st.builds(loop_extension, st.sampled_from([0, 1, 65535]), st.sampled_from([b"NETSCAPE2.0", b"ANIMEXTS1.0"]))
     others = st.sampled_from([b"!\xfe\x02hi\0", b"!\x01\x02hi\0", b"!\xff\x05hello\0"])
     parts: list[bytes | Control] = []
     for _ in range(draw(st.integers(1, 4))):
@@ -69,11 +69,11 @@ def gifs(draw: DrawFn) -> bytes:
 @given(upload=gifs())
 def test_any_gif_looks_like_its_upload(browser: Browser, upload: bytes) -> None:
     try:
-        seen = browser.look_at(upload)
-    except UnseenError:  # such as one without a pixel
+        appearance = browser.render(upload)
+    except NotRenderedError:  # For instance, it has no pixels.
         return
-    _, content = stored(upload)
-    assert browser.look_at(content) == seen
+    _, content = reencode(upload)
+    assert browser.render(content) == appearance
 
 
 # PNG and APNG
@@ -81,21 +81,21 @@ def test_any_gif_looks_like_its_upload(browser: Browser, upload: bytes) -> None:
 
 @st.composite
 def pixel_data(draw: DrawFn, box: Box, layout: tuple[int, int, bool], colours: Pixels) -> bytes:
-    """Compressed pixels: of few colours, or of all, with filters."""
+    """Compressed pixels: of few colours without filters, or of random bytes with filters."""
     (_, _, width, height), (colour_type, depth, is_interlaced) = box, layout
     if draw(st.booleans()):
         pixels = draw(st.lists(st.sampled_from(colours), min_size=width * height, max_size=width * height))
-        return samples(pixels, width, height, depth, is_interlaced=is_interlaced)
+        return compressed_pixels(pixels, width, height, depth, is_interlaced=is_interlaced)
     data = b""
-    for places in rows(width, height, is_interlaced=is_interlaced):
-        size = (len(places) * CHANNELS[colour_type] * depth + 7) // 8
+    for positions in row_positions(width, height, is_interlaced=is_interlaced):
+        size = (len(positions) * CHANNELS[colour_type] * depth + 7) // 8
         data += bytes([draw(st.integers(0, 4))]) + draw(st.binary(min_size=size, max_size=size))
     return zlib.compress(data)
 
 
 @st.composite
 def boxes(draw: DrawFn, width: int, height: int) -> Box:
-    """Any on a canvas."""
+    """Any box on a canvas."""
     left, top = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
     return left, top, draw(st.integers(1, width - left)), draw(st.integers(1, height - top))
 
@@ -114,16 +114,17 @@ SPACES = st.lists(
 
 @st.composite
 def pngs(draw: DrawFn) -> bytes:
-    """Any still image or animation of up to four frames, on a small canvas."""
+    """Any PNG or APNG of up to four frames on a small canvas."""
     colour_type = draw(st.sampled_from(list(DEPTHS)))
     depth, is_interlaced = draw(st.sampled_from(DEPTHS[colour_type])), draw(st.booleans())
     layout, values = (colour_type, depth, is_interlaced), st.integers(0, 2**depth - 1)
     width, height = draw(st.integers(1, 9)), draw(st.integers(1, 9))
     canvas = (0, 0, width, height)
     colours = draw(st.lists(st.tuples(*[values] * CHANNELS[colour_type]), min_size=1, max_size=3))
-    # With 16 bits of HDR browsers also show the lower ones: 2 of 255 levels at most.
+    # Browsers also show the lower 8 of 16 bits in HDR: a difference of at most 2 of 255 levels.
     chunks = [space for space in draw(SPACES) if depth < 16 or space != HDR]
-    chunks += [chunk(b"eXIf", exif(exif_orientation(value))) for value in draw(st.lists(st.integers(0, 9), max_size=1))]
+    orientations = draw(st.lists(st.integers(0, 9), max_size=1))
+    chunks += [chunk(b"eXIf", exif(orientation_entry(value))) for value in orientations]
     if colour_type == 3:
         chunks.append(chunk(b"PLTE", draw(st.binary(min_size=3, max_size=3 * 2 ** min(depth, 3) + 1))))
         opacities = st.binary(max_size=5)
@@ -131,20 +132,20 @@ def pngs(draw: DrawFn) -> bytes:
         opacities = st.sampled_from(colours).map(lambda colour: struct.pack(f">{len(colour)}H", *colour))
     chunks += [chunk(b"tRNS", data) for data in draw(st.lists(opacities | st.just(b"\0"), max_size=2))]
     frames = draw(st.integers(0, 4))
-    is_first = draw(st.booleans())
+    is_still_frame_shown = draw(st.booleans())
     if frames:
         plays = draw(st.sampled_from([0, 1, 2, 9]))
         chunks.append(animation_control(draw(st.sampled_from([frames, 1, max(frames - 1, 1)])), plays))
     sequence = 0
-    if not frames or not is_first:
+    if not frames or not is_still_frame_shown:
         chunks.append(chunk(b"IDAT", draw(pixel_data(canvas, layout, colours))))
     for number in range(frames):
-        is_default = is_first and number == 0
+        is_default = is_still_frame_shown and number == 0
         box = canvas if is_default else draw(boxes(width, height))
         delay = draw(st.tuples(st.sampled_from([0, 1, 5, 65535]), st.sampled_from([0, 1, 3, 1000])))
         chunks.append(frame_control(sequence, box, delay, draw(st.integers(0, 2)), draw(st.integers(0, 1))))
         sequence += 1
-        for piece in pieces(draw(pixel_data(box, layout, colours)), draw(st.sampled_from([9, 1000]))):
+        for piece in split(draw(pixel_data(box, layout, colours)), draw(st.sampled_from([9, 1000]))):
             chunks.append(chunk(b"IDAT", piece) if is_default else frame_data(sequence, piece))
             sequence += not is_default
     return png(width, height, colour_type, depth, *chunks, TEXT, is_interlaced=is_interlaced)
@@ -156,13 +157,13 @@ def test_any_png_looks_like_its_upload(browser: Browser, upload: bytes) -> None:
     assert_looks_alike(browser, upload)
 
 
-# Either
+# Both formats
 
 
 @given(upload=gifs() | pngs(), changes=st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=3)), min_size=1))
-def test_changed_bytes_crash_nothing(upload: bytes, changes: list[tuple[int, bytes]]) -> None:
+def test_corrupted_image_does_not_crash_the_decoder(upload: bytes, changes: list[tuple[int, bytes]]) -> None:
     content = bytearray(upload)
-    for place, data in changes:
-        content[place % len(content) : place % len(content) + 1] = data
-    with suppress(Exception):  # The program makes a validation error of each.
-        stored(bytes(content))
+    for position, data in changes:
+        content[position % len(content) : position % len(content) + 1] = data
+    with suppress(Exception):  # The program responds to each with a validation error.
+        reencode(bytes(content))

@@ -8,63 +8,63 @@ from typing import Any
 
 import pytest
 
-from api.images.reencode.__main__ import reencode as stored
+from api.images.reencode.__main__ import reencode
 from tests import images
-from tests.api.images.appearance import apart
+from tests.api.images.appearance import measure_max_difference
 from tests.browser import Browser
-from tests.crafted import exif, exif_orientation
+from tests.crafted import exif, orientation_entry
 
 
 def jpeg(*segments: bytes, **options: Any) -> bytes:
-    """A photo with segments before the others."""
-    content = images.encoded(images.gradient(), "JPEG", quality=95, **options)
+    """A photo; `segments` precede its other segments."""
+    content = images.encode(images.draw_gradient(), "JPEG", quality=95, **options)
     return content[:2] + b"".join(segments) + content[2:]
 
 
 def app1(data: bytes) -> bytes:
-    """A segment with metadata."""
+    """An APP1 segment, which holds metadata."""
     return b"\xff\xe1" + struct.pack(">H", 2 + len(data)) + data
 
 
 XMP = app1(b'http://ns.adobe.com/xap/1.0/\0<rdf:Description tiff:Orientation="6"/>')
-CMYK = images.encoded(images.gradient().convert("CMYK"), "JPEG", quality=95)
+CMYK = images.encode(images.draw_gradient().convert("CMYK"), "JPEG", quality=95)
 ADOBE = CMYK.index(b"Adobe")
 JPEGS = {
-    "grey": images.encoded(images.gradient().convert("L"), "JPEG", quality=95),
+    "grey": images.encode(images.draw_gradient().convert("L"), "JPEG", quality=95),
     "progressive": jpeg(progressive=True),
     "4:4:4": jpeg(subsampling=0),
     "RGB": jpeg(keep_rgb=True),
     "CMYK": CMYK,
     "YCCK": CMYK[: ADOBE + 11] + b"\2" + CMYK[ADOBE + 12 :],
     "CMYK without Adobe": CMYK[: ADOBE - 4] + CMYK[ADOBE + 12 :],
-    "a profile": jpeg(icc_profile=images.with_red_for_green()),
-    "a grey profile": images.encoded(
-        images.gradient().convert("L"), "JPEG", quality=95, icc_profile=images.grey_profile()
+    "a profile": jpeg(icc_profile=images.build_swapped_profile()),
+    "a grey profile": images.encode(
+        images.draw_gradient().convert("L"), "JPEG", quality=95, icc_profile=images.build_grey_profile()
     ),
     "XMP": jpeg(XMP),
-    "Exif and XMP": jpeg(app1(b"Exif\0\0" + exif(exif_orientation(3))), XMP),
-    "two of Exif": jpeg(*(app1(b"Exif\0\0" + exif(exif_orientation(value))) for value in (6, 3))),
+    "Exif and XMP": jpeg(app1(b"Exif\0\0" + exif(orientation_entry(3))), XMP),
+    "two of Exif": jpeg(*(app1(b"Exif\0\0" + exif(orientation_entry(value))) for value in (6, 3))),
 } | {
     f"Exif, {name}": jpeg(app1(b"Exif\0\0" + data))
     for name, data in {
-        **{f"orientation {value}": exif(exif_orientation(value)) for value in range(10)},
-        "little-endian": exif(exif_orientation(6, order="<"), order="<"),
-        "further on": exif(exif_orientation(6), directory=20),
-        "a LONG": exif(exif_orientation(6, kind=4)),
-        "a signed number": exif(exif_orientation(6, kind=8)),
-        "two numbers": exif(exif_orientation(6, count=2)),
-        "a wrong one first": exif(exif_orientation(9), exif_orientation(3)),
-        "two": exif(exif_orientation(6), exif_orientation(3)),
-        "bad magic number": exif(exif_orientation(6)).replace(b"\0*", b"\0+"),
-        "truncated": exif(exif_orientation(6))[:-6],
+        **{f"orientation {value}": exif(orientation_entry(value)) for value in range(10)},
+        "little-endian": exif(orientation_entry(6, order="<"), order="<"),
+        "further on": exif(orientation_entry(6), directory=20),
+        "a LONG": exif(orientation_entry(6, kind=4)),
+        "a signed number": exif(orientation_entry(6, kind=8)),
+        "two numbers": exif(orientation_entry(6, count=2)),
+        "a wrong one first": exif(orientation_entry(9), orientation_entry(3)),
+        "two": exif(orientation_entry(6), orientation_entry(3)),
+        "bad magic number": exif(orientation_entry(6)).replace(b"\0*", b"\0+"),
+        "truncated": exif(orientation_entry(6))[:-6],
     }.items()
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow reads the resolution from it
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow itself reads the resolution from Exif.
 @pytest.mark.parametrize("name", JPEGS)
 def test_jpeg_looks_like_its_upload(browser: Browser, name: str) -> None:
-    _, content = stored(JPEGS[name])
-    after, before = browser.look_at(content).still, browser.look_at(JPEGS[name]).still
-    assert apart(after, before) < 30  # each corner has a colour of its own
-    assert not images.decoded(content).info.keys() & {"exif", "icc_profile", "comment", "xmp"}
+    _, content = reencode(JPEGS[name])
+    after, before = browser.render(content).still, browser.render(JPEGS[name]).still
+    assert measure_max_difference(after, before) < 30  # each corner has a colour of its own
+    assert not images.decode(content).info.keys() & {"exif", "icc_profile", "comment", "xmp"}

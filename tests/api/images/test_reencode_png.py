@@ -1,6 +1,6 @@
-"""A stored PNG without animation looks like its upload in a browser, and contains only visible pixels and colours.
+"""A re-encoded still PNG looks like its upload in a browser, and has only visible pixels and colours.
 
-The comparison is exact, except for images with a colour profile, because decoders round.
+The comparison is exact except for images with a colour profile, where decoders round differently.
 """
 
 import struct
@@ -8,9 +8,9 @@ import struct
 import pytest
 from PIL import ImageCms
 
-from api.images.reencode.__main__ import reencode as stored
+from api.images.reencode.__main__ import reencode
 from tests import images
-from tests.api.images.appearance import apart, assert_looks_alike
+from tests.api.images.appearance import assert_looks_alike, measure_max_difference
 from tests.api.images.small_images import (
     HDR,
     P3_PRIMARIES,
@@ -20,21 +20,21 @@ from tests.api.images.small_images import (
     TEXT,
     TURNED,
     cicp,
-    coloured,
+    coloured_png,
     gamma,
     iccp,
-    indexed,
+    indexed_png,
     primaries,
-    row,
+    row_png,
 )
 from tests.browser import Browser
-from tests.crafted import CHANNELS, chunk, exif, exif_orientation
+from tests.crafted import CHANNELS, chunk, exif, orientation_entry
 
 
 def keyed(colour_type: int, depth: int, values: tuple[int, ...], *key: int) -> bytes:
-    """A PNG of greys, one of which a tRNS chunk makes transparent."""
+    """A PNG of greys with a tRNS chunk that makes one of them transparent."""
     pixels = [(value,) * CHANNELS[colour_type] for value in values]
-    return row(colour_type, depth, pixels, chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)))
+    return row_png(colour_type, depth, pixels, chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)))
 
 
 PNGS = {
@@ -51,28 +51,28 @@ PNGS = {
     ]
 } | {
     "a key too short": keyed(2, 8, (0, 1), 1, 1),
-    "a key after one too short": row(
+    "a key after one too short": row_png(
         2, 8, [(0, 0, 0), (1, 1, 1)], chunk(b"tRNS", b"\0"), chunk(b"tRNS", b"\0\1" * 3)
     ),
-    "code points after too few": coloured(2, cicp(1, 13), cicp(12, 13, 0, 1)),
-    "a gamma after none": coloured(2, gamma(0), gamma(100_000)),
+    "code points after too few": coloured_png(2, cicp(1, 13), cicp(12, 13, 0, 1)),
+    "a gamma after none": coloured_png(2, gamma(0), gamma(100_000)),
     "a key of what has alpha": keyed(4, 8, (0, 1), 1),
-    "palette too short": indexed(chunk(b"PLTE", RGBY[:6])),
-    "palette too short, transparent": indexed(chunk(b"PLTE", RGBY[:6]), chunk(b"tRNS", b"\x80\x40\x20")),
-    "few opacities": indexed(chunk(b"PLTE", RGBY), chunk(b"tRNS", b"\x80\0")),
-    "opacities before the palette": indexed(chunk(b"tRNS", b"\x80\0"), chunk(b"PLTE", RGBY)),
-    "opacities behind the pixels": indexed(chunk(b"PLTE", RGBY)).replace(
+    "palette too short": indexed_png(chunk(b"PLTE", RGBY[:6])),
+    "palette too short, transparent": indexed_png(chunk(b"PLTE", RGBY[:6]), chunk(b"tRNS", b"\x80\x40\x20")),
+    "few opacities": indexed_png(chunk(b"PLTE", RGBY), chunk(b"tRNS", b"\x80\0")),
+    "opacities before the palette": indexed_png(chunk(b"tRNS", b"\x80\0"), chunk(b"PLTE", RGBY)),
+    "opacities behind the pixels": indexed_png(chunk(b"PLTE", RGBY)).replace(
         chunk(b"IEND"), chunk(b"tRNS", b"\x80\0") + chunk(b"IEND")
     ),
-    "palette with half a colour": indexed(chunk(b"PLTE", RGBY[:8])),
-    "orientation": coloured(2, TURNED),
-    "orientation, of two the first": coloured(2, TURNED, chunk(b"eXIf", exif(exif_orientation(3)))),
-    "orientation behind the pixels": coloured(2).replace(chunk(b"IEND"), TURNED + chunk(b"IEND")),
-    "orientation in a text": coloured(2, chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 32\n" + (
-        b"Exif\0\0" + exif(exif_orientation(6))).hex().encode() + b"\n")),
-    "16 bits": row(2, 16, [(value,) * 3 for value in (0, 127, 128, 255, 256, 383, 384, 0x80FF, 0xFF00, 0xFFFF)]),
+    "palette with half a colour": indexed_png(chunk(b"PLTE", RGBY[:8])),
+    "orientation": coloured_png(2, TURNED),
+    "orientation, of two the first": coloured_png(2, TURNED, chunk(b"eXIf", exif(orientation_entry(3)))),
+    "orientation behind the pixels": coloured_png(2).replace(chunk(b"IEND"), TURNED + chunk(b"IEND")),
+    "orientation in a text": coloured_png(2, chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 32\n" + (
+        b"Exif\0\0" + exif(orientation_entry(6))).hex().encode() + b"\n")),
+    "16 bits": row_png(2, 16, [(value,) * 3 for value in (0, 127, 128, 255, 256, 383, 384, 0x80FF, 0xFF00, 0xFFFF)]),
 } | {
-    f"{names} of colour type {colour_type}": coloured(colour_type, *chunks)
+    f"{names} of colour type {colour_type}": coloured_png(colour_type, *chunks)
     for colour_type in (0, 2, 3, 6)
     for names, chunks in {
         "gamma": [gamma(100_000)],
@@ -86,7 +86,7 @@ PNGS = {
         "code points of HDR": [HDR],
         "code points of video and gamma": [cicp(1, 13, 0, 0), gamma(100_000)],
         "unknown code points and gamma": [cicp(2, 2, 0, 1), gamma(100_000)],
-        "code points and a profile": [cicp(12, 13, 0, 1), iccp(images.with_red_for_green())],
+        "code points and a profile": [cicp(12, 13, 0, 1), iccp(images.build_swapped_profile())],
         "no profile but gamma": [iccp(b"nothing"), gamma(100_000)],
     }.items()
 }  # fmt: skip
@@ -98,26 +98,26 @@ def test_png_looks_like_its_upload(browser: Browser, name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "1"])
-@pytest.mark.parametrize("profile", [images.with_red_for_green(), images.grey_profile()], ids=["RGB", "grey"])
+@pytest.mark.parametrize("profile", [images.build_swapped_profile(), images.build_grey_profile()], ids=["RGB", "grey"])
 def test_profile_of_a_png_is_applied(browser: Browser, mode: str, profile: bytes) -> None:
-    upload = images.encoded(images.gradient().convert(mode), "PNG", icc_profile=profile)
-    _, content = stored(upload)
-    assert apart(browser.look_at(content).still, browser.look_at(upload).still) <= 2
+    upload = images.encode(images.draw_gradient().convert(mode), "PNG", icc_profile=profile)
+    _, content = reencode(upload)
+    assert measure_max_difference(browser.render(content).still, browser.render(upload).still) <= 2
     assert b"iCCP" not in content
 
 
-def test_png_keeps_nothing_that_is_not_seen() -> None:
+def test_png_keeps_only_visible_data() -> None:
     hidden = (115, 101, 99)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    head = [TEXT, iccp(profile), chunk(b"eXIf", exif(exif_orientation(1))), chunk(b"tIME", bytes(7))]
-    _, content = stored(row(6, 8, [RED, (*hidden, 0), (*hidden, 0)], *head) + bytes(hidden))
-    assert [kind for kind, _ in images.chunks_of(content)] == [b"IHDR", b"IDAT", b"IEND"]
-    assert images.decoded(content).tobytes() == bytes(RED) + bytes(8)
+    head = [TEXT, iccp(profile), chunk(b"eXIf", exif(orientation_entry(1))), chunk(b"tIME", bytes(7))]
+    _, content = reencode(row_png(6, 8, [RED, (*hidden, 0), (*hidden, 0)], *head) + bytes(hidden))
+    assert [kind for kind, _ in images.split_chunks(content)] == [b"IHDR", b"IDAT", b"IEND"]
+    assert images.decode(content).tobytes() == bytes(RED) + bytes(8)
 
 
-def test_palette_keeps_the_colours_that_are_seen() -> None:
+def test_palette_keeps_only_visible_colours() -> None:
     palette = chunk(b"PLTE", b"\xff\0\0" + b"secret" + b"\0\xff\0" + b"secret")
-    _, content = stored(row(3, 4, [(0,), (1,), (3,)], palette, chunk(b"tRNS", b"\xff\0\x20\x80\x20")))
-    found = dict(images.chunks_of(content))
-    assert found[b"PLTE"] == b"\xff\0\0" + bytes(6) + b"\0\xff\0"
-    assert found[b"tRNS"] == b"\xff\0\xff\x80"
+    _, content = reencode(row_png(3, 4, [(0,), (1,), (3,)], palette, chunk(b"tRNS", b"\xff\0\x20\x80\x20")))
+    chunks = dict(images.split_chunks(content))
+    assert chunks[b"PLTE"] == b"\xff\0\0" + bytes(6) + b"\0\xff\0"
+    assert chunks[b"tRNS"] == b"\xff\0\xff\x80"

@@ -1,4 +1,4 @@
-"""Profile images in a bucket: moto's server, over HTTP."""
+"""Profile images in an S3 bucket of a moto server."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
 class Moto(Server):
-    """A server that keeps buckets in memory, with one in it."""
+    """A server that keeps buckets in memory; it starts with one bucket."""
 
     name = "moto"
 
@@ -34,14 +34,14 @@ class Moto(Server):
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The server's base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def keys(self) -> set[str | None]:
-        """What the bucket has."""
-        listed = ElementTree.fromstring(httpx.get(f"{self.url}/pictures").content)  # noqa: S314 (a server of ours)
-        return {key.text for key in listed.iter(f"{NAMESPACE}Key")}
+        """The keys of all objects in the bucket."""
+        listing = ElementTree.fromstring(httpx.get(f"{self.url}/pictures").content)  # noqa: S314 (the response of a local server)
+        return {key.text for key in listing.iter(f"{NAMESPACE}Key")}
 
 
 @pytest.fixture(scope="module")
@@ -64,48 +64,48 @@ def s3_api(moto: Moto, new_api: Callable[..., Api], shared_database: str) -> Ite
         yield api
 
 
-def test_images_are_kept_in_a_bucket(moto: Moto, s3_api: Api) -> None:
+def test_images_are_stored_in_the_bucket(moto: Moto, s3_api: Api) -> None:
     with unlimited(s3_api) as client:
         urls = []
         for size in (8, 9):
-            urls.append(client.post(PATH, files={"image": images.png(size, size)}).json()["imageUrl"])
+            urls.append(client.post(PATH, files={"image": images.build_png(size, size)}).json()["imageUrl"])
             base, slash, name = urls[-1].rpartition("/")
             assert base + slash == "https://chat.example/base/images/"
             wait_until(lambda name=name: moto.keys == {f"of/people/{name}"})  # type: ignore[misc]
             served = client.get(f"/images/{name}")
             assert (served.status_code, served.headers["content-type"]) == (200, "image/png")
-            assert images.decoded(served.content).size == (size, size)
+            assert images.decode(served.content).size == (size, size)
         refusal(client.get(f"/images/{urls[0].rpartition('/')[2]}"), 404)
 
 
-def test_of_an_image_whose_content_is_not_wanted_the_bucket_sends_none(moto: Moto, s3_api: Api) -> None:
+def test_head_and_304_do_not_fetch_content_from_the_bucket(moto: Moto, s3_api: Api) -> None:
     with unlimited(s3_api) as client:
-        url = client.post(PATH, files={"image": images.png(7, 7)}).json()["imageUrl"]
+        url = client.post(PATH, files={"image": images.build_png(7, 7)}).json()["imageUrl"]
         path = f"/images/{url.rpartition('/')[2]}"
-        whole = client.get(path)
-        known = {"If-None-Match": whole.headers["etag"]}
-        wait_until(lambda: gets(moto, path) == 1)
-        assert client.head(path).headers["content-length"] == str(len(whole.content))
-        assert client.get(path, headers=known).status_code == 304
+        full = client.get(path)
+        if_none_match = {"If-None-Match": full.headers["etag"]}
+        wait_until(lambda: count_fetches(moto, path) == 1)
+        assert client.head(path).headers["content-length"] == str(len(full.content))
+        assert client.get(path, headers=if_none_match).status_code == 304
         assert client.head("/images/" + "0" * 64 + ".png").status_code == 404
         assert client.get("/images/" + "0" * 64 + ".png", headers={"If-None-Match": "*"}).status_code == 404
-        assert client.get(path).content == whole.content
-        wait_until(lambda: gets(moto, path) == 2)
+        assert client.get(path).content == full.content
+        wait_until(lambda: count_fetches(moto, path) == 2)
 
 
-def gets(moto: Moto, path: str) -> int:
-    """How many times the content of an image was fetched."""
+def count_fetches(moto: Moto, path: str) -> int:
+    """Return how many times the content of an image was fetched from the bucket."""
     return moto.log.read_text().count(f'"GET {path.replace("/images", "/pictures/of/people")} ')
 
 
-def test_while_the_bucket_is_away_images_are_and_nothing_else(moto: Moto, s3_api: Api) -> None:
+def test_unavailable_bucket_affects_only_images(moto: Moto, s3_api: Api) -> None:
     with unlimited(s3_api) as client:
-        name = client.post(PATH, files={"image": images.png(8, 8)}).json()["imageUrl"].rpartition("/")[2]
+        name = client.post(PATH, files={"image": images.build_png(8, 8)}).json()["imageUrl"].rpartition("/")[2]
         moto.kill()
-        refusal(client.post(PATH, files={"image": images.png(9, 9)}), 503)
+        refusal(client.post(PATH, files={"image": images.build_png(9, 9)}), 503)
         refusal(client.get(f"/images/{name}"), 503)
         assert client.get("/api/profile").json()["user"]["imageUrl"].endswith(name)
         moto.start()
-        answer = client.post(PATH, files={"image": images.png(9, 9)}).json()
-        assert client.get(f"/images/{answer['imageUrl'].rpartition('/')[2]}").status_code == 200
+        body = client.post(PATH, files={"image": images.build_png(9, 9)}).json()
+        assert client.get(f"/images/{body['imageUrl'].rpartition('/')[2]}").status_code == 200
     assert "a secret key" not in s3_api.log.read_text()

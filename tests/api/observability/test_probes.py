@@ -224,7 +224,7 @@ def bucket_at(url: str) -> dict[str, str]:
 
 
 def test_so_many_images_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.images.storage.READS", 3)
+    monkeypatch.setattr("api.images.storage.MAX_CONCURRENT_READS", 3)
 
     def has_taken(number: int) -> bool:
         return taken() == number
@@ -246,7 +246,11 @@ def test_so_many_images_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_who_waits_for_the_storage_in_vain_is_refused(new_api: Callable[..., Api], shared_database: str) -> None:
     with silent_bucket() as (url, _):
-        api = altered(new_api(shared_database, **bucket_at(url)), "storage.READS = 1", "storage.SECONDS = 0.5")
+        api = altered(
+            new_api(shared_database, **bucket_at(url)),
+            "storage.MAX_CONCURRENT_READS = 1",
+            "storage.TIMEOUT_SECONDS = 0.5",
+        )
         with running(api), unlimited(api, "") as client, many(8) as threads:
             paths = [f"/images/{number:064x}.png" for number in range(8)]
             for response in threads.map(client.get, paths):

@@ -11,7 +11,7 @@ from api.dev.postgres import Postgres
 from api.dev.process import free_port
 from tests.api.support import unlimited
 from tests.api.test_process import held_up, post_chat
-from tests.images import encoded, gradient
+from tests.images import draw_gradient, encode
 from tests.support import Api, new_user, running, scraped, wait_until
 
 SQL = ["limit", "pool", "db", "total"]
@@ -38,7 +38,7 @@ def test_every_answer_says_what_it_was_busy_with(api: Api) -> None:
         assert names(client.get("/api/chats", headers={"Authorization": "x"})) == ["limit", "total"]
         assert names(client.get("/api/nope")) == ["limit", "total"]
         assert names(client.patch("/api/chats")) == ["limit", "total"]
-        image = client.post("/api/profile/image", files={"image": encoded(gradient(), "PNG")})
+        image = client.post("/api/profile/image", files={"image": encode(draw_gradient(), "PNG")})
         assert image.status_code == 200
         assert names(image) == ["limit", *["pool", "db"] * 3, "total"]
         for path in ("/healthz", "/readyz", "/nope", image.json()["imageUrl"].removeprefix(api.url)):

@@ -13,7 +13,7 @@ import pytest
 from api.dev.postgres import Postgres
 from api.dev.process import free_port
 from tests.api.support import unlimited
-from tests.otlp import Collector, collecting
+from tests.otlp import Collector, running_collector
 from tests.support import Api, new_user, running, wait_until
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -22,7 +22,7 @@ HIDDEN = "hidden-word"
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
-    with collecting() as collector:
+    with running_collector() as collector:
         yield collector
 
 
@@ -44,21 +44,21 @@ def test_a_request_is_a_span_in_its_callers_trace_with_what_it_waited_for(api: A
     with unlimited(api) as client:
         assert client.post("/api/chats", json={"title": HIDDEN}, headers=headers).status_code == 201
     wait_until(lambda: len([span for span in collector.spans if span["trace"] == TRACE]) == 4)
-    (span,) = collector.named("POST /api/chats")
+    (span,) = collector.find_spans("POST /api/chats")
     assert (span["trace"], span["parent"], span["kind"], span["failed"]) == (TRACE, PARENT, "SERVER", False)
     assert span["service"] == "parley-api"
     assert span["http.request.method"] == "POST"
     assert span["http.route"] == "/api/chats"
     assert span["http.response.status_code"] == 201
     assert span["http.response.header.x-request-id"] == [request_id]
-    assert before <= span["begun"] < span["ended"] <= time.time_ns()
+    assert before <= span["start"] < span["end"] <= time.time_ns()
     children = [child for child in collector.spans if child["parent"] == span["id"]]
     assert [(child["name"], child["kind"], child.get("db.system.name")) for child in children] == [
         ("limit", "CLIENT", "redis"), ("pool", "INTERNAL", None), ("db", "CLIENT", "postgresql"),
     ]  # fmt: skip
     for earlier, later in pairwise(children):
-        assert span["begun"] <= earlier["begun"] <= earlier["ended"] <= later["begun"]
-        assert later["ended"] <= span["ended"]
+        assert span["start"] <= earlier["start"] <= earlier["end"] <= later["start"]
+        assert later["end"] <= span["end"]
     assert HIDDEN.encode() not in collector.received
 
 
@@ -72,7 +72,7 @@ def test_a_request_without_a_caller_begins_a_trace_and_one_that_failed_says_so(
         assert client.post("/api/chats", json={"title": "zoo"}, headers={"traceparent": "zoo"}).status_code == 500
         dba.execute("alter table parley.chats drop constraint zoo")
     wait_until(lambda: any(span["failed"] for span in collector.spans))
-    (found,), (lost,) = collector.named("GET /api/search"), collector.named("_OTHER")
+    (found,), (lost,) = collector.find_spans("GET /api/search"), collector.find_spans("_OTHER")
     (failed,) = [span for span in collector.spans if span["failed"]]
     assert "http.route" not in lost
     assert failed["http.response.status_code"] == 500
@@ -82,13 +82,13 @@ def test_a_request_without_a_caller_begins_a_trace_and_one_that_failed_says_so(
 
 
 def test_the_last_spans_arrive_when_it_is_told_to_stop(new_api: Callable[..., Api], database: str) -> None:
-    with collecting() as collector:
+    with running_collector() as collector:
         options = collector.environment | {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_SERVICE_NAME": "chat"}
         with running(new_api(database, **options)) as api, unlimited(api) as client:
             assert client.get("/api/chats").status_code == 200
             assert not collector.spans
             api.stop()
-        assert [span["service"] for span in collector.named("GET /api/chats")] == ["chat"]
+        assert [span["service"] for span in collector.find_spans("GET /api/chats")] == ["chat"]
 
 
 def test_a_collector_that_is_away_holds_nobody_up(new_api: Callable[..., Api], database: str) -> None:

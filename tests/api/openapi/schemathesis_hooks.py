@@ -17,7 +17,7 @@ from tests import images
 NO_OFFSET = re.compile(r"T.*[+-](1[6-9]|2\d):\d\d$", re.IGNORECASE)
 NUMBERS = itertools.count()
 PLACES = json.loads(os.environ["PLACES"])
-IMAGES = st.sampled_from([images.encoded(images.gradient(), file_format) for file_format in ("GIF", "JPEG", "PNG")])
+IMAGES = st.sampled_from([images.encode(images.draw_gradient(), file_format) for file_format in ("GIF", "JPEG", "PNG")])
 for media_type in ("image/gif", "image/jpeg", "image/png"):
     schemathesis.openapi.media_type(media_type, IMAGES)  # of bytes that chance makes up none is an image
 

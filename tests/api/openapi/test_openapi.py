@@ -272,7 +272,7 @@ def test_what_is_outside_tells_of_its_answers(document: Json) -> None:
 
 
 def test_a_picture_is_told_of(document: Json, world: World, nobody: httpx.Client) -> None:
-    url = world.owner.post("/api/profile/image", files={"image": images.png(9, 9)}).json()["imageUrl"]
+    url = world.owner.post("/api/profile/image", files={"image": images.build_png(9, 9)}).json()["imageUrl"]
     told = document["paths"]["/images/{name}"]["get"]["responses"]
     known = nobody.get(url).headers["etag"]
     for status, response in {

@@ -8,7 +8,7 @@ import pytest
 from api.dev.postgres import Postgres
 from tests.api.admission.fairness.support import WRITES, locked, new_chat, send, statuses, used, waiting
 from tests.api.support import refusal, unlimited
-from tests.images import encoded, gradient
+from tests.images import draw_gradient, encode
 from tests.support import Api, wait_until
 
 
@@ -88,7 +88,7 @@ def test_locks_on_many_chats_leave_connections_to_reads(
                     assert client.get("/api/profile").status_code == 200
                     assert client.get("/api/chats").status_code == 200
                 writes = [threads.submit(other.post, "/api/chats", json={"title": "x"})]
-                image = {"image": encoded(gradient(), "PNG")}
+                image = {"image": encode(draw_gradient(), "PNG")}
                 writes.append(threads.submit(clients[0].post, "/api/profile/image", files=image))
                 wait_until(lambda: waiting(api) == 12 - WRITES + 2)
                 assert used(api) == WRITES

@@ -26,7 +26,7 @@ from tests.api.admission.fairness.support import (
     waiting,
 )
 from tests.api.support import refusal, unlimited
-from tests.images import encoded, gradient
+from tests.images import draw_gradient, encode
 from tests.support import Api, new_user, running, wait_until
 
 
@@ -91,7 +91,7 @@ def test_a_user_who_has_gone_away_in_flight_frees_the_slots(api: Api, postgres: 
 def test_a_single_connection_serves_reads_writes_searches_and_uploads(
     tiny: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
 ) -> None:
-    image = encoded(gradient(), "PNG")
+    image = encode(draw_gradient(), "PNG")
     with unlimited(tiny) as client, unlimited(tiny) as other:
         chat = new_chat(client)
         with locked(postgres.url(database), chat) as locks:

@@ -1,0 +1,94 @@
+"""Store, fetch and remove profile images: storage and the database stay consistent without a common transaction.
+
+The database records which images are in use; sql/functions/images.sql describes the protocol between the two.
+"""
+
+import asyncio
+import contextlib
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any
+
+from api.admission.fair_slots import FairSlots
+from api.admission.statements import Admission
+from api.db.pool import Database
+from api.images.names import NAME
+from api.images.reencode_process import ReencodedImage, run_reencoder
+from api.images.storage import Storage, StoredObject
+
+logger = logging.getLogger("parley.api")
+
+MAX_CONCURRENT_UPLOADS = 2  # re-encoded or stored at once by each worker: a process, then a database connection
+SLOT_TIMEOUT_SECONDS = 20  # an upload that waits longer for one of these slots gets a 503
+CLEANUP_INTERVAL_SECONDS = 60
+
+
+class ProfileImages:
+    """The profile images in storage."""
+
+    def __init__(self, database: Database, admission: Admission, storage: Storage, public_url: str) -> None:
+        self._database, self._admission, self._storage = database, admission, storage
+        self._base_url = f"{public_url}/images/"
+        self._cleanup_is_due = asyncio.Event()
+        self._slots = FairSlots(MAX_CONCURRENT_UPLOADS)
+        # Starting a process would block the event loop for too long.
+        self._threads = ThreadPoolExecutor(MAX_CONCURRENT_UPLOADS, "images")
+
+    async def store(self, upload: IO[bytes], statement: str, identity: str, *request: Any) -> Any:
+        """Re-encode and store an upload, and make it the user's image; return the row of the statement.
+
+        `request` holds the statement's arguments between the identity and the image's URL; the first is the request's
+        id. If this fails, the user keeps the previous image, unless the connection broke during the commit.
+
+        Raises ApiError: 400 if the upload is not a valid image, 503 if too many uploads wait; and the errors of the
+        database and of the storage.
+        """
+        async with self._slots.slot(identity, SLOT_TIMEOUT_SECONDS):
+            return await self._commit(await self._reencode(upload), statement, identity, *request)
+
+    async def _reencode(self, upload: IO[bytes]) -> ReencodedImage:
+        reencoding = asyncio.get_running_loop().run_in_executor(self._threads, run_reencoder, upload)
+        try:
+            return await asyncio.shield(reencoding)
+        except asyncio.CancelledError:  # The client disconnected, but the process still reads the upload.
+            await asyncio.wait([reencoding])
+            raise
+
+    async def _commit(
+        self, image: ReencodedImage, statement: str, identity: str, request_id: str, *conditions: Any
+    ) -> Any:
+        url = self._base_url + image.name
+        register_upload = "select api.register_image_upload($3) from session.authenticate($1, $2)"
+        async with self._admission.turn(identity, is_write=True) as seconds:
+            await self._database.call_for_row(register_upload, identity, request_id, url, acquire_seconds=seconds)
+            arguments = identity, request_id, *conditions, url
+            async with self._database.transaction(statement, *arguments, acquire_seconds=seconds) as row:
+                _, is_replayed = row
+                if not is_replayed:
+                    await self._storage.put(image.name, image.content)
+        self._cleanup_is_due.set()
+        return row
+
+    async def fetch(self, name: str, *, size_only: bool = False) -> StoredObject | None:
+        """Return an image, or None if there is none of this name. With `size_only` it has no content."""
+        return await self._storage.get(name, size_only=size_only) if NAME.fullmatch(name) else None
+
+    async def run_cleanup(self) -> None:
+        """Remove unused images now, after each upload and every CLEANUP_INTERVAL_SECONDS, until cancelled."""
+        while True:
+            self._cleanup_is_due.clear()
+            try:
+                while name := await self._database.call("select api.claim_unused_image()"):
+                    await self._remove(name)
+            except Exception as error:  # The next round tries again.
+                logger.warning("Unused images can't be listed; the next cleanup tries again: %r", error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLEANUP_INTERVAL_SECONDS):
+                    await self._cleanup_is_due.wait()
+
+    async def _remove(self, name: str) -> None:
+        try:
+            await self._storage.delete(name)
+            await self._database.call("select api.confirm_image_removal($1)", name)
+        except Exception as error:  # The other images are still removed.
+            logger.warning("The image %s can't be removed; a later cleanup tries again: %r", name, error)

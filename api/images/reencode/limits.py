@@ -1,0 +1,63 @@
+"""Limits on an image, on the program's output and on its process, and the errors that reject an upload."""
+
+import os
+import resource
+import sys
+from collections.abc import Iterable, Iterator
+
+EXIT_REJECTED = 3  # the program's exit status for an upload that is not a valid image; Python itself uses 1 and 2
+MAX_SIDE = 2048  # pixels
+MAX_FRAMES = 1000
+MAX_PIXELS = 8 * MAX_SIDE * MAX_SIDE  # of all frames together
+MAX_SCANS = 200  # A progressive JPEG has about ten, and decoding each costs as much as a baseline image.
+CPU_SECONDS = 6  # twice what the costliest image within these limits takes
+MEMORY_BYTES = 512 * 1024 * 1024
+MAX_OUTPUT_BYTES = 16 * 1024 * 1024
+LOWEST_PRIORITY = 19  # nice value
+
+
+class RejectedError(Exception):
+    """The upload exceeds a limit; the message is the validation error for the client."""
+
+
+class MalformedError(Exception):
+    """The upload violates its format, or is truncated."""
+
+
+def limit_process() -> None:
+    """Limit the memory, CPU time and output of this process, and lower its priority."""
+    limits = {
+        resource.RLIMIT_AS: MEMORY_BYTES,
+        resource.RLIMIT_CPU: CPU_SECONDS,
+        resource.RLIMIT_FSIZE: MAX_OUTPUT_BYTES,
+        resource.RLIMIT_CORE: 0,
+    }
+    for limit, value in limits.items():
+        if sys.platform == "linux" or limit != resource.RLIMIT_AS:  # macOS rejects a limit on the address space.
+            resource.setrlimit(limit, (value, value))
+    os.nice(LOWEST_PRIORITY)
+
+
+def check_size(width: int, height: int, frames: int = 1) -> None:
+    """Raise RejectedError if the image is too large or has too many frames."""
+    if max(width, height) > MAX_SIDE:
+        raise RejectedError(f"must be at most {MAX_SIDE} by {MAX_SIDE} pixels, and has {width} by {height}")
+    if frames > MAX_FRAMES:
+        raise RejectedError(f"must have at most {MAX_FRAMES} frames, and has {frames}")
+    check_pixels(width * height * frames, frames)
+
+
+def check_pixels(pixels: int, frames: int) -> None:
+    """Raise RejectedError if the frames of an animation have too many pixels in total."""
+    if pixels > MAX_PIXELS:
+        raise RejectedError(f"must have at most {MAX_PIXELS} pixels in all its {frames} frames together")
+
+
+def limit_output(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the parts of an output. Raises RejectedError as soon as their total size exceeds MAX_OUTPUT_BYTES."""
+    size = 0
+    for part in parts:
+        size += len(part)
+        if size > MAX_OUTPUT_BYTES:
+            raise RejectedError("is too intricate to be stored")
+        yield part

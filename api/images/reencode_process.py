@@ -1,0 +1,55 @@
+"""Run the program in reencode/ on an upload, in a process of its own."""
+
+import logging
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from api.http.errors import unavailable
+from api.images import reencode
+from api.images.names import SUFFIXES, derive_name
+from api.images.reencode.limits import EXIT_REJECTED
+from api.images.upload import FIELD, validation_error
+
+logger = logging.getLogger("parley.api")
+
+PROGRAM = Path(reencode.__file__).with_name("__main__.py")
+TIMEOUT_SECONDS = 20  # real time; limits.CPU_SECONDS bounds the CPU time, of which a busy machine gives less
+MAX_FIRST_LINE_BYTES = 200  # of the output: a content type or a validation error
+
+
+@dataclass(frozen=True, slots=True)
+class ReencodedImage:
+    """An image as it is stored."""
+
+    name: str
+    content: bytes
+
+
+def run_reencoder(upload: IO[bytes]) -> ReencodedImage:
+    """Return the re-encoded image. Blocks until the process exits.
+
+    Raises ApiError: 400 if the upload is not a valid image, 503 if the process takes longer than TIMEOUT_SECONDS.
+    """
+    command: list[str | Path] = [sys.executable, "-I", PROGRAM]
+    with TemporaryFile() as output:
+        try:
+            # In a session of its own, the process does not receive Ctrl-C: the API finishes uploads before it exits.
+            status = subprocess.run(  # noqa: S603 (the command has no user input)
+                command, stdin=upload, stdout=output, stderr=subprocess.DEVNULL,
+                env={}, start_new_session=True, timeout=TIMEOUT_SECONDS, check=False,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise unavailable() from None
+        output.seek(0)
+        first_line = output.readline(MAX_FIRST_LINE_BYTES).decode(errors="replace").strip()
+        content = output.read()
+    if status == 0 and first_line in SUFFIXES:
+        return ReencodedImage(derive_name(content, first_line), content)
+    if status == EXIT_REJECTED:
+        raise validation_error({FIELD: first_line})
+    logger.warning("An image crashed its decoder, exit status %s", status)
+    raise validation_error({FIELD: "can't be decoded"})

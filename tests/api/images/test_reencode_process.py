@@ -1,0 +1,215 @@
+"""Uploads are decoded in a separate, limited process: its isolation, its crashes, and its slots."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from api.dev.process import free_port
+from api.http.errors import ApiError
+from api.images import reencode_process
+from tests import images
+from tests.api.images.support import FORM_HEADERS, IMAGE, IMAGE_PART, PATH, encode_form, list_stored_names, upload
+from tests.api.support import altered, head, refusal, unlimited
+from tests.support import ROOT, Api, new_user, running, scraped, wait_until
+
+ONE_SLOT = "profile_images.MAX_CONCURRENT_UPLOADS = 1"
+
+
+def wait_for_decoder(server: psutil.Process) -> psutil.Process:
+    """Return the process that decodes an upload, once it has limited itself."""
+    wait_until(lambda: any(decoder.nice() == 19 for decoder in server.children()))
+    [decoder] = server.children()
+    return decoder
+
+
+@contextmanager
+def suspended_decoder(api: Api, client: httpx.Client) -> Iterator[tuple[psutil.Process, Future[httpx.Response]]]:
+    """Start an upload and suspend its decoder; yield the process and the pending response."""
+    assert api.child
+    server = psutil.Process(api.child.pid)
+    with ThreadPoolExecutor() as threads:
+        pending = threads.submit(upload, client, images.build_costly_apng(2))
+        decoder = wait_for_decoder(server)
+        decoder.suspend()
+        try:
+            yield decoder, pending
+        finally:
+            if decoder.is_running():
+                decoder.resume()
+
+
+def test_other_requests_are_served_while_an_image_is_decoded(isolated_api: tuple[Api, str]) -> None:
+    api, _ = isolated_api
+    with unlimited(api) as client, unlimited(api) as other, suspended_decoder(api, client) as (decoder, pending):
+        assert client.get("/api/chats").status_code == 200
+        assert upload(other, IMAGE).status_code == 200
+        assert not pending.done()
+        decoder.resume()
+        assert pending.result().status_code == 200
+
+
+@pytest.fixture
+def single_slot_api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
+    """An API that re-encodes one image at a time."""
+    api = new_api(shared_database, METRICS_PORT=str(free_port()))
+    with running(altered(api, ONE_SLOT, "profile_images.SLOT_TIMEOUT_SECONDS = 15")) as api:
+        yield api
+
+
+def wait_for_open_uploads(api: Api, number: int) -> None:
+    wait_until(lambda: scraped(int(api.environment["METRICS_PORT"]), "parley_uploads_open") == number)
+
+
+def test_user_of_costly_images_waits_behind_later_users(single_slot_api: Api) -> None:
+    with (
+        unlimited(single_slot_api) as holder,
+        unlimited(single_slot_api) as heavy,
+        unlimited(single_slot_api) as ordinary,
+        ThreadPoolExecutor() as threads,
+    ):
+        assert upload(heavy, images.build_costly_apng(2)).status_code == 200
+        with suspended_decoder(single_slot_api, holder) as (decoder, _):
+            first = threads.submit(upload, heavy, IMAGE)
+            wait_for_open_uploads(single_slot_api, 2)
+            second = threads.submit(upload, ordinary, IMAGE)
+            wait_for_open_uploads(single_slot_api, 3)
+            decoder.resume()
+            assert first.result().status_code == second.result().status_code == 200
+        assert second.result().json()["updatedAt"] < first.result().json()["updatedAt"]
+
+
+def test_client_that_disconnects_while_waiting_frees_its_place(single_slot_api: Api) -> None:
+    user, body = new_user(), encode_form(IMAGE_PART)
+    with (
+        unlimited(single_slot_api) as holder,
+        unlimited(single_slot_api, user) as waiting,
+        unlimited(single_slot_api) as other,
+        ThreadPoolExecutor() as threads,
+        suspended_decoder(single_slot_api, holder) as (decoder, _),
+    ):
+        headers = dict(waiting.headers) | FORM_HEADERS
+        with socket.create_connection(("127.0.0.1", single_slot_api.port), timeout=10) as connection:
+            request = head(f"POST {PATH} HTTP/1.1", headers | {"Content-Length": str(len(body))}) + body
+            connection.sendall(request)
+            wait_for_open_uploads(single_slot_api, 2)
+            pending = threads.submit(upload, other, IMAGE)
+            wait_for_open_uploads(single_slot_api, 3)
+        wait_for_open_uploads(single_slot_api, 2)
+        decoder.resume()
+        assert pending.result().status_code == 200
+        assert waiting.get("/api/profile").json()["user"]["imageUrl"] is None
+        assert '"level": "error"' not in single_slot_api.log.read_text()
+
+
+def test_upload_that_waits_too_long_for_a_slot_gets_503(new_api: Callable[..., Api], shared_database: str) -> None:
+    with (
+        running(altered(new_api(shared_database), ONE_SLOT, "profile_images.SLOT_TIMEOUT_SECONDS = 0.2")) as api,
+        unlimited(api) as holder,
+        unlimited(api) as other,
+        suspended_decoder(api, holder),
+    ):
+        refusal(upload(other, IMAGE), 503)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGXCPU])
+def test_decoder_crash_fails_only_its_own_upload(isolated_api: tuple[Api, str], number: signal.Signals) -> None:
+    api, _ = isolated_api
+    with unlimited(api) as client, suspended_decoder(api, client) as (decoder, pending):
+        os.kill(decoder.pid, number)
+        with suppress(psutil.NoSuchProcess):  # SIGKILL ends it although it is suspended.
+            decoder.resume()
+        error = refusal(pending.result(), 400)
+        assert error["details"]["fields"] == {"image": "can't be decoded"}
+        assert upload(client, IMAGE).status_code == 200
+    assert f"crashed its decoder, exit status {-number}" in api.log.read_text()
+
+
+def test_decoder_has_no_secrets_and_limited_resources(isolated_api: tuple[Api, str]) -> None:
+    api, _ = isolated_api
+    with unlimited(api) as client, suspended_decoder(api, client) as (decoder, _):
+        environment = decoder.environ()
+        assert not [name for name in api.environment if name in environment]
+        limits = [decoder.rlimit(limit)[1] for limit in (psutil.RLIMIT_AS, psutil.RLIMIT_CPU, psutil.RLIMIT_FSIZE)]
+        assert limits == [512 * 1024 * 1024, 6, 16 * 1024 * 1024]
+
+
+def test_user_occupies_at_most_one_slot(isolated_api: tuple[Api, str]) -> None:
+    api, _ = isolated_api
+    with (
+        unlimited(api) as client,
+        unlimited(api) as other,
+        ThreadPoolExecutor() as threads,
+        suspended_decoder(api, client) as (decoder, first),
+    ):
+        second = threads.submit(upload, client, IMAGE)
+        assert upload(other, IMAGE).status_code == 200
+        assert not second.done()
+        decoder.resume()
+        assert first.result().status_code == second.result().status_code == 200
+
+
+def test_decoder_that_exceeds_its_timeout_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "hangs.py"
+    program.write_text("import signal\nsignal.pause()")
+    monkeypatch.setattr(reencode_process, "PROGRAM", program)
+    monkeypatch.setattr(reencode_process, "TIMEOUT_SECONDS", 0.01)
+    with (tmp_path / "upload").open("w+b") as upload, pytest.raises(ApiError) as caught:
+        reencode_process.run_reencoder(upload)
+    assert caught.value.status == 503
+    assert not [p for p in psutil.Process().children() if str(program) in p.cmdline()]
+
+
+@pytest.mark.parametrize(
+    ("work", "status"),
+    [("while True: pass", -signal.SIGKILL), ("bytearray(2**28)", 1), ("print('x' * 2000)", 1), ("print('x')", 0)],
+)
+def test_decoder_process_enforces_its_limits(tmp_path: Path, work: str, status: int) -> None:
+    program = tmp_path / "limited.py"
+    program.write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from api.images.reencode import limits\n"
+        "limits.CPU_SECONDS, limits.MEMORY_BYTES, limits.MAX_OUTPUT_BYTES = 1, 2**28, 1000\n"
+        f"limits.limit_process()\n{work}"
+    )
+    with (tmp_path / "output").open("wb") as output:
+        done = subprocess.run([sys.executable, program], stdout=output, stderr=subprocess.DEVNULL, check=False)
+    assert done.returncode == status
+
+
+def test_shutdown_waits_for_uploads_in_progress(isolated_api: tuple[Api, str]) -> None:
+    api, _ = isolated_api
+    with unlimited(api) as client, suspended_decoder(api, client) as (decoder, pending):
+        assert api.child
+        os.kill(api.child.pid, signal.SIGTERM)
+        decoder.resume()
+        assert pending.result().status_code == 200
+
+
+def test_killed_api_has_stored_nothing_of_an_unfinished_upload(isolated_api: tuple[Api, str]) -> None:
+    api, _ = isolated_api
+    user = new_user()
+    with unlimited(api, user) as client:
+        url = upload(client, IMAGE).json()["imageUrl"]
+        with suspended_decoder(api, client) as (_, pending):
+            api.kill()
+            assert isinstance(pending.exception(), httpx.TransportError)
+        api.start()
+        assert client.get("/api/profile").json()["user"]["imageUrl"] == url
+        assert list_stored_names(api) == {url.rpartition("/")[2]}
+
+
+def test_several_workers_accept_uploads(new_api: Callable[..., Api], shared_database: str) -> None:
+    with running(new_api(shared_database, WORKERS="2")) as api:
+        for _ in range(6):
+            with unlimited(api) as client:
+                assert upload(client, IMAGE).status_code == 200
