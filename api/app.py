@@ -28,7 +28,7 @@ from api.observability.metrics import Metrics
 from api.observability.timings import Timings, current, timed
 from api.observability.traces import Traces
 from api.openapi import pages
-from api.openapi.document import OpenApi
+from api.openapi.document import OpenApiDocument
 from api.ratelimit.limiter import RateLimiter
 from api.routes import ROUTES
 from api.settings import Settings
@@ -88,7 +88,7 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
         url = settings.database_replica_url
         app.ctx.replica = Replica.open(settings, url.get_secret_value(), app.ctx.database) if url else None
         app.ctx.readiness = SingleFlight(partial(app.ctx.database.call, "select api.check_readiness()"), PROBE_SECONDS)
-        app.ctx.openapi = OpenApi(settings, app.ctx.database)
+        app.ctx.openapi = OpenApiDocument(settings, app.ctx.database)
         app.ctx.limiter = RateLimiter.connect(settings)
         app.ctx.images = ProfileImages(
             app.ctx.database, app.ctx.admission, Storage.open(settings.storage_url), settings.public_url
@@ -126,7 +126,7 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
     app.add_route(serve_openapi, "/openapi.json", ["GET", "HEAD"])
     app.add_route(healthz, "/healthz", ["GET", "HEAD"])
     app.add_route(readyz, "/readyz", ["GET", "HEAD"])
-    pages.add_docs(app)
+    pages.add_pages(app)
     return app
 
 
@@ -198,7 +198,7 @@ async def serve_image(request: ParleyRequest, name: str) -> HTTPResponse | None:
 
 async def serve_openapi(request: ParleyRequest) -> HTTPResponse:
     """The OpenAPI document."""
-    return pages.answer(request, await request.app.ctx.openapi.text(), JSON)
+    return pages.respond(request, await request.app.ctx.openapi.get_json(), JSON)
 
 
 async def healthz(_: Request) -> HTTPResponse:

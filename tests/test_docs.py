@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import psycopg
+from pydantic import BaseModel, RootModel
 
 from api.admission import upload_slots
 from api.admission.fair_slots import MAX_WAITING
@@ -34,6 +35,13 @@ from api.images.profile_images import SLOT_TIMEOUT_SECONDS
 from api.images.reencode.limits import MAX_FRAMES, MAX_PIXELS, MAX_SCANS, MAX_SIDE
 from api.images.upload import MAX_IMAGE_BYTES, TIMEOUT_SECONDS
 from api.observability.metrics import Metrics as ApiMetrics
+from api.openapi.models.events import (
+    CHANNELS,
+    EVENTS,
+    LOG_ONLY_EVENTS,
+    MAX_CHANNEL_USER_ID_BYTES,
+    MAX_EVENT_BYTES,
+)
 from api.routes import ROUTES
 from api.settings import Settings as ApiSettings
 from listener.metrics import REGISTRY as LISTENER_REGISTRY
@@ -100,8 +108,28 @@ def test_every_route_is_in_the_table_with_its_query_and_status() -> None:
         assert bool(re.search(r"`\{", query)) == bool(route.body), request
 
 
+def documented_limits() -> dict[str, list[str]]:
+    """Return the numbers in each row of the README's table of limits."""
+    return {what: re.findall(r"[\d,]+", bound.replace(",", "")) for what, bound in rows(README, "What")}
+
+
+def test_limits_of_uploads_and_images_are_in_the_table() -> None:
+    documented = documented_limits()
+    assert documented["uploads that a user has under way"] == [str(upload_slots.OPEN_FOR_ONE)]
+    received = [upload_slots.PLACES, TIMEOUT_SECONDS, upload_slots.PACE // 1024]
+    assert documented["uploads that a worker receives at once"] == [str(bound) for bound in received]
+    assert documented["uploads that wait to be decoded"] == [str(MAX_WAITING), str(SLOT_TIMEOUT_SECONDS)]
+    assert documented["an image"][1:] == [str(MAX_IMAGE_BYTES), str(MAX_SIDE), str(MAX_SIDE)]
+    assert documented["an animation"] == [str(MAX_FRAMES), str(MAX_PIXELS // MAX_SIDE**2), str(MAX_SIDE), str(MAX_SIDE)]
+    assert documented["a progressive JPEG"] == [str(MAX_SCANS)]
+    assert documented["images that a worker opens in the storage"] == [
+        str(storage.MAX_CONCURRENT_READS),
+        str(storage.TIMEOUT_SECONDS),
+    ]
+
+
 def test_the_limits_are_those_that_hold(dba: Connection) -> None:
-    documented = {what: re.findall(r"[\d,]+", bound.replace(",", "")) for what, bound in rows(README, "What")}
+    documented = documented_limits()
 
     def characters(*fields: str) -> list[str]:
         found = dba.execute(
@@ -126,18 +154,12 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
         return all(re.search(rf"\b{bound}\b", row[0]) for bound in bounds)
 
     assert is_in("parley.search_by_relevance", *documented["hits that `sort=relevance` ranks"])
+    assert documented["an event"] == [str(MAX_EVENT_BYTES)]
     assert is_in("parley.record_event", *documented["an event"])
     length, hours = documented["an `Idempotency-Key`"]
     assert is_in("parley.idempotency_key_error", length)
     assert is_in("parley.idempotency_key_ttl", f"{hours} hours")
     assert int(documented["a JSON body"][0]) * 1024 * 1024 == MAX_BODY
-    assert documented["uploads that a user has under way"] == [str(upload_slots.OPEN_FOR_ONE)]
-    received = [upload_slots.PLACES, TIMEOUT_SECONDS, upload_slots.PACE // 1024]
-    assert documented["uploads that a worker receives at once"] == [str(bound) for bound in received]
-    assert documented["uploads that wait to be decoded"] == [str(MAX_WAITING), str(SLOT_TIMEOUT_SECONDS)]
-    assert documented["an image"][1:] == [str(MAX_IMAGE_BYTES), str(MAX_SIDE), str(MAX_SIDE)]
-    assert documented["an animation"] == [str(MAX_FRAMES), str(MAX_PIXELS // MAX_SIDE**2), str(MAX_SIDE), str(MAX_SIDE)]
-    assert documented["a progressive JPEG"] == [str(MAX_SCANS)]
     defaults = ApiSettings.model_fields
     budget = [str(defaults[f"rate_limit_{name}"].default) for name in ("requests", "window")]
     assert documented["requests of one address"] == budget
@@ -157,12 +179,35 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert all(cost in paragraph for cost in (*costs, f"up to {MAX_PAUSE} seconds"))
     assert documented["writes in flight"] == [str(CHAT_WRITES)]
     assert documented["a probe of the database by `/readyz`"] == [str(PROBE_SECONDS), str(READY_SECONDS)]
-    assert documented["images that a worker opens in the storage"] == [
-        str(storage.MAX_CONCURRENT_READS),
-        str(storage.TIMEOUT_SECONDS),
-    ]
     assert documented["answers that clients have not read"] == [str(MAX_UNREAD // 1024**2)]
     assert documented["clock skew that a token is forgiven"] == [str(LEEWAY_SECONDS)]
+
+
+def test_channels_and_events_are_those_of_the_models() -> None:
+    channels = [[f"`{channel.name}`", channel.subscribers, channel.content] for channel in CHANNELS]
+    assert rows(README, "Channel") == channels
+    assert rows(README, "Event") == [[f"`{event.name}`", summarize(event.payload)] for event in EVENTS]
+    section = README.partition("## Live updates")[2].partition("\n## ")[0]
+    assert all(f"`{name}`" in section for name in LOG_ONLY_EVENTS)
+    assert f"of more than {MAX_EVENT_BYTES:,} bytes" in section
+    assert f"of more than {MAX_CHANNEL_USER_ID_BYTES} bytes" in section
+
+
+def summarize(model: type[BaseModel]) -> str:
+    """Return the fields of a payload in braces, optional ones with a question mark, or its description."""
+    if issubclass(model, RootModel):
+        return model.__doc__ or ""
+    return f"`{summarize_fields(model)}`"
+
+
+def summarize_fields(model: type[BaseModel]) -> str:
+    fields = []
+    for field in model.model_fields.values():
+        nested = ""
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            nested = f": {summarize_fields(field.annotation)}"
+        fields.append(f"{field.alias}{'' if field.is_required() else '?'}{nested}")
+    return "{" + ", ".join(fields) + "}"
 
 
 def test_every_error_code_is_in_the_table() -> None:

@@ -1,4 +1,4 @@
-"""The page on real-time events: the description of each in the models, and the schema of its data in the document."""
+"""Render the page on real-time events, from the facts in models/events.py and the schemas of the document."""
 
 import json
 import re
@@ -6,53 +6,84 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from api.openapi.document import Json, example_of, resolved
-from api.openapi.models import EVENTS, Event
+from api.openapi.models.events import (
+    CHANNELS,
+    EVENTS,
+    LOG_ONLY_EVENTS,
+    MAX_CHANNEL_USER_ID_BYTES,
+    MAX_EVENT_BYTES,
+    Event,
+)
+from api.openapi.schemas import Json, build_example, resolve
 
-PAGE = Path(__file__).parent / "static" / "events.html"
+TEMPLATE = Path(__file__).parent / "static" / "events.html"
 
 
-def events_page(schemas: Json) -> str:
-    """The page as HTML; `schemas` are the document's."""
-    sections = "".join(section(event, schemas) for event in EVENTS)
-    return PAGE.read_text(encoding="utf-8").replace("{events}", sections)
+def render_event_page(schemas: Json) -> str:
+    """Return the page as HTML; `schemas` are the components of the document."""
+    page = TEMPLATE.read_text(encoding="utf-8")
+    for placeholder, content in {
+        "{channels}": render_channels(),
+        "{log_only_events}": render_text(" and ".join(f"`{name}`" for name in LOG_ONLY_EVENTS)),
+        "{events}": "".join(render_event(event, schemas) for event in EVENTS),
+        "{max_event_bytes}": f"{MAX_EVENT_BYTES:,}",
+        "{max_channel_user_id_bytes}": str(MAX_CHANNEL_USER_ID_BYTES),
+    }.items():
+        page = page.replace(placeholder, content)
+    return page
 
 
-def section(event: Event, schemas: Json) -> str:
-    """What there is to say of one event."""
+def render_channels() -> str:
+    """Return a table row for each kind of channel."""
+    return "\n".join(
+        render_row(
+            f"<code>{escape(channel.name)}</code>", render_text(channel.subscribers), render_text(channel.content)
+        )
+        for channel in CHANNELS
+    )
+
+
+def render_event(event: Event, schemas: Json) -> str:
+    """Return the section on an event: its channels, its fields and an example."""
     name = event.payload.__name__
-    example = json.dumps(example_of(schemas[name], schemas), indent=2, ensure_ascii=False)
-    channels = " and ".join(f"<code>{escape(channel)}</code>" for channel in event.channels)
-    rows = "\n".join(f"<tr><td>{'</td><td>'.join(cells)}</td></tr>" for cells in fields(schemas[name], schemas))
+    example = json.dumps(build_example(schemas[name], schemas), indent=2, ensure_ascii=False)
+    channels = " and ".join(f"<code>{escape(channel.name)}</code>" for channel in event.channels)
+    rows = "\n".join(render_row(*cells) for cells in list_fields(schemas[name], schemas))
     return f"""
 <h3 id="{event.name}"><code>{event.name}</code></h3>
-<p>{with_code(event.tells)} On {channels}.</p>
+<p>{render_text(event.description)} Published on {channels}.</p>
 <table>
-<tr><th>Data</th><th>Type</th><th>What it is</th></tr>
+<tr><th>Data</th><th>Type</th><th>Description</th></tr>
 {rows}
 </table>
 <pre><code>{escape(example, quote=False)}</code></pre>
-<p>In <code>openapi.json</code>: <code>#/components/schemas/{name}</code>.</p>
+<p>Schema in <code>openapi.json</code>: <code>#/components/schemas/{name}</code>.</p>
 """
 
 
-def fields(schema: Json, schemas: Json, path: str = "", presence: str = "") -> Iterator[tuple[str, str, str]]:
-    """A row for what is described, and one for each field in it: its path, type and description."""
-    described = resolved(schema, schemas)
+def list_fields(schema: Json, schemas: Json, path: str = "", suffix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield the path, type and description of the data and, recursively, of each of its fields, as HTML."""
+    resolved = resolve(schema, schemas)
     name = f"<code>{escape(path)}</code>" if path else "itself"
-    yield name, type_of(described) + presence, with_code(described["description"])
-    required = described.get("required", [])
-    for field, inner in described.get("properties", {}).items():
-        yield from fields(inner, schemas, f"{path}.{field}".lstrip("."), "" if field in required else ", optional")
+    yield name, format_type(resolved) + suffix, render_text(resolved["description"])
+    required = resolved.get("required", [])
+    for field, field_schema in resolved.get("properties", {}).items():
+        field_path = f"{path}.{field}".lstrip(".")
+        yield from list_fields(field_schema, schemas, field_path, "" if field in required else ", optional")
 
 
-def type_of(schema: Json) -> str:
-    """A type in a few words."""
-    choices = schema.get("enum", [schema["const"]] if "const" in schema else [])
-    words = " | ".join(map(json.dumps, choices)) or schema["type"]
-    return escape(f"{words}, {schema['format']}" if "format" in schema else words, quote=False)
+def format_type(schema: Json) -> str:
+    """Return a short name of a type, as HTML."""
+    values = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    name = " | ".join(map(json.dumps, values)) or schema["type"]
+    return escape(f"{name}, {schema['format']}" if "format" in schema else name, quote=False)
 
 
-def with_code(text: str) -> str:
-    """Text in which code is between backticks."""
+def render_row(*cells: str) -> str:
+    """Return a table row of cells that are HTML already."""
+    return f"<tr><td>{'</td><td>'.join(cells)}</td></tr>"
+
+
+def render_text(text: str) -> str:
+    """Return a text as HTML, with code between backticks."""
     return re.sub("`(.+?)`", r"<code>\1</code>", escape(text, quote=False))

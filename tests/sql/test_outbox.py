@@ -10,9 +10,8 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from api.openapi.models.events import MAX_EVENT_BYTES
 from tests.support import NO_SUCH_ID, Connection, add_member, call, new_chat, new_user, refused, rolled_back, wait_until
-
-LIMIT = 10_000  # bytes of a payload
 
 
 def events(connection: Connection, chat: str) -> list[tuple[str, Any]]:
@@ -187,11 +186,11 @@ def test_an_event_has_its_content_up_to_the_limit(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     send(dba, chat, "é")
     rest = size(dba, chat) - 2
-    whole = send(dba, chat, "é" * ((LIMIT - rest) // 2) + "x" * ((LIMIT - rest) % 2))
-    assert size(dba, chat) == LIMIT
+    whole = send(dba, chat, "é" * ((MAX_EVENT_BYTES - rest) // 2) + "x" * ((MAX_EVENT_BYTES - rest) % 2))
+    assert size(dba, chat) == MAX_EVENT_BYTES
     too_much = send(dba, chat, whole["content"] + "x")
     call(dba, "owner", "update_message", chat, whole["id"], {"content": "é" * 5000})
-    call(dba, "owner", "update_message", chat, too_much["id"], {"content": "x" * LIMIT, "type": "code"})
+    call(dba, "owner", "update_message", chat, too_much["id"], {"content": "x" * MAX_EVENT_BYTES, "type": "code"})
     short = {key: value for key, value in too_much.items() if key != "content"}
     assert [payload for _, payload in events(dba, chat)][1:] == [
         whole,
@@ -204,7 +203,7 @@ def test_an_event_has_its_content_up_to_the_limit(dba: Connection) -> None:
 def test_the_longest_title_fits(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     call(dba, "owner", "update_chat", chat, {"title": "x" + "\x01" * 199})
-    assert size(dba, chat) < LIMIT
+    assert size(dba, chat) < MAX_EVENT_BYTES
 
 
 def test_a_user_id_that_no_channel_can_name_is_known_by_its_hash(dba: Connection) -> None:

@@ -1,16 +1,17 @@
-// Shows the API's document. What is tried out goes to where this page came from: by whatever name, behind whatever path.
+// Shows the API's document in Swagger UI. "Try it out" sends requests to the page's own origin and path prefix, whatever
+// PUBLIC_URL is.
 const api = document.getElementById("api")
-const answer = await fetch("openapi.json")
-if (answer.ok) {
-  const place = new URL(".", location.href).href.replace(/\/$/, "")
+const response = await fetch("openapi.json")
+if (response.ok) {
+  const baseUrl = new URL(".", location.href).href.replace(/\/$/, "")
   SwaggerUIBundle({
     domNode: api,
-    spec: { ...(await answer.json()), servers: [{ url: place }] },
-    validatorUrl: null,  // which would be a host of others
-    persistAuthorization: false,  // a token must not stay in the browser
+    spec: { ...(await response.json()), servers: [{ url: baseUrl }] },
+    validatorUrl: null,  // The default is a validator on another host.
+    persistAuthorization: false,  // Tokens must not be stored in the browser.
     deepLinking: true,
     displayRequestDuration: true,
   })
 } else {
-  api.textContent = `GET openapi.json was answered with ${answer.status}.`
+  api.textContent = `GET openapi.json returned ${response.status}.`
 }

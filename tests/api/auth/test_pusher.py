@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.openapi.models.events import MAX_CHANNEL_USER_ID_BYTES
 from tests.api.support import refusal, unlimited
 from tests.support import NO_SUCH_ID, Api, new_user, running, token
 
@@ -68,7 +69,7 @@ def test_a_user_may_hear_their_own_channel(world: dict[str, Any]) -> None:
     refusal(ask(world["member"], channel), 403)
 
 
-@pytest.mark.parametrize("user", ["auth0|1", "ö/☃?#", "a" * 113])
+@pytest.mark.parametrize("user", ["auth0|1", "ö/☃?#", "a" * MAX_CHANNEL_USER_ID_BYTES])
 def test_whatever_characters_an_id_has(api: Api, user: str) -> None:
     with unlimited(api, user) as client:
         assert ask(client, own_channel(user)).status_code == 200

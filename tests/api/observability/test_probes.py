@@ -150,7 +150,7 @@ def test_a_client_that_leaves_does_not_end_the_fetch_of_the_others(
     new_api: Callable[..., Api], counting: Database
 ) -> None:
     port = free_port()
-    api = altered(new_api(counting.name, METRICS_PORT=str(port)), "document.FETCH_SECONDS = 60")
+    api = altered(new_api(counting.name, METRICS_PORT=str(port)), "document.FETCH_TIMEOUT_SECONDS = 60")
 
     def gone() -> float:
         return scraped(port, "parley_requests_total", route="/openapi.json", status="499")
@@ -169,7 +169,7 @@ def test_a_client_that_leaves_does_not_end_the_fetch_of_the_others(
 def test_the_document_stays_what_it_was_while_the_database_hangs(
     new_api: Callable[..., Api], counting: Database
 ) -> None:
-    with running(altered(new_api(counting.name), "document.FRESH_SECONDS = 0")) as api, unlimited(api, "") as client:
+    with running(altered(new_api(counting.name), "document.MAX_AGE_SECONDS = 0")) as api, unlimited(api, "") as client:
         document = client.get("/openapi.json")
         with counting.hanging():
             assert client.get("/openapi.json").content == document.content

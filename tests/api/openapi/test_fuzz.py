@@ -1,4 +1,4 @@
-"""Requests that chance makes up: whatever comes, no answer is a server error, and every refusal is the envelope."""
+"""Random requests: no response is a server error, and every error response has the documented format."""
 
 import json
 import re
@@ -24,7 +24,7 @@ VALUE = (
     | BYTES
     | st.sampled_from(["", "0", "1", "-1", "100", "1e3", "text", "2026-01-01", "now", "%", "\0", "'", "\\"])
 )
-ANY_TEXT = st.text(st.characters(), max_size=10)  # lone surrogates too
+ANY_TEXT = st.text(st.characters(), max_size=10)  # with lone surrogates
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
@@ -46,7 +46,7 @@ HEADER = st.fixed_dictionaries(
 )
 ENCODED = (HEADER | JSON).map(json.dumps).map(str.encode) | BYTES
 PART = ENCODED.map(lambda data: urlsafe_b64encode(data).rstrip(b"=")) | st.sampled_from([b"", b"=", b"%2E", b"\xff"])
-some = settings(max_examples=40)
+few_examples = settings(max_examples=40)
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +60,15 @@ def chat(client: httpx.Client) -> str:
     return str(client.post("/api/chats", json={"title": "A chat"}).json()["id"])
 
 
-def check(response: httpx.Response) -> None:
+def assert_no_server_error(response: httpx.Response) -> None:
     assert response.status_code < 500, response.text
     if response.status_code >= 400 and response.request.method != "HEAD":
         refusal(response, response.status_code)
 
 
-@some
+@few_examples
 @given(data=st.data(), route=st.sampled_from(ROUTES), body=BODY, headers=HEADERS)
-def test_no_request_to_a_route_is_an_error_of_the_server(
+def test_no_request_to_a_route_is_a_server_error(
     client: httpx.Client, chat: str, data: st.DataObject, route: Route, body: bytes, headers: dict[str, bytes]
 ) -> None:
     ids = VALUE | st.sampled_from([chat, chat.upper(), NO_SUCH_ID])
@@ -76,43 +76,43 @@ def test_no_request_to_a_route_is_an_error_of_the_server(
     query = data.draw(st.dictionaries(st.sampled_from([*route.query, "x"]), VALUE, max_size=3))
     url = path + "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
     encoded = {name.encode(): value for name, value in headers.items()}
-    check(client.request(route.method, url, content=body, headers=encoded))
+    assert_no_server_error(client.request(route.method, url, content=body, headers=encoded))
 
 
-@some
+@few_examples
 @given(
     method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "X"]),
     path=st.text(st.sampled_from("/apichts%0F2.~;?&=#"), max_size=30),
 )
-def test_no_path_is_an_error_of_the_server(client: httpx.Client, method: str, path: str) -> None:
-    check(client.request(method, httpx.URL(str(client.base_url) + "/" + path), content=b""))
+def test_no_path_is_a_server_error(client: httpx.Client, method: str, path: str) -> None:
+    assert_no_server_error(client.request(method, httpx.URL(str(client.base_url) + "/" + path), content=b""))
 
 
-@some
+@few_examples
 @given(claims=st.dictionaries(st.sampled_from(["sub", "name", "email", "picture", "exp", "nbf", "iat", "aud"]), JSON))
-def test_no_claim_of_a_signed_token_is_an_error_of_the_server(client: httpx.Client, claims: dict[str, Any]) -> None:
+def test_no_claims_of_a_signed_token_are_a_server_error(client: httpx.Client, claims: dict[str, Any]) -> None:
     claims = {name: value for name, value in claims.items() if name not in {"iss", "aud"} or isinstance(value, str)}
     try:
         value = token(**claims)
-    except (TypeError, ValueError):  # what can't be written as a token
+    except (TypeError, ValueError):  # These claims cannot be encoded.
         return
-    check(client.get("/api/chats", headers={"Authorization": f"Bearer {value}"}))
+    assert_no_server_error(client.get("/api/chats", headers={"Authorization": f"Bearer {value}"}))
 
 
-@some
+@few_examples
 @given(parts=st.lists(PART, max_size=6), cookie=st.sampled_from([*COOKIES, *(f"{name}.0" for name in COOKIES)]))
-def test_nothing_in_the_place_of_a_token_is_an_error_of_the_server(api: Api, parts: list[bytes], cookie: str) -> None:
+def test_no_malformed_token_is_a_server_error(api: Api, parts: list[bytes], cookie: str) -> None:
     value = b".".join(parts)
     with unlimited(api, "") as nobody:
         for header in ((b"Authorization", (b"Bearer " + value).strip()), (b"Cookie", cookie.encode() + b"=" + value)):
-            check(nobody.get("/api/chats", headers=[header]))
+            assert_no_server_error(nobody.get("/api/chats", headers=[header]))
 
 
-@some
+@few_examples
 @given(line=st.binary(max_size=40), header=st.binary(max_size=40))
-def test_no_bytes_are_an_error_of_the_server(api: Api, line: bytes, header: bytes) -> None:
+def test_no_malformed_bytes_are_a_server_error(api: Api, line: bytes, header: bytes) -> None:
     forwarded = f"\r\nX-Forwarded-For: {new_address()}\r\nConnection: close\r\n".encode()
-    answer = exchange(api, line + forwarded + header + b"\r\n\r\n\r\n\r\n", seconds=5)
-    assert answer.status_code < 500
-    if answer.status_code >= 400:
-        refusal(answer, answer.status_code)
+    response = exchange(api, line + forwarded + header + b"\r\n\r\n\r\n\r\n", seconds=5)
+    assert response.status_code < 500
+    if response.status_code >= 400:
+        refusal(response, response.status_code)

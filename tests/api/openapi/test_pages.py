@@ -1,4 +1,4 @@
-"""The pages for people, and the document that they show, as files: what they may load, and from where."""
+"""The documentation pages and their files: headers, caching, and what they load."""
 
 import json
 import re
@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from api.openapi.models import EVENTS
+from api.openapi.models.events import CHANNELS, EVENTS, LOG_ONLY_EVENTS, MAX_CHANNEL_USER_ID_BYTES, MAX_EVENT_BYTES
 from tests.api.support import refusal
 
-LOADING = {"link", "script", "img", "iframe", "source"}
+LOADING_TAGS = {"link", "script", "img", "iframe", "source"}
 PAGES = ["/docs", "/docs/events"]
 FILES = {
     "/docs/docs.js": "text/javascript; charset=utf-8",
@@ -24,7 +24,7 @@ FILES = {
 
 
 class Elements(HTMLParser):
-    """The elements of a page."""
+    """A parser that collects the elements of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Elements(HTMLParser):
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_each_file_has_its_type_and_may_do_little(nobody: httpx.Client, path: str) -> None:
+def test_each_file_has_its_content_type_and_a_strict_policy(nobody: httpx.Client, path: str) -> None:
     response = nobody.get(path)
     assert response.status_code == 200
     assert response.content
@@ -58,25 +58,25 @@ def test_each_file_has_its_type_and_may_do_little(nobody: httpx.Client, path: st
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_a_file_is_sent_anew_only_when_it_is_another(nobody: httpx.Client, path: str) -> None:
-    whole = nobody.get(path)
-    assert whole.headers["cache-control"] == "no-cache"
-    unchanged = nobody.get(path, headers={"If-None-Match": whole.headers["etag"]})
+def test_unchanged_file_is_not_sent_again(nobody: httpx.Client, path: str) -> None:
+    full = nobody.get(path)
+    assert full.headers["cache-control"] == "no-cache"
+    unchanged = nobody.get(path, headers={"If-None-Match": full.headers["etag"]})
     assert (unchanged.status_code, unchanged.content) == (304, b"")
-    assert unchanged.headers["etag"] == whole.headers["etag"]
+    assert unchanged.headers["etag"] == full.headers["etag"]
     assert nobody.get(path, headers={"If-None-Match": "*"}).status_code == 304
-    assert nobody.get(path, headers={"If-None-Match": '"other"'}).content == whole.content
+    assert nobody.get(path, headers={"If-None-Match": '"other"'}).content == full.content
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_head_has_the_headers_alone(nobody: httpx.Client, path: str) -> None:
-    head, whole = nobody.head(path), nobody.get(path)
+def test_head_returns_only_headers(nobody: httpx.Client, path: str) -> None:
+    head, full = nobody.head(path), nobody.get(path)
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-type", "content-length", "etag"):
-        assert head.headers[name] == whole.headers[name]
+        assert head.headers[name] == full.headers[name]
 
 
-def test_they_need_no_token_and_count_against_no_limit(nobody: httpx.Client) -> None:
+def test_pages_need_no_token_and_have_no_rate_limit(nobody: httpx.Client) -> None:
     assert not any(name.startswith("x-ratelimit-") for name in nobody.get("/docs").headers)
 
 
@@ -98,18 +98,18 @@ def test_they_need_no_token_and_count_against_no_limit(nobody: httpx.Client) -> 
         "static/docs.js",
     ],
 )
-def test_nothing_else_is_there(nobody: httpx.Client, name: str) -> None:
+def test_other_names_are_not_found(nobody: httpx.Client, name: str) -> None:
     refusal(nobody.get(f"/docs/{name}"), 404)
 
 
-def test_only_reading_is_allowed(nobody: httpx.Client) -> None:
+def test_post_is_not_allowed(nobody: httpx.Client) -> None:
     for path in FILES:
         response = nobody.post(path)
         refusal(response, 405)
         assert response.headers["allow"] == "GET, HEAD"
 
 
-def test_a_slash_too_many_leads_to_the_page(nobody: httpx.Client) -> None:
+def test_trailing_slash_redirects_to_the_page(nobody: httpx.Client) -> None:
     response = nobody.get("/docs/")
     assert (response.status_code, response.headers["location"]) == (308, "../docs")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
@@ -118,10 +118,10 @@ def test_a_slash_too_many_leads_to_the_page(nobody: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_loads_what_is_beside_it_and_nothing_else(nobody: httpx.Client, path: str) -> None:
+def test_page_loads_only_its_own_files(nobody: httpx.Client, path: str) -> None:
     elements = Elements(nobody.get(path).text).found
-    loaded = [attributes.get("src") or attributes.get("href") for tag, attributes in elements if tag in LOADING]
-    loaded.remove("data:,")  # instead of an icon
+    loaded = [attributes.get("src") or attributes.get("href") for tag, attributes in elements if tag in LOADING_TAGS]
+    loaded.remove("data:,")  # instead of /favicon.ico
     assert loaded
     base = nobody.base_url.join(path)
     assert {base.join(str(reference)).path for reference in loaded} <= FILES.keys()
@@ -133,7 +133,7 @@ def test_a_page_loads_what_is_beside_it_and_nothing_else(nobody: httpx.Client, p
             assert attributes["src"]
 
 
-def test_the_style_sheets_load_nothing(nobody: httpx.Client) -> None:
+def test_style_sheets_load_nothing(nobody: httpx.Client) -> None:
     for path in FILES:
         if path.endswith(".css"):
             style = nobody.get(path).text
@@ -141,23 +141,32 @@ def test_the_style_sheets_load_nothing(nobody: httpx.Client) -> None:
             assert all(url.startswith("data:") for url in re.findall(r"url\(\s*[\"']?([^)]*)", style))
 
 
-def test_the_pages_lead_to_each_other(nobody: httpx.Client) -> None:
+def test_pages_link_to_each_other(nobody: httpx.Client) -> None:
     for path in PAGES:
         elements = Elements(nobody.get(path).text).found
         links = {nobody.base_url.join(path).join(str(found["href"])).path for tag, found in elements if tag == "a"}
         assert links >= {*PAGES, "/openapi.json"}
 
 
-def test_the_page_of_events_has_no_script(nobody: httpx.Client) -> None:
+def test_event_page_has_no_script(nobody: httpx.Client) -> None:
     assert "script" not in {tag for tag, _ in Elements(nobody.get("/docs/events").text).found}
 
 
-def test_the_page_of_events_tells_of_each_event_and_what_it_carries(nobody: httpx.Client) -> None:
+def test_event_page_has_the_facts_of_the_models(nobody: httpx.Client) -> None:
+    page = nobody.get("/docs/events").text
+    assert re.findall(r"<tr><td><code>(\w+-\w+-\{\w+\})</code></td>", page) == [channel.name for channel in CHANNELS]
+    assert all(f"<code>{name}</code>" in page for name in LOG_ONLY_EVENTS)
+    assert f"more than {MAX_EVENT_BYTES:,} bytes" in page
+    assert f"longer than\n{MAX_CHANNEL_USER_ID_BYTES} bytes" in page
+    assert not re.search(r"(?<!\$)\{(?!chatId|id)\w+\}", page)
+
+
+def test_event_page_describes_each_event_and_its_fields(nobody: httpx.Client) -> None:
     page = nobody.get("/docs/events").text
     schemas = nobody.get("/openapi.json").json()["components"]["schemas"]
     for event in EVENTS:
         part = page.partition(f'<h3 id="{event.name}">')[2].partition("<h3 id=")[0]
-        assert all(f"<code>{channel}</code>" in part for channel in event.channels), event
+        assert all(f"<code>{channel.name}</code>" in part for channel in event.channels), event
         example = json.loads(unescape(part.partition("<pre><code>")[2].partition("</code>")[0]))
         schema = schemas[event.payload.__name__]
         event.payload.model_validate(example)

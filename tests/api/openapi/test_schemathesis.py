@@ -1,6 +1,6 @@
-"""Schemathesis, which knows nothing but the OpenAPI document, asks the API all that it can think of.
+"""Schemathesis generates requests from the OpenAPI document, and checks the API's responses against it.
 
-What it did is shown by `pytest -rP tests/api/openapi/test_schemathesis.py`.
+`pytest -rP tests/api/openapi/test_schemathesis.py` prints its report.
 """
 
 import json
@@ -17,10 +17,10 @@ from tests.api.support import unlimited
 from tests.support import ROOT, Api, running, token
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-SECONDS = 240  # that it may take on a busy machine; on a quiet one 40
+TIMEOUT_SECONDS = 240  # on a busy machine; an idle one takes 40
 
 
-def test_the_api_is_as_its_document_tells(
+def test_api_conforms_to_its_document(
     directory: Path, new_api: Callable[..., Api], new_database: Callable[[str], str]
 ) -> None:
     settings = {"RATE_LIMIT_REQUESTS": "1000000", "PUSHER_KEY": "key", "PUSHER_SECRET": "secret"}
@@ -30,9 +30,9 @@ def test_the_api_is_as_its_document_tells(
         document = f"{api.url}/openapi.json"
         program = Path(sys.executable).with_name("schemathesis")
         command = [str(program), "--config-file", str(CONFIG), "run", document, "--url", api.url, "--no-color"]
-        environment = os.environ | {"USERS": str(users), "PLACES": json.dumps(list(places(api, "alice", "bob")))}
+        environment = os.environ | {"USERS": str(users), "CHATS": json.dumps(list(create_chats(api, "alice", "bob")))}
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
         )
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -45,15 +45,15 @@ def test_the_api_is_as_its_document_tells(
 
 
 def sign_in(api: Api, name: str) -> dict[str, object]:
-    """What Schemathesis is to know of a user, who is known to the API, too."""
+    """Sign a user in for the first time; return the user's credentials for Schemathesis."""
     headers = {"Authorization": f"Bearer {token(name)}"}
     with unlimited(api, "", **headers) as client:
         assert client.get("/api/chats").is_success
     return {"name": name, "fixedHeaders": [{"name": name, "value": value} for name, value in headers.items()]}
 
 
-def places(api: Api, owner: str, member: str) -> Iterator[dict[str, str]]:
-    """Chats with a message, as path parameters name them: enough for some to be deleted."""
+def create_chats(api: Api, owner: str, member: str) -> Iterator[dict[str, str]]:
+    """Create chats with a message each, more than will be deleted; yield their path parameters."""
     with unlimited(api, owner) as client:
         for _ in range(30):
             chat = client.post("/api/chats", json={"title": "Plans"}).json()["id"]
@@ -62,7 +62,7 @@ def places(api: Api, owner: str, member: str) -> Iterator[dict[str, str]]:
             yield {"chatId": chat, "messageId": message}
 
 
-def test_the_document_is_one_of_openapi(api: Api) -> None:
+def test_document_is_valid_openapi(api: Api) -> None:
     with unlimited(api, "") as nobody:
         document = nobody.get("/openapi.json").json()
     assert document["openapi"].startswith("3.1.")

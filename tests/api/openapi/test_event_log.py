@@ -1,4 +1,4 @@
-"""Catching up over HTTP: the header that says where to go on from, who answers, and what is gone."""
+"""The event log over HTTP: the header with the position in the log, expired cursors, and concurrent writes."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,18 +19,18 @@ def world(api: Api) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("path", ["", "/members", "/messages", "/messages/<message_id>", "/events?after=0"])
-def test_an_answer_tells_up_to_which_event_it_is_true(world: World, path: str) -> None:
+def test_response_has_the_seq_of_the_last_event_that_it_reflects(world: World, path: str) -> None:
     chat = world.fill("/api/chats/<chat_id>")
     for seq in ("3", "4"):
-        for ask in (world.owner.get, world.member.head):
-            answer = ask(f"{chat}{world.fill(path)}")
-            assert (answer.status_code, answer.headers["x-chat-seq"]) == (200, seq)
+        for send in (world.owner.get, world.member.head):
+            response = send(f"{chat}{world.fill(path)}")
+            assert (response.status_code, response.headers["x-chat-seq"]) == (200, seq)
         world.owner.put(chat, json={"title": "Other plans"})
-    refused = world.stranger.get(f"{chat}{world.fill(path)}")
-    assert (refused.status_code, refused.headers.get("x-chat-seq")) == (404, None)
+    not_found = world.stranger.get(f"{chat}{world.fill(path)}")
+    assert (not_found.status_code, not_found.headers.get("x-chat-seq")) == (404, None)
 
 
-def test_what_the_log_does_not_have_is_gone(world: World) -> None:
+def test_position_that_the_log_does_not_have_is_rejected(world: World) -> None:
     events = world.fill("/api/chats/<chat_id>/events")
     assert refusal(world.owner.get(events, params={"after": 4}), 410)["message"]
     assert world.owner.get(events, params={"after": 3}).json() == {"events": [], "next": 3, "hasMore": False}
@@ -39,7 +39,7 @@ def test_what_the_log_does_not_have_is_gone(world: World) -> None:
     }
 
 
-def test_while_others_write_nothing_is_missed_and_nothing_doubled(world: World, api: Api) -> None:
+def test_reader_of_the_log_misses_and_repeats_nothing_during_writes(world: World, api: Api) -> None:
     chat = world.fill("/api/chats/<chat_id>")
     start = world.member.get("/api/events").json()["next"]
 
@@ -55,10 +55,10 @@ def test_while_others_write_nothing_is_missed_and_nothing_doubled(world: World, 
         by_seq, by_cursor = [], []  # type: list[Any], list[Any]
         seq, cursor = 3, start
         while True:
-            is_over = all(writer.done() for writer in writing)
-            seq = follow(world.member, f"{chat}/events", seq, by_seq)
-            cursor = follow(world.member, "/api/events", cursor, by_cursor)
-            if is_over:
+            is_finished = all(writer.done() for writer in writing)
+            seq = read_log(world.member, f"{chat}/events", seq, by_seq)
+            cursor = read_log(world.member, "/api/events", cursor, by_cursor)
+            if is_finished:
                 break
     assert [writer.result() for writer in writing] == [None] * 4
     assert [event["seq"] for event in by_seq] == list(range(4, 4 + 4 * (15 + 5)))
@@ -67,11 +67,11 @@ def test_while_others_write_nothing_is_missed_and_nothing_doubled(world: World, 
     assert left == {"hello"} | {f"{number} {n}" for number in range(4) for n in range(15) if n % 3}
 
 
-def follow(client: httpx.Client, path: str, after: Any, events: list[Any]) -> Any:
-    """Adds what comes after that, up to now; answers what to go on with."""
+def read_log(client: httpx.Client, path: str, after: Any, events: list[Any]) -> Any:
+    """Append all events after a position; return the new position."""
     has_more = True
     while has_more:
-        answer = client.get(path, params={"after": after, "limit": 7}).raise_for_status().json()
-        events += answer["events"]
-        after, has_more = answer["next"], answer["hasMore"]
+        body = client.get(path, params={"after": after, "limit": 7}).raise_for_status().json()
+        events += body["events"]
+        after, has_more = body["next"], body["hasMore"]
     return after

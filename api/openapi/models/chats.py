@@ -1,0 +1,72 @@
+"""Chats and their members."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from api.openapi.models.base import Body, Model, Omitted, PartialUpdate, describe_field
+from api.openapi.models.fields import ChatId, ImageUrl, MemberId, Role, Timestamp, Title
+from api.openapi.models.messages import LastMessage
+from api.openapi.models.page import Page
+
+
+class NewChat(Body):
+    """A chat to create."""
+
+    title: Title
+
+
+class ChatChange(PartialUpdate):
+    """The chat's new title."""
+
+    title: Title | Omitted = None
+
+
+class CreatedChat(Model):
+    """The created chat."""
+
+    id: ChatId
+    title: Title
+    created_at: Timestamp
+
+
+class Chat(Model):
+    """A chat, with the caller's role in it."""
+
+    id: ChatId
+    title: Title
+    role: Role
+    created_at: Timestamp
+    updated_at: Timestamp
+    last_message_at: Timestamp | None = Field(
+        description="The time of the newest message; null if the chat has no messages."
+    )
+    last_message: LastMessage | None
+
+
+class Chats(Page):
+    """A page of the caller's chats, most recently active first."""
+
+    chats: list[Chat]
+
+
+class NewMember(Body):
+    """The user to add, who must have signed in before. By default, a chat has at most 5,000 members."""
+
+    user_id: MemberId
+
+
+class Member(Model):
+    """A member of a chat."""
+
+    user_id: MemberId
+    name: Annotated[str | None, describe_field("The member's display name.", "Bob")]
+    image: ImageUrl | None
+    role: Annotated[Literal["owner", "member"], describe_field("The member's role in the chat.", "member")]
+    joined_at: Timestamp
+
+
+class Members(Model):
+    """The chat's members, in the order in which they joined."""
+
+    members: list[Member]

@@ -1,0 +1,165 @@
+"""Real-time events: the single source of the facts about them.
+
+The events page and the OpenAPI document are generated from this file. Tests compare it with the README's tables, with
+the comments in the database, and with the events that the database records.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, RootModel
+
+from api.openapi.models.base import Model, Omitted, describe_field
+from api.openapi.models.fields import MESSAGE_ID, TIMESTAMP, ChatId, Content, MessageId, Timestamp, Title, Type, UserId
+
+MAX_EVENT_BYTES = 10_000  # of a payload: Pusher rejects events of more than 10 kB
+MAX_CHANNEL_USER_ID_BYTES = 113  # in UTF-8: longer user IDs would exceed the 164 characters of Pusher's channel names
+
+# Payloads
+
+Truncated = Annotated[
+    Literal[True],
+    describe_field(
+        "Present if the content is omitted because the event would be too large for Pusher: fetch the message. In the "
+        "log, content is also omitted if the message was edited or deleted later, since new members must not read it."
+    ),
+]
+
+
+class MessageSent(Model):
+    """The new message."""
+
+    id: MessageId
+    content: Content | Omitted = None
+    type: Type
+    user_id: UserId
+    created_at: Timestamp
+    truncated: Truncated | Omitted = None
+
+
+class MessageUpdates(Model):
+    """The updated fields with their new values."""
+
+    content: Content | Omitted = None
+    type: Type | Omitted = None
+
+
+class MessageUpdated(Model):
+    """The message's ID and its updated fields."""
+
+    id: MessageId
+    updates: MessageUpdates
+    truncated: Truncated | Omitted = None
+
+
+class MessageDeleted(RootModel[MessageId]):
+    """The message's ID."""
+
+
+class ChatUpdates(Model):
+    """The updated fields with their new values. In the log, a title is omitted if it was replaced later."""
+
+    title: Title | Omitted = None
+
+
+class ChatUpdated(Model):
+    """The chat's ID and its updated fields."""
+
+    id: ChatId
+    updates: ChatUpdates
+
+
+class ChatDeleted(RootModel[ChatId]):
+    """The ID of the chat. Its messages and memberships no longer exist."""
+
+
+# Channels and events
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A kind of channel; texts may have `code`."""
+
+    name: str
+    subscribers: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event that is published on channels."""
+
+    name: str
+    channels: tuple[Channel, ...]
+    description: str
+    payload: type[BaseModel]
+
+
+CHAT_CHANNEL = Channel("private-chat-{chatId}", "the chat's members", "all events of the chat")
+PRESENCE_CHANNEL = Channel(
+    "presence-chat-{chatId}",
+    "the chat's members",
+    "no events; the members who are online: `user_id` is the user's ID, `user_info` has the `name`",
+)
+USER_CHANNEL = Channel(
+    "private-user-{id}",
+    "the user; `{id}` is the user's ID in base64url without padding",
+    "`chat:updated` and `chat:deleted` of all chats of the user, for lists of chats",
+)
+CHANNELS = (CHAT_CHANNEL, PRESENCE_CHANNEL, USER_CHANNEL)
+EVENTS = (
+    Event("message:sent", (CHAT_CHANNEL,), "A message was sent.", MessageSent),
+    Event("message:updated", (CHAT_CHANNEL,), "A message was updated.", MessageUpdated),
+    Event("message:deleted", (CHAT_CHANNEL,), "A message was deleted.", MessageDeleted),
+    Event("chat:updated", (CHAT_CHANNEL, USER_CHANNEL), "A chat was renamed.", ChatUpdated),
+    Event("chat:deleted", (CHAT_CHANNEL, USER_CHANNEL), "A chat was deleted.", ChatDeleted),
+)
+LOG_ONLY_EVENTS = ("member:added", "member:removed")  # not published; their data is the user's ID
+
+
+# The log
+
+
+class LoggedEvent(Model):
+    """An event in the log."""
+
+    chat_id: ChatId
+    seq: Annotated[
+        int,
+        describe_field("The event's number in its chat; each event has the next number.", 42, minimum=1),
+    ]
+    event: Annotated[
+        Literal[
+            "message:sent", "message:updated", "message:deleted", "chat:updated", "chat:deleted",
+            "member:added", "member:removed",
+        ],
+        describe_field("The event's name.", "message:deleted"),
+    ]  # fmt: skip
+    data: MessageSent | MessageUpdated | ChatUpdated | str = Field(
+        description="The published payload. `member:added` and `member:removed` are not published; their data is the "
+        "user's ID.",
+        examples=[MESSAGE_ID],
+    )
+    at: Annotated[
+        Timestamp,
+        describe_field("The time of the change: the `updatedAt` of the message or the chat, if it has one.", TIMESTAMP),
+    ]
+
+
+class ChatEvents(Model):
+    """Events of a chat, in order and without gaps."""
+
+    events: list[LoggedEvent]
+    next: Annotated[int, describe_field("The value of `after` for the next request.", 42, minimum=0)]
+    has_more: Annotated[bool, describe_field("Whether the log has more events already.", False)]
+
+
+class Events(Model):
+    """Events of all of the caller's chats, grouped by chat and in order within each."""
+
+    events: list[LoggedEvent]
+    next: Annotated[
+        str,
+        describe_field("The value of `after` for the next request: a cursor.", "NGU3YjA4YzRmMGExIDgxMjo4MTI6"),
+    ]
+    has_more: Annotated[bool, describe_field("Whether the log has more events already.", False)]

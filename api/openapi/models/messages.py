@@ -1,0 +1,75 @@
+"""Messages: the bodies that send and update them, and the responses that list and search them."""
+
+from typing import Annotated
+
+from api.openapi.models.base import Body, Model, Omitted, PartialUpdate, describe_field
+from api.openapi.models.fields import ChatId, Content, MessageId, Timestamp, Type, UserId
+from api.openapi.models.page import Page
+
+
+class NewMessage(Body):
+    """A message to send."""
+
+    content: Content
+    type: Annotated[str, describe_field("The kind of content; `text` by default.", "text")] | Omitted = None
+
+
+class MessageChange(PartialUpdate):
+    """The fields of a message to update."""
+
+    content: Content | Omitted = None
+    type: Type | Omitted = None
+
+
+class SentMessage(Model):
+    """The sent message."""
+
+    id: MessageId
+    content: Content
+    type: Type
+    user_id: UserId
+    created_at: Timestamp
+
+
+class LastMessage(SentMessage):
+    """A chat's newest message, with the first 200 characters of its content."""
+
+
+class Message(SentMessage):
+    """A message."""
+
+    updated_at: Timestamp
+
+
+class ChangedMessage(Model):
+    """The updated message."""
+
+    id: MessageId
+    content: Content
+    type: Type
+    updated_at: Timestamp
+
+
+class Messages(Page):
+    """A page of a chat's messages."""
+
+    messages: list[Message]
+
+
+class Hit(Message):
+    """A message that matches the search."""
+
+    chat_id: ChatId
+    extract: Annotated[
+        str,
+        describe_field(
+            "Up to 240 characters around the first match, as HTML in which `<mark>` is the only element.",
+            "<mark>Hello</mark> from curl",
+        ),
+    ]
+
+
+class Hits(Page):
+    """A page of search results."""
+
+    messages: list[Hit]

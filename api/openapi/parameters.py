@@ -1,0 +1,116 @@
+"""The parameters of paths, queries, headers and forms."""
+
+from pydantic.alias_generators import to_camel
+
+from api.openapi.headers import ETAG
+from api.openapi.models.fields import CHAT_ID, MESSAGE_ID
+from api.openapi.schemas import INTEGER, STRING, Entry, Json
+from api.routes import Route
+
+ID = {"type": "string", "format": "uuid"}
+DATE_OR_TIMESTAMP = {"anyOf": [STRING | {"format": "date"}, STRING | {"format": "date-time"}]}
+# The schemas lack the limits, which the database returns.
+PARAMETERS = {
+    "chatId": Entry("The chat's ID.", ID, CHAT_ID),
+    "messageId": Entry("The message's ID.", ID, MESSAGE_ID),
+    "userId": Entry("The user's ID.", STRING, "bob"),
+    "page": Entry("The page's number, from 1. The default is 1 without `before` and `after`.", INTEGER, 1),
+    "limit": Entry("The maximum number of items per page.", INTEGER, 50),
+    "seq": Entry(
+        "Return the events after this one: the `seq` of an event, or the value of `next` or `X-Chat-Seq`. 0 returns "
+        "the log from its start.",
+        INTEGER,
+        0,
+    ),
+    "cursor": Entry(
+        "Return the events after this cursor: the value of `next`. Without a cursor, the response has no events, and "
+        "its `next` is the end of the log.",
+        STRING,
+        "",
+    ),
+    "events": Entry("The maximum number of events in the response.", INTEGER, 100),
+    "before": Entry("Return the items older than the one with this ID. Replaces `page`.", ID, MESSAGE_ID),
+    "after": Entry("Return the items newer than the one with this ID. Replaces `page`.", ID, CHAT_ID),
+    "type": Entry("Return only messages of this type.", STRING, "text"),
+    "search": Entry('A query as in web search engines: words, "a phrase", -excluded, or.', STRING, "hello"),
+    "startDate": Entry(
+        "Return only messages sent at or after this date or time. Years are 1 to 9999, offsets less than 16 hours.",
+        DATE_OR_TIMESTAMP,
+        "2026-11-23",
+    ),
+    "endDate": Entry(
+        "Return only messages sent at or before this time. A date includes the whole day.",
+        DATE_OR_TIMESTAMP,
+        "2026-11-23T10:15:30.123Z",
+    ),
+    "sort": Entry(
+        "The order. `relevance` requires `search`, and excludes `before` and `after`.",
+        STRING | {"default": "newest"},
+        "newest",
+    ),
+    "socket_id": Entry("The ID of the connection to Pusher.", STRING, "1234.5678"),
+    "channel_name": Entry("The channel's name.", STRING, f"private-chat-{CHAT_ID}"),
+    "If-Match": Entry(
+        "Process the request only if the resource has this `ETag`, or one of several. `*` matches any.", STRING, ETAG
+    ),
+    "If-None-Match": Entry(
+        "Process the request only if the resource does not have this `ETag`. Otherwise, a `GET` returns 304, and any "
+        "other method 412.",
+        STRING,
+        ETAG,
+    ),
+    "Idempotency-Key": Entry(
+        "A unique key that makes retries safe: for 24 hours, the same request with the same key returns the first "
+        "response and has no further effect.",
+        STRING,
+        "8e03978e-40d5-43e8-bc93-6894a57f9324",
+    ),
+}
+
+# Entries of PARAMETERS for query parameters that have another meaning in these functions.
+VARIANTS = {
+    "api.list_chat_events": {"after": "seq", "limit": "events"},
+    "api.list_events": {"after": "cursor", "limit": "events"},
+}
+
+
+def build_parameters(route: Route, fields: Json) -> list[Json]:
+    """Return the parameters of an operation: of its path, its query and its headers."""
+    variants = VARIANTS.get(route.function, {})
+    parameters = [build_parameter("path", name, fields, required=True) for name in map(to_camel, route.path_parameters)]
+    parameters += [
+        build_parameter("query", variants.get(name, name), fields, required=name in route.required) | {"name": name}
+        for name in route.query
+    ]
+    return parameters + [build_parameter("header", name, fields) for name in list_request_headers(route)]
+
+
+def list_request_headers(route: Route) -> tuple[str, ...]:
+    """Return the names of the headers that make a request conditional or idempotent."""
+    if route.can_be_repeated:
+        return ("Idempotency-Key",)
+    return ("If-Match", "If-None-Match") if "etag" in route.says or route.method == "DELETE" else ()
+
+
+def build_parameter(location: str, name: str, fields: Json, *, required: bool = False) -> Json:
+    """Return a parameter object; `location` is `path`, `query` or `header`."""
+    description, _, example = PARAMETERS[name]
+    schema = build_parameter_schema(name, fields)
+    if required and location == "query":
+        schema |= fields["notBlank"]
+    parameter = {"name": name, "in": location, "description": description, "required": required, "schema": schema}
+    if required:
+        return parameter | {"example": example}
+    # Swagger UI would send the `example` of an optional parameter, but not the `examples` of its schema.
+    parameter["schema"] = schema | {"examples": [example]}
+    if location == "header":
+        return parameter
+    return parameter | {"allowEmptyValue": True}
+
+
+def build_parameter_schema(name: str, fields: Json) -> Json:
+    """Return the schema of a parameter, with the limits that the database returns."""
+    schema = {**PARAMETERS[name].schema, **fields.get(name, {})}
+    if name == "page":
+        del schema["default"]  # Some clients send defaults, but a request with a cursor must not have a page.
+    return schema

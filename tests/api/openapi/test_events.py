@@ -1,0 +1,53 @@
+"""The events that the database records, and its comments on them, match the models."""
+
+import re
+from typing import get_args
+
+from api.openapi.models import LoggedEvent
+from api.openapi.models.events import EVENTS, LOG_ONLY_EVENTS, MAX_EVENT_BYTES
+from tests.api.openapi.support import Json, list_schema_errors
+from tests.support import Connection, call, new_chat, new_user
+
+EVENT_NAMES = (*(event.name for event in EVENTS), *LOG_ONLY_EVENTS)
+
+
+def test_recorded_events_match_the_models(document: Json, dba: Connection) -> None:
+    user = new_user()
+    chat = new_chat(dba, user)
+    for content in ("Hello", "x" * 20_000):
+        message = call(dba, user, "send_message", chat, {"content": content})["id"]
+        call(dba, user, "update_message", chat, message, {"content": content + "!", "type": "code"})
+    call(dba, user, "delete_message", chat, message)
+    call(dba, user, "update_chat", chat, {"title": "Plans"})
+    for event in call(dba, user, "list_chat_events", chat, after="0")["events"]:
+        assert list_schema_errors(document, {"$ref": "#/components/schemas/LoggedEvent"}, event) == []
+    call(dba, user, "delete_chat", chat)
+    recorded = dba.execute("select event, payload from parley.outbox where chat_id = %s", [chat]).fetchall()
+    schema_names = {event.name: event.payload.__name__ for event in EVENTS}
+    published = [(event, payload) for event, payload in recorded if event != "member:added"]
+    assert {event for event, _ in published} == schema_names.keys()
+    for event, payload in published:
+        schema = {"$ref": f"#/components/schemas/{schema_names[event]}"}
+        assert list_schema_errors(document, schema, payload) == []
+        assert list_schema_errors(document, schema, None) != []
+
+
+def test_the_log_has_all_events() -> None:
+    assert get_args(LoggedEvent.model_fields["event"].annotation) == EVENT_NAMES
+
+
+def test_comments_in_the_database_name_the_events_of_the_models(dba: Connection) -> None:
+    comments = dict(
+        dba.execute(
+            "select a.attname::text, col_description(a.attrelid, a.attnum) from pg_attribute a"
+            " where a.attrelid = 'parley.outbox'::regclass and a.attnum > 0 and not a.attisdropped"
+        ).fetchall()
+    )
+    assert sorted(find_event_names(comments["event"])) == sorted(EVENT_NAMES)
+    assert f"{MAX_EVENT_BYTES:,} bytes" in comments["payload"]
+    (everywhere,) = dba.execute("select string_agg(description, ' ') from pg_description").fetchone() or ("",)
+    assert set(find_event_names(everywhere)) <= set(EVENT_NAMES)
+
+
+def find_event_names(text: str) -> list[str]:
+    return re.findall(r"\b(?:message|chat|member):[a-z]+", text)

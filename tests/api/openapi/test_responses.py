@@ -1,0 +1,179 @@
+"""The API's responses match the OpenAPI document: status, headers, schema and examples."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from api.routes import ROUTES, Route
+from tests import images
+from tests.api.openapi.support import (
+    OPTIONAL,
+    UNDOCUMENTED,
+    Json,
+    find_route,
+    get_media_type,
+    get_operation,
+    list_schema_errors,
+    resolve,
+)
+from tests.api.support import unlimited
+from tests.api.test_routes import World, name_of
+from tests.support import NO_SUCH_ID, Api, new_user, token
+
+SECURITY = {"content-security-policy", "cross-origin-resource-policy", "x-content-type-options"}  # headers of images
+
+
+def assert_headers_match(described: Json, response: httpx.Response) -> None:
+    documented = {name.lower() for name in described["headers"]}
+    assert documented - OPTIONAL == response.headers.keys() - UNDOCUMENTED - OPTIONAL
+
+
+def assert_body_matches(document: Json, described: Json, response: httpx.Response) -> None:
+    schema = described["content"]["application/json"]["schema"]
+    assert list_schema_errors(document, schema, response.json()) == []
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_response_of_each_route_matches_the_document(document: Json, world: World, route: Route) -> None:
+    response = world.request(world.owner, route)
+    described = get_operation(document, route)["responses"][str(response.status_code)]
+    assert_headers_match(described, response)
+    if response.status_code == 204:
+        assert "content" not in described
+    else:
+        (media_type,) = described["content"]
+        assert response.headers["content-type"] == media_type
+        assert list_schema_errors(document, described["content"][media_type]["schema"], response.json()) == []
+        assert list_schema_errors(document, described["content"][media_type]["schema"], {}) != []
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_examples_are_valid_and_accepted(document: Json, api: Api, world: World, route: Route) -> None:
+    described = get_operation(document, route)
+    examples = {parameter["name"]: get_example(parameter) for parameter in described.get("parameters", [])}
+    options: Json = {
+        "params": {name: examples[name] for name in route.query if name not in {"page", "after"} - {*route.required}}
+    }
+    for content in described.get("requestBody", {}).get("content", {}).values():
+        if not route.image:
+            assert list_schema_errors(document, content["schema"], content["example"]) == []
+            options["json" if route.body else "data"] = fill_example(content["example"], api, world)
+    response = world.request(world.owner, route, **options)
+    assert response.status_code == route.status, response.text
+    for expected in described["responses"].values():
+        for content in resolve(document, expected).get("content", {}).values():
+            assert list_schema_errors(document, content["schema"], content["example"]) == []
+
+
+def get_example(parameter: Json) -> Any:
+    """Return the example of a parameter; an optional one has it in its schema."""
+    return parameter["example"] if parameter["required"] else parameter["schema"]["examples"][0]
+
+
+def fill_example(example: Json, api: Api, world: World) -> Json:
+    """Return the example with a user and a chat that exist."""
+    known = new_user()
+    with unlimited(api, known) as client:
+        client.get("/api/chats")
+    channel = f"private-chat-{world.ids['chat_id']}"
+    existing = {"userId": known, "email": f"{known}@example.org", "channel_name": channel}
+    return {name: existing.get(name, value) for name, value in example.items()}
+
+
+def test_nullable_and_optional_fields_match_the_document(document: Json, world: World) -> None:
+    chat = world.ids["chat_id"]
+    no_messages = world.but(chat_id=world.owner.post("/api/chats", json={"title": "Plans"}).json()["id"])
+    cursor = {"params": {"before": NO_SUCH_ID}}
+    presence = {"data": {"socket_id": "1.2", "channel_name": f"presence-chat-{chat}"}}
+    for route, options, field in (
+        (find_route("GET", "/api/chats/<chat_id>"), {}, "lastMessage"),
+        (find_route("GET", "/api/chats"), cursor, "page"),
+        (find_route("GET", "/api/chats/<chat_id>/messages"), cursor, "page"),
+        (find_route("POST", "/api/pusher/auth"), presence, "channel_data"),
+    ):
+        body = no_messages.request(world.owner, route, **options).json()
+        assert body[field] is None or route.form
+        schema = get_operation(document, route)["responses"]["200"]["content"]["application/json"]["schema"]
+        assert list_schema_errors(document, schema, body) == []
+
+
+def test_conflicts_match_the_document(document: Json, world: World) -> None:
+    email = {"email": f"{new_user()}@example.org"}
+    world.stranger.put("/api/profile", json=email)
+    owner = world.but(user_id=world.ids["owner"])
+    provoked = {
+        find_route("PUT", "/api/profile"): {"json": email},
+        find_route("POST", "/api/chats/<chat_id>/members"): {"json": {"userId": world.ids["member"]}},
+        find_route("DELETE", "/api/chats/<chat_id>/members/<user_id>"): {},
+    }
+    for route in ROUTES:
+        described = get_operation(document, route)["responses"]
+        assert ("409" in described) == (route in provoked or route.can_be_repeated)
+        if route in provoked:
+            response = owner.request(world.owner, route, **provoked[route])
+            assert response.status_code == 409, response.text
+            expected = resolve(document, described["409"])
+            assert_body_matches(document, expected, response)
+            optional = {"retry-after"} - response.headers.keys()
+            assert {name.lower() for name in expected["headers"]} - optional == response.headers.keys() - UNDOCUMENTED
+            assert not expected["headers"]["Retry-After"]["required"]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_errors_of_each_route_match_the_document(document: Json, world: World, route: Route) -> None:
+    by_cookie = {"Authorization": "", "Cookie": f"next-auth.session-token={token()}"}
+    too_large = {"content": b"x" * 6_000_000, "headers": {"Content-Type": get_media_type(route)}}
+    provoked = {
+        401: world.request(world.owner, route, headers={"Authorization": "Bearer x"}),
+        403: world.request(world.owner, route, headers=by_cookie),
+        404: world.request(world.stranger, route),
+        412: world.request(world.owner, route, headers={"If-Match": '"x"'}),
+        413: world.request(world.owner, route, **too_large),
+        415: world.request(world.owner, route, content=b"x", headers={"Content-Type": "text/plain"}),
+    }
+    described = {int(status): expected for status, expected in get_operation(document, route)["responses"].items()}
+    for status, response in provoked.items():
+        # A rejected subscription is a 403 as well.
+        is_described = status in described
+        assert (response.status_code == status) == is_described or (status == 403 and route.form), response.text
+        assert response.status_code in described
+        if response.status_code == status:
+            expected = resolve(document, described[status])
+            assert_headers_match(expected, response)
+            assert_body_matches(document, expected, response)
+
+
+@pytest.mark.parametrize("route", [r for r in ROUTES if r.method == "GET"], ids=name_of)
+def test_not_modified_responses_match_the_document(document: Json, world: World, route: Route) -> None:
+    response = world.request(world.owner, route, headers={"If-None-Match": "*"})
+    described = get_operation(document, route)["responses"]
+    assert (response.status_code == 304) == ("304" in described)
+    if response.status_code == 304:
+        assert {name.lower() for name in described["304"]["headers"]} == response.headers.keys() - UNDOCUMENTED
+        assert "content" not in described["304"]
+
+
+def test_rate_limited_responses_of_every_route_match_the_document(document: Json, api: Api, world: World) -> None:
+    with api.client() as client:
+        for route in ROUTES:
+            while (response := world.request(client, route)).status_code != 429:
+                pass
+            expected = resolve(document, get_operation(document, route)["responses"]["429"])
+            assert_headers_match(expected, response)
+            assert_body_matches(document, expected, response)
+
+
+def test_image_responses_match_the_document(document: Json, world: World, nobody: httpx.Client) -> None:
+    url = world.owner.post("/api/profile/image", files={"image": images.build_png(9, 9)}).json()["imageUrl"]
+    described = document["paths"]["/images/{name}"]["get"]["responses"]
+    etag = nobody.get(url).headers["etag"]
+    for status, response in {
+        "200": nobody.get(url),
+        "304": nobody.get(url, headers={"If-None-Match": etag}),
+        "404": nobody.get("/images/x.png"),
+    }.items():
+        undocumented = UNDOCUMENTED | SECURITY
+        assert str(response.status_code) == status
+        assert {name.lower() for name in described[status]["headers"]} == response.headers.keys() - undocumented
+        assert response.headers.get("content-type") in {*described[status].get("content", {}), None}
