@@ -141,9 +141,9 @@ def main() -> None:
     """Checks the environment and the database, then serves until it is told to stop."""
     try:
         settings = Settings.load()
-        logs.set_up(settings.log_format)
-        if problem := traces.problem():
-            raise SettingsError(problem)  # noqa: TRY301 (as what the checks below raise)
+        logs.configure_logging(settings.log_format)
+        if error := traces.find_configuration_error():
+            raise SettingsError(error)  # noqa: TRY301 (as what the checks below raise)
         asyncio.run(check_database(settings))
         check_storage(settings)
         check_metrics(settings)

@@ -25,7 +25,7 @@ from api.images.profile_images import ProfileImages
 from api.images.storage import Storage
 from api.observability.logs import RequestLog
 from api.observability.metrics import Metrics
-from api.observability.timings import Timings, current, timed
+from api.observability.timings import Timings, current_timings, measure
 from api.observability.traces import Traces
 from api.openapi import pages
 from api.openapi.document import OpenApiDocument
@@ -79,7 +79,7 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
     app.ctx.signer = Signer(settings)
     app.ctx.public_url = settings.public_url
     # Of what became of a request: each is given it, its answer, its timings, and when it ended.
-    app.ctx.watchers = [RequestLog(settings.log_requests_over).see]
+    app.ctx.observers = [RequestLog(settings.log_requests_over).observe]
 
     @app.before_server_start
     async def open_connections(app: Sanic[Any, Any]) -> None:
@@ -97,10 +97,10 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
         if settings.metrics_port:
             metrics = Metrics(app)
             metrics.serve(settings.metrics_host, settings.metrics_port + worker)
-            app.ctx.watchers.append(metrics.see)
-        app.ctx.traces = Traces("parley-api") if traces.endpoint() else None
+            app.ctx.observers.append(metrics.observe)
+        app.ctx.traces = Traces("parley-api") if traces.find_endpoint_variable() else None
         if app.ctx.traces:
-            app.ctx.watchers.append(app.ctx.traces.see)
+            app.ctx.observers.append(app.ctx.traces.observe)
 
     @app.after_server_stop
     async def close_connections(app: Sanic[Any, Any]) -> None:
@@ -137,7 +137,7 @@ def add_middleware(app: Sanic[Any, Any], settings: Settings) -> None:
     @app.on_request
     async def begin(request: ParleyRequest) -> HTTPResponse | None:
         request.timings = Timings(request.id)
-        current.set(request.timings)
+        current_timings.set(request.timings)
         # Behind a proxy, a request without a valid head has no address to count against. A flood of them is bounded:
         # each costs less than an accepted request, and ends its connection.
         if not request.is_for_api or (settings.trusted_proxies and not request.has_valid_head):
@@ -147,7 +147,7 @@ def add_middleware(app: Sanic[Any, Any], settings: Settings) -> None:
             return preflight
         forwarded = ",".join(request.headers.getall("x-forwarded-for", ()))
         address, request.is_address_fallback = addresses.find(request.ip, forwarded)
-        with timed("limit"):
+        with measure("limit"):
             request.decision = await app.ctx.limiter.take(address)
         if not request.decision.allowed:
             raise ApiError(429, "Too many requests.")
@@ -169,11 +169,11 @@ def add_end(app: Sanic[Any, Any]) -> None:
             headers.update(API_HEADERS)
             headers.update(app.ctx.origins.headers(request))
             if timings and not request.is_search:
-                headers["Server-Timing"] = timings.server_timing(ended)
+                headers["Server-Timing"] = timings.format_server_timing(ended)
         if timings:  # there are none where Sanic gave up a request before it had begun
-            for see in app.ctx.watchers:
-                see(request, response, timings, ended)
-            timings.is_over = True
+            for observe in app.ctx.observers:
+                observe(request, response, timings, ended)
+            timings.is_finished = True
 
 
 async def serve_image(request: ParleyRequest, name: str) -> HTTPResponse | None:

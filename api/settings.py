@@ -19,7 +19,7 @@ from redis.asyncio import ConnectionPool
 from api.auth.secrets import split_secrets, weakness
 from api.http.cors import parse_origins
 from api.images.storage import parse_storage_url
-from api.shared.logs import Format
+from api.shared.logs import LogFormat
 from api.shared.settings import PostgresUrl, SettingsError
 
 
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65_535)
     workers: int = Field(default=1, ge=1, le=256)
-    log_format: Format = "json"
+    log_format: LogFormat = "json"
     log_requests_over: float = Field(default=0.5, ge=0)
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)

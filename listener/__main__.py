@@ -99,9 +99,9 @@ def main() -> None:
     """Checks the environment and the database, then listens until it is told to stop."""
     try:
         settings = Settings.load()
-        logs.set_up(settings.log_format)
-        if problem := traces.problem():
-            raise SettingsError(problem)  # noqa: TRY301 (as run() does)
+        logs.configure_logging(settings.log_format)
+        if error := traces.find_configuration_error():
+            raise SettingsError(error)  # noqa: TRY301 (as run() does)
         with TRACES.sent(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(settings))
     except SettingsError as error:

@@ -4,10 +4,10 @@ import math
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from api.shared.metrics import new_registry
+from api.shared.metrics import create_registry
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-REGISTRY = new_registry()
+REGISTRY = create_registry()
 
 PUBLISHED = Counter(
     "parley_events_published_total", "Events that Pusher took on all their channels, by name.", ["event"],

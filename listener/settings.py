@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from api.shared.logs import Format
+from api.shared.logs import LogFormat
 from api.shared.settings import PostgresUrl, SettingsError
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]
@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     pusher_port: int | None = Field(default=None, ge=1, le=65_535)
     pusher_use_tls: bool = True
     outbox_retention_days: float = Field(default=7, ge=0, le=3650)
-    log_format: Format = "json"
+    log_format: LogFormat = "json"
     metrics_host: str = "127.0.0.1"
     listener_metrics_port: int | None = Field(default=None, ge=1, le=65_535)
 

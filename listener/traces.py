@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from time import time_ns
 from typing import TYPE_CHECKING
 
-from api.shared.traces import endpoint, provider_of, shut_down
+from api.shared.traces import create_tracer_provider, find_endpoint_variable, shut_down_provider
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -38,15 +38,15 @@ class Traces:
     @contextmanager
     def sent(self) -> Iterator[None]:
         """Sends spans from a thread, a batch at a time, for as long as the block lasts."""
-        if not endpoint():
+        if not find_endpoint_variable():
             yield
             return
-        provider = provider_of("parley-listener")
+        provider = create_tracer_provider("parley-listener")
         self._tracer = provider.get_tracer("parley")
         try:
             yield
         finally:
-            shut_down(provider)
+            shut_down_provider(provider)
 
 
 TRACES = Traces()

@@ -24,7 +24,7 @@ from time import monotonic
 
 from api.auth.tokens import callers_of
 from api.db.pool import ACQUIRE_SECONDS, WAITING_FOR_EACH
-from api.observability.timings import timed
+from api.observability.timings import measure
 
 CHAT_WRITES = 2  # in flight on one chat: they wait for each other in PostgreSQL, on the chat's row
 EXPENSIVE_BODY = 8 * 1024  # bytes; PostgreSQL takes up to 10 ms for a message of this length, depending on its script
@@ -230,7 +230,7 @@ class Turn:
                 self._began = monotonic()
             return ACQUIRE_SECONDS
         arrived = monotonic()
-        with timed("queue"):
+        with measure("queue"):
             await self._admission.wait(self._slots)
         self._began = monotonic()
         return max(0.0, arrived + ACQUIRE_SECONDS - self._began)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import asyncpg
 
-from api.observability.timings import timed
+from api.observability.timings import measure
 from api.settings import Settings
 
 CONNECT_SECONDS = 5
@@ -171,7 +171,7 @@ class Lent:
         self._pool, self._seconds = pool, seconds
 
     async def __aenter__(self) -> Any:
-        with timed("pool"):
+        with measure("pool"):
             self._connection = self._pool.take_ready() or await self._pool.take(self._seconds)
         return self._connection
 
@@ -229,7 +229,7 @@ class Database:
         It waits for a connection for up to `acquire_seconds`.
         """
         async with Lent(self._pool, acquire_seconds) as connection:
-            with timed(self._span):
+            with measure(self._span):
                 return await once_more(connection.fetchrow, statement, *arguments)
 
     @asynccontextmanager
@@ -246,7 +246,7 @@ class Database:
                 async with connection.transaction():
                     return await connection.fetchrow(*statement)
 
-            with timed(self._span):
+            with measure(self._span):
                 row = await once_more(fetchrow_or_nothing, statement, *arguments)
             yield row
 

@@ -43,7 +43,7 @@ class ClientAddresses:
             logger.warning(
                 "X-Forwarded-For has no address in entry %d from the right, where TRUSTED_PROXIES expects one: such "
                 "requests share the rate limit of the proxy that sent them. This is logged once; see "
-                "parley_address_fallbacks_total",
+                "parley_client_address_fallbacks_total",
                 self._proxies,
             )
 

@@ -1,6 +1,6 @@
-"""The API's log: which request a line is of, and a line for each request that failed or was slow.
+"""The API's log: the request ID in each line, and a line for each request that failed or was slow.
 
-What users write, their tokens and the URLs that they ask for are not in it.
+The log contains no text that users wrote, no tokens and no URLs.
 """
 
 import logging
@@ -10,45 +10,45 @@ import structlog
 from sanic import HTTPResponse
 
 from api.http.protocol import ParleyRequest
-from api.observability.timings import Timings, current
+from api.observability.timings import Timings, current_timings
 from api.shared import logs as shared
-from api.shared.logs import Format
+from api.shared.logs import LogFormat
 
 logger = logging.getLogger("parley.requests")
 
 
-def set_up(log_format: Format) -> None:
-    """Has all that is logged from now on written in this format."""
-    shared.set_up(log_format, structlog.stdlib.ExtraAdder(), add_request)
+def configure_logging(log_format: LogFormat) -> None:
+    """Write all log records in this format from now on."""
+    shared.configure_logging(log_format, structlog.stdlib.ExtraAdder(), add_request_id)
     logging.getLogger("sanic").setLevel(logging.WARNING)
 
 
-def add_request(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Adds the id of the request that is under way, if there is one."""
-    if (timings := current.get()) and not timings.is_over:
-        event["request"] = timings.request_id
+def add_request_id(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Add the ID of the current request to a log record, if there is one."""
+    if (timings := current_timings.get()) and not timings.is_finished:
+        event["request_id"] = timings.request_id
     return event
 
 
 class RequestLog:
-    """Logs requests that took at least so many seconds, or failed; of failures without a rate limit, one a second."""
+    """Logs requests that failed or took at least `seconds`; outside the rate limit, at most one failure a second."""
 
     def __init__(self, seconds: float) -> None:
-        self._least = seconds * 1e9
+        self._min_duration = seconds * 1e9  # nanoseconds
 
-    def see(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, ended: int) -> None:
-        """Logs a request, if it is one of these."""
-        has_failed, is_slow = response.status >= 500, ended - timings.begun >= self._least
+    def observe(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, end: int) -> None:
+        """Log a request if it failed or was slow."""
+        has_failed, is_slow = response.status >= 500, end - timings.start >= self._min_duration
         if not (request.may_log_failure if has_failed else is_slow):
             return
-        spans: dict[str, float] = {}
-        for name, begun, until in timings.spans:
-            spans[name] = round(spans.get(name, 0) + (until - begun) / 1e6, 1)
-        told = {
+        durations: dict[str, float] = {}
+        for name, span_start, span_end in timings.spans:
+            durations[name] = round(durations.get(name, 0) + (span_end - span_start) / 1e6, 1)
+        fields = {
             "method": request.known_method,
             "route": request.template,
             "status": response.status,
-            "ms": round((ended - timings.begun) / 1e6, 1),
-            "spans": spans,
+            "duration_ms": round((end - timings.start) / 1e6, 1),
+            "spans_ms": durations,
         }
-        logger.info("Answered", extra=told)
+        logger.info("Request completed", extra=fields)

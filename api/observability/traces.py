@@ -1,6 +1,6 @@
-"""Traces: a span for each request, made at its end of what was noted meanwhile.
+"""OpenTelemetry traces: a span for each request, with a child span for each of its timings, created at its end.
 
-What users write and the URLs that they ask for are not in a trace.
+A trace contains no text that users wrote and no URLs.
 """
 
 from time import perf_counter_ns, time_ns
@@ -10,27 +10,27 @@ from sanic import HTTPResponse
 
 from api.http.protocol import ParleyRequest
 from api.observability.timings import Timings
-from api.shared.traces import provider_of, shut_down
+from api.shared.traces import create_tracer_provider, shut_down_provider
 
-SERVERS = {"limit": "redis", "db": "postgresql", "replica": "postgresql"}  # by span: whose answer it waited for
+DATABASE_SYSTEMS = {"limit": "redis", "db": "postgresql", "replica": "postgresql"}  # by span; others wait in the API
 
 
 class Traces:
-    """Sends spans from a thread, a batch at a time."""
+    """Sends spans in batches, from a thread."""
 
     def __init__(self, service: str) -> None:
-        from opentelemetry import trace  # noqa: PLC0415 (of the extra `otel`)
+        from opentelemetry import trace  # noqa: PLC0415 (installed only with the extra `otel`)
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
-        self._provider = provider_of(service)
+        self._provider = create_tracer_provider(service)
         self._tracer = self._provider.get_tracer("parley")
         self._extract = TraceContextTextMapPropagator().extract
         self._trace = trace
 
-    def see(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, ended: int) -> None:
-        """Makes the spans of a request, whose trace is the caller's if it says so by `traceparent`.
+    def observe(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, end: int) -> None:
+        """Create the spans of a request, in the trace of its `traceparent` header if it has one.
 
-        Its `tracestate` may have anything in it, and is not passed on.
+        `tracestate` and `baggage` may contain arbitrary data, and are not propagated.
         """
         parent = self._extract({"traceparent": request.headers.get("traceparent", "")})
         method, route = request.known_method.replace("other", "_OTHER"), request.template
@@ -41,21 +41,23 @@ class Traces:
         }
         if route != "none":
             attributes["http.route"] = route
-        kinds, epoch = self._trace.SpanKind, time_ns() - perf_counter_ns()
+        kinds = self._trace.SpanKind
+        epoch = time_ns() - perf_counter_ns()  # converts timings to Unix time
         span = self._tracer.start_span(
             f"{method} {route}" if route != "none" else method,
-            parent, kinds.SERVER, attributes, start_time=timings.begun + epoch,
+            parent, kinds.SERVER, attributes, start_time=timings.start + epoch,
         )  # fmt: skip
         if span.is_recording():
             if response.status >= 500:
                 span.set_status(self._trace.StatusCode.ERROR)
             context = self._trace.set_span_in_context(span, parent)
-            for name, begun, until in timings.spans:
-                server = SERVERS.get(name)
-                kind, system = (kinds.CLIENT, {"db.system.name": server}) if server else (kinds.INTERNAL, {})
-                self._tracer.start_span(name, context, kind, system, start_time=begun + epoch).end(until + epoch)
-        span.end(ended + epoch)
+            for name, span_start, span_end in timings.spans:
+                system = DATABASE_SYSTEMS.get(name)
+                kind, child_attributes = (kinds.CLIENT, {"db.system.name": system}) if system else (kinds.INTERNAL, {})
+                child = self._tracer.start_span(name, context, kind, child_attributes, start_time=span_start + epoch)
+                child.end(span_end + epoch)
+        span.end(end + epoch)
 
     def close(self) -> None:
-        """Sends what is left, for a moment."""
-        shut_down(self._provider)
+        """Send the remaining spans, for at most FLUSH_TIMEOUT_SECONDS."""
+        shut_down_provider(self._provider)

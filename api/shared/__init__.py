@@ -1,4 +1,4 @@
-"""What the API and the listener have in common: their settings, logs, metrics and traces.
+"""What the API and the listener share: the basics of settings, logs, metrics and traces.
 
-It is all that the listener imports of `api`, and itself imports nothing of either.
+The listener imports nothing else of `api`, and this package imports nothing of either.
 """

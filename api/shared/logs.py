@@ -1,16 +1,16 @@
-"""The log, on stderr: a JSON object a line, or lines for people."""
+"""The log on stderr, as JSON lines or as text."""
 
 import logging
 from typing import Any, Literal
 
 import structlog
 
-Format = Literal["json", "text"]
+LogFormat = Literal["json", "text"]
 
 
-def set_up(log_format: Format, *processors: structlog.typing.Processor) -> None:
-    """Has all that is logged from now on written in this format; `processors` may add to it."""
-    renderers: dict[Format, list[Any]] = {
+def configure_logging(log_format: LogFormat, *processors: structlog.typing.Processor) -> None:
+    """Write all log records in this format from now on; `processors` may add fields to them."""
+    renderers: dict[LogFormat, list[Any]] = {
         "json": [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)],
         "text": [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)],
     }

@@ -1,4 +1,4 @@
-"""What either process tells Prometheus of itself, beside what it is there for."""
+"""The Prometheus metrics that both processes have: those of the process and of Python."""
 
 from prometheus_client import (
     CollectorRegistry,
@@ -8,11 +8,11 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each counter, of use to nobody here
+disable_created_metrics()  # type: ignore[no-untyped-call]  # They would double the counters with timestamps.
 
 
-def new_registry() -> CollectorRegistry:
-    """A registry with the process', Python's and its garbage collector's metrics."""
+def create_registry() -> CollectorRegistry:
+    """Return a registry with the metrics of the process, of Python and of its garbage collector."""
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)

@@ -1,4 +1,4 @@
-"""What the environment may be wrong in, for either process."""
+"""Settings that both processes have, and the error that rejects the environment."""
 
 from typing import Annotated
 
@@ -6,14 +6,14 @@ from pydantic import AfterValidator, SecretStr
 
 
 class SettingsError(Exception):
-    """One line for whoever starts the process: which variables are wrong, and how."""
+    """Invalid environment variables; the message is one line that names each of them and its error."""
 
 
-def postgres_url(value: SecretStr) -> SecretStr:
-    """A check of the scheme; the driver looks at the rest. What a check says holds nothing of the URL."""
+def check_postgres_url(value: SecretStr) -> SecretStr:
+    """Check the scheme of a URL; the driver checks the rest. Raises ValueError, which does not quote the URL."""
     if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
         raise ValueError("must be a URL that begins with postgresql:// or postgres://")
     return value
 
 
-PostgresUrl = Annotated[SecretStr, AfterValidator(postgres_url)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(check_postgres_url)]

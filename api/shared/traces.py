@@ -1,4 +1,4 @@
-"""Where traces go, by OpenTelemetry's own variables. Without an endpoint nothing of it is loaded."""
+"""The export of traces, configured by OpenTelemetry's environment variables. Without an endpoint, nothing is loaded."""
 
 import os
 from importlib import import_module
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-PROTOCOL = "http/protobuf"
-FLUSH_SECONDS = 2  # at the end, for a collector that may be away
+PROTOCOL = "http/protobuf"  # the only one for which the exporter is installed
+FLUSH_TIMEOUT_SECONDS = 2  # at shutdown, which an unavailable collector must not delay further
 
 
-def endpoint() -> str | None:
-    """The variable that says where traces go, if they go anywhere."""
+def find_endpoint_variable() -> str | None:
+    """Return the name of the variable that sets the endpoint, or None if traces are not exported."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     return next((name for name in ENDPOINTS if os.environ.get(name)), None)
 
 
-def problem() -> str | None:
-    """Why traces can't be sent as the environment asks, in one line."""
-    if not (name := endpoint()):
+def find_configuration_error() -> str | None:
+    """Return why traces can't be exported as configured, in one line, or None."""
+    if not (name := find_endpoint_variable()):
         return None
     try:
         for module in ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter"):
@@ -36,9 +36,9 @@ def problem() -> str | None:
     return None
 
 
-def provider_of(service: str) -> "TracerProvider":
-    """What makes spans and sends them, a batch at a time, from a thread of its own."""
-    # Of the extra `otel`, so not to be imported where there is no endpoint.
+def create_tracer_provider(service: str) -> "TracerProvider":
+    """Return a provider that exports spans in batches, from a thread; OTEL_SERVICE_NAME overrides `service`."""
+    # The extra `otel` installs these; without an endpoint it need not be installed.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
@@ -50,8 +50,8 @@ def provider_of(service: str) -> "TracerProvider":
     return provider
 
 
-def shut_down(provider: "TracerProvider") -> None:
-    """Sends what is left, for a moment."""
-    sending = Thread(target=provider.shutdown, daemon=True)
-    sending.start()
-    sending.join(FLUSH_SECONDS)
+def shut_down_provider(provider: "TracerProvider") -> None:
+    """Export the remaining spans, for at most FLUSH_TIMEOUT_SECONDS."""
+    thread = Thread(target=provider.shutdown, daemon=True)
+    thread.start()
+    thread.join(FLUSH_TIMEOUT_SECONDS)

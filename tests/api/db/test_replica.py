@@ -623,7 +623,7 @@ def test_what_the_replica_answers_is_told_and_measured(stage: Stage) -> None:
     read = partial(scraped, port)
     with running(stage.new_api(METRICS_PORT=str(port))) as api, unlimited(api) as client:
         wait_until(lambda: uses_replica(api))
-        assert read("parley_replica_used") == 1
+        assert read("parley_replica_in_use") == 1
         primary = client.get("/api/chats")  # its user is new, and made by the primary
         assert "db;dur=" in primary.headers["server-timing"]
         wait_until(
@@ -632,13 +632,13 @@ def test_what_the_replica_answers_is_told_and_measured(stage: Stage) -> None:
                 and "db;" not in timing
             )
         )
-        assert read("parley_database_statement_seconds_count", server="replica") >= 1
+        assert read("parley_database_statement_duration_seconds_count", server="replica") >= 1
         assert read("parley_database_connections", server="replica", state="max") == 10
         assert read("parley_database_connections", server="replica", state="open") >= 1
         with hanging(stage.replica):
-            wait_until(lambda: read("parley_replica_used") == 0)
+            wait_until(lambda: read("parley_replica_in_use") == 0)
             assert read("parley_database_connections", server="replica") == 0
-        wait_until(lambda: read("parley_replica_used") == 1)
+        wait_until(lambda: read("parley_replica_in_use") == 1)
 
 
 def test_no_connection_is_left_where_a_replica_hung(stage: Stage) -> None:

@@ -104,10 +104,10 @@ def test_a_missing_address_is_logged_once_and_counted(new_api: Callable[..., Api
     api = new_api(shared_database, METRICS_PORT=str(port), RATE_LIMIT_REQUESTS="100")
     with running(api), api.client() as client:
         assert client.get("/api/chats").is_success
-        assert scraped(port, "parley_address_fallbacks_total") == 0
+        assert scraped(port, "parley_client_address_fallbacks_total") == 0
         for entry in ("unknown", "unknown", ""):
             assert client.get("/api/chats", headers={"X-Forwarded-For": entry}).is_success
-        assert scraped(port, "parley_address_fallbacks_total") == 3
+        assert scraped(port, "parley_client_address_fallbacks_total") == 3
         [event] = [line["event"] for line in logged(api.log) if "X-Forwarded-For" in line["event"]]
         assert "unknown" not in event
 
@@ -154,7 +154,7 @@ def send_refused(api: Api, head: bytes, status: int) -> Wire:
 def fallbacks(api: Api, port: int) -> tuple[float, int]:
     """How many requests counted against the address of a proxy, and how many lines of the log tell of them."""
     lines = [line for line in logged(api.log) if "X-Forwarded-For" in line["event"]]
-    return scraped(port, "parley_address_fallbacks_total"), len(lines)
+    return scraped(port, "parley_client_address_fallbacks_total"), len(lines)
 
 
 def test_behind_a_proxy_a_refused_head_counts_against_no_address(

@@ -67,7 +67,7 @@ def single_slot_api(new_api: Callable[..., Api], shared_database: str) -> Iterat
 
 
 def wait_for_open_uploads(api: Api, number: int) -> None:
-    wait_until(lambda: scraped(int(api.environment["METRICS_PORT"]), "parley_uploads_open") == number)
+    wait_until(lambda: scraped(int(api.environment["METRICS_PORT"]), "parley_uploads_in_progress") == number)
 
 
 def test_user_of_costly_images_waits_behind_later_users(single_slot_api: Api) -> None:

@@ -110,7 +110,7 @@ def three_place_api(new_api: Callable[..., Api], shared_database: str) -> Iterat
 
 
 def count_open_uploads(api: Api) -> float:
-    return scraped(int(api.environment["METRICS_PORT"]), "parley_uploads_open")
+    return scraped(int(api.environment["METRICS_PORT"]), "parley_uploads_in_progress")
 
 
 def count_temporary_files(api: Api) -> int:

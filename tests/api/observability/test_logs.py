@@ -1,4 +1,4 @@
-"""The log: each line an object of JSON, with the request's id, and with nothing that is a user's."""
+"""The log: JSON lines with the request's ID, and without anything that users wrote."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,27 +31,25 @@ def api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
         yield api
 
 
-def test_a_request_is_logged_with_what_it_took(api: Api) -> None:
+def test_request_is_logged_with_its_duration(api: Api) -> None:
     request_id = new_user("request")
     with unlimited(api, **{"X-Request-Id": request_id}) as client:
         assert client.post("/api/chats", json={"title": "x"}).status_code == 201
         missing = client.get("/api/chats/01900000-0000-7000-8000-000000000000/messages")
         assert missing.status_code == 404
-    created, missed = [line for line in logged(api.log) if line.get("request") == request_id]
+    created, not_found = [line for line in logged(api.log) if line.get("request_id") == request_id]
     assert created.pop("timestamp").endswith("Z")
-    assert created["ms"] >= sum(created["spans"].values()) - 0.3
-    assert created.pop("ms") > 0
-    assert created.pop("spans").keys() == {"limit", "pool", "db"}
+    assert created["duration_ms"] >= sum(created["spans_ms"].values()) - 0.3
+    assert created.pop("duration_ms") > 0
+    assert created.pop("spans_ms").keys() == {"limit", "pool", "db"}
     assert created == {
-        "event": "Answered", "level": "info", "logger": "parley.requests", "request": request_id,
+        "event": "Request completed", "level": "info", "logger": "parley.requests", "request_id": request_id,
         "method": "POST", "route": "/api/chats", "status": 201,
     }  # fmt: skip
-    assert (missed["route"], missed["status"]) == ("/api/chats/{chatId}/messages", 404)
+    assert (not_found["route"], not_found["status"]) == ("/api/chats/{chatId}/messages", 404)
 
 
-def test_a_failure_is_one_line_with_its_traceback_and_nothing_that_users_wrote(
-    api: Api, postgres: Postgres, database: str
-) -> None:
+def test_failure_is_one_line_with_its_traceback_and_no_user_text(api: Api, postgres: Postgres, database: str) -> None:
     request_id, before = new_user("request"), len(logged(api.log))
     with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
         dba.execute(f"alter table next_auth.users add constraint zoo check (name <> '{HIDDEN}')")
@@ -61,10 +59,10 @@ def test_a_failure_is_one_line_with_its_traceback_and_nothing_that_users_wrote(
         finally:
             dba.execute("alter table next_auth.users drop constraint zoo")
     error, request = logged(api.log)[before:]
-    assert (error["level"], error["event"], error["request"]) == ("error", "PUT /api/profile failed", request_id)
+    assert (error["level"], error["event"], error["request_id"]) == ("error", "PUT /api/profile failed", request_id)
     assert error["exception"].startswith("Traceback (most recent call last):\n")
     assert "CheckViolationError: new row for relation" in error["exception"]
-    assert (request["request"], request["status"]) == (request_id, 500)
+    assert (request["request_id"], request["status"]) == (request_id, 500)
     assert HIDDEN not in api.log.read_text()
 
 
@@ -76,7 +74,7 @@ def test_a_failure_is_one_line_with_its_traceback_and_nothing_that_users_wrote(
         "raise exception 'zoo' using hint = new.title",
     ],
 )
-def test_a_failure_that_quotes_what_users_wrote_is_logged_without_that(
+def test_error_message_that_quotes_user_text_is_redacted(
     api: Api, postgres: Postgres, database: str, failure: str
 ) -> None:
     before = len(logged(api.log))
@@ -94,7 +92,7 @@ def test_a_failure_that_quotes_what_users_wrote_is_logged_without_that(
     assert HIDDEN not in api.log.read_text()
 
 
-def test_no_token_query_body_or_path_is_in_the_log(api: Api) -> None:
+def test_log_has_no_token_query_body_or_path(api: Api) -> None:
     session, before = token(HIDDEN), len(logged(api.log))
     client = httpx.Client(base_url=api.url, headers={"X-Forwarded-For": new_address()})
     with client:
@@ -113,7 +111,7 @@ def test_no_token_query_body_or_path_is_in_the_log(api: Api) -> None:
     assert session.split(".")[1] not in text
 
 
-def test_a_storage_that_is_away_is_one_line_without_the_name_of_an_image(
+def test_unavailable_storage_is_one_line_without_the_name_of_an_image(
     new_api: Callable[..., Api], database: str
 ) -> None:
     storage = {
@@ -130,46 +128,44 @@ def test_a_storage_that_is_away_is_one_line_without_the_name_of_an_image(
     assert HIDDEN not in api.log.read_text()
 
 
-def test_what_no_request_is_under_way_for_has_no_id(new_api: Callable[..., Api], database: str) -> None:
+def test_line_outside_a_request_has_no_request_id(new_api: Callable[..., Api], database: str) -> None:
     with running(new_api(database, REDIS_URL="redis://127.0.0.1:1")) as api, unlimited(api) as client:
         assert client.get("/api/chats").status_code == 200
         (away,) = logged(api.log)
         assert away["event"] == "Redis is away, this process limits by itself: ConnectionError"
-        assert "request" not in away
+        assert "request_id" not in away
 
 
-def test_what_a_request_has_left_behind_has_no_id(directory: Path, valkey: Valkey) -> None:
+def test_task_that_outlives_its_request_has_no_request_id(directory: Path, valkey: Valkey) -> None:
     end = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app' and application_name = 'parley'"
     with new_postgres(directory / new_user("postgres"), **QUICK) as postgres:
         migrate(postgres)
         url = postgres.url("parley")
         api = Api(directory, postgres.url("parley", "app", "app"), valkey.url())
-        with running(api), unlimited(api, **{"X-Request-Id": "long-gone"}) as client, ThreadPoolExecutor() as threads:
+        with running(api), unlimited(api, **{"X-Request-Id": "finished"}) as client, ThreadPoolExecutor() as threads:
             with held_up(url) as waiting:
-                answers = [threads.submit(post_chat, client) for _ in range(2)]
+                responses = [threads.submit(post_chat, client) for _ in range(2)]
                 wait_until(lambda: waiting() == 2)
-            assert [answer.result().status_code for answer in answers] == [201, 201]
-            with psycopg.connect(url, autocommit=True) as dba:  # one of the connections is not a request's
+            assert [response.result().status_code for response in responses] == [201, 201]
+            with psycopg.connect(url, autocommit=True) as dba:  # One of the connections was not opened by a request.
                 dba.execute(f"{end} order by backend_start limit 1")
             postgres.kill()
-            wait_until(lambda: logged(api.log))  # the pool tries to open one again
-            assert not [line for line in logged(api.log) if "request" in line]
+            wait_until(lambda: logged(api.log))  # The pool tries to open a new one.
+            assert not [line for line in logged(api.log) if "request_id" in line]
 
 
 @pytest.mark.parametrize("seconds", ["60", "inf"])
-def test_requests_that_are_quick_and_good_are_not_logged(
-    new_api: Callable[..., Api], database: str, seconds: str
-) -> None:
+def test_fast_and_successful_requests_are_not_logged(new_api: Callable[..., Api], database: str, seconds: str) -> None:
     with running(new_api(database, LOG_REQUESTS_OVER=seconds)) as api, unlimited(api) as client:
         assert client.get("/api/chats").status_code == 200
         assert client.get("/api/nope").status_code == 404
         assert not api.log.read_text()
 
 
-def test_people_get_lines_of_text(new_api: Callable[..., Api], database: str) -> None:
+def test_log_format_text_writes_plain_lines(new_api: Callable[..., Api], database: str) -> None:
     with running(new_api(database, LOG_FORMAT="text", LOG_REQUESTS_OVER="0")) as api, unlimited(api) as client:
         assert client.get("/api/chats", headers={"X-Request-Id": "read-me"}).status_code == 200
         line = api.log.read_text().splitlines()[-1]
-        assert "Answered" in line
-        assert "request=read-me" in line
+        assert "Request completed" in line
+        assert "request_id=read-me" in line
         assert "route=/api/chats" in line

@@ -1,4 +1,4 @@
-"""What a worker tells Prometheus: what became of requests, what they waited for, and what is open just now."""
+"""The metrics of a worker: requests by outcome, the time that they waited, and connections and uploads in progress."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def port() -> int:
 
 
 @pytest.fixture(scope="module")
-def own(directory: Path) -> Iterator[Valkey]:
+def metrics_valkey(directory: Path) -> Iterator[Valkey]:
     with Valkey(directory / "valkey-metrics") as server:
         yield server
 
@@ -39,8 +39,8 @@ def database(new_database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def api(new_api: Callable[..., Api], database: str, own: Valkey, port: int) -> Iterator[Api]:
-    options = {"METRICS_PORT": str(port), "REDIS_URL": own.url(), "RATE_LIMIT_WINDOW": long_window()}
+def api(new_api: Callable[..., Api], database: str, metrics_valkey: Valkey, port: int) -> Iterator[Api]:
+    options = {"METRICS_PORT": str(port), "REDIS_URL": metrics_valkey.url(), "RATE_LIMIT_WINDOW": long_window()}
     with running(new_api(database, **options)) as api:
         yield api
 
@@ -61,69 +61,75 @@ def test_requests_are_counted_by_method_route_and_status(api: Api, read: Read) -
         client.get("/api/nope")
         client.request("MADE-UP", f"/api/chats/{chat}")
     exchange(api, b"malformed\r\n\r\n")
-    counted = partial(read, "parley_requests_total")
-    assert counted(method="POST", route=route, status="201") == 3
-    assert counted(method="DELETE", route=message, status="204") == 1
-    assert counted(method="GET", route=route, status="400") == 1
-    assert counted(method="GET", route="none", status="404") == 1
-    assert counted(method="other", route="none") == 2
-    assert read("parley_request_seconds_count", method="POST", route=route) == 3
-    assert 0 < read("parley_request_seconds_sum", method="POST", route=route) < 3
+    count = partial(read, "parley_requests_total")
+    assert count(method="POST", route=route, status="201") == 3
+    assert count(method="DELETE", route=message, status="204") == 1
+    assert count(method="GET", route=route, status="400") == 1
+    assert count(method="GET", route="none", status="404") == 1
+    assert count(method="other", route="none") == 2
+    assert read("parley_request_duration_seconds_count", method="POST", route=route) == 3
+    assert 0 < read("parley_request_duration_seconds_sum", method="POST", route=route) < 3
     text = httpx.get(f"http://127.0.0.1:{api.environment['METRICS_PORT']}/metrics").text
     assert chat not in text
     assert "MADE-UP" not in text
 
 
-def test_what_requests_wait_for_is_measured(postgres: Postgres, api: Api, database: str, read: Read) -> None:
-    names = ("parley_database_statement_seconds", "parley_database_pool_wait_seconds", "parley_limit_seconds")
+def test_waits_of_requests_are_measured(postgres: Postgres, api: Api, database: str, read: Read) -> None:
+    names = (
+        "parley_database_statement_duration_seconds",
+        "parley_database_pool_wait_seconds",
+        "parley_rate_limit_duration_seconds",
+    )
     with unlimited(api) as client, ThreadPoolExecutor() as threads:
         assert client.get("/api/chats").status_code == 200
         before = [read(f"{name}_count") for name in names]
         with held_up(postgres.url(database)) as waiting:
-            answers = [threads.submit(post_chat, client) for _ in range(2)]
+            responses = [threads.submit(post_chat, client) for _ in range(2)]
             wait_until(lambda: waiting() == 2)
             assert read("parley_database_connections", server="primary", state="used") == 2
             assert read("parley_database_connections", server="primary", state="open") >= 2
-        assert [answer.result().status_code for answer in answers] == [201, 201]
+        assert [response.result().status_code for response in responses] == [201, 201]
     assert [read(f"{name}_count") for name in names] == [count + 2 for count in before]
-    assert read("parley_database_statement_seconds_count", server="replica") == 0
+    assert read("parley_database_statement_duration_seconds_count", server="replica") == 0
     assert read("parley_database_connections", server="primary", state="used") == 0
     assert read("parley_database_connections", server="primary", state="max") == 10
     assert read("parley_database_connections", server="replica") == 0
-    assert read("parley_replica_used") == 0
+    assert read("parley_replica_in_use") == 0
     assert read("process_resident_memory_bytes") > 0
 
 
-def test_the_limit_says_who_counted(api: Api, own: Valkey, read: Read) -> None:
+def test_decisions_of_the_rate_limit_are_counted_by_counter(api: Api, metrics_valkey: Valkey, read: Read) -> None:
     def count(decision: str, counted_by: str) -> float:
-        return read("parley_limit_decisions_total", decision=decision, counted_by=counted_by)
+        return read("parley_rate_limit_decisions_total", decision=decision, counted_by=counted_by)
 
-    decisions = [("pass", "redis"), ("refuse", "redis"), ("pass", "process"), ("refuse", "process")]
+    decisions = [("allow", "redis"), ("reject", "redis"), ("allow", "process"), ("reject", "process")]
     before = [count(*decision) for decision in decisions]
     with api.client() as client:
         for _ in range(12):
             client.get("/api/nope")
     assert [count(*decision) for decision in decisions] == [before[0] + 10, before[1] + 2, *before[2:]]
-    assert read("parley_limit_fallback") == 0
-    own.kill()
+    assert read("parley_rate_limit_fallback") == 0
+    metrics_valkey.kill()
     try:
         with api.client() as client:
             for _ in range(12):
                 client.get("/api/nope")
         assert [count(*decision) for decision in decisions[2:]] == [before[2] + 10, before[3] + 2]
-        assert read("parley_limit_fallback") == 1
+        assert read("parley_rate_limit_fallback") == 1
     finally:
-        own.start()
+        metrics_valkey.start()
 
     def is_back() -> bool:
         with unlimited(api) as client:
             client.get("/api/nope")
-        return read("parley_limit_fallback") == 0
+        return read("parley_rate_limit_fallback") == 0
 
     wait_until(is_back)
 
 
-def test_a_client_that_went_away_is_no_failure(postgres: Postgres, api: Api, database: str, read: Read) -> None:
+def test_disconnected_client_is_not_counted_as_a_server_error(
+    postgres: Postgres, api: Api, database: str, read: Read
+) -> None:
     count = partial(read, "parley_requests_total", method="POST", route="/api/chats")
     headers = api.headers() | {"Content-Type": "application/json", "Content-Length": "14"}
     with held_up(postgres.url(database)) as waiting:
@@ -134,29 +140,29 @@ def test_a_client_that_went_away_is_no_failure(postgres: Postgres, api: Api, dat
     assert count(status="503") == 0
 
 
-def test_an_upload_under_way_is_counted(api: Api, read: Read) -> None:
+def test_upload_in_progress_is_counted(api: Api, read: Read) -> None:
     headers = api.headers() | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "1000"}
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
         connection.sendall(head("POST /api/profile/image HTTP/1.1", headers))
-        wait_until(lambda: read("parley_uploads_open") == 1)
-    wait_until(lambda: read("parley_uploads_open") == 0)
+        wait_until(lambda: read("parley_uploads_in_progress") == 1)
+    wait_until(lambda: read("parley_uploads_in_progress") == 0)
 
 
-def two_free_ports() -> int:
-    """The first of two that follow one another."""
+def reserve_two_ports() -> int:
+    """Reserve two consecutive free ports; return the first."""
     while not is_free((port := free_port()) + 1):
         pass
     reserve(port + 1)
     return port
 
 
-def test_each_worker_has_a_port(new_api: Callable[..., Api], shared_database: str) -> None:
-    port = two_free_ports()
+def test_each_worker_serves_metrics_on_its_own_port(new_api: Callable[..., Api], shared_database: str) -> None:
+    port = reserve_two_ports()
     with running(new_api(shared_database, WORKERS="2", METRICS_PORT=str(port))) as api, unlimited(api) as client:
-        wait_until(lambda: all(is_there(port + worker) for worker in range(2)))
+        wait_until(lambda: all(is_listening(port + worker) for worker in range(2)))
         for number in range(20):
             assert client.get("/healthz", headers={"Connection": "close"}).status_code == 200
-            wait_until(lambda n=number: sum(counted(port + w) for w in range(2)) == n + 1)  # type: ignore[misc]
+            wait_until(lambda n=number: sum(count_requests(port + w) for w in range(2)) == n + 1)  # type: ignore[misc]
         assert scraped(port, "process_start_time_seconds") > 0
         assert api.child is not None
         os.kill(api.child.pid, signal.SIGTERM)
@@ -165,37 +171,37 @@ def test_each_worker_has_a_port(new_api: Callable[..., Api], shared_database: st
         assert not api.log.read_text()
 
 
-def is_there(port: int) -> bool:
+def is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def counted(port: int) -> float:
+def count_requests(port: int) -> float:
     return scraped(port, "parley_requests_total", route="/healthz")
 
 
 @pytest.mark.parametrize("host", ["::1", "localhost"])
-def test_it_listens_where_it_is_told_to(new_api: Callable[..., Api], shared_database: str, host: str) -> None:
+def test_metrics_listen_on_the_configured_host(new_api: Callable[..., Api], shared_database: str, host: str) -> None:
     port = free_port()
     with running(new_api(shared_database, METRICS_HOST=host, METRICS_PORT=str(port))):
-        place = f"[{host}]" if ":" in host else host
-        assert httpx.get(f"http://{place}:{port}/metrics").status_code == 200
+        url_host = f"[{host}]" if ":" in host else host
+        assert httpx.get(f"http://{url_host}:{port}/metrics").status_code == 200
 
 
-def test_without_the_setting_nothing_else_listens(new_api: Callable[..., Api], shared_database: str) -> None:
+def test_metrics_do_not_listen_without_a_port(new_api: Callable[..., Api], shared_database: str) -> None:
     with running(new_api(shared_database)) as api:
         assert api.child is not None
         connections = psutil.Process(api.child.pid).net_connections(kind="inet")
         assert {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN} == {api.port}
 
 
-@pytest.mark.parametrize("further", [0, 1])
-def test_a_port_that_is_taken_ends_the_start_with_one_line(
-    new_api: Callable[..., Api], shared_database: str, further: int
+@pytest.mark.parametrize("offset", [0, 1])
+def test_metrics_port_in_use_stops_the_start_with_one_line(
+    new_api: Callable[..., Api], shared_database: str, offset: int
 ) -> None:
-    port = two_free_ports()
-    with socket.create_server(("127.0.0.1", port + further)):
+    port = reserve_two_ports()
+    with socket.create_server(("127.0.0.1", port + offset)):
         api = new_api(shared_database, WORKERS="2", METRICS_PORT=str(port))
         assert api.refuse() == (
-            f"parley: METRICS_HOST or METRICS_PORT: can't listen on 127.0.0.1:{port + further}: Address already in use"
+            f"parley: METRICS_HOST or METRICS_PORT: can't listen on 127.0.0.1:{port + offset}: Address already in use"
         )

@@ -1,4 +1,4 @@
-"""Requests outside the rate limit: however many there are, they cost the database and the storage little."""
+"""Requests without a rate limit: any number of them costs the database and the storage little."""
 
 import asyncio
 import socket
@@ -18,13 +18,13 @@ from tests.api.support import altered, head, refusal, unlimited
 from tests.api.test_process import held_up, post_chat
 from tests.support import Api, logged, new_user, running, scraped, wait_until
 
-FOREVER = "app.READY_SECONDS = 1_000_000"
-COUNTED = {"/readyz": "ready", "/openapi.json": "get_field_schemas", "/docs/events": "get_field_schemas"}
-LOCK = 7
+NEVER_EXPIRES = "app.READY_SECONDS = 1_000_000"
+FUNCTIONS = {"/readyz": "ready", "/openapi.json": "get_field_schemas", "/docs/events": "get_field_schemas"}
+LOCK = 7  # key of the advisory lock
 
 
-class Database:
-    """A database that counts calls of the functions that requests outside the limit call, and can hold them up."""
+class CountingDatabase:
+    """A database that counts the calls of the functions for requests without a rate limit, and can block them."""
 
     def __init__(self, postgres: Postgres, name: str) -> None:
         self.url, self.name = postgres.url(name), name
@@ -41,144 +41,144 @@ class Database:
                     end $$;
                     grant execute on function api.{function} to app""")
 
-    def calls(self, function: str) -> int:
+    def count_calls(self, function: str) -> int:
         with psycopg.connect(self.url) as dba:
             row = dba.execute(f"select last_value - (not is_called)::int from public.{function}").fetchone()
             assert row
             return int(row[0])
 
     @contextmanager
-    def hanging(self) -> Iterator[Callable[[], int]]:
-        """Holds calls up; the value is a function that returns how many wait."""
+    def blocked(self) -> Iterator[Callable[[], int]]:
+        """Block calls; yield a function that returns the number of blocked ones."""
         with psycopg.connect(self.url, autocommit=True) as dba:
             dba.execute(f"select pg_advisory_lock({LOCK})")
 
-            def waiting() -> int:
+            def count_blocked() -> int:
                 row = dba.execute(
                     "select count(*) from pg_stat_activity where datname = %s and wait_event = 'advisory'", [self.name]
                 ).fetchone()
                 assert row
                 return int(row[0])
 
-            yield waiting
+            yield count_blocked
 
 
 @pytest.fixture
-def counting(postgres: Postgres, new_database: Callable[[str], str]) -> Database:
-    return Database(postgres, new_database(f"parley_{new_user().replace('-', '_')}"))
+def counting(postgres: Postgres, new_database: Callable[[str], str]) -> CountingDatabase:
+    return CountingDatabase(postgres, new_database(f"parley_{new_user().replace('-', '_')}"))
 
 
-@contextmanager
-def many(number: int) -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(number) as threads:
-        yield threads
-
-
-@pytest.mark.parametrize("path", COUNTED)
-def test_one_call_serves_all_requests_of_a_while(new_api: Callable[..., Api], counting: Database, path: str) -> None:
-    with running(altered(new_api(counting.name), FOREVER)) as api, unlimited(api, "") as client, many(20) as threads:
+@pytest.mark.parametrize("path", FUNCTIONS)
+def test_one_call_serves_all_requests_until_its_result_expires(
+    new_api: Callable[..., Api], counting: CountingDatabase, path: str
+) -> None:
+    with (
+        running(altered(new_api(counting.name), NEVER_EXPIRES)) as api,
+        unlimited(api, "") as client,
+        ThreadPoolExecutor(20) as threads,
+    ):
         client.get(path)
-        calls = counting.calls(COUNTED[path])
+        calls = counting.count_calls(FUNCTIONS[path])
         assert calls > 0
         assert {response.status_code for response in threads.map(client.get, [path] * 200)} == {200}
         assert {client.head(path).status_code for _ in range(20)} == {200}
         refusal(client.post(path), 405)
         refusal(client.options(path), 405)
-        assert counting.calls(COUNTED[path]) == calls
+        assert counting.count_calls(FUNCTIONS[path]) == calls
 
 
-def test_after_a_while_the_database_is_probed_again(new_api: Callable[..., Api], counting: Database) -> None:
+def test_expired_result_is_fetched_again(new_api: Callable[..., Api], counting: CountingDatabase) -> None:
     with running(altered(new_api(counting.name), "app.READY_SECONDS = 0")) as api, unlimited(api, "") as client:
-        calls = counting.calls("ready")
+        calls = counting.count_calls("ready")
         assert {client.get("/readyz").status_code for _ in range(5)} == {200}
-        assert counting.calls("ready") == calls + 5
+        assert counting.count_calls("ready") == calls + 5
 
 
-@pytest.mark.parametrize("path", COUNTED)
-def test_of_many_requests_one_waits_for_a_database_that_hangs(
-    new_api: Callable[..., Api], counting: Database, path: str
+@pytest.mark.parametrize("path", FUNCTIONS)
+def test_only_one_of_many_requests_waits_for_a_blocked_database(
+    new_api: Callable[..., Api], counting: CountingDatabase, path: str
 ) -> None:
-    with running(new_api(counting.name)) as api, unlimited(api, "") as client, many(50) as threads:
-        if path == "/readyz":  # whose result at the start is forgotten when the database hangs for longer than it lasts
+    with running(new_api(counting.name)) as api, unlimited(api, "") as client, ThreadPoolExecutor(50) as threads:
+        if path == "/readyz":  # Its first result must be cached before the database is blocked.
             wait_until(lambda: client.get(path).status_code == 200)
-        with counting.hanging() as waiting:
-            seen = []
+        with counting.blocked() as count_blocked:
+            counts = []
 
-            def is_away() -> bool:
+            def is_unavailable() -> bool:
                 responses = [threads.submit(client.get, path) for _ in range(50)]
-                seen.append(waiting())
+                counts.append(count_blocked())
                 return {response.result().status_code for response in responses} == {503}
 
-            wait_until(is_away)
-            assert set(seen) <= {0, 1}
+            wait_until(is_unavailable)
+            assert set(counts) <= {0, 1}
             response = client.get(path)
             assert refusal(response, 503)["message"] == "The service is not available just now."
             assert response.headers["retry-after"] == "1"
         wait_until(lambda: client.get(path).status_code == 200)
 
 
-def test_probes_take_one_place_in_the_line_for_connections(
-    new_api: Callable[..., Api], counting: Database, postgres: Postgres
+def test_probes_occupy_one_place_in_the_queue_for_connections(
+    new_api: Callable[..., Api], counting: CountingDatabase, postgres: Postgres
 ) -> None:
     port = free_port()
     api = new_api(counting.name, DATABASE_POOL_SIZE="1", METRICS_PORT=str(port))
 
-    def waiting() -> float:
+    def count_waiting() -> float:
         return scraped(port, "parley_database_connections", server="primary", state="waiting")
 
-    with running(api), unlimited(api) as client, many(30) as threads:
+    with running(api), unlimited(api) as client, ThreadPoolExecutor(30) as threads:
         assert client.get("/api/chats").status_code == 200
         with held_up(postgres.url(counting.name)) as locked:
             held = threads.submit(post_chat, client)
             wait_until(lambda: locked() == 1)
             wait_until(lambda: client.get("/readyz").status_code == 503)
             paths = ["/readyz", "/openapi.json", "/docs/events"]
-            seen = []
+            counts = []
 
-            def is_answered() -> bool:
+            def is_unavailable() -> bool:
                 responses = [threads.submit(client.get, path) for path in paths * 9]
-                seen.append(waiting())
+                counts.append(count_waiting())
                 return {response.result().status_code for response in responses} == {503}
 
-            wait_until(is_answered)
-            assert max(seen) <= 2  # the probe and the document
-            wait_until(lambda: waiting() == 0)
+            wait_until(is_unavailable)
+            assert max(counts) <= 2  # one probe and one fetch of the document
+            wait_until(lambda: count_waiting() == 0)
         assert held.result().status_code == 201
 
 
-def test_a_client_that_leaves_does_not_end_the_fetch_of_the_others(
-    new_api: Callable[..., Api], counting: Database
+def test_client_that_disconnects_does_not_cancel_the_shared_fetch(
+    new_api: Callable[..., Api], counting: CountingDatabase
 ) -> None:
     port = free_port()
     api = altered(new_api(counting.name, METRICS_PORT=str(port)), "document.FETCH_TIMEOUT_SECONDS = 60")
 
-    def gone() -> float:
+    def count_disconnected() -> float:
         return scraped(port, "parley_requests_total", route="/openapi.json", status="499")
 
-    with running(api), unlimited(api, "") as client, many(1) as threads:
-        with counting.hanging() as waiting:
+    with running(api), unlimited(api, "") as client, ThreadPoolExecutor(1) as threads:
+        with counting.blocked() as count_blocked:
             with socket.create_connection(("127.0.0.1", api.port), timeout=10) as first:
                 first.sendall(head("GET /openapi.json HTTP/1.1", {}))
-                wait_until(lambda: waiting() == 1)
+                wait_until(lambda: count_blocked() == 1)
                 other = threads.submit(client.get, "/openapi.json")
-            wait_until(lambda: gone() == 1)
+            wait_until(lambda: count_disconnected() == 1)
         assert other.result().status_code == 200
-        assert counting.calls("get_field_schemas") == 1
+        assert counting.count_calls("get_field_schemas") == 1
 
 
-def test_the_document_stays_what_it_was_while_the_database_hangs(
-    new_api: Callable[..., Api], counting: Database
+def test_document_is_served_from_cache_while_the_database_is_blocked(
+    new_api: Callable[..., Api], counting: CountingDatabase
 ) -> None:
     with running(altered(new_api(counting.name), "document.MAX_AGE_SECONDS = 0")) as api, unlimited(api, "") as client:
         document = client.get("/openapi.json")
-        with counting.hanging():
+        with counting.blocked():
             assert client.get("/openapi.json").content == document.content
-        wait_until(lambda: client.get("/openapi.json").content and counting.calls("get_field_schemas") > 2)
+        wait_until(lambda: client.get("/openapi.json").content and counting.count_calls("get_field_schemas") > 2)
 
 
 @pytest.mark.parametrize(("seconds", "logged_failures"), [("1_000_000", 1), ("0", 5)])
-def test_failures_outside_the_limit_do_not_fill_the_log(
-    new_api: Callable[..., Api], counting: Database, seconds: str, logged_failures: int
+def test_failures_without_a_rate_limit_do_not_fill_the_log(
+    new_api: Callable[..., Api], counting: CountingDatabase, seconds: str, logged_failures: int
 ) -> None:
     api = altered(new_api(counting.name), f"protocol.FAILURE_SECONDS = {seconds}", "app.READY_SECONDS = 0")
     with running(api), unlimited(api) as client, psycopg.connect(counting.url, autocommit=True) as dba:
@@ -190,9 +190,9 @@ def test_failures_outside_the_limit_do_not_fill_the_log(
         events = Counter((line["event"], line.get("route")) for line in logged(api.log))
     assert events == {
         ("GET /readyz failed", None): logged_failures,
-        ("Answered", "/readyz"): logged_failures,
+        ("Request completed", "/readyz"): logged_failures,
         ("GET /api/chats failed", None): 5,
-        ("Answered", "/api/chats"): 5,
+        ("Request completed", "/api/chats"): 5,
     }
 
 
@@ -201,68 +201,70 @@ def test_failures_outside_the_limit_do_not_fill_the_log(
 
 @contextmanager
 def silent_bucket() -> Iterator[tuple[str, Callable[[], int]]]:
-    """The URL of a server that takes connections and never responds; and how many it has taken."""
-    taken = []
+    """A server that accepts connections and never responds; yield its URL and a function that counts them."""
+    accepted = []
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server, ExitStack() as stack:
         server.setblocking(False)
 
         def count() -> int:
             with suppress(BlockingIOError):
                 while True:
-                    taken.append(stack.enter_context(server.accept()[0]))
-            return len(taken)
+                    accepted.append(stack.enter_context(server.accept()[0]))
+            return len(accepted)
 
         yield f"http://127.0.0.1:{server.getsockname()[1]}", count
 
 
-def bucket_at(url: str) -> dict[str, str]:
-    """The settings for it."""
+def configure_bucket(url: str) -> dict[str, str]:
+    """Return the settings for a bucket at this URL."""
     return {
         "STORAGE_URL": "s3://pictures", "AWS_ENDPOINT_URL": url, "AWS_REGION": "none",
         "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
     }  # fmt: skip
 
 
-def test_so_many_images_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_reads_of_images_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.images.storage.MAX_CONCURRENT_READS", 3)
 
-    def has_taken(number: int) -> bool:
-        return taken() == number
+    def has_accepted(number: int) -> bool:
+        return count_connections() == number
 
     async def read() -> None:
         storage = Storage.open("s3://pictures")
         reads = [asyncio.create_task(storage.get(f"{number}.png")) for number in range(12)]
         for done in range(0, 12, 3):
-            await asyncio.to_thread(wait_until, partial(has_taken, done + 3))
+            await asyncio.to_thread(wait_until, partial(has_accepted, done + 3))
             for one in reads[done : done + 3]:
                 one.cancel()
         await asyncio.gather(*reads, return_exceptions=True)
 
-    with silent_bucket() as (url, taken):
-        for name, value in bucket_at(url).items():
+    with silent_bucket() as (url, count_connections):
+        for name, value in configure_bucket(url).items():
             monkeypatch.setenv(name, value)
         asyncio.run(read())
 
 
-def test_who_waits_for_the_storage_in_vain_is_refused(new_api: Callable[..., Api], shared_database: str) -> None:
+def test_request_that_waits_too_long_for_the_storage_gets_503(
+    new_api: Callable[..., Api], shared_database: str
+) -> None:
     with silent_bucket() as (url, _):
         api = altered(
-            new_api(shared_database, **bucket_at(url)),
+            new_api(shared_database, **configure_bucket(url)),
             "storage.MAX_CONCURRENT_READS = 1",
             "storage.TIMEOUT_SECONDS = 0.5",
         )
-        with running(api), unlimited(api, "") as client, many(8) as threads:
+        with running(api), unlimited(api, "") as client, ThreadPoolExecutor(8) as threads:
             paths = [f"/images/{number:064x}.png" for number in range(8)]
             for response in threads.map(client.get, paths):
                 refusal(response, 503)
 
 
-def test_what_cannot_be_an_image_does_not_reach_the_storage(new_api: Callable[..., Api], shared_database: str) -> None:
-    with silent_bucket() as (url, taken):
-        with running(new_api(shared_database, **bucket_at(url))) as api, unlimited(api, "") as client:
+def test_invalid_image_name_does_not_reach_the_storage(new_api: Callable[..., Api], shared_database: str) -> None:
+    with silent_bucket() as (url, count_connections):
+        with running(new_api(shared_database, **configure_bucket(url))) as api, unlimited(api, "") as client:
             for name in ("", "x.png", f"{'A' * 64}.png", "a" * 64, f"{'a' * 64}.svg", f"{'a' * 64}.png/x"):
                 for method in ("GET", "HEAD"):
                     assert client.request(method, f"/images/{name}").status_code == 404
             for method in ("POST", "OPTIONS", "DELETE"):
                 refusal(client.request(method, f"/images/{'a' * 64}.png"), 405)
-        assert taken() == 0
+        assert count_connections() == 0

@@ -1,4 +1,4 @@
-"""Each answer of the API says in its header Server-Timing where the time went."""
+"""The Server-Timing header has the duration of each step of a request."""
 
 import re
 from collections.abc import Callable
@@ -14,47 +14,48 @@ from tests.api.test_process import held_up, post_chat
 from tests.images import draw_gradient, encode
 from tests.support import Api, new_user, running, scraped, wait_until
 
-SQL = ["limit", "pool", "db", "total"]
+STATEMENT_SPANS = ["limit", "pool", "db", "total"]
 
 
-def spans(response: httpx.Response) -> list[tuple[str, float]]:
-    """The entries of the header, in order."""
+def parse_spans(response: httpx.Response) -> list[tuple[str, float]]:
+    """Return the entries of the header, in order."""
     entries = response.headers["server-timing"].split(", ")
-    found = [re.fullmatch(r"(\w+);dur=(\d+\.\d)", entry) for entry in entries]
-    return [(match[1], float(match[2])) for match in found if match]
+    matches = [re.fullmatch(r"(\w+);dur=(\d+\.\d)", entry) for entry in entries]
+    return [(match[1], float(match[2])) for match in matches if match]
 
 
-def names(response: httpx.Response) -> list[str]:
-    return [name for name, _ in spans(response)]
+def parse_names(response: httpx.Response) -> list[str]:
+    return [name for name, _ in parse_spans(response)]
 
 
-def test_every_answer_says_what_it_was_busy_with(api: Api) -> None:
+def test_every_response_has_its_steps(api: Api) -> None:
     with unlimited(api) as client:
-        for _ in range(2):  # on one connection, and nothing is left of the first
-            assert names(client.get("/api/chats")) == SQL
-        assert names(client.post("/api/chats", json={"title": "x"})) == SQL
-        assert names(client.get("/api/chats?limit=0")) == SQL
-        assert names(client.get("/api/chats", headers={"Authorization": "Bearer x"})) == SQL
-        assert names(client.get("/api/chats", headers={"Authorization": "x"})) == ["limit", "total"]
-        assert names(client.get("/api/nope")) == ["limit", "total"]
-        assert names(client.patch("/api/chats")) == ["limit", "total"]
+        for _ in range(2):  # The second request on the connection has none of the first one's spans.
+            assert parse_names(client.get("/api/chats")) == STATEMENT_SPANS
+        assert parse_names(client.post("/api/chats", json={"title": "x"})) == STATEMENT_SPANS
+        assert parse_names(client.get("/api/chats?limit=0")) == STATEMENT_SPANS
+        assert parse_names(client.get("/api/chats", headers={"Authorization": "Bearer x"})) == STATEMENT_SPANS
+        assert parse_names(client.get("/api/chats", headers={"Authorization": "x"})) == ["limit", "total"]
+        assert parse_names(client.get("/api/nope")) == ["limit", "total"]
+        assert parse_names(client.patch("/api/chats")) == ["limit", "total"]
         image = client.post("/api/profile/image", files={"image": encode(draw_gradient(), "PNG")})
         assert image.status_code == 200
-        assert names(image) == ["limit", *["pool", "db"] * 3, "total"]
+        assert parse_names(image) == ["limit", *["pool", "db"] * 3, "total"]
         for path in ("/healthz", "/readyz", "/nope", image.json()["imageUrl"].removeprefix(api.url)):
             assert "server-timing" not in client.get(path).headers, path
         chat = client.post("/api/chats", json={"title": "x"}).json()["id"]
         for path in (f"/api/chats/{chat}/messages", "/api/search"):
             for search in ("word", "x" * 1001):
-                answer = client.get(path, params={"search": search})
-                assert "server-timing" not in answer.headers, (path, search, answer.status_code)
-        assert names(client.get(f"/api/chats/{chat}/messages?limit=1")) == SQL
+                response = client.get(path, params={"search": search})
+                assert "server-timing" not in response.headers, (path, search, response.status_code)
+        assert parse_names(client.get(f"/api/chats/{chat}/messages?limit=1")) == STATEMENT_SPANS
     with api.client() as client:
-        refused = next(answer for answer in (client.get("/api/chats") for _ in range(20)) if answer.status_code == 429)
-        assert names(refused) == ["limit", "total"]
+        responses = (client.get("/api/chats") for _ in range(20))
+        rejected = next(response for response in responses if response.status_code == 429)
+        assert parse_names(rejected) == ["limit", "total"]
 
 
-def test_the_time_is_where_it_was_spent(
+def test_waits_are_attributed_to_their_steps(
     postgres: Postgres, new_api: Callable[..., Api], new_database: Callable[[str], str]
 ) -> None:
     database = new_database(f"parley_{new_user().replace('-', '_')}")
@@ -68,10 +69,10 @@ def test_the_time_is_where_it_was_spent(
             queued = threads.submit(other.get, "/api/profile")
             wait_until(lambda: scraped(port, "parley_database_connections", server="primary", state="waiting") == 1)
             clock.execute("select pg_sleep(0.3)")
-        held_spans, queued_spans = dict(spans(held.result())), dict(spans(queued.result()))
+        held_spans, queued_spans = dict(parse_spans(held.result())), dict(parse_spans(queued.result()))
         assert held_spans["db"] >= 300
         assert held_spans["pool"] < 100
         assert queued_spans["pool"] >= 300
         assert queued_spans["db"] < 100
         for each in (held_spans, queued_spans):
-            assert each["total"] >= each["limit"] + each["pool"] + each["db"] - 0.3  # each rounded down
+            assert each["total"] >= each["limit"] + each["pool"] + each["db"] - 0.3  # Each is rounded down.

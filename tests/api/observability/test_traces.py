@@ -1,4 +1,4 @@
-"""Traces, as a collector gets them."""
+"""Traces, as a collector receives them."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def api(new_api: Callable[..., Api], database: str, collector: Collector) -> Ite
         yield api
 
 
-def test_a_request_is_a_span_in_its_callers_trace_with_what_it_waited_for(api: Api, collector: Collector) -> None:
+def test_request_is_a_span_in_the_callers_trace_with_a_child_for_each_wait(api: Api, collector: Collector) -> None:
     request_id, before = new_user("request"), time.time_ns()
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": request_id}
     headers |= {"tracestate": f"a={HIDDEN}", "baggage": f"a={HIDDEN}"}
@@ -62,7 +62,7 @@ def test_a_request_is_a_span_in_its_callers_trace_with_what_it_waited_for(api: A
     assert HIDDEN.encode() not in collector.received
 
 
-def test_a_request_without_a_caller_begins_a_trace_and_one_that_failed_says_so(
+def test_request_without_traceparent_starts_a_trace_and_a_failed_one_has_error_status(
     api: Api, collector: Collector, postgres: Postgres, database: str
 ) -> None:
     with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
@@ -72,16 +72,16 @@ def test_a_request_without_a_caller_begins_a_trace_and_one_that_failed_says_so(
         assert client.post("/api/chats", json={"title": "zoo"}, headers={"traceparent": "zoo"}).status_code == 500
         dba.execute("alter table parley.chats drop constraint zoo")
     wait_until(lambda: any(span["failed"] for span in collector.spans))
-    (found,), (lost,) = collector.find_spans("GET /api/search"), collector.find_spans("_OTHER")
+    (search,), (unknown,) = collector.find_spans("GET /api/search"), collector.find_spans("_OTHER")
     (failed,) = [span for span in collector.spans if span["failed"]]
-    assert "http.route" not in lost
+    assert "http.route" not in unknown
     assert failed["http.response.status_code"] == 500
-    assert {span["parent"] for span in (found, lost, failed)} == {""}
-    assert len({span["trace"] for span in (found, lost, failed)}) == 3
+    assert {span["parent"] for span in (search, unknown, failed)} == {""}
+    assert len({span["trace"] for span in (search, unknown, failed)}) == 3
     assert HIDDEN.encode() not in collector.received
 
 
-def test_the_last_spans_arrive_when_it_is_told_to_stop(new_api: Callable[..., Api], database: str) -> None:
+def test_shutdown_exports_the_remaining_spans(new_api: Callable[..., Api], database: str) -> None:
     with running_collector() as collector:
         options = collector.environment | {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_SERVICE_NAME": "chat"}
         with running(new_api(database, **options)) as api, unlimited(api) as client:
@@ -91,7 +91,7 @@ def test_the_last_spans_arrive_when_it_is_told_to_stop(new_api: Callable[..., Ap
         assert [span["service"] for span in collector.find_spans("GET /api/chats")] == ["chat"]
 
 
-def test_a_collector_that_is_away_holds_nobody_up(new_api: Callable[..., Api], database: str) -> None:
+def test_unavailable_collector_delays_neither_requests_nor_shutdown(new_api: Callable[..., Api], database: str) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
     with running(new_api(database, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)) as api, unlimited(api) as client:
         assert client.get("/api/chats").status_code == 200
@@ -102,29 +102,29 @@ def test_a_collector_that_is_away_holds_nobody_up(new_api: Callable[..., Api], d
 
 
 def hide_packages(path: Path) -> None:
-    """Makes a directory for PYTHONPATH with which it is as if they were not installed."""
+    """Create a directory for PYTHONPATH that hides the installed OpenTelemetry packages."""
     (path / "opentelemetry").mkdir()
     (path / "opentelemetry" / "__init__.py").touch()
 
 
-def started(new_api: Callable[..., Api], database: str, **options: str) -> str:
-    """The one line that an API ends with which can't send its traces."""
+def start_rejected(new_api: Callable[..., Api], database: str, **options: str) -> str:
+    """Start an API that can't export traces; return the line with which it exits."""
     return new_api(database, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", **options).refuse()
 
 
-def test_what_can_not_be_sent_ends_the_start_with_one_line(
+def test_invalid_trace_configuration_stops_the_start_with_one_line(
     new_api: Callable[..., Api], database: str, tmp_path: Path
 ) -> None:
     hide_packages(tmp_path)
-    assert started(new_api, database, PYTHONPATH=str(tmp_path)) == (
+    assert start_rejected(new_api, database, PYTHONPATH=str(tmp_path)) == (
         "parley: OTEL_EXPORTER_OTLP_ENDPOINT: traces need the extra `otel`: pip install -e '.[otel]'"
     )
-    assert started(new_api, database, OTEL_EXPORTER_OTLP_PROTOCOL="grpc") == (
+    assert start_rejected(new_api, database, OTEL_EXPORTER_OTLP_PROTOCOL="grpc") == (
         "parley: OTEL_EXPORTER_OTLP_PROTOCOL: must be http/protobuf"
     )
 
 
-def test_the_protocol_of_traces_goes_before_that_of_all_and_may_be_empty(
+def test_protocol_of_traces_overrides_the_general_one_and_may_be_empty(
     new_api: Callable[..., Api], database: str, collector: Collector
 ) -> None:
     protocols = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
@@ -133,7 +133,7 @@ def test_the_protocol_of_traces_goes_before_that_of_all_and_may_be_empty(
             assert client.get("/api/chats").status_code == 200
 
 
-def test_without_an_endpoint_no_package_is_needed(new_api: Callable[..., Api], database: str, tmp_path: Path) -> None:
+def test_packages_are_optional_without_an_endpoint(new_api: Callable[..., Api], database: str, tmp_path: Path) -> None:
     hide_packages(tmp_path)
     with running(new_api(database, PYTHONPATH=str(tmp_path))) as api, unlimited(api) as client:
         assert client.get("/api/chats").status_code == 200
