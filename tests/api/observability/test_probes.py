@@ -19,7 +19,7 @@ from tests.api.test_process import held_up, post_chat
 from tests.support import Api, logged, new_user, running, scraped, wait_until
 
 NEVER_EXPIRES = "app.READY_SECONDS = 1_000_000"
-FUNCTIONS = {"/readyz": "ready", "/openapi.json": "get_field_schemas", "/docs/events": "get_field_schemas"}
+FUNCTIONS = {"/readyz": "check_readiness", "/openapi.json": "get_field_schemas", "/docs/events": "get_field_schemas"}
 LOCK = 7  # key of the advisory lock
 
 
@@ -29,7 +29,7 @@ class CountingDatabase:
     def __init__(self, postgres: Postgres, name: str) -> None:
         self.url, self.name = postgres.url(name), name
         with psycopg.connect(self.url, autocommit=True) as dba:
-            for function, result in {"ready": "boolean", "get_field_schemas": "json"}.items():
+            for function, result in {"check_readiness": "boolean", "get_field_schemas": "json"}.items():
                 dba.execute(f"""
                     alter function api.{function} rename to original_{function};
                     create sequence public.{function};
@@ -89,9 +89,9 @@ def test_one_call_serves_all_requests_until_its_result_expires(
 
 def test_expired_result_is_fetched_again(new_api: Callable[..., Api], counting: CountingDatabase) -> None:
     with running(altered(new_api(counting.name), "app.READY_SECONDS = 0")) as api, unlimited(api, "") as client:
-        calls = counting.count_calls("ready")
+        calls = counting.count_calls("check_readiness")
         assert {client.get("/readyz").status_code for _ in range(5)} == {200}
-        assert counting.count_calls("ready") == calls + 5
+        assert counting.count_calls("check_readiness") == calls + 5
 
 
 @pytest.mark.parametrize("path", FUNCTIONS)
@@ -182,7 +182,7 @@ def test_failures_without_a_rate_limit_do_not_fill_the_log(
 ) -> None:
     api = altered(new_api(counting.name), f"protocol.FAILURE_SECONDS = {seconds}", "app.READY_SECONDS = 0")
     with running(api), unlimited(api) as client, psycopg.connect(counting.url, autocommit=True) as dba:
-        for function in ("ready", "list_chats"):
+        for function in ("check_readiness", "list_chats"):
             dba.execute(f"alter function api.{function} rename to {function}_away")
         for path in ("/readyz", "/api/chats"):
             for _ in range(5):
