@@ -24,8 +24,8 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.dev.postgres import Postgres, account_to_run_as, identity
-from api.dev.process import Child, free_port, run, wait_for
+from api.dev.postgres import Postgres, build_user_options, find_account
+from api.dev.process import Child, find_free_port, run, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = "what nobody but the tests of Parley signs with"
@@ -196,11 +196,17 @@ def new_replica(directory: Path, primary: Postgres, **settings: str) -> Postgres
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
     (directory / "password").write_text(primary.password)
-    account = account_to_run_as()
+    account = find_account()
     if account:
         os.chown(directory, account.pw_uid, account.pw_gid)
-    command: list[str | Path] = [primary.program("pg_basebackup"), "-R", "--checkpoint=fast", "-D", replica.data]
-    run("pg_basebackup", [*command, "-d", primary.url("postgres")], seconds=60, log=replica.log, **identity(account))
+    command: list[str | Path] = [primary.get_program("pg_basebackup"), "-R", "--checkpoint=fast", "-D", replica.data]
+    run(
+        "pg_basebackup",
+        [*command, "-d", primary.url("postgres")],
+        seconds=60,
+        log=replica.log,
+        **build_user_options(account),
+    )
     return replica
 
 
@@ -226,7 +232,7 @@ class Api:
     """`python -m api` as a process on a free port; `options` are further environment variables."""
 
     def __init__(self, directory: Path, database_url: str, redis_url: str, **options: str) -> None:
-        self.port = free_port()
+        self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / f"api-{self.port}.log"
         self.log.unlink(missing_ok=True)  # of one that had this port before

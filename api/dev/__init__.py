@@ -1,27 +1,8 @@
-"""The stack of `parley dev`: PostgreSQL, Valkey, Pusher, the API and the listener, all on one machine.
+"""`parley dev` and `parley listen`: PostgreSQL, Valkey, a Pusher server, the API and the listener on one machine.
 
-postgres.py, valkey.py and pusher.py run the servers, process.py holds what they share, channels.py is the
-Pusher server itself, stack.py puts the stack together, demo.py fills it. Here is what needs none of the
-`local` extra: where a stack keeps its data, and how a session token is signed.
+stack.py starts all of them, and greeting.py is what it prints. postgres.py, valkey.py, pusher_process.py and
+api_process.py run one server each on top of process.py, and pusher_server/ is the Pusher server itself. database.py
+migrates the database, demo.py fills it, and data_directory.py names the files that the stack keeps. tail.py is
+`parley listen`, and session_token.py signs tokens for both. data_directory.py, session_token.py and tail.py need no
+extra; the others need the extra `local`.
 """
-
-import time
-from pathlib import Path
-
-import jwt
-
-STACK_FILE = "parley-dev.secret"
-CLIENT_FILE = "client.env"  # where clients find the API and Pusher
-WEB_FILE = "web.env"  # what a web app signs users in with
-
-
-def data_directory(port: int) -> Path:
-    """Where the stack on this port keeps its data unless told otherwise, relative to the cwd."""
-    return Path(".parley") / str(port)
-
-
-def session_token(secret: str, seconds: int, **claims: str | None) -> str:
-    """Sign a session token, a JWT with HS256, for so many seconds; claims of None are left out."""
-    now = int(time.time())
-    given = {name: value for name, value in claims.items() if value is not None}
-    return jwt.encode({**given, "iat": now, "exp": now + seconds}, secret, algorithm="HS256")

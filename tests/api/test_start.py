@@ -16,7 +16,7 @@ import pytest
 
 from api.__main__ import check_database, check_metrics, check_storage, listen
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from api.settings import Settings
 from api.shared.settings import SettingsError
 from tests.support import ROOT, SECRET, Api
@@ -376,7 +376,7 @@ def test_a_port_that_another_would_share_is_taken(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_it_listens_on_ipv6_too(monkeypatch: pytest.MonkeyPatch, workers: str) -> None:
     monkeypatch.setenv("HOST", "::")
-    monkeypatch.setenv("PORT", str(free_port()))
+    monkeypatch.setenv("PORT", str(find_free_port()))
     monkeypatch.setenv("WORKERS", workers)
     with ExitStack() as stack:
         servers = [stack.enter_context(server) for server in listen(Settings.load())]

@@ -139,7 +139,7 @@ class Pgbench(Contender):
         return Figures(rate, p50, p99, a_request(before, after, len(latencies)))
 
     def _command(self, what: Measurement, directory: Path) -> list[str | Path]:
-        command: list[str | Path] = [self.data.postgres.program("pgbench"), "--no-vacuum", "--protocol=prepared"]
+        command: list[str | Path] = [self.data.postgres.get_program("pgbench"), "--no-vacuum", "--protocol=prepared"]
         for number, (script, share) in enumerate(scripts(self.data, what.workload).items()):
             (directory / f"{number}.sql").write_text(script)
             command.append(f"--file={directory / f'{number}.sql'}@{share}")
@@ -197,7 +197,7 @@ class Baseline(Server):
         command = [word.replace("PORT", str(self.port)) for word in self._command]
         return Child(self.name, command, log=self.log, cwd=ROOT, env=environment)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 

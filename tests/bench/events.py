@@ -222,7 +222,7 @@ def pgbench(server: Postgres, script: Path, user: str) -> float:
     """Transactions a second."""
     password = server.password if user == "postgres" else user
     done = subprocess.run(
-        [server.program("pgbench"), "-n", "-f", script, "-c", str(CLIENTS), "-j", "2", "-T", str(ROUND_SECONDS),
+        [server.get_program("pgbench"), "-n", "-f", script, "-c", str(CLIENTS), "-j", "2", "-T", str(ROUND_SECONDS),
          "-M", "prepared", server.url("parley", user, password)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip

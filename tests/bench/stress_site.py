@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psutil
 import psycopg
 
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from api.dev.valkey import Valkey
 from tests.bench.clients import Load, Start, apart, request
 from tests.bench.contenders import parley
@@ -62,7 +62,7 @@ def site(scale: float) -> Iterator[Site]:
             for _ in range(100):
                 call(dba, user_id(0), "send_message", chat, {"content": "x" * 32_768})
         api = parley(data, valkey, workers=1)
-        api.environment["METRICS_PORT"] = str(free_port())
+        api.environment["METRICS_PORT"] = str(find_free_port())
         page = request("GET", f"/api/chats/{chat}/messages?limit=100", token(user_id(0)))
         with running(api):
             assert api.child

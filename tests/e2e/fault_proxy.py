@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 
 FAULT_SECONDS, GOOD_SECONDS = (0.25, 0.75), (0.1, 0.5)  # the shortest and the longest duration
 LONGEST_DELAY_SECONDS = 0.2
@@ -52,7 +52,7 @@ class FaultProxy:
     """A port in front of a server for one client; `happened` counts faults and their effects."""
 
     def __init__(self, server_port: int, seed: str) -> None:
-        self.port = free_port()
+        self.port = find_free_port()
         self.happened: Counter[str] = Counter()
         self._server_port, self._chance = server_port, random.Random(seed)  # noqa: S311 (no secret)
         self._fault, self._links = Fault.NONE, set[Link]()

@@ -14,8 +14,8 @@ from typing import ClassVar
 import psycopg
 import pytest
 
-from api.dev.postgres import Postgres, account_to_run_as, identity
-from api.dev.process import Child, Server, is_free
+from api.dev.postgres import Postgres, build_user_options, find_account
+from api.dev.process import Child, Server, is_port_free
 
 PACKAGES = ("pgbouncer", "libc-ares2", "libevent-2.1-7")
 DOWNLOAD_SECONDS = 60
@@ -76,7 +76,7 @@ class PgBouncer(Server):
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
 
     def _spawn(self) -> Child:
-        account = account_to_run_as()
+        account = find_account()
         users, file = self.directory / "userlist.txt", self.directory / "pgbouncer.ini"
         with psycopg.connect(self._server.url("postgres")) as dba:
             users.write_text("".join(f'"{name}" "{secret}"\n' for name, secret in dba.execute(SECRETS, [self._logins])))
@@ -91,7 +91,7 @@ class PgBouncer(Server):
             for path in (self.directory, users, file):
                 os.chown(path, account.pw_uid, account.pw_gid)
         command: list[str | Path] = [self._program.path, file]
-        return Child(self.name, command, log=self.log, env=self._program.environment, **identity(account))
+        return Child(self.name, command, log=self.log, env=self._program.environment, **build_user_options(account))
 
-    def _answers(self) -> bool:
-        return not is_free(self.port)
+    def _is_ready(self) -> bool:
+        return not is_port_free(self.port)

@@ -17,8 +17,8 @@ import psutil
 import psycopg2
 import pytest
 
-from api.dev import STACK_FILE, WEB_FILE
-from api.dev.process import free_port
+from api.dev.data_directory import SECRET_FILE, WEB_FILE
+from api.dev.process import find_free_port
 from tests.e2e.dev import (
     Dev,
     base_url,
@@ -41,7 +41,7 @@ def _directory() -> Iterator[Path]:
 def _dev() -> Iterator[Dev]:
     """One stack for the tests that do not change it."""
     with scratch() as directory:
-        dev = Dev(directory, "--port", str(free_port()), "--data", "data").until_ready()
+        dev = Dev(directory, "--port", str(find_free_port()), "--data", "data").until_ready()
         yield dev
         assert dev.stop() == 0, dev.output
 
@@ -117,7 +117,7 @@ def test_only_loopback_is_listened_on(dev: Dev) -> None:
 def test_secrets_are_neither_printed_nor_seen_by_other_users(dev: Dev) -> None:
     data = dev.directory / "data"
     passwords = re.findall(r"[^:\s]{20,}", (data / "pgpass").read_text())
-    kept = [*passwords, (data / STACK_FILE).read_text()]
+    kept = [*passwords, (data / SECRET_FILE).read_text()]
     shown = [dev.output]
     for process in psutil.Process(dev.process.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL's workers come and go
@@ -132,7 +132,7 @@ def test_secrets_are_neither_printed_nor_seen_by_other_users(dev: Dev) -> None:
 
 
 def test_a_second_one_in_the_same_directory_is_refused(dev: Dev) -> None:
-    said = refused("--port", str(free_port()), "--data", "data", directory=dev.directory)
+    said = refused("--port", str(find_free_port()), "--data", "data", directory=dev.directory)
     assert f"already running on {dev.directory / 'data'}" in said
     assert titles(dev)
 
@@ -180,4 +180,4 @@ def test_listen_prints_events_until_the_user_is_no_member(dev: Dev) -> None:
             assert printed.read() == ""
             assert "is the user still in the chat?" in said.read()
         with listen(dev, "b", chat) as (_, said):
-            assert "answers 403" in said.read()
+            assert "returned 403" in said.read()

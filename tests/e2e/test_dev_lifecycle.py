@@ -19,7 +19,7 @@ from redis.retry import Retry
 
 from api.dev import stack
 from api.dev.postgres import Postgres
-from api.dev.process import ChildError, free_port
+from api.dev.process import ChildError, find_free_port
 from api.dev.valkey import Valkey
 from tests.e2e.dev import (
     LINUX_ONLY,
@@ -41,7 +41,7 @@ def _directory() -> Iterator[Path]:
 
 
 def test_data_stay_until_fresh(directory: Path) -> None:
-    arguments = ("--port", str(free_port()))
+    arguments = ("--port", str(find_free_port()))
 
     dev = Dev(directory, *arguments).until_ready()
     subprocess.run(["bash", "-euc", dev.paste], stdout=subprocess.DEVNULL, timeout=60, check=True)
@@ -66,7 +66,7 @@ def test_fresh_empties_no_directory_but_its_own(directory: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["postgres/unfinished-*", "postgres/data", "migration.log"])
 def test_interrupted_while_it_starts(directory: Path, moment: str) -> None:
-    arguments = ("--port", str(free_port()), "--data", "data")
+    arguments = ("--port", str(find_free_port()), "--data", "data")
     dev = Dev(directory, *arguments)
     dev.wait_until(lambda: list(directory.glob(f"data/{moment}")))
     assert dev.stop() == 0
@@ -77,7 +77,7 @@ def test_interrupted_while_it_starts(directory: Path, moment: str) -> None:
 
 
 def test_two_side_by_side_and_one_loses_a_child(directory: Path) -> None:
-    one, other = (Dev(directory, "--port", str(free_port())) for _ in range(2))
+    one, other = (Dev(directory, "--port", str(find_free_port())) for _ in range(2))
     one.until_ready()
     other.until_ready()
     for child in psutil.Process(one.process.pid).children():
@@ -92,7 +92,7 @@ def test_two_side_by_side_and_one_loses_a_child(directory: Path) -> None:
 
 @LINUX_ONLY
 def test_killed_it_leaves_nothing_and_starts_again(directory: Path) -> None:
-    arguments = ("--port", str(free_port()), "--data", "data")
+    arguments = ("--port", str(find_free_port()), "--data", "data")
     dev = Dev(directory, *arguments).until_ready()
     dev.process.kill()
     dev.ended()
@@ -118,16 +118,16 @@ def test_as_an_ordinary_user(directory: Path) -> None:
         )
     except (PermissionError, subprocess.CalledProcessError):
         pytest.skip(f"`nobody` cannot run {sys.executable}")
-    dev = Dev(directory, "--port", str(free_port()), user="nobody").until_ready()
+    dev = Dev(directory, "--port", str(find_free_port()), user="nobody").until_ready()
     assert titles(dev)
     assert dev.stop() == 0
 
 
 def test_the_port_of_the_api_is_given_to_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    port, other = free_port(), free_port()
+    port, other = find_free_port(), find_free_port()
     monkeypatch.setattr("api.dev.process._ports", [other, port])
-    stack._check_port(port)
-    assert free_port() == other
+    stack._reserve_api_port(port)
+    assert find_free_port() == other
 
 
 def test_postgres_survives_a_crash_and_asks_for_a_password(directory: Path) -> None:

@@ -16,9 +16,9 @@ import httpx
 import psycopg
 import pytest
 
-from api.dev import CLIENT_FILE, STACK_FILE
+from api.dev.data_directory import CLIENT_FILE, SECRET_FILE
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from api.dev.pusher_process import Pusher
 from tests.e2e.dev import Dev, scratch
 from tests.e2e.pusher_js import Browser, World, frozen, writing
@@ -278,10 +278,10 @@ def test_who_is_killed_has_each_event_once_and_in_order_by_one_request_after_eac
 
 def test_parley_dev(modules: Path) -> None:
     with scratch() as directory:
-        dev = Dev(directory, "--port", str(free_port()), "--data", "data").until_ready()
+        dev = Dev(directory, "--port", str(find_free_port()), "--data", "data").until_ready()
         lines = (directory / "data" / CLIENT_FILE).read_text().splitlines()
         place = dict(line.split("=", 1) for line in lines)
-        secret = (directory / "data" / STACK_FILE).read_text()
+        secret = (directory / "data" / SECRET_FILE).read_text()
         alice, bob = ({"Authorization": f"Bearer {token(user, secret)}"} for user in ("alice", "bob"))
         with (
             httpx.Client(base_url=f"{place['PUBLIC_URL']}/api/chats", headers=alice) as http,

@@ -22,7 +22,7 @@ import pytest
 
 from api import cli
 from api.dev.postgres import Postgres
-from api.dev.process import Child, free_port
+from api.dev.process import Child, find_free_port
 from api.dev.pusher_process import Pusher
 from api.dev.valkey import Valkey
 from tests.conftest import QUICK
@@ -52,7 +52,7 @@ class Place:
     postgres: Postgres
     valkey: Valkey
     pusher: Pusher
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_free_port)
 
     def url(self, user: str = "owner", database: str = "parley") -> str:
         return self.postgres.url(database, user, "what-owners-have")
@@ -78,7 +78,7 @@ class Place:
 
     @property
     def environment(self) -> dict[str, str]:
-        programs = f"{Path(sys.executable).parent}:{self.postgres.program('psql').parent}:{os.environ['PATH']}"
+        programs = f"{Path(sys.executable).parent}:{self.postgres.get_program('psql').parent}:{os.environ['PATH']}"
         pusher = {name: value for name, value in self.pusher.environment.items() if re.search("HOST|PORT|TLS", name)}
         psqlrc = self.directory / "psqlrc"
         psqlrc.write_text("\\set ON_ERROR_STOP on\n\\set QUIET on\n")  # else psql goes on after an error
@@ -152,7 +152,7 @@ def test_what_a_dba_is_told_to_run_works(place: Place) -> None:
 def test_what_the_readmes_name_in_passing_can_be_run() -> None:
     prose = re.sub(r"```.*?```", "", README + SQL_README, flags=re.DOTALL)
     named = {" ".join(command.split()) for command in re.findall(r"`([^`]+)`", prose)}
-    parser = cli._parser()
+    parser = cli._create_parser()
     subcommands = {"apply", "list", "rollback", "mark", "unmark", "break-lock"}
     for command in sorted(named):
         program, *arguments = shlex.split(command) if re.match(r"(parley|yoyo|python -m) ", command) else [""]

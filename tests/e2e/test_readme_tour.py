@@ -24,7 +24,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from api.dev.process import is_free
+from api.dev.process import is_port_free
 from tests.e2e.dev import READY, scratch
 from tests.e2e.readme import README, START, TOUR, Step
 from tests.support import ROOT, wait_until
@@ -101,7 +101,7 @@ class Names:
 @pytest.fixture(scope="module", name="checkout")
 def _checkout() -> Iterator[Path]:
     """Run the first command in a fresh checkout."""
-    if not is_free(8000):
+    if not is_port_free(8000):
         pytest.skip(TAKEN)
     with scratch() as directory:
         shutil.copytree(ROOT, directory / "parley", ignore=LEFT_BEHIND)

@@ -56,7 +56,7 @@ class Drill:
         """From now on, does something in the shell before or after that program of PostgreSQL."""
         wrapper = self.place / "wrappers" / program
         wrapper.parent.mkdir(exist_ok=True)
-        wrapper.write_text(f'#!/bin/bash\nset -e\n{before}\n"{self.server.program(program)}" "$@"\n{after}\n')
+        wrapper.write_text(f'#!/bin/bash\nset -e\n{before}\n"{self.server.get_program(program)}" "$@"\n{after}\n')
         wrapper.chmod(0o755)
 
     def unwrap(self) -> None:
@@ -69,7 +69,7 @@ class Drill:
         identity: dict[str, Any] = {}
         if os.geteuid() == 0:
             identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-        programs = self.server.program("psql").parent
+        programs = self.server.get_program("psql").parent
         return subprocess.run(
             ["bash", str(self.place / "restore_drill.sh"), *map(str, arguments)],
             env={

@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from api.dev.pusher_process import Pusher
 from tests.conftest import QUICK
 from tests.listener.conftest import Stage
@@ -27,7 +27,7 @@ READY = (200, {"status": "ok", "database": "ok", "pusher": "ok"})
 
 @pytest.fixture
 def port() -> int:
-    return free_port()
+    return find_free_port()
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_while_the_database_is_away_it_is_not_ready(directory: Path, pusher: Pus
 
 
 def test_of_two_one_leads_and_both_are_ready(stage: Stage, port: int) -> None:
-    other_port = free_port()
+    other_port = find_free_port()
     first = stage.listener(LISTENER_METRICS_PORT=str(port))
     second = stage.listener(LISTENER_METRICS_PORT=str(other_port))
     with listening(first):

@@ -15,7 +15,7 @@ import aiohttp
 import psycopg
 from aiohttp import web
 
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from api.dev.pusher_process import Pusher
 from listener.outbox import Outbox
 from listener.pusher import Pusher as PusherClient
@@ -58,7 +58,7 @@ class Door(Pusher):
 
     def __init__(self, behind: Pusher) -> None:
         self.app_id, self.key, self.secret = behind.app_id, behind.key, behind.secret
-        self.port = free_port()
+        self.port = find_free_port()
         self.refuse: dict[str, int] = {}  # words in a request: the status of its answer
         self.slow: dict[str, float] = {}  # words in a request: the seconds until its answer
         self.passed: list[list[str]] = []

@@ -79,7 +79,7 @@ def owner(drifting: str) -> Iterator[Connection]:
 @pytest.fixture
 def mend(postgres: Postgres, drifting: str) -> Mend:
     """Runs what was printed, as somebody would who copies it: SQL in psql, and what is after `$ ` in the shell."""
-    folders = [str(postgres.program("psql").parent), sysconfig.get_path("scripts"), os.environ["PATH"]]
+    folders = [str(postgres.get_program("psql").parent), sysconfig.get_path("scripts"), os.environ["PATH"]]
     environment = os.environ | {"DATABASE_URL": drifting, "PATH": os.pathsep.join(folders)}
     psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", drifting]
 
@@ -307,7 +307,7 @@ def test_partitions_made_as_the_readme_has_it_are_left(
     url = postgres.url(new_database("parley_partitioned"))
     readme = (ROOT / "sql" / "README.md").read_text()
     script = readme[readme.index("begin;\nlock table parley.messages ") :].split("\nSQL\n")[0]
-    psql = [str(postgres.program("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url]
+    psql = [str(postgres.get_program("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url]
     subprocess.run(psql, input=script, capture_output=True, text=True, check=True)
     yoyo(url, "apply", "--batch")
     monkeypatch.setenv("DATABASE_URL", url)

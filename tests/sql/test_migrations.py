@@ -24,7 +24,7 @@ def rollback_all(url: str) -> None:
 def dump(postgres: Postgres, url: str) -> str:
     """The schema as pg_dump writes it, without what differs from run to run, and without partitions."""
     left_out = ["--exclude-table=*yoyo*", "--exclude-table=parley.message_words_*"]
-    command = [str(postgres.program("pg_dump")), "--schema-only", *left_out, url]
+    command = [str(postgres.get_program("pg_dump")), "--schema-only", *left_out, url]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     noise = r"--|\\(un)?restrict |SET |SELECT pg_catalog.set_config|(GRANT|REVOKE) ALL ON FUNCTION parley.gin_"
     text = re.sub(rf"^({noise}).*\n", "", text, flags=re.MULTILINE)
@@ -188,8 +188,8 @@ def test_a_dump_can_be_restored(postgres: Postgres, url: str, tmp_path: Path) ->
         dba.execute("create database parley_restored")
         try:
             file = str(tmp_path / "dump")
-            subprocess.run([str(postgres.program("pg_dump")), "-Fc", "-f", file, url], check=True)
-            subprocess.run([str(postgres.program("pg_restore")), "-e", "-d", copy, file], check=True)
+            subprocess.run([str(postgres.get_program("pg_dump")), "-Fc", "-f", file, url], check=True)
+            subprocess.run([str(postgres.get_program("pg_restore")), "-e", "-d", copy, file], check=True)
             with psycopg.connect(copy) as connection:
                 assert call(connection, owner, "list_chats")["chats"][0]["id"] == chat
         finally:

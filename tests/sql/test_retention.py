@@ -523,7 +523,7 @@ def test_the_loop_of_the_readme_removes_all_that_is_old_and_ends(
     (loop,) = re.findall(r"^while .*purge_inactive_chats.*\n.*$", readme, flags=re.MULTILINE)
 
     def run(url: str) -> int:
-        environment = {"PATH": f"{postgres.program('psql').parent}:{os.environ['PATH']}", "DATABASE_URL": url}
+        environment = {"PATH": f"{postgres.get_program('psql').parent}:{os.environ['PATH']}", "DATABASE_URL": url}
         done = subprocess.run(["sh", "-c", loop], env=environment, check=False, timeout=30, stderr=subprocess.DEVNULL)
         return done.returncode
 

@@ -13,7 +13,7 @@ import pytest
 
 from api.db.pool import ACQUIRE_SECONDS, WAITING_FOR_EACH, Database
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from api.settings import Settings
 from tests.api.support import becomes, head, refusal, unlimited
 from tests.api.test_process import held_up
@@ -30,7 +30,7 @@ def database(new_database: Callable[[str], str]) -> str:
 @pytest.fixture(scope="module")
 def small(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
     """An API with few connections to a database of its own."""
-    options = {"DATABASE_POOL_SIZE": str(CONNECTIONS), "METRICS_PORT": str(free_port())}
+    options = {"DATABASE_POOL_SIZE": str(CONNECTIONS), "METRICS_PORT": str(find_free_port())}
     with running(new_api(database, **options)) as api:
         yield api
 

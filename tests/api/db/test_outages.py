@@ -14,7 +14,7 @@ import pytest
 
 from api.db.pool import Database
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from api.settings import Settings
 from tests.api.support import becomes, refusal, unlimited
 from tests.support import Api, running, scraped, wait_until
@@ -59,7 +59,7 @@ def suspended(postgres: Postgres) -> Iterator[None]:
 def test_a_postgresql_that_hangs_is_not_ready_and_holds_one_connection(
     new_api: Callable[..., Api], shared_database: str, postgres: Postgres
 ) -> None:
-    port = free_port()
+    port = find_free_port()
     api = new_api(shared_database, METRICS_PORT=str(port))
 
     def used() -> float:

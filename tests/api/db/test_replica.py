@@ -27,7 +27,7 @@ from api.db.pool import CLOSE_SECONDS, END_SECONDS, Database
 from api.db.recent_writes import EPOCH, Marks, names
 from api.db.replica import LOOKS, POSITION, REPLICA_SECONDS, Position, Replica, Standby, WrongServerError
 from api.dev.postgres import Postgres
-from api.dev.process import Server, free_port
+from api.dev.process import Server, find_free_port
 from api.dev.valkey import Valkey
 from api.ratelimit.limiter import REDIS_SECONDS
 from api.routes import ROUTES, Route
@@ -470,7 +470,7 @@ def test_while_redis_is_away_the_primary_answers(
 
 
 def test_a_writer_that_is_cut_off_from_redis_waits_for_the_replica(stage: Stage, api: Api) -> None:
-    cut_off = stage.new_api(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    cut_off = stage.new_api(REDIS_URL=f"redis://127.0.0.1:{find_free_port()}/0")
     with running(cut_off), chatting(stage, api, cut_off) as (chat, owner, owner_there, member, _):
         wait_until(partial(told, cut_off))
         assert chat.send(owner_there, "after") < WINDOW / 2
@@ -514,7 +514,7 @@ def test_writers_that_wait_for_redis_hold_no_turn(stage: Stage) -> None:
 
 
 def test_what_looks_after_a_replica_that_is_away_is_not_hurried(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    nowhere = f"127.0.0.1:{free_port()}"
+    nowhere = f"127.0.0.1:{find_free_port()}"
     stage.new_api(DATABASE_REPLICA_WINDOW="1", REDIS_URL=f"redis://{nowhere}").lend_environment(monkeypatch)
     looks = 0
 
@@ -564,7 +564,7 @@ def delayed(stage: Stage, milliseconds: int) -> Iterator[None]:
 
 
 def test_a_writer_waits_as_long_as_the_replica_is_behind(stage: Stage) -> None:
-    with running(stage.new_api(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")) as api, unlimited(api) as owner:
+    with running(stage.new_api(REDIS_URL=f"redis://127.0.0.1:{find_free_port()}/0")) as api, unlimited(api) as owner:
         wait_until(partial(told, api))
         with delayed(stage, 800):
             begin = time.monotonic()
@@ -619,7 +619,7 @@ def test_an_api_stops_though_the_primary_hangs(stage: Stage) -> None:
 
 
 def test_what_the_replica_answers_is_told_and_measured(stage: Stage) -> None:
-    port = free_port()
+    port = find_free_port()
     read = partial(scraped, port)
     with running(stage.new_api(METRICS_PORT=str(port))) as api, unlimited(api) as client:
         wait_until(lambda: uses_replica(api))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from api.http.client_address import ClientAddresses
 from tests.api.support import Wire, altered, exchange, new_address, refusal
 from tests.support import Api, logged, long_window, new_user, running, scraped
@@ -100,7 +100,7 @@ def test_clients_behind_a_balancer_that_sends_ports_have_their_own_budgets(api: 
 
 
 def test_a_missing_address_is_logged_once_and_counted(new_api: Callable[..., Api], shared_database: str) -> None:
-    port = free_port()
+    port = find_free_port()
     api = new_api(shared_database, METRICS_PORT=str(port), RATE_LIMIT_REQUESTS="100")
     with running(api), api.client() as client:
         assert client.get("/api/chats").is_success
@@ -132,7 +132,7 @@ def new_limited(new_api: Callable[..., Api], shared_database: str) -> Callable[[
     """Makes an API behind so many proxies, with fresh budgets that last; the other value is the port of its metrics."""
 
     def make(proxies: int) -> tuple[Api, int]:
-        port = free_port()
+        port = find_free_port()
         limit = {"RATE_LIMIT_PREFIX": new_user(), "RATE_LIMIT_WINDOW": long_window()}
         api = new_api(shared_database, TRUSTED_PROXIES=str(proxies), METRICS_PORT=str(port), **limit)
         return altered(api, "app.TIMEOUTS['REQUEST_TIMEOUT'] = 0.2"), port

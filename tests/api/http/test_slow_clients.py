@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from tests.api.support import head
 from tests.support import Api, call, new_chat, new_user, running, scraped, token, wait_until
 
@@ -30,7 +30,7 @@ BODY = {"Content-Type": "application/json", "Content-Length": "99999"}
 
 @pytest.fixture(scope="module")
 def impatient(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
-    api = new_api(shared_database, METRICS_PORT=str(free_port()), RATE_LIMIT_REQUESTS="1000")
+    api = new_api(shared_database, METRICS_PORT=str(find_free_port()), RATE_LIMIT_REQUESTS="1000")
     api.command[-2:] = ["-c", IMPATIENT]
     with running(api):
         yield api

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from api.http.errors import ApiError
 from api.images import reencode_process
 from tests import images
@@ -61,7 +61,7 @@ def test_other_requests_are_served_while_an_image_is_decoded(isolated_api: tuple
 @pytest.fixture
 def single_slot_api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     """An API that re-encodes one image at a time."""
-    api = new_api(shared_database, METRICS_PORT=str(free_port()))
+    api = new_api(shared_database, METRICS_PORT=str(find_free_port()))
     with running(altered(api, ONE_SLOT, "profile_images.SLOT_TIMEOUT_SECONDS = 15")) as api:
         yield api
 

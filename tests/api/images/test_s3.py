@@ -26,7 +26,7 @@ class Moto(Server):
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
         return Child(self.name, command, log=self.log)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             return httpx.put(f"{self.url}/pictures", timeout=5).is_success
         except httpx.TransportError:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from api.admission import upload_slots
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from tests.api.images.support import FORM_HEADERS, IMAGE, PATH
 from tests.api.support import Wire, altered, exchange, head, new_address, refusal, unlimited
 from tests.support import Api, new_user, running, scraped, token, wait_until
@@ -104,7 +104,7 @@ def test_slow_uploads_do_not_keep_others_out(api: Api, users: int, uploads_per_u
 @pytest.fixture
 def three_place_api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     """An API with three places for uploads."""
-    api = new_api(shared_database, METRICS_PORT=str(free_port()))
+    api = new_api(shared_database, METRICS_PORT=str(find_free_port()))
     with running(altered(api, "upload_slots.PLACES = 3")) as api:
         yield api
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from api.dev.valkey import Valkey
 from tests.api.support import exchange, new_address, unlimited
 from tests.api.test_process import held_up, post_chat
@@ -115,8 +115,8 @@ def test_unavailable_storage_is_one_line_without_the_name_of_an_image(
     new_api: Callable[..., Api], database: str
 ) -> None:
     storage = {
-        "STORAGE_URL": "s3://parley", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "AWS_ALLOW_HTTP": "true",
-        "AWS_REGION": "none", "AWS_ACCESS_KEY_ID": HIDDEN, "AWS_SECRET_ACCESS_KEY": HIDDEN,
+        "STORAGE_URL": "s3://parley", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{find_free_port()}",
+        "AWS_ALLOW_HTTP": "true", "AWS_REGION": "none", "AWS_ACCESS_KEY_ID": HIDDEN, "AWS_SECRET_ACCESS_KEY": HIDDEN,
     }  # fmt: skip
     name = "0123456789abcdef" * 4
     with running(new_api(database, **storage)) as api, unlimited(api) as client:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.process import free_port, is_free, reserve
+from api.dev.process import find_free_port, is_port_free, reserve_port
 from api.dev.valkey import Valkey
 from tests.api.support import exchange, head, unlimited
 from tests.api.test_process import held_up, post_chat
@@ -24,7 +24,7 @@ Read = Callable[..., float]
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    return free_port()
+    return find_free_port()
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +150,9 @@ def test_upload_in_progress_is_counted(api: Api, read: Read) -> None:
 
 def reserve_two_ports() -> int:
     """Reserve two consecutive free ports; return the first."""
-    while not is_free((port := free_port()) + 1):
+    while not is_port_free((port := find_free_port()) + 1):
         pass
-    reserve(port + 1)
+    reserve_port(port + 1)
     return port
 
 
@@ -182,7 +182,7 @@ def count_requests(port: int) -> float:
 
 @pytest.mark.parametrize("host", ["::1", "localhost"])
 def test_metrics_listen_on_the_configured_host(new_api: Callable[..., Api], shared_database: str, host: str) -> None:
-    port = free_port()
+    port = find_free_port()
     with running(new_api(shared_database, METRICS_HOST=host, METRICS_PORT=str(port))):
         url_host = f"[{host}]" if ":" in host else host
         assert httpx.get(f"http://{url_host}:{port}/metrics").status_code == 200

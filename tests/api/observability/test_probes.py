@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from api.images.storage import Storage
 from tests.api.support import altered, head, refusal, unlimited
 from tests.api.test_process import held_up, post_chat
@@ -120,7 +120,7 @@ def test_only_one_of_many_requests_waits_for_a_blocked_database(
 def test_probes_occupy_one_place_in_the_queue_for_connections(
     new_api: Callable[..., Api], counting: CountingDatabase, postgres: Postgres
 ) -> None:
-    port = free_port()
+    port = find_free_port()
     api = new_api(counting.name, DATABASE_POOL_SIZE="1", METRICS_PORT=str(port))
 
     def count_waiting() -> float:
@@ -149,7 +149,7 @@ def test_probes_occupy_one_place_in_the_queue_for_connections(
 def test_client_that_disconnects_does_not_cancel_the_shared_fetch(
     new_api: Callable[..., Api], counting: CountingDatabase
 ) -> None:
-    port = free_port()
+    port = find_free_port()
     api = altered(new_api(counting.name, METRICS_PORT=str(port)), "document.FETCH_TIMEOUT_SECONDS = 60")
 
     def count_disconnected() -> float:

@@ -8,7 +8,7 @@ import httpx
 import psycopg
 
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from tests.api.support import unlimited
 from tests.api.test_process import held_up, post_chat
 from tests.images import draw_gradient, encode
@@ -59,7 +59,7 @@ def test_waits_are_attributed_to_their_steps(
     postgres: Postgres, new_api: Callable[..., Api], new_database: Callable[[str], str]
 ) -> None:
     database = new_database(f"parley_{new_user().replace('-', '_')}")
-    port = free_port()
+    port = find_free_port()
     api = new_api(database, DATABASE_POOL_SIZE="1", METRICS_PORT=str(port))
     with running(api), unlimited(api) as client, unlimited(api) as other, ThreadPoolExecutor() as threads:
         assert client.get("/api/chats").status_code == 200

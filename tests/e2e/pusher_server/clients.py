@@ -12,7 +12,8 @@ import httpx
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from api.dev.pusher_process import Pusher, request_signature, signature
+from api.dev.pusher_process import Pusher
+from api.dev.pusher_server.signatures import sign, sign_request
 
 SUCCEEDED = "pusher_internal:subscription_succeeded"
 
@@ -35,7 +36,7 @@ class Api:
         }
         query = {name: value for name, value in given.items() if value is not None}
         signed = [item for item in query.items() if item[0] != "auth_signature"]
-        return {"auth_signature": request_signature(self.server.secret, method, path, signed), **query}
+        return {"auth_signature": sign_request(self.server.secret, method, path, signed), **query}
 
     def post(self, path: str, body: Any, **fields: str | None) -> httpx.Response:
         path = f"/apps/{self.server.app_id}/{path}"
@@ -74,14 +75,14 @@ class Socket:
         """The answer."""
         channel_data = json.dumps({"user_id": user, "user_info": info}) if user else None
         signed = f"{self.id}:{channel}" + (f":{channel_data}" if channel_data else "")
-        auth = f"{self.server.key}:{signature(self.server.secret, signed)}" if auth is None else auth
+        auth = f"{self.server.key}:{sign(self.server.secret, signed)}" if auth is None else auth
         self.send("pusher:subscribe", {"channel": channel, "auth": auth, "channel_data": channel_data})
         return self.receive()
 
     def sign_in(self, user_data: Any, secret: str = "") -> dict[str, Any]:
         """The answer."""
         text = json.dumps(user_data)
-        auth = f"{self.server.key}:{signature(secret or self.server.secret, f'{self.id}::user::{text}')}"
+        auth = f"{self.server.key}:{sign(secret or self.server.secret, f'{self.id}::user::{text}')}"
         self.send("pusher:signin", {"auth": auth, "user_data": text})
         return self.receive()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.dev import pusher_server as channels
+from api.dev.pusher_server import limits
 from tests.e2e.pusher_server.clients import Socket
 from tests.support import wait_until
 
@@ -28,7 +28,7 @@ def test_client_event_has_limits(socket: Socket, other: Socket) -> None:
         subscriber.subscribe("private-d")
         subscriber.subscribe("public")
     other.subscribe("private-e")
-    name, data = "client-".ljust(channels.MAX_NAME, "x"), "x" * channels.MAX_DATA
+    name, data = "client-".ljust(limits.MAX_NAME, "x"), "x" * limits.MAX_DATA
     refused: list[tuple[str, Any, Any]] = [
         ("client-event", {}, "public"),
         ("client-event", {}, "private-e"),
@@ -101,7 +101,7 @@ def test_malformed_message_is_answered_with_an_error(socket: Socket, content: st
 
 def test_message_is_bounded(socket: Socket) -> None:
     message = '{"event": "pusher:ping"}'
-    socket.connection.send(message.ljust(channels.MAX_MESSAGE - 1))
+    socket.connection.send(message.ljust(limits.MAX_MESSAGE - 1))
     assert socket.receive()["event"] == "pusher:pong"
-    socket.connection.send(message.ljust(channels.MAX_MESSAGE + 1))
+    socket.connection.send(message.ljust(limits.MAX_MESSAGE + 1))
     assert socket.close_code() == 1009

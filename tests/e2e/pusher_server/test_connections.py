@@ -9,8 +9,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from api.dev import pusher_server as channels
-from api.dev.pusher_process import Pusher, signature
+from api.dev.pusher_process import Pusher
+from api.dev.pusher_server import limits, messages
+from api.dev.pusher_server.signatures import sign
 from tests.e2e.pusher_server.clients import SUCCEEDED, Api, Socket, address, opened
 
 
@@ -36,7 +37,7 @@ def test_connection_is_refused_with_a_code(pusher: Pusher, path: str, query: str
 
 def test_connection_is_established(api: Api, http: httpx.Client, socket: Socket, other: Socket) -> None:
     assert socket.established == {"socket_id": socket.id, "activity_timeout": 120}
-    assert channels.SOCKET_ID.fullmatch(socket.id)
+    assert messages.SOCKET_ID.fullmatch(socket.id)
     assert socket.id != other.id
     assert http.get(f"{api.base}/app/{api.server.key}", params={"protocol": "7"}).status_code == 404
 
@@ -45,12 +46,12 @@ def test_private_channel_needs_a_signature_of_this_socket_and_channel(api: Api, 
     key, secret = api.server.key, api.server.secret
     wrong = [
         "",
-        signature(secret, f"{socket.id}:private-a"),
-        f"another:{signature(secret, f'{socket.id}:private-a')}",
-        f"{key}:{signature('another', f'{socket.id}:private-a')}",
-        f"{key}:{signature(secret, f'{other.id}:private-a')}",
-        f"{key}:{signature(secret, f'{socket.id}:private-b')}",
-        f"{key}:{signature(secret, f'{socket.id}::user::private-a')}",
+        sign(secret, f"{socket.id}:private-a"),
+        f"another:{sign(secret, f'{socket.id}:private-a')}",
+        f"{key}:{sign('another', f'{socket.id}:private-a')}",
+        f"{key}:{sign(secret, f'{other.id}:private-a')}",
+        f"{key}:{sign(secret, f'{socket.id}:private-b')}",
+        f"{key}:{sign(secret, f'{socket.id}::user::private-a')}",
         f"{key}:é",
     ]
     refusal = {"type": "AuthError", "error": "Invalid signature", "status": 401}
@@ -85,7 +86,7 @@ def test_private_channel_needs_a_signature_of_this_socket_and_channel(api: Api, 
 )
 def test_presence_channel_needs_a_user(api: Api, socket: Socket, channel_data: Any, accepted: bool) -> None:
     text = json.dumps(channel_data)
-    auth = f"{api.server.key}:{signature(api.server.secret, f'{socket.id}:presence-a:{text}')}"
+    auth = f"{api.server.key}:{sign(api.server.secret, f'{socket.id}:presence-a:{text}')}"
     tampered = {"channel": "presence-a", "auth": auth, "channel_data": text + " "}
     socket.send("pusher:subscribe", tampered)
     assert socket.receive()["data"]["status"] == 401
@@ -124,19 +125,19 @@ def test_members_come_and_go_once_per_user(pusher: Pusher, socket: Socket, other
 
 
 def test_presence_channel_has_up_to_100_members(api: Api, pusher: Pusher, stack: ExitStack) -> None:
-    sockets = [stack.enter_context(opened(pusher)) for _ in range(channels.MAX_MEMBERS + 1)]
-    for i in range(channels.MAX_MEMBERS):
+    sockets = [stack.enter_context(opened(pusher)) for _ in range(limits.MAX_MEMBERS + 1)]
+    for i in range(limits.MAX_MEMBERS):
         assert sockets[i].subscribe("presence-full", f"u{i}")["event"] == SUCCEEDED
     assert sockets[-1].subscribe("presence-full", "one more")["event"] == "pusher:subscription_error"
-    assert sockets[-1].subscribe("presence-full", "u0")["data"]["presence"]["count"] == channels.MAX_MEMBERS
-    assert len(api.get("channels/presence-full/users").json()["users"]) == channels.MAX_MEMBERS
+    assert sockets[-1].subscribe("presence-full", "u0")["data"]["presence"]["count"] == limits.MAX_MEMBERS
+    assert len(api.get("channels/presence-full/users").json()["users"]) == limits.MAX_MEMBERS
 
 
 def test_connection_has_limits_of_its_subscriptions(socket: Socket) -> None:
     for name in ("c" * 165, "a b", "#a", ""):
         assert socket.subscribe(name)["data"]["error"] == "Invalid channel name"
     assert socket.subscribe("c" * 164)["event"] == SUCCEEDED
-    for i in range(channels.MAX_SUBSCRIPTIONS - 1):
+    for i in range(limits.MAX_SUBSCRIPTIONS - 1):
         assert socket.subscribe(f"c{i}")["event"] == SUCCEEDED
     assert socket.subscribe("more")["event"] == "pusher:subscription_error"
     socket.send("pusher:unsubscribe", {"channel": "c0"})

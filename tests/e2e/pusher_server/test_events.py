@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.dev import pusher_server as channels
 from api.dev.pusher_process import Pusher
+from api.dev.pusher_server import limits
 from tests.e2e.pusher_server.clients import Api, Socket, opened
 
 
@@ -97,9 +97,9 @@ def test_malformed_body_is_refused(api: Api, body: bytes) -> None:
 
 
 def test_body_is_bounded(api: Api) -> None:
-    event = {"name": "event", "channel": "news", "data": "\1" * channels.MAX_DATA}
+    event = {"name": "event", "channel": "news", "data": "\1" * limits.MAX_DATA}
     assert api.post("batch_events", {"batch": [event] * 10}).status_code == 200
-    filler = b" " * (channels.MAX_BODY - len(json.dumps(event)))
+    filler = b" " * (limits.MAX_BODY - len(json.dumps(event)))
     assert api.post("events", json.dumps(event).encode() + filler).status_code == 200
     assert api.post("events", json.dumps(event).encode() + filler + b" ").status_code == 413
 
@@ -126,6 +126,6 @@ def test_subscriber_that_does_not_read_is_dropped_and_holds_up_nobody(api: Api, 
             assert api.post("batch_events", batch).status_code == 200
             events += [socket.receive()["event"] for _ in range(10)]
             assert len(events) < 10_000
-        assert len(events) * 10_000 > channels.MAX_UNSENT
+        assert len(events) * 10_000 > limits.MAX_UNSENT
         assert sleeper.close_code() == 1006
     assert api.get("channels/presence-flood/users").json() == {"users": [{"id": "reader"}]}

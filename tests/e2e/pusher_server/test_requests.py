@@ -8,7 +8,8 @@ import httpx
 import psutil
 import pytest
 
-from api.dev.pusher_process import Pusher, request_signature
+from api.dev.pusher_process import Pusher
+from api.dev.pusher_server.signatures import sign_request
 from tests.e2e.pusher_server.clients import Api, Socket, opened
 from tests.support import wait_until
 
@@ -61,7 +62,7 @@ def test_signature_is_that_of_the_documentation() -> None:
         "auth_version": "1.0",
         "body_md5": "ec365a775a4cd0599faeb73354201b6f",
     }
-    signed = request_signature("7ad3773142a6692b25b8", "POST", "/apps/3/events", query.items())
+    signed = sign_request("7ad3773142a6692b25b8", "POST", "/apps/3/events", query.items())
     assert signed == "da454824c97ba181a32ccc17a72625ba02771f50b50e1e7430e47a1f3f457e6c"
 
 

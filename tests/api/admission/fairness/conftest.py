@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from tests.support import Api, new_user, running
 
 
@@ -17,5 +17,5 @@ def database(new_database: Callable[[str], str]) -> str:
 @pytest.fixture(scope="module")
 def api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
     """An API with a pool of the default size, in a database of its own."""
-    with running(new_api(database, METRICS_PORT=str(free_port()))) as api:
+    with running(new_api(database, METRICS_PORT=str(find_free_port()))) as api:
         yield api

@@ -11,7 +11,7 @@ import pytest
 from api.admission.statements import EXPENSIVE_BODY
 from api.db.pool import WAITING_FOR_EACH
 from api.dev.postgres import Postgres
-from api.dev.process import free_port
+from api.dev.process import find_free_port
 from tests.api.admission.fairness.support import (
     OF_ONE_USER,
     asking,
@@ -33,7 +33,7 @@ from tests.support import Api, new_user, running, wait_until
 @pytest.fixture(scope="module")
 def tiny(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
     """One with a single connection, in the same database."""
-    with running(new_api(database, METRICS_PORT=str(free_port()), DATABASE_POOL_SIZE="1")) as api:
+    with running(new_api(database, METRICS_PORT=str(find_free_port()), DATABASE_POOL_SIZE="1")) as api:
         yield api
 
 

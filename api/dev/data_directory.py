@@ -1,0 +1,70 @@
+"""The directory in which a stack keeps its data, and its files that other programs read."""
+
+import contextlib
+import fcntl
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from api.dev.process import is_port_free, open_private
+
+# The session secret. The stack holds a lock on this file while it runs, and a directory without it is never emptied.
+SECRET_FILE = "parley-dev.secret"  # noqa: S105 (a file name)
+CLIENT_FILE = "client.env"  # the URLs of the API and Pusher, for `parley listen`
+WEB_FILE = "web.env"  # for a web app: the session secret and the database of its adapter
+PSQL_FILE = "pgpass"  # the passwords for psql
+IMAGE_FILE = "alice.png"  # to upload
+
+
+class UnusableError(Exception):
+    """The stack cannot run on this directory or port; the message is one line."""
+
+
+def get_default_directory(port: int) -> Path:
+    """Return the directory of the stack on this port, relative to the working directory."""
+    return Path(".parley") / str(port)
+
+
+@contextlib.contextmanager
+def lock_directory(directory: Path, fresh: bool) -> Iterator[str]:
+    """Create and lock the directory; yield the session secret in it. `fresh` empties it first.
+
+    Raises UnusableError if another stack runs on it, or if it has other files.
+    """
+    secret_file = directory / SECRET_FILE
+    if directory.exists() and not secret_file.exists() and any(directory.iterdir()):
+        raise UnusableError(f"{directory} is not empty and not one that parley dev made")
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open_private(secret_file, "a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnusableError(f"already running on {directory}") from None
+        if fresh:
+            for path in set(directory.iterdir()) - {secret_file}:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            file.truncate(0)
+        file.seek(0)
+        secret = file.read().decode()
+        if not secret:
+            secret = secrets.token_urlsafe(48)
+            file.write(secret.encode())
+            file.flush()
+        yield secret
+
+
+def find_last_pusher_port(directory: Path) -> int:
+    """Return the Pusher server's previous port, which clients may still use; 0 if there is none or it is in use."""
+    with contextlib.suppress(FileNotFoundError):
+        port = re.search(r"^PUSHER_PORT=(\d+)$", (directory / CLIENT_FILE).read_text(), flags=re.MULTILINE)
+        if port and is_port_free(int(port[1])):
+            return int(port[1])
+    return 0
+
+
+def write_private(path: Path, content: str | bytes) -> None:
+    """Write a file that only its owner can read."""
+    with open_private(path, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
