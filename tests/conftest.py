@@ -1,31 +1,76 @@
-"""The servers that tests share: one PostgreSQL, one Valkey, one API, each started when a test first asks for it.
+"""The servers that the tests of a worker share: one PostgreSQL, one Valkey, one API, each started on first use.
 
 A test of SQL gets a connection whose work is rolled back. A test that must commit gets a database of its own, made
 from a template, or users of its own in the shared one.
 """
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import hypothesis
 import psycopg
 import pytest
-from pytest_postgresql.janitor import DatabaseJanitor
+from psycopg import sql
 
+from api.dev import process
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
 from tests.api.support import unlimited
 from tests.support import Api, Connection, long_window, new_postgres, open_directory, rolled_back, running, yoyo
 
 TEMPLATE = "parley_template"
+SHARED_DIRECTORY = "PARLEY_TEST_SHARED_DIRECTORY"
+MAX_WORKERS = 8  # more would start more servers than they save time
+FIRST_WITH_SCRAM_ITERATIONS = 16  # of PostgreSQL's major versions
+# The markers of all tests in a folder, and of those that request a fixture, if only by another one.
+MARKERS = {
+    "e2e": ["e2e"],
+    "listener": ["e2e"],
+    "new_api": ["e2e"],
+    "npm": ["e2e", "node"],
+    "browser": ["browser"],
+}
 LOGINS = {"app": "parley_api", "events": "parley_listener", "web": "parley_web"}
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
 
 # An example that takes long, or is made slowly, is no failure: the machine has other work.
 hypothesis.settings.register_profile("parley", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("parley")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run the tests of one file in this process, and those of more in a worker for each core."""
+    files = {argument.partition("::")[0] for argument in config.args}
+    is_one_file = len(files) == 1 and all(file.endswith(".py") for file in files)
+    return 0 if is_one_file else min(os.cpu_count() or 1, MAX_WORKERS)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the directory that workers share, and let each choose from other ports.
+
+    A server listens on a port a while after that was found free, when another worker may have found it too.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shared = TemporaryDirectory(prefix="parley-test-shared-")
+        config.add_cleanup(shared.cleanup)
+        os.environ[SHARED_DIRECTORY] = shared.name
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    process._ports[:] = [port for port in process._ports if port % workers == worker]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Set the markers. Run files with end-to-end tests first: they take longest, so no worker should end with one."""
+    for item in items:
+        fixtures: list[str] = getattr(item, "fixturenames", [])
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        for marker in {marker for name in (folder, *fixtures) for marker in MARKERS.get(name, ())}:
+            item.add_marker(marker)
+    first = {item.path for item in items if item.get_closest_marker("e2e")}
+    items.sort(key=lambda item: item.path not in first)
 
 
 @pytest.fixture(scope="session")
@@ -36,12 +81,22 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def shared_directory() -> Path:
+    """A directory that all workers of this run share."""
+    return Path(os.environ[SHARED_DIRECTORY])
+
+
+@pytest.fixture(scope="session")
 def postgres(directory: Path) -> Iterator[Postgres]:
     """A PostgreSQL that may lose data in a crash, with logins for the API, the listener and the web app."""
     # Autovacuum would hold the analysts' views back, and change plans by its statistics, at any moment.
     with new_postgres(directory / "postgres", **QUICK, autovacuum="off") as server:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")
+            if server.major >= FIRST_WITH_SCRAM_ITERATIONS:
+                # By default a connection costs two milliseconds of hashing on each side.
+                connection.execute("set scram_iterations = 1")
+                connection.execute(f"alter role postgres password '{server.password}'")
             for role in LOGINS:
                 connection.execute(f"create role {role} login password '{role}'")
             connection.execute("alter role web set search_path = next_auth")
@@ -61,23 +116,18 @@ def valkey(directory: Path) -> Iterator[Valkey]:
 
 @pytest.fixture(scope="session")
 def new_database(postgres: Postgres) -> Iterator[Callable[[str], str]]:
-    """Makes a migrated database of the given name and answers the name."""
-    with ExitStack() as stack:
+    """Return a function that creates a migrated database of the given name, and returns the name.
 
-        def make(name: str) -> str:
-            stack.enter_context(
-                DatabaseJanitor(
-                    user="postgres",
-                    password=postgres.password,
-                    host="127.0.0.1",
-                    port=postgres.port,
-                    dbname=name,
-                    template_dbname=TEMPLATE,
-                )
-            )
+    Databases are not dropped: the server is thrown away with all of them.
+    """
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+
+        def create(name: str) -> str:
+            names = [sql.Identifier(name), sql.Identifier(TEMPLATE)]
+            connection.execute(sql.SQL("create database {} template {}").format(*names))
             return name
 
-        yield make
+        yield create
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +161,7 @@ def new_api(directory: Path, postgres: Postgres, valkey: Valkey) -> Callable[...
 
 
 @pytest.fixture(scope="session")
-def api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
+def api(directory: Path, postgres: Postgres, valkey: Valkey, shared_database: str) -> Iterator[Api]:
     """The API that tests share; each client of it has an address, and so a budget, of its own, for hours."""
     options = {
         "RATE_LIMIT_WINDOW": long_window(),
@@ -119,7 +169,8 @@ def api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
         "PUSHER_SECRET": "secret",
         "ALLOWED_ORIGINS": "https://app.test, http://localhost:3000",
     }
-    with running(new_api(shared_database, **options)) as server:
+    url = postgres.url(shared_database, "app", "app")
+    with running(Api(directory, url, valkey.url(), **options)) as server:
         yield server
 
 

@@ -29,7 +29,7 @@ from api.dev.valkey import Valkey
 from tests.bench.clients import Load, Result, Start, percentile
 from tests.bench.dataset import Data
 from tests.bench.workloads import Workload, scripts
-from tests.e2e.npm import installed
+from tests.e2e.npm import Npm
 from tests.support import ROOT, SECRET, Api, running
 
 PGBENCH, PARLEY, TWO_WORKERS = "pgbench", "Parley", "Parley, 2 workers"
@@ -220,7 +220,7 @@ def started(name: str, data: Data, valkey: Valkey, stack: ExitStack) -> Api | Ba
     """A server that ends with the stack; None where it can't be had."""
     if name in {PARLEY, TWO_WORKERS}:
         return stack.enter_context(running(parley(data, valkey, workers=2 if name == TWO_WORKERS else 1)))
-    server = baseline(name, data, valkey, stack)
+    server = baseline(name, data, valkey)
     return stack.enter_context(server) if server else None
 
 
@@ -235,7 +235,7 @@ def parley(data: Data, valkey: Valkey, workers: int) -> Api:
     return Api(data.directory, url, valkey.url(), **settings)
 
 
-def baseline(name: str, data: Data, valkey: Valkey, stack: ExitStack) -> Baseline | None:
+def baseline(name: str, data: Data, valkey: Valkey) -> Baseline | None:
     """Not yet started; None where what it needs can't be had."""
     with psycopg.connect(data.postgres.url("parley"), autocommit=True) as dba:
         if not dba.execute("select from pg_roles where rolname = 'baseline'").rowcount:
@@ -255,7 +255,7 @@ def baseline(name: str, data: Data, valkey: Valkey, stack: ExitStack) -> Baselin
         return Baseline(name, data.directory / "fastapi", [sys.executable, "-m", "uvicorn", app, *options], environment)
     try:
         dependencies = json.loads((BASELINES / "package.json").read_text())["dependencies"]
-        directory = stack.enter_context(installed(dependencies)).parent
+        directory = Npm(data.directory).install(dependencies).parent
     except pytest.skip.Exception as why:
         print(f"{name} is left out: {why}", file=sys.stderr)
         return None

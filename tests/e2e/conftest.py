@@ -1,11 +1,10 @@
 """Packages from npm that tests of several files share."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.npm import installed
+from tests.e2e.npm import Npm
 
 PACKAGES = {"pusher-js": "8.6.0", "@soketi/soketi": "1.6.1"}
 # soketi asks for a version that npm does not have.
@@ -13,7 +12,12 @@ OVERRIDES = {"uWebSockets.js": "npm:@trufflesuite/uws-js-unofficial@20.30.0-unof
 
 
 @pytest.fixture(scope="session")
-def modules() -> Iterator[Path]:
+def npm(shared_directory: Path) -> Npm:
+    """npm; skips the test where it is not installed, or where a package cannot be had."""
+    return Npm(shared_directory)
+
+
+@pytest.fixture(scope="session")
+def modules(npm: Npm) -> Path:
     """A directory `node_modules` with pusher-js and soketi."""
-    with installed(PACKAGES, OVERRIDES) as directory:
-        yield directory
+    return npm.install(PACKAGES, OVERRIDES)

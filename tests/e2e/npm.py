@@ -1,12 +1,13 @@
 """Packages from npm in a temporary directory, for tests with real clients, and programs that use them."""
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,21 +18,36 @@ INSTALL_SECONDS = 120
 OPTIONS = ["--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=1000", "--legacy-peer-deps", "--ignore-scripts"]
 
 
-@contextmanager
-def installed(dependencies: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> Iterator[Path]:
-    """The directory `node_modules` with these; skips the test where they are not to be had."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("there is no node, or no npm")
-    with tempfile.TemporaryDirectory(prefix="parley-npm-") as directory:
-        package = {"private": True, "dependencies": dependencies, "overrides": overrides or {}}
-        (Path(directory) / "package.json").write_text(json.dumps(package))
+@dataclass
+class Npm:
+    """Installs packages, each set of them once, in a directory that the workers share."""
+
+    directory: Path
+
+    def install(self, dependencies: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> Path:
+        """Return the directory `node_modules` with these packages; skip the test where they cannot be had."""
+        if not (shutil.which("node") and shutil.which("npm")):
+            pytest.skip("there is no node, or no npm")
+        package = json.dumps({"private": True, "dependencies": dependencies, "overrides": overrides or {}})
+        directory = self.directory / f"npm-{sha256(package.encode()).hexdigest()[:16]}"
+        directory.mkdir(exist_ok=True)
+        file = directory / "package.json"
+        with (directory / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until another worker that installs them is done
+            if not file.exists():
+                file.write_text(package)
+                try:
+                    self._install(directory)
+                except subprocess.SubprocessError as error:
+                    file.unlink()
+                    said = getattr(error, "stderr", None) or ""
+                    pytest.skip(f"npm could not install {', '.join(dependencies)}: {error} {said[:300]!s}")
+        return directory / "node_modules"
+
+    @staticmethod
+    def _install(directory: Path) -> None:
         command = ["npm", "install", "--no-audit", "--no-fund", *OPTIONS]
-        try:
-            subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True, timeout=INSTALL_SECONDS)
-        except subprocess.SubprocessError as error:
-            said = getattr(error, "stderr", None) or ""
-            pytest.skip(f"npm could not install {', '.join(dependencies)}: {error} {said[:300]!s}")
-        yield Path(directory) / "node_modules"
+        subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True, timeout=INSTALL_SECONDS)
 
 
 class Program:

@@ -6,7 +6,7 @@ PARLEY_PICTURES=DIRECTORY keeps pictures of the pages there.
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.api.support import INSTANT, UUID7
 from tests.browser import find_program
-from tests.e2e.npm import installed
+from tests.e2e.npm import Npm
 from tests.support import Api, new_user, running, token
 
 PROGRAM = Path(__file__).with_name("docs_page.js")
@@ -29,10 +29,9 @@ def browser() -> str:
 
 
 @pytest.fixture(scope="module")
-def modules() -> Iterator[Path]:
-    """A directory `node_modules` with what drives the browser."""
-    with installed(PACKAGES) as directory:
-        yield directory
+def modules(npm: Npm) -> Path:
+    """A directory `node_modules` with the package that drives the browser."""
+    return npm.install(PACKAGES)
 
 
 def visit(browser: str, modules: Path, url: str, prefix: str, user: str) -> dict[str, Any]:

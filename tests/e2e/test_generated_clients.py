@@ -15,7 +15,7 @@ import pytest
 from api.dev.postgres import Postgres
 from tests import images
 from tests.api.support import unlimited
-from tests.e2e.npm import installed
+from tests.e2e.npm import Npm
 from tests.support import Api, new_user, running, token
 
 HERE = Path(__file__).parent
@@ -73,12 +73,11 @@ def picture(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def typescript(document: Path) -> Iterator[Path]:
+def typescript(document: Path, npm: Npm) -> Path:
     """A directory with the types that are made of the document, and the compiler."""
-    with installed(PACKAGES) as modules:
-        place = modules.parent
-        run("node_modules/.bin/openapi-typescript", document, "--output", "schema.d.ts", cwd=place)
-        yield place
+    place = npm.install(PACKAGES).parent
+    run("node_modules/.bin/openapi-typescript", document, "--output", "schema.d.ts", cwd=place)
+    return place
 
 
 def run(*command: str | Path, cwd: Path) -> str:

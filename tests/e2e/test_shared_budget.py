@@ -15,7 +15,7 @@ from api.dev.valkey import Valkey
 from api.settings import Settings
 from tests.api.ratelimit.test_limiter import limiter, times_of
 from tests.api.support import new_address
-from tests.e2e.npm import Program, installed
+from tests.e2e.npm import Npm, Program
 from tests.support import ROOT, Api
 
 PROGRAM = Path(__file__).with_name("shared_budget.mjs")
@@ -46,8 +46,8 @@ class App:
 
 
 @pytest.fixture(scope="module")
-def app(valkey: Valkey) -> Iterator[App]:
-    with installed(PACKAGES) as modules, Program(PROGRAM, modules) as program:
+def app(valkey: Valkey, npm: Npm) -> Iterator[App]:
+    with Program(PROGRAM, npm.install(PACKAGES)) as program:
         program.do("connect", valkey.url())
         yield App(program)
 

@@ -17,7 +17,7 @@ import pytest
 from api.auth.tokens import COOKIES
 from api.dev.postgres import Postgres
 from tests.api.support import KEPT, kept_tokens, refusal, sent_as, unauthorized
-from tests.e2e.npm import Program, installed
+from tests.e2e.npm import Npm, Program
 from tests.support import OLD_SECRET, SECRET, new_user
 
 PROGRAM = Path(__file__).with_name("web_app.mjs")
@@ -35,8 +35,8 @@ ORIGIN = {"Origin": "https://app.test"}
 
 
 @pytest.fixture(scope="module")
-def web() -> Iterator[Program]:
-    with installed(PACKAGES) as modules, Program(PROGRAM, modules) as program:
+def web(npm: Npm) -> Iterator[Program]:
+    with Program(PROGRAM, npm.install(PACKAGES)) as program:
         yield program
 
 
