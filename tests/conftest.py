@@ -5,6 +5,7 @@ from a template, or users of its own in the shared one.
 """
 
 import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,7 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[SHARED_DIRECTORY] = shared.name
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    process._ports[:] = [port for port in process._ports if port % workers == worker]
+    size = len(process._ports) // workers  # of a range, since an API with two workers also listens on the next port
+    process._ports[:] = random.sample(sorted(process._ports)[worker * size :][:size], size)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
