@@ -117,19 +117,19 @@ def valkey(directory: Path) -> Iterator[Valkey]:
 
 
 @pytest.fixture(scope="session")
-def new_database(postgres: Postgres) -> Iterator[Callable[[str], str]]:
+def new_database(postgres: Postgres) -> Callable[[str], str]:
     """Return a function that creates a migrated database of the given name, and returns the name.
 
     Databases are not dropped: the server is thrown away with all of them.
     """
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
 
-        def create(name: str) -> str:
-            names = [sql.Identifier(name), sql.Identifier(TEMPLATE)]
+    def create(name: str) -> str:
+        names = [sql.Identifier(name), sql.Identifier(TEMPLATE)]
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("create database {} template {}").format(*names))
-            return name
+        return name
 
-        yield create
+    return create
 
 
 @pytest.fixture(scope="session")
