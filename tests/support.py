@@ -237,6 +237,7 @@ class Api:
         self.log = directory / f"api-{self.port}.log"
         self.log.unlink(missing_ok=True)  # of one that had this port before
         self.command = [sys.executable, "-W", "error", "-m", "api"]
+        self.spawn: Callable[..., Child] = Child
         self.environment = {
             "PATH": os.environ["PATH"],
             "DATABASE_URL": database_url,
@@ -253,7 +254,7 @@ class Api:
 
     def start(self) -> None:
         """Returns when it is ready."""
-        self.child = Child("API", self.command, log=self.log, cwd=ROOT, env=self.environment)
+        self.child = self.spawn("API", self.command, log=self.log, cwd=ROOT, env=self.environment)
         self.child.wait_until(self.is_ready, seconds=20)
 
     def refuse(self) -> str:

@@ -96,7 +96,7 @@ class Child:
                 start_new_session=True,
                 # It runs after the change of user, which would clear the death signal.
                 preexec_fn=functools.partial(  # noqa: PLW1509 (it acquires no lock)
-                    _tie_to_parent, os.getpid(), death_signal
+                    tie_to_parent, os.getpid(), death_signal
                 ),
                 **options,
             )
@@ -255,7 +255,7 @@ def is_port_free(port: int) -> bool:
     return True
 
 
-def _tie_to_parent(parent: int, death_signal: signal.Signals) -> None:
+def tie_to_parent(parent: int, death_signal: signal.Signals) -> None:
     """Unblock signals, and request the death signal; runs in the child between fork and exec."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if _LIBC:

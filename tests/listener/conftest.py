@@ -10,6 +10,7 @@ import pytest
 from api.dev.postgres import Postgres
 from api.dev.pusher_process import Pusher
 from listener.settings import Settings
+from tests.fork_server import ForkServer
 from tests.listener.support import Listener
 from tests.support import Connection, new_user
 
@@ -30,10 +31,13 @@ class Stage:
     dba_url: str
     dba: Connection
     pusher: Pusher
+    fork_server: ForkServer
 
     def listener(self, pusher: Pusher | None = None, **options: str) -> Listener:
-        """A listener, not yet started."""
-        return Listener(self.directory, self.url, pusher or self.pusher, **options)
+        """Make a listener, not yet started."""
+        listener = Listener(self.directory, self.url, pusher or self.pusher, **options)
+        listener.spawn_child = self.fork_server.spawn
+        return listener
 
     def settings(self, pusher: Pusher | None = None) -> Settings:
         """The settings of such a listener."""
@@ -48,7 +52,9 @@ class Stage:
 
 
 @pytest.fixture
-def stage(directory: Path, postgres: Postgres, new_database: Callable[[str], str], pusher: Pusher) -> Iterator[Stage]:
+def stage(
+    directory: Path, postgres: Postgres, new_database: Callable[[str], str], pusher: Pusher, fork_server: ForkServer
+) -> Iterator[Stage]:
     name = new_database(f"parley_{new_user().replace('-', '_')}")
     with psycopg.connect(postgres.url(name), autocommit=True) as dba:
-        yield Stage(directory, postgres.url(name, "events", "events"), postgres.url(name), dba, pusher)
+        yield Stage(directory, postgres.url(name, "events", "events"), postgres.url(name), dba, pusher, fork_server)

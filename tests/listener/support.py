@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +32,7 @@ class Listener:
             **pusher.environment,
             **options,
         }
+        self.spawn_child: Callable[..., Child] = Child
         self.child: Child | None = None
 
     def start(self) -> Self:
@@ -43,7 +44,7 @@ class Listener:
         """Returns at once."""
         command = [sys.executable, "-W", "error", "-m", "listener"]
         self.log.unlink(missing_ok=True)
-        self.child = Child("listener", command, log=self.log, cwd=ROOT, env=self.environment)
+        self.child = self.spawn_child("listener", command, log=self.log, cwd=ROOT, env=self.environment)
         return self
 
     def child_until(self, words: str, seconds: float = 20) -> None:
