@@ -55,7 +55,7 @@ def requests(data: Data, workload: Workload, seed: int, number: int = REQUESTS) 
 
 @cache
 def tokens() -> list[str]:
-    """One for each user, the same each time: servers store_response those that they have verified."""
+    """Return a token for each user, the same each time, because servers cache verified tokens."""
     return [token(user_id(user), exp=int(time.time()) + TOKEN_SECONDS) for user in range(USERS)]
 
 

@@ -45,13 +45,13 @@ T = TypeVar("T")
 
 
 def body(answer: T | Error | None) -> T:
-    """An answer that is no error."""
+    """Return a response that is not an error."""
     assert not isinstance(answer, Error | None), answer
     return answer
 
 
 def work(client: AuthenticatedClient, friend: str, picture: Path) -> None:
-    """What a web app does."""
+    """Do what a web app does."""
     chat = body(create_chat.sync(client=client, body=NewChat(title="Plans")))
     member = body(add_member.sync(chat.id, client=client, body=NewMember(user_id=friend)))
     assert member.role == "member"
@@ -91,13 +91,13 @@ def work(client: AuthenticatedClient, friend: str, picture: Path) -> None:
     assert (user.name, user.image_url) == ("Alice", image.image_url)
     assert httpx.get(image.image_url).headers["Content-Type"] == "image/png"
 
-    told = MessageSent.from_dict(first.to_dict())  # an event has the same
+    told = MessageSent.from_dict(first.to_dict())  # an event has the same fields
     assert (told.id, told.created_at, told.content) == (first.id, first.created_at, first.content)
     assert isinstance(told.truncated, Unset)
 
 
 def send(client: AuthenticatedClient, chat: UUID, message: NewMessage) -> SentMessage:
-    """Sends a message."""
+    """Send a message."""
     return body(send_message.sync(chat, client=client, body=message))
 
 

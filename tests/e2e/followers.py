@@ -1,7 +1,6 @@
-"""Clients that follow a chat in compressed time, keep a record of what they do, and say something all the time.
+"""Clients that follow a chat in compressed time, record what they do, and write all the time.
 
-A client is local_copy.py, which see, in a thread of its own: so it can sleep as a laptop with its lid shut, whose clock
-stands still for it.
+A client runs local_copy.py in a thread of its own, so that it can sleep as a laptop does, whose clock stops meanwhile.
 """
 
 import asyncio
@@ -26,9 +25,9 @@ from tests.support import Api
 
 COMPRESSION = 60
 TIMEOUT = 0.5  # of a request
-LONGEST_SILENCE = 0.15  # between two things that somebody says
+LONGEST_SILENCE = 0.15  # between two changes of a user
 LENGTHS = (0, 200, 2000, 12_000)  # of a message
-GUESTS = ("gail", "gus")  # whom an owner adds and removes
+GUESTS = ("gail", "gus")  # users whom the owner adds and removes
 PATIENCE = 60  # seconds
 
 
@@ -39,10 +38,10 @@ class Place:
     api: Api
     pusher: Pusher
     seed: int
-    network: Network | None = None  # none is a good one
+    network: Network | None = None  # None without faults
 
     def new_urls(self) -> tuple[str, str]:
-        """Where a client finds the API and Pusher."""
+        """Return the URLs of the API and of Pusher for a new client."""
         servers = (self.api, self.pusher)
         api, pusher = (self.network.add_proxy(server.port) if self.network else server.port for server in servers)
         socket_url = f"ws://127.0.0.1:{pusher}/app/{self.pusher.key}?protocol=7&client=copy&version=1"
@@ -50,10 +49,10 @@ class Place:
 
 
 class Transport(httpx.AsyncHTTPTransport):
-    """Counts what a client lives through. Without an address, each request has one of its own, and so a budget."""
+    """Counts responses and errors. Without an address, each request has its own, and thus its own rate limit."""
 
     def __init__(self, address: str = "") -> None:
-        super().__init__(verify=False)  # there is no TLS, and certificates take long to load
+        super().__init__(verify=False)  # no TLS is used, and certificates load slowly
         self.lived: Counter[str] = Counter()
         self._address = address
 
@@ -73,12 +72,12 @@ _addresses = itertools.count(1)
 
 
 def new_address() -> str:
-    """One that no other request had."""
+    """Return an address that no other request had."""
     return str(ip_address("10.0.0.0") + next(_addresses))
 
 
 class Outline(NamedTuple):
-    """A chat, with the ids of its messages only."""
+    """A chat, with only the ids of its messages."""
 
     title: str
     members: set[str]
@@ -86,8 +85,10 @@ class Outline(NamedTuple):
 
 
 class Follower(LocalCopy):
-    """A local copy in compressed time that keeps a record: of each time that it read all, its seq, the events that it
-    applied since, and what it was when it had caught up."""
+    """A local copy in compressed time that records, for each full read, the seq and the events that were applied since.
+
+    `caught_up` has the state of the copy each time that it had caught up after a full read.
+    """
 
     least_pause = LocalCopy.least_pause / COMPRESSION
     longest_pause = LocalCopy.longest_pause / COMPRESSION
@@ -123,7 +124,7 @@ class Follower(LocalCopy):
 
 
 class Naive(Follower):
-    """… that reads once, and then applies live events, as if each came, and came once."""
+    """A follower that reads once, and then applies live events as if each arrived exactly once."""
 
     def __init__(self, http: httpx.AsyncClient, socket_url: str, chat: str) -> None:
         super().__init__(http, socket_url, chat)
@@ -142,7 +143,7 @@ class Naive(Follower):
 
 
 class Client:
-    """A device on which a user follows a chat, and says nothing; its name begins with theirs."""
+    """A device on which a user only reads a chat; its name begins with the user's."""
 
     copy: Follower
     _loop: asyncio.AbstractEventLoop
@@ -166,14 +167,16 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._thread.is_alive():  # again: where a timeout ends just then, a library may take it for that
-            with contextlib.suppress(RuntimeError):  # it has ended by now
+        while (
+            self._thread.is_alive()
+        ):  # again, because a library may mistake the cancellation for a timeout that ends at the same time
+            with contextlib.suppress(RuntimeError):  # it has ended meanwhile
                 self._loop.call_soon_threadsafe(self._task.cancel)
             self._thread.join(1)
 
     @contextmanager
     def asleep(self) -> Iterator[None]:
-        """With its lid shut: its clock stands still."""
+        """Sleep for the block: the event loop is blocked, so that its clock stops."""
         is_shut, is_open = threading.Event(), threading.Event()
 
         def sleep() -> None:
@@ -188,11 +191,11 @@ class Client:
             is_open.set()
 
     def hush(self) -> None:
-        """Has its user end what they say, and say nothing more."""
+        """Let the user complete the current change, and make no other."""
         self._is_hushed.set()
 
     def seen(self) -> Counter[str]:
-        """What it has lived through."""
+        """Return the counts of what happened to it."""
         applied = [event for _, events in self.copy.applied for event in events]
         return self._transport.lived.copy() + Counter(
             heard=self.copy.heard,
@@ -233,11 +236,11 @@ class Client:
 
 
 class Talker(Client):
-    """… who says something all the time: sends messages, edits and deletes them."""
+    """A client whose user sends, edits and deletes messages all the time."""
 
     def __init__(self, place: Place, name: str, chat: str, *, is_limited: bool = False) -> None:
         super().__init__(place, name, chat, is_limited=is_limited)
-        self.said: dict[str, str | None] = {}  # the content of each message that was sent, None if it was deleted
+        self.said: dict[str, str | None] = {}  # the content of each sent message, None if it was deleted
         self._chance = random.Random(f"{place.seed} {name}")  # noqa: S311 (no secret)
 
     async def _talk(self) -> None:
@@ -266,7 +269,7 @@ class Talker(Client):
 
 
 class Adder(Talker):
-    """… or adds to one message, to which another device of the user adds as well."""
+    """A client that appends to one message, to which another device of the user appends as well."""
 
     def __init__(self, place: Place, name: str, chat: str, message: str) -> None:
         super().__init__(place, name, chat)
@@ -279,7 +282,7 @@ class Adder(Talker):
 
 
 class Owner(Talker):
-    """… and renames the chat, and adds and removes members."""
+    """A talker that also renames the chat, and adds and removes members."""
 
     async def _say(self, text: str) -> None:
         match self._chance.choices(["say", "rename", "invite"], [70, 10, 20])[0]:

@@ -1,4 +1,4 @@
-"""Packages from npm in a temporary directory, for tests with real clients, and programs that use them."""
+"""Packages from npm for tests with real clients, and programs that use them."""
 
 import fcntl
 import json
@@ -14,7 +14,7 @@ from typing import Any, Self
 import pytest
 
 INSTALL_SECONDS = 120
-# Milliseconds between tries; and no peers, which for next-auth would be all of Next.js.
+# Milliseconds between attempts; and no peer dependencies, which would include Next.js.
 OPTIONS = ["--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=1000", "--legacy-peer-deps", "--ignore-scripts"]
 
 
@@ -33,7 +33,7 @@ class Npm:
         directory.mkdir(exist_ok=True)
         file = directory / "package.json"
         with (directory / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # until another worker that installs them is done
+            fcntl.flock(lock, fcntl.LOCK_EX)  # waits for another worker that installs them
             if not file.exists():
                 file.write_text(package)
                 try:
@@ -51,11 +51,11 @@ class Npm:
 
 
 class Program:
-    """A module with commands, in a process of its own: a line of JSON goes in for each, and one comes out."""
+    """A JavaScript module in its own process that reads commands as lines of JSON, and answers each with a line."""
 
     def __init__(self, program: Path, modules: Path) -> None:
         self._process = subprocess.Popen(
-            ["node", shutil.copy(program, modules.parent)],  # next to its modules
+            ["node", shutil.copy(program, modules.parent)],  # beside its modules, which node resolves from there
             env={"PATH": os.environ["PATH"]},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -63,7 +63,7 @@ class Program:
         )
 
     def do(self, command: str, *values: Any) -> Any:
-        """What a command results in."""
+        """Send a command; return its result."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps([command, *values]) + "\n")

@@ -32,7 +32,7 @@ class Program:
 
 @contextmanager
 def program() -> Iterator[Program]:
-    """PgBouncer; skips the test where it is not to be had."""
+    """Find or unpack PgBouncer; skip the test where it cannot be installed."""
     if found := shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin"):
         yield Program(Path(found))
         return
@@ -72,7 +72,7 @@ class PgBouncer(Server):
         self._configuration = configuration
 
     def url(self, database: str, user: str, password: str) -> str:
-        """Return a `postgresql://` URL of the way through it."""
+        """Return a `postgresql://` URL that leads through it."""
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
 
     def _spawn(self) -> Child:

@@ -1,4 +1,4 @@
-"""soketi, a Pusher-protocol server that others wrote, as a child process."""
+"""soketi, an independent server of the Pusher protocol, as a child process."""
 
 import os
 import signal
@@ -13,10 +13,10 @@ class Soketi(Pusher):
     """A soketi with one app, from a directory `node_modules`."""
 
     name = "soketi"
-    stop_signals: ClassVar[tuple[signal.Signals, ...]] = ()  # it keeps nothing, and its good order takes 3 seconds
+    stop_signals: ClassVar[tuple[signal.Signals, ...]] = ()  # it has no state, and a graceful shutdown takes 3 seconds
 
     def __init__(self, directory: Path, modules: Path) -> None:
-        # It would take a key or secret of digits for a number.
+        # It parses a key or secret of digits as a number.
         super().__init__(directory, key="soketi-key", secret="soketi-secret")
         self._modules = modules
 
@@ -30,7 +30,7 @@ class Soketi(Pusher):
             "DEFAULT_APP_USER_AUTHENTICATION": "true",
             "EVENT_MAX_SIZE_IN_KB": "10",  # as at Pusher
             "METRICS_ENABLED": "false",
-            "METRICS_HOST": "127.0.0.1",  # it listens there all the same
+            "METRICS_HOST": "127.0.0.1",  # it listens there even so
             "METRICS_SERVER_PORT": "0",
         }
         own = {"PATH": os.environ["PATH"], "HOME": str(self.directory)}

@@ -1,4 +1,4 @@
-"""What was acknowledged is there after a crash, once: the API and PostgreSQL are killed while clients write."""
+"""Acknowledged messages survive a crash, once each: the API and PostgreSQL are killed while clients write."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ def durable() -> Iterator[Postgres]:
 
 
 class Writers:
-    """Clients that send messages to one chat, come what may, and store_response what was answered with 201.
+    """Clients that send messages to one chat, through all errors, and record what was answered with 201.
 
     Every other one sends each message with a key, until it is answered so.
     """
@@ -70,12 +70,12 @@ class Writers:
         return False
 
     def write_on(self) -> None:
-        """Returns when so many more were acknowledged."""
+        """Return when so many more messages were acknowledged."""
         goal = len(self.acknowledged) + EACH_ROUND
         wait_until(lambda: len(self.acknowledged) >= goal, seconds=30)
 
     def stored(self) -> dict[str, str]:
-        """All messages of the chat, by id."""
+        """Return all messages of the chat, by id."""
         contents: dict[str, str] = {}
         total, page = 1, 1
         while len(contents) < total:

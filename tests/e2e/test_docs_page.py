@@ -1,4 +1,4 @@
-"""The page /docs as a person has it, in a real browser: what is tried out is answered, and nobody else hears of it.
+"""The page /docs in a real browser: requests that are tried out succeed, and go to the API only.
 
 PARLEY_PICTURES=DIRECTORY keeps pictures of the pages there.
 """
@@ -24,7 +24,7 @@ SECONDS = 120
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    """The program."""
+    """The path of the browser."""
     return find_program()
 
 
@@ -35,7 +35,7 @@ def modules(npm: Npm) -> Path:
 
 
 def visit(browser: str, modules: Path, url: str, prefix: str, user: str) -> dict[str, Any]:
-    """What somebody sees who tries out requests as this user, at this URL of the API."""
+    """Try out requests as this user on the page of the API at this URL; return what the page shows."""
     pictures = os.environ.get("PARLEY_PICTURES")
     options = {"chromium": browser, "url": url, "prefix": prefix, "token": token(user), "title": "Plans"}
     if pictures:
@@ -68,4 +68,4 @@ def test_a_person_tries_the_api_out(
     assert all(request.startswith((f"{url}{prefix}/", "data:")) for request in seen["requests"])
     assert token(user)[:20] not in seen["kept"]
     assert "message:sent" in seen["events"]
-    assert seen["width"] == 320  # on the narrowest phone nothing is beside the page
+    assert seen["width"] == 320  # on the narrowest phone the page does not scroll sideways

@@ -1,4 +1,4 @@
-"""Clients that generators make of the OpenAPI document: they compile, and programs do a web app's work with them."""
+"""Clients that are generated from the OpenAPI document: they compile, and programs use them as a web app does."""
 
 import json
 import os
@@ -25,7 +25,7 @@ PACKAGES = {
     "openapi-typescript": "7.13.0",
     "typescript": "5.9.3",
 }
-# As strict as the compiler can be.
+# The strictest options of the compiler.
 TSC = ["node_modules/.bin/tsc", "--module", "nodenext", "--target", "es2023", "--types", "node", "--strict",
     "--exactOptionalPropertyTypes", "--noFallthroughCasesInSwitch", "--noImplicitOverride", "--noImplicitReturns",
     "--noPropertyAccessFromIndexSignature", "--noUncheckedIndexedAccess", "--noUnusedLocals",
@@ -41,14 +41,14 @@ def database(new_database: Callable[[str], str]) -> str:
 
 @pytest.fixture(scope="module")
 def open_api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
-    """An API that no limit stops."""
+    """An API without an effective rate limit."""
     with running(new_api(database, RATE_LIMIT_REQUESTS="100000")) as api:
         yield api
 
 
 @pytest.fixture(scope="module")
 def document(open_api: Api, directory: Path) -> Path:
-    """The document in a file."""
+    """Write the document to a file."""
     file = directory / "openapi.json"
     with unlimited(open_api, "") as nobody:
         file.write_text(nobody.get("/openapi.json").text)
@@ -57,7 +57,7 @@ def document(open_api: Api, directory: Path) -> Path:
 
 @pytest.fixture
 def people(open_api: Api) -> tuple[str, str]:
-    """Two users whom the API knows."""
+    """Create two users."""
     names = new_user(), new_user()
     for name in names:
         with unlimited(open_api, name) as client:
@@ -74,14 +74,14 @@ def picture(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def typescript(document: Path, npm: Npm) -> Path:
-    """A directory with the types that are made of the document, and the compiler."""
+    """A directory with the types that are generated from the document, and the compiler."""
     place = npm.install(PACKAGES).parent
     run("node_modules/.bin/openapi-typescript", document, "--output", "schema.d.ts", cwd=place)
     return place
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """What it says when all is well."""
+    """Run a command, which must succeed; return its output."""
     done = subprocess.run(
         [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=SECONDS, check=False
     )
@@ -152,7 +152,7 @@ def test_a_program_in_python(
     (tmp_path / "config.yaml").write_text("post_hooks: []")
     options = ["--meta", "none", "--output-path", "parley_client", "--config", "config.yaml"]
     said = run(*PYTHON, "openapi_python_client", "generate", "--path", document, *options, cwd=tmp_path)
-    # It knows no media type of images; and a browser wants no client for them.
+    # The generator does not support media types of images; browsers need no client for them.
     assert re.findall("WARNING.*", said) == ["WARNING parsing GET /images/{name} within outside_api."]
     run(*PYTHON, "mypy", "--strict", "--follow-imports=silent", "client.py", cwd=tmp_path)
     alice, bob = people

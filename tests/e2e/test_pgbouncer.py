@@ -1,4 +1,4 @@
-"""The API behind a PgBouncer that shares transactions, with the configuration of the README; the listener beside it."""
+"""The API behind PgBouncer in transaction mode, with the README's configuration; the listener connects directly."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ CLIENT_CONNECTIONS = 8
 CLIENTS = 6
 DATABASE = "parley_pooled"
 SESSIONS = "select pid from pg_stat_activity where datname = %s and usename = 'app'"
-# What a session could keep from one transaction for the next.
+# State that a session could keep from one transaction to the next.
 KEPT = """
     select 'user: ' || session.user_id() where session.user_id() is not null
     union all select 'rows: ' || count(*) from parley.chats having count(*) > 0
@@ -47,7 +47,7 @@ NewBouncer = Callable[..., PgBouncer]
 
 
 def configuration() -> str:
-    """The README's pgbouncer.ini."""
+    """Return the README's pgbouncer.ini."""
     found = re.search(r"```ini\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     assert found
     return found[1]
@@ -55,7 +55,7 @@ def configuration() -> str:
 
 @pytest.fixture(scope="module")
 def new_bouncer(directory: Path, postgres: Postgres) -> Iterator[NewBouncer]:
-    """Starts a PgBouncer that has fewer connections to a database than the API has to it."""
+    """Start a PgBouncer with fewer connections to the database than the API has to PgBouncer."""
     with program() as found, ExitStack() as stack:
 
         def start(name: str, **options: str) -> PgBouncer:
@@ -96,7 +96,7 @@ def api(bouncer: PgBouncer, new_api: Callable[..., Api], database: str) -> Itera
 
 
 def drive(api: Api, times: int) -> set[tuple[str, int]]:
-    """Clients that at once ask all routes, so often; answers what was not answered as it should be."""
+    """Send requests to all routes from several clients at once; return the unexpected responses."""
 
     def ask_all() -> set[tuple[str, int]]:
         wrong = set()
@@ -145,11 +145,11 @@ def test_a_session_keeps_nothing_of_a_request(api: Api, bouncer: PgBouncer, post
         dba = stack.enter_context(psycopg.connect(postgres.url(database)))
         row = dba.execute("select count(*), count(distinct user_id) from parley.members").fetchone()
         assert row is not None
-        assert min(row) > 1  # so there was something to keep
+        assert min(row) > 1  # so that there was state to keep
         used = {pid for (pid,) in dba.execute(SESSIONS, [database])}
         url = bouncer.url(database, "app", "app")
         seen = set()
-        for _ in range(SERVER_CONNECTIONS):  # each transaction stays open, so that the next one is another's
+        for _ in range(SERVER_CONNECTIONS):  # each transaction stays open, so that the next one uses another connection
             connection = stack.enter_context(psycopg.connect(url, prepare_threshold=None))
             pid = connection.execute("select pg_backend_pid()").fetchone()
             assert pid is not None
@@ -168,7 +168,7 @@ def test_a_request_that_is_cancelled_holds_no_connection(
         pooled = await Database.connect(Settings.load())
         task, loop = asyncio.create_task(ask(pooled, "select api.check_readiness(), ''")), asyncio.get_running_loop()
 
-        def cancel_when_answered() -> None:  # by PostgreSQL, which the task has not seen yet
+        def cancel_when_answered() -> None:  # when PostgreSQL has responded, which the task has not noticed yet
             if task._fut_waiter and task._fut_waiter.done():  # type: ignore[attr-defined]
                 task.cancel()
             elif not task.done():

@@ -1,4 +1,4 @@
-"""The drill of backups, as a DBA runs it: good copies are identical, while others write too, and damage is found."""
+"""The restore drill as a DBA runs it: intact copies are identical, also while others write, and damage is detected."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ CHECKS = (
 )  # fmt: skip
 SEEN = "select count(*) from parley.messages, set_config('parley.user_id', '{}', false)"
 
-# What each check is to find in the copy of the dump, in their order.
+# The findings of each check in the copy of the dump, in their order.
 DAMAGE = """
 drop index parley.messages_type;
 alter table parley.settings disable row level security;
@@ -36,7 +36,7 @@ select setval('parley.outbox_id_seq', 1);
 
 @dataclass
 class Drill:
-    """A server with data, a place for the script and for its copies, and programs that stand before PostgreSQL's."""
+    """A server with data, directories for the script and its copies, and wrappers of PostgreSQL's programs."""
 
     server: Postgres
     place: Path
@@ -44,7 +44,7 @@ class Drill:
     names: int = 0
 
     def new_directory(self) -> Path:
-        """An empty one that belongs to who runs the script."""
+        """Create an empty directory that belongs to the user who runs the script."""
         self.names += 1
         directory = self.place / f"drill-{self.names}"
         directory.mkdir(mode=0o700)
@@ -53,18 +53,18 @@ class Drill:
         return directory
 
     def wrap(self, program: str, *, before: str = "", after: str = "") -> None:
-        """From now on, does something in the shell before or after that program of PostgreSQL."""
+        """From now on, run a shell command before or after a program of PostgreSQL."""
         wrapper = self.place / "wrappers" / program
         wrapper.parent.mkdir(exist_ok=True)
         wrapper.write_text(f'#!/bin/bash\nset -e\n{before}\n"{self.server.get_program(program)}" "$@"\n{after}\n')
         wrapper.chmod(0o755)
 
     def unwrap(self) -> None:
-        """All programs are PostgreSQL's again."""
+        """Remove all wrappers."""
         shutil.rmtree(self.place / "wrappers", ignore_errors=True)
 
     def run(self, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Runs the script, as PostgreSQL runs: not as root."""
+        """Run the script as the user that PostgreSQL runs as."""
         owner = self.server.data.stat()
         identity: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -104,8 +104,8 @@ def drill() -> Iterator[Drill]:
             dba.execute("insert into parley.image_cleanup (name) values ('x')")
             dba.execute("delete from next_auth.users where id = 'carol'")
             dba.execute("alter role events set statement_timeout = '1min'")
-            dba.execute("alter database parley set idle_in_transaction_session_timeout = '300ms'")  # for requests
-            dba.execute("create role a_dba login noinherit in role parley_api")  # who does not act for it
+            dba.execute("alter database parley set idle_in_transaction_session_timeout = '300ms'")  # as for requests
+            dba.execute("create role a_dba login noinherit in role parley_api")  # which does not inherit its privileges
         for file in ("restore_drill.sh", "restore_drill.sql"):
             shutil.copy(ROOT / "sql" / file, place)
         yield Drill(server, place, chat)
@@ -118,7 +118,7 @@ def unwrapped(drill: Drill) -> Iterator[None]:
 
 
 def servers_in(directory: Path) -> list[int]:
-    """Processes of PostgreSQL that have their cluster there."""
+    """Return the processes of PostgreSQL with a cluster in the directory."""
     return [
         process.pid
         for process in psutil.process_iter(["cmdline"])
@@ -127,7 +127,7 @@ def servers_in(directory: Path) -> list[int]:
 
 
 def lines(report: str) -> dict[tuple[str, str], str]:
-    """What each check of each copy found; a difference goes on in the next lines."""
+    """Return the findings of each check of each copy; a difference continues on the next lines."""
     found = {}
     for line in report.splitlines():
         if line[:6].strip() in {"backup", "dump"}:
@@ -169,7 +169,7 @@ def test_good_copies_are_identical_while_others_write_and_row_level_security_bin
     unseen, members, *again = map(int, (directory / "seen").read_text().split())
     assert unseen == 0
     assert 19 <= members < 19 + sent
-    assert again == [unseen, members]  # both copies are of one moment
+    assert again == [unseen, members]  # both copies are of the same moment
     assert servers_in(directory) == []
     assert not list(directory.glob("**/PG_VERSION"))
     with psycopg.connect(drill.server.url("parley")) as dba:

@@ -1,4 +1,4 @@
-"""The rate limit that a Next.js app and Parley share: the README's example with @upstash/ratelimit beside Parley."""
+"""A rate limit that a Next.js app shares with Parley: the README's example with @upstash/ratelimit."""
 
 import asyncio
 import re
@@ -22,13 +22,13 @@ PROGRAM = Path(__file__).with_name("shared_budget.mjs")
 PACKAGES = {"@upstash/ratelimit": "2.2.0", "ioredis": "6.0.0"}
 (EXAMPLE,) = re.findall(r"```js\n(.*?Ratelimit.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
 LIMIT = '(10, "10 s")'
-PREFIX = Settings.model_fields["rate_limit_prefix"].default  # which the example has, too
+PREFIX = Settings.model_fields["rate_limit_prefix"].default  # as in the example
 
-Taken = tuple[bool, dict[str, str]]  # whether a request may go on, and the headers
+Taken = tuple[bool, dict[str, str]]  # whether a request is allowed, and the headers
 
 
 def in_both(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those that the app's answers have, too."""
+    """Return the headers that the responses of the app have too."""
     return {name: headers[name] for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")}
 
 
@@ -39,7 +39,7 @@ class App:
         self._program = program
 
     def take(self, address: str, limit: int, window: str, now: int | None = None, times: int = 1) -> list[Taken]:
-        """What becomes of so many requests at once."""
+        """Send so many requests at once; return the decisions."""
         assert LIMIT in EXAMPLE
         example = EXAMPLE.replace(LIMIT, f'({limit}, "{window}")')
         return [(allowed, headers) for allowed, headers in self._program.do("take", example, address, times, now)]
@@ -86,7 +86,7 @@ def test_the_app_and_the_api_have_one_budget(app: App, api: Api, version: int) -
     limit, window = 10, f"{api.environment['RATE_LIMIT_WINDOW']} s"
 
     def addresses() -> tuple[str, str]:
-        """One that requests come from, and what the app calls it."""
+        """Return the address of a request, and the identifier that the app uses for it."""
         address = api.headers()["X-Forwarded-For"] if version == 4 else new_address()
         return address, address if version == 4 else address.removesuffix("1") + "/64"
 

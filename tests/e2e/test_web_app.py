@@ -1,4 +1,4 @@
-"""Sign-in as web apps have it: sessions that next-auth 4, @auth/core, jsonwebtoken and @auth/pg-adapter make.
+"""Sign-in of web apps: sessions that next-auth 4, @auth/core, jsonwebtoken and @auth/pg-adapter make.
 
 Those that are made of JWTs are kept in tests/api/auth/session_tokens.json, for where there is no npm:
 PARLEY_UPDATE_TOKENS=1 writes them anew.
@@ -29,7 +29,7 @@ PACKAGES = {
     "pg": "8.23.1",
 }
 HOUR = 3600
-LONG = 70 * 365 * 24 * HOUR  # for the tokens that are kept
+LONG = 70 * 365 * 24 * HOUR  # for the tokens in session_tokens.json
 SITES = ("http://app.test", "https://app.test")
 ORIGIN = {"Origin": "https://app.test"}
 
@@ -42,13 +42,13 @@ def web(npm: Npm) -> Iterator[Program]:
 
 @pytest.fixture
 def adapter(web: Program, postgres: Postgres, shared_database: str) -> Program:
-    """The program, with a database as the role of a web app."""
+    """Connect the program to a database as the role of a web app."""
     web.do("openDatabase", postgres.url(shared_database, "web", "web"))
     return web
 
 
 def profile(client: httpx.Client, **headers: str) -> dict[str, Any]:
-    """Who the API takes the sender of these headers for."""
+    """Return the profile of the user whom these headers authenticate."""
     response = client.get("/api/profile", headers=headers)
     assert response.status_code == 200, response.text
     found: dict[str, Any] = response.json()["user"]
@@ -56,7 +56,7 @@ def profile(client: httpx.Client, **headers: str) -> dict[str, Any]:
 
 
 def session_tokens(web: Program, secret: str, user: str, seconds: int) -> Iterator[tuple[str, str | None, str]]:
-    """A token of each kind: what it is, the cookie that it is for, itself."""
+    """Yield a token of each kind: its kind, its cookie, and the token."""
     claims = {"sub": user, "name": "Zoë ☃", "email": f"{user}@example.org", "picture": "https://example.org/zoe.png"}
     yield "jsonwebtoken", None, web.do("jsonwebtoken", secret, claims, {"expiresIn": seconds})
     for cookie in COOKIES:
