@@ -1,18 +1,19 @@
-"""An example: a client that keeps a copy of a chat, whatever the network does, and that says each thing once.
+"""An example: a client that keeps a copy of a chat, whatever the network does, and sends each message once.
 
     async with httpx.AsyncClient(base_url=API, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10) as http:
         copy = LocalCopy(http, "wss://ws-mt1.pusher.com/app/KEY?protocol=7&client=copy&version=1", chat_id)
-        await copy.follow()  # until the chat is gone; meanwhile copy.messages has what is in it
+        await copy.follow()  # until the chat is deleted; meanwhile copy.messages has its messages
 
-It reads the chat, page by page. Each answer says in X-Chat-Seq of which of the chat's events it knows; from the least
-of these on, it asks for events and applies them in their order. Some tell what a page had already, which does no harm.
+The client reads the chat, page by page. The header X-Chat-Seq of each response is the seq of the last event that the
+response includes. From the lowest of these on, the client fetches events and applies them in order. Applying an event
+that a page already included is idempotent.
 
-A live event is only a sign to ask. So is a new connection to Pusher, which keeps nothing for who is away; and it asks
-now and then without a sign, since a connection may have died in silence. Who was away for longer than events are kept
-is told so, and reads the chat anew.
+A live event is only a signal to fetch events. So is a new connection to Pusher, which does not buffer events for
+disconnected clients. The client also polls at long intervals, because a connection may have died unnoticed. A client
+that was offline for longer than events are kept gets a 410, and reads the chat again.
 
-What it sends has an Idempotency-Key and is sent again until there is an answer, so it is said once, not less and not
-more. What it edits must still be what the edit was made from, so nothing is overwritten that it has not seen.
+Each message is sent with an Idempotency-Key, and again until there is a response, so that it is stored exactly once.
+Edits use If-Match, so that no change is overwritten that the client has not seen.
 """
 
 import asyncio
@@ -34,50 +35,50 @@ NOT_FOUND, EXPIRED, CHANGED = 404, 410, 412
 
 
 class GoneError(Exception):
-    """The chat or the message is gone, or the user is no member any more."""
+    """The chat or the message was deleted, or the user is no longer a member."""
 
 
 class LocalCopy:
-    """A copy of a chat. Without a `seq` there is none: not yet, or not any more."""
+    """A copy of a chat. `seq` is None before the first read, and after the end of the chat."""
 
-    least_pause, longest_pause = 1.5, 60.0  # seconds from one request for events to the next
-    messages_limit, events_limit = 100, 1000  # of one answer
-    first_retry, longest_retry = 0.5, 30.0  # seconds after which a request is sent again
-    silence = 30.0  # seconds after which a connection to Pusher has to show that it lives, and until it counts as dead
+    least_pause, longest_pause = 1.5, 60.0  # seconds between two requests for events
+    messages_limit, events_limit = 100, 1000  # per response
+    first_retry, longest_retry = 0.5, 30.0  # seconds before a request is sent again
+    silence = 30.0  # seconds between pings to Pusher, and until a connection without a pong is closed
 
     title: str
     messages: dict[str, Message]
     members: set[str]
-    seq: int | None  # of the last event that was applied
-    incomplete: set[str]  # messages of which the content is still to be read
+    seq: int | None  # of the last applied event
+    incomplete: set[str]  # messages whose content is still to be fetched
 
     def __init__(self, http: httpx.AsyncClient, socket_url: str, chat: str) -> None:
         self._http, self._socket_url, self._chat = http, socket_url, chat
-        self._sign = asyncio.Event()
+        self._signal = asyncio.Event()
         self._drop()
 
     def _drop(self) -> None:
         self.title, self.messages, self.members, self.seq, self.incomplete = "", {}, set(), None, set()
 
-    # What others say
+    # Reading
 
     async def follow(self) -> None:
-        """Keeps the copy like the chat until that is gone, and drops it then."""
+        """Keep the copy up to date until the chat is deleted, and then drop it."""
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(self._listen())
             with suppress(GoneError):
                 while True:
-                    self._sign.clear()
+                    self._signal.clear()
                     await self.catch_up()
                     await asyncio.sleep(self.least_pause)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(self.longest_pause):
-                            await self._sign.wait()
+                            await self._signal.wait()
             listening.cancel()
         self._drop()
 
     async def catch_up(self) -> None:
-        """Applies what happened since the last time; where that is not known any more, reads all."""
+        """Apply the events since the last call; if they are no longer kept, read the whole chat."""
         if self.seq is None:
             await self.read()
         has_more = True
@@ -94,7 +95,7 @@ class LocalCopy:
             await self._fetch(message)
 
     async def read(self) -> None:
-        """Reads all of the chat."""
+        """Read the whole chat."""
         chat, members, *pages = [
             checked(await self.ask("GET", path)) for path in ("", "/members", f"/messages?limit={self.messages_limit}")
         ]
@@ -107,7 +108,7 @@ class LocalCopy:
         self.seq = min(int(answer.headers["X-Chat-Seq"]) for answer in (chat, members, *pages))
 
     def apply(self, event: Event) -> None:
-        """Applies the next event; what it tells of may be there already."""
+        """Apply the next event; the copy may already include its change."""
         if self.seq is None or event["seq"] != self.seq + 1:
             raise ValueError(f"event {event['seq']} came after {self.seq}")
         data = event["data"]
@@ -138,9 +139,9 @@ class LocalCopy:
                 self.incomplete.discard(message)
 
     async def _fetch(self, message: str) -> None:
-        """Reads a message whose content an event left out, unless the message was deleted later.
+        """Fetch a message whose content was too large for an event, unless the message was deleted later.
 
-        Events are the primary's, so a replica may not know of it yet.
+        Events are read from the primary, which a replica may lag behind: hence `no-cache`.
         """
         if message in self.messages:
             answer = await self.ask("GET", f"/messages/{message}", headers={"Cache-Control": "no-cache"})
@@ -151,11 +152,11 @@ class LocalCopy:
         self.incomplete.discard(message)
 
     def hear(self, event: str, data: Any) -> None:  # noqa: ARG002
-        """Takes a live event, which may come late, again or not at all, for a sign that there is something to ask."""
-        self._sign.set()
+        """Handle a live event, which may arrive late, twice or never, as a signal to fetch events."""
+        self._signal.set()
 
     async def _listen(self) -> None:
-        """Connects to Pusher, and again whenever that ends."""
+        """Connect to Pusher, and again after each lost connection."""
         while True:
             with suppress(WebSocketException, OSError, EOFError):
                 async with connect(
@@ -175,14 +176,14 @@ class LocalCopy:
                 case "pusher:connection_established":
                     await self._subscribe(socket, json.loads(message["data"])["socket_id"])
                 case "pusher_internal:subscription_succeeded":
-                    self._sign.set()
+                    self._signal.set()
                 case "pusher:ping":
                     await socket.send(json.dumps({"event": "pusher:pong", "data": {}}))
                 case event if not event.startswith("pusher"):
                     self.hear(event, json.loads(message["data"]))
 
     async def _subscribe(self, socket: ClientConnection, socket_id: str) -> None:
-        """Signs in, so that Pusher ends this when the user is removed, and subscribes; refused, it is a sign to ask."""
+        """Sign in, so that Pusher disconnects a removed member, and subscribe. After a rejection, fetch events."""
         channel = f"private-chat-{self._chat}"
         form = {"socket_id": socket_id, "channel_name": channel}
         user = await self._insist("POST", "/api/pusher/user-auth", data={"socket_id": socket_id})
@@ -191,18 +192,20 @@ class LocalCopy:
             await socket.send(json.dumps({"event": "pusher:signin", "data": user.json()}))
             await socket.send(json.dumps({"event": "pusher:subscribe", "data": {**signed.json(), "channel": channel}}))
         else:
-            self._sign.set()
+            self._signal.set()
 
-    # What this user says
+    # Writing
 
     async def send(self, content: str) -> Message:
-        """Sends a message, once."""
+        """Send a message, exactly once."""
         sent: Message = checked(await self.ask("POST", "/messages", json={"content": content})).json()
         return sent
 
     async def edit(self, message: str, change: Callable[[str], str]) -> None:
-        """Edits a message by what it says. Asked again, `change` must leave alone what it has changed: so it is known
-        that an edit was done which got no answer."""
+        """Edit a message by a function of its content.
+
+        `change` must be idempotent: so an edit whose response was lost is recognised as done.
+        """
         while True:
             found = checked(await self.ask("GET", f"/messages/{message}"))
             content = change(found.json()["content"])
@@ -215,18 +218,18 @@ class LocalCopy:
                 return
 
     async def delete(self, message: str) -> None:
-        """Deletes a message, unless it is gone."""
+        """Delete a message, unless it was deleted already."""
         with suppress(GoneError):
             checked(await self.ask("DELETE", f"/messages/{message}"))
 
     async def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """The answer, in the end, to a request about the chat. However often it is sent, it is done once."""
+        """Send a request about the chat until there is a response; it is executed exactly once."""
         if method == "POST":
             options["headers"] = {"Idempotency-Key": str(uuid4())}
         return await self._insist(method, f"/api/chats/{self._chat}{path}", **options)
 
     async def _insist(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Asks until there is an answer, other than to ask later."""
+        """Send a request until there is a response other than one with Retry-After."""
         for attempt in itertools.count():
             pause = min(self.first_retry * 2 ** min(attempt, 10), self.longest_retry)
             with suppress(httpx.TransportError):
@@ -239,7 +242,7 @@ class LocalCopy:
 
 
 def checked(answer: httpx.Response) -> httpx.Response:
-    """An answer that is no error. Raises GoneError, or httpx.HTTPStatusError."""
+    """Return a response that is not an error. Raises GoneError or httpx.HTTPStatusError."""
     if answer.status_code == NOT_FOUND:
         raise GoneError
     return answer.raise_for_status()
