@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from api.admin import drift, logins
-from api.auth.secrets import split_secrets, weakness
+from api.auth.secrets import find_weakness, split_secrets
 from api.dev.data_directory import CLIENT_FILE, SECRET_FILE, get_default_directory
 from api.dev.session_token import sign_session_token
 from api.dev.tail import Endpoints, FatalError, follow_events
@@ -137,7 +137,7 @@ def _find_secret(data: Path | None) -> str:
         if not file.exists():
             raise ValueError(f"set NEXTAUTH_SECRET, or run `parley dev` first: there is no {file}")
         source, secret = str(file), file.read_text()
-    if error := weakness(secret):
+    if error := find_weakness(secret):
         raise ValueError(f"the secret in {source} {error}")
     return secret
 

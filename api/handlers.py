@@ -1,4 +1,4 @@
-"""Request handlers of the route table: a statement's arguments from a request, and a response from its row."""
+"""Handlers of the route table: a statement's arguments from a request, and a response from its row."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -6,132 +6,153 @@ from contextlib import nullcontext
 from typing import Any
 from urllib.parse import parse_qs
 
-from sanic import HTTPResponse
+from sanic import HTTPResponse, Sanic
 
-from api.admission.statements import EXPENSIVE_BODY, Turn
+from api.admission.statements import EXPENSIVE_BODY_BYTES, Permit
 from api.http.errors import ApiError
-from api.http.links import link_header
-from api.http.preconditions import conditions, digest
-from api.http.protocol import ParleyRequest
+from api.http.idempotency import compute_digest, read_idempotency
+from api.http.links import build_link_header
+from api.http.preconditions import read_preconditions
+from api.http.request import ParleyRequest
 from api.images.upload import receive_image
-from api.routes import SAID_IN, Route
+from api.routes import RESPONSE_HEADERS, ROUTES, Route
 
 MAX_BODY = 1024 * 1024  # bytes
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-FORM_FIELDS = 100  # at most
+MAX_FORM_FIELDS = 100
 
 Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 
 
-def identify(request: ParleyRequest, route: Route) -> str:
-    """Return the caller's identity, for session.authenticate. Raises ApiError."""
-    cookie_will_do = route.changes_nothing or request.app.ctx.origins.allow(request)
-    identity: str = request.app.ctx.tokens.identity(request, cookie_will_do=cookie_will_do)
-    return identity
+def add_routes(app: Sanic[Any, Any]) -> None:
+    """Add all routes of the table to the app."""
+    for route in ROUTES:
+        methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
+        handler = create_upload_handler(route) if route.is_upload else create_handler(route)
+        name = route.function.replace(".", "_")
+        app.add_route(handler, route.path, methods, name=name, stream=True, unquote=True)
 
 
-def handler_of(route: Route) -> Handler:
-    """Return the handler of a route."""
+def create_handler(route: Route) -> Handler:
+    """Return the handler of a route without upload."""
     statement, path_parameters = route.statement, route.path_parameters
-    is_write, is_page, can_search = not route.changes_nothing, "limit" in route.query, "search" in route.query
-    media_type = JSON if route.body else FORM if route.form else None
+    is_write, is_page, can_search = not route.is_safe, "limit" in route.query, "search" in route.query
+    media_type = JSON if route.body else FORM if route.pusher_fields else None
     no_query = [None] * len(route.query)
 
     async def handle(request: ParleyRequest, **path: str) -> HTTPResponse:
-        identity = identify(request, route)
+        identity = authenticate(request, route)
         arguments: list[Any] = [path[name] for name in path_parameters]
         arguments += [query.get(name) for name in route.query] if (query := request.args) else no_query
-        body = await read_body(request)
+        body = await read_body(request, media_type)
         if route.body:
             arguments.append(body)
-        if route.form:
-            arguments += form_fields(body, route.form)
-        arguments = [request.id, *conditions(request, route, body), *arguments]
-        turn = request.app.ctx.admission.turn(
+        if route.pusher_fields:
+            arguments += parse_form(body, route.pusher_fields)
+        arguments = [request.id, *read_conditions(request, route, body), *arguments]
+        permit = request.app.ctx.admission.create_permit(
             identity,
             is_write=is_write,
             chat_id=path.get("chat_id") if is_write else None,
-            is_expensive=len(body) > EXPENSIVE_BODY or (can_search and request.is_search),
+            is_expensive=len(body) > EXPENSIVE_BODY_BYTES or (can_search and request.is_search),
             is_page=is_page,
         )
-        answer, *said = await fetch_row(request, route, turn, statement, identity, *arguments)
-        headers = said_headers(route, request, said)
-        if answer is None and route.method == "GET":
+        result, *values = await fetch_row(request, route, permit, statement, identity, *arguments)
+        headers = build_headers(route, request, values)
+        if result is None and route.method == "GET":
             return HTTPResponse(None, 304, headers)
-        if route.form:
-            answer = request.app.ctx.signer.sign(answer)
-        return HTTPResponse(None if route.status == 204 else answer, route.status, headers, JSON)
-
-    async def read_body(request: ParleyRequest) -> bytes:
-        if media_type and request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
-            raise ApiError(415, f"The body must be sent as Content-Type: {media_type}.")
-        if request.stream is not None and request.stream.request_body:
-            request.stream.request_max_size = MAX_BODY  # Sanic lifts its limit for handlers that read the body
-            await request.receive_body()  # type: ignore[no-untyped-call]
-        return request.body
+        if route.pusher_fields:
+            result = request.app.ctx.pusher.sign(result)
+        return HTTPResponse(None if route.status == 204 else result, route.status, headers, JSON)
 
     return handle
 
 
-async def fetch_row(
-    request: ParleyRequest, route: Route, turn: Turn, statement: str, identity: str, *arguments: Any
-) -> Any:
-    """Return the row of a statement, from the primary or a replica, within the request's turn."""
-    replica = request.app.ctx.replica
-    if replica and not route.changes_nothing:
-        # A change waits for Redis and the replica outside its turn, so that it holds no slot meanwhile.
-        async with replica.changed_by(identity), turn as seconds:
-            return await request.app.ctx.database.call_for_row(statement, identity, *arguments, acquire_seconds=seconds)
-    async with turn as seconds:
-        if replica:
-            row = await replica.answer(route, request, statement, identity, *arguments, acquire_seconds=seconds)
-        else:
-            row = await request.app.ctx.database.call_for_row(statement, identity, *arguments, acquire_seconds=seconds)
-        turn.size = len(row[0] or b"")
-        return row
+def create_upload_handler(route: Route) -> Handler:
+    """Return the handler of a route that receives an image, after the database has authenticated the user."""
+    authenticate_user = "select json_build_object('sub', session.user_id())::text from session.authenticate($1, $2)"
+
+    async def handle(request: ParleyRequest) -> HTTPResponse:
+        caller, replica, ctx = authenticate(request, route), request.app.ctx.replica, request.app.ctx
+        async with ctx.admission.create_permit(caller) as seconds:
+            row = await ctx.database.fetch_row(authenticate_user, caller, request.id, acquire_seconds=seconds)
+        identity = row[0]
+        async with (
+            receive_image(request, identity) as upload,
+            replica.guard_write(caller) if replica else nullcontext(),
+        ):
+            content = await asyncio.to_thread(compute_digest, upload) if "idempotency-key" in request.headers else b""
+            arguments = identity, request.id, *read_conditions(request, route, content)
+            result, *values = await ctx.images.store(upload, route.statement, *arguments)
+        return HTTPResponse(result, route.status, build_headers(route, request, values), JSON)
+
+    return handle
 
 
-def said_headers(route: Route, request: ParleyRequest, said: list[Any]) -> dict[str, str]:
-    """Return the response headers for the values that the database returned beside the body."""
-    if route.can_be_repeated:
-        return {"Idempotency-Replayed": "true"} if said[0] else {}
-    headers: dict[str, str] = {}
-    for name, value in zip(route.says, said, strict=True):
-        if not value:  # a 304 response has only the entity tag
-            continue
-        if name == "links":
-            headers |= link_header(route, request, value)
-        else:
-            headers[SAID_IN[name]] = value
-    return headers
+def authenticate(request: ParleyRequest, route: Route) -> str:
+    """Return the caller's identity, the first argument of every statement. Raises ApiError 401 or 403."""
+    ctx = request.app.ctx
+    allow_cookie = route.is_safe or ctx.cors.is_allowed_origin(request)
+    identity: str = ctx.tokens.authenticate(request, allow_cookie=allow_cookie)
+    return identity
 
 
-def form_fields(body: bytes, names: tuple[str, ...]) -> list[str | None]:
+async def read_body(request: ParleyRequest, media_type: str | None) -> bytes:
+    """Return the body of a request. Raises ApiError 415 if it is of another media type, PayloadTooLarge."""
+    if media_type and request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
+        raise ApiError(415, f"The body must be sent as Content-Type: {media_type}.")
+    if request.stream is not None and request.stream.request_body:
+        request.stream.request_max_size = MAX_BODY  # Sanic sets no limit for handlers that read the body themselves
+        await request.receive_body()  # type: ignore[no-untyped-call]
+    return request.body
+
+
+def parse_form(body: bytes, names: tuple[str, ...]) -> list[str | None]:
     """Return these fields of a form, None for a missing one; Pusher's clients may send others. Raises ApiError 400."""
     try:
-        fields = parse_qs(body.decode(), max_num_fields=FORM_FIELDS)
+        fields = parse_qs(body.decode(), max_num_fields=MAX_FORM_FIELDS)
     except ValueError:
         raise ApiError(400, f"The body is not valid {FORM}.") from None
     return [fields[name][0] if name in fields else None for name in names]
 
 
-def image_handler_of(route: Route) -> Handler:
-    """Return the handler of a route that receives an image, after the database has authenticated the user."""
-    sign_in = "select json_build_object('sub', session.user_id())::text from session.authenticate($1, $2)"
+def read_conditions(request: ParleyRequest, route: Route, content: bytes) -> tuple[str | None, str | bytes | None]:
+    """Return the arguments $3 and $4 of the route's statement: preconditions, or an idempotency key and fingerprint."""
+    return read_idempotency(request, content) if route.accepts_idempotency_key else read_preconditions(request)
 
-    async def handle(request: ParleyRequest) -> HTTPResponse:
-        caller, replica = identify(request, route), request.app.ctx.replica
-        async with request.app.ctx.admission.turn(caller) as seconds:
-            row = await request.app.ctx.database.call_for_row(sign_in, caller, request.id, acquire_seconds=seconds)
-        identity = row[0]
-        async with (
-            receive_image(request, identity) as upload,
-            replica.changed_by(caller) if replica else nullcontext(),
-        ):
-            content = await asyncio.to_thread(digest, upload) if "idempotency-key" in request.headers else b""
-            arguments = identity, request.id, *conditions(request, route, content)
-            answer, *said = await request.app.ctx.images.store(upload, route.statement, *arguments)
-        return HTTPResponse(answer, route.status, said_headers(route, request, said), JSON)
 
-    return handle
+async def fetch_row(
+    request: ParleyRequest, route: Route, permit: Permit, statement: str, identity: str, *arguments: Any
+) -> Any:
+    """Run a statement under its permit, on the primary or a replica, and return its row."""
+    database, replica = request.app.ctx.database, request.app.ctx.replica
+    if replica and not route.is_safe:
+        # The permit is inside, so that a write holds no slot while it waits for Redis and the replica.
+        async with replica.guard_write(identity), permit as seconds:
+            return await database.fetch_row(statement, identity, *arguments, acquire_seconds=seconds)
+    async with permit as seconds:
+        if replica:
+            primary_only = route.primary_only or "no-cache" in request.headers.get("cache-control", "").lower()
+            row = await replica.fetch_row(
+                statement, identity, *arguments, primary_only=primary_only, acquire_seconds=seconds
+            )
+        else:
+            row = await database.fetch_row(statement, identity, *arguments, acquire_seconds=seconds)
+        permit.response_bytes = len(row[0] or b"")
+        return row
+
+
+def build_headers(route: Route, request: ParleyRequest, values: list[Any]) -> dict[str, str]:
+    """Return the response headers for the values that a statement returned after the body."""
+    if route.accepts_idempotency_key:
+        return {"Idempotency-Replayed": "true"} if values[0] else {}
+    headers: dict[str, str] = {}
+    for name, value in zip(route.response_headers, values, strict=True):
+        if not value:  # not set for a 304
+            continue
+        if name == "links":
+            headers |= build_link_header(request, route.query, value)
+        else:
+            headers[RESPONSE_HEADERS[name]] = value
+    return headers

@@ -1,4 +1,4 @@
-"""The environment, typed. A missing or malformed variable ends the start with one line that names it."""
+"""The settings of the API: typed environment variables. The process does not start if one is missing or malformed."""
 
 from typing import Annotated, Self
 
@@ -16,15 +16,15 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.asyncio import ConnectionPool
 
-from api.auth.secrets import split_secrets, weakness
+from api.auth.secrets import find_weakness, split_secrets
 from api.http.cors import parse_origins
 from api.images.storage import parse_storage_url
 from api.shared.logs import LogFormat
 from api.shared.settings import PostgresUrl, SettingsError
 
 
-def redis_url(value: SecretStr) -> SecretStr:
-    """A check that a connection can be made of a URL, with its options."""
+def check_redis_url(value: SecretStr) -> SecretStr:
+    """Check that redis-py accepts a URL and its options."""
     try:
         ConnectionPool.from_url(value.get_secret_value()).make_connection()  # type: ignore[no-untyped-call]
     except (TypeError, ValueError):
@@ -32,14 +32,14 @@ def redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
-def storage_location(value: str) -> str:
-    """A check of the form."""
+def check_storage_url(value: str) -> str:
+    """Check that a URL names a directory or a bucket."""
     parse_storage_url(value)
     return value
 
 
-def base_url(value: str) -> str:
-    """A check that paths can be put after a URL; without the slash that it may end with."""
+def check_base_url(value: str) -> str:
+    """Check that paths can be appended to a URL, and remove a trailing slash."""
     try:
         url = HttpUrl(value)
     except ValidationError:
@@ -49,15 +49,15 @@ def base_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def strong_secrets(value: SecretStr) -> SecretStr:
-    """A check of each of the comma-separated secrets."""
-    if problem := next(filter(None, map(weakness, split_secrets(value.get_secret_value()))), None):
+def check_secrets(value: SecretStr) -> SecretStr:
+    """Check that none of the comma-separated secrets is weak."""
+    if problem := next(filter(None, map(find_weakness, split_secrets(value.get_secret_value()))), None):
         raise ValueError(f"each secret {problem}")
     return value
 
 
 class Settings(BaseSettings):
-    """What the API reads from the environment: each field is the variable of that name in capitals."""
+    """The settings. Each field is the environment variable with the same name in capitals."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -65,10 +65,10 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(default=10, ge=1, le=1000)
     database_statement_cache_size: int = Field(default=100, ge=0, le=1000)
     database_replica_url: PostgresUrl | None = None
-    # A change may wait for so long, and is answered before Sanic gives up, after 60 s.
-    database_replica_window: float = Field(default=10, ge=1, le=30)
-    redis_url: Annotated[SecretStr, AfterValidator(redis_url)]
-    secret: Annotated[SecretStr, AfterValidator(strong_secrets)] = Field(
+    # In seconds. The response to a write may be delayed by this, so it must be well below the response timeout.
+    database_replica_max_lag: float = Field(default=10, ge=1, le=30)
+    redis_url: Annotated[SecretStr, AfterValidator(check_redis_url)]
+    secret: Annotated[SecretStr, AfterValidator(check_secrets)] = Field(
         validation_alias=AliasChoices("NEXTAUTH_SECRET", "AUTH_SECRET")
     )
     rate_limit_requests: int = Field(default=10, ge=1)
@@ -80,8 +80,8 @@ class Settings(BaseSettings):
     trusted_proxies: int = Field(default=0, ge=0, le=32)
     pusher_key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
     pusher_secret: Annotated[SecretStr, Field(min_length=1)] | None = None
-    storage_url: Annotated[str, AfterValidator(storage_location)] = "file://./.parley/images"
-    public_url: Annotated[str, AfterValidator(base_url)] = "http://127.0.0.1:8000"
+    storage_url: Annotated[str, AfterValidator(check_storage_url)] = "file://./.parley/images"
+    public_url: Annotated[str, AfterValidator(check_base_url)] = "http://127.0.0.1:8000"
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65_535)
     workers: int = Field(default=1, ge=1, le=256)
@@ -91,15 +91,15 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)
 
     @model_validator(mode="after")
-    def know_ones_url(self) -> Self:
-        """Without a PUBLIC_URL, clients are on this machine."""
+    def set_default_public_url(self) -> Self:
+        """Without PUBLIC_URL, assume that clients are on this machine."""
         if "public_url" not in self.model_fields_set:
             self.public_url = f"http://127.0.0.1:{self.port}"
         return self
 
     @model_validator(mode="after")
-    def have_both_or_none_of_pushers(self) -> Self:
-        """A key without its secret signs nothing."""
+    def check_pusher(self) -> Self:
+        """Check that PUSHER_KEY and PUSHER_SECRET are set together."""
         if (self.pusher_key is None) != (self.pusher_secret is None):
             raise ValueError("both or none must be given")
         return self
@@ -111,16 +111,16 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls) -> Self:
-        """Reads the environment; raises SettingsError with all that is wrong in one line."""
+        """Read the environment. Raises SettingsError with all errors in one line."""
         try:
-            return cls()  # type: ignore[call-arg]  # the environment gives them
+            return cls()  # type: ignore[call-arg]  # the fields come from the environment
         except ValidationError as error:
-            problems = (f"{name(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
+            problems = (f"{get_variable(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
             raise SettingsError("; ".join(problems)) from None
 
 
-def name(location: tuple[int | str, ...]) -> str:
-    """The variable that a validation error is about."""
+def get_variable(location: tuple[int | str, ...]) -> str:
+    """Return the name of the variable that a validation error is about."""
     if not location:
         return "PUSHER_KEY and PUSHER_SECRET"
     return "NEXTAUTH_SECRET or AUTH_SECRET" if location[0] == "NEXTAUTH_SECRET" else str(location[0]).upper()

@@ -19,7 +19,7 @@ from psycopg import sql
 from api.dev import process
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
-from tests.api.support import unlimited
+from tests.api.support import unlimited_client
 from tests.fork_server import ForkServer
 from tests.support import Api, Connection, long_window, new_postgres, open_directory, rolled_back, running, yoyo
 
@@ -187,7 +187,7 @@ def api(directory: Path, postgres: Postgres, valkey: Valkey, shared_database: st
 
 
 @pytest.fixture(scope="module")
-def nobody(api: Api) -> Iterator[httpx.Client]:
+def anonymous(api: Api) -> Iterator[httpx.Client]:
     """A client without a token, that no limit stops."""
-    with unlimited(api, "") as client:
+    with unlimited_client(api, "") as client:
         yield client

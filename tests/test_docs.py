@@ -11,29 +11,30 @@ from pydantic import BaseModel, RootModel
 from api.admission import upload_slots
 from api.admission.fair_slots import MAX_WAITING
 from api.admission.statements import (
-    BYTES_A_SECOND,
-    CHAT_WRITES,
-    EXPENSIVE_BODY,
-    EXPENSIVE_OF_USER,
-    LARGE_RESPONSE,
-    LARGE_SECONDS,
-    LINE_OF_CHAT,
-    LINE_OF_USER,
-    MAX_PAUSE,
-    NOTABLE_SECONDS,
-    PAUSE,
+    BYTES_PER_SECOND_OF_COST,
+    EXPENSIVE_BODY_BYTES,
+    FREE_COST_SECONDS,
+    LARGE_PAGE_BYTES,
+    LARGE_PAGE_SECONDS,
+    MAX_EXPENSIVE_PER_USER,
+    MAX_PAUSE_SECONDS,
+    MAX_QUEUE_SHARE_OF_CHAT,
+    MAX_QUEUE_SHARE_OF_USER,
+    MAX_WRITES_PER_CHAT,
+    PAUSE_FACTOR,
 )
-from api.app import PROBE_SECONDS, READY_SECONDS, TIMEOUTS
+from api.app import TIMEOUTS
 from api.auth.tokens import LEEWAY_SECONDS
-from api.db.pool import ACQUIRE_SECONDS, WAITING_FOR_EACH
+from api.db.pool import ACQUIRE_TIMEOUT_SECONDS, MAX_WAITING_PER_CONNECTION
 from api.dev.postgres import Postgres
 from api.handlers import MAX_BODY
 from api.http.errors import CODES
-from api.http.protocol import MAX_UNREAD
+from api.http.protocol import MAX_WRITE_BUFFER
 from api.images import storage
 from api.images.profile_images import SLOT_TIMEOUT_SECONDS
 from api.images.reencode.limits import MAX_FRAMES, MAX_PIXELS, MAX_SCANS, MAX_SIDE
 from api.images.upload import MAX_IMAGE_BYTES, TIMEOUT_SECONDS
+from api.observability.health import PROBE_MAX_AGE_SECONDS, PROBE_TIMEOUT_SECONDS
 from api.observability.metrics import Metrics as ApiMetrics
 from api.openapi.models.events import (
     CHANNELS,
@@ -83,7 +84,10 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
 
 def test_every_metric_is_in_the_table_with_its_help() -> None:
     nothing = SimpleNamespace(
-        database=None, replica=None, limiter=SimpleNamespace(is_away=False), admission=SimpleNamespace(waiting=0)
+        database=None,
+        replica=None,
+        limiter=SimpleNamespace(is_redis_unavailable=False),
+        admission=SimpleNamespace(waiting=0),
     )
     registries = {"API": ApiMetrics(cast("Any", SimpleNamespace(ctx=nothing))).registry, "listener": LISTENER_REGISTRY}
     expected = {
@@ -103,7 +107,9 @@ def test_every_route_is_in_the_table_with_its_query_and_status() -> None:
     assert documented.keys() == expected.keys()
     for request, route in expected.items():
         query, answer = documented[request]
-        assert tuple(re.findall(r"`(\w+)`", query)) == route.query + route.form + ("image",) * route.image, request
+        assert (
+            tuple(re.findall(r"`(\w+)`", query)) == route.query + route.pusher_fields + ("image",) * route.is_upload
+        ), request
         assert answer.startswith(str(route.status)), request
         assert bool(re.search(r"`\{", query)) == bool(route.body), request
 
@@ -115,8 +121,8 @@ def documented_limits() -> dict[str, list[str]]:
 
 def test_limits_of_uploads_and_images_are_in_the_table() -> None:
     documented = documented_limits()
-    assert documented["uploads that a user has under way"] == [str(upload_slots.OPEN_FOR_ONE)]
-    received = [upload_slots.PLACES, TIMEOUT_SECONDS, upload_slots.PACE // 1024]
+    assert documented["uploads that a user has under way"] == [str(upload_slots.MAX_UPLOADS_PER_USER)]
+    received = [upload_slots.MAX_UPLOADS, TIMEOUT_SECONDS, upload_slots.MIN_BYTES_PER_SECOND // 1024]
     assert documented["uploads that a worker receives at once"] == [str(bound) for bound in received]
     assert documented["uploads that wait to be decoded"] == [str(MAX_WAITING), str(SLOT_TIMEOUT_SECONDS)]
     assert documented["an image"][1:] == [str(MAX_IMAGE_BYTES), str(MAX_SIDE), str(MAX_SIDE)]
@@ -165,21 +171,28 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert documented["requests of one address"] == budget
     assert documented["a request"] == [str(TIMEOUTS[f"{of}_TIMEOUT"]) for of in ("REQUEST", "RESPONSE")]
     assert documented["a connection without a request"] == [str(TIMEOUTS["KEEP_ALIVE_TIMEOUT"])]
-    waiting = [str(WAITING_FOR_EACH), str(ACQUIRE_SECONDS)]
+    waiting = [str(MAX_WAITING_PER_CONNECTION), str(ACQUIRE_TIMEOUT_SECONDS)]
     assert documented["requests that wait for a connection to PostgreSQL"] == waiting
-    per_connection, *shares, seconds = documented["requests that wait for their turn"]
+    per_connection, *shares, seconds = documented["requests that wait for their slots"]
     assert [per_connection, seconds] == waiting
-    assert shares == ["1", str(round(1 / LINE_OF_USER)), "1", str(round(1 / LINE_OF_CHAT))]
+    assert shares == ["1", str(round(1 / MAX_QUEUE_SHARE_OF_USER)), "1", str(round(1 / MAX_QUEUE_SHARE_OF_CHAT))]
     (expensive,) = (what for what in documented if what.startswith("expensive requests in flight"))
-    assert documented[expensive] == [str(EXPENSIVE_OF_USER)]
-    bounds = [EXPENSIVE_BODY // 1024, LARGE_SECONDS, LARGE_RESPONSE // 1024]
+    assert documented[expensive] == [str(MAX_EXPENSIVE_PER_USER)]
+    bounds = [EXPENSIVE_BODY_BYTES // 1024, LARGE_PAGE_SECONDS, LARGE_PAGE_BYTES // 1024]
     assert re.findall(r"\d+", expensive) == [str(bound) for bound in bounds]
-    costs = f"over {NOTABLE_SECONDS} seconds", f"each {BYTES_A_SECOND // 10**6} MB", f"for {PAUSE} times that"
+    costs = (
+        f"over {FREE_COST_SECONDS} seconds",
+        f"each {BYTES_PER_SECOND_OF_COST // 10**6} MB",
+        f"for {PAUSE_FACTOR} times that",
+    )
     paragraph = README.partition("**In flight.**")[2].partition("\n\n")[0].replace("\n", " ")
-    assert all(cost in paragraph for cost in (*costs, f"up to {MAX_PAUSE} seconds"))
-    assert documented["writes in flight"] == [str(CHAT_WRITES)]
-    assert documented["a probe of the database by `/readyz`"] == [str(PROBE_SECONDS), str(READY_SECONDS)]
-    assert documented["answers that clients have not read"] == [str(MAX_UNREAD // 1024**2)]
+    assert all(cost in paragraph for cost in (*costs, f"up to {MAX_PAUSE_SECONDS} seconds"))
+    assert documented["writes in flight"] == [str(MAX_WRITES_PER_CHAT)]
+    assert documented["a probe of the database by `/readyz`"] == [
+        str(PROBE_TIMEOUT_SECONDS),
+        str(PROBE_MAX_AGE_SECONDS),
+    ]
+    assert documented["answers that clients have not read"] == [str(MAX_WRITE_BUFFER // 1024**2)]
     assert documented["clock skew that a token is forgiven"] == [str(LEEWAY_SECONDS)]
 
 

@@ -1,9 +1,9 @@
-"""Which uploads a worker receives at once: its places are shared fairly, by user and by progress.
+"""Upload slots: which uploads a worker receives at once, shared fairly by user and by progress.
 
-A place costs its holder nothing but an open connection, so slow uploads could keep all others out. They do no harm
-while a place is free. When none is, the upload furthest behind PACE yields its place to a new one: an upload of a byte
-a second is soon further behind than any ordinary one, however many accounts and addresses send such uploads. If no
-upload is behind, a user with several open uploads yields a place to a user with fewer.
+A slot costs its holder nothing but an open connection, so slow uploads could keep all others out. They do no harm while
+a slot is free. When none is, the upload that is furthest behind MIN_BYTES_PER_SECOND is evicted in favour of a new one:
+an upload of one byte a second soon falls further behind than any ordinary one, however many accounts and addresses send
+such uploads. If no upload is behind, a user with several open uploads loses one to a user with fewer.
 """
 
 import asyncio
@@ -14,44 +14,46 @@ from time import monotonic
 
 from api.http.errors import ApiError
 
-PLACES = 100  # uploads that each worker receives at once
-OPEN_FOR_ONE = 25  # of one user: a client may send a batch where there is room, but not hold all temporary files
-PACE = 8 * 1024  # bytes a second, averaged since the upload began: a mobile line at its worst
+MAX_UPLOADS = 100  # that each worker receives at once
+MAX_UPLOADS_PER_USER = 25  # open at once: a client may send a batch, but not occupy all temporary files
+MIN_BYTES_PER_SECOND = 8 * 1024  # on average since the upload started: a slow mobile connection
 FULL = "All places for uploads are taken; try again later."
-YIELDED = "The upload lost its place to another one, since it was slow or its user had several; try again."
+EVICTED = "The upload lost its place to another one, since it was slow or its user had several; try again."
 
 
-class Place:
-    """A place of an upload while it is received, until `deadline`."""
+class UploadSlot:
+    """The slot of an upload while it is received, until `deadline`."""
 
     def __init__(self, user: str, deadline: asyncio.Timeout) -> None:
-        self.user, self._deadline, self._began = user, deadline, monotonic()
-        self.received = 0  # bytes
-        self.is_lost = False
+        self.user, self._deadline, self._started_at = user, deadline, monotonic()
+        self.received_bytes = 0
+        self.is_evicted = False
 
     def bytes_behind(self, now: float) -> float:
-        """Return how many bytes the upload is behind PACE; 0 if it is not behind."""
-        return max(0.0, (now - self._began) * PACE - self.received)
+        """Return by how many bytes the upload is behind MIN_BYTES_PER_SECOND, at least 0."""
+        return max(0.0, (now - self._started_at) * MIN_BYTES_PER_SECOND - self.received_bytes)
 
-    def lose(self) -> None:
-        """End the upload, by a TimeoutError."""
-        self.is_lost = True
+    def evict(self) -> None:
+        """End the upload with a TimeoutError."""
+        self.is_evicted = True
         if not self._deadline.expired():
             self._deadline.reschedule(0)
 
 
-class UploadRoom:
-    """The places of a worker, and its open uploads."""
+class UploadSlots:
+    """The slots of a worker, and its open uploads."""
 
     def __init__(self) -> None:
-        self.open: Counter[str] = Counter()  # by user, from the request to its response
-        self._places: set[Place] = set()
+        self.open: Counter[str] = Counter()  # by user, from the request until its response
+        self._slots: set[UploadSlot] = set()
 
     @contextmanager
-    def open_for(self, user: str) -> Iterator[None]:
-        """Count a user's upload for the duration of a block. Raises ApiError 503 if the user has too many."""
-        if self.open[user] >= OPEN_FOR_ONE:
-            raise ApiError(503, f"A user may have {OPEN_FOR_ONE} uploads under way; try again when one has ended.")
+    def count(self, user: str) -> Iterator[None]:
+        """Count an open upload of a user for the duration of a block. Raises ApiError 503 if the user has too many."""
+        if self.open[user] >= MAX_UPLOADS_PER_USER:
+            raise ApiError(
+                503, f"A user may have {MAX_UPLOADS_PER_USER} uploads under way; try again when one has ended."
+            )
         self.open[user] += 1
         try:
             yield
@@ -61,24 +63,24 @@ class UploadRoom:
                 del self.open[user]
 
     @contextmanager
-    def place_for(self, user: str, deadline: asyncio.Timeout) -> Iterator[Place]:
-        """Hold a place for an upload that is counted. Raises ApiError 503 if none is free and no upload yields."""
-        if len(self._places) >= PLACES:
-            self._free_a_place(user)
-        place = Place(user, deadline)
-        self._places.add(place)
+    def acquire(self, user: str, deadline: asyncio.Timeout) -> Iterator[UploadSlot]:
+        """Hold a slot for an upload that is counted. Raises ApiError 503 if none is free and no upload is evicted."""
+        if len(self._slots) >= MAX_UPLOADS:
+            self._evict_one(user)
+        slot = UploadSlot(user, deadline)
+        self._slots.add(slot)
         try:
-            yield place
+            yield slot
         finally:
-            self._places.discard(place)
+            self._slots.discard(slot)
 
-    def _free_a_place(self, user: str) -> None:
+    def _evict_one(self, user: str) -> None:
         now = monotonic()
-        worst = max(self._places, key=lambda place: (place.bytes_behind(now), self.open[place.user]))
+        worst = max(self._slots, key=lambda slot: (slot.bytes_behind(now), self.open[slot.user]))
         if not worst.bytes_behind(now) and self.open[worst.user] <= self.open[user] + 1:
             raise ApiError(503, FULL)
-        self._places.remove(worst)
-        worst.lose()
+        self._slots.remove(worst)
+        worst.evict()
 
 
-ROOM = UploadRoom()
+UPLOAD_SLOTS = UploadSlots()

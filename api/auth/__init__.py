@@ -1,1 +1,1 @@
-"""Authentication: session tokens, the secrets that sign them, and authorization at Pusher."""
+"""Authentication: session tokens and cookies, the secrets that sign tokens, and authentication at Pusher."""

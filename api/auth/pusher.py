@@ -1,4 +1,4 @@
-"""Signs for Pusher what PostgreSQL has authorized, by the `pusher` package."""
+"""Authentication of clients at Pusher: PostgreSQL authorizes, and the app's secret signs."""
 
 import json
 
@@ -7,27 +7,30 @@ from pusher.authentication_client import AuthenticationClient
 from api.http.errors import ApiError
 from api.settings import Settings
 
-ANY_APP = "0"  # a signature does not name the app
+APP_ID = "0"  # required by the package, but not part of a signature
 
 
-class Signer:
-    """Signs with the secret of an app at Pusher, if there is one."""
+class PusherAuthenticator:
+    """Signs authorizations with the secret of an app at Pusher, if one is configured."""
 
     def __init__(self, settings: Settings) -> None:
         self._client: AuthenticationClient | None = None
         if settings.pusher_key and settings.pusher_secret:
-            self._client = AuthenticationClient(ANY_APP, settings.pusher_key, settings.pusher_secret.get_secret_value())
+            self._client = AuthenticationClient(APP_ID, settings.pusher_key, settings.pusher_secret.get_secret_value())
 
-    def sign(self, authorized: bytes) -> str:
-        """The answer for Pusher's clients, as JSON, to what api.authorize_channel or api.authorize_user answered.
+    def sign(self, authorization: bytes) -> str:
+        """Return the response for Pusher's clients, as JSON.
 
-        Raises ApiError 503 where no app is set up.
+        `authorization` is the JSON that api.authorize_channel or api.authorize_user returned. Raises ApiError 503 if no
+        app is configured.
         """
         if self._client is None:
             raise ApiError(503, "Real-time updates are not set up here.")
-        given = json.loads(authorized)
-        if "user_data" in given:
-            signed = self._client.authenticate_user(given["socket_id"], given["user_data"])
+        granted = json.loads(authorization)
+        if "user_data" in granted:
+            signed = self._client.authenticate_user(granted["socket_id"], granted["user_data"])
         else:
-            signed = self._client.authenticate(given["channel_name"], given["socket_id"], given.get("channel_data"))
+            signed = self._client.authenticate(
+                granted["channel_name"], granted["socket_id"], granted.get("channel_data")
+            )
         return json.dumps(signed)

@@ -1,10 +1,10 @@
-"""What the secret must be that session tokens are made with."""
+"""Requirements for the secret that signs and encrypts session tokens."""
 
 import re
 
-LENGTH = 32  # characters at least; `openssl rand -base64 32` prints 44
-VARIETY = 8  # different characters at least
-# What people copy: words of examples, sequences, keys that are public, some secrets that documentation shows.
+MIN_CHARACTERS = 32  # `openssl rand -base64 32` prints 44
+MIN_DISTINCT_CHARACTERS = 8
+# Text that people copy: words from examples, sequences, public keys, and secrets that are printed in documentation.
 WELL_KNOWN = re.compile(
     r"(?<![a-z0-9])(secrets?|change|replace|your|generated?|insert|openssl|default)(?![a-z0-9])"
     r"|secretkey|mysecret|supersecret|longsecret|changeme|password|example|placeholder"
@@ -18,17 +18,17 @@ WELL_KNOWN = re.compile(
 
 
 def split_secrets(secrets: str) -> list[str]:
-    """The comma-separated secrets, without the space around them: the first signs, all verify."""
+    """Split comma-separated secrets, without surrounding whitespace: the first signs, all of them verify."""
     return [secret.strip() for secret in secrets.split(",")]
 
 
-def weakness(secret: str) -> str | None:
-    """Why a secret could be guessed, in words that tell nothing of it; None if it could not."""
-    if len(secret) < LENGTH:
-        return f"must have at least {LENGTH} characters: openssl rand -base64 32"
-    if not secret.isprintable():  # bytes that are no text, too
+def find_weakness(secret: str) -> str | None:
+    """Return why a secret could be guessed, without quoting any of it, or None."""
+    if len(secret) < MIN_CHARACTERS:
+        return f"must have at least {MIN_CHARACTERS} characters: openssl rand -base64 32"
+    if not secret.isprintable():  # also rejects bytes that are not UTF-8
         return "must be text"
     is_repeated = secret in (secret * 2)[1:-1]
-    if is_repeated or len(set(secret)) < VARIETY or WELL_KNOWN.search(secret):
+    if is_repeated or len(set(secret)) < MIN_DISTINCT_CHARACTERS or WELL_KNOWN.search(secret):
         return "must be random, and not an example: openssl rand -base64 32"
     return None

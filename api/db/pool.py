@@ -1,4 +1,7 @@
-"""The pool of connections to PostgreSQL, and the one call; a transaction that stays open is for images alone."""
+"""The pool of connections to PostgreSQL, and the statements that run on them.
+
+DECISIONS.md in this directory gives the reason for a pool on top of asyncpg's.
+"""
 
 import asyncio
 from collections import deque
@@ -11,40 +14,41 @@ import asyncpg
 from api.observability.timings import measure
 from api.settings import Settings
 
-CONNECT_SECONDS = 5
-ACQUIRE_SECONDS = 5
-# Requests that may wait, for each connection: in time for the last one if a statement takes less than 50 ms on average.
-WAITING_FOR_EACH = 100
-STATEMENT_SECONDS = 10
-END_SECONDS = 1  # for the end of a statement that was cancelled
-CLOSE_SECONDS = 1
+# Limits on how long each step may take.
+CONNECT_TIMEOUT_SECONDS = 5
+ACQUIRE_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_SECONDS = 10
+CANCEL_TIMEOUT_SECONDS = 1
+CLOSE_TIMEOUT_SECONDS = 1
+# With statements of less than 50 ms on average, the last of these requests gets a connection within the timeout.
+MAX_WAITING_PER_CONNECTION = 100
 
-# What a statement fails with when the schema changed while it ran: a function that it has begun goes on as it was, and
-# what that calls or reads by name may be another by now (undefined function, column, table; a row of another type), or
-# be gone after it was looked up (internal error).
-SCHEMA_CHANGED = {"42883", "42703", "42P01", "42804", "XX000"}
+# SQLSTATEs of a statement that a schema change interrupted. A function that is running keeps its body, but the
+# functions, columns and tables that it refers to by name may have been replaced (undefined function, column or table;
+# datatype mismatch) or dropped between lookup and use (internal error).
+SCHEMA_CHANGE_SQLSTATES = {"42883", "42703", "42P01", "42804", "XX000"}
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]
-    """Given back without a reset query: every setting that Parley makes is local to its transaction."""
+    """A connection without session state: every setting that Parley makes is local to its transaction."""
 
     def get_reset_query(self) -> str:
-        """Nothing to do."""
+        """Return no reset query, since there is nothing to reset."""
         return ""
 
     async def fetchrow(self, query: str, *arguments: Any) -> Any:
-        """As ever, also when it is cancelled."""
+        """Fetch one row; if the task is cancelled, leave the connection ready for the next statement."""
         try:
             return await super().fetchrow(query, *arguments)
         except asyncio.CancelledError:
-            await self._end_statement()
+            await self._sync()
             raise
 
-    async def _end_statement(self) -> None:
-        # What was cancelled after it was parsed and before it was executed has no end for PostgreSQL, and would hold a
-        # connection of PgBouncer's until this one is used again.
+    async def _sync(self) -> None:
+        # A statement that is cancelled between Parse and Execute has sent no Sync message. PgBouncer would keep the
+        # server connection assigned to this client until the next statement, so send an empty one now.
         try:
-            async with asyncio.timeout(END_SECONDS):
+            async with asyncio.timeout(CANCEL_TIMEOUT_SECONDS):
                 await self.execute("select")
         except TimeoutError:
             self.terminate()
@@ -52,118 +56,122 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
             pass
 
 
-async def pass_json_through(connection: Connection) -> None:
-    """Makes `json` bytes on both sides: PostgreSQL writes the answer, nobody here reads it."""
+Initializer = Callable[[Connection], Awaitable[None]]
+
+
+async def set_json_codec(connection: Connection) -> None:
+    """Pass `json` values as bytes in both directions, since PostgreSQL writes the response bodies."""
     await connection.set_type_codec("json", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes)
 
 
-async def once_more(fetch: Callable[..., Awaitable[Any]], *statement: Any) -> Any:
-    """What `fetch` gives, asked again if the schema changed meanwhile: a statement that failed has changed nothing."""
+async def retry_after_schema_change(fetch: Callable[..., Awaitable[Any]], *statement: Any) -> Any:
+    """Run a statement, and run it once more if a schema change made it fail; a failed statement has no effect."""
     try:
         return await fetch(*statement)
     except asyncpg.PostgresError as error:
-        if error.sqlstate not in SCHEMA_CHANGED:
+        if error.sqlstate not in SCHEMA_CHANGE_SQLSTATES:
             raise
     return await fetch(*statement)
 
 
-Admit = Callable[[Connection], Awaitable[None]]
-
-
 def is_open(connection: Any) -> bool:
-    """Whether this is a connection of asyncpg's pool, and open: of one that broke, the pool does not let one ask."""
+    """Return whether this is an open connection; None is not."""
     try:
         return connection is not None and not connection.is_closed()
-    except asyncpg.InterfaceError:  # the pool has taken it back by itself
+    except asyncpg.InterfaceError:  # asyncpg's pool has detached a connection that broke
         return False
 
 
 class Pool:
-    """asyncpg's pool, whose connections are not given back to it between two requests.
+    """Hands connections to requests in the order of arrival.
 
-    That would cost as much as a short statement. It opens them, and takes those back that may need to be mended.
+    Connections stay acquired from asyncpg's pool between requests. asyncpg's pool opens them, and gets back only those
+    that may be broken.
     """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        # The one that was used last is used next; None is one that can be opened.
+        # A stack, so that the connection that was used last is used next. None is a vacancy: a connection to be opened.
         self._free: list[Any] = [None] * pool.get_max_size()
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._waiters: deque[asyncio.Future[Any]] = deque()
 
-    def take_ready(self) -> Any:
-        """A connection that is open and free, to be given back; None where there is none."""
+    def acquire_nowait(self) -> Any:
+        """Return a connection that is free and open, or None."""
         return self._free.pop() if self._free and is_open(self._free[-1]) else None
 
-    async def take(self, seconds: float = ACQUIRE_SECONDS) -> Any:
-        """A connection, to be given back, as soon as there is one; raises TimeoutError, and what asyncpg raises."""
-        connection = self._free.pop() if self._free else await self._next_free(seconds)
+    async def acquire(self, seconds: float = ACQUIRE_TIMEOUT_SECONDS) -> Any:
+        """Return a connection as soon as one is free; open or replace it if necessary.
+
+        Raises TimeoutError after `seconds`, or at once if too many requests wait, and what asyncpg raises.
+        """
+        connection = self._free.pop() if self._free else await self._wait(seconds)
         if is_open(connection):
             return connection
         try:
             if connection is not None:
                 await self._pool.release(connection)
-            return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+            return await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS)
         except BaseException:
-            self.give_back(None)
+            self.release(None)
             raise
 
-    async def _next_free(self, seconds: float = ACQUIRE_SECONDS) -> Any:
-        if len(self._waiting) >= WAITING_FOR_EACH * self._pool.get_max_size():
-            raise TimeoutError("too many wait for a connection")
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+    async def _wait(self, seconds: float = ACQUIRE_TIMEOUT_SECONDS) -> Any:
+        if len(self._waiters) >= MAX_WAITING_PER_CONNECTION * self._pool.get_max_size():
+            raise TimeoutError("too many requests wait for a connection")
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
         try:
             async with asyncio.timeout(seconds):
-                return await turn
+                return await waiter
         except BaseException:
-            if turn.done() and not turn.cancelled():  # it came when the wait was just over
-                self.give_back(turn.result())
+            if waiter.done() and not waiter.cancelled():  # the connection arrived when the wait had just ended
+                self.release(waiter.result())
             with suppress(ValueError):
-                self._waiting.remove(turn)
+                self._waiters.remove(waiter)
             raise
 
-    def give_back(self, connection: Any) -> None:
-        """Lets the next one have it, or open one where it is None."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(connection)
+    def release(self, connection: Any) -> None:
+        """Hand a connection, or with None a vacancy, to the first waiter; keep it if nobody waits."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
                 return
-        # Where one can't be opened just now, those that are open go first.
+        # Vacancies are at the bottom: while PostgreSQL rejects new connections, the open ones are used first.
         self._free.insert(0 if connection is None else len(self._free), connection)
 
-    async def mend(self, connection: Any) -> None:
-        """Gives back what something failed with."""
+    async def discard(self, connection: Any) -> None:
+        """Return a connection that may be broken to asyncpg's pool, which replaces it if necessary."""
         try:
             await self._pool.release(connection)
         finally:
-            self.give_back(None)
+            self.release(None)
 
     @property
     def connections(self) -> dict[str, int]:
-        """How many are open, in use, and may be; and how many requests wait for one."""
+        """The number of connections that are open, used and allowed (max), and of requests that are waiting for one."""
         free = sum(map(is_open, self._free))
-        size, most = self._pool.get_size(), self._pool.get_max_size()
+        size, max_size = self._pool.get_size(), self._pool.get_max_size()
         used = size - self._pool.get_idle_size() - free
-        return {"open": size, "used": used, "max": most, "waiting": len(self._waiting)}
+        return {"open": size, "used": used, "max": max_size, "waiting": len(self._waiters)}
 
-    def cut(self) -> None:
-        """Closes at once; statements under way fail."""
+    def terminate(self) -> None:
+        """Close all connections at once; statements in flight fail."""
         self._pool.terminate()
 
     async def close(self) -> None:
-        """Closes, when all have been given back; who comes later is told by asyncpg."""
-        most = self._pool.get_max_size()
-        for _ in range(most):
-            if connection := self._free.pop() if self._free else await self._next_free():
+        """Close all connections as they become free. Later requests get asyncpg's error for a closed pool."""
+        max_size = self._pool.get_max_size()
+        for _ in range(max_size):
+            if connection := self._free.pop() if self._free else await self._wait():
                 await self._pool.release(connection)
         await self._pool.close()
-        for _ in range(most):
-            self.give_back(None)
+        for _ in range(max_size):
+            self.release(None)
 
 
-class Lent:
-    """A connection of a pool, for as long as a block lasts; it is waited for up to so many seconds."""
+class AcquiredConnection:
+    """Holds a connection of a pool for the duration of a block; waits for it for up to `seconds`."""
 
     __slots__ = ("_connection", "_pool", "_seconds")
 
@@ -172,96 +180,100 @@ class Lent:
 
     async def __aenter__(self) -> Any:
         with measure("pool"):
-            self._connection = self._pool.take_ready() or await self._pool.take(self._seconds)
+            self._connection = self._pool.acquire_nowait() or await self._pool.acquire(self._seconds)
         return self._connection
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None or issubclass(kind, asyncpg.PostgresError):
-            self._pool.give_back(self._connection)
+            self._pool.release(self._connection)
         else:
-            await self._pool.mend(self._connection)
+            await self._pool.discard(self._connection)
 
 
 class Database:
-    """PostgreSQL, as the role that a URL names."""
+    """Runs statements on a PostgreSQL server, as the role that its URL names."""
 
     def __init__(self, pool: Pool, span: str = "db") -> None:
         self._pool, self._span = pool, span
 
     @classmethod
     async def connect(
-        cls, settings: Settings, url: str = "", admit: Admit = pass_json_through, min_size: int = 1, span: str = "db"
+        cls,
+        settings: Settings,
+        url: str = "",
+        initialize: Initializer = set_json_codec,
+        min_size: int = 1,
+        span: str = "db",
     ) -> Self:
-        """Opens the pool, to DATABASE_URL unless there is another `url`; raises what asyncpg raises when that is away.
+        """Open a pool to `url`, or to DATABASE_URL. Raises what asyncpg raises if the server is unavailable.
 
-        Each new connection is made ready by `admit`, and is not used if that raises. `span` is what a request's
-        timings call its statements.
+        `initialize` prepares each new connection; one for which it raises is not used. `span` names the statements in
+        the timings of a request.
         """
         url = url or settings.database_url.get_secret_value()
-        name = (
-            {} if "application_name=" in url else {"application_name": "parley"}
-        )  # of a request: see session.authenticate
+        # A request adds its id to the application name: see session.authenticate.
+        name = {} if "application_name=" in url else {"application_name": "parley"}
         pool = await asyncpg.create_pool(
             url,
             connection_class=Connection,
-            init=admit,
+            init=initialize,
             min_size=min_size,
             max_size=settings.database_pool_size,
             max_inactive_connection_lifetime=0,
             statement_cache_size=settings.database_statement_cache_size,
-            timeout=CONNECT_SECONDS,
-            command_timeout=STATEMENT_SECONDS,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=STATEMENT_TIMEOUT_SECONDS,
             server_settings=name,
         )
         return cls(Pool(pool), span)
 
-    async def call(self, statement: str, *arguments: Any) -> Any:
-        """The one value that a statement answers: bytes of JSON, or None.
+    async def fetch_value(self, statement: str, *arguments: Any) -> Any:
+        """Run a statement and return the first column of its row: JSON as bytes, or None.
 
-        Raises asyncpg.PostgresError for what the database refuses, TimeoutError when no connection was free or the
-        statement took too long, OSError and asyncpg.InterfaceError when the database is away.
+        Raises asyncpg.PostgresError for a rejected statement, TimeoutError if no connection was free or the statement
+        took too long, OSError and asyncpg.InterfaceError if the server is unavailable.
         """
-        return (await self.call_for_row(statement, *arguments))[0]
+        return (await self.fetch_row(statement, *arguments))[0]
 
-    async def call_for_row(self, statement: str, *arguments: Any, acquire_seconds: float = ACQUIRE_SECONDS) -> Any:
-        """All values that it answers, in a sequence; raises what call() raises.
+    async def fetch_row(self, statement: str, *arguments: Any, acquire_seconds: float = ACQUIRE_TIMEOUT_SECONDS) -> Any:
+        """Run a statement and return its row. Raises what fetch_value() raises.
 
-        It waits for a connection for up to `acquire_seconds`.
+        `acquire_seconds` limits the wait for a connection, in seconds.
         """
-        async with Lent(self._pool, acquire_seconds) as connection:
+        async with AcquiredConnection(self._pool, acquire_seconds) as connection:
             with measure(self._span):
-                return await once_more(connection.fetchrow, statement, *arguments)
+                return await retry_after_schema_change(connection.fetchrow, statement, *arguments)
 
     @asynccontextmanager
     async def transaction(
-        self, statement: str, *arguments: Any, acquire_seconds: float = ACQUIRE_SECONDS
+        self, statement: str, *arguments: Any, acquire_seconds: float = ACQUIRE_TIMEOUT_SECONDS
     ) -> AsyncIterator[Any]:
-        """Gives what call_for_row() answers, and commits at the end of the block.
+        """Run a statement, yield its row, and commit at the end of the block. Raises what fetch_value() raises.
 
-        Where the block raises, nothing is changed. Raises what call() raises.
+        If the block raises, the statement is rolled back.
         """
-        async with Lent(self._pool, acquire_seconds) as connection, connection.transaction():
+        async with AcquiredConnection(self._pool, acquire_seconds) as connection, connection.transaction():
 
-            async def fetchrow_or_nothing(*statement: Any) -> Any:
+            async def fetch_in_savepoint(*statement: Any) -> Any:
                 async with connection.transaction():
                     return await connection.fetchrow(*statement)
 
             with measure(self._span):
-                row = await once_more(fetchrow_or_nothing, statement, *arguments)
+                row = await retry_after_schema_change(fetch_in_savepoint, statement, *arguments)
             yield row
 
     @property
     def connections(self) -> dict[str, int]:
-        """How many connections are open, in use, and may be; and how many requests wait for one."""
+        """The number of connections that are open, used and allowed (max), and of requests that are waiting for one."""
         return self._pool.connections
 
-    def cut(self) -> None:
-        """Closes at once; statements under way fail."""
-        self._pool.cut()
+    def terminate(self) -> None:
+        """Close all connections at once; statements in flight fail."""
+        self._pool.terminate()
 
     async def close(self) -> None:
-        """Closes, when all statements have been answered; what a PostgreSQL that hangs would hold is cut."""
+        """Close the connections after their statements; terminate those of a server that hangs."""
         try:
-            await asyncio.wait_for(self._pool.close(), CLOSE_SECONDS)
+            await asyncio.wait_for(self._pool.close(), CLOSE_TIMEOUT_SECONDS)
         except TimeoutError:
-            self.cut()
+            self.terminate()

@@ -1,10 +1,12 @@
-"""Who changed something lately: marks in Redis, which all processes see. For api/db/replica.py.
+"""Which callers have written recently: marks in Redis that all processes share, for the routing of reads (replica.py).
 
-Marks can be lost with Redis. A restart or a failover breaks each connection, and the next one is to a server with
-another run_id; a FLUSHALL takes EPOCH along, which comes back with another value. So a missing mark tells something
-only where both have been the same, and Redis there, for as long as a mark lives. What is lost in other ways is not
-noticed: what Redis evicts or, when its clock jumps, lets expire early; what a server that was replaced, and still
-answers, does not have of the new one's marks; and what a restart loses behind a proxy that keeps connections to itself.
+A mark can be lost together with Redis. After a restart or a failover every connection is a new one, to a server with
+another run_id; FLUSHALL also deletes EPOCH_KEY, which then gets a new value. So the absence of a mark proves something
+only if Redis has been available, with the same run_id and the same epoch, for the whole lifetime of a mark.
+
+Three kinds of loss are not detected: marks that Redis evicts, or expires early when its clock jumps; marks that are
+missing on a former primary that still responds after a failover; and marks lost in a restart behind a proxy that keeps
+its client connections open.
 """
 
 import asyncio
@@ -22,104 +24,108 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from api.auth.tokens import callers_of
-from api.ratelimit.limiter import REDIS_SECONDS
+from api.auth.tokens import get_caller_ids
+from api.ratelimit.redis_connection import REDIS_TIMEOUT_SECONDS
 from api.settings import Settings
 
-PREFIX = "parley:wrote"
-EPOCH = f"{PREFIX}:epoch"
-CONNECTIONS = 8
+PREFIX = "parley:recent_write"
+EPOCH_KEY = f"{PREFIX}:epoch"
+MAX_CONNECTIONS = 8  # more commands at a time wait, rather than open a connection each
 
 
-class Marks:
-    """Marks of callers, in Redis."""
+class RecentWrites:
+    """Records which callers write, and reports who has not written within the lifetime of a mark."""
 
-    def __init__(self, settings: Settings, life: float) -> None:
-        """Marks that live so many seconds; Redis may be away."""
-        self._life = life
+    def __init__(self, settings: Settings, ttl_seconds: float) -> None:
+        """Create marks that live for `ttl_seconds`; Redis may be unavailable."""
+        self._ttl_seconds = ttl_seconds
         self._redis = Redis.from_url(
             settings.redis_url.get_secret_value(),
-            socket_timeout=REDIS_SECONDS,
-            socket_connect_timeout=REDIS_SECONDS,
-            # A connection that Redis closed meanwhile is opened anew; where it does not answer, once is enough.
+            socket_timeout=REDIS_TIMEOUT_SECONDS,
+            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+            # Reconnect once if Redis has closed an idle connection; do not repeat a command that timed out.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-            redis_connect_func=self._meet,
+            redis_connect_func=self._on_connect,
         )
-        self._turns = asyncio.Semaphore(CONNECTIONS)
-        self._epoch: bytes | None = None  # None while Redis is away
-        self._since = math.inf
-        self._run: bytes | None = None
+        self._semaphore = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._epoch: bytes | None = None  # None while Redis is unavailable
+        self._epoch_since = math.inf
+        self._run_id: bytes | None = None
 
     @property
-    def are_kept(self) -> bool:
-        """Whether a mark that is missing has not been set within its life."""
-        return self._since + self._life <= monotonic()
+    def is_reliable(self) -> bool:
+        """Whether the absence of a mark proves that the caller has not written within its lifetime."""
+        return self._epoch_since + self._ttl_seconds <= monotonic()
 
-    async def watch(self, seconds: float) -> None:
-        """Sees ever and again whether Redis is there, and still has what it had, until it is cancelled."""
+    async def monitor(self, interval_seconds: float) -> None:
+        """Check at intervals that Redis is available and has kept its data, until this task is cancelled."""
         while True:
-            await self._look()
-            await asyncio.sleep(seconds)
+            await self._check_epoch()
+            await asyncio.sleep(interval_seconds)
 
-    async def _meet(self, connection: AbstractConnection) -> None:
+    async def _on_connect(self, connection: AbstractConnection) -> None:
         await connection.on_connect()
         await connection.send_command("INFO", "server")
         found = None
-        with suppress(ResponseError):  # a login that may not ask: each connection is then as one after a restart
+        with suppress(ResponseError):  # a login without permission: then treat each connection as a restart of Redis
             found = re.search(rb"run_id:(\w+)", await connection.read_response())
-        run = found[1] if found else None
-        if run is None or run != self._run:
-            self._run = run
-            self._lose()
+        run_id = found[1] if found else None
+        if run_id is None or run_id != self._run_id:
+            self._run_id = run_id
+            self._invalidate()
 
-    async def _look(self) -> None:
+    async def _check_epoch(self) -> None:
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(EPOCH, secrets.token_hex(8), nx=True)
-        pipeline.get(EPOCH)
+        pipeline.set(EPOCH_KEY, secrets.token_hex(8), nx=True)
+        pipeline.get(EPOCH_KEY)
         try:
             _, epoch = await pipeline.execute()
-        except Exception:  # whatever it is, as in the limiter, which logs it
-            self._lose()
+        except Exception:  # any failure means that Redis is unavailable, which the rate limiter logs
+            self._invalidate()
             return
         if epoch != self._epoch:
-            self._epoch, self._since = epoch, monotonic()
+            self._epoch, self._epoch_since = epoch, monotonic()
 
-    async def set(self, identity: str) -> bool:
-        """Marks a caller; False when Redis did not take it."""
-        async with self._turns:
+    async def record(self, identity: str) -> bool:
+        """Record a write of a caller; return False if Redis has not stored it."""
+        async with self._semaphore:
             if self._epoch is None:
                 return False
             pipeline = self._redis.pipeline(transaction=False)
-            for name in names(identity):
-                pipeline.set(name, 1, px=round(self._life * 1000))
+            for key in get_keys(identity):
+                pipeline.set(key, 1, px=round(self._ttl_seconds * 1000))
             try:
                 await pipeline.execute()
-            except Exception:  # as above
-                self._lose()
+            except Exception:  # as in _check_epoch()
+                self._invalidate()
                 return False
             return True
 
-    async def are_missing(self, identity: str) -> bool:
-        """Whether it is sure that the caller has not been marked within a mark's life."""
-        async with self._turns:
-            if not self.are_kept:
+    async def has_none(self, identity: str) -> bool:
+        """Return whether the caller has certainly not written within the lifetime of a mark."""
+        async with self._semaphore:
+            if not self.is_reliable:
                 return False
             try:
-                epoch, *marks = await self._redis.mget([EPOCH, *names(identity)])
-            except Exception:  # as above
-                self._lose()
+                epoch, *marks = await self._redis.mget([EPOCH_KEY, *get_keys(identity)])
+            except Exception:  # as in _check_epoch()
+                self._invalidate()
                 return False
-            # What is known may have been lost meanwhile, by this request or another one.
-            return epoch == self._epoch and self.are_kept and not any(marks)
+            # Check again after the wait: this command or a concurrent one may have noticed that marks were lost.
+            return epoch == self._epoch and self.is_reliable and not any(marks)
 
-    def _lose(self) -> None:
-        self._epoch, self._since = None, math.inf
+    def _invalidate(self) -> None:
+        """Assume that marks were lost; the next epoch check starts a new period."""
+        self._epoch, self._epoch_since = None, math.inf
 
     async def close(self) -> None:
-        """Closes the connections to Redis."""
+        """Close the connections to Redis."""
         await self._redis.aclose()
 
 
-def names(identity: str) -> list[str]:
-    """The keys of a caller's marks: a user's, or where only the database knows whose a session is, each session's."""
-    return [f"{PREFIX}:{sha256(caller.encode()).hexdigest()}" for caller in callers_of(identity)]
+def get_keys(identity: str) -> list[str]:
+    """Return the keys of a caller's marks: one for the user, or one for each session if only the database knows it.
+
+    A key has a digest, so that Redis holds no user ids and no session digests.
+    """
+    return [f"{PREFIX}:{sha256(caller.encode()).hexdigest()}" for caller in get_caller_ids(identity)]

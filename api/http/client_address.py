@@ -7,7 +7,7 @@ from functools import lru_cache
 
 logger = logging.getLogger("parley.api")
 
-MAX_ENTRY = 100  # characters of an entry in X-Forwarded-For
+MAX_ENTRY_CHARACTERS = 100  # of an entry in X-Forwarded-For
 # An address as some load balancers write it: IPv6 in brackets, and a port after either kind.
 WITH_PORT = re.compile(r"(?:\[([^\[\]]*)\]|([^:]*))(?::[0-9]{1,5})?")
 
@@ -26,13 +26,13 @@ class ClientAddresses:
     def find(self, peer: str, forwarded: str) -> tuple[str, bool]:
         """Return the address, and whether it is the peer's because X-Forwarded-For has no address in that entry.
 
-        `peer` is the other end of the connection, `forwarded` the headers joined by commas. The address is IPv4, or
-        the /64 network of an IPv6 address.
+        `peer` is the address at the other end of the connection, `forwarded` the values of X-Forwarded-For, joined by
+        commas. The returned address is an IPv4 address, or the /64 network of an IPv6 address.
         """
         if self._proxies:
             entries = forwarded.split(",")
             entry = entries[-self._proxies].strip(" \t") if self._proxies <= len(entries) else ""
-            if address := rate_limit_key(entry) if len(entry) <= MAX_ENTRY else None:
+            if address := rate_limit_key(entry) if len(entry) <= MAX_ENTRY_CHARACTERS else None:
                 return address, False
             self._log_fallback()
         return rate_limit_key(peer) or peer, self._proxies > 0
@@ -50,7 +50,7 @@ class ClientAddresses:
 
 @lru_cache(maxsize=10_000)
 def rate_limit_key(entry: str) -> str | None:
-    """Return the address whose budget an entry counts against, without its port; None if it is not an address."""
+    """Return the address that requests are counted by, without a port, or None if the entry is not an address."""
     found = WITH_PORT.fullmatch(entry)
     try:
         parsed = ipaddress.ip_address((found[1] or found[2]) if found else entry)

@@ -1,7 +1,7 @@
-"""Whatever goes wrong, as the one envelope: {"error": {"message", "code", "details"?}}.
+"""Errors as responses, all of one form: {"error": {"message", "code", "details"?}}.
 
-PostgreSQL's functions say in SQLSTATE what they mean; the table here is the only one that knows. What it does not
-know is a 500, whose text is for the log.
+PostgreSQL's functions raise errors whose SQLSTATE contains the HTTP status, such as PT404. Unexpected exceptions are
+logged, and the client gets a 500 without their text.
 """
 
 import json
@@ -18,7 +18,7 @@ from sanic.exceptions import RequestCancelled, SanicException
 from sanic.handlers import ErrorHandler
 
 from api.http.parser import MalformedRequest
-from api.http.protocol import ParleyRequest
+from api.http.request import ParleyRequest
 
 logger = logging.getLogger("parley.api")
 
@@ -38,23 +38,22 @@ CODES = {
     500: "internal_error",
     503: "unavailable",
 }
-TRY_AGAIN = {429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}  # for what does not know better
-STATUSES = {f"PT{status}": status for status in CODES}  # raised by parley.raise_error()
-NUL_IN_TEXT = "22021"
-IMAGE = re.compile(r"[0-9a-f]{64}")
-CLIENT_IS_GONE = 499  # which nobody reads, but metrics and the log have
-USER_IS_GONE = ("members_user_exists", "settings_user_exists")  # an account deleted during the request
-# What asyncpg raises without or before an SQLSTATE; InternalClientError is a connection that broke at an odd moment.
-AWAY = (asyncpg.InterfaceError, asyncpg.InternalClientError, StorageError, OSError, TimeoutError)
-QUOTING = ("22", "42601")  # whose very messages quote values: data exceptions; malformed tsqueries
-UNAVAILABLE = ("08", "40", "53", "57")  # classes: connection, rollback, resources, operator intervention
+DEFAULT_RETRY_AFTER = {429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}  # seconds, unless the error has its own
+CLIENT_CLOSED_REQUEST = 499  # for metrics and logs only, since the client has gone; nginx's status for this
+STATUS_OF_SQLSTATE = {f"PT{status}": status for status in CODES}  # raised by parley.raise_error()
+CHARACTER_NOT_IN_REPERTOIRE = "22021"  # raised for NUL in text
+# Foreign keys to a user, which fail if the account is deleted during the request.
+USER_CONSTRAINTS = ("members_user_exists", "settings_user_exists")
+UNAVAILABLE_SQLSTATE_CLASSES = ("08", "40", "53", "57")  # connection, rollback, resources, operator intervention
+QUOTING_SQLSTATES = ("22", "42601")  # whose messages quote values: data exceptions, and malformed tsqueries
+# What asyncpg raises without or before an SQLSTATE (InternalClientError: the connection broke within a message), and
+# what storage and sockets raise.
+UNAVAILABLE_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError, StorageError, OSError, TimeoutError)
+IMAGE_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class ApiError(Exception):
-    """An answer other than the wanted one.
-
-    `details` is the object under that key; `headers` are added to the answer's.
-    """
+    """An error response. `details` is the member of that name; `headers` are added to the response's."""
 
     def __init__(self, status: int, message: str, details: Any = None, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -62,43 +61,43 @@ class ApiError(Exception):
 
 
 def unauthorized() -> ApiError:
-    """401, the same for every reason."""
+    """Return the 401, which is the same for every reason."""
     return ApiError(401, "Authentication required.", headers={"WWW-Authenticate": "Bearer"})
 
 
 def unavailable() -> ApiError:
-    """503, for a database or a storage that is away or overloaded."""
+    """Return the 503 for a database or storage that is unavailable or overloaded."""
     return ApiError(503, "The service is not available just now.")
 
 
 def internal_error() -> ApiError:
-    """500, for what nobody foresaw."""
+    """Return the 500 for an unexpected exception."""
     return ApiError(500, "The server made an error.")
 
 
-def from_postgres(error: asyncpg.PostgresError) -> ApiError | None:
-    """What a database error means to a client, or None for an error of ours."""
-    state = error.sqlstate or ""
-    if state == "PT401" or error.constraint_name in USER_IS_GONE:
+def translate_postgres_error(error: asyncpg.PostgresError) -> ApiError | None:
+    """Return the response for a database error, or None if it is a bug in Parley."""
+    sqlstate = error.sqlstate or ""
+    if sqlstate == "PT401" or error.constraint_name in USER_CONSTRAINTS:
         return unauthorized()
-    if state == "PT503":
+    if sqlstate == "PT503":
         return unavailable()
-    if state in STATUSES:
+    if sqlstate in STATUS_OF_SQLSTATE:
         details = json.loads(error.detail or "{}")
         headers = {"Retry-After": str(details.pop("retryAfter"))} if "retryAfter" in details else None
-        return ApiError(STATUSES[state], error.args[0], details or None, headers)
-    if state == NUL_IN_TEXT:
+        return ApiError(STATUS_OF_SQLSTATE[sqlstate], error.args[0], details or None, headers)
+    if sqlstate == CHARACTER_NOT_IN_REPERTOIRE:
         return ApiError(400, "Text may not have NUL.")
-    return unavailable() if state[:2] in UNAVAILABLE else None
+    return unavailable() if sqlstate[:2] in UNAVAILABLE_SQLSTATE_CLASSES else None
 
 
-def from_sanic(error: SanicException, request: Request) -> ApiError:
-    """The server's own refusals: no such route, wrong method, malformed or too much."""
+def translate_sanic_error(error: SanicException, request: Request) -> ApiError:
+    """Return the response for an error that Sanic or the protocol raised."""
     match error.status_code:
         case 404:
             return ApiError(404, "No such resource.")
         case 405:
-            return ApiError(405, "Method not allowed.", headers={"Allow": allowed_methods(request)})
+            return ApiError(405, "Method not allowed.", headers={"Allow": list_allowed_methods(request)})
         case 413:
             return ApiError(413, "The request is too large.")
         case 503:
@@ -108,8 +107,8 @@ def from_sanic(error: SanicException, request: Request) -> ApiError:
     return internal_error()
 
 
-def allowed_methods(request: Request) -> str:
-    """The methods that the request's path has, for the header; Sanic knows them, but does not always say them."""
+def list_allowed_methods(request: Request) -> str:
+    """Return the methods of the request's path, for Allow. Sanic's own exception does not always list them."""
 
     def is_allowed(method: HTTPMethod) -> bool:
         try:
@@ -121,57 +120,57 @@ def allowed_methods(request: Request) -> str:
     return ", ".join(method for method in sorted(HTTPMethod) if is_allowed(method))
 
 
-def hide_quotes(error: asyncpg.PostgresError) -> None:
-    """Takes what users wrote out of an error that is to be logged; PostgreSQL's log has all of it."""
-    error.detail = error.hint = None
-    if (error.sqlstate or "").startswith(QUOTING):
-        error.args = (f"SQLSTATE {error.sqlstate}",)
-
-
-def reason(exception: BaseException) -> str:
-    """What an exception says, in one line, without the name of an image, which is all that one needs to see it."""
-    return IMAGE.sub("…", f"{type(exception).__name__}: {exception}".partition("\n")[0])
-
-
-class Envelope(ErrorHandler):
-    """Answers every exception, of routes, of middleware and of the server itself."""
+class ErrorRenderer(ErrorHandler):
+    """Responds to every exception of handlers, of middleware and of the server itself."""
 
     def default(self, request: ParleyRequest, exception: BaseException) -> HTTPResponse:  # type: ignore[override]
-        """The answer for an exception; one that nobody foresaw is logged with the request's id."""
+        """Return the response for an exception, and log those that are the server's fault."""
         if isinstance(exception, RequestCancelled):
-            return HTTPResponse(status=CLIENT_IS_GONE)
+            return HTTPResponse(status=CLIENT_CLOSED_REQUEST)
         if isinstance(exception, CancelledError):
-            return answer(unavailable())
+            return render(unavailable())
         error: ApiError | None = None
         if isinstance(exception, ApiError):
             error = exception
         elif isinstance(exception, SanicException):
-            error = from_sanic(exception, request)
+            error = translate_sanic_error(exception, request)
         elif isinstance(exception, asyncpg.PostgresError):
-            error = from_postgres(exception)
-        elif isinstance(exception, AWAY):
+            error = translate_postgres_error(exception)
+        elif isinstance(exception, UNAVAILABLE_ERRORS):
             error = unavailable()
         error = error or internal_error()
-        if error.status >= 500 and request.may_log_failure:
-            log(request, exception, error)
-        return answer(error)
+        if error.status >= 500 and request.consume_log_quota():
+            log_failure(request, exception, error)
+        return render(error)
 
 
-def log(request: ParleyRequest, exception: BaseException, error: ApiError) -> None:
-    """Logs the cause of an error of the server."""
-    what = f"{request.known_method} {request.template}"
-    if error.status == 503:
-        logger.warning("%s found a service unavailable: %s", what, reason(exception))
-        return
-    if isinstance(exception, asyncpg.PostgresError):
-        hide_quotes(exception)
-    logger.error("%s failed", what, exc_info=exception)
-
-
-def answer(error: ApiError) -> HTTPResponse:
-    """An error as a response, which says when to try again wherever that may help."""
+def render(error: ApiError) -> HTTPResponse:
+    """Return the response for an error, with Retry-After if a retry may succeed."""
     body = {"message": error.message, "code": CODES[error.status]}
     if error.details is not None:
         body["details"] = error.details
-    headers = TRY_AGAIN.get(error.status, {}) | error.headers
+    headers = DEFAULT_RETRY_AFTER.get(error.status, {}) | error.headers
     return HTTPResponse(json.dumps({"error": body}), error.status, headers, content_type="application/json")
+
+
+def log_failure(request: ParleyRequest, exception: BaseException, error: ApiError) -> None:
+    """Log the cause of a 5xx: one line for a 503, with a traceback for all others."""
+    request_line = f"{request.known_method} {request.route_template}"
+    if error.status == 503:
+        logger.warning("%s found a service unavailable: %s", request_line, summarize(exception))
+        return
+    if isinstance(exception, asyncpg.PostgresError):
+        redact(exception)
+    logger.error("%s failed", request_line, exc_info=exception)
+
+
+def summarize(exception: BaseException) -> str:
+    """Return an exception in one line, without names of images: whoever knows a name can fetch the image."""
+    return IMAGE_NAME.sub("…", f"{type(exception).__name__}: {exception}".partition("\n")[0])
+
+
+def redact(error: asyncpg.PostgresError) -> None:
+    """Remove what users wrote from an error before it is logged; PostgreSQL's own log has all of it."""
+    error.detail = error.hint = None
+    if (error.sqlstate or "").startswith(QUOTING_SQLSTATES):
+        error.args = (f"SQLSTATE {error.sqlstate}",)

@@ -1,29 +1,28 @@
-"""The header Link: the pages next to the answered one."""
+"""The Link header: URLs of the neighbouring pages (RFC 8288)."""
 
 import json
 from urllib.parse import quote, urlencode
 
 from sanic import Request
 
-from api.routes import Route
-
-PLACE = {"page", "before", "after"}
-MAX_HEADER = 6000  # characters; what clients and proxies take is not much more
+PAGE_PARAMETERS = {"page", "before", "after"}
+MAX_LINK_CHARACTERS = 6000  # many clients and proxies limit a header to 8 KiB
 
 
-def link_header(route: Route, request: Request, links: str) -> dict[str, str]:
-    """The header: for each relation the request's URL with another place in it; where that would be too long, none.
+def build_link_header(request: Request, query_parameters: tuple[str, ...], links: str) -> dict[str, str]:
+    """Return the Link header: for each relation, the request's URL with other page parameters.
 
-    `links` is JSON, as the database says it: {"next": {"before": ID}, "prev": {"after": ID}, "first": {}}. The URL is
-    the one by which clients reach this service.
+    `query_parameters` are the names that the route accepts. `links` is JSON that the database returned, such as
+    {"next": {"before": ID}, "prev": {"after": ID}, "first": {}}. The URLs begin with PUBLIC_URL. A header that would be
+    too long is omitted.
     """
     url = request.app.ctx.public_url + quote(request.path, safe="/%")
     query = request.args
-    kept = [(name, query.get(name)) for name in route.query if name in query and name not in PLACE]
+    kept = [(name, query.get(name)) for name in query_parameters if name in query and name not in PAGE_PARAMETERS]
     kept_query = [urlencode(kept, quote_via=quote)] if kept else []
     targets = []
-    for relation, place in json.loads(links).items():
-        asked = "&".join(kept_query + [f"{name}={value}" for name, value in place.items()])  # an id or a number
-        targets.append(f'<{url}{asked and "?"}{asked}>; rel="{relation}"')
+    for relation, position in json.loads(links).items():
+        target = "&".join(kept_query + [f"{name}={value}" for name, value in position.items()])  # ids and numbers only
+        targets.append(f'<{url}{target and "?"}{target}>; rel="{relation}"')
     value = ", ".join(targets)
-    return {"Link": value} if len(value) <= MAX_HEADER else {}
+    return {"Link": value} if len(value) <= MAX_LINK_CHARACTERS else {}

@@ -1,16 +1,13 @@
-"""Where Parley's HTTP/1 differs from Sanic's: every request gets an answer that its client can read."""
+"""HTTP/1.1 connections on Sanic's server, with this package's parser and with limits on slow clients.
+
+The methods override Sanic's where a client might not be able to read its response, might send a request that another
+parser reads differently (parser.py), or might hold resources without a limit.
+"""
 
 import asyncio
-import math
-import re
-from functools import cache, cached_property
-from http import HTTPMethod
-from os import urandom
-from time import monotonic
+from functools import cache
 from typing import ClassVar
 
-from pydantic.alias_generators import to_camel
-from sanic import Request
 from sanic.exceptions import PayloadTooLarge
 from sanic.headers import format_http1_response
 from sanic.http import Http, Stage
@@ -19,104 +16,44 @@ from sanic.server import HttpProtocol
 
 from api.http.parser import (
     HEAD_PART,
-    Body,
+    BodyDecoder,
     MalformedRequest,
-    body_of,
     check_host,
+    create_body_decoder,
     is_continue_expected,
     is_persistent,
     parse_fields,
     parse_request_line,
 )
-from api.observability.timings import Timings
-from api.ratelimit.limiter import Decision
 
-LINGER_SECONDS = 5
-MAX_UNREAD = 256 * 1024 * 1024  # bytes of answers in a worker that clients have not taken yet
-LAST_SECONDS = 10  # for a client to read that its time is over
-MAX_HEAD = 160 * 1024  # bytes of a request's line and headers: room for any token that somebody could mean to send
-METHODS = {str(method) for method in HTTPMethod}
-NO_CONTENT = {204, 304}  # statuses of answers that have no body, nor say how long it is
-FRAMING = {"content-length", "transfer-encoding", "content-type", "connection"}
-FAILURE_SECONDS = 1  # of failures that no rate limit bounds, one in so many seconds is logged
-SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-
-
-class ParleyRequest(Request):
-    """A request whose id is the caller's X-Request-Id, if that is a sane one; and what is noted of it on its way."""
-
-    timings: Timings | None = None
-    decision: Decision | None = None
-    is_address_fallback = False  # it counts against the address of a proxy
-    has_valid_head = True
-    _next_failure_at: ClassVar[float] = -math.inf
-
-    @property
-    def id(self) -> str:
-        """The id in the answer's X-Request-Id and in the log."""
-        if self._id is None:
-            given = self.headers.get("x-request-id", "")
-            self._id = given if SANE_ID.fullmatch(given) else urandom(16).hex()
-        return str(self._id)
-
-    @property
-    def is_for_api(self) -> bool:
-        """Whether the path is below /api."""
-        return f"{self.path}/".startswith("/api/")
-
-    @property
-    def is_search(self) -> bool:
-        """Whether it searches messages: how long that takes says whether strangers use a word."""
-        return bool(self.query_string) and "search" in self.args
-
-    @cached_property
-    def may_log_failure(self) -> bool:
-        """Whether the log has room for the failure of this request: without a limit, a flood would fill the disk."""
-        if self.is_for_api:
-            return True
-        now = monotonic()
-        if now < ParleyRequest._next_failure_at:
-            return False
-        ParleyRequest._next_failure_at = now + FAILURE_SECONDS
-        return True
-
-    @property
-    def known_method(self) -> str:
-        """The method, or `other` for one that the client made up."""
-        return self.method if self.method in METHODS else "other"
-
-    @property
-    def template(self) -> str:
-        """The path as the API's documents write it, or `none` where there is no such route."""
-        return template(self.route.path) if self.route else "none"
+MAX_HEAD = 160 * 1024  # bytes of a request's line and headers: enough for any token that a client may send
+MAX_WRITE_BUFFER = 256 * 1024 * 1024  # bytes of responses in a worker that clients have not received yet
+LINGERING_CLOSE_SECONDS = 5
+TIMEOUT_RESPONSE_SECONDS = 10  # for a client to receive the response to a timeout, before its connection is aborted
+BODILESS_STATUSES = {204, 304}  # responses without a body and without Content-Length
+FRAMING_HEADERS = {"content-length", "transfer-encoding", "content-type", "connection"}
 
 
 @cache
-def template(path: str) -> str:
-    """`/api/chats/{chatId}`, as the API's documents write it, of /api/chats/<chat_id> or what Sanic makes of that."""
-    return "/" + re.sub(r"<(\w+)(?::\w+)?>", lambda found: f"{{{to_camel(found[1])}}}", path.removeprefix("/"))
-
-
-@cache
-def status_line(status: int) -> bytes:
-    """`HTTP/1.1 200 OK`, with its line end."""
+def format_status_line(status: int) -> bytes:
+    """Return the status line, such as `HTTP/1.1 200 OK`, with its CRLF."""
     return format_http1_response(status, ()).removesuffix(b"\r\n")
 
 
 class ParleyHttp(Http):
-    """Sanic's handling of a connection, until it is to be closed, with requests parsed by api.http.parser."""
+    """Handles the requests of a connection. Sanic's own parser is replaced by api.http.parser."""
 
-    request_body: Body | None  # type: ignore[assignment]
+    request_body: BodyDecoder | None  # type: ignore[assignment]
 
     async def http1(self) -> None:
-        """Serves the connection's requests, and lets the client read a refusal that ends it."""
+        """Serve the connection's requests; let the client read an error response that ends the connection."""
         await super().http1()  # type: ignore[no-untyped-call]
-        # Closing while input is unread resets the connection, and the client may lose the response.
+        # Closing a socket with unread input resets the connection, and the client may lose the response.
         if self.response is not None and (self.response.status >= 400 or self.recv_buffer):
-            await self.linger()
+            await self.lingering_close()
 
     async def http1_request_header(self) -> None:
-        """Receives the head of a request into self.request. Raises MalformedRequest, PayloadTooLarge."""
+        """Receive the head of a request into self.request. Raises MalformedRequest, PayloadTooLarge."""
         buffer = self.recv_buffer
         end = await self.receive_until(b"\r\n", 0)
         if end == 0:
@@ -124,11 +61,11 @@ class ParleyHttp(Http):
             end = await self.receive_until(b"\r\n", 0)
         method, target, version = parse_request_line(buffer[:end])
         self.url, self.head_only = target, method == "HEAD"
-        begun, end = end + 2, await self.receive_until(b"\r\n\r\n", end) + 2
-        headers = parse_fields(buffer[begun:end])
+        fields_start, end = end + 2, await self.receive_until(b"\r\n\r\n", end) + 2
+        headers = parse_fields(buffer[fields_start:end])
         check_host(version, headers)
-        body = body_of(version, headers)
-        expects_continue = body is not None and is_continue_expected(version, headers)
+        decoder = create_body_decoder(version, headers)
+        expects_continue = decoder is not None and is_continue_expected(version, headers)
         request = self.protocol.request_class(
             url_bytes=target.encode(),
             headers=headers,
@@ -138,15 +75,15 @@ class ParleyHttp(Http):
             app=self.protocol.app,
         )
         del buffer[: end + 2]
-        self.request, self.request_body, request.stream = request, body, self
+        self.request, self.request_body, request.stream = request, decoder, self
         self.expecting_continue, self.keep_alive = expects_continue, is_persistent(version, headers)
         self.protocol.request_class._current.set(request)
         self.protocol.state["requests_count"] += 1
 
     async def receive_until(self, delimiter: bytes, start: int) -> int:
-        """Returns the position of the delimiter in the buffer. Raises MalformedRequest, PayloadTooLarge.
+        """Return the position of the delimiter in the buffer. Raises MalformedRequest, PayloadTooLarge.
 
-        What has arrived is searched once, however small the segments are.
+        Each byte is searched once, however small the segments are in which the input arrives.
         """
         buffer: bytearray = self.recv_buffer
         searched = start
@@ -160,15 +97,15 @@ class ParleyHttp(Http):
         return position
 
     async def read(self) -> bytes | None:
-        """Returns the next bytes of the body, or None at its end. Raises MalformedRequest, PayloadTooLarge."""
+        """Return the next bytes of the body, or None at its end. Raises MalformedRequest, PayloadTooLarge."""
         data = b""
-        while (body := self.request_body) and not data:
+        while (decoder := self.request_body) and not data:
             try:
-                data = body.decode(self.recv_buffer, self.request_max_size)
+                data = decoder.decode(self.recv_buffer, self.request_max_size)
             except (MalformedRequest, PayloadTooLarge):
                 self.abandon_body()
                 raise
-            if body.is_complete:
+            if decoder.is_complete:
                 self.request_body = None
             elif not data:
                 await self.receive_more_of_body()
@@ -176,14 +113,14 @@ class ParleyHttp(Http):
         return data or None
 
     async def receive_more_of_body(self) -> None:
-        """Receives more input, for which the client may wait to be asked."""
+        """Receive more input; first send 100 (Continue) to a client that waits for it."""
         if self.expecting_continue:
             self.expecting_continue = False
             await self._send(HTTP_CONTINUE)
         await self._receive_more()
 
-    def discard_arrived_body(self) -> None:
-        """Decodes what has arrived of an unread body, so that the response can announce that it ends the connection."""
+    def discard_received_body(self) -> None:
+        """Discard what has been received of an unread body, so that the response can announce whether it closes."""
         if self.request_body is None:
             return
         try:
@@ -191,95 +128,103 @@ class ParleyHttp(Http):
             self.request_body.decode(self.recv_buffer, max_size)
         except (MalformedRequest, PayloadTooLarge):
             self.abandon_body()
-        else:  # A client that waits for 100 (Continue) may send the body after the final response, or another request.
+        else:  # a client that waits for 100 (Continue) may send the body after the final response, or another request
             if self.expecting_continue and not self.request_body.is_complete:
                 self.abandon_body()
         self.expecting_continue = False
 
     def abandon_body(self) -> None:
-        """Leaves the rest of the body unread, after which the connection cannot have another request."""
+        """Leave the rest of the body unread; the connection cannot have another request after this."""
         self.request_body = None
         self.expecting_continue = self.keep_alive = False
 
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
-        """Sends the head of an answer; that of a server about to stop ends the connection, which it would wait for."""
-        self.discard_arrived_body()
+        """Send the head of a response, and its body if that is complete.
+
+        When the server is stopping, close the connection after the response: shutdown waits for idle connections.
+        """
+        self.discard_received_body()
         if self.protocol.signal.stopped:
             self.keep_alive = False
-        if whole := None if data or not end_stream else self.whole_answer():
-            self.response_size = len(whole)
+        if serialized := None if data or not end_stream else self.serialize_response():
+            self.response_size = len(serialized)
             self.response_func = None  # type: ignore[assignment]  # as Sanic does
-            await self._send(whole)
+            await self._send(serialized)
             self.stage = Stage.IDLE
         else:
             await super().http1_response_header(data, end_stream)
 
-    def whole_answer(self) -> bytes | None:
-        """An answer with its body, written in one go: Sanic takes a sixth of a request's time to write its headers.
+    def serialize_response(self) -> bytes | None:
+        """Return a response with its body as bytes. Sanic's own formatting takes a sixth of a request's CPU time.
 
-        None for what is Sanic's to write: an answer to HEAD, one that lacks its body, or has an odd header.
+        Return None for responses that Sanic must write: to HEAD, without the body that their status requires, or with
+        headers that this method does not handle.
         """
         response = self.response
-        body, headers, has_no_body = response.body or b"", response.headers, response.status in NO_CONTENT
-        if bool(body) == has_no_body or self.head_only or not FRAMING.isdisjoint(headers):
+        body, headers, is_bodiless = response.body or b"", response.headers, response.status in BODILESS_STATUSES
+        if bool(body) == is_bodiless or self.head_only or not FRAMING_HEADERS.isdisjoint(headers):
             return None
         head = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if head.count("\r") != len(headers) or head.count("\n") != len(headers):
             return None
         head += f"connection: {'keep-alive' if self.keep_alive else 'close'}\r\n"
-        if not has_no_body:
+        if not is_bodiless:
             head += f"content-length: {len(body)}\r\ncontent-type: {response.content_type}\r\n"
-        return status_line(response.status) + head.encode() + b"\r\n" + body
+        return format_status_line(response.status) + head.encode() + b"\r\n" + body
 
-    async def linger(self) -> None:
-        """Reads on and forgets, for a while: to close on a client that still sends would reset its connection."""
+    async def lingering_close(self) -> None:
+        """Close the sending side, then receive and discard input until the client closes, or for a limited time.
+
+        Closing both sides while the client still sends would reset the connection.
+        """
         if self.protocol.transport is not None:
             self.protocol.transport.write_eof()
         try:
-            async with asyncio.timeout(LINGER_SECONDS):
-                while True:  # until the client closes, which cancels this
+            async with asyncio.timeout(LINGERING_CLOSE_SECONDS):
+                while True:  # until the client closes, which cancels this task
                     self.recv_buffer.clear()
                     await self._receive_more()
         except TimeoutError:
             pass
 
     def create_empty_request(self) -> None:
-        """Creates the request to respond to where the head is malformed, too large or incomplete."""
+        """Create the request to respond to if the head is malformed, too large or incomplete."""
         super().create_empty_request()
         self.request.has_valid_head = False  # type: ignore[attr-defined]
         self.request.conn_info = self.protocol.conn_info
 
 
-class Protocol(HttpProtocol):
-    """HTTP/1 on a connection, whose client may be slow, but not for ever, and may not leave much unread."""
+class ParleyProtocol(HttpProtocol):
+    """HTTP/1.1 on one connection, with limits on how long a client may send and on how much it may leave unread."""
 
     HTTP_CLASS = ParleyHttp
-    unread: ClassVar[dict["Protocol", int]] = {}  # bytes of answers that clients don't take as fast as they come
+    # Bytes of the responses that clients receive more slowly than they are written; the slowest connection is first.
+    write_buffers: ClassVar[dict["ParleyProtocol", int]] = {}
 
     def data_received(self, data: bytes) -> None:
-        """As ever, but a request's time begins with its first byte: Sanic's, anew with each that comes."""
-        begun = self._time
+        """Receive data. A request's timeout starts with its first byte; Sanic restarts it with each segment."""
+        started_at = self._time
         super().data_received(data)
         if self.http is not None and self.http.stage is not Stage.IDLE:
-            self._time = begun
+            self._time = started_at
 
     def check_timeouts(self) -> None:
-        """Ends what took too long, also where the client takes no answer to that, or sends no end of its request."""
+        """End requests that take too long, even if the client keeps sending or does not receive the response."""
         super().check_timeouts()  # type: ignore[no-untyped-call]
         if self.transport is not None and self.http is not None and self.http.exception:
-            self.loop.call_later(LAST_SECONDS, self.transport.abort)
+            self.loop.call_later(TIMEOUT_RESPONSE_SECONDS, self.transport.abort)
 
     def pause_writing(self) -> None:
-        """As ever, and cuts off those who have been reading for longest where all leave too much."""
+        """Pause, since the client receives slowly. Beyond MAX_WRITE_BUFFER, abort the slowest connections."""
         super().pause_writing()  # type: ignore[no-untyped-call]
-        self.unread[self] = self.http.response_size
-        while len(self.unread) > 1 and sum(self.unread.values()) > MAX_UNREAD:
-            slowest = next(iter(self.unread))
-            del self.unread[slowest]
+        self.write_buffers[self] = self.http.response_size
+        while len(self.write_buffers) > 1 and sum(self.write_buffers.values()) > MAX_WRITE_BUFFER:
+            slowest = next(iter(self.write_buffers))
+            del self.write_buffers[slowest]
             if slowest.transport is not None:
                 slowest.transport.abort()
 
     def resume_writing(self) -> None:
-        """As ever, also called where the connection is lost."""
-        self.unread.pop(self, None)
+        """Resume; Sanic also calls this when the connection is lost."""
+        self.write_buffers.pop(self, None)
         super().resume_writing()  # type: ignore[no-untyped-call]

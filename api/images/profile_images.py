@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 from api.admission.fair_slots import FairSlots
-from api.admission.statements import Admission
+from api.admission.statements import AdmissionController
 from api.db.pool import Database
 from api.images.names import NAME
 from api.images.reencode_process import ReencodedImage, run_reencoder
@@ -26,7 +26,7 @@ CLEANUP_INTERVAL_SECONDS = 60
 class ProfileImages:
     """The profile images in storage."""
 
-    def __init__(self, database: Database, admission: Admission, storage: Storage, public_url: str) -> None:
+    def __init__(self, database: Database, admission: AdmissionController, storage: Storage, public_url: str) -> None:
         self._database, self._admission, self._storage = database, admission, storage
         self._base_url = f"{public_url}/images/"
         self._cleanup_is_due = asyncio.Event()
@@ -43,7 +43,7 @@ class ProfileImages:
         Raises ApiError: 400 if the upload is not a valid image, 503 if too many uploads wait; and the errors of the
         database and of the storage.
         """
-        async with self._slots.slot(identity, SLOT_TIMEOUT_SECONDS):
+        async with self._slots.acquire(identity, SLOT_TIMEOUT_SECONDS):
             return await self._commit(await self._reencode(upload), statement, identity, *request)
 
     async def _reencode(self, upload: IO[bytes]) -> ReencodedImage:
@@ -59,8 +59,8 @@ class ProfileImages:
     ) -> Any:
         url = self._base_url + image.name
         register_upload = "select api.register_image_upload($3) from session.authenticate($1, $2)"
-        async with self._admission.turn(identity, is_write=True) as seconds:
-            await self._database.call_for_row(register_upload, identity, request_id, url, acquire_seconds=seconds)
+        async with self._admission.create_permit(identity, is_write=True) as seconds:
+            await self._database.fetch_row(register_upload, identity, request_id, url, acquire_seconds=seconds)
             arguments = identity, request_id, *conditions, url
             async with self._database.transaction(statement, *arguments, acquire_seconds=seconds) as row:
                 _, is_replayed = row
@@ -78,7 +78,7 @@ class ProfileImages:
         while True:
             self._cleanup_is_due.clear()
             try:
-                while name := await self._database.call("select api.claim_unused_image()"):
+                while name := await self._database.fetch_value("select api.claim_unused_image()"):
                     await self._remove(name)
             except Exception as error:  # The next round tries again.
                 logger.warning("Unused images can't be listed; the next cleanup tries again: %r", error)
@@ -89,6 +89,6 @@ class ProfileImages:
     async def _remove(self, name: str) -> None:
         try:
             await self._storage.delete(name)
-            await self._database.call("select api.confirm_image_removal($1)", name)
+            await self._database.fetch_value("select api.confirm_image_removal($1)", name)
         except Exception as error:  # The other images are still removed.
             logger.warning("The image %s can't be removed; a later cleanup tries again: %r", name, error)

@@ -11,7 +11,7 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from sanic import Request
 from sanic.exceptions import PayloadTooLarge
 
-from api.admission.upload_slots import ROOM, YIELDED, Place
+from api.admission.upload_slots import EVICTED, UPLOAD_SLOTS, UploadSlot
 from api.http.errors import ApiError
 
 if TYPE_CHECKING:
@@ -36,27 +36,27 @@ async def receive_image(request: Request, identity: str) -> AsyncIterator[IO[byt
     content_type, options = parse_options_header(request.headers.get("content-type", ""))
     if content_type != MEDIA_TYPE:
         raise ApiError(415, f"The body must be sent as Content-Type: {MEDIA_TYPE}.")
-    with ROOM.open_for(identity), TemporaryFile() as file:
+    with UPLOAD_SLOTS.count(identity), TemporaryFile() as file:
         await receive_body(request, options.get("boundary", ""), identity, file)
         file.seek(0)
         yield file
 
 
 async def receive_body(request: Request, boundary: str, identity: str, file: IO[bytes]) -> None:
-    """Write the field `image` of the body to `file`, while the upload holds a place. Raises ApiError."""
-    place: Place | None = None
+    """Write the field `image` of the body to `file`, while the upload holds a slot. Raises ApiError."""
+    slot: UploadSlot | None = None
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS) as deadline:
-            with ROOM.place_for(identity, deadline) as place:
-                await parse_form(request, boundary, file, place)
+            with UPLOAD_SLOTS.acquire(identity, deadline) as slot:
+                await parse_form(request, boundary, file, slot)
     except (ParserLimitReached, PayloadTooLarge):
         raise ApiError(413, f"An image may have at most {MAX_IMAGE_BYTES} bytes.") from None
     except MultipartError:
         raise ApiError(400, f"The body is not valid {MEDIA_TYPE}.") from None
     except TimeoutError:
         get_stream(request).abandon_body()
-        if place and place.is_lost:
-            raise ApiError(503, YIELDED) from None
+        if slot and slot.is_evicted:
+            raise ApiError(503, EVICTED) from None
         raise ApiError(400, f"The body took longer than {TIMEOUT_SECONDS} seconds.") from None
 
 
@@ -65,14 +65,14 @@ def get_stream(request: Request) -> "ParleyHttp":
     return cast("ParleyHttp", request.stream)
 
 
-async def parse_form(request: Request, boundary: str, file: IO[bytes], place: Place) -> None:
+async def parse_form(request: Request, boundary: str, file: IO[bytes], slot: UploadSlot) -> None:
     """Write the field `image` to `file`. Raises ApiError for other fields, MultipartError for a malformed form."""
     stream = get_stream(request)
     stream.request_max_size = MAX_IMAGE_BYTES + MAX_OVERHEAD_BYTES
 
     async def read(_: int) -> bytes:
         data = await stream.read() or b"" if stream.request_body else b""
-        place.received += len(data)
+        slot.received_bytes += len(data)
         return data
 
     parser = PushMultipartParser(boundary, max_segment_size=MAX_IMAGE_BYTES, max_segment_count=MAX_FIELDS)

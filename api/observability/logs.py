@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from sanic import HTTPResponse
 
-from api.http.protocol import ParleyRequest
+from api.http.request import ParleyRequest
 from api.observability.timings import Timings, current_timings
 from api.shared import logs as shared
 from api.shared.logs import LogFormat
@@ -39,14 +39,14 @@ class RequestLog:
     def observe(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, end: int) -> None:
         """Log a request if it failed or was slow."""
         has_failed, is_slow = response.status >= 500, end - timings.start >= self._min_duration
-        if not (request.may_log_failure if has_failed else is_slow):
+        if not (request.consume_log_quota() if has_failed else is_slow):
             return
         durations: dict[str, float] = {}
         for name, span_start, span_end in timings.spans:
             durations[name] = round(durations.get(name, 0) + (span_end - span_start) / 1e6, 1)
         fields = {
             "method": request.known_method,
-            "route": request.template,
+            "route": request.route_template,
             "status": response.status,
             "duration_ms": round((end - timings.start) / 1e6, 1),
             "spans_ms": durations,

@@ -10,8 +10,8 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from sanic import HTTPResponse, Sanic
 
-from api.admission.upload_slots import ROOM
-from api.http.protocol import ParleyRequest
+from api.admission.upload_slots import UPLOAD_SLOTS
+from api.http.request import ParleyRequest
 from api.observability.timings import Timings
 from api.shared.metrics import create_registry
 
@@ -90,13 +90,13 @@ class Metrics:
 
         self._add_connection_gauges(app)
         fallback = "1 while Redis is unavailable and the worker limits by itself, otherwise 0."
-        add_gauge("parley_rate_limit_fallback", fallback, lambda: app.ctx.limiter.is_away)
+        add_gauge("parley_rate_limit_fallback", fallback, lambda: app.ctx.limiter.is_redis_unavailable)
         replica = "1 while the replica serves reads, otherwise 0, also without a replica."
         add_gauge("parley_replica_in_use", replica, lambda: bool(app.ctx.replica and app.ctx.replica.is_used))
         queued = "Requests in the queue, over the limits on a user, a chat, writes or expensive requests."
         add_gauge("parley_admission_waiting_requests", queued, lambda: app.ctx.admission.waiting)
         uploads = "Uploads of images in progress."
-        add_gauge("parley_uploads_in_progress", uploads, lambda: sum(list(ROOM.open.values())))
+        add_gauge("parley_uploads_in_progress", uploads, lambda: sum(list(UPLOAD_SLOTS.open.values())))
 
     def _add_connection_gauges(self, app: Sanic[Any, Any]) -> None:
         connections = Gauge(
@@ -120,7 +120,7 @@ class Metrics:
 
     def observe(self, request: ParleyRequest, response: HTTPResponse, timings: Timings, end: int) -> None:
         """Count a request and its timings."""
-        key = (request.known_method, request.template, response.status)
+        key = (request.known_method, request.route_template, response.status)
         if (children := self._children.get(key)) is None:
             children = self._children[key] = self._create_children(*key)
         count, observe_duration = children
@@ -128,8 +128,8 @@ class Metrics:
         observe_duration((end - timings.start) / 1e9)
         for name, span_start, span_end in timings.spans:
             self._spans[name]((span_end - span_start) / 1e9)
-        if request.decision:
-            self._decisions[request.decision.allowed, request.decision.counted_by]()
+        if request.rate_limit_decision:
+            self._decisions[request.rate_limit_decision.allowed, request.rate_limit_decision.counted_by]()
         if request.is_address_fallback:
             self._address_fallbacks.inc()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sanic import HTTPResponse
 
-from api.http.protocol import ParleyRequest
+from api.http.request import ParleyRequest
 from api.observability.timings import Timings
 from api.shared.traces import create_tracer_provider, shut_down_provider
 
@@ -33,7 +33,7 @@ class Traces:
         `tracestate` and `baggage` may contain arbitrary data, and are not propagated.
         """
         parent = self._extract({"traceparent": request.headers.get("traceparent", "")})
-        method, route = request.known_method.replace("other", "_OTHER"), request.template
+        method, route = request.known_method.replace("other", "_OTHER"), request.route_template
         attributes: dict[str, Any] = {
             "http.request.method": method,
             "http.response.status_code": response.status,

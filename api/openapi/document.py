@@ -6,9 +6,9 @@ from importlib.metadata import version
 import asyncpg
 
 from api.admission.single_flight import SingleFlight
-from api.auth.tokens import session_cookies
+from api.auth.cookies import get_session_cookies
 from api.db.pool import Database
-from api.http.errors import AWAY
+from api.http.errors import UNAVAILABLE_ERRORS
 from api.openapi.headers import build_headers
 from api.openapi.operations import build_paths
 from api.openapi.responses import build_error_responses
@@ -51,13 +51,13 @@ class OpenApiDocument:
         """Return the document. Raises the database's errors if it was never built."""
         try:
             await self._refresh.get(MAX_AGE_SECONDS)
-        except (asyncpg.PostgresError, *AWAY):
+        except (asyncpg.PostgresError, *UNAVAILABLE_ERRORS):
             if not self._json:
                 raise
         return self._json
 
     async def _fetch(self) -> None:
-        fields = await self._database.call("select api.get_field_schemas()")
+        fields = await self._database.fetch_value("select api.get_field_schemas()")
         if fields != self._fields:
             self._fields = fields
             self._json = json.dumps(build_document(json.loads(fields), self._settings)).encode()
@@ -92,6 +92,6 @@ def build_security_schemes(settings: Settings) -> Json:
         "token": {"type": "http", "scheme": "bearer", "description": "The session token that the web app has issued."},
         **{
             name: {"type": "apiKey", "in": "cookie", "name": name, "description": in_cookie}
-            for name in session_cookies(settings.public_url)
+            for name in get_session_cookies(settings.public_url)
         },
     }

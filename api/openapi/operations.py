@@ -1,6 +1,6 @@
 """The operations: those of the table of routes, and those outside /api, which need no token and have no rate limit."""
 
-from api.http.protocol import template
+from api.http.request import route_template
 from api.images.names import NAME, SUFFIXES
 from api.images.reencode.limits import MAX_SIDE
 from api.images.upload import FIELD, MAX_IMAGE_BYTES
@@ -15,7 +15,9 @@ def build_paths(fields: Json, components: Json) -> Json:
     """Return the path items of all operations; `fields` is the result of api.get_field_schemas()."""
     paths: Json = {}
     for route in ROUTES:
-        paths.setdefault(template(route.path), {})[route.method.lower()] = build_operation(route, fields, components)
+        paths.setdefault(route_template(route.path), {})[route.method.lower()] = build_operation(
+            route, fields, components
+        )
     return paths | build_public_paths(components)
 
 
@@ -36,15 +38,15 @@ def build_request_body(route: Route, fields: Json, components: Json) -> Json:
     """Return the request body object of a route: JSON, an image or a form; empty if it has no body."""
     if route.body:
         return {"required": True, "content": build_content("application/json", route.body.__name__, components)}
-    if route.image:
+    if route.is_upload:
         limits = f"Up to {MAX_IMAGE_BYTES:,} bytes and {MAX_SIDE} by {MAX_SIDE} pixels"
         description = f"{limits}. The format is detected from the content, not from the file name or content type."
         image = {"type": "string", "format": "binary", "description": description}
         form = build_form_schema({FIELD: image}) | {"additionalProperties": False}
         multipart = {"schema": form, "encoding": {FIELD: {"contentType": ", ".join(SUFFIXES)}}}
         return {"required": True, "content": {"multipart/form-data": multipart}}
-    if route.form:
-        entries = {name: PARAMETERS[name] for name in route.form}
+    if route.pusher_fields:
+        entries = {name: PARAMETERS[name] for name in route.pusher_fields}
         properties = {
             name: build_parameter_schema(name, fields) | {"description": entry.description}
             for name, entry in entries.items()

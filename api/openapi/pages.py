@@ -14,7 +14,7 @@ from sanic import HTTPResponse, Request, Sanic
 
 from api.http.errors import ApiError
 from api.http.preconditions import matches_etag
-from api.http.protocol import ParleyRequest
+from api.http.request import ParleyRequest
 from api.openapi.event_page import render_event_page
 
 STATIC = Path(__file__).with_name("static")
@@ -53,6 +53,7 @@ def add_pages(app: Sanic[Any, Any]) -> None:
     async def redirect(_: Request) -> HTTPResponse:
         return HTTPResponse(None, 308, {"Location": "../docs"}, HTML)
 
+    app.add_route(serve_document, "/openapi.json", ["GET", "HEAD"])
     routes = [
         ("/docs", serve_file),
         ("/docs/<name>", serve_file),
@@ -61,6 +62,11 @@ def add_pages(app: Sanic[Any, Any]) -> None:
     ]
     for path, handler in routes:
         app.add_route(handler, path, ["GET", "HEAD"], name=f"docs{path}", strict_slashes=True)
+
+
+async def serve_document(request: ParleyRequest) -> HTTPResponse:
+    """Serve the OpenAPI document."""
+    return respond(request, await request.app.ctx.openapi.get_json(), "application/json")
 
 
 def respond(request: ParleyRequest, content: bytes, content_type: str) -> HTTPResponse:

@@ -79,7 +79,8 @@ def build_parameters(route: Route, fields: Json) -> list[Json]:
     variants = VARIANTS.get(route.function, {})
     parameters = [build_parameter("path", name, fields, required=True) for name in map(to_camel, route.path_parameters)]
     parameters += [
-        build_parameter("query", variants.get(name, name), fields, required=name in route.required) | {"name": name}
+        build_parameter("query", variants.get(name, name), fields, required=name in route.required_query)
+        | {"name": name}
         for name in route.query
     ]
     return parameters + [build_parameter("header", name, fields) for name in list_request_headers(route)]
@@ -87,9 +88,9 @@ def build_parameters(route: Route, fields: Json) -> list[Json]:
 
 def list_request_headers(route: Route) -> tuple[str, ...]:
     """Return the names of the headers that make a request conditional or idempotent."""
-    if route.can_be_repeated:
+    if route.accepts_idempotency_key:
         return ("Idempotency-Key",)
-    return ("If-Match", "If-None-Match") if "etag" in route.says or route.method == "DELETE" else ()
+    return ("If-Match", "If-None-Match") if "etag" in route.response_headers or route.method == "DELETE" else ()
 
 
 def build_parameter(location: str, name: str, fields: Json, *, required: bool = False) -> Json:

@@ -8,7 +8,7 @@ from api.http.errors import CODES, internal_error, unauthorized, unavailable
 from api.openapi.headers import ON_API_RESPONSES, ON_ERRORS, ON_EVERY_RESPONSE, build_header, refer_to_headers
 from api.openapi.parameters import list_request_headers
 from api.openapi.schemas import Json, build_content
-from api.routes import ROUTES, SAID_IN, Route
+from api.routes import RESPONSE_HEADERS, ROUTES, Route
 
 
 class Failure(NamedTuple):
@@ -65,8 +65,10 @@ ON_ALL_ROUTES = (400, 401, 413, 429, 500, 503)
 def build_responses(route: Route, components: Json) -> Json:
     """Return the response objects of an operation by status."""
     responses = {str(route.status): build_success(route, components)}
-    if route.method == "GET" and "etag" in route.says:
-        headers = refer_to_headers(*ON_API_RESPONSES, *(SAID_IN[name] for name in route.says if name in SAID_IN))
+    if route.method == "GET" and "etag" in route.response_headers:
+        headers = refer_to_headers(
+            *ON_API_RESPONSES, *(RESPONSE_HEADERS[name] for name in route.response_headers if name in RESPONSE_HEADERS)
+        )
         responses["304"] = {"description": "The resource still has the version in `If-None-Match`.", "headers": headers}
     for status in sorted(list_error_statuses(route)):
         responses[str(status)] = {"$ref": f"#/components/responses/{CODES[status]}"}
@@ -75,11 +77,11 @@ def build_responses(route: Route, components: Json) -> Json:
 
 def build_success(route: Route, components: Json) -> Json:
     """Return the response object of success."""
-    headers = ["Link" if name == "links" else SAID_IN[name] for name in route.says]
-    headers += ["Idempotency-Replayed"] * route.can_be_repeated
+    headers = ["Link" if name == "links" else RESPONSE_HEADERS[name] for name in route.response_headers]
+    headers += ["Idempotency-Replayed"] * route.accepts_idempotency_key
     response: Json = {"description": "Success.", "headers": refer_to_headers(*ON_API_RESPONSES, *headers)}
-    if route.answer:
-        model = route.answer.__name__
+    if route.response:
+        model = route.response.__name__
         response["description"] = components[model]["description"]
         response["content"] = build_content("application/json", model, components)
     if route.status == 201:
@@ -91,9 +93,9 @@ def list_error_statuses(route: Route) -> set[int]:
     """Return the statuses of the errors that a route may respond with."""
     statuses = {*ON_ALL_ROUTES, *route.errors}
     statuses |= {404} if "chat_id" in route.path_parameters else set()
-    statuses |= set() if route.changes_nothing else {403}
-    statuses |= {415} if route.body or route.image or route.form else set()
-    statuses |= {409, 422} if route.can_be_repeated else set()
+    statuses |= set() if route.is_safe else {403}
+    statuses |= {415} if route.body or route.is_upload or route.pusher_fields else set()
+    statuses |= {409, 422} if route.accepts_idempotency_key else set()
     return statuses | ({412} if "If-Match" in list_request_headers(route) else set())
 
 

@@ -38,7 +38,7 @@ class SchemaGenerator(GenerateJsonSchema):
 
 def build_schemas(fields: Json) -> Json:
     """Return the schemas of all models by name; `fields` is the result of api.get_field_schemas()."""
-    used = {model for route in ROUTES for model in (route.body, route.answer) if model}
+    used = {model for route in ROUTES for model in (route.body, route.response) if model}
     used |= {event.payload for event in EVENTS} | {models.Error, models.Status}
     _, generated = models_json_schema(
         [(model, "validation") for model in sorted(used, key=lambda model: model.__name__)],

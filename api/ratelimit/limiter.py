@@ -1,8 +1,8 @@
-"""The rate limit: a sliding window for each client address, with the keys and the arithmetic of @upstash/ratelimit.
+"""The rate limiter: a sliding window for each client address, with the keys and arithmetic of @upstash/ratelimit.
 
-A request is refused when floor((1 - elapsed share of the window) * previous window's count) + this window's count has
-reached the limit; a refused request does not count. Counts are in Redis, so that all processes, and a Next.js app
-beside them, share one budget. While Redis is away each process counts by itself.
+A request is rejected if floor((1 - elapsed share of the window) * previous window's count) + current window's count has
+reached the limit; rejected requests are not counted. The counts are in Redis, so that all processes, and a Next.js app
+beside them, share one budget. While Redis is unavailable, each process counts on its own.
 """
 
 import asyncio
@@ -13,20 +13,25 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
-from api.ratelimit.redis_connection import NO_ANSWER, RedisPipe, command, packed
+from api.ratelimit.redis_connection import (
+    REDIS_ERRORS,
+    REDIS_TIMEOUT_SECONDS,
+    RedisConnection,
+    encode_arguments,
+    encode_command,
+)
 from api.settings import Settings
 
 logger = logging.getLogger("parley.api")
 
-REDIS_SECONDS = 0.5
-LOCAL_SECONDS = 1.0  # how long Redis is left alone after it failed
-LOCAL_ADDRESSES = 100_000  # that a process remembers by itself
-POLICY = "default"  # the limit's name in the headers of draft-ietf-httpapi-ratelimit-headers-10
+REDIS_RETRY_SECONDS = 1.0  # between attempts to use Redis again after a failure
+MAX_LOCAL_ADDRESSES = 100_000  # that a process counts in a window without Redis
+POLICY_NAME = "default"  # the limit's name in the headers of draft-ietf-httpapi-ratelimit-headers-10
 
-Counts = tuple[int, int, int]  # what SCRIPT answers
+Counts = tuple[int, int, int]  # whether the request is allowed (1 or 0), the current and the previous window's count
 
-# KEYS: this window's and the previous window's count. ARGV: limit, window in ms, elapsed share of the window.
-# Answers {allowed, this window's count, the previous window's}.
+# KEYS: the counts of the current and the previous window. ARGV: limit, window in ms, elapsed share of the window.
+# Returns Counts. The keys expire after two windows and a second, as Upstash's do.
 SCRIPT = """
 local current = tonumber(redis.call('GET', KEYS[1]) or 0)
 local previous = tonumber(redis.call('GET', KEYS[2]) or 0)
@@ -39,142 +44,153 @@ if current == 1 then
 end
 return {1, current, previous}
 """
-EVAL = command("EVAL", SCRIPT, "2", arguments=5)
+EVAL = encode_command("EVAL", SCRIPT, "2", argument_count=5)  # 2 keys and 3 arguments follow
 
 
 class Decision(NamedTuple):
-    """Whether a request may go on, and what the answer's headers say.
+    """Whether a request is allowed, and the values of the response's headers.
 
-    `reset` is the end of the current window, Unix time in milliseconds. `wait` is in whole seconds, at least one: until
-    a request is let in again or, while some are left, until the window ends. `policy` are the headers that are the same
-    on every answer; `counted_by` is `redis` or `process`.
+    `window_end` is in Unix time in milliseconds. `wait_seconds` is at least 1: until the next request is allowed or, if
+    requests remain, until the window ends. `policy_headers` are the same for every response; `counted_by` is `redis` or
+    `process`.
     """
 
     allowed: bool
     remaining: int
-    reset: int
-    wait: int
-    policy: dict[str, str]
+    window_end: int
+    wait_seconds: int
+    policy_headers: dict[str, str]
     counted_by: str
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of every answer, and Retry-After for a refusal."""
+        """The headers of the response, with Retry-After for a rejected request."""
         headers = {
-            **self.policy,
-            "RateLimit": f'"{POLICY}";r={self.remaining};t={self.wait}',
+            **self.policy_headers,
+            "RateLimit": f'"{POLICY_NAME}";r={self.remaining};t={self.wait_seconds}',
             "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Reset": str(self.reset),
+            "X-RateLimit-Reset": str(self.window_end),
         }
-        return headers if self.allowed else headers | {"Retry-After": str(self.wait)}
+        return headers if self.allowed else headers | {"Retry-After": str(self.wait_seconds)}
 
 
 @dataclass
 class LocalCounts:
-    """The same counts in this process, for the current window and the one before."""
+    """The counts of this process alone, for the current and the previous window."""
 
     window: int = 0
     current: dict[str, int] = field(default_factory=dict)
     previous: dict[str, int] = field(default_factory=dict)
 
-    def take(self, address: str, window: int, elapsed: float, limit: int) -> Counts:
-        """What SCRIPT does, and answers."""
+    def consume(self, address: str, window: int, elapsed: float, limit: int) -> Counts:
+        """Count a request unless it exceeds the limit, as SCRIPT does."""
         if window != self.window:
             self.previous = self.current if window == self.window + 1 else {}
             self.current, self.window = {}, window
         current, previous = self.current.get(address, 0), self.previous.get(address, 0)
         if math.floor((1 - elapsed) * previous) + current >= limit:
             return 0, current, previous
-        if address not in self.current and len(self.current) >= LOCAL_ADDRESSES:
+        if address not in self.current and len(self.current) >= MAX_LOCAL_ADDRESSES:
             del self.current[next(iter(self.current))]
         self.current[address] = current + 1
         return 1, current + 1, previous
 
 
 class RateLimiter:
-    """Counts requests of addresses in Redis.
+    """Counts the requests of each address in Redis.
 
-    Once Redis has failed, no request waits for it: now and then one is counted there too, to see whether it is back.
+    After a failure of Redis, requests are counted locally and do not wait for Redis. Once in REDIS_RETRY_SECONDS, a
+    request is also counted in Redis in the background, to detect that it is available again.
     """
 
-    def __init__(self, redis: RedisPipe, requests: int, window_ms: int, prefix: str) -> None:
-        self._redis, self._limit, self._window_ms, self._prefix = redis, requests, window_ms, prefix
-        self._arguments = packed(str(requests), str(window_ms))
-        # In whole seconds, as the draft wants it, and rounded up, so that nobody is told to ask for more than there is.
-        policy = f'"{POLICY}";q={requests};w={math.ceil(window_ms / 1000)}'
-        self._policy = {"RateLimit-Policy": policy, "X-RateLimit-Limit": str(requests)}
+    def __init__(self, redis: RedisConnection, limit: int, window_ms: int, prefix: str) -> None:
+        self._redis, self._limit, self._window_ms, self._prefix = redis, limit, window_ms, prefix
+        self._arguments = encode_arguments(str(limit), str(window_ms))
+        # The draft requires whole seconds. Round up, so that no client is told a higher rate than the limit allows.
+        policy = f'"{POLICY_NAME}";q={limit};w={math.ceil(window_ms / 1000)}'
+        self._policy_headers = {"RateLimit-Policy": policy, "X-RateLimit-Limit": str(limit)}
         self._local = LocalCounts()
-        self.is_away = False  # Redis is
-        self._look_again_at = 0.0
-        self._look: asyncio.Task[None] | None = None
+        self.is_redis_unavailable = False
+        self._retry_at = 0.0
+        self._probe: asyncio.Task[None] | None = None
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
-        """A limiter for these settings; Redis may be away."""
-        redis = RedisPipe(settings.redis_url.get_secret_value(), REDIS_SECONDS)
+        """Create a limiter with these settings; Redis may be unavailable."""
+        redis = RedisConnection(settings.redis_url.get_secret_value(), REDIS_TIMEOUT_SECONDS)
         window_ms = round(settings.rate_limit_window * 1000)
         return cls(redis, settings.rate_limit_requests, window_ms, settings.rate_limit_prefix)
 
-    async def take(self, address: str, now_ms: int | None = None) -> Decision:
-        """Counts one request, unless it must be refused. `now_ms` is Unix time in milliseconds, if not the clock's."""
+    async def consume(self, address: str, now_ms: int | None = None) -> Decision:
+        """Count one request of an address, unless it exceeds the limit.
+
+        `now_ms` is Unix time in milliseconds, by default the clock's.
+        """
         now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
         window, into_window = divmod(now_ms, self._window_ms)
         elapsed = into_window / self._window_ms
         keys = f"{self._prefix}:{address}:{window}", f"{self._prefix}:{address}:{window - 1}"
-        call = EVAL + packed(*keys) + self._arguments + packed(repr(elapsed))
+        command = EVAL + encode_arguments(*keys) + self._arguments + encode_arguments(repr(elapsed))
         counts, counted_by = None, "redis"
-        if not self.is_away:
+        if not self.is_redis_unavailable:
             try:
-                counts = await self._redis.ask(call)
-            except NO_ANSWER as error:
-                self._note_away(error)
-        elif time.monotonic() >= self._look_again_at:
-            self._look_again_at = time.monotonic() + LOCAL_SECONDS
-            self._look = asyncio.create_task(self._look_again(call), context=Context())
+                counts = await self._redis.execute(command)
+            except REDIS_ERRORS as error:
+                self._record_failure(error)
+        elif time.monotonic() >= self._retry_at:
+            self._retry_at = time.monotonic() + REDIS_RETRY_SECONDS
+            self._probe = asyncio.create_task(self._probe_redis(command), context=Context())
         if counts is None:
-            counts, counted_by = self._local.take(address, window, elapsed, self._limit), "process"
+            counts, counted_by = self._local.consume(address, window, elapsed, self._limit), "process"
         return self._decide(now_ms, window, elapsed, counts, counted_by)
 
-    def _note_away(self, error: Exception) -> None:
-        self._look_again_at = time.monotonic() + LOCAL_SECONDS
-        if not self.is_away:
-            # In a context of its own, since it is no more this request's than the others'.
-            Context().run(logger.warning, "Redis is away, this process limits by itself: %s", type(error).__name__)
-        self.is_away = True
+    def _record_failure(self, error: Exception) -> None:
+        self._retry_at = time.monotonic() + REDIS_RETRY_SECONDS
+        if not self.is_redis_unavailable:
+            # Use an empty context, so that the line is not logged under one request's id.
+            message = "Redis is unavailable; this process enforces the rate limit by its own counts: %s"
+            Context().run(logger.warning, message, type(error).__name__)
+        self.is_redis_unavailable = True
 
-    async def _look_again(self, call: bytes) -> None:
+    async def _probe_redis(self, command: bytes) -> None:
         try:
-            await self._redis.ask(call)
-        except NO_ANSWER as error:
-            self._note_away(error)
+            await self._redis.execute(command)
+        except REDIS_ERRORS as error:
+            self._record_failure(error)
         else:
-            self.is_away = False
-            logger.warning("Redis is back, the limit is shared again")
+            self.is_redis_unavailable = False
+            logger.warning("Redis is available again; all processes share the rate limit")
 
     def _decide(self, now_ms: int, window: int, elapsed: float, counts: Counts, counted_by: str) -> Decision:
         allowed, current, previous = counts
         used = current + math.floor((1 - elapsed) * previous)
-        reset = (window + 1) * self._window_ms
+        window_end = (window + 1) * self._window_ms
         remaining = max(0, self._limit - used)
+        if remaining:
+            wait_seconds = math.ceil((window_end - now_ms) / 1000)
+        else:
+            wait_seconds = self._compute_wait(now_ms, window_end, current, previous)
         return Decision(
             allowed=bool(allowed),
             remaining=remaining,
-            reset=reset,
-            wait=math.ceil((reset - now_ms) / 1000) if remaining else self._wait(now_ms, reset, current, previous),
-            policy=self._policy,
+            window_end=window_end,
+            wait_seconds=wait_seconds,
+            policy_headers=self._policy_headers,
             counted_by=counted_by,
         )
 
-    def _wait(self, now_ms: int, reset: int, current: int, previous: int) -> int:
-        # Room comes as the previous window fades; when this one is full, that is as this one fades in the next.
+    def _compute_wait(self, now_ms: int, window_end: int, current: int, previous: int) -> int:
+        """Return after how many whole seconds the next request is allowed."""
+        # The weight of the previous window declines until this window ends. If this window's count alone reaches the
+        # limit, requests are allowed again when its weight has declined in the next window.
         if current < self._limit:
-            free_at = reset - self._window_ms * (self._limit - current) / max(previous, 1)
+            allowed_at = window_end - self._window_ms * (self._limit - current) / max(previous, 1)
         else:
-            free_at = reset + self._window_ms * (1 - self._limit / current)
-        return max(0, math.floor((free_at - now_ms) / 1000)) + 1
+            allowed_at = window_end + self._window_ms * (1 - self._limit / current)
+        return max(0, math.floor((allowed_at - now_ms) / 1000)) + 1
 
     async def close(self) -> None:
-        """Closes the connection to Redis, after the look that is under way: it has a time limit."""
-        if self._look:
-            await asyncio.wait([self._look])
+        """Close the connection to Redis, after a probe in progress, which has a timeout."""
+        if self._probe:
+            await asyncio.wait([self._probe])
         await self._redis.close()

@@ -1,6 +1,7 @@
-"""A connection to Redis on which commands follow each other without waiting for answers, for a fifth of redis-py's CPU.
+"""One connection to Redis for all requests, on which commands are pipelined: sent without waiting for earlier replies.
 
-redis-py opens it, by whatever the URL says; from then on bytes are written and read here.
+redis-py opens the connection, so that the URL may have all of its options. After that, this module writes commands and
+parses replies itself, for a fifth of the CPU time. DECISIONS.md in this directory has the figures.
 """
 
 import asyncio
@@ -13,40 +14,47 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import RedisError
 
-# Why there is no answer: Redis away, too slow, or telling of an error.
-NO_ANSWER = (OSError, TimeoutError, RedisError, hiredis.HiredisError)
+REDIS_TIMEOUT_SECONDS = 0.5  # to connect, or for a reply
+# Why a command has no result: Redis is unavailable, too slow, or replied with an error.
+REDIS_ERRORS = (OSError, TimeoutError, RedisError, hiredis.HiredisError)
 
 
-class RedisPipe(asyncio.Protocol):
-    """Answers come in the order of the commands. What fails ends the connection, and the next command opens one."""
+class RedisConnection(asyncio.Protocol):
+    """Matches replies to commands by their order.
 
-    def __init__(self, url: str, seconds: float) -> None:
-        """For a Redis that may be away; within so many seconds it must be open, or answer."""
-        pool, self._seconds = ConnectionPool.from_url(url), seconds
+    A failure closes the connection; the next command opens another one.
+    """
+
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        """Prepare a connection to a Redis that may be unavailable.
+
+        `timeout_seconds` limits both opening the connection and the wait for a reply.
+        """
+        pool, self._timeout_seconds = ConnectionPool.from_url(url), timeout_seconds
         self._connection = cast("AbstractConnection", pool.make_connection())  # type: ignore[no-untyped-call]
         self._opening: asyncio.Task[Exception | None] | None = None
         self._transport: asyncio.Transport | None = None
         self._reader: hiredis.Reader
-        self._asked: deque[tuple[asyncio.Future[Any], float]] = deque()
-        self._watch: asyncio.TimerHandle | None = None
+        self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()  # futures of replies, with their deadlines
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def ask(self, command: bytes) -> Any:
-        """The answer to a command(); raises one of NO_ANSWER."""
+    async def execute(self, command: bytes) -> Any:
+        """Send an encoded command and return its reply. Raises one of REDIS_ERRORS."""
         if self._transport is None:
             await self._open()
         if self._transport is None:
             raise ConnectionError("Redis closed the connection")
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-        self._asked.append((answer, monotonic() + self._seconds))
+        future: asyncio.Future[Any] = loop.create_future()
+        self._pending.append((future, monotonic() + self._timeout_seconds))
         self._transport.write(command)
-        if self._watch is None:
-            self._watch = loop.call_later(self._seconds, self._look)
-        return await answer
+        if self._timer is None:
+            self._timer = loop.call_later(self._timeout_seconds, self._check_timeout)
+        return await future
 
     async def _open(self) -> None:
         if self._opening is None or self._opening.done():
-            # In a context of its own, since it is no more the first request's than the others'.
+            # Use an empty context: the connection is shared and must not inherit one request's context.
             self._opening = asyncio.create_task(self._connect(), context=Context())
         if error := await asyncio.shield(self._opening):
             raise error
@@ -54,74 +62,77 @@ class RedisPipe(asyncio.Protocol):
     async def _connect(self) -> Exception | None:
         connection = self._connection
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._timeout_seconds):
                 await connection.disconnect(nowait=True)
                 await connection.connect()  # type: ignore[no-untyped-call]
-        except Exception as error:  # whatever it is, also what redis-py and uvloop did not foresee
+        except Exception as error:  # redis-py and uvloop raise undocumented types too
             await connection.disconnect(nowait=True)
-            return error if isinstance(error, NO_ANSWER) else ConnectionError(repr(error))
+            return error if isinstance(error, REDIS_ERRORS) else ConnectionError(repr(error))
         self._reader = hiredis.Reader()
         transport = cast("asyncio.Transport", cast("asyncio.StreamWriter", connection._writer).transport)
         transport.set_protocol(self)
-        if transport.is_closing():  # which nobody would be told of
+        if transport.is_closing():  # connection_lost() was called on the protocol before
             return ConnectionError("Redis closed the connection")
         self._transport = transport
         return None
 
     def data_received(self, data: bytes) -> None:
-        """Gives each answer to who asked; one that nobody asked for, or can read, ends the connection."""
+        """Pass each reply to its command; abort the connection after a reply that is malformed or has no command."""
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
-                if isinstance(reply, hiredis.PushNotification):  # of maintenance, which redis-py asks to be told of
+                if isinstance(reply, hiredis.PushNotification):  # redis-py subscribes to those about maintenance
                     continue
-                answer, _ = self._asked.popleft()
-                if answer.done():  # it is when its request was cancelled
+                future, _ = self._pending.popleft()
+                if future.done():  # its request was cancelled
                     continue
                 if isinstance(reply, hiredis.ReplyError):
-                    answer.set_exception(reply)
+                    future.set_exception(reply)
                 else:
-                    answer.set_result(reply)
+                    future.set_result(reply)
         except (hiredis.ProtocolError, IndexError):
-            self._end()
+            self._abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Nobody waits any more."""
+        """Fail all pending commands."""
         self._transport = None
-        asked, self._asked = self._asked, deque()
-        for answer, _ in asked:
-            if not answer.done():
-                answer.set_exception(error or ConnectionError("Redis closed the connection"))
+        pending, self._pending = self._pending, deque()
+        for future, _ in pending:
+            if not future.done():
+                future.set_exception(error or ConnectionError("Redis closed the connection"))
 
-    def _look(self) -> None:
-        # One timer for all: it is moved to the end of the oldest command's time, if that is still ahead.
-        self._watch = None
-        if not self._asked:
+    def _check_timeout(self) -> None:
+        # One timer serves all commands: it is set again for the deadline of the oldest pending one.
+        self._timer = None
+        if not self._pending:
             return
-        left = self._asked[0][1] - monotonic()
-        if left > 0:
-            self._watch = asyncio.get_running_loop().call_later(left, self._look)
+        remaining = self._pending[0][1] - monotonic()
+        if remaining > 0:
+            self._timer = asyncio.get_running_loop().call_later(remaining, self._check_timeout)
         else:
-            self._end()
+            self._abort()
 
-    def _end(self) -> None:
+    def _abort(self) -> None:
         if self._transport:
             self._transport.abort()
 
     async def close(self) -> None:
-        """Ends, whatever is under way."""
+        """Close the connection; pending commands fail."""
         if self._opening:
             await asyncio.wait([self._opening])
-        if self._watch:
-            self._watch.cancel()
+        if self._timer:
+            self._timer.cancel()
         await self._connection.disconnect(nowait=True)
 
 
-def command(*words: str, arguments: int) -> bytes:
-    """The begin of a command in Redis' protocol, which has so many arguments still to come, packed()."""
-    return b"*%d\r\n%b" % (len(words) + arguments, packed(*words))
+def encode_command(*words: str, argument_count: int = 0) -> bytes:
+    """Encode the beginning of a command in the Redis protocol (RESP).
+
+    `argument_count` further arguments must follow, encoded by encode_arguments().
+    """
+    return b"*%d\r\n%b" % (len(words) + argument_count, encode_arguments(*words))
 
 
-def packed(*words: str) -> bytes:
-    """Words of a command."""
+def encode_arguments(*words: str) -> bytes:
+    """Encode arguments of a command, each as a bulk string."""
     return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in map(str.encode, words)])

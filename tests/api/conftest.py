@@ -6,16 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from api.admission import statements as admission
+from api.settings import Settings
 from tests.api.http.http1 import Attack
-from tests.api.support import unlimited
+from tests.api.support import unlimited_client
+from tests.api.world import World, new_world
 from tests.browser import Browser, running_browser
-from tests.support import Api, new_user
+from tests.support import SECRET, Api, new_user
 
 
 @pytest.fixture
 def attack(api: Api) -> Iterator[Attack]:
     user = new_user()
-    with unlimited(api, user) as client:
+    with unlimited_client(api, user) as client:
         yield Attack(api, client, user)
 
 
@@ -24,6 +26,23 @@ def browser() -> Iterator[Browser]:
     """Chromium, started once for each test file; skips the test where none is installed."""
     with running_browser() as browser:
         yield browser
+
+
+@pytest.fixture
+def world(api: Api) -> Iterator[World]:
+    """A chat with its users, which a test may change."""
+    with new_world(api) as world:
+        yield world
+
+
+@pytest.fixture
+def minimal_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set only the environment variables that the API requires."""
+    for name in {*Settings.model_fields, "AUTH_SECRET", "NEXTAUTH_SECRET"}:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app:app@127.0.0.1/parley")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:6379/0")
+    monkeypatch.setenv("NEXTAUTH_SECRET", SECRET)
 
 
 @pytest.fixture

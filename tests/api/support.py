@@ -1,17 +1,19 @@
-"""What the HTTP tests say often: the envelope, bytes on the wire, clients that no limit stops."""
+"""Helpers of the HTTP tests: error responses, requests as raw bytes, and clients without a rate limit."""
 
 import itertools
 import json
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 
 from tests.support import Api, wait_until
 
@@ -31,7 +33,8 @@ CODES = {
     500: "internal_error",
     503: "unavailable",
 }
-KEPT = Path(__file__).parent / "auth" / "session_tokens.json"  # made by tests/e2e/test_web_app.py
+SESSION_TOKENS_FILE = Path(__file__).parent / "auth" / "session_tokens.json"  # made by tests/e2e/test_web_app.py
+HIDDEN = "hidden-word"  # part of URLs and secrets that no error may quote
 LIMIT_HEADERS = {
     "ratelimit",
     "ratelimit-policy",
@@ -43,8 +46,8 @@ LIMIT_HEADERS = {
 _addresses = itertools.count(1)
 
 
-class Like:
-    """Equal to every string that the pattern matches as a whole: for answers with values that can't be foretold."""
+class Matching:
+    """Equal to every string that fully matches the pattern: for values in responses that a test cannot know."""
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
@@ -55,37 +58,38 @@ class Like:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"<like {self.pattern}>"
+        return f"<matching {self.pattern}>"
 
 
-INSTANT = Like(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-UUID7 = Like(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+INSTANT = Matching(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+UUID7 = Matching(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def new_address() -> str:
-    """An IPv6 address in a /64 of its own."""
+    """Return an IPv6 address in a /64 network of its own."""
     return f"2001:db8:{next(_addresses):x}::1"
 
 
-def unlimited(api: Api, user: str | None = None, **headers: str) -> httpx.Client:
-    """A client whose every request comes from an address of its own."""
+def unlimited_client(api: Api, user: str | None = None, **headers: str) -> httpx.Client:
+    """Return a client that sends each request from another address, so that no rate limit applies."""
     client = api.client(user, **headers)
 
-    def move(request: httpx.Request) -> None:
+    def set_address(request: httpx.Request) -> None:
         request.headers["X-Forwarded-For"] = new_address()
 
-    client.event_hooks = {"request": [move]}
+    client.event_hooks = {"request": [set_address]}
     return client
 
 
-def altered(api: Api, *changes: str) -> Api:
-    """The API with other bounds: each change is a statement that may name these modules."""
+def patch_api(api: Api, *changes: str) -> Api:
+    """Change constants of the API's process: each change is a Python statement that may use these modules."""
     program = [
         "import asyncio, runpy",
         "from api import app",
         "from api.admission import upload_slots",
-        "from api.http import protocol",
+        "from api.http import protocol, request",
         "from api.images import profile_images, storage, upload",
+        "from api.observability import health",
         "from api.openapi import document",
         *changes,
         "runpy.run_module('api', run_name='__main__')",
@@ -94,8 +98,8 @@ def altered(api: Api, *changes: str) -> Api:
     return api
 
 
-def refusal(response: "httpx.Response | Wire", status: int) -> dict[str, Any]:
-    """The `error` of an answer that must have this status and be the envelope, to the letter."""
+def expect_error(response: "httpx.Response | RawResponse", status: int) -> dict[str, Any]:
+    """Check that a response is an error with this status, in exactly the documented form; return its `error`."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-request-id"]
@@ -112,89 +116,112 @@ def refusal(response: "httpx.Response | Wire", status: int) -> dict[str, Any]:
     return error
 
 
-def becomes(client: httpx.Client, path: str, status: int) -> httpx.Response:
-    """The first response of this status: what is cached may be a second old."""
+def wait_for_status(client: httpx.Client, path: str, status: int) -> httpx.Response:
+    """Request a path until the response has this status, and return it; cached responses may be a second old."""
     responses: list[httpx.Response] = []
 
-    def has_come() -> bool:
+    def has_status() -> bool:
         responses.append(client.get(path))
         return responses[-1].status_code == status
 
-    wait_until(has_come)
+    wait_until(has_status)
     return responses[-1]
 
 
-def unauthorized(response: "httpx.Response | Wire") -> None:
-    """Expects the one answer that every bad token gets."""
-    assert refusal(response, 401) == {"code": "unauthorized", "message": "Authentication required."}
+@contextmanager
+def locked_chats(url: str) -> Iterator[Callable[[], int]]:
+    """Hold a lock that all statements on chats wait for; yield a function that counts the waiting statements."""
+    with psycopg.connect(url) as locker, psycopg.connect(url, autocommit=True) as watcher:
+        locker.execute("lock table parley.chats in access exclusive mode")
+
+        def waiting() -> int:
+            query = (
+                "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+            )
+            row = watcher.execute(query).fetchone()
+            assert row is not None
+            return int(row[0])
+
+        yield waiting
+        locker.rollback()
+
+
+def post_chat(client: httpx.Client) -> httpx.Response:
+    """Create a chat."""
+    return client.post("/api/chats", json={"title": "x"})
+
+
+def expect_unauthorized(response: "httpx.Response | RawResponse") -> None:
+    """Check that a response is the one that every invalid token gets."""
+    assert expect_error(response, 401) == {"code": "unauthorized", "message": "Authentication required."}
     assert response.headers["www-authenticate"] == "Bearer"
 
 
-def user_of(client: httpx.Client, **headers: str) -> str:
-    """The id of the user whom the API takes the sender of these headers for."""
+def get_user_id(client: httpx.Client, **headers: str) -> str:
+    """Return the id of the user as whom the API authenticates a request with these headers."""
     response = client.get("/api/profile", headers=headers)
     assert response.status_code == 200, response.text
     return str(response.json()["user"]["id"])
 
 
-def kept_tokens() -> list[dict[str, Any]]:
-    """Tokens that web apps made, each with its kind and the cookie that it is for."""
-    tokens: list[dict[str, Any]] = json.loads(KEPT.read_text())
+def load_session_tokens() -> list[dict[str, Any]]:
+    """Return tokens that web apps made, each with its kind and its cookie."""
+    tokens: list[dict[str, Any]] = json.loads(SESSION_TOKENS_FILE.read_text())
     return tokens
 
 
-def sent_as(session_token: str, cookie: str | None) -> Iterator[dict[str, str]]:
-    """The headers that carry a token: as a Bearer token, and in a cookie where it is for one."""
+def token_headers(session_token: str, cookie: str | None) -> Iterator[dict[str, str]]:
+    """Yield the headers that carry a token: as a Bearer token, and in its cookie if it has one."""
     yield {"Authorization": f"Bearer {session_token}"}
     if cookie:
         yield {"Cookie": f"{cookie}={session_token}"}
 
 
 @dataclass
-class Wire:
-    """An answer that was read from a socket."""
+class RawResponse:
+    """A response that was read from a socket."""
 
     status_code: int
     headers: dict[str, str]
     text: str
 
 
-def exchange(api: Api, *parts: bytes, method: str = "POST", seconds: float = 20) -> Wire:
-    """Sends all parts before it reads anything, as simple clients do. Raises OSError if the connection is reset."""
+def send_raw(api: Api, *parts: bytes, method: str = "POST", seconds: float = 20) -> RawResponse:
+    """Send all parts, then read the response, as simple clients do. Raises OSError if the connection is reset."""
     with socket.create_connection(("127.0.0.1", api.port), timeout=seconds) as connection:
         for part in parts:
             connection.sendall(part)
         with HTTPResponse(connection, method=method) as response:
             response.begin()
             headers = {name.lower(): value for name, value in response.getheaders()}
-            return Wire(response.status, headers, response.read().decode())
+            return RawResponse(response.status, headers, response.read().decode())
 
 
-def conversation(api: Api, *segments: bytes) -> list[Wire]:
-    """Every response to these bytes until the API closes the connection; it receives each segment by itself.
+def send_segments(api: Api, *segments: bytes) -> list[RawResponse]:
+    """Send segments, each of which the API receives on its own; return all responses until it closes the connection.
 
-    Raises OSError when the connection is reset.
+    Raises OSError if the connection is reset.
     """
     received = b""
-    with connected(api) as connection, connected(api) as other:
+    with open_connection(api) as connection, open_connection(api) as other:
         for segment in segments[:-1]:
             connection.sendall(segment)
             wait_until_received(other)
         connection.sendall(segments[-1])
         while piece := connection.recv(65_536):
             received += piece
-    return responses(received)
+    return parse_responses(received)
 
 
-def connected(api: Api) -> socket.socket:
-    """A connection that sends each segment at once."""
+def open_connection(api: Api) -> socket.socket:
+    """Open a connection that sends each segment at once."""
     connection = socket.create_connection(("127.0.0.1", api.port), timeout=20)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
 
 def wait_until_received(other: socket.socket) -> None:
-    """Waits until an API with one worker has received what was sent before, on whichever connection.
+    """Wait until an API with one worker has received everything that was sent before, on any connection.
 
     Its event loop receives from all connections before it responds to one of them.
     """
@@ -202,20 +229,20 @@ def wait_until_received(other: socket.socket) -> None:
     assert other.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
-def responses(received: bytes) -> list[Wire]:
-    """The responses in these bytes, without interim ones; no body may look like a status line."""
-    return [wire(response) for response in re.split(rb"(?=HTTP/1\.1 [2-5])", received)[1:]]
+def parse_responses(received: bytes) -> list[RawResponse]:
+    """Return the final responses in these bytes; no body may contain a status line."""
+    return [parse_response(response) for response in re.split(rb"(?=HTTP/1\.1 [2-5])", received)[1:]]
 
 
-def wire(response: bytes) -> Wire:
-    """A response with its head and body."""
-    begun, _, body = response.partition(b"\r\n\r\n")
-    status_line, *fields = begun.decode().split("\r\n")
+def parse_response(response: bytes) -> RawResponse:
+    """Parse the bytes of one response."""
+    head, _, body = response.partition(b"\r\n\r\n")
+    status_line, *fields = head.decode().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
-    return Wire(int(status_line.split()[1]), headers, body.decode())
+    return RawResponse(int(status_line.split()[1]), headers, body.decode())
 
 
-def head(request_line: str, headers: dict[str, str]) -> bytes:
-    """The head of a request."""
+def request_head(request_line: str, headers: dict[str, str]) -> bytes:
+    """Return the head of a request."""
     lines = [request_line, "Host: parley.test", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode()

@@ -15,7 +15,7 @@ Last it locks a table, so that many requests at once wait for connections that a
 import argparse
 import statistics
 
-from api.__main__ import allow_connections
+from api.server import raise_open_files_limit
 from tests.bench.clients import Load
 from tests.bench.stress_exhaustion import exhaust
 from tests.bench.stress_reads import Reads
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=1_000_000)
     arguments = parser.parse_args()
-    allow_connections()
+    raise_open_files_limit()
     with site(arguments.scale) as stressed:
         if arguments.requests:  # first: what is free after a peak would hide that more is used
             measure_memory(stressed, arguments.requests)

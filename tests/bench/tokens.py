@@ -20,16 +20,17 @@ import psycopg
 from joserfc.jwk import OctKey
 from sanic.compat import Header
 
-from api.auth.tokens import COOKIES, Tokens
-from api.http.protocol import ParleyRequest
+from api.auth.cookies import SESSION_COOKIES
+from api.auth.tokens import Tokens
+from api.http.request import ParleyRequest
 from tests.api.auth import test_encrypted_tokens as encrypted_tokens
 from tests.api.auth import test_tokens as signed_tokens
-from tests.api.auth.test_encrypted_tokens import derived, encrypted
+from tests.api.auth.test_encrypted_tokens import derive_key, encrypt
 from tests.bench.support import served
 from tests.support import SECRET, add_session, call, claims, new_chat, new_user, token
 
 USER = "ada"
-COOKIE = COOKIES[1]
+COOKIE = SESSION_COOKIES[1]
 CHUNK = 3933  # characters of a token in a cookie of NextAuth.js
 
 Headers = dict[str, str]
@@ -54,14 +55,14 @@ def of_ada(**more: Any) -> dict[str, Any]:
 
 
 def authjs(key: OctKey, enc: str = "A256CBC-HS512", **more: Any) -> str:
-    return encrypted(of_ada(**more), key, enc=enc)
+    return encrypt(of_ada(**more), key, enc=enc)
 
 
-KEYS = {"next": derived(32, ""), "cbc": derived(64, COOKIE), "gcm": derived(32, COOKIE)}
+KEYS = {"next": derive_key(32, ""), "cbc": derive_key(64, COOKIE), "gcm": derive_key(32, COOKIE)}
 KINDS: dict[str, Callable[[], Headers]] = {
     "signed, HS256": lambda: bearer(token(**of_ada())),
-    "NextAuth.js 4, Bearer": lambda: bearer(encrypted(of_ada(), KEYS["next"])),
-    "NextAuth.js 4, cookie": lambda: in_cookie(encrypted(of_ada(), KEYS["next"])),
+    "NextAuth.js 4, Bearer": lambda: bearer(encrypt(of_ada(), KEYS["next"])),
+    "NextAuth.js 4, cookie": lambda: in_cookie(encrypt(of_ada(), KEYS["next"])),
     "Auth.js A256CBC-HS512, Bearer": lambda: bearer(authjs(KEYS["cbc"])),
     "Auth.js A256CBC-HS512, cookie": lambda: in_cookie(authjs(KEYS["cbc"])),
     "Auth.js A256GCM, Bearer": lambda: bearer(authjs(KEYS["gcm"], "A256GCM")),
@@ -100,7 +101,7 @@ def cpu_of_verifying(tokens: Tokens, sent: list[Headers]) -> float:
     ]
     begun = time.process_time()
     for request in requests:
-        tokens.identity(request, cookie_will_do=True)
+        tokens.authenticate(request, allow_cookie=True)
     return (time.process_time() - begun) / len(sent) * 1e6
 
 
@@ -158,8 +159,8 @@ def costs(site: Site, session: Headers, rounds: int, requests: int) -> None:
 def refused_tokens() -> dict[str, Headers]:
     """A token of each kind that must be refused, made just now."""
     made: list[tuple[str, Mapping[str, Callable[[], str | bytes]]]] = [
-        ("signed", signed_tokens.REFUSED),
-        ("encrypted", encrypted_tokens.REFUSED),
+        ("signed", signed_tokens.INVALID),
+        ("encrypted", encrypted_tokens.INVALID),
     ]
     values = {f"{way}, {name}": make() for way, table in made for name, make in table.items()}
     return {name: bearer(value) for name, value in values.items() if isinstance(value, str) and value.isascii()}

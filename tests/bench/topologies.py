@@ -51,7 +51,7 @@ def main() -> None:
             },
             "replica": {
                 "DATABASE_REPLICA_URL": replica.url("parley", "app", "app"),
-                "DATABASE_REPLICA_WINDOW": "1",
+                "DATABASE_REPLICA_MAX_LAG": "1",
             },
         }
         urls = api.environment["DATABASE_URL"], api.environment["REDIS_URL"]
@@ -64,7 +64,7 @@ def main() -> None:
             for number in range(50):
                 call(dba, USER, "send_message", chat, {"content": f"message {number}"})
             dba.execute("vacuum analyze")
-        wait_until(lambda: "The replica answers reads" in apis["replica"].log.read_text())
+        wait_until(lambda: "The replica serves reads" in apis["replica"].log.read_text())
         figures: dict[str, list[tuple[float, float]]] = {name: [] for name in apis}
         sites = {
             name: Site(each.port, f"/api/chats/{chat}/messages", each.child.pid, postgres.child.pid)  # type: ignore[union-attr]

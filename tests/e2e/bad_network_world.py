@@ -14,7 +14,7 @@ import psycopg
 from api.dev.process import wait_for
 from api.dev.pusher_process import Pusher
 from api.dev.valkey import Valkey
-from tests.api.support import unlimited
+from tests.api.support import unlimited_client
 from tests.e2e.bad_network_checks import OWNER, TITLE
 from tests.e2e.fault_proxy import Fault, Network
 from tests.e2e.followers import GUESTS, PATIENCE, Adder, Client, Naive, Owner, Place, Talker
@@ -91,7 +91,7 @@ class World:
         self.log: dict[tuple[str, int], tuple[str, Any]] = {}  # all events, also those that are no longer kept
         self._network, self._listener, self._dba, self._stack = network, listener, dba, ExitStack()
         self._chance = random.Random(place.seed)  # noqa: S311 (no secret)
-        self._owner = self._stack.enter_context(unlimited(place.api, OWNER))
+        self._owner = self._stack.enter_context(unlimited_client(place.api, OWNER))
         for user in (*MEMBERS, *GUESTS, VISITOR):
             with place.api.client(user) as http:
                 http.get("/api/chats").raise_for_status()  # so that the user exists

@@ -14,7 +14,7 @@ import pytest
 
 from api.dev.postgres import Postgres
 from tests import images
-from tests.api.support import unlimited
+from tests.api.support import unlimited_client
 from tests.e2e.npm import Npm
 from tests.support import Api, new_user, running, token
 
@@ -50,8 +50,8 @@ def open_api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
 def document(open_api: Api, directory: Path) -> Path:
     """Write the document to a file."""
     file = directory / "openapi.json"
-    with unlimited(open_api, "") as nobody:
-        file.write_text(nobody.get("/openapi.json").text)
+    with unlimited_client(open_api, "") as anonymous:
+        file.write_text(anonymous.get("/openapi.json").text)
     return file
 
 
@@ -60,7 +60,7 @@ def people(open_api: Api) -> tuple[str, str]:
     """Create two users."""
     names = new_user(), new_user()
     for name in names:
-        with unlimited(open_api, name) as client:
+        with unlimited_client(open_api, name) as client:
             assert client.get("/api/chats").is_success
     return names
 

@@ -17,8 +17,8 @@ from api.dev.pusher_process import Pusher
 from api.routes import ROUTES, Route
 from api.settings import Settings
 from listener.outbox import SESSION
-from tests.api.support import unlimited
-from tests.api.test_routes import EXAMPLES, name_of, new_world
+from tests.api.support import unlimited_client
+from tests.api.world import EXAMPLES, name_of, new_world
 from tests.e2e.pgbouncer import PgBouncer, program
 from tests.listener.support import Listener, Subscriber, listening
 from tests.support import ROOT, Api, logged, new_user, running, wait_until
@@ -158,7 +158,7 @@ def test_a_session_keeps_nothing_of_a_request(api: Api, bouncer: PgBouncer, post
         assert seen == used
 
 
-@pytest.mark.parametrize("ask", [Database.call, Database.call_for_row])
+@pytest.mark.parametrize("ask", [Database.fetch_value, Database.fetch_row])
 def test_a_request_that_is_cancelled_holds_no_connection(
     postgres: Postgres, database: str, api: Api, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Any]
 ) -> None:
@@ -188,7 +188,7 @@ def test_with_prepared_statements_it_would_fail(
     new_bouncer: NewBouncer, new_api: Callable[..., Api], new_database: Callable[[str], str]
 ) -> None:
     with running(api_behind(new_bouncer("prepared"), new_api, new_database("parley_prepared"))) as api:
-        with ThreadPoolExecutor(CLIENTS) as pool, unlimited(api) as client:
+        with ThreadPoolExecutor(CLIENTS) as pool, unlimited_client(api) as client:
             statuses = {answer.status_code for answer in pool.map(client.get, ["/api/chats", "/api/profile"] * 50)}
         assert 500 in statuses
         texts = [line.get("exception", "") for line in logged(api.log)]
@@ -199,7 +199,7 @@ def test_events_arrive_when_the_listener_connects_directly(
     api: Api, directory: Path, postgres: Postgres, database: str, pusher: Pusher
 ) -> None:
     listener = Listener(directory, postgres.url(database, "events", "events"), pusher)
-    with listening(listener), unlimited(api) as client:
+    with listening(listener), unlimited_client(api) as client:
         chat = client.post("/api/chats", json={"title": "Plans"}).json()["id"]
         with Subscriber(pusher, f"private-chat-{chat}") as subscriber:
             sent = client.post(f"/api/chats/{chat}/messages", json={"content": "hello"}).json()
@@ -229,6 +229,6 @@ def test_a_listener_does_not_start_behind_a_pooler(
 
 def test_a_replica_behind_a_pooler_is_not_used(bouncer: PgBouncer, new_api: Callable[..., Api], database: str) -> None:
     api = new_api(database, DATABASE_REPLICA_URL=bouncer.url(database, "app", "app"))
-    with running(api), unlimited(api) as client:
+    with running(api), unlimited_client(api) as client:
         wait_until(lambda: "The replica is not used: DATABASE_REPLICA_URL leads to a pooler" in api.log.read_text())
         assert client.get("/api/chats").status_code == 200

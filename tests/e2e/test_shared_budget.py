@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from api.dev.valkey import Valkey
 from api.settings import Settings
-from tests.api.ratelimit.test_limiter import limiter, times_of
+from tests.api.ratelimit.test_limiter import get_times, open_limiter
 from tests.api.support import new_address
 from tests.e2e.npm import Npm, Program
 from tests.support import ROOT, Api
@@ -64,16 +64,16 @@ def test_both_decide_the_same_and_say_so_alone_and_in_turns(
     address = uuid4().hex
 
     async def take() -> None:
-        async with limiter(valkey.url(), limit, window_ms, PREFIX) as parley:
+        async with open_limiter(valkey.url(), limit, window_ms, PREFIX) as parley:
 
             async def by_parley(whose: str, now: int, times: int) -> list[Taken]:
-                decisions = [await parley.take(address + whose, now) for _ in range(times)]
+                decisions = [await parley.consume(address + whose, now) for _ in range(times)]
                 return [(decision.allowed, in_both(decision.headers)) for decision in decisions]
 
             def by_app(whose: str, now: int, times: int) -> list[Taken]:
                 return app.take(address + whose, limit, f"{window_ms} ms", now, times)
 
-            _, *moments = times_of([step for step, _, _ in bursts], window_ms)
+            _, *moments = get_times([step for step, _, _ in bursts], window_ms)
             for now, (_, times, is_for_app) in zip(moments, bursts, strict=True):
                 of_both = by_app(" of both", now, times) if is_for_app else await by_parley(" of both", now, times)
                 assert by_app(" of the app", now, times) == await by_parley(" of Parley", now, times) == of_both

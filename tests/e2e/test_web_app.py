@@ -14,9 +14,9 @@ import httpx
 import psycopg
 import pytest
 
-from api.auth.tokens import COOKIES
+from api.auth.cookies import SESSION_COOKIES
 from api.dev.postgres import Postgres
-from tests.api.support import KEPT, kept_tokens, refusal, sent_as, unauthorized
+from tests.api.support import SESSION_TOKENS_FILE, expect_error, expect_unauthorized, load_session_tokens, token_headers
 from tests.e2e.npm import Npm, Program
 from tests.support import OLD_SECRET, SECRET, new_user
 
@@ -59,7 +59,7 @@ def session_tokens(web: Program, secret: str, user: str, seconds: int) -> Iterat
     """Yield a token of each kind: its kind, its cookie, and the token."""
     claims = {"sub": user, "name": "Zoë ☃", "email": f"{user}@example.org", "picture": "https://example.org/zoe.png"}
     yield "jsonwebtoken", None, web.do("jsonwebtoken", secret, claims, {"expiresIn": seconds})
-    for cookie in COOKIES:
+    for cookie in SESSION_COOKIES:
         if "next-auth" in cookie:
             yield f"NextAuth.js 4, {cookie}", cookie, web.do("nextAuth", secret, claims, seconds)
         yield f"Auth.js, A256CBC-HS512, {cookie}", cookie, web.do("authjs", secret, claims, seconds, cookie)
@@ -67,12 +67,12 @@ def session_tokens(web: Program, secret: str, user: str, seconds: int) -> Iterat
 
 
 @pytest.mark.parametrize("secret", [SECRET, OLD_SECRET])
-def test_a_token_of_each_kind_is_accepted(web: Program, nobody: httpx.Client, secret: str) -> None:
+def test_a_token_of_each_kind_is_accepted(web: Program, anonymous: httpx.Client, secret: str) -> None:
     user = new_user()
     accepted = 0
     for _, cookie, token in session_tokens(web, secret, user, HOUR):
-        for headers in sent_as(token, cookie):
-            found = profile(nobody, **headers)
+        for headers in token_headers(token, cookie):
+            found = profile(anonymous, **headers)
             assert (found["id"], found["name"], found["email"]) == (user, "Zoë ☃", f"{user}@example.org")
             accepted += 1
     assert accepted == 21
@@ -84,8 +84,8 @@ def test_the_kept_tokens_are_these(web: Program) -> None:
         for kind, cookie, token in session_tokens(web, SECRET, "zoe", LONG)
     ]
     if os.environ.get("PARLEY_UPDATE_TOKENS"):
-        KEPT.write_text(json.dumps(made, indent=1) + "\n")
-    assert [(token["kind"], token["cookie"]) for token in kept_tokens()] == [
+        SESSION_TOKENS_FILE.write_text(json.dumps(made, indent=1) + "\n")
+    assert [(token["kind"], token["cookie"]) for token in load_session_tokens()] == [
         (token["kind"], token["cookie"]) for token in made
     ]
 
@@ -94,42 +94,42 @@ def test_the_kept_tokens_are_these(web: Program) -> None:
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("size", [0, 8000])
 def test_who_signs_in_at_a_web_app_is_signed_in(
-    web: Program, nobody: httpx.Client, command: str, site: str, size: int
+    web: Program, anonymous: httpx.Client, command: str, site: str, size: int
 ) -> None:
     user = {"id": new_user(), "name": "Ada", "email": f"{new_user()}@example.org", "image": "https://example.org/a.png"}
     cookies = web.do(command, site, SECRET, user, {"groups": "x" * size})
     assert len(cookies) == (3 if size else 1)
     headers = {"Cookie": "; ".join(["theme=dark", *reversed(cookies)])}
-    found = profile(nobody, **headers)
+    found = profile(anonymous, **headers)
     assert (found["id"], found["name"], found["email"], found["imageUrl"]) == tuple(user.values())
-    chat = nobody.post("/api/chats", json={"title": "Plans"}, headers=headers | ORIGIN)
+    chat = anonymous.post("/api/chats", json={"title": "Plans"}, headers=headers | ORIGIN)
     assert chat.status_code == 201
-    refusal(nobody.post("/api/chats", json={"title": "Plans"}, headers=headers), 403)
+    expect_error(anonymous.post("/api/chats", json={"title": "Plans"}, headers=headers), 403)
 
 
 def test_a_database_session_of_the_adapter_is_accepted_as_long_as_it_lasts(
-    adapter: Program, nobody: httpx.Client
+    adapter: Program, anonymous: httpx.Client
 ) -> None:
     address = f"{new_user()}@example.org"
     user = adapter.do("adapter", "createUser", {"name": "Ada", "email": address, "emailVerified": None, "image": None})
     tokens = [new_user("session") for _ in range(2)]
     for token, seconds in zip(tokens, (HOUR, 0), strict=True):
         adapter.do("addSession", token, user["id"], seconds)
-    for headers in sent_as(tokens[0], "authjs.session-token"):
-        assert profile(nobody, **headers)["email"] == address
-    for headers in sent_as(tokens[1], "authjs.session-token"):
-        unauthorized(nobody.get("/api/profile", headers=headers))
+    for headers in token_headers(tokens[0], "authjs.session-token"):
+        assert profile(anonymous, **headers)["email"] == address
+    for headers in token_headers(tokens[1], "authjs.session-token"):
+        expect_unauthorized(anonymous.get("/api/profile", headers=headers))
     authorization = {"Authorization": f"Bearer {tokens[0]}"}
     adapter.do("adapter", "updateSession", {"sessionToken": tokens[0], "expires": "2020-01-01T00:00:00Z"})
-    unauthorized(nobody.get("/api/profile", headers=authorization))
+    expect_unauthorized(anonymous.get("/api/profile", headers=authorization))
     adapter.do("adapter", "updateSession", {"sessionToken": tokens[0], "expires": "2100-01-01T00:00:00Z"})
-    assert profile(nobody, **authorization)["id"] == user["id"]
+    assert profile(anonymous, **authorization)["id"] == user["id"]
     adapter.do("adapter", "deleteSession", tokens[0])
-    unauthorized(nobody.get("/api/profile", headers=authorization))
+    expect_unauthorized(anonymous.get("/api/profile", headers=authorization))
 
 
 def test_the_adapter_makes_all_of_its_calls(
-    adapter: Program, nobody: httpx.Client, postgres: Postgres, shared_database: str
+    adapter: Program, anonymous: httpx.Client, postgres: Postgres, shared_database: str
 ) -> None:
     done = set()
 
@@ -159,7 +159,7 @@ def test_the_adapter_makes_all_of_its_calls(
     done.add("createSession")
     assert do("getSessionAndUser", token)["user"]["name"] == "Ada L."
     do("updateSession", {"sessionToken": token, "expires": "2100-01-01T00:00:00Z"})
-    assert profile(nobody, Authorization=f"Bearer {token}")["name"] == "Ada L."
+    assert profile(anonymous, Authorization=f"Bearer {token}")["name"] == "Ada L."
     link = {"identifier": address, "token": new_user("link"), "expires": "2100-01-01T00:00:00Z"}
     do("createVerificationToken", link)
     assert do("useVerificationToken", link)["identifier"] == address
@@ -173,23 +173,23 @@ def test_the_adapter_makes_all_of_its_calls(
     assert sorted(done) == sorted(adapter.do("openDatabase", postgres.url(shared_database, "web", "web")))
 
 
-def test_who_changes_their_address_still_signs_in_by_a_link(adapter: Program, nobody: httpx.Client) -> None:
+def test_who_changes_their_address_still_signs_in_by_a_link(adapter: Program, anonymous: httpx.Client) -> None:
     (cookie,) = adapter.do("emailSignIn", SITES[1], SECRET, f"{new_user()}@example.org")
-    user = profile(nobody, Cookie=cookie)["id"]
+    user = profile(anonymous, Cookie=cookie)["id"]
     for address in (f"Carol-{new_user()}@Example.ORG", f"ÜMİT.ΝΙΚΟΣ-{new_user()}@Example.org"):
-        changed = nobody.put("/api/profile", json={"email": address}, headers={"Cookie": cookie} | ORIGIN)
+        changed = anonymous.put("/api/profile", json={"email": address}, headers={"Cookie": cookie} | ORIGIN)
         assert changed.json()["user"]["email"] == address.lower()
         for typed in (address, address.lower()):
             (cookie,) = adapter.do("emailSignIn", SITES[1], SECRET, typed)
-            assert profile(nobody, Cookie=cookie)["id"] == user
+            assert profile(anonymous, Cookie=cookie)["id"] == user
 
 
 def test_who_signs_in_by_a_link_is_signed_in_until_they_are_deleted(
-    adapter: Program, nobody: httpx.Client, postgres: Postgres, shared_database: str
+    adapter: Program, anonymous: httpx.Client, postgres: Postgres, shared_database: str
 ) -> None:
     address = f"{new_user()}@example.org"
     (cookie,) = adapter.do("emailSignIn", SITES[1], SECRET, address)
-    found = profile(nobody, Cookie=cookie)
+    found = profile(anonymous, Cookie=cookie)
     assert found["email"] == address
     with psycopg.connect(postgres.url(shared_database)) as dba:
         verified = dba.execute('select "emailVerified" from next_auth.users where id = %s', [found["id"]]).fetchone()
@@ -197,7 +197,7 @@ def test_who_signs_in_by_a_link_is_signed_in_until_they_are_deleted(
     assert verified[0]
     token = adapter.do("jsonwebtoken", SECRET, {"sub": found["id"]}, {"expiresIn": HOUR})
     authorization = {"Authorization": f"Bearer {token}"}
-    assert profile(nobody, **authorization)["email"] == address
+    assert profile(anonymous, **authorization)["email"] == address
     adapter.do("adapter", "deleteUser", found["id"])
     for headers in ({"Cookie": cookie}, authorization):
-        unauthorized(nobody.get("/api/profile", headers=headers))
+        expect_unauthorized(anonymous.get("/api/profile", headers=headers))

@@ -1,4 +1,4 @@
-"""Requests to `api.admission.statements` in one event loop, and a clock that a test moves."""
+"""Requests that need permits of api.admission.statements, in one event loop, and a clock that a test advances."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.admission import statements as admission
-from api.admission.statements import Admission
+from api.admission.statements import AdmissionController
 from tests.api.admission.event_loop import settle
 
 
@@ -17,32 +17,34 @@ def identity(user: str, **claims: str) -> str:
 
 
 class Requests:
-    """Requests, each a task that holds its turn until it is told to end."""
+    """Requests, each a task that holds its permit until end() is called."""
 
     def __init__(self, pool_size: int) -> None:
-        self.admission = Admission(pool_size)
-        self.came: list[int] = []
+        self.admission = AdmissionController(pool_size)
+        self.numbers: list[int] = []
         self.admitted: list[int] = []
         self.slots: dict[int, tuple[admission.Slot, ...]] = {}
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self._ends: dict[int, asyncio.Event] = {}
 
-    def come(self, user: str, **needs: Any) -> int:
-        """Starts a request; answers its number."""
-        return self.come_as(identity(user), **needs)
+    def add(self, user: str, **needs: Any) -> int:
+        """Start a request of a user; return its number."""
+        return self.add_as(identity(user), **needs)
 
-    def come_as(self, caller: str, size: int = 0, **needs: Any) -> int:
-        number = len(self.came)
-        self.came.append(number)
-        turn = self.admission.turn(caller, **needs)
-        turn.size = size
-        self.slots[number] = turn._slots
+    def add_as(self, caller: str, size: int = 0, **needs: Any) -> int:
+        number = len(self.numbers)
+        self.numbers.append(number)
+        permit = self.admission.create_permit(caller, **needs)
+        permit.response_bytes = size
+        self.slots[number] = permit._slots
         self._ends[number] = asyncio.Event()
-        self.tasks[number] = asyncio.create_task(self._hold(number, turn))
+        self.tasks[number] = asyncio.create_task(self._hold(number, permit))
+        # Retrieve the exception of a task that no test awaits; otherwise asyncio logs it at some later time.
+        self.tasks[number].add_done_callback(lambda task: task.cancelled() or task.exception())
         return number
 
-    async def _hold(self, number: int, turn: admission.Turn) -> None:
-        async with turn:
+    async def _hold(self, number: int, permit: admission.Permit) -> None:
+        async with permit:
             self.admitted.append(number)
             await self._ends[number].wait()
 
@@ -52,7 +54,7 @@ class Requests:
 
     @property
     def waiting(self) -> list[int]:
-        return [n for n in self.came if n not in self.admitted and not self.tasks[n].done()]
+        return [n for n in self.numbers if n not in self.admitted and not self.tasks[n].done()]
 
     def end(self, number: int) -> None:
         self._ends[number].set()
@@ -65,29 +67,29 @@ class Requests:
             await settle()
 
     def check(self) -> None:
-        """What holds between any two steps, when all tasks wait."""
+        """Check the invariants that hold between two steps, when all tasks wait."""
         held = Counter(slot for number in self.holding for slot in self.slots[number])
         assert self.admission._held == held
         assert all(number <= self.admission.limits[name] for (name, _), number in held.items())
-        assert self.admission.waiting == len(self.waiting) == sum(map(len, self.admission._lines.values()))
-        for number in self.waiting:  # nobody waits for nothing
+        assert self.admission.waiting == len(self.waiting) == sum(map(len, self.admission._queues.values()))
+        for number in self.waiting:  # no request waits while its slots are free
             assert any(held[slot] == self.admission.limits[slot[0]] for slot in self.slots[number])
 
     def check_nothing_is_left(self) -> None:
         assert self.admission._held == {}
-        assert self.admission._lines == {}
-        assert self.admission._waiting == {}
+        assert self.admission._queues == {}
+        assert self.admission._waiting_by_slot == {}
         assert self.admission.waiting == 0
 
 
 class Clock:
-    """The time of the event loop and of what is tested, which passes when a test says so."""
+    """Replaces the clocks of the event loop and of admission; a test advances it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
         monkeypatch.setattr(admission, "monotonic", lambda: self.now)
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
 
-    async def after(self, seconds: float) -> None:
+    async def advance(self, seconds: float) -> None:
         self.now += seconds
         await settle()

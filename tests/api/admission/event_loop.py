@@ -1,4 +1,4 @@
-"""Steps of a test on an event loop, between which all tasks go on until each waits."""
+"""Steps of a test on an event loop, between which all tasks run until each of them waits."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine
 SECONDS = 20  # for all steps of a test
 
 
-async def settle(turns: int = 10) -> None:
-    """Run so many turns of the loop, by default as many as let every task go on until it waits."""
-    for _ in range(turns):
+async def settle(iterations: int = 10) -> None:
+    """Run iterations of the loop; the default is sufficient for every task to run until it waits."""
+    for _ in range(iterations):
         await asyncio.sleep(0)
 
 

@@ -1,4 +1,4 @@
-"""How many statements a user, a chat and a kind have in flight: the order of turns, and that no slot is lost."""
+"""Limits on statements in flight by user, chat and kind; the order of admission; and that no slot is lost."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.admission.statements import Admission
+from api.admission.statements import AdmissionController
 from tests.api.admission.admission_requests import Requests, identity
 from tests.api.admission.event_loop import run, settle
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("still_clock")
     ("pool_size", "user", "writes", "expensive"),
     [(1, 1, 1, 1), (2, 1, 1, 1), (3, 2, 2, 1), (5, 3, 4, 2), (10, 5, 8, 5), (20, 10, 16, 10)],
 )
-def test_the_limits_follow_from_the_pools_size(pool_size: int, user: int, writes: int, expensive: int) -> None:
-    assert list(Admission(pool_size).limits.values()) == [user, 2, writes, 1, expensive]
+def test_the_limits_depend_on_the_pool_size(pool_size: int, user: int, writes: int, expensive: int) -> None:
+    assert list(AdmissionController(pool_size).limits.values()) == [user, 2, writes, 1, expensive]
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ def test_the_limits_follow_from_the_pools_size(pool_size: int, user: int, writes
         ({"is_expensive": True}, 1),
     ],
 )
-def test_a_user_has_so_many_in_flight_and_others_go_on(needs: dict[str, Any], in_flight: int) -> None:
+def test_a_users_requests_in_flight_are_limited(needs: dict[str, Any], in_flight: int) -> None:
     async def steps() -> None:
         requests = Requests(10)
         for _ in range(7):
-            requests.come("a", **needs)
+            requests.add("a", **needs)
         await settle()
         assert requests.holding == list(range(in_flight))
-        other = requests.come("b", **{**needs, "chat_id": "b"} if "chat_id" in needs else needs)
+        other = requests.add("b", **{**needs, "chat_id": "b"} if "chat_id" in needs else needs)
         await settle()
         assert other in requests.holding
         requests.check()
@@ -53,14 +53,14 @@ def test_a_user_has_so_many_in_flight_and_others_go_on(needs: dict[str, Any], in
     ("needs", "in_flight"),
     [({"is_write": True}, 8), ({"is_expensive": True}, 5), ({"is_write": True, "chat_id": "a"}, 2)],
 )
-def test_all_users_together_have_so_many_in_flight_and_reads_go_on(needs: dict[str, Any], in_flight: int) -> None:
+def test_requests_in_flight_of_all_users_are_limited(needs: dict[str, Any], in_flight: int) -> None:
     async def steps() -> None:
         requests = Requests(10)
         for number in range(10):
-            requests.come(f"user {number}", **needs)
+            requests.add(f"user {number}", **needs)
         await settle()
         assert requests.holding == list(range(in_flight))
-        read = requests.come("user 9")
+        read = requests.add("user 9")
         await settle()
         assert read in requests.holding
         await requests.end_all()
@@ -69,13 +69,13 @@ def test_all_users_together_have_so_many_in_flight_and_reads_go_on(needs: dict[s
     run(steps)
 
 
-def test_who_waits_for_a_chat_holds_no_slot_of_the_user_or_of_writes() -> None:
+def test_waiting_for_a_chat_holds_no_other_slot() -> None:
     async def steps() -> None:
         requests = Requests(10)
-        sends = [requests.come("a", is_write=True, chat_id="locked") for _ in range(12)]
+        sends = [requests.add("a", is_write=True, chat_id="locked") for _ in range(12)]
         await settle()
-        others = [requests.come("a", is_write=True, chat_id=f"chat {number}") for number in range(3)]
-        reads = [requests.come(f"user {number}", is_write=True) for number in range(3)]
+        others = [requests.add("a", is_write=True, chat_id=f"chat {number}") for number in range(3)]
+        reads = [requests.add(f"user {number}", is_write=True) for number in range(3)]
         await settle()
         assert requests.holding == [*sends[:2], *others, *reads]
         await requests.end_all()
@@ -83,17 +83,17 @@ def test_who_waits_for_a_chat_holds_no_slot_of_the_user_or_of_writes() -> None:
     run(steps)
 
 
-def test_who_finds_another_slot_taken_keeps_the_place_of_its_arrival() -> None:
+def test_a_request_that_changes_queues_keeps_its_order_of_arrival() -> None:
     async def steps() -> None:
         requests = Requests(10)
-        in_chat = [requests.come(f"holder {number}", is_write=True, chat_id="chat") for number in range(2)]
-        early = requests.come("a", is_write=True, chat_id="chat")
+        in_chat = [requests.add(f"holder {number}", is_write=True, chat_id="chat") for number in range(2)]
+        early = requests.add("a", is_write=True, chat_id="chat")
         await settle()
-        own = [requests.come("a") for _ in range(5)]
-        late = requests.come("a")
+        own = [requests.add("a") for _ in range(5)]
+        late = requests.add("a")
         await settle()
         assert requests.waiting == [early, late]
-        requests.end(in_chat[0])  # the chat has room now, its user has none
+        requests.end(in_chat[0])  # now the chat has a free slot, but the user has none
         await settle()
         assert requests.waiting == [early, late]
         requests.end(own[0])
@@ -106,31 +106,31 @@ def test_who_finds_another_slot_taken_keeps_the_place_of_its_arrival() -> None:
     run(steps)
 
 
-def test_a_user_is_the_same_with_any_token_and_a_session_counts_beside_any_other() -> None:
+def test_users_and_sessions_are_identified_by_their_ids() -> None:
     async def steps() -> None:
         requests = Requests(1)
-        requests.come("a")
-        requests.come_as(identity("a", name="Another name"))
+        requests.add("a")
+        requests.add_as(identity("a", name="Another name"))
         sessions = [json.dumps({"session_digests": digests}) for digests in (["x"], ["stale", "x"], ["y"])]
-        x, also_x, y = (requests.come_as(session) for session in sessions)
+        x, also_x, y = (requests.add_as(session) for session in sessions)
         await settle()
         assert requests.holding == [0, x, y]
         assert requests.waiting == [1, also_x]
         await requests.end_all()
-        nobody = [requests.come_as("{}") for _ in range(3)]  # whom the database refuses
+        unknown = [requests.add_as("{}") for _ in range(3)]  # the database rejects these
         await settle()
-        assert requests.holding == nobody
+        assert requests.holding == unknown
         await requests.end_all()
         requests.check_nothing_is_left()
 
     run(steps)
 
 
-def test_a_chat_is_the_same_in_upper_case() -> None:
+def test_chat_ids_are_case_insensitive() -> None:
     async def steps() -> None:
         requests = Requests(10)
         for chat in ("01900000-aaaa", "01900000-AAAA", "01900000-aAaA"):
-            requests.come(f"writer to {chat}", is_write=True, chat_id=chat)
+            requests.add(f"writer to {chat}", is_write=True, chat_id=chat)
         await settle()
         assert requests.waiting == [2]
         await requests.end_all()
@@ -141,36 +141,36 @@ def test_a_chat_is_the_same_in_upper_case() -> None:
 NEEDS = st.fixed_dictionaries(
     {"is_write": st.booleans(), "is_expensive": st.booleans(), "chat_id": st.sampled_from([None, "a", "b"])}
 )
-COME = st.tuples(st.just("come"), st.sampled_from(["ada", "bob", "eve"]), NEEDS)
+ADD = st.tuples(st.just("add"), st.sampled_from(["ada", "bob", "eve"]), NEEDS)
 ON_ONE: st.SearchStrategy[tuple[str, int, dict[str, Any]]] = st.tuples(
     st.sampled_from(["end", "cancel"]), st.integers(0, 50), st.just({})
 )
-STEP = st.tuples(COME | ON_ONE, st.integers(0, 3))  # after which the loop turns so many times
+STEP = st.tuples(ADD | ON_ONE, st.integers(0, 3))  # and the number of iterations of the loop after it
 
 
 @given(pool_size=st.integers(1, 6), all_settle=st.booleans(), steps=st.lists(STEP, min_size=20, max_size=100))
-def test_whatever_comes_ends_and_goes_away_no_limit_is_exceeded_and_nothing_is_left(
+def test_any_sequence_of_requests_respects_the_limits_and_releases_all(
     pool_size: int, all_settle: bool, steps: list[tuple[tuple[str, Any, dict[str, Any]], int]]
 ) -> None:
-    """Also between a slot that is given and the task that has not seen it: not all steps wait for all tasks."""
+    """Some steps do not wait for all tasks, so that a slot may be assigned to a task that has not run yet."""
 
-    async def take() -> None:
+    async def run_steps() -> None:
         requests = Requests(pool_size)
-        for (step, whom, needs), turns in steps:
-            if step == "come":
-                requests.come(whom, **needs)
-            elif under_way := [*requests.holding[:1], *requests.waiting, *requests.holding[1:]]:
-                number = under_way[whom % len(under_way)]
+        for (step, target, needs), iterations in steps:
+            if step == "add":
+                requests.add(target, **needs)
+            elif unfinished := [*requests.holding[:1], *requests.waiting, *requests.holding[1:]]:
+                number = unfinished[target % len(unfinished)]
                 requests.end(number) if step == "end" else requests.tasks[number].cancel()
-            await settle(10 if all_settle else turns)
+            await settle(10 if all_settle else iterations)
             if all_settle:
                 requests.check()
         await settle()
         requests.check()
         await requests.end_all()
         requests.check_nothing_is_left()
-        for slots in set(requests.slots.values()) if all_settle else ():  # who needs the same is served in turn
-            served = [number for number in requests.admitted if requests.slots[number] == slots]
-            assert served == sorted(served)
+        for slots in set(requests.slots.values()) if all_settle else ():  # in order of arrival
+            admitted = [number for number in requests.admitted if requests.slots[number] == slots]
+            assert admitted == sorted(admitted)
 
-    run(take)
+    run(run_steps)

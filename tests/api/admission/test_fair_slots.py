@@ -1,4 +1,4 @@
-"""Slots that users share: who has used them least lately is next, and no place in the line is lost."""
+"""Fair slots: the waiting user with the least recent usage is next, and no waiter is lost."""
 
 import asyncio
 
@@ -9,11 +9,11 @@ from api.admission.fair_slots import FairSlots
 from api.http.errors import ApiError
 from tests.api.admission.event_loop import run, settle
 
-SECONDS = 20  # that a test may wait
+SECONDS = 20  # timeout of each wait
 
 
 class Clock:
-    """The time that the slots see, which passes when a test says so."""
+    """Replaces the clock of the slots; a test advances it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -30,7 +30,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Users:
-    """Users of slots, each of whose turns is a task that holds its slot until it is told to end."""
+    """Requests of users for slots, each a task that holds its slot until end() is called."""
 
     def __init__(self, slots: int, clock: Clock) -> None:
         self.slots, self._clock = FairSlots(slots), clock
@@ -38,79 +38,79 @@ class Users:
         self._ends: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def come(self, *turns: str) -> None:
-        """Has users wait in this order; `turn` is a user, and a number where the user has several."""
-        for turn in turns:
-            self._ends[turn] = asyncio.Event()
-            self._tasks[turn] = asyncio.create_task(self._use(turn))
+    async def add(self, *requests: str) -> None:
+        """Add requests in this order; each is the name of a user, with a number if the user has several."""
+        for request in requests:
+            self._ends[request] = asyncio.Event()
+            self._tasks[request] = asyncio.create_task(self._use(request))
             await settle()
 
-    async def _use(self, turn: str) -> None:
-        async with self.slots.slot(turn.split(maxsplit=1)[0], SECONDS):
-            self.served.append(turn)
-            await self._ends[turn].wait()
+    async def _use(self, request: str) -> None:
+        async with self.slots.acquire(request.split(maxsplit=1)[0], SECONDS):
+            self.served.append(request)
+            await self._ends[request].wait()
 
-    async def end(self, turn: str, seconds: float) -> None:
-        """Ends a turn that took so long."""
+    async def end(self, request: str, seconds: float) -> None:
+        """End a request that has held its slot for so many seconds."""
         self._clock.now += seconds
-        self._ends[turn].set()
-        await self._tasks[turn]
+        self._ends[request].set()
+        await self._tasks[request]
         await settle()
 
     @property
     def holding(self) -> list[str]:
-        """The turns that hold a slot, the one that has held it the longest first."""
-        return [turn for turn in self.served if not self._tasks[turn].done()]
+        """The requests that hold a slot, in the order in which they got it."""
+        return [request for request in self.served if not self._tasks[request].done()]
 
-    async def leave(self, turn: str) -> None:
-        self._tasks[turn].cancel()
-        await asyncio.wait([self._tasks[turn]])
+    async def cancel(self, request: str) -> None:
+        self._tasks[request].cancel()
+        await asyncio.wait([self._tasks[request]])
         await settle()
 
-    async def refusal_of(self, turn: str) -> ApiError:
+    async def rejection(self, request: str) -> ApiError:
         with pytest.raises(ApiError) as caught:
-            await self._tasks[turn]
+            await self._tasks[request]
         return caught.value
 
 
-def test_who_has_used_nothing_is_served_in_turn(clock: Clock) -> None:
+def test_users_without_usage_are_served_in_order_of_arrival(clock: Clock) -> None:
     async def steps() -> None:
         users = Users(2, clock)
-        await users.come("a", "b", "c", "d", "e")
+        await users.add("a", "b", "c", "d", "e")
         assert users.served == ["a", "b"]
-        for turn in ("b", "a", "c", "d", "e"):
-            await users.end(turn, 0)
+        for request in ("b", "a", "c", "d", "e"):
+            await users.end(request, 0)
         assert users.served == ["a", "b", "c", "d", "e"]
 
     run(steps)
 
 
-def test_a_user_has_one_slot_also_while_another_is_free(clock: Clock) -> None:
+def test_a_user_holds_at_most_one_slot(clock: Clock) -> None:
     async def steps() -> None:
         users = Users(2, clock)
-        await users.come("a", "a 2", "a 3")
+        await users.add("a", "a 2", "a 3")
         assert users.served == ["a"]
-        await users.come("b")
+        await users.add("b")
         assert users.served == ["a", "b"]
-        for turn in ("a", "a 2", "a 3", "b"):
-            await users.end(turn, 1)
+        for request in ("a", "a 2", "a 3", "b"):
+            await users.end(request, 1)
         assert users.served == ["a", "b", "a 2", "a 3"]
 
     run(steps)
 
 
-def test_beside_heavy_users_an_ordinary_one_is_next(clock: Clock) -> None:
-    """However many they are, and however many turns each of them waits for."""
+def test_an_ordinary_user_is_served_before_heavy_ones(clock: Clock) -> None:
+    """The number of heavy users, and of the requests of each, does not matter."""
 
     async def steps() -> None:
         users = Users(2, clock)
         heavy = [f"heavy{number}" for number in range(5)]
-        await users.come(*heavy)
-        for user in heavy:  # in the first round nobody knows
+        await users.add(*heavy)
+        for user in heavy:  # their usage is not known in the first round
             await users.end(user, 6)
-        await users.come(*(f"{user} {turn}" for turn in range(3) for user in heavy))
+        await users.add(*(f"{user} {request}" for request in range(3) for user in heavy))
         for number in range(4):
-            await users.come(f"ordinary {number}")
+            await users.add(f"ordinary {number}")
             await users.end(users.holding[0], 6)
             assert users.served[-1] == f"ordinary {number}"
             await users.end(f"ordinary {number}", 0.1)
@@ -118,16 +118,16 @@ def test_beside_heavy_users_an_ordinary_one_is_next(clock: Clock) -> None:
     run(steps)
 
 
-def test_what_was_used_is_forgotten(clock: Clock) -> None:
+def test_usage_decays(clock: Clock) -> None:
     async def steps() -> None:
         users = Users(1, clock)
         for user, seconds in (("heavy", 6), ("light", 1)):
-            await users.come(user)
+            await users.add(user)
             await users.end(user, seconds)
-        clock.now += 10 * fair_slots.HALF_LIFE
-        await users.come("light 2")
+        clock.now += 10 * fair_slots.HALF_LIFE_SECONDS
+        await users.add("light 2")
         await users.end("light 2", 1)
-        await users.come("other", "light 3", "heavy 2")
+        await users.add("other", "light 3", "heavy 2")
         await users.end("other", 1)
         assert users.served[-1] == "heavy 2"
         await users.end("heavy 2", 0)
@@ -136,28 +136,28 @@ def test_what_was_used_is_forgotten(clock: Clock) -> None:
     run(steps)
 
 
-def test_who_leaves_the_line_is_passed_over(clock: Clock) -> None:
+def test_cancelled_waiters_are_skipped(clock: Clock) -> None:
     async def steps() -> None:
         users = Users(1, clock)
-        await users.come("a", "b", "b 2", "c", "d")
-        for turn in ("b", "c", "b 2"):
-            await users.leave(turn)
+        await users.add("a", "b", "b 2", "c", "d")
+        for request in ("b", "c", "b 2"):
+            await users.cancel(request)
         await users.end("a", 1)
         assert users.served == ["a", "d"]
-        await users.leave("d")
-        await users.come("b 3")
+        await users.cancel("d")
+        await users.add("b 3")
         assert users.served == ["a", "d", "b 3"]
         await users.end("b 3", 1)
 
     run(steps)
 
 
-def test_a_slot_that_comes_when_its_user_has_just_left_is_passed_on(clock: Clock) -> None:
+def test_a_slot_assigned_just_before_a_cancellation_is_passed_on(clock: Clock) -> None:
     async def steps() -> None:
         users = Users(1, clock)
-        await users.come("a", "b", "c")
+        await users.add("a", "b", "c")
         loop = asyncio.get_running_loop()
-        loop.call_soon(users.slots._release, "a")  # b has the slot, but has not seen that yet
+        loop.call_soon(users.slots._release, "a")  # the slot is assigned to b, whose task has not run yet
         loop.call_soon(users._tasks["b"].cancel)
         await settle()
         assert users.served == ["a", "c"]
@@ -165,10 +165,10 @@ def test_a_slot_that_comes_when_its_user_has_just_left_is_passed_on(clock: Clock
     run(steps)
 
 
-def test_a_slot_is_not_given_to_who_is_about_to_leave(clock: Clock) -> None:
+def test_a_slot_is_not_assigned_to_a_cancelled_waiter(clock: Clock) -> None:
     async def steps() -> None:
         users = Users(1, clock)
-        await users.come("a", "b", "c")
+        await users.add("a", "b", "c")
         loop = asyncio.get_running_loop()
         loop.call_soon(users._tasks["b"].cancel)
         loop.call_soon(users.slots._release, "a")
@@ -178,48 +178,50 @@ def test_a_slot_is_not_given_to_who_is_about_to_leave(clock: Clock) -> None:
     run(steps)
 
 
-def test_so_many_wait_and_whose_turn_would_come_last_is_refused(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_the_limit_the_waiter_that_would_be_last_is_rejected(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fair_slots, "MAX_WAITING", 4)
 
     async def steps() -> None:
         users = Users(1, clock)
-        await users.come("heavy")
+        await users.add("heavy")
         await users.end("heavy", 6)
-        await users.come("holder", "heavy 2", "a", "b", "b 2")
-        assert not any(task.done() for turn, task in users._tasks.items() if turn != "heavy")
-        await users.come("c")  # before who has used the most
-        assert (await users.refusal_of("heavy 2")).status == 503
-        await users.come("d")  # before who waits for the most turns
-        assert (await users.refusal_of("b 2")).status == 503
-        await users.come("e")  # of equals the last
-        assert (await users.refusal_of("e")).status == 503
-        for turn in ("holder", "a", "b", "c", "d"):
-            await users.end(turn, 0)
+        await users.add("holder", "heavy 2", "a", "b", "b 2")
+        assert not any(task.done() for request, task in users._tasks.items() if request != "heavy")
+        await users.add("c")  # has less usage than heavy
+        assert (await users.rejection("heavy 2")).status == 503
+        await users.add("d")  # has fewer requests than b
+        assert (await users.rejection("b 2")).status == 503
+        await users.add("e")  # the last of equals
+        assert (await users.rejection("e")).status == 503
+        for request in ("holder", "a", "b", "c", "d"):
+            await users.end(request, 0)
         assert users.served == ["heavy", "holder", "a", "b", "c", "d"]
 
     run(steps)
 
 
-def test_who_waits_for_too_long_is_refused(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiter_is_rejected_after_its_timeout(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     async def steps() -> None:
         users = Users(1, clock)
-        await users.come("a")
+        await users.add("a")
         monkeypatch.setattr("tests.api.admission.test_fair_slots.SECONDS", 0.01)
-        await users.come("b")
-        assert (await users.refusal_of("b")).status == 503
+        await users.add("b")
+        assert (await users.rejection("b")).status == 503
         await users.end("a", 1)
-        await users.come("c")
+        await users.add("c")
         assert users.served == ["a", "c"]
         await users.end("c", 1)
 
     run(steps)
 
 
-def test_the_time_of_so_many_users_is_remembered(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usage_is_recorded_for_a_limited_number_of_users(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fair_slots, "MAX_USERS", 2)
-    used = fair_slots.UsedTime()
+    usage = fair_slots.RecentUsage()
     for user in ("a", "b", "a", "c"):
-        used.add(user, 2)
-    assert [used.of(user) for user in ("a", "b", "c", "d")] == [4, 0, 2, 0]
-    clock.now += fair_slots.HALF_LIFE
-    assert used.of("a") == 2
+        usage.add(user, 2)
+    assert [usage.get(user) for user in ("a", "b", "c", "d")] == [4, 0, 2, 0]
+    clock.now += fair_slots.HALF_LIFE_SECONDS
+    assert usage.get("a") == 2

@@ -1,4 +1,4 @@
-"""Database sessions, whose tokens are names that only the database knows."""
+"""Database sessions, whose opaque tokens only the database can verify."""
 
 from collections.abc import Iterator
 
@@ -6,79 +6,81 @@ import httpx
 import psycopg
 import pytest
 
-from api.auth.tokens import COOKIES
+from api.auth.cookies import SESSION_COOKIES
 from api.dev.postgres import Postgres
-from tests.api.support import exchange, head, sent_as, unauthorized, user_of
+from tests.api.support import expect_unauthorized, get_user_id, request_head, send_raw, token_headers
 from tests.images import draw_noise, encode
 from tests.support import Api, add_session, new_user, token
 
 
 @pytest.fixture(scope="module")
 def web(postgres: Postgres, shared_database: str) -> Iterator[psycopg.Connection]:
-    """A connection as a web app has it."""
+    """A connection of a web app."""
     with psycopg.connect(postgres.url(shared_database, "web", "web"), autocommit=True) as connection:
         yield connection
 
 
-@pytest.mark.parametrize("cookie", COOKIES)
-def test_a_session_is_its_users_until_it_expires(web: psycopg.Connection, nobody: httpx.Client, cookie: str) -> None:
+@pytest.mark.parametrize("cookie", SESSION_COOKIES)
+def test_a_session_authenticates_its_user_until_it_expires(
+    web: psycopg.Connection, anonymous: httpx.Client, cookie: str
+) -> None:
     user = new_user()
     current, expired = add_session(web, user), add_session(web, user, "0")
-    for headers in sent_as(current, cookie):
-        assert user_of(nobody, **headers) == user
-    for headers in sent_as(expired, cookie):
-        unauthorized(nobody.get("/api/profile", headers=headers))
+    for headers in token_headers(current, cookie):
+        assert get_user_id(anonymous, **headers) == user
+    for headers in token_headers(expired, cookie):
+        expect_unauthorized(anonymous.get("/api/profile", headers=headers))
     web.execute('update sessions set expires = now() where "sessionToken" = %s', [current])
-    for headers in sent_as(current, cookie):
-        unauthorized(nobody.get("/api/profile", headers=headers))
+    for headers in token_headers(current, cookie):
+        expect_unauthorized(anonymous.get("/api/profile", headers=headers))
 
 
 @pytest.mark.parametrize("value", ["a b", "a.b.c", "a.b.c.d.e", "ünïcödé", "a%25b", "a/b+c==", "x" * 255])
-def test_a_token_may_be_any_text(web: psycopg.Connection, nobody: httpx.Client, value: str) -> None:
+def test_a_token_may_be_any_text(web: psycopg.Connection, anonymous: httpx.Client, value: str) -> None:
     user = new_user()
     session_token = add_session(web, user, session_token=f"{user}{value}")
     sent = session_token.replace("%", "%25").encode()
-    response = nobody.get("/api/profile", headers={b"Authorization": b"Bearer " + sent})
+    response = anonymous.get("/api/profile", headers={b"Authorization": b"Bearer " + sent})
     assert response.status_code == 200
     assert response.json()["user"]["id"] == user
-    unauthorized(nobody.get("/api/profile", headers={b"Authorization": b"Bearer " + sent[:-2]}))
+    expect_unauthorized(anonymous.get("/api/profile", headers={b"Authorization": b"Bearer " + sent[:-2]}))
 
 
-def test_a_stale_jwt_beside_a_session_does_no_harm(web: psycopg.Connection, nobody: httpx.Client) -> None:
+def test_an_expired_jwt_beside_a_session_is_ignored(web: psycopg.Connection, anonymous: httpx.Client) -> None:
     user = new_user()
-    cookies = [f"{COOKIES[1]}={token(exp=1)}", f"{COOKIES[3]}={add_session(web, user)}"]
+    cookies = [f"{SESSION_COOKIES[1]}={token(exp=1)}", f"{SESSION_COOKIES[3]}={add_session(web, user)}"]
     for order in (cookies, cookies[::-1]):
-        assert user_of(nobody, Cookie="; ".join(order)) == user
+        assert get_user_id(anonymous, Cookie="; ".join(order)) == user
 
 
-def test_a_session_can_do_all_that_its_user_can(web: psycopg.Connection, nobody: httpx.Client) -> None:
+def test_a_session_can_do_all_that_its_user_can(web: psycopg.Connection, anonymous: httpx.Client) -> None:
     user = new_user()
     headers = {"Authorization": f"Bearer {add_session(web, user)}"}
-    chat = nobody.post("/api/chats", json={"title": "Plans"}, headers=headers)
+    chat = anonymous.post("/api/chats", json={"title": "Plans"}, headers=headers)
     assert chat.status_code == 201
-    seen = nobody.get("/api/chats", headers={"Authorization": f"Bearer {token(user)}"})
-    assert seen.json()["chats"][0]["id"] == chat.json()["id"]
+    response = anonymous.get("/api/chats", headers={"Authorization": f"Bearer {token(user)}"})
+    assert response.json()["chats"][0]["id"] == chat.json()["id"]
     files = {"image": ("x.png", encode(draw_noise(8, 8, 1), "PNG"))}
-    assert nobody.post("/api/profile/image", files=files, headers=headers).status_code == 200
+    assert anonymous.post("/api/profile/image", files=files, headers=headers).status_code == 200
 
 
-def test_a_deleted_user_is_refused_whatever_they_have(web: psycopg.Connection, nobody: httpx.Client) -> None:
+def test_a_deleted_user_is_rejected_with_any_token(web: psycopg.Connection, anonymous: httpx.Client) -> None:
     user = new_user()
     tokens = [add_session(web, user), token(user), token(user, email=f"{user}@example.org")]
     for session_token in tokens:
-        assert user_of(nobody, Authorization=f"Bearer {session_token}") == user
+        assert get_user_id(anonymous, Authorization=f"Bearer {session_token}") == user
     web.execute("delete from users where id = %s", [user])
     for session_token in tokens:
-        for headers in sent_as(session_token, COOKIES[0]):
-            unauthorized(nobody.get("/api/profile", headers=headers))
-            unauthorized(nobody.post("/api/profile/image", headers=headers | {"Origin": "https://app.test"}))
+        for headers in token_headers(session_token, SESSION_COOKIES[0]):
+            expect_unauthorized(anonymous.get("/api/profile", headers=headers))
+            expect_unauthorized(anonymous.post("/api/profile/image", headers=headers | {"Origin": "https://app.test"}))
 
 
 @pytest.mark.parametrize("value", ["unknown", "a.b.c", token(exp=1)])
-def test_who_is_refused_need_not_send_an_image_first(api: Api, value: str) -> None:
+def test_an_upload_is_rejected_before_its_body_is_sent(api: Api, value: str) -> None:
     headers = api.headers("") | {
         "Authorization": f"Bearer {value}",
         "Content-Type": "multipart/form-data; boundary=x",
         "Content-Length": "5000000",
     }
-    unauthorized(exchange(api, head("POST /api/profile/image HTTP/1.1", headers), b"--x\r\n"))
+    expect_unauthorized(send_raw(api, request_head("POST /api/profile/image HTTP/1.1", headers), b"--x\r\n"))

@@ -1,14 +1,12 @@
-"""PostgreSQL away: requests are told to come back, and are served again as soon as it is back."""
+"""Outages of PostgreSQL: requests get 503, and are served again as soon as PostgreSQL is available."""
 
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 
-import psutil
 import psycopg
 import pytest
 
@@ -16,47 +14,33 @@ from api.db.pool import Database
 from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
 from api.settings import Settings
-from tests.api.support import becomes, refusal, unlimited
+from tests.api.outages import suspended
+from tests.api.support import expect_error, unlimited_client, wait_for_status
 from tests.support import Api, running, scraped, wait_until
 
 
 @pytest.mark.parametrize("end", [Postgres.stop, Postgres.kill], ids=["stopped", "killed"])
-def test_while_postgresql_is_away_the_answer_is_503(
+def test_requests_get_503_while_postgresql_is_unavailable(
     api: Api, postgres: Postgres, end: Callable[[Postgres], None]
 ) -> None:
-    with unlimited(api) as client:
+    with unlimited_client(api) as client:
         assert client.get("/api/chats").status_code == 200
         end(postgres)
         try:
             for path in ("/api/chats", "/api/chats/1", "/readyz"):
-                response = becomes(client, path, 503) if path == "/readyz" else client.get(path)
-                assert refusal(response, 503)["message"] == "The service is not available just now."
+                response = wait_for_status(client, path, 503) if path == "/readyz" else client.get(path)
+                assert expect_error(response, 503)["message"] == "The service is not available just now."
                 assert response.headers["retry-after"] == "1"
             assert client.get("/healthz").status_code == 200
-            refusal(client.get("/api/nope"), 404)
-            refusal(client.get("/api/chats", headers={"Authorization": ""}), 401)
+            expect_error(client.get("/api/nope"), 404)
+            expect_error(client.get("/api/chats", headers={"Authorization": ""}), 401)
         finally:
             postgres.start()
         wait_until(lambda: client.get("/api/chats").status_code == 200)
-        becomes(client, "/readyz", 200)
+        wait_for_status(client, "/readyz", 200)
 
 
-@contextmanager
-def suspended(postgres: Postgres) -> Iterator[None]:
-    """PostgreSQL with all its processes stopped: connections open, and nothing responds."""
-    assert postgres.child
-    server = psutil.Process(postgres.child.pid)
-    processes = [server, *server.children()]
-    try:
-        for process in processes:
-            process.suspend()
-        yield
-    finally:
-        for process in processes:
-            process.resume()
-
-
-def test_a_postgresql_that_hangs_is_not_ready_and_holds_one_connection(
+def test_probes_of_a_hanging_postgresql_hold_one_connection(
     new_api: Callable[..., Api], shared_database: str, postgres: Postgres
 ) -> None:
     port = find_free_port()
@@ -66,23 +50,23 @@ def test_a_postgresql_that_hangs_is_not_ready_and_holds_one_connection(
         of = partial(scraped, port, "parley_database_connections", server="primary")
         return of(state="used") + of(state="waiting")
 
-    with running(api), unlimited(api, "") as client, ThreadPoolExecutor(20) as threads:
-        becomes(client, "/readyz", 200)
-        seen = []
+    with running(api), unlimited_client(api, "") as client, ThreadPoolExecutor(20) as threads:
+        wait_for_status(client, "/readyz", 200)
+        counts = []
         with suspended(postgres):
-            becomes(client, "/readyz", 503)
+            wait_for_status(client, "/readyz", 503)
             for _ in range(3):
                 responses = [threads.submit(client.get, "/readyz") for _ in range(20)]
-                seen.append(used())
+                counts.append(used())
                 assert {response.result().status_code for response in responses} == {503}
             assert client.get("/healthz").status_code == 200
-        assert max(seen) <= 1
-        becomes(client, "/readyz", 200)
+        assert max(counts) <= 1
+        wait_for_status(client, "/readyz", 200)
 
 
-def test_a_connection_that_broke_costs_one_request_at_most(api: Api, postgres: Postgres) -> None:
+def test_each_broken_connection_fails_one_request_at_most(api: Api, postgres: Postgres) -> None:
     kill = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where usename = 'app'"
-    with unlimited(api) as client, psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+    with unlimited_client(api) as client, psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
         wait_until(lambda: client.get("/api/chats").status_code == 200)
         killed = dba.execute(kill).fetchone()
         assert killed is not None
@@ -92,26 +76,26 @@ def test_a_connection_that_broke_costs_one_request_at_most(api: Api, postgres: P
         assert statuses[-3:] == [200] * 3
 
 
-def test_a_database_that_is_no_longer_fit_is_not_ready(api: Api, postgres: Postgres) -> None:
-    with unlimited(api) as client, psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
-        becomes(client, "/readyz", 200)
+def test_readyz_fails_when_row_level_security_no_longer_applies(api: Api, postgres: Postgres) -> None:
+    with unlimited_client(api) as client, psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+        wait_for_status(client, "/readyz", 200)
         dba.execute("alter role app bypassrls")
         try:
-            error = refusal(becomes(client, "/readyz", 503), 503)
+            error = expect_error(wait_for_status(client, "/readyz", 503), 503)
         finally:
             dba.execute("alter role app nobypassrls")
         assert "role" not in error["message"]
-        becomes(client, "/readyz", 200)
+        wait_for_status(client, "/readyz", 200)
 
 
-def test_a_postgresql_that_hangs_does_not_hold_up_the_end(
+def test_a_hanging_postgresql_does_not_delay_the_shutdown(
     new_api: Callable[..., Api], shared_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new_api(shared_database).lend_environment(monkeypatch)
 
-    async def open_hang_close() -> None:
+    async def close_suspended() -> None:
         database = await Database.connect(Settings.load())
-        backend = int(await database.call("select pg_backend_pid()"))
+        backend = int(await database.fetch_value("select pg_backend_pid()"))
         os.kill(backend, signal.SIGSTOP)
         try:
             async with asyncio.timeout(5):
@@ -119,4 +103,4 @@ def test_a_postgresql_that_hangs_does_not_hold_up_the_end(
         finally:
             os.kill(backend, signal.SIGCONT)
 
-    asyncio.run(open_hang_close())
+    asyncio.run(close_suspended())

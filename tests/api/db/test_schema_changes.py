@@ -1,7 +1,7 @@
-"""Migrations and repeatable migrations while the API works: no request fails.
+"""Migrations and repeatable migrations while the API serves requests: no request fails.
 
-The first two tests stop a request in the middle of a function, where it can't be missed that the schema changes under
-it; the last lets requests and changes meet as they come.
+The first two tests stop a request in the middle of a function, so that the schema certainly changes during it. The last
+test sends requests while the schema changes repeatedly.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ import pytest
 from api.db.pool import Database
 from api.dev.postgres import Postgres
 from api.settings import Settings
-from tests.api.support import unlimited
+from tests.api.support import unlimited_client
 from tests.images import draw_gradient, encode
 from tests.sql.support import add_migration, apply, copy_sources
 from tests.support import Api, new_user, running, wait_until, yoyo
@@ -31,20 +31,20 @@ DATABASE = "parley_live"
 
 @pytest.fixture(scope="module")
 def live_api(new_database: Callable[[str], str], new_api: Callable[..., Api]) -> Iterator[Api]:
-    """An API on a database of its own, whose schema changes."""
+    """An API with a database of its own, whose schema the tests change."""
     with running(new_api(new_database(DATABASE))) as api:
         yield api
 
 
 @pytest.fixture
 def url(postgres: Postgres, tmp_path: Path) -> Iterator[str]:
-    """The owner's way into it; in the end its functions are as they were."""
+    """The URL of that database for its owner; the original functions are restored at the end."""
     yield postgres.url(DATABASE)
     apply(postgres.url(DATABASE), copy_sources(tmp_path / "as_it_was"))
 
 
 def change_functions(directory: Path) -> None:
-    """Gives helpers other signatures, and so those that call them other bodies."""
+    """Change the signatures of helpers, and the bodies of the functions that call them."""
     for file in (directory / "sql").glob("functions/*.sql"):
         text = file.read_text()
         text = text.replace("parley.iso8601(instant timestamptz)", "parley.iso8601(instant timestamptz, zone text)")
@@ -54,14 +54,14 @@ def change_functions(directory: Path) -> None:
         file.write_text(text)
 
 
-def change_the_rest(directory: Path) -> None:
-    """Changes policies, with a helper that they call, and triggers; and adds a migration."""
+def change_policies_and_triggers(directory: Path) -> None:
+    """Change policies, with a helper that they call, and triggers; add a migration."""
     sql = directory / "sql"
     for file in (*sql.glob("functions/*.sql"), sql / "policies.sql"):
         text = file.read_text().replace(
             "session.is_chat_owner(chat uuid)", "session.is_chat_owner(chat uuid, why text)"
         )
-        file.write_text(re.sub(r"session\.owns_chat\(([\w.]+)\)", r"session.is_chat_owner(\1, 'to manage')", text))
+        file.write_text(re.sub(r"session\.is_chat_owner\(([\w.]+)\)", r"session.is_chat_owner(\1, 'to manage')", text))
     triggers = sql / "triggers.sql"
     triggers.write_text(triggers.read_text().replace("before update of title on", "before update on"))
     tables = ("parley.chats", "parley.messages")
@@ -72,14 +72,14 @@ def change_the_rest(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("held", ["parley.chats", "next_auth.users"])
-def test_a_request_under_way_outlives_the_functions_that_it_began_with(
+def test_a_request_in_flight_survives_the_replacement_of_its_functions(
     live_api: Api, url: str, tmp_path: Path, held: str
 ) -> None:
     sources = copy_sources(tmp_path / "changed")
     change_functions(sources)
     user = new_user()
     with (
-        unlimited(live_api, user) as client,
+        unlimited_client(live_api, user) as client,
         psycopg.connect(url, autocommit=True) as holder,
         psycopg.connect(url, autocommit=True) as watcher,
         ThreadPoolExecutor(1) as thread,
@@ -89,20 +89,20 @@ def test_a_request_under_way_outlives_the_functions_that_it_began_with(
         with holder.transaction():
             holder.execute(f"select from {held} for update")
             if held == "parley.chats":
-                answer = thread.submit(client.post, f"/api/chats/{chat}/messages", json={"content": "Hello"})
+                response = thread.submit(client.post, f"/api/chats/{chat}/messages", json={"content": "Hello"})
             else:
-                answer = thread.submit(
+                response = thread.submit(
                     client.post, "/api/profile/image", files={"image": encode(draw_gradient(), "PNG")}
                 )
             wait_until(lambda: watcher.execute(waiting, [DATABASE]).rowcount == 1)
             apply(url, sources)
-        assert answer.result(30).is_success, answer.result().text
+        assert response.result(30).is_success, response.result().text
         messages = client.get(f"/api/chats/{chat}/messages").json()
         assert messages["total"] == (1 if held == "parley.chats" else 0)
 
 
 @pytest.mark.parametrize("state", ["42883", "42703", "42P01", "42804", "XX000"])
-def test_what_the_schema_changed_under_is_asked_once_more(
+def test_a_statement_that_a_schema_change_interrupted_is_retried_once(
     live_api: Api, url: str, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     live_api.lend_environment(monkeypatch)
@@ -115,17 +115,17 @@ def test_what_the_schema_changed_under_is_asked_once_more(
             " grant execute on function public.fail to app"
         )
 
-        async def asked(times: int) -> Any:
+        async def fetch(times: int) -> Any:
             database = await Database.connect(Settings.load())
             try:
-                return await database.call("select public.fail($1)", times)
+                return await database.fetch_value("select public.fail($1)", times)
             finally:
                 await database.close()
 
         try:
-            assert asyncio.run(asked(1)) == 2
+            assert asyncio.run(fetch(1)) == 2
             with pytest.raises(asyncpg.PostgresError) as caught:
-                asyncio.run(asked(4))
+                asyncio.run(fetch(4))
             assert caught.value.sqlstate == state
             assert dba.execute("select last_value from public.tries").fetchone() == (4,)
         finally:
@@ -133,7 +133,7 @@ def test_what_the_schema_changed_under_is_asked_once_more(
 
 
 def forget_request_ids(directory: Path) -> None:
-    """Makes session.authenticate what it was before it took a request's id."""
+    """Remove the parameter for a request's id from session.authenticate."""
     file = directory / "sql" / "functions" / "authentication.sql"
     text = file.read_text().replace(
         "session.authenticate(identity jsonb, request_id text default null)", "session.authenticate(identity jsonb)"
@@ -143,7 +143,7 @@ def forget_request_ids(directory: Path) -> None:
     file.write_text(text)
 
 
-def test_an_api_that_tells_no_request_id_goes_on_while_its_function_is_replaced(
+def test_an_api_without_request_ids_survives_the_replacement_of_its_function(
     live_api: Api, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, after = copy_sources(tmp_path / "before"), copy_sources(tmp_path / "after")
@@ -152,40 +152,40 @@ def test_an_api_that_tells_no_request_id_goes_on_while_its_function_is_replaced(
     live_api.lend_environment(monkeypatch)
     identity = json.dumps({"sub": new_user()})
 
-    async def ask(over: Event) -> int:
-        """Asks as the API did, until it is over: how often."""
+    async def run_statements(over: Event) -> int:
+        """Run statements without a request id until the end; return their number."""
         database = await Database.connect(Settings.load())
-        asked = 0
+        count = 0
         while not over.is_set():
-            assert await database.call("select api.list_chats() from session.authenticate($1)", identity)
-            asked += 1
+            assert await database.fetch_value("select api.list_chats() from session.authenticate($1)", identity)
+            count += 1
         await database.close()
-        return asked
+        return count
 
     over = Event()
     with ThreadPoolExecutor(1) as thread:
-        asked = thread.submit(asyncio.run, ask(over))
+        count = thread.submit(asyncio.run, run_statements(over))
         try:
             for sources in (after, before, after):
                 apply(url, sources)
         finally:
             over.set()
-        assert asked.result(30) > 50
+        assert count.result(30) > 50
 
 
-def test_changes_of_the_schema_under_live_traffic_fail_no_request(live_api: Api, url: str, tmp_path: Path) -> None:
+def test_schema_changes_under_load_fail_no_request(live_api: Api, url: str, tmp_path: Path) -> None:
     before, after = copy_sources(tmp_path / "before"), copy_sources(tmp_path / "after")
     change_functions(after)
-    change_the_rest(after)
+    change_policies_and_triggers(after)
     over = Event()
 
     def traffic(client: httpx.Client) -> tuple[int, list[str]]:
-        """Writes, reads and searches until it is over: how many requests that were, and what failed."""
+        """Write, read and search until the end; return the number of requests, and those that failed."""
         chat = client.post("/api/chats", json={"title": "A chat"}).json()["id"]
         messages, done, failures = f"/api/chats/{chat}/messages", 0, []
         while not over.is_set():
             sent = client.post(messages, json={"content": "a word"})
-            answers = [
+            responses = [
                 sent,
                 client.put(f"{messages}/{sent.json().get('id')}", json={"content": "another word"}),
                 client.get(messages),
@@ -197,12 +197,12 @@ def test_changes_of_the_schema_under_live_traffic_fail_no_request(live_api: Api,
                 client.put("/api/settings", json={"settings": {"theme": "dark"}}),
                 client.delete(f"{messages}/{sent.json().get('id')}"),
             ]
-            done += len(answers)
-            failures += [f"{a.request.method} {a.url.path}: {a.text}" for a in answers if not a.is_success]
+            done += len(responses)
+            failures += [f"{r.request.method} {r.url.path}: {r.text}" for r in responses if not r.is_success]
         return done, failures
 
     with ThreadPoolExecutor(4) as threads:
-        clients = [unlimited(live_api) for _ in range(4)]
+        clients = [unlimited_client(live_api) for _ in range(4)]
         results = [threads.submit(traffic, client) for client in clients]
         try:
             for _ in range(4):

@@ -6,7 +6,7 @@ chat must not exist. When the message is well-formed, the chat must exist; other
 
 import httpx
 
-from tests.api.support import Wire, conversation, head, refusal
+from tests.api.support import RawResponse, expect_error, request_head, send_segments
 from tests.support import Api
 
 JSON = {"Content-Type": "application/json"}
@@ -25,28 +25,28 @@ class Attack:
         self.headers = api.headers(user) | JSON
         body = b'{"title": "smuggled"}'
         close = {"Content-Length": str(len(body)), "Connection": "close"}
-        self.second = head("POST /api/chats HTTP/1.1", self.headers | close) + body
+        self.second = request_head("POST /api/chats HTTP/1.1", self.headers | close) + body
 
     def request(self, line: bytes, *fields: bytes, body: bytes = b"") -> bytes:
-        """A request of the user's with further fields."""
-        begun = head(line.decode("latin-1"), self.headers).removesuffix(b"\r\n")
-        return begun + b"".join(field + b"\r\n" for field in fields) + b"\r\n" + body
+        """Return a request of the user with further fields."""
+        head = request_head(line.decode("latin-1"), self.headers).removesuffix(b"\r\n")
+        return head + b"".join(field + b"\r\n" for field in fields) + b"\r\n" + body
 
-    def send(self, *segments: bytes) -> list[Wire]:
-        return conversation(self.api, *segments)
+    def send(self, *segments: bytes) -> list[RawResponse]:
+        return send_segments(self.api, *segments)
 
     def titles(self) -> set[str]:
-        """The titles of the user's chats."""
+        """Return the titles of the user's chats."""
         return {chat["title"] for chat in self._client.get("/api/chats").json()["chats"]}
 
     def check_refused(self, *segments: bytes, status: int = 400) -> None:
-        [answer] = self.send(*segments)
-        refusal(answer, status)
-        assert answer.headers["connection"] == "close"
+        [response] = self.send(*segments)
+        expect_error(response, status)
+        assert response.headers["connection"] == "close"
         assert not self.titles()
 
-    def check_accepted(self, sent: bytes, status: int) -> Wire:
-        """The answer to a request that the second follows."""
+    def check_accepted(self, sent: bytes, status: int) -> RawResponse:
+        """Check that the second request after this one is executed; return the response to the first."""
         first, second = self.send(sent + self.second)
         assert (first.status_code, second.status_code) == (status, 201), first.text
         assert "smuggled" in self.titles()

@@ -27,7 +27,7 @@ class Field(NamedTuple):
 
 
 def characters(pattern: str) -> str:
-    """All that the pattern matches."""
+    """Return all characters that the pattern matches."""
     return "".join(character for character in map(chr, range(256)) if re.fullmatch(pattern, character))
 
 

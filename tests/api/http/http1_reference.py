@@ -49,19 +49,19 @@ TRAILERS = rf"{FIELD_LINE}*\r\n"
 
 
 class MalformedError(Exception):
-    """The bytes from here on are no request."""
+    """The bytes from here on are not a request."""
 
 
 class Outcome(NamedTuple):
-    """The requests in a stream, how it ends, and what comes after them."""
+    """The requests in a stream, how the stream ends, and the bytes after them."""
 
     messages: list[Message]
     end: str
     rest: str = ""
 
 
-def reference(stream: str) -> Outcome:
-    """A stream ends complete, closed, incomplete or malformed."""
+def parse_stream(stream: str) -> Outcome:
+    """Parse a stream, whose end is `complete`, `closed`, `incomplete` or `malformed`."""
     messages: list[Message] = []
     while stream:
         found = re.match(HEAD, stream)
@@ -70,26 +70,26 @@ def reference(stream: str) -> Outcome:
         method, target, version, lines = found.groups()
         fields = [[name.lower(), value.strip(" \t")] for name, value in re.findall("(.+?):(.*)\r\n", lines)]
         try:
-            body, stream = reference_body(version, fields, stream[found.end() :])
-            target = reference_target(method, target)
+            body, stream = parse_body(version, fields, stream[found.end() :])
+            target = parse_target(method, target)
             check_hosts(version, fields)
         except MalformedError:
             return Outcome(messages, "malformed")
         if body is None:
             return Outcome(messages, "incomplete")
         messages.append(Message(method, target, version, fields, body))
-        options = re.split(r"[ \t]*,[ \t]*", ",".join(values(fields, "connection")).lower())
+        options = re.split(r"[ \t]*,[ \t]*", ",".join(get_values(fields, "connection")).lower())
         if "close" in options or (version == "1.0" and "keep-alive" not in options):
             return Outcome(messages, "closed", stream)
     return Outcome(messages, "complete")
 
 
-def values(fields: list[list[str]], wanted: str) -> list[str]:
-    return [value for name, value in fields if name == wanted]
+def get_values(fields: list[list[str]], searched: str) -> list[str]:
+    return [value for name, value in fields if name == searched]
 
 
-def reference_target(method: str, target: str) -> str:
-    """The target in origin-form."""
+def parse_target(method: str, target: str) -> str:
+    """Return the target in origin-form."""
     if method == "CONNECT" or (target == "*" and method != "OPTIONS"):
         raise MalformedError
     absolute = re.match(rf"[Hh][Tt][Tt][Pp][Ss]?://{AUTHORITY}", target)
@@ -98,18 +98,18 @@ def reference_target(method: str, target: str) -> str:
 
 
 def check_hosts(version: str, fields: list[list[str]]) -> None:
-    hosts = values(fields, "host")
+    hosts = get_values(fields, "host")
     if len(hosts) > 1 or (version == "1.1" and not hosts) or not all(re.fullmatch(AUTHORITY, host) for host in hosts):
         raise MalformedError
 
 
-def reference_body(version: str, fields: list[list[str]], rest: str) -> tuple[str | None, str]:
-    """The body, None if it is incomplete, and what comes after it."""
-    codings, lengths = values(fields, "transfer-encoding"), values(fields, "content-length")
+def parse_body(version: str, fields: list[list[str]], rest: str) -> tuple[str | None, str]:
+    """Return the body, or None if it is incomplete, and the bytes after it."""
+    codings, lengths = get_values(fields, "transfer-encoding"), get_values(fields, "content-length")
     if codings:
         if [coding.lower() for coding in codings] != ["chunked"] or lengths or version == "1.0":
             raise MalformedError
-        return reference_chunks(rest)
+        return parse_chunks(rest)
     if not lengths:
         return "", rest
     if len(lengths) > 1 or not re.fullmatch("[0-9]+", lengths[0]):
@@ -118,7 +118,7 @@ def reference_body(version: str, fields: list[list[str]], rest: str) -> tuple[st
     return (rest[:size], rest[size:]) if len(rest) >= size else (None, "")
 
 
-def reference_chunks(rest: str) -> tuple[str | None, str]:
+def parse_chunks(rest: str) -> tuple[str | None, str]:
     body = ""
     while "\r\n" in rest:
         line = re.match(CHUNK_LINE, rest)

@@ -1,4 +1,4 @@
-"""Large bodies: exactly 1 MiB is read, more is refused, and the client that sends it can read the refusal."""
+"""Large bodies: up to 1 MiB is accepted, more is rejected, and the client can read the error response."""
 
 import socket
 from collections.abc import Iterator
@@ -6,39 +6,39 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.api.support import exchange, head, refusal, unlimited
+from tests.api.support import expect_error, request_head, send_raw, unlimited_client
 from tests.support import Api
 
 MIB = 1024 * 1024
 JSON = {"Content-Type": "application/json"}
 
 
-def body_of(size: int) -> bytes:
-    """A good body of just so many bytes."""
+def create_body(size: int) -> bytes:
+    """Return a valid body of this size in bytes."""
     bare = b'{"content": "hello"}'
     return bare[:-1] + b" " * (size - len(bare)) + b"}"
 
 
-def in_chunks(body: bytes) -> Iterator[bytes]:
+def split_into_chunks(body: bytes) -> Iterator[bytes]:
     for start in range(0, len(body), 50_000):
         yield body[start : start + 50_000]
 
 
 @pytest.fixture
 def path(api: Api) -> Iterator[tuple[httpx.Client, str]]:
-    """A client and the path of the messages of its chat."""
-    with unlimited(api, **JSON) as client:
+    """A client, and the path of the messages of its chat."""
+    with unlimited_client(api, **JSON) as client:
         yield client, f"/api/chats/{client.post('/api/chats', json={'title': 'x'}).json()['id']}/messages"
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_may_have_one_mebibyte_and_not_a_byte_more(path: tuple[httpx.Client, str], chunked: bool) -> None:
+def test_a_body_may_have_exactly_one_mebibyte(path: tuple[httpx.Client, str], chunked: bool) -> None:
     client, messages = path
     for size, status in ((MIB, 201), (MIB + 1, 413)):
-        body = body_of(size)
-        response = client.post(messages, content=in_chunks(body) if chunked else body)
+        body = create_body(size)
+        response = client.post(messages, content=split_into_chunks(body) if chunked else body)
         assert response.status_code == status
-    refusal(response, 413)
+    expect_error(response, 413)
     assert client.get(messages).json()["total"] == 1
 
 
@@ -61,7 +61,7 @@ def test_32768_characters_fit_in_a_body_however_they_are_escaped(path: tuple[htt
     ],
 )
 @pytest.mark.parametrize("chunked", [False, True])
-def test_who_sends_100_megabytes_before_reading_reads_the_refusal(
+def test_a_client_that_sends_100_megabytes_before_reading_gets_the_error(
     api: Api, request_line: str, user: str | None, status: int, chunked: bool
 ) -> None:
     piece = b"x" * MIB
@@ -69,15 +69,15 @@ def test_who_sends_100_megabytes_before_reading_reads_the_refusal(
         framing, parts = {"Transfer-Encoding": "chunked"}, [*[b"100000\r\n" + piece + b"\r\n"] * 100, b"0\r\n\r\n"]
     else:
         framing, parts = {"Content-Length": str(100 * MIB)}, [piece] * 100
-    if chunked and request_line.endswith("1.0"):  # which has no transfer codings
+    if chunked and request_line.endswith("1.0"):  # HTTP/1.0 has no transfer codings
         status = 400
-    refusal(exchange(api, head(request_line, api.headers(user) | JSON | framing), *parts), status)
+    expect_error(send_raw(api, request_head(request_line, api.headers(user) | JSON | framing), *parts), status)
 
 
-def test_who_is_told_too_large_before_sending_need_not_send(api: Api) -> None:
+def test_a_client_that_waits_for_100_continue_gets_413_at_once(api: Api) -> None:
     headers = api.headers() | JSON | {"Content-Length": str(100 * MIB), "Expect": "100-continue"}
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
-        connection.sendall(head("POST /api/chats HTTP/1.1", headers))
+        connection.sendall(request_head("POST /api/chats HTTP/1.1", headers))
         received = b""
         while piece := connection.recv(65_536):
             received += piece

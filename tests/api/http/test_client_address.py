@@ -1,4 +1,4 @@
-"""Whose budget a request counts against."""
+"""The client address that a request counts against."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from api.dev.process import find_free_port
 from api.http.client_address import ClientAddresses
-from tests.api.support import Wire, altered, exchange, new_address, refusal
+from tests.api.support import RawResponse, expect_error, new_address, patch_api, send_raw
 from tests.support import Api, logged, long_window, new_user, running, scraped
 
 PEER = "192.0.2.1"
@@ -63,7 +63,7 @@ PEER = "192.0.2.1"
         (":443", 1, PEER),
     ],
 )
-def test_the_nth_address_from_the_right_counts_or_else_the_peers(forwarded: str, proxies: int, counted: str) -> None:
+def test_the_nth_forwarded_address_counts_or_else_the_peers(forwarded: str, proxies: int, counted: str) -> None:
     address, is_fallback = ClientAddresses(proxies).find(PEER, forwarded)
     assert address == counted
     assert is_fallback == (proxies > 0 and counted == PEER)
@@ -73,29 +73,29 @@ def test_the_nth_address_from_the_right_counts_or_else_the_peers(forwarded: str,
     ("peer", "counted"),
     [("::ffff:192.0.2.1", PEER), ("2001:db8::7", "2001:db8::/64"), ("fe80::1%lo", "fe80::/64"), ("", "")],
 )
-def test_a_peer_is_counted_in_the_same_way(peer: str, counted: str) -> None:
+def test_peer_addresses_are_normalized_in_the_same_way(peer: str, counted: str) -> None:
     assert ClientAddresses(0).find(peer, "") == (counted, False)
     assert ClientAddresses(1).find(peer, "forged") == (counted, True)
 
 
 @given(forwarded=st.text(st.characters(codec=None)) | st.ip_addresses().map(str), proxies=st.integers(0, 3))
-def test_whatever_is_forwarded_an_address_comes_out(forwarded: str, proxies: int) -> None:
+def test_any_forwarded_header_yields_an_address(forwarded: str, proxies: int) -> None:
     address, _ = ClientAddresses(proxies).find(PEER, forwarded)
     assert set(address) <= set("0123456789abcdef.:/")
 
 
-@given(mine=st.lists(st.ip_addresses(v=4).map(str), max_size=3), proxies=st.integers(1, 3))
-def test_what_a_client_sends_itself_does_not_move_its_address(mine: list[str], proxies: int) -> None:
-    appended = [f"198.51.100.{n}" for n in range(proxies)]  # the first of them is what the outermost proxy saw
-    assert ClientAddresses(proxies).find(PEER, ",".join([*mine, *appended])) == ("198.51.100.0", False)
+@given(forged=st.lists(st.ip_addresses(v=4).map(str), max_size=3), proxies=st.integers(1, 3))
+def test_forged_entries_do_not_change_the_address(forged: list[str], proxies: int) -> None:
+    appended = [f"198.51.100.{n}" for n in range(proxies)]  # the outermost proxy appended the first one
+    assert ClientAddresses(proxies).find(PEER, ",".join([*forged, *appended])) == ("198.51.100.0", False)
 
 
-def test_clients_behind_a_balancer_that_sends_ports_have_their_own_budgets(api: Api) -> None:
+def test_clients_behind_a_balancer_that_appends_ports_have_own_budgets(api: Api) -> None:
     with api.client() as client:
         address = client.headers["X-Forwarded-For"]
         for port in range(10):
             assert client.get("/api/chats", headers={"X-Forwarded-For": f"{address}:{50_000 + port}"}).is_success
-        refusal(client.get("/api/chats", headers={"X-Forwarded-For": f"{address}:1"}), 429)
+        expect_error(client.get("/api/chats", headers={"X-Forwarded-For": f"{address}:1"}), 429)
         assert client.get("/api/chats", headers={"X-Forwarded-For": f"[2001:db8:{new_user()[-4:]}::1]:1"}).is_success
 
 
@@ -112,7 +112,7 @@ def test_a_missing_address_is_logged_once_and_counted(new_api: Callable[..., Api
         assert "unknown" not in event
 
 
-REFUSED_HEADS = {
+INVALID_HEADS = {
     "a malformed length": (b"POST /api/chats HTTP/1.1\r\nHost: a\r\n%bContent-Length: +16\r\n\r\n", 400),
     "an unknown expectation": (b"POST /api/chats HTTP/1.1\r\nHost: a\r\n%bExpect: x\r\nContent-Length: 2\r\n\r\n", 400),
     "no Host": (b"GET /api/chats HTTP/1.1\r\n%b\r\n", 400),
@@ -124,65 +124,68 @@ REFUSED_HEADS = {
 }
 
 
-MALFORMED_LENGTH = REFUSED_HEADS["a malformed length"]
+MALFORMED_LENGTH = INVALID_HEADS["a malformed length"]
 
 
 @pytest.fixture
 def new_limited(new_api: Callable[..., Api], shared_database: str) -> Callable[[int], tuple[Api, int]]:
-    """Makes an API behind so many proxies, with fresh budgets that last; the other value is the port of its metrics."""
+    """A function that creates an API behind a number of proxies, with empty counts, and returns its metrics port."""
 
     def make(proxies: int) -> tuple[Api, int]:
         port = find_free_port()
         limit = {"RATE_LIMIT_PREFIX": new_user(), "RATE_LIMIT_WINDOW": long_window()}
         api = new_api(shared_database, TRUSTED_PROXIES=str(proxies), METRICS_PORT=str(port), **limit)
-        return altered(api, "app.TIMEOUTS['REQUEST_TIMEOUT'] = 0.2"), port
+        return patch_api(api, "app.TIMEOUTS['REQUEST_TIMEOUT'] = 0.2"), port
 
     return make
 
 
-def send_refused(api: Api, head: bytes, status: int) -> Wire:
-    """The response to a head with an address of its own in X-Forwarded-For."""
-    answer = exchange(api, head % f"X-Forwarded-For: {new_address()}\r\n".encode())
-    refusal(answer, status)
-    assert answer.headers["connection"] == "close"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
-    assert answer.headers["cache-control"] == "private, no-cache"
-    return answer
+def send_invalid(api: Api, head: bytes, status: int) -> RawResponse:
+    """Send a head with an address of its own in X-Forwarded-For; return the response, which must be an error."""
+    response = send_raw(api, head % f"X-Forwarded-For: {new_address()}\r\n".encode())
+    expect_error(response, status)
+    assert response.headers["connection"] == "close"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["cross-origin-resource-policy"] == "same-origin"
+    assert response.headers["cache-control"] == "private, no-cache"
+    return response
 
 
-def fallbacks(api: Api, port: int) -> tuple[float, int]:
-    """How many requests counted against the address of a proxy, and how many lines of the log tell of them."""
+def count_fallbacks(api: Api, port: int) -> tuple[float, int]:
+    """Return how many requests counted against the address of a proxy, and how many log lines report that."""
     lines = [line for line in logged(api.log) if "X-Forwarded-For" in line["event"]]
     return scraped(port, "parley_client_address_fallbacks_total"), len(lines)
 
 
-def test_behind_a_proxy_a_refused_head_counts_against_no_address(
+def test_behind_a_proxy_an_invalid_head_counts_against_no_address(
     new_limited: Callable[[int], tuple[Api, int]],
 ) -> None:
     api, port = new_limited(1)
     with running(api), api.client() as client:
-        for head, status in [*REFUSED_HEADS.values(), *[MALFORMED_LENGTH] * 10]:
-            assert "x-ratelimit-limit" not in send_refused(api, head, status).headers
-        assert fallbacks(api, port) == (0, 0)
+        for head, status in [*INVALID_HEADS.values(), *[MALFORMED_LENGTH] * 10]:
+            assert "x-ratelimit-limit" not in send_invalid(api, head, status).headers
+        assert count_fallbacks(api, port) == (0, 0)
         del client.headers["X-Forwarded-For"]
         assert client.get("/api/chats").headers["x-ratelimit-remaining"] == "9"
-        assert fallbacks(api, port) == (1, 1)
+        assert count_fallbacks(api, port) == (1, 1)
 
 
-def test_without_a_proxy_a_refused_head_counts_against_its_peer(
+def test_without_a_proxy_an_invalid_head_counts_against_its_peer(
     new_limited: Callable[[int], tuple[Api, int]],
 ) -> None:
     api, port = new_limited(0)
     with running(api), api.client() as client:
         left = 10
-        for name, (head, status) in REFUSED_HEADS.items():
-            answer = send_refused(api, head, status)
-            if name not in ("a malformed request line", "a target that is too long"):  # which may not be for /api
+        for name, (head, status) in INVALID_HEADS.items():
+            response = send_invalid(api, head, status)
+            if name not in (
+                "a malformed request line",
+                "a target that is too long",
+            ):  # their paths are unknown, so they may not be for /api
                 left -= 1
-                assert answer.headers["x-ratelimit-remaining"] == str(left)
+                assert response.headers["x-ratelimit-remaining"] == str(left)
         for _ in range(left):
-            send_refused(api, *MALFORMED_LENGTH)
-        send_refused(api, MALFORMED_LENGTH[0], 429)
-        refusal(client.get("/api/chats"), 429)
-        assert fallbacks(api, port) == (0, 0)
+            send_invalid(api, *MALFORMED_LENGTH)
+        send_invalid(api, MALFORMED_LENGTH[0], 429)
+        expect_error(client.get("/api/chats"), 429)
+        assert count_fallbacks(api, port) == (0, 0)

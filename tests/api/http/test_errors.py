@@ -1,4 +1,4 @@
-"""One envelope for all that goes wrong: a table of wrong requests, and what PostgreSQL says stays in the log."""
+"""Error responses have one form: a table of invalid requests, and details of PostgreSQL that are only logged."""
 
 import json
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from api.http.errors import CODES, ApiError, answer
-from tests.api.support import LIMIT_HEADERS, refusal, unlimited
+from api.http.errors import CODES, ApiError, render
+from tests.api.support import LIMIT_HEADERS, expect_error, unlimited_client
 from tests.support import Api, new_user, wait_until
 
 JSON = {"Content-Type": "application/json"}
@@ -18,8 +18,8 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 def client(api: Api) -> Iterator[httpx.Client]:
-    """Of a user with one chat."""
-    with unlimited(api, new_user()) as client:
+    """A client of a user with one chat."""
+    with unlimited_client(api, new_user()) as client:
         yield client
 
 
@@ -29,7 +29,7 @@ def chat(client: httpx.Client) -> str:
     return "/api/chats/" + str(client.post("/api/chats", json={"title": "A chat"}).json()["id"])
 
 
-def body(content: bytes | str) -> dict[str, object]:
+def json_body(content: bytes | str) -> dict[str, object]:
     return {"content": content, "headers": JSON}
 
 
@@ -96,7 +96,7 @@ def nested(depth: int) -> str:
         ("GET", "{chat}/messages?search=%00", {}, 400),
         ("GET", "{chat}/messages?search=" + "x" * 1001, {}, 400),
         *(
-            ("POST", "/api/chats", body(content), 400)
+            ("POST", "/api/chats", json_body(content), 400)
             for content in (
                 b"",
                 b"{",
@@ -150,12 +150,12 @@ def nested(depth: int) -> str:
         ("POST", "/api/chats", {"content": b'{"title": "x"}', "headers": {"Content-Type": b"\xff"}}, 415),
         ("POST", "/api/chats", {"data": {"title": "x"}}, 415),
         ("POST", "/api/chats", {"files": {"title": b"x"}}, 415),
-        ("POST", "{chat}/messages", body(b'{"content": "' + b"x" * 32_769 + b'"}'), 400),
-        ("POST", "{chat}/messages", body(b'{"content": "x", "type": "video"}'), 400),
-        ("POST", "{chat}/messages", body(b'{"content": "x", "type": null}'), 400),
-        ("POST", "{chat}/members", body(b'{"userId": "\\u0000"}'), 400),
-        ("POST", "{chat}/members", body(b'{"userId": "nobody has this id"}'), 400),
-        ("POST", "{chat}/members", body(b'{"userId": "' + b"x" * 256 + b'"}'), 400),
+        ("POST", "{chat}/messages", json_body(b'{"content": "' + b"x" * 32_769 + b'"}'), 400),
+        ("POST", "{chat}/messages", json_body(b'{"content": "x", "type": "video"}'), 400),
+        ("POST", "{chat}/messages", json_body(b'{"content": "x", "type": null}'), 400),
+        ("POST", "{chat}/members", json_body(b'{"userId": "\\u0000"}'), 400),
+        ("POST", "{chat}/members", json_body(b'{"userId": "nobody has this id"}'), 400),
+        ("POST", "{chat}/members", json_body(b'{"userId": "' + b"x" * 256 + b'"}'), 400),
         ("GET", "/api/chats", {"headers": {"Authorization": b"Bearer \xff\xfe"}}, 401),
         ("GET", "/api/chats", {"headers": {"Authorization": b"\xe2\x98\x83"}}, 401),
         ("GET", "/nope", {"headers": {"X-Request-Id": b"\xff", "X-Forwarded-For": b"\xff"}}, 404),
@@ -163,24 +163,24 @@ def nested(depth: int) -> str:
     ],
     ids=lambda value: repr(value)[:60],
 )
-def test_a_wrong_request_gets_the_envelope(
+def test_an_invalid_request_gets_an_error_response(
     client: httpx.Client, chat: str, method: str, path: str, options: dict[str, object], status: int
 ) -> None:
     response = client.request(method, path.replace("{chat}", chat), **options)  # type: ignore[arg-type]
-    error = refusal(response, status)
+    error = expect_error(response, status)
     assert "retry-after" not in response.headers
     assert not any(word in json.dumps(error) for word in ("Traceback", "asyncpg", "sanic", "PL/pgSQL", "SQLSTATE"))
 
 
-def test_who_may_try_again_is_told_when() -> None:
-    told = {status: answer(ApiError(status, "No.")).headers.get("Retry-After") for status in CODES}
-    assert {status: seconds for status, seconds in told.items() if seconds} == {429: "1", 503: "1"}
+def test_retryable_errors_have_retry_after() -> None:
+    retry_after = {status: render(ApiError(status, "No.")).headers.get("Retry-After") for status in CODES}
+    assert {status: seconds for status, seconds in retry_after.items() if seconds} == {429: "1", 503: "1"}
     for status in CODES:
-        assert answer(ApiError(status, "No.", headers={"Retry-After": "7"})).headers["Retry-After"] == "7"
+        assert render(ApiError(status, "No.", headers={"Retry-After": "7"})).headers["Retry-After"] == "7"
 
 
-def test_every_bad_field_is_named_at_once(client: httpx.Client, chat: str) -> None:
-    error = refusal(client.post(f"{chat}/messages", json={"content": " ", "type": "video", "color": "red"}), 400)
+def test_all_invalid_fields_are_named_at_once(client: httpx.Client, chat: str) -> None:
+    error = expect_error(client.post(f"{chat}/messages", json={"content": " ", "type": "video", "color": "red"}), 400)
     assert error == {
         "code": "validation_error",
         "message": "The request has invalid fields.",
@@ -194,25 +194,25 @@ def test_every_bad_field_is_named_at_once(client: httpx.Client, chat: str) -> No
     }
 
 
-def test_text_comes_back_as_it_was_sent(client: httpx.Client, chat: str) -> None:
+def test_text_is_returned_unchanged(client: httpx.Client, chat: str) -> None:
     text = " \\ud800 \\ \"'</script>\r\n\t\u007f\u0085\u2028☃ 𝄞 e\u0301 \ufeff{$1} %s "
     sent = client.post(f"{chat}/messages", json={"content": text}).json()
     assert client.get(f"{chat}/messages/{sent['id']}").json()["content"] == text
 
 
-def test_an_empty_query_field_is_as_if_it_were_absent(client: httpx.Client, chat: str) -> None:
+def test_an_empty_query_parameter_counts_as_absent(client: httpx.Client, chat: str) -> None:
     empty = client.get(f"{chat}/messages?page=&limit=&type=&search=&startDate=&endDate=&other=1")
     assert empty.json() == client.get(f"{chat}/messages").json()
 
 
-def test_only_answers_under_api_tell_of_the_limit(client: httpx.Client) -> None:
+def test_only_responses_under_api_have_rate_limit_headers(client: httpx.Client) -> None:
     for path in ("/api", "/api/nope", "/api/chats/"):
         assert client.get(path).headers.keys() >= LIMIT_HEADERS
     for path in ("/", "/nope", "/healthz", "/readyz", "/apis", "/api.json"):
         assert not client.get(path).headers.keys() & LIMIT_HEADERS, path
 
 
-def test_an_error_that_nobody_foresaw_is_told_to_the_log_only(
+def test_details_of_an_unexpected_error_are_only_logged(
     api: Api, client: httpx.Client, postgres: Postgres, shared_database: str
 ) -> None:
     rename = "alter function api.{} rename to {}"
@@ -222,7 +222,7 @@ def test_an_error_that_nobody_foresaw_is_told_to_the_log_only(
             response = client.get("/api/chats", headers={"X-Request-Id": "find-me-in-the-log"})
         finally:
             dba.execute(rename.format("list_no_chats", "list_chats"))
-    assert refusal(response, 500) == {"code": "internal_error", "message": "The server made an error."}
+    assert expect_error(response, 500) == {"code": "internal_error", "message": "The server made an error."}
     assert response.headers["x-request-id"] == "find-me-in-the-log"
     assert client.get("/api/chats").status_code == 200
     log = api.log.read_text()
@@ -230,17 +230,17 @@ def test_an_error_that_nobody_foresaw_is_told_to_the_log_only(
     assert "UndefinedFunctionError: function api.list_chats" in log
 
 
-def test_who_is_deleted_during_a_request_is_nobody(api: Api, postgres: Postgres, shared_database: str) -> None:
+def test_a_user_deleted_during_a_request_gets_401(api: Api, postgres: Postgres, shared_database: str) -> None:
     user = new_user()
     waiting = "select from pg_locks where locktype = 'transactionid' and not granted"
     with (
-        unlimited(api, user) as client,
+        unlimited_client(api, user) as client,
         psycopg.connect(postgres.url(shared_database), autocommit=True) as dba,
         ThreadPoolExecutor() as threads,
     ):
         assert client.get("/api/chats").status_code == 200
         with dba.transaction():
             dba.execute("delete from next_auth.users where id = %s", [user])
-            answer = threads.submit(client.post, "/api/chats", json={"title": "x"})
+            response = threads.submit(client.post, "/api/chats", json={"title": "x"})
             wait_until(lambda: dba.execute(waiting).rowcount > 0)
-        refusal(answer.result(), 401)
+        expect_error(response.result(), 401)

@@ -1,4 +1,4 @@
-"""Request bodies that the API does not read, or not at once: no byte of them is parsed as a request.
+"""Request bodies that the API does not read, or not at once: none of their bytes is parsed as a request.
 
 With `Expect: 100-continue` the API requests the body only when it reads the body.
 """
@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from api.auth.tokens import COOKIES
+from api.auth.cookies import SESSION_COOKIES
 from tests.api.http.http1 import CHUNKED, Attack
 from tests.api.support import (
-    Wire,
-    altered,
-    connected,
+    RawResponse,
+    expect_error,
     new_address,
-    refusal,
-    responses,
-    unlimited,
+    open_connection,
+    parse_responses,
+    patch_api,
+    unlimited_client,
     wait_until_received,
 )
 from tests.support import Api, new_user, running
@@ -41,12 +41,12 @@ from tests.support import Api, new_user, running
     ],
 )
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_unread_body_is_no_request(
+def test_an_unread_body_is_not_parsed_as_a_request(
     api: Api, line: bytes, fields: tuple[bytes, ...], status: int, *, chunked: bool
 ) -> None:
-    """… and a request behind the body is one."""
+    """A request after the body is parsed as one."""
     user = new_user()
-    with unlimited(api, user) as client:
+    with unlimited_client(api, user) as client:
         attack = Attack(api, client, user)
         if fields:
             del attack.headers["Content-Type"]
@@ -58,19 +58,19 @@ def test_an_unread_body_is_no_request(
         sent = attack.request(line, framing, *fields, body=body)
         last = attack.request(b"GET /nope HTTP/1.1", b"Connection: close")
         for segments in ((sent + last,), (sent[:-size], sent[-size:] + last)):
-            answers = attack.send(*segments)
-            assert [answer.status_code for answer in answers] == [status, 404]
+            responses = attack.send(*segments)
+            assert [response.status_code for response in responses] == [status, 404]
         assert not attack.titles()
 
 
 @pytest.mark.parametrize("line", [b"POST /api/chats HTTP/1.1", b"POST /nope HTTP/1.1", b"GET /healthz HTTP/1.1"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_that_is_too_large_is_no_request(attack: Attack, line: bytes, *, chunked: bool) -> None:
+def test_a_body_that_is_too_large_is_not_parsed_as_a_request(attack: Attack, line: bytes, *, chunked: bool) -> None:
     framing = CHUNKED if chunked else b"Content-Length: 2000000"
     body = b"1e8480\r\n" + attack.second if chunked else attack.second
-    [answer] = attack.send(attack.request(line, framing, body=body))
-    assert answer.status_code == (404 if b"/nope" in line else 413)
-    assert answer.headers["connection"] == "close"
+    [response] = attack.send(attack.request(line, framing, body=body))
+    assert response.status_code == (404 if b"/nope" in line else 413)
+    assert response.headers["connection"] == "close"
     assert not attack.titles()
 
 
@@ -78,18 +78,18 @@ def test_a_body_that_is_too_large_is_no_request(attack: Attack, line: bytes, *, 
     ("line", "status"),
     [(b"POST /nope HTTP/1.1", 404), (b"PATCH /api/chats HTTP/1.1", 405), (b"GET /healthz HTTP/1.1", 400)],
 )
-def test_nothing_behind_an_unread_malformed_body_is_a_request(attack: Attack, line: bytes, status: int) -> None:
-    [answer] = attack.send(attack.request(line, CHUNKED, body=b"0x0\r\n\r\n0\r\n\r\n") + attack.second)
-    assert (answer.status_code, answer.headers["connection"]) == (status, "close")
+def test_data_after_an_unread_malformed_body_is_not_parsed(attack: Attack, line: bytes, status: int) -> None:
+    [response] = attack.send(attack.request(line, CHUNKED, body=b"0x0\r\n\r\n0\r\n\r\n") + attack.second)
+    assert (response.status_code, response.headers["connection"]) == (status, "close")
     assert not attack.titles()
 
 
-def test_an_upload_that_takes_too_long_leaves_no_request(new_api: Callable[..., Api], shared_database: str) -> None:
+def test_data_after_an_upload_that_timed_out_is_not_parsed(new_api: Callable[..., Api], shared_database: str) -> None:
     user = new_user()
     with (
-        running(altered(new_api(shared_database), "upload.TIMEOUT_SECONDS = 0.1")) as api,
-        unlimited(api, user) as client,
-        connected(api) as connection,
+        running(patch_api(new_api(shared_database), "upload.TIMEOUT_SECONDS = 0.1")) as api,
+        unlimited_client(api, user) as client,
+        open_connection(api) as connection,
     ):
         attack = Attack(api, client, user)
         attack.headers["Content-Type"] = "multipart/form-data; boundary=x"
@@ -100,9 +100,9 @@ def test_an_upload_that_takes_too_long_leaves_no_request(new_api: Callable[..., 
         connection.sendall(attack.second)
         while piece := connection.recv(65_536):
             received += piece
-        [answer] = responses(received)
-        assert refusal(answer, 400)["message"] == "The body took longer than 0.1 seconds."
-        assert answer.headers["connection"] == "close"
+        [response] = parse_responses(received)
+        assert expect_error(response, 400)["message"] == "The body took longer than 0.1 seconds."
+        assert response.headers["connection"] == "close"
         assert not attack.titles()
 
 
@@ -110,11 +110,11 @@ def test_an_upload_that_takes_too_long_leaves_no_request(new_api: Callable[..., 
     ("version", "size", "interim"),
     [(b"1.1", 18, b"HTTP/1.1 100 Continue\r\n\r\n"), (b"1.1", 2_000_000, b""), (b"1.0", 18, b"")],
 )
-def test_a_client_that_waits_is_asked_for_the_body(
+def test_a_client_that_waits_gets_100_continue(
     api: Api, attack: Attack, version: bytes, size: int, interim: bytes
 ) -> None:
     fields = b"Expect: 100-continue", b"Content-Length: %d" % size, b"Connection: close"
-    with connected(api) as connection, connected(api) as other:
+    with open_connection(api) as connection, open_connection(api) as other:
         connection.sendall(attack.request(b"POST /api/chats HTTP/" + version, *fields))
         wait_until_received(other)
         if interim:
@@ -127,9 +127,9 @@ def test_a_client_that_waits_is_asked_for_the_body(
     assert attack.titles() == (set() if size > 18 else {"first"})
 
 
-def test_a_body_that_has_arrived_is_not_asked_for(api: Api, attack: Attack) -> None:
+def test_a_body_that_has_arrived_needs_no_100_continue(api: Api, attack: Attack) -> None:
     fields = b"Expect: 100-continue", b"Content-Length: 18", b"Connection: close"
-    with connected(api) as connection:
+    with open_connection(api) as connection:
         connection.sendall(attack.request(b"POST /api/chats HTTP/1.1", *fields, body=b'{"title": "first"}'))
         assert connection.recv(65_536).startswith(b"HTTP/1.1 201 ")
 
@@ -139,7 +139,7 @@ def test_a_body_that_has_arrived_is_not_asked_for(api: Api, attack: Attack) -> N
 UNREAD = [
     ("POST /api/chats", "X: no token", "application/json", 401, 18),
     ("POST /api/chats", "Authorization: Basic YTpi", "application/json", 401, 18),
-    ("POST /api/chats", f"Cookie: {COOKIES[0]}=x", "application/json", 403, 18),
+    ("POST /api/chats", f"Cookie: {SESSION_COOKIES[0]}=x", "application/json", 403, 18),
     ("POST /api/chats", None, "text/plain", 415, 18),
     ("POST /api/chats", None, "application/json", 413, 2_000_000),
     ("PUT /api/settings", None, "text/plain", 415, 18),
@@ -159,53 +159,55 @@ UNREAD = [
 @pytest.mark.parametrize(
     ("line", "field", "media_type", "status", "framing"),
     [(*request, b"Content-Length: %d" % size) for *request, size in UNREAD]
-    + [(*request, CHUNKED) for *request, size in UNREAD if size == 18],  # the size of the others is not known before
+    + [
+        (*request, CHUNKED) for *request, size in UNREAD if size == 18
+    ],  # the others are rejected for their Content-Length
 )
-def test_a_body_that_is_not_read_is_not_asked_for(
+def test_a_body_that_is_not_read_gets_no_100_continue(
     attack: Attack, line: str, field: str | None, media_type: str, status: int, framing: bytes
 ) -> None:
-    """… and the connection ends, for a client that has the response may send the body, or another request."""
+    """The connection is closed: after the response, the client may send the body or another request."""
     attack.headers["Content-Type"] = media_type
     if field:
         attack.headers.pop("Authorization")
     fields = [framing, b"Expect: 100-continue", *([field.encode()] if field else [])]
-    answer = final_response(attack, attack.request(f"{line} HTTP/1.1".encode(), *fields))
-    assert (answer.status_code, answer.headers["connection"]) == (status, "close")
+    response = get_final_response(attack, attack.request(f"{line} HTTP/1.1".encode(), *fields))
+    assert (response.status_code, response.headers["connection"]) == (status, "close")
 
 
-def final_response(attack: Attack, waiting: bytes) -> Wire:
-    """The only response to a request that waits for 100 (Continue); another request follows instead of its body."""
-    with connected(attack.api) as connection:
+def get_final_response(attack: Attack, waiting: bytes) -> RawResponse:
+    """Send a request that waits for 100 (Continue), then another one instead of its body; return the only response."""
+    with open_connection(attack.api) as connection:
         connection.sendall(waiting)
         received = connection.recv(65_536)
         connection.sendall(attack.second)
         while piece := connection.recv(65_536):
             received += piece
     assert not received.startswith(b"HTTP/1.1 100 ")
-    [answer] = responses(received)
+    [response] = parse_responses(received)
     assert not attack.titles()
-    return answer
+    return response
 
 
-def test_a_request_over_the_limit_is_not_asked_for_its_body(attack: Attack) -> None:
+def test_a_rate_limited_request_gets_no_100_continue(attack: Attack) -> None:
     attack.headers["X-Forwarded-For"] = new_address()
     last = attack.request(b"GET /api/profile HTTP/1.1", b"Connection: close")
-    answers = attack.send(attack.request(b"GET /api/profile HTTP/1.1") * 10 + last)
-    assert [answer.status_code for answer in answers] == [200] * 10 + [429]
+    responses = attack.send(attack.request(b"GET /api/profile HTTP/1.1") * 10 + last)
+    assert [response.status_code for response in responses] == [200] * 10 + [429]
     waiting = attack.request(b"POST /api/chats HTTP/1.1", b"Content-Length: 18", b"Expect: 100-continue")
-    assert final_response(attack, waiting).status_code == 429
+    assert get_final_response(attack, waiting).status_code == 429
 
 
-@pytest.mark.parametrize("is_refused", [True, False])
-def test_curl_sends_no_body_that_is_refused(api: Api, attack: Attack, tmp_path: Path, *, is_refused: bool) -> None:
+@pytest.mark.parametrize("is_rejected", [True, False])
+def test_curl_does_not_send_a_rejected_body(api: Api, attack: Attack, tmp_path: Path, *, is_rejected: bool) -> None:
     body = tmp_path / "body"
     body.write_text('{"title": "first"}' + " " * 500_000)
-    sent = attack.headers | {"Expect": "100-continue"} | ({"Authorization": "Basic YTpi"} if is_refused else {})
+    sent = attack.headers | {"Expect": "100-continue"} | ({"Authorization": "Basic YTpi"} if is_rejected else {})
     options = [option for name, value in sent.items() for option in ("-H", f"{name}: {value}")]
     command = [
         "curl", "-sS", "--expect100-timeout", "20", "-o", str(tmp_path / "answer"), "-w", "%{http_code} %{size_upload}",
         "--data-binary", f"@{body}", *options, f"{api.url}/api/chats",
     ]  # fmt: skip
     printed = subprocess.check_output(command, text=True, timeout=30)
-    assert printed == ("401 0" if is_refused else f"201 {body.stat().st_size}")
-    assert attack.titles() == (set() if is_refused else {"first"})
+    assert printed == ("401 0" if is_rejected else f"201 {body.stat().st_size}")
+    assert attack.titles() == (set() if is_rejected else {"first"})

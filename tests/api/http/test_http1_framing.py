@@ -84,7 +84,7 @@ from tests.api.http.http1 import ARABIC_5, CHUNKED, FULL_WIDTH_5, KELVIN, SUPERS
     ],
 )
 @pytest.mark.parametrize("line", [b"POST /healthz HTTP/1.1", b"GET /healthz HTTP/1.1"])
-def test_malformed_framing_is_refused(attack: Attack, line: bytes, fields: list[bytes]) -> None:
+def test_malformed_framing_is_rejected(attack: Attack, line: bytes, fields: list[bytes]) -> None:
     size = str(len(attack.second)).encode()
     filled = [field.replace(b"{n}", size) for field in fields]
     for body in (attack.second, b"0\r\n\r\n" + attack.second):

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.api.http.http1_messages import CUTS, DANGEROUS, SMUGGLED, STREAMS, examples
-from tests.api.http.http1_reference import Message, reference
-from tests.api.support import Wire, altered, connected, responses, wait_until_received
+from tests.api.http.http1_reference import Message, parse_stream
+from tests.api.support import RawResponse, open_connection, parse_responses, patch_api, wait_until_received
 from tests.support import Api, running
 
-# The API with a response to every request that repeats it.
+# The API, with a response to every request that echoes the request.
 ECHO = """
 from sanic import json
 from api import app
@@ -49,25 +49,25 @@ app.create_app = create_echo
 
 @pytest.fixture(scope="module")
 def echo(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
-    with running(altered(new_api(shared_database, RATE_LIMIT_REQUESTS="1000000"), ECHO)) as api:
+    with running(patch_api(new_api(shared_database, RATE_LIMIT_REQUESTS="1000000"), ECHO)) as api:
         yield api
 
 
 @pytest.fixture(scope="module")
 def other(echo: Api) -> Iterator[socket.socket]:
     """A second connection."""
-    with connected(echo) as connection:
+    with open_connection(echo) as connection:
         yield connection
 
 
-def converse(echo: Api, other: socket.socket, segments: list[bytes], *, closes: bool) -> list[Wire]:
-    """The responses to these segments, until the connection is closed or nothing more comes."""
+def send_stream(echo: Api, other: socket.socket, segments: list[bytes], *, closes: bool) -> list[RawResponse]:
+    """Send these segments; return the responses until the connection is closed or no more data comes."""
     received = b""
-    with connected(echo) as connection:
+    with open_connection(echo) as connection:
         for segment in segments:
             connection.sendall(segment)
             wait_until_received(other)
-        wait_until_received(other)  # by when there is a response to all that was received before
+        wait_until_received(other)  # after the responses to everything that was received before
         connection.setblocking(closes)
         if closes:
             connection.settimeout(5)
@@ -76,10 +76,10 @@ def converse(echo: Api, other: socket.socket, segments: list[bytes], *, closes: 
                 received += piece
         except BlockingIOError:
             pass
-    return responses(received)
+    return parse_responses(received)
 
 
-# An incomplete message is refused as soon as no rest could complete it, or if its body is declared too large.
+# An incomplete message is rejected as soon as no continuation could complete it, or if it declares too large a body.
 ALLOWED: dict[str, list[list[int]]] = {
     "complete": [[]],
     "closed": [[]],
@@ -89,23 +89,23 @@ ALLOWED: dict[str, list[list[int]]] = {
 
 
 def check(echo: Api, other: socket.socket, stream: str, cuts: set[int]) -> list[Message]:
-    """Checks that the API responds as the reference parses the stream, and returns the messages in that."""
-    messages, end, rest = reference(stream)
+    """Check that the API and the reference parser agree on a stream; return the requests in it."""
+    messages, end, rest = parse_stream(stream)
     sent = stream.encode("latin-1")
-    # What comes after the API has closed the connection is not received; before, it must not be a request.
-    places = sorted({cut % (len(sent) - len(rest)) for cut in cuts if sent})
-    segments = [sent[begin:end] for begin, end in zip([0, *places], [*places, len(sent)], strict=True)]
-    answers = converse(echo, other, [s for s in segments if s], closes=end in {"closed", "malformed"})
-    echoes, refusals = answers[: len(messages)], answers[len(messages) :]
-    assert [Message(**json.loads(answer.text)) for answer in echoes] == messages
-    assert [answer.status_code for answer in refusals] in ALLOWED[end]
-    assert all(answer.headers["connection"] == "close" for answer in refusals)
+    # Bytes after the last request arrive before or after the API closes the connection; they must not be executed.
+    positions = sorted({cut % (len(sent) - len(rest)) for cut in cuts if sent})
+    segments = [sent[begin:end] for begin, end in zip([0, *positions], [*positions, len(sent)], strict=True)]
+    responses = send_stream(echo, other, [s for s in segments if s], closes=end in {"closed", "malformed"})
+    echoes, refusals = responses[: len(messages)], responses[len(messages) :]
+    assert [Message(**json.loads(response.text)) for response in echoes] == messages
+    assert [response.status_code for response in refusals] in ALLOWED[end]
+    assert all(response.headers["connection"] == "close" for response in refusals)
     return messages
 
 
 @examples
 @given(sent=STREAMS, cuts=CUTS)
-def test_what_the_grammar_allows_is_accepted_as_it_was_meant(
+def test_grammatical_requests_are_parsed_as_generated(
     echo: Api, other: socket.socket, sent: list[tuple[str, Message]], cuts: set[int]
 ) -> None:
     received = check(echo, other, "".join(text for text, _ in sent), cuts)
@@ -115,7 +115,7 @@ def test_what_the_grammar_allows_is_accepted_as_it_was_meant(
 
 @examples
 @given(sent=STREAMS, cuts=CUTS, place=st.integers(0, 2000), removed=st.integers(0, 1), added=DANGEROUS)
-def test_a_changed_byte_is_refused_or_accepted_as_the_grammar_decides(
+def test_requests_with_one_changed_byte_are_parsed_by_the_grammar(
     echo: Api,
     other: socket.socket,
     sent: list[tuple[str, Message]],

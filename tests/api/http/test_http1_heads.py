@@ -65,7 +65,7 @@ from tests.api.http.http1 import Attack
         b"GET ftp://parley.test/healthz HTTP/1.1",
     ],
 )
-def test_a_malformed_request_line_is_refused(attack: Attack, line: bytes) -> None:
+def test_a_malformed_request_line_is_rejected(attack: Attack, line: bytes) -> None:
     attack.check_refused(attack.request(line) + attack.second)
 
 
@@ -100,13 +100,13 @@ def test_a_target_has_at_most_65535_bytes(attack: Attack) -> None:
 
 def test_one_empty_line_before_a_request_is_ignored(attack: Attack) -> None:
     request = attack.request(b"GET /healthz HTTP/1.1")
-    for begun in (b"\r\n\r\n", b"\n", b"\r", b"\n\r\n", b" \r\n"):
-        attack.check_refused(begun + request + attack.second)
+    for start in (b"\r\n\r\n", b"\n", b"\r", b"\n\r\n", b" \r\n"):
+        attack.check_refused(start + request + attack.second)
     attack.check_accepted(b"\r\n" + request + b"\r\n", 200)
 
 
 @pytest.mark.parametrize(
-    "begun",
+    "start",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\n",
@@ -121,20 +121,20 @@ def test_one_empty_line_before_a_request_is_ignored(attack: Attack) -> None:
         b"GET /healthz HTTP/1.1\r\nHost: parley.test\r\nX: \x00",
     ],
 )
-def test_a_head_that_can_never_be_well_formed_is_refused_before_its_end(attack: Attack, begun: bytes) -> None:
-    attack.check_refused(begun)
-    attack.check_refused(*(bytes([byte]) for byte in begun))
+def test_a_head_is_rejected_as_soon_as_it_cannot_be_well_formed(attack: Attack, start: bytes) -> None:
+    attack.check_refused(start)
+    attack.check_refused(*(bytes([byte]) for byte in start))
 
 
 def test_a_head_has_at_most_160_kib(attack: Attack) -> None:
-    begun = attack.request(b"GET /healthz HTTP/1.1", b"X: ")
-    room = MAX_HEAD - len(begun.removesuffix(b"\r\n\r\n"))
+    start = attack.request(b"GET /healthz HTTP/1.1", b"X: ")
+    room = MAX_HEAD - len(start.removesuffix(b"\r\n\r\n"))
     attack.check_refused(
         attack.request(b"GET /healthz HTTP/1.1", b"X: " + b"x" * (room + 1)) + attack.second, status=413
     )
     attack.check_accepted(attack.request(b"GET /healthz HTTP/1.1", b"X: " + b"x" * room), 200)
 
 
-def test_a_head_answers_head_requests_without_a_body(attack: Attack) -> None:
-    [answer] = attack.send(attack.request(b"HEAD /healthz HTTP/1.1", b"X : x") + attack.second)
-    assert (answer.status_code, answer.text, answer.headers["connection"]) == (400, "", "close")
+def test_an_error_response_to_head_has_no_body(attack: Attack) -> None:
+    [response] = attack.send(attack.request(b"HEAD /healthz HTTP/1.1", b"X : x") + attack.second)
+    assert (response.status_code, response.text, response.headers["connection"]) == (400, "", "close")

@@ -1,6 +1,6 @@
-"""h11 and llhttp, which clients, proxies and servers use, read each accepted request as the reference parser does.
+"""h11 and llhttp, which clients, proxies and servers use, parse each accepted request as the reference parser does.
 
-A request that two parsers read differently can hide another request from one of them.
+A request that two parsers parse differently can hide another request from one of them.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.api.http.http1_messages import DANGEROUS, SMUGGLED, STREAMS, examples
-from tests.api.http.http1_reference import Message, reference, reference_target
+from tests.api.http.http1_reference import Message, parse_stream, parse_target
 
 
-def read_by_h11(stream: str) -> Message | None:
-    """The first request in a stream as h11 reads it, or None where it refuses that, or waits for more of it."""
+def parse_with_h11(stream: str) -> Message | None:
+    """Return the first request in a stream as h11 parses it, or None if h11 rejects it or waits for more."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(stream.encode("latin-1"))
     try:
@@ -36,8 +36,8 @@ def read_by_h11(stream: str) -> Message | None:
     return Message(head[0], head[1], head[2], fields, body.decode("latin-1"))
 
 
-def read_by_llhttp(stream: str) -> Message | None:
-    """The first request in a stream as llhttp reads it, or None where it refuses that."""
+def parse_with_llhttp(stream: str) -> Message | None:
+    """Return the first request in a stream as llhttp parses it, or None if llhttp rejects it."""
 
     class Reader:
         def __init__(self) -> None:
@@ -67,11 +67,11 @@ def read_by_llhttp(stream: str) -> Message | None:
     return Message(reader.method, reader.target, reader.version, reader.fields, reader.body)
 
 
-@pytest.mark.parametrize("read", [read_by_h11, read_by_llhttp])
+@pytest.mark.parametrize("parse", [parse_with_h11, parse_with_llhttp])
 @examples
 @given(sent=STREAMS, place=st.integers(0, 2000), removed=st.integers(0, 1), added=DANGEROUS)
-def test_maintained_parsers_read_what_is_accepted_in_the_same_way(
-    read: Callable[[str], Message | None],
+def test_other_parsers_agree_on_accepted_requests(
+    parse: Callable[[str], Message | None],
     sent: list[tuple[str, Message]],
     place: int,
     removed: int,
@@ -80,11 +80,11 @@ def test_maintained_parsers_read_what_is_accepted_in_the_same_way(
     stream = "".join(text for text, _ in sent)
     place %= len(stream) + 1
     for streamed in (stream, stream[:place] + added + stream[place + removed :] + SMUGGLED):
-        accepted, found = reference(streamed).messages, read(streamed)
+        accepted, found = parse_stream(streamed).messages, parse(streamed)
         if not accepted or not found:
             continue
-        # llhttp has the trailers among the fields, and h11 writes the transfer coding in lower case.
+        # llhttp returns trailers among the fields, and h11 converts the transfer coding to lower case.
         own_fields = found.fields[: len(accepted[0].fields)]
         assert str(own_fields).lower() == str(accepted[0].fields).lower()
-        assert reference_target(found.method, found.target) == accepted[0].target
+        assert parse_target(found.method, found.target) == accepted[0].target
         assert found._replace(target="", fields=[]) == accepted[0]._replace(target="", fields=[])

@@ -1,31 +1,31 @@
-"""The header Link: pages next to the answered one, by URLs that clients can follow as they are."""
+"""The Link header: URLs of the neighbouring pages, which clients can request as they are."""
 
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from tests.api.support import refusal, unlimited
+from tests.api.support import expect_error, unlimited_client
 from tests.support import Api, new_user
 
 
 @pytest.fixture
 def client(api: Api) -> Iterator[httpx.Client]:
-    """Somebody whom no limit stops."""
-    with unlimited(api, new_user()) as client:
+    """A client without a rate limit."""
+    with unlimited_client(api, new_user()) as client:
         yield client
 
 
 def new_chat(client: httpx.Client, *contents: str) -> str:
-    """The path of a new chat's messages."""
+    """Create a chat with messages of these contents; return the path of its messages."""
     path = f"/api/chats/{client.post('/api/chats', json={'title': 'Plans'}).json()['id']}/messages"
     for content in contents:
         assert client.post(path, json={"content": content}).status_code == 201
     return path
 
 
-def followed(client: httpx.Client, url: str, relation: str) -> list[list[str]]:
-    """What each page has, from a URL on."""
+def follow_links(client: httpx.Client, url: str, relation: str) -> list[list[str]]:
+    """Follow the links of a relation from a URL; return the contents of each page."""
     pages = []
     while url:
         response = client.get(url)
@@ -37,12 +37,12 @@ def followed(client: httpx.Client, url: str, relation: str) -> list[list[str]]:
 
 def test_links_are_followed_to_the_end_and_back(client: httpx.Client) -> None:
     path = new_chat(client, *(f"message {n}" for n in range(7)))
-    assert followed(client, f"{path}?limit=3", "next") == [
+    assert follow_links(client, f"{path}?limit=3", "next") == [
         ["message 6", "message 5", "message 4"], ["message 3", "message 2", "message 1"], ["message 0"],
     ]  # fmt: skip
     last = client.get(f"{path}?limit=3&page=3")
     assert last.links.keys() == {"prev", "first"}
-    assert followed(client, last.links["prev"]["url"], "prev") == [
+    assert follow_links(client, last.links["prev"]["url"], "prev") == [
         ["message 3", "message 2", "message 1"], ["message 6", "message 5", "message 4"],
     ]  # fmt: skip
     first = client.get(last.links["first"]["url"])
@@ -50,7 +50,7 @@ def test_links_are_followed_to_the_end_and_back(client: httpx.Client) -> None:
     assert first.links.keys() == {"next", "first"}
 
 
-def test_a_link_keeps_the_query_but_the_place(api: Api, client: httpx.Client) -> None:
+def test_a_link_keeps_the_query_except_the_position(api: Api, client: httpx.Client) -> None:
     path = new_chat(client, *("tea & cake + 上海" for _ in range(4)))
     query = {"search": 'cake & "tea" 上海+', "limit": "2", "type": "text", "startDate": "2026-01-01T00:00:00+02:00"}
     response = client.get(path, params=query | {"page": "1", "other": "1"})
@@ -64,14 +64,14 @@ def test_a_link_keeps_the_query_but_the_place(api: Api, client: httpx.Client) ->
     ]
 
 
-def test_a_link_goes_by_the_path_as_it_was_asked(client: httpx.Client) -> None:
+def test_a_link_has_the_path_of_the_request(client: httpx.Client) -> None:
     path = new_chat(client, "one", "two")
     encoded = path.replace("/chats/0", "/chats/%30")
     assert encoded != path
-    assert followed(client, f"{encoded}?limit=1", "next") == [["two"], ["one"]]
+    assert follow_links(client, f"{encoded}?limit=1", "next") == [["two"], ["one"]]
 
 
-def test_without_a_query_the_first_page_is_the_path(api: Api, client: httpx.Client) -> None:
+def test_the_link_to_the_first_page_has_no_query(api: Api, client: httpx.Client) -> None:
     path = new_chat(client)
     assert client.get(path).headers["link"] == f'<{api.url}{path}>; rel="first"'
 
@@ -81,11 +81,11 @@ def test_chats_and_hits_have_links(client: httpx.Client) -> None:
     response = client.get("/api/chats", params={"limit": "2"})
     rest = client.get(response.links["next"]["url"])
     assert [chat["id"] for chat in rest.json()["chats"]] == [paths[0].split("/")[3]]
-    assert len(followed(client, "/api/search?search=hello&limit=1", "next")) == 3
-    assert len(followed(client, "/api/search?search=hello&limit=1&sort=relevance", "next")) == 3
+    assert len(follow_links(client, "/api/search?search=hello&limit=1", "next")) == 3
+    assert len(follow_links(client, "/api/search?search=hello&limit=1&sort=relevance", "next")) == 3
 
 
-def test_no_header_is_longer_than_clients_take(client: httpx.Client) -> None:
+def test_a_link_header_that_is_too_long_is_omitted(client: httpx.Client) -> None:
     path = new_chat(client, "上" * 1000, "上")
     for length, has_links in ((100, True), (1000, False)):
         response = client.get(path, params={"search": "上" * length, "limit": "1"})
@@ -93,7 +93,7 @@ def test_no_header_is_longer_than_clients_take(client: httpx.Client) -> None:
         assert len(response.headers.get("link", "")) <= 6000
 
 
-def test_what_is_no_page_has_no_link(client: httpx.Client) -> None:
+def test_responses_without_pages_have_no_links(client: httpx.Client) -> None:
     path = new_chat(client)
     for response in (
         client.get(path.removesuffix("/messages")),
@@ -103,37 +103,41 @@ def test_what_is_no_page_has_no_link(client: httpx.Client) -> None:
         assert "link" not in response.headers
 
 
-def test_a_search_is_of_ones_own_chats_as_of_now(api: Api) -> None:
+def test_a_search_covers_the_current_chats_of_the_caller(api: Api) -> None:
     owner, member, stranger = new_user(), new_user(), new_user()
-    with unlimited(api, owner) as asking, unlimited(api, member) as other, unlimited(api, stranger) as third:
-        path = new_chat(asking, "hello <b>world</b>")
+    with (
+        unlimited_client(api, owner) as searching,
+        unlimited_client(api, member) as other,
+        unlimited_client(api, stranger) as third,
+    ):
+        path = new_chat(searching, "hello <b>world</b>")
         chat = path.removesuffix("/messages")
         other.get("/api/chats")
 
         def found(client: httpx.Client, **query: str) -> list[tuple[str, str]]:
-            answer = client.get("/api/search", params={"search": "world"} | query).json()
-            assert answer["total"] == len(answer["messages"])
-            return [(message["chatId"], message["extract"]) for message in answer["messages"]]
+            response = client.get("/api/search", params={"search": "world"} | query).json()
+            assert response["total"] == len(response["messages"])
+            return [(message["chatId"], message["extract"]) for message in response["messages"]]
 
         expected = [(chat.split("/")[3], "hello &lt;b&gt;<mark>world</mark>&lt;/b&gt;")]
         for sort in ("newest", "relevance"):
-            assert found(asking, sort=sort) == expected
+            assert found(searching, sort=sort) == expected
             assert found(other, sort=sort) == found(third, sort=sort) == []
-        assert asking.post(f"{chat}/members", json={"userId": member}).status_code == 201
+        assert searching.post(f"{chat}/members", json={"userId": member}).status_code == 201
         assert found(other) == expected
-        assert asking.delete(f"{chat}/members/{member}").status_code == 204
-        assert (found(other), found(asking)) == ([], expected)
-        assert asking.delete(chat).status_code == 204
-        assert found(asking) == []
+        assert searching.delete(f"{chat}/members/{member}").status_code == 204
+        assert (found(other), found(searching)) == ([], expected)
+        assert searching.delete(chat).status_code == 204
+        assert found(searching) == []
 
 
-def test_a_search_everywhere_must_search(client: httpx.Client) -> None:
+def test_a_search_of_all_chats_requires_a_search_term(client: httpx.Client) -> None:
     for query, problem in (
         ("", "is required"),
         ("?search=", "is required"),
         ("?search=%20%E3%80%80", "must not be blank"),
     ):
-        error = refusal(client.get(f"/api/search{query}"), 400)
+        error = expect_error(client.get(f"/api/search{query}"), 400)
         assert error["details"]["fields"] == {"search": problem}
     for query, field, problem in (
         ("?search=x&sort=best", "sort", "must be one of: newest, relevance"),
@@ -144,6 +148,6 @@ def test_a_search_everywhere_must_search(client: httpx.Client) -> None:
         ),
         ("?search=x&limit=101", "limit", "must be a whole number from 1 to 100"),
     ):
-        assert refusal(client.get(f"/api/search{query}"), 400)["details"]["fields"] == {field: problem}
+        assert expect_error(client.get(f"/api/search{query}"), 400)["details"]["fields"] == {field: problem}
     path = new_chat(client)
-    assert refusal(client.get(f"{path}?sort=relevance"), 400)["details"]["fields"] == {"sort": "needs a search"}
+    assert expect_error(client.get(f"{path}?sort=relevance"), 400)["details"]["fields"] == {"sort": "needs a search"}

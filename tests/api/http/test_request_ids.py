@@ -1,4 +1,4 @@
-"""A request's id is in PostgreSQL too: whoever sees a statement there knows which request it was of."""
+"""Request ids in PostgreSQL: pg_stat_activity and the server's log show which request a statement belongs to."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -9,9 +9,8 @@ import pytest
 
 from api.dev.postgres import Postgres
 from api.routes import ROUTES, Route
-from tests.api.support import unlimited
-from tests.api.test_process import held_up, post_chat
-from tests.api.test_routes import name_of, new_world
+from tests.api.support import locked_chats, post_chat, unlimited_client
+from tests.api.world import name_of, new_world
 from tests.support import Api, new_user, running, wait_until
 
 NAMES = "select application_name from pg_stat_activity where datname = %s and usename = 'app'"
@@ -30,7 +29,7 @@ def api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def statements(postgres: Postgres, api: Api, database: str) -> Iterator[Callable[[str], list[str]]]:
-    """The statements of the API that PostgreSQL has logged under this name, each with its duration."""
+    """A function that returns the statements that PostgreSQL has logged with this application name."""
     with psycopg.connect(postgres.url(database), autocommit=True) as dba:
         dba.execute("alter system set log_line_prefix = '%m [%p] <%a> '")
         dba.execute("alter system set log_duration = off")
@@ -45,7 +44,7 @@ def statements(postgres: Postgres, api: Api, database: str) -> Iterator[Callable
             return re.findall(line, postgres.log.read_text())
 
         try:
-            with unlimited(api) as client:
+            with unlimited_client(api) as client:
                 wait_until(lambda: client.get("/readyz").is_success and logged("parley"))
             yield logged
         finally:
@@ -54,14 +53,14 @@ def statements(postgres: Postgres, api: Api, database: str) -> Iterator[Callable
             dba.execute("select pg_reload_conf()")
 
 
-def test_who_looks_at_the_server_sees_which_request_is_under_way(postgres: Postgres, api: Api, database: str) -> None:
+def test_the_application_name_shows_the_request_in_progress(postgres: Postgres, api: Api, database: str) -> None:
     request_id = new_user("request")
-    with unlimited(api, **{"X-Request-Id": request_id}) as client, ThreadPoolExecutor() as threads:
-        with held_up(postgres.url(database)) as waiting, psycopg.connect(postgres.url("postgres")) as dba:
-            answer = threads.submit(post_chat, client)
+    with unlimited_client(api, **{"X-Request-Id": request_id}) as client, ThreadPoolExecutor() as threads:
+        with locked_chats(postgres.url(database)) as waiting, psycopg.connect(postgres.url("postgres")) as dba:
+            response = threads.submit(post_chat, client)
             wait_until(lambda: waiting() == 1)
             assert (f"parley {request_id}",) in dba.execute(NAMES, [database]).fetchall()
-        assert answer.result().headers["x-request-id"] == request_id
+        assert response.result().headers["x-request-id"] == request_id
     with psycopg.connect(postgres.url("postgres")) as dba:
         assert set(dba.execute(NAMES, [database]).fetchall()) == {("parley",)}
 
@@ -77,29 +76,29 @@ def test_each_statement_is_logged_under_its_request(
     wait_until(lambda: any(route.function in statement for statement in statements(name)))
 
 
-def test_a_long_id_is_cut_and_one_that_is_not_sane_is_not_passed_on(
+def test_a_long_id_is_truncated_and_a_malformed_one_is_replaced(
     api: Api, statements: Callable[[str], list[str]]
 ) -> None:
-    def id_of(given: str) -> str:
-        with unlimited(api, **{"X-Request-Id": given}) as client:
+    def get_id(given: str) -> str:
+        with unlimited_client(api, **{"X-Request-Id": given}) as client:
             response = client.get("/api/chats")
         assert response.status_code == 200
         return str(response.headers["x-request-id"])
 
     long = new_user("x" * 100)
-    assert id_of(long) == long
+    assert get_id(long) == long
     wait_until(lambda: statements(f"parley {long}"[:63]))
-    assert re.fullmatch("[0-9a-f]{32}", id_of("no> sane id"))
+    assert re.fullmatch("[0-9a-f]{32}", get_id("not> well-formed"))
 
 
 @pytest.mark.usefixtures("statements")
 def test_a_statement_that_fails_is_logged_under_its_request(postgres: Postgres, api: Api, database: str) -> None:
     request_id = new_user("request")
-    with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
+    with unlimited_client(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
         dba.execute("alter table parley.chats add constraint zoo check (title <> 'zoo')")
         try:
-            answer = client.post("/api/chats", json={"title": "zoo"}, headers={"X-Request-Id": request_id})
+            response = client.post("/api/chats", json={"title": "zoo"}, headers={"X-Request-Id": request_id})
         finally:
             dba.execute("alter table parley.chats drop constraint zoo")
-    assert answer.status_code == 500
+    assert response.status_code == 500
     wait_until(lambda: f"<parley {request_id}> ERROR:  new row for relation" in postgres.log.read_text())

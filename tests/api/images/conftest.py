@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from tests.api.support import unlimited
+from tests.api.support import unlimited_client
 from tests.support import Api, new_user, running
 
 
 @pytest.fixture
 def client(api: Api) -> Iterator[httpx.Client]:
     """A client of a new user."""
-    with unlimited(api) as client:
+    with unlimited_client(api) as client:
         yield client
 
 

@@ -3,7 +3,7 @@
 import httpx
 
 from tests import images
-from tests.api.support import refusal
+from tests.api.support import expect_error
 from tests.support import Api
 
 PATH = "/api/profile/image"
@@ -28,7 +28,7 @@ def upload_and_fetch(client: httpx.Client, content: bytes) -> bytes:
 
 def upload_rejected(client: httpx.Client, content: bytes) -> str:
     """Upload an invalid image; return the validation error."""
-    fields = refusal(upload(client, content), 400)["details"]["fields"]
+    fields = expect_error(upload(client, content), 400)["details"]["fields"]
     assert list(fields) == ["image"]
     return str(fields["image"])
 

@@ -9,12 +9,12 @@ import psycopg
 from api.dev.postgres import Postgres
 from tests import images
 from tests.api.images.support import IMAGE, list_stored_names, upload
-from tests.api.support import refusal, unlimited
+from tests.api.support import expect_error, unlimited_client
 from tests.support import Api, new_user, token, wait_until
 
 
 def test_unused_image_is_removed(api: Api, client: httpx.Client) -> None:
-    with unlimited(api) as other:
+    with unlimited_client(api) as other:
         first, second = (images.encode(images.draw_noise(9, 9, seed), "PNG") for seed in (100, 200))
         url = upload(client, first).json()["imageUrl"]
         assert upload(other, first).json()["imageUrl"] == url
@@ -33,7 +33,7 @@ def test_uploading_the_same_image_again_changes_nothing(client: httpx.Client) ->
 
 def test_members_see_images_of_other_members(api: Api) -> None:
     owner, member = new_user(), new_user()
-    with unlimited(api, owner) as one, unlimited(api, member) as other:
+    with unlimited_client(api, owner) as one, unlimited_client(api, member) as other:
         url = upload(other, IMAGE).json()["imageUrl"]
         chat = one.post("/api/chats", json={"title": "x"}).json()["id"]
         assert one.post(f"/api/chats/{chat}/members", json={"userId": member}).json()["image"] == url
@@ -42,14 +42,14 @@ def test_members_see_images_of_other_members(api: Api) -> None:
 def test_image_that_the_database_rejects_is_not_stored(postgres: Postgres, isolated_api: tuple[Api, str]) -> None:
     api, database = isolated_api
     invalid_user = {"Authorization": f"Bearer {token('x' * 300)}"}
-    with unlimited(api, **invalid_user) as rejected:
-        refusal(upload(rejected, IMAGE), 401)
+    with unlimited_client(api, **invalid_user) as rejected:
+        expect_error(upload(rejected, IMAGE), 401)
     assert list_stored_names(api) == set()
-    with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
+    with unlimited_client(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
         url = upload(client, images.build_png(8, 8)).json()["imageUrl"]
         for function in ("register_image_upload", "set_image"):
             dba.execute(f"alter function api.{function} rename to away")
-            refusal(upload(client, IMAGE), 500)
+            expect_error(upload(client, IMAGE), 500)
             dba.execute(f"alter function api.away rename to {function}")
             assert list_stored_names(api) == {url.rpartition("/")[2]}
         dba.execute(
@@ -60,7 +60,7 @@ def test_image_that_the_database_rejects_is_not_stored(postgres: Postgres, isola
             "create constraint trigger fail after update on next_auth.users deferrable initially deferred"
             " for each row execute function fail()"
         )
-        refusal(upload(client, IMAGE), 503)
+        expect_error(upload(client, IMAGE), 503)
         dba.execute("drop trigger fail on next_auth.users")
         assert client.get("/api/profile").json()["user"]["imageUrl"] == url
         # The image of the failed commit is listed for cleanup, and is removed when it is due.
@@ -72,11 +72,11 @@ def test_image_that_the_database_rejects_is_not_stored(postgres: Postgres, isola
 
 def test_user_keeps_the_previous_image_when_storage_fails(isolated_api: tuple[Api, str]) -> None:
     api, _ = isolated_api
-    with unlimited(api) as client:
+    with unlimited_client(api) as client:
         url = upload(client, IMAGE).json()["imageUrl"]
         api.images.rename(api.images.with_suffix(".away"))
         api.images.touch()
-        refusal(upload(client, images.build_png(8, 8)), 503)
+        expect_error(upload(client, images.build_png(8, 8)), 503)
         api.images.unlink()
         api.images.with_suffix(".away").rename(api.images)
         assert client.get("/api/profile").json()["user"]["imageUrl"] == url
@@ -85,7 +85,7 @@ def test_user_keeps_the_previous_image_when_storage_fails(isolated_api: tuple[Ap
 
 def test_files_left_by_a_crash_are_removed(postgres: Postgres, isolated_api: tuple[Api, str]) -> None:
     api, database = isolated_api
-    with unlimited(api) as client:
+    with unlimited_client(api) as client:
         used = upload(client, IMAGE).json()["imageUrl"].rpartition("/")[2]
     api.kill()
     orphan, partial = "0" * 64 + ".png", "0" * 64 + ".png#1"
@@ -105,7 +105,7 @@ def test_image_that_cannot_be_removed_does_not_block_others(postgres: Postgres, 
     (api.images / orphan).touch()
     with psycopg.connect(postgres.url(database), autocommit=True) as dba:
         dba.execute("insert into parley.image_cleanup (name) values (%s), (%s)", [stuck, orphan])
-        with unlimited(api) as client:
+        with unlimited_client(api) as client:
             upload(client, IMAGE)
         wait_until(lambda: orphan not in list_stored_names(api))
         waiting = "select name, is_being_removed from parley.image_cleanup where due < now() + '5 min'"
@@ -115,7 +115,7 @@ def test_image_that_cannot_be_removed_does_not_block_others(postgres: Postgres, 
 
 def test_cleanup_continues_after_a_database_error(postgres: Postgres, isolated_api: tuple[Api, str]) -> None:
     api, database = isolated_api
-    with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
+    with unlimited_client(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
         for function in ("claim_unused_image", "confirm_image_removal"):
             dba.execute(f"alter function api.{function} rename to away")
             for size in (8, 9):
@@ -130,7 +130,7 @@ def test_cleanup_continues_after_a_database_error(postgres: Postgres, isolated_a
 def test_concurrent_changes_between_two_images_leave_only_used_ones(isolated_api: tuple[Api, str]) -> None:
     api, _ = isolated_api
     pictures = [images.build_png(8, 8), images.build_png(9, 9)]
-    users = [unlimited(api) for _ in range(4)]
+    users = [unlimited_client(api) for _ in range(4)]
 
     def change(user: httpx.Client) -> None:
         for turn in range(10):

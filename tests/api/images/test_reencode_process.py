@@ -19,7 +19,7 @@ from api.http.errors import ApiError
 from api.images import reencode_process
 from tests import images
 from tests.api.images.support import FORM_HEADERS, IMAGE, IMAGE_PART, PATH, encode_form, list_stored_names, upload
-from tests.api.support import altered, head, refusal, unlimited
+from tests.api.support import expect_error, patch_api, request_head, unlimited_client
 from tests.support import ROOT, Api, new_user, running, scraped, wait_until
 
 ONE_SLOT = "profile_images.MAX_CONCURRENT_UPLOADS = 1"
@@ -50,7 +50,11 @@ def suspended_decoder(api: Api, client: httpx.Client) -> Iterator[tuple[psutil.P
 
 def test_other_requests_are_served_while_an_image_is_decoded(isolated_api: tuple[Api, str]) -> None:
     api, _ = isolated_api
-    with unlimited(api) as client, unlimited(api) as other, suspended_decoder(api, client) as (decoder, pending):
+    with (
+        unlimited_client(api) as client,
+        unlimited_client(api) as other,
+        suspended_decoder(api, client) as (decoder, pending),
+    ):
         assert client.get("/api/chats").status_code == 200
         assert upload(other, IMAGE).status_code == 200
         assert not pending.done()
@@ -62,7 +66,7 @@ def test_other_requests_are_served_while_an_image_is_decoded(isolated_api: tuple
 def single_slot_api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     """An API that re-encodes one image at a time."""
     api = new_api(shared_database, METRICS_PORT=str(find_free_port()))
-    with running(altered(api, ONE_SLOT, "profile_images.SLOT_TIMEOUT_SECONDS = 15")) as api:
+    with running(patch_api(api, ONE_SLOT, "profile_images.SLOT_TIMEOUT_SECONDS = 15")) as api:
         yield api
 
 
@@ -72,9 +76,9 @@ def wait_for_open_uploads(api: Api, number: int) -> None:
 
 def test_user_of_costly_images_waits_behind_later_users(single_slot_api: Api) -> None:
     with (
-        unlimited(single_slot_api) as holder,
-        unlimited(single_slot_api) as heavy,
-        unlimited(single_slot_api) as ordinary,
+        unlimited_client(single_slot_api) as holder,
+        unlimited_client(single_slot_api) as heavy,
+        unlimited_client(single_slot_api) as ordinary,
         ThreadPoolExecutor() as threads,
     ):
         assert upload(heavy, images.build_costly_apng(2)).status_code == 200
@@ -91,15 +95,15 @@ def test_user_of_costly_images_waits_behind_later_users(single_slot_api: Api) ->
 def test_client_that_disconnects_while_waiting_frees_its_place(single_slot_api: Api) -> None:
     user, body = new_user(), encode_form(IMAGE_PART)
     with (
-        unlimited(single_slot_api) as holder,
-        unlimited(single_slot_api, user) as waiting,
-        unlimited(single_slot_api) as other,
+        unlimited_client(single_slot_api) as holder,
+        unlimited_client(single_slot_api, user) as waiting,
+        unlimited_client(single_slot_api) as other,
         ThreadPoolExecutor() as threads,
         suspended_decoder(single_slot_api, holder) as (decoder, _),
     ):
         headers = dict(waiting.headers) | FORM_HEADERS
         with socket.create_connection(("127.0.0.1", single_slot_api.port), timeout=10) as connection:
-            request = head(f"POST {PATH} HTTP/1.1", headers | {"Content-Length": str(len(body))}) + body
+            request = request_head(f"POST {PATH} HTTP/1.1", headers | {"Content-Length": str(len(body))}) + body
             connection.sendall(request)
             wait_for_open_uploads(single_slot_api, 2)
             pending = threads.submit(upload, other, IMAGE)
@@ -113,22 +117,22 @@ def test_client_that_disconnects_while_waiting_frees_its_place(single_slot_api: 
 
 def test_upload_that_waits_too_long_for_a_slot_gets_503(new_api: Callable[..., Api], shared_database: str) -> None:
     with (
-        running(altered(new_api(shared_database), ONE_SLOT, "profile_images.SLOT_TIMEOUT_SECONDS = 0.2")) as api,
-        unlimited(api) as holder,
-        unlimited(api) as other,
+        running(patch_api(new_api(shared_database), ONE_SLOT, "profile_images.SLOT_TIMEOUT_SECONDS = 0.2")) as api,
+        unlimited_client(api) as holder,
+        unlimited_client(api) as other,
         suspended_decoder(api, holder),
     ):
-        refusal(upload(other, IMAGE), 503)
+        expect_error(upload(other, IMAGE), 503)
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGXCPU])
 def test_decoder_crash_fails_only_its_own_upload(isolated_api: tuple[Api, str], number: signal.Signals) -> None:
     api, _ = isolated_api
-    with unlimited(api) as client, suspended_decoder(api, client) as (decoder, pending):
+    with unlimited_client(api) as client, suspended_decoder(api, client) as (decoder, pending):
         os.kill(decoder.pid, number)
         with suppress(psutil.NoSuchProcess):  # SIGKILL ends it although it is suspended.
             decoder.resume()
-        error = refusal(pending.result(), 400)
+        error = expect_error(pending.result(), 400)
         assert error["details"]["fields"] == {"image": "can't be decoded"}
         assert upload(client, IMAGE).status_code == 200
     assert f"crashed its decoder, exit status {-number}" in api.log.read_text()
@@ -136,7 +140,7 @@ def test_decoder_crash_fails_only_its_own_upload(isolated_api: tuple[Api, str], 
 
 def test_decoder_has_no_secrets_and_limited_resources(isolated_api: tuple[Api, str]) -> None:
     api, _ = isolated_api
-    with unlimited(api) as client, suspended_decoder(api, client) as (decoder, _):
+    with unlimited_client(api) as client, suspended_decoder(api, client) as (decoder, _):
         environment = decoder.environ()
         assert not [name for name in api.environment if name in environment]
         limits = [decoder.rlimit(limit)[1] for limit in (psutil.RLIMIT_AS, psutil.RLIMIT_CPU, psutil.RLIMIT_FSIZE)]
@@ -146,8 +150,8 @@ def test_decoder_has_no_secrets_and_limited_resources(isolated_api: tuple[Api, s
 def test_user_occupies_at_most_one_slot(isolated_api: tuple[Api, str]) -> None:
     api, _ = isolated_api
     with (
-        unlimited(api) as client,
-        unlimited(api) as other,
+        unlimited_client(api) as client,
+        unlimited_client(api) as other,
         ThreadPoolExecutor() as threads,
         suspended_decoder(api, client) as (decoder, first),
     ):
@@ -188,7 +192,7 @@ def test_decoder_process_enforces_its_limits(tmp_path: Path, work: str, status: 
 
 def test_shutdown_waits_for_uploads_in_progress(isolated_api: tuple[Api, str]) -> None:
     api, _ = isolated_api
-    with unlimited(api) as client, suspended_decoder(api, client) as (decoder, pending):
+    with unlimited_client(api) as client, suspended_decoder(api, client) as (decoder, pending):
         assert api.child
         os.kill(api.child.pid, signal.SIGTERM)
         decoder.resume()
@@ -198,7 +202,7 @@ def test_shutdown_waits_for_uploads_in_progress(isolated_api: tuple[Api, str]) -
 def test_killed_api_has_stored_nothing_of_an_unfinished_upload(isolated_api: tuple[Api, str]) -> None:
     api, _ = isolated_api
     user = new_user()
-    with unlimited(api, user) as client:
+    with unlimited_client(api, user) as client:
         url = upload(client, IMAGE).json()["imageUrl"]
         with suspended_decoder(api, client) as (_, pending):
             api.kill()
@@ -211,5 +215,5 @@ def test_killed_api_has_stored_nothing_of_an_unfinished_upload(isolated_api: tup
 def test_several_workers_accept_uploads(new_api: Callable[..., Api], shared_database: str) -> None:
     with running(new_api(shared_database, WORKERS="2")) as api:
         for _ in range(6):
-            with unlimited(api) as client:
+            with unlimited_client(api) as client:
                 assert upload(client, IMAGE).status_code == 200

@@ -10,7 +10,7 @@ import pytest
 
 from api.dev.process import Child, Server
 from tests import images
-from tests.api.support import refusal, unlimited
+from tests.api.support import expect_error, unlimited_client
 from tests.support import Api, running, wait_until
 
 PATH = "/api/profile/image"
@@ -65,7 +65,7 @@ def s3_api(moto: Moto, new_api: Callable[..., Api], shared_database: str) -> Ite
 
 
 def test_images_are_stored_in_the_bucket(moto: Moto, s3_api: Api) -> None:
-    with unlimited(s3_api) as client:
+    with unlimited_client(s3_api) as client:
         urls = []
         for size in (8, 9):
             urls.append(client.post(PATH, files={"image": images.build_png(size, size)}).json()["imageUrl"])
@@ -75,11 +75,11 @@ def test_images_are_stored_in_the_bucket(moto: Moto, s3_api: Api) -> None:
             served = client.get(f"/images/{name}")
             assert (served.status_code, served.headers["content-type"]) == (200, "image/png")
             assert images.decode(served.content).size == (size, size)
-        refusal(client.get(f"/images/{urls[0].rpartition('/')[2]}"), 404)
+        expect_error(client.get(f"/images/{urls[0].rpartition('/')[2]}"), 404)
 
 
 def test_head_and_304_do_not_fetch_content_from_the_bucket(moto: Moto, s3_api: Api) -> None:
-    with unlimited(s3_api) as client:
+    with unlimited_client(s3_api) as client:
         url = client.post(PATH, files={"image": images.build_png(7, 7)}).json()["imageUrl"]
         path = f"/images/{url.rpartition('/')[2]}"
         full = client.get(path)
@@ -99,11 +99,11 @@ def count_fetches(moto: Moto, path: str) -> int:
 
 
 def test_unavailable_bucket_affects_only_images(moto: Moto, s3_api: Api) -> None:
-    with unlimited(s3_api) as client:
+    with unlimited_client(s3_api) as client:
         name = client.post(PATH, files={"image": images.build_png(8, 8)}).json()["imageUrl"].rpartition("/")[2]
         moto.kill()
-        refusal(client.post(PATH, files={"image": images.build_png(9, 9)}), 503)
-        refusal(client.get(f"/images/{name}"), 503)
+        expect_error(client.post(PATH, files={"image": images.build_png(9, 9)}), 503)
+        expect_error(client.get(f"/images/{name}"), 503)
         assert client.get("/api/profile").json()["user"]["imageUrl"].endswith(name)
         moto.start()
         body = client.post(PATH, files={"image": images.build_png(9, 9)}).json()

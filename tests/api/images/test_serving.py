@@ -7,7 +7,7 @@ import pytest
 
 from tests import images
 from tests.api.images.support import upload
-from tests.api.support import INSTANT, refusal
+from tests.api.support import INSTANT, expect_error
 from tests.support import Api
 
 CONTENT_TYPES = {"gif": "image/gif", "jpg": "image/jpeg", "png": "image/png"}
@@ -52,4 +52,4 @@ def test_image_is_served_under_the_hash_of_its_content(
      "a" * 64, "a" * 64 + ".png%00", "a" * 64 + ".png%0A", "a" * 64 + ".png/", "%FF.png", "a" * 64 + ".png#1"],
 )  # fmt: skip
 def test_invalid_image_name_is_not_found(client: httpx.Client, name: str) -> None:
-    refusal(client.get(f"/images/{name}"), 404)
+    expect_error(client.get(f"/images/{name}"), 404)

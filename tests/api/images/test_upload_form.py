@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.api.images.support import FORM_HEADERS, IMAGE, IMAGE_PART, PATH, encode_form
-from tests.api.support import exchange, head, refusal
+from tests.api.support import expect_error, request_head, send_raw
 from tests.support import Api
 
 
@@ -47,7 +47,7 @@ def test_form_must_have_exactly_one_image(
     assert response.status_code == status, response.text
     assert expected_text in response.text
     if status != 200:
-        refusal(response, status)
+        expect_error(response, status)
     assert client.get("/api/profile").status_code == 200
 
 
@@ -61,9 +61,9 @@ def test_oversized_upload_gets_413_before_it_is_sent_completely(api: Api, chunke
         parts.insert(0, b"%x\r\n" % len(part_head) + part_head + b"\r\n")
     else:
         framing, parts = {"Content-Length": str(size)}, [part_head, *[piece] * 8]
-    refusal(exchange(api, head(f"POST {PATH} HTTP/1.1", headers | framing), *parts), 413)
+    expect_error(send_raw(api, request_head(f"POST {PATH} HTTP/1.1", headers | framing), *parts), 413)
 
 
 def test_upload_without_token_gets_401_before_its_body_is_read(api: Api) -> None:
     headers = api.headers("") | FORM_HEADERS | {"Content-Length": "5000000"}
-    refusal(exchange(api, head(f"POST {PATH} HTTP/1.1", headers)), 401)
+    expect_error(send_raw(api, request_head(f"POST {PATH} HTTP/1.1", headers)), 401)

@@ -7,7 +7,7 @@ import pytest
 
 from tests import crafted, images
 from tests.api.images.support import list_stored_names, upload, upload_and_fetch, upload_rejected
-from tests.api.support import refusal, unlimited
+from tests.api.support import expect_error, unlimited_client
 from tests.support import Api, running, wait_until
 
 TOO_LARGE = "must be at most 2048 by 2048 pixels"
@@ -63,7 +63,7 @@ def encode_gif_animation(frames: int) -> bytes:
          "9 frames of the largest"],
 )  # fmt: skip
 def test_invalid_image_is_rejected(empty_api: Api, build: Callable[[], bytes], error: str) -> None:
-    with unlimited(empty_api) as client:
+    with unlimited_client(empty_api) as client:
         assert upload_rejected(client, build()) == error
         assert client.get("/api/profile").json()["user"]["imageUrl"] is None
     assert list_stored_names(empty_api) == set()
@@ -92,6 +92,6 @@ def test_image_may_have_five_mebibytes_and_not_a_byte_more(api: Api, client: htt
     assert images.decode(upload_and_fetch(client, images.pad(noise, images.MAX_BYTES))).size == (1300, 1300)
     wait_until(lambda: len(client.get("/api/profile").json()["user"]["imageUrl"]) > 0)
     before = list_stored_names(api)
-    too_large = refusal(upload(client, images.pad(noise, images.MAX_BYTES + 1)), 413)
+    too_large = expect_error(upload(client, images.pad(noise, images.MAX_BYTES + 1)), 413)
     assert too_large["message"] == "An image may have at most 5242880 bytes."
     assert list_stored_names(api) == before

@@ -14,7 +14,15 @@ import pytest
 from api.admission import upload_slots
 from api.dev.process import find_free_port
 from tests.api.images.support import FORM_HEADERS, IMAGE, PATH
-from tests.api.support import Wire, altered, exchange, head, new_address, refusal, unlimited
+from tests.api.support import (
+    RawResponse,
+    expect_error,
+    new_address,
+    patch_api,
+    request_head,
+    send_raw,
+    unlimited_client,
+)
 from tests.support import Api, new_user, running, scraped, token, wait_until
 
 FORM_START = b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
@@ -33,8 +41,8 @@ class SlowUpload:
             "Content-Length": str(len(self.unsent)), "Expect": "100-continue",
             **({"Idempotency-Key": key} if key else {}),
         }  # fmt: skip
-        self.connection.sendall(head(f"POST {PATH} HTTP/1.1", headers))
-        # Only an upload that has a place gets 100 (Continue).
+        self.connection.sendall(request_head(f"POST {PATH} HTTP/1.1", headers))
+        # Only an upload that has a slot gets 100 (Continue).
         self.has_place = self.connection.recv(len(CONTINUE), socket.MSG_WAITALL | socket.MSG_PEEK) == CONTINUE
         if self.has_place:
             self.connection.recv(len(CONTINUE), socket.MSG_WAITALL)
@@ -48,12 +56,12 @@ class SlowUpload:
     def has_response(self) -> bool:
         return bool(select([self.connection], [], [], 0)[0])
 
-    def read_response(self) -> Wire:
+    def read_response(self) -> RawResponse:
         """Read the response."""
         with HTTPResponse(self.connection, method="POST") as response:
             response.begin()
             headers = {name.lower(): value for name, value in response.getheaders()}
-            return Wire(response.status, headers, response.read().decode())
+            return RawResponse(response.status, headers, response.read().decode())
 
     def __enter__(self) -> "SlowUpload":
         return self
@@ -82,10 +90,10 @@ def upload(client: httpx.Client, **headers: str) -> httpx.Response:
 @pytest.mark.parametrize(("users", "uploads_per_user"), [(5, 4), (5, 20), (4, 25), (100, 1), (40, 2)])
 def test_slow_uploads_do_not_keep_others_out(api: Api, users: int, uploads_per_user: int) -> None:
     """With the default limits, attackers hold up to all places and start again when one of their uploads yields."""
-    assert upload_slots.OPEN_FOR_ONE == 25
-    assert upload_slots.PLACES == 100
-    is_full = users * uploads_per_user == upload_slots.PLACES
-    with slow_uploads(api, users, uploads_per_user) as uploads, ExitStack() as stack, unlimited(api) as client:
+    assert upload_slots.MAX_UPLOADS_PER_USER == 25
+    assert upload_slots.MAX_UPLOADS == 100
+    is_full = users * uploads_per_user == upload_slots.MAX_UPLOADS
+    with slow_uploads(api, users, uploads_per_user) as uploads, ExitStack() as stack, unlimited_client(api) as client:
 
         def find_yielded() -> list[SlowUpload]:
             return [one for one in uploads if one.has_response]
@@ -98,14 +106,14 @@ def test_slow_uploads_do_not_keep_others_out(api: Api, users: int, uploads_per_u
                 assert stack.enter_context(SlowUpload(api, new_user("slow"))).has_place
         wait_until(lambda: len(find_yielded()) == 30 * is_full)
         for one in find_yielded():
-            assert refusal(one.read_response(), 503)["message"] == upload_slots.YIELDED
+            assert expect_error(one.read_response(), 503)["message"] == upload_slots.EVICTED
 
 
 @pytest.fixture
 def three_place_api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     """An API with three places for uploads."""
     api = new_api(shared_database, METRICS_PORT=str(find_free_port()))
-    with running(altered(api, "upload_slots.PLACES = 3")) as api:
+    with running(patch_api(api, "upload_slots.MAX_UPLOADS = 3")) as api:
         yield api
 
 
@@ -125,12 +133,17 @@ def count_temporary_files(api: Api) -> int:
 
 def test_open_uploads_of_a_user_are_limited(api: Api) -> None:
     user = new_user()
-    with slow_uploads(api, 1, 1), ExitStack() as stack, unlimited(api, user) as client, unlimited(api) as other:
-        mine = [stack.enter_context(SlowUpload(api, user)) for _ in range(upload_slots.OPEN_FOR_ONE)]
+    with (
+        slow_uploads(api, 1, 1),
+        ExitStack() as stack,
+        unlimited_client(api, user) as client,
+        unlimited_client(api) as other,
+    ):
+        mine = [stack.enter_context(SlowUpload(api, user)) for _ in range(upload_slots.MAX_UPLOADS_PER_USER)]
         assert all(one.has_place for one in mine)
         response = upload(client)
         message = "A user may have 25 uploads under way; try again when one has ended."
-        assert refusal(response, 503)["message"] == message
+        assert expect_error(response, 503)["message"] == message
         assert response.headers["retry-after"] == "1"
         assert upload(other).status_code == 200
         mine[0].connection.close()
@@ -147,14 +160,14 @@ def test_steady_upload_keeps_its_place_however_many_others_start(three_place_api
         steady.send(len(steady.unsent))
         assert steady.read_response().status_code == 200
         for one in slow[:10]:  # The oldest have the lowest average rate.
-            assert refusal(one.read_response(), 503)["message"] == upload_slots.YIELDED
+            assert expect_error(one.read_response(), 503)["message"] == upload_slots.EVICTED
         assert not any(one.has_response for one in slow[10:])
 
 
 def test_new_upload_is_rejected_while_no_upload_is_slow_and_no_place_is_free(three_place_api: Api) -> None:
-    with slow_uploads(three_place_api, 3, 1, size=100_000) as uploads, unlimited(three_place_api) as client:
+    with slow_uploads(three_place_api, 3, 1, size=100_000) as uploads, unlimited_client(three_place_api) as client:
         response = upload(client)
-        assert refusal(response, 503)["message"] == upload_slots.FULL
+        assert expect_error(response, 503)["message"] == upload_slots.FULL
         assert response.headers["retry-after"] == "1"
         assert not any(one.has_response for one in uploads)
         uploads[0].send(len(uploads[0].unsent))
@@ -163,12 +176,12 @@ def test_new_upload_is_rejected_while_no_upload_is_slow_and_no_place_is_free(thr
 
 
 def test_user_with_many_places_yields_one_while_no_upload_is_slow(three_place_api: Api) -> None:
-    with slow_uploads(three_place_api, 1, 3, size=100_000) as uploads, unlimited(three_place_api) as client:
+    with slow_uploads(three_place_api, 1, 3, size=100_000) as uploads, unlimited_client(three_place_api) as client:
         assert upload(client).status_code == 200
         wait_until(lambda: sum(one.has_response for one in uploads) == 1)
         with slow_uploads(three_place_api, 1, 1, size=100_000), SlowUpload(three_place_api, new_user()) as third:
             assert not third.has_place  # A user with two uploads yields none: browsers send as many.
-            refusal(third.read_response(), 503)
+            expect_error(third.read_response(), 503)
 
 
 def test_upload_that_yielded_can_be_retried_with_its_idempotency_key(three_place_api: Api) -> None:
@@ -176,9 +189,9 @@ def test_upload_that_yielded_can_be_retried_with_its_idempotency_key(three_place
     with (
         SlowUpload(three_place_api, user, key) as first,
         slow_uploads(three_place_api, 3, 1),
-        unlimited(three_place_api, user) as client,
+        unlimited_client(three_place_api, user) as client,
     ):
-        refusal(first.read_response(), 503)
+        expect_error(first.read_response(), 503)
         response = upload(client, **{"Idempotency-Key": key})
         assert response.status_code == 200
         assert "idempotency-replayed" not in response.headers
@@ -189,7 +202,7 @@ def test_uploads_that_yielded_leave_no_files_or_counts_behind(three_place_api: A
         wait_until(lambda: count_open_uploads(three_place_api) == 3)
         wait_until(lambda: count_temporary_files(three_place_api) == 3)
         wait_until(lambda: [one.has_response for one in uploads] == [True] * 7 + [False] * 3)
-        with unlimited(three_place_api) as client:
+        with unlimited_client(three_place_api) as client:
             assert upload(client).status_code == 200
     wait_until(lambda: count_open_uploads(three_place_api) == 0)
     wait_until(lambda: count_temporary_files(three_place_api) == 0)
@@ -213,21 +226,21 @@ def is_closed(connection: socket.socket) -> bool:
     return True
 
 
-@pytest.mark.parametrize("bound", ["upload_slots.PLACES = 1", "upload.TIMEOUT_SECONDS = 0.1"])
+@pytest.mark.parametrize("bound", ["upload_slots.MAX_UPLOADS = 1", "upload.TIMEOUT_SECONDS = 0.1"])
 def test_unread_rest_of_a_body_is_not_parsed_as_a_request(
     new_api: Callable[..., Api], shared_database: str, bound: str
 ) -> None:
-    with running(altered(new_api(shared_database), bound)) as api, SlowUpload(api, new_user()) as slow:
+    with running(patch_api(new_api(shared_database), bound)) as api, SlowUpload(api, new_user()) as slow:
         with SlowUpload(api, new_user()):
             response = slow.read_response()
-        assert response.status_code == (503 if "PLACES" in bound else 400)
+        assert response.status_code == (503 if "MAX_UPLOADS" in bound else 400)
         assert response.headers["connection"] == "close"
-        slow.connection.sendall(head("GET /healthz HTTP/1.1", {}))
+        slow.connection.sendall(request_head("GET /healthz HTTP/1.1", {}))
         assert is_closed(slow.connection)
 
 
 def test_body_that_takes_too_long_is_rejected(new_api: Callable[..., Api], shared_database: str) -> None:
-    with running(altered(new_api(shared_database), "upload.TIMEOUT_SECONDS = 0.1")) as api:
+    with running(patch_api(new_api(shared_database), "upload.TIMEOUT_SECONDS = 0.1")) as api:
         headers = api.headers() | FORM_HEADERS | {"Content-Length": "100000"}
-        error = refusal(exchange(api, head(f"POST {PATH} HTTP/1.1", headers), b"--x\r\n"), 400)
+        error = expect_error(send_raw(api, request_head(f"POST {PATH} HTTP/1.1", headers), b"--x\r\n"), 400)
         assert error["message"] == "The body took longer than 0.1 seconds."

@@ -11,8 +11,7 @@ import pytest
 from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
 from api.dev.valkey import Valkey
-from tests.api.support import exchange, new_address, unlimited
-from tests.api.test_process import held_up, post_chat
+from tests.api.support import locked_chats, new_address, post_chat, send_raw, unlimited_client
 from tests.conftest import QUICK
 from tests.support import Api, logged, migrate, new_postgres, new_user, running, token, wait_until
 
@@ -33,7 +32,7 @@ def api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
 
 def test_request_is_logged_with_its_duration(api: Api) -> None:
     request_id = new_user("request")
-    with unlimited(api, **{"X-Request-Id": request_id}) as client:
+    with unlimited_client(api, **{"X-Request-Id": request_id}) as client:
         assert client.post("/api/chats", json={"title": "x"}).status_code == 201
         missing = client.get("/api/chats/01900000-0000-7000-8000-000000000000/messages")
         assert missing.status_code == 404
@@ -51,7 +50,7 @@ def test_request_is_logged_with_its_duration(api: Api) -> None:
 
 def test_failure_is_one_line_with_its_traceback_and_no_user_text(api: Api, postgres: Postgres, database: str) -> None:
     request_id, before = new_user("request"), len(logged(api.log))
-    with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
+    with unlimited_client(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
         dba.execute(f"alter table next_auth.users add constraint zoo check (name <> '{HIDDEN}')")
         try:
             headers = {"X-Request-Id": request_id}
@@ -78,7 +77,7 @@ def test_error_message_that_quotes_user_text_is_redacted(
     api: Api, postgres: Postgres, database: str, failure: str
 ) -> None:
     before = len(logged(api.log))
-    with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
+    with unlimited_client(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
         dba.execute(f"""
             create function parley.zoo() returns trigger language plpgsql as
             $$ declare n int; begin {failure}; return new; end $$;
@@ -103,7 +102,7 @@ def test_log_has_no_token_query_body_or_path(api: Api) -> None:
         client.get(f"/{HIDDEN}")
         client.request(HIDDEN.upper(), "/api/chats")
         client.post("/api/chats", content=HIDDEN, headers={"Authorization": f"Bearer {session}"})
-    exchange(api, f"{HIDDEN}\r\n\r\n".encode())
+    send_raw(api, f"{HIDDEN}\r\n\r\n".encode())
     wait_until(lambda: len(logged(api.log)) == before + 8)
     text = api.log.read_text()
     assert HIDDEN not in text.lower()
@@ -119,7 +118,7 @@ def test_unavailable_storage_is_one_line_without_the_name_of_an_image(
         "AWS_ALLOW_HTTP": "true", "AWS_REGION": "none", "AWS_ACCESS_KEY_ID": HIDDEN, "AWS_SECRET_ACCESS_KEY": HIDDEN,
     }  # fmt: skip
     name = "0123456789abcdef" * 4
-    with running(new_api(database, **storage)) as api, unlimited(api) as client:
+    with running(new_api(database, **storage)) as api, unlimited_client(api) as client:
         assert client.get(f"/images/{name}.png").status_code == 503
         away, _ = logged(api.log)
     assert away["event"].startswith("GET /images/{name} found a service unavailable: GenericError: Generic S3 error: ")
@@ -129,10 +128,13 @@ def test_unavailable_storage_is_one_line_without_the_name_of_an_image(
 
 
 def test_line_outside_a_request_has_no_request_id(new_api: Callable[..., Api], database: str) -> None:
-    with running(new_api(database, REDIS_URL="redis://127.0.0.1:1")) as api, unlimited(api) as client:
+    with running(new_api(database, REDIS_URL="redis://127.0.0.1:1")) as api, unlimited_client(api) as client:
         assert client.get("/api/chats").status_code == 200
         (away,) = logged(api.log)
-        assert away["event"] == "Redis is away, this process limits by itself: ConnectionError"
+        assert (
+            away["event"]
+            == "Redis is unavailable; this process enforces the rate limit by its own counts: ConnectionError"
+        )
         assert "request_id" not in away
 
 
@@ -142,8 +144,12 @@ def test_task_that_outlives_its_request_has_no_request_id(directory: Path, valke
         migrate(postgres)
         url = postgres.url("parley")
         api = Api(directory, postgres.url("parley", "app", "app"), valkey.url())
-        with running(api), unlimited(api, **{"X-Request-Id": "finished"}) as client, ThreadPoolExecutor() as threads:
-            with held_up(url) as waiting:
+        with (
+            running(api),
+            unlimited_client(api, **{"X-Request-Id": "finished"}) as client,
+            ThreadPoolExecutor() as threads,
+        ):
+            with locked_chats(url) as waiting:
                 responses = [threads.submit(post_chat, client) for _ in range(2)]
                 wait_until(lambda: waiting() == 2)
             assert [response.result().status_code for response in responses] == [201, 201]
@@ -156,14 +162,14 @@ def test_task_that_outlives_its_request_has_no_request_id(directory: Path, valke
 
 @pytest.mark.parametrize("seconds", ["60", "inf"])
 def test_fast_and_successful_requests_are_not_logged(new_api: Callable[..., Api], database: str, seconds: str) -> None:
-    with running(new_api(database, LOG_REQUESTS_OVER=seconds)) as api, unlimited(api) as client:
+    with running(new_api(database, LOG_REQUESTS_OVER=seconds)) as api, unlimited_client(api) as client:
         assert client.get("/api/chats").status_code == 200
         assert client.get("/api/nope").status_code == 404
         assert not api.log.read_text()
 
 
 def test_log_format_text_writes_plain_lines(new_api: Callable[..., Api], database: str) -> None:
-    with running(new_api(database, LOG_FORMAT="text", LOG_REQUESTS_OVER="0")) as api, unlimited(api) as client:
+    with running(new_api(database, LOG_FORMAT="text", LOG_REQUESTS_OVER="0")) as api, unlimited_client(api) as client:
         assert client.get("/api/chats", headers={"X-Request-Id": "read-me"}).status_code == 200
         line = api.log.read_text().splitlines()[-1]
         assert "Request completed" in line

@@ -15,8 +15,7 @@ import pytest
 from api.dev.postgres import Postgres
 from api.dev.process import find_free_port, is_port_free, reserve_port
 from api.dev.valkey import Valkey
-from tests.api.support import exchange, head, unlimited
-from tests.api.test_process import held_up, post_chat
+from tests.api.support import locked_chats, post_chat, request_head, send_raw, unlimited_client
 from tests.support import Api, long_window, running, scraped, wait_until
 
 Read = Callable[..., float]
@@ -52,7 +51,7 @@ def read(port: int) -> Read:
 
 def test_requests_are_counted_by_method_route_and_status(api: Api, read: Read) -> None:
     route, message = "/api/chats/{chatId}/messages", "/api/chats/{chatId}/messages/{messageId}"
-    with unlimited(api) as client:
+    with unlimited_client(api) as client:
         chat = client.post("/api/chats", json={"title": "x"}).json()["id"]
         for _ in range(3):
             sent = client.post(f"/api/chats/{chat}/messages", json={"content": "hello"})
@@ -60,7 +59,7 @@ def test_requests_are_counted_by_method_route_and_status(api: Api, read: Read) -
         client.get(f"/api/chats/{chat}/messages?limit=0")
         client.get("/api/nope")
         client.request("MADE-UP", f"/api/chats/{chat}")
-    exchange(api, b"malformed\r\n\r\n")
+    send_raw(api, b"malformed\r\n\r\n")
     count = partial(read, "parley_requests_total")
     assert count(method="POST", route=route, status="201") == 3
     assert count(method="DELETE", route=message, status="204") == 1
@@ -80,10 +79,10 @@ def test_waits_of_requests_are_measured(postgres: Postgres, api: Api, database: 
         "parley_database_pool_wait_seconds",
         "parley_rate_limit_duration_seconds",
     )
-    with unlimited(api) as client, ThreadPoolExecutor() as threads:
+    with unlimited_client(api) as client, ThreadPoolExecutor() as threads:
         assert client.get("/api/chats").status_code == 200
         before = [read(f"{name}_count") for name in names]
-        with held_up(postgres.url(database)) as waiting:
+        with locked_chats(postgres.url(database)) as waiting:
             responses = [threads.submit(post_chat, client) for _ in range(2)]
             wait_until(lambda: waiting() == 2)
             assert read("parley_database_connections", server="primary", state="used") == 2
@@ -120,7 +119,7 @@ def test_decisions_of_the_rate_limit_are_counted_by_counter(api: Api, metrics_va
         metrics_valkey.start()
 
     def is_back() -> bool:
-        with unlimited(api) as client:
+        with unlimited_client(api) as client:
             client.get("/api/nope")
         return read("parley_rate_limit_fallback") == 0
 
@@ -132,9 +131,9 @@ def test_disconnected_client_is_not_counted_as_a_server_error(
 ) -> None:
     count = partial(read, "parley_requests_total", method="POST", route="/api/chats")
     headers = api.headers() | {"Content-Type": "application/json", "Content-Length": "14"}
-    with held_up(postgres.url(database)) as waiting:
+    with locked_chats(postgres.url(database)) as waiting:
         with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
-            connection.sendall(head("POST /api/chats HTTP/1.1", headers) + b'{"title": "x"}')
+            connection.sendall(request_head("POST /api/chats HTTP/1.1", headers) + b'{"title": "x"}')
             wait_until(lambda: waiting() == 1)
         wait_until(lambda: count(status="499") == 1)
     assert count(status="503") == 0
@@ -143,7 +142,7 @@ def test_disconnected_client_is_not_counted_as_a_server_error(
 def test_upload_in_progress_is_counted(api: Api, read: Read) -> None:
     headers = api.headers() | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "1000"}
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
-        connection.sendall(head("POST /api/profile/image HTTP/1.1", headers))
+        connection.sendall(request_head("POST /api/profile/image HTTP/1.1", headers))
         wait_until(lambda: read("parley_uploads_in_progress") == 1)
     wait_until(lambda: read("parley_uploads_in_progress") == 0)
 
@@ -158,7 +157,7 @@ def reserve_two_ports() -> int:
 
 def test_each_worker_serves_metrics_on_its_own_port(new_api: Callable[..., Api], shared_database: str) -> None:
     port = reserve_two_ports()
-    with running(new_api(shared_database, WORKERS="2", METRICS_PORT=str(port))) as api, unlimited(api) as client:
+    with running(new_api(shared_database, WORKERS="2", METRICS_PORT=str(port))) as api, unlimited_client(api) as client:
         wait_until(lambda: all(is_listening(port + worker) for worker in range(2)))
         for number in range(20):
             assert client.get("/healthz", headers={"Connection": "close"}).status_code == 200

@@ -14,11 +14,10 @@ import pytest
 from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
 from api.images.storage import Storage
-from tests.api.support import altered, head, refusal, unlimited
-from tests.api.test_process import held_up, post_chat
+from tests.api.support import expect_error, locked_chats, patch_api, post_chat, request_head, unlimited_client
 from tests.support import Api, logged, new_user, running, scraped, wait_until
 
-NEVER_EXPIRES = "app.READY_SECONDS = 1_000_000"
+NEVER_EXPIRES = "health.PROBE_MAX_AGE_SECONDS = 1_000_000"
 FUNCTIONS = {"/readyz": "check_readiness", "/openapi.json": "get_field_schemas", "/docs/events": "get_field_schemas"}
 LOCK = 7  # key of the advisory lock
 
@@ -73,8 +72,8 @@ def test_one_call_serves_all_requests_until_its_result_expires(
     new_api: Callable[..., Api], counting: CountingDatabase, path: str
 ) -> None:
     with (
-        running(altered(new_api(counting.name), NEVER_EXPIRES)) as api,
-        unlimited(api, "") as client,
+        running(patch_api(new_api(counting.name), NEVER_EXPIRES)) as api,
+        unlimited_client(api, "") as client,
         ThreadPoolExecutor(20) as threads,
     ):
         client.get(path)
@@ -82,13 +81,16 @@ def test_one_call_serves_all_requests_until_its_result_expires(
         assert calls > 0
         assert {response.status_code for response in threads.map(client.get, [path] * 200)} == {200}
         assert {client.head(path).status_code for _ in range(20)} == {200}
-        refusal(client.post(path), 405)
-        refusal(client.options(path), 405)
+        expect_error(client.post(path), 405)
+        expect_error(client.options(path), 405)
         assert counting.count_calls(FUNCTIONS[path]) == calls
 
 
 def test_expired_result_is_fetched_again(new_api: Callable[..., Api], counting: CountingDatabase) -> None:
-    with running(altered(new_api(counting.name), "app.READY_SECONDS = 0")) as api, unlimited(api, "") as client:
+    with (
+        running(patch_api(new_api(counting.name), "health.PROBE_MAX_AGE_SECONDS = 0")) as api,
+        unlimited_client(api, "") as client,
+    ):
         calls = counting.count_calls("check_readiness")
         assert {client.get("/readyz").status_code for _ in range(5)} == {200}
         assert counting.count_calls("check_readiness") == calls + 5
@@ -98,7 +100,7 @@ def test_expired_result_is_fetched_again(new_api: Callable[..., Api], counting: 
 def test_only_one_of_many_requests_waits_for_a_blocked_database(
     new_api: Callable[..., Api], counting: CountingDatabase, path: str
 ) -> None:
-    with running(new_api(counting.name)) as api, unlimited(api, "") as client, ThreadPoolExecutor(50) as threads:
+    with running(new_api(counting.name)) as api, unlimited_client(api, "") as client, ThreadPoolExecutor(50) as threads:
         if path == "/readyz":  # Its first result must be cached before the database is blocked.
             wait_until(lambda: client.get(path).status_code == 200)
         with counting.blocked() as count_blocked:
@@ -112,7 +114,7 @@ def test_only_one_of_many_requests_waits_for_a_blocked_database(
             wait_until(is_unavailable)
             assert set(counts) <= {0, 1}
             response = client.get(path)
-            assert refusal(response, 503)["message"] == "The service is not available just now."
+            assert expect_error(response, 503)["message"] == "The service is not available just now."
             assert response.headers["retry-after"] == "1"
         wait_until(lambda: client.get(path).status_code == 200)
 
@@ -126,9 +128,9 @@ def test_probes_occupy_one_place_in_the_queue_for_connections(
     def count_waiting() -> float:
         return scraped(port, "parley_database_connections", server="primary", state="waiting")
 
-    with running(api), unlimited(api) as client, ThreadPoolExecutor(30) as threads:
+    with running(api), unlimited_client(api) as client, ThreadPoolExecutor(30) as threads:
         assert client.get("/api/chats").status_code == 200
-        with held_up(postgres.url(counting.name)) as locked:
+        with locked_chats(postgres.url(counting.name)) as locked:
             held = threads.submit(post_chat, client)
             wait_until(lambda: locked() == 1)
             wait_until(lambda: client.get("/readyz").status_code == 503)
@@ -150,15 +152,15 @@ def test_client_that_disconnects_does_not_cancel_the_shared_fetch(
     new_api: Callable[..., Api], counting: CountingDatabase
 ) -> None:
     port = find_free_port()
-    api = altered(new_api(counting.name, METRICS_PORT=str(port)), "document.FETCH_TIMEOUT_SECONDS = 60")
+    api = patch_api(new_api(counting.name, METRICS_PORT=str(port)), "document.FETCH_TIMEOUT_SECONDS = 60")
 
     def count_disconnected() -> float:
         return scraped(port, "parley_requests_total", route="/openapi.json", status="499")
 
-    with running(api), unlimited(api, "") as client, ThreadPoolExecutor(1) as threads:
+    with running(api), unlimited_client(api, "") as client, ThreadPoolExecutor(1) as threads:
         with counting.blocked() as count_blocked:
             with socket.create_connection(("127.0.0.1", api.port), timeout=10) as first:
-                first.sendall(head("GET /openapi.json HTTP/1.1", {}))
+                first.sendall(request_head("GET /openapi.json HTTP/1.1", {}))
                 wait_until(lambda: count_blocked() == 1)
                 other = threads.submit(client.get, "/openapi.json")
             wait_until(lambda: count_disconnected() == 1)
@@ -169,7 +171,10 @@ def test_client_that_disconnects_does_not_cancel_the_shared_fetch(
 def test_document_is_served_from_cache_while_the_database_is_blocked(
     new_api: Callable[..., Api], counting: CountingDatabase
 ) -> None:
-    with running(altered(new_api(counting.name), "document.MAX_AGE_SECONDS = 0")) as api, unlimited(api, "") as client:
+    with (
+        running(patch_api(new_api(counting.name), "document.MAX_AGE_SECONDS = 0")) as api,
+        unlimited_client(api, "") as client,
+    ):
         document = client.get("/openapi.json")
         with counting.blocked():
             assert client.get("/openapi.json").content == document.content
@@ -180,13 +185,15 @@ def test_document_is_served_from_cache_while_the_database_is_blocked(
 def test_failures_without_a_rate_limit_do_not_fill_the_log(
     new_api: Callable[..., Api], counting: CountingDatabase, seconds: str, logged_failures: int
 ) -> None:
-    api = altered(new_api(counting.name), f"protocol.FAILURE_SECONDS = {seconds}", "app.READY_SECONDS = 0")
-    with running(api), unlimited(api) as client, psycopg.connect(counting.url, autocommit=True) as dba:
+    api = patch_api(
+        new_api(counting.name), f"request.FAILURE_LOG_INTERVAL_SECONDS = {seconds}", "health.PROBE_MAX_AGE_SECONDS = 0"
+    )
+    with running(api), unlimited_client(api) as client, psycopg.connect(counting.url, autocommit=True) as dba:
         for function in ("check_readiness", "list_chats"):
             dba.execute(f"alter function api.{function} rename to {function}_away")
         for path in ("/readyz", "/api/chats"):
             for _ in range(5):
-                refusal(client.get(path), 500)
+                expect_error(client.get(path), 500)
         events = Counter((line["event"], line.get("route")) for line in logged(api.log))
     assert events == {
         ("GET /readyz failed", None): logged_failures,
@@ -248,23 +255,23 @@ def test_request_that_waits_too_long_for_the_storage_gets_503(
     new_api: Callable[..., Api], shared_database: str
 ) -> None:
     with silent_bucket() as (url, _):
-        api = altered(
+        api = patch_api(
             new_api(shared_database, **configure_bucket(url)),
             "storage.MAX_CONCURRENT_READS = 1",
             "storage.TIMEOUT_SECONDS = 0.5",
         )
-        with running(api), unlimited(api, "") as client, ThreadPoolExecutor(8) as threads:
+        with running(api), unlimited_client(api, "") as client, ThreadPoolExecutor(8) as threads:
             paths = [f"/images/{number:064x}.png" for number in range(8)]
             for response in threads.map(client.get, paths):
-                refusal(response, 503)
+                expect_error(response, 503)
 
 
 def test_invalid_image_name_does_not_reach_the_storage(new_api: Callable[..., Api], shared_database: str) -> None:
     with silent_bucket() as (url, count_connections):
-        with running(new_api(shared_database, **configure_bucket(url))) as api, unlimited(api, "") as client:
+        with running(new_api(shared_database, **configure_bucket(url))) as api, unlimited_client(api, "") as client:
             for name in ("", "x.png", f"{'A' * 64}.png", "a" * 64, f"{'a' * 64}.svg", f"{'a' * 64}.png/x"):
                 for method in ("GET", "HEAD"):
                     assert client.request(method, f"/images/{name}").status_code == 404
             for method in ("POST", "OPTIONS", "DELETE"):
-                refusal(client.request(method, f"/images/{'a' * 64}.png"), 405)
+                expect_error(client.request(method, f"/images/{'a' * 64}.png"), 405)
         assert count_connections() == 0

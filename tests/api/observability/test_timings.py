@@ -9,8 +9,7 @@ import psycopg
 
 from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
-from tests.api.support import unlimited
-from tests.api.test_process import held_up, post_chat
+from tests.api.support import locked_chats, post_chat, unlimited_client
 from tests.images import draw_gradient, encode
 from tests.support import Api, new_user, running, scraped, wait_until
 
@@ -29,7 +28,7 @@ def parse_names(response: httpx.Response) -> list[str]:
 
 
 def test_every_response_has_its_steps(api: Api) -> None:
-    with unlimited(api) as client:
+    with unlimited_client(api) as client:
         for _ in range(2):  # The second request on the connection has none of the first one's spans.
             assert parse_names(client.get("/api/chats")) == STATEMENT_SPANS
         assert parse_names(client.post("/api/chats", json={"title": "x"})) == STATEMENT_SPANS
@@ -61,9 +60,9 @@ def test_waits_are_attributed_to_their_steps(
     database = new_database(f"parley_{new_user().replace('-', '_')}")
     port = find_free_port()
     api = new_api(database, DATABASE_POOL_SIZE="1", METRICS_PORT=str(port))
-    with running(api), unlimited(api) as client, unlimited(api) as other, ThreadPoolExecutor() as threads:
+    with running(api), unlimited_client(api) as client, unlimited_client(api) as other, ThreadPoolExecutor() as threads:
         assert client.get("/api/chats").status_code == 200
-        with held_up(postgres.url(database)) as waiting, psycopg.connect(postgres.url(database)) as clock:
+        with locked_chats(postgres.url(database)) as waiting, psycopg.connect(postgres.url(database)) as clock:
             held = threads.submit(post_chat, client)
             wait_until(lambda: waiting() == 1)
             queued = threads.submit(other.get, "/api/profile")

@@ -12,7 +12,7 @@ import pytest
 
 from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
-from tests.api.support import unlimited
+from tests.api.support import unlimited_client
 from tests.otlp import Collector, running_collector
 from tests.support import Api, new_user, running, wait_until
 
@@ -41,7 +41,7 @@ def test_request_is_a_span_in_the_callers_trace_with_a_child_for_each_wait(api: 
     request_id, before = new_user("request"), time.time_ns()
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": request_id}
     headers |= {"tracestate": f"a={HIDDEN}", "baggage": f"a={HIDDEN}"}
-    with unlimited(api) as client:
+    with unlimited_client(api) as client:
         assert client.post("/api/chats", json={"title": HIDDEN}, headers=headers).status_code == 201
     wait_until(lambda: len([span for span in collector.spans if span["trace"] == TRACE]) == 4)
     (span,) = collector.find_spans("POST /api/chats")
@@ -65,7 +65,7 @@ def test_request_is_a_span_in_the_callers_trace_with_a_child_for_each_wait(api: 
 def test_request_without_traceparent_starts_a_trace_and_a_failed_one_has_error_status(
     api: Api, collector: Collector, postgres: Postgres, database: str
 ) -> None:
-    with unlimited(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
+    with unlimited_client(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
         assert client.get(f"/api/search?search={HIDDEN}").status_code == 200
         assert client.request(HIDDEN, f"/{HIDDEN}").status_code == 404
         dba.execute("alter table parley.chats add constraint zoo check (title <> 'zoo')")
@@ -84,7 +84,7 @@ def test_request_without_traceparent_starts_a_trace_and_a_failed_one_has_error_s
 def test_shutdown_exports_the_remaining_spans(new_api: Callable[..., Api], database: str) -> None:
     with running_collector() as collector:
         options = collector.environment | {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_SERVICE_NAME": "chat"}
-        with running(new_api(database, **options)) as api, unlimited(api) as client:
+        with running(new_api(database, **options)) as api, unlimited_client(api) as client:
             assert client.get("/api/chats").status_code == 200
             assert not collector.spans
             api.stop()
@@ -93,7 +93,7 @@ def test_shutdown_exports_the_remaining_spans(new_api: Callable[..., Api], datab
 
 def test_unavailable_collector_delays_neither_requests_nor_shutdown(new_api: Callable[..., Api], database: str) -> None:
     endpoint = f"http://127.0.0.1:{find_free_port()}"
-    with running(new_api(database, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)) as api, unlimited(api) as client:
+    with running(new_api(database, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)) as api, unlimited_client(api) as client:
         assert client.get("/api/chats").status_code == 200
         assert api.child is not None
         os.kill(api.child.pid, signal.SIGTERM)
@@ -129,11 +129,11 @@ def test_protocol_of_traces_overrides_the_general_one_and_may_be_empty(
 ) -> None:
     protocols = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
     for options in (protocols, {"OTEL_EXPORTER_OTLP_PROTOCOL": "", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": ""}):
-        with running(new_api(database, **collector.environment, **options)) as api, unlimited(api) as client:
+        with running(new_api(database, **collector.environment, **options)) as api, unlimited_client(api) as client:
             assert client.get("/api/chats").status_code == 200
 
 
 def test_packages_are_optional_without_an_endpoint(new_api: Callable[..., Api], database: str, tmp_path: Path) -> None:
     hide_packages(tmp_path)
-    with running(new_api(database, PYTHONPATH=str(tmp_path))) as api, unlimited(api) as client:
+    with running(new_api(database, PYTHONPATH=str(tmp_path))) as api, unlimited_client(api) as client:
         assert client.get("/api/chats").status_code == 200

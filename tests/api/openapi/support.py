@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from api.http.protocol import template
+from api.http.request import route_template
 from api.routes import ROUTES, Route
 
 Json = dict[str, Any]
@@ -24,7 +24,7 @@ def list_schema_errors(document: Json, schema: Json, value: Any) -> list[str]:
 
 
 def get_operation(document: Json, route: Route) -> Json:
-    operation: Json = document["paths"][template(route.path)][route.method.lower()]
+    operation: Json = document["paths"][route_template(route.path)][route.method.lower()]
     return operation
 
 
@@ -44,6 +44,6 @@ def find_route(method: str, path: str) -> Route:
 
 def get_media_type(route: Route) -> str:
     """Return the media type of a route's body."""
-    if route.image:
+    if route.is_upload:
         return "multipart/form-data; boundary=b"
-    return "application/x-www-form-urlencoded" if route.form else "application/json"
+    return "application/x-www-form-urlencoded" if route.pusher_fields else "application/json"

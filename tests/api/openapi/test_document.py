@@ -3,18 +3,18 @@
 import pytest
 
 from api.http.errors import CODES
-from api.http.protocol import template
+from api.http.request import route_template
 from api.routes import ROUTES
 from tests.api.openapi.support import Json, find_route, get_operation, list_schema_errors
-from tests.api.support import unlimited
-from tests.api.test_routes import QUERIES, World
+from tests.api.support import unlimited_client
+from tests.api.world import QUERIES, World
 from tests.support import Api, token
 
 
 def test_document_describes_every_route(document: Json) -> None:
     operations = {(method.upper(), path) for path in document["paths"] for method in document["paths"][path]}
     outside = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/images/{name}")}
-    assert operations == {(route.method, template(route.path)) for route in ROUTES} | outside
+    assert operations == {(route.method, route_template(route.path)) for route in ROUTES} | outside
     names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
     assert len(names) == len(set(names))
 
@@ -25,7 +25,7 @@ def test_document_has_the_servers_and_security_schemes(document: Json, api: Api)
     assert document["security"] == [{name: []} for name in schemes]
     names = ("next-auth.session-token", "authjs.session-token")
     assert schemes.keys() == {"token", *names, *(f"__Secure-{name}" for name in names)}
-    with unlimited(api, "") as client:
+    with unlimited_client(api, "") as client:
         for scheme in schemes.values():
             is_cookie = scheme["type"] == "apiKey"
             headers = {"Cookie": f"{scheme['name']}={token()}"} if is_cookie else {"Authorization": f"Bearer {token()}"}
@@ -41,7 +41,7 @@ def test_empty_optional_parameter_equals_an_omitted_one(document: Json, world: W
         assert (
             optional
             == {parameter["name"] for parameter in parameters if not parameter["required"]}
-            == {*route.query} - {*route.required}
+            == {*route.query} - {*route.required_query}
         )
         required = QUERIES.get(route.path, {})
         without = world.request(world.owner, route, params=required).json()

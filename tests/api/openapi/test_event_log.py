@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.support import refusal, unlimited
-from tests.api.test_routes import World, new_world
+from tests.api.support import expect_error, unlimited_client
+from tests.api.world import World, new_world
 from tests.support import Api
 
 
@@ -32,9 +32,9 @@ def test_response_has_the_seq_of_the_last_event_that_it_reflects(world: World, p
 
 def test_position_that_the_log_does_not_have_is_rejected(world: World) -> None:
     events = world.fill("/api/chats/<chat_id>/events")
-    assert refusal(world.owner.get(events, params={"after": 4}), 410)["message"]
+    assert expect_error(world.owner.get(events, params={"after": 4}), 410)["message"]
     assert world.owner.get(events, params={"after": 3}).json() == {"events": [], "next": 3, "hasMore": False}
-    assert refusal(world.owner.get("/api/events", params={"after": "x"}), 400)["details"] == {
+    assert expect_error(world.owner.get("/api/events", params={"after": "x"}), 400)["details"] == {
         "fields": {"after": "must be a cursor that was answered"}
     }
 
@@ -44,7 +44,7 @@ def test_reader_of_the_log_misses_and_repeats_nothing_during_writes(world: World
     start = world.member.get("/api/events").json()["next"]
 
     def write(number: int) -> None:
-        with unlimited(api, world.ids["owner"]) as client:
+        with unlimited_client(api, world.ids["owner"]) as client:
             for n in range(15):
                 sent = client.post(f"{chat}/messages", json={"content": f"{number} {n}"}).json()
                 if n % 3 == 0:

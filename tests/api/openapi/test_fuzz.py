@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.auth.tokens import COOKIES
+from api.auth.cookies import SESSION_COOKIES
 from api.routes import ROUTES, Route
-from tests.api.support import exchange, new_address, refusal, unlimited
+from tests.api.support import expect_error, new_address, send_raw, unlimited_client
 from tests.support import NO_SUCH_ID, Api, new_user, token
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -51,7 +51,7 @@ few_examples = settings(max_examples=40)
 
 @pytest.fixture(scope="module")
 def client(api: Api) -> Iterator[httpx.Client]:
-    with unlimited(api, new_user(), **{"Content-Type": "application/json"}) as client:
+    with unlimited_client(api, new_user(), **{"Content-Type": "application/json"}) as client:
         yield client
 
 
@@ -63,7 +63,7 @@ def chat(client: httpx.Client) -> str:
 def assert_no_server_error(response: httpx.Response) -> None:
     assert response.status_code < 500, response.text
     if response.status_code >= 400 and response.request.method != "HEAD":
-        refusal(response, response.status_code)
+        expect_error(response, response.status_code)
 
 
 @few_examples
@@ -100,19 +100,22 @@ def test_no_claims_of_a_signed_token_are_a_server_error(client: httpx.Client, cl
 
 
 @few_examples
-@given(parts=st.lists(PART, max_size=6), cookie=st.sampled_from([*COOKIES, *(f"{name}.0" for name in COOKIES)]))
+@given(
+    parts=st.lists(PART, max_size=6),
+    cookie=st.sampled_from([*SESSION_COOKIES, *(f"{name}.0" for name in SESSION_COOKIES)]),
+)
 def test_no_malformed_token_is_a_server_error(api: Api, parts: list[bytes], cookie: str) -> None:
     value = b".".join(parts)
-    with unlimited(api, "") as nobody:
+    with unlimited_client(api, "") as anonymous:
         for header in ((b"Authorization", (b"Bearer " + value).strip()), (b"Cookie", cookie.encode() + b"=" + value)):
-            assert_no_server_error(nobody.get("/api/chats", headers=[header]))
+            assert_no_server_error(anonymous.get("/api/chats", headers=[header]))
 
 
 @few_examples
 @given(line=st.binary(max_size=40), header=st.binary(max_size=40))
 def test_no_malformed_bytes_are_a_server_error(api: Api, line: bytes, header: bytes) -> None:
     forwarded = f"\r\nX-Forwarded-For: {new_address()}\r\nConnection: close\r\n".encode()
-    response = exchange(api, line + forwarded + header + b"\r\n\r\n\r\n\r\n", seconds=5)
+    response = send_raw(api, line + forwarded + header + b"\r\n\r\n\r\n\r\n", seconds=5)
     assert response.status_code < 500
     if response.status_code >= 400:
-        refusal(response, response.status_code)
+        expect_error(response, response.status_code)

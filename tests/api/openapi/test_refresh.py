@@ -55,10 +55,10 @@ def test_concurrent_requests_share_one_fetch(
     has_started = asyncio.Event()
 
     class RecordingDatabase(Database):
-        async def call(self, statement: str, *arguments: Any) -> Any:
+        async def fetch_value(self, statement: str, *arguments: Any) -> Any:
             statements.append(statement)
             has_started.set()
-            return await super().call(statement, *arguments)
+            return await super().fetch_value(statement, *arguments)
 
     async def fetch_concurrently() -> None:
         connection_pool = await RecordingDatabase.connect(Settings.load())

@@ -17,8 +17,8 @@ from tests.api.openapi.support import (
     list_schema_errors,
     resolve,
 )
-from tests.api.support import unlimited
-from tests.api.test_routes import World, name_of
+from tests.api.support import unlimited_client
+from tests.api.world import World, name_of
 from tests.support import NO_SUCH_ID, Api, new_user, token
 
 SECURITY = {"content-security-policy", "cross-origin-resource-policy", "x-content-type-options"}  # headers of images
@@ -53,10 +53,12 @@ def test_examples_are_valid_and_accepted(document: Json, api: Api, world: World,
     described = get_operation(document, route)
     examples = {parameter["name"]: get_example(parameter) for parameter in described.get("parameters", [])}
     options: Json = {
-        "params": {name: examples[name] for name in route.query if name not in {"page", "after"} - {*route.required}}
+        "params": {
+            name: examples[name] for name in route.query if name not in {"page", "after"} - {*route.required_query}
+        }
     }
     for content in described.get("requestBody", {}).get("content", {}).values():
-        if not route.image:
+        if not route.is_upload:
             assert list_schema_errors(document, content["schema"], content["example"]) == []
             options["json" if route.body else "data"] = fill_example(content["example"], api, world)
     response = world.request(world.owner, route, **options)
@@ -74,7 +76,7 @@ def get_example(parameter: Json) -> Any:
 def fill_example(example: Json, api: Api, world: World) -> Json:
     """Return the example with a user and a chat that exist."""
     known = new_user()
-    with unlimited(api, known) as client:
+    with unlimited_client(api, known) as client:
         client.get("/api/chats")
     channel = f"private-chat-{world.ids['chat_id']}"
     existing = {"userId": known, "email": f"{known}@example.org", "channel_name": channel}
@@ -83,7 +85,7 @@ def fill_example(example: Json, api: Api, world: World) -> Json:
 
 def test_nullable_and_optional_fields_match_the_document(document: Json, world: World) -> None:
     chat = world.ids["chat_id"]
-    no_messages = world.but(chat_id=world.owner.post("/api/chats", json={"title": "Plans"}).json()["id"])
+    no_messages = world.with_ids(chat_id=world.owner.post("/api/chats", json={"title": "Plans"}).json()["id"])
     cursor = {"params": {"before": NO_SUCH_ID}}
     presence = {"data": {"socket_id": "1.2", "channel_name": f"presence-chat-{chat}"}}
     for route, options, field in (
@@ -93,7 +95,7 @@ def test_nullable_and_optional_fields_match_the_document(document: Json, world: 
         (find_route("POST", "/api/pusher/auth"), presence, "channel_data"),
     ):
         body = no_messages.request(world.owner, route, **options).json()
-        assert body[field] is None or route.form
+        assert body[field] is None or route.pusher_fields
         schema = get_operation(document, route)["responses"]["200"]["content"]["application/json"]["schema"]
         assert list_schema_errors(document, schema, body) == []
 
@@ -101,7 +103,7 @@ def test_nullable_and_optional_fields_match_the_document(document: Json, world: 
 def test_conflicts_match_the_document(document: Json, world: World) -> None:
     email = {"email": f"{new_user()}@example.org"}
     world.stranger.put("/api/profile", json=email)
-    owner = world.but(user_id=world.ids["owner"])
+    owner = world.with_ids(user_id=world.ids["owner"])
     provoked = {
         find_route("PUT", "/api/profile"): {"json": email},
         find_route("POST", "/api/chats/<chat_id>/members"): {"json": {"userId": world.ids["member"]}},
@@ -109,7 +111,7 @@ def test_conflicts_match_the_document(document: Json, world: World) -> None:
     }
     for route in ROUTES:
         described = get_operation(document, route)["responses"]
-        assert ("409" in described) == (route in provoked or route.can_be_repeated)
+        assert ("409" in described) == (route in provoked or route.accepts_idempotency_key)
         if route in provoked:
             response = owner.request(world.owner, route, **provoked[route])
             assert response.status_code == 409, response.text
@@ -136,7 +138,9 @@ def test_errors_of_each_route_match_the_document(document: Json, world: World, r
     for status, response in provoked.items():
         # A rejected subscription is a 403 as well.
         is_described = status in described
-        assert (response.status_code == status) == is_described or (status == 403 and route.form), response.text
+        assert (response.status_code == status) == is_described or (status == 403 and route.pusher_fields), (
+            response.text
+        )
         assert response.status_code in described
         if response.status_code == status:
             expected = resolve(document, described[status])
@@ -164,14 +168,14 @@ def test_rate_limited_responses_of_every_route_match_the_document(document: Json
             assert_body_matches(document, expected, response)
 
 
-def test_image_responses_match_the_document(document: Json, world: World, nobody: httpx.Client) -> None:
+def test_image_responses_match_the_document(document: Json, world: World, anonymous: httpx.Client) -> None:
     url = world.owner.post("/api/profile/image", files={"image": images.build_png(9, 9)}).json()["imageUrl"]
     described = document["paths"]["/images/{name}"]["get"]["responses"]
-    etag = nobody.get(url).headers["etag"]
+    etag = anonymous.get(url).headers["etag"]
     for status, response in {
-        "200": nobody.get(url),
-        "304": nobody.get(url, headers={"If-None-Match": etag}),
-        "404": nobody.get("/images/x.png"),
+        "200": anonymous.get(url),
+        "304": anonymous.get(url, headers={"If-None-Match": etag}),
+        "404": anonymous.get("/images/x.png"),
     }.items():
         undocumented = UNDOCUMENTED | SECURITY
         assert str(response.status_code) == status

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from tests.api.support import unlimited
+from tests.api.support import unlimited_client
 from tests.support import ROOT, Api, running, token
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -47,14 +47,14 @@ def test_api_conforms_to_its_document(
 def sign_in(api: Api, name: str) -> dict[str, object]:
     """Sign a user in for the first time; return the user's credentials for Schemathesis."""
     headers = {"Authorization": f"Bearer {token(name)}"}
-    with unlimited(api, "", **headers) as client:
+    with unlimited_client(api, "", **headers) as client:
         assert client.get("/api/chats").is_success
     return {"name": name, "fixedHeaders": [{"name": name, "value": value} for name, value in headers.items()]}
 
 
 def create_chats(api: Api, owner: str, member: str) -> Iterator[dict[str, str]]:
     """Create chats with a message each, more than will be deleted; yield their path parameters."""
-    with unlimited(api, owner) as client:
+    with unlimited_client(api, owner) as client:
         for _ in range(30):
             chat = client.post("/api/chats", json={"title": "Plans"}).json()["id"]
             client.post(f"/api/chats/{chat}/members", json={"userId": member})
@@ -63,8 +63,8 @@ def create_chats(api: Api, owner: str, member: str) -> Iterator[dict[str, str]]:
 
 
 def test_document_is_valid_openapi(api: Api) -> None:
-    with unlimited(api, "") as nobody:
-        document = nobody.get("/openapi.json").json()
+    with unlimited_client(api, "") as anonymous:
+        document = anonymous.get("/openapi.json").json()
     assert document["openapi"].startswith("3.1.")
     assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
     document["paths"]["/api/chats"]["get"]["parameters"][0]["in"] = "nowhere"

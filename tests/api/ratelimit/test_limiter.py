@@ -1,4 +1,4 @@
-"""The limiter's arithmetic, in Redis and in the process: both are held against the contract's formula in Python."""
+"""The arithmetic of the rate limiter, in Redis and in the process, compared with the documented formula in Python."""
 
 import asyncio
 import math
@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.dev.valkey import Valkey
-from api.ratelimit.limiter import LOCAL_ADDRESSES, Decision, LocalCounts, RateLimiter
-from api.ratelimit.redis_connection import RedisPipe
+from api.ratelimit.limiter import MAX_LOCAL_ADDRESSES, Decision, LocalCounts, RateLimiter
+from api.ratelimit.redis_connection import RedisConnection
 
 NOON = 1_795_435_200_000  # a start of a window, of each length below
 WINDOW = 10_000
@@ -23,7 +23,7 @@ LENGTHS = st.sampled_from([1000, 10_000, 3_600_000])
 
 
 class Model:
-    """The contract's formula for one address."""
+    """The documented formula for one address."""
 
     def __init__(self, limit: int, window_ms: int, counts: dict[int, int] | None = None) -> None:
         self.limit, self.window_ms, self.counts = limit, window_ms, counts or {}
@@ -33,7 +33,7 @@ class Model:
         share = 1 - into_window / self.window_ms
         return math.floor(share * self.counts.get(window - 1, 0)) + self.counts.get(window, 0)
 
-    def take(self, now_ms: int) -> bool:
+    def consume(self, now_ms: int) -> bool:
         if self.used(now_ms) >= self.limit:
             return False
         window = now_ms // self.window_ms
@@ -43,7 +43,7 @@ class Model:
 
 @pytest.fixture(scope="module")
 def server(valkey: Valkey) -> Iterator["redis.Redis"]:
-    """A look into Redis."""
+    """A client that inspects Redis."""
     with redis.Redis.from_url(valkey.url(), decode_responses=True) as client:
         yield client
 
@@ -54,58 +54,60 @@ def url(valkey: Valkey) -> str:
 
 
 @asynccontextmanager
-async def limiter(
+async def open_limiter(
     url: str, limit: int = 10, window_ms: int = WINDOW, prefix: str = "test"
 ) -> AsyncIterator[RateLimiter]:
-    made = RateLimiter(RedisPipe(url, 5), limit, window_ms, prefix)
+    limiter = RateLimiter(RedisConnection(url, 5), limit, window_ms, prefix)
     try:
-        yield made
+        yield limiter
     finally:
-        await made.close()
+        await limiter.close()
 
 
-def take_all(url: str, times: list[int], limit: int = 10, window_ms: int = WINDOW, address: str = "") -> list[Decision]:
-    """The decisions on one address's requests at these times, one after another."""
+def consume_all(
+    url: str, times: list[int], limit: int = 10, window_ms: int = WINDOW, address: str = ""
+) -> list[Decision]:
+    """Return the decisions on one address's requests at these times, one after another."""
 
-    async def take() -> list[Decision]:
-        async with limiter(url, limit, window_ms) as made:
-            return [await made.take(address or uuid4().hex, time) for time in times]
+    async def consume() -> list[Decision]:
+        async with open_limiter(url, limit, window_ms) as limiter:
+            return [await limiter.consume(address or uuid4().hex, time) for time in times]
 
     address = address or uuid4().hex
-    return asyncio.run(take())
+    return asyncio.run(consume())
 
 
-def keys_of(address: str, now_ms: int, window_ms: int) -> tuple[str, str]:
-    """The keys of the current and the previous window."""
+def get_keys(address: str, now_ms: int, window_ms: int) -> tuple[str, str]:
+    """Return the keys of the current and the previous window."""
     window = now_ms // window_ms
     return f"test:{address}:{window}", f"test:{address}:{window - 1}"
 
 
 @settings(max_examples=40)
 @given(limit=st.integers(1, 12), window_ms=LENGTHS, steps=st.lists(st.floats(0, 1.2), max_size=40))
-def test_redis_counts_as_the_formula_says(url: str, limit: int, window_ms: int, steps: list[float]) -> None:
-    times = times_of(steps, window_ms)
+def test_redis_counts_by_the_formula(url: str, limit: int, window_ms: int, steps: list[float]) -> None:
+    times = get_times(steps, window_ms)
     model = Model(limit, window_ms)
-    for time, decision in zip(times, take_all(url, times, limit, window_ms), strict=True):
-        assert decision.allowed == model.take(time)
+    for time, decision in zip(times, consume_all(url, times, limit, window_ms), strict=True):
+        assert decision.allowed == model.consume(time)
         assert decision.remaining == max(0, limit - model.used(time))
-        assert decision.reset == (time // window_ms + 1) * window_ms
+        assert decision.window_end == (time // window_ms + 1) * window_ms
 
 
 @settings(max_examples=40)
 @given(limit=st.integers(1, 12), window_ms=LENGTHS, steps=st.lists(st.floats(0, 1.2), max_size=60))
-def test_a_process_by_itself_counts_the_same(limit: int, window_ms: int, steps: list[float]) -> None:
+def test_a_process_without_redis_counts_by_the_formula(limit: int, window_ms: int, steps: list[float]) -> None:
     model, local = Model(limit, window_ms), LocalCounts()
-    for time in times_of(steps, window_ms):
+    for time in get_times(steps, window_ms):
         window, into_window = divmod(time, window_ms)
-        allowed, current, previous = local.take("address", window, into_window / window_ms, limit)
-        assert bool(allowed) == model.take(time)
+        allowed, current, previous = local.consume("address", window, into_window / window_ms, limit)
+        assert bool(allowed) == model.consume(time)
         assert current == model.counts.get(window, 0)
         assert previous == model.counts.get(window - 1, 0)
 
 
-def times_of(steps: list[float], window_ms: int) -> list[int]:
-    """Times that begin at noon and advance by these shares of a window."""
+def get_times(steps: list[float], window_ms: int) -> list[int]:
+    """Return times that begin at noon and advance by these shares of a window."""
     times = [NOON]
     for step in steps:
         times.append(times[-1] + round(step**4 * window_ms))  # short steps mostly, so that windows fill
@@ -120,24 +122,24 @@ def times_of(steps: list[float], window_ms: int) -> list[int]:
     current=st.integers(0, 150),
     previous=st.integers(0, 150),
 )
-def test_whoever_waits_as_told_is_let_in_and_a_second_before_was_not(
+def test_retry_after_is_the_shortest_sufficient_wait(
     url: str, server: "redis.Redis", limit: int, window_ms: int, into_window: float, current: int, previous: int
 ) -> None:
     address, now = uuid4().hex, NOON + int(into_window * window_ms)
-    for key, count in zip(keys_of(address, now, window_ms), (current, previous), strict=True):
+    for key, count in zip(get_keys(address, now, window_ms), (current, previous), strict=True):
         server.set(key, count, ex=60)
-    decision, *_ = take_all(url, [now], limit, window_ms, address)
+    decision, *_ = consume_all(url, [now], limit, window_ms, address)
     window = now // window_ms
     model = Model(limit, window_ms, {window: current + decision.allowed, window - 1: previous})
     if decision.remaining:
-        assert decision.wait == math.ceil((decision.reset - now) / 1000)
+        assert decision.wait_seconds == math.ceil((decision.window_end - now) / 1000)
         return
-    assert model.used(now + 1000 * decision.wait) < limit
-    assert decision.wait == 1 or model.used(now + 1000 * (decision.wait - 1) - 1) >= limit
+    assert model.used(now + 1000 * decision.wait_seconds) < limit
+    assert decision.wait_seconds == 1 or model.used(now + 1000 * (decision.wait_seconds - 1) - 1) >= limit
 
 
-def item_of(field: str) -> tuple[str, Any]:
-    """The one item of a structured field, which is a list of strings, and its parameters."""
+def parse_item(field: str) -> tuple[str, Any]:
+    """Return the single string in a structured field, and its parameters."""
     ((name, parameters),) = cast("Any", http_sf.parse(field.encode(), tltype="list"))
     assert isinstance(name, str)
     return name, parameters
@@ -145,68 +147,69 @@ def item_of(field: str) -> tuple[str, Any]:
 
 @settings(max_examples=40)
 @given(limit=st.integers(1, 12), window_ms=LENGTHS, steps=st.lists(st.floats(0, 1.2), max_size=40))
-def test_headers_say_the_same_in_the_old_and_the_new_way(
-    url: str, limit: int, window_ms: int, steps: list[float]
-) -> None:
-    for decision in take_all(url, times_of(steps, window_ms), limit, window_ms):
-        told = {
+def test_upstash_headers_and_draft_headers_agree(url: str, limit: int, window_ms: int, steps: list[float]) -> None:
+    for decision in consume_all(url, get_times(steps, window_ms), limit, window_ms):
+        expected = {
             "X-RateLimit-Limit": str(limit),
             "X-RateLimit-Remaining": str(decision.remaining),
-            "X-RateLimit-Reset": str(decision.reset),
+            "X-RateLimit-Reset": str(decision.window_end),
         }
         headers = decision.headers
-        assert item_of(headers.pop("RateLimit-Policy")) == ("default", {"q": limit, "w": window_ms // 1000})
-        assert item_of(headers.pop("RateLimit")) == ("default", {"r": decision.remaining, "t": decision.wait})
-        assert headers == (told if decision.allowed else told | {"Retry-After": str(decision.wait)})
-        assert decision.wait > 0
+        assert parse_item(headers.pop("RateLimit-Policy")) == ("default", {"q": limit, "w": window_ms // 1000})
+        assert parse_item(headers.pop("RateLimit")) == (
+            "default",
+            {"r": decision.remaining, "t": decision.wait_seconds},
+        )
+        assert headers == (expected if decision.allowed else expected | {"Retry-After": str(decision.wait_seconds)})
+        assert decision.wait_seconds > 0
 
 
 @pytest.mark.parametrize(("window_ms", "seconds"), [(1000, 1), (1001, 2), (1500, 2), (2000, 2), (86_400_000, 86_400)])
-def test_a_window_is_told_in_whole_seconds_and_never_as_a_shorter_one(url: str, window_ms: int, seconds: int) -> None:
-    (decision,) = take_all(url, [NOON], window_ms=window_ms)
-    assert item_of(decision.headers["RateLimit-Policy"]) == ("default", {"q": 10, "w": seconds})
+def test_the_window_in_the_policy_is_rounded_up_to_seconds(url: str, window_ms: int, seconds: int) -> None:
+    (decision,) = consume_all(url, [NOON], window_ms=window_ms)
+    assert parse_item(decision.headers["RateLimit-Policy"]) == ("default", {"q": 10, "w": seconds})
 
 
-def test_a_full_window_lets_nobody_in_until_it_fades_in_the_next(url: str) -> None:
+def test_a_full_window_blocks_until_its_weight_declines(url: str) -> None:
     times = [NOON] * 11 + [NOON + WINDOW - 1, NOON + WINDOW, NOON + WINDOW + 1, NOON + WINDOW + 1, NOON + WINDOW + 1001]
-    allowed = [decision.allowed for decision in take_all(url, times)]
+    allowed = [decision.allowed for decision in consume_all(url, times)]
     assert allowed == [True] * 10 + [False, False, False, True, False, True]
 
 
-def test_what_was_refused_does_not_count(url: str, server: "redis.Redis") -> None:
+def test_rejected_requests_do_not_count(url: str, server: "redis.Redis") -> None:
     address = uuid4().hex
-    decisions = take_all(url, [NOON] * 30, address=address)
+    decisions = consume_all(url, [NOON] * 30, address=address)
     assert [decision.remaining for decision in decisions] == [*range(9, -1, -1)] + [0] * 20
-    assert server.get(keys_of(address, NOON, WINDOW)[0]) == "10"
+    assert server.get(get_keys(address, NOON, WINDOW)[0]) == "10"
 
 
-def test_keys_are_those_of_upstash_and_do_not_stay(url: str, server: "redis.Redis") -> None:
+def test_keys_are_those_of_upstash_and_expire(url: str, server: "redis.Redis") -> None:
     def now() -> int:
         seconds, microseconds = server.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
 
-    address, begun = uuid4().hex, now()
-    take_all(url, [NOON, NOON + WINDOW], address=address)
+    address, started = uuid4().hex, now()
+    consume_all(url, [NOON, NOON + WINDOW], address=address)
     ended = now()
     keys = [f"test:{address}:{(NOON + passed) // WINDOW}" for passed in (0, WINDOW)]
     assert sorted(server.keys(f"*{address}*")) == sorted(keys)
     for key in keys:
-        assert begun <= server.pexpiretime(key) - (2 * WINDOW + 1000) <= ended
+        assert started <= server.pexpiretime(key) - (2 * WINDOW + 1000) <= ended
 
 
-def test_a_request_is_one_command(url: str, server: "redis.Redis") -> None:
+def test_a_request_needs_one_command(url: str, server: "redis.Redis") -> None:
     address = uuid4().hex
 
-    async def take() -> None:
-        async with limiter(url) as made:
-            await made.take(address, NOON)
+    async def consume() -> None:
+        async with open_limiter(url) as limiter:
+            await limiter.consume(address, NOON)
             server.echo("begin")
             for _ in range(20):
-                await made.take(address, NOON)
+                await limiter.consume(address, NOON)
             server.echo("end")
 
     with server.monitor() as monitor:  # type: ignore[no-untyped-call]
-        asyncio.run(take())
+        asyncio.run(consume())
         commands = []
         while (command := monitor.next_command())["command"] != "ECHO end":
             commands.append(command)
@@ -215,42 +218,44 @@ def test_a_request_is_one_command(url: str, server: "redis.Redis") -> None:
     assert [command.split()[0] for command in of_clients] == ["EVAL"] * 20
 
 
-def test_of_any_number_at_once_just_the_limit_passes(url: str) -> None:
-    async def take() -> list[Decision]:
-        async with limiter(url) as one, limiter(url) as two, limiter(url) as three:
+def test_of_any_number_of_simultaneous_requests_exactly_the_limit_passes(url: str) -> None:
+    async def consume() -> list[Decision]:
+        async with open_limiter(url) as one, open_limiter(url) as two, open_limiter(url) as three:
             address = uuid4().hex
-            return await asyncio.gather(*(made.take(address, NOON) for _ in range(100) for made in (one, two, three)))
+            return await asyncio.gather(
+                *(limiter.consume(address, NOON) for _ in range(100) for limiter in (one, two, three))
+            )
 
-    decisions = asyncio.run(take())
+    decisions = asyncio.run(consume())
     assert sorted(d.remaining for d in decisions if d.allowed) == list(range(10))
     assert sum(d.allowed for d in decisions) == 10
 
 
-def test_a_cancelled_request_leaves_the_others_alone(url: str) -> None:
-    async def take() -> list[Decision]:
-        async with limiter(url) as made:
-            tasks = [asyncio.create_task(made.take(uuid4().hex)) for _ in range(20)]
+def test_a_cancelled_request_does_not_affect_others(url: str) -> None:
+    async def consume() -> list[Decision]:
+        async with open_limiter(url) as limiter:
+            tasks = [asyncio.create_task(limiter.consume(uuid4().hex)) for _ in range(20)]
             await asyncio.wait([*tasks[:1]], return_when=asyncio.FIRST_COMPLETED, timeout=0)
             for task in tasks[::2]:
                 task.cancel()
             return await asyncio.gather(*tasks[1::2])
 
-    assert all(decision.allowed for decision in asyncio.run(take()))
+    assert all(decision.allowed for decision in asyncio.run(consume()))
 
 
 def test_addresses_and_prefixes_have_budgets_of_their_own(url: str) -> None:
-    async def take() -> list[bool]:
+    async def consume() -> list[bool]:
         address = uuid4().hex
-        async with limiter(url, 1, prefix="one") as one, limiter(url, 1, prefix="two") as two:
-            asked = [one.take(address), one.take(address), two.take(address), one.take(address + "x")]
-            return [decision.allowed for decision in await asyncio.gather(*asked)]
+        async with open_limiter(url, 1, prefix="one") as one, open_limiter(url, 1, prefix="two") as two:
+            requests = [one.consume(address), one.consume(address), two.consume(address), one.consume(address + "x")]
+            return [decision.allowed for decision in await asyncio.gather(*requests)]
 
-    assert asyncio.run(take()) == [True, False, True, True]
+    assert asyncio.run(consume()) == [True, False, True, True]
 
 
-def test_a_process_remembers_a_bounded_number_of_addresses() -> None:
+def test_a_process_counts_a_limited_number_of_addresses() -> None:
     local = LocalCounts()
-    for n in range(LOCAL_ADDRESSES + 100):
-        assert local.take(str(n), 1, 0, 10) == (1, 1, 0)
-    assert len(local.current) == LOCAL_ADDRESSES
-    assert local.take(str(n), 1, 0, 10) == (1, 2, 0)
+    for n in range(MAX_LOCAL_ADDRESSES + 100):
+        assert local.consume(str(n), 1, 0, 10) == (1, 1, 0)
+    assert len(local.current) == MAX_LOCAL_ADDRESSES
+    assert local.consume(str(n), 1, 0, 10) == (1, 2, 0)

@@ -1,4 +1,4 @@
-"""The connection to Redis: answers find who asked, and what fails fails for all who wait, and only for them."""
+"""The connection to Redis: replies reach their commands, and a failure affects all pending commands, and only those."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,30 +10,30 @@ import hiredis
 import pytest
 
 from api.dev.valkey import Valkey
-from api.ratelimit.redis_connection import NO_ANSWER, RedisPipe, command
+from api.ratelimit.redis_connection import REDIS_ERRORS, RedisConnection, encode_command
 
-Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def incr(key: str) -> bytes:
-    return command("INCR", key, arguments=0)
+    return encode_command("INCR", key)
 
 
 @asynccontextmanager
-async def piped(url: str, seconds: float = 5) -> AsyncIterator[RedisPipe]:
-    pipe = RedisPipe(url, seconds)
+async def open_connection(url: str, seconds: float = 5) -> AsyncIterator[RedisConnection]:
+    connection = RedisConnection(url, seconds)
     try:
-        yield pipe
+        yield connection
     finally:
-        await pipe.close()
+        await connection.close()
 
 
 @asynccontextmanager
-async def server_that(answer: Answer) -> AsyncIterator[str]:
-    """The URL of something that greets like Redis, then does what it likes; it ends with its last client."""
+async def run_server(behave: Behaviour) -> AsyncIterator[str]:
+    """Run a server that accepts connections like Redis, and then behaves as given; yield its URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await answer(reader, writer)
+        await behave(reader, writer)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -41,139 +41,145 @@ async def server_that(answer: Answer) -> AsyncIterator[str]:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0?protocol=2&lib_name=&lib_version="
 
 
-def test_answers_come_to_who_asked(valkey: Valkey) -> None:
-    async def ask() -> list[Any]:
+def test_replies_reach_their_commands(valkey: Valkey) -> None:
+    async def run_commands() -> list[Any]:
         key = uuid4().hex
-        async with piped(valkey.url()) as pipe:
-            return await asyncio.gather(*(pipe.ask(incr(key)) for _ in range(500)))
+        async with open_connection(valkey.url()) as connection:
+            return await asyncio.gather(*(connection.execute(incr(key)) for _ in range(500)))
 
-    assert asyncio.run(ask()) == list(range(1, 501))
+    assert asyncio.run(run_commands()) == list(range(1, 501))
 
 
-def test_an_error_is_its_askers_alone(valkey: Valkey) -> None:
-    async def ask() -> list[Any]:
+def test_an_error_reply_affects_only_its_command(valkey: Valkey) -> None:
+    async def run_commands() -> list[Any]:
         text, number = uuid4().hex, uuid4().hex
-        async with piped(valkey.url()) as pipe:
-            asked = [pipe.ask(command("SET", text, "x", arguments=0)), pipe.ask(incr(text)), pipe.ask(incr(number))]
-            return await asyncio.gather(*asked, return_exceptions=True)
+        async with open_connection(valkey.url()) as connection:
+            commands = [
+                connection.execute(encode_command("SET", text, "x")),
+                connection.execute(incr(text)),
+                connection.execute(incr(number)),
+            ]
+            return await asyncio.gather(*commands, return_exceptions=True)
 
-    stored, error, counted = asyncio.run(ask())
+    stored, error, counted = asyncio.run(run_commands())
     assert (stored, counted) == (b"OK", 1)
     assert isinstance(error, hiredis.ReplyError)
-    assert isinstance(error, NO_ANSWER)
+    assert isinstance(error, REDIS_ERRORS)
 
 
-def test_who_does_not_wait_any_more_does_not_get_anothers_answer(valkey: Valkey) -> None:
-    async def ask() -> list[Any]:
+def test_a_cancelled_command_does_not_shift_replies(valkey: Valkey) -> None:
+    async def run_commands() -> list[Any]:
         key = uuid4().hex
-        async with piped(valkey.url()) as pipe:
-            await pipe.ask(incr(key))
-            tasks = [asyncio.create_task(pipe.ask(incr(key))) for _ in range(10)]
+        async with open_connection(valkey.url()) as connection:
+            await connection.execute(incr(key))
+            tasks = [asyncio.create_task(connection.execute(incr(key))) for _ in range(10)]
             await asyncio.wait(tasks, timeout=0)
             for task in tasks[::2]:
                 task.cancel()
             return await asyncio.gather(*tasks[1::2])
 
-    assert asyncio.run(ask()) == [3, 5, 7, 9, 11]
+    assert asyncio.run(run_commands()) == [3, 5, 7, 9, 11]
 
 
-def test_a_connection_that_redis_closed_is_opened_anew(valkey: Valkey) -> None:
-    async def ask() -> list[Any]:
+def test_a_closed_connection_is_reopened(valkey: Valkey) -> None:
+    async def run_commands() -> list[Any]:
         key = uuid4().hex
-        async with piped(valkey.url()) as pipe, piped(valkey.url()) as other:
-            first = await pipe.ask(incr(key))
-            await other.ask(command("CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES", arguments=0))
-            with suppress(*NO_ANSWER):  # it may not have noticed yet
-                await pipe.ask(incr(uuid4().hex))
-            return [first, await pipe.ask(incr(key))]
+        async with open_connection(valkey.url()) as connection, open_connection(valkey.url()) as other:
+            first = await connection.execute(incr(key))
+            await other.execute(encode_command("CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES"))
+            with suppress(*REDIS_ERRORS):  # the connection may not be known to be closed yet
+                await connection.execute(incr(uuid4().hex))
+            return [first, await connection.execute(incr(key))]
 
-    assert asyncio.run(ask()) == [1, 2]
+    assert asyncio.run(run_commands()) == [1, 2]
 
 
-async def nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    """Reads, and never answers."""
+async def never_reply(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     await reader.read()
 
 
-async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await greeted(reader, writer)
+async def reply_garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await shake_hands(reader, writer)
     writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
-async def too_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await greeted(reader, writer)
+async def reply_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await shake_hands(reader, writer)
     writer.write(b":1\r\n:2\r\n")
 
 
-async def news(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Says something that nobody asked for, as servers may that speak RESP3, before each answer."""
-    await greeted(reader, writer)
+async def push_notifications(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Push a notification before each reply, as servers that use RESP3 may."""
+    await shake_hands(reader, writer)
     writer.write(b">2\r\n+MIGRATING\r\n:1\r\n:1\r\n" + b">2\r\n+MIGRATED\r\n:1\r\n:2\r\n")
 
 
-async def gone(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
-    """Is gone before it has read anything."""
+async def close_at_once(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+    """Close the connection before anything is read."""
 
 
-async def the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await greeted(reader, writer)
+async def close_after_handshake(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await shake_hands(reader, writer)
 
 
-async def greeted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Says OK to whatever a client sends before its first command of ours."""
+async def shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Reply OK to everything that redis-py sends before the first command of a test."""
     while (sent := await reader.read(65536)) and b"INCR" not in sent:
         writer.write(b"+OK\r\n" * sent.count(b"*"))
 
 
-@pytest.mark.parametrize("server", [nothing, garbage, gone, the_end])
-def test_all_who_wait_for_what_is_no_redis_are_told(server: Answer) -> None:
-    async def ask() -> list[Any]:
-        async with server_that(server) as url, piped(url, seconds=0.2) as pipe:
-            return await asyncio.gather(*(pipe.ask(incr("key")) for _ in range(3)), return_exceptions=True)
+@pytest.mark.parametrize("behave", [never_reply, reply_garbage, close_at_once, close_after_handshake])
+def test_all_pending_commands_fail_with_the_connection(behave: Behaviour) -> None:
+    async def run_commands() -> list[Any]:
+        async with run_server(behave) as url, open_connection(url, seconds=0.2) as connection:
+            return await asyncio.gather(*(connection.execute(incr("key")) for _ in range(3)), return_exceptions=True)
 
-    assert all(isinstance(error, NO_ANSWER) for error in asyncio.run(ask()))
+    assert all(isinstance(error, REDIS_ERRORS) for error in asyncio.run(run_commands()))
 
 
-def test_whatever_fails_while_it_is_opened_is_no_answer() -> None:
-    """An answer to HELLO that is no map is an AttributeError of redis-py's."""
+def test_undocumented_errors_of_connecting_are_redis_errors() -> None:
+    """redis-py raises AttributeError if the reply to HELLO is not a map."""
 
-    async def ask() -> None:
-        async with server_that(the_end) as url:
+    async def run_commands() -> None:
+        async with run_server(close_after_handshake) as url:
             resp3 = url.replace("redis://", "redis://:password@").replace("protocol=2", "protocol=3")
-            async with piped(resp3) as pipe:
-                with pytest.raises(NO_ANSWER):
-                    await pipe.ask(incr("key"))
+            async with open_connection(resp3) as connection:
+                with pytest.raises(REDIS_ERRORS):
+                    await connection.execute(incr("key"))
 
-    asyncio.run(ask())
-
-
-def test_news_is_no_answer() -> None:
-    async def ask() -> list[Any]:
-        async with server_that(news) as url, piped(url) as pipe:
-            return await asyncio.gather(*(pipe.ask(incr("key")) for _ in range(2)))
-
-    assert asyncio.run(ask()) == [1, 2]
+    asyncio.run(run_commands())
 
 
-def test_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
-    async def ask() -> list[Any]:
-        async with server_that(too_much) as url, piped(url) as pipe:
-            return [await pipe.ask(incr("key")), *await asyncio.gather(pipe.ask(incr("key")), return_exceptions=True)]
+def test_push_notifications_are_ignored() -> None:
+    async def run_commands() -> list[Any]:
+        async with run_server(push_notifications) as url, open_connection(url) as connection:
+            return await asyncio.gather(*(connection.execute(incr("key")) for _ in range(2)))
 
-    first, *_ = asyncio.run(ask())
+    assert asyncio.run(run_commands()) == [1, 2]
+
+
+def test_a_reply_without_a_command_closes_the_connection() -> None:
+    async def run_commands() -> list[Any]:
+        async with run_server(reply_twice) as url, open_connection(url) as connection:
+            return [
+                await connection.execute(incr("key")),
+                *await asyncio.gather(connection.execute(incr("key")), return_exceptions=True),
+            ]
+
+    first, *_ = asyncio.run(run_commands())
     assert first == 1
 
 
-def test_a_redis_that_stops_to_answer_is_given_up_in_time(valkey: Valkey) -> None:
-    async def ask() -> tuple[list[Any], int]:
+def test_a_redis_that_stops_replying_times_out(valkey: Valkey) -> None:
+    async def run_commands() -> tuple[list[Any], int]:
         key = uuid4().hex
-        async with piped(valkey.url(), seconds=1) as pipe, piped(valkey.url()) as other:
-            await pipe.ask(incr(key))
-            await other.ask(command("CLIENT", "PAUSE", "20000", "WRITE", arguments=0))
-            waited = await asyncio.gather(*(pipe.ask(incr(key)) for _ in range(5)), return_exceptions=True)
-            await other.ask(command("CLIENT", "UNPAUSE", arguments=0))
-            return waited, await pipe.ask(incr(key))
+        async with open_connection(valkey.url(), seconds=1) as connection, open_connection(valkey.url()) as other:
+            await connection.execute(incr(key))
+            await other.execute(encode_command("CLIENT", "PAUSE", "20000", "WRITE"))
+            waited = await asyncio.gather(*(connection.execute(incr(key)) for _ in range(5)), return_exceptions=True)
+            await other.execute(encode_command("CLIENT", "UNPAUSE"))
+            return waited, await connection.execute(incr(key))
 
-    waited, counted = asyncio.run(ask())
-    assert all(isinstance(error, NO_ANSWER) for error in waited)
+    waited, counted = asyncio.run(run_commands())
+    assert all(isinstance(error, REDIS_ERRORS) for error in waited)
     assert counted > 1

@@ -1,4 +1,4 @@
-"""An API of each file's own, in a database of its own."""
+"""For each test file, an API with a database of its own."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +10,7 @@ from tests.support import Api, new_user, running
 
 @pytest.fixture(scope="module")
 def database(new_database: Callable[[str], str]) -> str:
-    """A database of the file's own."""
+    """A database for one test file."""
     return new_database(f"parley_{new_user().replace('-', '_')}")
 
 

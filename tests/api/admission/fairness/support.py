@@ -1,4 +1,4 @@
-"""Requests that wait for locks of PostgreSQL, and how many of them wait for a turn or hold a connection."""
+"""Requests that wait for locks in PostgreSQL, and how many of them are queued or hold a connection."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import psycopg
 
-from tests.api.support import head, unlimited
+from tests.api.support import request_head, unlimited_client
 from tests.support import Api, scraped
 
-CONNECTIONS, OF_ONE_USER, WRITES = 10, 5, 8
+CONNECTIONS, MAX_OF_USER, MAX_WRITES = 10, 5, 8
 LOCKED = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
 
@@ -20,18 +20,18 @@ def metric(api: Api, name: str, **labels: str) -> float:
     return scraped(int(api.environment["METRICS_PORT"]), name, **labels)
 
 
-def used(api: Api) -> float:
+def used_connections(api: Api) -> float:
     return metric(api, "parley_database_connections", server="primary", state="used")
 
 
-def waiting(api: Api) -> float:
-    """In line for a turn."""
+def queued_requests(api: Api) -> float:
+    """Return the number of requests in the queues."""
     return metric(api, "parley_admission_waiting_requests")
 
 
 @contextmanager
-def held(url: str, statement: str, *parameters: Any) -> Iterator[Callable[[], int]]:
-    """Holds the locks of a statement; what it gives tells how many statements wait for a lock."""
+def hold_locks(url: str, statement: str, *parameters: Any) -> Iterator[Callable[[], int]]:
+    """Hold the locks of a statement; yield a function that counts the statements waiting for a lock."""
     with psycopg.connect(url) as locker, psycopg.connect(url, autocommit=True) as watcher:
         locker.execute(statement, parameters)
 
@@ -44,20 +44,20 @@ def held(url: str, statement: str, *parameters: Any) -> Iterator[Callable[[], in
         locker.rollback()
 
 
-def locked(url: str, *chats: str) -> AbstractContextManager[Callable[[], int]]:
-    """Holds the rows of chats."""
-    return held(url, "select from parley.chats where id = any (%s::uuid[]) for update", list(chats))
+def lock_chats(url: str, *chats: str) -> AbstractContextManager[Callable[[], int]]:
+    """Lock the rows of chats."""
+    return hold_locks(url, "select from parley.chats where id = any (%s::uuid[]) for update", list(chats))
 
 
-def locked_members(url: str) -> AbstractContextManager[Callable[[], int]]:
-    """Holds a table that every request for chats, of one or all, needs."""
-    return held(url, "lock table parley.members in access exclusive mode")
+def lock_members(url: str) -> AbstractContextManager[Callable[[], int]]:
+    """Lock a table that every request for chats needs."""
+    return hold_locks(url, "lock table parley.members in access exclusive mode")
 
 
 @contextmanager
 def signed_in(api: Api, user: str | None = None) -> Iterator[httpx.Client]:
-    """A client of a user whom no statement that waits has to add first."""
-    with unlimited(api, user) as client:
+    """Yield a client of an existing user, so that no waiting statement has to create the user."""
+    with unlimited_client(api, user) as client:
         client.get("/api/profile").raise_for_status()
         yield client
 
@@ -74,10 +74,10 @@ def send(client: httpx.Client, chat: str, content: str = "x") -> httpx.Response:
     return client.post(f"/api/chats/{chat}/messages", json={"content": content})
 
 
-def asking(api: Api, user: str, path: str) -> socket.socket:
-    """A connection on which a user asks for something."""
+def send_get(api: Api, user: str, path: str) -> socket.socket:
+    """Open a connection on which a user requests a path."""
     connection = socket.create_connection(("127.0.0.1", api.port), timeout=20)
-    connection.sendall(head(f"GET {path} HTTP/1.1", api.headers(user)))
+    connection.sendall(request_head(f"GET {path} HTTP/1.1", api.headers(user)))
     return connection
 
 

@@ -5,33 +5,33 @@ from contextlib import ExitStack
 
 import httpx
 
-from api.admission.statements import EXPENSIVE_BODY, LARGE_RESPONSE
+from api.admission.statements import EXPENSIVE_BODY_BYTES, LARGE_PAGE_BYTES
 from api.dev.postgres import Postgres
 from tests.api.admission.fairness.support import (
     CONNECTIONS,
-    OF_ONE_USER,
-    locked_members,
+    MAX_OF_USER,
+    lock_members,
     new_chat,
+    queued_requests,
     send,
     signed_in,
     statuses,
-    waiting,
 )
 from tests.support import Api, wait_until
 
 
-def test_one_user_with_slow_statements_leaves_connections_to_others(
+def test_slow_statements_of_one_user_leave_connections_to_others(
     api: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
 ) -> None:
     with signed_in(api) as client, signed_in(api) as other:
-        with locked_members(postgres.url(database)) as locks:
+        with lock_members(postgres.url(database)) as locks:
             slow = [threads.submit(client.get, "/api/chats") for _ in range(20)]
-            wait_until(lambda: (locks(), waiting(api)) == (OF_ONE_USER, 20 - OF_ONE_USER))
+            wait_until(lambda: (locks(), queued_requests(api)) == (MAX_OF_USER, 20 - MAX_OF_USER))
             for path in ("/api/profile", "/api/settings"):
                 assert other.get(path).status_code == 200
             assert other.put("/api/settings", json={"settings": {"theme": "dark"}}).status_code == 200
             own = threads.submit(client.get, "/api/profile")
-            wait_until(lambda: waiting(api) == 21 - OF_ONE_USER)
+            wait_until(lambda: queued_requests(api) == 21 - MAX_OF_USER)
         assert statuses([*slow, own]) == [200] * 21
 
 
@@ -43,35 +43,35 @@ def test_a_user_has_one_expensive_request_in_flight(
         return client.post("/api/chats", content=body.ljust(size), headers={"Content-Type": "application/json"})
 
     with signed_in(api) as client:
-        with locked_members(postgres.url(database)) as locks:
+        with lock_members(postgres.url(database)) as locks:
             searches = [threads.submit(client.get, f"/api/search?search={word}") for word in "abc"]
-            large = [threads.submit(post, EXPENSIVE_BODY + 1) for _ in range(3)]
-            wait_until(lambda: (locks(), waiting(api)) == (1, 5))
-            ordinary = [threads.submit(post, EXPENSIVE_BODY), threads.submit(client.get, "/api/chats")]
+            large = [threads.submit(post, EXPENSIVE_BODY_BYTES + 1) for _ in range(3)]
+            wait_until(lambda: (locks(), queued_requests(api)) == (1, 5))
+            ordinary = [threads.submit(post, EXPENSIVE_BODY_BYTES), threads.submit(client.get, "/api/chats")]
             wait_until(lambda: locks() == 3)
-            assert client.get("/api/profile?search=x").status_code == 200  # which searches nothing
-            assert waiting(api) == 5
+            assert client.get("/api/profile?search=x").status_code == 200  # a route without search
+            assert queued_requests(api) == 5
         assert statuses(searches) == [200] * 3
         assert statuses(large) == [201] * 3
         assert statuses(ordinary) == [201, 200]
 
 
-def test_a_user_who_has_received_a_large_page_has_one_page_in_flight(
+def test_after_a_large_page_a_user_has_one_page_in_flight(
     api: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
 ) -> None:
-    messages = LARGE_RESPONSE // 32_768
+    messages = LARGE_PAGE_BYTES // 32_768
     with signed_in(api) as client, signed_in(api) as other:
         chat = new_chat(client, other)
         for _ in range(messages):
             assert send(client, chat, "x" * 32_768).status_code == 201
-        assert len(client.get(f"/api/chats/{chat}/messages").content) > LARGE_RESPONSE
-        assert len(other.get(f"/api/chats/{chat}/messages?limit={messages - 1}").content) <= LARGE_RESPONSE
-        with locked_members(postgres.url(database)) as locks:
+        assert len(client.get(f"/api/chats/{chat}/messages").content) > LARGE_PAGE_BYTES
+        assert len(other.get(f"/api/chats/{chat}/messages?limit={messages - 1}").content) <= LARGE_PAGE_BYTES
+        with lock_members(postgres.url(database)) as locks:
             pages = [threads.submit(client.get, f"/api/chats/{chat}/messages?page={page}") for page in range(1, 4)]
-            wait_until(lambda: (locks(), waiting(api)) == (1, 2))
+            wait_until(lambda: (locks(), queued_requests(api)) == (1, 2))
             pages += [threads.submit(other.get, f"/api/chats/{chat}/messages?page={page}") for page in range(2, 5)]
             pages += [threads.submit(client.get, f"/api/chats/{chat}")]
-            wait_until(lambda: (locks(), waiting(api)) == (5, 2))
+            wait_until(lambda: (locks(), queued_requests(api)) == (5, 2))
         assert statuses(pages) == [200] * 7
 
 
@@ -80,8 +80,8 @@ def test_many_users_have_half_of_the_connections_for_expensive_requests(
 ) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(signed_in(api)) for _ in range(8)]
-        with locked_members(postgres.url(database)) as locks:
+        with lock_members(postgres.url(database)) as locks:
             searches = [threads.submit(client.get, "/api/search?search=a") for client in clients]
-            wait_until(lambda: (locks(), waiting(api)) == (CONNECTIONS // 2, 8 - CONNECTIONS // 2))
+            wait_until(lambda: (locks(), queued_requests(api)) == (CONNECTIONS // 2, 8 - CONNECTIONS // 2))
             assert clients[-1].get("/api/profile").status_code == 200
         assert statuses(searches) == [200] * 8

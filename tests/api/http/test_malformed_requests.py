@@ -1,11 +1,11 @@
-"""What comes over the wire and is no HTTP, or hardly: it is refused in the envelope, and the server lives on."""
+"""Malformed HTTP and unusual requests: each gets a response, and the server continues."""
 
 import re
 import socket
 
 import pytest
 
-from tests.api.support import LIMIT_HEADERS, Wire, exchange, head, refusal, unlimited
+from tests.api.support import LIMIT_HEADERS, RawResponse, expect_error, request_head, send_raw, unlimited_client
 from tests.support import Api
 
 LONG = b"x" * 200_000
@@ -56,8 +56,8 @@ def request(line: bytes, *headers: bytes) -> bytes:
     ],
     ids=lambda value: repr(value)[:50],
 )
-def test_no_http_gets_the_envelope_all_the_same(api: Api, sent: bytes, status: int) -> None:
-    refusal(exchange(api, sent), status)
+def test_malformed_http_gets_an_error_response(api: Api, sent: bytes, status: int) -> None:
+    expect_error(send_raw(api, sent), status)
 
 
 @pytest.mark.parametrize(
@@ -70,21 +70,23 @@ def test_no_http_gets_the_envelope_all_the_same(api: Api, sent: bytes, status: i
         (b"f" * 20 + b"\r\n", 413),
     ],
 )
-def test_a_malformed_chunk_gets_the_envelope(api: Api, chunks: bytes, status: int) -> None:
+def test_a_malformed_chunk_gets_an_error_response(api: Api, chunks: bytes, status: int) -> None:
     headers = api.headers() | {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
-    refusal(exchange(api, head("POST /api/chats HTTP/1.1", headers), chunks), status)
+    expect_error(send_raw(api, request_head("POST /api/chats HTTP/1.1", headers), chunks), status)
 
 
-def test_a_full_url_is_as_good_as_a_path(api: Api) -> None:
-    answer = exchange(api, head("GET http://any.host/api/chats?limit=7 HTTP/1.1", api.headers()), method="GET")
-    assert answer.status_code == 200
-    assert '"limit" : 7' in answer.text
-    assert answer.headers.keys() >= LIMIT_HEADERS
+def test_the_absolute_form_of_a_target_is_accepted(api: Api) -> None:
+    response = send_raw(
+        api, request_head("GET http://any.host/api/chats?limit=7 HTTP/1.1", api.headers()), method="GET"
+    )
+    assert response.status_code == 200
+    assert '"limit" : 7' in response.text
+    assert response.headers.keys() >= LIMIT_HEADERS
 
 
-def test_requests_in_one_packet_are_answered_in_order(api: Api) -> None:
-    first = head("GET /healthz HTTP/1.1", {})
-    second = head("GET /nope HTTP/1.1", {"Connection": "close"})
+def test_pipelined_requests_get_responses_in_order(api: Api) -> None:
+    first = request_head("GET /healthz HTTP/1.1", {})
+    second = request_head("GET /nope HTTP/1.1", {"Connection": "close"})
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
         connection.sendall(first + second)
         received = b""
@@ -93,28 +95,28 @@ def test_requests_in_one_packet_are_answered_in_order(api: Api) -> None:
     assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"200", b"404"]
 
 
-def test_a_malformed_request_leaves_no_trace_in_the_log(api: Api) -> None:
+def test_malformed_requests_are_not_logged(api: Api) -> None:
     before = api.log.stat().st_size
     for sent in (b"NONSENSE\r\n\r\n", request(b"GET host:443 HTTP/1.1"), request(b"GET http://host HTTP/1.1")):
-        exchange(api, sent)
-    with unlimited(api) as client:
+        send_raw(api, sent)
+    with unlimited_client(api) as client:
         assert client.get("/api/chats").status_code == 200
     assert api.log.stat().st_size == before
 
 
-def test_a_request_id_is_kept_when_sane_and_else_made(api: Api) -> None:
-    with unlimited(api) as client:
+def test_a_well_formed_request_id_is_kept_and_others_are_replaced(api: Api) -> None:
+    with unlimited_client(api) as client:
         for path in ("/api/chats", "/healthz", "/nope", "/api/chats/1"):
-            for sane in ("a", "0af7651916cd43dd8448eb211c80319c", "a.b_c:d-e", "x" * 128):
-                assert client.get(path, headers={"X-Request-Id": sane}).headers["x-request-id"] == sane
-            made = {
+            for well_formed in ("a", "0af7651916cd43dd8448eb211c80319c", "a.b_c:d-e", "x" * 128):
+                assert client.get(path, headers={"X-Request-Id": well_formed}).headers["x-request-id"] == well_formed
+            replaced = {
                 client.get(path, headers={b"X-Request-Id": value}).headers["x-request-id"]
                 for value in (b"", b"a b", b"x" * 129, b"<script>", b"\xe2\x98\x83", b"a\tb", b"a,b", b"'")
             }
-            assert len(made) == 8
-            assert all(len(request_id) == 32 and request_id.isalnum() for request_id in made)
+            assert len(replaced) == 8
+            assert all(len(request_id) == 32 and request_id.isalnum() for request_id in replaced)
 
 
-def test_each_answer_has_one_request_id(api: Api) -> None:
-    answer: Wire = exchange(api, b"NONSENSE\r\n\r\n")
-    assert len(answer.headers["x-request-id"]) == 32
+def test_the_response_to_malformed_http_has_a_request_id(api: Api) -> None:
+    response: RawResponse = send_raw(api, b"NONSENSE\r\n\r\n")
+    assert len(response.headers["x-request-id"]) == 32

@@ -1,4 +1,4 @@
-"""The rate limit over HTTP: one budget for all of /api, whatever is asked there and however it is spelt."""
+"""The rate limit over HTTP: one budget for all paths under /api, however they are spelt."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.api.support import LIMIT_HEADERS, exchange, head, new_address, refusal
+from tests.api.support import LIMIT_HEADERS, expect_error, new_address, request_head, send_raw
 from tests.support import Api, long_window, new_user, running
 
 SPELLINGS_OF_CHATS = (
@@ -23,29 +23,29 @@ SPELLINGS_OF_CHATS = (
 
 
 @pytest.fixture(scope="module")
-def bare(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
-    """An API with no proxy in front; in Redis its counts are its own."""
-    window, prefix = long_window(), new_user("bare")
+def direct(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
+    """An API without a proxy, with counts of its own in Redis."""
+    window, prefix = long_window(), new_user("direct")
     api = new_api(shared_database, TRUSTED_PROXIES="0", RATE_LIMIT_WINDOW=window, RATE_LIMIT_PREFIX=prefix)
     with running(api):
         yield api
 
 
-def statuses(client: httpx.Client, times: int, path: str = "/api/chats", **headers: str) -> list[int]:
+def get_statuses(client: httpx.Client, times: int, path: str = "/api/chats", **headers: str) -> list[int]:
     return [client.get(path, headers=headers).status_code for _ in range(times)]
 
 
-def test_of_200_requests_at_once_ten_are_answered(api: Api) -> None:
-    request, window = head("GET /api/chats HTTP/1.1", api.headers()), int(api.environment["RATE_LIMIT_WINDOW"])
+def test_of_200_simultaneous_requests_ten_are_allowed(api: Api) -> None:
+    request, window = request_head("GET /api/chats HTTP/1.1", api.headers()), int(api.environment["RATE_LIMIT_WINDOW"])
     with ThreadPoolExecutor(200) as pool:
-        responses = list(pool.map(lambda _: exchange(api, request, method="GET"), range(200)))
-    answered = [response for response in responses if response.status_code == 200]
-    refused = [response for response in responses if response.status_code == 429]
-    assert (len(answered), len(refused)) == (10, 190)
-    assert sorted(int(response.headers["x-ratelimit-remaining"]) for response in answered) == list(range(10))
-    assert not any("retry-after" in response.headers for response in answered)
-    for response in refused:
-        assert refusal(response, 429) == {"code": "rate_limited", "message": "Too many requests."}
+        responses = list(pool.map(lambda _: send_raw(api, request, method="GET"), range(200)))
+    allowed = [response for response in responses if response.status_code == 200]
+    rejected = [response for response in responses if response.status_code == 429]
+    assert (len(allowed), len(rejected)) == (10, 190)
+    assert sorted(int(response.headers["x-ratelimit-remaining"]) for response in allowed) == list(range(10))
+    assert not any("retry-after" in response.headers for response in allowed)
+    for response in rejected:
+        assert expect_error(response, 429) == {"code": "rate_limited", "message": "Too many requests."}
         assert response.headers.keys() >= LIMIT_HEADERS
         assert response.headers["x-ratelimit-remaining"] == "0"
         assert 0 < int(response.headers["retry-after"]) <= window + 1
@@ -57,9 +57,9 @@ def test_of_200_requests_at_once_ten_are_answered(api: Api) -> None:
     assert resets.pop() % (window * 1000) == 0
 
 
-def test_whatever_is_asked_under_api_counts(api: Api) -> None:
+def test_every_request_under_api_counts(api: Api) -> None:
     with api.client() as client:
-        asked = [
+        responses = [
             client.get("/api/chats"),
             client.post("/api/chats", json={"title": "x"}),
             client.post("/api/chats", content=b"{", headers={"Content-Type": "application/json"}),
@@ -71,19 +71,19 @@ def test_whatever_is_asked_under_api_counts(api: Api) -> None:
             client.patch("/api/chats"),
             client.get("/api/chats", headers={"Authorization": "Bearer x"}),
         ]
-        assert [response.status_code for response in asked] == [200, 201, 400, 415, 413, 404, 404, 404, 405, 401]
-        remaining = [int(response.headers["x-ratelimit-remaining"]) for response in asked]
+        assert [response.status_code for response in responses] == [200, 201, 400, 415, 413, 404, 404, 404, 405, 401]
+        remaining = [int(response.headers["x-ratelimit-remaining"]) for response in responses]
         assert remaining == list(range(9, -1, -1))
         for method, path in (("GET", "/api/chats"), ("GET", "/api/nope"), ("PATCH", "/api/chats"), ("POST", "/api")):
-            refusal(client.request(method, path), 429)
-        refusal(client.get("/api/chats", headers={"Authorization": ""}), 429)
+            expect_error(client.request(method, path), 429)
+        expect_error(client.get("/api/chats", headers={"Authorization": ""}), 429)
 
 
-def test_what_is_not_under_api_does_not_count(api: Api) -> None:
+def test_requests_outside_api_do_not_count(api: Api) -> None:
     with api.client() as client:
         for path in ("/healthz", "/readyz", "/nope"):
-            assert len(set(statuses(client, 15, path))) == 1
-        assert statuses(client, 11) == [200] * 10 + [429]
+            assert len(set(get_statuses(client, 15, path))) == 1
+        assert get_statuses(client, 11) == [200] * 10 + [429]
         assert client.get("/healthz").status_code == 200
 
 
@@ -107,50 +107,52 @@ def test_what_is_not_under_api_does_not_count(api: Api) -> None:
         "/healthz/api/chats",
     ],
 )
-def test_no_way_of_spelling_a_path_reaches_a_route_uncounted(api: Api, target: str) -> None:
+def test_no_spelling_of_a_path_avoids_the_rate_limit(api: Api, target: str) -> None:
     headers = api.headers()
-    answers = [exchange(api, head(f"GET {target} HTTP/1.1", headers), method="GET").status_code for _ in range(12)]
+    statuses = [
+        send_raw(api, request_head(f"GET {target} HTTP/1.1", headers), method="GET").status_code for _ in range(12)
+    ]
     counted = [[status] * 10 + [429] * 2 for status in (200, 404)]
-    assert answers in [*counted, [404] * 12, [400] * 12]
-    assert (200 in answers) == (target in SPELLINGS_OF_CHATS)
+    assert statuses in [*counted, [404] * 12, [400] * 12]
+    assert (200 in statuses) == (target in SPELLINGS_OF_CHATS)
 
 
-def test_behind_a_proxy_the_last_address_forwarded_counts(api: Api) -> None:
-    mine = new_address()
+def test_behind_a_proxy_the_last_forwarded_address_counts(api: Api) -> None:
+    address = new_address()
     with api.client() as client:
-        assert statuses(client, 5, **{"X-Forwarded-For": f"1.2.3.4, {mine}"}) == [200] * 5
-        assert statuses(client, 5, **{"X-Forwarded-For": f"5.6.7.8,9.9.9.9,{mine}"}) == [200] * 5
-        assert statuses(client, 1, **{"X-Forwarded-For": mine}) == [429]
-        two = head("GET /api/chats HTTP/1.1", {"X-Forwarded-For": f"1.2.3.4\r\nX-Forwarded-For: {mine}"})
-        assert exchange(api, two, method="GET").status_code == 429
-        assert statuses(client, 1, **{"X-Forwarded-For": f"{mine}, {new_address()}"}) == [200]
+        assert get_statuses(client, 5, **{"X-Forwarded-For": f"1.2.3.4, {address}"}) == [200] * 5
+        assert get_statuses(client, 5, **{"X-Forwarded-For": f"5.6.7.8,9.9.9.9,{address}"}) == [200] * 5
+        assert get_statuses(client, 1, **{"X-Forwarded-For": address}) == [429]
+        two = request_head("GET /api/chats HTTP/1.1", {"X-Forwarded-For": f"1.2.3.4\r\nX-Forwarded-For: {address}"})
+        assert send_raw(api, two, method="GET").status_code == 429
+        assert get_statuses(client, 1, **{"X-Forwarded-For": f"{address}, {new_address()}"}) == [200]
 
 
 def test_an_ipv6_network_has_one_budget(api: Api) -> None:
     network = new_address().removesuffix("::1")
     with api.client() as client:
         for n in range(10):
-            assert statuses(client, 1, **{"X-Forwarded-For": f"{network}:0:{n}:{n}::1"}) == [200]
-        assert statuses(client, 1, **{"X-Forwarded-For": f"{network}::ffff"}) == [429]
-        assert statuses(client, 1, **{"X-Forwarded-For": f"{network}:1::1"}) == [200]
+            assert get_statuses(client, 1, **{"X-Forwarded-For": f"{network}:0:{n}:{n}::1"}) == [200]
+        assert get_statuses(client, 1, **{"X-Forwarded-For": f"{network}::ffff"}) == [429]
+        assert get_statuses(client, 1, **{"X-Forwarded-For": f"{network}:1::1"}) == [200]
 
 
-def test_without_a_proxy_nothing_in_a_header_moves_a_client(bare: Api) -> None:
+def test_without_a_proxy_headers_do_not_change_the_address(direct: Api) -> None:
     forgeries = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP")
-    with bare.client() as client:
-        malformed = exchange(bare, b"POST /api/chats HTTP/1.1\r\nContent-Length: x\r\n\r\n")
+    with direct.client() as client:
+        malformed = send_raw(direct, b"POST /api/chats HTTP/1.1\r\nContent-Length: x\r\n\r\n")
         assert malformed.headers["x-ratelimit-remaining"] == "9"
         for n in range(9):
             response = client.get("/api/chats", headers=dict.fromkeys(forgeries, f"203.0.113.{n}"))
             assert (response.status_code, response.headers["x-ratelimit-remaining"]) == (200, str(8 - n))
         for name in forgeries:
-            refusal(client.get("/api/chats", headers={name: "203.0.113.200"}), 429)
-    refusal(exchange(bare, b"POST /api/chats HTTP/1.1\r\nContent-Length: x\r\n\r\n"), 429)
+            expect_error(client.get("/api/chats", headers={name: "203.0.113.200"}), 429)
+    expect_error(send_raw(direct, b"POST /api/chats HTTP/1.1\r\nContent-Length: x\r\n\r\n"), 429)
 
 
-def test_requests_in_one_packet_count_each(api: Api) -> None:
-    one = head("GET /api/chats HTTP/1.1", api.headers())
-    last = head("GET /api/chats HTTP/1.1", api.headers() | {"Connection": "close"})
+def test_pipelined_requests_count_each(api: Api) -> None:
+    one = request_head("GET /api/chats HTTP/1.1", api.headers())
+    last = request_head("GET /api/chats HTTP/1.1", api.headers() | {"Connection": "close"})
     with socket.create_connection(("127.0.0.1", api.port), timeout=20) as connection:
         connection.sendall(one * 15 + last)
         received = b""

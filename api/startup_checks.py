@@ -1,0 +1,61 @@
+"""Checks before the start: each raises SettingsError with one line that names the variable."""
+
+import os
+
+import asyncpg
+
+from api.db.pool import Database
+from api.images.storage import Storage
+from api.server import bind_socket
+from api.settings import Settings
+from api.shared import traces
+from api.shared.settings import SettingsError
+
+MAX_PORT = 65_535
+
+
+async def check_database(settings: Settings) -> None:
+    """Check that PostgreSQL is available and has a Parley database whose row-level security applies to the role."""
+    try:
+        database = await Database.connect(settings)
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise SettingsError(f"DATABASE_URL: no connection to PostgreSQL: {type(error).__name__}") from None
+    try:
+        await database.fetch_value("select api.check_readiness()")
+    except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
+        problem = "no Parley database for this role: run `yoyo apply --batch` and grant it parley_api"
+        raise SettingsError(f"DATABASE_URL: {problem}") from None
+    except asyncpg.PostgresError as error:
+        raise SettingsError(f"DATABASE_URL: {error.args[0]}") from None
+    finally:
+        await database.close()
+
+
+def check_storage(settings: Settings) -> None:
+    """Check that the directory for images is writable. A bucket is not checked, since it may be available later."""
+    try:
+        Storage.open(settings.storage_url)
+    except OSError as error:
+        raise SettingsError(f"STORAGE_URL: can't write to {error.filename}: {error.strerror}") from None
+
+
+def check_metrics(settings: Settings) -> None:
+    """Check that each worker can listen on its port for Prometheus."""
+    if settings.metrics_port is None:
+        return
+    for port in range(settings.metrics_port, settings.metrics_port + settings.workers):
+        if port == settings.port or port > MAX_PORT:
+            reason = "PORT" if port == settings.port else "no port"
+            raise SettingsError(f"METRICS_PORT: {port}, which a worker needs, is {reason}")
+        try:
+            bind_socket(settings.metrics_host, port).close()
+        except OSError as error:
+            problem = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            address = f"{settings.metrics_host}:{port}"
+            raise SettingsError(f"METRICS_HOST or METRICS_PORT: can't listen on {address}: {problem}") from None
+
+
+def check_traces() -> None:
+    """Check that traces can be sent as OpenTelemetry's variables require."""
+    if error := traces.find_configuration_error():
+        raise SettingsError(error)
