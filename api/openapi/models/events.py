@@ -151,7 +151,7 @@ class ChatEvents(Model):
 
     events: list[LoggedEvent]
     next: Annotated[int, describe_field("The value of `after` for the next request.", 42, minimum=0)]
-    has_more: Annotated[bool, describe_field("Whether the log has more events already.", False)]
+    has_more: Annotated[bool, describe_field("Whether more events follow.", False)]
 
 
 class Events(Model):
@@ -162,4 +162,4 @@ class Events(Model):
         str,
         describe_field("The value of `after` for the next request: a cursor.", "NGU3YjA4YzRmMGExIDgxMjo4MTI6"),
     ]
-    has_more: Annotated[bool, describe_field("Whether the log has more events already.", False)]
+    has_more: Annotated[bool, describe_field("Whether more events follow.", False)]
