@@ -1,4 +1,4 @@
--- sql/inventory.sql of a fresh database in PostgreSQL 18
+-- sql/catalog of a fresh database in PostgreSQL 18
 
 --- schema analytics
 create schema analytics;

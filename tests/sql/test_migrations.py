@@ -10,7 +10,7 @@ import psycopg
 import psycopg2
 import pytest
 
-from api.admin.catalog import SNAPSHOT, Inventory
+from api.admin.catalog import SNAPSHOT, Catalog
 from api.dev.postgres import Postgres
 from tests.sql.support import MIGRATIONS, add_migration, apply, numbered
 from tests.support import call, new_chat, new_user, refused, roll_up, roll_up_to_now, yoyo
@@ -64,12 +64,12 @@ def test_a_fresh_database_has_the_schema_of_the_snapshot(postgres: Postgres, url
     if postgres.major < 18:
         pytest.skip("the snapshot is PostgreSQL 18's")
     with psycopg2.connect(url) as connection:
-        live = Inventory.of(connection.cursor())
+        live = Catalog.of_database(connection.cursor())
     connection.close()
     if os.environ.get("PARLEY_UPDATE_SNAPSHOT"):
-        SNAPSHOT.write_text(live.text())
-    assert live.text() == SNAPSHOT.read_text()
-    assert Inventory.read().make == live.make
+        SNAPSHOT.write_text(live.to_snapshot())
+    assert live.to_snapshot() == SNAPSHOT.read_text()
+    assert Catalog.of_snapshot().create == live.create
 
 
 def test_data_survive_a_second_apply(url: str) -> None:

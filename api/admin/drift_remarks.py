@@ -1,0 +1,91 @@
+"""The remarks of `parley db check`: differences that a DBA may choose, and hints for tuning."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from api.admin.catalog import Catalog
+
+# Properties that a DBA may set freely. sql/README.md says so of the first; the second is tuning.
+OWN_CHOICE = re.compile(r"default of parley\.settings\.|option autovacuum_")
+
+INDEX_USAGE = """
+    select format('index %%s on %%s', s.indexrelid::regclass, s.relid::regclass), s.idx_scan,
+        pg_size_pretty(pg_relation_size(s.indexrelid)), d.stats_reset::date::text, i.indisunique
+    from pg_stat_user_indexes s
+    join pg_index i on i.indexrelid = s.indexrelid
+    join pg_class c on c.oid = s.indexrelid and not c.relispartition
+    cross join pg_stat_database d
+    where d.datname = current_database() and s.schemaname = any (%(schemas)s)
+    order by 1
+"""
+
+FOREIGN_KEYS_WITHOUT_INDEX = """
+    select format('constraint %%I on %%s', c.conname, c.conrelid::regclass),
+        format('create index concurrently on %%s (%%s);', c.conrelid::regclass, (
+            select string_agg(quote_ident(a.attname), ', ' order by k.place)
+            from unnest(c.conkey) with ordinality k (attnum, place)
+            join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum))
+    from pg_constraint c
+    where c.contype = 'f' and c.conparentid = 0 and c.connamespace::regnamespace::text = any (%(schemas)s)
+      and not exists (
+        select from pg_index i
+        where i.indrelid = c.conrelid and i.indisvalid and i.indpred is null
+          and (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey)
+    order by 1
+"""
+
+SEQUENTIAL_SCANS = """
+    select format('table %%s is mostly read from end to end: %%s times, %%s rows; by indexes %%s rows',
+        relid::regclass, seq_scan, seq_tup_read, coalesce(idx_tup_fetch, 0))
+    from pg_stat_user_tables
+    where schemaname = any (%(schemas)s) and n_live_tup > 10000 and seq_tup_read > coalesce(idx_tup_fetch, 0)
+    order by 1
+"""
+
+
+@dataclass(frozen=True)
+class IndexUsage:
+    """The statistics of an index since they were reset."""
+
+    scans: int
+    size: str
+    reset_on: str | None
+    is_unique: bool
+
+
+def schemas_of(catalog: Catalog) -> dict[str, list[str]]:
+    """Return the parameters of the queries above."""
+    return {"schemas": [key.removeprefix("schema ") for key in catalog.create if key.startswith("schema ")]}
+
+
+def read_index_usage(cursor: Any, expected: Catalog) -> dict[str, IndexUsage]:
+    """Return the usage of each index by its key in the catalog."""
+    cursor.execute(INDEX_USAGE, schemas_of(expected))
+    return {key: IndexUsage(*rest) for key, *rest in cursor.fetchall()}
+
+
+def find_remarks(cursor: Any, expected: Catalog, live: Catalog, usage: dict[str, IndexUsage]) -> list[str]:
+    """Return all remarks."""
+    remarks = [*find_own_choices(expected, live), *find_unused_indexes(expected, usage)]
+    cursor.execute(FOREIGN_KEYS_WITHOUT_INDEX, schemas_of(expected))
+    remarks += [f"no index for {key}: {fix}" for key, fix in cursor.fetchall() if key not in expected.create]
+    cursor.execute(SEQUENTIAL_SCANS, schemas_of(expected))
+    return remarks + [remark for (remark,) in cursor.fetchall()]
+
+
+def find_own_choices(expected: Catalog, live: Catalog) -> Iterator[str]:
+    """Yield what differs and is a DBA's choice, and what cannot be compared."""
+    if expected.major != live.major:
+        yield f"bodies of views are not compared: the snapshot is PostgreSQL {expected.major}'s"
+    for key in dict.fromkeys((*expected.create, *live.create)):
+        if OWN_CHOICE.match(key) and expected.create.get(key) != live.create.get(key):
+            yield f"{key} is this database's own: {live.create.get(key, 'none')}"
+
+
+def find_unused_indexes(expected: Catalog, usage: dict[str, IndexUsage]) -> Iterator[str]:
+    """Yield the expected indexes that no query has used, except unique ones."""
+    for key, index in usage.items():
+        if key in expected.create and not index.scans and not index.is_unique:
+            yield f"{key} ({index.size}) was not used since {index.reset_on or 'statistics began'}"

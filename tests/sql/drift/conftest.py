@@ -1,0 +1,65 @@
+"""A database in which tests cause drift, `parley db check` on it, and a DBA who copies the lines that fix it."""
+
+import itertools
+import os
+import subprocess
+import sysconfig
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from api.admin import drift
+from api.dev.postgres import Postgres
+from tests.sql.drift.support import Check, Checked, Fix
+from tests.support import ROOT, Connection
+
+
+@pytest.fixture(scope="module")
+def database(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> str:
+    """The name of a database in which the tests of a file cause drift and fix it."""
+    return new_database(f"parley_drift_{request.path.stem}")
+
+
+@pytest.fixture(scope="module")
+def drifting(postgres: Postgres, database: str) -> str:
+    """Its URL, for a DBA."""
+    return postgres.url(database)
+
+
+@pytest.fixture
+def check(drifting: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
+    """Run `parley db check` on it."""
+    monkeypatch.setenv("DATABASE_URL", drifting)
+
+    def run() -> Checked:
+        status = drift.main()
+        return Checked(status, capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def owner(drifting: str) -> Iterator[Connection]:
+    """A DBA's connection to it."""
+    with psycopg.connect(drifting, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def fix(postgres: Postgres, drifting: str) -> Fix:
+    """Run the printed lines as a DBA would who copies them: SQL in psql, and lines after `$ ` in the shell."""
+    folders = [str(postgres.get_program("psql").parent), sysconfig.get_path("scripts"), os.environ["PATH"]]
+    environment = os.environ | {"DATABASE_URL": drifting, "PATH": os.pathsep.join(folders)}
+    psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", drifting]
+
+    def run(checked: Checked) -> None:
+        for is_shells, lines in itertools.groupby(checked.fixes, lambda line: line.startswith("$ ")):
+            text = "\n".join(line.removeprefix("$ ") for line in lines)
+            done = subprocess.run(
+                ["bash", "-e"] if is_shells else psql,
+                input=text, cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+
+    return run

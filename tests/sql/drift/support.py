@@ -1,0 +1,49 @@
+"""The output of `parley db check`, and drift that is found and fixed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.support import Connection
+
+
+@dataclass
+class Checked:
+    """The exit status and the output of `parley db check`."""
+
+    status: int
+    output: str
+
+    @property
+    def findings(self) -> list[str]:
+        """The findings, without the lines that fix them."""
+        lines = self.output.splitlines()[:-1]
+        return [line for line in lines if not line.startswith(("    ", "remark: "))]
+
+    @property
+    def remarks(self) -> list[str]:
+        """The remarks, without those on unused indexes."""
+        lines = [line.removeprefix("remark: ") for line in self.output.splitlines() if line.startswith("remark: ")]
+        return [line for line in lines if " was not used since " not in line]
+
+    @property
+    def fixes(self) -> list[str]:
+        """The lines that fix the findings, in their order."""
+        return [line.removeprefix("    ") for line in self.output.splitlines() if line.startswith("    ")]
+
+
+Check = Callable[[], Checked]
+Fix = Callable[[Checked], None]
+
+
+def assert_found_and_fixed(check: Check, owner: Connection, fix: Fix, by_accident: str, findings: list[str]) -> None:
+    """Execute a statement, and require that these findings are reported and that their lines fix them."""
+    owner.execute(by_accident)
+    checked = check()
+    assert checked.status == 1
+    # `cascade` drops further objects, which are found as well.
+    assert set(findings) <= set(checked.findings)
+    if "cascade" not in by_accident:
+        assert sorted(checked.findings) == sorted(findings)
+    fix(checked)
+    checked = check()
+    assert (checked.status, checked.findings) == (0, []), checked.output

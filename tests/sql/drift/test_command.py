@@ -1,0 +1,95 @@
+"""`parley db check`: what it compares when, its exit status and its errors."""
+
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from api.dev.postgres import Postgres
+from tests.sql.drift.support import Check, Fix, assert_found_and_fixed
+from tests.sql.support import numbered
+from tests.support import ROOT, Connection, yoyo
+
+
+def test_a_fresh_database_is_clean(check: Check, postgres: Postgres) -> None:
+    checked = check()
+    assert (checked.status, checked.findings, checked.fixes) == (0, [], [])
+    other_major = ["bodies of views are not compared: the snapshot is PostgreSQL 18's"]
+    assert checked.remarks == ([] if postgres.major == 18 else other_major)
+    assert checked.output.splitlines()[-1].startswith("findings: 0, ")
+
+
+def test_pending_migrations_come_first(check: Check, owner: Connection, drifting: str, fix: Fix) -> None:
+    last = numbered()[-1]
+    yoyo(drifting, "unmark", "--batch", "--revision", last)
+    owner.execute("drop index parley.members_user")
+    checked = check()
+    assert (checked.status, checked.findings, checked.fixes) == (1, [f"pending: {last}"], ["$ yoyo apply --batch"])
+    assert checked.remarks == ["the schema is compared when that is done"]
+    yoyo(drifting, "mark", "--batch", "--revision", last)
+    fix(check())
+    checked = check()
+    assert checked.findings == ["missing: index parley.members_user on parley.members"]
+    fix(checked)
+    assert check().status == 0
+
+
+def test_a_repeatable_migration_that_has_changed_is_pending(check: Check, owner: Connection, fix: Fix) -> None:
+    changed = (
+        "insert into parley.repeatable_migrations values ('views', '') on conflict (name) do update set checksum = ''"
+    )
+    assert_found_and_fixed(check, owner, fix, changed, ["pending: views, grants.sql"])
+
+
+def test_a_database_of_a_newer_checkout_is_not_compared(check: Check, owner: Connection) -> None:
+    owner.execute("insert into _yoyo_migration values ('zoo', '0999_zoo', now())")
+    checked = check()
+    assert (checked.status, checked.findings, checked.fixes) == (
+        1, ["applied by a newer checkout, which is the one to check with: 0999_zoo"], [],
+    )  # fmt: skip
+    owner.execute("delete from _yoyo_migration where migration_id = '0999_zoo'")
+
+
+def command(url: str | None) -> subprocess.CompletedProcess[str]:
+    """`parley db check` as a process."""
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    arguments = [sys.executable, "-m", "api.cli", "db", "check"]
+    given = {} if url is None else {"DATABASE_URL": url}
+    return subprocess.run(arguments, cwd=ROOT, env=environment | given, capture_output=True, text=True, check=False)
+
+
+def test_an_empty_database_has_all_pending_and_is_left_empty(url: str) -> None:
+    checked = command(url)
+    assert (checked.returncode, checked.stderr) == (1, "")
+    assert checked.stdout.startswith(f"pending: {', '.join(numbered())}\n    $ yoyo apply --batch\n")
+    with psycopg.connect(url) as connection:
+        assert connection.execute("select from pg_class where relname ~ 'yoyo'").rowcount == 0
+
+
+def test_a_read_only_database_can_be_checked(drifting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
+    assert command(drifting).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (None, "DATABASE_URL is not set"),
+        ("not a url", "DATABASE_URL is malformed"),
+        ("postgresql://nobody:secret@127.0.0.1:1/x", "DATABASE_URL: no connection"),
+    ],
+)
+def test_a_failed_check_is_one_line(url: str | None, message: str) -> None:
+    checked = command(url)
+    assert (checked.returncode, checked.stdout) == (2, "")
+    assert checked.stderr.startswith(f"parley db check: {message}")
+    assert checked.stderr.count("\n") == 1
+    assert "secret" not in checked.stderr
+
+
+def test_a_check_without_the_rights_is_one_line(postgres: Postgres, database: str) -> None:
+    checked = command(postgres.url(database, "app", "app"))
+    assert (checked.returncode, checked.stdout) == (2, "")
+    assert checked.stderr == "parley db check: permission denied for table _yoyo_migration\n"

@@ -1,0 +1,66 @@
+"""What `parley db check` remarks: a DBA's own choices, and hints for tuning."""
+
+import pytest
+
+from tests.sql.drift.support import Check
+from tests.support import Connection, wait_until
+
+
+def test_a_dbas_choice_is_a_remark(check: Check, owner: Connection) -> None:
+    owner.execute("alter table parley.settings alter column model set default 'large'")
+    owner.execute("alter table parley.messages set (autovacuum_vacuum_scale_factor = 0.01)")
+    owner.execute("create policy dbas on parley.chats to pg_monitor using (true)")
+    owner.execute("grant select on parley.chats to pg_monitor")
+    checked = check()
+    assert (checked.status, checked.findings) == (0, [])
+    assert [line for line in checked.remarks if "own" in line] == [
+        "default of parley.settings.model is this database's own: alter table parley.settings alter column model"
+        " set default 'large'::text;",
+        "option autovacuum_vacuum_scale_factor of parley.messages is this database's own: alter table parley.messages"
+        " set (autovacuum_vacuum_scale_factor = '0.01');",
+    ]
+
+
+def test_a_foreign_key_without_an_index_is_remarked(check: Check, owner: Connection) -> None:
+    owner.execute("create table parley.zoo (user_id text constraint zoo_user references next_auth.users)")
+    assert "no index for constraint zoo_user on parley.zoo: create index concurrently on parley.zoo (user_id);" in (
+        check().remarks
+    )
+    owner.execute("create index zoo_user on parley.zoo (user_id)")
+    assert not any("zoo" in remark for remark in check().remarks)
+    owner.execute("update pg_index set indisvalid = false where indexrelid = 'parley.zoo_user'::regclass")
+    assert any("zoo" in remark for remark in check().remarks)
+    owner.execute("drop table parley.zoo")
+
+
+def test_an_unused_index_is_remarked_until_it_is_used(check: Check, owner: Connection) -> None:
+    unused = "remark: index parley.outbox_queue_chat on parley.outbox_queue (16 kB) was not used since"
+    owner.execute("insert into parley.outbox_queue select i, gen_random_uuid() from generate_series(1000, 1099) i")
+    assert unused in check().output
+    owner.execute("set enable_seqscan = off; set enable_bitmapscan = off")
+    owner.execute("select from parley.outbox_queue where chat_id = gen_random_uuid()")
+    owner.execute("set enable_seqscan = on; set enable_bitmapscan = on")
+    owner.execute("select pg_stat_force_next_flush()")
+    wait_until(lambda: unused not in check().output)
+
+
+def test_an_unused_unique_index_is_not_remarked(check: Check, owner: Connection) -> None:
+    unused = owner.execute(
+        "select s.indexrelid::regclass::text from pg_stat_user_indexes s join pg_index i using (indexrelid)"
+        " where i.indisunique and s.idx_scan = 0 and s.schemaname = 'parley'"
+    ).fetchall()
+    assert unused
+    output = check().output
+    assert [name for (name,) in unused if f"remark: index {name} on" in output] == []
+
+
+@pytest.mark.parametrize("rows", [10_000, 10_001])
+def test_a_large_table_that_is_read_from_end_to_end_is_remarked(check: Check, owner: Connection, rows: int) -> None:
+    owner.execute("truncate parley.deleted_users")
+    owner.execute("insert into parley.deleted_users select i::text from generate_series(1, %s) i", [rows])
+    owner.execute("select pg_stat_force_next_flush()")
+    owner.execute("analyze parley.deleted_users")
+    owner.execute("select count(deleted_at) from parley.deleted_users")
+    owner.execute("select pg_stat_force_next_flush()")
+    remarked = "table parley.deleted_users is mostly read from end to end: "
+    assert any(line.startswith(remarked) for line in check().remarks) == (rows > 10_000)
