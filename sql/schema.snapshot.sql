@@ -37,7 +37,7 @@ create role parley_listener nologin;
 create role parley_web nologin;
 
 --- type parley.highlight
-create type parley.highlight as (place text, exact text, mark text, stems text[]);
+create type parley.highlight as (hit_pattern text, exact_pattern text, mark_pattern text, stems text[]);
 
 --- type parley.message_filter
 create type parley.message_filter as (type text, first_id uuid, before_id uuid);
@@ -46,7 +46,7 @@ create type parley.message_filter as (type text, first_id uuid, before_id uuid);
 create type parley.page_request as (number bigint, size bigint, skip bigint, after_id uuid, before_id uuid, is_ascending boolean);
 
 --- type parley.search_query
-create type parley.search_query as (query tsquery, index_query tsquery, phrase_query tsquery, sure_query tsquery, possible_query tsquery, phrases text[], any_word tsquery, whole tsquery, whole_phrase text);
+create type parley.search_query as (tsv_query tsquery, index_query tsquery, phrase_query tsquery, sufficient_query tsquery, necessary_query tsquery, phrases text[], rank_query tsquery, verbatim_query tsquery, verbatim_phrase text);
 
 --- text search dictionary rules.english
 create text search dictionary rules.english (template = pg_catalog.snowball, language = 'english');
@@ -273,6 +273,9 @@ create table parley.pseudonym_key ();
 --- table parley.repeatable_migrations
 create table parley.repeatable_migrations ();
 
+--- table parley.rollup_active_keys
+create table parley.rollup_active_keys ();
+
 --- table parley.rollup_chat_sizes
 create table parley.rollup_chat_sizes ();
 
@@ -287,9 +290,6 @@ create table parley.rollup_responses ();
 
 --- table parley.rollup_retention
 create table parley.rollup_retention ();
-
---- table parley.rollup_seen
-create table parley.rollup_seen ();
 
 --- table parley.rollup_settings
 create table parley.rollup_settings ();
@@ -582,11 +582,26 @@ alter table parley.repeatable_migrations add column if not exists checksum text;
 --- column parley.repeatable_migrations.name
 alter table parley.repeatable_migrations add column if not exists name text;
 
+--- column parley.rollup_active_keys.grain
+alter table parley.rollup_active_keys add column if not exists grain text;
+
+--- column parley.rollup_active_keys.key
+alter table parley.rollup_active_keys add column if not exists key uuid;
+
+--- column parley.rollup_active_keys.kind
+alter table parley.rollup_active_keys add column if not exists kind text;
+
+--- column parley.rollup_active_keys.starts_at
+alter table parley.rollup_active_keys add column if not exists starts_at timestamp with time zone;
+
 --- column parley.rollup_chat_sizes.chats
 alter table parley.rollup_chat_sizes add column if not exists chats bigint;
 
---- column parley.rollup_chat_sizes.days_from
-alter table parley.rollup_chat_sizes add column if not exists days_from bigint;
+--- column parley.rollup_chat_sizes.inactive_chats
+alter table parley.rollup_chat_sizes add column if not exists inactive_chats bigint;
+
+--- column parley.rollup_chat_sizes.inactive_messages
+alter table parley.rollup_chat_sizes add column if not exists inactive_messages bigint;
 
 --- column parley.rollup_chat_sizes.members
 alter table parley.rollup_chat_sizes add column if not exists members bigint;
@@ -594,14 +609,11 @@ alter table parley.rollup_chat_sizes add column if not exists members bigint;
 --- column parley.rollup_chat_sizes.messages
 alter table parley.rollup_chat_sizes add column if not exists messages bigint;
 
---- column parley.rollup_chat_sizes.messages_from
-alter table parley.rollup_chat_sizes add column if not exists messages_from bigint;
+--- column parley.rollup_chat_sizes.min_age_days
+alter table parley.rollup_chat_sizes add column if not exists min_age_days bigint;
 
---- column parley.rollup_chat_sizes.silent_chats
-alter table parley.rollup_chat_sizes add column if not exists silent_chats bigint;
-
---- column parley.rollup_chat_sizes.silent_messages
-alter table parley.rollup_chat_sizes add column if not exists silent_messages bigint;
+--- column parley.rollup_chat_sizes.min_messages
+alter table parley.rollup_chat_sizes add column if not exists min_messages bigint;
 
 --- column parley.rollup_chats.created_on
 alter table parley.rollup_chats add column if not exists created_on date;
@@ -609,8 +621,8 @@ alter table parley.rollup_chats add column if not exists created_on date;
 --- column parley.rollup_chats.key
 alter table parley.rollup_chats add column if not exists key uuid;
 
---- column parley.rollup_chats.last_day
-alter table parley.rollup_chats add column if not exists last_day date;
+--- column parley.rollup_chats.last_message_on
+alter table parley.rollup_chats add column if not exists last_message_on date;
 
 --- column parley.rollup_chats.messages
 alter table parley.rollup_chats add column if not exists messages bigint;
@@ -633,11 +645,14 @@ alter table parley.rollup_periods add column if not exists image_messages bigint
 --- column parley.rollup_periods.messages
 alter table parley.rollup_periods add column if not exists messages bigint;
 
---- column parley.rollup_periods.starts
-alter table parley.rollup_periods add column if not exists starts timestamp with time zone;
+--- column parley.rollup_periods.starts_at
+alter table parley.rollup_periods add column if not exists starts_at timestamp with time zone;
 
 --- column parley.rollup_periods.text_messages
 alter table parley.rollup_periods add column if not exists text_messages bigint;
+
+--- column parley.rollup_responses.bucket
+alter table parley.rollup_responses add column if not exists bucket bigint;
 
 --- column parley.rollup_responses.day
 alter table parley.rollup_responses add column if not exists day date;
@@ -645,29 +660,14 @@ alter table parley.rollup_responses add column if not exists day date;
 --- column parley.rollup_responses.responses
 alter table parley.rollup_responses add column if not exists responses bigint;
 
---- column parley.rollup_responses.step
-alter table parley.rollup_responses add column if not exists step bigint;
-
---- column parley.rollup_retention.first_week
-alter table parley.rollup_retention add column if not exists first_week date;
+--- column parley.rollup_retention.cohort
+alter table parley.rollup_retention add column if not exists cohort date;
 
 --- column parley.rollup_retention.users
 alter table parley.rollup_retention add column if not exists users bigint;
 
 --- column parley.rollup_retention.week
 alter table parley.rollup_retention add column if not exists week date;
-
---- column parley.rollup_seen.grain
-alter table parley.rollup_seen add column if not exists grain text;
-
---- column parley.rollup_seen.key
-alter table parley.rollup_seen add column if not exists key uuid;
-
---- column parley.rollup_seen.kind
-alter table parley.rollup_seen add column if not exists kind text;
-
---- column parley.rollup_seen.starts
-alter table parley.rollup_seen add column if not exists starts timestamp with time zone;
 
 --- column parley.rollup_settings.setting
 alter table parley.rollup_settings add column if not exists setting text;
@@ -693,32 +693,32 @@ alter table parley.rollup_state add column if not exists backfill_until uuid;
 --- column parley.rollup_state.backfill_week
 alter table parley.rollup_state add column if not exists backfill_week date;
 
+--- column parley.rollup_state.barrier_transaction
+alter table parley.rollup_state add column if not exists barrier_transaction xid8;
+
 --- column parley.rollup_state.chats_and_settings_as_of
 alter table parley.rollup_state add column if not exists chats_and_settings_as_of timestamp with time zone;
 
---- column parley.rollup_state.counted_event
-alter table parley.rollup_state add column if not exists counted_event bigint;
+--- column parley.rollup_state.cutoff_at
+alter table parley.rollup_state add column if not exists cutoff_at timestamp with time zone;
+
+--- column parley.rollup_state.cutoff_event
+alter table parley.rollup_state add column if not exists cutoff_event bigint;
 
 --- column parley.rollup_state.id
 alter table parley.rollup_state add column if not exists id boolean;
 
---- column parley.rollup_state.next_at
-alter table parley.rollup_state add column if not exists next_at timestamp with time zone;
+--- column parley.rollup_state.last_counted_event
+alter table parley.rollup_state add column if not exists last_counted_event bigint;
 
---- column parley.rollup_state.next_event
-alter table parley.rollup_state add column if not exists next_event bigint;
-
---- column parley.rollup_state.next_transaction
-alter table parley.rollup_state add column if not exists next_transaction xid8;
-
---- column parley.rollup_users.first_week
-alter table parley.rollup_users add column if not exists first_week date;
+--- column parley.rollup_users.cohort
+alter table parley.rollup_users add column if not exists cohort date;
 
 --- column parley.rollup_users.key
 alter table parley.rollup_users add column if not exists key uuid;
 
---- column parley.rollup_users.last_day
-alter table parley.rollup_users add column if not exists last_day date;
+--- column parley.rollup_users.last_message_on
+alter table parley.rollup_users add column if not exists last_message_on date;
 
 --- column parley.rollup_users.messages
 alter table parley.rollup_users add column if not exists messages bigint;
@@ -867,11 +867,11 @@ alter table parley.pseudonym_key alter column id set default true;
 --- default of parley.repeatable_migrations.applied_at
 alter table parley.repeatable_migrations alter column applied_at set default clock_timestamp();
 
---- default of parley.rollup_state.counted_event
-alter table parley.rollup_state alter column counted_event set default 0;
-
 --- default of parley.rollup_state.id
 alter table parley.rollup_state alter column id set default true;
+
+--- default of parley.rollup_state.last_counted_event
+alter table parley.rollup_state alter column last_counted_event set default 0;
 
 --- default of parley.settings.always_show_code
 alter table parley.settings alter column always_show_code set default false;
@@ -1119,11 +1119,26 @@ alter table parley.repeatable_migrations alter column checksum set not null;
 --- not null of parley.repeatable_migrations.name
 alter table parley.repeatable_migrations alter column name set not null;
 
+--- not null of parley.rollup_active_keys.grain
+alter table parley.rollup_active_keys alter column grain set not null;
+
+--- not null of parley.rollup_active_keys.key
+alter table parley.rollup_active_keys alter column key set not null;
+
+--- not null of parley.rollup_active_keys.kind
+alter table parley.rollup_active_keys alter column kind set not null;
+
+--- not null of parley.rollup_active_keys.starts_at
+alter table parley.rollup_active_keys alter column starts_at set not null;
+
 --- not null of parley.rollup_chat_sizes.chats
 alter table parley.rollup_chat_sizes alter column chats set not null;
 
---- not null of parley.rollup_chat_sizes.days_from
-alter table parley.rollup_chat_sizes alter column days_from set not null;
+--- not null of parley.rollup_chat_sizes.inactive_chats
+alter table parley.rollup_chat_sizes alter column inactive_chats set not null;
+
+--- not null of parley.rollup_chat_sizes.inactive_messages
+alter table parley.rollup_chat_sizes alter column inactive_messages set not null;
 
 --- not null of parley.rollup_chat_sizes.members
 alter table parley.rollup_chat_sizes alter column members set not null;
@@ -1131,14 +1146,11 @@ alter table parley.rollup_chat_sizes alter column members set not null;
 --- not null of parley.rollup_chat_sizes.messages
 alter table parley.rollup_chat_sizes alter column messages set not null;
 
---- not null of parley.rollup_chat_sizes.messages_from
-alter table parley.rollup_chat_sizes alter column messages_from set not null;
+--- not null of parley.rollup_chat_sizes.min_age_days
+alter table parley.rollup_chat_sizes alter column min_age_days set not null;
 
---- not null of parley.rollup_chat_sizes.silent_chats
-alter table parley.rollup_chat_sizes alter column silent_chats set not null;
-
---- not null of parley.rollup_chat_sizes.silent_messages
-alter table parley.rollup_chat_sizes alter column silent_messages set not null;
+--- not null of parley.rollup_chat_sizes.min_messages
+alter table parley.rollup_chat_sizes alter column min_messages set not null;
 
 --- not null of parley.rollup_chats.created_on
 alter table parley.rollup_chats alter column created_on set not null;
@@ -1146,8 +1158,8 @@ alter table parley.rollup_chats alter column created_on set not null;
 --- not null of parley.rollup_chats.key
 alter table parley.rollup_chats alter column key set not null;
 
---- not null of parley.rollup_chats.last_day
-alter table parley.rollup_chats alter column last_day set not null;
+--- not null of parley.rollup_chats.last_message_on
+alter table parley.rollup_chats alter column last_message_on set not null;
 
 --- not null of parley.rollup_chats.messages
 alter table parley.rollup_chats alter column messages set not null;
@@ -1170,11 +1182,14 @@ alter table parley.rollup_periods alter column image_messages set not null;
 --- not null of parley.rollup_periods.messages
 alter table parley.rollup_periods alter column messages set not null;
 
---- not null of parley.rollup_periods.starts
-alter table parley.rollup_periods alter column starts set not null;
+--- not null of parley.rollup_periods.starts_at
+alter table parley.rollup_periods alter column starts_at set not null;
 
 --- not null of parley.rollup_periods.text_messages
 alter table parley.rollup_periods alter column text_messages set not null;
+
+--- not null of parley.rollup_responses.bucket
+alter table parley.rollup_responses alter column bucket set not null;
 
 --- not null of parley.rollup_responses.day
 alter table parley.rollup_responses alter column day set not null;
@@ -1182,11 +1197,8 @@ alter table parley.rollup_responses alter column day set not null;
 --- not null of parley.rollup_responses.responses
 alter table parley.rollup_responses alter column responses set not null;
 
---- not null of parley.rollup_responses.step
-alter table parley.rollup_responses alter column step set not null;
-
---- not null of parley.rollup_retention.first_week
-alter table parley.rollup_retention alter column first_week set not null;
+--- not null of parley.rollup_retention.cohort
+alter table parley.rollup_retention alter column cohort set not null;
 
 --- not null of parley.rollup_retention.users
 alter table parley.rollup_retention alter column users set not null;
@@ -1194,38 +1206,26 @@ alter table parley.rollup_retention alter column users set not null;
 --- not null of parley.rollup_retention.week
 alter table parley.rollup_retention alter column week set not null;
 
---- not null of parley.rollup_seen.grain
-alter table parley.rollup_seen alter column grain set not null;
-
---- not null of parley.rollup_seen.key
-alter table parley.rollup_seen alter column key set not null;
-
---- not null of parley.rollup_seen.kind
-alter table parley.rollup_seen alter column kind set not null;
-
---- not null of parley.rollup_seen.starts
-alter table parley.rollup_seen alter column starts set not null;
-
 --- not null of parley.rollup_settings.setting
 alter table parley.rollup_settings alter column setting set not null;
 
 --- not null of parley.rollup_settings.users
 alter table parley.rollup_settings alter column users set not null;
 
---- not null of parley.rollup_state.counted_event
-alter table parley.rollup_state alter column counted_event set not null;
-
 --- not null of parley.rollup_state.id
 alter table parley.rollup_state alter column id set not null;
 
---- not null of parley.rollup_users.first_week
-alter table parley.rollup_users alter column first_week set not null;
+--- not null of parley.rollup_state.last_counted_event
+alter table parley.rollup_state alter column last_counted_event set not null;
+
+--- not null of parley.rollup_users.cohort
+alter table parley.rollup_users alter column cohort set not null;
 
 --- not null of parley.rollup_users.key
 alter table parley.rollup_users alter column key set not null;
 
---- not null of parley.rollup_users.last_day
-alter table parley.rollup_users alter column last_day set not null;
+--- not null of parley.rollup_users.last_message_on
+alter table parley.rollup_users alter column last_message_on set not null;
 
 --- not null of parley.rollup_users.messages
 alter table parley.rollup_users alter column messages set not null;
@@ -1320,23 +1320,23 @@ alter table parley.pseudonym_key add constraint pseudonym_key_pkey PRIMARY KEY (
 --- constraint repeatable_migrations_pkey on parley.repeatable_migrations
 alter table parley.repeatable_migrations add constraint repeatable_migrations_pkey PRIMARY KEY (name);
 
+--- constraint rollup_active_keys_pkey on parley.rollup_active_keys
+alter table parley.rollup_active_keys add constraint rollup_active_keys_pkey PRIMARY KEY (grain, starts_at, kind, key);
+
 --- constraint rollup_chat_sizes_pkey on parley.rollup_chat_sizes
-alter table parley.rollup_chat_sizes add constraint rollup_chat_sizes_pkey PRIMARY KEY (days_from, messages_from);
+alter table parley.rollup_chat_sizes add constraint rollup_chat_sizes_pkey PRIMARY KEY (min_age_days, min_messages);
 
 --- constraint rollup_chats_pkey on parley.rollup_chats
 alter table parley.rollup_chats add constraint rollup_chats_pkey PRIMARY KEY (key);
 
 --- constraint rollup_periods_pkey on parley.rollup_periods
-alter table parley.rollup_periods add constraint rollup_periods_pkey PRIMARY KEY (grain, starts);
+alter table parley.rollup_periods add constraint rollup_periods_pkey PRIMARY KEY (grain, starts_at);
 
 --- constraint rollup_responses_pkey on parley.rollup_responses
-alter table parley.rollup_responses add constraint rollup_responses_pkey PRIMARY KEY (day, step);
+alter table parley.rollup_responses add constraint rollup_responses_pkey PRIMARY KEY (day, bucket);
 
 --- constraint rollup_retention_pkey on parley.rollup_retention
-alter table parley.rollup_retention add constraint rollup_retention_pkey PRIMARY KEY (first_week, week);
-
---- constraint rollup_seen_pkey on parley.rollup_seen
-alter table parley.rollup_seen add constraint rollup_seen_pkey PRIMARY KEY (grain, starts, kind, key);
+alter table parley.rollup_retention add constraint rollup_retention_pkey PRIMARY KEY (cohort, week);
 
 --- constraint rollup_settings_once on parley.rollup_settings
 alter table parley.rollup_settings add constraint rollup_settings_once UNIQUE NULLS NOT DISTINCT (setting, value);
@@ -1680,7 +1680,7 @@ CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 4317e67dc2519a2b0a052dc1e0fbafd7;
+AS md5 d8d6c8ffbceb0322808d50a43ac7ef50;
 
 --- function api.send_message(text,jsonb)
 CREATE OR REPLACE FUNCTION api.send_message(chat_id text, body jsonb)
@@ -1782,7 +1782,7 @@ CREATE OR REPLACE FUNCTION listener.roll_up(max_messages integer)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ff10d58bfa191d9fda4811f478709cc6;
+AS md5 9eff981a7cf4119f71e2f497249adc35;
 
 --- function listener.roll_up_chats_and_settings()
 CREATE OR REPLACE FUNCTION listener.roll_up_chats_and_settings()
@@ -1826,6 +1826,15 @@ CREATE OR REPLACE FUNCTION listener.wake()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 fd8c0fa691feedb779fa89bc11925110;
 
+--- function parley.add_response_times(uuid[],uuid[],text[])
+CREATE OR REPLACE FUNCTION parley.add_response_times(chats uuid[], ids uuid[], users text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET jit TO 'off'
+AS md5 926f503af638d0abe764e6f0b1598b69;
+
 --- function parley.add_to_rollups(uuid[],uuid[],text[],text[])
 CREATE OR REPLACE FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users text[], types text[])
  RETURNS void
@@ -1833,7 +1842,15 @@ CREATE OR REPLACE FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_custom_plan'
  SET jit TO 'off'
-AS md5 5bbb24743081625570a157367db52ae3;
+AS md5 846c0fe633a1c1b8c0e2b0265b464639;
+
+--- function parley.advance_backfill_week(uuid,uuid)
+CREATE OR REPLACE FUNCTION parley.advance_backfill_week(first_id uuid, before_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS md5 7143a9dfb8129c0574bca6389031baa4;
 
 --- function parley.assert_if_match(text)
 CREATE OR REPLACE FUNCTION parley.assert_if_match(version text)
@@ -1849,14 +1866,6 @@ CREATE OR REPLACE FUNCTION parley.assert_log_covers(history text, seen pg_snapsh
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 5aeca1cf06647bb7e67d126cdf0e416d;
-
---- function parley.backfill_week(parley.rollup_state,integer)
-CREATE OR REPLACE FUNCTION parley.backfill_week(state parley.rollup_state, max_messages integer)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_seqscan TO 'off'
-AS md5 5a6af17ee7a1f9a01bbf078524277a47;
 
 --- function parley.base64url(bytea)
 CREATE OR REPLACE FUNCTION parley.base64url(value bytea)
@@ -1880,6 +1889,14 @@ CREATE OR REPLACE FUNCTION parley.begin_removal_of_inactive_chats(before_id uuid
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'on'
 AS md5 bbd4ff595e05001049c86af7ee5b14d1;
+
+--- function parley.boundary_patterns()
+CREATE OR REPLACE FUNCTION parley.boundary_patterns(OUT before_word text, OUT after_word text, OUT word_start text, OUT word_end text, OUT between_words text, OUT rest_of_word text)
+ RETURNS record
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 200e0bbb0013a0d4bc734c1df855c173;
 
 --- function parley.can_subscribe(text)
 CREATE OR REPLACE FUNCTION parley.can_subscribe(channel text)
@@ -1962,14 +1979,6 @@ CREATE OR REPLACE FUNCTION parley.close_block(chat uuid)
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
 AS md5 3605f0d85862dbab74595393eb35de59;
-
---- function parley.count_events(parley.rollup_state,integer)
-CREATE OR REPLACE FUNCTION parley.count_events(state parley.rollup_state, max_messages integer)
- RETURNS boolean
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_seqscan TO 'off'
-AS md5 0e5ecb82d4be38fc9ec92b26b4ebe5c0;
 
 --- function parley.count_messages(uuid,parley.message_filter)
 CREATE OR REPLACE FUNCTION parley.count_messages(chat uuid, filter parley.message_filter)
@@ -2073,6 +2082,14 @@ CREATE OR REPLACE FUNCTION parley.event_message_id(event parley.outbox)
  IMMUTABLE PARALLEL SAFE
 AS md5 33ca1278a35758df6138486e4c2522ad;
 
+--- function parley.expand_phrases(text,text[],text)
+CREATE OR REPLACE FUNCTION parley.expand_phrases(phrase_query text, sequences text[], operator text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 a7d4584dc0b651c3d9ea2672445664ff;
+
 --- function parley.fetch_chat(uuid)
 CREATE OR REPLACE FUNCTION parley.fetch_chat(chat uuid)
  RETURNS json
@@ -2102,14 +2119,6 @@ CREATE OR REPLACE FUNCTION parley.filter_errors(type text, search text, start_da
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS md5 460c1ac9f26970c170a5baf6ff0d172e;
-
---- function parley.find_backfill_week(uuid,uuid)
-CREATE OR REPLACE FUNCTION parley.find_backfill_week(first_id uuid, before_id uuid)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_seqscan TO 'off'
-AS md5 f4b25cb287a6e5bedd523ecc8a21ea3c;
 
 --- function parley.find_changed_chats(pg_snapshot,pg_snapshot,uuid)
 CREATE OR REPLACE FUNCTION parley.find_changed_chats(seen pg_snapshot, until pg_snapshot, first_chat uuid)
@@ -2141,24 +2150,24 @@ CREATE OR REPLACE FUNCTION parley.find_chat_page(page_request parley.page_reques
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 69b62d85912764a9cf5226116d8156a3;
 
---- function parley.find_hit(text,text,integer)
-CREATE OR REPLACE FUNCTION parley.find_hit(content text, pattern text, after integer, OUT place integer, OUT part text, OUT is_start boolean, OUT is_end boolean)
+--- function parley.find_fragment(text,text,integer)
+CREATE OR REPLACE FUNCTION parley.find_fragment(content text, pattern text, after integer, OUT place integer, OUT fragment text, OUT is_start boolean, OUT is_end boolean)
  RETURNS record
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8d09b773b7574bc787e35b917e70a953;
+AS md5 4131c6308c76e47782ca2b7ba2663f8c;
 
 --- function parley.find_hit_page(uuid[],parley.page_request)
-CREATE OR REPLACE FUNCTION parley.find_hit_page(hits uuid[], asked parley.page_request)
+CREATE OR REPLACE FUNCTION parley.find_hit_page(hits uuid[], page_request parley.page_request)
  RETURNS uuid[]
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4e0c72456e1a80126a99ab3252c01af2;
+AS md5 7caab759434ff53d02f5ac834373163d;
 
 --- function parley.find_hits(uuid,parley.search_query,parley.message_filter)
-CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, search parley.search_query, wanted parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.find_hits(chat uuid, query parley.search_query, filter parley.message_filter)
  RETURNS TABLE(chat_id uuid, id uuid)
  LANGUAGE plpgsql
  STABLE
@@ -2166,10 +2175,10 @@ CREATE OR REPLACE FUNCTION parley.find_hits(only_chat uuid, search parley.search
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 02fcfe13db0a14529650bcd43e016981;
+AS md5 9c5a98e64861de516537630b61a825a8;
 
---- function parley.find_hits_anywhere(parley.search_query,parley.message_filter,uuid[],bigint)
-CREATE OR REPLACE FUNCTION parley.find_hits_anywhere(search parley.search_query, wanted parley.message_filter, own_chats uuid[], max_candidates bigint, OUT chats uuid[], OUT ids uuid[], OUT is_whole boolean)
+--- function parley.find_hits_globally(parley.search_query,parley.message_filter,uuid[],bigint)
+CREATE OR REPLACE FUNCTION parley.find_hits_globally(query parley.search_query, filter parley.message_filter, own_chats uuid[], max_candidates bigint, OUT chats uuid[], OUT ids uuid[], OUT is_complete boolean)
  RETURNS record
  LANGUAGE plpgsql
  STABLE
@@ -2177,10 +2186,17 @@ CREATE OR REPLACE FUNCTION parley.find_hits_anywhere(search parley.search_query,
  SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 fc084aa2654d079d1a354ac0aef41b8a;
+AS md5 b1f232867a3308c9fe51549674576c63;
 
---- function parley.find_hits_by_chat(uuid[],parley.search_query,parley.message_filter)
-CREATE OR REPLACE FUNCTION parley.find_hits_by_chat(own_chats uuid[], search parley.search_query, wanted parley.message_filter)
+--- function parley.find_hits_in_chat(uuid,parley.search_query,parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.find_hits_in_chat(chat uuid, query parley.search_query, filter parley.message_filter)
+ RETURNS TABLE(id uuid)
+ LANGUAGE sql
+ STABLE
+AS md5 4bb6554ca74846a079552b655d61313d;
+
+--- function parley.find_hits_per_chat(uuid[],parley.search_query,parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.find_hits_per_chat(chats uuid[], query parley.search_query, filter parley.message_filter)
  RETURNS TABLE(chat_id uuid, id uuid)
  LANGUAGE plpgsql
  STABLE
@@ -2189,14 +2205,7 @@ CREATE OR REPLACE FUNCTION parley.find_hits_by_chat(own_chats uuid[], search par
  SET enable_seqscan TO 'off'
  SET cpu_tuple_cost TO '100'
  SET work_mem TO '64MB'
-AS md5 aa81e3663b18967625912c51001af19a;
-
---- function parley.find_hits_by_index(uuid,parley.search_query,parley.message_filter)
-CREATE OR REPLACE FUNCTION parley.find_hits_by_index(chat uuid, search parley.search_query, wanted parley.message_filter)
- RETURNS TABLE(id uuid)
- LANGUAGE sql
- STABLE
-AS md5 5fb63cdc8f112101d9e7df3b02e97a9a;
+AS md5 ad29d05b4e49423a85a33c1b071e7a1c;
 
 --- function parley.find_message(text,text)
 CREATE OR REPLACE FUNCTION parley.find_message(chat_id text, message_id text)
@@ -2261,27 +2270,27 @@ CREATE OR REPLACE FUNCTION parley.has_more(page_request parley.page_request, ids
 AS md5 20a2e781d5177e4441d541e97e41f425;
 
 --- function parley.has_phrases(tsvector,text,parley.search_query)
-CREATE OR REPLACE FUNCTION parley.has_phrases(tsv tsvector, words text, search parley.search_query)
+CREATE OR REPLACE FUNCTION parley.has_phrases(tsv tsvector, words text, query parley.search_query)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 a67263849a2885c3178931ca3843bcfc;
+AS md5 096d072e084b12157059f922db72f99f;
 
 --- function parley.has_phrases_in_words(tsvector,text,parley.search_query)
-CREATE OR REPLACE FUNCTION parley.has_phrases_in_words(tsv tsvector, words text, search parley.search_query)
+CREATE OR REPLACE FUNCTION parley.has_phrases_in_words(tsv tsvector, words text, query parley.search_query)
  RETURNS boolean
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 adda54bcbc0020ef9303b36532cccdf4;
+AS md5 1d07b88b243c4da20c5de4f060c056e4;
 
 --- function parley.highlight_words(text,parley.highlight)
-CREATE OR REPLACE FUNCTION parley.highlight_words(part text, highlight parley.highlight)
+CREATE OR REPLACE FUNCTION parley.highlight_words(fragment text, highlight parley.highlight)
  RETURNS text
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7788f1ef220792a5955a4a218ad60551;
+AS md5 8bdd6866355cb354038bc138f7975b44;
 
 --- function parley.hit_json(parley.messages,parley.highlight,boolean)
 CREATE OR REPLACE FUNCTION parley.hit_json(message parley.messages, highlight parley.highlight, is_within_budget boolean)
@@ -2326,11 +2335,11 @@ CREATE OR REPLACE FUNCTION parley.is_being_removed(chat parley.chats)
 AS md5 1ac870f7990378dcf185de445fc7ce5a;
 
 --- function parley.is_cheap_to_scan(uuid,parley.message_filter)
-CREATE OR REPLACE FUNCTION parley.is_cheap_to_scan(chat uuid, wanted parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.is_cheap_to_scan(chat uuid, filter parley.message_filter)
  RETURNS boolean
  LANGUAGE sql
  STABLE
-AS md5 ea30b1309d6287f4735cc24a1d784928;
+AS md5 dc3e47c90f8f997a2a8ab99ed74ec433;
 
 --- function parley.is_etag_listed(text,text)
 CREATE OR REPLACE FUNCTION parley.is_etag_listed(etag text, header text)
@@ -2379,7 +2388,7 @@ CREATE OR REPLACE FUNCTION parley.last_counted_event()
  RETURNS bigint
  LANGUAGE sql
  STABLE
-AS md5 94ee2c3ac8f8f8bce9c8dc78881f1b83;
+AS md5 211c79a38695c7edd010b7dad2b2409c;
 
 --- function parley.last_message_at(parley.chats)
 CREATE OR REPLACE FUNCTION parley.last_message_at(chat parley.chats)
@@ -2424,12 +2433,26 @@ CREATE OR REPLACE FUNCTION parley.lock_image(name text)
  LANGUAGE sql
 AS md5 f2cf55c015cfa2bfc816128baeaf40d2;
 
---- function parley.max_bytes_read_through()
-CREATE OR REPLACE FUNCTION parley.max_bytes_read_through()
+--- function parley.max_scan_bytes()
+CREATE OR REPLACE FUNCTION parley.max_scan_bytes()
  RETURNS bigint
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 8cdb14ae33a16dacbb9755221f46b885;
+
+--- function parley.max_scan_messages()
+CREATE OR REPLACE FUNCTION parley.max_scan_messages()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 e2985bb786b503b5e7eb8208b91b14ae;
+
+--- function parley.max_snippet_length()
+CREATE OR REPLACE FUNCTION parley.max_snippet_length()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 1c9b7802695672aeb11b85a26561bf21;
 
 --- function parley.members_after_delete()
 CREATE OR REPLACE FUNCTION parley.members_after_delete()
@@ -2501,7 +2524,7 @@ CREATE OR REPLACE FUNCTION parley.messages_after_delete_words()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 643151cab4ad96b9e7dd0deac194e4bc;
+AS md5 aee06171e77844345081e395aebebdd6;
 
 --- function parley.messages_after_type_update()
 CREATE OR REPLACE FUNCTION parley.messages_after_type_update()
@@ -2517,7 +2540,7 @@ CREATE OR REPLACE FUNCTION parley.messages_after_write_words()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 12bb4892ef3a196f388a844c66d83fc4;
+AS md5 8a0917b14cdc13b715b2dd35b54d376b;
 
 --- function parley.messages_before_insert()
 CREATE OR REPLACE FUNCTION parley.messages_before_insert()
@@ -2541,6 +2564,13 @@ CREATE OR REPLACE FUNCTION parley.messages_reject_key_update()
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 fa3bbb6154657690f3ab33c3575c88f0;
+
+--- function parley.messages_with_keys(uuid[],uuid[],text[],text[])
+CREATE OR REPLACE FUNCTION parley.messages_with_keys(chats uuid[], ids uuid[], users text[], types text[])
+ RETURNS TABLE(chat_id uuid, type text, sent_at timestamp with time zone, user_key uuid, chat_key uuid)
+ LANGUAGE sql
+ STABLE
+AS md5 ad9c7d79a4f11fef091f14e9d8cd9d82;
 
 --- function parley.min_uuid7(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.min_uuid7(instant timestamp with time zone)
@@ -2635,7 +2665,7 @@ CREATE OR REPLACE FUNCTION parley.parse_highlight(search text)
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 a7fc57dbaf091cd6566836d9344b3587;
+AS md5 4f5e850fbf63ebfd173ea73259e529ed;
 
 --- function parley.parse_idempotency_key(text)
 CREATE OR REPLACE FUNCTION parley.parse_idempotency_key(header text)
@@ -2659,7 +2689,7 @@ CREATE OR REPLACE FUNCTION parley.parse_search(search text)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET client_min_messages TO 'error'
-AS md5 fc6e84ee3292b1cdf5c6d1cf50f4a8b8;
+AS md5 b7a2a6f2f414a8befe1703045b50d02c;
 
 --- function parley.parse_timestamp(text)
 CREATE OR REPLACE FUNCTION parley.parse_timestamp(value text)
@@ -2677,8 +2707,8 @@ CREATE OR REPLACE FUNCTION parley.parse_uuid(value text)
  IMMUTABLE PARALLEL SAFE
 AS md5 b430f963b83fe3881356fcdc23b7f240;
 
---- function parley.phrase_pattern(text,boolean)
-CREATE OR REPLACE FUNCTION parley.phrase_pattern(words text, is_prefix boolean)
+--- function parley.phrase_text(text,boolean)
+CREATE OR REPLACE FUNCTION parley.phrase_text(words text, is_prefix boolean)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
@@ -2689,7 +2719,13 @@ CREATE OR REPLACE FUNCTION parley.pseudonym(kind text, subject text)
  RETURNS uuid
  LANGUAGE sql
  STABLE
-AS md5 bf7cfdf5a74e84af5b2de8cf7391cb08;
+AS md5 99ffc341ef532d9b8db4fdeb57a46d4a;
+
+--- function parley.purge_active_keys()
+CREATE OR REPLACE FUNCTION parley.purge_active_keys()
+ RETURNS void
+ LANGUAGE sql
+AS md5 a9a5fce94fc7a78aeaf40036a840bdd5;
 
 --- function parley.purge_deleted_chats(integer)
 CREATE OR REPLACE FUNCTION parley.purge_deleted_chats(max_messages integer)
@@ -2721,12 +2757,6 @@ CREATE OR REPLACE FUNCTION parley.purge_memberships(leaver text, max_chats integ
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
 AS md5 f27fdeb6ff3baca8420180e3c10d94cb;
-
---- function parley.purge_seen()
-CREATE OR REPLACE FUNCTION parley.purge_seen()
- RETURNS void
- LANGUAGE sql
-AS md5 0e29554bd8abad771f1801ceabad5edf;
 
 --- function parley.pusher_user(text)
 CREATE OR REPLACE FUNCTION parley.pusher_user(user_id text)
@@ -2792,13 +2822,6 @@ CREATE OR REPLACE FUNCTION parley.recount_chat(chat uuid)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 da4ba68fa1a30ac8852d6cab040050df;
 
---- function parley.recount_rollups()
-CREATE OR REPLACE FUNCTION parley.recount_rollups()
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 006397b3120300e01046e853578c6beb;
-
 --- function parley.require_one_of(jsonb,text[])
 CREATE OR REPLACE FUNCTION parley.require_one_of(body jsonb, fields text[])
  RETURNS void
@@ -2830,11 +2853,34 @@ CREATE OR REPLACE FUNCTION parley.require_user(user_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 fbed22c974d87f3a8c0a147c1ea97a3d;
 
+--- function parley.reset_rollups()
+CREATE OR REPLACE FUNCTION parley.reset_rollups()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 77373d627473aeb831b677350772a778;
+
+--- function parley.roll_up_backfill_batch(parley.rollup_state,integer)
+CREATE OR REPLACE FUNCTION parley.roll_up_backfill_batch(state parley.rollup_state, max_messages integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS md5 0a07758cbf3af35d8411136b56238bdd;
+
 --- function parley.roll_up_chats()
 CREATE OR REPLACE FUNCTION parley.roll_up_chats()
  RETURNS void
  LANGUAGE sql
-AS md5 907d8605b74512475af6353eb561b953;
+AS md5 314ed22ec2a5a819c03a7dd2f8e1354e;
+
+--- function parley.roll_up_event_batch(parley.rollup_state,integer)
+CREATE OR REPLACE FUNCTION parley.roll_up_event_batch(state parley.rollup_state, max_messages integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS md5 4c94a18299fb4f58ee2aaac044816c65;
 
 --- function parley.roll_up_settings()
 CREATE OR REPLACE FUNCTION parley.roll_up_settings()
@@ -2843,7 +2889,7 @@ CREATE OR REPLACE FUNCTION parley.roll_up_settings()
 AS md5 5876c21c79c3f4c3c863bee516942bde;
 
 --- function parley.search_by_relevance(uuid,parley.search_query,parley.message_filter,parley.page_request)
-CREATE OR REPLACE FUNCTION parley.search_by_relevance(only_chat uuid, search parley.search_query, wanted parley.message_filter, asked parley.page_request, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
+CREATE OR REPLACE FUNCTION parley.search_by_relevance(chat uuid, query parley.search_query, filter parley.message_filter, page_request parley.page_request, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -2851,10 +2897,10 @@ CREATE OR REPLACE FUNCTION parley.search_by_relevance(only_chat uuid, search par
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 876868babeafcc3a9ad06056fe574638;
+AS md5 bcf93efddf4592c375f644225194b47f;
 
 --- function parley.search_chat(parley.search_query,parley.message_filter,parley.page_request)
-CREATE OR REPLACE FUNCTION parley.search_chat(search parley.search_query, wanted parley.message_filter, asked parley.page_request, OUT ids uuid[], OUT total bigint)
+CREATE OR REPLACE FUNCTION parley.search_chat(query parley.search_query, filter parley.message_filter, page_request parley.page_request, OUT ids uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -2863,10 +2909,10 @@ CREATE OR REPLACE FUNCTION parley.search_chat(search parley.search_query, wanted
  SET enable_seqscan TO 'off'
  SET cpu_tuple_cost TO '100'
  SET work_mem TO '64MB'
-AS md5 0fbc42697ec631692c03b9a2788be75d;
+AS md5 63c34ec8b8a75afe8877403f12eec041;
 
 --- function parley.search_chats(parley.search_query,parley.message_filter,parley.page_request)
-CREATE OR REPLACE FUNCTION parley.search_chats(search parley.search_query, wanted parley.message_filter, asked parley.page_request, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
+CREATE OR REPLACE FUNCTION parley.search_chats(query parley.search_query, filter parley.message_filter, page_request parley.page_request, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -2874,15 +2920,15 @@ CREATE OR REPLACE FUNCTION parley.search_chats(search parley.search_query, wante
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 31e90d5b5628b592eec9bf3411a02da2;
+AS md5 c9e63bf31cf7d242643e3cc20b6ad98f;
 
 --- function parley.search_terms(text)
 CREATE OR REPLACE FUNCTION parley.search_terms(search text)
- RETURNS TABLE(alternative bigint, place bigint, typed text, is_phrase boolean, is_negated boolean, is_common boolean, is_open boolean)
+ RETURNS TABLE(alternative bigint, place bigint, typed text, is_phrase boolean, is_negated boolean, is_stop_word boolean, is_unfinished boolean)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4452a0a4d3025c51f8da0ba4ff82e974;
+AS md5 0550574572c38e7be1ebd3c6b2571672;
 
 --- function parley.select_chat(text)
 CREATE OR REPLACE FUNCTION parley.select_chat(chat_id text)
@@ -2953,14 +2999,7 @@ CREATE OR REPLACE FUNCTION parley.snippet(content text, highlight parley.highlig
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 f802a910aab2ee3f67d1f641e31c2c10;
-
---- function parley.snippet_size()
-CREATE OR REPLACE FUNCTION parley.snippet_size()
- RETURNS integer
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 1c9b7802695672aeb11b85a26561bf21;
+AS md5 f0f8fc1ff087cb4a7d32174a328d830c;
 
 --- function parley.socket_id_error(text)
 CREATE OR REPLACE FUNCTION parley.socket_id_error(socket_id text)
@@ -3005,6 +3044,14 @@ CREATE OR REPLACE FUNCTION parley.system_identifier()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 7d65236db1a4d7c7348cb6e58f1a584c;
 
+--- function parley.term_forms(text,boolean,boolean)
+CREATE OR REPLACE FUNCTION parley.term_forms(typed text, is_phrase boolean, is_unfinished boolean)
+ RETURNS TABLE(words text, is_prefix boolean, stem text, query text, phrase text)
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 7a5844d28cf8368cb4304e6470c07c0d;
+
 --- function parley.text_schema(text,text)
 CREATE OR REPLACE FUNCTION parley.text_schema(field text, not_blank text)
  RETURNS jsonb
@@ -3027,20 +3074,20 @@ CREATE OR REPLACE FUNCTION parley.timestamp_error(value text)
  IMMUTABLE PARALLEL SAFE
 AS md5 2461a05ed591b7ec682d5a3a08a27f4e;
 
+--- function parley.trim_fragment(text,boolean,boolean)
+CREATE OR REPLACE FUNCTION parley.trim_fragment(fragment text, is_start boolean, is_end boolean)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 6627b2e7dd548a863a5df292c462dac8;
+
 --- function parley.trim_page(parley.page_request,uuid[])
 CREATE OR REPLACE FUNCTION parley.trim_page(page_request parley.page_request, ids uuid[])
  RETURNS uuid[]
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 8b19e8174f60b29ab810efe6540a254c;
-
---- function parley.trim_to_words(text,boolean,boolean)
-CREATE OR REPLACE FUNCTION parley.trim_to_words(part text, is_start boolean, is_end boolean)
- RETURNS text
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c030460776764a1ebfe979bb849284d2;
 
 --- function parley.uncount_messages(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.uncount_messages(chat uuid, ids uuid[])
@@ -3124,14 +3171,6 @@ CREATE OR REPLACE FUNCTION parley.without_content(payload json)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 4f2c796bc12703bdcee1b47e891d8b78;
-
---- function parley.word_forms(text,boolean,boolean)
-CREATE OR REPLACE FUNCTION parley.word_forms(typed text, is_phrase boolean, is_open boolean)
- RETURNS TABLE(words text, is_prefix boolean, stem text, query text, phrase text)
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 928e80480a06c3ac83e91a259b23c123;
 
 --- function session.authenticate(jsonb,text,text,text)
 CREATE OR REPLACE FUNCTION session.authenticate(identity jsonb, request_id text DEFAULT NULL::text, if_match text DEFAULT NULL::text, if_none_match text DEFAULT NULL::text)
@@ -3245,7 +3284,7 @@ AS md5 5ae2e8eb7dbcfa3d77e328df2a8a8627;
 
 --- view analytics.activity_by_day
 create view analytics.activity_by_day as
- SELECT ((starts AT TIME ZONE 'UTC'::text))::date AS day,
+ SELECT ((starts_at AT TIME ZONE 'UTC'::text))::date AS day,
     messages,
     text_messages,
     code_messages,
@@ -3259,7 +3298,7 @@ create view analytics.activity_by_day as
 
 --- view analytics.activity_by_hour
 create view analytics.activity_by_hour as
- SELECT starts AS hour,
+ SELECT starts_at AS hour,
     messages,
     text_messages,
     code_messages,
@@ -3275,7 +3314,7 @@ create view analytics.activity_by_hour as
 create view analytics.chats as
  SELECT key AS chat_key,
     created_on,
-    last_day,
+    last_message_on,
     messages,
     ( SELECT s.as_of
            FROM parley.rollup_state s) AS as_of
@@ -3283,12 +3322,12 @@ create view analytics.chats as
 
 --- view analytics.chats_by_size_and_age
 create view analytics.chats_by_size_and_age as
- SELECT days_from,
-    messages_from,
+ SELECT min_age_days,
+    min_messages,
     chats,
-    silent_chats,
+    inactive_chats,
     messages,
-    silent_messages,
+    inactive_messages,
     members,
     ( SELECT s.chats_and_settings_as_of
            FROM parley.rollup_state s) AS as_of
@@ -3314,23 +3353,23 @@ create view analytics.event_health as
 
 --- view analytics.growth_by_week
 create view analytics.growth_by_week as
- SELECT ((p.starts AT TIME ZONE 'UTC'::text))::date AS week,
+ SELECT ((p.starts_at AT TIME ZONE 'UTC'::text))::date AS week,
     COALESCE(r.users, (0)::bigint) AS new_users,
     (p.active_users - COALESCE(r.users, (0)::bigint)) AS returning_users,
     p.active_users,
-    (sum(COALESCE(r.users, (0)::bigint)) OVER (ORDER BY p.starts))::bigint AS users_so_far,
+    (sum(COALESCE(r.users, (0)::bigint)) OVER (ORDER BY p.starts_at))::bigint AS cumulative_users,
     p.active_chats,
     p.messages,
     ( SELECT s.as_of
            FROM parley.rollup_state s) AS as_of
    FROM (parley.rollup_periods p
-     LEFT JOIN parley.rollup_retention r ON (((r.first_week = ((p.starts AT TIME ZONE 'UTC'::text))::date) AND (r.week = r.first_week))))
+     LEFT JOIN parley.rollup_retention r ON (((r.cohort = ((p.starts_at AT TIME ZONE 'UTC'::text))::date) AND (r.week = r.cohort))))
   WHERE (p.grain = 'week'::text);
 
 --- view analytics.response_times
 create view analytics.response_times as
  SELECT day,
-    (power((2.0)::double precision, ((step)::double precision / (8.0)::double precision)))::numeric(10,1) AS up_to_seconds,
+    (power((2.0)::double precision, ((bucket)::double precision / (8.0)::double precision)))::numeric(10,1) AS max_seconds,
     responses,
     ( SELECT s.as_of
            FROM parley.rollup_state s) AS as_of
@@ -3339,41 +3378,41 @@ create view analytics.response_times as
 --- view analytics.response_times_by_day
 create view analytics.response_times_by_day as
  SELECT day,
-    (max(up_to))::bigint AS responses,
-    min(up_to_seconds) FILTER (WHERE (up_to >= (0.5 * of_day))) AS median_seconds,
-    min(up_to_seconds) FILTER (WHERE (up_to >= (0.9 * of_day))) AS p90_seconds,
+    (max(cumulative))::bigint AS responses,
+    min(max_seconds) FILTER (WHERE (cumulative >= (0.5 * of_day))) AS median_seconds,
+    min(max_seconds) FILTER (WHERE (cumulative >= (0.9 * of_day))) AS p90_seconds,
     as_of
    FROM ( SELECT r.day,
-            r.up_to_seconds,
+            r.max_seconds,
             r.as_of,
-            sum(r.responses) OVER (PARTITION BY r.day ORDER BY r.up_to_seconds) AS up_to,
+            sum(r.responses) OVER (PARTITION BY r.day ORDER BY r.max_seconds) AS cumulative,
             sum(r.responses) OVER (PARTITION BY r.day) AS of_day
            FROM analytics.response_times r) t
   GROUP BY day, as_of;
 
 --- view analytics.retention_by_cohort
 create view analytics.retention_by_cohort as
- SELECT c.first_week AS cohort,
+ SELECT c.cohort,
     (w.week)::date AS week,
-    (((w.week)::date - c.first_week) / 7) AS weeks_later,
+    (((w.week)::date - c.cohort) / 7) AS weeks_later,
     c.users AS cohort_users,
     COALESCE(r.users, (0)::bigint) AS active_users,
-    round(((COALESCE(r.users, (0)::bigint))::numeric / (c.users)::numeric), 4) AS retained,
+    round(((COALESCE(r.users, (0)::bigint))::numeric / (c.users)::numeric), 4) AS retention_rate,
     ( SELECT s.as_of
            FROM parley.rollup_state s) AS as_of
    FROM ((parley.rollup_retention c
-     CROSS JOIN LATERAL generate_series((c.first_week)::timestamp without time zone, (( SELECT (s.as_of - '00:00:00.000001'::interval)
+     CROSS JOIN LATERAL generate_series((c.cohort)::timestamp without time zone, (( SELECT (s.as_of - '00:00:00.000001'::interval)
            FROM parley.rollup_state s) AT TIME ZONE 'UTC'::text), '7 days'::interval) w(week))
-     LEFT JOIN parley.rollup_retention r ON (((r.first_week = c.first_week) AND (r.week = (w.week)::date))))
-  WHERE (c.week = c.first_week);
+     LEFT JOIN parley.rollup_retention r ON (((r.cohort = c.cohort) AND (r.week = (w.week)::date))))
+  WHERE (c.week = c.cohort);
 
 --- view analytics.search_health
 create view analytics.search_health as
  SELECT (sum(t.n_live_tup))::bigint AS messages,
     (sum(t.n_dead_tup))::bigint AS dead_rows,
-    (sum(t.n_ins_since_vacuum))::bigint AS unmerged_messages,
-    min(COALESCE(t.last_autovacuum, t.last_vacuum)) AS vacuumed_at,
-    (sum(pg_table_size((t.relid)::regclass)))::bigint AS words_bytes,
+    (sum(t.n_ins_since_vacuum))::bigint AS pending_messages,
+    min(COALESCE(t.last_autovacuum, t.last_vacuum)) AS oldest_vacuum_at,
+    (sum(pg_table_size((t.relid)::regclass)))::bigint AS table_bytes,
     (sum(pg_relation_size((i.indexrelid)::regclass)))::bigint AS index_bytes,
     (sum(i.idx_scan))::bigint AS index_scans,
     now() AS as_of
@@ -3407,8 +3446,8 @@ create view analytics.settings_in_use as
 --- view analytics.users
 create view analytics.users as
  SELECT key AS user_key,
-    first_week AS cohort,
-    last_day,
+    cohort,
+    last_message_on,
     messages,
     ( SELECT s.as_of
            FROM parley.rollup_state s) AS as_of
@@ -3484,7 +3523,7 @@ CREATE TRIGGER members_reject_key_update BEFORE UPDATE ON parley.members FOR EAC
 CREATE TRIGGER messages_after_delete AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete();
 
 --- trigger messages_after_delete_words on parley.messages
-CREATE TRIGGER messages_after_delete_words AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete_words();
+CREATE TRIGGER messages_after_delete_words AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete_words();
 
 --- trigger messages_after_type_update on parley.messages
 CREATE TRIGGER messages_after_type_update AFTER UPDATE ON parley.messages REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_type_update();
@@ -3595,6 +3634,8 @@ alter table parley.pseudonym_key enable row level security;
 
 alter table parley.repeatable_migrations enable row level security;
 
+alter table parley.rollup_active_keys enable row level security;
+
 alter table parley.rollup_chat_sizes enable row level security;
 
 alter table parley.rollup_chats enable row level security;
@@ -3604,8 +3645,6 @@ alter table parley.rollup_periods enable row level security;
 alter table parley.rollup_responses enable row level security;
 
 alter table parley.rollup_retention enable row level security;
-
-alter table parley.rollup_seen enable row level security;
 
 alter table parley.rollup_settings enable row level security;
 
@@ -3785,17 +3824,21 @@ grant execute on function listener.take_events(bigint[],bigint,bigint[],uuid[],u
 
 grant execute on function listener.wake() to parley_listener;
 
+grant execute on function parley.add_response_times(uuid[],uuid[],text[]) to parley_api;
+
 grant execute on function parley.add_to_rollups(uuid[],uuid[],text[],text[]) to parley_api;
+
+grant execute on function parley.advance_backfill_week(uuid,uuid) to parley_api;
 
 grant execute on function parley.assert_if_match(text) to parley_api;
 
 grant execute on function parley.assert_log_covers(text,pg_snapshot) to parley_api;
 
-grant execute on function parley.backfill_week(parley.rollup_state,integer) to parley_api;
-
 grant execute on function parley.base64url(bytea) to parley_api;
 
 grant execute on function parley.begin_chat_removal(uuid) to parley_api;
+
+grant execute on function parley.boundary_patterns() to parley_api;
 
 grant execute on function parley.can_subscribe(text) to parley_api;
 
@@ -3810,8 +3853,6 @@ grant execute on function parley.check_if_match(text) to parley_api;
 grant execute on function parley.check_preconditions(text) to parley_api;
 
 grant execute on function parley.close_block(uuid) to parley_api;
-
-grant execute on function parley.count_events(parley.rollup_state,integer) to parley_api;
 
 grant execute on function parley.count_messages(uuid,parley.message_filter) to parley_api;
 
@@ -3839,6 +3880,8 @@ grant execute on function parley.event_limit(text) to parley_api;
 
 grant execute on function parley.event_message_id(parley.outbox) to parley_api;
 
+grant execute on function parley.expand_phrases(text,text[],text) to parley_api;
+
 grant execute on function parley.fetch_chat(uuid) to parley_api;
 
 grant execute on function parley.field_error(text,jsonb) to parley_api;
@@ -3847,25 +3890,23 @@ grant execute on function parley.field_errors(jsonb,text[],text[]) to parley_api
 
 grant execute on function parley.filter_errors(text,text,text,text) to parley_api;
 
-grant execute on function parley.find_backfill_week(uuid,uuid) to parley_api;
-
 grant execute on function parley.find_changed_chats(pg_snapshot,pg_snapshot,uuid) to parley_api;
 
 grant execute on function parley.find_chat_events(bigint,bigint) to parley_api;
 
 grant execute on function parley.find_chat_page(parley.page_request) to parley_api;
 
-grant execute on function parley.find_hit(text,text,integer) to parley_api;
+grant execute on function parley.find_fragment(text,text,integer) to parley_api;
 
 grant execute on function parley.find_hit_page(uuid[],parley.page_request) to parley_api;
 
 grant execute on function parley.find_hits(uuid,parley.search_query,parley.message_filter) to parley_api;
 
-grant execute on function parley.find_hits_anywhere(parley.search_query,parley.message_filter,uuid[],bigint) to parley_api;
+grant execute on function parley.find_hits_globally(parley.search_query,parley.message_filter,uuid[],bigint) to parley_api;
 
-grant execute on function parley.find_hits_by_chat(uuid[],parley.search_query,parley.message_filter) to parley_api;
+grant execute on function parley.find_hits_in_chat(uuid,parley.search_query,parley.message_filter) to parley_api;
 
-grant execute on function parley.find_hits_by_index(uuid,parley.search_query,parley.message_filter) to parley_api;
+grant execute on function parley.find_hits_per_chat(uuid[],parley.search_query,parley.message_filter) to parley_api;
 
 grant execute on function parley.find_message(text,text) to parley_api;
 
@@ -3927,13 +3968,19 @@ grant execute on function parley.lock_idempotency_key(text) to parley_api;
 
 grant execute on function parley.lock_image(text) to parley_api;
 
-grant execute on function parley.max_bytes_read_through() to parley_api;
+grant execute on function parley.max_scan_bytes() to parley_api;
+
+grant execute on function parley.max_scan_messages() to parley_api;
+
+grant execute on function parley.max_snippet_length() to parley_api;
 
 grant execute on function parley.members_json() to parley_api;
 
 grant execute on function parley.message_fields(parley.messages) to parley_api;
 
 grant execute on function parley.message_version(parley.messages) to parley_api;
+
+grant execute on function parley.messages_with_keys(uuid[],uuid[],text[],text[]) to parley_api;
 
 grant execute on function parley.min_uuid7(timestamp with time zone) to parley_api;
 
@@ -3969,11 +4016,11 @@ grant execute on function parley.parse_timestamp(text) to parley_api;
 
 grant execute on function parley.parse_uuid(text) to parley_api;
 
-grant execute on function parley.phrase_pattern(text,boolean) to parley_api;
+grant execute on function parley.phrase_text(text,boolean) to parley_api;
 
 grant execute on function parley.pseudonym(text,text) to parley_api;
 
-grant execute on function parley.purge_seen() to parley_api;
+grant execute on function parley.purge_active_keys() to parley_api;
 
 grant execute on function parley.pusher_user(text) to parley_api;
 
@@ -3993,8 +4040,6 @@ grant execute on function parley.recount_blocks(uuid,uuid[]) to parley_api;
 
 grant execute on function parley.recount_chat(uuid) to parley_api;
 
-grant execute on function parley.recount_rollups() to parley_api;
-
 grant execute on function parley.require_one_of(jsonb,text[]) to parley_api;
 
 grant execute on function parley.require_owner(uuid) to parley_api;
@@ -4003,7 +4048,13 @@ grant execute on function parley.require_stored_image(text) to parley_api;
 
 grant execute on function parley.require_user(text) to parley_api;
 
+grant execute on function parley.reset_rollups() to parley_api;
+
+grant execute on function parley.roll_up_backfill_batch(parley.rollup_state,integer) to parley_api;
+
 grant execute on function parley.roll_up_chats() to parley_api;
+
+grant execute on function parley.roll_up_event_batch(parley.rollup_state,integer) to parley_api;
 
 grant execute on function parley.roll_up_settings() to parley_api;
 
@@ -4031,8 +4082,6 @@ grant execute on function parley.sleep_lock() to parley_api;
 
 grant execute on function parley.snippet(text,parley.highlight,boolean) to parley_api;
 
-grant execute on function parley.snippet_size() to parley_api;
-
 grant execute on function parley.socket_id_error(text) to parley_api;
 
 grant execute on function parley.socket_id_pattern() to parley_api;
@@ -4045,15 +4094,17 @@ grant execute on function parley.start_new_epoch() to parley_api;
 
 grant execute on function parley.system_identifier() to parley_api;
 
+grant execute on function parley.term_forms(text,boolean,boolean) to parley_api;
+
 grant execute on function parley.text_schema(text,text) to parley_api;
 
 grant execute on function parley.timeline() to parley_api;
 
 grant execute on function parley.timestamp_error(text) to parley_api;
 
-grant execute on function parley.trim_page(parley.page_request,uuid[]) to parley_api;
+grant execute on function parley.trim_fragment(text,boolean,boolean) to parley_api;
 
-grant execute on function parley.trim_to_words(text,boolean,boolean) to parley_api;
+grant execute on function parley.trim_page(parley.page_request,uuid[]) to parley_api;
 
 grant execute on function parley.uncount_messages(uuid,uuid[]) to parley_api;
 
@@ -4066,8 +4117,6 @@ grant execute on function parley.validate_body(jsonb,text[],text[]) to parley_ap
 grant execute on function parley.wait_for_image_removal(text) to parley_api;
 
 grant execute on function parley.without_content(json) to parley_api;
-
-grant execute on function parley.word_forms(text,boolean,boolean) to parley_api;
 
 grant execute on function rules.allowed_values(text) to parley_api;
 

@@ -62,7 +62,7 @@ create trigger messages_after_write_words after insert or update of content, typ
     for each row execute function parley.messages_after_write_words();
 
 create trigger messages_after_delete_words after delete on parley.messages
-    referencing old table as gone for each statement execute function parley.messages_after_delete_words();
+    referencing old table as deleted for each statement execute function parley.messages_after_delete_words();
 
 create trigger outbox_after_delete after delete on parley.outbox
     referencing old table as gone for each statement execute function parley.outbox_after_delete();

@@ -1,12 +1,17 @@
--- Search: what people type, found in one chat or in all of theirs.
+-- Full-text search: the API's function, and the query parameters that it shares with api.list_messages.
 --
---   api.search               GET /api/search
---   parley.hit_json          a hit as answers have it
---   parley.filter_errors     what is wrong with type, search, startDate and endDate in a query
---   parley.operators_error   … with the number of "or" and "-" in a search
---   parley.sort_errors       … and with sort
---   parley.parse_filter      the messages that they let through
+--   api.search               GET /api/search: the matching messages of all of the user's chats
+--   parley.hit_json          a matching message with its snippet, as JSON
+--   parley.filter_errors     the errors of the parameters type, search, startDate and endDate
+--   parley.operators_error   the error of a search with too many operators, or null
+--   parley.sort_errors       the error of the parameter sort
+--   parley.parse_filter      the filter that the parameters type, startDate and endDate stand for
+--
+-- A search is parsed in search_query.sql, the ids of its hits are found in search_hits.sql, and the hits are marked in
+-- snippets.sql. search_index.sql maintains the words that are searched.
 
+-- Only the first messages of a page, up to `snippet_budget` characters of content, get as many attempts at a snippet as it takes,
+-- so that a page of long messages is not much more expensive than one of short ones.
 create or replace function api.search(
     page text default null, "limit" text default null, type text default null,
     search text default null, start_date text default null, end_date text default null,
@@ -15,10 +20,10 @@ language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-    max_letters constant integer := 100000;  -- of messages for which more is done than usual to find what to mark
-    wanted parley.message_filter;
-    asked parley.page_request;
-    parsed parley.search_query;
+    snippet_budget constant integer := 100000;  -- characters
+    filter parley.message_filter;
+    page_request parley.page_request;
+    query parley.search_query;
     highlight parley.highlight;
     chats uuid[];
     ids uuid[];
@@ -29,32 +34,32 @@ begin
         || jsonb_strip_nulls(jsonb_build_object('search', case
             when search is null then 'is required'
             when rules.is_blank(search) then 'must not be blank' end)));
-    wanted := parley.parse_filter(type, start_date, end_date);
-    asked := parley.parse_page(page, "limit", before, after);
-    parsed := parley.parse_search(search);
+    filter := parley.parse_filter(type, start_date, end_date);
+    page_request := parley.parse_page(page, "limit", before, after);
+    query := parley.parse_search(search);
     if sort = 'relevance' then
-        select f.chats, f.ids, f.total into chats, ids, total from parley.search_by_relevance(null, parsed, wanted, asked) f;
+        select f.chats, f.ids, f.total into chats, ids, total from parley.search_by_relevance(null, query, filter, page_request) f;
     else
-        select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(parsed, wanted, asked) f;
+        select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(query, filter, page_request) f;
     end if;
     highlight := parley.parse_highlight(search);
-    perform parley.set_response_links(asked, ids, sort);
+    perform parley.set_response_links(page_request, ids, sort);
     perform session.select_chats(chats);
     return json_build_object(
         'messages', (
-            select coalesce(json_agg(parley.hit_json(h.message, highlight, h.letters <= max_letters) order by h.place), '[]')
+            select coalesce(json_agg(parley.hit_json(h.message, highlight, h.characters <= snippet_budget) order by h.place), '[]')
             from (
-                select m.message, p.place, sum(char_length((m.message).content)) over (order by p.place) as letters
-                from unnest(parley.trim_page(asked, ids)) with ordinality p (id, place)
+                select m.message, p.place, sum(char_length((m.message).content)) over (order by p.place) as characters
+                from unnest(parley.trim_page(page_request, ids)) with ordinality p (id, place)
                 cross join lateral (
                     select m as message from parley.messages m
                     where m.chat_id = chats[array_position(ids, p.id)] and m.id = p.id offset 0) m) h),
         'total', total,
-        'page', asked.number,
-        'limit', asked.size);
+        'page', page_request.number,
+        'limit', page_request.size);
 end $$;
 comment on function api.search(text, text, text, text, text, text, text, text, text) is
-    'Messages of all of the user''s chats that have what people type into a search box: {"messages": [{"id", "chatId", "content", "type", "userId", "createdAt", "updatedAt", "extract"}], "total", "page", "limit"}. extract is HTML, in which <mark> marks what was found. The parameters are those of list_messages; search is required.';
+    'Searches the messages of all of the user''s chats, newest first or by relevance: {"messages": [{"id", "chatId", "content", "type", "userId", "createdAt", "updatedAt", "extract"}], "total", "page", "limit"}. extract is a snippet of the content as HTML, in which <mark> marks the hits. The parameters are those of list_messages; search is required. Raises PT400 if a parameter is invalid.';
 
 create or replace function parley.hit_json(message parley.messages, highlight parley.highlight, is_within_budget boolean)
 returns json
@@ -79,7 +84,7 @@ language sql stable parallel safe as $$
         'endDate', parley.timestamp_error(end_date))
 $$;
 
--- Each "or" and "-" may be as expensive as a search of its own.
+-- Limited because each "or" and each "-" may cost as much as another search.
 create or replace function parley.operators_error(search text) returns text
 language sql immutable parallel safe as $$
     select case when regexp_count(search, '(?:^|\s)(?:or(?!\S)|-[^\s-])', 1, 'i') > 20
@@ -94,6 +99,7 @@ language sql stable parallel safe as $$
         when sort = 'relevance' and coalesce(before, after) is not null then 'can''t go with before or after' end)
 $$;
 
+-- Without dates, the bounds are those of all UUIDs.
 create or replace function parley.parse_filter(type text, start_date text, end_date text) returns parley.message_filter
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 begin

@@ -1,280 +1,273 @@
--- The hits of a search, by the index of parley.message_words.
+-- The hits of a search: the ids of the messages that match it, found by the GIN index of parley.message_words.
 --
---   parley.search_chat                   the ids of one page of hits in the entered chat, newest first, and how many there are
---   parley.search_chats                  the same in all of the user's chats
---   parley.search_by_relevance           … with the most relevant first
---   parley.find_hits                     the hits in one chat or in all of the user's
---   parley.find_hits_anywhere            … in all, by the index over everybody's messages
---   parley.find_hits_by_chat             … chat by chat
---   parley.find_hits_by_index            … in one chat, by the index
---   parley.is_cheap_to_scan              whether a range of messages is read through rather than looked up
---   parley.find_hit_page                 a page of them
---   parley.has_phrases                   whether a message that the index gives has the phrases, too
---   parley.has_phrases_in_words          … of one that is too long for the index to hold all positions
---   parley.messages_after_write_words    trigger: the words of a new or changed message
---   parley.messages_after_delete_words   trigger: … of deleted ones
+--   parley.search_chat            a page of the hits in the selected chat, newest first, and their total
+--   parley.search_chats           a page of the hits in all of the user's chats, newest first, and their total
+--   parley.search_by_relevance    a page of the hits in one chat or in all, the most relevant first, and their total
+--   parley.find_hits              all hits in one chat or in all of the user's chats
+--   parley.find_hits_globally     all hits, from the messages of all users, filtered by membership
+--   parley.find_hits_per_chat     all hits in some chats, chat by chat
+--   parley.find_hits_in_chat      all hits in one chat, by the index
+--   parley.find_hit_page          a page of an array of hits
+--   parley.max_scan_messages      how many messages are scanned rather than looked up in the index
+--   parley.max_scan_bytes         how many bytes of their words may be scanned
+--   parley.is_cheap_to_scan       whether the words of a range of messages have few bytes
+--   parley.has_phrases            whether a message that the index returned has the phrases of the search too
+--   parley.has_phrases_in_words   the same for a message whose positions do not fit into tsv
 --
--- Under row-level security `tsv @@ query` can't use the index, since that operator is not leakproof. So the ids are
--- found here, where membership is checked once and the index is used; the messages themselves are then read by these
--- ids under row-level security.
+-- Under row-level security `tsv @@ query` cannot use the index, because that operator is not leakproof. So these functions run
+-- as the tables' owner, check the membership once, and return ids only. api.search() and api.list_messages() read the messages
+-- with those ids under row-level security.
+--
+-- Pages have one id more than the page size if there are more hits: see parley.trim_page().
 
--- The planner does not account for the length of tsv, and where it expects few messages in a chat would read all of them by the
--- primary key. With a high cpu_tuple_cost it uses the index of words as soon as it expects two.
+-- A short range is scanned. In a longer one the newest messages are scanned first: if they have enough hits for the page, the
+-- hits in all of the range are only counted. Otherwise the index finds all hits.
 --
--- A short range is read through. Else, where the newest messages have enough hits for the page, the others are only counted.
+-- The planner ignores how long a tsv is. Where it expects few messages in a chat, it would read all of them by the primary key.
+-- With a high cpu_tuple_cost it uses the GIN index as soon as it expects two messages.
 create or replace function parley.search_chat(
-    search parley.search_query, wanted parley.message_filter, asked parley.page_request, out ids uuid[], out total bigint)
+    query parley.search_query, filter parley.message_filter, page_request parley.page_request, out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set cpu_tuple_cost = 100 set work_mem = '64MB' as $$
 declare
     chat constant uuid := session.selected_chat();
-    size constant bigint := asked.size + 1;
-    near constant bigint := 10 * (asked.skip + size);
-    max_bytes constant bigint := parley.max_bytes_read_through();
-    before_id constant uuid := least(wanted.before_id, asked.before_id);
+    max_ids constant bigint := page_request.size + 1;
+    newest constant bigint := 10 * (page_request.skip + max_ids);  -- messages: enough if one in ten is a hit
+    max_newest constant bigint := 5000;  -- scanning more of them would take longer than the index
+    max_bytes constant bigint := parley.max_scan_bytes();
+    before_id constant uuid := least(filter.before_id, page_request.before_id);
     hits uuid[];
 begin
-    if parley.count_messages(chat, (null, wanted.first_id, wanted.before_id)::parley.message_filter) <= 1000
-        and parley.is_cheap_to_scan(chat, wanted)
+    if parley.count_messages(chat, (null, filter.first_id, filter.before_id)::parley.message_filter) <= parley.max_scan_messages()
+        and parley.is_cheap_to_scan(chat, filter)
     then
         hits := array(
             select w.id from parley.message_words w
-            where w.chat_id = chat and w.id >= wanted.first_id and w.id < wanted.before_id
-              and (w.tsv @@ search.index_query) is true and parley.has_phrases(w.tsv, w.words, search)
-              and (wanted.type is null or w.type = wanted.type)
+            where w.chat_id = chat and w.id >= filter.first_id and w.id < filter.before_id
+              and (w.tsv @@ query.index_query) is true and parley.has_phrases(w.tsv, w.words, query)
+              and (filter.type is null or w.type = filter.type)
             order by w.id desc);
     else
-        if not asked.is_ascending and near <= 5000 then
+        if not page_request.is_ascending and newest <= max_newest then
             ids := array(
                 select n.id from (
                     select w.*, sum(pg_column_size(w.tsv) + coalesce(pg_column_size(w.words), 0)) over (
                         order by w.id desc rows unbounded preceding) as bytes
                     from (
                         select m.id, m.type, m.tsv, m.words from parley.message_words m
-                        where m.chat_id = chat and m.id >= wanted.first_id and m.id < before_id
-                        order by m.id desc limit near) w) n
-                where case when n.bytes <= max_bytes and (wanted.type is null or n.type = wanted.type)
-                    then n.tsv @@ search.index_query and parley.has_phrases(n.tsv, n.words, search) end
-                order by n.id desc limit size offset asked.skip);
-            if cardinality(ids) = size then
-                total := (select count(*) from parley.find_hits_by_index(chat, search, wanted));
+                        where m.chat_id = chat and m.id >= filter.first_id and m.id < before_id
+                        order by m.id desc limit newest) w) n
+                where case when n.bytes <= max_bytes and (filter.type is null or n.type = filter.type)
+                    then n.tsv @@ query.index_query and parley.has_phrases(n.tsv, n.words, query) end
+                order by n.id desc limit max_ids offset page_request.skip);
+            if cardinality(ids) = max_ids then
+                total := (select count(*) from parley.find_hits_in_chat(chat, query, filter));
                 return;
             end if;
         end if;
-        hits := array(select f.id from parley.find_hits_by_index(chat, search, wanted) f order by f.id desc);
+        hits := array(select h.id from parley.find_hits_in_chat(chat, query, filter) h order by h.id desc);
     end if;
     total := cardinality(hits);
-    ids := parley.find_hit_page(hits, asked);
-end $$;
-
--- A message is up to a thousand times as long as another, so that their number does not bound what reading them takes.
-create or replace function parley.max_bytes_read_through() returns bigint
-language sql immutable parallel safe as $$ select 1000000::bigint $$;
-
--- The size of a value is in its row or in the pointer to it, so that nothing else is read for it.
-create or replace function parley.is_cheap_to_scan(chat uuid, wanted parley.message_filter) returns boolean
-language sql stable as $$
-    select coalesce(sum(pg_column_size(w.tsv) + coalesce(pg_column_size(w.words), 0)), 0) <= parley.max_bytes_read_through()
-    from parley.message_words w
-    where w.chat_id = chat and w.id >= wanted.first_id and w.id < wanted.before_id
-$$;
-
--- Newest first, and one more than asked for where there is one.
-create or replace function parley.find_hit_page(hits uuid[], asked parley.page_request) returns uuid[]
-language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
-declare
-    skip constant bigint := least(asked.skip, cardinality(hits));
-begin
-    if asked.number is not null then
-        return hits[skip + 1 : skip + asked.size + 1];
-    end if;
-    return array(
-        select p.id from (
-            select h.id from unnest(hits) h (id) where h.id > asked.after_id and h.id < asked.before_id
-            order by case when asked.is_ascending then h.id end, h.id desc limit asked.size + 1) p
-        order by p.id desc);
+    ids := parley.find_hit_page(hits, page_request);
 end $$;
 
 create or replace function parley.search_chats(
-    search parley.search_query, wanted parley.message_filter, asked parley.page_request,
+    query parley.search_query, filter parley.message_filter, page_request parley.page_request,
     out chats uuid[], out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
 begin
     with hits as materialized (
-        select h.chat_id, h.id from parley.find_hits(null, search, wanted) h
+        select h.chat_id, h.id from parley.find_hits(null, query, filter) h
     ), page as (
-        select h.chat_id, h.id from hits h where h.id > asked.after_id and h.id < asked.before_id
-        order by case when asked.is_ascending then h.id end, h.id desc
-        limit asked.size + 1 offset asked.skip
+        select h.chat_id, h.id from hits h where h.id > page_request.after_id and h.id < page_request.before_id
+        order by case when page_request.is_ascending then h.id end, h.id desc
+        limit page_request.size + 1 offset page_request.skip
     )
     select array_agg(p.chat_id order by p.id desc), array_agg(p.id order by p.id desc), (select count(*) from hits)
     into chats, ids, total
     from page p;
 end $$;
 
--- In one chat or, without it, in all. The words as a phrase before all, then by how often and how exactly they are there. Of
--- many hits the newest are ranked.
+-- Without a chat, in all of the user's chats. Messages that have the whole search as one phrase come first, then those with the
+-- higher ts_rank(), which normalization 1 divides by the logarithm of the length. Ranking reads each tsv, so of more than
+-- 10,000 hits only the newest are ranked and listed; `total` counts all.
 create or replace function parley.search_by_relevance(
-    only_chat uuid, search parley.search_query, wanted parley.message_filter, asked parley.page_request,
+    chat uuid, query parley.search_query, filter parley.message_filter, page_request parley.page_request,
     out chats uuid[], out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
 begin
     with hits as materialized (
-        select h.chat_id, h.id from parley.find_hits(only_chat, search, wanted) h
+        select h.chat_id, h.id from parley.find_hits(chat, query, filter) h
     ), newest as (
         select h.chat_id, h.id from hits h order by h.id desc limit 10000
     ), ranked as (
         select n.chat_id, n.id, row_number() over (
-            order by case when w.words is null then w.tsv @@ search.whole else strpos(w.words, search.whole_phrase) > 0 end desc,
-                ts_rank(w.tsv, search.any_word, 1) desc, n.id desc) as place
+            order by case when w.words is null then w.tsv @@ query.verbatim_query
+                    else strpos(w.words, query.verbatim_phrase) > 0 end desc,
+                ts_rank(w.tsv, query.rank_query, 1) desc, n.id desc) as place
         from newest n cross join lateral (
             select m.tsv, m.words from parley.message_words m where m.chat_id = n.chat_id and m.id = n.id offset 0) w
     )
     select array_agg(r.chat_id order by r.place), array_agg(r.id order by r.place), (select count(*) from hits)
     into chats, ids, total
-    from ranked r where r.place > asked.skip and r.place <= asked.skip + asked.size + 1;
+    from ranked r where r.place > page_request.skip and r.place <= page_request.skip + page_request.size + 1;
 end $$;
 
--- In one chat of the user's or, without it, in all. First by the index over everybody's messages, as long as there are few
--- candidates, or not more than it would take to read the user's own. Others' messages are never read beyond that.
-create or replace function parley.find_hits(only_chat uuid, search parley.search_query, wanted parley.message_filter)
+-- Without a chat, in all of the user's chats: globally, if the index returns few candidates. Otherwise the cost of searching them
+-- chat by chat is estimated, in messages to read: at most max_scan_messages() of a chat, and `chat_cost` more to open it. A
+-- global search with up to that many candidates is tried first.
+create or replace function parley.find_hits(chat uuid, query parley.search_query, filter parley.message_filter)
 returns table (chat_id uuid, id uuid)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set work_mem = '64MB' as $$
 #variable_conflict use_column
 declare
-    few constant integer := 1000;
+    max_candidates constant integer := parley.max_scan_messages();
+    chat_cost constant integer := 20;  -- messages
     chats uuid[];
     ids uuid[];
-    is_whole boolean := false;
+    is_complete boolean := false;
     own_chats uuid[];
-    own_messages bigint;
+    own_cost bigint;
 begin
-    if only_chat is null then
-        select h.chats, h.ids, h.is_whole into chats, ids, is_whole from parley.find_hits_anywhere(search, wanted, null, few) h;
+    if chat is null then
+        select h.chats, h.ids, h.is_complete into chats, ids, is_complete
+        from parley.find_hits_globally(query, filter, null, max_candidates) h;
     end if;
-    if not is_whole then
-        select array_agg(c.id), coalesce(sum(least(c.message_count, few) + 20), 0) into own_chats, own_messages
+    if not is_complete then
+        select array_agg(c.id), coalesce(sum(least(c.message_count, max_candidates) + chat_cost), 0) into own_chats, own_cost
         from parley.members m join parley.chats c on c.id = m.chat_id
-        where m.user_id = session.user_id() and (only_chat is null or m.chat_id = only_chat);
-        if only_chat is null and own_messages > few then
-            select h.chats, h.ids, h.is_whole into chats, ids, is_whole
-            from parley.find_hits_anywhere(search, wanted, own_chats, own_messages) h;
+        where m.user_id = session.user_id() and (chat is null or m.chat_id = chat);
+        if chat is null and own_cost > max_candidates then
+            select h.chats, h.ids, h.is_complete into chats, ids, is_complete
+            from parley.find_hits_globally(query, filter, own_chats, own_cost) h;
         end if;
     end if;
-    if is_whole then
+    if is_complete then
         return query select h.chat_id, h.id from unnest(chats, ids) h (chat_id, id);
     else
-        return query select h.chat_id, h.id from parley.find_hits_by_chat(own_chats, search, wanted) h;
+        return query select h.chat_id, h.id from parley.find_hits_per_chat(own_chats, query, filter) h;
     end if;
 end $$;
 
--- In chats of the user's, or in all of them, looked up one by one. `is_whole` is false if there are more candidates than
--- max_candidates. Only of the user's own is anything read that is out of line. The limit also keeps other conditions out of the
--- look-up by words: the planner can't know how few hits there are, and would rather walk the primary key. Only a plan for these
--- very chats looks them up in a hash.
-create or replace function parley.find_hits_anywhere(
-    search parley.search_query, wanted parley.message_filter, own_chats uuid[], max_candidates bigint,
-    out chats uuid[], out ids uuid[], out is_whole boolean)
+-- The candidates are the messages of all users that the index returns. `is_complete` is false, and the hits are not all, if there
+-- are more than `max_candidates`. `own_chats` are the user's chats; if it is null, the membership in each candidate's chat is
+-- looked up. It is checked first, so that of other users' messages no out-of-line value is ever read.
+--
+-- The limit also keeps the other conditions out of the index scan: the planner cannot estimate how few messages match, and
+-- would rather scan the primary key. A custom plan can search `own_chats` by a hash table.
+create or replace function parley.find_hits_globally(
+    query parley.search_query, filter parley.message_filter, own_chats uuid[], max_candidates bigint,
+    out chats uuid[], out ids uuid[], out is_complete boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan set enable_seqscan = off set work_mem = '64MB' as $$
 begin
     select count(*) <= max_candidates, array_agg(h.chat_id) filter (where h.is_hit), array_agg(h.id) filter (where h.is_hit)
-    into is_whole, chats, ids
+    into is_complete, chats, ids
     from (
         select c.chat_id, c.id, case
-            when wanted.type <> c.type or c.id < wanted.first_id or c.id >= wanted.before_id then false
+            when filter.type <> c.type or c.id < filter.first_id or c.id >= filter.before_id then false
             when case when own_chats is not null then c.chat_id = any (own_chats) else exists (
                 select from parley.members m where m.chat_id = c.chat_id and m.user_id = session.user_id() offset 0) end
-            then parley.has_phrases(c.tsv, c.words, search) end as is_hit
+            then parley.has_phrases(c.tsv, c.words, query) end as is_hit
         from (
             select w.chat_id, w.id, w.type, w.tsv, w.words from parley.message_words w
-            where w.tsv @@ search.index_query limit max_candidates + 1) c offset 0) h;
+            where w.tsv @@ query.index_query limit max_candidates + 1) c offset 0) h;
 end $$;
 
-create or replace function parley.find_hits_by_chat(own_chats uuid[], search parley.search_query, wanted parley.message_filter)
+-- `(… @@ …) is true` cannot use the GIN index, so the messages of a short chat are scanned by the primary key.
+create or replace function parley.find_hits_per_chat(chats uuid[], query parley.search_query, filter parley.message_filter)
 returns table (chat_id uuid, id uuid)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set cpu_tuple_cost = 100 set work_mem = '64MB' as $$
 #variable_conflict use_column
 begin
     return query
-    select c.id, f.id
+    select c.id, w.id
     from (
-        select c.id, case when c.message_count <= 1000 then parley.is_cheap_to_scan(c.id, parley.parse_filter(null, null, null))
-            else false end as is_short
-        from parley.chats c where c.id = any (own_chats) offset 0) c
+        select c.id, case when c.message_count <= parley.max_scan_messages()
+            then parley.is_cheap_to_scan(c.id, parley.parse_filter(null, null, null)) else false end as is_short
+        from parley.chats c where c.id = any (chats) offset 0) c
     cross join lateral (
         (select w.id, w.type, w.tsv, w.words from parley.message_words w
-        where c.is_short and w.chat_id = c.id and (w.tsv @@ search.index_query) is true offset 0)
+        where c.is_short and w.chat_id = c.id and (w.tsv @@ query.index_query) is true offset 0)
         union all
         (select w.id, w.type, w.tsv, w.words from parley.message_words w
-        where not c.is_short and w.chat_id = c.id and w.tsv @@ search.index_query offset 0)) f
-    where parley.has_phrases(f.tsv, f.words, search) and f.id >= wanted.first_id and f.id < wanted.before_id
-      and (wanted.type is null or f.type = wanted.type);
+        where not c.is_short and w.chat_id = c.id and w.tsv @@ query.index_query offset 0)) w
+    where parley.has_phrases(w.tsv, w.words, query) and w.id >= filter.first_id and w.id < filter.before_id
+      and (filter.type is null or w.type = filter.type);
 end $$;
 
--- By the index, in a chat that the caller has checked. Without settings of its own, it becomes a part of what calls it.
-create or replace function parley.find_hits_by_index(chat uuid, search parley.search_query, wanted parley.message_filter)
+-- The caller has checked that the user is in the chat. The function has no settings of its own, so that it is inlined.
+create or replace function parley.find_hits_in_chat(chat uuid, query parley.search_query, filter parley.message_filter)
 returns table (id uuid)
 language sql stable as $$
-    select f.id
+    select c.id
     from (
         select w.id, w.type, w.tsv, w.words from parley.message_words w
-        where w.chat_id = chat and w.tsv @@ search.index_query offset 0) f
-    where parley.has_phrases(f.tsv, f.words, search) and f.id >= wanted.first_id and f.id < wanted.before_id and (wanted.type is null or f.type = wanted.type)
+        where w.chat_id = chat and w.tsv @@ query.index_query offset 0) c
+    where parley.has_phrases(c.tsv, c.words, query) and c.id >= filter.first_id and c.id < filter.before_id
+      and (filter.type is null or c.type = filter.type)
 $$;
 
--- Of a message whose positions fit into tsv, that decides; of others the text of their words. The index has found either.
-create or replace function parley.has_phrases(tsv tsvector, words text, search parley.search_query) returns boolean
-language sql immutable parallel safe as $$
-    select search.phrases is null or case
-        when words is null then tsv @@ search.query
-        else parley.has_phrases_in_words(tsv, words, search) end
-$$;
-
--- One lexeme stands for each phrase that is there. These decide alone, but where a phrase is one of several things to find:
--- then tsv has the others.
-create or replace function parley.has_phrases_in_words(tsv tsvector, words text, search parley.search_query) returns boolean
+-- `hits` are newest first.
+create or replace function parley.find_hit_page(hits uuid[], page_request parley.page_request) returns uuid[]
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    source constant text := words || '';  -- read once
+    skip constant bigint := least(page_request.skip, cardinality(hits));
+begin
+    if page_request.number is not null then
+        return hits[skip + 1 : skip + page_request.size + 1];
+    end if;
+    return array(
+        select p.id from (
+            select h.id from unnest(hits) h (id) where h.id > page_request.after_id and h.id < page_request.before_id
+            order by case when page_request.is_ascending then h.id end, h.id desc limit page_request.size + 1) p
+        order by p.id desc);
+end $$;
+
+create or replace function parley.max_scan_messages() returns integer
+language sql immutable parallel safe as $$ select 1000 $$;
+
+-- The number of messages alone does not bound the time of a scan: one message may be a thousand times as long as another.
+create or replace function parley.max_scan_bytes() returns bigint
+language sql immutable parallel safe as $$ select 1000000::bigint $$;
+
+-- The size of an out-of-line value is in its pointer, so pg_column_size() does not read the value.
+create or replace function parley.is_cheap_to_scan(chat uuid, filter parley.message_filter) returns boolean
+language sql stable as $$
+    select coalesce(sum(pg_column_size(w.tsv) + coalesce(pg_column_size(w.words), 0)), 0) <= parley.max_scan_bytes()
+    from parley.message_words w
+    where w.chat_id = chat and w.id >= filter.first_id and w.id < filter.before_id
+$$;
+
+-- `words` is null for a message whose positions all fit into `tsv`.
+create or replace function parley.has_phrases(tsv tsvector, words text, query parley.search_query) returns boolean
+language sql immutable parallel safe as $$
+    select query.phrases is null or case
+        when words is null then tsv @@ query.tsv_query
+        else parley.has_phrases_in_words(tsv, words, query) end
+$$;
+
+-- `found` has the numbered lexeme of each phrase in the text: see parley.parse_search(). In most cases the phrases decide. Only
+-- otherwise `tsv`, which is expensive to read, is searched for the other terms.
+create or replace function parley.has_phrases_in_words(tsv tsvector, words text, query parley.search_query) returns boolean
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    source constant text := words || '';  -- copied, so that the out-of-line value is read once
     lexemes text[] := '{}';
     found tsvector;
 begin
-    for number in 1 .. cardinality(search.phrases) loop
-        if strpos(source, search.phrases[number]) > 0 then
+    for number in 1 .. cardinality(query.phrases) loop
+        if strpos(source, query.phrases[number]) > 0 then
             lexemes := lexemes || ('"' || number);
         end if;
     end loop;
     found := array_to_tsvector(lexemes);
     return case
-        when found @@ search.sure_query then true
-        when not found @@ search.possible_query then false
-        else (tsv || found) @@ search.phrase_query end;
-end $$;
-
-create or replace function parley.messages_after_write_words() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    document constant record := rules.search_document(new.content);
-begin
-    if tg_op = 'INSERT' then  -- a new id is in no conflict, to be ready for which costs as much as half of the row
-        insert into parley.message_words (chat_id, id, type, tsv, words)
-        values (new.chat_id, new.id, new.type, document.tsv, document.words);
-        return null;
-    end if;
-    insert into parley.message_words (chat_id, id, type, tsv, words)
-    values (new.chat_id, new.id, new.type, document.tsv, document.words)
-    on conflict (chat_id, id) do update set type = excluded.type, tsv = excluded.tsv, words = excluded.words;
-    return null;
-end $$;
-
-create or replace function parley.messages_after_delete_words() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    delete from parley.message_words w using gone g where w.chat_id = g.chat_id and w.id = g.id;
-    return null;
+        when found @@ query.sufficient_query then true
+        when not found @@ query.necessary_query then false
+        else (tsv || found) @@ query.phrase_query end;
 end $$;

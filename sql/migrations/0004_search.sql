@@ -40,7 +40,7 @@ begin
     end loop;
 end $$;
 
--- sql/functions/folding.sql fills it.
+-- sql/functions/search_folding.sql fills it.
 create table parley.letter_variants (
     letter text primary key,
     variants text not null
@@ -49,18 +49,18 @@ create table parley.letter_variants (
 alter table parley.letter_variants enable row level security;
 
 create type parley.search_query as (
-    query tsquery,
+    tsv_query tsquery,
     index_query tsquery,
     phrase_query tsquery,
-    sure_query tsquery,
-    possible_query tsquery,
+    sufficient_query tsquery,
+    necessary_query tsquery,
     phrases text[],
-    any_word tsquery,
-    whole tsquery,
-    whole_phrase text
+    rank_query tsquery,
+    verbatim_query tsquery,
+    verbatim_phrase text
 );
 
-create type parley.highlight as (place text, exact text, mark text, stems text[]);
+create type parley.highlight as (hit_pattern text, exact_pattern text, mark_pattern text, stems text[]);
 
 comment on text search dictionary rules.english is 'Stems of English words, stop words included.';
 comment on text search configuration rules.stems is 'Stems of words in Latin script; other words unchanged.';
@@ -76,5 +76,5 @@ comment on table parley.letter_variants is 'The characters that rules.fold() map
 comment on column parley.letter_variants.letter is 'The folded letter in lower case, or the two letters of a ligature.';
 comment on column parley.letter_variants.variants is 'The characters, the letter itself included.';
 
-comment on type parley.search_query is 'A parsed search, from parley.parse_search(). query has phrases as positions. The index is searched by index_query, which has the words of each phrase, and message_words.words by phrase_query, which has one lexeme in place of each phrase. Among the messages that index_query finds, phrases alone decide about those that match sure_query or do not match possible_query.';
-comment on type parley.highlight is 'What to mark in the snippets of a search, from parley.parse_highlight().';
+comment on type parley.search_query is 'A parsed search, from parley.parse_search(). tsv_query, for message_words.tsv, has phrases as sequences of words; index_query, for the index, has them as conjunctions of words; phrase_query, for message_words.words, has a numbered lexeme in place of each. Among the messages that index_query finds, phrases alone decide about those that match sufficient_query or do not match necessary_query. rank_query, for ts_rank(), matches any of the words. verbatim_query and verbatim_phrase are the whole search as one phrase.';
+comment on type parley.highlight is 'The regular expressions of a search, from parley.parse_highlight(): hit_pattern finds the first hit, mark_pattern the words to mark in a snippet, and exact_pattern those of them that need no stem.';

@@ -2,7 +2,7 @@
 -- squawk-ignore-file ban-drop-table
 
 drop table parley.rollup_settings, parley.rollup_chat_sizes, parley.rollup_responses, parley.rollup_retention, parley.rollup_chats,
-    parley.rollup_users, parley.rollup_seen, parley.rollup_periods, parley.rollup_state, parley.pseudonym_key cascade;
+    parley.rollup_users, parley.rollup_active_keys, parley.rollup_periods, parley.rollup_state, parley.pseudonym_key cascade;
 
 -- The listener still calls these. Until the migration is applied again, nothing is counted, and events need not be kept for it.
 create or replace function parley.last_counted_event() returns bigint

@@ -1,52 +1,59 @@
--- Who comes and who stays. A cohort is those who sent their first message in one week, from Monday, in UTC.
+-- Growth and retention: how many users come, and how many stay. A cohort has the users who sent their first message in the same
+-- week. Weeks start on Monday, in UTC.
+--
+--   analytics.growth_by_week        new, returning and active users by week
+--   analytics.retention_by_cohort   the active users of each cohort by week
+--   analytics.users                 a row for each user, under a pseudonym
+--
+-- The views read the rollups: see functions/rollups.sql.
 
 create or replace view analytics.growth_by_week with (security_barrier) as
-select (p.starts at time zone 'UTC')::date as week, coalesce(r.users, 0) as new_users,
+select (p.starts_at at time zone 'UTC')::date as week, coalesce(r.users, 0) as new_users,
     p.active_users - coalesce(r.users, 0) as returning_users, p.active_users,
-    sum(coalesce(r.users, 0)) over (order by p.starts)::bigint as users_so_far, p.active_chats, p.messages,
+    sum(coalesce(r.users, 0)) over (order by p.starts_at)::bigint as cumulative_users, p.active_chats, p.messages,
     (select s.as_of from parley.rollup_state s) as as_of
 from parley.rollup_periods p
-    left join parley.rollup_retention r on r.first_week = (p.starts at time zone 'UTC')::date and r.week = r.first_week
+    left join parley.rollup_retention r on r.cohort = (p.starts_at at time zone 'UTC')::date and r.week = r.cohort
 where p.grain = 'week';
 
-comment on view analytics.growth_by_week is 'Users by the week. Weeks without a message have no row.';
-comment on column analytics.growth_by_week.week is 'The week''s Monday, in UTC.';
-comment on column analytics.growth_by_week.new_users is 'Users who sent their first message.';
-comment on column analytics.growth_by_week.returning_users is 'Users who sent any, and had before that week.';
-comment on column analytics.growth_by_week.active_users is 'Both.';
-comment on column analytics.growth_by_week.users_so_far is 'Everybody who has sent a message by then, with those who were deleted since.';
-comment on column analytics.growth_by_week.active_chats is 'Chats that got a message.';
-comment on column analytics.growth_by_week.messages is 'Messages sent, with those that were deleted since.';
-comment on column analytics.growth_by_week.as_of is 'What was sent before this is counted; the last week may not be over.';
+comment on view analytics.growth_by_week is 'New, returning and active users by week. Weeks without messages have no row.';
+comment on column analytics.growth_by_week.week is 'The Monday of the week, in UTC.';
+comment on column analytics.growth_by_week.new_users is 'Users who sent their first message in the week.';
+comment on column analytics.growth_by_week.returning_users is 'Users who sent a message in the week and had sent one before it.';
+comment on column analytics.growth_by_week.active_users is 'Users who sent a message in the week: the sum of new and returning users.';
+comment on column analytics.growth_by_week.cumulative_users is 'Users who have sent a message by the end of the week, including those deleted since.';
+comment on column analytics.growth_by_week.active_chats is 'Distinct chats in which a message was sent.';
+comment on column analytics.growth_by_week.messages is 'Messages sent in the week, including those deleted since.';
+comment on column analytics.growth_by_week.as_of is 'All messages sent before this time are counted. The last week may still be in progress.';
 
 create or replace view analytics.retention_by_cohort with (security_barrier) as
-select c.first_week as cohort, w.week::date as week, (w.week::date - c.first_week) / 7 as weeks_later, c.users as cohort_users,
-    coalesce(r.users, 0) as active_users, round(coalesce(r.users, 0)::numeric / c.users, 4) as retained,
+select c.cohort, w.week::date as week, (w.week::date - c.cohort) / 7 as weeks_later, c.users as cohort_users,
+    coalesce(r.users, 0) as active_users, round(coalesce(r.users, 0)::numeric / c.users, 4) as retention_rate,
     (select s.as_of from parley.rollup_state s) as as_of
 from parley.rollup_retention c
     cross join lateral generate_series(
-        c.first_week::timestamp, (select s.as_of - interval '1 microsecond' from parley.rollup_state s) at time zone 'UTC',
+        c.cohort::timestamp, (select s.as_of - interval '1 microsecond' from parley.rollup_state s) at time zone 'UTC',
         interval '7 days') w (week)
-    left join parley.rollup_retention r on r.first_week = c.first_week and r.week = w.week::date
-where c.week = c.first_week;
+    left join parley.rollup_retention r on r.cohort = c.cohort and r.week = w.week::date
+where c.week = c.cohort;
 
-comment on view analytics.retention_by_cohort is 'How many of each cohort sent a message in each week since.';
-comment on column analytics.retention_by_cohort.cohort is 'The Monday, in UTC, of the week in which they sent their first message.';
-comment on column analytics.retention_by_cohort.week is 'The Monday of the week that is looked at.';
-comment on column analytics.retention_by_cohort.weeks_later is 'How many weeks later that is; 0 is the first week itself.';
-comment on column analytics.retention_by_cohort.cohort_users is 'How many users the cohort has, with those who were deleted since.';
-comment on column analytics.retention_by_cohort.active_users is 'How many of them sent a message in that week.';
-comment on column analytics.retention_by_cohort.retained is 'Their share, 0 to 1.';
-comment on column analytics.retention_by_cohort.as_of is 'What was sent before this is counted; the last week may not be over.';
+comment on view analytics.retention_by_cohort is 'The share of each cohort that was active in each week. A cohort has the users who sent their first message in the same week.';
+comment on column analytics.retention_by_cohort.cohort is 'The Monday, in UTC, of the week of the first message.';
+comment on column analytics.retention_by_cohort.week is 'The Monday, in UTC, of the week of activity: that of the first message or a later one.';
+comment on column analytics.retention_by_cohort.weeks_later is 'The number of weeks between the two: 0 in the week of the first message.';
+comment on column analytics.retention_by_cohort.cohort_users is 'Users in the cohort, including those deleted since.';
+comment on column analytics.retention_by_cohort.active_users is 'Users of the cohort who sent a message in the week.';
+comment on column analytics.retention_by_cohort.retention_rate is 'The share of the cohort that these are, from 0 to 1.';
+comment on column analytics.retention_by_cohort.as_of is 'All messages sent before this time are counted. The last week may still be in progress.';
 
 create or replace view analytics.users with (security_barrier) as
-select u.key as user_key, u.first_week as cohort, u.last_day, u.messages,
+select u.key as user_key, u.cohort, u.last_message_on, u.messages,
     (select s.as_of from parley.rollup_state s) as as_of
 from parley.rollup_users u;
 
-comment on view analytics.users is 'Everybody who has sent a message, with those who were deleted since.';
-comment on column analytics.users.user_key is 'A pseudonym: the same user has the same one everywhere, and a DBA alone can tell whose it is.';
-comment on column analytics.users.cohort is 'The Monday, in UTC, of the week in which they sent their first message.';
-comment on column analytics.users.last_day is 'The day, in UTC, on which they sent their last.';
-comment on column analytics.users.messages is 'How many they sent, with those that were deleted since.';
-comment on column analytics.users.as_of is 'What was sent before this is counted.';
+comment on view analytics.users is 'Users who have sent a message, including users deleted since.';
+comment on column analytics.users.user_key is 'The pseudonym of the user: the same in all rows. Only a DBA can tell which user it is.';
+comment on column analytics.users.cohort is 'The Monday, in UTC, of the week of the first message.';
+comment on column analytics.users.last_message_on is 'The day, in UTC, of the last message.';
+comment on column analytics.users.messages is 'Messages that the user sent, including those deleted since.';
+comment on column analytics.users.as_of is 'All messages sent before this time are counted.';

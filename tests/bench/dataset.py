@@ -111,9 +111,9 @@ with typed as (
     where word ~ '^[a-z]{{4,}}$' order by hashtext(word) limit 400
 )
 select word from typed cross join lateral (
-    select count(*) filter (where c.tsv @@ p.query) as found,
+    select count(*) filter (where c.tsv @@ p.tsv_query) as found,
         count(*) filter (where c.tsv @@ to_tsquery('simple', word || ':*')) as plain,
-        count(*) filter (where (c.tsv @@ p.query) <> (c.tsv @@ to_tsquery('simple', word || ':*'))) as other
+        count(*) filter (where (c.tsv @@ p.tsv_query) <> (c.tsv @@ to_tsquery('simple', word || ':*'))) as other
     from bench.contents c, parley.parse_search(word) p where c.n <= 10000) f
 where found between 10000 * {FREQUENCY[0]} and 10000 * {FREQUENCY[1]} and other = 0
 order by word limit {WORDS}

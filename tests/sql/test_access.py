@@ -126,7 +126,7 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
 # What is counted for analysts, each table with a column of it and two rows: one that is there in `world`, and another.
 ROLLUPS = {
     "rollup_periods": ("messages", "'day', '2026-01-01', 1, 1, 0, 0, 1, 1", "'day', '2026-01-02', 1, 1, 0, 0, 1, 1"),
-    "rollup_seen": ("kind", "'day', '2026-01-01', 'user', {chat}", "'day', '2026-01-02', 'user', {chat}"),
+    "rollup_active_keys": ("kind", "'day', '2026-01-01', 'user', {chat}", "'day', '2026-01-02', 'user', {chat}"),
     "rollup_users": (
         "messages",
         "{chat}, '2026-01-01', '2026-01-01', 1",

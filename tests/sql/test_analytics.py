@@ -122,7 +122,7 @@ def check(connection: Connection, log: Log) -> None:
     assert {(cohort, week): users for cohort, week, users in rows if users} == retention
     assert len({row[:2] for row in rows}) == len(rows)
     weeks = {week: row for week, *row in connection.execute(
-        "select week, new_users, active_users, returning_users, active_chats, messages, users_so_far"
+        "select week, new_users, active_users, returning_users, active_chats, messages, cumulative_users"
         " from analytics.growth_by_week").fetchall()}  # fmt: skip
     for week, of_week in expected_periods(log, week_of).items():
         new = retention[week, week]
@@ -134,7 +134,7 @@ def check(connection: Connection, log: Log) -> None:
         counts = Counter(getattr(message, key) for message in log.messages)
         last = {getattr(m, key): day_of(m.at) for m in sorted(log.messages, key=lambda m: m.at)}
         found = connection.execute(
-            f"select k.id, v.messages, v.last_day from analytics.{view} v"
+            f"select k.id, v.messages, v.last_message_on from analytics.{view} v"
             f" join unnest(%s::text[]) k (id) on v.{key}_key = parley.pseudonym(%s, k.id)",
             [list(counts), key],
         ).fetchall()
@@ -279,7 +279,7 @@ def test_history_ends_with_a_millisecond_as_messages_have_it(own: Connection) ->
     own.execute("""
         do $$ begin
             for n in 1 .. 100 loop
-                perform parley.recount_rollups();
+                perform parley.reset_rollups();
                 commit;
                 perform listener.roll_up(1);
                 assert (select rules.uuid7_timestamp(s.backfill_until) <= clock_timestamp() from parley.rollup_state s);
@@ -336,7 +336,7 @@ def test_counting_goes_on_in_a_cluster_that_has_used_fewer_transactions(own: Con
     roll_up(own)
     call(own, "owner", "send_message", chat, {"content": "word"})
     own.execute("select listener.roll_up(100)")
-    own.execute("update parley.rollup_state set next_transaction = '99999999999'")
+    own.execute("update parley.rollup_state set barrier_transaction = '99999999999'")
     roll_up(own)
     roll_up(own)
     assert own.execute("select messages from analytics.activity_by_day").fetchall() == [(1,)]
@@ -354,7 +354,7 @@ def test_a_dba_has_all_counted_anew(own: Connection) -> None:
     roll_up(own)
     assert own.execute("select from analytics.activity_by_day").rowcount == 0
     for _ in range(2):
-        own.execute("select parley.recount_rollups()")
+        own.execute("select parley.reset_rollups()")
         roll_up(own)
         check(own, log)
 
@@ -369,14 +369,14 @@ def test_who_was_seen_is_forgotten_with_the_period(own: Connection) -> None:
     own.execute("select parley.recount_chat(%s)", [chat])
     call(own, "owner", "send_message", chat, {"content": "word"})
     roll_up(own, 2)
-    assert own.execute("select from parley.rollup_seen").rowcount == 6  # of this hour, day and week
+    assert own.execute("select from parley.rollup_active_keys").rowcount == 6  # of this hour, day and week
     for minutes, seen in ((59, 6), (61, 4)):
         own.execute(
-            "update parley.rollup_state set as_of = (select max(starts) from parley.rollup_seen where grain = 'hour')"
-            " + interval '1 hour' + %s * interval '1 minute'", [minutes]
+            "update parley.rollup_state set as_of = interval '1 hour' + %s * interval '1 minute'"
+            " + (select max(starts_at) from parley.rollup_active_keys where grain = 'hour')", [minutes]
         )  # fmt: skip
-        own.execute("select parley.purge_seen()")
-        assert own.execute("select from parley.rollup_seen where grain = 'hour'").rowcount == seen - 4
+        own.execute("select parley.purge_active_keys()")
+        assert own.execute("select from parley.rollup_active_keys where grain = 'hour'").rowcount == seen - 4
 
 
 def test_times_of_responses(own: Connection) -> None:
@@ -400,7 +400,7 @@ def test_times_of_responses(own: Connection) -> None:
     assert 3600 <= rows[0][3] <= 3600 * 1.1
     assert float(rows[1][2]) / seconds[-1] == pytest.approx(1.045, abs=0.05)
     histogram = own.execute(
-        "select up_to_seconds, responses from analytics.response_times where day = %s order by 1", [day_of(MONDAY)]
+        "select max_seconds, responses from analytics.response_times where day = %s order by 1", [day_of(MONDAY)]
     ).fetchall()
     assert [(float(up_to), n) for up_to, n in histogram[:4]] == [(1, 1), (2, 1), (4, 1), (8, 1)]
 
@@ -477,11 +477,11 @@ def test_health_of_search(own: Connection) -> None:
         call(own, "owner", "send_message", chat, {"content": "word"})
     call(own, "owner", "list_messages", chat, search="word")
     own.execute("vacuum analyze parley.message_words")
-    (row,) = own.execute("select messages, words_bytes, index_bytes from analytics.search_health").fetchall()
+    (row,) = own.execute("select messages, table_bytes, index_bytes from analytics.search_health").fetchall()
     assert row[0] == 3
     assert row[1] > 8192
     assert row[2] > 8192
-    waiting = "select unmerged_messages from analytics.search_health"
+    waiting = "select pending_messages from analytics.search_health"
     assert own.execute(waiting).fetchone() == (0,)
 
 

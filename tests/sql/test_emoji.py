@@ -31,7 +31,7 @@ def misses(connection: Connection, pairs: list[tuple[str, str]]) -> list[tuple[s
     """Return the pairs of a text and a search that does not find it."""
     rows = connection.execute(
         "select p.content, p.search from unnest(%s::text[], %s::text[]) p (content, search)"
-        " where (select d.tsv @@ q.query from rules.search_document(p.content) d, parley.parse_search(p.search) q)"
+        " where (select d.tsv @@ q.tsv_query from rules.search_document(p.content) d, parley.parse_search(p.search) q)"
         " is not true",
         [[content for content, _ in pairs], [search for _, search in pairs]],
     ).fetchall()

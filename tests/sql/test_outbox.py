@@ -368,9 +368,9 @@ def test_old_events_go_unless_they_wait(dba: Connection) -> None:
 
     dba.execute("select listener.set_aside(%s, 'HTTP 413')", [ids[4]])
     assert remove(100) == 0  # none is counted in the rollups yet
-    dba.execute("update parley.rollup_state set counted_event = %s", [ids[0]])
+    dba.execute("update parley.rollup_state set last_counted_event = %s", [ids[0]])
     assert [remove(1), remove(1), remove(100)] == [1, 1, 0]  # that there is a member, too
-    dba.execute("update parley.rollup_state set counted_event = %s", [ids[4]])
+    dba.execute("update parley.rollup_state set last_counted_event = %s", [ids[4]])
     assert [remove(1), remove(1), remove(100)] == [1, 0, 0]
     left = dba.execute("select id from parley.outbox order by id").fetchall()
     assert [event for (event,) in left] == [ids[1], ids[3], ids[4]]

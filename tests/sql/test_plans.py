@@ -50,7 +50,7 @@ def large(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tu
         )
         dba.execute("update parley.chats set seq = 10000 where id = %s", [chats[0]])
         dba.execute("insert into parley.outbox_queue select id, chat_id from parley.outbox order by id desc limit 5")
-        dba.execute("update parley.rollup_state set counted_event = (select max(id) from parley.outbox)")
+        dba.execute("update parley.rollup_state set last_counted_event = (select max(id) from parley.outbox)")
         dba.execute("insert into parley.settings (user_id) select n from generate_series(1, 10000) n")
         dba.execute(
             "insert into parley.image_cleanup (name) select right(image, 68) from next_auth.users order by 1 limit 20"

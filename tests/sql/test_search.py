@@ -124,7 +124,7 @@ def test_a_text_is_found_by_itself_and_by_each_thing_in_it(
         for typed in (content, *content.split()):
             for search in (f'"{typed}"', f'"{typed}', typed.lstrip("-"), f"{typed.lstrip('-')} "):
                 row = connection.execute(
-                    "select query is null or tsv @@ query, query"
+                    "select tsv_query is null or tsv @@ tsv_query, tsv_query"
                     " from rules.search_document(%s), parley.parse_search(%s)",
                     [content, search],
                 ).fetchone()
