@@ -1,0 +1,161 @@
+"""The progress of the rollups: as_of is exact, and each message is counted once, while other transactions write."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import psycopg
+import pytest
+
+from tests.support import Connection, call, new_chat, new_user, next_millisecond, roll_up, roll_up_to_now, wait_until
+
+
+def test_as_of_does_not_pass_messages_of_open_transactions(own: Connection, own_url: str) -> None:
+    early, late = new_chat(own, "owner"), new_chat(own, "owner")
+    counted = "select coalesce(sum(messages), 0), max(as_of) from analytics.activity_by_hour"
+    with psycopg.connect(own_url) as writer:
+        writer.execute("select")
+        call(writer, "owner", "send_message", early, {"content": "before"})
+        roll_up(own)  # from here on, messages are counted by events
+        call(own, "owner", "send_message", late, {"content": "before, too"})
+        roll_up(own)
+        assert own.execute(counted).fetchone() == (0, None)
+        writer.commit()
+        roll_up(own)
+        assert own.execute(counted).fetchone()[0] == 2  # type: ignore[index]
+        next_millisecond()
+        writer.execute("select")
+        call(writer, "owner", "send_message", early, {"content": "first"})
+        sent = call(own, "owner", "send_message", late, {"content": "second"})
+        next_millisecond()
+        for _ in range(2):
+            roll_up(own)
+            messages, as_of = own.execute(counted).fetchone()  # type: ignore[misc]
+            assert messages == 2
+            assert as_of < datetime.fromisoformat(sent["createdAt"])
+        writer.rollback()
+        writer.execute("select")
+        call(writer, "owner", "send_message", early, {"content": "third"})
+        for _ in range(2):
+            roll_up(own)
+            assert own.execute(counted).fetchone() == (2, as_of)
+        writer.commit()
+    roll_up(own)
+    messages, as_of = own.execute(counted).fetchone()  # type: ignore[misc]
+    assert messages == 4
+    assert as_of > datetime.fromisoformat(sent["createdAt"])
+
+
+def test_counting_waits_for_a_transaction_that_has_read_the_clock(own: Connection, own_url: str) -> None:
+    chat = new_chat(own, "owner")
+    roll_up_to_now(own)
+    waiting = "select from pg_locks where not granted and relation = 'parley.outbox'::regclass"
+    with psycopg.connect(own_url) as other, ThreadPoolExecutor(1) as thread:
+        other.execute("lock table parley.outbox in share mode")
+        with psycopg.connect(own_url, autocommit=True) as writer:
+            sending = thread.submit(call, writer, "owner", "send_message", chat, {"content": "word"})
+            wait_until(lambda: own.execute(waiting).rowcount == 1)
+            next_millisecond()
+            roll_up(own)
+            other.rollback()
+            sent_at = datetime.fromisoformat(sending.result()["createdAt"])
+    roll_up(own)
+    (as_of,) = own.execute("select as_of from parley.rollup_state").fetchone()  # type: ignore[misc]
+    assert as_of > sent_at
+    assert own.execute("select messages from analytics.activity_by_day").fetchall() == [(1,)]
+
+
+def test_as_of_advances_with_the_last_batch(own: Connection) -> None:
+    chat = new_chat(own, "owner")
+    roll_up_to_now(own)
+    as_of = "select as_of from parley.rollup_state"
+    before = own.execute(as_of).fetchone()
+    for _ in range(3):
+        call(own, "owner", "send_message", chat, {"content": "word"})
+    counted = "select coalesce(sum(messages), 0)::int from analytics.activity_by_day"
+    seen = set()
+    while own.execute("select listener.roll_up(1)").fetchone() == (True,):
+        seen.add((own.execute(counted).fetchone(), own.execute(as_of).fetchone() == before))
+    assert seen >= {((1,), True), ((2,), True)}
+    assert own.execute(counted).fetchone() == (3,)
+    assert own.execute(as_of).fetchone() != before
+
+
+def test_backfill_ends_at_a_whole_millisecond(own: Connection) -> None:
+    own.execute("""
+        do $$ begin
+            for n in 1 .. 100 loop
+                perform parley.reset_rollups();
+                commit;
+                perform listener.roll_up(1);
+                assert (select rules.uuid7_timestamp(s.backfill_until) <= clock_timestamp() from parley.rollup_state s);
+                commit;
+            end loop;
+        end $$""")  # fmt: skip
+
+
+def test_each_message_is_counted_once_under_concurrent_writes(own: Connection, own_url: str) -> None:
+    users = [new_user() for _ in range(4)]
+    chats = [new_chat(own, user) for user in users]
+    done = threading.Event()
+    roll_up(own)
+
+    def write(n: int) -> None:
+        with psycopg.connect(own_url, autocommit=n % 2 == 0) as connection:
+            for k in range(60):
+                connection.execute("select")
+                sent = call(connection, users[n], "send_message", chats[n], {"content": "word"})
+                if k % 5 == 0:
+                    call(connection, users[n], "delete_message", chats[n], sent["id"])
+                if n % 2 and k % 7 == 0:
+                    connection.commit()
+
+    def count() -> None:
+        with psycopg.connect(own_url, autocommit=True) as connection:
+            while not done.is_set():
+                connection.execute("select listener.roll_up(9)")
+
+    with ThreadPoolExecutor(6) as threads:
+        counters = [threads.submit(count) for _ in range(2)]
+        list(threads.map(write, range(4)))
+        done.set()
+        for counter in counters:
+            counter.result()
+    roll_up_to_now(own)
+    assert own.execute("select sum(messages) from analytics.activity_by_hour").fetchone() == (240,)
+    assert own.execute("select sum(messages) from analytics.users").fetchone() == (240,)
+    by_week = "select distinct active_users, active_chats from analytics.growth_by_week"
+    assert own.execute(by_week).fetchall() == [(4, 4)]
+
+
+def test_concurrent_roll_up_returns_false_without_waiting(own: Connection, own_url: str) -> None:
+    with psycopg.connect(own_url) as other:
+        other.execute("select listener.roll_up(100)")
+        own.execute("set statement_timeout = '5s'")
+        assert own.execute("select listener.roll_up(100)").fetchone() == (False,)
+        other.rollback()
+    assert own.execute("select listener.roll_up(100)").fetchone() == (True,)
+
+
+def test_counting_continues_in_a_cluster_with_lower_transaction_ids(own: Connection) -> None:
+    chat = new_chat(own, "owner")
+    roll_up(own)
+    call(own, "owner", "send_message", chat, {"content": "word"})
+    own.execute("select listener.roll_up(100)")
+    own.execute("update parley.rollup_state set barrier_transaction = '99999999999'")
+    roll_up(own)
+    roll_up(own)
+    assert own.execute("select messages from analytics.activity_by_day").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("size", [0, -1, None])
+def test_batch_size_must_be_positive(dba: Connection, size: int | None) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="1 or more"), dba.transaction():
+        dba.execute("select listener.roll_up(%s)", [size])
+
+
+def test_roll_up_must_be_the_first_write_of_its_transaction(own: Connection) -> None:
+    with own.transaction():
+        own.execute("select pg_current_xact_id()")
+        with pytest.raises(psycopg.errors.RaiseException, match="first to write"), own.transaction():
+            own.execute("select listener.roll_up(1)")
