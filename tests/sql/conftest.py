@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from tests.sql.plans import LargeChat, fill_database, log_plans
 from tests.sql.support import copy_sources
 from tests.support import Connection
 
@@ -47,3 +48,34 @@ def url(postgres: Postgres) -> Iterator[str]:
 def own_sources(tmp_path: Path) -> Path:
     """A copy of sql/ and yoyo.ini that a test may change."""
     return copy_sources(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def large_chat_template(postgres: Postgres, new_database: Callable[[str], str]) -> tuple[str, str, str]:
+    """A database with 500 chats of a user, that user, and the largest of the chats."""
+    name = new_database("parley_plans")
+    with psycopg.connect(postgres.url(name), autocommit=True) as connection:
+        return name, *fill_database(connection)
+
+
+@pytest.fixture(scope="module")
+def large_chat(postgres: Postgres, large_chat_template: tuple[str, str, str]) -> Iterator[LargeChat]:
+    """A connection to a copy of that database, as the API's role, that logs plans; the user and the chat."""
+    template, user, chat = large_chat_template
+    name = f"{template}_{next(_numbers)}"
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+        dba.execute(f"create database {name} template {template}")
+        with psycopg.connect(postgres.url(name), autocommit=True) as connection:
+            log_plans(connection)
+            connection.execute("set session authorization app")
+            yield connection, user, chat
+        dba.execute(f"drop database {name}")
+
+
+@pytest.fixture
+def listener(large_chat: LargeChat) -> Iterator[Connection]:
+    """The connection of `large_chat`, as the listener's role."""
+    connection, _, _ = large_chat
+    connection.execute("set session authorization events")
+    yield connection
+    connection.execute("set session authorization app")

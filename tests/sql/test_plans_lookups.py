@@ -1,0 +1,109 @@
+"""Plans of lookups by key, the member limit and purges: which indexes they use, and how many rows they read."""
+
+import json
+from contextlib import nullcontext
+from hashlib import sha256
+
+import pytest
+
+from tests.sql.plans import LargeChat, plan_nodes, rows_read
+from tests.support import Connection, call, new_chat, refused
+
+
+def test_user_is_looked_up_once(large_chat: LargeChat) -> None:
+    connection, user, _ = large_chat
+    for table, function in (("settings", "get_settings"), ("users", "get_profile")):
+        with plan_nodes(connection, table) as nodes:
+            call(connection, user, function)
+        assert {node.get("Index Name") for node in nodes} == {f"{table}_pkey"}
+        assert rows_read(nodes) == 1
+
+
+def test_database_session_is_looked_up_by_its_digest(large_chat: LargeChat) -> None:
+    connection, _, _ = large_chat
+    digests = [sha256(session_token).hexdigest() for session_token in (b"absent", b"77")]
+    with plan_nodes(connection, "sessions") as nodes:
+        row = connection.execute(
+            "select session.user_id() from session.authenticate(%s)", [json.dumps({"session_digests": digests})]
+        ).fetchone()
+    assert row == ("77",)
+    assert {node.get("Index Name") for node in nodes} == {"sessions_token_digest"}
+    assert rows_read(nodes) == 1
+
+
+def test_use_of_an_image_is_looked_up_by_an_index(large_chat: LargeChat) -> None:
+    connection, _, _ = large_chat
+    with plan_nodes(connection, "users") as nodes, connection.transaction(force_rollback=True):
+        assert connection.execute("select api.claim_unused_image()").fetchone() == (None,)
+    assert {node.get("Index Name") for node in nodes} == {"users_stored_image"}
+    assert rows_read(nodes) <= 20
+
+
+def test_stored_response_is_looked_up_by_its_key(large_chat: LargeChat) -> None:
+    connection, _, _ = large_chat
+    authenticate = "select once::text from session.authenticate_idempotent(%s, null, %s, '') once"
+    for key, answer in (("77", "1"), ("absent", None)):
+        with plan_nodes(connection, "idempotency_keys") as nodes:
+            assert connection.execute(authenticate, [json.dumps({"sub": "77"}), key]).fetchone() == (answer,)
+        assert {node.get("Index Name") for node in nodes} == {"idempotency_keys_pkey"}
+        assert rows_read(nodes) <= 1
+
+
+def test_expired_responses_are_found_by_their_time(listener: Connection) -> None:
+    with plan_nodes(listener, "idempotency_keys") as nodes, listener.transaction(force_rollback=True):
+        assert listener.execute("select listener.purge_idempotency_keys(100)").fetchone() == (100,)
+    assert {node.get("Index Name") for node in nodes} == {
+        None,
+        "idempotency_keys_time",
+    }  # they are deleted by ctid
+    assert rows_read(nodes) <= 100
+
+
+@pytest.mark.parametrize(("limit", "is_full"), [(100, True), (3000, True), (3001, False), (10_000, False)])
+def test_adding_a_member_counts_members_up_to_the_limit(large_chat: LargeChat, limit: int, is_full: bool) -> None:
+    connection, user, _ = large_chat
+    connection.execute("reset session authorization")
+    try:
+        with connection.transaction(force_rollback=True):
+            chat = new_chat(connection, user)
+            connection.execute(
+                "insert into parley.members (chat_id, user_id) select %s, n from generate_series(1, 2999) n", [chat]
+            )
+            connection.execute("update parley.limits set members_per_chat = %s", [limit])
+            connection.execute("set local session authorization app")
+            insert = "insert into parley.members (chat_id, user_id) values (%s, '5000')"
+            connection.execute("select session.authenticate(%s)", [json.dumps({"sub": user})])
+            with plan_nodes(connection, "members") as nodes, refused(409) if is_full else nullcontext():
+                connection.execute(insert, [chat])
+    finally:
+        connection.execute("set session authorization app")
+    counting = [node for node in nodes if node.get("Index Name") == "members_once_per_chat"]
+    assert {node["Node Type"] for node in counting} <= {"Index Only Scan", "Index Scan"}
+    assert max(node["Actual Rows"] for node in counting) == min(limit + 1, 3001)
+
+
+def test_purging_a_batch_reads_only_the_batch(large_chat: LargeChat) -> None:
+    connection, _, chat = large_chat
+    connection.execute("reset session authorization")
+    try:
+        with connection.transaction(force_rollback=True):
+            for statement in (  # scatter the messages of the chat over the table, as concurrent chats do
+                "create index scattered on parley.messages (md5(id::text))",
+                "cluster parley.messages using scattered",
+                "analyze parley.messages",
+            ):
+                connection.execute(statement)
+            connection.execute(
+                "update parley.chats set last_message_id = parley.generate_uuid7('2001-01-01', 1) where id = %s", [chat]
+            )
+            purge = "select parley.purge_inactive_chats(now() - '2002-01-01', 1000)"
+            with plan_nodes(connection, "message") as nodes:
+                assert connection.execute(purge).fetchone() == (1000,)
+            assert "Seq Scan" not in {node["Node Type"] for node in nodes}
+            assert rows_read(nodes) <= 2 * 1000  # the batch, and the other messages of its blocks
+            with plan_nodes(connection, "chats") as nodes:  # inactive chats are not searched for again
+                assert connection.execute(purge).fetchone() == (1000,)
+            assert rows_read(nodes) <= 2  # the old and the new version of one row
+            assert "chats_being_removed" in {node.get("Index Name") for node in nodes}
+    finally:
+        connection.execute("set session authorization app")
