@@ -1,4 +1,4 @@
-"""A login with parley_analyst reads the views of schema analytics, and nothing else by any path."""
+"""A login with parley_analyst can read the views of schema analytics, and nothing else in any way."""
 
 import json
 from collections.abc import Iterator
@@ -9,6 +9,8 @@ import pytest
 
 from api.dev.postgres import Postgres
 from tests.support import Connection, add_member, call, new_chat, roll_up
+
+Analyst = tuple[Connection, list[str]]  # a connection, and the secrets that it must not read
 
 SECRETS = {
     "content": "a-secret-content",
@@ -25,8 +27,8 @@ SECRETS = {
 
 
 @pytest.fixture
-def told(own: Connection, postgres: Postgres, own_url: str) -> Iterator[tuple[Connection, list[str]]]:
-    """A connection as an analyst to a database with secrets that are to be had by a DBA, and these."""
+def analyst_and_secrets(own: Connection, postgres: Postgres, own_url: str) -> Iterator[Analyst]:
+    """An analyst's connection to a database with secrets that a DBA can read, and the secrets."""
     user = SECRETS["user"]
     own.execute(
         "insert into next_auth.users (id, name, email, image) values (%(user)s, %(name)s, %(email)s, %(image)s)",
@@ -65,26 +67,27 @@ def told(own: Connection, postgres: Postgres, own_url: str) -> Iterator[tuple[Co
         yield analyst, secrets
 
 
-def views(connection: Connection) -> list[str]:
+def view_names(connection: Connection) -> list[str]:
+    """Return the names of the views of schema analytics."""
     rows = connection.execute("select viewname from pg_views where schemaname = 'analytics' order by 1").fetchall()
     return [f"analytics.{name}" for (name,) in rows]
 
 
-def test_an_analyst_reads_every_view_and_no_secret(told: tuple[Connection, list[str]], own: Connection) -> None:
-    analyst, secrets = told
-    seen = {view: str(analyst.execute(f"select * from {view}").fetchall()) for view in views(own)}
-    assert len(seen) >= 12
-    assert all(text != "[]" for text in seen.values()), seen
-    everything = " ".join(seen.values())
-    assert [secret for secret in secrets if secret in everything] == []
+def test_analyst_can_read_all_views_and_no_secret(analyst_and_secrets: Analyst, own: Connection) -> None:
+    analyst, secrets = analyst_and_secrets
+    rows = {view: str(analyst.execute(f"select * from {view}").fetchall()) for view in view_names(own)}
+    assert len(rows) >= 12
+    assert all(text != "[]" for text in rows.values()), rows
+    shown = " ".join(rows.values())
+    assert [secret for secret in secrets if secret in shown] == []
     tables = [f"parley.{name}" for name in ("messages", "outbox", "settings", "chats", "idempotency_keys")]
     tables += ["next_auth.users", "next_auth.sessions"]
-    all_there = " ".join(str(own.execute(f"select t::text from {table} t").fetchall()) for table in tables)
-    assert [secret for secret in secrets if secret not in all_there] == []
+    stored = " ".join(str(own.execute(f"select t::text from {table} t").fetchall()) for table in tables)
+    assert [secret for secret in secrets if secret not in stored] == []
 
 
-def test_an_analyst_reads_no_table_and_calls_no_function(told: tuple[Connection, list[str]], own: Connection) -> None:
-    analyst, _ = told
+def test_analyst_can_read_no_table_and_call_no_function(analyst_and_secrets: Analyst, own: Connection) -> None:
+    analyst, _ = analyst_and_secrets
     relations = own.execute(
         "select oid::regclass::text from pg_class where relkind in ('r', 'p', 'S', 'm')"
         " and relnamespace::regnamespace::text !~ '^(pg_|information_schema)'"
@@ -100,11 +103,11 @@ def test_an_analyst_reads_no_table_and_calls_no_function(told: tuple[Connection,
         " in ('next_auth', 'rules', 'parley', 'session', 'api', 'listener', 'analytics')"
     ).fetchall()
     assert len(functions) > 50
-    mays = analyst.execute(
+    executable = analyst.execute(
         "select count(*) filter (where has_function_privilege(f, 'execute')), count(*) from unnest(%s::oid[]) f",
         [[function for (function,) in functions]],
     ).fetchone()
-    assert mays == (0, len(functions))
+    assert executable == (0, len(functions))
     identity = """'{"sub": "a-secret-user"}'"""
     for called in (
         f"session.authenticate({identity})",
@@ -116,9 +119,9 @@ def test_an_analyst_reads_no_table_and_calls_no_function(told: tuple[Connection,
             analyst.execute(f"select {called}")
 
 
-def test_an_analyst_writes_nothing(told: tuple[Connection, list[str]], own: Connection) -> None:
-    analyst, _ = told
-    for view in views(own):
+def test_analyst_can_write_nothing(analyst_and_secrets: Analyst, own: Connection) -> None:
+    analyst, _ = analyst_and_secrets
+    for view in view_names(own):
         for statement in (f"delete from {view}", f"insert into {view} default values", f"drop view {view}",
                           f"create or replace view {view} as select 1 as x"):  # fmt: skip
             with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState)):
@@ -128,13 +131,11 @@ def test_an_analyst_writes_nothing(told: tuple[Connection, list[str]], own: Conn
             analyst.execute(f"create table {schema}.mine ()")
 
 
-def test_statistics_and_sessions_tell_an_analyst_nothing(
-    told: tuple[Connection, list[str]], own: Connection, own_url: str
-) -> None:
-    analyst, secrets = told
-    of_ours = "from pg_stats where schemaname !~ '^(pg_|information_schema)'"
-    assert own.execute(f"select {of_ours}").rowcount > 20
-    assert analyst.execute(f"select {of_ours}").rowcount == 0
+def test_statistics_and_sessions_reveal_no_secret(analyst_and_secrets: Analyst, own: Connection, own_url: str) -> None:
+    analyst, secrets = analyst_and_secrets
+    statistics = "from pg_stats where schemaname !~ '^(pg_|information_schema)'"
+    assert own.execute(f"select {statistics}").rowcount > 20
+    assert analyst.execute(f"select {statistics}").rowcount == 0
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         analyst.execute("select stavalues1 from pg_statistic")
     own.execute(f"select '{SECRETS['content']}'")
@@ -144,47 +145,47 @@ def test_statistics_and_sessions_tell_an_analyst_nothing(
     assert not [secret for secret in secrets if secret in str(analyst.execute(queries).fetchone())]
 
 
-def test_functions_of_ones_own_see_what_the_views_show(told: tuple[Connection, list[str]], own: Connection) -> None:
-    analyst, secrets = told
-    heard: list[str] = []
-    analyst.add_notice_handler(lambda diagnostic: heard.append(diagnostic.message_primary or ""))
+def test_functions_of_an_analyst_see_only_what_the_views_return(analyst_and_secrets: Analyst, own: Connection) -> None:
+    analyst, secrets = analyst_and_secrets
+    seen_values: list[str] = []
+    analyst.add_notice_handler(lambda diagnostic: seen_values.append(diagnostic.message_primary or ""))
     analyst.execute(
         "create function pg_temp.leak(anything anyelement) returns boolean language plpgsql cost 0.0000001 as"
-        " $$ begin raise notice 'heard %', anything; return true; end $$"
+        " $$ begin raise notice 'seen %', anything; return true; end $$"
     )
-    for view in views(own):
+    for view in view_names(own):
         columns = own.execute("select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", [view])
         for (column,) in columns.fetchall():
-            shown = {f"heard {value}" for (value,) in analyst.execute(f"select {column}::text from {view}").fetchall()}
-            heard.clear()
+            shown = {f"seen {value}" for (value,) in analyst.execute(f"select {column}::text from {view}").fetchall()}
+            seen_values.clear()
             analyst.execute(f"select from {view} where pg_temp.leak({column})")
             analyst.execute(f"explain (analyze, verbose) select from {view} where pg_temp.leak({column}::text)")
             if column not in ("as_of", "lag_seconds"):
-                assert set(heard) <= {text.replace("None", "<NULL>") for text in shown}, (view, column)
-            assert not [secret for secret in secrets if any(secret in text for text in heard)]
+                assert set(seen_values) <= {text.replace("None", "<NULL>") for text in shown}, (view, column)
+            assert not [secret for secret in secrets if any(secret in text for text in seen_values)]
 
 
-def test_errors_and_plans_tell_an_analyst_nothing(told: tuple[Connection, list[str]], own: Connection) -> None:
-    analyst, secrets = told
-    for view in views(own):
+def test_errors_and_plans_reveal_no_secret(analyst_and_secrets: Analyst, own: Connection) -> None:
+    analyst, secrets = analyst_and_secrets
+    for view in view_names(own):
         columns = own.execute("select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", [view])
         for (column,) in columns.fetchall():
-            said = []
+            output = []
             for statement in (f"explain (analyze, verbose, buffers) select * from {view} where {column} is not null",
                               f"select ({column}::text || 'x')::uuid from {view}"):  # fmt: skip
                 try:
-                    said += [str(row) for row in analyst.execute(statement).fetchall()]
+                    output += [str(row) for row in analyst.execute(statement).fetchall()]
                 except psycopg.Error as error:
-                    said.append(f"{error} {error.diag.message_detail} {error.diag.context}")
-            assert not [secret for secret in secrets if any(secret in text for text in said)], (view, column)
+                    output.append(f"{error} {error.diag.message_detail} {error.diag.context}")
+            assert not [secret for secret in secrets if any(secret in text for text in output)], (view, column)
 
 
-def test_a_pseudonym_is_of_one_thing_and_needs_the_key(dba: Connection) -> None:
+def test_pseudonym_is_unique_and_depends_on_the_key(dba: Connection) -> None:
     def pseudonym(kind: str, subject: str) -> Any:
         return dba.execute("select parley.pseudonym(%s, %s)", [kind, subject]).fetchone()
 
     assert pseudonym("user", "a") == pseudonym("user", "a")
-    assert len({pseudonym(*of) for of in (("user", "a"), ("user", "b"), ("chat", "a"), ("chat", "b"))}) == 4
+    assert len({pseudonym(*key) for key in (("user", "a"), ("user", "b"), ("chat", "a"), ("chat", "b"))}) == 4
     before = pseudonym("user", "a")
     dba.execute("update parley.pseudonym_key set outer_key = 'another'")
     after = pseudonym("user", "a")

@@ -1,5 +1,5 @@
-"""Search for emoji: each is a word by itself. The lists are those of Unicode 18.0, by package emoji."""
-# ruff: noqa: RUF001 (symbols that look like letters are what this is about)
+"""Search for emoji: each is a word by itself. The lists are those of Unicode 18.0, from the package emoji."""
+# ruff: noqa: RUF001 (the tests need symbols that look like letters)
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.support import Connection, call, new_chat, new_user, rolled_back
 
 SELECTOR = "\ufe0f"
 TONES = [chr(c) for c in range(0x1F3FB, 0x1F400)]
-LETTERS = [chr(c) for c in range(0x1F1E6, 0x1F200)]  # of which two are a flag
+LETTERS = [chr(c) for c in range(0x1F1E6, 0x1F200)]  # two of these form a flag
 SEQUENCES = list(emoji.EMOJI_DATA)
 # Emoji=Yes of emoji-data.txt, without the ASCII characters of keycaps.
 CHARACTERS = sorted({s.replace(SELECTOR, "") for s in SEQUENCES if len(s.replace(SELECTOR, "")) == 1} | {*LETTERS})
@@ -27,8 +27,8 @@ def connection(postgres: Postgres, shared_database: str) -> Iterator[Connection]
         yield connection
 
 
-def misses(connection: Connection, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the pairs of a text and a search that does not find it."""
+def unmatched(connection: Connection, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the pairs of a text and a search in which the search does not find the text."""
     rows = connection.execute(
         "select p.content, p.search from unnest(%s::text[], %s::text[]) p (content, search)"
         " where (select d.tsv @@ q.tsv_query from rules.search_document(p.content) d, parley.parse_search(p.search) q)"
@@ -39,10 +39,11 @@ def misses(connection: Connection, pairs: list[tuple[str, str]]) -> list[tuple[s
 
 
 def is_found(connection: Connection, content: str, search: str) -> bool:
-    return misses(connection, [(content, search)]) == []
+    """Return whether a search finds a text."""
+    return unmatched(connection, [(content, search)]) == []
 
 
-def test_the_lists_are_whole() -> None:
+def test_lists_of_emoji_are_complete() -> None:
     assert (len(CHARACTERS) >= 1435, len(KEYCAPS), len(SUBDIVISIONS)) == (True, 24, 3)
     assert {"™", "ℹ", "Ⓜ", "㊗", "🈁", "↔", "〰", "🏽", "🇫"} <= {*CHARACTERS}
 
@@ -56,20 +57,20 @@ def test_each_emoji_is_found_by_itself(connection: Connection, template: str) ->
         for typed in TAILS
         for form in ("{}", '"{}"')
     ]
-    assert misses(connection, pairs) == []
+    assert unmatched(connection, pairs) == []
 
 
-def test_an_emoji_separates_words_and_is_a_word_of_phrases(connection: Connection) -> None:
+def test_emoji_separates_words_and_is_a_word_in_a_phrase(connection: Connection) -> None:
     pairs = [(f"foo{c}bar", search) for c in CHARACTERS for search in ("foo ", "bar", f'"foo {c} bar"', f"foo{c}bar")]
-    assert misses(connection, pairs) == []
+    assert unmatched(connection, pairs) == []
     pairs = [("foo bar", f'"foo {c} bar"') for c in CHARACTERS]
-    assert misses(connection, pairs) == pairs
+    assert unmatched(connection, pairs) == pairs
 
 
-def test_an_emoji_is_excluded_by_a_dash(connection: Connection) -> None:
+def test_emoji_can_be_negated(connection: Connection) -> None:
     pairs = [(f"foo {c}", f"foo -{c}{tail}") for c in CHARACTERS for tail in TAILS]
-    assert misses(connection, pairs) == pairs
-    assert misses(connection, [("foo", search) for _, search in pairs]) == []
+    assert unmatched(connection, pairs) == pairs
+    assert unmatched(connection, [("foo", search) for _, search in pairs]) == []
 
 
 def test_no_emoji_finds_another_emoji_or_a_letter(connection: Connection) -> None:
@@ -80,26 +81,25 @@ def test_no_emoji_finds_another_emoji_or_a_letter(connection: Connection) -> Non
     assert row.fetchone() == (len(CHARACTERS),)
 
 
-def test_each_sequence_is_found_as_it_is_written_and_without_selectors(connection: Connection) -> None:
+def test_each_sequence_is_found_with_and_without_selectors(connection: Connection) -> None:
     pairs = [(text.format(s), s) for s in SEQUENCES for text in ("{}", "word{}word")]
     pairs += [(s.replace(SELECTOR, ""), s) for s in SEQUENCES if SELECTOR in s]
     pairs += [(s, s.replace(SELECTOR, "")) for s in SEQUENCES if SELECTOR in s]
-    assert misses(connection, pairs) == []
+    assert unmatched(connection, pairs) == []
 
 
-def test_a_skin_tone_is_ignored_behind_an_emoji_that_has_skin_tones(connection: Connection) -> None:
+def test_skin_tone_is_ignored_after_an_emoji_that_has_skin_tones(connection: Connection) -> None:
     toned = [s for s in SEQUENCES if re.search("[\U0001f3fb-\U0001f3ff]", s) and len(s) > 1]
     plain = [re.sub("[\U0001f3fb-\U0001f3ff]", "", s) for s in toned]
     assert len(toned) > 2000
-    assert misses(connection, [*zip(toned, plain, strict=True), *zip(plain, toned, strict=True)]) == []
+    assert unmatched(connection, [*zip(toned, plain, strict=True), *zip(plain, toned, strict=True)]) == []
     palette = "".join(TONES)
-    assert (
-        misses(connection, [(text, tone) for text in (palette, f"🏺{palette}", f"a{palette}") for tone in TONES]) == []
-    )
+    pairs = [(text, tone) for text in (palette, f"🏺{palette}", f"a{palette}") for tone in TONES]
+    assert unmatched(connection, pairs) == []
     assert not is_found(connection, "👍🏽", "🏽")
 
 
-def test_a_keycap_is_its_digit_and_the_others_are_themselves(connection: Connection) -> None:
+def test_keycap_of_a_digit_is_the_digit_and_others_are_words(connection: Connection) -> None:
     for keycap in KEYCAPS:
         sign = keycap[0]
         for text in (keycap, f"step{keycap}", f"{keycap}go", f"{keycap}{keycap}"):
@@ -112,7 +112,7 @@ def test_a_keycap_is_its_digit_and_the_others_are_themselves(connection: Connect
     assert is_found(connection, "C# part", "c#")
 
 
-def test_flags_are_found_as_a_whole(connection: Connection) -> None:
+def test_flag_is_one_word(connection: Connection) -> None:
     black = "\N{WAVING BLACK FLAG}"
     flags = [*SUBDIVISIONS, "🇫🇷", "🇩🇪", black]
     for flag in flags:
@@ -124,7 +124,7 @@ def test_flags_are_found_as_a_whole(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("sign", ["™", "©", "®", "™️", "℠"])
-def test_a_sign_behind_a_name_may_be_left_out(connection: Connection, sign: str) -> None:
+def test_sign_after_a_name_can_be_omitted(connection: Connection, sign: str) -> None:
     text = f"The Parley{sign} app"
     for search in ("parley", "parley ", f"parley{sign}", '"parley app"', '"the parley"', f'"parley{sign} app"'):
         assert is_found(connection, text, search), search
@@ -132,7 +132,7 @@ def test_a_sign_behind_a_name_may_be_left_out(connection: Connection, sign: str)
     assert not is_found(connection, text, f"-parley{sign}")
 
 
-def test_symbols_that_are_no_emoji_separate_words(connection: Connection) -> None:
+def test_symbols_that_are_not_emoji_separate_words(connection: Connection) -> None:
     for symbol in "→⇒←∞§·•":
         assert is_found(connection, f"foo {symbol} bar", f'"foo {symbol} bar"')
         assert is_found(connection, f"foo {symbol} bar", '"foo bar"')

@@ -1,5 +1,5 @@
-"""Folding of text for search: what it takes for the same, and that no text makes it expensive."""
-# ruff: noqa: RUF001 (other scripts are what this is about)
+"""Folding of text for search: which spellings become one, and that folding is fast for every text."""
+# ruff: noqa: RUF001 (the tests need other scripts)
 
 import sys
 import unicodedata
@@ -14,7 +14,7 @@ from api.dev.postgres import Postgres
 from tests.support import Connection, call, new_chat, new_user, rolled_back
 
 MAX_LENGTH = 32_768
-MAX_RUN = 31  # of combining characters in a stream-safe text, of which one may be the second of a character that is two
+MAX_RUN = 31  # combining characters: 30, and the second one of a starter that decomposes into two
 MARKS = [chr(c) for c in range(sys.maxunicode + 1) if unicodedata.combining(chr(c))]
 CLASSES = {unicodedata.combining(mark): mark for mark in MARKS}
 
@@ -23,7 +23,7 @@ DEFAULT_IGNORABLE = (
     "00AD 034F 061C 115F-1160 17B4-17B5 180B-180F 200B-200F 202A-202E 2060-206F 3164 FE00-FE0F FEFF FFA0 FFF0-FFF8"
     " 1BCA0-1BCA3 1D173-1D17A E0000-E0FFF"
 )
-# Letters of the Arabic script that are one for search. Each is what the source names as that of the first.
+# Letters of the Arabic script that search folds to the first one, with the source of the equivalence.
 ARABIC_LETTERS = {
     "كکڪ": "the same skeleton in confusables.txt of UTS #39",
     "يیى": "the same skeleton",
@@ -34,10 +34,10 @@ ARABIC_LETTERS = {
     "گګ": "one key, AC11, on different layouts in symbols/af and symbols/ir of xkeyboard-config",
     "اٱأإآ": "an alef with a mark; on no layout a key of the first level but for the first and آ",
 }
-# Letters that stay apart: they have keys of their own on one layout, beside each other.
+# Letters that stay distinct: one keyboard layout has a key for each.
 ARABIC_NEIGHBOURS = ["یے", "نں", "كگ", "بپ", "جچ", "وۇ", "وۆ", "یې", "یۍ", "یێ", "ېۍ", "ةه", "ۃہ", "رڕ", "لڵ", "گڳ"]
 
-# Every character before which PostgreSQL's normalize() moves U+0345, which has the highest combining class.
+# All characters that normalize() reorders with U+0345, which has the highest combining class.
 NONSTARTERS = """
     select array_agg(chr(c)) from generate_series(1, 1114111) c
     where c not between 55296 and 57343 and (c = 837 or normalize(U&'\\0345' || chr(c), nfd) !~ U&'^\\0345')
@@ -50,15 +50,15 @@ def connection(postgres: Postgres, shared_database: str) -> Iterator[Connection]
         yield connection
 
 
-def value(connection: Connection, function: str, text: str) -> str:
-    """Return what a function in schema `rules` makes of a text."""
+def apply(connection: Connection, function: str, text: str) -> str:
+    """Return the result of a function in schema `rules` for a text."""
     row = connection.execute(f"select rules.{function}(%s)", [text]).fetchone()
     assert row is not None
     return str(row[0])
 
 
 def longest_run(text: str) -> int:
-    """Return how many combining characters follow each other at most, once a text is decomposed."""
+    """Return the length of the longest run of combining characters in the decomposed text."""
     runs = groupby(unicodedata.normalize("NFKD", text), lambda c: unicodedata.combining(c) > 0)
     return max((len(list(run)) for is_combining, run in runs if is_combining), default=0)
 
@@ -68,10 +68,10 @@ def test_no_combining_class_makes_a_long_run(connection: Connection, ccc: int) -
     mark, others = CLASSES[ccc], [CLASSES[other] for other in CLASSES if other != ccc]
     for text in (mark * MAX_LENGTH, *((mark + other) * 500 for other in others)):
         assert longest_run(text) >= 1000
-        assert longest_run(value(connection, "stream_safe", text)) <= 2 * MAX_RUN
+        assert longest_run(apply(connection, "stream_safe", text)) <= 2 * MAX_RUN
 
 
-def test_every_character_that_normalize_reorders_is_broken_up(connection: Connection) -> None:
+def test_runs_of_each_character_that_normalize_reorders_are_broken(connection: Connection) -> None:
     row = connection.execute(NONSTARTERS).fetchone()
     assert row is not None
     assert len(row[0]) > 900
@@ -80,49 +80,49 @@ def test_every_character_that_normalize_reorders_is_broken_up(connection: Connec
 
 
 @given(text=st.text(st.sampled_from([*MARKS, "\u0344", "\u0f73", "a", "ⱥ", "\U0001d15f"]), min_size=500, max_size=2000))
-def test_a_stream_safe_text_is_the_same_text(connection: Connection, text: str) -> None:
-    safe = value(connection, "stream_safe", text)
+def test_stream_safe_changes_nothing_else(connection: Connection, text: str) -> None:
+    safe = apply(connection, "stream_safe", text)
     assert safe.replace("\u034f", "") == text.replace("\u034f", "")
     assert longest_run(safe) <= 2 * MAX_RUN
 
 
 @pytest.mark.parametrize("length", [1, 30, 31, 499, 500, 5000])
-def test_marks_on_a_letter_are_ignored_however_many(connection: Connection, length: int) -> None:
+def test_any_number_of_marks_on_a_letter_is_ignored(connection: Connection, length: int) -> None:
     marks = ("\u0344\u0334\u0301\u0323" * length)[:length]
-    assert value(connection, "fold", f"{marks}cafe{marks} noir") == "cafe noir"
+    assert apply(connection, "fold", f"{marks}cafe{marks} noir") == "cafe noir"
 
 
-def test_ordinary_text_needs_no_breaks(connection: Connection) -> None:
+def test_ordinary_text_is_not_broken(connection: Connection) -> None:
     for word in ("Ångström", "nghiêng", "हिन्दी", "ไม่ได้", "བོད་སྐད", "ខ្មែរ", "שָׁלוֹם", "العَرَبِيَّة", "한국어", "が"):
         for form in ("NFC", "NFD"):
             text = unicodedata.normalize(form, (word + " ") * 300)
-            assert value(connection, "stream_safe", text) == text
+            assert apply(connection, "stream_safe", text) == text
 
 
 @pytest.mark.parametrize("letters", ARABIC_LETTERS)
-def test_letters_of_one_keyboard_family_are_one(connection: Connection, letters: str) -> None:
-    assert {value(connection, "fold", written) for written in letters} == {letters[0]}
+def test_letters_of_one_keyboard_family_fold_to_one(connection: Connection, letters: str) -> None:
+    assert {apply(connection, "fold", written) for written in letters} == {letters[0]}
 
 
 @pytest.mark.parametrize(("letters", "letter"), [("ﻙﮎ", "ك"), ("ﻱﯼﻯ", "ي"), ("ﮒ", "گ"), ("ﭐ", "ا")])
-def test_so_are_their_presentation_forms(connection: Connection, letters: str, letter: str) -> None:
-    assert {value(connection, "fold", written) for written in letters} == {letter}
+def test_presentation_forms_of_these_letters_fold_to_one(connection: Connection, letters: str, letter: str) -> None:
+    assert {apply(connection, "fold", written) for written in letters} == {letter}
 
 
 @pytest.mark.parametrize("letters", ARABIC_NEIGHBOURS)
-def test_letters_with_keys_of_their_own_are_not(connection: Connection, letters: str) -> None:
-    assert len({value(connection, "fold", written) for written in letters}) == 2
+def test_letters_with_their_own_keys_stay_distinct(connection: Connection, letters: str) -> None:
+    assert len({apply(connection, "fold", written) for written in letters}) == 2
 
 
-def test_digits_of_every_script_are_one(connection: Connection) -> None:
+def test_digits_of_all_scripts_fold_to_ascii(connection: Connection) -> None:
     points = {c for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c)) == "Nd"}
-    # Of Unicode 15.0 to 18.0.
+    # Python's Unicode data may lack the digits that were added in 15.0 to 18.0.
     newer = (0x10D40, 0x116D0, 0x116DA, 0x11BF0, 0x11F50, 0x16130, 0x16D70, 0x1CCF0, 0x1E4F0, 0x1E5F1)
     digits = [chr(c) for c in sorted(points | {zero + d for zero in newer for d in range(10)})]
     assert len(digits) >= 760
     expected = [str(i % 10) for i in range(len(digits))]
-    assert list(value(connection, "fold", "".join(digits))) == expected
-    assert [value(connection, "fold", digit) for digit in digits] == expected
+    assert list(apply(connection, "fold", "".join(digits))) == expected
+    assert [apply(connection, "fold", digit) for digit in digits] == expected
 
 
 def test_default_ignorable_code_points_are_ignored(connection: Connection) -> None:
@@ -137,16 +137,16 @@ def test_default_ignorable_code_points_are_ignored(connection: Connection) -> No
 
 
 @pytest.mark.parametrize("character", ["ﷺ", "ﷻ", "㌖", "㎯", "⑽", "⁗", "ﬃ", "ᾂ", "한", "㍿", "ﷲ"])
-def test_no_character_makes_a_text_many_times_longer(app: Connection, character: str) -> None:
+def test_no_character_expands_a_text_more_than_fourfold(app: Connection, character: str) -> None:
     content = character * (MAX_LENGTH - 7) + " needle"
-    assert len(value(app, "fold", content)) <= 4 * MAX_LENGTH
+    assert len(apply(app, "fold", content)) <= 4 * MAX_LENGTH
     user = new_user()
     chat = new_chat(app, user)
     call(app, user, "send_message", chat, {"content": content})
     assert call(app, user, "list_messages", chat, search="needle")["total"] == 1
 
 
-def test_no_character_stands_for_more_than_four_where_a_text_is_long(connection: Connection) -> None:
+def test_no_character_expands_to_more_than_four_in_long_texts(connection: Connection) -> None:
     longer = (
         "select chr(c) from generate_series(1, 1114111) c"
         " where c not between 55296 and 57343 and normalize(chr(c), nfkd) <> chr(c) and {} > {}"
@@ -155,15 +155,15 @@ def test_no_character_stands_for_more_than_four_where_a_text_is_long(connection:
     assert len(connection.execute(longer.format("char_length(rules.fold(chr(c)))", 4)).fetchall()) > 10
 
 
-def test_long_characters_have_their_letters(connection: Connection) -> None:
-    assert value(connection, "fold", "محمد ﷺ").split() == ["محمد", "صلي", "الله", "عليه", "وسلم"]
-    assert value(connection, "fold", "5 ㌖") == "5 キロメートル"
-    assert value(connection, "fold", "㍿ ﷲ") == "株式会社 الله"
+def test_word_ligatures_are_expanded(connection: Connection) -> None:
+    assert apply(connection, "fold", "محمد ﷺ").split() == ["محمد", "صلي", "الله", "عليه", "وسلم"]
+    assert apply(connection, "fold", "5 ㌖") == "5 キロメートル"
+    assert apply(connection, "fold", "㍿ ﷲ") == "株式会社 الله"
 
 
 @pytest.mark.parametrize("count", [1, 55, 100, 5_000, 16_000])
 @pytest.mark.parametrize("character", ["ﷺ", "ﷻ", "㌖"])
-def test_characters_are_found_however_many_stand_for_words(app: Connection, character: str, count: int) -> None:
+def test_texts_with_any_number_of_word_ligatures_are_searchable(app: Connection, character: str, count: int) -> None:
     user = new_user()
     chat = new_chat(app, user)
     call(app, user, "send_message", chat, {"content": f"{f'{character} ' * count}ﬁle ｍｅｅｔ x ﷲ y 5 ㌖"})
@@ -174,7 +174,7 @@ def test_characters_are_found_however_many_stand_for_words(app: Connection, char
 
 
 @pytest.mark.parametrize("content", ["ﷺ", "محمدﷺ", "ﷺﷺ", "صلى الله عليه وسلم"])
-def test_a_sentence_in_one_character_is_found_by_it_and_by_its_words(app: Connection, content: str) -> None:
+def test_word_ligature_is_found_by_itself_and_by_its_words(app: Connection, content: str) -> None:
     user = new_user()
     chat = new_chat(app, user)
     call(app, user, "send_message", chat, {"content": content})

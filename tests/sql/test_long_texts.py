@@ -1,5 +1,5 @@
-"""Search in texts of any length is exact, compared with a plain scan of the text."""
-# ruff: noqa: S311 (chance, no secrets)
+"""Search is exact in texts of any length, compared with a plain scan of the text."""
+# ruff: noqa: S311 (not for secrets)
 
 import random
 import re
@@ -19,7 +19,7 @@ SEPARATORS = (" ", "\n", ", ", " - ", "/", "...")
 
 
 class Chat:
-    """A chat with messages of its own, and searches in it."""
+    """A chat with some messages, and a user who searches in it."""
 
     def __init__(self, connection: Connection, *contents: str) -> None:
         self.connection, self.user = connection, new_user()
@@ -28,7 +28,7 @@ class Chat:
             call(connection, self.user, "send_message", self.id, {"content": content})
 
     def count(self, search: str, **filters: str) -> int:
-        """Return the total of a search in the chat, which that in all chats has to agree with."""
+        """Return the total of a search in the chat, after comparing it with a search in all chats."""
         found = call(self.connection, self.user, "list_messages", self.id, search=search, **filters)
         everywhere = call(self.connection, self.user, "search", search=search, **filters)
         assert [m["id"] for m in found["messages"]] == [m["id"] for m in everywhere["messages"]]
@@ -36,7 +36,7 @@ class Chat:
 
 
 def has_positions(connection: Connection, content: str) -> bool:
-    """Whether a tsvector can hold all positions of a text's words."""
+    """Return whether a tsvector can have all positions of the words of a text."""
     row = connection.execute("select words is null from rules.search_document(%s)", [content]).fetchone()
     assert row is not None
     return bool(row[0])
@@ -49,7 +49,7 @@ def connection(postgres: Postgres, shared_database: str) -> Iterator[Connection]
 
 
 @pytest.mark.parametrize("repeated", [1, 253, 254, 255, 256, 257, 5000])
-def test_a_phrase_is_found_behind_any_number_of_its_words(app: Connection, repeated: int) -> None:
+def test_phrase_is_found_after_any_number_of_its_words(app: Connection, repeated: int) -> None:
     chat = Chat(app, "ok " * repeated + "ok done", "done " * repeated + "ok")
     assert chat.count('"ok done"') == 1
     assert chat.count('"done ok"') == 1
@@ -59,7 +59,7 @@ def test_a_phrase_is_found_behind_any_number_of_its_words(app: Connection, repea
 
 
 @pytest.mark.parametrize("words", [16_379, 16_380, 16_381, 16_382])
-def test_a_phrase_is_found_behind_any_number_of_words(app: Connection, words: int) -> None:
+def test_phrase_is_found_after_any_number_of_other_words(app: Connection, words: int) -> None:
     filling = " ".join("abcdefghijklmnopqrstuvwxyz"[n % 26] for n in range(words))
     chat = Chat(app, f"{filling} ok", f"{filling} 1 ok")
     assert chat.count(f'"{filling[-1]} ok"') == 1
@@ -67,7 +67,7 @@ def test_a_phrase_is_found_behind_any_number_of_words(app: Connection, words: in
     assert chat.count('"ok 1"') == 0
 
 
-def test_the_limits_of_a_tsvector_are_where_the_words_are_kept(app: Connection) -> None:
+def test_words_are_stored_beyond_the_limits_of_a_tsvector(app: Connection) -> None:
     assert has_positions(app, "ok " * 254)
     assert not has_positions(app, "ok " * 255)
     distinct = [f"{n:x}" for n in range(16_384)]
@@ -106,13 +106,13 @@ def test_the_limits_of_a_tsvector_are_where_the_words_are_kept(app: Connection) 
         ("🇪🇫", 0),
     ],
 )
-def test_everything_is_exact_in_a_text_without_positions(connection: Connection, search: str, total: int) -> None:
+def test_search_is_exact_in_a_text_without_positions(connection: Connection, search: str, total: int) -> None:
     long = "ok " * 300 + "call user.getName() 我家在上海东边 ok 🎉 ok 🇩🇪🇫🇷 ok done"
     with connection.transaction(force_rollback=True):
         assert Chat(connection, long, "head " + "ok " * 300 + "tail").count(search) == total
 
 
-def test_the_words_of_a_text_are_ranked_as_a_phrase_however_late(app: Connection) -> None:
+def test_relevance_detects_a_phrase_at_any_position(app: Connection) -> None:
     chat = Chat(app, "ok " * 300 + "done", "done " * 200 + "ok", "done ok " * 200)
     found = call(app, chat.user, "list_messages", chat.id, search="ok done", sort="relevance")
     first = found["messages"][0]["content"]
@@ -122,7 +122,7 @@ def test_the_words_of_a_text_are_ranked_as_a_phrase_however_late(app: Connection
 
 @given(data=st.data(), seed=st.integers(0, 2**32), vocabulary=st.lists(st.sampled_from(WORDS), min_size=2, unique=True))
 @settings(max_examples=30)
-def test_phrases_are_those_of_a_plain_scan(
+def test_phrases_match_a_plain_scan(
     connection: Connection, data: st.DataObject, seed: int, vocabulary: list[str]
 ) -> None:
     rng = random.Random(seed)
@@ -133,11 +133,11 @@ def test_phrases_are_those_of_a_plain_scan(
         for _ in range(5):
             start, length = rng.randrange(len(words)), rng.randint(2, 4)
             for phrase in (words[start : start + length], rng.choices(vocabulary, k=length)):
-                assert chat.count('"' + " ".join(phrase) + '"') == is_in(phrase, text), phrase
+                assert chat.count('"' + " ".join(phrase) + '"') == contains_phrase(phrase, text), phrase
 
 
-def is_in(phrase: list[str], text: str) -> bool:
-    """Whether a text has these words next to each other."""
+def contains_phrase(phrase: list[str], text: str) -> bool:
+    """Return whether a text has these words in sequence."""
     words = " ".join(re.split(r"[-\s,./]+", text))
     return f" {' '.join(phrase).replace('-', ' ')} " in f" {words} "
 
@@ -148,7 +148,7 @@ def is_in(phrase: list[str], text: str) -> bool:
     letters=st.sampled_from(["上海东京", "サガか", "ภาษาไ", "서울에"]),
 )
 @settings(max_examples=20)
-def test_parts_of_unspaced_text_are_those_of_a_plain_scan(
+def test_parts_of_unspaced_text_match_a_plain_scan(
     connection: Connection, seed: int, length: int, letters: str
 ) -> None:
     rng = random.Random(seed)
@@ -161,7 +161,7 @@ def test_parts_of_unspaced_text_are_those_of_a_plain_scan(
                 assert chat.count(part) == (part in text), part
 
 
-def test_a_negated_phrase_excludes_what_a_plain_scan_has(app: Connection) -> None:
+def test_negated_phrases_match_a_plain_scan(app: Connection) -> None:
     rng = random.Random(1)
     texts = ["go " + " ".join(rng.choices(["ok", "done", "x"], k=rng.choice([4, 400]))) for _ in range(20)]
     chat = Chat(app, *texts)

@@ -1,5 +1,5 @@
-"""What people type into the search box, and what they must and must not find."""
-# ruff: noqa: RUF001 (other scripts are what this is about)
+"""Searches as users type them, with the messages that they must find and must not find."""
+# ruff: noqa: RUF001 (the tests need other scripts)
 
 from collections.abc import Iterator
 
@@ -98,9 +98,9 @@ MESSAGES = {
     "kurdish": "ئەم ماڵە گەورەیە",
 }
 
-# What is typed: what must be found, and what must not, by their names above.
+# For each search, the names of the messages that it must find, and of those that it must not find.
 QUERIES: dict[str, tuple[str, str]] = {
-    # by stem, and as people type
+    # stems and prefixes
     "deploy": ("deploy deploying deployment", "employ"),
     "deploying ": ("deploy deploying", "employ"),
     "deploys today": ("", "deploy employ"),
@@ -111,7 +111,7 @@ QUERIES: dict[str, tuple[str, str]] = {
     "run": ("running", "rename"),
     "runn": ("running", "rename"),
     "pull req": ("github", "rename"),
-    # accents and letters
+    # accents and other variants of letters
     "cafe": ("meet", "meeting"),
     "CAFÉ": ("meet", "meeting"),
     "resume": ("resume", ""),
@@ -172,7 +172,7 @@ QUERIES: dict[str, tuple[str, str]] = {
     '"getage setage"': ("", "false_phrase"),
     '"end getage"': ("", "false_phrase"),
     '"getage calls setage"': ("false_phrase", ""),
-    # joined and apart
+    # compounds
     "email": ("e_mail", ""),
     "e-mail": ("e_mail", ""),
     "wifi": ("wifi", ""),
@@ -230,7 +230,7 @@ QUERIES: dict[str, tuple[str, str]] = {
     "🇫🇷": ("flags flag_fr", ""),
     "🇷🇩": ("", "flags"),
     "release -🎉": ("release candidate", "party"),
-    # other keyboards of the same script
+    # keyboards of the Arabic script
     "كتاب": ("persian", ""),
     "کتاب": ("persian", ""),
     "الکتاب": ("arabic_book", ""),
@@ -262,7 +262,7 @@ QUERIES: dict[str, tuple[str, str]] = {
 
 @pytest.fixture(scope="module")
 def chat(postgres: Postgres, shared_database: str) -> Iterator[tuple[Connection, str, str]]:
-    """A connection, a user and their chat with these messages."""
+    """A connection, a user, and a chat of the user with these messages."""
     with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         user = new_user()
         chat = new_chat(connection, user)
@@ -272,13 +272,13 @@ def chat(postgres: Postgres, shared_database: str) -> Iterator[tuple[Connection,
 
 
 def names(answer: dict[str, list[dict[str, str]]]) -> set[str]:
-    """What was found."""
+    """Return the names of the messages that were found."""
     name_of = {content: name for name, content in MESSAGES.items()}
     return {name_of[message["content"]] for message in answer["messages"]}
 
 
 @pytest.mark.parametrize("search", QUERIES)
-def test_a_search_finds_what_is_meant(chat: tuple[Connection, str, str], search: str) -> None:
+def test_search_finds_the_relevant_messages(chat: tuple[Connection, str, str], search: str) -> None:
     connection, user, chat_id = chat
     must, must_not = (set(words.split()) for words in QUERIES[search])
     found = names(call(connection, user, "list_messages", chat_id, search=search))

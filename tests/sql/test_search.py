@@ -1,5 +1,5 @@
 """Search in a chat."""
-# ruff: noqa: RUF001 (other scripts are what this is about)
+# ruff: noqa: RUF001 (the tests need other scripts)
 
 import re
 
@@ -45,7 +45,7 @@ MESSAGES = {
         ("  ", "edcba"),
     ],
 )
-def test_search_finds(app: Connection, search: str, expected: str) -> None:
+def test_search_finds_matching_messages(app: Connection, search: str, expected: str) -> None:
     user = new_user()
     chat = new_chat(app, user)
     names = {}
@@ -57,25 +57,25 @@ def test_search_finds(app: Connection, search: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("operator", ["a or ", "-a ", '-"a b" ', "x OR -"])
-def test_a_search_has_at_most_20_operators(app: Connection, operator: str) -> None:
+def test_search_has_at_most_20_operators(app: Connection, operator: str) -> None:
     user = new_user()
     chat = new_chat(app, user)
     per_term = 2 if operator == "x OR -" else 1
-    most = operator * (20 // per_term) + "z"
-    assert call(app, user, "list_messages", chat, search=most)["total"] == 0
+    longest = operator * (20 // per_term) + "z"
+    assert call(app, user, "list_messages", chat, search=longest)["total"] == 0
     for function, arguments in (("list_messages", [chat]), ("search", [])):
         with refused(400) as refusal:
-            call(app, user, function, *arguments, search=operator + most)
+            call(app, user, function, *arguments, search=operator + longest)
         assert refusal.fields == {"search": 'must use "or" and "-" at most 20 times'}
 
 
 @pytest.mark.parametrize("search", ["ore, for, door " * 50, "a-b " * 100, "- " * 100, "or" * 100])
-def test_what_is_no_operator_does_not_count(app: Connection, search: str) -> None:
+def test_words_that_look_like_operators_do_not_count(app: Connection, search: str) -> None:
     user = new_user()
     assert call(app, user, "list_messages", new_chat(app, user), search=search)["total"] == 0
 
 
-def test_search_goes_with_every_other_filter(app: Connection) -> None:
+def test_search_combines_with_other_filters(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
     sent = [
@@ -90,7 +90,7 @@ def test_search_goes_with_every_other_filter(app: Connection) -> None:
     assert (none["messages"], none["total"]) == ([], 0)
 
 
-def test_search_stays_in_its_chat(app: Connection) -> None:
+def test_search_finds_only_messages_of_its_chat(app: Connection) -> None:
     user, stranger = new_user(), new_user()
     chat, other = new_chat(app, user), new_chat(app, stranger)
     call(app, user, "send_message", chat, {"content": "secret plan"})
@@ -98,7 +98,7 @@ def test_search_stays_in_its_chat(app: Connection) -> None:
     assert call(app, stranger, "list_messages", other, search="secret")["total"] == 0
 
 
-def test_a_text_of_the_greatest_length_is_searchable(app: Connection) -> None:
+def test_text_of_the_maximum_length_is_searchable(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
     words = " ".join(f"w{n}" for n in range(10_000))[:32_768]
@@ -108,7 +108,7 @@ def test_a_text_of_the_greatest_length_is_searchable(app: Connection) -> None:
 
 
 @given(search=st.text("-- \"'a!&|<>():*\\", max_size=1000))
-def test_no_search_is_an_error(postgres: Postgres, shared_database: str, search: str) -> None:
+def test_no_search_raises_an_error(postgres: Postgres, shared_database: str, search: str) -> None:
     with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         connection.execute("select parley.parse_search(%s)", [search])
 
@@ -117,7 +117,7 @@ TYPED = st.text("abcAB12_-'’./@:+#上海家가사さがー éßÞøйﬁ²ｱ�
 
 
 @given(content=TYPED)
-def test_a_text_is_found_by_itself_and_by_each_thing_in_it(
+def test_text_is_found_by_itself_and_by_each_of_its_words(
     postgres: Postgres, shared_database: str, content: str
 ) -> None:
     with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
@@ -133,8 +133,8 @@ def test_a_text_is_found_by_itself_and_by_each_thing_in_it(
 
 
 @pytest.mark.parametrize("repeated", ["a_", "a-b_", "Ab9_", "<!--", "a@b.", "a/b:", "1.2-"])
-def test_no_text_takes_long_to_be_made_searchable(app: Connection, repeated: str) -> None:
+def test_no_text_is_slow_to_index(app: Connection, repeated: str) -> None:
     user = new_user()
     chat = new_chat(app, user)
-    app.execute("set local statement_timeout = '1s'")  # they took 3 to 13 s
+    app.execute("set local statement_timeout = '1s'")  # a regular expression took 3 to 13 s
     call(app, user, "send_message", chat, {"content": (repeated * 20_000)[:32_768]})

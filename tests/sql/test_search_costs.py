@@ -1,6 +1,8 @@
-"""What searches read of long messages: chunks that are out of line, counted by PostgreSQL. How long they take is for
-the benchmarks."""
-# ruff: noqa: S311 (chance, no secrets)
+"""How many chunks of out-of-line values searches of long messages read, by PostgreSQL's statistics.
+
+The benchmarks measure how long searches take.
+"""
+# ruff: noqa: S311 (not for secrets)
 
 import random
 from collections.abc import Callable, Iterator
@@ -14,14 +16,14 @@ from api.dev.postgres import Postgres
 from tests.support import Connection, call, new_chat, new_user
 
 MESSAGES = 30
-CHUNK = 1996  # bytes of a value that is out of line
+CHUNK = 1996  # bytes of a chunk of an out-of-line value: TOAST_MAX_CHUNK_SIZE
 PHRASE = "𠮷𡈽𡌛𡑮𡢽𠮟𡚴𡸴𣇄𣗄"
 RNG = random.Random(1)
 
 
 @pytest.fixture(scope="module")
-def long(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tuple[Connection, str, str]]:
-    """A connection as the API's role, a user, and a chat of long messages of which each is expensive to read."""
+def long_messages(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tuple[Connection, str, str]]:
+    """A connection as the API's role, a user, and a chat of long messages, each of which is expensive to read."""
     name = new_database("parley_search_costs")
     with psycopg.connect(postgres.url(name), autocommit=True) as dba, dba.transaction(force_rollback=True):
         user = new_user()
@@ -35,7 +37,7 @@ def long(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[tup
 
 
 def chunks_read(connection: Connection, search: Callable[[], Any]) -> tuple[Any, int]:
-    """Return what a search answers, and how many chunks of the messages' words it read."""
+    """Return the response of a search, and how many chunks of the messages' words it read."""
 
     def count() -> int:
         row = connection.execute(
@@ -51,29 +53,29 @@ def chunks_read(connection: Connection, search: Callable[[], Any]) -> tuple[Any,
 
 
 @pytest.mark.parametrize("search", ["hello", PHRASE, f'"{PHRASE}"', f'absent or "{PHRASE}"'])
-def test_a_stranger_reads_nothing_of_long_messages(long: tuple[Connection, str, str], search: str) -> None:
-    connection, user, _ = long
+def test_search_reads_no_long_values_of_other_users(long_messages: tuple[Connection, str, str], search: str) -> None:
+    connection, user, _ = long_messages
     answer, read = chunks_read(connection, lambda: call(connection, new_user(), "search", search=search))
     assert (answer["total"], read) == (0, 0)
     assert call(connection, user, "search", search=search)["total"] == MESSAGES
 
 
 @pytest.mark.parametrize("search", ["absent", '"absent words"', "word7", "-hello"])
-def test_long_messages_are_not_read_through(long: tuple[Connection, str, str], search: str) -> None:
-    connection, user, chat = long
+def test_search_does_not_scan_long_messages(long_messages: tuple[Connection, str, str], search: str) -> None:
+    connection, user, chat = long_messages
     total = int(search == "word7")
     for function, arguments in (("list_messages", [chat]), ("search", [])):
         answer, read = chunks_read(connection, partial(call, connection, user, function, *arguments, search=search))
         assert answer["total"] == total
-        assert read <= 1_000_000 / CHUNK + 1  # the newest, up to a size; all would be ten times as many
+        assert read <= 1_000_000 / CHUNK + 1  # up to parley.max_scan_bytes(), a tenth of all
 
 
 @pytest.mark.parametrize("search", [PHRASE, f'hello "{PHRASE}"', f'-absent "{PHRASE}"', f'hello -"{PHRASE[::-1]}"'])
-def test_a_phrase_is_looked_for_in_the_text_alone(long: tuple[Connection, str, str], search: str) -> None:
-    connection, user, _ = long
+def test_phrase_search_reads_only_the_text(long_messages: tuple[Connection, str, str], search: str) -> None:
+    connection, user, _ = long_messages
     row = connection.execute("select octet_length((rules.search_document(%s)).words)", [f"hello {'𠮷' * 18_000}"])
     size = row.fetchone()
     assert size is not None
     answer, read = chunks_read(connection, lambda: call(connection, user, "search", search=search, limit="1"))
     assert answer["total"] == MESSAGES
-    assert MESSAGES <= read <= MESSAGES * (size[0] / CHUNK + 2)  # once; tsv has three times as many
+    assert MESSAGES <= read <= MESSAGES * (size[0] / CHUNK + 2)  # each once; tsv has three times as many

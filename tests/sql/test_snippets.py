@@ -1,5 +1,5 @@
-"""What of a message is shown for a search: HTML that marks what was found."""
-# ruff: noqa: RUF001 (other scripts are what this is about)
+"""Snippets: fragments of messages as HTML, with the hits of a search marked."""
+# ruff: noqa: RUF001 (the tests need other scripts)
 
 import html
 import re
@@ -16,7 +16,7 @@ LONG = "one two three " * 40
 
 
 def snippet(connection: Connection, search: str, content: str, *, is_within_budget: bool = True) -> str:
-    """Return the HTML that is shown of a message."""
+    """Return the snippet of a message."""
     row = connection.execute(
         "select parley.snippet(%s, parley.parse_highlight(%s), %s)", [content, search, is_within_budget]
     ).fetchone()
@@ -100,11 +100,11 @@ def snippet(connection: Connection, search: str, content: str, *, is_within_budg
         ("needle", f"needle {LONG}", f"<mark>needle</mark> {LONG[:231]}…"),
     ],
 )
-def test_an_extract_marks_what_was_found(app: Connection, search: str, content: str, expected: str) -> None:
+def test_snippet_marks_the_hits(app: Connection, search: str, content: str, expected: str) -> None:
     assert snippet(app, search, content) == expected
 
 
-def test_an_extract_of_a_long_text_is_around_the_first_hit(app: Connection) -> None:
+def test_snippet_of_a_long_text_is_around_the_first_hit(app: Connection) -> None:
     shown = snippet(app, "needle", LONG + "a needle in " + LONG)
     assert re.fullmatch(r"…[a-z ]{30,120}<mark>needle</mark>[a-z ]{90,200}…", shown)
     assert not re.search(r"…[^ot]|[^eo]…", shown)  # whole words
@@ -121,7 +121,7 @@ def test_an_extract_of_a_long_text_is_around_the_first_hit(app: Connection) -> N
         ("meetings ", "a meeting", "<mark>meeting</mark>"),
     ],
 )
-def test_the_first_hit_is_shown_wherever_it_is(
+def test_snippet_shows_the_first_hit_at_any_position(
     app: Connection, filling: str, search: str, hit: str, marked: str
 ) -> None:
     for length in (200, 2_900, 32_000):
@@ -129,13 +129,13 @@ def test_the_first_hit_is_shown_wherever_it_is(
         assert marked in snippet(app, search, content, is_within_budget=False)
 
 
-def test_what_only_normalization_finds_is_marked_within_the_budget(app: Connection) -> None:
+def test_hits_that_need_normalization_are_marked_within_the_budget(app: Connection) -> None:
     content = f"{LONG} ﾃﾞｰﾀ"
     assert "<mark>データ</mark>" in snippet(app, "データ", content)
     assert snippet(app, "データ", content, is_within_budget=False).startswith("one two three")
 
 
-def test_words_that_only_begin_like_a_hit_are_passed_over_within_the_budget(app: Connection) -> None:
+def test_words_with_another_stem_are_skipped_within_the_budget(app: Connection) -> None:
     content = f"{'users ' * 100} using it {'users ' * 100}"
     assert "<mark>using</mark>" in snippet(app, "used ", content)
     several = f"{('users ' + 'x ' * 500) * 3} using it"
@@ -143,7 +143,7 @@ def test_words_that_only_begin_like_a_hit_are_passed_over_within_the_budget(app:
 
 
 @given(search=st.text("ab<&'\"-上é \u0001", max_size=20), content=st.text("abc<&'\"上海é.\u0001\u0003 ", min_size=1))
-def test_no_extract_is_anything_but_text_and_marks(
+def test_snippet_has_only_escaped_text_and_marks(
     postgres: Postgres, shared_database: str, search: str, content: str
 ) -> None:
     with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
@@ -156,7 +156,7 @@ def test_no_extract_is_anything_but_text_and_marks(
 
 
 @pytest.mark.parametrize("repeated", ["a_", "a-b_", "Ab9_", "aB", "上", "上a", "é", "a'", "ab ", "a b", "ß", "サ"])
-def test_no_extract_takes_long(app: Connection, repeated: str) -> None:
+def test_no_snippet_is_slow(app: Connection, repeated: str) -> None:
     content = (repeated * 20_000)[:32_767] + "z"
     if repeated == "ab ":
         content = " ".join(f"the{a}{b}{c}" for a in "abcdefghij" for b in "klmnopqrst" for c in "uvwxyz0123" * 5)
