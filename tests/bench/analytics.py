@@ -1,9 +1,9 @@
-"""The analysts' views on a large history, against the same questions asked of the messages themselves.
+"""Benchmark of the views of schema analytics, compared with the same queries on the messages themselves.
 `python -m tests.bench.analytics [--messages 1000000 5000000]`
 
-A year of messages in 10,000 chats, of users who come in turn, three in four of whom stay. Prints what counting costs a
-message, once from the history and once from events, how long it takes to count chats anew, then the median milliseconds
-of each view read whole, and what the same costs without rollups.
+There is a year of messages in 10,000 chats. Users join one after another, and three in four stay. Prints the cost of
+counting a message, by backfill and by events; the time of recounting chats and settings; and, for each view, the
+median time of reading all of it, with and without rollups.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tests.support import Connection, migrate, open_directory
 
 CHATS = 10_000
 USERS = 20_000
-BATCH = 5000  # as the listener counts
+BATCH = 5000  # messages in a call, as the listener counts
 EVENTS = 100_000
 CALLS = 5
 
@@ -52,8 +52,8 @@ from (
     from generate_series(0, %(messages)s::bigint - 1) n) n
 """
 
-# What each view would cost if it were asked of the messages.
-WITHOUT = {
+# Queries on the messages that return what the view of the name does.
+WITHOUT_ROLLUPS = {
     "activity_by_day": """
         select date_trunc('day', created_at, 'UTC'), count(*), count(*) filter (where type = 'code'),
             count(distinct user_id), count(distinct chat_id) from parley.messages group by 1""",
@@ -76,7 +76,7 @@ WITHOUT = {
 
 @contextmanager
 def loaded(messages: int) -> Iterator[Connection]:
-    """A DBA's connection to a database with so many messages."""
+    """Yield a DBA's connection to a database with that many messages."""
     with open_directory() as directory, Postgres(directory, settings=SETTINGS) as server:
         migrate(server)
         with psycopg.connect(server.url("parley"), autocommit=True) as dba:
@@ -95,30 +95,30 @@ def loaded(messages: int) -> Iterator[Connection]:
 
 
 def seconds(connection: Connection, query: str, times: int = 1) -> float:
-    """The median time of a statement."""
-    taken = []
+    """Return the median time of a statement in seconds."""
+    runs = []
     for _ in range(times):
         begun = time.perf_counter()
         connection.execute(query).fetchall()
-        taken.append(time.perf_counter() - begun)
-    return statistics.median(taken)
+        runs.append(time.perf_counter() - begun)
+    return statistics.median(runs)
 
 
 def roll_up(connection: Connection) -> tuple[float, float]:
-    """Counts all there is; answers the seconds in all and of the longest call."""
+    """Count all messages; return the seconds of all calls and of the longest one."""
     calls = []
-    is_more = True
-    while is_more:
+    has_more = True
+    while has_more:
         begun = time.perf_counter()
-        (is_more,) = connection.execute("select listener.roll_up(%s)", [BATCH]).fetchone() or (False,)
+        (has_more,) = connection.execute("select listener.roll_up(%s)", [BATCH]).fetchone() or (False,)
         calls.append(time.perf_counter() - begun)
     return sum(calls), max(calls)
 
 
 def print_counting(dba: Connection, messages: int) -> None:
-    """What counting costs."""
-    whole, longest = roll_up(dba)
-    print(f"\n{messages:,} messages; of the history {1e6 * whole / messages:.1f} µs a message,"
+    """Print the cost of counting."""
+    total, longest = roll_up(dba)
+    print(f"\n{messages:,} messages; backfill {1e6 * total / messages:.1f} µs a message,"
           f" the longest call {1000 * longest:.0f} ms")  # fmt: skip
     dba.execute("update parley.rollup_state set backfill_until = parley.min_uuid7('2026-01-01')")
     dba.execute("""
@@ -126,28 +126,28 @@ def print_counting(dba: Connection, messages: int) -> None:
         select chat_id, 1, 'message:sent', json_build_object('id', id, 'userId', user_id, 'type', type)
         from (select * from parley.messages limit %s) m""", [EVENTS])  # fmt: skip
     dba.execute("analyze")
-    whole, longest = roll_up(dba)
-    print(f"of events {1e6 * whole / EVENTS:.1f} µs a message, the longest call {1000 * longest:.0f} ms;"
-          f" counting chats anew {1000 * seconds(dba, 'select parley.roll_up_chats()'):.0f} ms,"
+    total, longest = roll_up(dba)
+    print(f"events {1e6 * total / EVENTS:.1f} µs a message, the longest call {1000 * longest:.0f} ms;"
+          f" recounting chats {1000 * seconds(dba, 'select parley.roll_up_chats()'):.0f} ms,"
           f" settings {1000 * seconds(dba, 'select parley.roll_up_settings()'):.0f} ms")  # fmt: skip
 
 
 def print_views(dba: Connection) -> None:
-    """What reading costs."""
+    """Print the cost of reading the views."""
     names = [row[0] for row in dba.execute("select viewname from pg_views where schemaname = 'analytics' order by 1")]
     print(f"{'':24} {'rows':>7} {'ms':>8} {'without':>9} {'ratio':>8}")
     for name in names:
         query = f"select * from analytics.{name}"
         milliseconds = 1000 * seconds(dba, query, CALLS)
         line = f"{name:24} {dba.execute(query).rowcount:>7,} {milliseconds:8.2f}"
-        if name in WITHOUT:
-            without = 1000 * seconds(dba, WITHOUT[name])
+        if name in WITHOUT_ROLLUPS:
+            without = 1000 * seconds(dba, WITHOUT_ROLLUPS[name])
             line += f" {without:>9,.0f} {without / milliseconds:>8,.0f}"
         print(line, flush=True)
 
 
 def main() -> None:
-    """Loads, counts, reads, prints."""
+    """Load, count, read and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, nargs="+", default=[1_000_000, 5_000_000])
     for messages in parser.parse_args().messages:

@@ -1,10 +1,11 @@
-"""Searching and paging a large chat, and many chats, through the API's functions as the API's role.
+"""Benchmark of searches and pages of a large chat, and of many chats, by the API's functions as the API's role.
 `python -m tests.bench.search [--messages 1000000 5000000] [--plans]`
 
-One chat has a fifth of the messages, the others a hundred each, and they came in turn, so that the large chat's rows
-are everywhere; the reader is in 10,000 of the chats. Prints the median and the 99th percentile of each call in one
-session, milliseconds, between sizes and kinds their ratios, what making the words and their index costs, and with
---plans what `explain (analyze, buffers)` says of the statements inside. All data are in shared memory.
+One chat has a fifth of the messages, the others have a hundred each. The messages of all chats are interleaved, so the
+rows of the large chat are spread over the table. The reader is a member of 10,000 chats. Prints the median and the
+99th percentile of each call in one session, in milliseconds; ratios between sizes and between kinds of calls; and the
+cost of the words and their index. --plans adds the output of `explain (analyze, buffers)` for the statements in the
+functions. All data are in shared memory.
 """
 
 import argparse
@@ -21,16 +22,16 @@ from tests.support import Connection, migrate, new_chat, open_directory
 
 READER = "reader"
 CHATS_OF_READER = 10_000
-CALLS, SECONDS = 100, 3  # at most so many calls, or for so long
+MAX_CALLS, MAX_SECONDS = 100, 3  # of one query
 SETTINGS = {
     "shared_buffers": "5GB",
     "maintenance_work_mem": "1GB",
     "max_wal_size": "8GB",
-    "fsync": "off",  # nothing is measured that writes
+    "fsync": "off",  # no write is measured
     "jit": "off",
 }
 
-# The texts of tests.bench.dataset, and words that are in so many messages of the large chat, however many it has.
+# The texts of tests.bench.dataset, and two words that fixed numbers of messages in the large chat have.
 LOAD = f"""
 insert into parley.messages (chat_id, id, user_id, type, content, updated_at)
 select chats[case when n %% 5 = 0 then 1 else 2 + (n - n / 5) %% (cardinality(chats) - 1) end],
@@ -48,23 +49,23 @@ where get_byte(uuid_send(m.id), 15) %% 2 = %(half)s
 """
 
 
-def asked(function: str, arguments: str = "") -> str:
-    """The statement in which the API calls a function, for the reader."""
+def call_of(function: str, arguments: str = "") -> str:
+    """Return the statement with which the API calls a function for the reader."""
     return f"""select api.{function}({arguments}) from session.authenticate('{{"sub": "{READER}"}}')"""
 
 
 def in_chat(arguments: str) -> str:
-    """… that lists messages of the large chat."""
-    return asked("list_messages", f"%(chat)s, {arguments}")
+    """Return a statement that lists messages of the large chat."""
+    return call_of("list_messages", f"%(chat)s, {arguments}")
 
 
 def page(arguments: str) -> str:
-    """… in pages of 20."""
+    """Return a statement that lists messages of the large chat in pages of 20."""
     return in_chat(f"""{arguments}, "limit" => '20'""")
 
 
 DAYS = "start_date => '2026-01-03', end_date => '2026-01-08'"
-BARE_RANGE = """
+PLAIN_RANGE = """
 select json_agg(m order by id desc), (
     select count(*) from parley.messages where chat_id = %(chat)s
       and id >= parley.min_uuid7('2026-01-03') and id < parley.min_uuid7('2026-01-09'))
@@ -96,21 +97,21 @@ QUERIES = {
     "images": page("type => 'image'"),
     "images, page 1,000": page("'1000', type => 'image'"),
     "6 days": in_chat(DAYS),
-    "6 days, bare": BARE_RANGE,
-    "chat of 100: page": asked("list_messages", "%(small)s"),
-    "chat of 100: word in 20 %": asked("list_messages", "%(small)s, search => 'meeting'"),
-    "chat of 100: absent": asked("list_messages", "%(small)s, search => 'absentee'"),
-    "10,000 chats: page 1": asked("list_chats"),
-    "10,000 chats: page 150": asked("list_chats", "'150'"),
-    "10,000 chats: absent": asked("search", "search => 'absentee'"),
-    "10,000 chats: rare word": asked("search", "search => 'xylophone'"),
-    "10,000 chats: word in 1 %": asked("search", "search => 'quarterly'"),
-    "10,000 chats: word in 20 %": asked("search", "search => 'meeting'"),
+    "6 days, plain SQL": PLAIN_RANGE,
+    "chat of 100: page": call_of("list_messages", "%(small)s"),
+    "chat of 100: word in 20 %": call_of("list_messages", "%(small)s, search => 'meeting'"),
+    "chat of 100: absent": call_of("list_messages", "%(small)s, search => 'absentee'"),
+    "10,000 chats: page 1": call_of("list_chats"),
+    "10,000 chats: page 150": call_of("list_chats", "'150'"),
+    "10,000 chats: absent": call_of("search", "search => 'absentee'"),
+    "10,000 chats: rare word": call_of("search", "search => 'xylophone'"),
+    "10,000 chats: word in 1 %": call_of("search", "search => 'quarterly'"),
+    "10,000 chats: word in 20 %": call_of("search", "search => 'meeting'"),
 }
 RATIOS = (
     ("page 10,000", "page 1"),
     ("page 5,000", "page 1"),
-    ("6 days", "6 days, bare"),
+    ("6 days", "6 days, plain SQL"),
     ("page 1", "chat of 100: page"),
     ("absent word", "chat of 100: absent"),
     ("word in 20 %", "chat of 100: word in 20 %"),
@@ -119,7 +120,7 @@ RATIOS = (
 
 @contextmanager
 def loaded(messages: int) -> Iterator[tuple[Postgres, dict[str, str]]]:
-    """A server with so many messages, and the ids that queries name."""
+    """Yield a server with that many messages, and the ids that the queries need."""
     with open_directory() as directory, Postgres(directory, settings=SETTINGS) as server:
         migrate(server)
         url = server.url("parley")
@@ -144,7 +145,7 @@ def loaded(messages: int) -> Iterator[tuple[Postgres, dict[str, str]]]:
 
 
 def make_chats(dba: Connection, messages: int) -> list[str]:
-    """The large chat and those of a hundred messages, of which the reader is in some."""
+    """Create the large chat and those of a hundred messages; return their ids, the large one first."""
     large = new_chat(dba, READER)
     dba.execute("set session_replication_role = replica")
     rows = dba.execute(
@@ -163,7 +164,7 @@ def make_chats(dba: Connection, messages: int) -> list[str]:
 
 
 def print_costs(dba: Connection, messages: int, words: float, index: float) -> None:
-    """What the words of a message and their index take to make, and to keep."""
+    """Print the time and the space that the words of a message and their index take."""
     row = dba.execute(
         "select sum(pg_table_size(inhrelid)), sum(pg_relation_size(i.indexrelid)) from pg_inherits"
         " join pg_index i on i.indrelid = inhrelid and not i.indisprimary"
@@ -174,12 +175,12 @@ def print_costs(dba: Connection, messages: int, words: float, index: float) -> N
           f" in the index: {1e6 * index / messages:.1f} µs, {row[1] / messages:.0f} bytes")  # fmt: skip
 
 
-def milliseconds(connection: Connection, query: str, ids: dict[str, str]) -> tuple[float, float, object]:
-    """The median and the 99th percentile of a call, and the total that it answers."""
+def measure(connection: Connection, query: str, ids: dict[str, str]) -> tuple[float, float, object]:
+    """Return the median and the 99th percentile of a call in milliseconds, and the total in its response."""
     times: list[float] = []
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + MAX_SECONDS
     row = connection.execute(query, ids, prepare=True).fetchone()
-    while len(times) < CALLS and (time.perf_counter() < end or len(times) < 5):
+    while len(times) < MAX_CALLS and (time.perf_counter() < end or len(times) < 5):
         begun = time.perf_counter()
         row = connection.execute(query, ids, prepare=True).fetchone()
         times.append(1000 * (time.perf_counter() - begun))
@@ -188,7 +189,7 @@ def milliseconds(connection: Connection, query: str, ids: dict[str, str]) -> tup
 
 
 def print_plans(server: Postgres, ids: dict[str, str]) -> None:
-    """What auto_explain says of every statement in each call that touches messages, chats or members."""
+    """Print the plan of each statement in each call that reads a table."""
     with psycopg.connect(server.url("parley"), autocommit=True) as connection:
         connection.execute("load 'auto_explain'")
         for setting in ("log_analyze", "log_buffers", "log_nested_statements"):
@@ -208,8 +209,8 @@ def print_plans(server: Postgres, ids: dict[str, str]) -> None:
                 connection.execute(query, ids)
 
 
-def measured(server: Postgres, ids: dict[str, str]) -> dict[str, float]:
-    """Prints each query's figures; answers the medians."""
+def measure_all(server: Postgres, ids: dict[str, str]) -> dict[str, float]:
+    """Print the figures of each query; return the medians in milliseconds."""
     medians = {}
     with (
         psycopg.connect(server.url("parley", "app", "app"), autocommit=True) as app,
@@ -217,7 +218,7 @@ def measured(server: Postgres, ids: dict[str, str]) -> dict[str, float]:
     ):
         print(f"{'':28} {'total':>9} {'p50 ms':>8} {'p99':>8}")
         for name, query in QUERIES.items():
-            median, p99, total = milliseconds(app if "api." in query else owner, query, ids)
+            median, p99, total = measure(app if "api." in query else owner, query, ids)
             print(f"{name:28} {total:>9,} {median:8.2f} {p99:8.2f}", flush=True)
             medians[name] = median
     for one, other in RATIOS:
@@ -226,7 +227,7 @@ def measured(server: Postgres, ids: dict[str, str]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Loads, measures, prints."""
+    """Load, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, nargs="+", default=[1_000_000, 5_000_000])
     parser.add_argument("--plans", action="store_true")
@@ -234,7 +235,7 @@ def main() -> None:
     results = []
     for messages in options.messages:
         with loaded(messages) as (server, ids):
-            results.append(measured(server, ids))
+            results.append(measure_all(server, ids))
             if options.plans:
                 print_plans(server, ids)
     for size, result in zip(options.messages[1:], results[1:], strict=True):

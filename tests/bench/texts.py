@@ -1,11 +1,11 @@
-"""What messages of the greatest length cost, by script and combining class: `python -m tests.bench.texts`.
+"""Benchmark of messages of the maximum length, by script and combining class: `python -m tests.bench.texts`.
 
-Each text has 32,768 characters, the last of them a word to search for. Measured are sending it, searching for the word
-in a chat with one such message and, for the patterns, the random texts and those that are the most expensive to send, a
-page of 100 hits; of random texts, also a page of 100 hits of a phrase. Prints medians in milliseconds, and as a ratio
-to an English text of the same length, the most expensive first.
+Each text has 32,768 characters and ends with a word to search for. The benchmark measures sending it, and searching for
+the word in a chat with one such message. For the patterns, the random texts and the texts that are the most expensive
+to send, it also measures a page of 100 hits, and for random texts a page of 100 hits of a phrase. Prints medians in
+milliseconds, and their ratios to an English text of the same length, the most expensive first.
 """
-# ruff: noqa: S311 (chance, no secrets)
+# ruff: noqa: S311 (not for secrets)
 
 import random
 import statistics
@@ -23,10 +23,10 @@ from tests.support import Connection, call, migrate, new_chat, new_user, open_di
 LENGTH = 32_768
 WORD = "needle"
 ROUNDS = 3
-SHOWN = 15
+SHOWN = 15  # of the most expensive texts
 ORDINARY = "the quick brown fox jumps over the lazy dogs near the river bank "
 SETTINGS = {"fsync": "off", "autovacuum": "off", "jit": "off", "shared_buffers": "512MB"}
-# What is expensive for some step of making a text searchable, or of marking hits in it.
+# Each is expensive for one step of indexing a text or of marking hits in it.
 PATTERNS = (
     "a ", "aB", "ABa", "a_", "a'b-", "v1.", "c++ ", "C#", "上a", "上 ", "é ", "ﷺ", "ﷺ ", "㌖", "㌖a", "ﬃ ", "ᾂ", "🎉",
     "🇩🇪", "™a", "™ ", "👍🏽", "🏽", "1️⃣", "x\U000e0061", "㍿", "৩", "৩ a", "m\u20ddeeting ", "\u200d", "\u00ad", "\t",
@@ -34,7 +34,7 @@ PATTERNS = (
 )  # fmt: skip
 
 HAN, EXTENSION_B, HANGUL, EMOJI = (0x4E00, 0x9FFF), (0x20000, 0x29FFF), (0xAC00, 0xD7A3), (0x1F300, 0x1F3F0)
-# Characters of these ranges in turn, chosen at random, so that nearly every pair of neighbours is a lexeme of its own.
+# Random characters of these ranges in turn, so that nearly every pair of neighbours is a distinct lexeme.
 RANDOM = {
     "two bytes": [(0xA1, 0x7FF)],
     "all planes to 2": [(1, 0x2FFFF)],
@@ -48,8 +48,8 @@ RANDOM = {
 
 
 def random_texts() -> Iterator[tuple[str, str]]:
-    """Yield a name and a text of random characters, with a compound before them that doubles the text, and without."""
-    chance = random.Random(1)
+    """Yield names and texts of random characters, some after a compound, which doubles the indexed text."""
+    rng = random.Random(1)
     characters = {
         name: [[chr(c) for c in range(first, last + 1) if not 0xD800 <= c <= 0xDFFF] for first, last in ranges]
         for name, ranges in RANDOM.items()
@@ -57,7 +57,7 @@ def random_texts() -> Iterator[tuple[str, str]]:
     triples = [chr(c) for c in range(0xA0, 0x30000) if len(unicodedata.normalize("NFKD", chr(c))) == 3]
     characters |= {"three by NFKD": [triples], "three by NFKD and extension B": [triples, *characters["extension B"]]}
     for name, ranges in characters.items():
-        text = "".join(chance.choice(ranges[n % len(ranges)]) for n in range(LENGTH))
+        text = "".join(rng.choice(ranges[n % len(ranges)]) for n in range(LENGTH))
         yield f"random {name}", text
         yield f"random aB, {name}", f"aB{text}"
         yield f"random aB, {name}, joined", f"aB{text[:16_000]}_{text[16_000:]}"
@@ -65,7 +65,7 @@ def random_texts() -> Iterator[tuple[str, str]]:
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Yield a name and what a text repeats: letters of a script, marks of a class, or a pattern; or random letters."""
+    """Yield names and texts to repeat: letters of a script, marks of a combining class, a pattern, or random."""
     scripts: defaultdict[str, list[str]] = defaultdict(list)
     marks: dict[int, str] = {}
     for character in map(chr, range(0x20, sys.maxunicode)):
@@ -79,13 +79,13 @@ def texts() -> Iterator[tuple[str, str]]:
 
 
 def full_length(repeated: str) -> str:
-    """Return a text of the greatest length that ends with the word."""
+    """Return a text of the maximum length that ends with the word."""
     room = LENGTH - len(WORD) - 1
     return f"{(repeated * (room // len(repeated) + 1))[:room]} {WORD}"
 
 
 def milliseconds(run: Callable[[], object]) -> float:
-    """Return the median of some runs."""
+    """Return the median of some runs in milliseconds."""
     times = []
     for _ in range(ROUNDS):
         begun = time.perf_counter()
@@ -95,7 +95,7 @@ def milliseconds(run: Callable[[], object]) -> float:
 
 
 def measure(connection: Connection, repeated: str) -> tuple[float, float]:
-    """Return the milliseconds of sending a text, and of searching in it."""
+    """Return the milliseconds of sending a text and of searching in it."""
     user, content = new_user(), full_length(repeated)
     with connection.transaction(force_rollback=True):
         chat, other = new_chat(connection, user), new_chat(connection, user)
@@ -115,7 +115,7 @@ def measure_page(connection: Connection, repeated: str, search: str = WORD) -> f
 
 
 def print_worst(step: str, results: dict[str, float], ordinary: float) -> None:
-    """Print what takes the longest."""
+    """Print the texts that take the longest."""
     print(f"\n{step}: an ordinary text {ordinary:.1f} ms; the most expensive of {len(results)} texts:")
     for name, measured in sorted(results.items(), key=lambda item: -item[1])[:SHOWN]:
         print(f"{name:40} {measured:8.1f} ms {measured / ordinary:6.1f}", flush=True)
