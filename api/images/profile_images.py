@@ -38,7 +38,7 @@ class ProfileImages:
         """Re-encode and store an upload, and make it the user's image; return the row of the statement.
 
         `request` holds the statement's arguments between the identity and the image's URL; the first is the request's
-        id. If this fails, the user keeps the previous image, unless the connection broke during the commit.
+        ID. If this fails, the user keeps the previous image, unless the connection broke during the commit.
 
         Raises ApiError: 400 if the upload is not a valid image, 503 if too many uploads wait; and the errors of the
         database and of the storage.
