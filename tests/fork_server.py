@@ -47,7 +47,8 @@ class ForkServer:
         """Run `python … -m MODULE` or `python … -c PROGRAM` in a fork."""
         *_, kind, program = command
         request = {"kind": kind, "program": program, "log": str(log), "cwd": str(cwd), "environment": dict(env)}
-        log_start = log.stat().st_size if log.exists() else 0
+        log.touch(0o600)  # a test may read it before the child has begun
+        log_start = log.stat().st_size
         self._socket.sendall(json.dumps(request).encode() + b"\n")
         while not self._pids:
             self.receive(10)

@@ -19,9 +19,9 @@ from tests.support import Api, running
 # The API, with a response to every request that echoes the request.
 ECHO = """
 from sanic import json
-from api import app
+from api import server
 
-create_app = app.create_app
+create_app = server.create_app
 
 def create_echo(*arguments):
     api = create_app(*arguments)
@@ -43,7 +43,7 @@ def create_echo(*arguments):
 
     return api
 
-app.create_app = create_echo
+server.create_app = create_echo
 """
 
 
