@@ -1680,7 +1680,7 @@ CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 d8d6c8ffbceb0322808d50a43ac7ef50;
+AS md5 8c43e57a36c2e499fb19eda9396e36e9;
 
 --- function api.send_message(text,jsonb)
 CREATE OR REPLACE FUNCTION api.send_message(chat_id text, body jsonb)
@@ -3050,7 +3050,7 @@ CREATE OR REPLACE FUNCTION parley.term_forms(typed text, is_phrase boolean, is_u
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7a5844d28cf8368cb4304e6470c07c0d;
+AS md5 ac145fe1fce9f73d3abf0e9450527805;
 
 --- function parley.text_schema(text,text)
 CREATE OR REPLACE FUNCTION parley.text_schema(field text, not_blank text)

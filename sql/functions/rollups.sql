@@ -1,12 +1,12 @@
--- Rollups: the messages are counted ahead for the views of schema analytics, so that no view reads messages.
+-- Rollups: counts that are maintained for the views of schema analytics, so that no view reads messages.
 --
---   listener.roll_up                       counts the next batch of messages; the listener calls it each minute
---   listener.roll_up_chats_and_settings    counts chats and settings, at most once an hour
---   parley.roll_up_event_batch             counts messages by their events in the outbox
---   parley.roll_up_backfill_batch          counts messages that are older than the rollups
---   parley.advance_backfill_week           moves the backfill on to the next week that has messages
---   parley.last_counted_event              the last counted event; the events after it must be kept
---   parley.reset_rollups                   for a DBA: has the listener count everything again
+--   listener.roll_up                      counts the next batch of messages; the listener calls it each minute
+--   listener.roll_up_chats_and_settings   counts chats and settings, at most once an hour
+--   parley.roll_up_event_batch            counts a batch of messages by their events in the outbox
+--   parley.roll_up_backfill_batch         counts a batch of messages that were sent before counting started
+--   parley.advance_backfill_week          moves the backfill to the next week that has messages
+--   parley.last_counted_event             the last counted event; the events after it must be kept
+--   parley.reset_rollups                  for a DBA: makes the listener count everything again
 --
 -- rollup_counts.sql has the functions that write the counts, and pseudonyms.sql the keys of users and chats in them.
 --
@@ -15,8 +15,8 @@
 -- may still add to it have ended. Each of those already had its transaction ID when it read the clock and recorded its event,
 -- because it locks the chat's row before.
 --
--- The messages that are older than the rollups have no events. They are backfilled from parley.messages week by week, each week
--- in all chats before the next one, so that parley.rollup_active_keys has the keys of one week only.
+-- Messages that were sent before counting started are backfilled from parley.messages, since their events may have been removed.
+-- That goes week by week through all chats, so that parley.rollup_active_keys has the keys of one week only.
 
 -- A batch of events takes three steps, each of which waits until all transactions before `barrier_transaction` have ended. First
 -- cutoff_at is set, then cutoff_event, then the events up to that are counted: they include all messages sent before cutoff_at.
@@ -168,7 +168,7 @@ end $$;
 create or replace function parley.last_counted_event() returns bigint
 language sql stable as $$ select s.last_counted_event from parley.rollup_state s $$;
 
--- All messages that exist are backfilled then. The counts of deleted ones are lost.
+-- The existing messages are then backfilled. The counts of deleted ones are lost.
 create or replace function parley.reset_rollups() returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin

@@ -10,8 +10,8 @@
 -- A search is parsed in search_query.sql, the ids of its hits are found in search_hits.sql, and the hits are marked in
 -- snippets.sql. search_index.sql maintains the words that are searched.
 
--- Only the first messages of a page, up to `snippet_budget` characters of content, get as many attempts at a snippet as it takes,
--- so that a page of long messages is not much more expensive than one of short ones.
+-- Finding a hit in a message may take several attempts. Beyond `snippet_budget` characters of content, the other messages of the
+-- page get fewer, so that a page of long messages is not much more expensive than one of short ones.
 create or replace function api.search(
     page text default null, "limit" text default null, type text default null,
     search text default null, start_date text default null, end_date text default null,
@@ -38,7 +38,8 @@ begin
     page_request := parley.parse_page(page, "limit", before, after);
     query := parley.parse_search(search);
     if sort = 'relevance' then
-        select f.chats, f.ids, f.total into chats, ids, total from parley.search_by_relevance(null, query, filter, page_request) f;
+        select f.chats, f.ids, f.total into chats, ids, total
+        from parley.search_by_relevance(null, query, filter, page_request) f;
     else
         select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(query, filter, page_request) f;
     end if;

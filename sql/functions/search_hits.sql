@@ -1,16 +1,16 @@
 -- The hits of a search: the ids of the messages that match it, found by the GIN index of parley.message_words.
 --
---   parley.search_chat            a page of the hits in the selected chat, newest first, and their total
---   parley.search_chats           a page of the hits in all of the user's chats, newest first, and their total
---   parley.search_by_relevance    a page of the hits in one chat or in all, the most relevant first, and their total
---   parley.find_hits              all hits in one chat or in all of the user's chats
---   parley.find_hits_globally     all hits, from the messages of all users, filtered by membership
---   parley.find_hits_per_chat     all hits in some chats, chat by chat
---   parley.find_hits_in_chat      all hits in one chat, by the index
---   parley.find_hit_page          a page of an array of hits
---   parley.max_scan_messages      how many messages are scanned rather than looked up in the index
---   parley.max_scan_bytes         how many bytes of their words may be scanned
---   parley.is_cheap_to_scan       whether the words of a range of messages have few bytes
+--   parley.search_chat            finds a page of the hits in the selected chat, newest first, and their total number
+--   parley.search_chats           finds a page of the hits in all of the user's chats, newest first, and their total number
+--   parley.search_by_relevance    finds a page of the hits in one chat or in all, by relevance, and their total number
+--   parley.find_hits              finds all hits in one chat or in all of the user's chats
+--   parley.find_hits_globally     finds them among the messages of all users, and filters by membership
+--   parley.find_hits_per_chat     finds them chat by chat
+--   parley.find_hits_in_chat      finds all hits in one chat by the index
+--   parley.find_hit_page          cuts a page out of an array of hits
+--   parley.max_scan_messages      the maximum number of messages to scan without the index
+--   parley.max_scan_bytes         the maximum size of their words
+--   parley.is_cheap_to_scan       whether the words of a range of messages are within that size
 --   parley.has_phrases            whether a message that the index returned has the phrases of the search too
 --   parley.has_phrases_in_words   the same for a message whose positions do not fit into tsv
 --

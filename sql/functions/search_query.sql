@@ -1,7 +1,7 @@
 -- Search queries: what users type into a search box, parsed into tsquery values for the output of rules.search_document().
 --
---   parley.parse_search     the parsed search
---   parley.expand_phrases   a query with phrases in place of their numbered lexemes
+--   parley.parse_search     parses a search
+--   parley.expand_phrases   replaces the numbered lexemes of phrases in a query by the phrases
 --   parley.search_terms     the terms of a search: words, "phrases", -negated, or
 --   parley.term_forms       the forms in which a message may have a term
 --   parley.phrase_text      a phrase as message_words.words has it
@@ -113,9 +113,9 @@ begin
 end $$;
 
 -- A term has up to three forms: the words that it is split into, the same joined as one compound, and the term before folding,
--- because very long texts keep some compatibility characters. `words` are the words of the form, and `phrase` is their phrase_text(), or
--- null for a single lexeme. `query` matches the form: its words in sequence, the last one as a prefix if `is_prefix`. A single
--- English word also matches by its `stem`, unless it was typed as a phrase.
+-- because very long texts keep some compatibility characters. `words` are the words of the form, and `phrase` is their
+-- phrase_text(), or null for a single lexeme. `query` matches the form: its words in sequence, the last one as a prefix if
+-- `is_prefix`. A single English word also matches by its `stem`, unless it was typed as a phrase.
 create or replace function parley.term_forms(typed text, is_phrase boolean, is_unfinished boolean)
 returns table (words text, is_prefix boolean, stem text, query text, phrase text)
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
@@ -135,8 +135,8 @@ begin
         last_token := tokens[cardinality(tokens)];
         -- Too many words start with one or two letters, and a number is not the start of another one.
         is_prefix := is_unfinished and char_length(last_token) >= 3 and last_token !~ '^[0-9]+$';
-        -- In a script without spaces, the last token is a single letter. In a message, a pair may start with it, so it is a prefix;
-        -- if the pair before it already has it, it is left out.
+        -- In a script without spaces, the last token is a single letter. In a message, a pair may start with it, so it becomes a
+        -- prefix, or is left out if the pair before it already has it.
         if last_token ~ ('^' || unspaced || '$') then
             is_prefix := words !~ (unspaced || '{2}$');
             tokens := case when is_prefix then tokens else tokens[:cardinality(tokens) - 1] end;
@@ -152,7 +152,7 @@ begin
     end loop;
 end $$;
 
--- A phrase has spaces around it, except where it begins or ends in a script without spaces, and behind a prefix.
+-- A phrase has spaces around it, except where it begins or ends in a script without spaces, and after a prefix.
 create or replace function parley.phrase_text(words text, is_prefix boolean) returns text
 language sql immutable parallel safe as $$
     select case when words ~ ('^[' || rules.unspaced() || ']') then '' else ' ' end || words

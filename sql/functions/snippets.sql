@@ -1,14 +1,14 @@
 -- Snippets: a fragment of a message around the first hit of a search, as HTML in which <mark> marks the hits.
 --
---   parley.parse_highlight      the patterns of a search: what to find and to mark
+--   parley.parse_highlight      the patterns of a search, to find hits and to mark them
 --   parley.boundary_patterns    the patterns of word boundaries
 --   parley.spelling_pattern     a pattern for the spellings of a word
 --   parley.letter_pattern       a pattern for the variants of a letter
 --   parley.snippet              the snippet of a message
---   parley.find_fragment        a fragment of a text around the next hit
+--   parley.find_fragment        finds the next hit, and the fragment around it
 --   parley.max_snippet_length   the maximum length of a snippet
---   parley.trim_fragment        a fragment, trimmed to whole words and the maximum length
---   parley.highlight_words      a fragment with its hits marked
+--   parley.trim_fragment        trims a fragment to whole words and the maximum length
+--   parley.highlight_words      marks the hits in a fragment
 --
 -- A message is searched as it was written, by regular expressions that accept each variant of a letter: folding or normalizing it
 -- would take as long as indexing it does. The patterns are built once per search.
@@ -115,10 +115,10 @@ language sql stable as $$
     select coalesce((select '[' || v.variants || ']' from parley.letter_variants v where v.letter = letter_pattern.letter), letter)
 $$;
 
--- A match of hit_pattern may be no hit, because a word that starts like a stem may have another stem; then the next match is tried.
--- Without a match, the normalized text is tried, since only normalization turns some characters into letters, such as half-width
--- ones. Beyond the budget, fewer attempts are made, and the text is not normalized. If no hit is found, the snippet is the start
--- of the text. U+0001 and U+0002 enclose hits until the text is HTML.
+-- A match of hit_pattern may be no hit, because a word that starts like a stem may have another stem; then the next match is
+-- tried. Without a match, the normalized text is tried, since only normalization turns some characters into letters, such as
+-- half-width ones. Beyond the budget, fewer attempts are made, and the text is not normalized. If no hit is found, the snippet is
+-- the start of the text. U+0001 and U+0002 enclose hits until the text is HTML.
 create or replace function parley.snippet(content text, highlight parley.highlight, is_within_budget boolean) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -147,9 +147,9 @@ begin
     return replace(replace(marked, E'\u0001', '<mark>'), E'\u0002', '</mark>');
 end $$;
 
--- `place` is the position of the first hit after the position `after`, or null if there is none. The fragment begins shortly before
--- the hit. `is_start` and `is_end` are true if it is the start and the end of the text. A binary search finds the hit in linear
--- time for any pattern and text, whereas matching the whole text at once may take quadratic time.
+-- `place` is the position of the first hit after the position `after`, or null if there is none. The fragment begins shortly
+-- before the hit. `is_start` and `is_end` are true if it is the start and the end of the text. A binary search finds the hit in
+-- linear time for any pattern and text, whereas matching the whole text at once may take quadratic time.
 create or replace function parley.find_fragment(
     content text, pattern text, after integer, out place integer, out fragment text, out is_start boolean, out is_end boolean)
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
