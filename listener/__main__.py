@@ -30,7 +30,7 @@ async def check_database(settings: Settings) -> None:
     """Raises SettingsError, with one line on why this database can't be listened to."""
     try:
         async with Outbox.connect(settings) as outbox:
-            await outbox.take([])
+            await outbox.ack_and_fetch_events([])
             is_direct = await outbox.is_direct()
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
         problem = "no Parley database for this role: run `yoyo apply --batch` and grant it parley_listener"

@@ -1,7 +1,7 @@
 """The database's side: one connection, on which events are taken and nudges arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,7 +17,7 @@ ANSWER_SECONDS = 3
 ROLL_UP_SECONDS = 60  # all chats are looked at
 BATCH_SECONDS = 60  # a batch may have the largest messages
 # At once: events of one chat, and bytes of the ids of those who hear them: about 10,000 users.
-MAX_OF_CHAT = 100
+MAX_EVENTS_PER_CHAT = 200
 MAX_BYTES = 400_000
 # PostgreSQL ends the session of a listener that hangs or is out of reach, so that another one may lead: this one asks
 # at least every second.
@@ -35,12 +35,11 @@ AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientErr
 
 
 @dataclass(slots=True)
-class Taken:
-    """What a look into the outbox found: it got as far as `reached`, and that was all if `is_end`."""
+class FetchResult:
+    """The events that were fetched, in the order of their chats; if some were left out, they follow `next_chat`."""
 
     events: list["Event"]
-    reached: int
-    is_end: bool
+    next_chat: str | None
 
 
 @dataclass(slots=True)
@@ -59,7 +58,7 @@ class Event:
     channels: list[str]
 
     @property
-    def goes_with_others(self) -> bool:
+    def is_batchable(self) -> bool:
         """Whether it may share a request with other events."""
         return len(self.channels) == 1
 
@@ -69,7 +68,7 @@ class Outbox:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
-        self.answered_at = asyncio.get_running_loop().time()
+        self.responded_at = asyncio.get_running_loop().time()
 
     @classmethod
     @asynccontextmanager
@@ -92,7 +91,7 @@ class Outbox:
         """Whether the session is PostgreSQL's own: a pooler tells its clients of other processes than they get."""
         return bool(await self._ask("select pg_backend_pid()") == self._connection.get_server_pid())
 
-    async def on_nudge(self, callback: Callable[[], None]) -> None:
+    async def on_notification(self, callback: Callable[[], None]) -> None:
         """Calls back whenever a writer says that there is something, and when the connection ends."""
         await self._connection.add_listener(CHANNEL, lambda *_: callback())
         self._connection.add_termination_listener(lambda *_: callback())
@@ -101,29 +100,29 @@ class Outbox:
         """Whether this is the one that publishes."""
         return bool(await self._ask("select listener.lead()"))
 
-    async def take(  # noqa: PLR0913, PLR0917 (as many as the function's)
+    async def ack_and_fetch_events(
         self,
-        done: list[int],
-        after_id: int = 0,
-        held: Collection[int] = (),
-        busy_chats: Collection[str] = (),
-        hungry_chats: Mapping[str, int] = MappingProxyType({}),
+        acked: list[int],
+        after_chat: str | None = None,
+        held: Mapping[str, int | None] = MappingProxyType({}),
         max_events: int = 0,
-    ) -> Taken:
-        """Says which events are done, and gets the next ones: see listener.take_events."""
-        statement = "select * from listener.take_events($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+    ) -> FetchResult:
+        """Acknowledge events and fetch the next ones: see listener.ack_and_fetch_events.
+
+        `held` are the chats of which there are events here, each with the last one, or None where no more are wanted.
+        """
+        statement = "select * from listener.ack_and_fetch_events($1, $2, $3, $4, $5, $6, $7)"
         # Copies: the statement may have to be prepared first, and what is held may change in that time.
-        hungry, after = list(hungry_chats), list(hungry_chats.values())
+        chats, last_ids = list(held), list(held.values())
         rows = await self._connection.fetch(
-            statement, done, after_id, list(held), list(busy_chats), hungry, after, max_events, MAX_OF_CHAT, MAX_BYTES
+            statement, acked, after_chat, chats, last_ids, max_events, MAX_EVENTS_PER_CHAT, MAX_BYTES
         )
-        self.answered_at = asyncio.get_running_loop().time()
+        self.responded_at = asyncio.get_running_loop().time()
         events = [
             Event(id_, chat_id, name, payload, users or [], channels or [])
-            for _, _, id_, chat_id, name, payload, users, channels in rows
-            if id_ is not None
+            for id_, chat_id, name, payload, users, channels, _ in rows
         ]
-        return Taken(events, rows[0]["reached"], rows[0]["is_end"])
+        return FetchResult(events, rows[-1]["chat_id"] if rows and rows[-1]["has_more"] else None)
 
     async def sleep(self) -> bool:
         """Whether writers will nudge from now on."""
@@ -170,5 +169,5 @@ class Outbox:
 
     async def _ask(self, statement: str, *arguments: Any, timeout: float = ANSWER_SECONDS) -> Any:  # noqa: ASYNC109
         answer = await self._connection.fetchval(statement, *arguments, timeout=timeout)
-        self.answered_at = asyncio.get_running_loop().time()
+        self.responded_at = asyncio.get_running_loop().time()
         return answer

@@ -53,7 +53,7 @@ class Pusher:
         Answers whether that was all; of an event that needs several requests, what is done is taken off it. Raises
         RefusedError or FailedError.
         """
-        if events[0].goes_with_others:
+        if events[0].is_batchable:
             batch = [{"name": event.name, "channel": event.channels[0], "data": event.payload} for event in events]
             await self._request(POST, "batch_events", {"batch": batch}, events=len(batch))
             return True

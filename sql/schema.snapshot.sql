@@ -1726,6 +1726,16 @@ CREATE OR REPLACE FUNCTION api.update_settings(body jsonb)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 ab940cf8099edb3078434ff31e4031ff;
 
+--- function listener.ack_and_fetch_events(bigint[],uuid,uuid[],bigint[],integer,integer,integer)
+CREATE OR REPLACE FUNCTION listener.ack_and_fetch_events(acked bigint[], after_chat uuid, held_chats uuid[], held_until bigint[], max_events integer, max_events_per_chat integer, max_bytes integer)
+ RETURNS TABLE(id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[], has_more boolean)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 c533317828d0def760942fdf0141d88c;
+
 --- function listener.health()
 CREATE OR REPLACE FUNCTION listener.health(OUT waiting_events bigint, OUT lag_seconds numeric, OUT set_aside_events bigint)
  RETURNS record
@@ -1774,7 +1784,7 @@ CREATE OR REPLACE FUNCTION listener.remove_events(older_than interval, max_event
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
-AS md5 3eb31258f29653464802a10712de2bc9;
+AS md5 9fcd651d536b76847fae2b08af57daff;
 
 --- function listener.roll_up(integer)
 CREATE OR REPLACE FUNCTION listener.roll_up(max_messages integer)
@@ -1807,16 +1817,6 @@ CREATE OR REPLACE FUNCTION listener.sleep()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 00e885e96d2f9a0ebebbbf7245abb1f1;
-
---- function listener.take_events(bigint[],bigint,bigint[],uuid[],uuid[],bigint[],integer,integer,integer)
-CREATE OR REPLACE FUNCTION listener.take_events(done bigint[], after_id bigint, held bigint[], busy_chats uuid[], hungry_chats uuid[], hungry_after bigint[], max_events integer, max_of_chat integer, max_bytes integer)
- RETURNS TABLE(reached bigint, is_end boolean, id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
-AS md5 3f5b6f3d76908ce5377d8ed9fb2827a7;
 
 --- function listener.wake()
 CREATE OR REPLACE FUNCTION listener.wake()
@@ -2579,6 +2579,17 @@ CREATE OR REPLACE FUNCTION parley.min_uuid7(instant timestamp with time zone)
  IMMUTABLE PARALLEL SAFE
 AS md5 b450c92abf11f5c3b2d793a43e7be257;
 
+--- function parley.next_event_ids(uuid,uuid[],bigint[],integer,integer)
+CREATE OR REPLACE FUNCTION parley.next_event_ids(after_chat uuid, held_chats uuid[], held_until bigint[], max_events integer, max_events_per_chat integer)
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+AS md5 76682f2e2801b6e5cb4f1c90c263cc2d;
+
 --- function parley.not_blank_pattern()
 CREATE OR REPLACE FUNCTION parley.not_blank_pattern()
  RETURNS text
@@ -2634,7 +2645,7 @@ CREATE OR REPLACE FUNCTION parley.outbox_after_delete()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 cdf3ce7849112d5c3c885c8a4b140c25;
+AS md5 55d91d48c221b4dbf7c8fda064c967e2;
 
 --- function parley.page_errors(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.page_errors(page text, "limit" text, before text, after text)
@@ -2770,6 +2781,13 @@ CREATE OR REPLACE FUNCTION parley.queue_again(VARIADIC event_ids bigint[])
  RETURNS bigint
  LANGUAGE sql
 AS md5 0f1b1a84bf731ca499a3efb393dab0d2;
+
+--- function parley.queued_chats(uuid)
+CREATE OR REPLACE FUNCTION parley.queued_chats(after_chat uuid)
+ RETURNS TABLE(chat_id uuid)
+ LANGUAGE sql
+ STABLE
+AS md5 9a17b217a6237b268e44bfe25d443546;
 
 --- function parley.raise_error(text,text,jsonb)
 CREATE OR REPLACE FUNCTION parley.raise_error(state text, message text, details jsonb DEFAULT NULL::jsonb)
@@ -3800,6 +3818,8 @@ grant execute on function api.update_profile(jsonb) to parley_api;
 
 grant execute on function api.update_settings(jsonb) to parley_api;
 
+grant execute on function listener.ack_and_fetch_events(bigint[],uuid,uuid[],bigint[],integer,integer,integer) to parley_listener;
+
 grant execute on function listener.health() to parley_listener;
 
 grant execute on function listener.lead() to parley_listener;
@@ -3819,8 +3839,6 @@ grant execute on function listener.roll_up_chats_and_settings() to parley_listen
 grant execute on function listener.set_aside(bigint,text) to parley_listener;
 
 grant execute on function listener.sleep() to parley_listener;
-
-grant execute on function listener.take_events(bigint[],bigint,bigint[],uuid[],uuid[],bigint[],integer,integer,integer) to parley_listener;
 
 grant execute on function listener.wake() to parley_listener;
 
@@ -3984,6 +4002,8 @@ grant execute on function parley.messages_with_keys(uuid[],uuid[],text[],text[])
 
 grant execute on function parley.min_uuid7(timestamp with time zone) to parley_api;
 
+grant execute on function parley.next_event_ids(uuid,uuid[],bigint[],integer,integer) to parley_api;
+
 grant execute on function parley.not_blank_pattern() to parley_api;
 
 grant execute on function parley.now_after(timestamp with time zone) to parley_api;
@@ -4025,6 +4045,8 @@ grant execute on function parley.purge_active_keys() to parley_api;
 grant execute on function parley.pusher_user(text) to parley_api;
 
 grant execute on function parley.queue_again(bigint[]) to parley_api;
+
+grant execute on function parley.queued_chats(uuid) to parley_api;
 
 grant execute on function parley.raise_error(text,text,jsonb) to parley_api;
 

@@ -15,7 +15,7 @@
 --   parley.decode_cursor         what a cursor says
 --   parley.encode_cursor         a cursor that says it
 --   parley.lineage               what a cursor of another history of this database has otherwise
---   parley.outbox_after_delete   trigger: from where on the outbox is whole
+--   parley.outbox_after_delete   trigger: from where on the outbox is whole; what is removed is not published
 --   parley.start_new_epoch       for a DBA, after a restore: nobody is to go on from where they were
 --
 -- A chat's seq tells its events apart and orders them. Over all chats there is no such number: ids are given before the
@@ -275,8 +275,10 @@ declare
     this_transaction constant xid8 := pg_current_xact_id();
 begin
     if tg_op = 'TRUNCATE' then
+        delete from parley.outbox_queue;
         update parley.outbox_state set removed_until = this_transaction;
     else
+        delete from parley.outbox_queue q where q.id = any (array(select r.id from gone r));
         update parley.outbox_state s
         set removed_until = greatest(g.latest, case when s.removed_until <= this_transaction then s.removed_until end)
         from (select max(r.transaction_id) as latest from gone r where r.transaction_id <= this_transaction) g

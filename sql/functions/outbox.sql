@@ -1,23 +1,25 @@
 -- The outbox: events on their way to Pusher. events.sql has those who ask for them later.
 --
---   parley.record_event         an event, in the transaction of the change that it tells of
---   parley.without_content      what an event carries, but for the content of a message
---   parley.sleep_lock           the lock that the listener holds while it sleeps
---   parley.chat_channel         the channel of a chat
---   parley.user_channel         the channel of a user
---   parley.pusher_user          the id of a user at Pusher
---   parley.base64url            bytes in the characters that names may have there
---   parley.from_base64url       … and back
---   parley.event_channels       the channels that an event is published on
---   parley.current_recipients   the members of a chat or, once it is deleted, those it had then
---   listener.lead               whether this session is the one that publishes
---   listener.take_events        forgets what was published, and answers what is next
---   listener.sleep              whether writers will notify from now on
---   listener.wake               writers need not notify
---   listener.set_aside          gives an event up
---   listener.health             how the outbox fares
---   listener.remove_events      removes old events that were published
---   parley.queue_again          for a DBA: has events published again, and answers how many there were
+--   parley.record_event          an event, in the transaction of the change that it tells of
+--   parley.without_content       what an event carries, but for the content of a message
+--   parley.sleep_lock            the lock that the listener holds while it sleeps
+--   parley.chat_channel          the channel of a chat
+--   parley.user_channel          the channel of a user
+--   parley.pusher_user           the id of a user at Pusher
+--   parley.base64url             bytes in the characters that names may have there
+--   parley.from_base64url        … and back
+--   parley.event_channels        the channels that an event is published on
+--   parley.current_recipients    the members of a chat or, once it is deleted, those it had then
+--   listener.lead                whether this session is the one that publishes
+--   listener.ack_and_fetch_events  removes published events from the queue, and returns the next ones
+--   parley.next_event_ids        the ids of the next events, from the head of each chat's queue
+--   parley.queued_chats          the chats that have events in the queue
+--   listener.sleep               whether writers will notify from now on
+--   listener.wake                writers need not notify
+--   listener.set_aside           gives an event up
+--   listener.health              how the outbox fares
+--   listener.remove_events       removes old events that were published
+--   parley.queue_again           for a DBA: has events published again, and answers how many there were
 --
 -- pg_notify takes a lock across the cluster at commit, which would end group commit. So writers notify only while the
 -- listener sleeps. A writer that finds it awake holds sleep_lock() in shared mode until its commit, and the listener falls
@@ -104,84 +106,93 @@ $$;
 comment on function listener.lead() is
     'Makes this session the one that publishes, until it ends; false while another one is.';
 
--- Ids are given before the commit, so an event may appear behind later ones: the caller looks from well before the last.
--- What waits is looked through piece by piece: `reached` is how far, and `is_end` whether that was all. Passed over are
--- events that are held, and those of busy chats, of which some get more: what follows the last one that they have. At most
--- max_of_chat events of one chat are answered, and only until the recipients of those before take up max_bytes.
---
+-- The chats that have events in the queue and sort after a given one, in the order of their ids. A loose index scan: one
+-- descent of the index for each chat, however many of its events are queued. Read lazily, so callers can stop early.
+create or replace function parley.queued_chats(after_chat uuid) returns table (chat_id uuid)
+language sql stable as $$
+    with recursive queued (chat_id) as (
+        (select q.chat_id from parley.outbox_queue q where q.chat_id > after_chat order by q.chat_id limit 1)
+        union all
+        select (select q.chat_id from parley.outbox_queue q where q.chat_id > c.chat_id order by q.chat_id limit 1)
+        from queued c where c.chat_id is not null
+    )
+    select c.chat_id from queued c where c.chat_id is not null
+$$;
+
+-- The ids of the next events to fetch: the head of each chat's queue, after the events that the listener holds already.
+-- After a given chat, all chats with queued events are visited in turn; without one, only those of the latest events.
+create or replace function parley.next_event_ids(
+    after_chat uuid, held_chats uuid[], held_until bigint[], max_events integer, max_events_per_chat integer)
+returns bigint[]
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+    -- Ids are assigned before the commit: an event can become visible after later ones, but rarely after 1,000 of them.
+    latest constant bigint := pg_sequence_last_value('parley.outbox_id_seq') - 1000;
+begin
+    return array(
+        select n.id
+        from (
+            select c.chat_id from parley.queued_chats(after_chat) c
+            union all
+            select distinct q.chat_id
+            from (select l.chat_id from parley.outbox_queue l where l.id > latest order by l.id limit 1000) q
+            where after_chat is null
+        ) c
+        left join unnest(held_chats, held_until) h (chat_id, last_id) on h.chat_id = c.chat_id
+        cross join lateral (
+            -- Only the index of (chat_id, id) has this order, so the plan does not depend on the size of the queue.
+            select q.id from parley.outbox_queue q
+            where (q.chat_id, q.id) > (c.chat_id, case when h.chat_id is null then 0 else h.last_id end)
+              and q.chat_id <= c.chat_id
+            order by q.chat_id, q.id limit max_events_per_chat) n
+        limit max_events);
+end $$;
+
 -- Recipients are stored where the members can no longer be read: at a removal, and at the deletion of a chat. A rename is
 -- published to those who are members now: former members receive nothing more, and it costs no copy of the member list.
-create or replace function listener.take_events(
-    done bigint[], after_id bigint, held bigint[], busy_chats uuid[], hungry_chats uuid[], hungry_after bigint[],
-    max_events integer, max_of_chat integer, max_bytes integer)
+create or replace function listener.ack_and_fetch_events(
+    acked bigint[], after_chat uuid, held_chats uuid[], held_until bigint[],
+    max_events integer, max_events_per_chat integer, max_bytes integer)
 returns table (
-    reached bigint, is_end boolean,
-    id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[])
+    id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[], has_more boolean)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-    piece_size constant integer := 5000;
+    ids bigint[];
+    fetched integer := 0;
+    bytes bigint := 0;
 begin
-    -- The queue is looked up by its indexes, whatever its size was when it was analyzed, and the outbox row by row:
-    -- "offset 0" keeps the planner from reading all of the log instead.
-    if done <> '{}' then
-        delete from parley.outbox_queue q where q.id = any (done);
+    if acked <> '{}' then
+        delete from parley.outbox_queue q where q.id = any (acked);
     end if;
-    return query
-    with piece as materialized (
-        select q.id, q.chat_id from parley.outbox_queue q where q.id > after_id order by q.id limit piece_size
-    ), fresh as materialized (
-        select p.id, p.chat_id from piece p
-        where p.chat_id <> all (busy_chats) and not exists (select from unnest(held) h (id) where h.id = p.id)
-        order by p.id limit max_events
-    ), found as (
-        select f.id, f.chat_id from fresh f
-        union all
-        select q.id, q.chat_id from unnest(hungry_chats, hungry_after) c (chat_id, after_id) cross join lateral (
-            select n.id, n.chat_id from parley.outbox_queue n
-            where n.chat_id = c.chat_id and n.id > c.after_id order by n.id limit max_of_chat) q
-    ), stored as materialized (
-        select f.id, f.chat_id, o.event, o.bytes
-        from found f cross join lateral (
-            select l.event, coalesce(pg_column_size(l.recipients), 0) as bytes
-            from parley.outbox l where l.id = f.id offset 0) o
-    ), resolved as materialized (
-        -- In an array, each recipient takes up 8 bytes or more: beyond so many, max_bytes are reached.
-        select r.id, pg_column_size(array_agg(r.user_id)) as bytes
-        from (
-            select s.id, c.user_id
-            from (select t.id, t.chat_id from stored t where t.event = 'chat:updated' order by t.id offset 0) s
-                cross join lateral parley.current_recipients(s.chat_id) c (user_id)
-            limit max_bytes / 8 + 1) r
-        group by r.id
-    ), weighed as materialized (
-        select s.id, row_number() over (partition by s.chat_id order by s.id) as place,
-            coalesce(sum(coalesce(r.bytes, s.bytes)) over before_it, 0) as bytes_before
-        from stored s left join resolved r on r.id = s.id
-        window before_it as (order by s.id rows between unbounded preceding and 1 preceding)
-    ), answered as materialized (
-        select w.id from weighed w where w.place <= max_of_chat and w.bytes_before < max_bytes
-    ), cut as (
-        select (select count(*) from fresh) = max_events or exists (select from weighed w where w.bytes_before >= max_bytes)
-            as is_cut
-    ), mark as (
-        select case when c.is_cut then greatest(after_id, (select max(a.id) from answered a))
-                    else coalesce((select max(p.id) from piece p), after_id) end as reached,
-            not c.is_cut and (select count(*) from piece) < piece_size as is_end
-        from cut c
-    )
-    select m.reached, m.is_end, o.id, o.chat_id, o.event, o.payload::text,
-        case when o.event = 'member:removed' then array(select parley.pusher_user(r) from unnest(o.recipients) r) end,
-        case when o.event <> 'member:removed' then parley.event_channels(o.chat_id, case o.event
-            when 'chat:updated' then array(select c.user_id from parley.current_recipients(o.chat_id) c (user_id))
-            else o.recipients end) end
-    from mark m left join (
-        answered a cross join lateral (select l.* from parley.outbox l where l.id = a.id offset 0) o) on true
-    order by o.id;
+    ids := parley.next_event_ids(after_chat, held_chats, held_until, max_events, max_events_per_chat);
+    for id, chat_id, event, payload, recipients, channels in
+        select o.id, o.chat_id, o.event, o.payload::text, o.recipients, array[parley.chat_channel(o.chat_id)]
+        from unnest(ids) i (id) cross join lateral (select l.* from parley.outbox l where l.id = i.id offset 0) o
+        order by o.chat_id, o.id
+    loop
+        if event = 'chat:updated' then
+            recipients := array(select c.user_id from parley.current_recipients(chat_id) c (user_id));
+        end if;
+        if recipients is not null then
+            bytes := bytes + pg_column_size(recipients);
+            if event = 'member:removed' then
+                recipients := array(select parley.pusher_user(r) from unnest(recipients) r);
+                channels := null;
+            else
+                channels := channels || array(select parley.user_channel(r) from unnest(recipients) r);
+            end if;
+        end if;
+        fetched := fetched + 1;
+        has_more := fetched = max_events or bytes >= max_bytes;
+        return next;
+        exit when has_more;
+    end loop;
 end $$;
-comment on function listener.take_events(bigint[], bigint, bigint[], uuid[], uuid[], bigint[], integer, integer, integer) is
-    'Forgets the events that are done, and answers those next in the order of their ids: after an id, without those that are held already and those of busy chats, and for some of these what comes next; and how far it looked. One row without an event if there is none.';
+comment on function listener.ack_and_fetch_events(bigint[], uuid, uuid[], bigint[], integer, integer, integer) is
+    'Removes acknowledged events from the queue and returns the next ones.';
 
 create or replace function listener.sleep() returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -225,11 +236,6 @@ begin
           and not exists (select from parley.outbox_queue q where q.id = p.id)
         order by p.id limit max_events));
     get diagnostics removed = row_count;
-    -- What a DBA removed from the log needs no place in the queue.
-    delete from parley.outbox_queue q
-    where q.id = any (array(
-        select p.id from parley.outbox_queue p
-        where not exists (select from parley.outbox o where o.id = p.id) order by p.id limit max_events));
     return removed;
 end $$;
 comment on function listener.remove_events(interval, integer) is

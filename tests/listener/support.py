@@ -43,7 +43,7 @@ class Listener:
     def spawn(self) -> Self:
         """Returns at once."""
         command = [sys.executable, "-W", "error", "-m", "listener"]
-        self.log.unlink(missing_ok=True)
+        self.log.write_bytes(b"")  # The process may open it later than a test reads it.
         self.child = self.spawn_child("listener", command, log=self.log, cwd=ROOT, env=self.environment)
         return self
 

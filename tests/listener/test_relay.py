@@ -17,9 +17,9 @@ from aiohttp import web
 
 from api.dev.process import find_free_port
 from api.dev.pusher_process import Pusher
-from listener.outbox import Outbox
+from listener.outbox import MAX_EVENTS_PER_CHAT, Outbox
 from listener.pusher import Pusher as PusherClient
-from listener.relay import Relay
+from listener.relay import MAX_EVENTS, Relay
 from tests.listener.conftest import Stage
 from tests.listener.support import Subscriber, listening
 from tests.support import Connection, call, new_chat, new_user, wait_until
@@ -277,6 +277,25 @@ def test_a_busy_chat_leaves_room_for_others(stage: Stage) -> None:
     assert max(map(len, door.passed)) == 10
 
 
+def test_more_chats_and_events_than_are_fetched_at_once_arrive_once_and_in_order(stage: Stage) -> None:
+    record = """
+        with recorded as (
+            insert into parley.outbox (chat_id, seq, event, payload)
+            select md5((n %% %(chats)s)::text)::uuid, n, 'message:sent',
+                json_build_object('content', n %% %(chats)s || ' ' || n / %(chats)s)
+            from generate_series(0, %(events)s - 1) n returning id, chat_id)
+        insert into parley.outbox_queue select id, chat_id from recorded"""
+    stage.dba.execute(record, {"chats": MAX_EVENTS + 500, "events": MAX_EVENTS + 500})
+    stage.dba.execute(record, {"chats": 3, "events": 9 * MAX_EVENTS_PER_CHAT})
+    with Door(stage.pusher).open() as door, listening(stage.listener(door)):
+        wait_until(lambda: stage.waiting() == 0, seconds=60)
+    sent = [content.split() for batch in door.passed for content in batch]
+    assert len(sent) == MAX_EVENTS + 500 + 9 * MAX_EVENTS_PER_CHAT
+    for chat in ("0", "1", "2"):
+        assert [int(n) for c, n in sent if c == chat] == [0, *range(3 * MAX_EVENTS_PER_CHAT)]
+    assert len({c for c, _ in sent}) == MAX_EVENTS + 500
+
+
 def test_events_for_very_many_hold_up_no_other(stage: Stage) -> None:
     large, other = new_chat(stage.dba, "owner"), new_chat(stage.dba, "owner")
     stage.dba.execute("insert into next_auth.users (id) select gen_random_uuid()::text from generate_series(1, 2000)")
@@ -325,7 +344,7 @@ def test_a_connection_to_the_database_that_is_dead_is_noticed(stage: Stage) -> N
     with Subscriber(stage.pusher, private(chat)) as subscriber, listening(stage.listener()) as listener:
         # Not while it holds what others wait for.
         backend = (
-            "select pid from pg_stat_activity where usename = 'events' and query ~ 'take_events' and state = 'idle'"
+            "select pid from pg_stat_activity where usename = 'events' and query ~ 'ack_and_fetch' and state = 'idle'"
         )
         pids: list[int] = []
 
@@ -446,7 +465,7 @@ def test_events_that_postgresql_forgot_are_done_are_repeated_without_a_gap(stage
     async def work() -> None:
         async with PusherClient(stage.settings()) as client:
             relay = Relay(client)
-            relay._done = [row[0]]  # published, and the crash came before the outbox knew of any
+            relay._publisher.published = [row[0]]  # published, and the crash came before the outbox knew of any
             await listen_for(stage, relay, lambda: stage.waiting() == 0)
 
     with Subscriber(stage.pusher, private(chat)) as subscriber:
@@ -459,12 +478,12 @@ def test_what_is_held_when_the_outbox_is_asked_counts(stage: Stage) -> None:
 
     async def work() -> tuple[list[int], list[int]]:
         async with Outbox.connect(stage.settings()) as outbox:
-            ids = {event.id for event in (await outbox.take([], max_events=9)).events}
+            events = (await outbox.ack_and_fetch_events([], max_events=9)).events
         async with Outbox.connect(stage.settings()) as outbox:
-            held = set(ids)
-            taking = asyncio.create_task(outbox.take([], held=held, max_events=9))
+            held: dict[str, int | None] = {event.chat_id: event.id for event in events}
+            taking = asyncio.create_task(outbox.ack_and_fetch_events([], held=held, max_events=9))
             asyncio.get_running_loop().call_soon(held.clear)  # when it waits for the statement to be prepared
-            return sorted(ids), [event.id for event in (await taking).events]
+            return [event.id for event in events], [event.id for event in (await taking).events]
 
     ids, taken = asyncio.run(work())
     assert len(ids) == 2

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -20,21 +21,29 @@ def events(connection: Connection, chat: str) -> list[tuple[str, Any]]:
     return connection.execute(query, [chat]).fetchall()
 
 
-def take(connection: Connection, chat: str, **options: Any) -> list[dict[str, Any]]:
-    """What the listener is given of a chat, looking from its first event on."""
-    if "after_id" not in options:
-        first = connection.execute("select min(id) from parley.outbox where chat_id = %s", [chat]).fetchone()
-        options["after_id"] = first[0] - 1 if first and first[0] else 0
-    arguments: dict[str, Any] = {"done": [], "held": [], "busy_chats": [], "hungry_chats": [], "hungry_after": []}
-    arguments |= {"max_events": 1000, "max_of_chat": 1000, "max_bytes": 1_000_000} | options
+def before(chat: str) -> str:
+    """The id after which a round visits this chat next."""
+    return str(UUID(int=UUID(chat).int - 1))
+
+
+def fetch(connection: Connection, chat: str, **options: Any) -> list[dict[str, Any]]:
+    """The events of a chat that the listener gets, in a round that visits this chat next."""
+    options.setdefault("after_chat", before(chat))
+    return [row for row in fetch_all(connection, **options) if str(row["chat_id"]) == chat]
+
+
+def fetch_all(connection: Connection, **options: Any) -> list[dict[str, Any]]:
+    """The events that the listener gets."""
+    arguments: dict[str, Any] = {"acked": [], "held_chats": [], "held_until": []}
+    arguments |= {"max_events": 1000, "max_events_per_chat": 1000, "max_bytes": 1_000_000} | options
     cursor = connection.execute(
-        "select * from listener.take_events(%(done)s, %(after_id)s, %(held)s, %(busy_chats)s::uuid[],"
-        " %(hungry_chats)s::uuid[], %(hungry_after)s, %(max_events)s, %(max_of_chat)s, %(max_bytes)s)",
+        "select * from listener.ack_and_fetch_events(%(acked)s, %(after_chat)s, %(held_chats)s::uuid[],"
+        " %(held_until)s::bigint[], %(max_events)s, %(max_events_per_chat)s, %(max_bytes)s)",
         arguments,
     )
     assert cursor.description is not None
     names = [column.name for column in cursor.description]
-    return [row for row in (dict(zip(names, r, strict=True)) for r in cursor) if str(row["chat_id"]) == chat]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def send(connection: Connection, chat: str, content: str = "hello", user: str = "owner") -> dict[str, Any]:
@@ -61,7 +70,7 @@ def test_each_change_of_a_message_is_recorded_in_the_documents_words(dba: Connec
         ("message:updated", {"id": sent["id"], "updates": {"content": "f()", "type": "text"}}),
         ("message:deleted", sent["id"]),
     ]
-    assert {tuple(row["channels"]) for row in take(dba, chat)} == {(f"private-chat-{chat}",)}
+    assert {tuple(row["channels"]) for row in fetch(dba, chat)} == {(f"private-chat-{chat}",)}
 
 
 def test_changes_of_a_chat_are_told_to_its_members_too(dba: Connection) -> None:
@@ -72,7 +81,7 @@ def test_changes_of_a_chat_are_told_to_its_members_too(dba: Connection) -> None:
     call(dba, "owner", "delete_chat", chat)
     assert events(dba, chat) == [("chat:updated", {"id": chat, "updates": {"title": "Plans"}}), ("chat:deleted", chat)]
     channels = {f"private-chat-{chat}", "private-user-b3duZXI", "private-user-bWVtYmVy"}
-    assert [set(row["channels"]) for row in take(dba, chat)] == [channels, channels]
+    assert [set(row["channels"]) for row in fetch(dba, chat)] == [channels, channels]
 
 
 def test_a_deleted_chat_says_nothing_of_its_messages_and_members(dba: Connection) -> None:
@@ -90,10 +99,10 @@ def test_who_comes_is_recorded_and_not_published(dba: Connection) -> None:
         "select user_id, joined_at from parley.members where chat_id = %s order by user_id = 'member'", [chat]
     ).fetchall()
     assert (first[1:], second[1:]) == ((1, *joined[0]), (2, *joined[1]))
-    assert take(dba, chat) == []
+    assert fetch(dba, chat) == []
     assert dba.execute("select parley.queue_again(%s)", [second[0]]).fetchone() == (0,)
     call(dba, "owner", "remove_member", chat, "member")
-    assert [row["event"] for row in take(dba, chat)] == ["member:removed"]
+    assert [row["event"] for row in fetch(dba, chat)] == ["member:removed"]
 
 
 def test_members_who_come_at_once_are_told_of_one_by_one(dba: Connection) -> None:
@@ -119,7 +128,7 @@ def test_who_stops_being_a_member_is_recorded(dba: Connection, change: str) -> N
     else:
         call(dba, "owner" if change == "removed" else "member", "remove_member", chat, "member")
     send(dba, chat)
-    (removed, sent) = take(dba, chat)
+    (removed, sent) = fetch(dba, chat)
     assert (removed["event"], removed["recipients"], removed["channels"]) == ("member:removed", ["bWVtYmVy"], None)
     assert sent["event"] == "message:sent"
 
@@ -210,9 +219,9 @@ def test_a_user_id_that_no_channel_can_name_is_known_by_its_hash(dba: Connection
     longest, too_long = "ö" * 56 + "x", "ö" * 57
     chat = new_chat(dba, "owner", longest, too_long)
     call(dba, "owner", "update_chat", chat, {"title": "Plans"})
-    (updated,) = take(dba, chat)
+    (updated,) = fetch(dba, chat)
     call(dba, too_long, "remove_member", chat, too_long)
-    (removed,) = take(dba, chat, after_id=updated["id"])
+    (removed,) = fetch(dba, chat, held_chats=[chat], held_until=[updated["id"]])
     assert sorted(map(len, updated["channels"])) == [20, 49, 63, 164]
     assert f"private-user-{removed['recipients'][0]}" in updated["channels"]
 
@@ -238,7 +247,7 @@ def test_a_rename_is_stored_once_and_not_for_each_member(dba: Connection) -> Non
     assert sizes[0] == sizes[1]
     assert sizes[0] is not None
     assert sizes[0][0] < 300
-    (event,) = take(dba, large)
+    (event,) = fetch(dba, large)
     assert len(set(event["channels"])) == 1 + 1 + 3000
 
 
@@ -250,11 +259,11 @@ def test_a_rename_is_published_to_who_is_a_member_then(dba: Connection) -> None:
     call(dba, "owner", "update_chat", chat, {"title": "Plans"})
     call(dba, "owner", "remove_member", chat, "removed")
     add_member(dba, "owner", chat, "newcomer")
-    (renamed, _) = take(dba, chat)
+    (renamed, _) = fetch(dba, chat)
     channels = {f"private-chat-{chat}", "private-user-b3duZXI", "private-user-bmV3Y29tZXI"}
     assert set(renamed["channels"]) == channels
     call(dba, "owner", "delete_chat", chat)
-    (renamed, _, deleted) = take(dba, chat)
+    (renamed, _, deleted) = fetch(dba, chat)
     assert set(renamed["channels"]) == set(deleted["channels"]) == channels
 
 
@@ -262,25 +271,26 @@ def test_a_rename_of_before_is_published_to_members_only(dba: Connection) -> Non
     chat = new_chat(dba, "owner", "member")
     call(dba, "owner", "update_chat", chat, {"title": "Plans"})
     dba.execute("update parley.outbox set recipients = '{owner,gone}' where event = 'chat:updated'")
-    (renamed,) = take(dba, chat)
+    (renamed,) = fetch(dba, chat)
     assert set(renamed["channels"]) == {f"private-chat-{chat}", "private-user-b3duZXI", "private-user-bWVtYmVy"}
 
 
 def test_events_are_taken_in_order_and_once_done_no_more(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     sent = [send(dba, chat, str(n)) for n in range(4)]
-    taken = take(dba, chat)
+    taken = fetch(dba, chat)
     assert [json.loads(event["payload"]) for event in taken] == sent
     ids = [event["id"] for event in taken]
-    assert [event["id"] for event in take(dba, chat)] == ids
-    assert [event["id"] for event in take(dba, chat, max_events=2, after_id=ids[0] - 1)] == ids[:2]
-    assert [event["id"] for event in take(dba, chat, held=ids[1:3])] == [ids[0], ids[3]]
-    assert [event["id"] for event in take(dba, chat, after_id=ids[2])] == ids[3:]
-    assert take(dba, chat, busy_chats=[chat]) == []
-    hungry = {"busy_chats": [chat], "hungry_chats": [chat], "hungry_after": [ids[0]]}
-    assert [event["id"] for event in take(dba, chat, **hungry, max_of_chat=2)] == ids[1:3]
-    assert [event["id"] for event in take(dba, chat, max_of_chat=3)] == ids[:3]
-    assert [event["id"] for event in take(dba, chat, done=ids[:3])] == ids[3:]
+    assert [event["id"] for event in fetch(dba, chat)] == ids
+    assert [event["id"] for event in fetch(dba, chat, max_events=2)] == ids[:2]
+    held = {"held_chats": [chat], "held_until": [ids[0]]}
+    assert [event["id"] for event in fetch(dba, chat, **held)] == ids[1:]
+    assert [event["id"] for event in fetch(dba, chat, **held, max_events_per_chat=2)] == ids[1:3]
+    assert [event["id"] for event in fetch(dba, chat, held_chats=[chat], held_until=[ids[2]])] == ids[3:]
+    assert fetch(dba, chat, held_chats=[chat], held_until=[None]) == []
+    assert fetch(dba, chat, after_chat=chat) == []
+    assert [event["id"] for event in fetch(dba, chat, max_events_per_chat=3)] == ids[:3]
+    assert [event["id"] for event in fetch(dba, chat, acked=ids[:3])] == ids[3:]
     assert len(events(dba, chat)) == 4
 
 
@@ -294,32 +304,31 @@ def test_as_many_events_are_taken_as_their_recipients_allow(dba: Connection) -> 
     for n in range(5):
         call(dba, "owner", "update_chat", chat, {"title": f"Plan {n}"})
     send(dba, other)
-    assert len(take(dba, chat)) == 5
-    assert len(take(dba, chat, max_bytes=1)) == 1
-    assert len(take(dba, chat, max_bytes=30_000)) == 2
-    (first,) = take(dba, chat, max_bytes=1)
-    assert (first["reached"], first["is_end"]) == (first["id"], False)
-    assert take(dba, chat)[0]["is_end"]
+    assert len(fetch(dba, chat)) == 5
+    assert len(fetch(dba, chat, max_bytes=1)) == 1
+    assert len(fetch(dba, chat, max_bytes=30_000)) == 2
+    (first,) = fetch(dba, chat, max_bytes=1)
+    assert first["has_more"]
+    assert not fetch(dba, chat)[-1]["has_more"]
     assert len(first["channels"]) == 1002
 
 
 def test_recipients_stored_and_resolved_count_alike(dba: Connection) -> None:
-    renamed, deleted, other = (new_chat(dba, "owner") for _ in range(3))
+    renamed, deleted, other = sorted(new_chat(dba, "owner") for _ in range(3))
     for chat in (renamed, deleted):
         add_members(dba, chat, 1000)
     call(dba, "owner", "update_chat", renamed, {"title": "Plans"})
     call(dba, "owner", "delete_chat", deleted)
     call(dba, "owner", "update_chat", renamed, {"title": "Plan B"})
     send(dba, other)
-    first = take(dba, renamed)[0]["id"] - 1
     sizes = [
-        sum(len(take(dba, chat, after_id=first, max_bytes=most)) for chat in (renamed, deleted, other))
+        sum(len(fetch(dba, chat, after_chat=before(renamed), max_bytes=most)) for chat in (renamed, deleted, other))
         for most in (1, 55_000, 110_000, 165_000)
     ]
     assert sizes == [1, 2, 3, 4]
     call(dba, "owner", "delete_chat", renamed)
-    sizes = [len(take(dba, renamed, after_id=first, max_bytes=most)) for most in (1, 55_000, 110_000, 165_000)]
-    assert sizes == [1, 1, 2, 3]
+    sizes = [len(fetch(dba, renamed, max_bytes=most)) for most in (1, 55_000, 110_000, 165_000)]
+    assert sizes == [1, 2, 3, 3]
 
 
 def test_the_key_of_a_member_does_not_change(dba: Connection) -> None:
@@ -338,9 +347,9 @@ def test_the_key_of_a_member_does_not_change(dba: Connection) -> None:
 def test_what_is_set_aside_is_in_a_view_and_can_be_queued_again(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     send(dba, chat)
-    (event,) = take(dba, chat)
+    (event,) = fetch(dba, chat)
     dba.execute("select listener.set_aside(%s, 'HTTP 400: no such thing')", [event["id"]])
-    assert take(dba, chat) == []
+    assert fetch(dba, chat) == []
     view = "select id, event, error, bytes from analytics.set_aside_events where id = %s"
     assert dba.execute(view, [event["id"]]).fetchall() == [
         (event["id"], "message:sent", "HTTP 400", len(event["payload"]))
@@ -348,7 +357,7 @@ def test_what_is_set_aside_is_in_a_view_and_can_be_queued_again(dba: Connection)
     words = dba.execute("select error from parley.outbox where id = %s", [event["id"]]).fetchone()
     assert words == ("HTTP 400: no such thing",)
     dba.execute("select parley.queue_again(%s)", [event["id"]])
-    assert take(dba, chat) == [event]
+    assert fetch(dba, chat) == [event]
     assert dba.execute(view, [event["id"]]).fetchall() == []
 
 
@@ -356,8 +365,8 @@ def test_old_events_go_unless_they_wait(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     for n in range(5):
         send(dba, chat, str(n))
-    ids = [event["id"] for event in take(dba, chat)]
-    take(dba, chat, done=[ids[0], ids[2], ids[3]])
+    ids = [event["id"] for event in fetch(dba, chat)]
+    fetch(dba, chat, acked=[ids[0], ids[2], ids[3]])
     dba.execute("delete from parley.outbox where chat_id <> %s", [chat])
     dba.execute("update parley.outbox set recorded_at = now() - interval '8 days' where id <> %s", [ids[3]])
 
@@ -376,12 +385,54 @@ def test_old_events_go_unless_they_wait(dba: Connection) -> None:
     assert [event for (event,) in left] == [ids[1], ids[3], ids[4]]
 
 
+def test_an_event_that_is_removed_from_the_log_is_not_published(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    for n in range(3):
+        send(dba, chat, str(n))
+    ids = [event["id"] for event in fetch(dba, chat)]
+    dba.execute("delete from parley.outbox where id = %s", [ids[1]])
+    assert [event["id"] for event in fetch(dba, chat)] == [ids[0], ids[2]]
+    assert dba.execute("select from parley.outbox_queue where id = %s", [ids[1]]).rowcount == 0
+    dba.execute("truncate parley.outbox")
+    assert dba.execute("select from parley.outbox_queue").rowcount == 0
+
+
+def test_a_round_visits_each_chat_once_and_all_of_them(dba: Connection) -> None:
+    chats = sorted(new_chat(dba, "owner") for _ in range(5))
+    for n in range(5):
+        for chat in chats:
+            send(dba, chat, str(n))
+    position, visited = before(chats[0]), []
+    for _ in range(3):
+        rows = fetch_all(dba, after_chat=position, max_events=4, max_events_per_chat=2)
+        visited += [str(row["chat_id"]) for row in rows]
+        assert [row["has_more"] for row in rows] == [False] * (len(rows) - 1) + [len(rows) == 4]
+        position = visited[-1]
+    assert visited == [chat for chat in chats for _ in range(2)]
+    # The last event of a fetch may not be all that a chat could have: the rest is left to the next round.
+    rows = fetch_all(dba, after_chat=before(chats[0]), max_events=3, max_events_per_chat=2)
+    assert [str(row["chat_id"]) for row in rows] == [chats[0], chats[0], chats[1]]
+
+
+def test_between_rounds_the_chats_of_the_latest_events_are_visited(dba: Connection) -> None:
+    old, new, busy = (new_chat(dba, "owner") for _ in range(3))
+    for chat in (old, new):
+        send(dba, chat, "first")
+    insert = "insert into parley.messages (chat_id, user_id, content) select %s, 'x', 'x' from generate_series(1, 1000)"
+    dba.execute(insert, [busy])
+    send(dba, new, "second")
+    assert fetch(dba, old, after_chat=None, max_events_per_chat=100) == []
+    rows = fetch(dba, new, after_chat=None, max_events_per_chat=100)
+    found = [json.loads(row["payload"])["content"] for row in rows]
+    assert found == ["first", "second"]
+    assert len(fetch(dba, old)) == 1
+
+
 def test_the_listener_has_its_functions_and_nothing_else(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     send(dba, chat)
-    before = take(dba, chat)[0]["id"] - 1
     dba.execute("set local role parley_listener")
-    assert len(take(dba, chat, after_id=before)) == 1
+    assert len(fetch(dba, chat)) == 1
     for table in ("parley.outbox", "parley.outbox_queue", "parley.messages", "next_auth.users"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
             dba.execute(f"select from {table}")
@@ -389,7 +440,7 @@ def test_the_listener_has_its_functions_and_nothing_else(dba: Connection) -> Non
         dba.execute("select api.check_readiness()")
     dba.execute("set local role app")
     with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
-        take(dba, chat, after_id=before)
+        fetch(dba, chat)
     for forgery in ("parley.record_event(%s, 99, 'chat:deleted', '1')", "parley.queue_again(1) where %s <> ''"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
             dba.execute(f"select {forgery}", [chat])
@@ -450,9 +501,9 @@ def test_no_commit_comes_between_falling_asleep_and_the_last_look(database: str)
         with writer.transaction():
             send(writer, chat)
             assert not yes(listener, "listener.sleep()")
-            assert take(listener, chat) == []
+            assert fetch(listener, chat) == []
         assert yes(listener, "listener.sleep()")
-        assert len(take(listener, chat)) == 1
+        assert len(fetch(listener, chat)) == 1
 
 
 def test_a_commit_of_many_events_notifies_once(database: str) -> None:
