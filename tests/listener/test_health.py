@@ -16,9 +16,10 @@ import pytest
 from api.dev.process import find_free_port
 from api.dev.pusher_process import Pusher
 from tests.conftest import QUICK
+from tests.listener.chats import RECORD, record_badly
 from tests.listener.conftest import Stage
+from tests.listener.recording_proxy import Door
 from tests.listener.support import LEADS, Listener, listening
-from tests.listener.test_relay import RECORD, Door, record_badly
 from tests.support import logged, migrate, new_chat, new_postgres, new_user, scraped, wait_until
 
 Read = Callable[..., float]

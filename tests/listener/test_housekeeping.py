@@ -1,6 +1,7 @@
 """What the listener does each minute besides: it counts for the analysts' views, and removes what is old or deleted."""
 
 from listener.housekeeping import INTERVAL_SECONDS, REMOVAL_BATCH
+from tests.listener.chats import RECORD, send
 from tests.listener.conftest import Stage
 from tests.listener.support import listening
 from tests.support import call, new_chat, wait_until
@@ -44,3 +45,14 @@ def test_the_listener_removes_deleted_chats_and_the_memberships_of_deleted_users
     assert stage.dba.execute(rows).fetchall() == [(1, 50)]
     with listening(stage.listener()):
         wait_until(lambda: stage.dba.execute(rows).fetchall() == [(0, 0)])
+
+
+def test_old_events_are_removed(stage: Stage) -> None:
+    chat = new_chat(stage.dba, "owner")
+    stage.dba.execute(RECORD, [chat, 2500])
+    stage.dba.execute("update parley.outbox set recorded_at = now() - interval '25 hours'")
+    send(stage.dba, chat, "young")
+    stage.dba.execute("truncate parley.outbox_queue")  # what is published meanwhile may put the count off by a minute
+    count = "select count(*) from parley.outbox"
+    with listening(stage.listener(OUTBOX_RETENTION_DAYS="1")):
+        wait_until(lambda: stage.dba.execute(count).fetchone() == (1,))

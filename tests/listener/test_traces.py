@@ -1,8 +1,9 @@
 """Traces of the requests to Pusher, as a collector gets them."""
 
+from tests.listener.chats import RECORD
 from tests.listener.conftest import Stage
+from tests.listener.recording_proxy import Door
 from tests.listener.support import listening
-from tests.listener.test_relay import RECORD, Door
 from tests.otlp import running_collector
 from tests.support import add_member, call, new_chat, wait_until
 

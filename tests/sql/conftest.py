@@ -44,6 +44,19 @@ def url(postgres: Postgres) -> Iterator[str]:
         connection.execute("drop database parley_migrations with (force)")
 
 
+@pytest.fixture(scope="module")
+def log_url(postgres: Postgres, new_database: Callable[[str], str]) -> str:
+    """The URL of a migrated one, for the tests of a module that commit."""
+    return postgres.url(new_database(f"parley_log_{next(_numbers)}"))
+
+
+@pytest.fixture
+def committing(log_url: str) -> Iterator[Connection]:
+    """A DBA's connection to it, on which each statement commits."""
+    with psycopg.connect(log_url, autocommit=True) as connection:
+        yield connection
+
+
 @pytest.fixture
 def own_sources(tmp_path: Path) -> Path:
     """A copy of sql/ and yoyo.ini that a test may change."""

@@ -4,8 +4,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.sql.outbox import events
 from tests.sql.removal import AT_ONCE, batch, chats_of, delete_user, is_being_removed, memberships, owned
-from tests.sql.test_outbox import events
 from tests.sql.test_retention import NOTHING, WAYS, arguments, left
 from tests.support import Connection, call, new_chat, new_user, refused
 

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from tests.sql.outbox import events
 from tests.sql.removal import AT_ONCE, batch, chats_of, delete_user, is_being_removed, memberships
 from tests.sql.test_concurrency import connected
-from tests.sql.test_outbox import events
 from tests.sql.test_retention import NOTHING, last_message, left
 from tests.support import call, new_chat, new_user, refused, wait_until
 

@@ -14,8 +14,8 @@ import pytest
 from psycopg import sql
 
 from api.dev.postgres import Postgres
+from tests.sql.outbox import events
 from tests.sql.test_concurrency import connected, in_parallel, is_waiting
-from tests.sql.test_outbox import events
 from tests.support import ROOT, Connection, call, new_user, refused, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")

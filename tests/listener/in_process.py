@@ -1,0 +1,20 @@
+"""Runs a relay in the test's process."""
+
+import asyncio
+from collections.abc import Callable
+
+from listener.outbox import Outbox
+from listener.relay import Relay
+from tests.listener.conftest import Stage
+from tests.support import wait_until
+
+
+async def listen_for(stage: Stage, relay: Relay, until: Callable[[], bool]) -> None:
+    """Has a relay at work in this process, until a state has come."""
+    stopping = asyncio.Event()
+    async with Outbox.connect(stage.settings()) as outbox:
+        work = asyncio.create_task(relay.run(outbox, stopping))
+        await asyncio.to_thread(wait_until, until)
+        stopping.set()
+        relay.interrupt()
+        await work

@@ -1,0 +1,52 @@
+"""What the tests of the outbox do: read it, and fetch from it as the listener does."""
+
+from typing import Any
+from uuid import UUID
+
+from tests.support import Connection, call
+
+
+def events(connection: Connection, chat: str) -> list[tuple[str, Any]]:
+    """The events of a chat, in the order of their seq, each with its payload; but for who came into it."""
+    query = "select event, payload from parley.outbox where chat_id = %s and event <> 'member:added' order by seq"
+    return connection.execute(query, [chat]).fetchall()
+
+
+def before(chat: str) -> str:
+    """The id after which a round visits this chat next."""
+    return str(UUID(int=UUID(chat).int - 1))
+
+
+def fetch(connection: Connection, chat: str, **options: Any) -> list[dict[str, Any]]:
+    """The events of a chat that the listener gets, in a round that visits this chat next."""
+    options.setdefault("after_chat", before(chat))
+    return [row for row in fetch_all(connection, **options) if str(row["chat_id"]) == chat]
+
+
+def fetch_all(connection: Connection, **options: Any) -> list[dict[str, Any]]:
+    """The events that the listener gets."""
+    arguments: dict[str, Any] = {"acked": [], "held_chats": [], "held_until": []}
+    arguments |= {"max_events": 1000, "max_events_per_chat": 1000, "max_bytes": 1_000_000} | options
+    cursor = connection.execute(
+        "select * from listener.ack_and_fetch_events(%(acked)s, %(after_chat)s, %(held_chats)s::uuid[],"
+        " %(held_until)s::bigint[], %(max_events)s, %(max_events_per_chat)s, %(max_bytes)s)",
+        arguments,
+    )
+    assert cursor.description is not None
+    names = [column.name for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def send(connection: Connection, chat: str, content: str = "hello", user: str = "owner") -> dict[str, Any]:
+    sent: dict[str, Any] = call(connection, user, "send_message", chat, {"content": content})
+    return sent
+
+
+def add_members(connection: Connection, chat: str, count: int) -> None:
+    """Adds new users to a chat."""
+    users = "select %(chat)s::text || '-' || n as id from generate_series(1, %(count)s) n"
+    values = {"chat": chat, "count": count}
+    connection.execute(f"insert into next_auth.users (id) {users}", values)
+    connection.execute(
+        f"insert into parley.members (chat_id, user_id) select %(chat)s::uuid, id from ({users}) u", values
+    )

@@ -1,0 +1,205 @@
+"""What each change records in the outbox."""
+
+import psycopg
+import pytest
+
+from api.openapi.models.events import MAX_EVENT_BYTES
+from tests.sql.outbox import add_members, events, fetch, send
+from tests.support import NO_SUCH_ID, Connection, call, new_chat, refused
+
+
+def test_each_change_of_a_message_is_recorded_in_the_documents_words(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    sent = send(dba, chat)
+    call(dba, "owner", "update_message", chat, sent["id"], {"content": "bye"})
+    call(dba, "owner", "update_message", chat, sent["id"], {"content": "bye", "type": "code"})
+    call(dba, "owner", "update_message", chat, sent["id"], {"content": "f()", "type": "text"})
+    call(dba, "owner", "update_message", chat, sent["id"], {"content": "f()"})
+    call(dba, "owner", "delete_message", chat, sent["id"])
+    assert sent.keys() == {"id", "content", "type", "userId", "createdAt"}
+    assert events(dba, chat) == [
+        ("message:sent", sent),
+        ("message:updated", {"id": sent["id"], "updates": {"content": "bye"}}),
+        ("message:updated", {"id": sent["id"], "updates": {"type": "code"}}),
+        ("message:updated", {"id": sent["id"], "updates": {"content": "f()", "type": "text"}}),
+        ("message:deleted", sent["id"]),
+    ]
+    assert {tuple(row["channels"]) for row in fetch(dba, chat)} == {(f"private-chat-{chat}",)}
+
+
+def test_changes_of_a_chat_are_told_to_its_members_too(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    new_chat(dba, "stranger")
+    call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+    call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+    call(dba, "owner", "delete_chat", chat)
+    assert events(dba, chat) == [("chat:updated", {"id": chat, "updates": {"title": "Plans"}}), ("chat:deleted", chat)]
+    channels = {f"private-chat-{chat}", "private-user-b3duZXI", "private-user-bWVtYmVy"}
+    assert [set(row["channels"]) for row in fetch(dba, chat)] == [channels, channels]
+
+
+def test_a_deleted_chat_says_nothing_of_its_messages_and_members(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    send(dba, chat)
+    call(dba, "owner", "delete_chat", chat)
+    assert [event for event, _ in events(dba, chat)] == ["message:sent", "chat:deleted"]
+
+
+def test_who_comes_is_recorded_and_not_published(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    query = "select id, seq, payload #>> '{}', changed_at from parley.outbox where chat_id = %s order by seq"
+    first, second = dba.execute(query, [chat]).fetchall()
+    joined = dba.execute(
+        "select user_id, joined_at from parley.members where chat_id = %s order by user_id = 'member'", [chat]
+    ).fetchall()
+    assert (first[1:], second[1:]) == ((1, *joined[0]), (2, *joined[1]))
+    assert fetch(dba, chat) == []
+    assert dba.execute("select parley.queue_again(%s)", [second[0]]).fetchone() == (0,)
+    call(dba, "owner", "remove_member", chat, "member")
+    assert [row["event"] for row in fetch(dba, chat)] == ["member:removed"]
+
+
+def test_members_who_come_at_once_are_told_of_one_by_one(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    dba.execute("insert into next_auth.users (id) values ('ann'), ('ben')")
+    with pytest.raises(psycopg.errors.UniqueViolation), dba.transaction():
+        dba.execute("insert into parley.members (chat_id, user_id) values (%s, 'owner')", [chat])
+    dba.execute(
+        "insert into parley.members (chat_id, user_id) values (%(chat)s, 'owner'), (%(chat)s, 'ben'), (%(chat)s, 'ann')"
+        " on conflict do nothing",
+        {"chat": chat},
+    )
+    query = "select seq, event, payload #>> '{}' from parley.outbox where chat_id = %s order by seq"
+    told = [(1, "member:added", "owner"), (2, "member:added", "ann"), (3, "member:added", "ben")]
+    assert dba.execute(query, [chat]).fetchall() == told
+
+
+@pytest.mark.parametrize("change", ["removed", "left", "deleted their account"])
+def test_who_stops_being_a_member_is_recorded(dba: Connection, change: str) -> None:
+    chat = new_chat(dba, "owner", "member")
+    if change == "deleted their account":
+        dba.execute("delete from next_auth.users where id = 'member'")
+    else:
+        call(dba, "owner" if change == "removed" else "member", "remove_member", chat, "member")
+    send(dba, chat)
+    (removed, sent) = fetch(dba, chat)
+    assert (removed["event"], removed["recipients"], removed["channels"]) == ("member:removed", ["bWVtYmVy"], None)
+    assert sent["event"] == "message:sent"
+
+
+def test_a_refused_change_records_nothing(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    sent = send(dba, chat)
+    with refused(400):
+        send(dba, chat, "")
+    with refused(403):
+        call(dba, "member", "update_message", chat, sent["id"], {"content": "mine"})
+    with pytest.raises(psycopg.errors.CheckViolation), dba.transaction():
+        dba.execute("update parley.messages set type = 'video', content = 'x' where chat_id = %s", [chat])
+    with pytest.raises(psycopg.errors.ForeignKeyViolation), dba.transaction():
+        dba.execute("insert into parley.messages (chat_id, user_id, content) values (%s, 'x', 'x')", [NO_SUCH_ID])
+    assert [event for event, _ in events(dba, chat)] == ["message:sent"]
+    assert events(dba, NO_SUCH_ID) == []
+
+
+def test_a_message_for_a_chat_that_was_deleted_is_refused_as_ever(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    call(dba, "owner", "delete_chat", chat)
+    with pytest.raises(psycopg.errors.ForeignKeyViolation), dba.transaction():
+        dba.execute("insert into parley.messages (chat_id, user_id, content) values (%s, 'x', 'x')", [chat])
+
+
+def test_many_messages_at_once_are_as_many_events(dba: Connection) -> None:
+    chat, other = new_chat(dba, "owner"), new_chat(dba, "owner")
+    for place in (chat, other):
+        dba.execute(
+            "insert into parley.messages (chat_id, user_id, content)"
+            " select %s, 'x', n::text from generate_series(1, 5) n",
+            [place],
+        )
+    ids = dba.execute("select id::text from parley.messages where chat_id = %s order by id", [chat]).fetchall()
+    dba.execute("delete from parley.messages where chat_id in (%s, %s) and content <> '3'", [chat, other])
+    seqs = dba.execute("select seq from parley.outbox where chat_id = %s order by id", [chat]).fetchall()
+    assert [seq for (seq,) in seqs] == list(range(1, 11))
+    deleted = [payload for event, payload in events(dba, chat) if event == "message:deleted"]
+    assert deleted == [ids[n][0] for n in (0, 1, 3, 4)]
+    assert len(events(dba, other)) == 9
+
+
+def test_seqs_are_those_of_the_chat(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    for n in range(3):
+        send(dba, chat, str(n))
+    call(dba, "member", "remove_member", chat, "member")
+    last = dba.execute("select seq from parley.chats where id = %s", [chat]).fetchone()
+    assert last == dba.execute("select max(seq) from parley.outbox where chat_id = %s", [chat]).fetchone() == (6,)
+
+
+def test_the_key_of_a_member_does_not_change(dba: Connection) -> None:
+    chat, other = new_chat(dba, "owner", "member"), new_chat(dba, "owner")
+    send(dba, chat)
+    call(dba, "stranger", "list_chats")
+    for change in (
+        "update parley.members set chat_id = %s where chat_id = %s and user_id = 'member'",
+        "update parley.members set user_id = 'stranger' || left(%s, 0) where chat_id = %s and user_id = 'member'",
+    ):
+        with pytest.raises(psycopg.errors.RaiseException, match="does not change"), dba.transaction():
+            dba.execute(change, [other, chat])
+    dba.execute("update parley.members set joined_at = now() where chat_id = %s", [chat])
+
+
+def size(connection: Connection, chat: str) -> int:
+    query = "select octet_length(payload::text) from parley.outbox where chat_id = %s order by id desc limit 1"
+    row = connection.execute(query, [chat]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_an_event_has_its_content_up_to_the_limit(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    send(dba, chat, "é")
+    rest = size(dba, chat) - 2
+    whole = send(dba, chat, "é" * ((MAX_EVENT_BYTES - rest) // 2) + "x" * ((MAX_EVENT_BYTES - rest) % 2))
+    assert size(dba, chat) == MAX_EVENT_BYTES
+    too_much = send(dba, chat, whole["content"] + "x")
+    call(dba, "owner", "update_message", chat, whole["id"], {"content": "é" * 5000})
+    call(dba, "owner", "update_message", chat, too_much["id"], {"content": "x" * MAX_EVENT_BYTES, "type": "code"})
+    short = {key: value for key, value in too_much.items() if key != "content"}
+    assert [payload for _, payload in events(dba, chat)][1:] == [
+        whole,
+        short | {"truncated": True},
+        {"id": whole["id"], "updates": {}, "truncated": True},
+        {"id": too_much["id"], "updates": {"type": "code"}, "truncated": True},
+    ]
+
+
+def test_the_longest_title_fits(dba: Connection) -> None:
+    chat = new_chat(dba, "owner")
+    call(dba, "owner", "update_chat", chat, {"title": "x" + "\x01" * 199})
+    assert size(dba, chat) < MAX_EVENT_BYTES
+
+
+def test_a_user_id_that_no_channel_can_name_is_known_by_its_hash(dba: Connection) -> None:
+    longest, too_long = "ö" * 56 + "x", "ö" * 57
+    chat = new_chat(dba, "owner", longest, too_long)
+    call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+    (updated,) = fetch(dba, chat)
+    call(dba, too_long, "remove_member", chat, too_long)
+    (removed,) = fetch(dba, chat, held_chats=[chat], held_until=[updated["id"]])
+    assert sorted(map(len, updated["channels"])) == [20, 49, 63, 164]
+    assert f"private-user-{removed['recipients'][0]}" in updated["channels"]
+
+
+def test_a_rename_is_stored_once_and_not_for_each_member(dba: Connection) -> None:
+    small, large = new_chat(dba, "owner"), new_chat(dba, "owner")
+    add_members(dba, large, 3000)
+    sizes = []
+    for chat in (small, large):
+        call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+        query = "select pg_column_size(o), recipients from parley.outbox o where chat_id = %s order by id desc limit 1"
+        sizes.append(dba.execute(query, [chat]).fetchone())
+    assert sizes[0] == sizes[1]
+    assert sizes[0] is not None
+    assert sizes[0][0] < 300
+    (event,) = fetch(dba, large)
+    assert len(set(event["channels"])) == 1 + 1 + 3000
