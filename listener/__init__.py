@@ -1,1 +1,1 @@
-"""The listener: carries what database triggers record to Pusher."""
+"""The listener: publishes the events that changes record in the outbox to Pusher."""

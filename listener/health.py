@@ -1,4 +1,4 @@
-"""How the listener fares, over HTTP: /metrics for Prometheus, /healthz and /readyz for what supervises it."""
+"""The listener's state over HTTP: /metrics for Prometheus, /healthz and /readyz for the supervisor."""
 
 import asyncio
 import math
@@ -10,56 +10,56 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from api.shared.settings import SettingsError
-from listener.metrics import REGISTRY, note_outbox
-from listener.outbox import ANSWER_SECONDS, AWAY, Outbox
+from listener.metrics import REGISTRY, record_outbox_health
+from listener.outbox import DATABASE_ERRORS, TIMEOUT_SECONDS, Outbox
 from listener.relay import Relay
 from listener.settings import Settings
 
-LOOK_SECONDS = 2  # less than the idle_session_timeout of the connection
-READY_SECONDS = LOOK_SECONDS + ANSWER_SECONDS  # for which an answer of the database counts
+POLL_SECONDS = 2  # less than the idle_session_timeout of the connection
+READY_SECONDS = POLL_SECONDS + TIMEOUT_SECONDS  # for which a response of the database counts
 
 
 class Health:
-    """What is known of the database and of Pusher."""
+    """Whether the database and Pusher are available."""
 
     def __init__(self, relay: Relay) -> None:
-        self._relay, self._answered_at = relay, -math.inf
+        self._relay, self._responded_at = relay, -math.inf
 
     async def watch(self, settings: Settings) -> None:
-        """Asks the database how the outbox fares, over all outages, until it is cancelled."""
+        """Poll the state of the outbox until cancelled, reconnecting after each error."""
         while True:
             try:
                 async with Outbox.connect(settings) as outbox:
                     while True:
-                        note_outbox(*await outbox.health())
-                        self._answered_at = asyncio.get_running_loop().time()
-                        await asyncio.sleep(LOOK_SECONDS)
-            except AWAY:
-                note_outbox()
-                await asyncio.sleep(LOOK_SECONDS)
+                        record_outbox_health(*await outbox.health())
+                        self._responded_at = asyncio.get_running_loop().time()
+                        await asyncio.sleep(POLL_SECONDS)
+            except DATABASE_ERRORS:
+                record_outbox_health()
+                await asyncio.sleep(POLL_SECONDS)
 
     async def metrics(self, _: web.Request) -> web.Response:
-        """What Prometheus asks for."""
+        """Respond with all metrics."""
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def healthz(self, _: web.Request) -> web.Response:
-        """The process is alive."""
+        """Respond that the process is alive."""
         return web.json_response({"status": "ok"})
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """The database answers, and Pusher took the last request; one that waits to publish has made none."""
-        is_answered = self._answered_at > asyncio.get_running_loop().time() - READY_SECONDS
-        found = {"database": is_answered, "pusher": not self._relay.is_failing}
-        states = {name: "ok" if is_well else "away" for name, is_well in found.items()}
-        is_ready = all(found.values())
+        """Respond whether the database responds and Pusher accepted the last request; a standby has sent none."""
+        has_response = self._responded_at > asyncio.get_running_loop().time() - READY_SECONDS
+        checks = {"database": has_response, "pusher": not self._relay.is_failing}
+        states = {name: "ok" if is_available else "away" for name, is_available in checks.items()}
+        is_ready = all(checks.values())
         return web.json_response(
             {"status": "ok" if is_ready else "unavailable", **states}, status=200 if is_ready else 503
         )
 
 
 @asynccontextmanager
-async def serving(settings: Settings, relay: Relay) -> AsyncIterator[None]:
-    """Answers for as long as the block lasts, if there is a port for it; raises SettingsError if that is taken."""
+async def serve_health(settings: Settings, relay: Relay) -> AsyncIterator[None]:
+    """Serve for the length of the block, if a port is set. Raises SettingsError if the port is taken."""
     if settings.listener_metrics_port is None:
         yield
         return
@@ -67,13 +67,13 @@ async def serving(settings: Settings, relay: Relay) -> AsyncIterator[None]:
     app.add_routes([web.get(f"/{name}", getattr(health, name)) for name in ("metrics", "healthz", "readyz")])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    place = settings.metrics_host, settings.listener_metrics_port
+    host, port = settings.metrics_host, settings.listener_metrics_port
     try:
-        await web.TCPSite(runner, *place).start()
+        await web.TCPSite(runner, host, port).start()
     except OSError as error:
         await runner.cleanup()
-        problem = f"can't listen on {place[0]}:{place[1]}: {error.strerror}"
-        raise SettingsError(f"METRICS_HOST or LISTENER_METRICS_PORT: {problem}") from None
+        message = f"can't listen on {host}:{port}: {error.strerror}"
+        raise SettingsError(f"METRICS_HOST or LISTENER_METRICS_PORT: {message}") from None
     watching = asyncio.create_task(health.watch(settings))
     try:
         yield

@@ -1,4 +1,4 @@
-"""The database's side: one connection, on which events are taken and nudges arrive."""
+"""The database connection of the listener: the functions of schema `listener`, and notifications."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,93 +12,91 @@ import asyncpg
 from listener.settings import Settings
 
 CHANNEL = "parley_outbox"
-CONNECT_SECONDS = 5
-ANSWER_SECONDS = 3
-ROLL_UP_SECONDS = 60  # all chats are looked at
-BATCH_SECONDS = 60  # a batch may have the largest messages
-# At once: events of one chat, and bytes of the ids of those who hear them: about 10,000 users.
-MAX_EVENTS_PER_CHAT = 200
-MAX_BYTES = 400_000
-# PostgreSQL ends the session of a listener that hangs or is out of reach, so that another one may lead: this one asks
-# at least every second.
-IDLE_SECONDS = 5
-SESSION = {
+CONNECT_TIMEOUT_SECONDS = 5
+TIMEOUT_SECONDS = 3
+MAINTENANCE_TIMEOUT_SECONDS = 60  # a batch may have the largest messages, and a rollup reads all chats
+MAX_EVENTS_PER_CHAT = 200  # in one fetch
+MAX_RECIPIENT_BYTES = 400_000  # in one fetch: the ids of about 10,000 users
+# PostgreSQL ends the session of a listener that hangs or is unreachable, so that another one can lead. A listener that
+# works sends a statement at least every second.
+IDLE_SESSION_TIMEOUT_SECONDS = 5
+SESSION_SETTINGS = {
     "application_name": "parley-listener",
-    "idle_session_timeout": f"{IDLE_SECONDS}s",
-    "synchronous_commit": "off",  # what a crash of PostgreSQL makes forgotten is published twice
+    "idle_session_timeout": f"{IDLE_SESSION_TIMEOUT_SECONDS}s",
+    "synchronous_commit": "off",  # Acknowledgements lost in a crash of PostgreSQL only have events published twice.
     "tcp_keepalives_idle": "2",
     "tcp_keepalives_interval": "1",
     "tcp_keepalives_count": "3",
 }
-# What asyncpg raises when the database is away or does not do what it should.
-AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-
-
-@dataclass(slots=True)
-class FetchResult:
-    """The events that were fetched, in the order of their chats; if some were left out, they follow `next_chat`."""
-
-    events: list["Event"]
-    next_chat: str | None
+# What asyncpg raises when the database is unavailable or fails to execute a statement.
+DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 @dataclass(slots=True)
 class Event:
-    """An event of the outbox.
+    """An event to publish. `payload` is JSON.
 
-    `payload` is JSON. `channels` are those that it is still to be published on; instead, one that a member was removed
-    has `users`, whose connections are to be terminated.
+    `channels` are those on which it is not published yet. An event without channels terminates the connections of
+    `terminated_user`, the id of a user at Pusher.
     """
 
     id: int
     chat_id: str
     name: str
     payload: str
-    users: list[str]
+    terminated_user: str | None
     channels: list[str]
 
     @property
     def is_batchable(self) -> bool:
-        """Whether it may share a request with other events."""
+        """Whether it can share a request with other events."""
         return len(self.channels) == 1
 
 
+@dataclass(slots=True)
+class FetchResult:
+    """Fetched events, in the order of chats and ids. If a limit was reached, fetch on after `next_chat`."""
+
+    events: list[Event]
+    next_chat: str | None
+
+
 class Outbox:
-    """The outbox, as schema `listener` shows it. Its methods raise what is in AWAY."""
+    """A connection to the database. Its methods raise DATABASE_ERRORS."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
-        self.responded_at = asyncio.get_running_loop().time()
+        self.responded_at = asyncio.get_running_loop().time()  # the last time that the database responded
 
     @classmethod
     @asynccontextmanager
     async def connect(cls, settings: Settings) -> AsyncIterator["Outbox"]:
-        """An outbox on a connection of its own."""
+        """Open a connection for the length of the block."""
         connection = await asyncpg.connect(
             settings.database_url.get_secret_value(),
-            timeout=CONNECT_SECONDS,
-            command_timeout=ANSWER_SECONDS,
-            server_settings=SESSION,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=TIMEOUT_SECONDS,
+            server_settings=SESSION_SETTINGS,
         )
         try:
-            # Chats are only told apart, so their ids stay text.
+            # The ids of chats stay text: they are only compared.
             await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str)
             yield cls(connection)
         finally:
-            connection.terminate()  # there is nothing to say goodbye for, and it may be dead
+            connection.terminate()  # A graceful close would wait for a server that may be unreachable.
 
     async def is_direct(self) -> bool:
-        """Whether the session is PostgreSQL's own: a pooler tells its clients of other processes than they get."""
-        return bool(await self._ask("select pg_backend_pid()") == self._connection.get_server_pid())
+        """Return whether this is a session of PostgreSQL: through a pooler, the process ids differ."""
+        return bool(await self._fetch_value("select pg_backend_pid()") == self._connection.get_server_pid())
 
     async def on_notification(self, callback: Callable[[], None]) -> None:
-        """Calls back whenever a writer says that there is something, and when the connection ends."""
+        """Call back at each notification of a writer, and when the connection ends."""
         await self._connection.add_listener(CHANNEL, lambda *_: callback())
         self._connection.add_termination_listener(lambda *_: callback())
 
-    async def lead(self) -> bool:
-        """Whether this is the one that publishes."""
-        return bool(await self._ask("select listener.lead()"))
+    async def try_lead(self) -> bool:
+        """Become the leader; return False while another listener is."""
+        return bool(await self._fetch_value("select listener.try_lead()"))
 
     async def ack_and_fetch_events(
         self,
@@ -107,67 +105,71 @@ class Outbox:
         held: Mapping[str, int | None] = MappingProxyType({}),
         max_events: int = 0,
     ) -> FetchResult:
-        """Acknowledge events and fetch the next ones: see listener.ack_and_fetch_events.
+        """Acknowledge events and fetch the next ones: see the comment of listener.ack_and_fetch_events.
 
-        `held` are the chats of which there are events here, each with the last one, or None where no more are wanted.
+        `held` has the id of the last event held of each chat, or None to fetch no further events of that chat.
         """
         statement = "select * from listener.ack_and_fetch_events($1, $2, $3, $4, $5, $6, $7)"
-        # Copies: the statement may have to be prepared first, and what is held may change in that time.
+        # Copied here: asyncpg may first prepare the statement, and `held` could change meanwhile.
         chats, last_ids = list(held), list(held.values())
         rows = await self._connection.fetch(
-            statement, acked, after_chat, chats, last_ids, max_events, MAX_EVENTS_PER_CHAT, MAX_BYTES
+            statement, acked, after_chat, chats, last_ids, max_events, MAX_EVENTS_PER_CHAT, MAX_RECIPIENT_BYTES
         )
         self.responded_at = asyncio.get_running_loop().time()
         events = [
-            Event(id_, chat_id, name, payload, users or [], channels or [])
-            for id_, chat_id, name, payload, users, channels, _ in rows
+            Event(id_, chat_id, name, payload, terminated_user, channels or [])
+            for id_, chat_id, name, payload, terminated_user, channels, _ in rows
         ]
         return FetchResult(events, rows[-1]["chat_id"] if rows and rows[-1]["has_more"] else None)
 
-    async def sleep(self) -> bool:
-        """Whether writers will nudge from now on."""
-        return bool(await self._ask("select listener.sleep()"))
+    async def enable_notify(self) -> bool:
+        """Have writers notify; return False, without effect, while a transaction is in progress that will not."""
+        return bool(await self._fetch_value("select listener.enable_notify()"))
 
-    async def wake(self) -> None:
-        """Writers need not nudge."""
-        await self._ask("select listener.wake()")
+    async def disable_notify(self) -> None:
+        """Have writers not notify."""
+        await self._fetch_value("select listener.disable_notify()")
 
-    async def set_aside(self, event_id: int, error: str) -> None:
-        """Gives an event up."""
-        await self._ask("select listener.set_aside($1, $2)", event_id, error)
+    async def dead_letter(self, event_id: int, error: str) -> None:
+        """Give up publishing an event."""
+        await self._fetch_value("select listener.dead_letter($1, $2)", event_id, error)
 
     async def health(self) -> tuple[float, float, float]:
-        """How many events wait, for how many seconds the oldest has, and how many are set aside."""
-        waiting, lag, set_aside = await self._connection.fetchrow("select * from listener.health()")
-        return float(waiting), float(lag), float(set_aside)
+        """Return how many events wait, for how many seconds the oldest has, and how many are dead-lettered."""
+        waiting, lag, dead_letters = await self._connection.fetchrow("select * from listener.health()")
+        return float(waiting), float(lag), float(dead_letters)
 
-    async def remove_old(self, days: float, max_events: int) -> int:
-        """Removes so many old events at most; answers how many it was."""
-        statement = "select listener.remove_events($1 * interval '1 day', $2)"
-        return int(await self._ask(statement, days, max_events))
+    # Maintenance: each call is a batch, and returns how many rows it processed.
 
-    async def remove_answers(self, max_answers: int) -> int:
-        """Removes so many answers at most that are too old to be repeated; answers how many it was."""
-        return int(await self._ask("select listener.purge_idempotency_keys($1)", max_answers))
+    async def purge_events(self, days: float, max_events: int) -> int:
+        """Remove events that were published more than `days` ago."""
+        statement = "select listener.purge_events($1 * interval '1 day', $2)"
+        return int(await self._fetch_value(statement, days, max_events))
 
-    async def remove_closed_chats(self, max_messages: int) -> int:
-        """Remove a batch of messages of deleted chats, and emptied chats; return how many rows that were."""
-        statement = "select listener.purge_deleted_chats($1)"
-        return int(await self._ask(statement, max_messages, timeout=BATCH_SECONDS))
+    async def purge_idempotency_keys(self, max_keys: int) -> int:
+        """Remove expired idempotency keys."""
+        return int(await self._fetch_value("select listener.purge_idempotency_keys($1)", max_keys))
 
-    async def remove_memberships(self, max_chats: int) -> int:
-        """Remove a batch of memberships of deleted users; return how many."""
-        return int(await self._ask("select listener.purge_memberships($1)", max_chats, timeout=BATCH_SECONDS))
+    async def purge_deleted_chats(self, max_messages: int) -> int:
+        """Remove messages of deleted chats, and deleted chats without messages."""
+        return int(await self._run_batch("select listener.purge_deleted_chats($1)", max_messages))
+
+    async def purge_memberships(self, max_chats: int) -> int:
+        """Remove memberships of deleted users."""
+        return int(await self._run_batch("select listener.purge_memberships($1)", max_chats))
 
     async def roll_up(self, max_messages: int) -> bool:
-        """Counts so many messages at most for the analysts' views; whether there is more at once."""
-        return bool(await self._ask("select listener.roll_up($1)", max_messages, timeout=ROLL_UP_SECONDS))
+        """Count messages for the analysts' views; return whether there are more."""
+        return bool(await self._run_batch("select listener.roll_up($1)", max_messages))
 
     async def roll_up_chats_and_settings(self) -> None:
-        """Counts these for the analysts' views, if it is time to."""
-        await self._ask("select listener.roll_up_chats_and_settings()", timeout=ROLL_UP_SECONDS)
+        """Count chats and settings for the analysts' views, unless that was done lately."""
+        await self._run_batch("select listener.roll_up_chats_and_settings()")
 
-    async def _ask(self, statement: str, *arguments: Any, timeout: float = ANSWER_SECONDS) -> Any:  # noqa: ASYNC109
-        answer = await self._connection.fetchval(statement, *arguments, timeout=timeout)
+    async def _run_batch(self, statement: str, *arguments: Any) -> Any:
+        return await self._fetch_value(statement, *arguments, timeout=MAINTENANCE_TIMEOUT_SECONDS)
+
+    async def _fetch_value(self, statement: str, *arguments: Any, timeout: float = TIMEOUT_SECONDS) -> Any:  # noqa: ASYNC109
+        value = await self._connection.fetchval(statement, *arguments, timeout=timeout)
         self.responded_at = asyncio.get_running_loop().time()
-        return answer
+        return value

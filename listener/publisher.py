@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from listener.chat_queue import ChatQueue
-from listener.metrics import PUBLISHED, SET_ASIDE
+from listener.metrics import DEAD_LETTERED, PUBLISHED
 from listener.outbox import Event, Outbox
 from listener.pacing import CircuitBreaker, backoff
-from listener.pusher import FailedError, Pusher, RefusedError
+from listener.pusher import FailedError, Pusher, RejectedError
 
 logger = logging.getLogger("parley.listener")
 
@@ -117,15 +117,15 @@ class Publisher:
         started_at = loop.time()
         try:
             is_published = await self._pusher.send([event for _, batch in batches for event in batch])
-        except RefusedError as error:
-            if self.circuit.succeeded_at > started_at - TRUST_SECONDS or await self._pusher.is_well():
+        except RejectedError as error:
+            if self.circuit.succeeded_at > started_at - TRUST_SECONDS or await self._pusher.is_accepting():
                 self._record_success()
                 self._isolate_rejected(batches, str(error))
             else:
                 self._record_failure(started_at, error)
         except Exception as error:  # of any kind: no event may be lost, and no chat wait for ever
             if not isinstance(error, FailedError):
-                logger.exception("An event could not be sent")
+                logger.exception("A request to Pusher failed unexpectedly")
             self._record_failure(started_at, error)
             if getattr(error, "is_suspect", True):
                 self._isolate_failed(batches, str(error))
@@ -192,13 +192,13 @@ class Publisher:
 
     def _dead_letter(self, queue: ChatQueue, error: str) -> None:
         event = self._pop(queue)
-        logger.error("The event %s (%s) is set aside: %r", event.id, event.name, error)
+        logger.error("Dead-lettered event %s (%s): %r", event.id, event.name, error)
         self.dead_letters.append((event.id, error))
-        SET_ASIDE.labels(event.name).inc()
+        DEAD_LETTERED.labels(event.name).inc()
 
     def _record_success(self) -> None:
         if self.circuit.failures:
-            logger.warning("Pusher is back")
+            logger.warning("Pusher is available again")
         self.circuit.record_success(asyncio.get_running_loop().time())
 
     def _record_failure(self, started_at: float, error: Exception) -> None:
@@ -207,5 +207,5 @@ class Publisher:
         if not self.circuit.record_failure(started_at, loop.time()):
             return
         if is_first:
-            logger.warning("Pusher is away, which is tried again: %r", str(error))
+            logger.warning("Pusher is unavailable, requests will be retried: %r", str(error))
         loop.call_later(self.circuit.open_until - loop.time() + 0.001, self.dispatch)

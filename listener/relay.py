@@ -126,16 +126,16 @@ class Relay:
     async def _dead_letter(self, outbox: Outbox) -> None:
         dead_letters = self._publisher.dead_letters
         while dead_letters:
-            await outbox.set_aside(*dead_letters[0])
+            await outbox.dead_letter(*dead_letters[0])
             del dead_letters[0]
 
     async def _set_notify(self, outbox: Outbox, *, enable: bool) -> None:
         """Have writers notify, or not."""
         if self._is_notified and not enable:
             self._is_notified = False
-            await outbox.wake()
+            await outbox.disable_notify()
         elif enable and not self._is_notified:
-            self._is_notified = await outbox.sleep()
+            self._is_notified = await outbox.enable_notify()
             if self._is_notified:
                 # Events that were committed before notified nobody: a last round finds them.
                 self._round_started_at = -math.inf

@@ -1,4 +1,4 @@
-"""The environment, typed. A missing or malformed variable ends the start with one line that names it."""
+"""Settings from environment variables. A missing or invalid one stops the start, with one line that names it."""
 
 from typing import Annotated, Any, Self
 
@@ -8,20 +8,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from api.shared.logs import LogFormat
 from api.shared.settings import PostgresUrl, SettingsError
 
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]
+PusherName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]
 
 
 class Settings(BaseSettings):
-    """What the listener reads from the environment: each field is the variable of that name in capitals."""
+    """The settings of the listener. Each field is the environment variable of that name in capitals."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
 
     database_url: PostgresUrl
     pusher_app_id: Annotated[str, StringConstraints(pattern=r"^[0-9]+$")]
-    pusher_key: Word
+    pusher_key: PusherName
     pusher_secret: Annotated[SecretStr, Field(min_length=1)]
-    pusher_cluster: Word | None = None
-    pusher_host: Word | None = None
+    pusher_cluster: PusherName | None = None
+    pusher_host: PusherName | None = None
     pusher_port: int | None = Field(default=None, ge=1, le=65_535)
     pusher_use_tls: bool = True
     outbox_retention_days: float = Field(default=7, ge=0, le=3650)
@@ -30,35 +30,35 @@ class Settings(BaseSettings):
     listener_metrics_port: int | None = Field(default=None, ge=1, le=65_535)
 
     @model_validator(mode="after")
-    def know_where_pusher_is(self) -> Self:
-        """A cluster of Pusher's, or the host of another server that speaks its protocol."""
+    def require_pusher(self) -> Self:
+        """Require a cluster of Pusher's, or the host of another server with the same protocol."""
         if not (self.pusher_cluster or self.pusher_host):
-            raise ValueError("one of them must say where Pusher is")
+            raise ValueError("one of them is required")
         return self
 
     @property
     def pusher(self) -> dict[str, Any]:
-        """The arguments of the pusher package's client; a host goes before a cluster."""
-        place = {"host": self.pusher_host} if self.pusher_host else {"cluster": self.pusher_cluster}
+        """The arguments of the pusher package's client. A host takes precedence over a cluster."""
+        server = {"host": self.pusher_host} if self.pusher_host else {"cluster": self.pusher_cluster}
         return {
             "app_id": self.pusher_app_id,
             "key": self.pusher_key,
             "secret": self.pusher_secret.get_secret_value(),
             "ssl": self.pusher_use_tls,
             "port": self.pusher_port,
-            **place,
+            **server,
         }
 
     @classmethod
     def load(cls) -> Self:
-        """Reads the environment; raises SettingsError with all that is wrong in one line."""
+        """Read the environment. Raises SettingsError, which lists all errors in one line."""
         try:
-            return cls()  # type: ignore[call-arg]  # the environment gives them
+            return cls()  # type: ignore[call-arg]  # The environment has the values.
         except ValidationError as error:
-            problems = (f"{name(e)}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
-            raise SettingsError("; ".join(problems)) from None
+            messages = (f"{variable_of(e)}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
+            raise SettingsError("; ".join(messages)) from None
 
 
-def name(error: Any) -> str:
-    """The variable that a validation error is about."""
+def variable_of(error: Any) -> str:
+    """Return the environment variable that a validation error is about."""
     return str(error["loc"][0]).upper() if error["loc"] else "PUSHER_CLUSTER or PUSHER_HOST"

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Traces:
-    """What makes spans, if they go anywhere."""
+    """Creates spans, if they are exported."""
 
     def __init__(self) -> None:
         self._tracer: Tracer | None = None
 
-    def note(self, method: str, route: str, status: int | None, events: int, begun: int) -> None:
-        """Makes the span of a request to Pusher that began then, by time_ns(); `status` is None without an answer."""
+    def record(self, method: str, route: str, status: int | None, events: int, started_at_ns: int) -> None:
+        """Create the span of a request to Pusher that ends now; `status` is None without a response."""
         if self._tracer is None:
             return
         from opentelemetry.trace import SpanKind, StatusCode  # noqa: PLC0415 (of the extra `otel`)
@@ -30,14 +30,14 @@ class Traces:
         }
         if status is not None:
             attributes["http.response.status_code"] = status
-        span = self._tracer.start_span(f"{method} {route}", None, SpanKind.CLIENT, attributes, start_time=begun)
+        span = self._tracer.start_span(f"{method} {route}", None, SpanKind.CLIENT, attributes, start_time=started_at_ns)
         if status is None or status >= 300:
             span.set_status(StatusCode.ERROR)
         span.end(time_ns())
 
     @contextmanager
-    def sent(self) -> Iterator[None]:
-        """Sends spans from a thread, a batch at a time, for as long as the block lasts."""
+    def exporting(self) -> Iterator[None]:
+        """Export spans for the length of the block, in batches, from a thread."""
         if not find_endpoint_variable():
             yield
             return

@@ -162,7 +162,7 @@ end $$;
 
 create or replace function parley.ends_access(event parley.outbox, user_id text) returns boolean
 language sql immutable parallel safe as $$
-    select event.event in ('chat:deleted', 'member:removed') and event.recipients @> array[user_id]
+    select event.event = 'chat:deleted' and event.recipients @> array[user_id] or event.removed_user = user_id
 $$;
 
 -- By halves: there may be many. All before `low` were seen, and none from `high` on. Where all were, what comes next.

@@ -137,7 +137,7 @@ begin
         where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
         if found then
             perform parley.record_event(
-                member.chat_id, new_seq, 'member:removed', to_json(member.user_id), array[member.user_id]);
+                member.chat_id, new_seq, 'member:removed', to_json(member.user_id), removed_user => member.user_id);
         end if;
     end loop;
     return null;

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import psycopg
 
 from api.dev.postgres import Postgres
-from listener.housekeeping import REMOVAL_BATCH
+from listener.maintenance import REMOVAL_BATCH
 from tests.bench.retention import BEFORE, SENDER, print_times, sending
 from tests.bench.search import READER, loaded
 from tests.support import Connection, call, new_chat, wait_until

@@ -155,7 +155,7 @@ class World:
         """Remove expired events from the log; return whether this event was removed."""
         roll_up(self._dba)
         self.read_log()
-        self._dba.execute("select listener.remove_events('0', 1000000)")
+        self._dba.execute("select listener.purge_events('0', 1000000)")
         kept = "select from parley.outbox where (chat_id, seq) = (%s, %s)"
         return self.last_seq() >= seq and self._dba.execute(kept, [self.chat, seq]).rowcount == 0
 

@@ -34,7 +34,7 @@ from parley.outbox where event <> 'member:added' order by chat_id, seq
 # Counts that must be zero.
 NONE_OF = {
     "select count(*) from parley.outbox_queue": "events still in the queue",
-    "select count(*) from parley.outbox where set_aside_at is not null": "events set aside",
+    "select count(*) from parley.outbox where dead_lettered_at is not null": "dead-lettered events",
     """
     select count(*) from parley.chats c
     where array(select o.seq from parley.outbox o where o.chat_id = c.id order by o.seq)

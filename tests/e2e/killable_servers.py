@@ -20,7 +20,7 @@ from tests.listener.support import LEADS, Listener
 from tests.support import Api, Connection, migrate, new_postgres, open_directory
 
 VICTIMS = ("postgres", "pusher", "listener", "api")  # in the order in which they are restarted
-COMPLAINT = re.compile(r'Traceback|Warning:|"level": "(critical|error)"|set aside')
+COMPLAINT = re.compile(r'Traceback|Warning:|"level": "(critical|error)"|ead-lettered')
 
 
 @dataclass

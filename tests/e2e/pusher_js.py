@@ -147,7 +147,7 @@ class World:
     def settle(self, *browsers: Browser) -> None:
         """Return when all events are published and these browsers have received theirs."""
         wait_until(lambda: not self.number("count(*) from parley.outbox_queue"))
-        assert not self.number("count(*) from parley.outbox where set_aside_at is not null")
+        assert not self.number("count(*) from parley.outbox where dead_lettered_at is not null")
         for browser in browsers:
             browser.ping()
 

@@ -16,7 +16,7 @@ from api.dev.postgres import Postgres
 from api.dev.pusher_process import Pusher
 from api.routes import ROUTES, Route
 from api.settings import Settings
-from listener.outbox import SESSION
+from listener.outbox import SESSION_SETTINGS
 from tests.api.support import unlimited_client
 from tests.api.world import EXAMPLES, name_of, new_world
 from tests.e2e.pgbouncer import PgBouncer, program
@@ -208,7 +208,7 @@ def test_events_arrive_when_the_listener_connects_directly(
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"ignore_startup_parameters": ", ".join(SESSION)}],
+    [{}, {"ignore_startup_parameters": ", ".join(SESSION_SETTINGS)}],
     ids=["as in the README", "that takes the listener's parameters"],
 )
 def test_a_listener_does_not_start_behind_a_pooler(

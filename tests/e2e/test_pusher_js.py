@@ -214,7 +214,7 @@ def test_a_killed_server_loses_no_event_and_keeps_their_order(world: World) -> N
         with frozen(browser.pid):  # had it found nobody when it tried again, it would wait for 15 seconds
             world.pusher.kill()
             meanwhile = [owner.send(chat, f"meanwhile {number}") for number in range(12)]
-            world.listener.child_until("Pusher is away")
+            world.listener.child_until("Pusher is unavailable")
             later.enter_context(frozen(world.listener.child.pid))  # so that there is somebody to hear it
             world.pusher.start()
         browser.wait_for("pusher:subscription_succeeded", channel, times=2)

@@ -14,7 +14,7 @@ from api.dev.process import find_free_port
 from api.dev.pusher_process import Pusher
 
 
-class Door(Pusher):
+class RecordingProxy(Pusher):
     """A way to a Pusher server that refuses some requests, and keeps the contents in the batches that passed."""
 
     def __init__(self, behind: Pusher) -> None:
@@ -49,7 +49,7 @@ class Door(Pusher):
             return web.Response(status=response.status, body=await response.read())
 
     @contextmanager
-    def open(self) -> Iterator["Door"]:
+    def open(self) -> Iterator["RecordingProxy"]:
         loop = asyncio.new_event_loop()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)

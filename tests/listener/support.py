@@ -18,7 +18,7 @@ from api.dev.process import Child
 from api.dev.pusher_process import Pusher
 from tests.support import ROOT, wait_until
 
-LEADS = "This listener publishes"
+LEADS = "This listener leads"
 
 
 class Listener:

@@ -5,7 +5,7 @@ import signal
 
 from tests.listener.chats import RECORD, contents, private, send
 from tests.listener.conftest import Stage
-from tests.listener.recording_proxy import Door
+from tests.listener.recording_proxy import RecordingProxy
 from tests.listener.support import Subscriber, listening
 from tests.support import new_chat, wait_until
 
@@ -16,7 +16,7 @@ def test_a_connection_to_the_database_that_ends_is_made_anew(stage: Stage) -> No
         for n in range(3):
             send(stage.dba, chat, str(n))
             stage.dba.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'events'")
-            wait_until(lambda n=n: listener.log.read_text().count("This listener publishes") == n + 2)  # type: ignore[misc]
+            wait_until(lambda n=n: listener.log.read_text().count("This listener leads") == n + 2)  # type: ignore[misc]
         send(stage.dba, chat, "end")
         wait_until(lambda: "end" in contents(subscriber))
         assert set(contents(subscriber)) == {"0", "1", "2", "end"}
@@ -38,7 +38,7 @@ def test_a_connection_to_the_database_that_is_dead_is_noticed(stage: Stage) -> N
         wait_until(found)
         os.kill(pids[0], signal.SIGSTOP)
         try:
-            listener.child_until("The database is away")
+            listener.child_until("The database is unavailable")
             send(stage.dba, chat, "meanwhile")
         finally:
             os.kill(pids[0], signal.SIGCONT)
@@ -50,12 +50,12 @@ def test_a_second_listener_takes_over(stage: Stage) -> None:
     first, second = stage.listener(), stage.listener()
     with Subscriber(stage.pusher, private(chat)) as subscriber, listening(first):
         try:
-            second.spawn().child_until("this one waits")
+            second.spawn().child_until("is a standby")
             send(stage.dba, chat, "by the first")
             wait_until(lambda: len(subscriber.events) == 1)
             wait_until(lambda: stage.waiting() == 0)
             first.kill()
-            second.child_until("This listener publishes", seconds=10)
+            second.child_until("This listener leads", seconds=10)
             send(stage.dba, chat, "by the second")
             wait_until(lambda: contents(subscriber) == ["by the first", "by the second"])
         finally:
@@ -67,13 +67,13 @@ def test_a_listener_that_hangs_loses_its_place(stage: Stage) -> None:
     first, second = stage.listener(), stage.listener()
     with Subscriber(stage.pusher, private(chat)) as subscriber, listening(first):
         try:
-            second.spawn().child_until("this one waits")
+            second.spawn().child_until("is a standby")
             first.pause()
-            second.child_until("This listener publishes", seconds=10)
+            second.child_until("This listener leads", seconds=10)
             send(stage.dba, chat, "by the second")
             wait_until(lambda: contents(subscriber) == ["by the second"])
             first.go_on()
-            first.child_until("this one waits")
+            first.child_until("is a standby")
             assert len(subscriber.events) == 1
         finally:
             second.stop()
@@ -83,10 +83,10 @@ def test_what_is_under_way_is_finished(stage: Stage) -> None:
     chats = [new_chat(stage.dba, "owner") for _ in range(20)]
     for chat in chats:
         stage.dba.execute(RECORD, [chat, 100])
-    with Door(stage.pusher).open() as door, listening(stage.listener(door)) as listener:
-        wait_until(lambda: len(door.passed) > 10)
+    with RecordingProxy(stage.pusher).open() as proxy, listening(stage.listener(proxy)) as listener:
+        wait_until(lambda: len(proxy.passed) > 10)
         assert listener.stop() == 0
-        assert 0 < stage.waiting() == 2000 - sum(map(len, door.passed))
+        assert 0 < stage.waiting() == 2000 - sum(map(len, proxy.passed))
         assert "Traceback" not in listener.log.read_text()
 
 
@@ -94,16 +94,16 @@ def test_the_claim_is_kept_until_the_last_request_ended(stage: Stage) -> None:
     chat = new_chat(stage.dba, "owner")
     second = stage.listener()
     with (
-        Door(stage.pusher).open() as door,
+        RecordingProxy(stage.pusher).open() as proxy,
         Subscriber(stage.pusher, private(chat)) as subscriber,
-        listening(stage.listener(door)) as first,
+        listening(stage.listener(proxy)) as first,
     ):
         try:
-            second.spawn().child_until("this one waits")
-            door.slow = {"slow": 6.5}  # seconds, after which an idle session would have lost its claim
+            second.spawn().child_until("is a standby")
+            proxy.slow = {"slow": 6.5}  # seconds, after which an idle session would have lost its claim
             send(stage.dba, chat, "slow")
             send(stage.dba, chat, "later")
-            wait_until(lambda: door.asked > 0)
+            wait_until(lambda: proxy.asked > 0)
             assert first.stop() == 0
             wait_until(lambda: contents(subscriber) == ["slow", "later"])
         finally:

@@ -9,7 +9,7 @@ from listener.relay import Relay
 from tests.listener.chats import RECORD, contents, private, record_badly, send
 from tests.listener.conftest import Stage
 from tests.listener.in_process import listen_for
-from tests.listener.recording_proxy import Door
+from tests.listener.recording_proxy import RecordingProxy
 from tests.listener.support import Subscriber, listening
 from tests.support import new_chat, new_user, wait_until
 
@@ -25,14 +25,14 @@ def test_what_pusher_refuses_is_set_aside_alone(stage: Stage) -> None:
         wait_until(lambda: stage.waiting() == 0)
         set_aside = """
             select id, v.event, o.error, v.error
-            from analytics.set_aside_events v join parley.outbox o using (id) order by id"""
+            from analytics.dead_letter_events v join parley.outbox o using (id) order by id"""
         first, second = stage.dba.execute(set_aside).fetchall()
         assert [first[0], second[0]] == bad
         assert first[2].startswith("HTTP 400: ")
         assert second[2].startswith("HTTP 413: ")
         assert (first[3], second[3]) == ("HTTP 400", "HTTP 413")
         stage.dba.execute("update parley.outbox set event = 'chat:mended' where id = %s", [bad[0]])
-        stage.dba.execute("select parley.queue_again(%s)", [bad[0]])
+        stage.dba.execute("select parley.requeue_events(%s)", [bad[0]])
         wait_until(lambda: subscriber.heard("chat:mended") == ["x"])
 
 
@@ -49,14 +49,17 @@ def test_one_chats_trouble_holds_up_no_other(stage: Stage) -> None:
         return True
 
     async def work() -> None:
-        async with PusherClient(stage.settings(door)) as client:
+        async with PusherClient(stage.settings(proxy)) as client:
             await listen_for(stage, Relay(client, patience=1), go_through_it)
 
-    with Door(stage.pusher).open() as door, Subscriber(stage.pusher, private(chat), private(other)) as subscriber:
-        door.refuse = {"poison": 500}
+    with (
+        RecordingProxy(stage.pusher).open() as proxy,
+        Subscriber(stage.pusher, private(chat), private(other)) as subscriber,
+    ):
+        proxy.refuse = {"poison": 500}
         asyncio.run(work())
-        assert door.refused.count("poison") > 5
-        (event,) = stage.dba.execute("select error from parley.outbox where set_aside_at is not null").fetchall()
+        assert proxy.refused.count("poison") > 5
+        (event,) = stage.dba.execute("select error from parley.outbox where dead_lettered_at is not null").fetchall()
         assert event == ("HTTP 500: not now\ufffd",)
 
 
@@ -64,19 +67,19 @@ def test_nothing_is_set_aside_while_everything_fails(stage: Stage) -> None:
     chats = [new_chat(stage.dba, "owner") for _ in range(5)]
     for status in (500, 401, 400, 302):
         with (
-            Door(stage.pusher).open() as door,
+            RecordingProxy(stage.pusher).open() as proxy,
             Subscriber(stage.pusher, *map(private, chats)) as subscriber,
-            listening(stage.listener(door)) as listener,
+            listening(stage.listener(proxy)) as listener,
         ):
-            door.refuse = {"": status}
+            proxy.refuse = {"": status}
             for chat in chats:
                 stage.dba.execute(RECORD, [chat, 3])
-            wait_until(lambda: len(door.refused) > 2)
+            wait_until(lambda: len(proxy.refused) > 2)
             wait_until(lambda said=f"HTTP {status}": said in listener.log.read_text())  # type: ignore[misc]
-            door.refuse = {}
+            proxy.refuse = {}
             wait_until(lambda: len(subscriber.events) >= 15)
             wait_until(lambda: stage.waiting() == 0)
-    assert stage.dba.execute("select count(*) from analytics.set_aside_events").fetchone() == (0,)
+    assert stage.dba.execute("select count(*) from analytics.dead_letter_events").fetchone() == (0,)
 
 
 def test_pusher_may_be_away(stage: Stage, directory: Any) -> None:
@@ -85,8 +88,8 @@ def test_pusher_may_be_away(stage: Stage, directory: Any) -> None:
         pusher.kill()
         for n in range(25):
             send(stage.dba, chat, str(n))
-        listener.child_until("Pusher is away")
+        listener.child_until("Pusher is unavailable")
         assert stage.waiting() == 25
         pusher.start()
         wait_until(lambda: stage.waiting() == 0)
-        assert "Pusher is back" in listener.log.read_text()
+        assert "Pusher is available again" in listener.log.read_text()

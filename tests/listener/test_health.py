@@ -18,7 +18,7 @@ from api.dev.pusher_process import Pusher
 from tests.conftest import QUICK
 from tests.listener.chats import RECORD, record_badly
 from tests.listener.conftest import Stage
-from tests.listener.recording_proxy import Door
+from tests.listener.recording_proxy import RecordingProxy
 from tests.listener.support import LEADS, Listener, listening
 from tests.support import logged, migrate, new_chat, new_postgres, new_user, scraped, wait_until
 
@@ -49,14 +49,14 @@ def test_what_is_published_is_counted(stage: Stage, port: int, read: Read) -> No
         wait_until(lambda: asked(port) == READY)
         assert asked(port, "healthz") == (200, {"status": "ok"})
         assert read("parley_events_published_total", event="message:sent") == 25
-        assert read("parley_pusher_request_seconds_count", result="taken") == 3
+        assert read("parley_pusher_request_seconds_count", result="accepted") == 3
         assert read("parley_pusher_request_seconds_count") == 3
         assert 0 < read("parley_pusher_request_seconds_sum") < 15
         assert read("parley_listener_leads") == 1
         wait_until(lambda: read("parley_outbox_waiting_events") == 0)
         assert read("parley_outbox_lag_seconds") == 0
-        wait_until(lambda: read("parley_listener_chores_total", result="done") == 6)
-        assert read("parley_listener_chores_total", chore="remove old events", result="done") == 1
+        wait_until(lambda: read("parley_listener_maintenance_total", result="done") == 6)
+        assert read("parley_listener_maintenance_total", task="purge events", result="done") == 1
         assert read("process_resident_memory_bytes") > 0
         assert {line["level"] for line in logged(listener.log)} == {"info"}
         assert listener.stop() == 0
@@ -92,7 +92,7 @@ def test_while_the_database_is_away_it_is_not_ready(directory: Path, pusher: Pus
             postgres.kill()
             wait_until(lambda: asked(port) == (503, {"status": "unavailable", "database": "away", "pusher": "ok"}))
             assert asked(port, "healthz") == (200, {"status": "ok"})
-            for name in ("waiting_events", "lag_seconds", "set_aside_events"):
+            for name in ("waiting_events", "lag_seconds", "dead_letter_events"):
                 assert math.isnan(read(f"parley_outbox_{name}"))
             assert read("parley_listener_leads") == 0
             postgres.start()
@@ -107,7 +107,7 @@ def test_of_two_one_leads_and_both_are_ready(stage: Stage, port: int) -> None:
     second = stage.listener(LISTENER_METRICS_PORT=str(other_port))
     with listening(first):
         try:
-            second.spawn().child_until("waits to take over")
+            second.spawn().child_until("is a standby")
             wait_until(lambda: asked(port) == asked(other_port) == READY)
             assert [scraped(each, "parley_listener_leads") for each in (port, other_port)] == [1, 0]
             first.kill()
@@ -119,15 +119,18 @@ def test_of_two_one_leads_and_both_are_ready(stage: Stage, port: int) -> None:
 
 def test_one_that_lost_its_lead_while_pusher_was_away_is_ready(stage: Stage, port: int) -> None:
     chat = new_chat(stage.dba, "owner")
-    with Door(stage.pusher).open() as door, listening(stage.listener(door, LISTENER_METRICS_PORT=str(port))):
-        door.refuse = {"": 503}
+    with (
+        RecordingProxy(stage.pusher).open() as proxy,
+        listening(stage.listener(proxy, LISTENER_METRICS_PORT=str(port))),
+    ):
+        proxy.refuse = {"": 503}
         stage.dba.execute(RECORD, [chat, 1])
         wait_until(lambda: asked(port)[1]["pusher"] == "away")
         stage.dba.execute(f"alter database {stage.dba.info.dbname} connection limit 0")  # so that it can't lead again
         stage.dba.execute("""
             select pg_terminate_backend(pid) from pg_stat_activity
             where datname = current_database() and application_name = 'parley-listener'""")
-        wait_until(lambda: stage.dba.execute("select listener.lead()").fetchone() == (True,))
+        wait_until(lambda: stage.dba.execute("select listener.try_lead()").fetchone() == (True,))
         stage.dba.execute(f"alter database {stage.dba.info.dbname} connection limit -1")
         wait_until(lambda: asked(port) == READY)
 
@@ -138,7 +141,7 @@ def test_no_detail_is_in_the_log(stage: Stage) -> None:
         create or replace function listener.roll_up(max_messages integer) returns boolean language plpgsql as
         $$ begin {failure}; end $$""")
     with listening(stage.listener()) as listener:
-        listener.child_until("Can't count messages, which is tried again: UniqueViolationError('zoo')")
+        listener.child_until("could not count messages: UniqueViolationError('zoo')")
         assert "hidden-word" not in listener.log.read_text()
 
 
@@ -148,14 +151,14 @@ def test_what_is_set_aside_is_counted_here_and_there(stage: Stage, port: int, re
     with listening(stage.listener(LISTENER_METRICS_PORT=str(port))):
         stage.dba.execute(RECORD, [chat, 1])
         record_badly(stage.dba, chat, "bad:event", payload)
-        wait_until(lambda: read("parley_events_set_aside_total", event="bad:event") == 1)
-        wait_until(lambda: read("parley_outbox_set_aside_events") == 1)
-        assert read("parley_pusher_request_seconds_count", result="refused") >= 1
+        wait_until(lambda: read("parley_events_dead_lettered_total", event="bad:event") == 1)
+        wait_until(lambda: read("parley_outbox_dead_letter_events") == 1)
+        assert read("parley_pusher_request_seconds_count", result="rejected") >= 1
         assert read("parley_events_published_total", event="bad:event") == 0
         assert asked(port) == READY
         with psycopg.connect(stage.dba_url) as dba:
             dba.execute("delete from parley.outbox where event = 'bad:event'")
-        wait_until(lambda: read("parley_outbox_set_aside_events") == 0)
+        wait_until(lambda: read("parley_outbox_dead_letter_events") == 0)
 
 
 def test_a_port_that_is_taken_ends_the_start_with_one_line(stage: Stage) -> None:

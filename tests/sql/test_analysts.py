@@ -45,7 +45,7 @@ def analyst_and_secrets(own: Connection, postgres: Postgres, own_url: str) -> It
     settings = {"context": SECRETS["context"], "model": SECRETS["model"]}
     call(own, user, "update_settings", {"settings": settings})
     own.execute(
-        "select listener.set_aside((select min(id) from parley.outbox), %s)",
+        "select listener.dead_letter((select min(id) from parley.outbox), %s)",
         [f"HTTP 400: no channel private-user-{user}, {chat}: {SECRETS['content']}"],
     )
     own.execute(

@@ -62,7 +62,7 @@ def test_settings_of_fewer_than_five_users_are_null(own: Connection) -> None:
 
 
 def test_event_health(own: Connection) -> None:
-    view = "select waiting_events, lag_seconds, set_aside_events, last_set_aside_at from analytics.event_health"
+    view = "select waiting_events, lag_seconds, dead_letter_events, last_dead_lettered_at from analytics.event_health"
     assert own.execute(view).fetchall() == [(0, 0, 0, None)]
     chat = new_chat(own, "owner")
     for _ in range(3):
@@ -71,7 +71,7 @@ def test_event_health(own: Connection) -> None:
     (row,) = own.execute(view).fetchall()
     assert (row[0], row[2]) == (3, 0)
     assert 60 < row[1] < 120
-    own.execute("select listener.set_aside((select min(id) from parley.outbox_queue), 'HTTP 413: too large')")
+    own.execute("select listener.dead_letter((select min(id) from parley.outbox_queue), 'HTTP 413: too large')")
     (row,) = own.execute(view).fetchall()
     assert (row[0], row[2]) == (2, 1)
     assert row[1] < 60
@@ -100,7 +100,7 @@ def test_views_read_only_rollups(own: Connection) -> None:
     for (view,) in views:
         plan = "\n".join(row[0] for row in own.execute(f"explain select * from analytics.{view}").fetchall())
         read = {name for name in SCAN.findall(plan) if not name.startswith(("rollup_", "pg_"))}
-        expected = {"event_health": {"outbox", "outbox_queue"}, "set_aside_events": {"outbox"}}
+        expected = {"event_health": {"outbox", "outbox_queue"}, "dead_letter_events": {"outbox"}}
         assert read <= expected.get(view, set()), plan
         cost = re.search(r"\.\.(\d+)", plan)
         assert cost

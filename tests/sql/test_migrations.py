@@ -128,7 +128,7 @@ def test_without_rollups_the_listener_goes_on(url: str) -> None:
         yoyo(url, "rollback", "--batch", "--revision", "0007_analytics")
         assert roll_up(dba) == 1
         dba.execute("delete from parley.outbox_queue")
-        assert dba.execute("select listener.remove_events('0', 100)").fetchone() == (2,)
+        assert dba.execute("select listener.purge_events('0', 100)").fetchone() == (2,)
         yoyo(url, "apply", "--batch")
         roll_up_to_now(dba)
         assert dba.execute("select messages from analytics.activity_by_day").fetchall() == [(1,)]

@@ -121,15 +121,15 @@ def test_what_is_set_aside_is_in_a_view_and_can_be_queued_again(dba: Connection)
     chat = new_chat(dba, "owner")
     send(dba, chat)
     (event,) = fetch(dba, chat)
-    dba.execute("select listener.set_aside(%s, 'HTTP 400: no such thing')", [event["id"]])
+    dba.execute("select listener.dead_letter(%s, 'HTTP 400: no such thing')", [event["id"]])
     assert fetch(dba, chat) == []
-    view = "select id, event, error, bytes from analytics.set_aside_events where id = %s"
+    view = "select id, event, error, bytes from analytics.dead_letter_events where id = %s"
     assert dba.execute(view, [event["id"]]).fetchall() == [
         (event["id"], "message:sent", "HTTP 400", len(event["payload"]))
     ]
     words = dba.execute("select error from parley.outbox where id = %s", [event["id"]]).fetchone()
     assert words == ("HTTP 400: no such thing",)
-    dba.execute("select parley.queue_again(%s)", [event["id"]])
+    dba.execute("select parley.requeue_events(%s)", [event["id"]])
     assert fetch(dba, chat) == [event]
     assert dba.execute(view, [event["id"]]).fetchall() == []
 
@@ -144,11 +144,11 @@ def test_old_events_go_unless_they_wait(dba: Connection) -> None:
     dba.execute("update parley.outbox set recorded_at = now() - interval '8 days' where id <> %s", [ids[3]])
 
     def remove(limit: int) -> int:
-        row = dba.execute("select listener.remove_events('7 days', %s)", [limit]).fetchone()
+        row = dba.execute("select listener.purge_events('7 days', %s)", [limit]).fetchone()
         assert row is not None
         return int(row[0])
 
-    dba.execute("select listener.set_aside(%s, 'HTTP 413')", [ids[4]])
+    dba.execute("select listener.dead_letter(%s, 'HTTP 413')", [ids[4]])
     assert remove(100) == 0  # none is counted in the rollups yet
     dba.execute("update parley.rollup_state set last_counted_event = %s", [ids[0]])
     assert [remove(1), remove(1), remove(100)] == [1, 1, 0]  # that there is a member, too
@@ -183,6 +183,6 @@ def test_the_listener_has_its_functions_and_nothing_else(dba: Connection) -> Non
     dba.execute("set local role app")
     with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
         fetch(dba, chat)
-    for forgery in ("parley.record_event(%s, 99, 'chat:deleted', '1')", "parley.queue_again(1) where %s <> ''"):
+    for forgery in ("parley.record_event(%s, 99, 'chat:deleted', '1')", "parley.requeue_events(1) where %s <> ''"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
             dba.execute(f"select {forgery}", [chat])

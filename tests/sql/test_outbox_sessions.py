@@ -41,8 +41,8 @@ def nudges(listener: Connection, writer: Connection) -> int:
 def test_one_session_leads_until_it_ends(database: str) -> None:
     with session(database) as second:
         with session(database) as first:
-            assert yes(first, "listener.lead()")
-            assert not yes(second, "listener.lead()")
+            assert yes(first, "listener.try_lead()")
+            assert not yes(second, "listener.try_lead()")
         second.execute("select pg_advisory_lock(4242108500)")
 
 
@@ -51,7 +51,7 @@ def test_writers_notify_only_a_sleeping_listener(database: str) -> None:
         listener.execute("listen parley_outbox")
         chat = new_chat(writer, "owner")
         heard = []
-        for step in ("select 1", "select listener.sleep()", "select listener.wake()"):
+        for step in ("select 1", "select listener.enable_notify()", "select listener.disable_notify()"):
             listener.execute(step)
             send(writer, chat)
             heard.append(nudges(listener, writer))
@@ -63,9 +63,9 @@ def test_no_commit_comes_between_falling_asleep_and_the_last_look(database: str)
         chat = new_chat(writer, "owner")
         with writer.transaction():
             send(writer, chat)
-            assert not yes(listener, "listener.sleep()")
+            assert not yes(listener, "listener.enable_notify()")
             assert fetch(listener, chat) == []
-        assert yes(listener, "listener.sleep()")
+        assert yes(listener, "listener.enable_notify()")
         assert len(fetch(listener, chat)) == 1
 
 
@@ -73,7 +73,7 @@ def test_a_commit_of_many_events_notifies_once(database: str) -> None:
     with session(database) as listener, session(database) as writer:
         chat = new_chat(writer, "owner")
         listener.execute("listen parley_outbox")
-        assert yes(listener, "listener.sleep()")
+        assert yes(listener, "listener.enable_notify()")
         with writer.transaction():
             for _ in range(20):
                 send(writer, chat)

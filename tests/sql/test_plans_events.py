@@ -22,7 +22,8 @@ def test_new_events_are_found_by_the_newest_event_of_each_chat(large_chat: Large
     cursor = call(connection, user, "list_events")["next"]
     with plan_nodes(connection, "outbox") as nodes:
         assert call(connection, user, "list_events", after=cursor)["events"] == []
-    assert {node["Index Name"] for node in nodes if "Index Name" in node} == {"outbox_chat", "outbox_ends"}
+    used = {node["Index Name"] for node in nodes if "Index Name" in node}
+    assert used == {"outbox_chat", "outbox_deletions", "outbox_removals"}
     assert not [node for node in nodes if (node["Node Type"], node.get("Relation Name")) == ("Seq Scan", "outbox")]
     assert sum(n["Actual Rows"] * n["Actual Loops"] for n in nodes if n.get("Index Name") == "outbox_chat") == 500
 
@@ -51,7 +52,7 @@ def test_rename_reads_the_members_it_is_published_to(listener: Connection) -> No
 
 def test_old_events_are_found_at_the_start_of_the_log(listener: Connection) -> None:
     with plan_nodes(listener, "outbox") as nodes, listener.transaction(force_rollback=True):
-        assert listener.execute("select listener.remove_events('0 days', 100)").fetchone() == (100,)
+        assert listener.execute("select listener.purge_events('0 days', 100)").fetchone() == (100,)
     assert rows_read([node for node in nodes if node.get("Relation Name") == "outbox"]) <= 400
 
 

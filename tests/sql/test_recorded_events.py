@@ -54,7 +54,7 @@ def test_who_comes_is_recorded_and_not_published(dba: Connection) -> None:
     ).fetchall()
     assert (first[1:], second[1:]) == ((1, *joined[0]), (2, *joined[1]))
     assert fetch(dba, chat) == []
-    assert dba.execute("select parley.queue_again(%s)", [second[0]]).fetchone() == (0,)
+    assert dba.execute("select parley.requeue_events(%s)", [second[0]]).fetchone() == (0,)
     call(dba, "owner", "remove_member", chat, "member")
     assert [row["event"] for row in fetch(dba, chat)] == ["member:removed"]
 
@@ -83,7 +83,7 @@ def test_who_stops_being_a_member_is_recorded(dba: Connection, change: str) -> N
         call(dba, "owner" if change == "removed" else "member", "remove_member", chat, "member")
     send(dba, chat)
     (removed, sent) = fetch(dba, chat)
-    assert (removed["event"], removed["recipients"], removed["channels"]) == ("member:removed", ["bWVtYmVy"], None)
+    assert (removed["event"], removed["terminated_user"], removed["channels"]) == ("member:removed", "bWVtYmVy", None)
     assert sent["event"] == "message:sent"
 
 
@@ -187,7 +187,7 @@ def test_a_user_id_that_no_channel_can_name_is_known_by_its_hash(dba: Connection
     call(dba, too_long, "remove_member", chat, too_long)
     (removed,) = fetch(dba, chat, held_chats=[chat], held_until=[updated["id"]])
     assert sorted(map(len, updated["channels"])) == [20, 49, 63, 164]
-    assert f"private-user-{removed['recipients'][0]}" in updated["channels"]
+    assert f"private-user-{removed['terminated_user']}" in updated["channels"]
 
 
 def test_a_rename_is_stored_once_and_not_for_each_member(dba: Connection) -> None:

@@ -85,7 +85,7 @@ def test_a_deleted_user_leaves_many_chats_in_batches(dba: Connection, chats: int
         sizes.append(removed)
     assert sizes == [AT_ONCE] * (rest // AT_ONCE) + [rest % AT_ONCE] * (rest % AT_ONCE > 0)
     assert (memberships(dba, "leaver"), is_being_removed(dba, "leaver")) == (0, False)
-    removals = "select from parley.outbox where event = 'member:removed' and recipients = '{leaver}'"
+    removals = "select from parley.outbox where event = 'member:removed' and removed_user = 'leaver'"
     assert dba.execute(removals).rowcount == chats
 
 

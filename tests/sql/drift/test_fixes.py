@@ -96,14 +96,14 @@ def test_no_fix_drops_with_cascade(drifting: str) -> None:
 def test_a_view_with_another_body_is_found_and_fixed_on_the_version_of_the_snapshot(
     check: Check, owner: Connection, fix: Fix
 ) -> None:
-    owner.execute("create or replace view analytics.set_aside_events with (security_barrier) as select o.id, o.event,"
-                  " o.recorded_at, o.set_aside_at, octet_length(o.payload::text) as bytes, o.error"
+    owner.execute("create or replace view analytics.dead_letter_events with (security_barrier) as select o.id, o.event,"
+                  " o.recorded_at, o.dead_lettered_at, octet_length(o.payload::text) as bytes, o.error"
                   " from parley.outbox o")  # fmt: skip
     checked = check()
     try:
         if any("bodies of views" in remark for remark in checked.remarks):
             pytest.skip("another version writes bodies otherwise")
-        assert (checked.status, checked.findings) == (1, ["differs: view analytics.set_aside_events"])
+        assert (checked.status, checked.findings) == (1, ["differs: view analytics.dead_letter_events"])
     finally:
         fix(checked)
     assert check().status == 0

@@ -36,8 +36,8 @@ DRIFT = {
         "extra: alter default privileges grant execute on functions to public"],
     "alter default privileges in schema rules grant execute on functions to parley_api": [
         "extra: alter default privileges in schema rules grant execute on functions to parley_api"],
-    "grant select (error) on analytics.set_aside_events to parley_api": [
-        "extra: grant select (error) on analytics.set_aside_events to parley_api"],
+    "grant select (error) on analytics.dead_letter_events to parley_api": [
+        "extra: grant select (error) on analytics.dead_letter_events to parley_api"],
     "grant select (tsv) on parley.message_words_3 to parley_api": [
         "extra: grant select (tsv) on parley.message_words_3 to parley_api"],
     "grant select (ctid) on parley.chats to public": ["extra: grant select (ctid) on parley.chats to public"],

@@ -99,9 +99,9 @@ DRIFT = {
         "extra: column parley.members.zoo"],
     "create view analytics.zoo as select 1 as animals; grant select on analytics.zoo to public": [
         "extra: view analytics.zoo"],
-    "drop view analytics.set_aside_events": ["missing: view analytics.set_aside_events"],
-    "alter view analytics.set_aside_events reset (security_barrier)": [
-        "missing: option security_barrier of analytics.set_aside_events"],
+    "drop view analytics.dead_letter_events": ["missing: view analytics.dead_letter_events"],
+    "alter view analytics.dead_letter_events reset (security_barrier)": [
+        "missing: option security_barrier of analytics.dead_letter_events"],
     "alter view analytics.users set (security_invoker)": ["extra: option security_invoker of analytics.users"],
     "drop type parley.message_filter cascade": ["missing: type parley.message_filter"],
     "create type rules.zoo as enum ('giraffe')": ["extra: type rules.zoo"],

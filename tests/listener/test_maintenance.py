@@ -1,6 +1,6 @@
 """What the listener does each minute besides: it counts for the analysts' views, and removes what is old or deleted."""
 
-from listener.housekeeping import INTERVAL_SECONDS, REMOVAL_BATCH
+from listener.maintenance import INTERVAL_SECONDS, REMOVAL_BATCH
 from tests.listener.chats import RECORD, send
 from tests.listener.conftest import Stage
 from tests.listener.support import listening

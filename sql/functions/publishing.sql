@@ -1,0 +1,154 @@
+-- Publishing: what the listener does with the events in parley.outbox_queue.
+--
+--   listener.try_lead               makes this session the leader, unless there is another
+--   listener.ack_and_fetch_events   removes published events from the queue, and returns the next ones
+--   listener.enable_notify          has writers notify the listener
+--   listener.disable_notify         has writers not notify the listener
+--   listener.dead_letter            gives up publishing an event
+--   listener.health                 the state of the queue
+--   parley.next_event_ids           the ids of the next events, from the head of each chat's queue
+--   parley.queued_chats             the chats that have events in the queue
+--   parley.current_recipients       the members of a chat; of a deleted chat, those at its deletion
+--
+-- A chat's events are published in the order of their ids. The listener visits the chats in rounds, by their ids, and fetches
+-- the events at the head of each chat's queue, behind those that it holds already. So a chat with many events delays no other,
+-- and the cost of a fetch depends on the chats visited and the events returned, not on the length of the queue.
+--
+-- Between rounds the listener visits only the chats of the latest events. That keeps the cost of a fetch low also while the
+-- index of the queue has many entries of deleted rows, which a round passes over.
+
+create or replace function listener.try_lead() returns boolean
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    select pg_try_advisory_lock(4242108500)
+$$;
+comment on function listener.try_lead() is
+    'Makes this session the one that publishes, until the session ends. Returns false while another session is.';
+
+create or replace function listener.ack_and_fetch_events(
+    acked bigint[], after_chat uuid, held_chats uuid[], held_until bigint[],
+    max_events integer, max_events_per_chat integer, max_bytes integer)
+returns table (
+    id bigint, chat_id uuid, event text, payload text, terminated_user text, channels text[], has_more boolean)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+    ids bigint[];
+    recipients text[];
+    fetched integer := 0;
+    bytes bigint := 0;
+begin
+    if acked <> '{}' then
+        delete from parley.outbox_queue q where q.id = any (acked);
+    end if;
+    ids := parley.next_event_ids(after_chat, held_chats, held_until, max_events, max_events_per_chat);
+    for id, chat_id, event, payload, recipients, channels, terminated_user in
+        select o.id, o.chat_id, o.event, o.payload::text, o.recipients,
+            case when o.removed_user is null then array[parley.chat_channel(o.chat_id)] end,
+            case when o.removed_user is not null then parley.pusher_user(o.removed_user) end
+        -- "offset 0" has the log read row by row by its primary key, whatever its size was when it was analyzed.
+        from unnest(ids) i (id) cross join lateral (select l.* from parley.outbox l where l.id = i.id offset 0) o
+        order by o.chat_id, o.id
+    loop
+        -- A rename is published to the current members: former ones receive nothing more, and no list of members is stored.
+        if event = 'chat:updated' then
+            recipients := array(select r.user_id from parley.current_recipients(chat_id) r (user_id));
+        end if;
+        if recipients is not null then
+            channels := parley.event_channels(chat_id, recipients);
+            bytes := bytes + pg_column_size(recipients);
+        end if;
+        fetched := fetched + 1;
+        has_more := fetched = max_events or bytes >= max_bytes;
+        return next;
+        exit when has_more;
+    end loop;
+end $$;
+comment on function listener.ack_and_fetch_events(bigint[], uuid, uuid[], bigint[], integer, integer, integer) is
+    'Removes the events with the ids in acked from the queue. Returns the next events, in the order of chats and ids: of each chat up to max_events_per_chat; up to max_events in all; and until their recipients take up max_bytes. The last row has has_more if a limit was reached: a round continues after its chat_id. after_chat is where a round starts or continues; null visits only the chats of the latest events. held_chats and held_until are the chats of which the caller holds events, and the last of these events, or null to fetch no further ones of that chat.';
+
+-- The plan must not depend on the size of the queue when it was analyzed: a listener keeps it for as long as it runs. Each
+-- "order by" therefore leaves one index to use, and the join with unnest() is a hash join.
+create or replace function parley.next_event_ids(
+    after_chat uuid, held_chats uuid[], held_until bigint[], max_events integer, max_events_per_chat integer)
+returns bigint[]
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+    -- Ids are assigned before the commit, so an event may appear behind later ones. Behind more than 1,000, a round finds it.
+    latest constant bigint := pg_sequence_last_value('parley.outbox_id_seq') - 1000;
+begin
+    return array(
+        select n.id
+        from (
+            select c.chat_id from parley.queued_chats(after_chat) c
+            union all
+            select distinct q.chat_id
+            from (select l.chat_id from parley.outbox_queue l where l.id > latest order by l.id limit 1000) q
+            where after_chat is null
+        ) c
+        left join unnest(held_chats, held_until) h (chat_id, last_id) on h.chat_id = c.chat_id
+        cross join lateral (
+            select q.id from parley.outbox_queue q
+            where (q.chat_id, q.id) > (c.chat_id, case when h.chat_id is null then 0 else h.last_id end)
+              and q.chat_id <= c.chat_id
+            order by q.chat_id, q.id limit max_events_per_chat) n
+        limit max_events);
+end $$;
+
+-- A loose index scan: one descent of the index for each chat, however many events it has. Evaluated lazily, so a caller with a
+-- limit reads no further. Returns the chats after the given one, in the order of their ids; none after null.
+create or replace function parley.queued_chats(after_chat uuid) returns table (chat_id uuid)
+language sql stable as $$
+    with recursive queued (chat_id) as (
+        (select q.chat_id from parley.outbox_queue q where q.chat_id > after_chat order by q.chat_id limit 1)
+        union all
+        select (select q.chat_id from parley.outbox_queue q where q.chat_id > c.chat_id order by q.chat_id limit 1)
+        from queued c where c.chat_id is not null
+    )
+    select c.chat_id from queued c where c.chat_id is not null
+$$;
+
+-- The deletion of a chat is its last event, and stores the members, whose memberships are deleted with it or soon after.
+create or replace function parley.current_recipients(chat uuid) returns setof text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+begin
+    return query
+    select unnest(e.recipients)
+    from (select o.event, o.recipients from parley.outbox o where o.chat_id = chat order by o.seq desc limit 1) e
+    where e.event = 'chat:deleted';
+    if not found then
+        return query select m.user_id from parley.members m where m.chat_id = chat;
+    end if;
+end $$;
+
+create or replace function listener.enable_notify() returns boolean
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    select pg_try_advisory_lock(parley.notify_lock())
+$$;
+comment on function listener.enable_notify() is
+    'From now on each commit with an event notifies the channel parley_outbox. Returns false, and changes nothing, while a transaction is in progress that will not. Events that were committed before must be fetched without a notification.';
+
+create or replace function listener.disable_notify() returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    select pg_advisory_unlock(parley.notify_lock())
+$$;
+comment on function listener.disable_notify() is 'From now on commits do not notify, so the listener must poll.';
+
+create or replace function listener.dead_letter(event_id bigint, error text) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update parley.outbox o set dead_lettered_at = now(), error = left(dead_letter.error, 1000) where o.id = event_id;
+    delete from parley.outbox_queue q where q.id = event_id;
+end $$;
+comment on function listener.dead_letter(bigint, text) is
+    'Removes an event that cannot be published from the queue. analytics.dead_letter_events lists it, with the error.';
+
+create or replace function listener.health(
+    out waiting_events bigint, out lag_seconds numeric, out dead_letter_events bigint)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select h.waiting_events, h.lag_seconds, h.dead_letter_events from analytics.event_health h
+$$;
+comment on function listener.health() is
+    'How many events are not published yet, for how many seconds the oldest of them has been waiting, and how many events are dead-lettered.';
