@@ -522,6 +522,9 @@ alter table parley.outbox add column if not exists changed_at timestamp with tim
 --- column parley.outbox.chat_id
 alter table parley.outbox add column if not exists chat_id uuid;
 
+--- column parley.outbox.dead_lettered_at
+alter table parley.outbox add column if not exists dead_lettered_at timestamp with time zone;
+
 --- column parley.outbox.error
 alter table parley.outbox add column if not exists error text;
 
@@ -540,11 +543,11 @@ alter table parley.outbox add column if not exists recipients text[];
 --- column parley.outbox.recorded_at
 alter table parley.outbox add column if not exists recorded_at timestamp with time zone;
 
+--- column parley.outbox.removed_user
+alter table parley.outbox add column if not exists removed_user text;
+
 --- column parley.outbox.seq
 alter table parley.outbox add column if not exists seq bigint;
-
---- column parley.outbox.set_aside_at
-alter table parley.outbox add column if not exists set_aside_at timestamp with time zone;
 
 --- column parley.outbox.transaction_id
 alter table parley.outbox add column if not exists transaction_id xid8;
@@ -1486,14 +1489,17 @@ CREATE INDEX CONCURRENTLY messages_type ON parley.messages USING btree (chat_id,
 --- index parley.outbox_chat on parley.outbox
 CREATE INDEX CONCURRENTLY outbox_chat ON parley.outbox USING btree (chat_id, seq);
 
---- index parley.outbox_ends on parley.outbox
-CREATE INDEX CONCURRENTLY outbox_ends ON parley.outbox USING gin (recipients) WHERE (event = ANY (ARRAY['chat:deleted'::text, 'member:removed'::text]));
+--- index parley.outbox_dead_letters on parley.outbox
+CREATE INDEX CONCURRENTLY outbox_dead_letters ON parley.outbox USING btree (id) WHERE (dead_lettered_at IS NOT NULL);
+
+--- index parley.outbox_deletions on parley.outbox
+CREATE INDEX CONCURRENTLY outbox_deletions ON parley.outbox USING gin (recipients) WHERE (event = 'chat:deleted'::text);
 
 --- index parley.outbox_queue_chat on parley.outbox_queue
 CREATE INDEX CONCURRENTLY outbox_queue_chat ON parley.outbox_queue USING btree (chat_id, id);
 
---- index parley.outbox_set_aside on parley.outbox
-CREATE INDEX CONCURRENTLY outbox_set_aside ON parley.outbox USING btree (id) WHERE (set_aside_at IS NOT NULL);
+--- index parley.outbox_removals on parley.outbox
+CREATE INDEX CONCURRENTLY outbox_removals ON parley.outbox USING btree (removed_user) WHERE (removed_user IS NOT NULL);
 
 --- function api.add_member(text,jsonb)
 CREATE OR REPLACE FUNCTION api.add_member(chat_id text, body jsonb)
@@ -1728,29 +1734,45 @@ AS md5 ab940cf8099edb3078434ff31e4031ff;
 
 --- function listener.ack_and_fetch_events(bigint[],uuid,uuid[],bigint[],integer,integer,integer)
 CREATE OR REPLACE FUNCTION listener.ack_and_fetch_events(acked bigint[], after_chat uuid, held_chats uuid[], held_until bigint[], max_events integer, max_events_per_chat integer, max_bytes integer)
- RETURNS TABLE(id bigint, chat_id uuid, event text, payload text, recipients text[], channels text[], has_more boolean)
+ RETURNS TABLE(id bigint, chat_id uuid, event text, payload text, terminated_user text, channels text[], has_more boolean)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 c533317828d0def760942fdf0141d88c;
+AS md5 3c9e3f1fdd7e4546d3ff057f86f0848d;
 
---- function listener.health()
-CREATE OR REPLACE FUNCTION listener.health(OUT waiting_events bigint, OUT lag_seconds numeric, OUT set_aside_events bigint)
- RETURNS record
- LANGUAGE sql
- STABLE SECURITY DEFINER
+--- function listener.dead_letter(bigint,text)
+CREATE OR REPLACE FUNCTION listener.dead_letter(event_id bigint, error text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 74328556a3eae834b6e6164bb83ea867;
+AS md5 f12839f1d33f69481abb37da5d362d40;
 
---- function listener.lead()
-CREATE OR REPLACE FUNCTION listener.lead()
+--- function listener.disable_notify()
+CREATE OR REPLACE FUNCTION listener.disable_notify()
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 b8cda49b23249d0ffa847c572896dcd9;
+
+--- function listener.enable_notify()
+CREATE OR REPLACE FUNCTION listener.enable_notify()
  RETURNS boolean
  LANGUAGE sql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9989cca642fb4a29838f842563f15151;
+AS md5 4d0af76897a472c7c7d13290554ed606;
+
+--- function listener.health()
+CREATE OR REPLACE FUNCTION listener.health(OUT waiting_events bigint, OUT lag_seconds numeric, OUT dead_letter_events bigint)
+ RETURNS record
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 aac329571307835f80048f1c23266693;
 
 --- function listener.purge_deleted_chats(integer)
 CREATE OR REPLACE FUNCTION listener.purge_deleted_chats(max_messages integer)
@@ -1759,6 +1781,15 @@ CREATE OR REPLACE FUNCTION listener.purge_deleted_chats(max_messages integer)
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 8acc4e23883ec975168bf347c0f9d6eb;
+
+--- function listener.purge_events(interval,integer)
+CREATE OR REPLACE FUNCTION listener.purge_events(older_than interval, max_events integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS md5 fcf91942ae14271662dce302c1a036c2;
 
 --- function listener.purge_idempotency_keys(integer)
 CREATE OR REPLACE FUNCTION listener.purge_idempotency_keys(max_keys integer)
@@ -1777,15 +1808,6 @@ CREATE OR REPLACE FUNCTION listener.purge_memberships(max_chats integer)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 05ae78345fa937aa8d63c09ec5669463;
 
---- function listener.remove_events(interval,integer)
-CREATE OR REPLACE FUNCTION listener.remove_events(older_than interval, max_events integer)
- RETURNS integer
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET enable_seqscan TO 'off'
-AS md5 9fcd651d536b76847fae2b08af57daff;
-
 --- function listener.roll_up(integer)
 CREATE OR REPLACE FUNCTION listener.roll_up(max_messages integer)
  RETURNS boolean
@@ -1802,29 +1824,13 @@ CREATE OR REPLACE FUNCTION listener.roll_up_chats_and_settings()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 b46d8fc3e5c485a6087beddb2092685b;
 
---- function listener.set_aside(bigint,text)
-CREATE OR REPLACE FUNCTION listener.set_aside(event_id bigint, error text)
- RETURNS void
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 f86ebe78fea0340b94762c8316e3aec4;
-
---- function listener.sleep()
-CREATE OR REPLACE FUNCTION listener.sleep()
+--- function listener.try_lead()
+CREATE OR REPLACE FUNCTION listener.try_lead()
  RETURNS boolean
  LANGUAGE sql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 00e885e96d2f9a0ebebbbf7245abb1f1;
-
---- function listener.wake()
-CREATE OR REPLACE FUNCTION listener.wake()
- RETURNS void
- LANGUAGE sql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 fd8c0fa691feedb779fa89bc11925110;
+AS md5 9989cca642fb4a29838f842563f15151;
 
 --- function parley.add_response_times(uuid[],uuid[],text[])
 CREATE OR REPLACE FUNCTION parley.add_response_times(chats uuid[], ids uuid[], users text[])
@@ -2037,7 +2043,7 @@ CREATE OR REPLACE FUNCTION parley.ends_access(event parley.outbox, user_id text)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 ee708272ab808358b63973461def67f3;
+AS md5 eea82c49d2071bdb4a663b79b59f7771;
 
 --- function parley.epoch()
 CREATE OR REPLACE FUNCTION parley.epoch()
@@ -2460,7 +2466,7 @@ CREATE OR REPLACE FUNCTION parley.members_after_delete()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 1166079393010f3024048e057da41803;
+AS md5 2f20d4216817a60d6f8e79105f46b80a;
 
 --- function parley.members_after_insert()
 CREATE OR REPLACE FUNCTION parley.members_after_insert()
@@ -2588,7 +2594,7 @@ CREATE OR REPLACE FUNCTION parley.next_event_ids(after_chat uuid, held_chats uui
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
-AS md5 76682f2e2801b6e5cb4f1c90c263cc2d;
+AS md5 40171846882cbb54b0a1686bbedb9982;
 
 --- function parley.not_blank_pattern()
 CREATE OR REPLACE FUNCTION parley.not_blank_pattern()
@@ -2596,6 +2602,13 @@ CREATE OR REPLACE FUNCTION parley.not_blank_pattern()
  LANGUAGE sql
  STABLE
 AS md5 c6e0c8a5816c550ff89c1bc051a8540e;
+
+--- function parley.notify_lock()
+CREATE OR REPLACE FUNCTION parley.notify_lock()
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 878a0a0dd9a93c55093f5e4f025fa7a4;
 
 --- function parley.now_after(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.now_after(instant timestamp with time zone)
@@ -2776,12 +2789,6 @@ CREATE OR REPLACE FUNCTION parley.pusher_user(user_id text)
  IMMUTABLE PARALLEL SAFE
 AS md5 4bd6120acdcee3f8b6535b2731175dc4;
 
---- function parley.queue_again(bigint[])
-CREATE OR REPLACE FUNCTION parley.queue_again(VARIADIC event_ids bigint[])
- RETURNS bigint
- LANGUAGE sql
-AS md5 0f1b1a84bf731ca499a3efb393dab0d2;
-
 --- function parley.queued_chats(uuid)
 CREATE OR REPLACE FUNCTION parley.queued_chats(after_chat uuid)
  RETURNS TABLE(chat_id uuid)
@@ -2817,12 +2824,12 @@ CREATE OR REPLACE FUNCTION parley.raise_not_found(resource text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 383a8ec2d9dbd8f8a583a67989700dbe;
 
---- function parley.record_event(uuid,bigint,text,json,text[],timestamp with time zone)
-CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[], changed_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
+--- function parley.record_event(uuid,bigint,text,json,text[],text,timestamp with time zone)
+CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[], removed_user text DEFAULT NULL::text, changed_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 f23bc387ebb2d9508469c15b3385ea23;
+AS md5 34bc8d757e46c942de42c498a8d1e28e;
 
 --- function parley.recount_blocks(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.recount_blocks(chat uuid, ids uuid[])
@@ -2839,6 +2846,12 @@ CREATE OR REPLACE FUNCTION parley.recount_chat(chat uuid)
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 da4ba68fa1a30ac8852d6cab040050df;
+
+--- function parley.requeue_events(bigint[])
+CREATE OR REPLACE FUNCTION parley.requeue_events(VARIADIC event_ids bigint[])
+ RETURNS bigint
+ LANGUAGE sql
+AS md5 9adc6ce9eca18d301f82da80b2868b9b;
 
 --- function parley.require_one_of(jsonb,text[])
 CREATE OR REPLACE FUNCTION parley.require_one_of(body jsonb, fields text[])
@@ -3003,13 +3016,6 @@ CREATE OR REPLACE FUNCTION parley.skip_blocks(chat uuid, filter parley.message_f
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS md5 b51e13e0e4b3aae459ee4ab878b0f609;
-
---- function parley.sleep_lock()
-CREATE OR REPLACE FUNCTION parley.sleep_lock()
- RETURNS bigint
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 878a0a0dd9a93c55093f5e4f025fa7a4;
 
 --- function parley.snippet(text,parley.highlight,boolean)
 CREATE OR REPLACE FUNCTION parley.snippet(content text, highlight parley.highlight, is_within_budget boolean)
@@ -3351,6 +3357,17 @@ create view analytics.chats_by_size_and_age as
            FROM parley.rollup_state s) AS as_of
    FROM parley.rollup_chat_sizes c;
 
+--- view analytics.dead_letter_events
+create view analytics.dead_letter_events as
+ SELECT id,
+    event,
+    recorded_at,
+    dead_lettered_at,
+    octet_length((payload)::text) AS bytes,
+    "substring"(error, '^HTTP [0-9]{3}'::text) AS error
+   FROM parley.outbox o
+  WHERE (dead_lettered_at IS NOT NULL);
+
 --- view analytics.event_health
 create view analytics.event_health as
  SELECT ( SELECT count(*) AS count
@@ -3361,13 +3378,13 @@ create view analytics.event_health as
            FROM parley.outbox o
           WHERE (o.id = ( SELECT min(q.id) AS min
                    FROM parley.outbox_queue q))))), (0)::numeric))::numeric(12,3) AS lag_seconds,
-    events AS set_aside_events,
-    last_at AS last_set_aside_at,
+    events AS dead_letter_events,
+    last_at AS last_dead_lettered_at,
     now() AS as_of
    FROM ( SELECT count(*) AS events,
-            max(o.set_aside_at) AS last_at
+            max(o.dead_lettered_at) AS last_at
            FROM parley.outbox o
-          WHERE (o.set_aside_at IS NOT NULL)) a;
+          WHERE (o.dead_lettered_at IS NOT NULL)) d;
 
 --- view analytics.growth_by_week
 create view analytics.growth_by_week as
@@ -3440,17 +3457,6 @@ create view analytics.search_health as
      JOIN pg_stat_all_indexes i ON ((i.indexrelid = x.indexrelid)))
   WHERE p.isleaf;
 
---- view analytics.set_aside_events
-create view analytics.set_aside_events as
- SELECT id,
-    event,
-    recorded_at,
-    set_aside_at,
-    octet_length((payload)::text) AS bytes,
-    "substring"(error, '^HTTP [0-9]{3}'::text) AS error
-   FROM parley.outbox o
-  WHERE (set_aside_at IS NOT NULL);
-
 --- view analytics.settings_in_use
 create view analytics.settings_in_use as
  SELECT setting,
@@ -3483,6 +3489,9 @@ alter view analytics.chats set (security_barrier = 'true');
 --- option security_barrier of analytics.chats_by_size_and_age
 alter view analytics.chats_by_size_and_age set (security_barrier = 'true');
 
+--- option security_barrier of analytics.dead_letter_events
+alter view analytics.dead_letter_events set (security_barrier = 'true');
+
 --- option security_barrier of analytics.event_health
 alter view analytics.event_health set (security_barrier = 'true');
 
@@ -3500,9 +3509,6 @@ alter view analytics.retention_by_cohort set (security_barrier = 'true');
 
 --- option security_barrier of analytics.search_health
 alter view analytics.search_health set (security_barrier = 'true');
-
---- option security_barrier of analytics.set_aside_events
-alter view analytics.set_aside_events set (security_barrier = 'true');
 
 --- option security_barrier of analytics.settings_in_use
 alter view analytics.settings_in_use set (security_barrier = 'true');
@@ -3820,27 +3826,27 @@ grant execute on function api.update_settings(jsonb) to parley_api;
 
 grant execute on function listener.ack_and_fetch_events(bigint[],uuid,uuid[],bigint[],integer,integer,integer) to parley_listener;
 
+grant execute on function listener.dead_letter(bigint,text) to parley_listener;
+
+grant execute on function listener.disable_notify() to parley_listener;
+
+grant execute on function listener.enable_notify() to parley_listener;
+
 grant execute on function listener.health() to parley_listener;
 
-grant execute on function listener.lead() to parley_listener;
-
 grant execute on function listener.purge_deleted_chats(integer) to parley_listener;
+
+grant execute on function listener.purge_events(interval,integer) to parley_listener;
 
 grant execute on function listener.purge_idempotency_keys(integer) to parley_listener;
 
 grant execute on function listener.purge_memberships(integer) to parley_listener;
 
-grant execute on function listener.remove_events(interval,integer) to parley_listener;
-
 grant execute on function listener.roll_up(integer) to parley_listener;
 
 grant execute on function listener.roll_up_chats_and_settings() to parley_listener;
 
-grant execute on function listener.set_aside(bigint,text) to parley_listener;
-
-grant execute on function listener.sleep() to parley_listener;
-
-grant execute on function listener.wake() to parley_listener;
+grant execute on function listener.try_lead() to parley_listener;
 
 grant execute on function parley.add_response_times(uuid[],uuid[],text[]) to parley_api;
 
@@ -4006,6 +4012,8 @@ grant execute on function parley.next_event_ids(uuid,uuid[],bigint[],integer,int
 
 grant execute on function parley.not_blank_pattern() to parley_api;
 
+grant execute on function parley.notify_lock() to parley_api;
+
 grant execute on function parley.now_after(timestamp with time zone) to parley_api;
 
 grant execute on function parley.now_ms() to parley_api;
@@ -4044,8 +4052,6 @@ grant execute on function parley.purge_active_keys() to parley_api;
 
 grant execute on function parley.pusher_user(text) to parley_api;
 
-grant execute on function parley.queue_again(bigint[]) to parley_api;
-
 grant execute on function parley.queued_chats(uuid) to parley_api;
 
 grant execute on function parley.raise_error(text,text,jsonb) to parley_api;
@@ -4056,11 +4062,13 @@ grant execute on function parley.raise_invalid(jsonb) to parley_api;
 
 grant execute on function parley.raise_not_found(text) to parley_api;
 
-grant execute on function parley.record_event(uuid,bigint,text,json,text[],timestamp with time zone) to parley_api;
+grant execute on function parley.record_event(uuid,bigint,text,json,text[],text,timestamp with time zone) to parley_api;
 
 grant execute on function parley.recount_blocks(uuid,uuid[]) to parley_api;
 
 grant execute on function parley.recount_chat(uuid) to parley_api;
+
+grant execute on function parley.requeue_events(bigint[]) to parley_api;
 
 grant execute on function parley.require_one_of(jsonb,text[]) to parley_api;
 
@@ -4099,8 +4107,6 @@ grant execute on function parley.set_response_links(parley.page_request,uuid[],t
 grant execute on function parley.settings_json(parley.settings) to parley_api;
 
 grant execute on function parley.skip_blocks(uuid,parley.message_filter,bigint) to parley_api;
-
-grant execute on function parley.sleep_lock() to parley_api;
 
 grant execute on function parley.snippet(text,parley.highlight,boolean) to parley_api;
 
@@ -4224,6 +4230,8 @@ grant select on analytics.chats to parley_analyst;
 
 grant select on analytics.chats_by_size_and_age to parley_analyst;
 
+grant select on analytics.dead_letter_events to parley_analyst;
+
 grant select on analytics.event_health to parley_analyst;
 
 grant select on analytics.growth_by_week to parley_analyst;
@@ -4235,8 +4243,6 @@ grant select on analytics.response_times_by_day to parley_analyst;
 grant select on analytics.retention_by_cohort to parley_analyst;
 
 grant select on analytics.search_health to parley_analyst;
-
-grant select on analytics.set_aside_events to parley_analyst;
 
 grant select on analytics.settings_in_use to parley_analyst;
 

@@ -4,7 +4,7 @@
 --   parley.without_content   an event's payload without the content of a message
 --   parley.notify_lock       the key of the advisory lock that decides whether writers notify
 --   parley.requeue_events    for a DBA: queues events to be published again; returns how many
---   listener.purge_events   removes events that were published long ago
+--   listener.purge_events    removes events that were published long ago
 --
 -- publishing.sql has what the listener does with queued events, events.sql how clients catch up on recorded ones.
 --

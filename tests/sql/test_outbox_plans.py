@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.sql.test_plans import rows_read, watched
+from tests.sql.plans import log_plans, plan_nodes, rows_read
 from tests.support import Connection
 
 QUEUED = 20_000
@@ -21,16 +21,7 @@ Row = tuple[int, str, bool]
 def database(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[Connection]:
     """A superuser's connection that logs plans."""
     with psycopg.connect(postgres.url(new_database("parley_outbox_plans")), autocommit=True) as dba:
-        dba.execute("load 'auto_explain'")
-        for setting, value in {
-            "auto_explain.log_min_duration": "0",
-            "auto_explain.log_analyze": "on",
-            "auto_explain.log_timing": "off",
-            "auto_explain.log_nested_statements": "on",
-            "auto_explain.log_format": "json",
-            "client_min_messages": "log",
-        }.items():
-            dba.execute("select set_config(%s, %s, false)", [setting, value])
+        log_plans(dba)
         yield dba
 
 
@@ -66,7 +57,7 @@ def fetch(
     """What the listener's role fetches, and the nodes that read the outbox or its queue."""
     held = held or {}
     dba.execute("set session authorization events")
-    with watched(dba, "outbox") as nodes:
+    with plan_nodes(dba, "outbox") as nodes:
         arguments = [acked or [], after_chat, list(held), list(held.values()), max_events]
         rows = dba.execute(FETCH, arguments).fetchall()
     dba.execute("reset session authorization")
