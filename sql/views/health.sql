@@ -14,27 +14,27 @@ select (select count(*) from (select from parley.outbox_queue limit 100000) q) a
 from (
     select count(*) as events, max(o.dead_lettered_at) as last_at from parley.outbox o where o.dead_lettered_at is not null) d;
 
-comment on view analytics.event_health is 'Events on their way to Pusher: one row.';
-comment on column analytics.event_health.waiting_events is 'How many are not published yet, counted up to 100,000.';
-comment on column analytics.event_health.lag_seconds is 'How long the oldest of them has been waiting; 0 without any.';
-comment on column analytics.event_health.dead_letter_events is 'How many could not be published: the rows of dead_letter_events.';
-comment on column analytics.event_health.last_dead_lettered_at is 'When the last of them was dead-lettered; null without any.';
+comment on view analytics.event_health is 'The outbox, the events on their way to Pusher, as of now. A single row.';
+comment on column analytics.event_health.waiting_events is 'Events that are not published yet; 100,000 stands for that or more.';
+comment on column analytics.event_health.lag_seconds is 'The age in seconds of the oldest of them; 0 if there are none.';
+comment on column analytics.event_health.dead_letter_events is 'Dead letters: events that could not be published. dead_letter_events lists them.';
+comment on column analytics.event_health.last_dead_lettered_at is 'When the last of these was dead-lettered; null if there are none.';
 comment on column analytics.event_health.as_of is 'Now.';
 
--- Pusher's error messages contain names of channels, and so ids: only the status is shown.
+-- The view has only the status of Pusher's response, because the body names channels, and thereby IDs of users and chats.
 create or replace view analytics.dead_letter_events with (security_barrier) as
 select o.id, o.event, o.recorded_at, o.dead_lettered_at, octet_length(o.payload::text) as bytes,
     substring(o.error from '^HTTP [0-9]{3}') as error
 from parley.outbox o
 where o.dead_lettered_at is not null;
 
-comment on view analytics.dead_letter_events is 'Events that could not be published: Pusher rejected them, or failed to accept them while it accepted others.';
-comment on column analytics.dead_letter_events.id is 'The event in parley.outbox: select parley.requeue_events(id) queues it to be published again.';
-comment on column analytics.dead_letter_events.event is 'What happened: message:sent and so on.';
-comment on column analytics.dead_letter_events.recorded_at is 'When it happened.';
-comment on column analytics.dead_letter_events.dead_lettered_at is 'When the listener gave up.';
-comment on column analytics.dead_letter_events.bytes is 'The size of its payload.';
-comment on column analytics.dead_letter_events.error is 'The HTTP status of Pusher''s response, or null without one. The whole message is in parley.outbox.error, for a DBA.';
+comment on view analytics.dead_letter_events is 'Dead letters: events that Pusher rejected, or failed to accept while it accepted others.';
+comment on column analytics.dead_letter_events.id is 'The ID of the event in parley.outbox. select parley.requeue_events(id) publishes it again.';
+comment on column analytics.dead_letter_events.event is 'The name of the event, such as message:sent.';
+comment on column analytics.dead_letter_events.recorded_at is 'When the event was recorded.';
+comment on column analytics.dead_letter_events.dead_lettered_at is 'When the listener gave up publishing it.';
+comment on column analytics.dead_letter_events.bytes is 'The size of its payload in bytes.';
+comment on column analytics.dead_letter_events.error is 'The HTTP status of Pusher''s response, as in HTTP 413, or null. For a DBA, parley.outbox.error has the response.';
 
 create or replace view analytics.search_health with (security_barrier) as
 select sum(t.n_live_tup)::bigint as messages, sum(t.n_dead_tup)::bigint as dead_rows,

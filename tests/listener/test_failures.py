@@ -14,7 +14,7 @@ from tests.listener.support import Subscriber, listening
 from tests.support import new_chat, new_user, wait_until
 
 
-def test_what_pusher_refuses_is_set_aside_alone(stage: Stage) -> None:
+def test_only_the_rejected_event_is_dead_lettered(stage: Stage) -> None:
     chat, other = new_chat(stage.dba, "owner"), new_chat(stage.dba, "owner")
     stage.dba.execute(RECORD, [chat, 4])
     bad = [record_badly(stage.dba, chat, "x" * 201), record_badly(stage.dba, chat, "big", f'"{"x" * 10_240}"')]
@@ -23,10 +23,10 @@ def test_what_pusher_refuses_is_set_aside_alone(stage: Stage) -> None:
     with Subscriber(stage.pusher, private(chat), private(other)) as subscriber, listening(stage.listener()):
         wait_until(lambda: len(subscriber.events) == 12)
         wait_until(lambda: stage.waiting() == 0)
-        set_aside = """
+        dead_letters = """
             select id, v.event, o.error, v.error
             from analytics.dead_letter_events v join parley.outbox o using (id) order by id"""
-        first, second = stage.dba.execute(set_aside).fetchall()
+        first, second = stage.dba.execute(dead_letters).fetchall()
         assert [first[0], second[0]] == bad
         assert first[2].startswith("HTTP 400: ")
         assert second[2].startswith("HTTP 413: ")
@@ -63,7 +63,7 @@ def test_one_chats_trouble_holds_up_no_other(stage: Stage) -> None:
         assert event == ("HTTP 500: not now\ufffd",)
 
 
-def test_nothing_is_set_aside_while_everything_fails(stage: Stage) -> None:
+def test_nothing_is_dead_lettered_while_everything_fails(stage: Stage) -> None:
     chats = [new_chat(stage.dba, "owner") for _ in range(5)]
     for status in (500, 401, 400, 302):
         with (

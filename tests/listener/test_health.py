@@ -145,7 +145,7 @@ def test_no_detail_is_in_the_log(stage: Stage) -> None:
         assert "hidden-word" not in listener.log.read_text()
 
 
-def test_what_is_set_aside_is_counted_here_and_there(stage: Stage, port: int, read: Read) -> None:
+def test_dead_letters_are_counted_in_the_process_and_in_the_database(stage: Stage, port: int, read: Read) -> None:
     chat = new_chat(stage.dba, "owner")
     payload = json.dumps("x" * 11_000)
     with listening(stage.listener(LISTENER_METRICS_PORT=str(port))):

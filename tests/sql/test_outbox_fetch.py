@@ -117,7 +117,7 @@ def test_between_rounds_the_chats_of_the_latest_events_are_visited(dba: Connecti
     assert len(fetch(dba, old)) == 1
 
 
-def test_what_is_set_aside_is_in_a_view_and_can_be_queued_again(dba: Connection) -> None:
+def test_dead_letters_are_in_a_view_and_can_be_requeued(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     send(dba, chat)
     (event,) = fetch(dba, chat)
