@@ -6,8 +6,8 @@ marked. And no migration blocks requests for long, since requests queue behind a
 
 - In a transaction, a lock that is not acquired soon is given up with everything that was done, and the migration is
   retried.
-- Outside of a transaction nothing can be retried. What is done there (concurrent indexes, batches of rows) blocks no
-  request while it waits.
+- A migration outside of a transaction (a concurrent index, a backfill in batches) cannot be retried, but does not block
+  requests while it waits.
 """
 
 import os

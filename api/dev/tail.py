@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 RECONNECT_SECONDS = 1
 REQUEST_TIMEOUT_SECONDS = 10
-FATAL_CLOSE_CODES = range(4000, 4100)  # With these, Pusher tells clients not to reconnect with the same parameters.
+FATAL_CLOSE_CODES = range(4000, 4100)  # Pusher's protocol: do not reconnect with the same parameters
 MAX_ERROR_CHARACTERS = 500  # of a response's body in an error message
 
 

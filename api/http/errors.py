@@ -46,8 +46,8 @@ CHARACTER_NOT_IN_REPERTOIRE = "22021"  # raised for NUL in text
 USER_CONSTRAINTS = ("members_user_exists", "settings_user_exists")
 UNAVAILABLE_SQLSTATE_CLASSES = ("08", "40", "53", "57")  # connection, rollback, resources, operator intervention
 QUOTING_SQLSTATES = ("22", "42601")  # whose messages quote values: data exceptions, and malformed tsqueries
-# What asyncpg raises without or before an SQLSTATE (InternalClientError: the connection broke within a message), and
-# what storage and sockets raise.
+# Errors of asyncpg without an SQLSTATE (InternalClientError: the connection broke within a message), of storage, and of
+# sockets.
 UNAVAILABLE_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError, StorageError, OSError, TimeoutError)
 IMAGE_NAME = re.compile(r"[0-9a-f]{64}")
 
