@@ -136,11 +136,9 @@ def test_a_statement_that_a_schema_change_interrupted_is_retried_once(
 def forget_request_ids(directory: Path) -> None:
     """Remove the parameter for a request's id from session.authenticate."""
     file = directory / "sql" / "functions" / "authentication.sql"
-    text = file.read_text().replace(
-        "session.authenticate(identity jsonb, request_id text default null)", "session.authenticate(identity jsonb)"
-    )
-    text, found = re.subn(r"    if request_id is not null then\n.*\n    end if;\n", "", text)
-    assert found == 1
+    text, parameters = re.subn(r"\brequest_id text default null, ", "", file.read_text())
+    text, statements = re.subn(r"    if request_id is not null then\n.*\n    end if;\n", "", text)
+    assert (parameters, statements) == (1, 1)
     file.write_text(text)
 
 
