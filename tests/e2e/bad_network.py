@@ -41,6 +41,7 @@ from tests.e2e.chaos import new_seed
 from tests.e2e.fault_proxy import Network
 from tests.e2e.followers import COMPRESSION, Place, Transport
 from tests.e2e.local_copy import LocalCopy
+from tests.e2e.soketi import add_soketi_option
 
 
 @dataclass
@@ -111,12 +112,7 @@ def main() -> None:
         "--seconds", type=float, default=60, help="the duration of the faults; a second stands for a minute"
     )
     parser.add_argument("--seed", type=int, default=new_seed(), help="of faults and messages")
-    parser.add_argument(
-        "--soketi",
-        type=Path,
-        metavar="DIR",
-        help="where soketi is installed, to use it in place of the local Pusher server",
-    )
+    add_soketi_option(parser)
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     report = run(options.seconds, options.seed, options.soketi)

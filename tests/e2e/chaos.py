@@ -23,6 +23,7 @@ from api.dev.process import wait_for
 from tests.e2e.chaos_report import Outbox, Report, broken_promises, check_arrivals, check_repetitions, lasting, number
 from tests.e2e.killable_servers import VICTIMS, Servers, serving
 from tests.e2e.recording_proxy import Arrival
+from tests.e2e.soketi import add_soketi_option
 from tests.e2e.subscriber import Subscriber
 from tests.e2e.writers import Writer, writing
 from tests.support import Api, Connection
@@ -43,7 +44,7 @@ def run(rounds: int, seed: int, soketi: Path | None = None) -> Report:
         roles = [("owner", n) for n in range(CHATS)] + [("member", n) for n in range(WRITERS - CHATS)]
         writers = [Writer(servers.api, chats[n], f"{role}-{n}", seed, is_owner=role == "owner") for role, n in roles]
         with Subscriber(servers.pusher, [f"private-chat-{chat}" for chat in chats]) as subscriber:
-            with writing(writers):
+            with writing([writer.write_until for writer in writers]):
                 wait(chance.uniform(SHORTEST, LONGEST))
                 for _ in range(rounds - 2):
                     kill_some(servers, chance)
@@ -137,12 +138,7 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=new_seed(), help="of the writers' changes and the moments of the kills"
     )
-    parser.add_argument(
-        "--soketi",
-        type=Path,
-        metavar="DIR",
-        help="where soketi is installed, to use it in place of the local Pusher server",
-    )
+    add_soketi_option(parser)
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     report = run(options.rounds, options.seed, options.soketi)

@@ -8,7 +8,6 @@ notified, and the connection is lost for good.
 import asyncio
 import contextlib
 import random
-import threading
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from enum import StrEnum
 from typing import Self
 
 from api.dev.process import find_free_port
+from tests.loop_thread import LoopThread
 
 FAULT_SECONDS, GOOD_SECONDS = (0.25, 0.75), (0.1, 0.5)  # the shortest and the longest duration
 LONGEST_DELAY_SECONDS = 0.2
@@ -133,20 +133,19 @@ class Network:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._proxies, self._serving = list[FaultProxy](), list[Future[None]]()
-        self._loop = asyncio.new_event_loop()
         self._is_healed = asyncio.Event()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = LoopThread()
 
     def add_proxy(self, server_port: int) -> int:
         """Add a proxy in front of a server; return its port."""
         proxy = FaultProxy(server_port, f"{self._seed} {len(self._proxies)}")
         self._proxies.append(proxy)
-        self._serving.append(asyncio.run_coroutine_threadsafe(proxy.serve(self._is_healed), self._loop))
+        self._serving.append(asyncio.run_coroutine_threadsafe(proxy.serve(self._is_healed), self._thread.loop))
         return proxy.port
 
     def heal(self) -> None:
         """Inject no more faults; lost connections remain lost."""
-        self._loop.call_soon_threadsafe(self._is_healed.set)
+        self._thread.loop.call_soon_threadsafe(self._is_healed.set)
         for serving in self._serving:
             serving.result(10)
 
@@ -155,20 +154,10 @@ class Network:
         return sum((proxy.happened.copy() for proxy in self._proxies), Counter())
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._thread.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _close(self) -> None:
         for proxy in self._proxies:
-            proxy.close()
-        await asyncio.sleep(0)  # a task that is cancelled before it begins does not close its connection
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            self._thread.loop.call_soon_threadsafe(proxy.close)
+        self._thread.__exit__()

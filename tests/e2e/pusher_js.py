@@ -7,7 +7,6 @@ import subprocess
 import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
@@ -180,35 +179,21 @@ class User:
         sent = self.request("POST", f"chats/{chat}/messages", {"content": content})
         return f"private-chat-{chat}", "message:sent", sent
 
+    def write_until(self, stop: threading.Event, chat: str) -> None:
+        """Send messages, and edit and delete some of them, until the event is set."""
+        for number in count():
+            _, _, message = self.send(chat, f"{self.id} {number}")
+            path = f"chats/{chat}/messages/{message['id']}"
+            if number % 3 == 0:
+                self.request("PUT", path, {"content": f"{self.id} {number}, edited"})
+            if number % 4 == 0:
+                self.request("DELETE", path)
+            if stop.wait(PAUSE):
+                return
+
     def browser(self, **headers: str) -> Browser:
         """Open a browser, with the user's token unless other headers are given."""
         headers = headers or {"Authorization": f"Bearer {self.token}"}
         world = self._world
         browser = Browser(world.modules, world.api.url, world.pusher.environment, headers)
         return world.stack.enter_context(browser)
-
-
-@contextmanager
-def writing(chat: str, *users: User) -> Iterator[None]:
-    """Let these users write until the end of the block."""
-    stop = threading.Event()
-
-    def write(user: User) -> None:
-        for number in count():
-            _, _, message = user.send(chat, f"{user.id} {number}")
-            path = f"chats/{chat}/messages/{message['id']}"
-            if number % 3 == 0:
-                user.request("PUT", path, {"content": f"{user.id} {number}, edited"})
-            if number % 4 == 0:
-                user.request("DELETE", path)
-            if stop.wait(PAUSE):
-                return
-
-    with ThreadPoolExecutor() as threads:
-        running = [threads.submit(write, user) for user in users]
-        try:
-            yield
-        finally:
-            stop.set()
-        for writer in running:
-            writer.result()

@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import json
 import re
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from api.dev.pusher_process import Pusher
+from tests.loop_thread import LoopThread
 
 
 class Arrival(NamedTuple):
@@ -33,29 +33,18 @@ class RecordingProxy:
         self.opened: list[float] = []  # the times at which the listener connected
         self.problems: list[str] = []
         self._pusher = pusher
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(lambda _, context: self.problems.append(f"in the proxy: {context}"))
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = LoopThread()
+        self._thread.loop.set_exception_handler(lambda _, context: self.problems.append(f"in the proxy: {context}"))
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        opening = asyncio.start_server(self._forward, "127.0.0.1", 0)
-        self._server = asyncio.run_coroutine_threadsafe(opening, self._loop).result(10)
+        self._thread.__enter__()
+        self._server = self._thread.run(asyncio.start_server(self._forward, "127.0.0.1", 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _close(self) -> None:
-        self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._thread.loop.call_soon_threadsafe(self._server.close)
+        self._thread.__exit__()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened.append(time.monotonic())

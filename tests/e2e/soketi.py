@@ -1,5 +1,6 @@
 """soketi, an independent server of the Pusher protocol, as a child process."""
 
+import argparse
 import os
 import signal
 from pathlib import Path
@@ -37,3 +38,13 @@ class Soketi(Pusher):
         environment = own | {f"SOKETI_{name}": value for name, value in settings.items()}
         program = str(self._modules / "@soketi/soketi/bin/server.js")
         return Child(self.name, ["node", program, "start"], log=self.log, cwd=self.directory, env=environment)
+
+
+def add_soketi_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option with which a command uses soketi."""
+    parser.add_argument(
+        "--soketi",
+        type=Path,
+        metavar="DIR",
+        help="where soketi is installed, to use it in place of the local Pusher server",
+    )

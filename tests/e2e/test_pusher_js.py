@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,8 +22,9 @@ from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
 from api.dev.pusher_process import Pusher
 from tests.e2e.dev import Dev, scratch
-from tests.e2e.pusher_js import Browser, World, frozen, writing
+from tests.e2e.pusher_js import Browser, World, frozen
 from tests.e2e.soketi import Soketi
+from tests.e2e.writers import writing
 from tests.listener.support import Listener, listening
 from tests.support import Api, running, token, wait_until
 
@@ -262,7 +264,7 @@ def test_who_is_killed_has_each_event_once_and_in_order_by_one_request_after_eac
             wait_until(lambda: sum(essence(event[1:]) not in kept for event in browser.received) >= enough)
         return missed, keep(event[1:] for event in browser.received)
 
-    with writing(chat, owner, friend):
+    with writing([partial(user.write_until, chat=chat) for user in (owner, friend)]):
         lives = [live() for _ in range(LIVES)]
     with member.browser().subscribe(channel) as browser:
         catch_up()

@@ -6,7 +6,7 @@ import json
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -121,11 +121,11 @@ class Writer:
 
 
 @contextmanager
-def writing(writers: Sequence[Writer]) -> Iterator[None]:
-    """Let these write until the end of the block."""
+def writing(writers: Sequence[Callable[[threading.Event], None]]) -> Iterator[None]:
+    """Run these in threads until the end of the block, which sets their event."""
     stop = threading.Event()
     with ThreadPoolExecutor(len(writers)) as threads:
-        running = [threads.submit(writer.write_until, stop) for writer in writers]
+        running = [threads.submit(write, stop) for write in writers]
         try:
             yield
         finally:

@@ -8,7 +8,7 @@ from listener.outbox import MAX_EVENTS_PER_CHAT
 from listener.relay import MAX_EVENTS
 from tests.listener.chats import RECORD, contents, private, send
 from tests.listener.conftest import Stage
-from tests.listener.recording_proxy import RecordingProxy
+from tests.listener.rejecting_proxy import RejectingProxy
 from tests.listener.support import Subscriber, listening
 from tests.support import call, new_chat, wait_until
 
@@ -105,12 +105,12 @@ def test_a_busy_chat_leaves_room_for_others(stage: Stage) -> None:
     busy, other = new_chat(stage.dba, "owner"), new_chat(stage.dba, "owner")
     stage.dba.execute(RECORD, [busy, 3000])
     send(stage.dba, other, "here I am")
-    with RecordingProxy(stage.pusher).open() as proxy, listening(stage.listener(proxy)):
+    with RejectingProxy(stage.pusher).open() as proxy, listening(stage.listener(proxy)):
         wait_until(lambda: stage.waiting() == 0)
-    sent = [content for batch in proxy.passed for content in batch]
+    sent = [content for batch in proxy.accepted for content in batch]
     assert sent.index("here I am") < 1000
     assert [content for content in sent if content != "here I am"] == [str(n) for n in range(1, 3001)]
-    assert max(map(len, proxy.passed)) == 10
+    assert max(map(len, proxy.accepted)) == 10
 
 
 def test_more_chats_and_events_than_are_fetched_at_once_arrive_once_and_in_order(stage: Stage) -> None:
@@ -123,9 +123,9 @@ def test_more_chats_and_events_than_are_fetched_at_once_arrive_once_and_in_order
         insert into parley.outbox_queue select id, chat_id from recorded"""
     stage.dba.execute(record, {"chats": MAX_EVENTS + 500, "events": MAX_EVENTS + 500})
     stage.dba.execute(record, {"chats": 3, "events": 9 * MAX_EVENTS_PER_CHAT})
-    with RecordingProxy(stage.pusher).open() as proxy, listening(stage.listener(proxy)):
+    with RejectingProxy(stage.pusher).open() as proxy, listening(stage.listener(proxy)):
         wait_until(lambda: stage.waiting() == 0, seconds=60)
-    sent = [content.split() for batch in proxy.passed for content in batch]
+    sent = [content.split() for batch in proxy.accepted for content in batch]
     assert len(sent) == MAX_EVENTS + 500 + 9 * MAX_EVENTS_PER_CHAT
     for chat in ("0", "1", "2"):
         assert [int(n) for c, n in sent if c == chat] == [0, *range(3 * MAX_EVENTS_PER_CHAT)]

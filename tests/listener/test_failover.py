@@ -5,7 +5,7 @@ import signal
 
 from tests.listener.chats import RECORD, contents, private, send
 from tests.listener.conftest import Stage
-from tests.listener.recording_proxy import RecordingProxy
+from tests.listener.rejecting_proxy import RejectingProxy
 from tests.listener.support import Subscriber, listening
 from tests.support import new_chat, wait_until
 
@@ -83,10 +83,10 @@ def test_what_is_under_way_is_finished(stage: Stage) -> None:
     chats = [new_chat(stage.dba, "owner") for _ in range(20)]
     for chat in chats:
         stage.dba.execute(RECORD, [chat, 100])
-    with RecordingProxy(stage.pusher).open() as proxy, listening(stage.listener(proxy)) as listener:
-        wait_until(lambda: len(proxy.passed) > 10)
+    with RejectingProxy(stage.pusher).open() as proxy, listening(stage.listener(proxy)) as listener:
+        wait_until(lambda: len(proxy.accepted) > 10)
         assert listener.stop() == 0
-        assert 0 < stage.waiting() == 2000 - sum(map(len, proxy.passed))
+        assert 0 < stage.waiting() == 2000 - sum(map(len, proxy.accepted))
         assert "Traceback" not in listener.log.read_text()
 
 
@@ -94,16 +94,16 @@ def test_the_claim_is_kept_until_the_last_request_ended(stage: Stage) -> None:
     chat = new_chat(stage.dba, "owner")
     second = stage.listener()
     with (
-        RecordingProxy(stage.pusher).open() as proxy,
+        RejectingProxy(stage.pusher).open() as proxy,
         Subscriber(stage.pusher, private(chat)) as subscriber,
         listening(stage.listener(proxy)) as first,
     ):
         try:
             second.spawn().child_until("is a standby")
-            proxy.slow = {"slow": 6.5}  # seconds, after which an idle session would have lost its claim
+            proxy.delay = {"slow": 6.5}  # seconds, after which an idle session would have lost its claim
             send(stage.dba, chat, "slow")
             send(stage.dba, chat, "later")
-            wait_until(lambda: proxy.asked > 0)
+            wait_until(lambda: proxy.requests > 0)
             assert first.stop() == 0
             wait_until(lambda: contents(subscriber) == ["slow", "later"])
         finally:

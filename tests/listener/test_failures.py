@@ -9,7 +9,7 @@ from listener.relay import Relay
 from tests.listener.chats import RECORD, contents, private, record_badly, send
 from tests.listener.conftest import Stage
 from tests.listener.in_process import listen_for
-from tests.listener.recording_proxy import RecordingProxy
+from tests.listener.rejecting_proxy import RejectingProxy
 from tests.listener.support import Subscriber, listening
 from tests.support import new_chat, new_user, wait_until
 
@@ -53,12 +53,12 @@ def test_one_chats_trouble_holds_up_no_other(stage: Stage) -> None:
             await listen_for(stage, Relay(client, patience=1), go_through_it)
 
     with (
-        RecordingProxy(stage.pusher).open() as proxy,
+        RejectingProxy(stage.pusher).open() as proxy,
         Subscriber(stage.pusher, private(chat), private(other)) as subscriber,
     ):
-        proxy.refuse = {"poison": 500}
+        proxy.reject = {"poison": 500}
         asyncio.run(work())
-        assert proxy.refused.count("poison") > 5
+        assert proxy.rejected.count("poison") > 5
         (event,) = stage.dba.execute("select error from parley.outbox where dead_lettered_at is not null").fetchall()
         assert event == ("HTTP 500: not now\ufffd",)
 
@@ -67,16 +67,16 @@ def test_nothing_is_dead_lettered_while_everything_fails(stage: Stage) -> None:
     chats = [new_chat(stage.dba, "owner") for _ in range(5)]
     for status in (500, 401, 400, 302):
         with (
-            RecordingProxy(stage.pusher).open() as proxy,
+            RejectingProxy(stage.pusher).open() as proxy,
             Subscriber(stage.pusher, *map(private, chats)) as subscriber,
             listening(stage.listener(proxy)) as listener,
         ):
-            proxy.refuse = {"": status}
+            proxy.reject = {"": status}
             for chat in chats:
                 stage.dba.execute(RECORD, [chat, 3])
-            wait_until(lambda: len(proxy.refused) > 2)
+            wait_until(lambda: len(proxy.rejected) > 2)
             wait_until(lambda said=f"HTTP {status}": said in listener.log.read_text())  # type: ignore[misc]
-            proxy.refuse = {}
+            proxy.reject = {}
             wait_until(lambda: len(subscriber.events) >= 15)
             wait_until(lambda: stage.waiting() == 0)
     assert stage.dba.execute("select count(*) from analytics.dead_letter_events").fetchone() == (0,)

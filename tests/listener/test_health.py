@@ -18,7 +18,7 @@ from api.dev.pusher_process import Pusher
 from tests.conftest import QUICK
 from tests.listener.chats import RECORD, record_badly
 from tests.listener.conftest import Stage
-from tests.listener.recording_proxy import RecordingProxy
+from tests.listener.rejecting_proxy import RejectingProxy
 from tests.listener.support import LEADS, Listener, listening
 from tests.support import logged, migrate, new_chat, new_postgres, new_user, scraped, wait_until
 
@@ -120,10 +120,10 @@ def test_of_two_one_leads_and_both_are_ready(stage: Stage, port: int) -> None:
 def test_one_that_lost_its_lead_while_pusher_was_away_is_ready(stage: Stage, port: int) -> None:
     chat = new_chat(stage.dba, "owner")
     with (
-        RecordingProxy(stage.pusher).open() as proxy,
+        RejectingProxy(stage.pusher).open() as proxy,
         listening(stage.listener(proxy, LISTENER_METRICS_PORT=str(port))),
     ):
-        proxy.refuse = {"": 503}
+        proxy.reject = {"": 503}
         stage.dba.execute(RECORD, [chat, 1])
         wait_until(lambda: asked(port)[1]["pusher"] == "away")
         stage.dba.execute(f"alter database {stage.dba.info.dbname} connection limit 0")  # so that it can't lead again

@@ -2,7 +2,7 @@
 
 from tests.listener.chats import RECORD
 from tests.listener.conftest import Stage
-from tests.listener.recording_proxy import RecordingProxy
+from tests.listener.rejecting_proxy import RejectingProxy
 from tests.listener.support import listening
 from tests.otlp import running_collector
 from tests.support import add_member, call, new_chat, wait_until
@@ -14,7 +14,7 @@ def test_each_request_to_pusher_is_a_span(stage: Stage) -> None:
     wait_for = "POST batch_events"
     with (
         running_collector() as collector,
-        RecordingProxy(stage.pusher).open() as proxy,
+        RejectingProxy(stage.pusher).open() as proxy,
         listening(stage.listener(proxy, **collector.environment)),
     ):
         stage.dba.execute(RECORD, [chat, 25])
@@ -24,12 +24,12 @@ def test_each_request_to_pusher_is_a_span(stage: Stage) -> None:
             assert (span["http.request.method"], span["url.template"]) == ("POST", "batch_events")
             assert span["http.response.status_code"] == 200
             assert span["start"] < span["end"]
-        proxy.refuse = {"": 503}
+        proxy.reject = {"": 503}
         stage.dba.execute(RECORD, [chat, 1])
         wait_until(lambda: any(span["failed"] for span in collector.spans))
         failed = next(span for span in collector.spans if span["failed"])
         assert failed["http.response.status_code"] == 503
-        proxy.refuse = {}
+        proxy.reject = {}
         call(stage.dba, "owner", "remove_member", chat, "hidden-word")
         wait_until(lambda: collector.find_spans("POST users/{id}/terminate_connections"))
         assert b"hidden-word" not in collector.received
