@@ -55,6 +55,8 @@ CHOSEN_SETTINGS: dict[str, Any] = {
 
 _addresses = itertools.count(1)
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # made once: httpx else makes one, slowly, for each client
+# httpcore counts a connection as idle until its next request begins, so with a limit it closes those of other threads.
+_KEEP_ALIVE = httpx.Limits(max_keepalive_connections=None)
 
 
 @contextmanager
@@ -295,8 +297,10 @@ class Api:
             self.child = None
 
     def client(self, user: str | None = None, **headers: str) -> httpx.Client:
-        """An HTTP client with an address of its own and a user's token; a new user's, unless it is ""."""
-        return httpx.Client(base_url=self.url, timeout=20, headers=self.headers(user) | headers, verify=_NO_TLS)
+        """Return an HTTP client with an address of its own and a user's token; a new user's, unless it is ""."""
+        return httpx.Client(
+            base_url=self.url, timeout=20, headers=self.headers(user) | headers, verify=_NO_TLS, limits=_KEEP_ALIVE
+        )
 
     def headers(self, user: str | None = None) -> dict[str, str]:
         """The headers of such a client."""
