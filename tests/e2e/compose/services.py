@@ -91,10 +91,9 @@ class Services:
             return {name: self(part) for name, part in value.items()}
         if isinstance(value, list):
             return [self(part) for part in value]
-        text: str = filled(value, self.env)
-        for theirs, ours in self.addresses.items():
-            text = text.replace(theirs, ours)
-        return text
+        # In one pass, before the interpolation: a port or a secret may contain the digits of another port.
+        addresses = "|".join(map(re.escape, self.addresses))
+        return filled(re.sub(addresses, lambda match: self.addresses[match[0]], value), self.env)
 
     def environment(self, service: str, **changes: str) -> dict[str, str]:
         return {**self.image.environment, **self(SERVICES[service]["environment"]), **changes}

@@ -48,6 +48,11 @@ def _image(place: Path) -> Image:
     return image
 
 
+def test_addresses_are_replaced_in_the_file_and_not_in_secrets(image: Image) -> None:
+    services = Services(image, {"SECRET": "a8000b6379"}, {"8000": "1234", "redis:6379": "127.0.0.1:5678"})
+    assert services("redis://:${SECRET:?}@redis:6379/${PORT:-}8000") == "redis://:a8000b6379@127.0.0.1:5678/1234"
+
+
 def test_what_runs_is_what_was_installed(image: Image) -> None:
     code = "import api, listener; print(api.__file__, listener.__file__)"
     command = ["python", "-c", code]
