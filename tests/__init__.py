@@ -1,1 +1,5 @@
-"""The tests: on real PostgreSQL, Valkey and HTTP, from the same wheels as `parley dev`."""
+"""The tests; tests/README.md tells how to run them."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]

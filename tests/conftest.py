@@ -20,8 +20,10 @@ from api.dev import process
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
 from tests.api.support import unlimited_client
+from tests.api_process import Api, choose_long_window, running
+from tests.database import Connection, connect_rolled_back
 from tests.fork_server import ForkServer
-from tests.support import Api, Connection, long_window, new_postgres, open_directory, rolled_back, running, yoyo
+from tests.servers import new_postgres, open_directory, yoyo
 
 TEMPLATE = "parley_template"
 SHARED_DIRECTORY = "PARLEY_TEST_SHARED_DIRECTORY"
@@ -142,14 +144,14 @@ def shared_database(new_database: Callable[[str], str]) -> str:
 @pytest.fixture
 def app(postgres: Postgres, shared_database: str) -> Iterator[Connection]:
     """A connection as the API's role, in a transaction that is rolled back."""
-    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
+    with connect_rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         yield connection
 
 
 @pytest.fixture
 def dba(postgres: Postgres, shared_database: str) -> Iterator[Connection]:
     """A connection as a superuser, in a transaction that is rolled back."""
-    with rolled_back(postgres.url(shared_database)) as connection:
+    with connect_rolled_back(postgres.url(shared_database)) as connection:
         yield connection
 
 
@@ -176,7 +178,7 @@ def new_api(directory: Path, postgres: Postgres, valkey: Valkey, fork_server: Fo
 def api(directory: Path, postgres: Postgres, valkey: Valkey, shared_database: str) -> Iterator[Api]:
     """The API that tests share; each client of it has an address, and so a budget, of its own, for hours."""
     options = {
-        "RATE_LIMIT_WINDOW": long_window(),
+        "RATE_LIMIT_WINDOW": choose_long_window(),
         "PUSHER_KEY": "key",
         "PUSHER_SECRET": "secret",
         "ALLOWED_ORIGINS": "https://app.test, http://localhost:3000",

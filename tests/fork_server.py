@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from api.dev.process import Child, tie_to_parent
-from tests.support import ROOT
+from tests import ROOT
 
 
 class ForkServer:

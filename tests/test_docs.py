@@ -47,7 +47,8 @@ from api.routes import ROUTES
 from api.settings import Settings as ApiSettings
 from listener.metrics import REGISTRY as LISTENER_REGISTRY
 from listener.settings import Settings as ListenerSettings
-from tests.support import ROOT, Connection, call, new_chat, roll_up_to_now
+from tests import ROOT
+from tests.database import Connection, call, new_chat, roll_up_to_now
 
 README = (ROOT / "README.md").read_text()
 SQL_README = (ROOT / "sql" / "README.md").read_text()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from tests.support import ROOT
+from tests import ROOT
 
 
 def imports(folder: str) -> Iterator[tuple[str, str]]:

@@ -10,8 +10,9 @@ from api.settings import Settings
 from tests.api.http.http1 import Attack
 from tests.api.support import unlimited_client
 from tests.api.world import World, new_world
+from tests.api_process import Api
 from tests.browser import Browser, running_browser
-from tests.support import SECRET, Api, new_user
+from tests.tokens import SECRET, new_user
 
 
 @pytest.fixture

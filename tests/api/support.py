@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import psycopg
 
-from tests.support import Api, wait_until
+from tests.api_process import Api
+from tests.waiting import wait_until
 
 CODES = {
     400: "validation_error",

@@ -19,6 +19,7 @@ import pytest
 
 from api.dev.postgres import Postgres
 from api.dev.process import Child
+from tests import ROOT
 from tests.api.support import (
     expect_error,
     locked_chats,
@@ -28,7 +29,9 @@ from tests.api.support import (
     unlimited_client,
     wait_for_status,
 )
-from tests.support import ROOT, Api, long_window, new_user, running, wait_until
+from tests.api_process import Api, choose_long_window, running
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 CONNECTIONS = 10  # of an API's pool to PostgreSQL, at most
 MIB = 1024 * 1024
@@ -135,7 +138,7 @@ def test_many_simultaneous_connections_fit_into_the_backlog(api: Api) -> None:
 
 
 def test_workers_share_port_and_rate_limit_and_end_together(new_api: Callable[..., Api], shared_database: str) -> None:
-    api = new_api(shared_database, WORKERS="2", RATE_LIMIT_WINDOW=long_window())
+    api = new_api(shared_database, WORKERS="2", RATE_LIMIT_WINDOW=choose_long_window())
     with running(api):
         assert api.child is not None
         leader = api.child.pid

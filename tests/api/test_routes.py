@@ -9,7 +9,9 @@ import pytest
 from api.routes import ROUTES, Route
 from tests.api.support import LIMIT_HEADERS, expect_error, unlimited_client
 from tests.api.world import EXAMPLES, QUERIES, World, name_of, new_world
-from tests.support import NO_SUCH_ID, Api, new_user
+from tests.api_process import Api
+from tests.database import NO_SUCH_ID
+from tests.tokens import new_user
 
 IN_A_CHAT = [route for route in ROUTES if "chat_id" in route.path_parameters]
 WITH_BODY = [route for route in ROUTES if route.body]

@@ -8,7 +8,7 @@ import pytest
 from api.settings import Settings
 from api.shared.settings import SettingsError
 from tests.api.support import HIDDEN
-from tests.support import SECRET
+from tests.tokens import SECRET
 
 pytestmark = pytest.mark.usefixtures("minimal_environment")
 

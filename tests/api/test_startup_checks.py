@@ -15,8 +15,9 @@ from api.dev.postgres import Postgres
 from api.settings import Settings
 from api.shared.settings import SettingsError
 from api.startup_checks import check_database, check_metrics, check_storage
+from tests import ROOT
 from tests.api.support import HIDDEN
-from tests.support import ROOT, Api
+from tests.api_process import Api
 
 pytestmark = pytest.mark.usefixtures("minimal_environment")
 

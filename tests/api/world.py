@@ -11,7 +11,9 @@ import httpx
 from api.routes import Route
 from tests import images
 from tests.api.support import INSTANT, UUID7, Matching, unlimited_client
-from tests.support import CHOSEN_SETTINGS, DEFAULT_SETTINGS, Api, new_user
+from tests.api_process import Api
+from tests.database import CHOSEN_SETTINGS, DEFAULT_SETTINGS
+from tests.tokens import new_user
 
 SENT = {"id": UUID7, "content": "hello", "type": "text", "userId": "<owner>", "createdAt": INSTANT}
 CHAT = {"id": UUID7, "title": "Plans", "role": "owner", "lastMessage": SENT} | dict.fromkeys(

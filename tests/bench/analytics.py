@@ -16,7 +16,8 @@ import psycopg
 
 from api.dev.postgres import Postgres
 from tests.bench.search import SETTINGS
-from tests.support import Connection, migrate, open_directory
+from tests.database import Connection
+from tests.servers import migrate, open_directory
 
 CHATS = 10_000
 USERS = 20_000

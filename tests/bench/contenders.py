@@ -26,11 +26,13 @@ import pytest
 
 from api.dev.process import Child, Server, wait_for
 from api.dev.valkey import Valkey
+from tests import ROOT
+from tests.api_process import Api, running
 from tests.bench.clients import Load, Result, Start, percentile
 from tests.bench.dataset import Data
 from tests.bench.workloads import Workload, scripts
 from tests.e2e.npm import Npm
-from tests.support import ROOT, SECRET, Api, running
+from tests.tokens import SECRET
 
 PGBENCH, PARLEY, TWO_WORKERS = "pgbench", "Parley", "Parley, 2 workers"
 FASTAPI, FASTIFY = "FastAPI + SQLAlchemy", "Fastify + pg"

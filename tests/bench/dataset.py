@@ -24,7 +24,8 @@ from pathlib import Path
 import psycopg
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, migrate, open_directory
+from tests.database import Connection
+from tests.servers import migrate, open_directory
 
 USERS = 1000
 MEMBERS = 10  # of a small chat

@@ -18,7 +18,8 @@ from api.dev.postgres import Postgres
 from listener.maintenance import REMOVAL_BATCH
 from tests.bench.retention import BEFORE, SENDER, print_times, sending
 from tests.bench.search import READER, loaded
-from tests.support import Connection, call, new_chat, wait_until
+from tests.database import Connection, call, new_chat
+from tests.waiting import wait_until
 
 SMALL = 20  # deletions of small chats and users, of which the median counts
 

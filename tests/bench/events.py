@@ -28,9 +28,12 @@ from pusher.pusher_client import PusherClient
 
 from api.dev.postgres import Postgres
 from api.dev.pusher_process import Pusher
+from tests import ROOT
+from tests.database import Connection, call, new_chat
 from tests.e2e.soketi import Soketi
 from tests.listener.support import Listener, Subscriber, listening
-from tests.support import ROOT, Connection, call, migrate, new_chat, open_directory, wait_until
+from tests.servers import migrate, open_directory
+from tests.waiting import wait_until
 
 CHATS = 100
 USER = "writer"

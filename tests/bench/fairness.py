@@ -21,7 +21,8 @@ import psycopg
 from tests.bench.clients import Load, Result, Start, apart, percentile, request
 from tests.bench.support import served
 from tests.bench.texts import WORD, full_length
-from tests.support import call, new_chat, token
+from tests.database import call, new_chat
+from tests.tokens import token
 
 EXPENSIVE = "🎉"  # repeated; see tests.bench.texts
 ATTACKER, IN_FLIGHT = "attacker", 10

@@ -15,7 +15,8 @@ import psutil
 import psycopg
 
 from tests.bench.support import served
-from tests.support import call, new_chat, token
+from tests.database import call, new_chat
+from tests.tokens import token
 
 USER = "ada"
 BODY = json.dumps({"content": "We deploy on Friday, if all goes well, and tell everybody on Monday."})

@@ -16,7 +16,8 @@ import psycopg
 
 from api.dev.postgres import Postgres
 from tests.bench.search import loaded
-from tests.support import Connection, call, new_chat, wait_until
+from tests.database import Connection, call, new_chat
+from tests.waiting import wait_until
 
 SENDER = "sender"
 BEFORE = 5000  # messages

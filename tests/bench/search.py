@@ -18,7 +18,8 @@ import psycopg
 
 from api.dev.postgres import Postgres
 from tests.bench.dataset import NUMBERS, TEXT, halves, two_at_once
-from tests.support import Connection, migrate, new_chat, open_directory
+from tests.database import Connection, new_chat
+from tests.servers import migrate, open_directory
 
 READER = "reader"
 CHATS_OF_READER = 10_000

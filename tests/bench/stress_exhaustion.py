@@ -11,7 +11,8 @@ import psycopg
 from tests.bench.clients import Load, Result, request
 from tests.bench.dataset import USERS, user_id
 from tests.bench.stress_site import Site
-from tests.support import token, wait_until
+from tests.tokens import token
+from tests.waiting import wait_until
 
 CROWD = 1500  # requests at once, while all connections to PostgreSQL are busy
 LOCKED_SECONDS = 7

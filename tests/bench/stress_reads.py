@@ -14,7 +14,8 @@ from tests.bench.contenders import seconds_of
 from tests.bench.dataset import user_id
 from tests.bench.stress_site import SEARCH, SEND, Site
 from tests.bench.workloads import requests
-from tests.support import token, wait_until
+from tests.tokens import token
+from tests.waiting import wait_until
 
 OTHERS = 4  # clients of each kind
 IDLE, UNREAD = 1000, 200  # connections

@@ -9,11 +9,13 @@ import psycopg
 
 from api.dev.process import find_free_port
 from api.dev.valkey import Valkey
+from tests.api_process import Api, running, scrape
 from tests.bench.clients import Load, Start, apart, request
 from tests.bench.contenders import parley
 from tests.bench.dataset import Data, loaded, user_id
 from tests.bench.workloads import WORKLOADS, requests
-from tests.support import Api, call, new_chat, running, scraped, token
+from tests.database import call, new_chat
+from tests.tokens import token
 
 PROCESSES = 4  # of clients
 READERS = 4
@@ -47,7 +49,7 @@ class Site:
     def connections(self, state: str) -> float:
         """To PostgreSQL."""
         port = int(self.api.environment["METRICS_PORT"])
-        return scraped(port, "parley_database_connections", server="primary", state=state)
+        return scrape(port, "parley_database_connections", server="primary", state=state)
 
     def reads(self, seed: int, seconds: float) -> Load:
         return Load(self.api.port, requests(self.data, PAGE, seed), READERS, seconds)

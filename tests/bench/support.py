@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
-from tests.support import Api, migrate, open_directory, running
+from tests.api_process import Api, running
+from tests.servers import migrate, open_directory
 
 
 @contextmanager

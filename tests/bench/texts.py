@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator
 import psycopg
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, migrate, new_chat, new_user, open_directory
+from tests.database import Connection, call, new_chat
+from tests.servers import migrate, open_directory
+from tests.tokens import new_user
 
 LENGTH = 32_768
 WORD = "needle"

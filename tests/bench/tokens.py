@@ -27,7 +27,8 @@ from tests.api.auth import test_encrypted_tokens as encrypted_tokens
 from tests.api.auth import test_tokens as signed_tokens
 from tests.api.auth.test_encrypted_tokens import derive_key, encrypt
 from tests.bench.support import served
-from tests.support import SECRET, add_session, call, claims, new_chat, new_user, token
+from tests.database import add_session, call, new_chat
+from tests.tokens import SECRET, claims, new_user, token
 
 USER = "ada"
 COOKIE = SESSION_COOKIES[1]

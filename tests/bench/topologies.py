@@ -14,11 +14,15 @@ import psutil
 import psycopg
 
 from api.dev.process import Server
+from tests.api_process import Api, running
 from tests.bench.support import served
 from tests.bench.tokens import Site, bearer
+from tests.database import call, new_chat
 from tests.e2e.pgbouncer import PgBouncer, program
 from tests.e2e.test_pgbouncer import configuration
-from tests.support import Api, call, new_chat, new_replica, running, token, wait_until
+from tests.servers import new_replica
+from tests.tokens import token
+from tests.waiting import wait_until
 
 USER, READER = "ada", "grace"
 

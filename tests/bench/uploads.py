@@ -25,7 +25,7 @@ import psutil
 
 from tests import images
 from tests.bench.support import served
-from tests.support import token
+from tests.tokens import token
 
 UPLOADS = 20
 PHOTOS = 30  # ordinary uploads of each series in each round

@@ -17,7 +17,8 @@ import psycopg
 from tests.bench.clients import request
 from tests.bench.support import served
 from tests.bench.tokens import Headers, Site, bearer
-from tests.support import call, new_chat, token
+from tests.database import call, new_chat
+from tests.tokens import token
 
 USER = "ada"
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from api.routes import MESSAGES, ROUTES, Route
 from tests.bench.clients import request
 from tests.bench.dataset import CHAT_ID, GROUPS, LARGE, USERS, Data, user_id
-from tests.support import token
+from tests.tokens import token
 
 OF_THE_LARGE_CHAT = 0.1
 REQUESTS = 20_000  # different ones

@@ -10,9 +10,9 @@
 from collections import Counter
 from typing import Any, NamedTuple, Self
 
+from tests.database import Connection
 from tests.e2e.followers import Adder, Client, Outline, Talker
 from tests.e2e.local_copy import LocalCopy, Message
-from tests.support import Connection
 
 TITLE = "Bad network"
 OWNER = "olga"

@@ -15,13 +15,16 @@ from api.dev.process import wait_for
 from api.dev.pusher_process import Pusher
 from api.dev.valkey import Valkey
 from tests.api.support import unlimited_client
+from tests.api_process import Api, running
+from tests.database import Connection, roll_up
 from tests.e2e.bad_network_checks import OWNER, TITLE
 from tests.e2e.fault_proxy import Fault, Network
 from tests.e2e.followers import GUESTS, PATIENCE, Adder, Client, Naive, Owner, Place, Talker
 from tests.e2e.killable_servers import SupervisedListener
 from tests.e2e.soketi import Soketi
 from tests.listener.support import LEADS
-from tests.support import Api, Connection, migrate, new_postgres, open_directory, roll_up, running, wait_until
+from tests.servers import migrate, new_postgres, open_directory
+from tests.waiting import wait_until
 
 SLEEP_SECONDS, LISTENER_SECONDS = (0.3, 1.5), (0.2, 0.7)
 WINDOW_REQUESTS = 10  # in a second

@@ -20,13 +20,14 @@ import psycopg
 
 from api.dev.postgres import Postgres
 from api.dev.process import wait_for
+from tests.api_process import Api
+from tests.database import Connection
 from tests.e2e.chaos_report import Outbox, Report, broken_promises, check_arrivals, check_repetitions, lasting, number
 from tests.e2e.killable_servers import VICTIMS, Servers, serving
 from tests.e2e.recording_proxy import Arrival
 from tests.e2e.soketi import add_soketi_option
 from tests.e2e.subscriber import Subscriber
 from tests.e2e.writers import Writer, writing
-from tests.support import Api, Connection
 
 CHATS = 4
 WRITERS = 6

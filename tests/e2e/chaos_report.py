@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Self
 
+from tests.database import Connection
 from tests.e2e.killable_servers import Kill
 from tests.e2e.recording_proxy import Arrival
 from tests.e2e.writers import Ledger
-from tests.support import Connection
 
 FORGETFUL = ("postgres", "listener")  # a killed one may forget what was published
 REACH = 2.0  # seconds for which it may be forgotten that an event was published

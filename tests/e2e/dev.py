@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from api.dev.process import wait_for
-from tests.support import ROOT
+from tests import ROOT
 
 READY = "Ctrl-C stops it."
 LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple, Self
 import httpx
 
 from api.dev.pusher_process import Pusher
+from tests.api_process import Api
 from tests.e2e.fault_proxy import Network
 from tests.e2e.local_copy import Event, LocalCopy, checked
-from tests.support import Api
 
 COMPRESSION = 60
 TIMEOUT = 0.5  # of a request

@@ -14,10 +14,12 @@ import psycopg
 from api.dev.postgres import Postgres
 from api.dev.pusher_process import Pusher
 from api.dev.valkey import Valkey
+from tests.api_process import Api
+from tests.database import Connection
 from tests.e2e.recording_proxy import RecordingProxy
 from tests.e2e.soketi import Soketi
 from tests.listener.support import LEADS, Listener
-from tests.support import Api, Connection, migrate, new_postgres, open_directory
+from tests.servers import migrate, new_postgres, open_directory
 
 VICTIMS = ("postgres", "pusher", "listener", "api")  # in the order in which they are restarted
 COMPLAINT = re.compile(r'Traceback|Warning:|"level": "(critical|error)"|ead-lettered')

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from api.dev.pusher_process import Pusher
+from tests.api_process import Api
+from tests.database import Connection
 from tests.listener.support import Listener
-from tests.support import Api, Connection, new_user, token, wait_until
+from tests.tokens import new_user, token
+from tests.waiting import wait_until
 
 CLIENT = Path(__file__).with_name("pusher_client.js")
 PAUSE = 0.02  # seconds between two changes of a user

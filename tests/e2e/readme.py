@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from tests.support import ROOT
+from tests import ROOT
 
 README = (ROOT / "README.md").read_text()
 SQL_README = (ROOT / "sql" / "README.md").read_text()

@@ -10,7 +10,9 @@ import pytest
 
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
-from tests.support import Api, migrate, new_postgres, open_directory, running, wait_until
+from tests.api_process import Api, running
+from tests.servers import migrate, new_postgres, open_directory
+from tests.waiting import wait_until
 
 WRITERS = 4
 EACH_ROUND = 40  # acknowledged messages before a kill

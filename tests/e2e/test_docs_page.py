@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from tests.api.support import INSTANT, UUID7
+from tests.api_process import Api, running
 from tests.browser import find_program
 from tests.e2e.npm import Npm
-from tests.support import Api, new_user, running, token
+from tests.tokens import new_user, token
 
 PROGRAM = Path(__file__).with_name("docs_page.js")
 PACKAGES = {"playwright-core": "1.65.1"}

@@ -15,8 +15,9 @@ import pytest
 from api.dev.postgres import Postgres
 from tests import images
 from tests.api.support import unlimited_client
+from tests.api_process import Api, running
 from tests.e2e.npm import Npm
-from tests.support import Api, new_user, running, token
+from tests.tokens import new_user, token
 
 HERE = Path(__file__).parent
 PACKAGES = {

@@ -17,11 +17,14 @@ from api.dev.pusher_process import Pusher
 from api.routes import ROUTES, Route
 from api.settings import Settings
 from listener.outbox import SESSION_SETTINGS
+from tests import ROOT
 from tests.api.support import unlimited_client
 from tests.api.world import EXAMPLES, name_of, new_world
+from tests.api_process import Api, read_log, running
 from tests.e2e.pgbouncer import PgBouncer, program
 from tests.listener.support import Listener, Subscriber, listening
-from tests.support import ROOT, Api, logged, new_user, running, wait_until
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 SERVER_CONNECTIONS = 3
 CLIENT_CONNECTIONS = 8
@@ -162,7 +165,7 @@ def test_a_session_keeps_nothing_of_a_request(api: Api, bouncer: PgBouncer, post
 def test_a_request_that_is_cancelled_holds_no_connection(
     postgres: Postgres, database: str, api: Api, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Any]
 ) -> None:
-    api.lend_environment(monkeypatch)
+    api.export_environment(monkeypatch)
 
     async def cancel_when_parsed() -> None:
         pooled = await Database.connect(Settings.load())
@@ -191,7 +194,7 @@ def test_with_prepared_statements_it_would_fail(
         with ThreadPoolExecutor(CLIENTS) as pool, unlimited_client(api) as client:
             statuses = {answer.status_code for answer in pool.map(client.get, ["/api/chats", "/api/profile"] * 50)}
         assert 500 in statuses
-        texts = [line.get("exception", "") for line in logged(api.log)]
+        texts = [line.get("exception", "") for line in read_log(api.log)]
         assert any(re.search('prepared statement "[^"]*" does not exist', text) for text in texts)
 
 

@@ -21,12 +21,14 @@ from api.dev.data_directory import CLIENT_FILE, SECRET_FILE
 from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
 from api.dev.pusher_process import Pusher
+from tests.api_process import Api, running
 from tests.e2e.dev import Dev, scratch
 from tests.e2e.pusher_js import Browser, World, frozen
 from tests.e2e.soketi import Soketi
 from tests.e2e.writers import writing
 from tests.listener.support import Listener, listening
-from tests.support import Api, running, token, wait_until
+from tests.tokens import token
+from tests.waiting import wait_until
 
 TERMINATED = 4009
 LARGEST = 10_000  # bytes of an event

@@ -25,10 +25,12 @@ from api.dev.postgres import Postgres
 from api.dev.process import Child, find_free_port
 from api.dev.pusher_process import Pusher
 from api.dev.valkey import Valkey
+from tests import ROOT
 from tests.conftest import QUICK
 from tests.e2e.readme import DATABASE, DEPLOYMENT, ELSEWHERE, README, SQL_README, START, TOUR, steps
 from tests.listener.support import LEADS
-from tests.support import ROOT, SECRET, new_postgres, yoyo
+from tests.servers import new_postgres, yoyo
+from tests.tokens import SECRET
 
 
 def test_every_block_is_run() -> None:

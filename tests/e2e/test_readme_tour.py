@@ -25,9 +25,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from api.dev.process import is_port_free
+from tests import ROOT
 from tests.e2e.dev import READY, scratch
 from tests.e2e.readme import README, START, TOUR, Step
-from tests.support import ROOT, wait_until
+from tests.waiting import wait_until
 
 LEFT_BEHIND = shutil.ignore_patterns(".venv", ".git", ".parley", ".env", ".*_cache", "__pycache__", "*.egg-info")
 TAKEN = "port 8000, where the README has the API, is in use"

@@ -14,7 +14,9 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import ROOT, add_session, call, migrate, new_chat, new_postgres, open_directory
+from tests import ROOT
+from tests.database import add_session, call, new_chat
+from tests.servers import migrate, new_postgres, open_directory
 
 CHECKS = (
     "schema", "row-level security", "policies", "roles", "memberships", "grants", "rows", "sequences", "who sees what",

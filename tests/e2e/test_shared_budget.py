@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from api.dev.valkey import Valkey
 from api.settings import Settings
+from tests import ROOT
 from tests.api.ratelimit.test_limiter import get_times, open_limiter
 from tests.api.support import new_address
+from tests.api_process import Api
 from tests.e2e.npm import Npm, Program
-from tests.support import ROOT, Api
 
 PROGRAM = Path(__file__).with_name("shared_budget.mjs")
 PACKAGES = {"@upstash/ratelimit": "2.2.0", "ioredis": "6.0.0"}

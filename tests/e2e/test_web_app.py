@@ -18,7 +18,7 @@ from api.auth.cookies import SESSION_COOKIES
 from api.dev.postgres import Postgres
 from tests.api.support import SESSION_TOKENS_FILE, expect_error, expect_unauthorized, load_session_tokens, token_headers
 from tests.e2e.npm import Npm, Program
-from tests.support import OLD_SECRET, SECRET, new_user
+from tests.tokens import OLD_SECRET, SECRET, new_user
 
 PROGRAM = Path(__file__).with_name("web_app.mjs")
 PACKAGES = {

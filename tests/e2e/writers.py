@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from tests.support import Api
+from tests.api_process import Api
 
 RETRY_SECONDS = 0.02
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tests.database import Connection, call
 from tests.listener.support import Subscriber
-from tests.support import Connection, call
 
 RECORD = "insert into parley.messages (chat_id, user_id, content) select %s, 'x', n::text from generate_series(1, %s) n"
 

@@ -10,9 +10,10 @@ import pytest
 from api.dev.postgres import Postgres
 from api.dev.pusher_process import Pusher
 from listener.settings import Settings
+from tests.database import Connection
 from tests.fork_server import ForkServer
 from tests.listener.support import Listener
-from tests.support import Connection, new_user
+from tests.tokens import new_user
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from listener.outbox import Outbox
 from listener.relay import Relay
 from tests.listener.conftest import Stage
-from tests.support import wait_until
+from tests.waiting import wait_until
 
 
 async def listen_for(stage: Stage, relay: Relay, until: Callable[[], bool]) -> None:

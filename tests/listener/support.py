@@ -16,7 +16,8 @@ from websockets.sync.client import connect
 
 from api.dev.process import Child
 from api.dev.pusher_process import Pusher
-from tests.support import ROOT, wait_until
+from tests import ROOT
+from tests.waiting import wait_until
 
 LEADS = "This listener leads"
 

@@ -6,11 +6,12 @@ import psycopg
 
 from listener.outbox import MAX_EVENTS_PER_CHAT
 from listener.relay import MAX_EVENTS
+from tests.database import call, new_chat
 from tests.listener.chats import RECORD, contents, private, send
 from tests.listener.conftest import Stage
 from tests.listener.rejecting_proxy import RejectingProxy
 from tests.listener.support import Subscriber, listening
-from tests.support import call, new_chat, wait_until
+from tests.waiting import wait_until
 
 
 def test_what_waited_and_what_comes_arrive_in_order(stage: Stage) -> None:

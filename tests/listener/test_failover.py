@@ -3,11 +3,12 @@
 import os
 import signal
 
+from tests.database import new_chat
 from tests.listener.chats import RECORD, contents, private, send
 from tests.listener.conftest import Stage
 from tests.listener.rejecting_proxy import RejectingProxy
 from tests.listener.support import Subscriber, listening
-from tests.support import new_chat, wait_until
+from tests.waiting import wait_until
 
 
 def test_a_connection_to_the_database_that_ends_is_made_anew(stage: Stage) -> None:

@@ -6,12 +6,14 @@ from typing import Any
 from api.dev.pusher_process import Pusher
 from listener.pusher import Pusher as PusherClient
 from listener.relay import Relay
+from tests.database import new_chat
 from tests.listener.chats import RECORD, contents, private, record_badly, send
 from tests.listener.conftest import Stage
 from tests.listener.in_process import listen_for
 from tests.listener.rejecting_proxy import RejectingProxy
 from tests.listener.support import Subscriber, listening
-from tests.support import new_chat, new_user, wait_until
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 
 def test_only_the_rejected_event_is_dead_lettered(stage: Stage) -> None:

@@ -15,12 +15,16 @@ import pytest
 
 from api.dev.process import find_free_port
 from api.dev.pusher_process import Pusher
+from tests.api_process import read_log, scrape
 from tests.conftest import QUICK
+from tests.database import new_chat
 from tests.listener.chats import RECORD, record_badly
 from tests.listener.conftest import Stage
 from tests.listener.rejecting_proxy import RejectingProxy
 from tests.listener.support import LEADS, Listener, listening
-from tests.support import logged, migrate, new_chat, new_postgres, new_user, scraped, wait_until
+from tests.servers import migrate, new_postgres
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 Read = Callable[..., float]
 READY = (200, {"status": "ok", "database": "ok", "pusher": "ok"})
@@ -33,7 +37,7 @@ def port() -> int:
 
 @pytest.fixture
 def read(port: int) -> Read:
-    return partial(scraped, port)
+    return partial(scrape, port)
 
 
 def asked(port: int, path: str = "readyz") -> tuple[int, Any]:
@@ -58,7 +62,7 @@ def test_what_is_published_is_counted(stage: Stage, port: int, read: Read) -> No
         wait_until(lambda: read("parley_listener_maintenance_total", result="done") == 6)
         assert read("parley_listener_maintenance_total", task="purge events", result="done") == 1
         assert read("process_resident_memory_bytes") > 0
-        assert {line["level"] for line in logged(listener.log)} == {"info"}
+        assert {line["level"] for line in read_log(listener.log)} == {"info"}
         assert listener.stop() == 0
 
 
@@ -109,10 +113,10 @@ def test_of_two_one_leads_and_both_are_ready(stage: Stage, port: int) -> None:
         try:
             second.spawn().child_until("is a standby")
             wait_until(lambda: asked(port) == asked(other_port) == READY)
-            assert [scraped(each, "parley_listener_leads") for each in (port, other_port)] == [1, 0]
+            assert [scrape(each, "parley_listener_leads") for each in (port, other_port)] == [1, 0]
             first.kill()
             second.child_until(LEADS)
-            wait_until(lambda: scraped(other_port, "parley_listener_leads") == 1)
+            wait_until(lambda: scrape(other_port, "parley_listener_leads") == 1)
         finally:
             second.stop()
 

@@ -1,10 +1,11 @@
 """What the listener does each minute besides: it counts for the analysts' views, and removes what is old or deleted."""
 
 from listener.maintenance import INTERVAL_SECONDS, REMOVAL_BATCH
+from tests.database import call, new_chat
 from tests.listener.chats import RECORD, send
 from tests.listener.conftest import Stage
 from tests.listener.support import listening
-from tests.support import call, new_chat, wait_until
+from tests.waiting import wait_until
 
 
 def test_the_listener_counts_and_then_removes(stage: Stage) -> None:

@@ -5,11 +5,12 @@ import asyncio
 from listener.outbox import Outbox
 from listener.pusher import Pusher as PusherClient
 from listener.relay import Relay
+from tests.database import new_chat
 from tests.listener.chats import RECORD, contents, private
 from tests.listener.conftest import Stage
 from tests.listener.in_process import listen_for
 from tests.listener.support import Subscriber
-from tests.support import new_chat, wait_until
+from tests.waiting import wait_until
 
 
 def test_events_that_postgresql_forgot_are_done_are_repeated_without_a_gap(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from api.shared.settings import SettingsError
 from listener.__main__ import check_database
 from listener.settings import Settings
 from tests.listener.conftest import Stage
-from tests.support import wait_until
+from tests.waiting import wait_until
 
 HIDDEN = "hidden-word"
 GOOD = {

@@ -1,11 +1,12 @@
 """Traces of the requests to Pusher, as a collector gets them."""
 
+from tests.database import add_member, call, new_chat
 from tests.listener.chats import RECORD
 from tests.listener.conftest import Stage
 from tests.listener.rejecting_proxy import RejectingProxy
 from tests.listener.support import listening
 from tests.otlp import running_collector
-from tests.support import add_member, call, new_chat, wait_until
+from tests.waiting import wait_until
 
 
 def test_each_request_to_pusher_is_a_span(stage: Stage) -> None:

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from tests.database import Connection
 from tests.sql.plans import LargeChat, fill_database, log_plans
 from tests.sql.support import copy_sources
-from tests.support import Connection
 
 _numbers = itertools.count(1)
 

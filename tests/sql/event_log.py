@@ -3,7 +3,8 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
-from tests.support import Connection, add_member, call, new_user
+from tests.database import Connection, add_member, call
+from tests.tokens import new_user
 
 Event = dict[str, Any]
 

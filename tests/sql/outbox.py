@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from tests.support import Connection, call
+from tests.database import Connection, call
 
 
 def events(connection: Connection, chat: str) -> list[tuple[str, Any]]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import psycopg
 
-from tests.support import Connection, call, new_chat, new_user
+from tests.database import Connection, call, new_chat
+from tests.tokens import new_user
 
 LARGE, SMALL = 20_000, 10  # messages of the large chat, and of each of the others
 HITS = 8  # messages of the large chat with the word "needle"

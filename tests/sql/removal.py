@@ -2,7 +2,7 @@
 
 from psycopg import sql
 
-from tests.support import Connection, call
+from tests.database import Connection, call
 
 AT_ONCE = 100  # memberships that are removed with the user
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from tests.support import Connection
+from tests.database import Connection
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 _numbers = itertools.count(1)

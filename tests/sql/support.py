@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from tests.support import ROOT, yoyo
+from tests import ROOT
+from tests.servers import yoyo
 
 MIGRATIONS = ROOT / "sql" / "migrations"
 EXAMPLES = ROOT / "tests" / "sql" / "example_migrations"

@@ -8,7 +8,8 @@ import pytest
 from psycopg import sql
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user, refused
+from tests.database import Connection, call, expect_error, new_chat
+from tests.tokens import new_user
 
 WHO = ("owner", "member", "stranger", "intruder", "nobody")  # an intruder is a stranger who claims to be in the chat
 
@@ -320,7 +321,7 @@ def test_a_session_without_a_user_calls_nothing(dba: Connection, world: dict[str
             assert dba.execute(query).rowcount == 1
         become(dba, "nobody", world)
         if status:
-            with refused(status), dba.transaction():
+            with expect_error(status), dba.transaction():
                 dba.execute(query)
         else:
             with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():

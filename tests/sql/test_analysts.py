@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, add_member, call, new_chat, roll_up
+from tests.database import Connection, add_member, call, new_chat, roll_up
 
 Analyst = tuple[Connection, list[str]]  # a connection, and the secrets that it must not read
 

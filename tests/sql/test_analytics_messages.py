@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.database import Connection, call, new_chat, roll_up
 from tests.sql.sent_messages import (
     MONDAY,
     SentMessage,
@@ -16,7 +17,7 @@ from tests.sql.sent_messages import (
     insert_message,
     insert_message_and_event,
 )
-from tests.support import Connection, call, new_chat, new_user, roll_up
+from tests.tokens import new_user
 
 
 @pytest.mark.parametrize(("size", "time_zone"), [(1, "UTC"), (7, "America/New_York"), (1000, "Pacific/Auckland")])

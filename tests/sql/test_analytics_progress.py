@@ -7,7 +7,9 @@ from datetime import datetime
 import psycopg
 import pytest
 
-from tests.support import Connection, call, new_chat, new_user, next_millisecond, roll_up, roll_up_to_now, wait_until
+from tests.database import Connection, call, new_chat, roll_up, roll_up_to_now
+from tests.tokens import new_user
+from tests.waiting import next_millisecond, wait_until
 
 
 def test_as_of_does_not_pass_messages_of_open_transactions(own: Connection, own_url: str) -> None:

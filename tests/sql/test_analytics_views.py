@@ -3,8 +3,9 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+from tests.database import Connection, call, new_chat, roll_up
 from tests.sql.sent_messages import SentMessage, insert_message
-from tests.support import Connection, call, new_chat, new_user, roll_up
+from tests.tokens import new_user
 
 # A scan of a table in the output of EXPLAIN.
 SCAN = re.compile(r"(?<!Subquery )(?<!Function )(?:Scan|Only Scan)(?: Backward)?(?: using \w+)? on (\w+)")

@@ -2,7 +2,8 @@
 
 import re
 
-from tests.support import ROOT, Connection
+from tests import ROOT
+from tests.database import Connection
 
 OURS = "('next_auth', 'rules', 'parley', 'session', 'api', 'listener', 'analytics')"
 

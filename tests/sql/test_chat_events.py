@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.database import NO_SUCH_ID, Connection, add_member, call, connect_rolled_back, expect_error, new_chat
 from tests.sql.event_log import Event, change, names, of_chat, send, seq_of, without_content
-from tests.support import NO_SUCH_ID, Connection, add_member, call, new_chat, refused, rolled_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,9 +66,9 @@ def test_a_hundred_is_usual_and_a_thousand_is_the_most(dba: Connection) -> None:
     ]
     for ask in asked:
         for limit in ("0", "1001", "x", "-1", ""):
-            with refused(400) as refusal:
+            with expect_error(400) as error:
                 ask(limit=limit)
-            assert refusal.fields == {"limit": "must be a whole number from 1 to 1000"}
+            assert error.fields == {"limit": "must be a whole number from 1 to 1000"}
         sizes = [len(ask(**options)["events"]) for options in ({}, {"limit": "1"}, {"limit": "1000"})]
         assert sizes == [100, 1, 1000]
 
@@ -76,12 +76,12 @@ def test_a_hundred_is_usual_and_a_thousand_is_the_most(dba: Connection) -> None:
 @pytest.mark.parametrize("after", ["", "x", "-1", "1.5", "1" * 19])
 def test_what_is_no_seq_is_refused(dba: Connection, after: str) -> None:
     chat = new_chat(dba, "owner")
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(dba, "owner", "list_chat_events", chat, after=after, limit="0")
-    assert refusal.fields.keys() == {"after", "limit"}
-    with refused(400) as refusal:
+    assert error.fields.keys() == {"after", "limit"}
+    with expect_error(400) as error:
         call(dba, "owner", "list_chat_events", chat)
-    assert refusal.fields == {"after": "is required"}
+    assert error.fields == {"after": "is required"}
 
 
 def test_only_a_member_of_now_is_told(dba: Connection) -> None:
@@ -89,15 +89,15 @@ def test_only_a_member_of_now_is_told(dba: Connection) -> None:
     send(dba, chat)
     assert len(of_chat(dba, chat, user="member")["events"]) == 3
     for user, id_ in (("stranger", chat), ("owner", NO_SUCH_ID), ("owner", "x")):
-        with refused(404):
+        with expect_error(404):
             of_chat(dba, id_, user=user)
     call(dba, "owner", "remove_member", chat, "member")
-    with refused(404):
+    with expect_error(404):
         of_chat(dba, chat, user="member")
     add_member(dba, "owner", chat, "member")
     assert len(of_chat(dba, chat, user="member")["events"]) == 5
     call(dba, "owner", "delete_chat", chat)
-    with refused(404):
+    with expect_error(404):
         of_chat(dba, chat)
 
 
@@ -107,9 +107,9 @@ def test_what_the_log_no_longer_has_or_never_had_is_gone(dba: Connection) -> Non
         send(dba, chat)
     dba.execute("delete from parley.outbox where chat_id = %s and seq in (1, 2, 4)", [chat])
     for after in (0, 1, 3, 6, 10**17):
-        with refused(410) as refusal:
+        with expect_error(410) as error:
             of_chat(dba, chat, after)
-    assert refusal.message == "The log does not have what follows this event of the chat."
+    assert error.message == "The log does not have what follows this event of the chat."
     assert names(of_chat(dba, chat, 4)) == [(5, "message:sent")]
     before_the_gap = of_chat(dba, chat, 2)
     assert (names(before_the_gap), before_the_gap["next"], before_the_gap["hasMore"]) == (
@@ -141,7 +141,7 @@ CHANGES = ("send", "send", "edit", "delete", "rename", "join or leave")
 @given(data=st.data())
 @settings(max_examples=40)
 def test_a_copy_is_whole_however_it_was_read_and_replayed(log_url: str, data: st.DataObject) -> None:
-    with rolled_back(log_url) as dba:
+    with connect_rolled_back(log_url) as dba:
         chat = new_chat(dba, "owner")
 
         def happen(most: int) -> None:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.support import NO_SUCH_ID, Connection, add_member, call, new_chat, new_user, next_millisecond, refused
+from tests.database import NO_SUCH_ID, Connection, add_member, call, expect_error, new_chat
+from tests.tokens import new_user
+from tests.waiting import next_millisecond
 
 
 def test_a_new_chat_belongs_to_who_creates_it(app: Connection) -> None:
@@ -35,9 +37,9 @@ def test_a_member_neither_renames_nor_deletes(app: Connection) -> None:
     owner, member = new_user(), new_user()
     chat = new_chat(app, owner, member)
     assert call(app, member, "get_chat", chat)["role"] == "member"
-    with refused(403):
+    with expect_error(403):
         call(app, member, "update_chat", chat, {"title": "Mine"})
-    with refused(403):
+    with expect_error(403):
         call(app, member, "delete_chat", chat)
     assert call(app, owner, "update_chat", chat, {"title": "Ours"})["title"] == "Ours"
 
@@ -46,9 +48,9 @@ def test_a_stranger_is_told_that_there_is_no_chat(app: Connection) -> None:
     owner, stranger = new_user(), new_user()
     chat = new_chat(app, owner)
     for function, arguments in (("get_chat", []), ("update_chat", [{"title": "Mine"}]), ("delete_chat", [])):
-        with refused(404) as unseen:
+        with expect_error(404) as unseen:
             call(app, stranger, function, chat, *arguments)
-        with refused(404) as absent:
+        with expect_error(404) as absent:
             call(app, owner, function, NO_SUCH_ID, *arguments)
         assert unseen.message == absent.message
     assert call(app, owner, "get_chat", chat)["id"] == chat
@@ -56,7 +58,7 @@ def test_a_stranger_is_told_that_there_is_no_chat(app: Connection) -> None:
 
 def test_an_id_that_is_no_uuid_is_not_found(app: Connection) -> None:
     for chat in ("", "1", f"{{{NO_SUCH_ID}}}", NO_SUCH_ID.replace("-", ""), NO_SUCH_ID + "0", "é" * 36):
-        with refused(404):
+        with expect_error(404):
             call(app, new_user(), "get_chat", chat)
 
 
@@ -66,7 +68,7 @@ def test_a_deleted_chat_is_gone_with_its_messages(dba: Connection) -> None:
     chat = new_chat(dba, owner)
     call(dba, owner, "send_message", chat, {"content": "hello"})
     call(dba, owner, "delete_chat", chat)
-    with refused(404):
+    with expect_error(404):
         call(dba, owner, "get_chat", chat)
     assert dba.execute("select listener.purge_deleted_chats(10)").fetchone() == (2,)
     for table, column in (("chats", "id"), ("members", "chat_id"), ("messages", "chat_id")):

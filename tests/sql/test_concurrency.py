@@ -10,7 +10,9 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user, refused, wait_until
+from tests.database import Connection, call, expect_error, new_chat
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 WRITERS = 8
 
@@ -219,7 +221,7 @@ def test_an_owner_whose_chat_goes_meanwhile_is_told_that(url: str) -> None:
             )
             if user == owner:
                 call(other, owner, "delete_chat", chat)
-            with refused(status):
+            with expect_error(status):
                 asking.execute("select parley.require_owner(%s)", [chat])
             asking.rollback()
 

@@ -8,7 +8,8 @@ import emoji
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user, rolled_back
+from tests.database import Connection, call, connect_rolled_back, new_chat
+from tests.tokens import new_user
 
 SELECTOR = "\ufe0f"
 TONES = [chr(c) for c in range(0x1F3FB, 0x1F400)]
@@ -23,7 +24,7 @@ TAILS = ("", SELECTOR)
 
 @pytest.fixture(scope="module")
 def connection(postgres: Postgres, shared_database: str) -> Iterator[Connection]:
-    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
+    with connect_rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         yield connection
 
 

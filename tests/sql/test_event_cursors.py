@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.database import NO_SUCH_ID, Connection, call, expect_error, new_chat
 from tests.sql.event_log import brief, drained, encoded, names, of_all, of_chat, said_by, send, seq_of
-from tests.support import NO_SUCH_ID, Connection, call, new_chat, new_user, refused
+from tests.tokens import new_user
 
 
 def test_a_cursor_from_before_what_was_removed_is_gone(committing: Connection) -> None:
@@ -19,13 +20,13 @@ def test_a_cursor_from_before_what_was_removed_is_gone(committing: Connection) -
     new = of_all(committing, user=owner)["next"]
     assert len(drained(committing, old, owner)[0]) == 1
     committing.execute("delete from parley.outbox where chat_id = %s", [chat])
-    with refused(410) as refusal:
+    with expect_error(410) as error:
         of_all(committing, old, user=owner)
-    assert refusal.message == "The log does not reach back to this cursor."
+    assert error.message == "The log does not reach back to this cursor."
     send(committing, chat, user=owner)
     assert len(drained(committing, new, owner)[0]) == 1
     committing.execute("truncate parley.outbox, parley.outbox_queue")
-    with refused(410):
+    with expect_error(410):
         of_all(committing, new, user=owner)
     assert drained(committing, of_all(committing, user=owner)["next"], owner)[0] == []
 
@@ -54,9 +55,9 @@ def test_after_a_restore_nobody_goes_on_from_where_they_were(committing: Connect
     assert of_chat(committing, chat, seq, user=owner)["events"] == []
     assert of_all(committing, start, user=owner)["hasMore"] is False
     committing.execute("select parley.start_new_epoch()")
-    with refused(410):
+    with expect_error(410):
         of_chat(committing, chat, seq, user=owner)
-    with refused(410):
+    with expect_error(410):
         of_all(committing, start, user=owner)
     seq = seq_of(committing, chat)
     send(committing, chat, user=owner)
@@ -71,7 +72,7 @@ def test_after_a_restore_nobody_goes_on_from_what_did_not_happen(committing: Con
     send(committing, chat, user=owner)
     assert of_all(committing, later, user=owner)["events"] == []  # what happened before, it knows of
     committing.execute("select parley.start_new_epoch()")
-    with refused(410):
+    with expect_error(410):
         of_all(committing, later, user=owner)
 
 
@@ -86,13 +87,13 @@ def test_cursors_work_where_the_owner_may_not_read_the_control_file(own: Connect
     own.execute("revoke execute on function pg_walfile_name(pg_lsn) from public")
     assert call(own, "owner", "list_events", after=start)["events"] == []  # the control file has the same timeline
     own.execute("revoke execute on function pg_control_system(), pg_control_checkpoint() from public")
-    with refused(410):
+    with expect_error(410):
         call(own, "owner", "list_events", after=start)
     start = call(own, "owner", "list_events")["next"]
     call(own, "owner", "send_message", chat, {"content": "x"})
     assert len(call(own, "owner", "list_events", after=start)["events"]) == 1
     own.execute("select parley.start_new_epoch()")
-    with refused(410):
+    with expect_error(410):
         call(own, "owner", "list_events", after=start)
     own.execute("reassign owned by managed to current_user")
     own.execute("drop owned by managed")
@@ -103,7 +104,7 @@ def test_a_cursor_of_another_history_is_gone(committing: Connection) -> None:
     owner = new_user()
     new_chat(committing, owner)
     history, snapshot = said_by(of_all(committing, user=owner)["next"])
-    with refused(410):
+    with expect_error(410):
         of_all(committing, encoded(f"{history[::-1]} {snapshot}"), user=owner)
     assert of_all(committing, encoded(f"{history} {snapshot}"), user=owner)["events"] == []
 
@@ -112,9 +113,9 @@ def test_a_cursor_of_another_history_is_gone(committing: Connection) -> None:
 @settings(max_examples=60)
 def test_what_is_no_cursor_is_refused(log_url: str, junk: str) -> None:
     with psycopg.connect(log_url, autocommit=True) as connection:
-        with refused(400) as refusal:
+        with expect_error(400) as error:
             of_all(connection, junk.replace("\0", ""), user="reader")
-        assert refusal.fields == {"after": "must be a cursor that was answered"}
+        assert error.fields == {"after": "must be a cursor that was answered"}
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_what_is_nearly_a_cursor_is_refused(committing: Connection, said: str) -
     parts = {"h": history, "s": snapshot, "c": NO_SUCH_ID}
     good = "{h} {s} {s} {c} 1"
     assert of_all(committing, encoded(good.format(**parts)), user="reader")["events"] == []
-    with refused(400):
+    with expect_error(400):
         of_all(committing, encoded(said.format(**parts)), user="reader")
 
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from api.dev.postgres import Postgres
+from tests.database import Connection, call, connect_rolled_back, expect_error
 from tests.sql.test_validation import BLANKS
-from tests.support import Connection, call, new_user, refused, rolled_back
+from tests.tokens import new_user
 
 NUMBERS = ("page", "limit")
 OF_EVENTS = ("seq", "events")
@@ -30,7 +31,7 @@ def lets_through(connection: Connection, field: str, value: str) -> bool:
 
 
 def test_texts_are_let_through_as_they_are_told(postgres: Postgres, shared_database: str) -> None:
-    with rolled_back(postgres.url(shared_database, "app", "app")) as app:
+    with connect_rolled_back(postgres.url(shared_database, "app", "app")) as app:
         told = schemas(app)
         texts = sorted(name for name in told if name not in {*NUMBERS, *OF_EVENTS, "email", *PUSHERS, KEY, "notBlank"})
         words = sorted(word for name in texts for word in told[name].get("enum", []))
@@ -67,6 +68,6 @@ def test_numbers_are_taken_as_they_are_told(app: Connection, field: str) -> None
     for value in (told["minimum"], told["maximum"]):
         assert call(app, user, "list_chats", **{field: str(value)})[field] == value
     for value in (told["minimum"] - 1, told["maximum"] + 1):
-        with refused(400) as refusal:
+        with expect_error(400) as error:
             call(app, user, "list_chats", **{field: str(value)})
-        assert refusal.fields == {field: f"must be a whole number from {told['minimum']} to {told['maximum']}"}
+        assert error.fields == {field: f"must be a whole number from {told['minimum']} to {told['maximum']}"}

@@ -12,7 +12,9 @@ import psycopg
 import pytest
 
 from api.routes import CHAT, MESSAGES, ROUTES
-from tests.support import Connection, add_session, call, new_chat, new_user, refused, wait_until
+from tests.database import Connection, add_session, call, expect_error, new_chat
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 STATEMENTS = {(route.method, route.path): route.statement for route in ROUTES}
 CHATS = CHAT.rpartition("/")[0]
@@ -75,10 +77,10 @@ def test_another_request_may_not_have_the_key(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)
     first = send(dba, user, chat, KEY)
-    with refused(422) as refusal:
+    with expect_error(422) as error:
         send(dba, user, chat, KEY, "Something else")
-    assert refusal.message == "Another request was sent with this Idempotency-Key."
-    with refused(422):
+    assert error.message == "Another request was sent with this Idempotency-Key."
+    with expect_error(422):
         post(dba, user, CHATS, {"title": "x"}, key=KEY)
     assert messages(dba, user, chat) == 1
     assert send(dba, user, chat, KEY) == (first[0], True)
@@ -109,7 +111,7 @@ def test_a_key_is_the_same_in_each_session_of_a_user(dba: Connection) -> None:
     for identity in ({"session_digests": digests[1:]}, {"sub": user}):
         assert post(dba, identity, CHATS, {"title": "Plans"}, key=KEY) == (first[0], True)
     dba.execute('delete from next_auth.sessions where "userId" = %s', [user])
-    with refused(401):
+    with expect_error(401):
         post(dba, {"session_digests": digests}, CHATS, {"title": "Plans"}, key=KEY)
 
 
@@ -117,9 +119,9 @@ def test_what_was_refused_is_not_kept(dba: Connection) -> None:
     owner, member = new_user(), new_user()
     chat = new_chat(dba, owner)
     call(dba, member, "get_settings")
-    with refused(404):
+    with expect_error(404):
         send(dba, member, chat, KEY)
-    with refused(400):
+    with expect_error(400):
         send(dba, owner, chat, KEY, "")
     assert kept(dba, owner) == kept(dba, member) == []
     call(dba, owner, "add_member", chat, {"userId": member})
@@ -177,9 +179,9 @@ def test_in_quotes_it_is_the_same_key(dba: Connection, key: str, quoted: str) ->
 def test_what_is_no_key_is_refused(dba: Connection, header: str) -> None:
     user = new_user()
     chat = new_chat(dba, user)
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         send(dba, user, chat, header)
-    assert refusal.fields == {"Idempotency-Key": BAD_KEY}
+    assert error.fields == {"Idempotency-Key": BAD_KEY}
     assert not matches(dba, header)
     assert messages(dba, user, chat) == 0
     assert not send(dba, user, chat, "a")[1]
@@ -195,7 +197,7 @@ def test_who_was_removed_is_not_let_in_by_a_repeat(dba: Connection) -> None:
     first = authorize(member)
     assert authorize(member) == (first[0], True)
     call(dba, member, "remove_member", chat, member)
-    with refused(403):
+    with expect_error(403):
         authorize(member)
     assert not authorize(owner)[1]
     call(dba, owner, "add_member", chat, {"userId": member})
@@ -252,7 +254,7 @@ def test_when_the_first_came_to_nothing_a_repeat_is_the_first(own: Connection, o
     user = new_user()
     chat = new_chat(own, user)
     with under_way(own_url, user, chat, KEY) as connection:
-        with refused(409):
+        with expect_error(409):
             send(own, user, chat, KEY)
         connection.rollback()
         assert not send(own, user, chat, KEY)[1]
@@ -305,5 +307,5 @@ def test_a_deleted_users_answers_are_removed_also_of_a_request_under_way(own: Co
     assert own.execute("select listener.purge_memberships(100)").fetchone() == (1,)
     assert kept(own, user) == []
     assert kept(own, other) == [KEY]
-    with refused(401):
+    with expect_error(401):
         send(own, user, chat, KEY)

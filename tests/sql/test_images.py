@@ -9,7 +9,9 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_user, next_millisecond, refused, wait_until
+from tests.database import Connection, call, expect_error
+from tests.tokens import new_user
+from tests.waiting import next_millisecond, wait_until
 
 
 def url_of(content: str, base: str = "https://chat.example") -> str:
@@ -109,7 +111,7 @@ def test_a_user_has_no_image_from_elsewhere(app: Connection, url: str) -> None:
     user = new_user()
     call(app, user, "set_image", url_of("a"))
     for function in ("register_image_upload", "set_image"):
-        with refused(400):
+        with expect_error(400):
             call(app, user, function, url)
     assert call(app, user, "get_profile")["user"]["imageUrl"] == url_of("a")
 
@@ -118,7 +120,7 @@ def test_nobody_stores_an_image(app: Connection) -> None:
     for function in ("register_image_upload", "set_image"):
         call(app, new_user(), function, url_of("a"))
         app.execute("select set_config('parley.user_id', '', true)")
-        with refused(401), app.transaction():
+        with expect_error(401), app.transaction():
             app.execute(f"select api.{function}(%s)", [url_of("a")])
 
 
@@ -155,7 +157,7 @@ def test_who_waits_too_long_for_a_removal_is_asked_to_come_again(dba: Connection
     call(dba, new_user(), "register_image_upload", url_of("a"))
     make_due(dba)
     assert taken(dba) == name_of("a")
-    with refused(503):
+    with expect_error(503):
         call(dba, new_user(), "set_image", url_of("a"))
     dba.execute("select api.confirm_image_removal(%s)", [name_of("a")])
     assert call(dba, new_user(), "set_image", url_of("a"))["imageUrl"] == url_of("a")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.sql.support import EXAMPLES, MIGRATIONS, numbered
-from tests.support import ROOT
 
 INDEX = "create index zoo on parley.messages (user_id);"
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user, rolled_back
+from tests.database import Connection, call, connect_rolled_back, new_chat
+from tests.tokens import new_user
 
 MAX_LENGTH = 32_768
 WORDS = ("ok", "done", "a", "re-run", "x1", "404", "café", "Ωmega", "привет", "🎉", "किताब")
@@ -44,7 +45,7 @@ def has_positions(connection: Connection, content: str) -> bool:
 
 @pytest.fixture(scope="module")
 def connection(postgres: Postgres, shared_database: str) -> Iterator[Connection]:
-    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
+    with connect_rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         yield connection
 
 

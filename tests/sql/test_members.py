@@ -3,7 +3,9 @@
 import psycopg
 import pytest
 
-from tests.support import Connection, add_member, call, new_chat, new_user, next_millisecond, refused
+from tests.database import Connection, add_member, call, expect_error, new_chat
+from tests.tokens import new_user
+from tests.waiting import next_millisecond
 
 
 def test_the_owner_adds_and_everybody_in_the_chat_sees_it(app: Connection) -> None:
@@ -31,9 +33,9 @@ def test_a_member_has_the_name_and_picture_of_the_token(app: Connection) -> None
 def test_only_the_owner_adds(app: Connection) -> None:
     owner, member, third = new_user(), new_user(), new_user()
     chat = new_chat(app, owner, member)
-    with refused(403):
+    with expect_error(403):
         add_member(app, member, chat, third)
-    with refused(404):
+    with expect_error(404):
         add_member(app, third, chat, third)
     assert add_member(app, owner, chat, third)["userId"] == third
 
@@ -41,9 +43,9 @@ def test_only_the_owner_adds(app: Connection) -> None:
 def test_who_has_never_signed_in_cant_be_added(app: Connection) -> None:
     owner, unknown = new_user(), new_user()
     chat = new_chat(app, owner)
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(app, owner, "add_member", chat, {"userId": unknown})
-    assert refusal.fields == {"userId": "is not a known user"}
+    assert error.fields == {"userId": "is not a known user"}
     assert add_member(app, owner, chat, unknown)["userId"] == unknown
 
 
@@ -51,7 +53,7 @@ def test_nobody_is_added_twice(app: Connection) -> None:
     owner, member = new_user(), new_user()
     chat = new_chat(app, owner, member)
     for user in (owner, member):
-        with refused(409):
+        with expect_error(409):
             call(app, owner, "add_member", chat, {"userId": user})
     assert len(call(app, owner, "list_members", chat)["members"]) == 2
 
@@ -62,7 +64,7 @@ def test_the_owner_removes_and_a_member_leaves(app: Connection) -> None:
     call(app, owner, "remove_member", chat, removed)
     call(app, leaving, "remove_member", chat, leaving)
     for user in (removed, leaving):
-        with refused(404):
+        with expect_error(404):
             call(app, user, "list_messages", chat)
     assert [m["userId"] for m in call(app, owner, "list_members", chat)["members"]] == [owner]
 
@@ -71,20 +73,20 @@ def test_a_member_removes_nobody_else(app: Connection) -> None:
     owner, member, third = new_user(), new_user(), new_user()
     chat = new_chat(app, owner, member, third)
     for user in (owner, third, new_user()):
-        with refused(403):
+        with expect_error(403):
             call(app, member, "remove_member", chat, user)
-    with refused(404):
+    with expect_error(404):
         call(app, new_user(), "remove_member", chat, third)
     assert len(call(app, owner, "list_members", chat)["members"]) == 3
     call(app, owner, "remove_member", chat, third)
-    with refused(404):
+    with expect_error(404):
         call(app, owner, "remove_member", chat, third)
 
 
 def test_the_owner_cant_leave(app: Connection) -> None:
     owner = new_user()
     chat = new_chat(app, owner)
-    with refused(409):
+    with expect_error(409):
         call(app, owner, "remove_member", chat, owner)
     assert call(app, owner, "get_chat", chat)["role"] == "owner"
 
@@ -110,13 +112,13 @@ def test_a_chat_has_at_most_5000_members(dba: Connection) -> None:
     dba.execute("insert into next_auth.users (id) select 'u' || n from generate_series(1, 5001) n")
     dba.execute(INSERT, [chat, [f"u{n}" for n in range(1, 4999)]])
     assert add_member(dba, "owner", chat, "u4999")["userId"] == "u4999"
-    with refused(409) as refusal:
+    with expect_error(409) as error:
         add_member(dba, "owner", chat, "u5000")
-    assert refusal.message == "The chat is full. A chat has at most 5000 members: remove one to add another."
+    assert error.message == "The chat is full. A chat has at most 5000 members: remove one to add another."
     assert len(members_of(dba, chat)) == 5000
     set_limit(dba, 5001)
     add_member(dba, "owner", chat, "u5000")
-    with refused(409):
+    with expect_error(409):
         add_member(dba, "owner", chat, "u5001")
 
 
@@ -125,7 +127,7 @@ def test_a_removal_and_a_departure_make_room(dba: Connection) -> None:
     chat = new_chat(dba, "owner", "a", "b")
     before = dba.execute("select seq from parley.chats where id = %s", [chat]).fetchone()
     for leaving, remover, coming in (("a", "owner", "c"), ("b", "b", "d")):
-        with refused(409):
+        with expect_error(409):
             add_member(dba, "owner", chat, coming)
         call(dba, remover, "remove_member", chat, leaving)
         add_member(dba, "owner", chat, coming)
@@ -145,14 +147,14 @@ def test_members_inserted_at_once_and_in_plain_sql_are_limited(dba: Connection, 
     dba.execute("select session.authenticate(%s)", ['{"sub": "owner"}'])
     dba.execute(f"set local role {role}")
     for chat, users in ((chats[0], "abcd"), (chats[1], "abcd"), (chats[1], "bcd")):
-        with refused(409), dba.transaction():
+        with expect_error(409), dba.transaction():
             dba.execute(INSERT, [chat, list(users)])
     both = "insert into parley.members (chat_id, user_id) select c, u from unnest(%s::uuid[]) c, unnest(%s::text[]) u"
-    with refused(409), dba.transaction():  # there is room in one of them
+    with expect_error(409), dba.transaction():  # there is room in one of them
         dba.execute(both, [chats, ["b", "c", "d"]])
     if role == "postgres":  # row-level security refuses COPY to all others
         copy = "copy parley.members (chat_id, user_id) from stdin"
-        with refused(409), dba.transaction(), dba.cursor().copy(copy) as rows:
+        with expect_error(409), dba.transaction(), dba.cursor().copy(copy) as rows:
             for user in "bcd":
                 rows.write_row((chats[1], user))
     dba.execute(both, [chats, ["b", "c"]])
@@ -168,10 +170,10 @@ def test_a_lower_limit_refuses_additions_and_nothing_else(dba: Connection) -> No
     call(dba, "owner", "update_chat", chat, {"title": "Still ours"})
     assert len(call(dba, "b", "list_members", chat)["members"]) == 3
     for leaving in ("a", "b"):
-        with refused(409):
+        with expect_error(409):
             add_member(dba, "owner", chat, "c")
         call(dba, "owner", "remove_member", chat, leaving)
-    with refused(409):
+    with expect_error(409):
         add_member(dba, "owner", chat, "c")
     assert members_of(dba, new_chat(dba, "owner")) == {"owner"}
     call(dba, "owner", "delete_chat", chat)
@@ -180,12 +182,12 @@ def test_a_lower_limit_refuses_additions_and_nothing_else(dba: Connection) -> No
 def test_other_refusals_come_before_that_of_a_full_chat(dba: Connection) -> None:
     set_limit(dba, 2)
     chat = new_chat(dba, "owner", "a")
-    with refused(409) as refusal:
+    with expect_error(409) as error:
         call(dba, "owner", "add_member", chat, {"userId": "a"})
-    assert refusal.message == "This user is a member already."
-    with refused(400):
+    assert error.message == "This user is a member already."
+    with expect_error(400):
         call(dba, "owner", "add_member", chat, {"userId": "nobody"})
-    with refused(403):
+    with expect_error(403):
         call(dba, "a", "add_member", chat, {"userId": "owner"})
 
 
@@ -204,7 +206,7 @@ def test_the_limit_is_one_positive_number_of_the_dbas(dba: Connection) -> None:
 def test_without_a_row_of_limits_a_chat_has_any_number_of_members(dba: Connection) -> None:
     set_limit(dba, 2)
     chat = new_chat(dba, "owner", "a")
-    with refused(409):
+    with expect_error(409):
         add_member(dba, "owner", chat, "b")
     dba.execute("delete from parley.limits")
     add_member(dba, "owner", chat, "b")

@@ -5,7 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.support import NO_SUCH_ID, Connection, call, new_chat, new_user, refused
+from tests.database import NO_SUCH_ID, Connection, call, expect_error, new_chat
+from tests.tokens import new_user
 
 
 def test_a_message_is_kept_as_sent(app: Connection) -> None:
@@ -85,17 +86,17 @@ def test_who_may_edit_and_delete(app: Connection) -> None:
     chat = new_chat(app, owner, author, member)
     message, other = (call(app, author, "send_message", chat, {"content": "x"})["id"] for _ in range(2))
     for user, edits, deletes in ((owner, 403, None), (member, 403, 403), (stranger, 404, 404)):
-        with refused(edits):
+        with expect_error(edits):
             call(app, user, "update_message", chat, message, {"content": "y"})
         if deletes:
-            with refused(deletes):
+            with expect_error(deletes):
                 call(app, user, "delete_message", chat, message)
     assert call(app, author, "update_message", chat, message, {"content": "y"})["content"] == "y"
     call(app, author, "delete_message", chat, message)
     call(app, owner, "delete_message", chat, other)
     assert call(app, owner, "list_messages", chat)["total"] == 0
     for function in ("get_message", "delete_message"):
-        with refused(404):
+        with expect_error(404):
             call(app, author, function, chat, message)
 
 
@@ -104,7 +105,7 @@ def test_an_author_who_left_no_longer_edits(app: Connection) -> None:
     chat = new_chat(app, owner, author)
     message = call(app, author, "send_message", chat, {"content": "x"})["id"]
     call(app, author, "remove_member", chat, author)
-    with refused(404):
+    with expect_error(404):
         call(app, author, "update_message", chat, message, {"content": "y"})
     assert call(app, owner, "get_message", chat, message)["content"] == "x"
 
@@ -115,7 +116,7 @@ def test_a_message_is_found_in_its_own_chat_only(app: Connection) -> None:
     message = call(app, user, "send_message", chat, {"content": "x"})["id"]
     assert call(app, user, "get_message", chat, message)["id"] == message
     for where, what in ((other, message), (chat, NO_SUCH_ID), (chat, "x"), (NO_SUCH_ID, message)):
-        with refused(404):
+        with expect_error(404):
             call(app, user, "get_message", where, what)
 
 

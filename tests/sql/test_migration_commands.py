@@ -5,8 +5,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.database import Connection
+from tests.servers import yoyo
 from tests.sql.support import add_migration, apply, numbered
-from tests.support import Connection, yoyo
 
 ZOO = "create table public.zoo ();"
 

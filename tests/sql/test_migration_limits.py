@@ -8,8 +8,11 @@ import pytest
 from yoyo import get_backend, read_migrations
 
 from api.admin import migrations
+from tests.database import Connection, call
+from tests.servers import yoyo
 from tests.sql.support import add_migration, apply
-from tests.support import Connection, call, new_user, wait_until, yoyo
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 LIMITS = "create table public.zoo as select current_setting('lock_timeout') a, current_setting('statement_timeout') b;"
 ADD_COLUMN = "alter table parley.settings add column zoo int;"

@@ -12,8 +12,10 @@ import pytest
 
 from api.admin.catalog import SNAPSHOT, Catalog
 from api.dev.postgres import Postgres
+from tests.database import call, expect_error, new_chat, roll_up, roll_up_to_now
+from tests.servers import yoyo
 from tests.sql.support import MIGRATIONS, add_migration, apply, numbered
-from tests.support import call, new_chat, new_user, refused, roll_up, roll_up_to_now, yoyo
+from tests.tokens import new_user
 
 
 def rollback_all(url: str) -> None:
@@ -115,7 +117,7 @@ def test_without_an_outbox_chats_go_on(url: str) -> None:
         call(dba, "owner", "update_chat", chat, {"title": "Plans"})
         yoyo(url, "apply", "--batch")
         assert dba.execute("select count(*) from parley.outbox").fetchone() == (0,)
-        with refused(410):  # what happened meanwhile is not in the log
+        with expect_error(410):  # what happened meanwhile is not in the log
             call(dba, "owner", "list_events", after=start)
         call(dba, "owner", "delete_chat", chat)
         assert dba.execute("select event from parley.outbox").fetchall() == [("chat:deleted",)]

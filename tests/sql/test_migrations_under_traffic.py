@@ -11,8 +11,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.database import Connection, call, new_chat
+from tests.servers import yoyo
 from tests.sql.support import add_examples, apply
-from tests.support import Connection, call, new_chat, new_user, wait_until, yoyo
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 LENGTHS, BACKFILL, INDEX = "1001_message_lengths", "1002_lengths_of_older_messages", "1003_index_message_lengths"
 BATCH = 100  # messages, in the backfill

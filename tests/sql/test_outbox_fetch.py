@@ -5,8 +5,8 @@ import json
 import psycopg
 import pytest
 
+from tests.database import Connection, add_member, call, new_chat
 from tests.sql.outbox import add_members, before, events, fetch, fetch_all, send
-from tests.support import Connection, add_member, call, new_chat
 
 
 def test_a_rename_is_published_to_who_is_a_member_then(dba: Connection) -> None:

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from tests.database import Connection
 from tests.sql.plans import log_plans, plan_nodes, rows_read
-from tests.support import Connection
 
 QUEUED = 20_000
 FIRST_CHAT = "00000000-0000-0000-0000-000000000000"

@@ -8,8 +8,10 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from tests.database import Connection, add_member, call, connect_rolled_back, new_chat
 from tests.sql.outbox import events, fetch, send
-from tests.support import Connection, add_member, call, new_chat, new_user, rolled_back, wait_until
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_a_user_who_is_deleted_does_not_wait_for_a_chat_that_is(database: str) -
 
 
 def test_the_recipients_of_a_deletion_are_those_at_its_commit(database: str) -> None:
-    with session(database) as owner, rolled_back(database) as watcher:
+    with session(database) as owner, connect_rolled_back(database) as watcher:
         chat = new_chat(owner, "owner")
         for n in range(3):
             add_member(owner, "owner", chat, f"member-{n}")

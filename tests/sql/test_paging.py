@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user, next_millisecond, refused, rolled_back
+from tests.database import Connection, call, connect_rolled_back, expect_error, new_chat
+from tests.tokens import new_user
+from tests.waiting import next_millisecond
 
 TYPES = ("text", "code", "image")
 COUNT = 3_500  # of messages, more than three blocks
@@ -51,7 +53,7 @@ class Chat:
 @pytest.fixture(scope="module")
 def chat(postgres: Postgres, shared_database: str) -> Iterator[Chat]:
     """A chat that was loaded without triggers, then changed through the API."""
-    with rolled_back(postgres.url(shared_database)) as connection:
+    with connect_rolled_back(postgres.url(shared_database)) as connection:
         user = new_user()
         chat = new_chat(connection, user)
         connection.execute("set local session_replication_role = replica")
@@ -192,15 +194,15 @@ def test_a_page_is_asked_for_in_one_way(app: Connection, function: str) -> None:
     user = new_user()
     chat = new_chat(app, user)
     where = [chat] if function == "list_messages" else []
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(app, user, function, *where, page="1", before=chat)
-    assert refusal.fields == {"page": "can't go with before or after"}
-    with refused(400) as refusal:
+    assert error.fields == {"page": "can't go with before or after"}
+    with expect_error(400) as error:
         call(app, user, function, *where, before=chat, after=chat)
-    assert refusal.fields == {"after": "can't go with before"}
-    with refused(400) as refusal:
+    assert error.fields == {"after": "can't go with before"}
+    with expect_error(400) as error:
         call(app, user, function, *where, before="1", after="x")
-    assert refusal.fields == {"before": "must be an id", "after": "must be an id"}
+    assert error.fields == {"before": "must be an id", "after": "must be an id"}
 
 
 def test_chats_page_by_their_latest_activity_while_it_moves(app: Connection) -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests.database import Connection, call, new_chat
 from tests.sql.plans import LargeChat, plan_nodes, rows_read
-from tests.support import Connection, call, new_chat, new_user
+from tests.tokens import new_user
 
 
 @pytest.mark.parametrize("after", [0, 5000, 9999, 10_000])

@@ -6,8 +6,8 @@ from hashlib import sha256
 
 import pytest
 
+from tests.database import Connection, call, expect_error, new_chat
 from tests.sql.plans import LargeChat, plan_nodes, rows_read
-from tests.support import Connection, call, new_chat, refused
 
 
 def test_user_is_looked_up_once(large_chat: LargeChat) -> None:
@@ -73,7 +73,7 @@ def test_adding_a_member_counts_members_up_to_the_limit(large_chat: LargeChat, l
             connection.execute("set local session authorization app")
             insert = "insert into parley.members (chat_id, user_id) values (%s, '5000')"
             connection.execute("select session.authenticate(%s)", [json.dumps({"sub": user})])
-            with plan_nodes(connection, "members") as nodes, refused(409) if is_full else nullcontext():
+            with plan_nodes(connection, "members") as nodes, expect_error(409) if is_full else nullcontext():
                 connection.execute(insert, [chat])
     finally:
         connection.execute("set session authorization app")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from tests.database import NO_SUCH_ID, call
 from tests.sql.plans import HITS, LARGE, LargeChat, list_messages, plan_nodes, rows_read
-from tests.support import NO_SUCH_ID, call
 
 
 def test_page_of_a_matching_entity_tag_is_not_read(large_chat: LargeChat) -> None:

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
+from tests.database import call
 from tests.sql.plans import HITS, LargeChat, list_messages, plan_nodes, rows_read
-from tests.support import call, new_user
+from tests.tokens import new_user
 
 
 def test_search_uses_the_gin_index(large_chat: LargeChat) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
 from tests import entity_tags
-from tests.support import Connection, Refusal, call, new_chat, new_user, refused, rolled_back
+from tests.database import Connection, ExpectedError, call, connect_rolled_back, expect_error, new_chat
+from tests.tokens import new_user
 
 CHAT_KEYS = ["id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"]
 MESSAGE_KEYS = ["id", "content", "type", "userId", "createdAt", "updatedAt"]
@@ -130,7 +131,7 @@ def test_only_the_version_that_is_meant_is_changed(
                 assert after != before
                 assert told == now != etag
             else:
-                with refused(404):
+                with expect_error(404):
                     asked(app, owner, read, *path)
             return True
 
@@ -164,7 +165,7 @@ def test_a_malformed_list_matches_nothing(app: Connection, header: str) -> None:
 @settings(max_examples=300)
 @given(header=entity_tags.HEADERS)
 def test_lists_are_parsed_by_the_grammar(url: str, header: str) -> None:
-    with rolled_back(url) as dba:
+    with connect_rolled_back(url) as dba:
         strongly, weakly = (
             entity_tags.is_match(entity_tags.ETAG, header, is_strong=strongly) for strongly in (True, False)
         )
@@ -179,22 +180,22 @@ def check_header(connection: Connection, header: str, *, is_match: bool, is_none
     if is_match or not sent:  # an empty one is replaced before it reaches the database
         assert asked(connection, user, "get_settings", match=sent)[0] == answer
     else:
-        with refused(412):
+        with expect_error(412):
             asked(connection, user, "get_settings", match=sent)
 
 
 def test_a_membership_has_no_version_but_is_there_or_not(app: Connection, chat: tuple[str, str, str, str]) -> None:
     chat_id, _, owner, member = chat
-    with refused(412):
+    with expect_error(412):
         asked(app, owner, "remove_member", chat_id, member, match=asked(app, owner, "get_chat", chat_id)[1])
-    with refused(412):
+    with expect_error(412):
         asked(app, owner, "remove_member", chat_id, member, none="*")
     asked(app, owner, "remove_member", chat_id, member, match="*", none='"x"')
-    with refused(404):
+    with expect_error(404):
         asked(app, owner, "remove_member", chat_id, member, match='"x"')
 
 
-def refusals(connection: Connection, chat: tuple[str, str, str, str], match: str) -> list[Refusal]:
+def list_errors(connection: Connection, chat: tuple[str, str, str, str], match: str) -> list[ExpectedError]:
     chat_id, message, owner, member = chat
     found = []
     for status, user, function, arguments in (
@@ -210,22 +211,22 @@ def refusals(connection: Connection, chat: tuple[str, str, str, str], match: str
         (400, owner, "update_settings", [{"settings": {"theme": "pink"}}]),
         (409, owner, "remove_member", [chat_id, owner]),
     ):
-        with refused(status) as refusal:
+        with expect_error(status) as error:
             asked(connection, user, function, *arguments, match=match)
-        found.append(refusal)
+        found.append(error)
     return found
 
 
 def test_who_is_refused_anyway_is_not_told_of_a_version(app: Connection, chat: tuple[str, str, str, str]) -> None:
-    assert refusals(app, chat, match='"x"') == refusals(app, chat, match="*")
+    assert list_errors(app, chat, match='"x"') == list_errors(app, chat, match="*")
 
 
 def test_an_address_that_is_taken_is_no_reason_before_the_version_is(app: Connection) -> None:
     one, two = new_user(), new_user()
     call(app, one, "update_profile", {"email": f"{one}@example.org"})
-    with refused(412):
+    with expect_error(412):
         asked(app, two, "update_profile", {"email": f"{one}@example.org"}, match='"x"')
-    with refused(409):
+    with expect_error(409):
         asked(app, two, "update_profile", {"email": f"{one}@example.org"}, match="*")
 
 
@@ -297,7 +298,7 @@ def url(postgres: Postgres, shared_database: str) -> str:
 @settings(max_examples=30)
 @given(st.lists(st.sampled_from(sorted(CHANGES)), min_size=1, max_size=8))
 def test_what_changed_has_another_etag(url: str, names: list[str]) -> None:
-    with rolled_back(url) as dba:
+    with connect_rolled_back(url) as dba:
         chat, message, owner, member = chat_of_two(dba)
         known: dict[tuple[str, str, str], Any] = {}
         for name in ["nothing", *names]:

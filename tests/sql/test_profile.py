@@ -9,7 +9,9 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_user, next_millisecond, refused
+from tests.database import Connection, call, expect_error
+from tests.tokens import new_user
+from tests.waiting import next_millisecond
 
 LOCAL_64 = "x" * 64
 
@@ -188,24 +190,24 @@ SIZE = "must be 3 to 254 characters"
     ],
 )  # fmt: skip
 def test_a_profile_may_not_be(app: Connection, body: dict[str, Any], fields: dict[str, str]) -> None:
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(app, new_user(), "update_profile", body)
-    assert refusal.fields == fields
+    assert error.fields == fields
 
 
 def test_an_update_has_a_name_or_an_address(app: Connection) -> None:
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(app, new_user(), "update_profile", {})
-    assert refusal.message == "The body must have at least one of: name, email."
+    assert error.message == "The body must have at least one of: name, email."
 
 
 def test_an_address_is_one_users_in_whatever_case(app: Connection) -> None:
     first, second = new_user(), new_user()
     call(app, first, "update_profile", {"email": f"{first}@x.org"})
     for taken in (f"{first}@x.org", f"{first}@X.ORG"):
-        with refused(409) as refusal:
+        with expect_error(409) as error:
             call(app, second, "update_profile", {"email": taken, "name": "Second"})
-        assert refusal.fields == {"email": "is another user's"}
+        assert error.fields == {"email": "is another user's"}
     assert profile(app, second)["name"] is None
     call(app, first, "update_profile", {"email": f"{first}@y.org"})
     assert call(app, second, "update_profile", {"email": f"{first}@x.org"})["user"]["email"] == f"{first}@x.org"
@@ -232,7 +234,7 @@ def test_nobody_changes_anybody(dba: Connection) -> None:
     before = dba.execute(users).fetchall()
     dba.execute("select set_config('parley.user_id', '', true)")
     for body in ({"name": "x"}, {"email": "x@x.org"}):
-        with refused(401), dba.transaction():
+        with expect_error(401), dba.transaction():
             dba.execute("select api.update_profile(%s)", [json.dumps(body)])
     assert dba.execute(users).fetchall() == before
 

@@ -4,8 +4,8 @@ import psycopg
 import pytest
 
 from api.openapi.models.events import MAX_EVENT_BYTES
+from tests.database import NO_SUCH_ID, Connection, call, expect_error, new_chat
 from tests.sql.outbox import add_members, events, fetch, send
-from tests.support import NO_SUCH_ID, Connection, call, new_chat, refused
 
 
 def test_each_change_of_a_message_is_recorded_in_the_documents_words(dba: Connection) -> None:
@@ -90,9 +90,9 @@ def test_who_stops_being_a_member_is_recorded(dba: Connection, change: str) -> N
 def test_a_refused_change_records_nothing(dba: Connection) -> None:
     chat = new_chat(dba, "owner", "member")
     sent = send(dba, chat)
-    with refused(400):
+    with expect_error(400):
         send(dba, chat, "")
-    with refused(403):
+    with expect_error(403):
         call(dba, "member", "update_message", chat, sent["id"], {"content": "mine"})
     with pytest.raises(psycopg.errors.CheckViolation), dba.transaction():
         dba.execute("update parley.messages set type = 'video', content = 'x' where chat_id = %s", [chat])

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user, rolled_back
+from tests.database import Connection, call, connect_rolled_back, new_chat
+from tests.tokens import new_user
 
 MESSAGES = {
     "deploy": "We deploy on Friday, right after the stand-up.",
@@ -263,7 +264,7 @@ QUERIES: dict[str, tuple[str, str]] = {
 @pytest.fixture(scope="module")
 def chat(postgres: Postgres, shared_database: str) -> Iterator[tuple[Connection, str, str]]:
     """A connection, a user, and a chat of the user with these messages."""
-    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
+    with connect_rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         user = new_user()
         chat = new_chat(connection, user)
         for content in MESSAGES.values():

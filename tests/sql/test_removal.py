@@ -4,10 +4,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.database import Connection, call, expect_error, new_chat
 from tests.sql.outbox import events
 from tests.sql.removal import AT_ONCE, batch, chats_of, delete_user, is_being_removed, memberships, owned
 from tests.sql.test_retention import NOTHING, WAYS, arguments, left
-from tests.support import Connection, call, new_chat, new_user, refused
+from tests.tokens import new_user
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -27,7 +28,7 @@ def test_a_deletion_leaves_messages_to_batches_and_hides_them_at_once(dba: Conne
         assert call(dba, user, "list_chats")["total"] == 0
         assert call(dba, user, "search", search="needle")["total"] == 0
         for way in WAYS:
-            with refused(404):
+            with expect_error(404):
                 call(dba, user, way, *arguments(way, chat, message if messages else chat))
     sizes = [batch(dba, "purge_deleted_chats", 100) for _ in range(messages // 100 + 2)]
     assert sizes == [100] * (messages // 100) + [messages % 100 + 1, 0]
@@ -98,7 +99,7 @@ def test_a_deleted_user_owns_no_chats_after_the_batches(dba: Connection) -> None
     assert (owned(dba, "leaver"), memberships(dba, "leaver")) == (0, 0)
     assert call(dba, "member", "list_chats")["total"] == 250
     (chat, *_) = chats
-    with refused(403):
+    with expect_error(403):
         call(dba, "member", "delete_chat", chat)
 
 
@@ -118,8 +119,8 @@ def test_a_member_must_be_a_user(dba: Connection, user: str) -> None:
     with pytest.raises(psycopg.errors.ForeignKeyViolation) as caught, dba.transaction():
         dba.execute("insert into parley.members (chat_id, user_id) values (%s, %s)", [chat, user])
     assert caught.value.diag.constraint_name == "members_user_exists"
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(dba, "owner", "add_member", chat, {"userId": user})
-    assert refusal.fields == {"userId": "is not a known user"}
+    assert error.fields == {"userId": "is not a known user"}
     call(dba, "member", "get_settings")
     dba.execute("insert into parley.members (chat_id, user_id) values (%s, 'member')", [chat])

@@ -8,11 +8,13 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from tests.database import call, expect_error, new_chat
 from tests.sql.outbox import events
 from tests.sql.removal import AT_ONCE, batch, chats_of, delete_user, is_being_removed, memberships
 from tests.sql.test_concurrency import connected
 from tests.sql.test_retention import NOTHING, last_message, left
-from tests.support import call, new_chat, new_user, refused, wait_until
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def test_a_deleted_user_is_out_while_memberships_are_left(url: str) -> None:
         chats_of(dba, "owner", 2 * AT_ONCE, "leaver")
         delete_user(dba, "leaver")
         assert memberships(dba, "leaver") == AT_ONCE
-        with refused(401):
+        with expect_error(401):
             call(dba, "leaver", "list_chats")
         insert = "insert into next_auth.users (id) values ('leaver')"
         with pytest.raises(psycopg.errors.ObjectInUse, match="still being removed"):

@@ -5,8 +5,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.database import Connection, call, expect_error
 from tests.sql.support import apply
-from tests.support import Connection, call, refused
 
 
 def test_only_changed_ones_are_applied(url: str, own_sources: Path) -> None:
@@ -56,9 +56,9 @@ def test_a_limit_is_changed_in_its_file(url: str, own_sources: Path) -> None:
             limit = "'title' then int4range(1, {},"
             file.write_text(file.read_text().replace(limit.format(200), limit.format(allowed)))
             apply(url, own_sources)
-            with refused(400) as refusal:
+            with expect_error(400) as error:
                 call(connection, "owner", "create_chat", {"title": "x" * refuses})
-            assert refusal.fields == {"title": f"must be 1 to {allowed} characters"}
+            assert error.fields == {"title": f"must be 1 to {allowed} characters"}
             chat = call(connection, "owner", "create_chat", {"title": "x" * allowed})["id"]
             with pytest.raises(psycopg.errors.CheckViolation):
                 connection.execute("update parley.chats set title = repeat('x', %s) where id = %s", [refuses, chat])

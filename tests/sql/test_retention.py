@@ -14,9 +14,12 @@ import pytest
 from psycopg import sql
 
 from api.dev.postgres import Postgres
+from tests import ROOT
+from tests.database import Connection, call, expect_error
 from tests.sql.outbox import events
 from tests.sql.test_concurrency import connected, in_parallel, is_waiting
-from tests.support import ROOT, Connection, call, new_user, refused, wait_until
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -128,9 +131,9 @@ def test_a_chat_is_gone_for_its_members_at_once_and_its_messages_follow(dba: Con
     assert (seen("owner"), seen("member")) == ([0, 0, 0], [0, 0, 0])
     for user in ("owner", "member"):
         for name in WAYS:
-            with refused(404):
+            with expect_error(404):
                 call(dba, user, name, *arguments(name, chat, message))
-        with refused(403):
+        with expect_error(403):
             call(dba, user, *channel)
     assert [remove(dba, 10), remove(dba, 10), remove(dba, 10)] == [10, 5 + 1, 0]
     assert left(dba, chat) == NOTHING

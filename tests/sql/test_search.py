@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user, refused, rolled_back
+from tests.database import Connection, call, connect_rolled_back, expect_error, new_chat
+from tests.tokens import new_user
 
 MESSAGES = {
     "a": "The quick brown fox",
@@ -64,9 +65,9 @@ def test_search_has_at_most_20_operators(app: Connection, operator: str) -> None
     longest = operator * (20 // per_term) + "z"
     assert call(app, user, "list_messages", chat, search=longest)["total"] == 0
     for function, arguments in (("list_messages", [chat]), ("search", [])):
-        with refused(400) as refusal:
+        with expect_error(400) as error:
             call(app, user, function, *arguments, search=operator + longest)
-        assert refusal.fields == {"search": 'must use "or" and "-" at most 20 times'}
+        assert error.fields == {"search": 'must use "or" and "-" at most 20 times'}
 
 
 @pytest.mark.parametrize("search", ["ore, for, door " * 50, "a-b " * 100, "- " * 100, "or" * 100])
@@ -109,7 +110,7 @@ def test_text_of_the_maximum_length_is_searchable(app: Connection) -> None:
 
 @given(search=st.text("-- \"'a!&|<>():*\\", max_size=1000))
 def test_no_search_raises_an_error(postgres: Postgres, shared_database: str, search: str) -> None:
-    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
+    with connect_rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         connection.execute("select parley.parse_search(%s)", [search])
 
 
@@ -120,7 +121,7 @@ TYPED = st.text("abcAB12_-'’./@:+#上海家가사さがー éßÞøйﬁ²ｱ�
 def test_text_is_found_by_itself_and_by_each_of_its_words(
     postgres: Postgres, shared_database: str, content: str
 ) -> None:
-    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
+    with connect_rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         for typed in (content, *content.split()):
             for search in (f'"{typed}"', f'"{typed}', typed.lstrip("-"), f"{typed.lstrip('-')} "):
                 row = connection.execute(

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user
+from tests.database import Connection, call, new_chat
+from tests.tokens import new_user
 
 MESSAGES = 30
 CHUNK = 1996  # bytes of a chunk of an out-of-line value: TOAST_MAX_CHUNK_SIZE

@@ -9,7 +9,9 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, add_session, call, new_user, refused, wait_until
+from tests.database import Connection, add_session, call, expect_error
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 
 def users(connection: Connection, *ids: str) -> list[tuple[str | None, ...]]:
@@ -63,7 +65,7 @@ def test_a_database_session_is_its_users(dba: Connection, session_token: str) ->
     dba.execute("set local role app")
     assert user_of(dba, session_token) == user
     for other in (session_token + "x", session_token.upper() + "X", digest(session_token)):
-        with refused(401), dba.transaction():
+        with expect_error(401), dba.transaction():
             user_of(dba, other)
 
 
@@ -71,10 +73,10 @@ def test_a_database_session_ends(dba: Connection) -> None:
     user = new_user()
     current, old = add_session(dba, user, "1 second"), add_session(dba, user, "0 seconds")
     assert user_of(dba, current) == user
-    with refused(401), dba.transaction():
+    with expect_error(401), dba.transaction():
         user_of(dba, old)
     dba.execute('delete from next_auth.sessions where "sessionToken" = %s', [current])
-    with refused(401):
+    with expect_error(401):
         user_of(dba, current)
 
 
@@ -83,7 +85,7 @@ def test_of_several_tokens_the_first_with_a_session_counts(dba: Connection) -> N
     tokens = [add_session(dba, user) for user in users]
     assert user_of(dba, "stale", *tokens) == users[0]
     assert user_of(dba, *reversed(tokens)) == users[1]
-    with refused(401):
+    with expect_error(401):
         user_of(dba, "stale", "too")
 
 
@@ -94,12 +96,12 @@ def test_a_deleted_user_stays_out(dba: Connection) -> None:
     assert user_of(dba, session_token) == user
     dba.execute("delete from next_auth.users where id = %s", [user])
     for identity in ({"sub": user}, {"sub": user, "email": f"{user}@x.org"}):
-        with refused(401), dba.transaction():
+        with expect_error(401), dba.transaction():
             sign_in(dba, **identity)
-    with refused(401), dba.transaction():
+    with expect_error(401), dba.transaction():
         user_of(dba, session_token)
     sign_in(dba, sub=new_user(), email=f"{user}@x.org")
-    with refused(401), dba.transaction():
+    with expect_error(401), dba.transaction():
         sign_in(dba, sub=user, email=f"{user}@x.org")  # the address is somebody else's by now
     assert users(dba, user) == []
 
@@ -110,7 +112,7 @@ def test_an_inserted_row_lets_a_deleted_user_back_in_until_they_are_deleted_agai
         dba.execute("insert into next_auth.users (id) values (%s)", [user])
         sign_in(dba, sub=user)
         dba.execute("delete from next_auth.users where id = %s", [user])
-        with refused(401), dba.transaction():
+        with expect_error(401), dba.transaction():
             sign_in(dba, sub=user)
 
 
@@ -127,7 +129,7 @@ def test_who_is_being_deleted_does_not_come_back(
         pids = [deleting.info.backend_pid, app.info.backend_pid]
         wait_until(lambda: dba.execute(blocked, pids).rowcount == 1)
         deleting.commit()
-        with refused(401):
+        with expect_error(401):
             signing_in.result()
 
 
@@ -138,7 +140,7 @@ def test_a_subject_may_be(app: Connection, length: int) -> None:
 
 @pytest.mark.parametrize("identity", [{}, {"sub": ""}, {"sub": " "}, {"sub": "x" * 256}, {"sub": None}, [], "x"])
 def test_a_subject_may_not_be(app: Connection, identity: object) -> None:
-    with refused(401):
+    with expect_error(401):
         app.execute("select from session.authenticate(%s)", [json.dumps(identity)])
 
 
@@ -162,12 +164,12 @@ def test_a_user_is_created_once_under_concurrency(postgres: Postgres, new_databa
 
 def test_a_role_that_owns_the_tables_may_not_serve(app: Connection, dba: Connection) -> None:
     assert app.execute("select api.check_readiness()").fetchone() == (True,)
-    with refused(503) as refusal, dba.transaction():
+    with expect_error(503) as error, dba.transaction():
         dba.execute("select api.check_readiness()")
-    assert "row-level security does not bind the role postgres" in refusal.message
+    assert "row-level security does not bind the role postgres" in error.message
     dba.execute("create role bypasser bypassrls in role parley_api")
     dba.execute("set local role bypasser")
-    with refused(503):
+    with expect_error(503):
         dba.execute("select api.check_readiness()")
 
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import CHOSEN_SETTINGS, DEFAULT_SETTINGS, Connection, call, new_user, next_millisecond, refused
+from tests.database import CHOSEN_SETTINGS, DEFAULT_SETTINGS, Connection, call, expect_error
+from tests.tokens import new_user
+from tests.waiting import next_millisecond
 
 NO_OBJECTS: list[Any] = [None, [], "x", 1, True]
 
@@ -97,9 +99,9 @@ def test_a_setting_may_be(app: Connection, name: str, good: list[Any], bad: list
         assert change(app, user, **{name: value})[name] == value
     before = settings(app, user)
     for value in bad:
-        with refused(400) as refusal:
+        with expect_error(400) as error:
             change(app, user, **{name: value, "theme" if name != "theme" else "model": "light"})
-        assert refusal.fields == {name: problem}, value
+        assert error.fields == {name: problem}, value
     assert settings(app, user) == before
 
 
@@ -123,16 +125,16 @@ def test_a_setting_may_be(app: Connection, name: str, good: list[Any], bad: list
     ],
 )
 def test_a_body_may_not_be(app: Connection, body: dict[str, Any], fields: dict[str, str]) -> None:
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(app, new_user(), "update_settings", body)
-    assert refusal.fields == fields
+    assert error.fields == fields
 
 
 @pytest.mark.parametrize("given", [{}, {"isPremium": True}, {"updatedAt": "x", "isPremium": False}])
 def test_an_update_has_at_least_one_setting(app: Connection, given: dict[str, object]) -> None:
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(app, new_user(), "update_settings", {"settings": given})
-    assert refusal.message == (
+    assert error.message == (
         "The body must have at least one of: model, theme, context, runtime, responseStyle, alwaysShowCode."
     )
 
@@ -153,7 +155,7 @@ def test_who_is_deleted_during_a_request_is_nobody(dba: Connection, function: st
     dba.execute("select session.authenticate(%s)", [json.dumps({"sub": user})])
     assert dba.execute(statement, arguments).fetchone()
     dba.execute("delete from next_auth.users where id = %s", [user])
-    with refused(401), dba.transaction():
+    with expect_error(401), dba.transaction():
         dba.execute(statement, arguments)
 
 

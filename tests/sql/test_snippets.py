@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, rolled_back
+from tests.database import Connection, connect_rolled_back
 
 LONG = "one two three " * 40
 
@@ -146,7 +146,7 @@ def test_words_with_another_stem_are_skipped_within_the_budget(app: Connection) 
 def test_snippet_has_only_escaped_text_and_marks(
     postgres: Postgres, shared_database: str, search: str, content: str
 ) -> None:
-    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
+    with connect_rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         shown = snippet(connection, search, content)
     plain = re.sub("</?mark>", "", shown)
     assert not re.search(r"[<>'\"\u0001\u0002]|&(?!amp;|lt;|gt;|quot;|#39;)", plain)

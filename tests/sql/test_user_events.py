@@ -7,8 +7,9 @@ import psycopg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.database import Connection, add_member, call, new_chat
 from tests.sql.event_log import Event, brief, change, drained, names, of_all, of_chat, send, seq_of, without_content
-from tests.support import Connection, add_member, call, new_chat, new_user
+from tests.tokens import new_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
-from tests.support import Connection, call, new_chat, new_user, refused, rolled_back
+from tests.database import Connection, call, connect_rolled_back, expect_error, new_chat
+from tests.tokens import new_user
 
 INVALID = "The request has invalid fields."
 BLANKS = [
@@ -49,9 +50,9 @@ def test_a_title_may_be(app: Connection, title: str) -> None:
     ],
 )
 def test_a_title_may_not_be(app: Connection, body: dict[str, Any], fields: dict[str, str]) -> None:
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(app, new_user(), "create_chat", body)
-    assert refusal.fields == fields
+    assert error.fields == fields
 
 
 @pytest.mark.parametrize(
@@ -77,12 +78,12 @@ def test_a_message_may_not_be(app: Connection, body: dict[str, Any], fields: dic
     user = new_user()
     chat = new_chat(app, user)
     message = call(app, user, "send_message", chat, {"content": "x"})["id"]
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(app, user, "send_message", chat, body)
-    assert refusal.fields == fields
-    with refused(400) as refusal:
+    assert error.fields == fields
+    with expect_error(400) as error:
         call(app, user, "update_message", chat, message, body)
-    assert refusal.fields == fields
+    assert error.fields == fields
     assert call(app, user, "list_messages", chat)["total"] == 1
 
 
@@ -96,40 +97,40 @@ def test_a_message_may_be(app: Connection, content: str) -> None:
 
 @pytest.mark.parametrize("body", [[], "x", 1, True, [{"title": "x"}]])
 def test_a_body_is_an_object(app: Connection, body: Any) -> None:
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         app.execute("select api.create_chat(%s::jsonb)", [json.dumps(body)])
-    assert refusal.message == "The body must be a JSON object."
+    assert error.message == "The body must be a JSON object."
 
 
 def test_a_body_may_have_a_hundred_fields(app: Connection) -> None:
     body = {f"k{n}": {f"k{m}": 1 for m in range(100)} for n in range(100)}
     assert app.execute("select api.parse_json(%s)", [json.dumps(body).encode()]).fetchone() == (body,)
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(app, new_user(), "create_chat", {"x" * 200: 1, "title": "x"})
-    assert refusal.fields == {"x" * 100: "is not a known field"}
+    assert error.fields == {"x" * 100: "is not a known field"}
 
 
 def test_an_update_has_at_least_one_field(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
     message = call(app, user, "send_message", chat, {"content": "x"})["id"]
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(app, user, "update_chat", chat, {})
-    assert refusal.message == "The body must have at least one of: title."
-    with refused(400) as refusal:
+    assert error.message == "The body must have at least one of: title."
+    with expect_error(400) as error:
         call(app, user, "update_message", chat, message, {})
-    assert refusal.message == "The body must have at least one of: content, type."
+    assert error.message == "The body must have at least one of: content, type."
 
 
 def test_a_query_is_refused_with_all_bad_fields(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         call(
             app, user, "list_messages", chat,
             page="0", limit="101", type="video", search="x" * 1001, start_date="now", end_date="2026-02-30",
         )  # fmt: skip
-    assert refusal.fields == {
+    assert error.fields == {
         "page": "must be a whole number from 1 to 1000000000",
         "limit": "must be a whole number from 1 to 100",
         "type": "must be one of: text, code, image",
@@ -160,9 +161,9 @@ def test_a_query_parameter_may_be(app: Connection, name: str, good: list[str], b
     for value in good:
         assert call(app, user, "list_messages", chat, **{name: value})["total"] == 0, value
     for value in bad:
-        with refused(400) as refusal:
+        with expect_error(400) as error:
             call(app, user, "list_messages", chat, **{name: value})
-        assert list(refusal.fields) == [{"start_date": "startDate"}.get(name, name)], value
+        assert list(error.fields) == [{"start_date": "startDate"}.get(name, name)], value
 
 
 @pytest.mark.parametrize(
@@ -193,9 +194,9 @@ def test_a_query_parameter_may_be(app: Connection, name: str, good: list[str], b
 def test_a_body_that_is_no_json_is_refused(
     app: Connection, document: bytes, message: str, fields: dict[str, str]
 ) -> None:
-    with refused(400) as refusal:
+    with expect_error(400) as error:
         app.execute("select api.parse_json(%s)", [document])
-    assert (refusal.message, refusal.fields) == (message, fields)
+    assert (error.message, error.fields) == (message, fields)
 
 
 TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
@@ -209,7 +210,7 @@ JSON = st.recursive(
 @given(value=st.dictionaries(TEXT, JSON, max_size=100))
 def test_a_body_that_is_json_is_taken_as_it_is(postgres: Postgres, shared_database: str, value: Any) -> None:
     document = json.dumps(value).encode()
-    with rolled_back(postgres.url(shared_database, "app", "app")) as connection:
+    with connect_rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         row = connection.execute("select api.parse_json(%s)", [document]).fetchone()
     assert row == (value,)
 

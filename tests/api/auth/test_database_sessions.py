@@ -9,8 +9,10 @@ import pytest
 from api.auth.cookies import SESSION_COOKIES
 from api.dev.postgres import Postgres
 from tests.api.support import expect_unauthorized, get_user_id, request_head, send_raw, token_headers
+from tests.api_process import Api
+from tests.database import add_session
 from tests.images import draw_noise, encode
-from tests.support import Api, add_session, new_user, token
+from tests.tokens import new_user, token
 
 
 @pytest.fixture(scope="module")

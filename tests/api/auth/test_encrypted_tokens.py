@@ -19,7 +19,8 @@ from joserfc.jwk import OctKey
 
 from api.auth.cookies import SESSION_COOKIES
 from tests.api.support import expect_unauthorized, get_user_id, load_session_tokens, token_headers
-from tests.support import OLD_SECRET, SECRET, Api, claims, token
+from tests.api_process import Api
+from tests.tokens import OLD_SECRET, SECRET, claims, token
 
 COOKIE = "authjs.session-token"
 

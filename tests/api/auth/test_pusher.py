@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from tests.api.support import expect_error, unlimited_client
-from tests.support import NO_SUCH_ID, Api, new_user, running, token
+from tests.api_process import Api, running
+from tests.database import NO_SUCH_ID
+from tests.tokens import new_user, token
 
 AUTH, USER_AUTH = "/api/pusher/auth", "/api/pusher/user-auth"
 SOCKET = "123.456"

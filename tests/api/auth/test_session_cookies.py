@@ -10,7 +10,9 @@ from api.auth.cookies import SESSION_COOKIES
 from api.auth.tokens import MAX_TOKENS
 from api.routes import ROUTES, Route
 from tests.api.support import expect_error, expect_unauthorized, get_user_id
-from tests.support import NO_SUCH_ID, Api, new_user, running, token
+from tests.api_process import Api, running
+from tests.database import NO_SUCH_ID
+from tests.tokens import new_user, token
 
 COOKIE = "next-auth.session-token"
 ALLOWED = ("https://app.test", "http://localhost:3000")

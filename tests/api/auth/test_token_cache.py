@@ -11,7 +11,7 @@ from api.auth.tokens import CACHE_BYTES, Tokens
 from api.http.errors import ApiError
 from api.http.request import ParleyRequest
 from tests.api.support import load_session_tokens
-from tests.support import SECRET, token
+from tests.tokens import SECRET, token
 
 NOW = 1_800_000_000
 

@@ -19,7 +19,8 @@ import pytest
 from api.dev.postgres import Postgres
 from api.routes import ROUTES
 from tests.api.support import expect_error, expect_unauthorized, unlimited_client
-from tests.support import OLD_SECRET, SECRET, Api, new_user, token
+from tests.api_process import Api
+from tests.tokens import OLD_SECRET, SECRET, new_user, token
 
 OTHER_SECRET = "what somebody else signs with, for somebody else"
 

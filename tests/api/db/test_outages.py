@@ -16,7 +16,8 @@ from api.dev.process import find_free_port
 from api.settings import Settings
 from tests.api.outages import suspended
 from tests.api.support import expect_error, unlimited_client, wait_for_status
-from tests.support import Api, running, scraped, wait_until
+from tests.api_process import Api, running, scrape
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("end", [Postgres.stop, Postgres.kill], ids=["stopped", "killed"])
@@ -47,7 +48,7 @@ def test_probes_of_a_hanging_postgresql_hold_one_connection(
     api = new_api(shared_database, METRICS_PORT=str(port))
 
     def used() -> float:
-        of = partial(scraped, port, "parley_database_connections", server="primary")
+        of = partial(scrape, port, "parley_database_connections", server="primary")
         return of(state="used") + of(state="waiting")
 
     with running(api), unlimited_client(api, "") as client, ThreadPoolExecutor(20) as threads:
@@ -91,7 +92,7 @@ def test_readyz_fails_when_row_level_security_no_longer_applies(api: Api, postgr
 def test_a_hanging_postgresql_does_not_delay_the_shutdown(
     new_api: Callable[..., Api], shared_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new_api(shared_database).lend_environment(monkeypatch)
+    new_api(shared_database).export_environment(monkeypatch)
 
     async def close_suspended() -> None:
         database = await Database.connect(Settings.load())

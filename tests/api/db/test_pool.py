@@ -16,7 +16,9 @@ from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
 from api.settings import Settings
 from tests.api.support import expect_error, locked_chats, request_head, unlimited_client, wait_for_status
-from tests.support import Api, new_user, running, scraped, wait_until
+from tests.api_process import Api, running, scrape
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 CONNECTIONS = 2
 
@@ -42,14 +44,14 @@ def request_chats(api: Api) -> socket.socket:
 
 
 def connections(api: Api, state: str) -> float:
-    return scraped(int(api.environment["METRICS_PORT"]), "parley_database_connections", server="primary", state=state)
+    return scrape(int(api.environment["METRICS_PORT"]), "parley_database_connections", server="primary", state=state)
 
 
 def test_requests_get_connections_in_order_of_arrival(
     new_api: Callable[..., Api], database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that arrives when a connection is released must not get it before those that have waited."""
-    new_api(database, DATABASE_POOL_SIZE="1").lend_environment(monkeypatch)
+    new_api(database, DATABASE_POOL_SIZE="1").export_environment(monkeypatch)
     served: list[int] = []
 
     async def serve() -> None:
@@ -84,7 +86,7 @@ def test_requests_get_connections_in_order_of_arrival(
 def test_open_connections_serve_when_no_more_can_be_opened(
     new_api: Callable[..., Api], database: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new_api(database, DATABASE_POOL_SIZE="3").lend_environment(monkeypatch)
+    new_api(database, DATABASE_POOL_SIZE="3").export_environment(monkeypatch)
 
     async def fetch(dba: psycopg.Connection[Any]) -> list[list[Any]]:
         pool = await Database.connect(Settings.load())
@@ -109,7 +111,7 @@ def test_open_connections_serve_when_no_more_can_be_opened(
 def test_a_connection_assigned_just_before_a_cancellation_is_passed_on(
     new_api: Callable[..., Api], database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new_api(database, DATABASE_POOL_SIZE="1").lend_environment(monkeypatch)
+    new_api(database, DATABASE_POOL_SIZE="1").export_environment(monkeypatch)
 
     async def cancel() -> None:
         database = await Database.connect(Settings.load())
@@ -131,7 +133,7 @@ def test_a_connection_assigned_just_before_a_cancellation_is_passed_on(
 def test_broken_connections_are_replaced(
     new_api: Callable[..., Api], database: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new_api(database, DATABASE_POOL_SIZE="2").lend_environment(monkeypatch)
+    new_api(database, DATABASE_POOL_SIZE="2").export_environment(monkeypatch)
 
     async def fetch() -> None:
         pool = await Database.connect(Settings.load(), min_size=0)  # otherwise asyncpg replaces one at once

@@ -22,9 +22,12 @@ from api.db.pool import Database
 from api.dev.postgres import Postgres
 from api.settings import Settings
 from tests.api.support import unlimited_client
+from tests.api_process import Api, running
 from tests.images import draw_gradient, encode
+from tests.servers import yoyo
 from tests.sql.support import add_migration, apply, copy_sources
-from tests.support import Api, new_user, running, wait_until, yoyo
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 DATABASE = "parley_live"
 
@@ -106,7 +109,7 @@ def test_a_request_in_flight_survives_the_replacement_of_its_functions(
 def test_a_statement_that_a_schema_change_interrupted_is_retried_once(
     live_api: Api, url: str, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    live_api.lend_environment(monkeypatch)
+    live_api.export_environment(monkeypatch)
     with psycopg.connect(url, autocommit=True) as dba:
         dba.execute("create sequence public.tries")
         dba.execute(
@@ -148,7 +151,7 @@ def test_an_api_without_request_ids_survives_the_replacement_of_its_function(
     before, after = copy_sources(tmp_path / "before"), copy_sources(tmp_path / "after")
     forget_request_ids(before)
     apply(url, before)
-    live_api.lend_environment(monkeypatch)
+    live_api.export_environment(monkeypatch)
     identity = json.dumps({"sub": new_user()})
 
     async def run_statements(over: Event) -> int:

@@ -7,7 +7,7 @@ chat must not exist. When the message is well-formed, the chat must exist; other
 import httpx
 
 from tests.api.support import RawResponse, expect_error, request_head, send_segments
-from tests.support import Api
+from tests.api_process import Api
 
 JSON = {"Content-Type": "application/json"}
 CHUNKED = b"Transfer-Encoding: chunked"

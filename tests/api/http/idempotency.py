@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.support import new_user
+from tests.tokens import new_user
 
 CHATS, IMAGE = "/api/chats", "/api/profile/image"
 REPLAYED = "idempotency-replayed"

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.api.support import expect_error, request_head, send_raw, unlimited_client
-from tests.support import Api
+from tests.api_process import Api
 
 MIB = 1024 * 1024
 JSON = {"Content-Type": "application/json"}

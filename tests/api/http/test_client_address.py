@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from api.dev.process import find_free_port
 from api.http.client_address import ClientAddresses
 from tests.api.support import RawResponse, expect_error, new_address, patch_api, send_raw
-from tests.support import Api, logged, long_window, new_user, running, scraped
+from tests.api_process import Api, choose_long_window, read_log, running, scrape
+from tests.tokens import new_user
 
 PEER = "192.0.2.1"
 
@@ -104,11 +105,11 @@ def test_a_missing_address_is_logged_once_and_counted(new_api: Callable[..., Api
     api = new_api(shared_database, METRICS_PORT=str(port), RATE_LIMIT_REQUESTS="100")
     with running(api), api.client() as client:
         assert client.get("/api/chats").is_success
-        assert scraped(port, "parley_client_address_fallbacks_total") == 0
+        assert scrape(port, "parley_client_address_fallbacks_total") == 0
         for entry in ("unknown", "unknown", ""):
             assert client.get("/api/chats", headers={"X-Forwarded-For": entry}).is_success
-        assert scraped(port, "parley_client_address_fallbacks_total") == 3
-        [event] = [line["event"] for line in logged(api.log) if "X-Forwarded-For" in line["event"]]
+        assert scrape(port, "parley_client_address_fallbacks_total") == 3
+        [event] = [line["event"] for line in read_log(api.log) if "X-Forwarded-For" in line["event"]]
         assert "unknown" not in event
 
 
@@ -133,7 +134,7 @@ def new_limited(new_api: Callable[..., Api], shared_database: str) -> Callable[[
 
     def make(proxies: int) -> tuple[Api, int]:
         port = find_free_port()
-        limit = {"RATE_LIMIT_PREFIX": new_user(), "RATE_LIMIT_WINDOW": long_window()}
+        limit = {"RATE_LIMIT_PREFIX": new_user(), "RATE_LIMIT_WINDOW": choose_long_window()}
         api = new_api(shared_database, TRUSTED_PROXIES=str(proxies), METRICS_PORT=str(port), **limit)
         return patch_api(api, "app.TIMEOUTS['REQUEST_TIMEOUT'] = 0.2"), port
 
@@ -153,8 +154,8 @@ def send_invalid(api: Api, head: bytes, status: int) -> RawResponse:
 
 def count_fallbacks(api: Api, port: int) -> tuple[float, int]:
     """Return how many requests counted against the address of a proxy, and how many log lines report that."""
-    lines = [line for line in logged(api.log) if "X-Forwarded-For" in line["event"]]
-    return scraped(port, "parley_client_address_fallbacks_total"), len(lines)
+    lines = [line for line in read_log(api.log) if "X-Forwarded-For" in line["event"]]
+    return scrape(port, "parley_client_address_fallbacks_total"), len(lines)
 
 
 def test_behind_a_proxy_an_invalid_head_counts_against_no_address(

@@ -4,7 +4,8 @@ import httpx
 import pytest
 
 from tests.api.support import LIMIT_HEADERS, expect_error, unlimited_client
-from tests.support import Api, token
+from tests.api_process import Api
+from tests.tokens import token
 
 ALLOWED = "https://app.test"
 EXPOSED_HEADERS = LIMIT_HEADERS | {

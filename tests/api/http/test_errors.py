@@ -11,7 +11,9 @@ import pytest
 from api.dev.postgres import Postgres
 from api.http.errors import CODES, ApiError, render
 from tests.api.support import LIMIT_HEADERS, expect_error, unlimited_client
-from tests.support import Api, new_user, wait_until
+from tests.api_process import Api
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 JSON = {"Content-Type": "application/json"}
 

@@ -21,7 +21,8 @@ from tests.api.support import (
     unlimited_client,
     wait_until_received,
 )
-from tests.support import Api, new_user, running
+from tests.api_process import Api, running
+from tests.tokens import new_user
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.api.http.http1_messages import CUTS, DANGEROUS, SMUGGLED, STREAMS, examples
 from tests.api.http.http1_reference import Message, parse_stream
 from tests.api.support import RawResponse, open_connection, parse_responses, patch_api, wait_until_received
-from tests.support import Api, running
+from tests.api_process import Api, running
 
 # The API, with a response to every request that echoes the request.
 ECHO = """

@@ -15,8 +15,10 @@ from tests import images
 from tests.api.http.idempotency import CHATS, REPLAYED, contents, is_replay, keyed, new_chat, upload
 from tests.api.support import expect_error, request_head, send_raw, unlimited_client
 from tests.api.world import World, name_of
+from tests.api_process import Api
+from tests.database import NO_SUCH_ID, add_session
 from tests.sql.test_idempotency import BAD_KEY
-from tests.support import NO_SUCH_ID, Api, add_session, new_user, token
+from tests.tokens import new_user, token
 
 POSTS = [route for route in ROUTES if route.method == "POST"]
 

@@ -13,7 +13,9 @@ from api.dev.postgres import Postgres
 from tests import images
 from tests.api.http.idempotency import REPLAYED, contents, is_replay, keyed, new_chat, upload
 from tests.api.support import expect_error, unlimited_client
-from tests.support import Api, new_user, running, wait_until
+from tests.api_process import Api, running
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

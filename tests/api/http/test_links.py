@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from tests.api.support import expect_error, unlimited_client
-from tests.support import Api, new_user
+from tests.api_process import Api
+from tests.tokens import new_user
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tests.api.support import LIMIT_HEADERS, RawResponse, expect_error, request_head, send_raw, unlimited_client
-from tests.support import Api
+from tests.api_process import Api
 
 LONG = b"x" * 200_000
 

@@ -17,10 +17,10 @@ from hypothesis import given
 from api.dev.demo import SETTINGS
 from api.http.preconditions import is_listed
 from api.routes import ROUTES, Route
-from tests import entity_tags, images
+from tests import ROOT, entity_tags, images
 from tests.api.support import LIMIT_HEADERS, expect_error, new_address, request_head, send_raw, unlimited_client
 from tests.api.world import World, name_of
-from tests.support import ROOT, Api, long_window, running
+from tests.api_process import Api, choose_long_window, running
 
 README = (ROOT / "README.md").read_text()
 READ = [route for route in ROUTES if route.method == "GET" and "etag" in route.response_headers]
@@ -34,7 +34,7 @@ HEADERS_OF_304 = LIMIT_HEADERS | GUARDS | {"etag", "server-timing", "vary", "x-r
 @pytest.fixture(scope="module")
 def both(api: Api, new_api: Callable[..., Api], shared_database: str) -> Iterator[tuple[Api, Api]]:
     """Two processes on one database."""
-    with running(new_api(shared_database, RATE_LIMIT_WINDOW=long_window())) as other:
+    with running(new_api(shared_database, RATE_LIMIT_WINDOW=choose_long_window())) as other:
         yield api, other
 
 

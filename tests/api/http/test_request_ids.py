@@ -11,7 +11,9 @@ from api.dev.postgres import Postgres
 from api.routes import ROUTES, Route
 from tests.api.support import locked_chats, post_chat, unlimited_client
 from tests.api.world import name_of, new_world
-from tests.support import Api, new_user, running, wait_until
+from tests.api_process import Api, running
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 NAMES = "select application_name from pg_stat_activity where datname = %s and usename = 'app'"
 

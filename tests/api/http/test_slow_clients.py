@@ -12,7 +12,10 @@ import pytest
 from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
 from tests.api.support import request_head
-from tests.support import Api, call, new_chat, new_user, running, scraped, token, wait_until
+from tests.api_process import Api, running, scrape
+from tests.database import call, new_chat
+from tests.tokens import new_user, token
+from tests.waiting import wait_until
 
 # The API, with shorter timeouts and a smaller write buffer.
 SHORT_TIMEOUTS = """
@@ -97,7 +100,7 @@ def test_a_client_that_does_not_read_is_disconnected(api: Api, page: bytes, more
     with connect(api) as client:
         client.sendall(page + (page if more == "another request" else page[:20]))
         assert client.recv(12) == b"HTTP/1.1 200"
-        wait_until(lambda: scraped(port, "parley_database_connections", server="primary", state="used") == 0)
+        wait_until(lambda: scrape(port, "parley_database_connections", server="primary", state="used") == 0)
         wait_until(lambda: not is_connected(api, client))
 
 

@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from tests.api.support import unlimited_client
-from tests.support import Api, new_user, running
+from tests.api_process import Api, running
+from tests.tokens import new_user
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import httpx
 
 from tests import images
 from tests.api.support import expect_error
-from tests.support import Api
+from tests.api_process import Api
 
 PATH = "/api/profile/image"
 FORM_HEADERS = {"Content-Type": "multipart/form-data; boundary=x"}

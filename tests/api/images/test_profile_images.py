@@ -10,7 +10,9 @@ from api.dev.postgres import Postgres
 from tests import images
 from tests.api.images.support import IMAGE, list_stored_names, upload
 from tests.api.support import expect_error, unlimited_client
-from tests.support import Api, new_user, token, wait_until
+from tests.api_process import Api
+from tests.tokens import new_user, token
+from tests.waiting import wait_until
 
 
 def test_unused_image_is_removed(api: Api, client: httpx.Client) -> None:

@@ -17,10 +17,12 @@ import pytest
 from api.dev.process import find_free_port
 from api.http.errors import ApiError
 from api.images import reencode_process
-from tests import images
+from tests import ROOT, images
 from tests.api.images.support import FORM_HEADERS, IMAGE, IMAGE_PART, PATH, encode_form, list_stored_names, upload
 from tests.api.support import expect_error, patch_api, request_head, unlimited_client
-from tests.support import ROOT, Api, new_user, running, scraped, wait_until
+from tests.api_process import Api, running, scrape
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 ONE_SLOT = "profile_images.MAX_CONCURRENT_UPLOADS = 1"
 
@@ -71,7 +73,7 @@ def single_slot_api(new_api: Callable[..., Api], shared_database: str) -> Iterat
 
 
 def wait_for_open_uploads(api: Api, number: int) -> None:
-    wait_until(lambda: scraped(int(api.environment["METRICS_PORT"]), "parley_uploads_in_progress") == number)
+    wait_until(lambda: scrape(int(api.environment["METRICS_PORT"]), "parley_uploads_in_progress") == number)
 
 
 def test_user_of_costly_images_waits_behind_later_users(single_slot_api: Api) -> None:

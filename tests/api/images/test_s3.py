@@ -11,7 +11,8 @@ import pytest
 from api.dev.process import Child, Server
 from tests import images
 from tests.api.support import expect_error, unlimited_client
-from tests.support import Api, running, wait_until
+from tests.api_process import Api, running
+from tests.waiting import wait_until
 
 PATH = "/api/profile/image"
 NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"

@@ -8,7 +8,7 @@ import pytest
 from tests import images
 from tests.api.images.support import upload
 from tests.api.support import INSTANT, expect_error
-from tests.support import Api
+from tests.api_process import Api
 
 CONTENT_TYPES = {"gif": "image/gif", "jpg": "image/jpeg", "png": "image/png"}
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.api.images.support import FORM_HEADERS, IMAGE, IMAGE_PART, PATH, encode_form
 from tests.api.support import expect_error, request_head, send_raw
-from tests.support import Api
+from tests.api_process import Api
 
 
 @pytest.mark.parametrize(

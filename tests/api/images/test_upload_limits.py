@@ -8,7 +8,8 @@ import pytest
 from tests import crafted, images
 from tests.api.images.support import list_stored_names, upload, upload_and_fetch, upload_rejected
 from tests.api.support import expect_error, unlimited_client
-from tests.support import Api, running, wait_until
+from tests.api_process import Api, running
+from tests.waiting import wait_until
 
 TOO_LARGE = "must be at most 2048 by 2048 pixels"
 NO_IMAGE = "must be a whole JPEG, PNG or GIF image"

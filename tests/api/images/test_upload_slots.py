@@ -23,7 +23,9 @@ from tests.api.support import (
     send_raw,
     unlimited_client,
 )
-from tests.support import Api, new_user, running, scraped, token, wait_until
+from tests.api_process import Api, running, scrape
+from tests.tokens import new_user, token
+from tests.waiting import wait_until
 
 FORM_START = b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -118,7 +120,7 @@ def three_place_api(new_api: Callable[..., Api], shared_database: str) -> Iterat
 
 
 def count_open_uploads(api: Api) -> float:
-    return scraped(int(api.environment["METRICS_PORT"]), "parley_uploads_in_progress")
+    return scrape(int(api.environment["METRICS_PORT"]), "parley_uploads_in_progress")
 
 
 def count_temporary_files(api: Api) -> int:

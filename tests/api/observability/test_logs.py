@@ -12,8 +12,11 @@ from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
 from api.dev.valkey import Valkey
 from tests.api.support import locked_chats, new_address, post_chat, send_raw, unlimited_client
+from tests.api_process import Api, read_log, running
 from tests.conftest import QUICK
-from tests.support import Api, logged, migrate, new_postgres, new_user, running, token, wait_until
+from tests.servers import migrate, new_postgres
+from tests.tokens import new_user, token
+from tests.waiting import wait_until
 
 HIDDEN = "hidden-word"
 
@@ -36,7 +39,7 @@ def test_request_is_logged_with_its_duration(api: Api) -> None:
         assert client.post("/api/chats", json={"title": "x"}).status_code == 201
         missing = client.get("/api/chats/01900000-0000-7000-8000-000000000000/messages")
         assert missing.status_code == 404
-    created, not_found = [line for line in logged(api.log) if line.get("request_id") == request_id]
+    created, not_found = [line for line in read_log(api.log) if line.get("request_id") == request_id]
     assert created.pop("timestamp").endswith("Z")
     assert created["duration_ms"] >= sum(created["spans_ms"].values()) - 0.3
     assert created.pop("duration_ms") > 0
@@ -49,7 +52,7 @@ def test_request_is_logged_with_its_duration(api: Api) -> None:
 
 
 def test_failure_is_one_line_with_its_traceback_and_no_user_text(api: Api, postgres: Postgres, database: str) -> None:
-    request_id, before = new_user("request"), len(logged(api.log))
+    request_id, before = new_user("request"), len(read_log(api.log))
     with unlimited_client(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
         dba.execute(f"alter table next_auth.users add constraint zoo check (name <> '{HIDDEN}')")
         try:
@@ -57,7 +60,7 @@ def test_failure_is_one_line_with_its_traceback_and_no_user_text(api: Api, postg
             assert client.put("/api/profile", json={"name": HIDDEN}, headers=headers).status_code == 500
         finally:
             dba.execute("alter table next_auth.users drop constraint zoo")
-    error, request = logged(api.log)[before:]
+    error, request = read_log(api.log)[before:]
     assert (error["level"], error["event"], error["request_id"]) == ("error", "PUT /api/profile failed", request_id)
     assert error["exception"].startswith("Traceback (most recent call last):\n")
     assert "CheckViolationError: new row for relation" in error["exception"]
@@ -76,7 +79,7 @@ def test_failure_is_one_line_with_its_traceback_and_no_user_text(api: Api, postg
 def test_error_message_that_quotes_user_text_is_redacted(
     api: Api, postgres: Postgres, database: str, failure: str
 ) -> None:
-    before = len(logged(api.log))
+    before = len(read_log(api.log))
     with unlimited_client(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
         dba.execute(f"""
             create function parley.zoo() returns trigger language plpgsql as
@@ -86,13 +89,13 @@ def test_error_message_that_quotes_user_text_is_redacted(
             assert client.post("/api/chats", json={"title": HIDDEN}).status_code == 500
         finally:
             dba.execute("drop function parley.zoo cascade")
-    error, _ = logged(api.log)[before:]
+    error, _ = read_log(api.log)[before:]
     assert error["exception"].startswith("Traceback (most recent call last):\n")
     assert HIDDEN not in api.log.read_text()
 
 
 def test_log_has_no_token_query_body_or_path(api: Api) -> None:
-    session, before = token(HIDDEN), len(logged(api.log))
+    session, before = token(HIDDEN), len(read_log(api.log))
     client = httpx.Client(base_url=api.url, headers={"X-Forwarded-For": new_address()})
     with client:
         client.get(f"/api/search?search={HIDDEN}", headers={"Authorization": f"Bearer {session}"})
@@ -103,7 +106,7 @@ def test_log_has_no_token_query_body_or_path(api: Api) -> None:
         client.request(HIDDEN.upper(), "/api/chats")
         client.post("/api/chats", content=HIDDEN, headers={"Authorization": f"Bearer {session}"})
     send_raw(api, f"{HIDDEN}\r\n\r\n".encode())
-    wait_until(lambda: len(logged(api.log)) == before + 8)
+    wait_until(lambda: len(read_log(api.log)) == before + 8)
     text = api.log.read_text()
     assert HIDDEN not in text.lower()
     assert session not in text
@@ -120,7 +123,7 @@ def test_unavailable_storage_is_one_line_without_the_name_of_an_image(
     name = "0123456789abcdef" * 4
     with running(new_api(database, **storage)) as api, unlimited_client(api) as client:
         assert client.get(f"/images/{name}.png").status_code == 503
-        away, _ = logged(api.log)
+        away, _ = read_log(api.log)
     assert away["event"].startswith("GET /images/{name} found a service unavailable: GenericError: Generic S3 error: ")
     assert "\n" not in away["event"]
     assert name not in api.log.read_text()
@@ -130,7 +133,7 @@ def test_unavailable_storage_is_one_line_without_the_name_of_an_image(
 def test_line_outside_a_request_has_no_request_id(new_api: Callable[..., Api], database: str) -> None:
     with running(new_api(database, REDIS_URL="redis://127.0.0.1:1")) as api, unlimited_client(api) as client:
         assert client.get("/api/chats").status_code == 200
-        (away,) = logged(api.log)
+        (away,) = read_log(api.log)
         assert (
             away["event"]
             == "Redis is unavailable; this process enforces the rate limit by its own counts: ConnectionError"
@@ -156,8 +159,8 @@ def test_task_that_outlives_its_request_has_no_request_id(directory: Path, valke
             with psycopg.connect(url, autocommit=True) as dba:  # One of the connections was not opened by a request.
                 dba.execute(f"{end} order by backend_start limit 1")
             postgres.kill()
-            wait_until(lambda: logged(api.log))  # The pool tries to open a new one.
-            assert not [line for line in logged(api.log) if "request_id" in line]
+            wait_until(lambda: read_log(api.log))  # The pool tries to open a new one.
+            assert not [line for line in read_log(api.log) if "request_id" in line]
 
 
 @pytest.mark.parametrize("seconds", ["60", "inf"])

@@ -16,7 +16,8 @@ from api.dev.postgres import Postgres
 from api.dev.process import find_free_port, is_port_free, reserve_port
 from api.dev.valkey import Valkey
 from tests.api.support import locked_chats, post_chat, request_head, send_raw, unlimited_client
-from tests.support import Api, long_window, running, scraped, wait_until
+from tests.api_process import Api, choose_long_window, running, scrape
+from tests.waiting import wait_until
 
 Read = Callable[..., float]
 
@@ -39,14 +40,14 @@ def database(new_database: Callable[[str], str]) -> str:
 
 @pytest.fixture(scope="module")
 def api(new_api: Callable[..., Api], database: str, metrics_valkey: Valkey, port: int) -> Iterator[Api]:
-    options = {"METRICS_PORT": str(port), "REDIS_URL": metrics_valkey.url(), "RATE_LIMIT_WINDOW": long_window()}
+    options = {"METRICS_PORT": str(port), "REDIS_URL": metrics_valkey.url(), "RATE_LIMIT_WINDOW": choose_long_window()}
     with running(new_api(database, **options)) as api:
         yield api
 
 
 @pytest.fixture
 def read(port: int) -> Read:
-    return partial(scraped, port)
+    return partial(scrape, port)
 
 
 def test_requests_are_counted_by_method_route_and_status(api: Api, read: Read) -> None:
@@ -162,7 +163,7 @@ def test_each_worker_serves_metrics_on_its_own_port(new_api: Callable[..., Api],
         for number in range(20):
             assert client.get("/healthz", headers={"Connection": "close"}).status_code == 200
             wait_until(lambda n=number: sum(count_requests(port + w) for w in range(2)) == n + 1)  # type: ignore[misc]
-        assert scraped(port, "process_start_time_seconds") > 0
+        assert scrape(port, "process_start_time_seconds") > 0
         assert api.child is not None
         os.kill(api.child.pid, signal.SIGTERM)
         wait_until(lambda: api.child is not None and api.child.exit_code is not None)
@@ -176,7 +177,7 @@ def is_listening(port: int) -> bool:
 
 
 def count_requests(port: int) -> float:
-    return scraped(port, "parley_requests_total", route="/healthz")
+    return scrape(port, "parley_requests_total", route="/healthz")
 
 
 @pytest.mark.parametrize("host", ["::1", "localhost"])
@@ -201,6 +202,6 @@ def test_metrics_port_in_use_stops_the_start_with_one_line(
     port = reserve_two_ports()
     with socket.create_server(("127.0.0.1", port + offset)):
         api = new_api(shared_database, WORKERS="2", METRICS_PORT=str(port))
-        assert api.refuse() == (
+        assert api.fail_to_start() == (
             f"parley: METRICS_HOST or METRICS_PORT: can't listen on 127.0.0.1:{port + offset}: Address already in use"
         )

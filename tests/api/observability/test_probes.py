@@ -15,7 +15,9 @@ from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
 from api.images.storage import Storage
 from tests.api.support import expect_error, locked_chats, patch_api, post_chat, request_head, unlimited_client
-from tests.support import Api, logged, new_user, running, scraped, wait_until
+from tests.api_process import Api, read_log, running, scrape
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 NEVER_EXPIRES = "health.PROBE_MAX_AGE_SECONDS = 1_000_000"
 FUNCTIONS = {"/readyz": "check_readiness", "/openapi.json": "get_field_schemas", "/docs/events": "get_field_schemas"}
@@ -126,7 +128,7 @@ def test_probes_occupy_one_place_in_the_queue_for_connections(
     api = new_api(counting.name, DATABASE_POOL_SIZE="1", METRICS_PORT=str(port))
 
     def count_waiting() -> float:
-        return scraped(port, "parley_database_connections", server="primary", state="waiting")
+        return scrape(port, "parley_database_connections", server="primary", state="waiting")
 
     with running(api), unlimited_client(api) as client, ThreadPoolExecutor(30) as threads:
         assert client.get("/api/chats").status_code == 200
@@ -155,7 +157,7 @@ def test_client_that_disconnects_does_not_cancel_the_shared_fetch(
     api = patch_api(new_api(counting.name, METRICS_PORT=str(port)), "document.FETCH_TIMEOUT_SECONDS = 60")
 
     def count_disconnected() -> float:
-        return scraped(port, "parley_requests_total", route="/openapi.json", status="499")
+        return scrape(port, "parley_requests_total", route="/openapi.json", status="499")
 
     with running(api), unlimited_client(api, "") as client, ThreadPoolExecutor(1) as threads:
         with counting.blocked() as count_blocked:
@@ -194,7 +196,7 @@ def test_failures_without_a_rate_limit_do_not_fill_the_log(
         for path in ("/readyz", "/api/chats"):
             for _ in range(5):
                 expect_error(client.get(path), 500)
-        events = Counter((line["event"], line.get("route")) for line in logged(api.log))
+        events = Counter((line["event"], line.get("route")) for line in read_log(api.log))
     assert events == {
         ("GET /readyz failed", None): logged_failures,
         ("Request completed", "/readyz"): logged_failures,

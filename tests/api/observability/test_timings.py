@@ -10,8 +10,10 @@ import psycopg
 from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
 from tests.api.support import locked_chats, post_chat, unlimited_client
+from tests.api_process import Api, running, scrape
 from tests.images import draw_gradient, encode
-from tests.support import Api, new_user, running, scraped, wait_until
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 STATEMENT_SPANS = ["limit", "pool", "db", "total"]
 
@@ -66,7 +68,7 @@ def test_waits_are_attributed_to_their_steps(
             held = threads.submit(post_chat, client)
             wait_until(lambda: waiting() == 1)
             queued = threads.submit(other.get, "/api/profile")
-            wait_until(lambda: scraped(port, "parley_database_connections", server="primary", state="waiting") == 1)
+            wait_until(lambda: scrape(port, "parley_database_connections", server="primary", state="waiting") == 1)
             clock.execute("select pg_sleep(0.3)")
         held_spans, queued_spans = dict(parse_spans(held.result())), dict(parse_spans(queued.result()))
         assert held_spans["db"] >= 300

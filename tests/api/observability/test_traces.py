@@ -13,8 +13,10 @@ import pytest
 from api.dev.postgres import Postgres
 from api.dev.process import find_free_port
 from tests.api.support import unlimited_client
+from tests.api_process import Api, running
 from tests.otlp import Collector, running_collector
-from tests.support import Api, new_user, running, wait_until
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HIDDEN = "hidden-word"
@@ -109,7 +111,7 @@ def hide_packages(path: Path) -> None:
 
 def start_rejected(new_api: Callable[..., Api], database: str, **options: str) -> str:
     """Start an API that can't export traces; return the line with which it exits."""
-    return new_api(database, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", **options).refuse()
+    return new_api(database, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", **options).fail_to_start()
 
 
 def test_invalid_trace_configuration_stops_the_start_with_one_line(

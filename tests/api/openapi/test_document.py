@@ -8,7 +8,8 @@ from api.routes import ROUTES
 from tests.api.openapi.support import Json, find_route, get_operation, list_schema_errors
 from tests.api.support import unlimited_client
 from tests.api.world import QUERIES, World
-from tests.support import Api, token
+from tests.api_process import Api
+from tests.tokens import token
 
 
 def test_document_describes_every_route(document: Json) -> None:

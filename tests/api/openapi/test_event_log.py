@@ -9,7 +9,7 @@ import pytest
 
 from tests.api.support import expect_error, unlimited_client
 from tests.api.world import World, new_world
-from tests.support import Api
+from tests.api_process import Api
 
 
 @pytest.fixture

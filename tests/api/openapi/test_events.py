@@ -6,7 +6,8 @@ from typing import get_args
 from api.openapi.models import LoggedEvent
 from api.openapi.models.events import EVENTS, LOG_ONLY_EVENTS, MAX_EVENT_BYTES
 from tests.api.openapi.support import Json, list_schema_errors
-from tests.support import Connection, call, new_chat, new_user
+from tests.database import Connection, call, new_chat
+from tests.tokens import new_user
 
 EVENT_NAMES = (*(event.name for event in EVENTS), *LOG_ONLY_EVENTS)
 

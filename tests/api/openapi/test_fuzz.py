@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from api.auth.cookies import SESSION_COOKIES
 from api.routes import ROUTES, Route
 from tests.api.support import expect_error, new_address, send_raw, unlimited_client
-from tests.support import NO_SUCH_ID, Api, new_user, token
+from tests.api_process import Api
+from tests.database import NO_SUCH_ID
+from tests.tokens import new_user, token
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 BYTES = st.binary(max_size=20)

@@ -13,7 +13,7 @@ from api.db.pool import Database
 from api.dev.postgres import Postgres
 from api.openapi.document import OpenApiDocument
 from api.settings import Settings
-from tests.support import Api
+from tests.api_process import Api
 
 
 def test_changed_limit_appears_in_the_document(
@@ -76,5 +76,5 @@ def test_concurrent_requests_share_one_fetch(
             with pytest.raises(asyncpg.InterfaceError):
                 await OpenApiDocument(Settings.load(), connection_pool).get_json()
 
-    new_api(shared_database).lend_environment(monkeypatch)
+    new_api(shared_database).export_environment(monkeypatch)
     asyncio.run(fetch_concurrently())

@@ -19,7 +19,9 @@ from tests.api.openapi.support import (
 )
 from tests.api.support import unlimited_client
 from tests.api.world import World, name_of
-from tests.support import NO_SUCH_ID, Api, new_user, token
+from tests.api_process import Api
+from tests.database import NO_SUCH_ID
+from tests.tokens import new_user, token
 
 SECURITY = {"content-security-policy", "cross-origin-resource-policy", "x-content-type-options"}  # headers of images
 

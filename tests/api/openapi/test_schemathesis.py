@@ -13,8 +13,10 @@ from pathlib import Path
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from tests import ROOT
 from tests.api.support import unlimited_client
-from tests.support import ROOT, Api, running, token
+from tests.api_process import Api, running
+from tests.tokens import token
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 TIMEOUT_SECONDS = 240  # on a busy machine; an idle one takes 40

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from tests.api.support import LIMIT_HEADERS, expect_error, new_address, request_head, send_raw
-from tests.support import Api, long_window, new_user, running
+from tests.api_process import Api, choose_long_window, running
+from tests.tokens import new_user
 
 SPELLINGS_OF_CHATS = (
     "/api/chats",
@@ -25,7 +26,7 @@ SPELLINGS_OF_CHATS = (
 @pytest.fixture(scope="module")
 def direct(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     """An API without a proxy, with counts of its own in Redis."""
-    window, prefix = long_window(), new_user("direct")
+    window, prefix = choose_long_window(), new_user("direct")
     api = new_api(shared_database, TRUSTED_PROXIES="0", RATE_LIMIT_WINDOW=window, RATE_LIMIT_PREFIX=prefix)
     with running(api):
         yield api

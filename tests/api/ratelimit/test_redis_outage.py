@@ -15,7 +15,8 @@ from api.dev.valkey import Valkey
 from api.ratelimit.limiter import REDIS_RETRY_SECONDS
 from api.ratelimit.redis_connection import REDIS_TIMEOUT_SECONDS
 from tests.api.support import new_address, unlimited_client
-from tests.support import Api, long_window, running, wait_until
+from tests.api_process import Api, choose_long_window, running
+from tests.waiting import wait_until
 
 UNAVAILABLE_ERRORS = "Redis is unavailable; this process enforces the rate limit by its own counts"
 AVAILABLE = "Redis is available again"
@@ -36,7 +37,7 @@ def own(directory: Path) -> Iterator[Valkey]:
 @pytest.fixture(scope="module")
 def api(new_api: Callable[..., Api], shared_database: str, own: Valkey) -> Iterator[Api]:
     """An API that has started before its Redis."""
-    with running(new_api(shared_database, REDIS_URL=own.url(), RATE_LIMIT_WINDOW=long_window())) as api:
+    with running(new_api(shared_database, REDIS_URL=own.url(), RATE_LIMIT_WINDOW=choose_long_window())) as api:
         assert_limited(api)
         own.start()
         yield api
@@ -104,7 +105,7 @@ def test_without_redis_each_process_enforces_the_limit(api: Api, own: Valkey) ->
 def test_a_hanging_redis_delays_one_request_and_not_the_shutdown(
     new_api: Callable[..., Api], shared_database: str, own: Valkey
 ) -> None:
-    api = new_api(shared_database, REDIS_URL=own.url(), RATE_LIMIT_WINDOW=long_window())
+    api = new_api(shared_database, REDIS_URL=own.url(), RATE_LIMIT_WINDOW=choose_long_window())
     with running(api), unlimited_client(api) as client:
         assert own.child is not None
         assert api.child is not None

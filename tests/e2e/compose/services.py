@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from api.dev.process import Child
-from tests.support import ROOT
+from tests import ROOT
 
 TEXT = (ROOT / "docker-compose.yml").read_text()
 FILE: dict[str, Any] = yaml.safe_load(TEXT)

@@ -13,6 +13,7 @@ import yaml
 
 from api.settings import Settings as ApiSettings
 from listener.settings import Settings as ListenerSettings
+from tests import ROOT
 from tests.e2e.compose.services import (
     CHOICES,
     DOCKERFILE,
@@ -27,7 +28,6 @@ from tests.e2e.compose.services import (
 )
 from tests.e2e.conftest import OVERRIDES, PACKAGES
 from tests.e2e.npm import OPTIONS
-from tests.support import ROOT
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -25,9 +25,10 @@ from api.dev import demo
 from api.dev.postgres import Postgres
 from api.dev.process import Child, find_free_port, list_wheel_files
 from api.dev.pusher_process import Pusher
+from tests import ROOT
 from tests.conftest import QUICK
 from tests.e2e.compose.services import DOCKERFILE, INSTALL, LOOPBACK, SERVICES, Image, Services, copies
-from tests.support import ROOT, new_postgres
+from tests.servers import new_postgres
 
 
 @pytest.fixture(scope="module", name="image")

@@ -7,7 +7,7 @@ import pytest
 
 from api.dev.pusher_server import limits
 from tests.e2e.pusher_server.clients import Socket
-from tests.support import wait_until
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("channel", ["private-c", "presence-c"])

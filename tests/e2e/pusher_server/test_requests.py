@@ -11,7 +11,7 @@ import pytest
 from api.dev.pusher_process import Pusher
 from api.dev.pusher_server.signatures import sign_request
 from tests.e2e.pusher_server.clients import Api, Socket, opened
-from tests.support import wait_until
+from tests.waiting import wait_until
 
 
 def test_process_shows_no_secret_and_listens_on_loopback_only(pusher: Pusher) -> None:

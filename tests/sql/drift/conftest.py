@@ -11,8 +11,9 @@ import pytest
 
 from api.admin import drift
 from api.dev.postgres import Postgres
+from tests import ROOT
+from tests.database import Connection
 from tests.sql.drift.support import Check, Checked, Fix
-from tests.support import ROOT, Connection
 
 
 @pytest.fixture(scope="module")

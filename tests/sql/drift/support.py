@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.support import Connection
+from tests.database import Connection
 
 
 @dataclass

@@ -8,9 +8,11 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from tests import ROOT
+from tests.database import Connection
+from tests.servers import yoyo
 from tests.sql.drift.support import Check, Fix, assert_found_and_fixed
 from tests.sql.support import numbered
-from tests.support import ROOT, Connection, yoyo
 
 
 def test_a_fresh_database_is_clean(check: Check, postgres: Postgres) -> None:

@@ -10,8 +10,10 @@ import pytest
 from api.admin import drift
 from api.admin.catalog import Catalog
 from api.dev.postgres import Postgres
+from tests import ROOT
+from tests.database import Connection, new_chat
+from tests.servers import yoyo
 from tests.sql.drift.support import Check, Fix
-from tests.support import ROOT, Connection, new_chat, yoyo
 
 
 def test_a_table_is_never_created_again_with_its_rows(check: Check, owner: Connection) -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests.database import Connection
 from tests.sql.drift.support import Check
-from tests.support import Connection, wait_until
+from tests.waiting import wait_until
 
 
 def test_a_dbas_choice_is_a_remark(check: Check, owner: Connection) -> None:

@@ -6,8 +6,9 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from tests.database import Connection
+from tests.servers import yoyo
 from tests.sql.drift.support import Check, Fix, assert_found_and_fixed
-from tests.support import Connection, yoyo
 
 DRIFT = {
     "drop policy chats_select on parley.chats": ["missing: policy chats_select on parley.chats"],

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.database import Connection
 from tests.sql.drift.support import Check, Fix, assert_found_and_fixed
-from tests.support import Connection
 
 DRIFT = {
     "drop index parley.members_user": ["missing: index parley.members_user on parley.members"],

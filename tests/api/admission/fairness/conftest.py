@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from api.dev.process import find_free_port
-from tests.support import Api, new_user, running
+from tests.api_process import Api, running
+from tests.tokens import new_user
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ import httpx
 import psycopg
 
 from tests.api.support import request_head, unlimited_client
-from tests.support import Api, scraped
+from tests.api_process import Api, scrape
 
 CONNECTIONS, MAX_OF_USER, MAX_WRITES = 10, 5, 8
 LOCKED = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
 
 def metric(api: Api, name: str, **labels: str) -> float:
-    return scraped(int(api.environment["METRICS_PORT"]), name, **labels)
+    return scrape(int(api.environment["METRICS_PORT"]), name, **labels)
 
 
 def used_connections(api: Api) -> float:

@@ -16,8 +16,9 @@ from tests.api.admission.fairness.support import (
     used_connections,
 )
 from tests.api.support import expect_error, unlimited_client
+from tests.api_process import Api
 from tests.images import draw_gradient, encode
-from tests.support import Api, wait_until
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("users", [1, 12])

@@ -26,8 +26,10 @@ from tests.api.admission.fairness.support import (
     used_connections,
 )
 from tests.api.support import expect_error, unlimited_client
+from tests.api_process import Api, running
 from tests.images import draw_gradient, encode
-from tests.support import Api, new_user, running, wait_until
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

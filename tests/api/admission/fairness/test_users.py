@@ -17,7 +17,8 @@ from tests.api.admission.fairness.support import (
     signed_in,
     statuses,
 )
-from tests.support import Api, wait_until
+from tests.api_process import Api
+from tests.waiting import wait_until
 
 
 def test_slow_statements_of_one_user_leave_connections_to_others(

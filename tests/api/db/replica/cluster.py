@@ -17,8 +17,10 @@ import redis
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
 from tests.api.support import unlimited_client
+from tests.api_process import Api, read_log
 from tests.conftest import QUICK as QUICK_PRIMARY
-from tests.support import Api, logged, new_user, wait_until
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 MAX_LAG = 2.0  # seconds; DATABASE_REPLICA_MAX_LAG of the APIs
 # By default, commits that are not flushed, as here, may reach the replica 0.4 s later.
@@ -76,7 +78,7 @@ def fetch_one(url: str, statement: str, *arguments: Any) -> Any:
 
 def replica_log(api: Api) -> list[str]:
     """Return what the API has logged about the replica."""
-    return [line["event"] for line in logged(api.log) if line["event"].startswith("The replica ")]
+    return [line["event"] for line in read_log(api.log) if line["event"].startswith("The replica ")]
 
 
 def uses_replica(api: Api) -> bool:

@@ -7,7 +7,9 @@ import pytest
 
 from api.dev.valkey import Valkey
 from tests.api.db.replica.cluster import QUICK, Cluster, uses_replica
-from tests.support import Api, migrate, new_postgres, new_replica, running, wait_until
+from tests.api_process import Api, running
+from tests.servers import migrate, new_postgres, new_replica
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="package")

@@ -18,7 +18,10 @@ from tests.api.db.replica.cluster import (
 )
 from tests.api.outages import suspended
 from tests.api.support import unlimited_client
-from tests.support import Api, add_session, new_user, running, scraped, wait_until
+from tests.api_process import Api, running, scrape
+from tests.database import add_session
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 READ = "select count(*) from pg_stat_activity where usename = 'app' and query like '% api.list_messages(%'"
 
@@ -113,7 +116,7 @@ def test_a_removed_member_cannot_authorize_a_channel(cluster: Cluster, api: Api)
 
 def test_reads_from_the_replica_are_reported_and_measured(cluster: Cluster) -> None:
     port = find_free_port()
-    read = partial(scraped, port)
+    read = partial(scrape, port)
     with running(cluster.new_api(METRICS_PORT=str(port))) as api, unlimited_client(api) as client:
         wait_until(lambda: uses_replica(api))
         assert read("parley_replica_in_use") == 1

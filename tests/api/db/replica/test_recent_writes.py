@@ -16,7 +16,9 @@ from api.settings import Settings
 from tests.api.db.replica.cluster import MAX_LAG, Cluster, chatting, persisted, uses_replica
 from tests.api.outages import killed
 from tests.api.world import name_of, new_world
-from tests.support import Api, new_user, wait_until
+from tests.api_process import Api
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
@@ -89,7 +91,7 @@ class ReliableWrites:
     TTL_SECONDS = 60.0
 
     def __init__(self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-        cluster.new_api().lend_environment(monkeypatch)
+        cluster.new_api().export_environment(monkeypatch)
 
     async def __aenter__(self) -> RecentWrites:
         self._recent_writes = RecentWrites(Settings.load(), self.TTL_SECONDS)

@@ -17,7 +17,9 @@ from api.settings import Settings
 from tests.api.db.replica.cluster import MAX_LAG, NOT_USED, Cluster, chatting, replica_log, uses_replica
 from tests.api.outages import killed, suspended
 from tests.api.support import unlimited_client
-from tests.support import Api, new_user, running, wait_until
+from tests.api_process import Api, running
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("outage", [killed, suspended])
@@ -41,7 +43,7 @@ def test_no_request_fails_while_the_replica_is_unavailable(
 def test_a_cancelled_statement_does_not_wait_for_a_hanging_server(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster.new_api().lend_environment(monkeypatch)
+    cluster.new_api().export_environment(monkeypatch)
 
     async def measure() -> float:
         database = await Database.connect(Settings.load(), cluster.replica.url("parley", "app", "app"))

@@ -24,7 +24,9 @@ from tests.api.db.replica.cluster import (
     uses_replica,
 )
 from tests.api.support import unlimited_client
-from tests.support import migrate, new_postgres, new_replica, running, wait_until
+from tests.api_process import running
+from tests.servers import migrate, new_postgres, new_replica
+from tests.waiting import wait_until
 
 
 def test_a_replica_is_reported_behind_only_after_the_maximum_lag(cluster: Cluster) -> None:
@@ -118,7 +120,7 @@ def test_a_replica_of_a_managed_service_is_used(directory: Path) -> None:
 def test_a_connection_to_an_older_position_is_not_used(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    cluster.new_api().lend_environment(monkeypatch)
+    cluster.new_api().export_environment(monkeypatch)
 
     async def fetch() -> int:
         standby = await ReplicaSession.connect(Settings.load(), cluster.replica.url("parley", "app", "app"))

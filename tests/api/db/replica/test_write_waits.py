@@ -21,7 +21,9 @@ from api.settings import Settings
 from tests.api.db.replica.cluster import MAX_LAG, NO_CACHE, NOT_USED, Cluster, chatting, replica_log
 from tests.api.outages import killed, suspended
 from tests.api.support import get_user_id, unlimited_client
-from tests.support import Api, new_user, running, wait_until
+from tests.api_process import Api, running
+from tests.tokens import new_user
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("outage", [killed, suspended])
@@ -86,7 +88,7 @@ def test_writes_that_wait_for_redis_hold_no_slot(cluster: Cluster) -> None:
 
 def test_an_unavailable_replica_is_not_polled_faster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = f"127.0.0.1:{find_free_port()}"
-    cluster.new_api(DATABASE_REPLICA_MAX_LAG="1", REDIS_URL=f"redis://{nowhere}").lend_environment(monkeypatch)
+    cluster.new_api(DATABASE_REPLICA_MAX_LAG="1", REDIS_URL=f"redis://{nowhere}").export_environment(monkeypatch)
     polls = 0
 
     class Counting(Database):
