@@ -1,4 +1,7 @@
-"""How often to poll the outbox, and how long to leave Pusher alone after a failure."""
+"""How often to poll the outbox, and how long to leave Pusher alone after a failure.
+
+DECISIONS.md in this directory explains why the listener does not always wait for notifications.
+"""
 
 import math
 import random

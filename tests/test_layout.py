@@ -1,6 +1,7 @@
-"""Which modules may import which others."""
+"""Which modules may import which others, and whether files that documentation names exist."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -66,3 +67,21 @@ def test_the_folders_of_the_api_do_not_import_the_spine() -> None:
     }
     assert ("db", "api.settings") in imported
     assert {found for found in imported if found[1] != "api.settings"} == {("openapi", "api.routes")}
+
+
+def test_files_named_in_the_documentation_exist() -> None:
+    path = re.compile(r"(?<![\w/.-])((?:\.\./)?(?:[\w-]+/)+[\w.-]+\.(?:py|sql|md|sh|ini))\b")
+    folders = [ROOT / folder for folder in (".github", "api", "listener", "sql", "tests")]
+    found = {
+        (document, name)
+        for document in [ROOT / "README.md", *(file for folder in folders for file in folder.rglob("*.md"))]
+        for name in path.findall(document.read_text(encoding="utf-8"))
+        if "NNNN" not in name  # stands for a number
+    }
+    assert (ROOT / "tests/README.md", "tests/conftest.py") in found
+    missing = {
+        (document, name)
+        for document, name in found
+        if not ((ROOT / name).is_file() or document.parent.joinpath(name).is_file())
+    }
+    assert not missing
