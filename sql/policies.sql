@@ -1,5 +1,5 @@
 -- All policies. Row-level security is enabled for every table, so a table without a policy shows no row.
--- Without an authenticated user session.user_id() is null, and no condition is true.
+-- Without an authenticated user session.user_id() is null, and no policy matches.
 --
 -- Expressions that do not depend on the row are in (select …): PostgreSQL evaluates them once per statement.
 
@@ -15,7 +15,7 @@ begin
     end loop;
 end $$;
 
--- Users: select one's own row. parley.members_json() returns the names of other members.
+-- Users: select the caller's own row. parley.members_json() returns the names of other members.
 create policy users_select on next_auth.users for select to parley_api
     using (id = (select session.user_id()));
 
@@ -36,14 +36,14 @@ create policy chats_update on parley.chats for update to parley_api
 create policy chats_delete on parley.chats for delete to parley_api
     using (owner_id = (select session.user_id()));
 
--- Members: members select, the owner inserts and deletes others, the others delete themselves.
+-- Members: members select; the owner adds and removes other members; other members remove themselves.
 create policy members_select on parley.members for select to parley_api
     using (chat_id = (select session.selected_chat()) or user_id = (select session.user_id())
         or chat_id in (select session.member_chats()));
 create policy members_insert on parley.members for insert to parley_api
     with check (session.is_chat_owner(chat_id));
 create policy members_delete on parley.members for delete to parley_api
-    using ((user_id = (select session.user_id())) <> session.is_chat_owner(chat_id));
+    using ((user_id = (select session.user_id())) <> session.is_chat_owner(chat_id));  -- true if exactly one of them is
 
 -- Messages: members select and insert, the author updates, the author and the chat's owner delete.
 create policy messages_select on parley.messages for select to parley_api
@@ -59,7 +59,7 @@ create policy messages_delete on parley.messages for delete to parley_api
     using ((user_id = (select session.user_id()) or session.is_chat_owner(chat_id))
         and (chat_id = (select session.selected_chat()) or chat_id in (select session.member_chats())));
 
--- Settings: select and update one's own.
+-- Settings: select and update the caller's own row.
 create policy settings_select on parley.settings for select to parley_api
     using (user_id = (select session.user_id()));
 create policy settings_update on parley.settings for update to parley_api

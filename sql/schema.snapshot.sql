@@ -1506,21 +1506,21 @@ CREATE OR REPLACE FUNCTION api.add_member(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6273f6b6dd492b9fc77ce4d53bc35d42;
+AS md5 b2f47b95e58644410495a4ca683503d6;
 
 --- function api.authorize_channel(text,text)
 CREATE OR REPLACE FUNCTION api.authorize_channel(socket_id text, channel_name text)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a72bcb29e3210f7454434eb92d1ff60f;
+AS md5 09d74ef245dcc174ab87ba3ee44ec4a8;
 
 --- function api.authorize_user(text)
 CREATE OR REPLACE FUNCTION api.authorize_user(socket_id text)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 3b8060244e9ab65e5b41afddce2b7007;
+AS md5 0377bb68685632da0f0d584405e2b70b;
 
 --- function api.check_readiness()
 CREATE OR REPLACE FUNCTION api.check_readiness()
@@ -1558,14 +1558,14 @@ CREATE OR REPLACE FUNCTION api.delete_chat(chat_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b56840ac09da748f33c17807554d760b;
+AS md5 84e92b02bc43b82870642ad6a906b86a;
 
 --- function api.delete_message(text,text)
 CREATE OR REPLACE FUNCTION api.delete_message(chat_id text, message_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 06da2b57832c54634226f75361de1b09;
+AS md5 ce3c976d81a6d82bfa291b734e802150;
 
 --- function api.get_chat(text)
 CREATE OR REPLACE FUNCTION api.get_chat(chat_id text)
@@ -1581,7 +1581,7 @@ CREATE OR REPLACE FUNCTION api.get_field_schemas()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8a29c72f3ecb9c36e3a71a28ad7bb105;
+AS md5 238d4863086da13c2eb86619d8314b78;
 
 --- function api.get_message(text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
@@ -1596,14 +1596,14 @@ CREATE OR REPLACE FUNCTION api.get_profile()
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 3cc9adc04e00c74f69c996fe0030e410;
+AS md5 55a453ac1ebc063750414490c9099eba;
 
 --- function api.get_settings()
 CREATE OR REPLACE FUNCTION api.get_settings()
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e61e6af8f642f8583ea070e48e961261;
+AS md5 cd6d7e66eea0bdd64385811f51adb57e;
 
 --- function api.get_wal_position()
 CREATE OR REPLACE FUNCTION api.get_wal_position()
@@ -1618,7 +1618,7 @@ CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a6a97f55ef8da05d20139512bf76353d;
+AS md5 8945ab9a306700592a9c362152c9d3ff;
 
 --- function api.list_chats(text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
@@ -1636,7 +1636,7 @@ CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7593ee7e32357d33eeba36ce28b598fd;
+AS md5 0a784f7e0046d8b7d7ed60338e6f75be;
 
 --- function api.list_members(text)
 CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
@@ -1669,14 +1669,14 @@ CREATE OR REPLACE FUNCTION api.register_image_upload(image_url text)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 313522b04a3619964aa401377f0aa365;
+AS md5 e260d125a0cb4b27ea475880d8b87f98;
 
 --- function api.remove_member(text,text)
 CREATE OR REPLACE FUNCTION api.remove_member(chat_id text, user_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e767df58d3b9a762ac80b93e1165362b;
+AS md5 dc6c6d0d2662defe1d107550cc3c7dad;
 
 --- function api.search(text,text,text,text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
@@ -1701,21 +1701,21 @@ CREATE OR REPLACE FUNCTION api.set_image(image_url text)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 17596a8feb36be9679a881803a09bd92;
+AS md5 046d652240024490bc49756ef81edc99;
 
 --- function api.update_chat(text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 0e14e47459e36408b8a5058aadbf313d;
+AS md5 bf465b71b6c3b3be60a263fc12ffca58;
 
 --- function api.update_message(text,text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_message(chat_id text, message_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 f445f65b68f39403bd3177a30d90f0fa;
+AS md5 97197f135aff56ad845322074e97f7f2;
 
 --- function api.update_profile(jsonb)
 CREATE OR REPLACE FUNCTION api.update_profile(body jsonb)
@@ -1723,14 +1723,14 @@ CREATE OR REPLACE FUNCTION api.update_profile(body jsonb)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 cb8a8c7948a2d05ce097ddf42681a160;
+AS md5 c8446c09130466c1a5eac77f087f3ef3;
 
 --- function api.update_settings(jsonb)
 CREATE OR REPLACE FUNCTION api.update_settings(body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ab940cf8099edb3078434ff31e4031ff;
+AS md5 dc241526c5a61af8ef13b25e7fc7555f;
 
 --- function listener.ack_and_fetch_events(bigint[],uuid,uuid[],bigint[],integer,integer,integer)
 CREATE OR REPLACE FUNCTION listener.ack_and_fetch_events(acked bigint[], after_chat uuid, held_chats uuid[], held_until bigint[], max_events integer, max_events_per_chat integer, max_bytes integer)
@@ -1740,7 +1740,7 @@ CREATE OR REPLACE FUNCTION listener.ack_and_fetch_events(acked bigint[], after_c
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 3c9e3f1fdd7e4546d3ff057f86f0848d;
+AS md5 0ee38a995c4691af0b7f5e12875d55b0;
 
 --- function listener.dead_letter(bigint,text)
 CREATE OR REPLACE FUNCTION listener.dead_letter(event_id bigint, error text)
@@ -1756,7 +1756,7 @@ CREATE OR REPLACE FUNCTION listener.disable_notify()
  LANGUAGE sql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b8cda49b23249d0ffa847c572896dcd9;
+AS md5 07de30eec219b9d734b2c4dc56ba7fed;
 
 --- function listener.enable_notify()
 CREATE OR REPLACE FUNCTION listener.enable_notify()
@@ -1764,7 +1764,7 @@ CREATE OR REPLACE FUNCTION listener.enable_notify()
  LANGUAGE sql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4d0af76897a472c7c7d13290554ed606;
+AS md5 6d8aadf6235e65281db321937196ba83;
 
 --- function listener.health()
 CREATE OR REPLACE FUNCTION listener.health(OUT waiting_events bigint, OUT lag_seconds numeric, OUT dead_letter_events bigint)
@@ -1806,7 +1806,7 @@ CREATE OR REPLACE FUNCTION listener.purge_memberships(max_chats integer)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 05ae78345fa937aa8d63c09ec5669463;
+AS md5 2bb77672529277dbb6aeb4a6382cfc97;
 
 --- function listener.roll_up(integer)
 CREATE OR REPLACE FUNCTION listener.roll_up(max_messages integer)
@@ -1858,27 +1858,75 @@ CREATE OR REPLACE FUNCTION parley.advance_backfill_week(first_id uuid, before_id
  SET enable_seqscan TO 'off'
 AS md5 7143a9dfb8129c0574bca6389031baa4;
 
---- function parley.assert_if_match(text)
-CREATE OR REPLACE FUNCTION parley.assert_if_match(version text)
- RETURNS boolean
+--- function parley.allocate_message(uuid)
+CREATE OR REPLACE FUNCTION parley.allocate_message(chat_id uuid, OUT id uuid, OUT seq bigint)
+ RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 5a5474516c77c8eb2d74385be37ce2d0;
+AS md5 cc42966f1e36a81b6d873ebd47133677;
 
---- function parley.assert_log_covers(text,pg_snapshot)
-CREATE OR REPLACE FUNCTION parley.assert_log_covers(history text, seen pg_snapshot)
+--- function parley.assert_authenticated(text)
+CREATE OR REPLACE FUNCTION parley.assert_authenticated(user_id text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 fbed22c974d87f3a8c0a147c1ea97a3d;
+
+--- function parley.assert_cursor_not_expired(text,pg_snapshot)
+CREATE OR REPLACE FUNCTION parley.assert_cursor_not_expired(cursor_lineage text, snapshot pg_snapshot)
  RETURNS void
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 5aeca1cf06647bb7e67d126cdf0e416d;
+AS md5 25bf12238bcb2d90dacedd2b0976af8b;
 
---- function parley.base64url(bytea)
-CREATE OR REPLACE FUNCTION parley.base64url(value bytea)
+--- function parley.assert_has_any(jsonb,text[])
+CREATE OR REPLACE FUNCTION parley.assert_has_any(body jsonb, fields text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 507b081da168b5d7c4531f2fa4eb27f7;
+
+--- function parley.assert_if_match(text)
+CREATE OR REPLACE FUNCTION parley.assert_if_match(etag text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 5225391069ef8bffa610370dc90b7ad5;
+
+--- function parley.assert_member_limit(uuid[])
+CREATE OR REPLACE FUNCTION parley.assert_member_limit(chats uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+AS md5 c3b1f904b139ac84ce853d23aef52c6d;
+
+--- function parley.assert_owner(uuid)
+CREATE OR REPLACE FUNCTION parley.assert_owner(chat uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 28da54abf5f47e01fcec0e3b95f246e1;
+
+--- function parley.assert_preconditions(text)
+CREATE OR REPLACE FUNCTION parley.assert_preconditions(version text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 5fc655d0e854f65dd3b6a8a70b35e40e;
+
+--- function parley.assert_stored_image(text)
+CREATE OR REPLACE FUNCTION parley.assert_stored_image(url text)
  RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 474ad797cf9fb7edae92f79a3714b879;
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 e44ae65411dbe7cc6c091803637cae60;
 
 --- function parley.begin_chat_removal(uuid)
 CREATE OR REPLACE FUNCTION parley.begin_chat_removal(chat uuid)
@@ -1886,7 +1934,7 @@ CREATE OR REPLACE FUNCTION parley.begin_chat_removal(chat uuid)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8ffc346a477197eb814c5866a2dfac1f;
+AS md5 6b1d005a12ed9227879824febd30e70d;
 
 --- function parley.begin_removal_of_inactive_chats(uuid,integer)
 CREATE OR REPLACE FUNCTION parley.begin_removal_of_inactive_chats(before_id uuid, max_chats integer)
@@ -1964,19 +2012,12 @@ CREATE OR REPLACE FUNCTION parley.chats_before_update()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 2dbb1ecdbcade605d23c43a81ae70655;
 
---- function parley.check_if_match(text)
-CREATE OR REPLACE FUNCTION parley.check_if_match(etag text)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 5225391069ef8bffa610370dc90b7ad5;
-
 --- function parley.check_preconditions(text)
 CREATE OR REPLACE FUNCTION parley.check_preconditions(version text)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e6bce023989c9f9dfb6e253debcef6e4;
+AS md5 f35b827f0fafb04bb2352bfb6e9dfd62;
 
 --- function parley.close_block(uuid)
 CREATE OR REPLACE FUNCTION parley.close_block(chat uuid)
@@ -2006,13 +2047,6 @@ CREATE OR REPLACE FUNCTION parley.count_messages_in_range(chat uuid, filter parl
  SET enable_seqscan TO 'off'
 AS md5 240fff2d733da552c548e57ee4819a64;
 
---- function parley.count_new_message(uuid)
-CREATE OR REPLACE FUNCTION parley.count_new_message(chat_id uuid, OUT id uuid, OUT seq bigint)
- RETURNS record
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a97c72b42de9471f5925837d847295a0;
-
 --- function parley.current_recipients(uuid)
 CREATE OR REPLACE FUNCTION parley.current_recipients(chat uuid)
  RETURNS SETOF text
@@ -2023,27 +2057,34 @@ CREATE OR REPLACE FUNCTION parley.current_recipients(chat uuid)
  SET enable_seqscan TO 'off'
 AS md5 cc65bc2f4fe8d69105c48a9ffee569b4;
 
+--- function parley.decode_base64url(text)
+CREATE OR REPLACE FUNCTION parley.decode_base64url(value text)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 4300b189b8cb9e28052d0e5a5065e160;
+
 --- function parley.decode_cursor(text)
-CREATE OR REPLACE FUNCTION parley.decode_cursor(cursor text, OUT history text, OUT seen pg_snapshot, OUT until pg_snapshot, OUT next_chat uuid, OUT next_seq bigint)
+CREATE OR REPLACE FUNCTION parley.decode_cursor(cursor text, OUT lineage text, OUT after_snapshot pg_snapshot, OUT until_snapshot pg_snapshot, OUT next_chat uuid, OUT next_seq bigint)
  RETURNS record
  LANGUAGE plpgsql
  IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8abfe98a9998b06bb98a5f8af1ec9dd1;
+AS md5 d8f30e155ede079380ddc1e9c210c72b;
+
+--- function parley.encode_base64url(bytea)
+CREATE OR REPLACE FUNCTION parley.encode_base64url(value bytea)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 474ad797cf9fb7edae92f79a3714b879;
 
 --- function parley.encode_cursor(pg_snapshot,pg_snapshot,uuid,bigint)
-CREATE OR REPLACE FUNCTION parley.encode_cursor(seen pg_snapshot, until pg_snapshot DEFAULT NULL::pg_snapshot, next_chat uuid DEFAULT NULL::uuid, next_seq bigint DEFAULT NULL::bigint)
+CREATE OR REPLACE FUNCTION parley.encode_cursor(after_snapshot pg_snapshot, until_snapshot pg_snapshot DEFAULT NULL::pg_snapshot, next_chat uuid DEFAULT NULL::uuid, next_seq bigint DEFAULT NULL::bigint)
  RETURNS text
  LANGUAGE sql
  STABLE
-AS md5 79595ab357f3425de43345f24879434b;
-
---- function parley.ends_access(parley.outbox,text)
-CREATE OR REPLACE FUNCTION parley.ends_access(event parley.outbox, user_id text)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 eea82c49d2071bdb4a663b79b59f7771;
+AS md5 bd48800719d44aade0eea54511a3823b;
 
 --- function parley.epoch()
 CREATE OR REPLACE FUNCTION parley.epoch()
@@ -2072,14 +2113,7 @@ CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, message parley
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 ffc4acd44667ef148eaa59fb3846e9b2;
-
---- function parley.event_limit(text)
-CREATE OR REPLACE FUNCTION parley.event_limit("limit" text)
- RETURNS bigint
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 8cf38ad085979a9e8eb1e47561d9649c;
+AS md5 f89ab772a8c7d0866de428aa49c73249;
 
 --- function parley.event_message_id(parley.outbox)
 CREATE OR REPLACE FUNCTION parley.event_message_id(event parley.outbox)
@@ -2126,18 +2160,8 @@ CREATE OR REPLACE FUNCTION parley.filter_errors(type text, search text, start_da
  STABLE PARALLEL SAFE
 AS md5 460c1ac9f26970c170a5baf6ff0d172e;
 
---- function parley.find_changed_chats(pg_snapshot,pg_snapshot,uuid)
-CREATE OR REPLACE FUNCTION parley.find_changed_chats(seen pg_snapshot, until pg_snapshot, first_chat uuid)
- RETURNS TABLE(id uuid, end_seq bigint)
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
-AS md5 725e376a0bda19aba583f32d45c4223c;
-
 --- function parley.find_chat_events(bigint,bigint)
-CREATE OR REPLACE FUNCTION parley.find_chat_events(after bigint, size bigint, OUT events json, OUT next bigint)
+CREATE OR REPLACE FUNCTION parley.find_chat_events(after bigint, max_events bigint, OUT events json, OUT next bigint)
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -2146,7 +2170,7 @@ CREATE OR REPLACE FUNCTION parley.find_chat_events(after bigint, size bigint, OU
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 86f90b067fbc207e01b83c07394fff3f;
+AS md5 a5ab895ec423c7a977da38a02fa0c944;
 
 --- function parley.find_chat_page(parley.page_request)
 CREATE OR REPLACE FUNCTION parley.find_chat_page(page_request parley.page_request, OUT chats uuid[], OUT activities uuid[], OUT total bigint)
@@ -2155,6 +2179,26 @@ CREATE OR REPLACE FUNCTION parley.find_chat_page(page_request parley.page_reques
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 69b62d85912764a9cf5226116d8156a3;
+
+--- function parley.find_chats_with_new_events(pg_snapshot,pg_snapshot,uuid)
+CREATE OR REPLACE FUNCTION parley.find_chats_with_new_events(after_snapshot pg_snapshot, until_snapshot pg_snapshot, first_chat uuid)
+ RETURNS TABLE(id uuid, end_seq bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 57118ecc8da8566b2edbd621435d36ff;
+
+--- function parley.find_first_new_seq(uuid,pg_snapshot)
+CREATE OR REPLACE FUNCTION parley.find_first_new_seq(chat uuid, snapshot pg_snapshot)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 1f57ec57f5598172223aa8dedaf57aa9;
 
 --- function parley.find_fragment(text,text,integer)
 CREATE OR REPLACE FUNCTION parley.find_fragment(content text, pattern text, after integer, OUT place integer, OUT fragment text, OUT is_start boolean, OUT is_end boolean)
@@ -2232,8 +2276,8 @@ CREATE OR REPLACE FUNCTION parley.find_message_page(filter parley.message_filter
  SET enable_sort TO 'off'
 AS md5 44ce63c572da9f6dd3da91669c42cf19;
 
---- function parley.find_unseen_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint)
-CREATE OR REPLACE FUNCTION parley.find_unseen_events(seen pg_snapshot, until pg_snapshot, next_chat uuid, next_seq bigint, size bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
+--- function parley.find_new_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint)
+CREATE OR REPLACE FUNCTION parley.find_new_events(after_snapshot pg_snapshot, until_snapshot pg_snapshot, next_chat uuid, next_seq bigint, max_events bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -2242,24 +2286,7 @@ CREATE OR REPLACE FUNCTION parley.find_unseen_events(seen pg_snapshot, until pg_
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 9a7f9bad3106fb23dd7c2f7b93521d4f;
-
---- function parley.first_unseen_seq(uuid,pg_snapshot)
-CREATE OR REPLACE FUNCTION parley.first_unseen_seq(chat uuid, seen pg_snapshot)
- RETURNS bigint
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
-AS md5 475dfbd81362ca6e5a3293597a5a2fcd;
-
---- function parley.from_base64url(text)
-CREATE OR REPLACE FUNCTION parley.from_base64url(value text)
- RETURNS bytea
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 4300b189b8cb9e28052d0e5a5065e160;
+AS md5 8f47b39dccd2ad8fcf0b17956a796665;
 
 --- function parley.generate_uuid7(timestamp with time zone,bigint)
 CREATE OR REPLACE FUNCTION parley.generate_uuid7(instant timestamp with time zone, number bigint)
@@ -2333,6 +2360,13 @@ CREATE OR REPLACE FUNCTION parley.image_name(url text)
  IMMUTABLE PARALLEL SAFE
 AS md5 2d4adce8d2657e829d251b261d862951;
 
+--- function parley.is_after_snapshot(xid8,pg_snapshot)
+CREATE OR REPLACE FUNCTION parley.is_after_snapshot(transaction_id xid8, snapshot pg_snapshot)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS md5 4b42cfafc123cd6c9882d868e448945a;
+
 --- function parley.is_being_removed(parley.chats)
 CREATE OR REPLACE FUNCTION parley.is_being_removed(chat parley.chats)
  RETURNS boolean
@@ -2346,6 +2380,13 @@ CREATE OR REPLACE FUNCTION parley.is_cheap_to_scan(chat uuid, filter parley.mess
  LANGUAGE sql
  STABLE
 AS md5 dc3e47c90f8f997a2a8ab99ed74ec433;
+
+--- function parley.is_end_of_access(parley.outbox,text)
+CREATE OR REPLACE FUNCTION parley.is_end_of_access(event parley.outbox, user_id text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 eea82c49d2071bdb4a663b79b59f7771;
 
 --- function parley.is_etag_listed(text,text)
 CREATE OR REPLACE FUNCTION parley.is_etag_listed(etag text, header text)
@@ -2367,13 +2408,6 @@ CREATE OR REPLACE FUNCTION parley.is_image_used(name text)
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 0683fdc4a4edbcd21f1b92fd9b7d56f8;
-
---- function parley.is_unseen_by(xid8,pg_snapshot)
-CREATE OR REPLACE FUNCTION parley.is_unseen_by(transaction_id xid8, seen pg_snapshot)
- RETURNS boolean
- LANGUAGE sql
- STABLE PARALLEL SAFE
-AS md5 28d2b78f11952c49cfac385ef5a754cf;
 
 --- function parley.iso8601(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.iso8601(instant timestamp with time zone)
@@ -2466,7 +2500,7 @@ CREATE OR REPLACE FUNCTION parley.members_after_delete()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 2f20d4216817a60d6f8e79105f46b80a;
+AS md5 fa680d0fa6dad5a2ea1b1b5528203f40;
 
 --- function parley.members_after_insert()
 CREATE OR REPLACE FUNCTION parley.members_after_insert()
@@ -2474,10 +2508,7 @@ CREATE OR REPLACE FUNCTION parley.members_after_insert()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
- SET enable_bitmapscan TO 'off'
-AS md5 b0210bf376a34c377379225213c838a9;
+AS md5 06f3ccd5892c3f52752d39cdb8c0c000;
 
 --- function parley.members_before_insert()
 CREATE OR REPLACE FUNCTION parley.members_before_insert()
@@ -2500,7 +2531,7 @@ CREATE OR REPLACE FUNCTION parley.members_reject_key_update()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 1ba6f5c3a35d0fa173bc59a3be37e75c;
+AS md5 7f342ab7c97fc8611332f17e92feaad1;
 
 --- function parley.message_fields(parley.messages)
 CREATE OR REPLACE FUNCTION parley.message_fields(message parley.messages)
@@ -2522,7 +2553,7 @@ CREATE OR REPLACE FUNCTION parley.messages_after_delete()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 66c55183f7a408ae79d4dd8955505f3c;
+AS md5 77697ec306e28de2137f5ed33551e520;
 
 --- function parley.messages_after_delete_words()
 CREATE OR REPLACE FUNCTION parley.messages_after_delete_words()
@@ -2530,7 +2561,7 @@ CREATE OR REPLACE FUNCTION parley.messages_after_delete_words()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 aee06171e77844345081e395aebebdd6;
+AS md5 9efeb21a99a232464f5244085e06c586;
 
 --- function parley.messages_after_type_update()
 CREATE OR REPLACE FUNCTION parley.messages_after_type_update()
@@ -2554,7 +2585,7 @@ CREATE OR REPLACE FUNCTION parley.messages_before_insert()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8e06c6c9f945e85bc4f46d5a2ae2cced;
+AS md5 6cae3c1efe04902f759d5fedc49901b6;
 
 --- function parley.messages_before_update()
 CREATE OR REPLACE FUNCTION parley.messages_before_update()
@@ -2569,7 +2600,7 @@ CREATE OR REPLACE FUNCTION parley.messages_reject_key_update()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 fa3bbb6154657690f3ab33c3575c88f0;
+AS md5 58b64fe0af992a678cd0a4dbd3b08990;
 
 --- function parley.messages_with_keys(uuid[],uuid[],text[],text[])
 CREATE OR REPLACE FUNCTION parley.messages_with_keys(chats uuid[], ids uuid[], users text[], types text[])
@@ -2603,8 +2634,8 @@ CREATE OR REPLACE FUNCTION parley.not_blank_pattern()
  STABLE
 AS md5 c6e0c8a5816c550ff89c1bc051a8540e;
 
---- function parley.notify_lock()
-CREATE OR REPLACE FUNCTION parley.notify_lock()
+--- function parley.notify_lock_key()
+CREATE OR REPLACE FUNCTION parley.notify_lock_key()
  RETURNS bigint
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
@@ -2658,7 +2689,7 @@ CREATE OR REPLACE FUNCTION parley.outbox_after_delete()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 55d91d48c221b4dbf7c8fda064c967e2;
+AS md5 2e8794f88a842f525e2fc88fc48136f7;
 
 --- function parley.page_errors(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.page_errors(page text, "limit" text, before text, after text)
@@ -2673,6 +2704,13 @@ CREATE OR REPLACE FUNCTION parley.parse_end_date(value text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 09a3fd3a53db207587dbcc5af4f2d800;
+
+--- function parley.parse_event_limit(text)
+CREATE OR REPLACE FUNCTION parley.parse_event_limit("limit" text)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 8cf38ad085979a9e8eb1e47561d9649c;
 
 --- function parley.parse_filter(text,text,text)
 CREATE OR REPLACE FUNCTION parley.parse_filter(type text, start_date text, end_date text)
@@ -2771,7 +2809,7 @@ CREATE OR REPLACE FUNCTION parley.purge_inactive_chats(inactive_for interval, ma
 AS md5 5f9d18b7a46e11a51b348b5e264e4467;
 
 --- function parley.purge_memberships(text,integer)
-CREATE OR REPLACE FUNCTION parley.purge_memberships(leaver text, max_chats integer)
+CREATE OR REPLACE FUNCTION parley.purge_memberships(deleted_user text, max_chats integer)
  RETURNS bigint
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2780,14 +2818,14 @@ CREATE OR REPLACE FUNCTION parley.purge_memberships(leaver text, max_chats integ
  SET enable_bitmapscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 f27fdeb6ff3baca8420180e3c10d94cb;
+AS md5 c8e123dc66ec03f1c14ee684a32aa4f5;
 
---- function parley.pusher_user(text)
-CREATE OR REPLACE FUNCTION parley.pusher_user(user_id text)
+--- function parley.pusher_user_id(text)
+CREATE OR REPLACE FUNCTION parley.pusher_user_id(user_id text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 4bd6120acdcee3f8b6535b2731175dc4;
+AS md5 3fd07e4aca3b4cc356dfd832823ecb8b;
 
 --- function parley.queued_chats(uuid)
 CREATE OR REPLACE FUNCTION parley.queued_chats(after_chat uuid)
@@ -2829,7 +2867,7 @@ CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 34bc8d757e46c942de42c498a8d1e28e;
+AS md5 cca6d1aabd42c6a43b9c581ee48239b7;
 
 --- function parley.recount_blocks(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.recount_blocks(chat uuid, ids uuid[])
@@ -2852,37 +2890,6 @@ CREATE OR REPLACE FUNCTION parley.requeue_events(VARIADIC event_ids bigint[])
  RETURNS bigint
  LANGUAGE sql
 AS md5 9adc6ce9eca18d301f82da80b2868b9b;
-
---- function parley.require_one_of(jsonb,text[])
-CREATE OR REPLACE FUNCTION parley.require_one_of(body jsonb, fields text[])
- RETURNS void
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 507b081da168b5d7c4531f2fa4eb27f7;
-
---- function parley.require_owner(uuid)
-CREATE OR REPLACE FUNCTION parley.require_owner(chat uuid)
- RETURNS void
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 28da54abf5f47e01fcec0e3b95f246e1;
-
---- function parley.require_stored_image(text)
-CREATE OR REPLACE FUNCTION parley.require_stored_image(url text)
- RETURNS text
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e44ae65411dbe7cc6c091803637cae60;
-
---- function parley.require_user(text)
-CREATE OR REPLACE FUNCTION parley.require_user(user_id text)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 fbed22c974d87f3a8c0a147c1ea97a3d;
 
 --- function parley.reset_rollups()
 CREATE OR REPLACE FUNCTION parley.reset_rollups()
@@ -3060,6 +3067,20 @@ CREATE OR REPLACE FUNCTION parley.start_new_epoch()
  LANGUAGE sql
 AS md5 b5022a4a02a641d8d5d955fcded64130;
 
+--- function parley.strip_content(json)
+CREATE OR REPLACE FUNCTION parley.strip_content(payload json)
+ RETURNS json
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 4f2c796bc12703bdcee1b47e891d8b78;
+
+--- function parley.subtract_deleted_messages(uuid,uuid[])
+CREATE OR REPLACE FUNCTION parley.subtract_deleted_messages(chat uuid, ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 352745863669791c4c3733e29795b545;
+
 --- function parley.system_identifier()
 CREATE OR REPLACE FUNCTION parley.system_identifier()
  RETURNS bigint
@@ -3113,19 +3134,12 @@ CREATE OR REPLACE FUNCTION parley.trim_page(page_request parley.page_request, id
  IMMUTABLE PARALLEL SAFE
 AS md5 8b19e8174f60b29ab810efe6540a254c;
 
---- function parley.uncount_messages(uuid,uuid[])
-CREATE OR REPLACE FUNCTION parley.uncount_messages(chat uuid, ids uuid[])
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 352745863669791c4c3733e29795b545;
-
 --- function parley.user_channel(text)
 CREATE OR REPLACE FUNCTION parley.user_channel(user_id text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 09937ad2158183a09cc5226cfb73e653;
+AS md5 d6b49e6ba903e48677cb0cc2efed91f2;
 
 --- function parley.user_name()
 CREATE OR REPLACE FUNCTION parley.user_name()
@@ -3180,7 +3194,7 @@ CREATE OR REPLACE FUNCTION parley.validate_body(body jsonb, required text[], opt
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 d637ef2f96590782cd606cb934948314;
+AS md5 f947e0e735dad2d00db43f7af284934d;
 
 --- function parley.wait_for_image_removal(text)
 CREATE OR REPLACE FUNCTION parley.wait_for_image_removal(name text)
@@ -3189,19 +3203,12 @@ CREATE OR REPLACE FUNCTION parley.wait_for_image_removal(name text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9324fcd1072477594b9c49dc146637ea;
 
---- function parley.without_content(json)
-CREATE OR REPLACE FUNCTION parley.without_content(payload json)
- RETURNS json
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 4f2c796bc12703bdcee1b47e891d8b78;
-
 --- function session.authenticate(jsonb,text,text,text)
 CREATE OR REPLACE FUNCTION session.authenticate(identity jsonb, request_id text DEFAULT NULL::text, if_match text DEFAULT NULL::text, if_none_match text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 80a448de6afd6b8d516219253256120a;
+AS md5 cb436f5ef91fcc99da22e5b988773d64;
 
 --- function session.authenticate_idempotent(jsonb,text,text,bytea)
 CREATE OR REPLACE FUNCTION session.authenticate_idempotent(identity jsonb, request_id text, header text, fingerprint bytea)
@@ -3251,8 +3258,8 @@ CREATE OR REPLACE FUNCTION session.member_chats()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 7ead7357611a4f08cddfbe5707c20097;
 
---- function session.register(text,text,text,text)
-CREATE OR REPLACE FUNCTION session.register(subject text, name text, email text, image text)
+--- function session.register_user(text,text,text,text)
+CREATE OR REPLACE FUNCTION session.register_user(subject text, name text, email text, image text)
  RETURNS void
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -3532,7 +3539,7 @@ CREATE TRIGGER chats_before_removal BEFORE UPDATE OF is_being_removed ON parley.
 CREATE TRIGGER chats_before_update BEFORE UPDATE OF title ON parley.chats FOR EACH ROW WHEN ((old.title IS DISTINCT FROM new.title)) EXECUTE FUNCTION parley.chats_before_update();
 
 --- trigger members_after_delete on parley.members
-CREATE TRIGGER members_after_delete AFTER DELETE ON parley.members REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION parley.members_after_delete();
+CREATE TRIGGER members_after_delete AFTER DELETE ON parley.members REFERENCING OLD TABLE AS removed_members FOR EACH STATEMENT EXECUTE FUNCTION parley.members_after_delete();
 
 --- trigger members_after_insert on parley.members
 CREATE TRIGGER members_after_insert AFTER INSERT ON parley.members REFERENCING NEW TABLE AS new_members FOR EACH STATEMENT EXECUTE FUNCTION parley.members_after_insert();
@@ -3544,10 +3551,10 @@ CREATE TRIGGER members_before_insert BEFORE INSERT ON parley.members FOR EACH RO
 CREATE TRIGGER members_reject_key_update BEFORE UPDATE ON parley.members FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION parley.members_reject_key_update();
 
 --- trigger messages_after_delete on parley.messages
-CREATE TRIGGER messages_after_delete AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete();
+CREATE TRIGGER messages_after_delete AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS deleted_messages FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete();
 
 --- trigger messages_after_delete_words on parley.messages
-CREATE TRIGGER messages_after_delete_words AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete_words();
+CREATE TRIGGER messages_after_delete_words AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS deleted_messages FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete_words();
 
 --- trigger messages_after_type_update on parley.messages
 CREATE TRIGGER messages_after_type_update AFTER UPDATE ON parley.messages REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_type_update();
@@ -3565,7 +3572,7 @@ CREATE TRIGGER messages_before_update BEFORE UPDATE OF content, type ON parley.m
 CREATE TRIGGER messages_reject_key_update BEFORE UPDATE ON parley.messages FOR EACH ROW WHEN (((old.chat_id IS DISTINCT FROM new.chat_id) OR (old.id IS DISTINCT FROM new.id))) EXECUTE FUNCTION parley.messages_reject_key_update();
 
 --- trigger outbox_after_delete on parley.outbox
-CREATE TRIGGER outbox_after_delete AFTER DELETE ON parley.outbox REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION parley.outbox_after_delete();
+CREATE TRIGGER outbox_after_delete AFTER DELETE ON parley.outbox REFERENCING OLD TABLE AS removed_events FOR EACH STATEMENT EXECUTE FUNCTION parley.outbox_after_delete();
 
 --- trigger outbox_after_truncate on parley.outbox
 CREATE TRIGGER outbox_after_truncate AFTER TRUNCATE ON parley.outbox FOR EACH STATEMENT EXECUTE FUNCTION parley.outbox_after_delete();
@@ -3854,11 +3861,23 @@ grant execute on function parley.add_to_rollups(uuid[],uuid[],text[],text[]) to 
 
 grant execute on function parley.advance_backfill_week(uuid,uuid) to parley_api;
 
+grant execute on function parley.allocate_message(uuid) to parley_api;
+
+grant execute on function parley.assert_authenticated(text) to parley_api;
+
+grant execute on function parley.assert_cursor_not_expired(text,pg_snapshot) to parley_api;
+
+grant execute on function parley.assert_has_any(jsonb,text[]) to parley_api;
+
 grant execute on function parley.assert_if_match(text) to parley_api;
 
-grant execute on function parley.assert_log_covers(text,pg_snapshot) to parley_api;
+grant execute on function parley.assert_member_limit(uuid[]) to parley_api;
 
-grant execute on function parley.base64url(bytea) to parley_api;
+grant execute on function parley.assert_owner(uuid) to parley_api;
+
+grant execute on function parley.assert_preconditions(text) to parley_api;
+
+grant execute on function parley.assert_stored_image(text) to parley_api;
 
 grant execute on function parley.begin_chat_removal(uuid) to parley_api;
 
@@ -3872,8 +3891,6 @@ grant execute on function parley.chat_json(parley.chats,parley.messages) to parl
 
 grant execute on function parley.chat_version(uuid,bigint) to parley_api;
 
-grant execute on function parley.check_if_match(text) to parley_api;
-
 grant execute on function parley.check_preconditions(text) to parley_api;
 
 grant execute on function parley.close_block(uuid) to parley_api;
@@ -3882,15 +3899,15 @@ grant execute on function parley.count_messages(uuid,parley.message_filter) to p
 
 grant execute on function parley.count_messages_in_range(uuid,parley.message_filter) to parley_api;
 
-grant execute on function parley.count_new_message(uuid) to parley_api;
-
 grant execute on function parley.current_recipients(uuid) to parley_api;
+
+grant execute on function parley.decode_base64url(text) to parley_api;
 
 grant execute on function parley.decode_cursor(text) to parley_api;
 
-grant execute on function parley.encode_cursor(pg_snapshot,pg_snapshot,uuid,bigint) to parley_api;
+grant execute on function parley.encode_base64url(bytea) to parley_api;
 
-grant execute on function parley.ends_access(parley.outbox,text) to parley_api;
+grant execute on function parley.encode_cursor(pg_snapshot,pg_snapshot,uuid,bigint) to parley_api;
 
 grant execute on function parley.epoch() to parley_api;
 
@@ -3899,8 +3916,6 @@ grant execute on function parley.etag(text) to parley_api;
 grant execute on function parley.event_channels(uuid,text[]) to parley_api;
 
 grant execute on function parley.event_json(parley.outbox,parley.messages,text) to parley_api;
-
-grant execute on function parley.event_limit(text) to parley_api;
 
 grant execute on function parley.event_message_id(parley.outbox) to parley_api;
 
@@ -3914,11 +3929,13 @@ grant execute on function parley.field_errors(jsonb,text[],text[]) to parley_api
 
 grant execute on function parley.filter_errors(text,text,text,text) to parley_api;
 
-grant execute on function parley.find_changed_chats(pg_snapshot,pg_snapshot,uuid) to parley_api;
-
 grant execute on function parley.find_chat_events(bigint,bigint) to parley_api;
 
 grant execute on function parley.find_chat_page(parley.page_request) to parley_api;
+
+grant execute on function parley.find_chats_with_new_events(pg_snapshot,pg_snapshot,uuid) to parley_api;
+
+grant execute on function parley.find_first_new_seq(uuid,pg_snapshot) to parley_api;
 
 grant execute on function parley.find_fragment(text,text,integer) to parley_api;
 
@@ -3936,11 +3953,7 @@ grant execute on function parley.find_message(text,text) to parley_api;
 
 grant execute on function parley.find_message_page(parley.message_filter,parley.page_request) to parley_api;
 
-grant execute on function parley.find_unseen_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint) to parley_api;
-
-grant execute on function parley.first_unseen_seq(uuid,pg_snapshot) to parley_api;
-
-grant execute on function parley.from_base64url(text) to parley_api;
+grant execute on function parley.find_new_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint) to parley_api;
 
 grant execute on function parley.generate_uuid7(timestamp with time zone,bigint) to parley_api;
 
@@ -3962,17 +3975,19 @@ grant execute on function parley.idempotency_key_ttl() to parley_api;
 
 grant execute on function parley.image_name(text) to parley_api;
 
+grant execute on function parley.is_after_snapshot(xid8,pg_snapshot) to parley_api;
+
 grant execute on function parley.is_being_removed(parley.chats) to parley_api;
 
 grant execute on function parley.is_cheap_to_scan(uuid,parley.message_filter) to parley_api;
+
+grant execute on function parley.is_end_of_access(parley.outbox,text) to parley_api;
 
 grant execute on function parley.is_etag_listed(text,text) to parley_api;
 
 grant execute on function parley.is_image_being_removed(text) to parley_api;
 
 grant execute on function parley.is_image_used(text) to parley_api;
-
-grant execute on function parley.is_unseen_by(xid8,pg_snapshot) to parley_api;
 
 grant execute on function parley.iso8601(timestamp with time zone) to parley_api;
 
@@ -4012,7 +4027,7 @@ grant execute on function parley.next_event_ids(uuid,uuid[],bigint[],integer,int
 
 grant execute on function parley.not_blank_pattern() to parley_api;
 
-grant execute on function parley.notify_lock() to parley_api;
+grant execute on function parley.notify_lock_key() to parley_api;
 
 grant execute on function parley.now_after(timestamp with time zone) to parley_api;
 
@@ -4029,6 +4044,8 @@ grant execute on function parley.operators_error(text) to parley_api;
 grant execute on function parley.page_errors(text,text,text,text) to parley_api;
 
 grant execute on function parley.parse_end_date(text) to parley_api;
+
+grant execute on function parley.parse_event_limit(text) to parley_api;
 
 grant execute on function parley.parse_filter(text,text,text) to parley_api;
 
@@ -4050,7 +4067,7 @@ grant execute on function parley.pseudonym(text,text) to parley_api;
 
 grant execute on function parley.purge_active_keys() to parley_api;
 
-grant execute on function parley.pusher_user(text) to parley_api;
+grant execute on function parley.pusher_user_id(text) to parley_api;
 
 grant execute on function parley.queued_chats(uuid) to parley_api;
 
@@ -4069,14 +4086,6 @@ grant execute on function parley.recount_blocks(uuid,uuid[]) to parley_api;
 grant execute on function parley.recount_chat(uuid) to parley_api;
 
 grant execute on function parley.requeue_events(bigint[]) to parley_api;
-
-grant execute on function parley.require_one_of(jsonb,text[]) to parley_api;
-
-grant execute on function parley.require_owner(uuid) to parley_api;
-
-grant execute on function parley.require_stored_image(text) to parley_api;
-
-grant execute on function parley.require_user(text) to parley_api;
 
 grant execute on function parley.reset_rollups() to parley_api;
 
@@ -4120,6 +4129,10 @@ grant execute on function parley.spelling_pattern(text) to parley_api;
 
 grant execute on function parley.start_new_epoch() to parley_api;
 
+grant execute on function parley.strip_content(json) to parley_api;
+
+grant execute on function parley.subtract_deleted_messages(uuid,uuid[]) to parley_api;
+
 grant execute on function parley.system_identifier() to parley_api;
 
 grant execute on function parley.term_forms(text,boolean,boolean) to parley_api;
@@ -4134,8 +4147,6 @@ grant execute on function parley.trim_fragment(text,boolean,boolean) to parley_a
 
 grant execute on function parley.trim_page(parley.page_request,uuid[]) to parley_api;
 
-grant execute on function parley.uncount_messages(uuid,uuid[]) to parley_api;
-
 grant execute on function parley.user_channel(text) to parley_api;
 
 grant execute on function parley.user_name() to parley_api;
@@ -4143,8 +4154,6 @@ grant execute on function parley.user_name() to parley_api;
 grant execute on function parley.validate_body(jsonb,text[],text[]) to parley_api;
 
 grant execute on function parley.wait_for_image_removal(text) to parley_api;
-
-grant execute on function parley.without_content(json) to parley_api;
 
 grant execute on function rules.allowed_values(text) to parley_api;
 
@@ -4202,7 +4211,7 @@ grant execute on function session.is_deleted_user(text) to parley_api;
 
 grant execute on function session.member_chats() to parley_api;
 
-grant execute on function session.register(text,text,text,text) to parley_api;
+grant execute on function session.register_user(text,text,text,text) to parley_api;
 
 grant execute on function session.select_chats(uuid[]) to parley_api;
 

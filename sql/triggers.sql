@@ -35,7 +35,7 @@ create trigger members_after_insert after insert on parley.members
     referencing new table as new_members for each statement execute function parley.members_after_insert();
 
 create trigger members_after_delete after delete on parley.members
-    referencing old table as removed for each statement execute function parley.members_after_delete();
+    referencing old table as removed_members for each statement execute function parley.members_after_delete();
 
 create trigger members_reject_key_update before update on parley.members
     for each row when ((old.chat_id, old.user_id) is distinct from (new.chat_id, new.user_id))
@@ -49,7 +49,7 @@ create trigger messages_before_update before update of content, type on parley.m
     execute function parley.messages_before_update();
 
 create trigger messages_after_delete after delete on parley.messages
-    referencing old table as deleted for each statement execute function parley.messages_after_delete();
+    referencing old table as deleted_messages for each statement execute function parley.messages_after_delete();
 
 create trigger messages_after_type_update after update on parley.messages
     referencing old table as old_rows new table as new_rows for each statement execute function parley.messages_after_type_update();
@@ -62,10 +62,10 @@ create trigger messages_after_write_words after insert or update of content, typ
     for each row execute function parley.messages_after_write_words();
 
 create trigger messages_after_delete_words after delete on parley.messages
-    referencing old table as deleted for each statement execute function parley.messages_after_delete_words();
+    referencing old table as deleted_messages for each statement execute function parley.messages_after_delete_words();
 
 create trigger outbox_after_delete after delete on parley.outbox
-    referencing old table as gone for each statement execute function parley.outbox_after_delete();
+    referencing old table as removed_events for each statement execute function parley.outbox_after_delete();
 
 create trigger outbox_after_truncate after truncate on parley.outbox
     for each statement execute function parley.outbox_after_delete();

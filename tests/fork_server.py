@@ -46,6 +46,7 @@ class ForkServer:
     ) -> "ForkedChild":
         """Run `python … -m MODULE` or `python … -c PROGRAM` in a fork."""
         *_, kind, program = command
+        assert not [name for name in env if name.startswith("PYTHON")], "only a new interpreter reads these"
         request = {"kind": kind, "program": program, "log": str(log), "cwd": str(cwd), "environment": dict(env)}
         log.touch(0o600)  # a test may read it before the child has begun
         log_start = log.stat().st_size

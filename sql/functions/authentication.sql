@@ -3,7 +3,7 @@
 --   session.authenticate        authenticates the transaction; registers users at their first request
 --   session.user_id             the authenticated user; null without one, so that no policy matches a row
 --   session.user_of_session     the user of a database session
---   session.register            adds a user, with default settings
+--   session.register_user       adds a user, with default settings
 --   session.is_deleted_user     whether a user with this id was deleted
 --   parley.users_after_delete   trigger: records the deletion, and removes the user from chats
 --
@@ -31,7 +31,7 @@ begin
         if rules.validation_error('userId', subject) is not null or subject is null then
             perform parley.raise_error('PT401', 'Authentication required.');
         end if;
-        perform session.register(subject, identity ->> 'name', identity ->> 'email', identity ->> 'picture');
+        perform session.register_user(subject, identity ->> 'name', identity ->> 'email', identity ->> 'picture');
     end if;
 end $$;
 
@@ -57,7 +57,7 @@ end $$;
 -- An e-mail address belongs to the first user who has it; a second user is added without one. Invalid claims are dropped, as
 -- are URLs of images in our storage, which belong to another user or are about to be removed.
 -- Deletion is checked after the insert, which waits for a concurrent deletion of the same user.
-create or replace function session.register(subject text, name text, email text, image text) returns void
+create or replace function session.register_user(subject text, name text, email text, image text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     valid_name constant text := case when not rules.is_blank(name) then left(name, upper(rules.length_limits('name')) - 1) end;
@@ -87,7 +87,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from parley.deleted_users d where d.user_id = subject)
 $$;
 
--- Removes the first 100 memberships at once; removal.sql removes the others in the background.
+-- Removes the first 100 memberships at once; removal.sql removes the others in the background. The user's messages remain.
 create or replace function parley.users_after_delete() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin

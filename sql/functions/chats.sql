@@ -75,12 +75,12 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.select_chat(chat_id);
 begin
-    perform parley.require_owner(chat);
+    perform parley.assert_owner(chat);
     perform parley.validate_body(body, required => '{}', optional => '{title}');
     update parley.chats c set title = body ->> 'title'
-    where c.id = chat and parley.assert_if_match(parley.chat_version(chat, c.seq));
+    where c.id = chat and parley.assert_preconditions(parley.chat_version(chat, c.seq));
     if not found then
-        perform parley.require_owner(chat);
+        perform parley.assert_owner(chat);
     end if;
     perform parley.set_response_etag(parley.chat_version(chat, parley.set_response_chat_seq()));
     return parley.fetch_chat(chat);
@@ -93,9 +93,9 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.select_chat(chat_id);
 begin
-    perform parley.require_owner(chat);
+    perform parley.assert_owner(chat);
     if not parley.begin_chat_removal(chat) then
-        perform parley.require_owner(chat);
+        perform parley.assert_owner(chat);
     end if;
 end $$;
 comment on function api.delete_chat(text) is

@@ -1,8 +1,8 @@
 -- Counters of messages, for exact totals and for paging: chats.message_count and last_message_id, and message_blocks.
 --
---   parley.count_new_message            adds a new message to the chat's counters; allocates its id and seq
---   parley.uncount_messages             subtracts deleted messages
---   parley.close_block                  makes a block of the oldest messages that are in none
+--   parley.allocate_message             allocates the id and seq of a new message, and counts it
+--   parley.subtract_deleted_messages    subtracts deleted messages from the counters
+--   parley.close_block                  creates a block of the oldest 1,000 messages that are in none
 --   parley.recount_blocks               counts the messages of some blocks again
 --   parley.recount_chat                 rebuilds all counters of a chat; for a DBA, after a load without triggers
 --   parley.last_message_at              when a chat's newest message was sent
@@ -13,7 +13,7 @@
 
 -- Returns nulls if the chat does not exist or is being removed. The id is generated after the wait for the chat's lock, and not
 -- before the previous message's, even if the clock was set back.
-create or replace function parley.count_new_message(chat_id uuid, out id uuid, out seq bigint)
+create or replace function parley.allocate_message(chat_id uuid, out id uuid, out seq bigint)
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     is_block_full boolean;
@@ -21,7 +21,7 @@ begin
     update parley.chats c
     set seq = c.seq + 1, message_count = c.message_count + 1,
         last_message_id = parley.generate_uuid7(greatest(parley.now_ms(), parley.last_message_at(c)), c.seq + 1)
-    where c.id = count_new_message.chat_id and not parley.is_being_removed(c)
+    where c.id = allocate_message.chat_id and not parley.is_being_removed(c)
     returning c.last_message_id, c.seq, c.message_count - c.counted_messages > 1001 into id, seq, is_block_full;
     if is_block_full then
         perform parley.close_block(chat_id);
@@ -29,7 +29,7 @@ begin
 end $$;
 
 -- A block that reaches beyond the newest remaining message is dropped: the next message's id may lie in its range.
-create or replace function parley.uncount_messages(chat uuid, ids uuid[]) returns void
+create or replace function parley.subtract_deleted_messages(chat uuid, ids uuid[]) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     newest_id constant uuid := (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1);

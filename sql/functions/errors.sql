@@ -1,9 +1,9 @@
 -- Errors that functions raise for a client: an SQLSTATE that maps to an HTTP status, a message for people, and details.
 --
---   parley.raise_error       raises one error
---   parley.raise_invalid     raises a validation error that lists the invalid fields, if there are any
---   parley.raise_not_found   raises "… not found."
---   parley.require_user      raises "unauthorized" for a null user
+--   parley.raise_error            raises one error
+--   parley.raise_invalid          raises a validation error that lists the invalid fields, if there are any
+--   parley.raise_not_found        raises "… not found."
+--   parley.assert_authenticated   raises "unauthorized" for a null user
 --
 -- SQLSTATE PTnnn is HTTP status nnn: PT400 validation_error, PT401 unauthorized, PT403 forbidden, PT404 not_found,
 -- PT409 conflict, PT410 cursor_expired, PT412 precondition_failed, PT422 idempotency_key_reused, PT503 unavailable.
@@ -31,7 +31,7 @@ begin
     perform parley.raise_error('PT404', resource || ' not found.');
 end $$;
 
-create or replace function parley.require_user(user_id text) returns void
+create or replace function parley.assert_authenticated(user_id text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     if user_id is null then

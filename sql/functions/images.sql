@@ -7,7 +7,7 @@
 --   parley.image_name                 the name in storage of the image at a URL; null for other URLs
 --   parley.is_image_used              whether a user has the image
 --   parley.is_image_being_removed     whether the image is claimed for removal
---   parley.require_stored_image       the name in storage of the image at a URL, or raises a validation error
+--   parley.assert_stored_image        the name in storage of the image at a URL, or raises a validation error
 --   parley.lock_image                 locks an image against being stored or removed
 --   parley.wait_for_image_removal     waits up to 3 seconds for the end of an image's removal
 --   parley.users_after_image_change   trigger: queues a user's former image for cleanup
@@ -20,8 +20,8 @@
 create or replace function api.register_image_upload(image_url text) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    perform parley.require_user(session.user_id());
-    insert into parley.image_cleanup (name, due) values (parley.require_stored_image(image_url), now() + interval '10 minutes');
+    perform parley.assert_authenticated(session.user_id());
+    insert into parley.image_cleanup (name, due) values (parley.assert_stored_image(image_url), now() + interval '10 minutes');
 end $$;
 comment on function api.register_image_upload(text) is
     'Registers an image that is about to be stored. If no user has it after ten minutes, it is removed.';
@@ -29,13 +29,13 @@ comment on function api.register_image_upload(text) is
 create or replace function api.set_image(image_url text) returns json
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    name constant text := parley.require_stored_image(image_url);
+    name constant text := parley.assert_stored_image(image_url);
     profile next_auth.users;
 begin
     perform parley.lock_image(name);
     perform parley.wait_for_image_removal(name);
     update next_auth.users u set image = image_url where u.id = session.user_id() returning * into profile;
-    perform parley.require_user(profile.id);
+    perform parley.assert_authenticated(profile.id);
     return json_build_object('imageUrl', profile.image, 'updatedAt', parley.iso8601(profile.updated_at));
 end $$;
 comment on function api.set_image(text) is
@@ -92,7 +92,7 @@ begin
         select from parley.image_cleanup c where c.name = is_image_being_removed.name and c.is_being_removed);
 end $$;
 
-create or replace function parley.require_stored_image(url text) returns text
+create or replace function parley.assert_stored_image(url text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     if parley.image_name(url) is null or url !~ '^https?://[^[:space:]]+$' or length(url) > 2000 then

@@ -1,12 +1,14 @@
--- Members of chats: the API's functions, and the triggers of parley.members.
+-- Members of chats: the API's functions, and the triggers of parley.members. The policies members_insert and members_delete decide
+-- who may add and remove them.
 --
 --   api.list_members                   GET    /api/chats/{chatId}/members
 --   api.add_member                     POST   /api/chats/{chatId}/members
 --   api.remove_member                  DELETE /api/chats/{chatId}/members/{userId}
 --   parley.members_json                the members of the selected chat, formatted
---   parley.members_before_insert       trigger: requires that a member is a user
---   parley.members_after_insert        trigger: records the events, enforces the limit, rejects deleted chats
+--   parley.members_before_insert       trigger: rejects members who are not users
+--   parley.members_after_insert        trigger: records the events, checks the limit, rejects deleted chats
 --   parley.members_after_delete        trigger: records the events
+--   parley.assert_member_limit         raises "conflict" if one of these chats has too many members
 --   parley.members_reject_key_update   trigger: rejects updates of the primary key
 
 create or replace function api.list_members(chat_id text) returns json
@@ -27,7 +29,7 @@ declare
 begin
     perform parley.validate_body(body, required => '{userId}');
     perform parley.lock_chat();
-    perform parley.require_owner(chat);
+    perform parley.assert_owner(chat);
     begin
         insert into parley.members (chat_id, user_id) values (chat, body ->> 'userId');
     exception
@@ -51,12 +53,12 @@ declare
     chat constant uuid := parley.select_chat(chat_id);
 begin
     if user_id is distinct from session.user_id() then
-        perform parley.require_owner(chat);
+        perform parley.assert_owner(chat);
     elsif session.is_chat_owner(chat) then
         perform parley.raise_error('PT409', 'The owner can''t leave the chat, but can delete it.');
     end if;
     perform parley.lock_chat();
-    delete from parley.members m where m.chat_id = chat and m.user_id = remove_member.user_id and parley.assert_if_match('');
+    delete from parley.members m where m.chat_id = chat and m.user_id = remove_member.user_id and parley.assert_preconditions('');
     if not found then
         perform parley.raise_not_found('Member');
     end if;
@@ -92,13 +94,9 @@ begin
     return new;
 end $$;
 
--- Without a row in parley.limits there is no limit. The planner settings force an index scan that stops at the limit, whatever
--- the number of members.
 create or replace function parley.members_after_insert() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    max_members constant bigint := (select l.members_per_chat from parley.limits l);
     member parley.members;
     new_seq bigint;
 begin
@@ -112,16 +110,26 @@ begin
         perform parley.record_event(
             member.chat_id, new_seq, 'member:added', to_json(member.user_id), changed_at => member.joined_at);
     end loop;
-    -- The chats' rows are locked by now, so this statement sees all memberships that concurrent transactions have committed:
-    -- of two requests that add the last member at once, the second is rejected.
+    -- The chats' rows are locked now, so the limit is checked against all memberships that concurrent transactions committed.
+    perform parley.assert_member_limit(array(select distinct a.chat_id from new_members a));
+    return null;
+end $$;
+
+-- Without a row in parley.limits there is no limit. The planner settings force an index scan that stops at the limit, whatever
+-- the number of members.
+create or replace function parley.assert_member_limit(chats uuid[]) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+    max_members constant bigint := (select l.members_per_chat from parley.limits l);
+begin
     if max_members is not null and exists (
-        select from (select distinct a.chat_id from new_members a) c cross join lateral (
-            select from parley.members m where m.chat_id = c.chat_id offset max_members limit 1) m)
+        select from unnest(chats) c (id) cross join lateral (
+            select from parley.members m where m.chat_id = c.id offset max_members limit 1) m)
     then
         perform parley.raise_error('PT409', format(
             'The chat is full. A chat has at most %s members: remove one to add another.', max_members));
     end if;
-    return null;
 end $$;
 
 -- A chat that is being removed gets no event, since its last one is recorded. Chats are locked in the order of their ids, to
@@ -132,7 +140,7 @@ declare
     member parley.members;
     new_seq bigint;
 begin
-    for member in select g.* from removed g order by g.chat_id, g.user_id loop
+    for member in select r.* from removed_members r order by r.chat_id, r.user_id loop
         update parley.chats c set seq = c.seq + 1
         where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
         if found then
@@ -146,5 +154,5 @@ end $$;
 create or replace function parley.members_reject_key_update() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-    raise exception 'the key of a member does not change: delete the row and insert another';
+    raise exception 'the primary key of a member cannot be updated: delete the row and insert another';
 end $$;

@@ -5,18 +5,18 @@
 --   api.get_message                     GET    /api/chats/{chatId}/messages/{messageId}
 --   api.update_message                  PUT    /api/chats/{chatId}/messages/{messageId}
 --   api.delete_message                  DELETE /api/chats/{chatId}/messages/{messageId}
---   parley.message_fields               the fields of a message as responses have them
+--   parley.message_fields               the JSON fields of a message
 --   parley.message_version              the version of a message, for its entity tag
 --   parley.find_message                 the message of a route's {messageId}, or raises "not found"
 --   parley.messages_before_insert       trigger: generates the id, counts the message, records the event
 --   parley.messages_before_update       trigger: at a change of content or type, sets updated_at, records the event
---   parley.messages_after_delete        trigger: counts the deleted messages, records the events
+--   parley.messages_after_delete        trigger: subtracts the messages from the counters, records the events
 --   parley.messages_reject_key_update   trigger: rejects updates of the primary key
 --
 -- A new message increments the chat's seq, which locks the chat's row until the commit. So in a chat the order of ids is the order
 -- of commits: a client that has seen an id has missed no earlier one.
 
--- A filter on time is a range of ids, hence of the primary key.
+-- A filter on time is a range of ids, so it uses the primary key.
 create or replace function api.list_messages(
     chat_id text, page text default null, "limit" text default null, type text default null,
     search text default null, start_date text default null, end_date text default null,
@@ -108,7 +108,7 @@ begin
     perform parley.lock_chat();
     update parley.messages m
     set content = coalesce(body ->> 'content', m.content), type = coalesce(body ->> 'type', m.type)
-    where m.chat_id = message.chat_id and m.id = message.id and parley.assert_if_match(parley.message_version(m))
+    where m.chat_id = message.chat_id and m.id = message.id and parley.assert_preconditions(parley.message_version(m))
     returning * into message;
     if not found then
         perform parley.raise_not_found('Message');
@@ -130,7 +130,7 @@ begin
     end if;
     perform parley.lock_chat();
     delete from parley.messages m
-    where m.chat_id = message.chat_id and m.id = message.id and parley.assert_if_match(parley.message_version(m));
+    where m.chat_id = message.chat_id and m.id = message.id and parley.assert_preconditions(parley.message_version(m));
     if not found then
         perform parley.raise_not_found('Message');
     end if;
@@ -165,7 +165,7 @@ end $$;
 create or replace function parley.messages_before_insert() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    allocated constant record := parley.count_new_message(new.chat_id);
+    allocated constant record := parley.allocate_message(new.chat_id);
 begin
     if allocated.id is not null then
         new.id := allocated.id;
@@ -178,7 +178,8 @@ begin
         raise exception using errcode = 'foreign_key_violation', constraint = 'messages_chat_exists',
             message = 'the chat is being removed';
     end if;
-    new.updated_at := parley.now_ms();  -- the chat does not exist: the foreign key raises the error
+    -- The chat does not exist. The columns are set so that the error is that of the foreign key, not of a null column.
+    new.updated_at := parley.now_ms();
     new.id := parley.generate_uuid7(new.updated_at, 1);
     return new;
 end $$;
@@ -204,21 +205,21 @@ end $$;
 create or replace function parley.messages_reject_key_update() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-    raise exception 'the key of a message does not change: delete the row and insert another';
+    raise exception 'the primary key of a message cannot be updated: delete the row and insert another';
 end $$;
 
 create or replace function parley.messages_after_delete() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     -- Lock in a statement of its own: the next statement's snapshot then includes messages committed during the wait.
-    perform from parley.chats c where c.id in (select g.chat_id from deleted g) order by c.id for no key update;
-    perform parley.uncount_messages(g.chat_id, g.ids)
-    from (select chat_id, array_agg(id) as ids from deleted group by chat_id) g
-        join parley.chats c on c.id = g.chat_id and not parley.is_being_removed(c);
-    perform parley.record_event(g.chat_id, c.seq - g.later, 'message:deleted', to_json(g.id))
+    perform from parley.chats c where c.id in (select d.chat_id from deleted_messages d) order by c.id for no key update;
+    perform parley.subtract_deleted_messages(d.chat_id, d.ids)
+    from (select chat_id, array_agg(id) as ids from deleted_messages group by chat_id) d
+        join parley.chats c on c.id = d.chat_id and not parley.is_being_removed(c);
+    perform parley.record_event(d.chat_id, c.seq - d.later_count, 'message:deleted', to_json(d.id))
     from (
-        select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later from deleted o
-    ) g join parley.chats c on c.id = g.chat_id and not parley.is_being_removed(c)
-    order by g.chat_id, g.id;
+        select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later_count from deleted_messages o
+    ) d join parley.chats c on c.id = d.chat_id and not parley.is_being_removed(c)
+    order by d.chat_id, d.id;
     return null;
 end $$;

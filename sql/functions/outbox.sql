@@ -1,17 +1,17 @@
--- The transactional outbox: records an event in the transaction of the change, and removes events when they are old.
+-- The transactional outbox: events are recorded in the transaction of the change, and removed some days after publication.
 --
 --   parley.record_event      records an event of a chat, and queues it for the listener
---   parley.without_content   an event's payload without the content of a message
---   parley.notify_lock       the key of the advisory lock that decides whether writers notify
+--   parley.strip_content     an event's payload without the content of a message
+--   parley.notify_lock_key   the key of the advisory lock that decides whether writers notify the listener
 --   parley.requeue_events    for a DBA: queues events to be published again; returns how many
 --   listener.purge_events    removes events that were published long ago
 --
--- publishing.sql has what the listener does with queued events, events.sql how clients catch up on recorded ones.
+-- publishing.sql has the functions of the listener, and events.sql those of clients that fetch the log.
 --
--- Writers notify the listener only while it waits for notifications: pg_notify takes a lock across the cluster at commit, which
--- would end group commit. While the listener waits, it holds notify_lock() exclusively. A writer that can take it in shared
--- mode, until its commit, need not notify. The listener gets the lock only when no such writer is left, and then fetches
--- once more. So it misses no event. Without a listener, nobody notifies.
+-- Writers notify the listener only while it waits for notifications: pg_notify acquires a cluster-wide lock at commit, which
+-- prevents group commit. While the listener waits, it holds the advisory lock notify_lock_key() exclusively. A writer that
+-- acquires it in shared mode, until its commit, need not notify. The listener acquires the lock only when no such writer is
+-- left, and then fetches once more, so it misses no event. Without a listener, writers do not notify.
 
 -- Call it under the lock of the chat's row: the ids of a chat's events then have the order of their seq and of the commits.
 -- Pusher rejects payloads of more than 10 kB. A larger one is recorded without content, which clients fetch.
@@ -25,7 +25,7 @@ declare
     event_id bigint;
 begin
     if octet_length(payload::text) > 10000 then
-        payload := parley.without_content(payload);
+        payload := parley.strip_content(payload);
     end if;
     insert into parley.outbox (chat_id, seq, event, payload, recipients, removed_user, changed_at)
     values (chat, seq, event, payload, recipients, removed_user, changed_at)
@@ -34,17 +34,17 @@ begin
         return;
     end if;
     insert into parley.outbox_queue (id, chat_id) values (event_id, chat);
-    if not pg_try_advisory_xact_lock_shared(parley.notify_lock()) then
+    if not pg_try_advisory_xact_lock_shared(parley.notify_lock_key()) then
         perform pg_notify('parley_outbox', '');
     end if;
 end $$;
 
-create or replace function parley.without_content(payload json) returns json
+create or replace function parley.strip_content(payload json) returns json
 language sql immutable parallel safe as $$
     select (payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}')::json
 $$;
 
-create or replace function parley.notify_lock() returns bigint
+create or replace function parley.notify_lock_key() returns bigint
 language sql immutable parallel safe as $$ select 4242108501 $$;
 
 create or replace function parley.requeue_events(variadic event_ids bigint[]) returns bigint

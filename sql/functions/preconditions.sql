@@ -1,11 +1,11 @@
 -- Preconditions by RFC 9110: conditional requests (If-None-Match on GET) and optimistic locking (If-Match on changes).
 --
---   parley.check_preconditions   for a GET: sets the ETag, checks If-Match, returns whether the response is 304 Not Modified
---   parley.assert_if_match       for a change: returns true, or raises "precondition failed"
---   parley.check_if_match        raises "precondition failed" unless If-Match allows an entity tag
---   parley.set_response_etag     sets the response header ETag
---   parley.etag                  the entity tag of a version
---   parley.is_etag_listed        whether a header lists an entity tag
+--   parley.check_preconditions    for a GET: sets the ETag, checks If-Match, returns whether the response is 304 Not Modified
+--   parley.assert_preconditions   for a change: returns true, or raises "precondition failed"
+--   parley.assert_if_match        raises "precondition failed" unless If-Match allows an entity tag
+--   parley.set_response_etag      sets the response header ETag
+--   parley.etag                   the entity tag of a version
+--   parley.is_etag_listed         whether a header lists an entity tag
 --
 -- A version is a text without spaces that changes with the representation. Entity tags are strong, so If-Match matches no
 -- weak tag. The headers are settings of the transaction: session.authenticate() sets request.if_match and
@@ -16,25 +16,25 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     etag constant text := set_config('response.etag', parley.etag(version), true);
 begin
-    perform parley.check_if_match(etag);
+    perform parley.assert_if_match(etag);
     return parley.is_etag_listed(etag, current_setting('request.if_none_match', true));
 end $$;
 
 -- Use it in the WHERE clause of the change: PostgreSQL evaluates it again for a row that a concurrent transaction has changed.
--- A resource without an entity tag has the version '': only `If-Match: *` allows to change it.
-create or replace function parley.assert_if_match(version text) returns boolean
+-- A resource without an entity tag has the version '': only `If-Match: *` allows changing it.
+create or replace function parley.assert_preconditions(version text) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     etag constant text := parley.etag(version);
 begin
-    perform parley.check_if_match(etag);
+    perform parley.assert_if_match(etag);
     if parley.is_etag_listed(etag, current_setting('request.if_none_match', true)) then
         perform parley.raise_error('PT412', 'It is what If-None-Match says it is not.');
     end if;
     return true;
 end $$;
 
-create or replace function parley.check_if_match(etag text) returns void
+create or replace function parley.assert_if_match(etag text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     if_match constant text := current_setting('request.if_match', true);

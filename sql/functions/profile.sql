@@ -16,7 +16,7 @@ declare
     profile next_auth.users;
 begin
     select u.* into profile from next_auth.users u where u.id = session.user_id();
-    perform parley.require_user(profile.id);
+    perform parley.assert_authenticated(profile.id);
     if parley.check_preconditions(parley.iso8601(profile.updated_at)) then
         return null;
     end if;
@@ -39,12 +39,12 @@ begin
     begin
         update next_auth.users u
         set name = coalesce(body ->> 'name', u.name), email = coalesce(body ->> 'email', u.email)
-        where u.id = session.user_id() and parley.assert_if_match(parley.iso8601(u.updated_at))
+        where u.id = session.user_id() and parley.assert_preconditions(parley.iso8601(u.updated_at))
         returning * into profile;
     exception when unique_violation then
         perform parley.raise_error('PT409', 'This e-mail address is another user''s.', '{"fields": {"email": "is another user''s"}}');
     end;
-    perform parley.require_user(profile.id);
+    perform parley.assert_authenticated(profile.id);
     perform parley.set_response_etag(parley.iso8601(profile.updated_at));
     return json_build_object('user', json_build_object(
         'name', profile.name, 'email', profile.email, 'updatedAt', parley.iso8601(profile.updated_at)));

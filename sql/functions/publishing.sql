@@ -1,14 +1,13 @@
--- Publishing: what the listener does with the events in parley.outbox_queue.
+-- Publishing: the functions with which the listener fetches, acknowledges and dead-letters queued events.
 --
 --   listener.try_lead               makes this session the leader, unless there is another
 --   listener.ack_and_fetch_events   removes published events from the queue, and returns the next ones
---   listener.enable_notify          has writers notify the listener
---   listener.disable_notify         has writers not notify the listener
---   listener.dead_letter            gives up publishing an event
+--   listener.enable_notify          makes writers notify the listener
+--   listener.disable_notify         stops the notifications
+--   listener.dead_letter            removes an event that cannot be published from the queue
 --   listener.health                 the state of the queue
 --   parley.next_event_ids           the ids of the next events, from the head of each chat's queue
 --   parley.queued_chats             the chats that have events in the queue
---   parley.current_recipients       the members of a chat; of a deleted chat, those at its deletion
 --
 -- A chat's events are published in the order of their ids. The listener visits the chats in rounds, by their ids, and fetches
 -- the events at the head of each chat's queue, behind those that it holds already. So a chat with many events delays no other,
@@ -45,7 +44,7 @@ begin
     for id, chat_id, event, payload, recipients, channels, terminated_user in
         select o.id, o.chat_id, o.event, o.payload::text, o.recipients,
             case when o.removed_user is null then array[parley.chat_channel(o.chat_id)] end,
-            case when o.removed_user is not null then parley.pusher_user(o.removed_user) end
+            case when o.removed_user is not null then parley.pusher_user_id(o.removed_user) end
         -- "offset 0" has the log read row by row by its primary key, whatever its size was when it was analyzed.
         from unnest(ids) i (id) cross join lateral (select l.* from parley.outbox l where l.id = i.id offset 0) o
         order by o.chat_id, o.id
@@ -109,30 +108,16 @@ language sql stable as $$
     select c.chat_id from queued c where c.chat_id is not null
 $$;
 
--- The deletion of a chat is its last event, and stores the members, whose memberships are deleted with it or soon after.
-create or replace function parley.current_recipients(chat uuid) returns setof text
-language plpgsql stable set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
-begin
-    return query
-    select unnest(e.recipients)
-    from (select o.event, o.recipients from parley.outbox o where o.chat_id = chat order by o.seq desc limit 1) e
-    where e.event = 'chat:deleted';
-    if not found then
-        return query select m.user_id from parley.members m where m.chat_id = chat;
-    end if;
-end $$;
-
 create or replace function listener.enable_notify() returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-    select pg_try_advisory_lock(parley.notify_lock())
+    select pg_try_advisory_lock(parley.notify_lock_key())
 $$;
 comment on function listener.enable_notify() is
-    'From now on each commit with an event notifies the channel parley_outbox. Returns false, and changes nothing, while a transaction is in progress that will not. Events that were committed before must be fetched without a notification.';
+    'From now on each commit with an event notifies the channel parley_outbox. Returns false, and changes nothing, while a transaction that will not notify is in progress. Events that were committed before must be fetched without a notification.';
 
 create or replace function listener.disable_notify() returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-    select pg_advisory_unlock(parley.notify_lock())
+    select pg_advisory_unlock(parley.notify_lock_key())
 $$;
 comment on function listener.disable_notify() is 'From now on commits do not notify, so the listener must poll.';
 

@@ -7,7 +7,7 @@
 --   parley.socket_id_pattern   a valid id, as a regular expression
 --
 -- Members of a chat may subscribe to private-chat-ID and presence-chat-ID, and a user to private-user-ID, the channel of that
--- user. outbox.sql decides which events are published on which channel.
+-- user. channels.sql decides on which channels an event is published.
 
 create or replace function api.authorize_channel(socket_id text, channel_name text) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -16,7 +16,7 @@ begin
         'socket_id', parley.socket_id_error(socket_id),
         'channel_name', case when coalesce(channel_name, '') = '' then 'is required' end));
     if not parley.can_subscribe(channel_name) then
-        perform parley.raise_error('PT403', 'You may not hear this channel.');
+        perform parley.raise_error('PT403', 'You may not subscribe to this channel.');
     end if;
     return json_strip_nulls(json_build_object(
         'socket_id', socket_id,
@@ -31,9 +31,9 @@ create or replace function api.authorize_user(socket_id text) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     perform parley.raise_invalid(jsonb_build_object('socket_id', parley.socket_id_error(socket_id)));
-    perform parley.require_user(session.user_id());
+    perform parley.assert_authenticated(session.user_id());
     return json_build_object('socket_id', socket_id, 'user_data', json_build_object(
-        'id', parley.pusher_user(session.user_id()),
+        'id', parley.pusher_user_id(session.user_id()),
         'user_info', json_strip_nulls(json_build_object('userId', session.user_id(), 'name', parley.user_name()))));
 end $$;
 comment on function api.authorize_user(text) is

@@ -1,7 +1,9 @@
--- Removal in the background: a deletion takes the same time whatever the number of messages or memberships.
+-- Removal in the background: a deletion takes the same time whatever the number of messages or memberships. A deleted chat is
+-- hidden at once, and its rows are purged in batches. A deleted user is removed from all chats. The user's messages remain:
+-- messages.user_id has no foreign key.
 --
 --   parley.begin_chat_removal      deletes a chat of the user for all members; its messages remain
---   parley.is_being_removed        whether a chat is deleted
+--   parley.is_being_removed        whether a chat was deleted, and its rows are being purged
 --   parley.purge_deleted_chats     removes a batch of messages of deleted chats, and the chats that have none left
 --   parley.purge_memberships       removes a batch of a deleted user's memberships, and the user's stored responses
 --   parley.users_after_insert      trigger: rejects the id of a deleted user until all its memberships are removed
@@ -15,7 +17,7 @@ create or replace function parley.begin_chat_removal(chat uuid) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     update parley.chats c set is_being_removed = true, owner_id = null
-    where c.id = chat and c.owner_id = session.user_id() and parley.assert_if_match(parley.chat_version(chat, c.seq));
+    where c.id = chat and c.owner_id = session.user_id() and parley.assert_preconditions(parley.chat_version(chat, c.seq));
     if not found then
         return false;
     end if;
@@ -53,30 +55,30 @@ begin
 end $$;
 
 -- Returns how many memberships and ownerships were removed. The flag in parley.deleted_users is reset when none are left.
-create or replace function parley.purge_memberships(leaver text, max_chats integer) returns bigint
+create or replace function parley.purge_memberships(deleted_user text, max_chats integer) returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     owned constant uuid[] := array(
-        select c.id from parley.chats c where c.owner_id = leaver limit max_chats for no key update skip locked);
+        select c.id from parley.chats c where c.owner_id = deleted_user limit max_chats for no key update skip locked);
     joined constant uuid[] := array(
         select c.id from parley.members m join parley.chats c on c.id = m.chat_id
-        where m.user_id = leaver order by m.chat_id limit max_chats
+        where m.user_id = deleted_user order by m.chat_id limit max_chats
         for no key update of c skip locked for update of m skip locked);
 begin
     update parley.chats c set owner_id = null where c.id = any (owned);
-    delete from parley.members m where m.user_id = leaver and m.chat_id = any (joined);
+    delete from parley.members m where m.user_id = deleted_user and m.chat_id = any (joined);
     -- A request of the user's in progress locks a chat: a later batch removes that membership and the response stored meanwhile.
-    delete from parley.idempotency_keys f where f.user_id = leaver;
+    delete from parley.idempotency_keys f where f.user_id = deleted_user;
     update parley.deleted_users d set is_being_removed = false
-    where d.user_id = leaver and d.is_being_removed
-      and not exists (select from parley.members m where m.user_id = leaver)
-      and not exists (select from parley.chats c where c.owner_id = leaver);
+    where d.user_id = deleted_user and d.is_being_removed
+      and not exists (select from parley.members m where m.user_id = deleted_user)
+      and not exists (select from parley.chats c where c.owner_id = deleted_user);
     return cardinality(owned) + cardinality(joined);
 end $$;
 
--- Runs at commit, after session.register has rejected users who were deleted before.
+-- Runs at commit, after session.register_user has rejected users who were deleted before.
 create or replace function parley.users_after_insert() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -98,13 +100,13 @@ comment on function listener.purge_deleted_chats(integer) is
 create or replace function listener.purge_memberships(max_chats integer) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    leaver text;
+    deleted_user text;
     removed bigint := 0;
 begin
-    for leaver in
+    for deleted_user in
         select d.user_id from parley.deleted_users d where d.is_being_removed order by d.user_id for update skip locked
     loop
-        removed := removed + parley.purge_memberships(leaver, max_chats);
+        removed := removed + parley.purge_memberships(deleted_user, max_chats);
         exit when removed >= max_chats;
     end loop;
     return removed;

@@ -4,7 +4,7 @@
 --   parley.validate_body    raises a validation error that lists the invalid fields of a body
 --   parley.field_errors     the errors of an object's fields, by name
 --   parley.field_error      the error of one field, or null
---   parley.require_one_of   raises a validation error for an object that has none of some fields
+--   parley.assert_has_any   raises a validation error for an object that has none of some fields
 --
 -- validation.sql has the rules for the values of fields.
 
@@ -56,7 +56,7 @@ begin
         perform parley.raise_error('PT400', 'The body must be a JSON object.');
     end if;
     perform parley.raise_invalid(parley.field_errors(body, required, optional));
-    perform parley.require_one_of(body, required || optional);
+    perform parley.assert_has_any(body, required || optional);
 end $$;
 
 -- Lists every error. Most bodies have none, so the loop avoids queries, which cost more than expressions.
@@ -93,7 +93,7 @@ language sql immutable parallel safe as $$
     end
 $$;
 
-create or replace function parley.require_one_of(body jsonb, fields text[]) returns void
+create or replace function parley.assert_has_any(body jsonb, fields text[]) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     if not body ?| fields then

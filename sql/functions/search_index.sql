@@ -22,6 +22,6 @@ end $$;
 create or replace function parley.messages_after_delete_words() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    delete from parley.message_words w using deleted d where w.chat_id = d.chat_id and w.id = d.id;
+    delete from parley.message_words w using deleted_messages d where w.chat_id = d.chat_id and w.id = d.id;
     return null;
 end $$;

@@ -12,7 +12,7 @@ declare
     settings parley.settings;
 begin
     select s.* into settings from parley.settings s where s.user_id = session.user_id();
-    perform parley.require_user(settings.user_id);
+    perform parley.assert_authenticated(settings.user_id);
     if parley.check_preconditions(parley.iso8601(settings.updated_at)) then
         return null;
     end if;
@@ -37,7 +37,7 @@ begin
     else
         perform parley.validate_body(body, required => '{settings}');
     end if;
-    perform parley.require_one_of(changes, fields);
+    perform parley.assert_has_any(changes, fields);
     update parley.settings s set
         model = coalesce(changes ->> 'model', s.model),
         theme = coalesce(changes ->> 'theme', s.theme),
@@ -45,9 +45,9 @@ begin
         runtime = coalesce(changes ->> 'runtime', s.runtime),
         response_style = coalesce(changes ->> 'responseStyle', s.response_style),
         always_show_code = coalesce((changes ->> 'alwaysShowCode')::boolean, s.always_show_code)
-    where s.user_id = session.user_id() and parley.assert_if_match(parley.iso8601(s.updated_at))
+    where s.user_id = session.user_id() and parley.assert_preconditions(parley.iso8601(s.updated_at))
     returning * into settings;
-    perform parley.require_user(settings.user_id);
+    perform parley.assert_authenticated(settings.user_id);
     perform parley.set_response_etag(parley.iso8601(settings.updated_at));
     return parley.settings_json(settings);
 end $$;

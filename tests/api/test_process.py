@@ -211,7 +211,9 @@ def test_the_open_files_limit_is_raised_to_the_hard_limit(new_api: Callable[...,
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
-        with running(new_api(shared_database)) as api:
+        api = new_api(shared_database)
+        api.spawn = Child  # a fork has the limits of the fork server
+        with running(api):
             assert api.child
             assert psutil.Process(api.child.pid).rlimit(psutil.RLIMIT_NOFILE) == (hard, hard)
     finally:

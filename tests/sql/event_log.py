@@ -41,7 +41,7 @@ def drained(connection: Connection, cursor: str, user: str, limit: int = 1000) -
             return events, cursor
 
 
-def without_content(sent: Any) -> Any:
+def strip_content(sent: Any) -> Any:
     """The data of the event of a message as sent, if its content is left out."""
     return {name: value for name, value in sent.items() if name != "content"} | {"truncated": True}
 

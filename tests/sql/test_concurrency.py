@@ -222,7 +222,7 @@ def test_an_owner_whose_chat_goes_meanwhile_is_told_that(url: str) -> None:
             if user == owner:
                 call(other, owner, "delete_chat", chat)
             with expect_error(status):
-                asking.execute("select parley.require_owner(%s)", [chat])
+                asking.execute("select parley.assert_owner(%s)", [chat])
             asking.rollback()
 
 

@@ -115,7 +115,7 @@ def test_what_is_no_cursor_is_refused(log_url: str, junk: str) -> None:
     with psycopg.connect(log_url, autocommit=True) as connection:
         with expect_error(400) as error:
             of_all(connection, junk.replace("\0", ""), user="reader")
-        assert error.fields == {"after": "must be a cursor that was answered"}
+        assert error.fields == {"after": "must be a cursor from an earlier response"}
 
 
 @pytest.mark.parametrize(

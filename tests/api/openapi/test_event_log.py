@@ -35,7 +35,7 @@ def test_position_that_the_log_does_not_have_is_rejected(world: World) -> None:
     assert expect_error(world.owner.get(events, params={"after": 4}), 410)["message"]
     assert world.owner.get(events, params={"after": 3}).json() == {"events": [], "next": 3, "hasMore": False}
     assert expect_error(world.owner.get("/api/events", params={"after": "x"}), 400)["details"] == {
-        "fields": {"after": "must be a cursor that was answered"}
+        "fields": {"after": "must be a cursor from an earlier response"}
     }
 
 

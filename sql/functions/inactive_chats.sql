@@ -1,6 +1,6 @@
--- Retention: removes chats that have long been inactive, in batches. A DBA calls it until it returns 0.
+-- Retention of chats: purges chats that have long been inactive, in batches. A DBA calls it until it returns 0.
 --
---   parley.purge_inactive_chats              removes a batch: up to so many messages, or chats
+--   parley.purge_inactive_chats              purges a batch of up to max_messages messages, or of chats
 --   parley.begin_removal_of_inactive_chats   deletes some inactive chats for their members
 --
 -- An inactive chat is deleted for its members at once, as by its owner, and then removed in batches (removal.sql). A batch skips

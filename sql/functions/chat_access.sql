@@ -1,19 +1,20 @@
--- Access to chats: which chats a transaction has selected, and what its user may do there. Policies and api functions use it.
+-- Access to chats: membership and ownership of the user. A transaction selects the chats that it reads, so that the policies
+-- check its membership once and not for each row.
 --
 --   parley.select_chat             selects the chat of a route's {chatId}, or raises "not found"
 --   session.selected_chat          the selected chat, if the user is a member
 --   session.select_chats           selects several chats, whose rows a page shows
---   session.selected_chats         those of them of which the user is a member
+--   session.selected_chats         the selected chats of which the user is a member
 --   session.member_chats           all chats of the user
 --   session.is_chat_member         whether the user is a member of a chat
 --   session.is_chat_owner          whether the user owns a chat
---   parley.require_owner           raises "forbidden" unless the user owns a chat
+--   parley.assert_owner            raises "forbidden" unless the user owns a chat
 --   parley.raise_forbidden         raises "forbidden", or "not found" if the user is no longer a member
 --   parley.lock_chat               locks the selected chat, which serializes its writers
 --   parley.set_response_chat_seq   sets the response header X-Chat-Seq to the selected chat's seq
 --
--- A policy checks the selected chat first, which is one lookup a statement, then the selected chats of a page, and the list of
--- all chats only if both fail: for a member of ten thousand chats, reading one of them costs as much as for a member of one.
+-- A policy checks the selected chat first, which is one lookup a statement. It then checks the selected chats of a page, and the
+-- list of all chats only if both fail. So reading one chat costs the same for members of one chat and of ten thousand.
 
 create or replace function parley.select_chat(chat_id text) returns uuid
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -67,7 +68,7 @@ language sql stable security definer parallel safe set search_path = pg_catalog,
     select exists (select from parley.chats c where c.id = chat and c.owner_id = session.user_id())
 $$;
 
-create or replace function parley.require_owner(chat uuid) returns void
+create or replace function parley.assert_owner(chat uuid) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     if not session.is_chat_owner(chat) then
@@ -96,7 +97,8 @@ begin
     end if;
 end $$;
 
--- Returns the seq: that of the chat's latest change that this statement sees.
+-- Returns the seq of the latest change that is visible to the statement. Stable, so that it reads the statement's snapshot, as
+-- the response does.
 create or replace function parley.set_response_chat_seq() returns bigint
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
