@@ -122,14 +122,14 @@ def documented_limits() -> dict[str, list[str]]:
 
 def test_limits_of_uploads_and_images_are_in_the_table() -> None:
     documented = documented_limits()
-    assert documented["uploads that a user has under way"] == [str(upload_slots.MAX_UPLOADS_PER_USER)]
+    assert documented["uploads of a user in progress"] == [str(upload_slots.MAX_UPLOADS_PER_USER)]
     received = [upload_slots.MAX_UPLOADS, TIMEOUT_SECONDS, upload_slots.MIN_BYTES_PER_SECOND // 1024]
     assert documented["uploads that a worker receives at once"] == [str(bound) for bound in received]
     assert documented["uploads that wait to be decoded"] == [str(MAX_WAITING), str(SLOT_TIMEOUT_SECONDS)]
     assert documented["an image"][1:] == [str(MAX_IMAGE_BYTES), str(MAX_SIDE), str(MAX_SIDE)]
     assert documented["an animation"] == [str(MAX_FRAMES), str(MAX_PIXELS // MAX_SIDE**2), str(MAX_SIDE), str(MAX_SIDE)]
     assert documented["a progressive JPEG"] == [str(MAX_SCANS)]
-    assert documented["images that a worker opens in the storage"] == [
+    assert documented["images that a worker reads from the storage"] == [
         str(storage.MAX_CONCURRENT_READS),
         str(storage.TIMEOUT_SECONDS),
     ]
@@ -148,11 +148,11 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert documented["a message's content"] == characters("content")
     assert documented["a user's name, a setting `model` or `runtime`"] == characters("name", "model", "runtime")
     assert documented["the setting `context`"] == characters("context")
-    assert documented["a user's id"] == characters("userId")
-    assert documented["what is searched for"] == characters("search")
+    assert documented["a user's ID"] == characters("userId")
+    assert documented["a search query"] == characters("search")
     fields = dba.execute("select api.get_field_schemas()").fetchone()
     assert fields
-    for what, field in {"a page of chats or messages": "limit", "events in an answer": "events"}.items():
+    for what, field in {"a page of chats or messages": "limit", "events in a response": "events"}.items():
         assert documented[what] == [str(fields[0][field][bound]) for bound in ("maximum", "default")]
 
     def is_in(function: str, *bounds: str) -> bool:
@@ -169,9 +169,9 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     assert int(documented["a JSON body"][0]) * 1024 * 1024 == MAX_BODY
     defaults = ApiSettings.model_fields
     budget = [str(defaults[f"rate_limit_{name}"].default) for name in ("requests", "window")]
-    assert documented["requests of one address"] == budget
-    assert documented["a request"] == [str(TIMEOUTS[f"{of}_TIMEOUT"]) for of in ("REQUEST", "RESPONSE")]
-    assert documented["a connection without a request"] == [str(TIMEOUTS["KEEP_ALIVE_TIMEOUT"])]
+    assert documented["requests from one address"] == budget
+    assert documented["the time of a request"] == [str(TIMEOUTS[f"{of}_TIMEOUT"]) for of in ("REQUEST", "RESPONSE")]
+    assert documented["an idle connection"] == [str(TIMEOUTS["KEEP_ALIVE_TIMEOUT"])]
     waiting = [str(MAX_WAITING_PER_CONNECTION), str(ACQUIRE_TIMEOUT_SECONDS)]
     assert documented["requests that wait for a connection to PostgreSQL"] == waiting
     per_connection, *shares, seconds = documented["requests that wait for their slots"]
@@ -193,8 +193,8 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
         str(PROBE_TIMEOUT_SECONDS),
         str(PROBE_MAX_AGE_SECONDS),
     ]
-    assert documented["answers that clients have not read"] == [str(MAX_WRITE_BUFFER // 1024**2)]
-    assert documented["clock skew that a token is forgiven"] == [str(LEEWAY_SECONDS)]
+    assert documented["responses that clients have not read"] == [str(MAX_WRITE_BUFFER // 1024**2)]
+    assert documented["the accepted clock skew of a token"] == [str(LEEWAY_SECONDS)]
 
 
 def test_channels_and_events_are_those_of_the_models() -> None:

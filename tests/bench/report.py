@@ -124,12 +124,12 @@ def print_goals(rounds: Rounds, connections: int) -> None:
 
 
 def print_summary(rounds: Rounds, connections: int) -> None:
-    """The README's table: of each request a second, the 99th percentile, and CPU of the server and of PostgreSQL."""
+    """Print the README's table: requests/s, the 99th percentile of latency, and CPU time of server and PostgreSQL."""
     workloads = {
         workload.title: rows for workload in WORKLOADS if (rows := rows_of(rounds, workload.name, connections))
     }
     print(
-        f"\n| {connections} connections: a second, p99, CPU | {' | '.join(workloads)} |\n|---"
+        f"\n| {connections} connections: requests/s, p99, CPU | {' | '.join(workloads)} |\n|---"
         + "|---" * len(workloads)
         + "|"
     )

@@ -44,7 +44,7 @@ def steps(text: str) -> list[Step]:
     return found
 
 
-START = steps(part(README, "## Two commands"))[0]
+START = steps(part(README, "## Quick start"))[0]
 TOUR = steps(part(README, "## A tour in five minutes"))
-DEPLOYMENT = steps(part(README, "### Without it"))
+DEPLOYMENT = steps(part(README, "### Without Docker"))
 DATABASE = [step for step in steps(SQL_README) if not step.command.startswith(tuple(ELSEWHERE))]
