@@ -1,16 +1,16 @@
--- Every grant. It begins by taking all away, so that this page is the whole truth.
+-- All grants. The file revokes all privileges first, so that the grants below are complete.
 
 revoke all on all tables in schema next_auth, parley, analytics from public, parley_api, parley_listener, parley_analyst, parley_web;
 revoke all on all sequences in schema next_auth, parley, analytics from public, parley_api, parley_listener, parley_analyst, parley_web;
 revoke all on all functions in schema rules, parley, session, api, listener, analytics from public, parley_api, parley_listener, parley_analyst, parley_web;
 revoke all on schema next_auth, rules, parley, session, api, listener, analytics from public, parley_api, parley_listener, parley_analyst, parley_web;
 
--- The API calls the functions of schema api. They run with its rights, so it has what they use, row by row under the
--- policies, and of what is written only the columns that a user may choose.
+-- The API calls the functions of schema api. These run with the privileges of the API's role, which therefore has the privileges
+-- that they need. Policies restrict the rows, and writes are limited to the columns that a user may set.
 grant usage on schema next_auth, rules, parley, session, api to parley_api;
 grant execute on all functions in schema rules, session, api, parley to parley_api;
 
--- Who may execute a trigger's function may put it on a table of their own; a trigger itself fires without.
+-- A role that may execute a trigger function could attach it to a table of its own. A trigger fires without that privilege.
 do $$
 declare
     trigger_function regprocedure;
@@ -28,15 +28,15 @@ grant select, insert (chat_id, user_id), delete on parley.members to parley_api;
 grant select, insert (chat_id, type, content), update (type, content), delete on parley.messages to parley_api;
 grant select, update (model, theme, context, runtime, response_style, always_show_code) on parley.settings to parley_api;
 
--- A DBA's.
+-- Only the tables' owner may call these: a DBA, or the listener's functions, which run as the owner.
 revoke execute on function parley.purge_inactive_chats, parley.begin_removal_of_inactive_chats, parley.purge_deleted_chats, parley.purge_memberships
     from parley_api;
 
--- The listener has no right on any table: its functions do with the outbox what it is for.
+-- The listener has no privileges on tables: its functions run as the tables' owner.
 grant usage on schema listener to parley_listener;
 grant execute on all functions in schema listener to parley_listener;
 
--- The web app has what @auth/pg-adapter does.
+-- The web app has the privileges that @auth/pg-adapter needs.
 grant usage on schema next_auth to parley_web;
 grant select, insert (id, name, email, "emailVerified", image), update (name, email, "emailVerified", image), delete
     on next_auth.users to parley_web;

@@ -1,5 +1,5 @@
--- What restore_drill.sh compares, beside the schema as pg_dump has it: a line for each thing, its section first.
--- The variable `roles` has the names of the roles that matter.
+-- The rows that restore_drill.sh compares, in addition to the schema from pg_dump. Each line begins with its section.
+-- The variable `roles` has the names of the roles to compare.
 
 set datestyle = iso;
 set intervalstyle = postgres;
@@ -23,7 +23,7 @@ select 'memberships', r.rolname, m.rolname, a.admin_option
 from pg_auth_members a join pg_roles r on r.oid = a.roleid join pg_roles m on m.oid = a.member
 where m.rolname = any (:'roles'::name[]) order by r.rolname, m.rolname;
 
--- With what is so by default: it may be written down or not.
+-- Default privileges are included, because PostgreSQL may store them explicitly or as null.
 select 'grants', o.what, a.grantor::regrole, a.grantee::regrole, a.privilege_type, a.is_grantable
 from (
     select 'database', coalesce(datacl, acldefault('d', datdba)), '' from pg_database where datname = current_database()
@@ -50,7 +50,7 @@ from (
 where o.schema !~ '^(pg_|information_schema$)'
 order by o.what, a.grantor::regrole::text, a.grantee::regrole::text, a.privilege_type;
 
--- Rows are added up by their hashes, in any order.
+-- The sum of the rows' hashes does not depend on their order.
 select format('select ''rows'', %L, count(*), sum(hashtextextended(t::text, 0)::numeric) from %1$s t', c.oid::regclass)
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname !~ '^(pg_|information_schema$)' and c.relkind in ('r', 'p') and not c.relispartition

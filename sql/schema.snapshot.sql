@@ -1610,7 +1610,7 @@ CREATE OR REPLACE FUNCTION api.get_wal_position()
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 1431232186edaced05bb132b4735f7f1;
+AS md5 9acca49cd44943fe9c5e4c18cd5086f5;
 
 --- function api.list_chat_events(text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
@@ -1942,7 +1942,7 @@ CREATE OR REPLACE FUNCTION parley.begin_removal_of_inactive_chats(before_id uuid
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'on'
-AS md5 bbd4ff595e05001049c86af7ee5b14d1;
+AS md5 6b0f9b4c49de7e537fb5e75b2692098c;
 
 --- function parley.boundary_patterns()
 CREATE OR REPLACE FUNCTION parley.boundary_patterns(OUT before_word text, OUT after_word text, OUT word_start text, OUT word_end text, OUT between_words text, OUT rest_of_word text)

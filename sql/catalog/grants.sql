@@ -7,7 +7,7 @@
     union all select 'function ' || name, coalesce(proacl, acldefault('f', proowner)) from functions
     union all select 'type ' || name, coalesce(typacl, acldefault('T', typowner)) from types
 ),
--- Of objects that the owner will create.
+-- Privileges on objects that the owner will create.
 default_privileges (in_what, on_what, acl) as (
     select '', k.plural, coalesce(d.defaclacl, acldefault(k.acl_kind, o.oid))
     from owner o

@@ -11,8 +11,8 @@
 -- `place` orders the rows of all queries so that objects are created after those that they depend on. Rows of one place do not
 -- depend on each other.
 --
--- Left out are yoyo's tables, comments, and what sql/README.md leaves to the DBA: triggers with functions in other schemas,
--- and policies and grants for other roles.
+-- The queries leave out yoyo's tables, comments, and what sql/README.md leaves to the DBA: triggers with functions in other
+-- schemas, and policies and grants for other roles.
 
 set search_path = '';
 

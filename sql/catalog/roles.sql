@@ -1,7 +1,7 @@
--- Roles, their attributes and memberships, and the logins that act for them and have too many rights.
+-- Roles, their attributes and memberships, and the login roles that act for them and have too many privileges.
 
--- A role whose membership neither inherits nor may set the role can only grant it to others: it does not act for it. Since
--- PostgreSQL 16 a revoke names the grantor: without that, a grant by another role stays, without an error.
+-- A member with neither the INHERIT nor the SET option can only grant the role to others, and does not act for it. Since
+-- PostgreSQL 16 a revoke names the grantor: without the name, a grant by another role stays, without an error.
 , memberships as (
     select m.roleid, m.member, m.grantor,
         coalesce((to_jsonb(m) ->> 'set_option')::boolean, true)

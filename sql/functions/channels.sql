@@ -15,8 +15,9 @@ language sql immutable parallel safe as $$ select 'private-chat-' || chat::text 
 create or replace function parley.user_channel(user_id text) returns text
 language sql immutable parallel safe as $$ select 'private-user-' || parley.pusher_user_id(user_id) $$;
 
--- Pusher accepts few characters in the name of a channel, and 164 of them. So ids are encoded in base64url, and an id of more
--- than 113 bytes is replaced by its hash. The prefix is no prefix of an encoded id: it would not decode to UTF-8.
+-- Pusher accepts at most 164 characters in the name of a channel, of a small set of characters. Ids are therefore encoded in
+-- base64url, and an id of more than 113 bytes is replaced by its hash. No encoded id begins with the prefix sha256-, because
+-- that would not decode to UTF-8.
 create or replace function parley.pusher_user_id(user_id text) returns text
 language sql immutable parallel safe as $$
     select case when octet_length(user_id) <= 113 then parley.encode_base64url(convert_to(user_id, 'UTF8'))

@@ -21,8 +21,8 @@ begin
     return case when header is not null then session.find_response(header, fingerprint) end;
 end $$;
 
--- The advisory lock is released at the end of the first request's transaction, so the next holder sees the response.
--- Sequential scans are disabled because a cached plan may date from when there were few keys.
+-- The advisory lock is released at the end of the first request's transaction, so a transaction that acquires it sees the
+-- response. Sequential scans are disabled because a cached plan may date from when there were few keys.
 create or replace function session.find_response(header text, fingerprint bytea) returns json
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare

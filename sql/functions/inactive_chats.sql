@@ -1,6 +1,6 @@
 -- Retention of chats: purges chats that have long been inactive, in batches. A DBA calls it until it returns 0.
 --
---   parley.purge_inactive_chats              purges a batch of up to max_messages messages, or of chats
+--   parley.purge_inactive_chats              removes a batch of inactive chats and their messages
 --   parley.begin_removal_of_inactive_chats   deletes some inactive chats for their members
 --
 -- An inactive chat is deleted for its members at once, as by its owner, and then removed in batches (removal.sql). A batch skips
@@ -34,7 +34,7 @@ declare
         select c.id from parley.chats c where parley.last_activity(c) < before_id and not c.is_being_removed
         order by parley.last_activity(c) limit max_chats for update skip locked);
 begin
-    -- A member who leaves by plain SQL holds their own row's lock, and then needs the chat's: skip the chat, to avoid a deadlock.
+    -- A member who leaves by plain SQL locks the member's row, and then the chat's: skip such a chat, to avoid a deadlock.
     with free as materialized (
         select m.chat_id from parley.members m where m.chat_id = any (chats) for update skip locked
     )

@@ -13,8 +13,8 @@
 --   parley.messages_after_delete        trigger: subtracts the messages from the counters, records the events
 --   parley.messages_reject_key_update   trigger: rejects updates of the primary key
 --
--- A new message increments the chat's seq, which locks the chat's row until the commit. So in a chat the order of ids is the order
--- of commits: a client that has seen an id has missed no earlier one.
+-- A new message increments the chat's seq, which locks the chat's row until the commit. So in a chat the order of ids is the
+-- order of commits: a client that has seen an id has missed no earlier one.
 
 -- A filter on time is a range of ids, so it uses the primary key.
 create or replace function api.list_messages(
@@ -63,7 +63,7 @@ begin
         'limit', page_request.size);
 end $$;
 comment on function api.list_messages(text, text, text, text, text, text, text, text, text, text) is
-    'Lists or searches the messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50. search takes words, "a phrase", -not, or. Dates are ISO 8601 and inclusive. sort is newest or, for a search, relevance. before or after, in place of page, is the id of a message; page is then null. Returns null if If-None-Match lists the page''s entity tag.';
+    'Lists or searches the messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50. search accepts words, "a phrase", -not, or. Dates are ISO 8601 and inclusive. sort is newest or, for a search, relevance. before or after, in place of page, is the id of a message; page is then null. Returns null if If-None-Match lists the page''s entity tag.';
 
 create or replace function api.send_message(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

@@ -50,7 +50,7 @@ language sql immutable parallel safe as $$
         else ids[:page_request.size] end
 $$;
 
--- `ids` are those that trim_page() takes. The JSON has, for each relation, the query parameters to change. A client that pages
+-- `ids` are the argument of trim_page(). The JSON has, for each relation, the query parameters to change. A client that pages
 -- by `before` has seen a newer page, and one that pages by `after` an older one, so those exist without a query.
 create or replace function parley.set_response_links(
     page_request parley.page_request, ids uuid[], sort text default null) returns void
@@ -75,8 +75,8 @@ begin
         json_strip_nulls(json_build_object('next', next, 'prev', prev, 'first', json_build_object()))::text, true);
 end $$;
 
--- Messages of one type are ordered by (type, id), an order that only the index messages_type has: ordered by id, PostgreSQL might
--- choose the primary key, and read all of a chat to find a rare type.
+-- Messages of one type are ordered by (type, id), an order that only the index messages_type has: ordered by id, PostgreSQL
+-- might choose the primary key, and read all of a chat to find a rare type.
 create or replace function parley.find_message_page(
     filter parley.message_filter, page_request parley.page_request, out ids uuid[], out total bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -153,7 +153,8 @@ begin
     end loop;
 end $$;
 
--- Without a filter the chat has the number. Otherwise: the whole blocks in the filter's range, plus the messages on either side.
+-- Without a filter, the count is the chat's message_count. With a filter, it is the sum of the whole blocks in the filter's
+-- range and of the messages on either side of them.
 create or replace function parley.count_messages(chat uuid, filter parley.message_filter) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$

@@ -1,4 +1,4 @@
--- Pseudonyms: the keys by which analysts know users and chats.
+-- Pseudonyms: the keys that identify users and chats in the views for analysts.
 --
 --   parley.pseudonym   the pseudonym of a user or a chat
 

@@ -1,4 +1,4 @@
--- Publishing: the functions with which the listener fetches, acknowledges and dead-letters queued events.
+-- Publishing: the functions by which the listener fetches and acknowledges the events in parley.outbox_queue.
 --
 --   listener.try_lead               makes this session the leader, unless there is another
 --   listener.ack_and_fetch_events   removes published events from the queue, and returns the next ones
@@ -45,7 +45,7 @@ begin
         select o.id, o.chat_id, o.event, o.payload::text, o.recipients,
             case when o.removed_user is null then array[parley.chat_channel(o.chat_id)] end,
             case when o.removed_user is not null then parley.pusher_user_id(o.removed_user) end
-        -- "offset 0" has the log read row by row by its primary key, whatever its size was when it was analyzed.
+        -- "offset 0" makes PostgreSQL read each row of the log by its primary key, whatever the statistics of the table.
         from unnest(ids) i (id) cross join lateral (select l.* from parley.outbox l where l.id = i.id offset 0) o
         order by o.chat_id, o.id
     loop

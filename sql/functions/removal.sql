@@ -69,7 +69,8 @@ declare
 begin
     update parley.chats c set owner_id = null where c.id = any (owned);
     delete from parley.members m where m.user_id = deleted_user and m.chat_id = any (joined);
-    -- A request of the user's in progress locks a chat: a later batch removes that membership and the response stored meanwhile.
+    -- A request of the user may have locked a chat. A later batch then removes that membership, and the response stored
+    -- meanwhile.
     delete from parley.idempotency_keys f where f.user_id = deleted_user;
     update parley.deleted_users d set is_being_removed = false
     where d.user_id = deleted_user and d.is_being_removed

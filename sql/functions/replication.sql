@@ -13,8 +13,8 @@
 create or replace function api.get_wal_position() returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    long_page_header constant integer := 40;  -- bytes, at the begin of a WAL segment
-    page_header constant integer := 24;  -- bytes, at the begin of any other page
+    long_page_header constant integer := 40;  -- bytes, at the beginning of a WAL segment
+    page_header constant integer := 24;  -- bytes, at the beginning of any other page
     is_replica constant boolean := pg_is_in_recovery();
     lsn constant bigint := pg_wal_lsn_diff(
         case when is_replica then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end, '0/0');

@@ -127,7 +127,7 @@ language sql volatile as $$
     group by 1, 2
 $$;
 
--- Users type some of the values. A value that fewer than five users have, or that is not a plain name, may tell who they are, so
+-- Users type some of the values. A value that fewer than five users have, or that is not a plain name, may identify them, so
 -- it is counted as null.
 create or replace function parley.roll_up_settings() returns void
 language sql volatile as $$

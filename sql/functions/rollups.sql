@@ -16,7 +16,7 @@
 -- because it locks the chat's row before.
 --
 -- Messages that were sent before counting started are backfilled from parley.messages, since their events may have been removed.
--- That goes week by week through all chats, so that parley.rollup_active_keys has the keys of one week only.
+-- The backfill goes week by week through all chats, so that parley.rollup_active_keys has the keys of one week only.
 
 -- A batch of events takes three steps, each of which waits until all transactions before `barrier_transaction` have ended. First
 -- cutoff_at is set, then cutoff_event, then the events up to that are counted: they include all messages sent before cutoff_at.

@@ -1,17 +1,17 @@
--- What search indexes of a message: its words, with compounds and stems.
+-- The words of a message, as search indexes them, with compounds and stems.
 --
 --   rules.split_words       the words of a folded text, in lower case and in their order, one space apart
 --   rules.tokenize          the words as they are indexed
 --   rules.join_compounds    the text with compounds such as getName, get_name and e-mail as one word
---   rules.search_document   what is indexed
+--   rules.search_document   the indexed words of a message
 --
 -- To change these functions, or those that they call: the results are stored in parley.message_words. Rows that are written
 -- from then on have the new words; recompute the older ones in a migration of the next release, in batches (sql/README.md,
 -- "Backfills"), because migrations run before functions are loaded. Also increase the version in parley.etag().
 
 -- v1.2 is 1.2; C++, C# and F# are names. Identifiers are split as people split them: get Name, HTTP Server. An emoji is a word,
--- a flag too; a keycap is its digit. Where scripts change, words do. Of a word, 64 characters count, except in scripts without
--- spaces.
+-- a flag too; a keycap is its digit. A word ends where the script changes. Only the first 64 characters of a word count, except
+-- in scripts without spaces.
 create or replace function rules.split_words(folded text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
@@ -50,21 +50,23 @@ begin
     return string_to_array(words, ' ');
 end $$;
 
--- Lower case has no seams, so rules.split_words() leaves getname whole. A sign after a name is not part of it.
+-- In lower case a compound has no boundaries, so rules.split_words() leaves getname whole. A sign after a name, as in Java™, is
+-- not part of the name.
 create or replace function rules.join_compounds(folded text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 begin
     return regexp_replace(lower(folded), '(?<=[[:alpha:]])[_''-](?=[[:alnum:]])|(?<=[[:alnum:]])[©®™]', '', 'g');
 end $$;
 
--- `tsv` has the tokens with their positions, for words, phrases and prefixes. Where there are compounds, all tokens
--- follow once more with those whole; a letter that nobody types separates the two. Stems that are not words of the text are
--- marked by "=", and have no position.
+-- `tsv` has the tokens with their positions, for words, phrases and prefixes. If there are compounds, all tokens follow a second
+-- time, with each compound as one token. A letter that is practically never typed separates the two copies. Stems that are not
+-- words of the text are marked by "=", and have no position.
 --
--- A tsvector has up to 255 positions of a lexeme, none beyond 16,383. `words` is null where it has them all. Otherwise it is
--- the text in which phrases are searched, with a space at both ends. A text with more tokens than that has the positions of its
--- first tokens only, by which relevance counts how often a word occurs: writing and parsing a position takes longer than
--- everything else that a token needs here. For the same reason, only new words of the second copy of such a text are tokenized.
+-- A tsvector has up to 255 positions of a lexeme, none beyond 16,383. `words` is null if `tsv` has all positions. Otherwise
+-- it is the text in which phrases are searched, with a space at both ends. A text with more tokens than that has the
+-- positions of its first tokens only, by which relevance counts how often a word occurs: writing and parsing a position takes
+-- longer than everything else that a token needs here. For the same reason, only new words of the second copy of such a text
+-- are tokenized.
 create or replace function rules.search_document(content text, out tsv tsvector, out words text)
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare

@@ -89,9 +89,9 @@ begin
     from page p;
 end $$;
 
--- Without a chat, in all of the user's chats. Messages that have the whole search as one phrase come first, then those with the
--- higher ts_rank(), which normalization 1 divides by the logarithm of the length. Ranking reads each tsv, so of more than
--- 10,000 hits only the newest are ranked and listed; `total` counts all.
+-- If `chat` is null, all of the user's chats are searched. Messages that have the whole search as one phrase come first, then
+-- those with the higher ts_rank(), which normalization 1 divides by the logarithm of the length. Ranking reads each tsv, so
+-- of more than 10,000 hits only the newest are ranked and listed; `total` counts all.
 create or replace function parley.search_by_relevance(
     chat uuid, query parley.search_query, filter parley.message_filter, page_request parley.page_request,
     out chats uuid[], out ids uuid[], out total bigint)
@@ -115,9 +115,9 @@ begin
     from ranked r where r.place > page_request.skip and r.place <= page_request.skip + page_request.size + 1;
 end $$;
 
--- Without a chat, in all of the user's chats: globally, if the index returns few candidates. Otherwise the cost of searching them
--- chat by chat is estimated, in messages to read: at most max_scan_messages() of a chat, and `chat_cost` more to open it. A
--- global search with up to that many candidates is tried first.
+-- If `chat` is null, all of the user's chats are searched: globally, if the index returns few candidates. Otherwise the cost
+-- of searching them chat by chat is estimated, in messages to read: at most max_scan_messages() of a chat, and `chat_cost`
+-- more to open it. A global search with up to that many candidates is tried first.
 create or replace function parley.find_hits(chat uuid, query parley.search_query, filter parley.message_filter)
 returns table (chat_id uuid, id uuid)
 language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -152,9 +152,9 @@ begin
     end if;
 end $$;
 
--- The candidates are the messages of all users that the index returns. `is_complete` is false, and the hits are not all, if there
--- are more than `max_candidates`. `own_chats` are the user's chats; if it is null, the membership in each candidate's chat is
--- looked up. It is checked first, so that of other users' messages no out-of-line value is ever read.
+-- The candidates are the messages of all users that the index returns. `is_complete` is false, and the hits are not all, if
+-- there are more than `max_candidates`. `own_chats` are the user's chats; if it is null, the membership in each candidate's
+-- chat is looked up. It is checked first, so that of other users' messages no out-of-line value is ever read.
 --
 -- The limit also keeps the other conditions out of the index scan: the planner cannot estimate how few messages match, and
 -- would rather scan the primary key. A custom plan can search `own_chats` by a hash table.

@@ -17,7 +17,7 @@ create table next_auth.users (
 
 create unique index users_email on next_auth.users (email);
 
--- The expression repeats that of parley.image_name(), because whoever inserts a user would need the right to execute it.
+-- The expression repeats that of parley.image_name(), because a role that inserts a user would need the privilege to execute it.
 create index users_stored_image on next_auth.users (substring(right(image, 80) from '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'))
     where substring(right(image, 80) from '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$') is not null;
 

@@ -77,7 +77,7 @@ comment on column parley.chats.title is 'The title.';
 comment on column parley.chats.owner_id is 'The user who may rename and delete the chat and manage its members; null when that account was deleted. No foreign key: an account that owns many chats is removed from them in the background.';
 comment on column parley.chats.created_at is 'The time in the id.';
 comment on column parley.chats.updated_at is 'When the title last changed.';
-comment on column parley.chats.seq is 'The number of the chat''s last change. Each change takes the next one, so it is the order of commits.';
+comment on column parley.chats.seq is 'The number of the chat''s last change. Each change increments it under the lock of the chat''s row, so changes are numbered in the order of commits.';
 comment on column parley.chats.message_count is 'How many messages the chat has. Triggers maintain it, so the exact total needs no count.';
 comment on column parley.chats.counted_messages is 'How many of message_count are in message_blocks.';
 comment on column parley.chats.last_message_id is 'The newest message; null in an empty chat. coalesce(last_message_id, id) orders chats by latest activity.';
@@ -99,7 +99,7 @@ comment on column parley.messages.created_at is 'The time in the id.';
 comment on column parley.messages.updated_at is 'When content or type last changed.';
 comment on index parley.messages_type is 'The messages of a type, in their order.';
 
-comment on table parley.message_blocks is 'Counts of messages, in blocks of a thousand neighbours when they were first counted, so that a page is found without reading the messages before it. The newest messages of a chat are in no block yet.';
+comment on table parley.message_blocks is 'Counts of messages in blocks, each of a thousand consecutive messages when it was first counted. They find a page without reading the messages before it. The newest messages of a chat are in no block yet.';
 comment on column parley.message_blocks.chat_id is 'The chat.';
 comment on column parley.message_blocks.first_id is 'The oldest message of the block when it was first counted.';
 comment on column parley.message_blocks.before_id is 'The exclusive upper bound of the block''s ids: first_id of the next block.';

@@ -4,8 +4,8 @@
 -- to publish and for clients to catch up on.
 --
 -- parley.outbox is an append-only log. The events that are not published yet are in parley.outbox_queue, so that publishing
--- deletes a row of the queue instead of updating the log. No foreign key connects the two, because each change would pay for
--- it.
+-- deletes a row of the queue instead of updating the log. No foreign key connects the two, because it
+-- would slow down each change.
 
 create table parley.outbox (
     id bigint primary key generated always as identity,

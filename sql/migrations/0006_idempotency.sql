@@ -2,7 +2,7 @@
 --
 -- The responses to requests with an Idempotency-Key.
 
--- No foreign key to the user: inserting would wait for a deletion of the account, which waits for its chats.
+-- No foreign key to the user: inserting a row would wait for a concurrent deletion of the account.
 create table parley.idempotency_keys (
     user_id text,
     key text,

@@ -107,7 +107,7 @@ alter table parley.rollup_responses enable row level security;
 alter table parley.rollup_chat_sizes enable row level security;
 alter table parley.rollup_settings enable row level security;
 
-comment on table parley.pseudonym_key is 'The keys of the pseudonyms: whoever reads them can compute the pseudonym of any id. A single row.';
+comment on table parley.pseudonym_key is 'The keys of the pseudonyms: anybody who reads them can compute the pseudonym of any id. A single row.';
 comment on column parley.pseudonym_key.id is 'Always true, so that there is one row.';
 comment on column parley.pseudonym_key.inner_key is 'The key of the inner hash of the HMAC.';
 comment on column parley.pseudonym_key.outer_key is 'The key of the outer hash.';

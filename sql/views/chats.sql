@@ -12,7 +12,7 @@ select c.key as chat_key, c.created_on, c.last_message_on, c.messages,
 from parley.rollup_chats c;
 
 comment on view analytics.chats is 'Chats in which a message was sent, including chats deleted since.';
-comment on column analytics.chats.chat_key is 'The pseudonym of the chat: the same in all rows. Only a DBA can tell which chat it is.';
+comment on column analytics.chats.chat_key is 'The pseudonym of the chat: the same in all rows. Only a DBA can determine which chat it is.';
 comment on column analytics.chats.created_on is 'The day, in UTC, on which the chat was created.';
 comment on column analytics.chats.last_message_on is 'The day, in UTC, of the last message.';
 comment on column analytics.chats.messages is 'Messages sent in the chat, including those deleted since.';

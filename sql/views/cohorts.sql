@@ -52,7 +52,7 @@ select u.key as user_key, u.cohort, u.last_message_on, u.messages,
 from parley.rollup_users u;
 
 comment on view analytics.users is 'Users who have sent a message, including users deleted since.';
-comment on column analytics.users.user_key is 'The pseudonym of the user: the same in all rows. Only a DBA can tell which user it is.';
+comment on column analytics.users.user_key is 'The pseudonym of the user: the same in all rows. Only a DBA can determine which user it is.';
 comment on column analytics.users.cohort is 'The Monday, in UTC, of the week of the first message.';
 comment on column analytics.users.last_message_on is 'The day, in UTC, of the last message.';
 comment on column analytics.users.messages is 'Messages that the user sent, including those deleted since.';

@@ -1,8 +1,8 @@
 -- Health: how far events and search are behind, as of now.
 --
---   analytics.event_health       the outbox: waiting events, their lag, and dead letters
+--   analytics.event_health         the outbox: waiting events, their lag, and dead letters
 --   analytics.dead_letter_events   the dead letters
---   analytics.search_health      the search index: size, pending messages and vacuums
+--   analytics.search_health        the search index: size, pending messages and vacuums
 
 -- The count is limited, because the queue grows while Pusher is unavailable.
 create or replace view analytics.event_health with (security_barrier) as
@@ -51,7 +51,7 @@ comment on view analytics.search_health is 'The words of messages that searches 
 comment on column analytics.search_health.messages is 'Messages that searches can find: an estimate.';
 comment on column analytics.search_health.dead_rows is 'Rows of changed and deleted messages that autovacuum has not removed yet: an estimate.';
 comment on column analytics.search_health.pending_messages is 'Messages sent since the last vacuum: an estimate. They may be in the pending list of the index, which each search reads.';
-comment on column analytics.search_health.oldest_vacuum_at is 'When the partition was vacuumed whose last vacuum is the oldest; null if one never was.';
+comment on column analytics.search_health.oldest_vacuum_at is 'The oldest of the partitions'' last vacuums. Partitions that were never vacuumed are ignored; null if none was.';
 comment on column analytics.search_health.table_bytes is 'The size of the words in bytes.';
 comment on column analytics.search_health.index_bytes is 'The size of the index in bytes.';
 comment on column analytics.search_health.index_scans is 'Scans of the index since the statistics were reset.';
