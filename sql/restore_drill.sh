@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Proves that backups restore: makes one of each kind, restores it beside the original, and compares the two.
+# Proves that backups can be restored: makes one of each kind, restores it, and compares it with the original database.
 #
 #   DATABASE_URL=postgresql://postgres@db/parley sql/restore_drill.sh DIRECTORY
 #
-# dump    pg_dumpall --roles-only and pg_dump -Fc, restored into a fresh cluster
-# backup  pg_basebackup, looked at by pg_verifybackup, and started as a copy that ends at a named restore point
+# dump    pg_dumpall --roles-only and pg_dump -Fc, restored into a new cluster
+# backup  pg_basebackup, checked by pg_verifybackup, and recovered up to a named restore point
 #
-# A line for each check says "identical", or what differs ("<" the original, ">" the copy); the status is 0 if nothing does,
-# else 1. Others may work meanwhile: both copies are compared with one moment, for which writers wait some milliseconds.
-# The original is read, and gets that restore point in its log. This takes a superuser who may connect for replication too. A password
-# is best in PGPASSWORD or ~/.pgpass: everybody on a machine sees what programs are called with. The directory is to be
-# empty, with room for three times the database; what holds data there is removed in the end. The PATH has PostgreSQL's
-# programs, of the server's version. Bash is to be 4 or newer.
+# Prints a line for each check: "identical", or the differences ("<" in the original, ">" in the copy). The exit status is 0
+# if there are none, else 1. Clients can work meanwhile: both copies are compared with the same moment, at which writers wait
+# some milliseconds. The original is only read, except that the restore point is written to its WAL.
+#
+# Requirements:
+# - A superuser who may also make replication connections. Put the password into PGPASSWORD or ~/.pgpass, because all users
+#   of a machine can read the arguments of programs.
+# - An empty directory, with room for three times the database. The copies in it are removed at the end.
+# - PostgreSQL's programs in the PATH, in the server's version, and Bash 4 or newer.
 set -euo pipefail
 umask 077
 here=$(cd "$(dirname "$0")" && pwd -P)
@@ -33,7 +36,7 @@ status=0
 trap 'stop backup; stop dump; rm -rf backup dump dump.custom' EXIT
 trap 'exit 1' INT TERM HUP PIPE
 
-# One check of a copy: how much was compared, and what differs.
+# Prints the result of one check of a copy: the number of compared lines, or the differences.
 report() {
     local difference
     difference=$(head -n 3 <<<"$4" | cut -c 1-200)
@@ -41,7 +44,7 @@ report() {
     [[ -z $difference ]] || status=1
 }
 
-# Asks in the session that keeps the moment; prints the answer.
+# Runs a statement in the session that holds the snapshot, and prints the result.
 ask() {
     local line
     printf '%s\n\\echo :::\n' "$1" >&3
@@ -52,7 +55,7 @@ ask() {
     fail "the session with the original has ended: $(tail -n 1 session.log)"
 }
 
-# With a running copy, as the superuser who is called like the original's. Nobody else reaches its socket.
+# Runs a program on a running copy, as the superuser with the name of the original's. No other user can reach its socket.
 on_copy() {
     env -u PGPASSWORD PGHOST="$directory" PGPORT=5432 PGUSER="$superuser" PGDATABASE="$database" "$@"
 }
@@ -70,7 +73,7 @@ stop() {
     [[ ! -f $1/postmaster.pid ]] || pg_ctl stop --silent -m immediate -D "$1" >>"$1.log" 2>&1 || true
 }
 
-# Of a schema as pg_dump writes it, what neither differs from run to run nor is written otherwise once it was read.
+# Removes what differs between two dumps of the same schema: comments, blank lines, \restrict keys and parentheses.
 without_noise() {
     grep -vE '^(--.*|\\(un)?restrict .*|)$' | tr -d '()'
 }
@@ -79,7 +82,7 @@ lines_of() {
     grep "^$1|" "$2.found" || true
 }
 
-# Sequences that are behind, or more ahead than they may be: they know no moment, and PostgreSQL logs 32 values ahead.
+# Prints the sequences that are behind, or too far ahead. Sequences are not transactional, and PostgreSQL logs 32 values ahead.
 wrong_sequences() {
     on_copy psql -XAtq -v then="$sequences" -v now="$sequences_now" <<'SQL'
     select format('%s is %s, not from %s to %s', key, s.last_value, t.value, n.value)
@@ -90,7 +93,7 @@ wrong_sequences() {
 SQL
 }
 
-# What a member of the largest chat does not see, and a stranger does, by a login of the API's.
+# Prints what row-level security wrongly hides from a member of the largest chat, or wrongly shows to another user.
 wrongly_seen() {
     on_copy psql -XAtq -v login="$login" <<'SQL'
     select coalesce(max(c.id::text), '00000000-0000-0000-0000-000000000000') as chat,
@@ -129,9 +132,9 @@ compare() {
     report "$1" "who sees what" "by a member and a stranger" "$(wrongly_seen 2>&1)"
 }
 
-# --- The backup, and what has to be known of the original.
+# --- Make the base backup, and read properties of the original.
 
-# What the server or the database has is meant for requests.
+# The time-outs of the server or the database are meant for requests.
 export PGOPTIONS="${PGOPTIONS:-} -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
 original=(psql -XAtq -v ON_ERROR_STOP=1 "$DATABASE_URL")
 superuser=$("${original[@]}" -c "select rolname from pg_roles where oid = 10")
@@ -144,7 +147,7 @@ tables=$("${original[@]}" -c "select string_agg(c.oid::regclass::text, ', ')
     where n.nspname !~ '^(pg_|information_schema$)' and c.relkind in ('r', 'p') and not c.relispartition")
 limits=$("${original[@]}" -c "select name || '=' || setting from pg_settings where name in ('max_connections',
     'max_worker_processes', 'max_wal_senders', 'max_prepared_transactions', 'max_locks_per_transaction')")
-# Who owns something here or has a right here, and all who are their members or whose members they are.
+# The roles that own objects or have privileges in this database, and all roles connected to them by memberships.
 roles=$("${original[@]}" <<'SQL'
     with recursive needed (id) as (
         select d.refobjid from pg_shdepend d, pg_database b
@@ -162,8 +165,9 @@ pg_basebackup -d "$DATABASE_URL" -D backup -X stream -c fast -R --no-sync 2>back
 damage=$(pg_verifybackup -q backup 2>&1) && damage=
 report backup files "by pg_verifybackup" "$damage"
 
-# --- The moment: nobody has the tables, so its restore point and its snapshot have the same rows. The locks go, the snapshot
-# stays. Locks that are not to be had soon are given up and tried again, before PostgreSQL would look for a deadlock.
+# --- Create the restore point and the snapshot while all tables are locked against writes, so that both have the same rows.
+# Then release the locks and keep the snapshot. Locks that cannot be acquired soon are given up and retried, before
+# PostgreSQL would check for a deadlock.
 
 coproc session { exec "${original[@]}" -v ON_ERROR_STOP=0 -v roles="$roles" 2>session.log; }
 exec 3>&"${session[1]}" 4<&"${session[0]}"
@@ -184,9 +188,9 @@ sequences=$(ask "$count_sequences")
 ask "rollback to savepoint before; release savepoint before;"
 snapshot=$(ask "select pg_export_snapshot();")
 
-# --- The copy of the backup goes on to that moment, while the original still has the log.
+# --- Recover the base backup up to the restore point, while the original still has the WAL.
 
-# What is written last is sent when it is flushed: at the next commit, which an idle server has not got.
+# The restore point is sent when it is flushed, at the next commit. An idle server has no next commit, so make one.
 "${original[@]}" -c "set synchronous_commit = local; select pg_logical_emit_message(true, 'restore_drill', '')" >>session.log
 if [[ -z $damage ]]; then
     mapfile -t limits <<<"$limits"
@@ -198,7 +202,7 @@ if [[ -z $damage ]]; then
     done
 fi
 
-# --- The dump, and what the original has at that moment.
+# --- Make the dump, and read the original's rows in the same snapshot.
 
 pg_dumpall -d "$DATABASE_URL" --roles-only --no-role-passwords >all_roles.sql
 pg_dump "$DATABASE_URL" --snapshot="$snapshot" -Fc -f dump.custom
@@ -212,7 +216,7 @@ if [[ -z $damage ]]; then
     stop backup
 fi
 
-# --- The dump, into a fresh cluster.
+# --- Restore the dump into a new cluster.
 
 "${original[@]}" -v roles="$roles" >needed <<'SQL'
     select format(line, r) from unnest(:'roles'::name[]) r,
