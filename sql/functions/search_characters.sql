@@ -10,15 +10,17 @@
 --
 -- To change: as search_document.sql describes.
 
--- Default_Ignorable_Code_Point of Unicode 18.0 (DerivedCoreProperties.txt), and marks on letters. Four are missing:
--- U+034F is what rules.stream_safe() inserts, and rules.fold() removes it last; skin tones, tags and U+20E3 count in emoji.
+-- Default_Ignorable_Code_Point of Unicode 18.0 (DerivedCoreProperties.txt), and marks on letters. Four kinds are missing:
+-- U+034F, which rules.stream_safe() inserts and rules.fold() removes last, and skin tones, tags and U+20E3, which belong to
+-- emoji.
 create or replace function rules.ignorable() returns text
 language sql immutable parallel safe
 return '\u00ad\u0300-\u034e\u0350-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u061c\u0640\u064b-\u065f\u0670'
     '\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20e2\u20e4-\u20f0\u3164\ufe00-\ufe0f'
     '\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f\U000e0080-\U000e0fff';
 
--- Without emoji. The ignorable characters among them count in snippets only, where a word may begin after one.
+-- Emoji are not included. The ignorable characters among the separators matter only in snippets, where a word may begin after
+-- one.
 create or replace function rules.separators() returns text
 language sql immutable parallel safe
 return '\u0001-/:-@[-`{-\u00a8\u00aa-\u00ad\u00af-\u00bf\u00d7\u00f7\u0589\u05be\u05c0\u05c3\u05f3\u05f4\u060c\u061b\u061c\u061f'

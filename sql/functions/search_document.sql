@@ -9,9 +9,9 @@
 -- from then on have the new words; recompute the older ones in a migration of the next release, in batches (sql/README.md,
 -- "Backfills"), because migrations run before functions are loaded. Also increase the version in parley.etag().
 
--- v1.2 is 1.2; C++, C# and F# are names. Identifiers are split as people split them: get Name, HTTP Server. An emoji is a word,
--- a flag too; a keycap is its digit. A word ends where the script changes. Only the first 64 characters of a word count, except
--- in scripts without spaces.
+-- v1.2 is 1.2; C++, C# and F# are names. Identifiers are split where their case changes: get Name, HTTP Server. An emoji is a
+-- word, and so is a flag; a keycap is its digit. A word ends where the script changes. Only the first 64 characters of a word
+-- count, except in scripts without spaces.
 create or replace function rules.split_words(folded text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
@@ -40,7 +40,8 @@ begin
     return folded;
 end $$;
 
--- Runs of letters without spaces become pairs of neighbours, and the last letter by itself: 我家在 is 我家 家在 在.
+-- In scripts without spaces, a run of letters becomes its pairs of adjacent letters, and the last letter by itself: 我家在 becomes
+-- 我家 家在 在.
 create or replace function rules.tokenize(words text) returns text[]
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 begin

@@ -10,7 +10,7 @@
 
 -- normalize() sorts each run of combining marks in quadratic time, and cannot be cancelled. As in the Stream-Safe Text Format
 -- (UAX #15), a run of more than 30 is broken by U+034F. The characters listed cannot be in a run: they are starters, and stay
--- so in every version of Unicode. Short texts have no run that takes long.
+-- so in every version of Unicode. In a short text, no run takes long.
 create or replace function rules.stream_safe(value text) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
@@ -39,17 +39,18 @@ begin
         from regexp_matches(value, format('([%s]+)|([^%1$s]+)', undivided), 'g') with ordinality p (part, place));
 end $$;
 
--- Where compatibility characters would make a text longer than `max_length`, the words and sentences among them, which have up
--- to 18 letters, stay as they are; the others have up to four. Emoji always stay: no letter is one, even where it has
--- its shape. The second normalization sees the marks that are not ignorable, in the order of the first.
+-- A compatibility character is decomposed into up to four letters or, if it stands for words or a sentence, into up to 18. If
+-- the text would become longer than `max_length`, the latter stay as they are. Emoji always stay, even those that look like a
+-- letter. The second normalization composes the marks that are not ignorable, in the order in which the first has put them.
 --
--- A skin tone behind an emoji that has skin tones is ignored (Emoji_Modifier_Base of emoji-data.txt), tags except a flag's, and
--- U+20E3 except a keycap's.
+-- Three kinds of characters are removed: skin tones after an emoji that has skin tones (Emoji_Modifier_Base of emoji-data.txt),
+-- tags except those of a flag, and U+20E3 except that of a keycap.
 --
--- Letters that keyboards of the Arabic script have in each other's place are one: kaf, yeh, heh, teh marbuta and gaf of the
--- Arabic, Persian, Urdu, Kurdish, Pashto, Sindhi and Malay layouts. They have the same skeletons in confusables.txt (UTS #39)
--- or, the gafs, the same key on the layouts of Afghanistan (xkeyboard-config). Some skeletons are also those of other letters,
--- as U+06D2 and U+06BA: these have keys of their own beside them, and distinguish words. Alef wasla is an alef with a mark.
+-- Letters of the Arabic script that have the same place on different keyboards become one: kaf, yeh, heh, teh marbuta and gaf
+-- of the Arabic, Persian, Urdu, Kurdish, Pashto, Sindhi and Malay layouts. They have the same skeletons in confusables.txt
+-- (UTS #39) or, in the case of gaf, the same key on the layouts of Afghanistan (xkeyboard-config). Other letters with the same
+-- skeletons, such as U+06D2 and U+06BA, do not become one: they have keys of their own, and distinguish words. Alef wasla is
+-- an alef with a mark.
 create or replace function rules.fold(value text, max_length integer default 100000) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
