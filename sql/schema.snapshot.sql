@@ -1740,7 +1740,7 @@ CREATE OR REPLACE FUNCTION listener.ack_and_fetch_events(acked bigint[], after_c
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 0ee38a995c4691af0b7f5e12875d55b0;
+AS md5 d8d5307a71a7b16c0f79320b6b82d65f;
 
 --- function listener.dead_letter(bigint,text)
 CREATE OR REPLACE FUNCTION listener.dead_letter(event_id bigint, error text)
@@ -2818,7 +2818,7 @@ CREATE OR REPLACE FUNCTION parley.purge_memberships(deleted_user text, max_chats
  SET enable_bitmapscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 c8e123dc66ec03f1c14ee684a32aa4f5;
+AS md5 f4f54b6e3f7092a7ae82ebb19c6a7ca1;
 
 --- function parley.pusher_user_id(text)
 CREATE OR REPLACE FUNCTION parley.pusher_user_id(user_id text)
