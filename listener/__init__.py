@@ -1,1 +1,1 @@
-"""The listener: publishes the events that changes record in the outbox to Pusher."""
+"""The listener: publishes the events in the outbox to Pusher, and runs maintenance."""

@@ -10,13 +10,13 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from api.shared.settings import SettingsError
+from listener.database import DATABASE_ERRORS, TIMEOUT_SECONDS, ListenerDatabase
 from listener.metrics import REGISTRY, record_outbox_health
-from listener.outbox import DATABASE_ERRORS, TIMEOUT_SECONDS, Outbox
 from listener.relay import Relay
 from listener.settings import Settings
 
-POLL_SECONDS = 2  # less than the idle_session_timeout of the connection
-READY_SECONDS = POLL_SECONDS + TIMEOUT_SECONDS  # for which a response of the database counts
+POLL_SECONDS = 2  # less than IDLE_SESSION_TIMEOUT_SECONDS
+RESPONSE_TTL_SECONDS = POLL_SECONDS + TIMEOUT_SECONDS  # how long the database counts as available after a response
 
 
 class Health:
@@ -25,32 +25,32 @@ class Health:
     def __init__(self, relay: Relay) -> None:
         self._relay, self._responded_at = relay, -math.inf
 
-    async def watch(self, settings: Settings) -> None:
-        """Poll the state of the outbox until cancelled, reconnecting after each error."""
+    async def poll_database(self, settings: Settings) -> None:
+        """Poll the state of the outbox until cancelled. Reconnect after DATABASE_ERRORS."""
         while True:
             try:
-                async with Outbox.connect(settings) as outbox:
+                async with ListenerDatabase.connect(settings) as database:
                     while True:
-                        record_outbox_health(*await outbox.health())
+                        record_outbox_health(*await database.fetch_health())
                         self._responded_at = asyncio.get_running_loop().time()
                         await asyncio.sleep(POLL_SECONDS)
             except DATABASE_ERRORS:
                 record_outbox_health()
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def metrics(self, _: web.Request) -> web.Response:
-        """Respond with all metrics."""
+    async def get_metrics(self, _: web.Request) -> web.Response:
+        """Return all metrics."""
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def healthz(self, _: web.Request) -> web.Response:
-        """Respond that the process is alive."""
+    async def get_healthz(self, _: web.Request) -> web.Response:
+        """Return 200 while the process runs."""
         return web.json_response({"status": "ok"})
 
-    async def readyz(self, _: web.Request) -> web.Response:
-        """Respond whether the database responds and Pusher accepted the last request; a standby has sent none."""
-        has_response = self._responded_at > asyncio.get_running_loop().time() - READY_SECONDS
-        checks = {"database": has_response, "pusher": not self._relay.is_failing}
-        states = {name: "ok" if is_available else "away" for name, is_available in checks.items()}
+    async def get_readyz(self, _: web.Request) -> web.Response:
+        """Return 200 while the database responds and Pusher accepts events, else 503. A standby sends no events."""
+        is_database_available = self._responded_at > asyncio.get_running_loop().time() - RESPONSE_TTL_SECONDS
+        checks = {"database": is_database_available, "pusher": self._relay.is_pusher_available}
+        states = {name: "ok" if is_available else "unavailable" for name, is_available in checks.items()}
         is_ready = all(checks.values())
         return web.json_response(
             {"status": "ok" if is_ready else "unavailable", **states}, status=200 if is_ready else 503
@@ -59,12 +59,14 @@ class Health:
 
 @asynccontextmanager
 async def serve_health(settings: Settings, relay: Relay) -> AsyncIterator[None]:
-    """Serve for the length of the block, if a port is set. Raises SettingsError if the port is taken."""
+    """Serve for the length of the block, if a port is set. Raises SettingsError if the port is in use."""
     if settings.listener_metrics_port is None:
         yield
         return
     health, app = Health(relay), web.Application()
-    app.add_routes([web.get(f"/{name}", getattr(health, name)) for name in ("metrics", "healthz", "readyz")])
+    app.router.add_get("/metrics", health.get_metrics)
+    app.router.add_get("/healthz", health.get_healthz)
+    app.router.add_get("/readyz", health.get_readyz)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     host, port = settings.metrics_host, settings.listener_metrics_port
@@ -74,10 +76,10 @@ async def serve_health(settings: Settings, relay: Relay) -> AsyncIterator[None]:
         await runner.cleanup()
         message = f"can't listen on {host}:{port}: {error.strerror}"
         raise SettingsError(f"METRICS_HOST or LISTENER_METRICS_PORT: {message}") from None
-    watching = asyncio.create_task(health.watch(settings))
+    polling = asyncio.create_task(health.poll_database(settings))
     try:
         yield
     finally:
-        watching.cancel()
-        await asyncio.wait([watching])
+        polling.cancel()
+        await asyncio.wait([polling])
         await runner.cleanup()

@@ -22,21 +22,23 @@ PUSHER_SECONDS = Histogram(
     "Requests to Pusher, by result: accepted, rejected (permanently) or failed (and retried).", ["result"],
     registry=REGISTRY, buckets=BUCKETS,
 )  # fmt: skip
-LEADS = Gauge("parley_listener_leads", "1 while this listener publishes, 0 while it is a standby.", registry=REGISTRY)
+IS_LEADER = Gauge(
+    "parley_listener_is_leader", "1 while this listener is the leader, 0 while it is a standby.", registry=REGISTRY
+)
 MAINTENANCE = Counter(
     "parley_listener_maintenance_total", "Maintenance tasks, by task and result: done or failed.",
     ["task", "result"], registry=REGISTRY,
 )  # fmt: skip
-WAITING = Gauge(
+WAITING_EVENTS = Gauge(
     "parley_outbox_waiting_events",
     "Events in the database that are not published yet, up to 100,000; NaN while the database is unavailable.",
     registry=REGISTRY,
 )
-LAG = Gauge(
+LAG_SECONDS = Gauge(
     "parley_outbox_lag_seconds", "How long the oldest of them has been waiting; NaN while the database is unavailable.",
     registry=REGISTRY,
 )  # fmt: skip
-DEAD_LETTERS = Gauge(
+DEAD_LETTER_EVENTS = Gauge(
     "parley_outbox_dead_letter_events",
     "Events in the database that could not be published; NaN while the database is unavailable.",
     registry=REGISTRY,
@@ -45,11 +47,13 @@ DEAD_LETTERS = Gauge(
 ACCEPTED, REJECTED, FAILED = (PUSHER_SECONDS.labels(result) for result in ("accepted", "rejected", "failed"))
 
 
-def record_outbox_health(waiting: float = math.nan, lag: float = math.nan, dead_letters: float = math.nan) -> None:
-    """Set the gauges of the outbox; without arguments, the database is unavailable."""
-    WAITING.set(waiting)
-    LAG.set(lag)
-    DEAD_LETTERS.set(dead_letters)
+def record_outbox_health(
+    waiting_events: float = math.nan, lag_seconds: float = math.nan, dead_letter_events: float = math.nan
+) -> None:
+    """Set the gauges of the outbox; to NaN, without arguments, while the database is unavailable."""
+    WAITING_EVENTS.set(waiting_events)
+    LAG_SECONDS.set(lag_seconds)
+    DEAD_LETTER_EVENTS.set(dead_letter_events)
 
 
 record_outbox_health()

@@ -1,4 +1,4 @@
-"""Pusher's HTTP API: requests are signed by the `pusher` package, and sent on connections that are kept open."""
+"""The client of Pusher's HTTP API. The `pusher` package signs requests; they are sent on persistent connections."""
 
 from collections.abc import Sequence
 from time import perf_counter, time_ns
@@ -7,40 +7,43 @@ from typing import Any, Self
 
 import aiohttp
 from pusher.http import GET, POST, Request
-from pusher.pusher_client import PusherClient
+from pusher.pusher_client import PusherClient as SigningClient
 from yarl import URL
 
+from listener.database import Event
 from listener.metrics import ACCEPTED, FAILED, REJECTED
-from listener.outbox import Event
 from listener.settings import Settings
 from listener.traces import TRACES
 
-MAX_CHANNELS = 100  # that Pusher accepts in one request
-MAX_RESPONSE_BYTES = 500  # kept of a response, for the error message
-PERMANENT = (400, 413)  # statuses of an event that Pusher will never accept
-# Statuses that are due to the account, the load or the network, not to the event.
-TRANSIENT = (401, 402, 403, 404, 407, 408, 425, 429, 502, 503, 504)
-RESULTS = {**dict.fromkeys(range(200, 300), ACCEPTED), **dict.fromkeys(PERMANENT, REJECTED)}  # all others are FAILED
+# Pusher's limits of a request.
+MAX_BATCH_EVENTS = 10
+MAX_CHANNELS = 100
+MAX_ERROR_BYTES = 500  # of a response, which become the error message
+# What these errors mean for the events of the request is decided in dead_letters.py.
+PERMANENT_STATUSES = (400, 413)  # An event is invalid or too large: Pusher will never accept it.
+# The reason is the account, the load or the network, and not an event.
+TRANSIENT_STATUSES = (401, 402, 403, 404, 407, 408, 425, 429, 502, 503, 504)
+RESULTS = {**dict.fromkeys(range(200, 300), ACCEPTED), **dict.fromkeys(PERMANENT_STATUSES, REJECTED)}  # else FAILED
 TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
 class RejectedError(Exception):
-    """Pusher will never accept this request."""
+    """A permanent error: Pusher will never accept this request."""
 
 
 class FailedError(Exception):
-    """Pusher did not accept this request now; `is_suspect` if an event in it may be the reason."""
+    """Any other error: Pusher may accept the request later. If `is_transient`, its events cannot be the reason."""
 
-    def __init__(self, message: str, *, is_suspect: bool = False) -> None:
+    def __init__(self, message: str, *, is_transient: bool) -> None:
         super().__init__(message)
-        self.is_suspect = is_suspect
+        self.is_transient = is_transient
 
 
-class Pusher:
-    """An app at Pusher, or at another server with the same protocol."""
+class PusherClient:
+    """A client of an app at Pusher, or at another server with the same protocol."""
 
     def __init__(self, settings: Settings) -> None:
-        self._client = PusherClient(**settings.pusher)
+        self._signing_client = SigningClient(**settings.pusher_options)
         self._session = aiohttp.ClientSession(
             timeout=TIMEOUT,
             connector=aiohttp.TCPConnector(keepalive_timeout=60),
@@ -48,7 +51,7 @@ class Pusher:
         )
 
     async def send(self, events: Sequence[Event]) -> bool:
-        """Send one request: batchable events together, in their order, and any other event by itself.
+        """Send one request with these events: up to MAX_BATCH_EVENTS batchable ones, in order, or any single event.
 
         Return whether the events are published. An event on more than MAX_CHANNELS channels needs several requests;
         each removes its channels from the event. Raises RejectedError or FailedError.
@@ -66,8 +69,8 @@ class Pusher:
             await self._request(POST, "users/{id}/terminate_connections", {}, events=1, id=event.terminated_user)
         return not event.channels
 
-    async def is_accepting(self) -> bool:
-        """Return whether Pusher accepts a request without events: then a rejection is due to the events rejected."""
+    async def probe(self) -> bool:
+        """Send a request without events; return whether Pusher accepts it."""
         try:
             await self._request(GET, "channels", {}, events=0)
         except (RejectedError, FailedError):
@@ -75,24 +78,25 @@ class Pusher:
         return True
 
     async def _request(self, method: str, route: str, body: dict[str, Any], *, events: int, **path: str) -> None:
-        request = Request(self._client, method, f"/apps/{self._client.app_id}/{route.format(**path)}", body)
+        client = self._signing_client
+        request = Request(client, method, f"/apps/{client.app_id}/{route.format(**path)}", body)
         started_at_ns, started_at, status = time_ns(), perf_counter(), None
         options = {"data": request.body, "headers": request.headers, "allow_redirects": False}
         try:
             async with self._session.request(method, URL(request.url, encoded=True), **options) as response:
-                content = await response.content.read(MAX_RESPONSE_BYTES)
+                content = await response.content.read(MAX_ERROR_BYTES)
                 text = content.decode(errors="replace").replace("\0", "\ufffd")
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise FailedError(f"{type(error).__name__}: {error}") from None
+            raise FailedError(f"{type(error).__name__}: {error}", is_transient=True) from None
         finally:
             RESULTS.get(status or 0, FAILED).observe(perf_counter() - started_at)
             TRACES.record(method, route, status, events, started_at_ns)
-        if status in PERMANENT:
+        if status in PERMANENT_STATUSES:
             raise RejectedError(f"HTTP {status}: {text}")
         if not 200 <= status < 300:
-            is_suspect = status >= 400 and status not in TRANSIENT
-            raise FailedError(f"HTTP {status}: {text}", is_suspect=is_suspect)
+            is_transient = status < 400 or status in TRANSIENT_STATUSES
+            raise FailedError(f"HTTP {status}: {text}", is_transient=is_transient)
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,151 +1,144 @@
-"""From the outbox to the publisher: fetches the next events of all chats, and acknowledges those that were published.
+"""The relay moves events from the outbox to the publisher, and acknowledges published ones.
 
-Events are fetched from the head of each chat's queue. A round visits all chats with queued events in turn, some of them
-at each fetch, so a chat with many events holds up no other. A round starts at least once a second. Between rounds only
-the chats of the latest events are visited, which costs the same whatever was published and deleted before.
+It fetches events in rounds. A round visits all chats with unpublished events once, in the order of their ids and in
+several fetches, and fetches the first events of each chat: a chat with many events delays no other. A round starts at
+least once a second. A fetch between two rounds visits only the chats of the latest events. Its cost does not depend on
+how many events were published and deleted before.
 """
 
 import asyncio
 import contextlib
 import math
-from collections import Counter
 
-from listener.outbox import MAX_EVENTS_PER_CHAT, FetchResult, Outbox
-from listener.pacing import Pacing
-from listener.publisher import BATCH, PATIENCE_SECONDS, Publisher
-from listener.pusher import Pusher
+from listener.database import ListenerDatabase
+from listener.dead_letters import DEAD_LETTER_AFTER_SECONDS
+from listener.polling import AdaptivePolling
+from listener.publisher import Publisher
+from listener.pusher import MAX_BATCH_EVENTS, PusherClient
 
-MAX_EVENTS = 4000  # fetched and not published: more than the open requests carry, even if few chats have all of them
-POLL_SECONDS = 1  # between two polls while the relay waits for notifications, and between two rounds
-FAILING_POLL_SECONDS = 0.1  # between two polls while Pusher fails
-FIRST_CHAT = "00000000-0000-0000-0000-000000000000"  # a round starts after it
+# Fetched and not yet published. With MAX_EVENTS_PER_CHAT of each chat, these are still more chats than MAX_REQUESTS.
+MAX_EVENTS = 4000
+POLL_SECONDS = 1  # between two polls while the relay waits for notifications, and between two rounds; renews the lease
+UNAVAILABLE_POLL_SECONDS = 0.1  # between two polls while Pusher is unavailable
+FIRST_CHAT = "00000000-0000-0000-0000-000000000000"  # A round starts after this id.
 
 
 class Relay:
-    """The work of the listener that leads. `patience` overrides the publisher's PATIENCE_SECONDS."""
+    """The work of the leader. `dead_letter_after` overrides DEAD_LETTER_AFTER_SECONDS."""
 
-    def __init__(self, pusher: Pusher, patience: float = PATIENCE_SECONDS) -> None:
-        self._interrupted = asyncio.Event()
-        self._publisher = Publisher(pusher, self.interrupt, patience)
+    def __init__(self, pusher: PusherClient, dead_letter_after: float = DEAD_LETTER_AFTER_SECONDS) -> None:
+        self._wakeup = asyncio.Event()
+        self._publisher = Publisher(pusher, self.wake_up, dead_letter_after)
         self._reset()
 
     def _reset(self) -> None:
-        self._pacing = Pacing()
-        self._is_notified = False  # writers notify, so there is no need to poll often
-        self._round_position: str | None = None  # the last chat that the round visited; None between rounds
+        self._polling = AdaptivePolling()
+        self._is_notify_enabled = False  # Writers notify, so there is no need to poll often.
+        self._round_position: str | None = None  # the last chat that the round visited; None between two rounds
         self._round_started_at = self._polled_at = -math.inf
 
     @property
-    def is_failing(self) -> bool:
-        """Whether the last request to Pusher failed and there are events to publish."""
-        return self._publisher.circuit.failures > 0 and self._publisher.events > 0
+    def is_pusher_available(self) -> bool:
+        """False while there are events to publish and the last request to Pusher failed."""
+        return self._publisher.circuit.failures == 0 or self._publisher.queues.event_count == 0
 
-    def interrupt(self) -> None:
-        """End a wait."""
-        self._interrupted.set()
+    def wake_up(self) -> None:
+        """Poll now instead of waiting for a notification."""
+        self._wakeup.set()
 
-    async def run(self, outbox: Outbox, stopping: asyncio.Event) -> None:
-        """Publish events until `stopping` is set. Raises what the outbox raises.
+    async def run(self, database: ListenerDatabase, stop_event: asyncio.Event) -> None:
+        """Publish events until `stop_event` is set or the database fails, and then drain open requests.
 
-        In either case no request is open afterwards.
+        Raises DATABASE_ERRORS.
         """
         publisher = self._publisher
         self._reset()
-        # A crash of PostgreSQL may have undone its last acknowledgements. Those that it has not received are of later
-        # events, and are dropped too: the events published again are then a chat's last ones, without a gap.
-        publisher.published.clear()
-        publisher.dead_letters.clear()
-        await outbox.on_notification(self.interrupt)
-        publisher.start(outbox)
+        # A crash of PostgreSQL may have undone the last acknowledgements. The pending ones are of later events. Drop
+        # these too: a chat's last events are then published again as a whole, without a gap.
+        publisher.unacknowledged.clear()
+        publisher.dead_letters.unstored.clear()
+        await database.listen(self.wake_up)
+        publisher.start(database)
         try:
-            while not stopping.is_set():
-                self._interrupted.clear()
-                await self._poll(outbox)
+            while not stop_event.is_set():
+                self._wakeup.clear()
+                await self._poll(database)
                 await self._wait()
             publisher.stop()
-            while publisher.requests:  # Polling keeps the lead until the last of them ends.
+            while publisher.requests:  # Each acknowledgement renews the lease.
                 await asyncio.wait(publisher.requests, timeout=POLL_SECONDS)
-                await self._acknowledge(outbox)
-            await self._acknowledge(outbox)
+                await self._acknowledge(database)
+            await self._acknowledge(database)
         finally:
             publisher.stop()
-            await publisher.settle()
+            await publisher.drain()
 
-    async def _poll(self, outbox: Outbox) -> None:
-        """Acknowledge and fetch events, hand them to the publisher, and decide how to wait for the next ones."""
+    async def _poll(self, database: ListenerDatabase) -> None:
+        """Acknowledge and fetch events, pass them to the publisher, and enable or disable notifications."""
         publisher = self._publisher
-        await self._dead_letter(outbox)
+        await self._flush_dead_letters(database)
         now = asyncio.get_running_loop().time()
-        room = max(0, MAX_EVENTS - publisher.events)
-        if not (room or publisher.published or now - self._polled_at >= POLL_SECONDS):
+        capacity = max(0, MAX_EVENTS - publisher.queues.event_count)
+        if not (capacity or publisher.unacknowledged or now - self._polled_at >= POLL_SECONDS):
             return
         self._polled_at = now
-        fetched = await self._fetch(outbox, room, now)
+        fetched_count = await self._fetch(database, capacity, now)
         publisher.dispatch()
-        self._pacing.record(fetched, asyncio.get_running_loop().time())
-        is_behind = self._round_position is not None or publisher.needs_refill or publisher.circuit.failures > 0
-        await self._set_notify(outbox, enable=not (is_behind or self._pacing.is_busy or fetched >= BATCH))
+        self._polling.record(fetched_count, asyncio.get_running_loop().time())
+        is_behind = self._round_position is not None or publisher.queues.needs_refill or publisher.circuit.failures > 0
+        is_busy = self._polling.is_busy or fetched_count >= MAX_BATCH_EVENTS
+        await self._set_notify(database, enable=not (is_behind or is_busy))
 
-    async def _fetch(self, outbox: Outbox, room: int, now: float) -> int:
-        """Acknowledge published events and fetch up to `room` others; return how many were fetched."""
-        publisher = self._publisher
-        is_round_due = publisher.needs_refill or now - self._round_started_at >= POLL_SECONDS
-        if room and is_round_due and self._round_position is None:
+    async def _fetch(self, database: ListenerDatabase, capacity: int, now: float) -> int:
+        """Acknowledge published events and fetch up to `capacity` others; return how many were fetched."""
+        queues = self._publisher.queues
+        is_round_due = queues.needs_refill or now - self._round_started_at >= POLL_SECONDS
+        if capacity and is_round_due and self._round_position is None:
             self._round_position, self._round_started_at = FIRST_CHAT, now
-            publisher.needs_refill = False
-        position = self._round_position
-        held = {
-            queue.chat_id: queue.last_id if queue.accepts_more else None
-            for queue in publisher.queues.values()
-            if room and (position is None or queue.chat_id > position)
-        }
-        published, publisher.published = publisher.published, []
-        result = await outbox.ack_and_fetch_events(published, position, held, room)
-        if room:
-            self._enqueue(result)
-        return len(result.events)
+            queues.needs_refill = False
+        held = queues.get_held(self._round_position) if capacity else {}
+        acked = self._pop_unacknowledged()
+        fetched = await database.ack_and_fetch_events(acked, self._round_position, held, capacity)
+        if capacity:
+            queues.enqueue(fetched)
+            if self._round_position is not None:
+                self._round_position = fetched.next_chat
+            elif fetched.next_chat is not None:
+                queues.needs_refill = True
+        return len(fetched.events)
 
-    def _enqueue(self, result: FetchResult) -> None:
-        publisher = self._publisher
-        publisher.enqueue(result.events)
-        for chat, count in Counter(event.chat_id for event in result.events).items():
-            queue = publisher.queues[chat]
-            queue.has_more = count == MAX_EVENTS_PER_CHAT or chat == result.next_chat
-            publisher.needs_refill |= queue.needs_refill
-        if self._round_position is not None:
-            self._round_position = result.next_chat
-        elif result.next_chat is not None:
-            publisher.needs_refill = True
+    async def _acknowledge(self, database: ListenerDatabase) -> None:
+        await database.ack_and_fetch_events(self._pop_unacknowledged())
+        await self._flush_dead_letters(database)
 
-    async def _acknowledge(self, outbox: Outbox) -> None:
-        publisher = self._publisher
-        published, publisher.published = publisher.published, []
-        await outbox.ack_and_fetch_events(published)
-        await self._dead_letter(outbox)
+    def _pop_unacknowledged(self) -> list[int]:
+        acked, self._publisher.unacknowledged = self._publisher.unacknowledged, []
+        return acked
 
-    async def _dead_letter(self, outbox: Outbox) -> None:
-        dead_letters = self._publisher.dead_letters
-        while dead_letters:
-            await outbox.dead_letter(*dead_letters[0])
-            del dead_letters[0]
+    async def _flush_dead_letters(self, database: ListenerDatabase) -> None:
+        unstored = self._publisher.dead_letters.unstored
+        while unstored:
+            await database.dead_letter(*unstored[0])
+            del unstored[0]
 
-    async def _set_notify(self, outbox: Outbox, *, enable: bool) -> None:
-        """Have writers notify, or not."""
-        if self._is_notified and not enable:
-            self._is_notified = False
-            await outbox.disable_notify()
-        elif enable and not self._is_notified:
-            self._is_notified = await outbox.enable_notify()
-            if self._is_notified:
-                # Events that were committed before notified nobody: a last round finds them.
+    async def _set_notify(self, database: ListenerDatabase, *, enable: bool) -> None:
+        """Enable or disable notifications from writers."""
+        if self._is_notify_enabled and not enable:
+            self._is_notify_enabled = False
+            await database.disable_notify()
+        elif enable and not self._is_notify_enabled:
+            self._is_notify_enabled = await database.enable_notify()
+            if self._is_notify_enabled:
+                # Transactions that committed before sent no notification: one more round fetches their events.
                 self._round_started_at = -math.inf
-                self.interrupt()
+                self.wake_up()
 
     async def _wait(self) -> None:
-        if not self._is_notified:
-            failures = self._publisher.circuit.failures
-            await asyncio.sleep(FAILING_POLL_SECONDS if failures else self._pacing.poll_seconds)
+        """Wait until the next poll is due."""
+        if not self._is_notify_enabled:
+            is_unavailable = self._publisher.circuit.failures > 0
+            await asyncio.sleep(UNAVAILABLE_POLL_SECONDS if is_unavailable else self._polling.poll_seconds)
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):
-                await self._interrupted.wait()
+                await self._wakeup.wait()

@@ -1,4 +1,4 @@
-"""Settings from environment variables. A missing or invalid one stops the start, with one line that names it."""
+"""The listener's settings, from environment variables. An invalid or missing one is an error that names it."""
 
 from typing import Annotated, Any, Self
 
@@ -12,7 +12,7 @@ PusherName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")]
 
 
 class Settings(BaseSettings):
-    """The settings of the listener. Each field is the environment variable of that name in capitals."""
+    """Each field is the environment variable of the same name in capitals."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -30,15 +30,15 @@ class Settings(BaseSettings):
     listener_metrics_port: int | None = Field(default=None, ge=1, le=65_535)
 
     @model_validator(mode="after")
-    def require_pusher(self) -> Self:
+    def require_cluster_or_host(self) -> Self:
         """Require a cluster of Pusher's, or the host of another server with the same protocol."""
         if not (self.pusher_cluster or self.pusher_host):
             raise ValueError("one of them is required")
         return self
 
     @property
-    def pusher(self) -> dict[str, Any]:
-        """The arguments of the pusher package's client. A host takes precedence over a cluster."""
+    def pusher_options(self) -> dict[str, Any]:
+        """The arguments of the `pusher` package's client. A host takes precedence over a cluster."""
         server = {"host": self.pusher_host} if self.pusher_host else {"cluster": self.pusher_cluster}
         return {
             "app_id": self.pusher_app_id,
@@ -55,10 +55,10 @@ class Settings(BaseSettings):
         try:
             return cls()  # type: ignore[call-arg]  # The environment has the values.
         except ValidationError as error:
-            messages = (f"{variable_of(e)}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
+            messages = (f"{get_variable(e)}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
             raise SettingsError("; ".join(messages)) from None
 
 
-def variable_of(error: Any) -> str:
-    """Return the environment variable that a validation error is about."""
+def get_variable(error: Any) -> str:
+    """Return the name of the invalid environment variable."""
     return str(error["loc"][0]).upper() if error["loc"] else "PUSHER_CLUSTER or PUSHER_HOST"

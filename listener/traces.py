@@ -1,4 +1,4 @@
-"""Traces: a span for each request to Pusher."""
+"""Tracing: a span for each request to Pusher."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Traces:
-    """Creates spans, if they are exported."""
+    """Creates spans, if an exporter is configured."""
 
     def __init__(self) -> None:
         self._tracer: Tracer | None = None
 
     def record(self, method: str, route: str, status: int | None, events: int, started_at_ns: int) -> None:
-        """Create the span of a request to Pusher that ends now; `status` is None without a response."""
+        """Create the span of a request to Pusher that ends now. `status` is None if there was no response."""
         if self._tracer is None:
             return
         from opentelemetry.trace import SpanKind, StatusCode  # noqa: PLC0415 (of the extra `otel`)
@@ -37,7 +37,7 @@ class Traces:
 
     @contextmanager
     def exporting(self) -> Iterator[None]:
-        """Export spans for the length of the block, in batches, from a thread."""
+        """Export spans for the length of the block, in batches, from a thread of its own."""
         if not find_endpoint_variable():
             yield
             return

@@ -77,7 +77,7 @@ def test_the_printed_database_urls_work(dev: Dev) -> None:
 def test_the_printed_metrics_are_there(dev: Dev) -> None:
     of_api, of_listener = re.findall(r"http://127\.0\.0\.1:\d+/metrics", dev.output)
     assert 'parley_requests_total{method="GET",route="/readyz"' in httpx.get(of_api).text
-    assert "parley_listener_leads 1.0" in httpx.get(of_listener).text
+    assert "parley_listener_is_leader 1.0" in httpx.get(of_listener).text
     assert httpx.get(of_listener.replace("metrics", "healthz")).json() == {"status": "ok"}
 
 

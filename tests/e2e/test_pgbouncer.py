@@ -16,7 +16,7 @@ from api.dev.postgres import Postgres
 from api.dev.pusher_process import Pusher
 from api.routes import ROUTES, Route
 from api.settings import Settings
-from listener.outbox import SESSION_SETTINGS
+from listener.database import SESSION_SETTINGS
 from tests import ROOT
 from tests.api.support import unlimited_client
 from tests.api.world import EXAMPLES, name_of, new_world

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from listener.outbox import Outbox
+from listener.database import ListenerDatabase
 from listener.relay import Relay
 from tests.listener.conftest import Stage
 from tests.waiting import wait_until
@@ -12,9 +12,9 @@ from tests.waiting import wait_until
 async def listen_for(stage: Stage, relay: Relay, until: Callable[[], bool]) -> None:
     """Has a relay at work in this process, until a state has come."""
     stopping = asyncio.Event()
-    async with Outbox.connect(stage.settings()) as outbox:
-        work = asyncio.create_task(relay.run(outbox, stopping))
+    async with ListenerDatabase.connect(stage.settings()) as database:
+        work = asyncio.create_task(relay.run(database, stopping))
         await asyncio.to_thread(wait_until, until)
         stopping.set()
-        relay.interrupt()
+        relay.wake_up()
         await work

@@ -19,7 +19,7 @@ from api.dev.pusher_process import Pusher
 from tests import ROOT
 from tests.waiting import wait_until
 
-LEADS = "This listener leads"
+LEADS = "This listener is the leader"
 
 
 class Listener:

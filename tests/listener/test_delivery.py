@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 
-from listener.outbox import MAX_EVENTS_PER_CHAT
+from listener.database import MAX_EVENTS_PER_CHAT
 from listener.relay import MAX_EVENTS
 from tests.database import call, new_chat
 from tests.listener.chats import RECORD, contents, private, send

@@ -17,7 +17,7 @@ def test_a_connection_to_the_database_that_ends_is_made_anew(stage: Stage) -> No
         for n in range(3):
             send(stage.dba, chat, str(n))
             stage.dba.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'events'")
-            wait_until(lambda n=n: listener.log.read_text().count("This listener leads") == n + 2)  # type: ignore[misc]
+            wait_until(lambda n=n: listener.log.read_text().count("This listener is the leader") == n + 2)  # type: ignore[misc]
         send(stage.dba, chat, "end")
         wait_until(lambda: "end" in contents(subscriber))
         assert set(contents(subscriber)) == {"0", "1", "2", "end"}
@@ -56,7 +56,7 @@ def test_a_second_listener_takes_over(stage: Stage) -> None:
             wait_until(lambda: len(subscriber.events) == 1)
             wait_until(lambda: stage.waiting() == 0)
             first.kill()
-            second.child_until("This listener leads", seconds=10)
+            second.child_until("This listener is the leader", seconds=10)
             send(stage.dba, chat, "by the second")
             wait_until(lambda: contents(subscriber) == ["by the first", "by the second"])
         finally:
@@ -70,7 +70,7 @@ def test_a_listener_that_hangs_loses_its_place(stage: Stage) -> None:
         try:
             second.spawn().child_until("is a standby")
             first.pause()
-            second.child_until("This listener leads", seconds=10)
+            second.child_until("This listener is the leader", seconds=10)
             send(stage.dba, chat, "by the second")
             wait_until(lambda: contents(subscriber) == ["by the second"])
             first.go_on()

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from api.dev.pusher_process import Pusher
-from listener.pusher import Pusher as PusherClient
+from listener.pusher import PusherClient
 from listener.relay import Relay
 from tests.database import new_chat
 from tests.listener.chats import RECORD, contents, private, record_badly, send
@@ -52,7 +52,7 @@ def test_one_chats_trouble_holds_up_no_other(stage: Stage) -> None:
 
     async def work() -> None:
         async with PusherClient(stage.settings(proxy)) as client:
-            await listen_for(stage, Relay(client, patience=1), go_through_it)
+            await listen_for(stage, Relay(client, dead_letter_after=1), go_through_it)
 
     with (
         RejectingProxy(stage.pusher).open() as proxy,

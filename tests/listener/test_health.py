@@ -56,7 +56,7 @@ def test_what_is_published_is_counted(stage: Stage, port: int, read: Read) -> No
         assert read("parley_pusher_request_seconds_count", result="accepted") == 3
         assert read("parley_pusher_request_seconds_count") == 3
         assert 0 < read("parley_pusher_request_seconds_sum") < 15
-        assert read("parley_listener_leads") == 1
+        assert read("parley_listener_is_leader") == 1
         wait_until(lambda: read("parley_outbox_waiting_events") == 0)
         assert read("parley_outbox_lag_seconds") == 0
         wait_until(lambda: read("parley_listener_maintenance_total", result="done") == 6)
@@ -76,7 +76,7 @@ def test_while_pusher_is_away_it_is_not_ready(stage: Stage, directory: Path, por
         pusher.kill()
         assert asked(port) == READY  # for all that it knows
         stage.dba.execute(RECORD, [chat, 5])
-        wait_until(lambda: asked(port) == (503, {"status": "unavailable", "database": "ok", "pusher": "away"}))
+        wait_until(lambda: asked(port) == (503, {"status": "unavailable", "database": "ok", "pusher": "unavailable"}))
         assert asked(port, "healthz") == (200, {"status": "ok"})
         wait_until(lambda: read("parley_outbox_waiting_events") == 5)
         assert read("parley_outbox_lag_seconds") > 0
@@ -94,14 +94,16 @@ def test_while_the_database_is_away_it_is_not_ready(directory: Path, pusher: Pus
         with listening(Listener(directory, url, pusher, LISTENER_METRICS_PORT=str(port))):
             wait_until(lambda: asked(port) == READY)
             postgres.kill()
-            wait_until(lambda: asked(port) == (503, {"status": "unavailable", "database": "away", "pusher": "ok"}))
+            wait_until(
+                lambda: asked(port) == (503, {"status": "unavailable", "database": "unavailable", "pusher": "ok"})
+            )
             assert asked(port, "healthz") == (200, {"status": "ok"})
             for name in ("waiting_events", "lag_seconds", "dead_letter_events"):
                 assert math.isnan(read(f"parley_outbox_{name}"))
-            assert read("parley_listener_leads") == 0
+            assert read("parley_listener_is_leader") == 0
             postgres.start()
             wait_until(lambda: asked(port) == READY)
-            wait_until(lambda: read("parley_listener_leads") == 1)
+            wait_until(lambda: read("parley_listener_is_leader") == 1)
             assert read("parley_outbox_waiting_events") == 0
 
 
@@ -113,10 +115,10 @@ def test_of_two_one_leads_and_both_are_ready(stage: Stage, port: int) -> None:
         try:
             second.spawn().child_until("is a standby")
             wait_until(lambda: asked(port) == asked(other_port) == READY)
-            assert [scrape(each, "parley_listener_leads") for each in (port, other_port)] == [1, 0]
+            assert [scrape(each, "parley_listener_is_leader") for each in (port, other_port)] == [1, 0]
             first.kill()
             second.child_until(LEADS)
-            wait_until(lambda: scrape(other_port, "parley_listener_leads") == 1)
+            wait_until(lambda: scrape(other_port, "parley_listener_is_leader") == 1)
         finally:
             second.stop()
 
@@ -129,7 +131,7 @@ def test_one_that_lost_its_lead_while_pusher_was_away_is_ready(stage: Stage, por
     ):
         proxy.reject = {"": 503}
         stage.dba.execute(RECORD, [chat, 1])
-        wait_until(lambda: asked(port)[1]["pusher"] == "away")
+        wait_until(lambda: asked(port)[1]["pusher"] == "unavailable")
         stage.dba.execute(f"alter database {stage.dba.info.dbname} connection limit 0")  # so that it can't lead again
         stage.dba.execute("""
             select pg_terminate_backend(pid) from pg_stat_activity
@@ -145,7 +147,7 @@ def test_no_detail_is_in_the_log(stage: Stage) -> None:
         create or replace function listener.roll_up(max_messages integer) returns boolean language plpgsql as
         $$ begin {failure}; end $$""")
     with listening(stage.listener()) as listener:
-        listener.child_until("could not count messages: UniqueViolationError('zoo')")
+        listener.child_until("could not roll up messages: UniqueViolationError('zoo')")
         assert "hidden-word" not in listener.log.read_text()
 
 

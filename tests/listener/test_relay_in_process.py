@@ -2,8 +2,8 @@
 
 import asyncio
 
-from listener.outbox import Outbox
-from listener.pusher import Pusher as PusherClient
+from listener.database import ListenerDatabase
+from listener.pusher import PusherClient
 from listener.relay import Relay
 from tests.database import new_chat
 from tests.listener.chats import RECORD, contents, private
@@ -22,7 +22,7 @@ def test_events_that_postgresql_forgot_are_done_are_repeated_without_a_gap(stage
     async def work() -> None:
         async with PusherClient(stage.settings()) as client:
             relay = Relay(client)
-            relay._publisher.published = [row[0]]  # published, and the crash came before the outbox knew of any
+            relay._publisher.unacknowledged = [row[0]]  # published, and the crash came before the outbox knew of any
             await listen_for(stage, relay, lambda: stage.waiting() == 0)
 
     with Subscriber(stage.pusher, private(chat)) as subscriber:
@@ -34,11 +34,11 @@ def test_what_is_held_when_the_outbox_is_asked_counts(stage: Stage) -> None:
     stage.dba.execute(RECORD, [new_chat(stage.dba, "owner"), 2])
 
     async def work() -> tuple[list[int], list[int]]:
-        async with Outbox.connect(stage.settings()) as outbox:
-            events = (await outbox.ack_and_fetch_events([], max_events=9)).events
-        async with Outbox.connect(stage.settings()) as outbox:
+        async with ListenerDatabase.connect(stage.settings()) as database:
+            events = (await database.ack_and_fetch_events([], max_events=9)).events
+        async with ListenerDatabase.connect(stage.settings()) as database:
             held: dict[str, int | None] = {event.chat_id: event.id for event in events}
-            taking = asyncio.create_task(outbox.ack_and_fetch_events([], held=held, max_events=9))
+            taking = asyncio.create_task(database.ack_and_fetch_events([], held=held, max_events=9))
             asyncio.get_running_loop().call_soon(held.clear)  # when it waits for the statement to be prepared
             return [event.id for event in events], [event.id for event in (await taking).events]
 

@@ -54,7 +54,7 @@ def database_problem(settings: Settings) -> str:
 def place(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return Settings.load().pusher
+    return Settings.load().pusher_options
 
 
 def test_pusher_is_where_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The database connection of the listener: the functions of schema `listener`, and notifications."""
+"""The listener's connection to the database: the functions of schema `listener`, and notifications."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -11,24 +11,24 @@ import asyncpg
 
 from listener.settings import Settings
 
-CHANNEL = "parley_outbox"
+NOTIFICATION_CHANNEL = "parley_outbox"
 CONNECT_TIMEOUT_SECONDS = 5
 TIMEOUT_SECONDS = 3
-MAINTENANCE_TIMEOUT_SECONDS = 60  # a batch may have the largest messages, and a rollup reads all chats
+MAINTENANCE_TIMEOUT_SECONDS = 60  # A batch may have the largest messages, and a rollup reads all chats.
 MAX_EVENTS_PER_CHAT = 200  # in one fetch
 MAX_RECIPIENT_BYTES = 400_000  # in one fetch: the ids of about 10,000 users
-# PostgreSQL ends the session of a listener that hangs or is unreachable, so that another one can lead. A listener that
-# works sends a statement at least every second.
+# PostgreSQL ends the session of a leader that hangs or is unreachable, so that a standby becomes the leader. A working
+# listener executes a statement at least every two seconds.
 IDLE_SESSION_TIMEOUT_SECONDS = 5
 SESSION_SETTINGS = {
     "application_name": "parley-listener",
     "idle_session_timeout": f"{IDLE_SESSION_TIMEOUT_SECONDS}s",
-    "synchronous_commit": "off",  # Acknowledgements lost in a crash of PostgreSQL only have events published twice.
+    "synchronous_commit": "off",  # If a crash of PostgreSQL undoes acknowledgements, the events are published again.
     "tcp_keepalives_idle": "2",
     "tcp_keepalives_interval": "1",
     "tcp_keepalives_count": "3",
 }
-# What asyncpg raises when the database is unavailable or fails to execute a statement.
+# asyncpg raises these when the database is unavailable or fails to execute a statement.
 DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
@@ -36,8 +36,8 @@ DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Intern
 class Event:
     """An event to publish. `payload` is JSON.
 
-    `channels` are those on which it is not published yet. An event without channels terminates the connections of
-    `terminated_user`, the id of a user at Pusher.
+    `channels` are those on which it is not published yet. Publishing an event without channels terminates the
+    connections of `terminated_user`, the id of a user at Pusher.
     """
 
     id: int
@@ -49,19 +49,19 @@ class Event:
 
     @property
     def is_batchable(self) -> bool:
-        """Whether it can share a request with other events."""
+        """Whether the event can share a request with other events."""
         return len(self.channels) == 1
 
 
 @dataclass(slots=True)
 class FetchResult:
-    """Fetched events, in the order of chats and ids. If a limit was reached, fetch on after `next_chat`."""
+    """Fetched events, in the order of chats and ids. If a limit was reached, fetching continues after `next_chat`."""
 
     events: list[Event]
     next_chat: str | None
 
 
-class Outbox:
+class ListenerDatabase:
     """A connection to the database. Its methods raise DATABASE_ERRORS."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
@@ -70,7 +70,7 @@ class Outbox:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, settings: Settings) -> AsyncIterator["Outbox"]:
+    async def connect(cls, settings: Settings) -> AsyncIterator["ListenerDatabase"]:
         """Open a connection for the length of the block."""
         connection = await asyncpg.connect(
             settings.database_url.get_secret_value(),
@@ -79,23 +79,23 @@ class Outbox:
             server_settings=SESSION_SETTINGS,
         )
         try:
-            # The ids of chats stay text: they are only compared.
+            # Ids of chats are only compared, so they stay text.
             await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str)
             yield cls(connection)
         finally:
             connection.terminate()  # A graceful close would wait for a server that may be unreachable.
 
     async def is_direct(self) -> bool:
-        """Return whether this is a session of PostgreSQL: through a pooler, the process ids differ."""
+        """Return whether the connection is to PostgreSQL: through a pooler, the process ids differ."""
         return bool(await self._fetch_value("select pg_backend_pid()") == self._connection.get_server_pid())
 
-    async def on_notification(self, callback: Callable[[], None]) -> None:
-        """Call back at each notification of a writer, and when the connection ends."""
-        await self._connection.add_listener(CHANNEL, lambda *_: callback())
+    async def listen(self, callback: Callable[[], None]) -> None:
+        """Call `callback` at each notification of a writer, and when the connection ends."""
+        await self._connection.add_listener(NOTIFICATION_CHANNEL, lambda *_: callback())
         self._connection.add_termination_listener(lambda *_: callback())
 
     async def try_lead(self) -> bool:
-        """Become the leader; return False while another listener is."""
+        """Become the leader until the connection ends; return False while another listener is the leader."""
         return bool(await self._fetch_value("select listener.try_lead()"))
 
     async def ack_and_fetch_events(
@@ -107,10 +107,11 @@ class Outbox:
     ) -> FetchResult:
         """Acknowledge events and fetch the next ones: see the comment of listener.ack_and_fetch_events.
 
-        `held` has the id of the last event held of each chat, or None to fetch no further events of that chat.
+        `held` maps each chat of which the caller holds events to the id of the last one, or to None to fetch no
+        further events of that chat.
         """
         statement = "select * from listener.ack_and_fetch_events($1, $2, $3, $4, $5, $6, $7)"
-        # Copied here: asyncpg may first prepare the statement, and `held` could change meanwhile.
+        # Copy `held`, which may change while asyncpg prepares the statement.
         chats, last_ids = list(held), list(held.values())
         rows = await self._connection.fetch(
             statement, acked, after_chat, chats, last_ids, max_events, MAX_EVENTS_PER_CHAT, MAX_RECIPIENT_BYTES
@@ -123,23 +124,26 @@ class Outbox:
         return FetchResult(events, rows[-1]["chat_id"] if rows and rows[-1]["has_more"] else None)
 
     async def enable_notify(self) -> bool:
-        """Have writers notify; return False, without effect, while a transaction is in progress that will not."""
+        """Have each commit of an event send a notification.
+
+        Return False, without effect, while a transaction that will not notify is in progress.
+        """
         return bool(await self._fetch_value("select listener.enable_notify()"))
 
     async def disable_notify(self) -> None:
-        """Have writers not notify."""
+        """Have commits send no notifications."""
         await self._fetch_value("select listener.disable_notify()")
 
     async def dead_letter(self, event_id: int, error: str) -> None:
-        """Give up publishing an event."""
+        """Store that publishing an event was given up, with the reason."""
         await self._fetch_value("select listener.dead_letter($1, $2)", event_id, error)
 
-    async def health(self) -> tuple[float, float, float]:
-        """Return how many events wait, for how many seconds the oldest has, and how many are dead-lettered."""
+    async def fetch_health(self) -> tuple[float, float, float]:
+        """Return how many events are waiting, the age of the oldest in seconds, and how many are dead-lettered."""
         waiting, lag, dead_letters = await self._connection.fetchrow("select * from listener.health()")
         return float(waiting), float(lag), float(dead_letters)
 
-    # Maintenance: each call is a batch, and returns how many rows it processed.
+    # Maintenance: each function processes one batch. The purges return how many rows they processed.
 
     async def purge_events(self, days: float, max_events: int) -> int:
         """Remove events that were published more than `days` ago."""
@@ -163,7 +167,7 @@ class Outbox:
         return bool(await self._run_batch("select listener.roll_up($1)", max_messages))
 
     async def roll_up_chats_and_settings(self) -> None:
-        """Count chats and settings for the analysts' views, unless that was done lately."""
+        """Count chats and settings for the analysts' views, unless that was done recently."""
         await self._run_batch("select listener.roll_up_chats_and_settings()")
 
     async def _run_batch(self, statement: str, *arguments: Any) -> Any:
