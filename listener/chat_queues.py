@@ -69,9 +69,8 @@ class ChatQueue:
         self.last_failed_at = now
 
 
-Batches: TypeAlias = list[
-    tuple[ChatQueue, list[Event]]
-]  # the content of a request: queues, and the first events of each
+# The content of a request: queues, and the first events of each.
+Batches: TypeAlias = list[tuple[ChatQueue, list[Event]]]
 
 
 class ChatQueues:
