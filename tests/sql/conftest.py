@@ -6,11 +6,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from api.dev.postgres import Postgres
-from tests.database import Connection
+from tests.database import Connection, call, new_chat
+from tests.sql.access_matrix import ROLLUPS
 from tests.sql.plans import LargeChat, fill_database, log_plans
 from tests.sql.support import copy_sources
+from tests.tokens import new_user
 
 _numbers = itertools.count(1)
 
@@ -20,6 +23,12 @@ def no_leftovers(dba: Connection) -> None:
     """Hide what other tests deleted in the shared database, and no listener has removed yet."""
     dba.execute("delete from parley.chats where is_being_removed")
     dba.execute("delete from parley.deleted_users where is_being_removed")
+
+
+@pytest.fixture(scope="module")
+def shared_url(postgres: Postgres, shared_database: str) -> str:
+    """The shared database, as a superuser."""
+    return postgres.url(shared_database)
 
 
 @pytest.fixture
@@ -92,3 +101,37 @@ def listener(large_chat: LargeChat) -> Iterator[Connection]:
     connection.execute("set session authorization events")
     yield connection
     connection.execute("set session authorization app")
+
+
+@pytest.fixture
+def world(dba: Connection) -> dict[str, str]:
+    """A chat of an owner and a member with a message of each, and somebody outside it."""
+    names = {name: new_user(name) for name in ("owner", "member", "stranger", "newcomer", "deleted")}
+    chat = new_chat(dba, names["owner"], names["member"])
+    other_chat = new_chat(dba, names["stranger"])
+    for name in ("newcomer", "deleted"):
+        call(dba, names[name], "list_chats")
+    dba.execute("delete from next_auth.users where id = %s", [names["deleted"]])
+    for author in ("owner", "member"):
+        call(dba, names[author], "send_message", chat, {"content": f"a word of the {author}"})
+    dba.execute("insert into parley.message_blocks values (%s, %s, %s, 2, '{}')", [chat, chat, chat])
+    dba.execute("delete from parley.settings where user_id = %s", [names["newcomer"]])
+    dba.execute("insert into parley.image_cleanup (name) values (%s)", [names["owner"]])
+    answer = "insert into parley.idempotency_keys (user_id, key, fingerprint, response) values (%s, 'key', '', '1')"
+    dba.execute(answer, [names["owner"]])
+    dba.execute(
+        'insert into next_auth.accounts ("userId", type, provider, "providerAccountId")'
+        " values (%s, 'oauth', 'x', %s)",
+        [names["owner"], names["owner"]],
+    )
+    dba.execute(
+        'insert into next_auth.sessions ("userId", expires, "sessionToken") values (%s, now(), %s)',
+        [names["owner"], names["owner"]],
+    )
+    dba.execute("insert into next_auth.verification_token values (%s, now(), 'token')", [names["owner"]])
+    for table, (_, values, _) in ROLLUPS.items():
+        query = sql.SQL(f"insert into parley.{table} values ({values}) on conflict do nothing")
+        dba.execute(query.format(chat=sql.Literal(chat)))
+    row = dba.execute("select max(id)::text from parley.outbox where chat_id = %s", [chat]).fetchone()
+    assert row is not None
+    return {**names, "chat": chat, "other_chat": other_chat, "event": row[0]}

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from tests.database import NO_SUCH_ID, Connection, call, expect_error, new_chat
@@ -194,3 +195,12 @@ def test_dates_are_inclusive(dba: Connection, start: str | None, end: str | None
 def test_an_id_gives_its_time_back(dba: Connection, time: str) -> None:
     row = dba.execute("select parley.iso8601(rules.uuid7_timestamp(parley.generate_uuid7(%s, 5)))", [time]).fetchone()
     assert row == (time,)
+
+
+def test_a_message_stays_in_its_chat(dba: Connection) -> None:
+    user = new_user()
+    chat, other = new_chat(dba, user), new_chat(dba, user)
+    call(dba, user, "send_message", chat, {"content": "hello"})
+    for change in ("chat_id = %s", "id = %s"):
+        with pytest.raises(psycopg.errors.RaiseException), dba.transaction():
+            dba.execute(f"update parley.messages set {change} where chat_id = %s", [other, chat])

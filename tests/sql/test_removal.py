@@ -5,9 +5,9 @@ import pytest
 from psycopg import sql
 
 from tests.database import Connection, call, expect_error, new_chat
+from tests.sql.inactive_chats import NOTHING, WAYS, arguments, left
 from tests.sql.outbox import events
 from tests.sql.removal import AT_ONCE, batch, chats_of, delete_user, is_being_removed, memberships, owned
-from tests.sql.test_retention import NOTHING, WAYS, arguments, left
 from tests.tokens import new_user
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")

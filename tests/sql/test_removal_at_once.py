@@ -9,10 +9,10 @@ import pytest
 
 from api.dev.postgres import Postgres
 from tests.database import call, expect_error, new_chat
+from tests.sql.inactive_chats import NOTHING, last_message, left
 from tests.sql.outbox import events
 from tests.sql.removal import AT_ONCE, batch, chats_of, delete_user, is_being_removed, memberships
-from tests.sql.test_concurrency import connected
-from tests.sql.test_retention import NOTHING, last_message, left
+from tests.sql.sessions import connected
 from tests.tokens import new_user
 from tests.waiting import wait_until
 

@@ -17,7 +17,7 @@ from tests.api.support import expect_error, request_head, send_raw, unlimited_cl
 from tests.api.world import World, name_of
 from tests.api_process import Api
 from tests.database import NO_SUCH_ID, add_session
-from tests.sql.test_idempotency import BAD_KEY
+from tests.sql.idempotency import BAD_KEY
 from tests.tokens import new_user, token
 
 POSTS = [route for route in ROUTES if route.method == "POST"]

@@ -1,4 +1,4 @@
-"""Pages of messages and of chats, by number and by cursor: the arithmetic, as properties."""
+"""Pages of messages, by number and by cursor: the arithmetic, as properties."""
 
 import json
 from collections.abc import Iterator
@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
 from tests.database import Connection, call, connect_rolled_back, expect_error, new_chat
+from tests.sql.paging import links
 from tests.tokens import new_user
-from tests.waiting import next_millisecond
 
 TYPES = ("text", "code", "image")
 COUNT = 3_500  # of messages, more than three blocks
@@ -128,13 +127,6 @@ def test_a_cursor_is_between_the_messages_before_and_after_it(
     assert (older["page"], newer["page"]) == (None, None)
 
 
-def links(connection: Connection) -> Any:
-    """What the last call said of the pages next to the answered one."""
-    row = connection.execute("select current_setting('response.links')").fetchone()
-    assert row is not None
-    return json.loads(row[0])
-
-
 @pytest.mark.parametrize("query", [{}, {"type": "image"}, {"search": "word"}, {"search": "word", "type": "code"}])
 @pytest.mark.parametrize("limit", [1, 7, 100])
 def test_the_links_lead_through_all_and_back(chat: Chat, query: dict[str, str], limit: int) -> None:
@@ -203,106 +195,3 @@ def test_a_page_is_asked_for_in_one_way(app: Connection, function: str) -> None:
     with expect_error(400) as error:
         call(app, user, function, *where, before="1", after="x")
     assert error.fields == {"before": "must be an id", "after": "must be an id"}
-
-
-def test_chats_page_by_their_latest_activity_while_it_moves(app: Connection) -> None:
-    user = new_user()
-    chats = []
-    for n in range(9):
-        next_millisecond()
-        chats.append(new_chat(app, user, title=f"Chat {n}"))
-    for chat in chats[::2]:
-        next_millisecond()
-        call(app, user, "send_message", chat, {"content": f"hello in {chat}"})
-    order = [*chats[8::-2], *chats[7::-2]]
-    first = call(app, user, "list_chats", limit="4")
-    assert [c["id"] for c in first["chats"]] == order[:4]
-    place = links(app)["next"]
-    assert place == {"before": first["chats"][-1]["lastMessage"]["id"]}
-    next_millisecond()
-    call(app, user, "send_message", order[1], {"content": "again"})  # it goes up, nothing is seen twice
-    second = call(app, user, "list_chats", limit="4", **place)
-    assert [c["id"] for c in second["chats"]] == order[4:8]
-    assert (second["total"], second["page"], second["limit"]) == (9, None, 4)
-    back = links(app)["prev"]
-    assert [c["id"] for c in call(app, user, "list_chats", limit="9", **back)["chats"]] == [
-        order[1],
-        order[0],
-        *order[2:4],
-    ]
-    call(app, user, "list_chats", limit="4", **back)
-    assert "prev" not in links(app)
-
-
-def test_a_chat_shows_the_beginning_of_its_last_message(app: Connection) -> None:
-    user = new_user()
-    chat = new_chat(app, user)
-    first = call(app, user, "send_message", chat, {"content": "hello"})
-    last = call(app, user, "send_message", chat, {"content": "é" * 1000, "type": "code"})
-    listed = call(app, user, "list_chats")["chats"][0]
-    assert listed["lastMessage"] == last | {"content": "é" * 200}
-    assert listed["lastMessageAt"] == last["createdAt"]
-    assert call(app, user, "get_chat", chat) == listed
-    call(app, user, "delete_message", chat, last["id"])
-    assert call(app, user, "list_chats")["chats"][0]["lastMessage"] == first
-    call(app, user, "delete_message", chat, first["id"])
-    assert call(app, user, "list_chats")["chats"][0]["lastMessage"] is None
-
-
-@pytest.mark.usefixtures("no_leftovers")
-def test_a_chat_that_grows_is_counted_in_blocks(dba: Connection) -> None:
-    user = new_user()
-    chat = new_chat(dba, user)
-    dba.execute(
-        "insert into parley.messages (chat_id, content, user_id, type)"
-        " select %s, n, %s, (array['text', 'code'])[1 + n %% 2] from generate_series(1, 2500) n", [chat, user]
-    )  # fmt: skip
-    blocks = "select messages, by_type from parley.message_blocks where chat_id = %s order by first_id"
-    halves = {"text": 500, "code": 500}
-    assert dba.execute(blocks, [chat]).fetchall() == [(1000, halves), (1000, halves)]
-    dba.execute(
-        "delete from parley.messages where chat_id = %s and content::integer %% 10 = 0 and content::integer <= 1000",
-        [chat],
-    )
-    dba.execute("update parley.messages set type = 'image' where chat_id = %s and content = '1500'", [chat])
-    assert dba.execute(blocks, [chat]).fetchall() == [
-        (900, {"text": 400, "code": 500}), (1000, {"text": 499, "code": 500, "image": 1}),
-    ]  # fmt: skip
-    counters = dba.execute("select message_count, counted_messages from parley.chats where id = %s", [chat]).fetchone()
-    assert counters == (2400, 1900)
-    assert call(dba, user, "list_messages", chat, type="code")["total"] == 1250
-    call(dba, user, "delete_chat", chat)
-    assert dba.execute("select listener.purge_deleted_chats(3000)").fetchone() == (2400 + 1,)
-    assert dba.execute(blocks, [chat]).fetchall() == []
-    assert dba.execute("select from parley.message_words where chat_id = %s", [chat]).rowcount == 0
-
-
-def test_a_message_after_a_block_is_never_counted_in_it(dba: Connection) -> None:
-    user = new_user()
-    chat = new_chat(dba, user)
-    sent = (
-        "insert into parley.messages (chat_id, content, user_id, type)"
-        " select %s, n, %s, %s from generate_series(1, %s) n"
-    )
-    dba.execute(sent, [chat, user, "text", 2100])
-    dba.execute("delete from parley.messages where chat_id = %s and content::integer > 1500", [chat])
-    dba.execute(  # the clock is set back
-        "create or replace function parley.now_ms() returns timestamptz language sql volatile as"
-        " $$ select date_trunc('milliseconds', clock_timestamp()) - interval '1 hour' $$"
-    )
-    dba.execute(sent, [chat, user, "code", 30])
-    assert call(dba, user, "list_messages", chat, type="code")["total"] == 30
-    assert call(dba, user, "list_messages", chat, type="text", page="2", limit="50")["total"] == 1500
-    dba.execute("delete from parley.messages where chat_id = %s", [chat])
-    dba.execute("update parley.chats set last_message_id = null where id = %s", [chat])
-    dba.execute(sent, [chat, user, "code", 1100])
-    assert call(dba, user, "list_messages", chat, type="code", page="22")["total"] == 1100
-
-
-def test_a_message_stays_in_its_chat(dba: Connection) -> None:
-    user = new_user()
-    chat, other = new_chat(dba, user), new_chat(dba, user)
-    call(dba, user, "send_message", chat, {"content": "hello"})
-    for change in ("chat_id = %s", "id = %s"):
-        with pytest.raises(psycopg.errors.RaiseException), dba.transaction():
-            dba.execute(f"update parley.messages set {change} where chat_id = %s", [other, chat])

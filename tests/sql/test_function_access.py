@@ -1,0 +1,109 @@
+"""Functions in plain SQL, as the API's role or the web app's: none returns a chat to a user who is not a member."""
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from api.dev.postgres import Postgres
+from tests.database import Connection, call, expect_error, new_chat
+from tests.sql.access_matrix import become
+from tests.tokens import new_user
+
+
+def test_the_web_app_calls_no_function(dba: Connection) -> None:
+    dba.execute("set local role parley_web")
+    for function in (
+        "api.list_chats()",
+        "session.user_id()",
+        "session.authenticate('{}')",
+        "session.user_of_session('[]')",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
+            dba.execute(f"select {function}")
+
+
+@pytest.mark.parametrize("who", ["stranger", "intruder", "nobody"])
+def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world: dict[str, str], who: str) -> None:
+    questions = [
+        "select session.selected_chat()",
+        "select parley.set_response_chat_seq()",
+        "select from session.member_chats() c where c = {chat}::uuid",
+        "select where session.is_chat_owner({chat})",
+        "select from parley.members_json()",
+        "select unnest(ids) from parley.find_message_page({filter}, {page})",
+        "select where (parley.find_message_page({filter}, {page})).total > 0",
+        "select where parley.count_messages({chat}, {filter}) > 0",
+        "select unnest(ids) from parley.search_chat(parley.parse_search('word'), {filter}, {page})",
+        "select unnest(ids) from parley.search_chats(parley.parse_search('word'), {filter}, {page})",
+        "select unnest(ids) from parley.search_by_relevance({chat}, parley.parse_search('word'), {filter}, {page})",
+        "select unnest(chats) from parley.find_chat_page({page})",
+        "select json_array_elements(events) from parley.find_chat_events(0, 100)",
+        "select c from unnest((parley.find_new_events('1:1:', '701:701:', {chat}, 0, 9)).chats) c where c = {chat}",
+    ]
+    zero, high = "0" * 32, "f" * 32
+    dba.execute("update parley.outbox set transaction_id = '700'")  # as if it had been committed
+    values = world | {"filter": f"(,{zero},{high})", "page": f"(1,100,0,{zero},{high},f)"}
+
+    def answers(name: str) -> list[int]:
+        dba.execute("set local role app")
+        become(dba, name, world)
+        rows = []
+        for question in questions:
+            query = sql.SQL(question).format(**{k: sql.Literal(v) for k, v in values.items()})
+            rows.append(len([row for row in dba.execute(query).fetchall() if row != (None,)]))
+        dba.execute("reset role")
+        return rows
+
+    assert answers("owner") == [1, 1, 1, 1, 2, 2, 1, 1, 2, 2, 2, 1, 4, 4]
+    unseen = 1 if who in ("stranger", "intruder") else 0  # their own chat
+    assert answers(who) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, unseen, 0, 0]
+
+
+def test_a_session_without_a_user_calls_nothing(dba: Connection, world: dict[str, str]) -> None:
+    statements = {
+        "select api.get_chat({chat})": 404,
+        "select api.list_messages({chat})": 404,
+        "select api.list_members({chat})": 404,
+        'select api.send_message({chat}, \'{{"content": "x"}}\')': 404,
+        'select api.create_chat(\'{{"title": "x"}}\')': None,
+    }
+    dba.execute("set local role app")
+    for statement, status in statements.items():
+        query = sql.SQL(statement).format(chat=sql.Literal(world["chat"]))
+        become(dba, "owner", world)
+        with dba.transaction():
+            assert dba.execute(query).rowcount == 1
+        become(dba, "nobody", world)
+        if status:
+            with expect_error(status), dba.transaction():
+                dba.execute(query)
+        else:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
+                dba.execute(query)
+    assert dba.execute("select api.list_chats() ->> 'total'").fetchone() == ("0",)
+
+
+def test_the_user_is_forgotten_with_the_transaction(postgres: Postgres, shared_database: str) -> None:
+    user = new_user()
+    with psycopg.connect(postgres.url(shared_database, "app", "app"), autocommit=True) as connection:
+        with connection.transaction():
+            new_chat(connection, user)
+            assert connection.execute("select session.user_id()").fetchone() == (user,)
+            assert connection.execute("select count(*) from parley.chats").fetchone() == (1,)
+        assert connection.execute("select session.user_id()").fetchone() == (None,)
+        assert connection.execute("select count(*) from parley.chats").fetchone() == (0,)
+
+
+def test_a_type_of_ones_own_is_not_taken_for_postgresqls(dba: Connection, world: dict[str, str]) -> None:
+    dba.execute("set local role app")
+    become(dba, "stranger", world)
+    dba.execute(
+        "create function pg_temp.trap(v pg_catalog.uuid) returns boolean language plpgsql as"
+        " $$ begin if current_user <> 'app' then raise 'trapped'; end if; return true; end $$"
+    )
+    dba.execute("create domain pg_temp.uuid as pg_catalog.uuid check (pg_temp.trap(value))")
+    dba.execute("create domain pg_temp.text as pg_catalog.text check (pg_temp.trap(gen_random_uuid()))")
+    dba.execute("select set_config('parley.selected_chat', %s, true)", [world["chat"]])
+    dba.execute("select session.selected_chat(), session.is_chat_owner(gen_random_uuid())")
+    assert call(dba, world["stranger"], "list_messages", world["other_chat"], search="word")["total"] == 0
+    call(dba, world["stranger"], "send_message", world["other_chat"], {"content": "word"})
