@@ -5,8 +5,11 @@ from psycopg import sql
 
 from tests.database import Connection
 
-WHO = ("owner", "member", "stranger", "intruder", "nobody")  # an intruder is a stranger who claims to be in the chat
-# Rows that each of WHO may touch, and those that a DBA does. $ names are filled in by `world`.
+# An intruder is a stranger whose session has selected the chat; nobody is a session without a user.
+ACTORS = ("owner", "member", "stranger", "intruder", "nobody")
+
+# By table and verb: a statement, the rows that it affects for each of ACTORS, and those that it affects for a DBA. The
+# fixture `world` has the values of the names in braces.
 MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "chats select": ("select from parley.chats where id = {chat}", (1, 1, 0, 0, 0), 1),
     "chats insert": ("insert into parley.chats (title) values ('new')", (1, 1, 1, 1, 0), 1),
@@ -116,7 +119,8 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "repeatable_migrations delete": (
         "delete from parley.repeatable_migrations where name = 'functions'", (0, 0, 0, 0, 0), 1),
 }  # fmt: skip
-# What is counted for analysts, each table with a column of it and two rows: one that is there in `world`, and another.
+
+# Tables whose rows belong to no user: a column, a row that the fixture `world` inserts, and another one.
 ROLLUPS = {
     "rollup_periods": ("messages", "'day', '2026-01-01', 1, 1, 0, 0, 1, 1", "'day', '2026-01-02', 1, 1, 0, 0, 1, 1"),
     "rollup_active_keys": ("kind", "'day', '2026-01-01', 'user', {chat}", "'day', '2026-01-02', 'user', {chat}"),
@@ -140,27 +144,28 @@ ROLLUPS = {
     "limits": ("members_per_chat", "true", "true"),
 }
 for _table, (_column, _, _row) in ROLLUPS.items():
-    _again = " on conflict (id) do update set id = true" if _row.startswith("true") else ""  # of these there is one row
+    # Some of these tables have one row at most.
+    _upsert = " on conflict (id) do update set id = true" if _row.startswith("true") else ""
     for _verb, _statement in {
         "select": f"select from parley.{_table}",
-        "insert": f"insert into parley.{_table} values ({_row}){_again}",
+        "insert": f"insert into parley.{_table} values ({_row}){_upsert}",
         "update": f"update parley.{_table} set {_column} = {_column}",
         "delete": f"delete from parley.{_table}",
     }.items():
         MATRIX[f"{_table} {_verb}"] = (_statement, (0, 0, 0, 0, 0), 1)
 
 
-def become(connection: Connection, who: str, world: dict[str, str]) -> str:
-    """Sets the settings as this one could; answers the user's id."""
-    user = {"intruder": world["stranger"], "nobody": ""}.get(who, world.get(who, ""))
+def authenticate_as(connection: Connection, actor: str, world: dict[str, str]) -> str:
+    """Set the settings of a transaction as this actor can; return the user's id."""
+    user = {"intruder": world["stranger"], "nobody": ""}.get(actor, world.get(actor, ""))
     connection.execute("select set_config('parley.user_id', %s, true)", [user])
-    chat = "" if who == "stranger" else world["chat"]
+    chat = "" if actor == "stranger" else world["chat"]
     connection.execute("select set_config('parley.selected_chat', %s, true)", [chat])
     return user
 
 
-def touched(connection: Connection, statement: str, values: dict[str, str]) -> int:
-    """How many rows a statement reads or writes; none if it is refused. It is rolled back."""
+def affected_rows(connection: Connection, statement: str, values: dict[str, str]) -> int:
+    """Return the number of rows that a statement reads or writes, 0 if permission is denied. It is rolled back."""
     query = sql.SQL(statement).format(**{name: sql.Literal(value) for name, value in values.items()})
     try:
         with connection.transaction(force_rollback=True):

@@ -1,4 +1,4 @@
-"""The shared database, and databases of a test's own: a migrated one, for what must be committed, and an empty one."""
+"""Databases of tests: the shared one, migrated ones of a test's own for commits, and empty ones for migrations."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def no_leftovers(dba: Connection) -> None:
-    """Hide what other tests deleted in the shared database, and no listener has removed yet."""
+    """Hide the rows in the shared database that other tests have deleted and no listener has removed yet."""
     dba.execute("delete from parley.chats where is_being_removed")
     dba.execute("delete from parley.deleted_users where is_being_removed")
 
@@ -33,20 +33,20 @@ def shared_url(postgres: Postgres, shared_database: str) -> str:
 
 @pytest.fixture
 def own_url(postgres: Postgres, new_database: Callable[[str], str]) -> str:
-    """The URL of a migrated one, for a DBA."""
+    """The URL of a migrated database of the test's own, for a DBA."""
     return postgres.url(new_database(f"parley_own_{next(_numbers)}"))
 
 
 @pytest.fixture
 def own(own_url: str) -> Iterator[Connection]:
-    """A DBA's connection to it, on which each statement commits."""
+    """A DBA's connection to the migrated database, on which each statement commits."""
     with psycopg.connect(own_url, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
-    """The URL of an empty one."""
+    """The URL of an empty database."""
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
         connection.execute("create database parley_migrations")
         yield postgres.url("parley_migrations")
@@ -55,20 +55,20 @@ def url(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def log_url(postgres: Postgres, new_database: Callable[[str], str]) -> str:
-    """The URL of a migrated one, for the tests of a module that commit."""
+    """The URL of a migrated database for the tests of a module that commit."""
     return postgres.url(new_database(f"parley_log_{next(_numbers)}"))
 
 
 @pytest.fixture
 def committing(log_url: str) -> Iterator[Connection]:
-    """A DBA's connection to it, on which each statement commits."""
+    """A DBA's connection to the migrated database, on which each statement commits."""
     with psycopg.connect(log_url, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 def own_sources(tmp_path: Path) -> Path:
-    """A copy of sql/ and yoyo.ini that a test may change."""
+    """The directory of a copy of sql/ and yoyo.ini that the test may change."""
     return copy_sources(tmp_path)
 
 
@@ -105,7 +105,7 @@ def listener(large_chat: LargeChat) -> Iterator[Connection]:
 
 @pytest.fixture
 def world(dba: Connection) -> dict[str, str]:
-    """A chat of an owner and a member with a message of each, and somebody outside it."""
+    """Users, and a row in each table: a chat of an owner and a member. The values of the names in access_matrix.py."""
     names = {name: new_user(name) for name in ("owner", "member", "stranger", "newcomer", "deleted")}
     chat = new_chat(dba, names["owner"], names["member"])
     other_chat = new_chat(dba, names["stranger"])
@@ -117,8 +117,8 @@ def world(dba: Connection) -> dict[str, str]:
     dba.execute("insert into parley.message_blocks values (%s, %s, %s, 2, '{}')", [chat, chat, chat])
     dba.execute("delete from parley.settings where user_id = %s", [names["newcomer"]])
     dba.execute("insert into parley.image_cleanup (name) values (%s)", [names["owner"]])
-    answer = "insert into parley.idempotency_keys (user_id, key, fingerprint, response) values (%s, 'key', '', '1')"
-    dba.execute(answer, [names["owner"]])
+    response = "insert into parley.idempotency_keys (user_id, key, fingerprint, response) values (%s, 'key', '', '1')"
+    dba.execute(response, [names["owner"]])
     dba.execute(
         'insert into next_auth.accounts ("userId", type, provider, "providerAccountId")'
         " values (%s, 'oauth', 'x', %s)",

@@ -16,42 +16,39 @@ BAD_KEY = "must be given once, as 1 to 255 visible ASCII characters, in quotes o
 
 
 def post(
-    connection: Connection, user: str | dict[str, Any], path: str, *arguments: Any, key: str | None, same: str = ""
+    connection: Connection, user: str | dict[str, Any], path: str, *arguments: Any, key: str | None
 ) -> tuple[str, bool]:
-    """What a POST is answered, to the byte, and whether that is a repetition; what fails is rolled back.
-
-    `same` is what has to be the same in a repeat, in place of the arguments.
-    """
+    """Execute the statement of a `POST`; return the response as text, and whether it is replayed."""
     identity = json.dumps(user if isinstance(user, dict) else {"sub": user})
-    fingerprint = hashlib.sha256((same or repr((path, arguments))).encode()).digest()
+    fingerprint = hashlib.sha256(repr((path, arguments)).encode()).digest()
     values = [json.dumps(value).encode() if isinstance(value, dict) else value for value in arguments]
-    query = f"select answer::text, is_repeated from ({STATEMENTS['POST', path]}) asked (answer, is_repeated)"
+    query = f"select response::text, is_replayed from ({STATEMENTS['POST', path]}) result (response, is_replayed)"
     with connection.transaction():
         row = psycopg.RawCursor(connection).execute(query, [identity, None, key, fingerprint, *values]).fetchone()
     assert row is not None
-    answer, is_repeated = row
-    return answer, is_repeated
+    response, is_replayed = row
+    return response, is_replayed
 
 
 def send(connection: Connection, user: str, chat: str, key: str | None, content: str = "Hello") -> tuple[str, bool]:
-    """A message of this content, with a key."""
+    """Send a message with a key, or without; return as post() does."""
     return post(connection, user, MESSAGES, chat, {"content": content}, key=key)
 
 
-def messages(connection: Connection, user: str, chat: str) -> int:
-    """How many there are."""
+def count_messages(connection: Connection, user: str, chat: str) -> int:
+    """Return the number of messages in a chat."""
     total: int = call(connection, user, "list_messages", chat)["total"]
     return total
 
 
-def kept(connection: Connection, user: str) -> list[str]:
-    """The keys of this user's answers, in the order of the alphabet."""
+def stored_keys(connection: Connection, user: str) -> list[str]:
+    """Return the keys of the stored responses of a user, sorted."""
     rows = connection.execute("select key from parley.idempotency_keys where user_id = %s", [user])
     return sorted(key for (key,) in rows)
 
 
-def removed(connection: Connection, most: int) -> int:
-    """How many old answers go, of so many at most."""
-    row = connection.execute("select listener.purge_idempotency_keys(%s)", [most]).fetchone()
+def purge_keys(connection: Connection, max_keys: int) -> int:
+    """Purge up to so many expired keys; return their number."""
+    row = connection.execute("select listener.purge_idempotency_keys(%s)", [max_keys]).fetchone()
     assert row is not None
     return int(row[0])

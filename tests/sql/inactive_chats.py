@@ -1,15 +1,15 @@
-"""Inactive chats: made with a past activity, purged, and what is left of them."""
+"""Inactive chats: create them with activity in the past, purge them, and count their rows."""
 
 from typing import Any
 
 from tests.database import Connection, call
 
-OLD = "2 years"
-MOST_CHATS = 100  # that one call touches
+AGE = "2 years"  # of the last activity
+MAX_CHATS = 100  # that one call deletes
 
 
-def remove(connection: Connection, max_messages: int = 1000, inactive_for: str = "1 year") -> int:
-    """What one call answers."""
+def purge(connection: Connection, max_messages: int = 1000, inactive_for: str = "1 year") -> int:
+    """Call parley.purge_inactive_chats() once; return the number of messages and chats that it removed."""
     row = connection.execute(
         "select parley.purge_inactive_chats(%s::interval, %s)", [inactive_for, max_messages]
     ).fetchone()
@@ -17,11 +17,11 @@ def remove(connection: Connection, max_messages: int = 1000, inactive_for: str =
     return int(row[0])
 
 
-def old_chat(dba: Connection, *users: str, messages: int = 0, age: str = OLD) -> str:
-    """The id of a chat of these users, the first of which owns it, with the last activity so long ago."""
+def new_inactive_chat(dba: Connection, *users: str, messages: int = 0, age: str = AGE) -> str:
+    """Insert a chat of these users, the first of whom owns it, with its last activity at this age; return its id."""
     for user in users:
         call(dba, user, "get_settings")
-    dba.execute("set session_replication_role = replica")  # no triggers: they would give ids of today
+    dba.execute("set session_replication_role = replica")  # without triggers, which would generate ids of today
     row = dba.execute(
         "insert into parley.chats (id, title, owner_id, updated_at)"
         " values (parley.generate_uuid7(now() - %s::interval - %s * interval '1 minute', 1), 'Old', %s, now())"
@@ -48,8 +48,8 @@ def old_chat(dba: Connection, *users: str, messages: int = 0, age: str = OLD) ->
     return chat
 
 
-def left(connection: Connection, chat: str) -> dict[str, int]:
-    """How many rows there still are of a chat."""
+def count_rows(connection: Connection, chat: str) -> dict[str, int]:
+    """Return the number of rows of a chat by table."""
     counts = {}
     for table in ("chats", "members", "messages", "message_words", "message_blocks"):
         key = "id" if table == "chats" else "chat_id"
@@ -59,9 +59,10 @@ def left(connection: Connection, chat: str) -> dict[str, int]:
     return counts
 
 
-NOTHING = {"chats": 0, "members": 0, "messages": 0, "message_words": 0, "message_blocks": 0}
-# What a member can do in a chat, or with it, by the API's functions; $ is the chat, # one of its messages.
-WAYS = {
+NO_ROWS = {"chats": 0, "members": 0, "messages": 0, "message_words": 0, "message_blocks": 0}
+
+# The functions of a chat, with the arguments of a call by a member; $ is the chat, # one of its messages.
+FUNCTIONS = {
     "get_chat": ("$",),
     "update_chat": ("$", {"title": "New"}),
     "delete_chat": ("$",),
@@ -76,13 +77,13 @@ WAYS = {
 }
 
 
-def arguments(name: str, chat: str, message: str) -> list[Any]:
-    """The arguments of one of these ways."""
-    return [{"$": chat, "#": message}.get(a, a) if isinstance(a, str) else a for a in WAYS[name]]
+def arguments_of(name: str, chat: str, message: str) -> list[Any]:
+    """Return the arguments of a call of one of these functions."""
+    return [{"$": chat, "#": message}.get(a, a) if isinstance(a, str) else a for a in FUNCTIONS[name]]
 
 
-def last_message(connection: Connection, chat: str) -> str:
-    """Of a chat."""
+def last_message_id(connection: Connection, chat: str) -> str:
+    """Return the id of the last message of a chat."""
     row = connection.execute("select last_message_id::text from parley.chats where id = %s", [chat]).fetchone()
     assert row is not None
     return str(row[0])

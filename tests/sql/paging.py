@@ -6,8 +6,8 @@ from typing import Any
 from tests.database import Connection
 
 
-def links(connection: Connection) -> Any:
-    """What the last call said of the pages next to the answered one."""
+def response_links(connection: Connection) -> Any:
+    """Return the links to neighboring pages that the last call set."""
     row = connection.execute("select current_setting('response.links')").fetchone()
     assert row is not None
     return json.loads(row[0])

@@ -1,24 +1,26 @@
-"""What the tests of removal in batches share: batches as the listener removes them, and what is left."""
+"""Removal in batches: remove a batch as the listener does, delete users, and read their chats."""
 
 from psycopg import sql
 
 from tests.database import Connection, call
 
-AT_ONCE = 100  # memberships that are removed with the user
+SYNCHRONOUS = 100  # memberships that are removed in the transaction that deletes the user
 
 
-def batch(connection: Connection, function: str, size: int) -> int:
-    """Remove a batch as the listener does; return how many rows it was."""
+def purge_batch(connection: Connection, function: str, size: int) -> int:
+    """Remove a batch as the listener does; return the number of rows."""
     row = connection.execute(sql.SQL("select listener.{}(%s)").format(sql.Identifier(function)), [size]).fetchone()
     assert row
     return int(row[0])
 
 
 def delete_user(connection: Connection, user: str) -> None:
+    """Delete the account of a user."""
     assert connection.execute("delete from next_auth.users where id = %s", [user]).rowcount == 1
 
 
-def chats_of(connection: Connection, owner: str, count: int, *members: str) -> list[str]:
+def insert_chats(connection: Connection, owner: str, count: int, *members: str) -> list[str]:
+    """Insert so many chats of these users; return their ids."""
     for user in (owner, *members):
         call(connection, user, "get_settings")
     query = (
@@ -32,14 +34,17 @@ def chats_of(connection: Connection, owner: str, count: int, *members: str) -> l
     return chats
 
 
-def memberships(connection: Connection, user: str) -> int:
+def count_memberships(connection: Connection, user: str) -> int:
+    """Return the number of chats of a user."""
     return connection.execute("select from parley.members where user_id = %s", [user]).rowcount
 
 
-def owned(connection: Connection, user: str) -> int:
+def count_owned_chats(connection: Connection, user: str) -> int:
+    """Return the number of chats that a user owns."""
     return connection.execute("select from parley.chats where owner_id = %s", [user]).rowcount
 
 
 def is_being_removed(connection: Connection, user: str) -> bool:
+    """Return whether memberships of a deleted user remain to be removed."""
     query = "select from parley.deleted_users where user_id = %s and is_being_removed"
     return connection.execute(query, [user]).rowcount == 1

@@ -12,24 +12,24 @@ WRITERS = 8
 
 
 @contextmanager
-def connected(url: str) -> Iterator[Connection]:
-    """A connection that commits each call."""
+def connect_autocommit(url: str) -> Iterator[Connection]:
+    """Connect; each statement commits."""
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
 
 
-def in_parallel(url: str, work: Callable[[Connection, int], None], times: int) -> None:
-    """Does the work so many times on WRITERS connections at once; raises what it raised."""
+def run_in_parallel(url: str, work: Callable[[Connection, int], None], times: int) -> None:
+    """Call `work` with a connection and each number below `times`, on WRITERS connections at once; raise its errors."""
 
-    def one(n: int) -> None:
-        with connected(url) as connection:
+    def work_once(n: int) -> None:
+        with connect_autocommit(url) as connection:
             work(connection, n)
 
     with ThreadPoolExecutor(WRITERS) as threads:
-        list(threads.map(one, range(times)))
+        list(threads.map(work_once, range(times)))
 
 
-def is_waiting(observer: Connection, waiting: Connection) -> bool:
-    """Whether a session waits for a lock."""
-    row = observer.execute("select cardinality(pg_blocking_pids(%s)) > 0", [waiting.info.backend_pid]).fetchone()
+def is_waiting(observer: Connection, session: Connection) -> bool:
+    """Return whether a session waits for a lock."""
+    row = observer.execute("select cardinality(pg_blocking_pids(%s)) > 0", [session.info.backend_pid]).fetchone()
     return row == (True,)

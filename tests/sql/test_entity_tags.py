@@ -1,4 +1,4 @@
-"""Entity tags: each change of a resource, or of the form of a response, changes them."""
+"""Entity tags: they change with the resource, and with the format of the response."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.database import Connection, call, connect_rolled_back
-from tests.sql.preconditions import asked, chat_of_two, reads
+from tests.sql.preconditions import call_with_preconditions, new_chat_with_member, read_calls
 
 CHAT_KEYS = ["id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"]
 MESSAGE_KEYS = ["id", "content", "type", "userId", "createdAt", "updatedAt"]
@@ -19,18 +19,21 @@ SETTINGS_KEYS = [
 IMAGE = "https://x.org/images/" + "0" * 64 + ".png"
 
 
-def test_an_answer_of_another_form_has_another_version(app: Connection) -> None:
-    """Who changes one of these forms raises the number in parley.etag(), and here: else clients keep the old form."""
-    chat_id, message, owner, _ = chat_of_two(app)
-    told = {name: asked(app, owner, name, *arguments)[0] for name, arguments in reads(chat_id, message).items()}
+def test_format_number_of_entity_tags_is_that_of_the_response_format(app: Connection) -> None:
+    """A change of these keys must increment the number in parley.etag(), or clients keep the old format."""
+    chat_id, message, owner, _ = new_chat_with_member(app)
+    responses = {
+        name: call_with_preconditions(app, owner, name, *arguments)[0]
+        for name, arguments in read_calls(chat_id, message).items()
+    }
     assert {
-        "get_chat": list(told["get_chat"]),
-        "lastMessage": list(told["get_chat"]["lastMessage"]),
-        "list_messages": list(told["list_messages"]),
-        "messages": list(told["list_messages"]["messages"][0]),
-        "get_message": list(told["get_message"]),
-        "get_profile": list(told["get_profile"]["user"]),
-        "get_settings": list(told["get_settings"]["settings"]),
+        "get_chat": list(responses["get_chat"]),
+        "lastMessage": list(responses["get_chat"]["lastMessage"]),
+        "list_messages": list(responses["list_messages"]),
+        "messages": list(responses["list_messages"]["messages"][0]),
+        "get_message": list(responses["get_message"]),
+        "get_profile": list(responses["get_profile"]["user"]),
+        "get_settings": list(responses["get_settings"]["settings"]),
     } == {
         "get_chat": CHAT_KEYS,
         "lastMessage": ["id", "content", "type", "userId", "createdAt"],
@@ -40,15 +43,19 @@ def test_an_answer_of_another_form_has_another_version(app: Connection) -> None:
         "get_profile": USER_KEYS,
         "get_settings": SETTINGS_KEYS,
     }
-    form = "select prosrc like '%%''2 '' || version%%' from pg_proc where oid = 'parley.etag(text)'::regprocedure"
-    assert app.execute(form).fetchone() == (True,)
+    format_number = (
+        "select prosrc like '%%''2 '' || version%%' from pg_proc where oid = 'parley.etag(text)'::regprocedure"
+    )
+    assert app.execute(format_number).fetchone() == (True,)
 
 
-Change = Callable[[Connection, str, str, str], object]  # of a chat, its first owner and a member
+Change = Callable[
+    [Connection, str, str, str], object
+]  # arguments: a DBA's connection, a chat, its first owner, a member
 
 
 def of_newest(function: str, *body: Any) -> Change:
-    """A change of the newest message of who is still there, by them."""
+    """Return a change of the newest message of a present member, by that member."""
 
     def change(dba: Connection, chat: str, _: str, __: str) -> None:
         newest = (
@@ -62,7 +69,7 @@ def of_newest(function: str, *body: Any) -> Change:
 
 
 def by_dba(*statements: str) -> Change:
-    """A change by statements."""
+    """Return a change by statements of a DBA."""
 
     def change(dba: Connection, chat: str, owner: str, member: str) -> None:
         for statement in statements:
@@ -93,7 +100,7 @@ CHANGES: dict[str, Change] = {
         "delete from parley.messages where chat_id = %(chat)s"
         " and id > (select id from parley.messages where chat_id = %(chat)s order by id limit 1)"
     ),
-    "messages loaded without triggers": by_dba(
+    "messages inserted without triggers": by_dba(
         "set local session_replication_role = replica",
         "insert into parley.messages (chat_id, id, user_id, content, updated_at)"
         " values (%(chat)s, parley.generate_uuid7(now(), 1), %(member)s, 'loaded', now())",
@@ -105,19 +112,21 @@ CHANGES: dict[str, Change] = {
 
 @settings(max_examples=30)
 @given(st.lists(st.sampled_from(sorted(CHANGES)), min_size=1, max_size=8))
-def test_what_changed_has_another_etag(shared_url: str, names: list[str]) -> None:
+def test_different_responses_have_different_entity_tags(shared_url: str, names: list[str]) -> None:
     with connect_rolled_back(shared_url) as dba:
-        chat, message, owner, member = chat_of_two(dba)
-        known: dict[tuple[str, str, str], Any] = {}
+        chat, message, owner, member = new_chat_with_member(dba)
+        responses: dict[tuple[str, str, str], Any] = {}
         for name in ["nothing", *names]:
             if name != "nothing":
                 CHANGES[name](dba, chat, owner, member)
-            for function, arguments in reads(chat, message).items():
+            for function, arguments in read_calls(chat, message).items():
                 for user in (owner, member):
                     try:
-                        answer, etag = asked(dba, user, function, *arguments)
+                        response, etag = call_with_preconditions(dba, user, function, *arguments)
                     except psycopg.Error as error:
                         assert error.sqlstate in ("PT401", "PT404")  # noqa: PT017
                         continue
-                    assert known.setdefault((function, user, etag), answer) == answer, f"{function} after {name}"
-                    assert asked(dba, user, function, *arguments)[1] == etag
+                    assert responses.setdefault((function, user, etag), response) == response, (
+                        f"{function} after {name}"
+                    )
+                    assert call_with_preconditions(dba, user, function, *arguments)[1] == etag

@@ -6,11 +6,11 @@ from psycopg import sql
 
 from api.dev.postgres import Postgres
 from tests.database import Connection, call, expect_error, new_chat
-from tests.sql.access_matrix import become
+from tests.sql.access_matrix import authenticate_as
 from tests.tokens import new_user
 
 
-def test_the_web_app_calls_no_function(dba: Connection) -> None:
+def test_web_app_cannot_call_functions(dba: Connection) -> None:
     dba.execute("set local role parley_web")
     for function in (
         "api.list_chats()",
@@ -22,9 +22,11 @@ def test_the_web_app_calls_no_function(dba: Connection) -> None:
             dba.execute(f"select {function}")
 
 
-@pytest.mark.parametrize("who", ["stranger", "intruder", "nobody"])
-def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world: dict[str, str], who: str) -> None:
-    questions = [
+@pytest.mark.parametrize("actor", ["stranger", "intruder", "nobody"])
+def test_no_function_returns_a_chat_to_other_users_than_its_members(
+    dba: Connection, world: dict[str, str], actor: str
+) -> None:
+    queries = [
         "select session.selected_chat()",
         "select parley.set_response_chat_seq()",
         "select from session.member_chats() c where c = {chat}::uuid",
@@ -44,22 +46,22 @@ def test_no_function_tells_of_a_chat_to_who_is_not_in_it(dba: Connection, world:
     dba.execute("update parley.outbox set transaction_id = '700'")  # as if it had been committed
     values = world | {"filter": f"(,{zero},{high})", "page": f"(1,100,0,{zero},{high},f)"}
 
-    def answers(name: str) -> list[int]:
+    def count_results(name: str) -> list[int]:
         dba.execute("set local role app")
-        become(dba, name, world)
+        authenticate_as(dba, name, world)
         rows = []
-        for question in questions:
-            query = sql.SQL(question).format(**{k: sql.Literal(v) for k, v in values.items()})
+        for text in queries:
+            query = sql.SQL(text).format(**{k: sql.Literal(v) for k, v in values.items()})
             rows.append(len([row for row in dba.execute(query).fetchall() if row != (None,)]))
         dba.execute("reset role")
         return rows
 
-    assert answers("owner") == [1, 1, 1, 1, 2, 2, 1, 1, 2, 2, 2, 1, 4, 4]
-    unseen = 1 if who in ("stranger", "intruder") else 0  # their own chat
-    assert answers(who) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, unseen, 0, 0]
+    assert count_results("owner") == [1, 1, 1, 1, 2, 2, 1, 1, 2, 2, 2, 1, 4, 4]
+    own_chats = 1 if actor in ("stranger", "intruder") else 0
+    assert count_results(actor) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, own_chats, 0, 0]
 
 
-def test_a_session_without_a_user_calls_nothing(dba: Connection, world: dict[str, str]) -> None:
+def test_functions_reject_a_session_without_a_user(dba: Connection, world: dict[str, str]) -> None:
     statements = {
         "select api.get_chat({chat})": 404,
         "select api.list_messages({chat})": 404,
@@ -70,10 +72,10 @@ def test_a_session_without_a_user_calls_nothing(dba: Connection, world: dict[str
     dba.execute("set local role app")
     for statement, status in statements.items():
         query = sql.SQL(statement).format(chat=sql.Literal(world["chat"]))
-        become(dba, "owner", world)
+        authenticate_as(dba, "owner", world)
         with dba.transaction():
             assert dba.execute(query).rowcount == 1
-        become(dba, "nobody", world)
+        authenticate_as(dba, "nobody", world)
         if status:
             with expect_error(status), dba.transaction():
                 dba.execute(query)
@@ -83,7 +85,7 @@ def test_a_session_without_a_user_calls_nothing(dba: Connection, world: dict[str
     assert dba.execute("select api.list_chats() ->> 'total'").fetchone() == ("0",)
 
 
-def test_the_user_is_forgotten_with_the_transaction(postgres: Postgres, shared_database: str) -> None:
+def test_user_is_reset_at_the_end_of_the_transaction(postgres: Postgres, shared_database: str) -> None:
     user = new_user()
     with psycopg.connect(postgres.url(shared_database, "app", "app"), autocommit=True) as connection:
         with connection.transaction():
@@ -94,9 +96,9 @@ def test_the_user_is_forgotten_with_the_transaction(postgres: Postgres, shared_d
         assert connection.execute("select count(*) from parley.chats").fetchone() == (0,)
 
 
-def test_a_type_of_ones_own_is_not_taken_for_postgresqls(dba: Connection, world: dict[str, str]) -> None:
+def test_temporary_types_do_not_shadow_those_of_postgresql(dba: Connection, world: dict[str, str]) -> None:
     dba.execute("set local role app")
-    become(dba, "stranger", world)
+    authenticate_as(dba, "stranger", world)
     dba.execute(
         "create function pg_temp.trap(v pg_catalog.uuid) returns boolean language plpgsql as"
         " $$ begin if current_user <> 'app' then raise 'trapped'; end if; return true; end $$"

@@ -1,4 +1,4 @@
-"""Idempotency keys: what a statement with one is answered, and what of that is kept for how long."""
+"""Idempotency keys: repeated requests get the stored response, which belongs to a user and expires."""
 
 import hashlib
 import re
@@ -6,27 +6,27 @@ import re
 import pytest
 
 from tests.database import Connection, add_session, call, expect_error, new_chat
-from tests.sql.idempotency import BAD_KEY, CHATS, KEY, kept, messages, post, removed, send
+from tests.sql.idempotency import BAD_KEY, CHATS, KEY, count_messages, post, purge_keys, send, stored_keys
 from tests.tokens import new_user
 
 
-def test_a_repeat_is_given_the_first_answer_and_changes_nothing(dba: Connection) -> None:
+def test_repeated_request_gets_the_stored_response_and_has_no_effect(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)
-    first, is_repeated = send(dba, user, chat, KEY)
-    assert not is_repeated
+    first, is_replayed = send(dba, user, chat, KEY)
+    assert not is_replayed
     events = dba.execute("select count(*) from parley.outbox where chat_id = %s", [chat]).fetchone()
     assert send(dba, user, chat, KEY) == (first, True)
-    assert messages(dba, user, chat) == 1
+    assert count_messages(dba, user, chat) == 1
     assert dba.execute("select count(*) from parley.outbox where chat_id = %s", [chat]).fetchone() == events
     assert not send(dba, user, chat, None)[1]
     assert not send(dba, user, chat, None)[1]
     assert not send(dba, user, chat, "another")[1]
-    assert messages(dba, user, chat) == 4
-    assert kept(dba, user) == [KEY, "another"]
+    assert count_messages(dba, user, chat) == 4
+    assert stored_keys(dba, user) == [KEY, "another"]
 
 
-def test_another_request_may_not_have_the_key(dba: Connection) -> None:
+def test_other_request_with_a_used_key_is_rejected(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)
     first = send(dba, user, chat, KEY)
@@ -35,11 +35,11 @@ def test_another_request_may_not_have_the_key(dba: Connection) -> None:
     assert error.message == "Another request was sent with this Idempotency-Key."
     with expect_error(422):
         post(dba, user, CHATS, {"title": "x"}, key=KEY)
-    assert messages(dba, user, chat) == 1
+    assert count_messages(dba, user, chat) == 1
     assert send(dba, user, chat, KEY) == (first[0], True)
 
 
-def test_a_key_is_a_users_own(dba: Connection) -> None:
+def test_keys_are_specific_to_a_user(dba: Connection) -> None:
     one, other = new_user(), new_user()
     chat = new_chat(dba, one, other)
     first = send(dba, one, chat, KEY)
@@ -47,17 +47,17 @@ def test_a_key_is_a_users_own(dba: Connection) -> None:
     assert not second[1]
     assert send(dba, one, chat, KEY) == (first[0], True)
     assert send(dba, other, chat, KEY) == (second[0], True)
-    assert messages(dba, one, chat) == 2
+    assert count_messages(dba, one, chat) == 2
 
 
-def test_a_user_may_have_a_key_in_the_first_request_of_all(dba: Connection) -> None:
+def test_first_request_of_a_new_user_can_have_a_key(dba: Connection) -> None:
     user = new_user()
     first = post(dba, user, CHATS, {"title": "Plans"}, key=KEY)
     assert not first[1]
     assert post(dba, user, CHATS, {"title": "Plans"}, key=KEY) == (first[0], True)
 
 
-def test_a_key_is_the_same_in_each_session_of_a_user(dba: Connection) -> None:
+def test_key_is_shared_by_all_sessions_of_a_user(dba: Connection) -> None:
     user = new_user()
     digests = [hashlib.sha256(add_session(dba, user).encode()).hexdigest() for _ in range(2)]
     first = post(dba, {"session_digests": digests[:1]}, CHATS, {"title": "Plans"}, key=KEY)
@@ -68,7 +68,7 @@ def test_a_key_is_the_same_in_each_session_of_a_user(dba: Connection) -> None:
         post(dba, {"session_digests": digests}, CHATS, {"title": "Plans"}, key=KEY)
 
 
-def test_what_was_refused_is_not_kept(dba: Connection) -> None:
+def test_rejected_requests_are_not_stored(dba: Connection) -> None:
     owner, member = new_user(), new_user()
     chat = new_chat(dba, owner)
     call(dba, member, "get_settings")
@@ -76,14 +76,14 @@ def test_what_was_refused_is_not_kept(dba: Connection) -> None:
         send(dba, member, chat, KEY)
     with expect_error(400):
         send(dba, owner, chat, KEY, "")
-    assert kept(dba, owner) == kept(dba, member) == []
+    assert stored_keys(dba, owner) == stored_keys(dba, member) == []
     call(dba, owner, "add_member", chat, {"userId": member})
     assert not send(dba, member, chat, KEY)[1]
     assert not send(dba, owner, chat, KEY)[1]
-    assert kept(dba, owner) == kept(dba, member) == [KEY]
+    assert stored_keys(dba, owner) == stored_keys(dba, member) == [KEY]
 
 
-def test_after_a_day_the_key_is_a_new_one(dba: Connection) -> None:
+def test_key_expires_after_24_hours(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)
     first = send(dba, user, chat, KEY)
@@ -96,12 +96,12 @@ def test_after_a_day_the_key_is_a_new_one(dba: Connection) -> None:
     second = send(dba, user, chat, KEY, "Something else")
     assert not second[1]
     assert send(dba, user, chat, KEY, "Something else") == (second[0], True)
-    assert messages(dba, user, chat) == 2
-    assert kept(dba, user) == [KEY]
+    assert count_messages(dba, user, chat) == 2
+    assert stored_keys(dba, user) == [KEY]
 
 
-def matches(connection: Connection, header: str) -> bool:
-    """Whether it is what the OpenAPI document says that a key may be."""
+def matches_schema(connection: Connection, header: str) -> bool:
+    """Return whether a header matches the pattern in the OpenAPI document."""
     row = connection.execute("select api.get_field_schemas() #>> '{Idempotency-Key,pattern}'").fetchone()
     assert row is not None
     return re.fullmatch(row[0], header, re.ASCII) is not None
@@ -116,31 +116,31 @@ def matches(connection: Connection, header: str) -> bool:
         ('a"', '"a""'),
     ],
 )
-def test_in_quotes_it_is_the_same_key(dba: Connection, key: str, quoted: str) -> None:
+def test_quoted_key_equals_the_bare_key(dba: Connection, key: str, quoted: str) -> None:
     user = new_user()
     chat = new_chat(dba, user)
     first = send(dba, user, chat, key)
     assert send(dba, user, chat, quoted) == (first[0], True)
-    assert kept(dba, user) == [key]
-    assert [matches(dba, header) for header in (key, quoted)] == [True, True]
+    assert stored_keys(dba, user) == [key]
+    assert [matches_schema(dba, header) for header in (key, quoted)] == [True, True]
 
 
 @pytest.mark.parametrize(
     "header",
     ["", '"', '""', '"a', "a" * 256, f'"{"a" * 256}"', "a b", "a, a", '"a", "a"', "\t", "a\n", "a\x7f", "clé", "鍵"],
 )
-def test_what_is_no_key_is_refused(dba: Connection, header: str) -> None:
+def test_invalid_key_is_rejected(dba: Connection, header: str) -> None:
     user = new_user()
     chat = new_chat(dba, user)
     with expect_error(400) as error:
         send(dba, user, chat, header)
     assert error.fields == {"Idempotency-Key": BAD_KEY}
-    assert not matches(dba, header)
-    assert messages(dba, user, chat) == 0
+    assert not matches_schema(dba, header)
+    assert count_messages(dba, user, chat) == 0
     assert not send(dba, user, chat, "a")[1]
 
 
-def test_who_was_removed_is_not_let_in_by_a_repeat(dba: Connection) -> None:
+def test_removed_member_cannot_replay_a_channel_authorization(dba: Connection) -> None:
     owner, member = new_user(), new_user()
     chat = new_chat(dba, owner, member)
 
@@ -157,7 +157,7 @@ def test_who_was_removed_is_not_let_in_by_a_repeat(dba: Connection) -> None:
     assert authorize(member) == (first[0], True)
 
 
-def test_pusher_is_told_what_it_was_told_first(dba: Connection) -> None:
+def test_repeated_channel_authorization_gets_the_stored_response(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)
     call(dba, user, "update_profile", {"name": "Ada"})
@@ -168,13 +168,13 @@ def test_pusher_is_told_what_it_was_told_first(dba: Connection) -> None:
     assert "Countess" in post(dba, user, *arguments, key=None)[0]
 
 
-def test_old_answers_are_removed_the_oldest_first(own: Connection) -> None:
+def test_expired_keys_are_purged_from_the_oldest_on(own: Connection) -> None:
     user = new_user()
     for key in ("young", "old", "older", "oldest"):
         post(own, user, CHATS, {"title": "x"}, key=key)
     for key, age in (("young", "23:59"), ("old", "24:00"), ("older", "48:00"), ("oldest", "72:00")):
         own.execute("update parley.idempotency_keys set created_at = now() - %s::interval where key = %s", [age, key])
-    assert removed(own, 2) == 2
-    assert kept(own, user) == ["old", "young"]
-    assert [removed(own, 2), removed(own, 2)] == [1, 0]
-    assert kept(own, user) == ["young"]
+    assert purge_keys(own, 2) == 2
+    assert stored_keys(own, user) == ["old", "young"]
+    assert [purge_keys(own, 2), purge_keys(own, 2)] == [1, 0]
+    assert stored_keys(own, user) == ["young"]

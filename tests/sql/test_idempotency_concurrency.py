@@ -1,4 +1,4 @@
-"""Idempotency keys while another session executes the first request with the key, or purges old keys."""
+"""Idempotency keys with several sessions: while the first request is in progress, and while keys are purged."""
 
 import json
 from collections.abc import Iterator
@@ -9,31 +9,31 @@ import psycopg
 import pytest
 
 from tests.database import Connection, expect_error, new_chat
-from tests.sql.idempotency import CHATS, KEY, kept, messages, post, removed, send
+from tests.sql.idempotency import CHATS, KEY, count_messages, post, purge_keys, send, stored_keys
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
 
-def waits(url: str, query: str) -> bool:
-    """Whether a statement that begins like this waits for a lock."""
-    asked = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+def is_statement_waiting(url: str, query: str) -> bool:
+    """Return whether a statement that begins like this waits for a lock."""
+    waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     with psycopg.connect(url) as watcher:
-        return watcher.execute(f"{asked} and query ~ %s", [f"^{query}"]).rowcount == 1
+        return watcher.execute(f"{waiting} and query ~ %s", [f"^{query}"]).rowcount == 1
 
 
 @contextmanager
-def under_way(url: str, user: str, chat: str, key: str | None) -> Iterator[Connection]:
-    """A connection that has sent a message, with a key or without, and has not committed."""
+def request_in_progress(url: str, user: str, chat: str, key: str | None) -> Iterator[Connection]:
+    """Send a message without committing; yield its connection."""
     with psycopg.connect(url) as connection:
-        connection.execute("select")  # begins, so that what follows does not commit
+        connection.execute("select")  # begins a transaction, so that the next statement does not commit
         assert not send(connection, user, chat, key)[1]
         yield connection
 
 
-def test_while_the_first_is_under_way_a_repeat_is_told_to_come_again(own: Connection, own_url: str) -> None:
+def test_repeated_request_is_a_conflict_while_the_first_is_in_progress(own: Connection, own_url: str) -> None:
     user, other = new_user(), new_user()
     chat = new_chat(own, user, other)
-    with under_way(own_url, user, chat, KEY) as connection:
+    with request_in_progress(own_url, user, chat, KEY) as connection:
         for content in ("Hello", "Something else"):
             with pytest.raises(psycopg.Error) as caught:
                 post(own, user, CHATS, {"title": content}, key=KEY)
@@ -43,46 +43,46 @@ def test_while_the_first_is_under_way_a_repeat_is_told_to_come_again(own: Connec
         assert not post(own, user, CHATS, {"title": "x"}, key="another")[1]
         connection.commit()
         assert send(own, user, chat, KEY)[1]
-    assert messages(own, user, chat) == 1
+    assert count_messages(own, user, chat) == 1
 
 
-def test_when_the_first_came_to_nothing_a_repeat_is_the_first(own: Connection, own_url: str) -> None:
+def test_repeated_request_is_executed_after_a_rollback_of_the_first(own: Connection, own_url: str) -> None:
     user = new_user()
     chat = new_chat(own, user)
-    with under_way(own_url, user, chat, KEY) as connection:
+    with request_in_progress(own_url, user, chat, KEY) as connection:
         with expect_error(409):
             send(own, user, chat, KEY)
         connection.rollback()
         assert not send(own, user, chat, KEY)[1]
-    assert messages(own, user, chat) == 1
+    assert count_messages(own, user, chat) == 1
 
 
-def test_an_answer_that_is_renewed_just_now_is_not_removed(own: Connection, own_url: str) -> None:
+def test_key_that_is_renewed_during_the_purge_is_not_purged(own: Connection, own_url: str) -> None:
     user = new_user()
     chat = new_chat(own, user)
     send(own, user, chat, KEY)
     own.execute("update parley.idempotency_keys set created_at = now() - interval '2 days'")
-    with ThreadPoolExecutor() as threads, under_way(own_url, user, chat, KEY) as connection:
-        removal = threads.submit(removed, own, 10)
-        wait_until(lambda: waits(own_url, "select listener.purge_idempotency_keys"))
+    with ThreadPoolExecutor() as threads, request_in_progress(own_url, user, chat, KEY) as connection:
+        removal = threads.submit(purge_keys, own, 10)
+        wait_until(lambda: is_statement_waiting(own_url, "select listener.purge_idempotency_keys"))
         connection.commit()
         assert removal.result() == 0
     assert send(own, user, chat, KEY)[1]
 
 
-def test_a_deleted_users_answers_are_removed_also_of_a_request_under_way(own: Connection, own_url: str) -> None:
+def test_keys_of_a_deleted_user_are_removed_with_those_of_requests_in_progress(own: Connection, own_url: str) -> None:
     user, other = new_user(), new_user()
     chat = new_chat(own, other, user)
     send(own, other, chat, KEY)
     send(own, user, chat, "another-key")
-    with under_way(own_url, user, chat, KEY) as connection:
+    with request_in_progress(own_url, user, chat, KEY) as connection:
         own.execute("set lock_timeout = '5s'")
         own.execute("delete from next_auth.users where id = %s", [user])
-        assert kept(own, user) == []
+        assert stored_keys(own, user) == []
         connection.commit()
-    assert kept(own, user) == [KEY]
+    assert stored_keys(own, user) == [KEY]
     assert own.execute("select listener.purge_memberships(100)").fetchone() == (1,)
-    assert kept(own, user) == []
-    assert kept(own, other) == [KEY]
+    assert stored_keys(own, user) == []
+    assert stored_keys(own, other) == [KEY]
     with expect_error(401):
         send(own, user, chat, KEY)

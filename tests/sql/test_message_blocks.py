@@ -1,4 +1,4 @@
-"""Blocks of messages: counts per block are exact after every change."""
+"""Blocks of messages: the stored counts are exact after every change."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.tokens import new_user
 
 
 @pytest.mark.usefixtures("no_leftovers")
-def test_a_chat_that_grows_is_counted_in_blocks(dba: Connection) -> None:
+def test_messages_are_counted_in_blocks_of_1000(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)
     dba.execute(
@@ -34,7 +34,7 @@ def test_a_chat_that_grows_is_counted_in_blocks(dba: Connection) -> None:
     assert dba.execute("select from parley.message_words where chat_id = %s", [chat]).rowcount == 0
 
 
-def test_a_message_after_a_block_is_never_counted_in_it(dba: Connection) -> None:
+def test_message_after_a_block_is_not_counted_in_it(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)
     sent = (
@@ -43,7 +43,7 @@ def test_a_message_after_a_block_is_never_counted_in_it(dba: Connection) -> None
     )
     dba.execute(sent, [chat, user, "text", 2100])
     dba.execute("delete from parley.messages where chat_id = %s and content::integer > 1500", [chat])
-    dba.execute(  # the clock is set back
+    dba.execute(  # as if the clock was set back
         "create or replace function parley.now_ms() returns timestamptz language sql volatile as"
         " $$ select date_trunc('milliseconds', clock_timestamp()) - interval '1 hour' $$"
     )

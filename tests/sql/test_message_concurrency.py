@@ -9,20 +9,20 @@ import pytest
 
 from api.dev.postgres import Postgres
 from tests.database import Connection, call, new_chat
-from tests.sql.sessions import connected, in_parallel, is_waiting
+from tests.sql.sessions import connect_autocommit, is_waiting, run_in_parallel
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def url(postgres: Postgres, new_database: Callable[[str], str]) -> str:
-    """A database whose transactions commit, as the API's role."""
+    """The URL of a database of this file, as the API's role."""
     return postgres.url(new_database("parley_message_concurrency"), "app", "app")
 
 
-def test_writers_in_one_chat_are_counted_exactly(url: str) -> None:
+def test_messages_of_concurrent_writers_are_counted_exactly(url: str) -> None:
     user = new_user()
-    with connected(url) as connection:
+    with connect_autocommit(url) as connection:
         chat = new_chat(connection, user)
 
     def work(connection: Connection, n: int) -> None:
@@ -32,38 +32,38 @@ def test_writers_in_one_chat_are_counted_exactly(url: str) -> None:
         if n % 8 == 0:
             call(connection, user, "delete_message", chat, message)
 
-    in_parallel(url, work, 80)
-    with connected(url) as connection:
+    run_in_parallel(url, work, 80)
+    with connect_autocommit(url) as connection:
         listed = call(connection, user, "list_messages", chat, limit="100")
     assert listed["total"] == len(listed["messages"]) == 70
     assert len({m["id"] for m in listed["messages"]}) == 70
 
 
-def test_who_has_seen_an_id_has_missed_none_before_it(url: str) -> None:
+def test_messages_become_visible_in_the_order_of_their_ids(url: str) -> None:
     user = new_user()
-    with connected(url) as connection:
+    with connect_autocommit(url) as connection:
         chat = new_chat(connection, user)
-    seen: list[list[str]] = []
+    pages: list[list[str]] = []
 
     def work(connection: Connection, n: int) -> None:
         if n % 2:
             call(connection, user, "send_message", chat, {"content": f"m{n}"})
         else:
             listed = call(connection, user, "list_messages", chat, limit="100")
-            seen.append([m["id"] for m in listed["messages"]])
+            pages.append([m["id"] for m in listed["messages"]])
 
-    in_parallel(url, work, 120)
-    with connected(url) as connection:
-        everything = [m["id"] for m in call(connection, user, "list_messages", chat, limit="100")["messages"]]
-    assert len(everything) == 60
-    for ids in seen:
-        assert ids == everything[len(everything) - len(ids) :]
-    assert [UUID(i) for i in everything] == sorted((UUID(i) for i in everything), reverse=True)
+    run_in_parallel(url, work, 120)
+    with connect_autocommit(url) as connection:
+        final = [m["id"] for m in call(connection, user, "list_messages", chat, limit="100")["messages"]]
+    assert len(final) == 60
+    for ids in pages:
+        assert ids == final[len(final) - len(ids) :]
+    assert [UUID(i) for i in final] == sorted((UUID(i) for i in final), reverse=True)
 
 
-def test_a_message_waits_for_the_one_before_it(url: str) -> None:
+def test_message_waits_for_an_uncommitted_message_of_its_chat(url: str) -> None:
     user = new_user()
-    with connected(url) as first, connected(url) as second, ThreadPoolExecutor(1) as thread:
+    with connect_autocommit(url) as first, connect_autocommit(url) as second, ThreadPoolExecutor(1) as thread:
         chat = new_chat(first, user)
         with first.transaction():
             one = call(first, user, "send_message", chat, {"content": "one"})
@@ -72,9 +72,9 @@ def test_a_message_waits_for_the_one_before_it(url: str) -> None:
         assert waiting.result()["id"] > one["id"]
 
 
-def test_deleting_messages_and_their_chat_at_once_does_not_deadlock(url: str) -> None:
+def test_concurrent_deletion_of_messages_and_their_chat_does_not_deadlock(url: str) -> None:
     user = new_user()
-    with connected(url) as connection:
+    with connect_autocommit(url) as connection:
         chats = [new_chat(connection, user) for _ in range(6)]
         messages = {
             chat: [call(connection, user, "send_message", chat, {"content": "x"})["id"] for _ in range(7)]
@@ -91,31 +91,31 @@ def test_deleting_messages_and_their_chat_at_once_does_not_deadlock(url: str) ->
         except psycopg.Error as error:
             assert error.sqlstate == "PT404", error  # noqa: PT017 (a deadlock would be 40P01)
 
-    in_parallel(url, work, 48)
-    with connected(url) as connection:
+    run_in_parallel(url, work, 48)
+    with connect_autocommit(url) as connection:
         assert call(connection, user, "list_chats")["total"] == 0
 
 
-@pytest.mark.parametrize("overtaken_by", ["delete_chat", "remove_member"])
-def test_who_waited_finds_the_chat_gone_or_themselves_out_of_it(url: str, overtaken_by: str) -> None:
+@pytest.mark.parametrize("committed_first", ["delete_chat", "remove_member"])
+def test_message_that_waited_for_a_deletion_or_removal_raises_not_found(url: str, committed_first: str) -> None:
     owner, member = new_user(), new_user()
-    with connected(url) as first, connected(url) as second, ThreadPoolExecutor(1) as thread:
+    with connect_autocommit(url) as first, connect_autocommit(url) as second, ThreadPoolExecutor(1) as thread:
         chat = new_chat(first, owner, member)
         with first.transaction():
             call(first, owner, "send_message", chat, {"content": "first"})
             sending = thread.submit(call, second, member, "send_message", chat, {"content": "late"})
             wait_until(lambda: is_waiting(first, second))
-            call(first, owner, overtaken_by, chat, *([member] if overtaken_by == "remove_member" else []))
+            call(first, owner, committed_first, chat, *([member] if committed_first == "remove_member" else []))
         error = sending.exception()
         assert isinstance(error, psycopg.Error)
         assert error.sqlstate == "PT404"
 
 
-def test_a_deletion_in_plain_sql_sees_the_message_that_it_waited_for(postgres: Postgres, url: str) -> None:
+def test_deletion_in_plain_sql_updates_the_last_message_that_it_waited_for(postgres: Postgres, url: str) -> None:
     user = new_user()
     with (
-        connected(url) as first,
-        connected(postgres.url("parley_message_concurrency")) as dba,
+        connect_autocommit(url) as first,
+        connect_autocommit(postgres.url("parley_message_concurrency")) as dba,
         ThreadPoolExecutor(1) as thread,
     ):
         chat = new_chat(first, user)
@@ -129,9 +129,9 @@ def test_a_deletion_in_plain_sql_sees_the_message_that_it_waited_for(postgres: P
         assert call(first, user, "list_messages", chat)["total"] == 1
 
 
-def test_an_edit_that_a_deletion_overtakes_is_not_found(url: str) -> None:
+def test_edit_that_waited_for_the_deletion_of_its_message_raises_not_found(url: str) -> None:
     user = new_user()
-    with connected(url) as first, connected(url) as second, ThreadPoolExecutor(1) as thread:
+    with connect_autocommit(url) as first, connect_autocommit(url) as second, ThreadPoolExecutor(1) as thread:
         chat = new_chat(first, user)
         message = call(first, user, "send_message", chat, {"content": "one"})["id"]
         with first.transaction():
@@ -143,9 +143,9 @@ def test_an_edit_that_a_deletion_overtakes_is_not_found(url: str) -> None:
         assert error.sqlstate == "PT404"
 
 
-def test_blocks_are_counted_exactly_while_messages_come_go_and_change(postgres: Postgres, url: str) -> None:
+def test_message_blocks_are_counted_exactly_under_concurrent_changes(postgres: Postgres, url: str) -> None:
     user = new_user()
-    with connected(url) as connection:
+    with connect_autocommit(url) as connection:
         chat = new_chat(connection, user)
     database = url.rpartition("/")[2]
     with psycopg.connect(postgres.url(database), autocommit=True) as dba:
@@ -161,16 +161,16 @@ def test_blocks_are_counted_exactly_while_messages_come_go_and_change(postgres: 
         call(connection, user, "delete_message", chat, ids[n * 24])
         call(connection, user, "update_message", chat, ids[n * 24 + 1], {"type": ("code", "image")[n % 2]})
 
-    in_parallel(url, work, 80)
-    kept = "select message_count, counted_messages from parley.chats where id = %s"
+    run_in_parallel(url, work, 80)
+    counters = "select message_count, counted_messages from parley.chats where id = %s"
     blocks = "select messages, by_type from parley.message_blocks where chat_id = %s order by first_id"
     with psycopg.connect(postgres.url(database), autocommit=True) as dba:
-        counters = dba.execute(kept, [chat]).fetchone()
-        assert counters is not None
-        assert counters[0] == 1990
-        kept_blocks = dba.execute(blocks, [chat]).fetchall()
-        assert sum(block[0] for block in kept_blocks) == counters[1] > 1900
-        real = dba.execute(
+        row = dba.execute(counters, [chat]).fetchone()
+        assert row is not None
+        assert row[0] == 1990
+        stored = dba.execute(blocks, [chat]).fetchall()
+        assert sum(block[0] for block in stored) == row[1] > 1900
+        actual = dba.execute(
             "select count(m.id)::integer, (select jsonb_object_agg(t.type, t.n) from ("
             " select o.type, count(*) as n from parley.messages o"
             " where o.chat_id = b.chat_id and o.id >= b.first_id and o.id < b.before_id group by 1) t)"
@@ -178,4 +178,4 @@ def test_blocks_are_counted_exactly_while_messages_come_go_and_change(postgres: 
             " on m.chat_id = b.chat_id and m.id >= b.first_id and m.id < b.before_id"
             " where b.chat_id = %s group by b.chat_id, b.first_id, b.before_id order by b.first_id", [chat]
         ).fetchall()  # fmt: skip
-        assert kept_blocks == real
+        assert stored == actual

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
 from tests.database import Connection, call, connect_rolled_back, expect_error, new_chat
-from tests.sql.paging import links
+from tests.sql.paging import response_links
 from tests.tokens import new_user
 
-TYPES = ("text", "code", "image")
-COUNT = 3_500  # of messages, more than three blocks
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-LOAD = """
+MESSAGE_TYPES = ("text", "code", "image")
+COUNT = 3_500  # messages: more than three blocks of 1,000
+FIRST_HOUR = datetime(2026, 1, 1, tzinfo=UTC)
+INSERT_MESSAGES = """
 insert into parley.messages (chat_id, id, user_id, type, content, updated_at)
 select %(chat)s, parley.generate_uuid7('2026-01-01Z'::timestamptz + n * interval '1 hour', n), %(user)s,
     case when n %% 7 < 4 then 'text' when n > 2000 then 'code' when n %% 500 = 6 then 'image' else 'text' end,
@@ -29,34 +29,34 @@ from generate_series(1, %(count)s) n
 
 @dataclass(repr=False)
 class Chat:
-    """A chat with messages, one an hour, and what there must be in it, newest first."""
+    """A chat with a message per hour, and the expected messages, newest first."""
 
     connection: Connection
     user: str
     id: str
     messages: list[dict[str, Any]]
 
-    def ask(self, **query: Any) -> Any:
-        """What is listed."""
+    def list_messages(self, **query: Any) -> Any:
+        """Call api.list_messages() with the parameters that are not empty."""
         return call(self.connection, self.user, "list_messages", self.id, **{k: v for k, v in query.items() if v})
 
-    def matching(self, wanted: str | None = None, first: str = "", last: str = "9", search: str = "") -> list[str]:
-        """The ids of those that a filter lets through."""
+    def matching_ids(self, type_: str | None = None, first: str = "", last: str = "9", search: str = "") -> list[str]:
+        """Return the expected ids of the messages that match a filter."""
         return [
             m["id"]
             for m in self.messages
-            if wanted in (None, m["type"]) and first <= m["time"] <= last and search in m["content"]
+            if type_ in (None, m["type"]) and first <= m["time"] <= last and search in m["content"]
         ]
 
 
 @pytest.fixture(scope="module")
 def chat(postgres: Postgres, shared_database: str) -> Iterator[Chat]:
-    """A chat that was loaded without triggers, then changed through the API."""
+    """A chat whose messages were inserted without triggers, and then changed through the API."""
     with connect_rolled_back(postgres.url(shared_database)) as connection:
         user = new_user()
         chat = new_chat(connection, user)
         connection.execute("set local session_replication_role = replica")
-        connection.execute(LOAD, {"chat": chat, "user": user, "count": COUNT})
+        connection.execute(INSERT_MESSAGES, {"chat": chat, "user": user, "count": COUNT})
         connection.execute(
             "insert into parley.message_words select chat_id, id, type, (rules.search_document(content)).*"
             " from parley.messages where chat_id = %s", [chat]
@@ -86,14 +86,14 @@ def chat(postgres: Postgres, shared_database: str) -> Iterator[Chat]:
         yield Chat(connection, user, chat, rows[0])
 
 
-def time_of(hours: int) -> str:
-    """An instant near one of the messages'."""
-    return (BEGIN + timedelta(hours=hours)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def time_after(hours: int) -> str:
+    """Return the time so many hours after the first one."""
+    return (FIRST_HOUR + timedelta(hours=hours)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-TIMES = st.none() | st.integers(-10, COUNT + 10).map(time_of)
+TIMES = st.none() | st.integers(-10, COUNT + 10).map(time_after)
 FILTERS = {
-    "wanted": st.none() | st.sampled_from(TYPES),
+    "type_": st.none() | st.sampled_from(MESSAGE_TYPES),
     "first": TIMES,
     "last": TIMES,
     "search": st.sampled_from(["", "word"]),
@@ -102,25 +102,25 @@ LIMITS = st.integers(1, 100)
 
 
 @given(page=st.integers(1, 80) | st.integers(1, 10**9), limit=LIMITS, **FILTERS)
-def test_a_page_is_that_slice_and_total_is_all(
-    chat: Chat, page: int, limit: int, wanted: str | None, first: str | None, last: str | None, search: str
+def test_page_is_a_slice_of_all_matching_messages(
+    chat: Chat, page: int, limit: int, type_: str | None, first: str | None, last: str | None, search: str
 ) -> None:
-    matching = chat.matching(wanted, first or "", last or "9", search)
-    answer = chat.ask(
-        page=str(page), limit=str(limit), type=wanted, start_date=first, end_date=last, search=search
+    matching = chat.matching_ids(type_, first or "", last or "9", search)
+    response = chat.list_messages(
+        page=str(page), limit=str(limit), type=type_, start_date=first, end_date=last, search=search
     )  # fmt: skip
-    assert [m["id"] for m in answer["messages"]] == matching[(page - 1) * limit : page * limit]
-    assert (answer["total"], answer["page"], answer["limit"]) == (len(matching), page, limit)
+    assert [m["id"] for m in response["messages"]] == matching[(page - 1) * limit : page * limit]
+    assert (response["total"], response["page"], response["limit"]) == (len(matching), page, limit)
 
 
-@given(place=st.integers(0, COUNT - 30), limit=LIMITS, **FILTERS)
-def test_a_cursor_is_between_the_messages_before_and_after_it(
-    chat: Chat, place: int, limit: int, wanted: str | None, first: str | None, last: str | None, search: str
+@given(position=st.integers(0, COUNT - 30), limit=LIMITS, **FILTERS)
+def test_pages_before_and_after_a_cursor_are_adjacent(
+    chat: Chat, position: int, limit: int, type_: str | None, first: str | None, last: str | None, search: str
 ) -> None:
-    matching = chat.matching(wanted, first or "", last or "9", search)
-    cursor = chat.messages[place]["id"]
-    query = {"limit": str(limit), "type": wanted, "start_date": first, "end_date": last, "search": search}
-    older, newer = chat.ask(before=cursor, **query), chat.ask(after=cursor, **query)
+    matching = chat.matching_ids(type_, first or "", last or "9", search)
+    cursor = chat.messages[position]["id"]
+    query = {"limit": str(limit), "type": type_, "start_date": first, "end_date": last, "search": search}
+    older, newer = chat.list_messages(before=cursor, **query), chat.list_messages(after=cursor, **query)
     assert [m["id"] for m in older["messages"]] == [id_ for id_ in matching if id_ < cursor][:limit]
     assert [m["id"] for m in newer["messages"]] == [id_ for id_ in matching if id_ > cursor][-limit:]
     assert older["total"] == newer["total"] == len(matching)
@@ -129,69 +129,69 @@ def test_a_cursor_is_between_the_messages_before_and_after_it(
 
 @pytest.mark.parametrize("query", [{}, {"type": "image"}, {"search": "word"}, {"search": "word", "type": "code"}])
 @pytest.mark.parametrize("limit", [1, 7, 100])
-def test_the_links_lead_through_all_and_back(chat: Chat, query: dict[str, str], limit: int) -> None:
+def test_links_lead_through_all_pages_and_back(chat: Chat, query: dict[str, str], limit: int) -> None:
     if limit == 1:
         query = {**query, "start_date": chat.messages[60]["time"]}
-    expected = chat.matching(query.get("type"), query.get("start_date", ""), "9", query.get("search", ""))
-    seen: list[str] = []
-    place: dict[str, str] = {}
+    expected = chat.matching_ids(query.get("type"), query.get("start_date", ""), "9", query.get("search", ""))
+    listed: list[str] = []
+    cursor: dict[str, str] = {}
     while True:
-        answer = chat.ask(**query, limit=str(limit), **place)
-        seen += [m["id"] for m in answer["messages"]]
-        found = links(chat.connection)
+        response = chat.list_messages(**query, limit=str(limit), **cursor)
+        listed += [m["id"] for m in response["messages"]]
+        found = response_links(chat.connection)
         assert found["first"] == {}
-        assert ("prev" in found) == bool(place)
+        assert ("prev" in found) == bool(cursor)
         if "next" not in found:
             break
-        place = found["next"]
-    assert seen == expected
-    while place:
-        back = links(chat.connection).get("prev")
-        if back is None:
+        cursor = found["next"]
+    assert listed == expected
+    while cursor:
+        previous = response_links(chat.connection).get("prev")
+        if previous is None:
             break
-        answer = chat.ask(**query, limit=str(limit), **back)
-        seen = [m["id"] for m in answer["messages"]]
-        assert links(chat.connection)["next"] == {"before": seen[-1]}
-    assert seen == expected[:limit]
+        response = chat.list_messages(**query, limit=str(limit), **previous)
+        listed = [m["id"] for m in response["messages"]]
+        assert response_links(chat.connection)["next"] == {"before": listed[-1]}
+    assert listed == expected[:limit]
 
 
-def test_a_numbered_page_leads_on_by_cursors_that_stay(app: Connection) -> None:
+def test_links_of_a_numbered_page_are_cursors(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
     sent = [call(app, user, "send_message", chat, {"content": f"message {n}"})["id"] for n in range(10)]
     call(app, user, "list_messages", chat, page="2", limit="3")
-    assert links(app) == {"next": {"before": sent[4]}, "prev": {"after": sent[6]}, "first": {}}
+    assert response_links(app) == {"next": {"before": sent[4]}, "prev": {"after": sent[6]}, "first": {}}
     call(app, user, "send_message", chat, {"content": "one more"})
     call(app, user, "delete_message", chat, sent[4])
     following = call(app, user, "list_messages", chat, before=sent[4], limit="3")
     assert [m["id"] for m in following["messages"]] == [sent[3], sent[2], sent[1]]
     call(app, user, "list_messages", chat, page="9", limit="3")
-    assert links(app) == {"first": {}}
+    assert response_links(app) == {"first": {}}
 
 
-def test_relevance_has_numbered_pages(app: Connection) -> None:
+def test_links_of_pages_by_relevance_have_page_numbers(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
     for n in range(5):
         call(app, user, "send_message", chat, {"content": "word " * (n + 1)})
     for page, expected in ((1, {"next": {"page": 2}}), (2, {"next": {"page": 3}, "prev": {"page": 1}}),
                            (3, {"prev": {"page": 2}})):  # fmt: skip
-        answer = call(app, user, "list_messages", chat, search="word", sort="relevance", limit="2", page=str(page))
-        assert len(answer["messages"]) == (1 if page == 3 else 2)
-        assert links(app) == expected | {"first": {}}
+        response = call(app, user, "list_messages", chat, search="word", sort="relevance", limit="2", page=str(page))
+        assert len(response["messages"]) == (1 if page == 3 else 2)
+        assert response_links(app) == expected | {"first": {}}
 
 
 @pytest.mark.parametrize("function", ["list_chats", "list_messages"])
-def test_a_page_is_asked_for_in_one_way(app: Connection, function: str) -> None:
+def test_page_before_and_after_exclude_each_other(app: Connection, function: str) -> None:
     user = new_user()
     chat = new_chat(app, user)
-    where = [chat] if function == "list_messages" else []
+    arguments = [chat] if function == "list_messages" else []
     with expect_error(400) as error:
-        call(app, user, function, *where, page="1", before=chat)
+        call(app, user, function, *arguments, page="1", before=chat)
     assert error.fields == {"page": "can't go with before or after"}
     with expect_error(400) as error:
-        call(app, user, function, *where, before=chat, after=chat)
+        call(app, user, function, *arguments, before=chat, after=chat)
     assert error.fields == {"after": "can't go with before"}
     with expect_error(400) as error:
-        call(app, user, function, *where, before="1", after="x")
+        call(app, user, function, *arguments, before="1", after="x")
     assert error.fields == {"before": "must be an id", "after": "must be an id"}

@@ -11,9 +11,18 @@ from psycopg import sql
 
 from api.dev.postgres import Postgres
 from tests.database import Connection, call
-from tests.sql.inactive_chats import MOST_CHATS, NOTHING, WAYS, arguments, last_message, left, old_chat, remove
+from tests.sql.inactive_chats import (
+    FUNCTIONS,
+    MAX_CHATS,
+    NO_ROWS,
+    arguments_of,
+    count_rows,
+    last_message_id,
+    new_inactive_chat,
+    purge,
+)
 from tests.sql.outbox import events
-from tests.sql.sessions import connected, in_parallel, is_waiting
+from tests.sql.sessions import connect_autocommit, is_waiting, run_in_parallel
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
@@ -26,38 +35,38 @@ def database(new_database: Callable[[str], str]) -> str:
 
 @pytest.fixture
 def as_dba(postgres: Postgres, database: str) -> Callable[[], AbstractContextManager[Connection]]:
-    """Opens connections that commit each statement, as a superuser."""
-    return lambda: connected(postgres.url(database))
+    """Return a function that connects as a superuser; each statement commits."""
+    return lambda: connect_autocommit(postgres.url(database))
 
 
 @pytest.fixture
 def app_url(postgres: Postgres, database: str) -> str:
-    """The database, as the API's role."""
+    """The URL of the database, as the API's role."""
     return postgres.url(database, "app", "app")
 
 
 Dba = Callable[[], AbstractContextManager[Connection]]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_who_waited_for_the_chat_finds_it_gone(as_dba: Dba, app_url: str, way: str) -> None:
-    with as_dba() as remover, connected(app_url) as client, ThreadPoolExecutor(1) as thread:
-        chat = old_chat(remover, "owner", "member", messages=9)
-        message = last_message(remover, chat)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_function_that_waited_for_a_purged_chat_raises_not_found(as_dba: Dba, app_url: str, function: str) -> None:
+    with as_dba() as remover, connect_autocommit(app_url) as client, ThreadPoolExecutor(1) as thread:
+        chat = new_inactive_chat(remover, "owner", "member", messages=9)
+        message = last_message_id(remover, chat)
         call(remover, "newcomer", "list_chats")
-        waits = way not in {"get_chat", "list_members", "list_messages", "get_message"}
+        waits = function not in {"get_chat", "list_members", "list_messages", "get_message"}
         with remover.transaction():
-            assert remove(remover, 1) == 1
-            done = thread.submit(call, client, "owner", way, *arguments(way, chat, message))
+            assert purge(remover, 1) == 1
+            done = thread.submit(call, client, "owner", function, *arguments_of(function, chat, message))
             if waits:
                 wait_until(lambda: is_waiting(remover, client))
             else:
-                done.result(15)  # as it was
+                done.result(15)  # a read sees the chat as of its snapshot
         if waits:
             error = done.exception(15)
             assert isinstance(error, psycopg.Error)
             assert error.sqlstate == "PT404"
-        assert left(remover, chat) == NOTHING | {"chats": 1, "messages": 8, "message_words": 8}
+        assert count_rows(remover, chat) == NO_ROWS | {"chats": 1, "messages": 8, "message_words": 8}
         assert events(remover, chat) == [("chat:deleted", chat)]
 
 
@@ -71,9 +80,11 @@ def test_who_waited_for_the_chat_finds_it_gone(as_dba: Dba, app_url: str, way: s
         ("delete from parley.members where chat_id = {chat} and user_id = 'member'", ""),
     ],
 )
-def test_so_does_plain_sql_that_waited(as_dba: Dba, app_url: str, statement: str, constraint: str) -> None:
-    with as_dba() as remover, connected(app_url) as client, ThreadPoolExecutor(1) as thread:
-        chat = old_chat(remover, "owner", "member", messages=2)
+def test_plain_sql_that_waited_for_a_purged_chat_affects_no_row(
+    as_dba: Dba, app_url: str, statement: str, constraint: str
+) -> None:
+    with as_dba() as remover, connect_autocommit(app_url) as client, ThreadPoolExecutor(1) as thread:
+        chat = new_inactive_chat(remover, "owner", "member", messages=2)
         call(remover, "newcomer", "list_chats")
 
         def work() -> int:
@@ -82,7 +93,7 @@ def test_so_does_plain_sql_that_waited(as_dba: Dba, app_url: str, statement: str
                 return client.execute(sql.SQL(statement).format(chat=sql.Literal(chat))).rowcount
 
         with remover.transaction():
-            assert remove(remover, 1) == 1
+            assert purge(remover, 1) == 1
             done: Future[int] = thread.submit(work)
             wait_until(lambda: is_waiting(remover, client))
         if constraint:
@@ -91,86 +102,89 @@ def test_so_does_plain_sql_that_waited(as_dba: Dba, app_url: str, statement: str
             assert error.diag.constraint_name == constraint
         else:
             assert done.result(15) == 0
-        assert left(remover, chat) == NOTHING | {"chats": 1, "messages": 1, "message_words": 1}
+        assert count_rows(remover, chat) == NO_ROWS | {"chats": 1, "messages": 1, "message_words": 1}
         assert events(remover, chat) == [("chat:deleted", chat)]
 
 
-@pytest.mark.parametrize("what", ["a message", "a member", "a deletion", "a user's deletion", "a member's row"])
-def test_a_chat_that_somebody_is_at_is_passed_over(as_dba: Dba, what: str) -> None:
+@pytest.mark.parametrize("change", ["a message", "a member", "a deletion", "a user's deletion", "a member's row"])
+def test_chat_with_a_change_in_progress_is_skipped(as_dba: Dba, change: str) -> None:
     with as_dba() as remover, as_dba() as client:
-        chat, other = old_chat(remover, "owner", "member", messages=2), old_chat(remover, "stranger", age="3 years")
+        chat, other = (
+            new_inactive_chat(remover, "owner", "member", messages=2),
+            new_inactive_chat(remover, "stranger", age="3 years"),
+        )
         call(remover, "newcomer", "list_chats")
         with client.transaction():
-            if what == "a message":
+            if change == "a message":
                 call(client, "owner", "send_message", chat, {"content": "Still here"})
-            elif what == "a member":
+            elif change == "a member":
                 client.execute("insert into parley.members (chat_id, user_id) values (%s, 'newcomer')", [chat])
-            elif what == "a deletion":
+            elif change == "a deletion":
                 call(client, "owner", "delete_chat", chat)
-            elif what == "a member's row":
+            elif change == "a member's row":
                 client.execute(
                     "select from parley.members where chat_id = %s and user_id = 'member' for update", [chat]
                 )
             else:
                 client.execute("delete from next_auth.users where id = 'member'")
             remover.execute("set lock_timeout = '5s'")
-            assert [remove(remover), remove(remover)] == [1, 0]
-            assert left(remover, other) == NOTHING
-            assert left(remover, chat)["messages"] == 2
-        assert remove(remover) == (0 if what == "a message" else 2 + 1)
-        assert left(remover, chat)["messages"] == (3 if what == "a message" else 0)
+            assert [purge(remover), purge(remover)] == [1, 0]
+            assert count_rows(remover, other) == NO_ROWS
+            assert count_rows(remover, chat)["messages"] == 2
+        assert purge(remover) == (0 if change == "a message" else 2 + 1)
+        assert count_rows(remover, chat)["messages"] == (3 if change == "a message" else 0)
 
 
-def test_a_chat_that_gets_a_message_while_it_is_being_chosen_stays(as_dba: Dba) -> None:
+def test_chat_that_gets_a_message_while_it_is_being_selected_is_kept(as_dba: Dba) -> None:
     with as_dba() as remover, as_dba() as client, ThreadPoolExecutor(1) as thread:
-        used, unused = old_chat(remover, "owner", messages=2), old_chat(remover, "owner", messages=2)
-        # One who reads what was last said in a chat waits here, with the rows as they were.
+        used, unused = new_inactive_chat(remover, "owner", messages=2), new_inactive_chat(remover, "owner", messages=2)
+        # The selection of inactive chats waits here, with the rows of its snapshot.
         remover.execute(
             "create or replace function parley.last_activity(chat parley.chats) returns uuid language plpgsql as $$"
             " begin perform pg_advisory_xact_lock_shared(1); return coalesce(chat.last_message_id, chat.id); end $$"
         )
         with client.transaction():
             client.execute("select pg_advisory_xact_lock(1)")
-            removing = thread.submit(remove, remover)
+            removing = thread.submit(purge, remover)
             wait_until(lambda: is_waiting(client, remover))
             with as_dba() as sender:
                 call(sender, "owner", "send_message", used, {"content": "Still here"})
         assert removing.result(15) == 2 + 1
-        assert (left(client, used)["messages"], left(client, unused)) == (3, NOTHING)
+        assert (count_rows(client, used)["messages"], count_rows(client, unused)) == (3, NO_ROWS)
         assert [event for event, _ in events(client, used)] == ["message:sent"]
 
 
-def test_of_two_at_once_neither_waits_nor_does_the_others_work(as_dba: Dba) -> None:
+def test_concurrent_purges_select_different_chats_without_waiting(as_dba: Dba) -> None:
     with as_dba() as first, as_dba() as second:
-        for _ in range(MOST_CHATS):
-            old_chat(first, "owner", age="3 years")
-        chat = old_chat(first, "owner", messages=2)
+        for _ in range(MAX_CHATS):
+            new_inactive_chat(first, "owner", age="3 years")
+        chat = new_inactive_chat(first, "owner", messages=2)
         second.execute("set lock_timeout = '5s'")
         with first.transaction():
-            assert remove(first) == MOST_CHATS
-            assert remove(second, 1) == 1
-        assert [remove(first), remove(second)] == [1 + 1, 0]
+            assert purge(first) == MAX_CHATS
+            assert purge(second, 1) == 1
+        assert [purge(first), purge(second)] == [1 + 1, 0]
         assert events(first, chat) == [("chat:deleted", chat)]
 
 
-def test_what_another_is_removing_or_reading_is_passed_over(as_dba: Dba) -> None:
+def test_locked_chats_and_messages_are_skipped(as_dba: Dba) -> None:
     with as_dba() as first, as_dba() as second:
-        chat = old_chat(first, "owner", messages=4)
+        chat = new_inactive_chat(first, "owner", messages=4)
         second.execute("set lock_timeout = '1s'")
-        assert remove(first, 1) == 1
+        assert purge(first, 1) == 1
         with first.transaction():
-            assert remove(first, 1) == 1
-            assert remove(second) == 0
+            assert purge(first, 1) == 1
+            assert purge(second) == 0
         with first.transaction():
             first.execute("select from parley.messages where chat_id = %s limit 1 for update", [chat])
-            assert remove(second) == 1
-        assert remove(second) == 1 + 1
+            assert purge(second) == 1
+        assert purge(second) == 1 + 1
 
 
-def test_two_who_join_a_chat_at_once_come_one_after_the_other(as_dba: Dba) -> None:
+def test_two_members_added_at_once_get_consecutive_events(as_dba: Dba) -> None:
     waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     with as_dba() as first, as_dba() as second, as_dba() as watcher, ThreadPoolExecutor() as pool:
-        chat = old_chat(first, "owner")
+        chat = new_inactive_chat(first, "owner")
         for user in ("one", "another"):
             call(first, user, "list_chats")
         join = "insert into parley.members (chat_id, user_id) values (%s, %s)"
@@ -179,59 +193,57 @@ def test_two_who_join_a_chat_at_once_come_one_after_the_other(as_dba: Dba) -> No
             joining = pool.submit(second.execute, join, [chat, "another"])
             wait_until(lambda: watcher.execute(waits).rowcount == 1)
         assert joining.result().rowcount == 1
-        told = "select payload #>> '{}' from parley.outbox where chat_id = %s and event = 'member:added' order by seq"
-        assert watcher.execute(told, [chat]).fetchall() == [("one",), ("another",)]
+        added = "select payload #>> '{}' from parley.outbox where chat_id = %s and event = 'member:added' order by seq"
+        assert watcher.execute(added, [chat]).fetchall() == [("one",), ("another",)]
 
 
-def test_what_a_killed_call_began_the_next_one_goes_on_with(as_dba: Dba) -> None:
-    def kill_one() -> None:
+def test_killed_purge_is_completed_by_the_next_one(as_dba: Dba) -> None:
+    def purge_and_die() -> None:
         with as_dba() as killed, killed.transaction():
-            assert remove(killed, 2) == 2
+            assert purge(killed, 2) == 2
             dba.execute("select pg_terminate_backend(%s, 10000)", [killed.info.backend_pid])
 
     with as_dba() as dba:
-        chat = old_chat(dba, "owner", messages=6)
+        chat = new_inactive_chat(dba, "owner", messages=6)
         with pytest.raises(psycopg.OperationalError):
-            kill_one()
-        assert (left(dba, chat)["members"], events(dba, chat)) == (1, [])
-        assert remove(dba, 2) == 2
+            purge_and_die()
+        assert (count_rows(dba, chat)["members"], events(dba, chat)) == (1, [])
+        assert purge(dba, 2) == 2
         with pytest.raises(psycopg.OperationalError):
-            kill_one()
-        assert left(dba, chat)["messages"] == 4
-        assert [remove(dba, 2), remove(dba, 2), remove(dba, 2)] == [2, 2 + 1, 0]
+            purge_and_die()
+        assert count_rows(dba, chat)["messages"] == 4
+        assert [purge(dba, 2), purge(dba, 2), purge(dba, 2)] == [2, 2 + 1, 0]
         assert events(dba, chat) == [("chat:deleted", chat)]
 
 
-def test_nothing_deadlocks_and_nothing_is_removed_twice(postgres: Postgres, as_dba: Dba, database: str) -> None:
+def test_concurrent_purges_and_changes_do_not_deadlock(postgres: Postgres, as_dba: Dba, database: str) -> None:
     users = [new_user() for _ in range(8)]
     with as_dba() as dba:
-        chats = [old_chat(dba, *users, messages=30, age=f"{2 + n % 8} years") for n in range(40)]
-        messages = {chat: last_message(dba, chat) for chat in chats}
-    ways = ("send_message", "list_messages", "update_message", "delete_message", "remove_member")
+        chats = [new_inactive_chat(dba, *users, messages=30, age=f"{2 + n % 8} years") for n in range(40)]
+        messages = {chat: last_message_id(dba, chat) for chat in chats}
+    functions = ("send_message", "list_messages", "update_message", "delete_message", "remove_member")
     removed: list[int] = []
 
     def work(connection: Connection, n: int) -> None:
-        chat, way = chats[n * 7 % len(chats)], "delete_chat" if n % 16 == 0 else ways[n // 2 % len(ways)]
+        chat, function = chats[n * 7 % len(chats)], "delete_chat" if n % 16 == 0 else functions[n // 2 % len(functions)]
         try:
             if n % 2:
-                removed.append(remove(connection, 17, f"{9 - n // 30} years"))
+                removed.append(purge(connection, 17, f"{9 - n // 30} years"))
             elif n % 80 == 40:
                 connection.execute("delete from next_auth.users where id = %s", [users[1 + n // 80]])
             else:
-                call(connection, users[0], way, *arguments(way, chat, messages[chat]))
+                call(connection, users[0], function, *arguments_of(function, chat, messages[chat]))
         except psycopg.Error as error:
             assert error.sqlstate == "PT404", error  # noqa: PT017 (a deadlock would be 40P01)
 
-    in_parallel(postgres.url(database), work, 240)
+    run_in_parallel(postgres.url(database), work, 240)
     with as_dba() as dba:
-        while more := remove(dba, 500):
+        while more := purge(dba, 500):
             removed.append(more)
         deleted = dba.execute("select chat_id::text from parley.outbox where event = 'chat:deleted'").fetchall()
         kept = dba.execute("select id::text from parley.chats where not is_being_removed").fetchall()
-        of_no_chat = (
-            "select from parley.messages m where not exists (select from parley.chats c where c.id = m.chat_id)"
-        )
-        assert dba.execute(of_no_chat).rowcount == 0
+        orphans = "select from parley.messages m where not exists (select from parley.chats c where c.id = m.chat_id)"
+        assert dba.execute(orphans).rowcount == 0
     assert sorted(deleted + kept) == sorted((chat,) for chat in chats)
     assert kept
     assert sum(removed) > len(chats)

@@ -5,52 +5,58 @@ import pytest
 from psycopg import sql
 
 from tests.database import Connection, call, expect_error, new_chat
-from tests.sql.inactive_chats import NOTHING, WAYS, arguments, left
+from tests.sql.inactive_chats import FUNCTIONS, NO_ROWS, arguments_of, count_rows
 from tests.sql.outbox import events
-from tests.sql.removal import AT_ONCE, batch, chats_of, delete_user, is_being_removed, memberships, owned
+from tests.sql.removal import (
+    SYNCHRONOUS,
+    count_memberships,
+    count_owned_chats,
+    delete_user,
+    insert_chats,
+    is_being_removed,
+    purge_batch,
+)
 from tests.tokens import new_user
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
-# Chats
-
 
 @pytest.mark.parametrize("messages", [0, 1, 250])
-def test_a_deletion_leaves_messages_to_batches_and_hides_them_at_once(dba: Connection, messages: int) -> None:
+def test_deleted_chat_is_hidden_at_once_and_its_messages_are_removed_in_batches(dba: Connection, messages: int) -> None:
     chat = new_chat(dba, "owner", "member")
     for _ in range(messages):
         message = call(dba, "owner", "send_message", chat, {"content": "needle"})["id"]
     assert call(dba, "member", "search", search="needle")["total"] == messages
     call(dba, "newcomer", "list_chats")
     call(dba, "owner", "delete_chat", chat)
-    assert left(dba, chat) == NOTHING | {"chats": 1, "messages": messages, "message_words": messages}
+    assert count_rows(dba, chat) == NO_ROWS | {"chats": 1, "messages": messages, "message_words": messages}
     for user in ("owner", "member"):
         assert call(dba, user, "list_chats")["total"] == 0
         assert call(dba, user, "search", search="needle")["total"] == 0
-        for way in WAYS:
+        for function in FUNCTIONS:
             with expect_error(404):
-                call(dba, user, way, *arguments(way, chat, message if messages else chat))
-    sizes = [batch(dba, "purge_deleted_chats", 100) for _ in range(messages // 100 + 2)]
+                call(dba, user, function, *arguments_of(function, chat, message if messages else chat))
+    sizes = [purge_batch(dba, "purge_deleted_chats", 100) for _ in range(messages // 100 + 2)]
     assert sizes == [100] * (messages // 100) + [messages % 100 + 1, 0]
-    assert left(dba, chat) == NOTHING
+    assert count_rows(dba, chat) == NO_ROWS
     assert [event for event in events(dba, chat) if event[0] != "message:sent"] == [("chat:deleted", chat)]
 
 
-def test_a_deletion_is_the_owners_alone_and_once(app: Connection) -> None:
+def test_only_the_owner_can_delete_a_chat_and_only_once(app: Connection) -> None:
     owner, member, stranger = new_user(), new_user(), new_user()
     chat = new_chat(app, owner, member)
-    close = "select parley.begin_chat_removal(%s) from session.authenticate(%s)"
+    begin_removal = "select parley.begin_chat_removal(%s) from session.authenticate(%s)"
     for user in (member, stranger):
-        assert app.execute(close, [chat, f'{{"sub": "{user}"}}']).fetchone() == (False,)
+        assert app.execute(begin_removal, [chat, f'{{"sub": "{user}"}}']).fetchone() == (False,)
         assert call(app, owner, "list_chats")["total"] == 1
-    assert app.execute(close, [chat, f'{{"sub": "{owner}"}}']).fetchone() == (True,)
-    assert app.execute(close, [chat, f'{{"sub": "{owner}"}}']).fetchone() == (False,)
+    assert app.execute(begin_removal, [chat, f'{{"sub": "{owner}"}}']).fetchone() == (True,)
+    assert app.execute(begin_removal, [chat, f'{{"sub": "{owner}"}}']).fetchone() == (False,)
     for user in (owner, member):
         assert call(app, user, "list_chats")["total"] == 0
 
 
 @pytest.mark.parametrize("role", ["parley_api", "parley_web", "parley_analyst"])
-def test_only_the_listener_removes_batches(dba: Connection, role: str) -> None:
+def test_only_the_listener_can_remove_batches(dba: Connection, role: str) -> None:
     chat = new_chat(dba, "owner")
     call(dba, "owner", "delete_chat", chat)
     attempts = (
@@ -70,50 +76,49 @@ def test_only_the_listener_removes_batches(dba: Connection, role: str) -> None:
         assert dba.execute(attempts[3]).fetchone() == (0,)
 
 
-# Users
-
-
-@pytest.mark.parametrize("chats", [0, 1, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE + 50])
-def test_a_deleted_user_leaves_many_chats_in_batches(dba: Connection, chats: int) -> None:
-    chats_of(dba, "owner", chats, "leaver")
+@pytest.mark.parametrize("chats", [0, 1, SYNCHRONOUS, SYNCHRONOUS + 1, 2 * SYNCHRONOUS + 50])
+def test_memberships_of_a_deleted_user_are_removed_in_batches(dba: Connection, chats: int) -> None:
+    insert_chats(dba, "owner", chats, "leaver")
     delete_user(dba, "leaver")
-    rest = max(0, chats - AT_ONCE)
-    assert (memberships(dba, "leaver"), is_being_removed(dba, "leaver")) == (rest, rest > 0)
+    remaining = max(0, chats - SYNCHRONOUS)
+    assert (count_memberships(dba, "leaver"), is_being_removed(dba, "leaver")) == (remaining, remaining > 0)
     for chat in call(dba, "owner", "list_chats", limit="1")["chats"]:
         assert [m["userId"] for m in call(dba, "owner", "list_members", chat["id"])["members"]] == ["owner"]
     sizes = []
-    while removed := batch(dba, "purge_memberships", AT_ONCE):
+    while removed := purge_batch(dba, "purge_memberships", SYNCHRONOUS):
         sizes.append(removed)
-    assert sizes == [AT_ONCE] * (rest // AT_ONCE) + [rest % AT_ONCE] * (rest % AT_ONCE > 0)
-    assert (memberships(dba, "leaver"), is_being_removed(dba, "leaver")) == (0, False)
+    assert sizes == [SYNCHRONOUS] * (remaining // SYNCHRONOUS) + [remaining % SYNCHRONOUS] * (
+        remaining % SYNCHRONOUS > 0
+    )
+    assert (count_memberships(dba, "leaver"), is_being_removed(dba, "leaver")) == (0, False)
     removals = "select from parley.outbox where event = 'member:removed' and removed_user = 'leaver'"
     assert dba.execute(removals).rowcount == chats
 
 
-def test_a_deleted_user_owns_no_chats_after_the_batches(dba: Connection) -> None:
-    chats = chats_of(dba, "leaver", 250, "member")
+def test_deleted_user_owns_no_chats_after_the_batches(dba: Connection) -> None:
+    chats = insert_chats(dba, "leaver", 250, "member")
     delete_user(dba, "leaver")
-    assert (owned(dba, "leaver"), memberships(dba, "leaver")) == (150, 150)
-    while batch(dba, "purge_memberships", 100):
+    assert (count_owned_chats(dba, "leaver"), count_memberships(dba, "leaver")) == (150, 150)
+    while purge_batch(dba, "purge_memberships", 100):
         pass
-    assert (owned(dba, "leaver"), memberships(dba, "leaver")) == (0, 0)
+    assert (count_owned_chats(dba, "leaver"), count_memberships(dba, "leaver")) == (0, 0)
     assert call(dba, "member", "list_chats")["total"] == 250
     (chat, *_) = chats
     with expect_error(403):
         call(dba, "member", "delete_chat", chat)
 
 
-def test_batches_serve_all_deleted_users(dba: Connection) -> None:
+def test_batches_remove_memberships_of_all_deleted_users(dba: Connection) -> None:
     leavers = [new_user() for _ in range(3)]
-    chats_of(dba, "owner", AT_ONCE + 5, *leavers)
+    insert_chats(dba, "owner", SYNCHRONOUS + 5, *leavers)
     for user in leavers:
         delete_user(dba, user)
-    assert [batch(dba, "purge_memberships", 7) for _ in range(3)] == [10, 5, 0]
-    assert [memberships(dba, user) for user in leavers] == [0, 0, 0]
+    assert [purge_batch(dba, "purge_memberships", 7) for _ in range(3)] == [10, 5, 0]
+    assert [count_memberships(dba, user) for user in leavers] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("user", ["nobody", "leaver"])
-def test_a_member_must_be_a_user(dba: Connection, user: str) -> None:
+def test_member_must_be_an_existing_user(dba: Connection, user: str) -> None:
     chat = new_chat(dba, "owner", "leaver")
     delete_user(dba, "leaver")
     with pytest.raises(psycopg.errors.ForeignKeyViolation) as caught, dba.transaction():
