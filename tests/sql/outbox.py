@@ -1,4 +1,4 @@
-"""What the tests of the outbox do: read it, and fetch from it as the listener does."""
+"""Read the outbox, fetch from it as the listener does, and cause events."""
 
 from typing import Any
 from uuid import UUID
@@ -7,24 +7,24 @@ from tests.database import Connection, call
 
 
 def events(connection: Connection, chat: str) -> list[tuple[str, Any]]:
-    """The events of a chat, in the order of their seq, each with its payload; but for who came into it."""
+    """Return the events of a chat and their payloads in the order of their seq, without `member:added`."""
     query = "select event, payload from parley.outbox where chat_id = %s and event <> 'member:added' order by seq"
     return connection.execute(query, [chat]).fetchall()
 
 
-def before(chat: str) -> str:
-    """The id after which a round visits this chat next."""
+def id_before(chat: str) -> str:
+    """Return the id before a chat's: a round that continues after it visits this chat next."""
     return str(UUID(int=UUID(chat).int - 1))
 
 
 def fetch(connection: Connection, chat: str, **options: Any) -> list[dict[str, Any]]:
-    """The events of a chat that the listener gets, in a round that visits this chat next."""
-    options.setdefault("after_chat", before(chat))
+    """Return the events of a chat that the listener fetches, in a round that visits this chat next."""
+    options.setdefault("after_chat", id_before(chat))
     return [row for row in fetch_all(connection, **options) if str(row["chat_id"]) == chat]
 
 
 def fetch_all(connection: Connection, **options: Any) -> list[dict[str, Any]]:
-    """The events that the listener gets."""
+    """Return the events that the listener fetches."""
     arguments: dict[str, Any] = {"acked": [], "held_chats": [], "held_until": []}
     arguments |= {"max_events": 1000, "max_events_per_chat": 1000, "max_bytes": 1_000_000} | options
     cursor = connection.execute(
@@ -38,12 +38,13 @@ def fetch_all(connection: Connection, **options: Any) -> list[dict[str, Any]]:
 
 
 def send(connection: Connection, chat: str, content: str = "hello", user: str = "owner") -> dict[str, Any]:
+    """Send a message; return it."""
     sent: dict[str, Any] = call(connection, user, "send_message", chat, {"content": content})
     return sent
 
 
 def add_members(connection: Connection, chat: str, count: int) -> None:
-    """Adds new users to a chat."""
+    """Add new users to a chat."""
     users = "select %(chat)s::text || '-' || n as id from generate_series(1, %(count)s) n"
     values = {"chat": chat, "count": count}
     connection.execute(f"insert into next_auth.users (id) {users}", values)

@@ -1,4 +1,4 @@
-"""Cursors of list_events: which are valid, and which the log no longer covers."""
+"""Cursors of api.list_events: which ones are valid, and which have expired."""
 
 from base64 import urlsafe_b64encode
 
@@ -8,76 +8,86 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.database import NO_SUCH_ID, Connection, call, expect_error, new_chat
-from tests.sql.event_log import brief, drained, encoded, names, of_all, of_chat, said_by, send, seq_of
+from tests.sql.event_log import (
+    chats_and_names,
+    decode_cursor,
+    encode_cursor,
+    list_chat_events,
+    list_events,
+    read_all_events,
+    send,
+    seq_of,
+    seqs_and_names,
+)
 from tests.tokens import new_user
 
 
-def test_a_cursor_from_before_what_was_removed_is_gone(committing: Connection) -> None:
+def test_cursor_older_than_a_removed_event_has_expired(committing: Connection) -> None:
     owner = new_user()
     chat = new_chat(committing, owner)
-    old = of_all(committing, user=owner)["next"]
+    old = list_events(committing, user=owner)["next"]
     send(committing, chat, user=owner)
-    new = of_all(committing, user=owner)["next"]
-    assert len(drained(committing, old, owner)[0]) == 1
+    new = list_events(committing, user=owner)["next"]
+    assert len(read_all_events(committing, old, owner)[0]) == 1
     committing.execute("delete from parley.outbox where chat_id = %s", [chat])
     with expect_error(410) as error:
-        of_all(committing, old, user=owner)
+        list_events(committing, old, user=owner)
     assert error.message == "The log does not reach back to this cursor."
     send(committing, chat, user=owner)
-    assert len(drained(committing, new, owner)[0]) == 1
+    assert len(read_all_events(committing, new, owner)[0]) == 1
     committing.execute("truncate parley.outbox, parley.outbox_queue")
     with expect_error(410):
-        of_all(committing, new, user=owner)
-    assert drained(committing, of_all(committing, user=owner)["next"], owner)[0] == []
+        list_events(committing, new, user=owner)
+    assert read_all_events(committing, list_events(committing, user=owner)["next"], owner)[0] == []
 
 
-def test_a_log_that_came_from_another_cluster_is_not_told_again(committing: Connection) -> None:
+def test_events_from_another_cluster_are_not_returned_again(committing: Connection) -> None:
     owner = new_user()
     chat = new_chat(committing, owner)
     committing.execute("update parley.outbox set transaction_id = '1000000000000' where chat_id = %s", [chat])
-    start = of_all(committing, user=owner)["next"]
+    start = list_events(committing, user=owner)["next"]
     send(committing, chat, user=owner)
-    events, cursor = drained(committing, start, owner)
-    assert brief(events) == [(chat, "message:sent")]
+    events, cursor = read_all_events(committing, start, owner)
+    assert chats_and_names(events) == [(chat, "message:sent")]
     send(committing, chat, user=owner)
-    assert len(drained(committing, cursor, owner)[0]) == 1
+    assert len(read_all_events(committing, cursor, owner)[0]) == 1
     committing.execute("delete from parley.outbox where chat_id = %s and transaction_id >= '1000000000000'", [chat])
-    assert len(drained(committing, start, owner)[0]) == 2
+    assert len(read_all_events(committing, start, owner)[0]) == 2
     committing.execute("update parley.outbox_state set removed_until = '1000000000000'")
-    assert len(drained(committing, start, owner)[0]) == 2
+    assert len(read_all_events(committing, start, owner)[0]) == 2
 
 
-def test_after_a_restore_nobody_goes_on_from_where_they_were(committing: Connection) -> None:
+def test_cursors_expire_at_a_restore(committing: Connection) -> None:
     owner = new_user()
     chat = new_chat(committing, owner)
     send(committing, chat, user=owner)
-    start, seq = of_all(committing, user=owner)["next"], seq_of(committing, chat)
-    assert of_chat(committing, chat, seq, user=owner)["events"] == []
-    assert of_all(committing, start, user=owner)["hasMore"] is False
+    start, seq = list_events(committing, user=owner)["next"], seq_of(committing, chat)
+    assert list_chat_events(committing, chat, seq, user=owner)["events"] == []
+    assert list_events(committing, start, user=owner)["hasMore"] is False
     committing.execute("select parley.start_new_epoch()")
     with expect_error(410):
-        of_chat(committing, chat, seq, user=owner)
+        list_chat_events(committing, chat, seq, user=owner)
     with expect_error(410):
-        of_all(committing, start, user=owner)
+        list_events(committing, start, user=owner)
     seq = seq_of(committing, chat)
     send(committing, chat, user=owner)
-    assert names(of_chat(committing, chat, seq, user=owner)) == [(seq + 1, "message:sent")]
+    assert seqs_and_names(list_chat_events(committing, chat, seq, user=owner)) == [(seq + 1, "message:sent")]
 
 
-def test_after_a_restore_nobody_goes_on_from_what_did_not_happen(committing: Connection) -> None:
+def test_cursor_of_lost_changes_expires_at_a_restore(committing: Connection) -> None:
     owner = new_user()
     chat = new_chat(committing, owner)
-    history, _ = said_by(of_all(committing, user=owner)["next"])
-    later = encoded(f"{history} 1000000000000:1000000000000:")
+    lineage, _ = decode_cursor(list_events(committing, user=owner)["next"])
+    later = encode_cursor(f"{lineage} 1000000000000:1000000000000:")
     send(committing, chat, user=owner)
-    assert of_all(committing, later, user=owner)["events"] == []  # what happened before, it knows of
+    assert list_events(committing, later, user=owner)["events"] == []  # the snapshot has seen all transactions so far
     committing.execute("select parley.start_new_epoch()")
     with expect_error(410):
-        of_all(committing, later, user=owner)
+        list_events(committing, later, user=owner)
 
 
 def test_cursors_work_where_the_owner_may_not_read_the_control_file(own: Connection) -> None:
-    """As a managed service has it: a restore is noticed after start_new_epoch(), as other databases are at once."""
+    """Managed services deny it: then only start_new_epoch() invalidates cursors after a restore."""
     chat = new_chat(own, "owner")
     start = call(own, "owner", "list_events")["next"]
     own.execute("create role managed")
@@ -100,49 +110,49 @@ def test_cursors_work_where_the_owner_may_not_read_the_control_file(own: Connect
     own.execute("drop role managed")
 
 
-def test_a_cursor_of_another_history_is_gone(committing: Connection) -> None:
+def test_cursor_of_another_lineage_has_expired(committing: Connection) -> None:
     owner = new_user()
     new_chat(committing, owner)
-    history, snapshot = said_by(of_all(committing, user=owner)["next"])
+    lineage, snapshot = decode_cursor(list_events(committing, user=owner)["next"])
     with expect_error(410):
-        of_all(committing, encoded(f"{history[::-1]} {snapshot}"), user=owner)
-    assert of_all(committing, encoded(f"{history} {snapshot}"), user=owner)["events"] == []
+        list_events(committing, encode_cursor(f"{lineage[::-1]} {snapshot}"), user=owner)
+    assert list_events(committing, encode_cursor(f"{lineage} {snapshot}"), user=owner)["events"] == []
 
 
 @given(junk=st.text(max_size=30) | st.binary(max_size=60).map(lambda b: urlsafe_b64encode(b).decode()))
 @settings(max_examples=60)
-def test_what_is_no_cursor_is_refused(log_url: str, junk: str) -> None:
+def test_invalid_cursor_is_rejected(log_url: str, junk: str) -> None:
     with psycopg.connect(log_url, autocommit=True) as connection:
         with expect_error(400) as error:
-            of_all(connection, junk.replace("\0", ""), user="reader")
+            list_events(connection, junk.replace("\0", ""), user="reader")
         assert error.fields == {"after": "must be a cursor from an earlier response"}
 
 
 @pytest.mark.parametrize(
-    "said",
+    "fields",
     ["{h}", "{h} {s} {s}", "{h} 9:1:", "{h} x", "{h} {s} {s} x 1", "{h} {s} {s} {c} x", "{h} {s} {s} {c} 1 1", "  "],
 )
-def test_what_is_nearly_a_cursor_is_refused(committing: Connection, said: str) -> None:
-    history, snapshot = said_by(of_all(committing, user="reader")["next"])
-    parts = {"h": history, "s": snapshot, "c": NO_SUCH_ID}
+def test_cursor_with_an_invalid_field_is_rejected(committing: Connection, fields: str) -> None:
+    lineage, snapshot = decode_cursor(list_events(committing, user="reader")["next"])
+    parts = {"h": lineage, "s": snapshot, "c": NO_SUCH_ID}
     good = "{h} {s} {s} {c} 1"
-    assert of_all(committing, encoded(good.format(**parts)), user="reader")["events"] == []
+    assert list_events(committing, encode_cursor(good.format(**parts)), user="reader")["events"] == []
     with expect_error(400):
-        of_all(committing, encoded(said.format(**parts)), user="reader")
+        list_events(committing, encode_cursor(fields.format(**parts)), user="reader")
 
 
 @pytest.mark.parametrize("seq", [-(2**63), -1, 0, 2**63 - 1])
 @pytest.mark.parametrize("is_member", [True, False])
-def test_a_cursor_that_was_made_up_tells_no_more(committing: Connection, seq: int, is_member: bool) -> None:
+def test_forged_cursor_returns_no_further_events(committing: Connection, seq: int, is_member: bool) -> None:
     owner, member = new_user(), new_user()
     chat = new_chat(committing, owner, member)
-    start = of_all(committing, user=member)["next"]
+    start = list_events(committing, user=member)["next"]
     send(committing, chat, user=owner)
     if not is_member:
         call(committing, owner, "remove_member", chat, member)
-    history, snapshot = said_by(start)
-    _, now = said_by(of_all(committing, user=member)["next"])
-    made_up = of_all(committing, encoded(f"{history} {snapshot} {now} {chat} {seq}"), user=member)
-    told = drained(committing, start, member)[0]
-    assert told
-    assert made_up["events"] == (told if seq < 1 else [])
+    lineage, snapshot = decode_cursor(start)
+    _, now = decode_cursor(list_events(committing, user=member)["next"])
+    forged = list_events(committing, encode_cursor(f"{lineage} {snapshot} {now} {chat} {seq}"), user=member)
+    events = read_all_events(committing, start, member)[0]
+    assert events
+    assert forged["events"] == (events if seq < 1 else [])

@@ -1,4 +1,4 @@
-"""What the listener fetches, acknowledges, dead-letters and removes."""
+"""Fetching, acknowledging, dead-lettering and purging events as the listener does."""
 
 import json
 
@@ -6,10 +6,10 @@ import psycopg
 import pytest
 
 from tests.database import Connection, add_member, call, new_chat
-from tests.sql.outbox import add_members, before, events, fetch, fetch_all, send
+from tests.sql.outbox import add_members, events, fetch, fetch_all, id_before, send
 
 
-def test_a_rename_is_published_to_who_is_a_member_then(dba: Connection) -> None:
+def test_rename_is_published_to_the_members_at_the_time_of_the_fetch(dba: Connection) -> None:
     chat = new_chat(dba, "owner", "removed")
     call(dba, "owner", "update_chat", chat, {"title": "Plans"})
     call(dba, "owner", "remove_member", chat, "removed")
@@ -22,20 +22,20 @@ def test_a_rename_is_published_to_who_is_a_member_then(dba: Connection) -> None:
     assert set(renamed["channels"]) == set(deleted["channels"]) == channels
 
 
-def test_a_rename_of_before_is_published_to_members_only(dba: Connection) -> None:
+def test_stored_recipients_of_a_rename_are_ignored(dba: Connection) -> None:
     chat = new_chat(dba, "owner", "member")
     call(dba, "owner", "update_chat", chat, {"title": "Plans"})
-    dba.execute("update parley.outbox set recipients = '{owner,gone}' where event = 'chat:updated'")
+    dba.execute("update parley.outbox set recipients = '{owner,former}' where event = 'chat:updated'")
     (renamed,) = fetch(dba, chat)
     assert set(renamed["channels"]) == {f"private-chat-{chat}", "private-user-b3duZXI", "private-user-bWVtYmVy"}
 
 
-def test_events_are_taken_in_order_and_once_done_no_more(dba: Connection) -> None:
+def test_events_are_fetched_in_order_until_they_are_acknowledged(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     sent = [send(dba, chat, str(n)) for n in range(4)]
-    taken = fetch(dba, chat)
-    assert [json.loads(event["payload"]) for event in taken] == sent
-    ids = [event["id"] for event in taken]
+    fetched = fetch(dba, chat)
+    assert [json.loads(event["payload"]) for event in fetched] == sent
+    ids = [event["id"] for event in fetched]
     assert [event["id"] for event in fetch(dba, chat)] == ids
     assert [event["id"] for event in fetch(dba, chat, max_events=2)] == ids[:2]
     held = {"held_chats": [chat], "held_until": [ids[0]]}
@@ -49,7 +49,7 @@ def test_events_are_taken_in_order_and_once_done_no_more(dba: Connection) -> Non
     assert len(events(dba, chat)) == 4
 
 
-def test_as_many_events_are_taken_as_their_recipients_allow(dba: Connection) -> None:
+def test_recipients_count_towards_the_size_of_a_fetch(dba: Connection) -> None:
     chat, other = new_chat(dba, "owner"), new_chat(dba, "owner")
     dba.execute("insert into next_auth.users (id) select 'member-' || n from generate_series(1, 1000) n")
     dba.execute(
@@ -68,7 +68,7 @@ def test_as_many_events_are_taken_as_their_recipients_allow(dba: Connection) -> 
     assert len(first["channels"]) == 1002
 
 
-def test_recipients_stored_and_resolved_count_alike(dba: Connection) -> None:
+def test_stored_and_resolved_recipients_have_the_same_size(dba: Connection) -> None:
     renamed, deleted, other = sorted(new_chat(dba, "owner") for _ in range(3))
     for chat in (renamed, deleted):
         add_members(dba, chat, 1000)
@@ -77,7 +77,7 @@ def test_recipients_stored_and_resolved_count_alike(dba: Connection) -> None:
     call(dba, "owner", "update_chat", renamed, {"title": "Plan B"})
     send(dba, other)
     sizes = [
-        sum(len(fetch(dba, chat, after_chat=before(renamed), max_bytes=most)) for chat in (renamed, deleted, other))
+        sum(len(fetch(dba, chat, after_chat=id_before(renamed), max_bytes=most)) for chat in (renamed, deleted, other))
         for most in (1, 55_000, 110_000, 165_000)
     ]
     assert sizes == [1, 2, 3, 4]
@@ -86,12 +86,12 @@ def test_recipients_stored_and_resolved_count_alike(dba: Connection) -> None:
     assert sizes == [1, 2, 3, 3]
 
 
-def test_a_round_visits_each_chat_once_and_all_of_them(dba: Connection) -> None:
+def test_round_visits_every_chat_once(dba: Connection) -> None:
     chats = sorted(new_chat(dba, "owner") for _ in range(5))
     for n in range(5):
         for chat in chats:
             send(dba, chat, str(n))
-    position, visited = before(chats[0]), []
+    position, visited = id_before(chats[0]), []
     for _ in range(3):
         rows = fetch_all(dba, after_chat=position, max_events=4, max_events_per_chat=2)
         visited += [str(row["chat_id"]) for row in rows]
@@ -99,11 +99,11 @@ def test_a_round_visits_each_chat_once_and_all_of_them(dba: Connection) -> None:
         position = visited[-1]
     assert visited == [chat for chat in chats for _ in range(2)]
     # The last event of a fetch may not be all that a chat could have: the rest is left to the next round.
-    rows = fetch_all(dba, after_chat=before(chats[0]), max_events=3, max_events_per_chat=2)
+    rows = fetch_all(dba, after_chat=id_before(chats[0]), max_events=3, max_events_per_chat=2)
     assert [str(row["chat_id"]) for row in rows] == [chats[0], chats[0], chats[1]]
 
 
-def test_between_rounds_the_chats_of_the_latest_events_are_visited(dba: Connection) -> None:
+def test_fetch_between_rounds_visits_the_chats_of_the_latest_events(dba: Connection) -> None:
     old, new, busy = (new_chat(dba, "owner") for _ in range(3))
     for chat in (old, new):
         send(dba, chat, "first")
@@ -112,8 +112,8 @@ def test_between_rounds_the_chats_of_the_latest_events_are_visited(dba: Connecti
     send(dba, new, "second")
     assert fetch(dba, old, after_chat=None, max_events_per_chat=100) == []
     rows = fetch(dba, new, after_chat=None, max_events_per_chat=100)
-    found = [json.loads(row["payload"])["content"] for row in rows]
-    assert found == ["first", "second"]
+    contents = [json.loads(row["payload"])["content"] for row in rows]
+    assert contents == ["first", "second"]
     assert len(fetch(dba, old)) == 1
 
 
@@ -127,14 +127,14 @@ def test_dead_letters_are_in_a_view_and_can_be_requeued(dba: Connection) -> None
     assert dba.execute(view, [event["id"]]).fetchall() == [
         (event["id"], "message:sent", "HTTP 400", len(event["payload"]))
     ]
-    words = dba.execute("select error from parley.outbox where id = %s", [event["id"]]).fetchone()
-    assert words == ("HTTP 400: no such thing",)
+    error = dba.execute("select error from parley.outbox where id = %s", [event["id"]]).fetchone()
+    assert error == ("HTTP 400: no such thing",)
     dba.execute("select parley.requeue_events(%s)", [event["id"]])
     assert fetch(dba, chat) == [event]
     assert dba.execute(view, [event["id"]]).fetchall() == []
 
 
-def test_old_events_go_unless_they_wait(dba: Connection) -> None:
+def test_purge_removes_old_events_that_are_published_and_counted(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     for n in range(5):
         send(dba, chat, str(n))
@@ -143,22 +143,22 @@ def test_old_events_go_unless_they_wait(dba: Connection) -> None:
     dba.execute("delete from parley.outbox where chat_id <> %s", [chat])
     dba.execute("update parley.outbox set recorded_at = now() - interval '8 days' where id <> %s", [ids[3]])
 
-    def remove(limit: int) -> int:
+    def purge(limit: int) -> int:
         row = dba.execute("select listener.purge_events('7 days', %s)", [limit]).fetchone()
         assert row is not None
         return int(row[0])
 
     dba.execute("select listener.dead_letter(%s, 'HTTP 413')", [ids[4]])
-    assert remove(100) == 0  # none is counted in the rollups yet
+    assert purge(100) == 0  # the rollups have not counted any
     dba.execute("update parley.rollup_state set last_counted_event = %s", [ids[0]])
-    assert [remove(1), remove(1), remove(100)] == [1, 1, 0]  # that there is a member, too
+    assert [purge(1), purge(1), purge(100)] == [1, 1, 0]  # an event of the message, and member:added
     dba.execute("update parley.rollup_state set last_counted_event = %s", [ids[4]])
-    assert [remove(1), remove(1), remove(100)] == [1, 0, 0]
-    left = dba.execute("select id from parley.outbox order by id").fetchall()
-    assert [event for (event,) in left] == [ids[1], ids[3], ids[4]]
+    assert [purge(1), purge(1), purge(100)] == [1, 0, 0]
+    remaining = dba.execute("select id from parley.outbox order by id").fetchall()
+    assert [event for (event,) in remaining] == [ids[1], ids[3], ids[4]]
 
 
-def test_an_event_that_is_removed_from_the_log_is_not_published(dba: Connection) -> None:
+def test_event_removed_from_the_log_is_not_published(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     for n in range(3):
         send(dba, chat, str(n))
@@ -170,7 +170,7 @@ def test_an_event_that_is_removed_from_the_log_is_not_published(dba: Connection)
     assert dba.execute("select from parley.outbox_queue").rowcount == 0
 
 
-def test_the_listener_has_its_functions_and_nothing_else(dba: Connection) -> None:
+def test_listener_can_use_only_its_functions(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     send(dba, chat)
     dba.execute("set local role parley_listener")

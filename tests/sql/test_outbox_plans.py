@@ -1,4 +1,4 @@
-"""The plans of the listener's fetch, as its role: what it reads depends on what it returns, not on what is queued."""
+"""Plans of the listener's fetch, as its role: it reads little more than it returns, however long the queue is."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,14 +27,14 @@ def database(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator
 
 @pytest.fixture
 def dba(database: Connection) -> Iterator[Connection]:
-    """The same, with an empty outbox before and after."""
+    """The connection of `database`, with an empty outbox and queue."""
     database.execute("truncate parley.outbox, parley.outbox_queue")
     yield database
     database.execute("reset session authorization")
 
 
 def queue_events(dba: Connection, chats: int, events: int, *, analyze: bool = True) -> None:
-    """Queue events of so many chats in turn, without the changes that they are of."""
+    """Queue events of so many chats, without the changes that would cause them."""
     dba.execute(
         "with recorded as ("
         "  insert into parley.outbox (chat_id, seq, event, payload)"
@@ -54,7 +54,7 @@ def fetch(
     held: dict[str, int | None] | None = None,
     max_events: int = 1000,
 ) -> tuple[list[Row], list[dict[str, Any]]]:
-    """What the listener's role fetches, and the nodes that read the outbox or its queue."""
+    """Fetch as the listener's role; return the rows, and the plan nodes that read an index of the outbox."""
     held = held or {}
     dba.execute("set session authorization events")
     with plan_nodes(dba, "outbox") as nodes:
@@ -67,7 +67,7 @@ def fetch(
 
 @pytest.mark.parametrize("after_chat", [FIRST_CHAT, None])
 @pytest.mark.parametrize("held", [0, 2000])
-def test_a_fetch_reads_what_is_queued_and_not_the_log(dba: Connection, after_chat: str | None, held: int) -> None:
+def test_fetch_reads_only_queued_events(dba: Connection, after_chat: str | None, held: int) -> None:
     queue_events(dba, 100, 10_000)
     dba.execute("delete from parley.outbox_queue where id < (select max(id) - 4 from parley.outbox_queue)")
     dba.execute("vacuum analyze parley.outbox_queue")
@@ -81,9 +81,7 @@ def test_a_fetch_reads_what_is_queued_and_not_the_log(dba: Connection, after_cha
 
 @pytest.mark.parametrize("chats", [1, 2000, QUEUED])
 @pytest.mark.parametrize("after_chat", [FIRST_CHAT, None])
-def test_a_fetch_reads_no_more_of_a_long_queue_than_it_returns(
-    dba: Connection, chats: int, after_chat: str | None
-) -> None:
+def test_fetch_of_a_long_queue_reads_only_what_it_returns(dba: Connection, chats: int, after_chat: str | None) -> None:
     queue_events(dba, chats, QUEUED)
     rows, nodes = fetch(dba, after_chat)
     assert len(rows) == min(1000, 200 * chats)
@@ -93,7 +91,9 @@ def test_a_fetch_reads_no_more_of_a_long_queue_than_it_returns(
 
 @pytest.mark.parametrize("after_chat", [FIRST_CHAT, None])
 @pytest.mark.parametrize("queued", [0, 5, 300])
-def test_a_plan_for_a_short_queue_serves_a_long_one(dba: Connection, queued: int, after_chat: str | None) -> None:
+def test_plan_for_a_short_queue_is_efficient_for_a_long_one(
+    dba: Connection, queued: int, after_chat: str | None
+) -> None:
     queue_events(dba, 5, queued)
     for _ in range(2):
         fetch(dba, after_chat)
@@ -103,7 +103,7 @@ def test_a_plan_for_a_short_queue_serves_a_long_one(dba: Connection, queued: int
     assert rows_read(nodes) <= 1001
 
 
-def test_a_round_reads_the_head_of_each_chat_once(dba: Connection) -> None:
+def test_round_reads_the_first_event_of_each_chat_once(dba: Connection) -> None:
     queue_events(dba, QUEUED, QUEUED)
     position: str | None = FIRST_CHAT
     fetched: list[str] = []
@@ -117,11 +117,11 @@ def test_a_round_reads_the_head_of_each_chat_once(dba: Connection) -> None:
         position = rows[-1][1] if rows and rows[-1][2] else None
     assert fetched == sorted(set(fetched))
     assert len(fetched) == QUEUED
-    # Of each event: the chat and the id in the queue, the event in the log, and the row in the queue that is removed.
+    # For each event: the chat and the id in the queue, the event in the log, and the removed row of the queue.
     assert read <= 4.1 * QUEUED
 
 
-def test_events_that_were_removed_from_the_queue_are_not_read_between_rounds(dba: Connection) -> None:
+def test_fetch_between_rounds_does_not_read_acknowledged_events(dba: Connection) -> None:
     queue_events(dba, QUEUED, QUEUED)
     dba.execute("set auto_explain.log_buffers = on")
     dba.execute("delete from parley.outbox_queue where id < (select max(id) from parley.outbox_queue)")

@@ -1,4 +1,4 @@
-"""What each change records in the outbox."""
+"""Events that changes record in the outbox."""
 
 import psycopg
 import pytest
@@ -8,7 +8,7 @@ from tests.database import NO_SUCH_ID, Connection, call, expect_error, new_chat
 from tests.sql.outbox import add_members, events, fetch, send
 
 
-def test_each_change_of_a_message_is_recorded_in_the_documents_words(dba: Connection) -> None:
+def test_changes_of_a_message_are_recorded_in_the_format_of_the_api(dba: Connection) -> None:
     chat = new_chat(dba, "owner", "member")
     sent = send(dba, chat)
     call(dba, "owner", "update_message", chat, sent["id"], {"content": "bye"})
@@ -27,7 +27,7 @@ def test_each_change_of_a_message_is_recorded_in_the_documents_words(dba: Connec
     assert {tuple(row["channels"]) for row in fetch(dba, chat)} == {(f"private-chat-{chat}",)}
 
 
-def test_changes_of_a_chat_are_told_to_its_members_too(dba: Connection) -> None:
+def test_changes_of_a_chat_are_published_on_its_channel_and_its_members_channels(dba: Connection) -> None:
     chat = new_chat(dba, "owner", "member")
     new_chat(dba, "stranger")
     call(dba, "owner", "update_chat", chat, {"title": "Plans"})
@@ -38,14 +38,14 @@ def test_changes_of_a_chat_are_told_to_its_members_too(dba: Connection) -> None:
     assert [set(row["channels"]) for row in fetch(dba, chat)] == [channels, channels]
 
 
-def test_a_deleted_chat_says_nothing_of_its_messages_and_members(dba: Connection) -> None:
+def test_deleted_chat_records_no_events_for_its_messages_and_members(dba: Connection) -> None:
     chat = new_chat(dba, "owner", "member")
     send(dba, chat)
     call(dba, "owner", "delete_chat", chat)
     assert [event for event, _ in events(dba, chat)] == ["message:sent", "chat:deleted"]
 
 
-def test_who_comes_is_recorded_and_not_published(dba: Connection) -> None:
+def test_added_member_is_recorded_and_not_published(dba: Connection) -> None:
     chat = new_chat(dba, "owner", "member")
     query = "select id, seq, payload #>> '{}', changed_at from parley.outbox where chat_id = %s order by seq"
     first, second = dba.execute(query, [chat]).fetchall()
@@ -59,7 +59,7 @@ def test_who_comes_is_recorded_and_not_published(dba: Connection) -> None:
     assert [row["event"] for row in fetch(dba, chat)] == ["member:removed"]
 
 
-def test_members_who_come_at_once_are_told_of_one_by_one(dba: Connection) -> None:
+def test_members_added_by_one_statement_have_an_event_each(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     dba.execute("insert into next_auth.users (id) values ('ann'), ('ben')")
     with pytest.raises(psycopg.errors.UniqueViolation), dba.transaction():
@@ -70,12 +70,12 @@ def test_members_who_come_at_once_are_told_of_one_by_one(dba: Connection) -> Non
         {"chat": chat},
     )
     query = "select seq, event, payload #>> '{}' from parley.outbox where chat_id = %s order by seq"
-    told = [(1, "member:added", "owner"), (2, "member:added", "ann"), (3, "member:added", "ben")]
-    assert dba.execute(query, [chat]).fetchall() == told
+    expected = [(1, "member:added", "owner"), (2, "member:added", "ann"), (3, "member:added", "ben")]
+    assert dba.execute(query, [chat]).fetchall() == expected
 
 
 @pytest.mark.parametrize("change", ["removed", "left", "deleted their account"])
-def test_who_stops_being_a_member_is_recorded(dba: Connection, change: str) -> None:
+def test_removed_member_is_recorded_and_their_connections_are_terminated(dba: Connection, change: str) -> None:
     chat = new_chat(dba, "owner", "member")
     if change == "deleted their account":
         dba.execute("delete from next_auth.users where id = 'member'")
@@ -87,7 +87,7 @@ def test_who_stops_being_a_member_is_recorded(dba: Connection, change: str) -> N
     assert sent["event"] == "message:sent"
 
 
-def test_a_refused_change_records_nothing(dba: Connection) -> None:
+def test_rejected_changes_record_no_events(dba: Connection) -> None:
     chat = new_chat(dba, "owner", "member")
     sent = send(dba, chat)
     with expect_error(400):
@@ -102,20 +102,20 @@ def test_a_refused_change_records_nothing(dba: Connection) -> None:
     assert events(dba, NO_SUCH_ID) == []
 
 
-def test_a_message_for_a_chat_that_was_deleted_is_refused_as_ever(dba: Connection) -> None:
+def test_message_in_a_deleted_chat_violates_the_foreign_key(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     call(dba, "owner", "delete_chat", chat)
     with pytest.raises(psycopg.errors.ForeignKeyViolation), dba.transaction():
         dba.execute("insert into parley.messages (chat_id, user_id, content) values (%s, 'x', 'x')", [chat])
 
 
-def test_many_messages_at_once_are_as_many_events(dba: Connection) -> None:
+def test_messages_of_one_statement_have_an_event_each(dba: Connection) -> None:
     chat, other = new_chat(dba, "owner"), new_chat(dba, "owner")
-    for place in (chat, other):
+    for chat_id in (chat, other):
         dba.execute(
             "insert into parley.messages (chat_id, user_id, content)"
             " select %s, 'x', n::text from generate_series(1, 5) n",
-            [place],
+            [chat_id],
         )
     ids = dba.execute("select id::text from parley.messages where chat_id = %s order by id", [chat]).fetchall()
     dba.execute("delete from parley.messages where chat_id in (%s, %s) and content <> '3'", [chat, other])
@@ -126,7 +126,7 @@ def test_many_messages_at_once_are_as_many_events(dba: Connection) -> None:
     assert len(events(dba, other)) == 9
 
 
-def test_seqs_are_those_of_the_chat(dba: Connection) -> None:
+def test_last_event_has_the_seq_of_the_chat(dba: Connection) -> None:
     chat = new_chat(dba, "owner", "member")
     for n in range(3):
         send(dba, chat, str(n))
@@ -135,7 +135,7 @@ def test_seqs_are_those_of_the_chat(dba: Connection) -> None:
     assert last == dba.execute("select max(seq) from parley.outbox where chat_id = %s", [chat]).fetchone() == (6,)
 
 
-def test_the_key_of_a_member_does_not_change(dba: Connection) -> None:
+def test_key_of_a_member_cannot_be_changed(dba: Connection) -> None:
     chat, other = new_chat(dba, "owner", "member"), new_chat(dba, "owner")
     send(dba, chat)
     call(dba, "stranger", "list_chats")
@@ -148,38 +148,39 @@ def test_the_key_of_a_member_does_not_change(dba: Connection) -> None:
     dba.execute("update parley.members set joined_at = now() where chat_id = %s", [chat])
 
 
-def size(connection: Connection, chat: str) -> int:
+def last_payload_size(connection: Connection, chat: str) -> int:
+    """Return the size in bytes of the payload of a chat's last event."""
     query = "select octet_length(payload::text) from parley.outbox where chat_id = %s order by id desc limit 1"
     row = connection.execute(query, [chat]).fetchone()
     assert row is not None
     return int(row[0])
 
 
-def test_an_event_has_its_content_up_to_the_limit(dba: Connection) -> None:
+def test_payload_over_the_limit_is_recorded_without_content(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     send(dba, chat, "é")
-    rest = size(dba, chat) - 2
-    whole = send(dba, chat, "é" * ((MAX_EVENT_BYTES - rest) // 2) + "x" * ((MAX_EVENT_BYTES - rest) % 2))
-    assert size(dba, chat) == MAX_EVENT_BYTES
-    too_much = send(dba, chat, whole["content"] + "x")
-    call(dba, "owner", "update_message", chat, whole["id"], {"content": "é" * 5000})
-    call(dba, "owner", "update_message", chat, too_much["id"], {"content": "x" * MAX_EVENT_BYTES, "type": "code"})
-    short = {key: value for key, value in too_much.items() if key != "content"}
+    overhead = last_payload_size(dba, chat) - 2
+    largest = send(dba, chat, "é" * ((MAX_EVENT_BYTES - overhead) // 2) + "x" * ((MAX_EVENT_BYTES - overhead) % 2))
+    assert last_payload_size(dba, chat) == MAX_EVENT_BYTES
+    too_large = send(dba, chat, largest["content"] + "x")
+    call(dba, "owner", "update_message", chat, largest["id"], {"content": "é" * 5000})
+    call(dba, "owner", "update_message", chat, too_large["id"], {"content": "x" * MAX_EVENT_BYTES, "type": "code"})
+    without_content = {key: value for key, value in too_large.items() if key != "content"}
     assert [payload for _, payload in events(dba, chat)][1:] == [
-        whole,
-        short | {"truncated": True},
-        {"id": whole["id"], "updates": {}, "truncated": True},
-        {"id": too_much["id"], "updates": {"type": "code"}, "truncated": True},
+        largest,
+        without_content | {"truncated": True},
+        {"id": largest["id"], "updates": {}, "truncated": True},
+        {"id": too_large["id"], "updates": {"type": "code"}, "truncated": True},
     ]
 
 
-def test_the_longest_title_fits(dba: Connection) -> None:
+def test_longest_title_is_within_the_payload_limit(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     call(dba, "owner", "update_chat", chat, {"title": "x" + "\x01" * 199})
-    assert size(dba, chat) < MAX_EVENT_BYTES
+    assert last_payload_size(dba, chat) < MAX_EVENT_BYTES
 
 
-def test_a_user_id_that_no_channel_can_name_is_known_by_its_hash(dba: Connection) -> None:
+def test_user_id_that_is_too_long_for_a_channel_name_is_hashed(dba: Connection) -> None:
     longest, too_long = "ö" * 56 + "x", "ö" * 57
     chat = new_chat(dba, "owner", longest, too_long)
     call(dba, "owner", "update_chat", chat, {"title": "Plans"})
@@ -190,7 +191,7 @@ def test_a_user_id_that_no_channel_can_name_is_known_by_its_hash(dba: Connection
     assert f"private-user-{removed['terminated_user']}" in updated["channels"]
 
 
-def test_a_rename_is_stored_once_and_not_for_each_member(dba: Connection) -> None:
+def test_event_of_a_rename_has_the_same_size_for_any_number_of_members(dba: Connection) -> None:
     small, large = new_chat(dba, "owner"), new_chat(dba, "owner")
     add_members(dba, large, 3000)
     sizes = []

@@ -1,4 +1,4 @@
-"""list_events: the events of all of a user's chats, after a cursor that is a snapshot."""
+"""api.list_events: the events of all chats of a user, after a cursor that is a snapshot."""
 
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -8,136 +8,151 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.database import Connection, add_member, call, new_chat
-from tests.sql.event_log import Event, brief, change, drained, names, of_all, of_chat, send, seq_of, strip_content
+from tests.sql.event_log import (
+    Event,
+    change_chat,
+    chats_and_names,
+    list_chat_events,
+    list_events,
+    read_all_events,
+    send,
+    seq_of,
+    seqs_and_names,
+    strip_content,
+)
 from tests.tokens import new_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def test_what_was_before_the_first_cursor_is_not_told(committing: Connection) -> None:
+def test_events_before_the_first_cursor_are_not_returned(committing: Connection) -> None:
     owner = new_user()
     chat = new_chat(committing, owner)
-    answer = of_all(committing, user=owner)
-    assert (answer["events"], answer["hasMore"]) == ([], False)
-    assert of_all(committing, answer["next"], user=owner)["events"] == []
+    page = list_events(committing, user=owner)
+    assert (page["events"], page["hasMore"]) == ([], False)
+    assert list_events(committing, page["next"], user=owner)["events"] == []
     send(committing, chat, user=owner)
-    assert brief(of_all(committing, answer["next"], user=owner)["events"]) == [(chat, "message:sent")]
-    assert brief(of_all(committing, answer["next"], user=owner)["events"]) == [(chat, "message:sent")]
+    assert chats_and_names(list_events(committing, page["next"], user=owner)["events"]) == [(chat, "message:sent")]
+    assert chats_and_names(list_events(committing, page["next"], user=owner)["events"]) == [(chat, "message:sent")]
 
 
-def test_a_transaction_that_was_under_way_is_told_of_later(committing: Connection, log_url: str) -> None:
+def test_events_of_a_transaction_in_progress_are_returned_after_its_commit(
+    committing: Connection, log_url: str
+) -> None:
     owner = new_user()
     slow, quick = new_chat(committing, owner), new_chat(committing, owner)
-    start = of_all(committing, user=owner)["next"]
+    start = list_events(committing, user=owner)["next"]
     with psycopg.connect(log_url) as other:
-        other.execute("select")  # begins, so that what follows does not commit
+        other.execute("select")  # begins a transaction, so that the next statement does not commit
         send(other, slow, user=owner)  # its id and its transaction are before those of the next
         send(committing, quick, user=owner)
-        events, cursor = drained(committing, start, owner)
-        assert brief(events) == [(quick, "message:sent")]
+        events, cursor = read_all_events(committing, start, owner)
+        assert chats_and_names(events) == [(quick, "message:sent")]
         other.commit()
-    events, cursor = drained(committing, cursor, owner)
-    assert brief(events) == [(slow, "message:sent")]
-    assert drained(committing, cursor, owner)[0] == []
+    events, cursor = read_all_events(committing, cursor, owner)
+    assert chats_and_names(events) == [(slow, "message:sent")]
+    assert read_all_events(committing, cursor, owner)[0] == []
 
 
-def test_between_two_pages_nothing_is_lost(committing: Connection) -> None:
+def test_no_event_is_lost_between_two_pages(committing: Connection) -> None:
     owner = new_user()
     chats = sorted(new_chat(committing, owner) for _ in range(3))
-    start = of_all(committing, user=owner)["next"]
+    start = list_events(committing, user=owner)["next"]
     for chat in chats:
         send(committing, chat, user=owner)
-    first = of_all(committing, start, 2, owner)
-    assert (brief(first["events"]), first["hasMore"]) == ([(c, "message:sent") for c in chats[:2]], True)
+    first = list_events(committing, start, 2, owner)
+    assert (chats_and_names(first["events"]), first["hasMore"]) == ([(c, "message:sent") for c in chats[:2]], True)
     for chat in chats:
         call(committing, owner, "update_chat", chat, {"title": "New"})
-    second = of_all(committing, first["next"], 2, owner)
-    assert (brief(second["events"]), second["hasMore"]) == ([(chats[2], "message:sent")], True)
-    third, _ = drained(committing, second["next"], owner)
-    assert brief(third) == [(chat, "chat:updated") for chat in chats]
+    second = list_events(committing, first["next"], 2, owner)
+    assert (chats_and_names(second["events"]), second["hasMore"]) == ([(chats[2], "message:sent")], True)
+    third, _ = read_all_events(committing, second["next"], owner)
+    assert chats_and_names(third) == [(chat, "chat:updated") for chat in chats]
 
 
-def test_membership_is_as_of_now(committing: Connection) -> None:
+def test_events_are_those_of_the_present_chats_and_ends_of_former_ones(committing: Connection) -> None:
     owner, member = new_user(), new_user()
     call(committing, member, "get_settings")
-    start = of_all(committing, user=member)["next"]
+    start = list_events(committing, user=member)["next"]
     joined, left, deleted, closed = (new_chat(committing, owner) for _ in range(4))
     for chat in (left, deleted, closed):
         add_member(committing, owner, chat, member)
         send(committing, chat, user=owner)
     call(committing, owner, "remove_member", left, member)
-    send(committing, left, "not for them", user=owner)
+    send(committing, left, "not for the former member", user=owner)
     call(committing, owner, "delete_chat", deleted)
     send(committing, joined, user=owner)
     add_member(committing, owner, joined, member)
     committing.execute("update parley.chats set is_being_removed = true, owner_id = null where id = %s", [closed])
     committing.execute("delete from parley.members where chat_id = %s", [closed])
-    told = {chat: [] for chat in (joined, left, deleted, closed)}  # type: dict[str, list[tuple[str, Any]]]
-    for event in drained(committing, start, member, limit=2)[0]:
-        told[event["chatId"]].append((event["event"], event["data"]))
-    assert told[left] == [("member:removed", member)]
-    assert told[deleted] == [("chat:deleted", deleted)]
-    assert told[closed] == [("chat:deleted", closed)]
-    assert [event for event, _ in told[joined]] == ["member:added", "message:sent", "member:added"]
-    assert told[joined][-1] == ("member:added", member)
+    returned = {chat: [] for chat in (joined, left, deleted, closed)}  # type: dict[str, list[tuple[str, Any]]]
+    for event in read_all_events(committing, start, member, limit=2)[0]:
+        returned[event["chatId"]].append((event["event"], event["data"]))
+    assert returned[left] == [("member:removed", member)]
+    assert returned[deleted] == [("chat:deleted", deleted)]
+    assert returned[closed] == [("chat:deleted", closed)]
+    assert [event for event, _ in returned[joined]] == ["member:added", "message:sent", "member:added"]
+    assert returned[joined][-1] == ("member:added", member)
     stranger = new_user()
     call(committing, stranger, "get_settings")
-    assert drained(committing, start, stranger)[0] == []
-    assert len(drained(committing, start, owner)[0]) == 10
+    assert read_all_events(committing, start, stranger)[0] == []
+    assert len(read_all_events(committing, start, owner)[0]) == 10
 
 
-def test_who_comes_back_is_told_that_they_were_away(committing: Connection) -> None:
+def test_member_who_was_removed_and_added_gets_both_events(committing: Connection) -> None:
     owner, member = new_user(), new_user()
     chat = new_chat(committing, owner)
     add_member(committing, owner, chat, member)
-    start = of_all(committing, user=member)["next"]
+    start = list_events(committing, user=member)["next"]
     call(committing, owner, "remove_member", chat, member)
     add_member(committing, owner, chat, member)
-    events, _ = drained(committing, start, member)
+    events, _ = read_all_events(committing, start, member)
     assert [(event["event"], event["data"]) for event in events] == [
         ("member:removed", member),
         ("member:added", member),
     ]
 
 
-def test_who_left_twice_is_told_so_once(committing: Connection) -> None:
+def test_member_who_was_removed_twice_gets_one_event(committing: Connection) -> None:
     owner, member = new_user(), new_user()
     chat = new_chat(committing, owner, member)
-    start = of_all(committing, user=member)["next"]
+    start = list_events(committing, user=member)["next"]
     call(committing, owner, "remove_member", chat, member)
     add_member(committing, owner, chat, member)
     call(committing, owner, "remove_member", chat, member)
     last = seq_of(committing, chat)
-    told = names({"events": drained(committing, start, owner)[0]})
-    assert told == [(last - 2, "member:removed"), (last - 1, "member:added"), (last, "member:removed")]
-    assert names({"events": drained(committing, start, member, limit=1)[0]}) == [(last, "member:removed")]
+    returned = seqs_and_names({"events": read_all_events(committing, start, owner)[0]})
+    assert returned == [(last - 2, "member:removed"), (last - 1, "member:added"), (last, "member:removed")]
+    assert seqs_and_names({"events": read_all_events(committing, start, member, limit=1)[0]}) == [
+        (last, "member:removed")
+    ]
 
 
-def test_what_was_deleted_is_not_to_be_read_in_the_log(committing: Connection) -> None:
+def test_content_of_a_deleted_message_is_left_out_of_the_log(committing: Connection) -> None:
     owner = new_user()
     chat = new_chat(committing, owner)
-    start = of_all(committing, user=owner)["next"]
+    start = list_events(committing, user=owner)["next"]
     sent = send(committing, chat, "a secret", user=owner)
     call(committing, owner, "update_message", chat, sent["id"], {"content": "the secret"})
-    ask: list[Callable[[], Any]] = [
-        lambda: of_chat(committing, chat, 1, user=owner),
-        lambda: of_all(committing, start, user=owner),
+    calls: list[Callable[[], Any]] = [
+        lambda: list_chat_events(committing, chat, 1, user=owner),
+        lambda: list_events(committing, start, user=owner),
     ]
-    assert [str(answer()).count("the secret") for answer in ask] == [1, 1]
+    assert [str(list_page()).count("the secret") for list_page in calls] == [1, 1]
     call(committing, owner, "delete_message", chat, sent["id"])
-    for answer in ask:
-        assert [(event["event"], event["data"]) for event in answer()["events"]] == [
+    for list_page in calls:
+        assert [(event["event"], event["data"]) for event in list_page()["events"]] == [
             ("message:sent", strip_content(sent)),
             ("message:updated", {"id": sent["id"], "updates": {}, "truncated": True}),
             ("message:deleted", sent["id"]),
         ]
 
 
-def test_content_replaced_by_an_edit_is_left_out_of_the_log(committing: Connection) -> None:
-    owner, late = new_user(), new_user()
+def test_content_that_an_edit_replaced_is_left_out_of_the_log(committing: Connection) -> None:
+    owner, newcomer = new_user(), new_user()
     chat = new_chat(committing, owner)
-    start = of_all(committing, user=owner)["next"]
+    start = list_events(committing, user=owner)["next"]
     sent = send(committing, chat, "password: one", user=owner)
 
     def edit(**updates: str) -> Any:
@@ -149,37 +164,39 @@ def test_content_replaced_by_an_edit_is_left_out_of_the_log(committing: Connecti
     for content in ("password: two", "password: three"):
         edit(content=content)
     assert edit(type="code") == unchanged
-    add_member(committing, owner, chat, late)
-    for user, after in ((owner, start), (late, None)):
-        answers = [of_chat(committing, chat, 1, user=user)] + ([of_all(committing, after, user=user)] if after else [])
-        for answer in answers:
-            assert [event["data"] for event in answer["events"]] == [
+    add_member(committing, owner, chat, newcomer)
+    for user, after in ((owner, start), (newcomer, None)):
+        pages = [list_chat_events(committing, chat, 1, user=user)] + (
+            [list_events(committing, after, user=user)] if after else []
+        )
+        for page in pages:
+            assert [event["data"] for event in page["events"]] == [
                 strip_content(sent),
                 replaced,
                 {"id": sent["id"], "updates": {"content": "password: three"}},
                 unchanged,
-                late,
+                newcomer,
             ]
-    back = edit(content="password: one")  # which may be read again, then
-    told = [event["data"] for event in of_chat(committing, chat, 1, user=late)["events"]]
-    assert told == [sent, replaced, replaced, unchanged, late, back]
+    restored = edit(content="password: one")  # as in the message again, so the first event has it
+    data = [event["data"] for event in list_chat_events(committing, chat, 1, user=newcomer)["events"]]
+    assert data == [sent, replaced, replaced, unchanged, newcomer, restored]
 
 
-def test_a_title_that_was_replaced_is_left_out_of_the_log(committing: Connection) -> None:
-    owner, late = new_user(), new_user()
+def test_title_that_was_replaced_is_left_out_of_the_log(committing: Connection) -> None:
+    owner, newcomer = new_user(), new_user()
     chat = new_chat(committing, owner, title="Plans")
-    start = of_all(committing, user=owner)["next"]
+    start = list_events(committing, user=owner)["next"]
     for title in ("Layoffs", "Holidays"):
         call(committing, owner, "update_chat", chat, {"title": title})
-    add_member(committing, owner, chat, late)
-    for answer in (of_chat(committing, chat, 1, user=late), of_all(committing, start, user=owner)):
-        assert [event["data"] for event in answer["events"]] == [
-            {"id": chat, "updates": {}}, {"id": chat, "updates": {"title": "Holidays"}}, late,
+    add_member(committing, owner, chat, newcomer)
+    for page in (list_chat_events(committing, chat, 1, user=newcomer), list_events(committing, start, user=owner)):
+        assert [event["data"] for event in page["events"]] == [
+            {"id": chat, "updates": {}}, {"id": chat, "updates": {"title": "Holidays"}}, newcomer,
         ]  # fmt: skip
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["send", "edit", "delete", "rename", "commit", "roll back", "ask"]), st.integers(0, 2),
+    st.tuples(st.sampled_from(["send", "edit", "delete", "rename", "commit", "roll back", "list"]), st.integers(0, 2),
               st.integers(0, 3)),
     min_size=10, max_size=60,
 )  # fmt: skip
@@ -187,7 +204,7 @@ STEPS = st.lists(
 
 @given(steps=STEPS, limits=st.lists(st.integers(1, 4), min_size=1, max_size=3))
 @settings(max_examples=40)
-def test_however_transactions_overlap_each_event_is_told_once_and_in_order(
+def test_each_event_is_returned_once_and_in_order_for_overlapping_transactions(
     log_url: str, steps: list[tuple[str, int, int]], limits: list[int]
 ) -> None:
     with ExitStack() as stack:
@@ -195,31 +212,31 @@ def test_however_transactions_overlap_each_event_is_told_once_and_in_order(
         owner = new_user()
         chats = [new_chat(reader, owner) for _ in range(4)]
         writers = [stack.enter_context(psycopg.connect(log_url)) for _ in range(3)]
-        busy: dict[int, int] = {}  # which writer has changed a chat and not committed: others would wait
-        heard: list[list[Event]] = [[] for _ in limits]
-        cursors = [of_all(reader, user=owner)["next"] for _ in limits]
+        locked_by: dict[int, int] = {}  # the writer whose open transaction has changed a chat: others would wait
+        received: list[list[Event]] = [[] for _ in limits]
+        cursors = [list_events(reader, user=owner)["next"] for _ in limits]
         seqs = {chat: seq_of(reader, chat) for chat in chats}
 
-        def ask() -> None:
-            for place, limit in enumerate(limits):
-                answer = of_all(reader, cursors[place], limit, owner)
-                heard[place] += answer["events"]
-                cursors[place] = answer["next"]
+        def list_pages() -> None:
+            for reader_index, limit in enumerate(limits):
+                page = list_events(reader, cursors[reader_index], limit, owner)
+                received[reader_index] += page["events"]
+                cursors[reader_index] = page["next"]
 
-        for what, writer, chat in steps:
-            if what == "ask":
-                ask()
-            elif what in ("commit", "roll back"):
-                writers[writer].commit() if what == "commit" else writers[writer].rollback()
-                busy = {held: by for held, by in busy.items() if by != writer}
-            elif busy.setdefault(chat, writer) == writer:
-                change(writers[writer], owner, chats[chat], what)
+        for action, writer, chat in steps:
+            if action == "list":
+                list_pages()
+            elif action in ("commit", "roll back"):
+                writers[writer].commit() if action == "commit" else writers[writer].rollback()
+                locked_by = {locked: by for locked, by in locked_by.items() if by != writer}
+            elif locked_by.setdefault(chat, writer) == writer:
+                change_chat(writers[writer], owner, chats[chat], action)
         for connection in writers:
             connection.commit()
-        for place, limit in enumerate(limits):
-            rest, _ = drained(reader, cursors[place], owner, limit)
-            heard[place] += rest
-        expected = {chat: names(of_chat(reader, chat, seq, user=owner)) for chat, seq in seqs.items()}
-        for events in heard:
-            told = {chat: names({"events": [e for e in events if e["chatId"] == chat]}) for chat in chats}
-            assert told == expected
+        for reader_index, limit in enumerate(limits):
+            remaining, _ = read_all_events(reader, cursors[reader_index], owner, limit)
+            received[reader_index] += remaining
+        expected = {chat: seqs_and_names(list_chat_events(reader, chat, seq, user=owner)) for chat, seq in seqs.items()}
+        for events in received:
+            returned = {chat: seqs_and_names({"events": [e for e in events if e["chatId"] == chat]}) for chat in chats}
+            assert returned == expected
