@@ -149,11 +149,11 @@ def test_replayed_events_complete_a_copy_that_was_read_during_changes(log_url: s
                 change_chat(dba, "owner", chat, action)
 
         def read(function: str, **options: str) -> Any:
-            page = call(dba, "owner", function, chat, **options)
+            response = call(dba, "owner", function, chat, **options)
             row = dba.execute("select current_setting('response.chat_seq')::bigint").fetchone()
             assert row
             seqs.append(row[0])
-            return page
+            return response
 
         seqs: list[int] = []
         apply_changes(12)

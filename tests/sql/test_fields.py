@@ -1,4 +1,4 @@
-"""What fields may be, as the database tells it in the words of JSON Schema, is what it lets through."""
+"""The JSON schemas of fields that the database returns accept the same values as its validation."""
 
 from typing import Any
 
@@ -9,65 +9,69 @@ from jsonschema import Draft202012Validator
 
 from api.dev.postgres import Postgres
 from tests.database import Connection, call, connect_rolled_back, expect_error
-from tests.sql.test_validation import BLANKS
+from tests.sql.blanks import BLANKS
 from tests.tokens import new_user
 
 NUMBERS = ("page", "limit")
-OF_EVENTS = ("seq", "events")
-PUSHERS = ("socket_id", "channel_name")
+EVENT_FIELDS = ("seq", "events")
+PUSHER_FIELDS = ("socket_id", "channel_name")
 KEY = "Idempotency-Key"
 ANY_CHARACTER = st.characters(codec="utf-8", exclude_characters="\0")
 
 
-def schemas(connection: Connection) -> dict[str, Any]:
+def field_schemas(connection: Connection) -> dict[str, Any]:
+    """Return the JSON schemas of all fields by name."""
     row = connection.execute("select api.get_field_schemas()").fetchone()
     assert row
-    told: dict[str, Any] = row[0]
-    return told
+    by_field: dict[str, Any] = row[0]
+    return by_field
 
 
-def lets_through(connection: Connection, field: str, value: str) -> bool:
+def is_valid(connection: Connection, field: str, value: str) -> bool:
+    """Return whether the database accepts a value of a field."""
     return connection.execute("select where rules.validation_error(%s, %s) is null", [field, value]).rowcount == 1
 
 
-def test_texts_are_let_through_as_they_are_told(postgres: Postgres, shared_database: str) -> None:
+def test_schemas_of_texts_accept_what_the_database_accepts(postgres: Postgres, shared_database: str) -> None:
     with connect_rolled_back(postgres.url(shared_database, "app", "app")) as app:
-        told = schemas(app)
-        texts = sorted(name for name in told if name not in {*NUMBERS, *OF_EVENTS, "email", *PUSHERS, KEY, "notBlank"})
-        words = sorted(word for name in texts for word in told[name].get("enum", []))
+        schemas = field_schemas(app)
+        texts = sorted(
+            name for name in schemas if name not in {*NUMBERS, *EVENT_FIELDS, "email", *PUSHER_FIELDS, KEY, "notBlank"}
+        )
+        enum_values = sorted(value for name in texts for value in schemas[name].get("enum", []))
         blank = st.text(st.sampled_from("".join(BLANKS)) | ANY_CHARACTER, max_size=3)
 
-        @given(field=st.sampled_from(texts), value=st.sampled_from(words) | blank | st.text(ANY_CHARACTER))
+        @given(field=st.sampled_from(texts), value=st.sampled_from(enum_values) | blank | st.text(ANY_CHARACTER))
         def check(field: str, value: str) -> None:
-            assert Draft202012Validator(told[field]).is_valid(value) == lets_through(app, field, value)
+            assert Draft202012Validator(schemas[field]).is_valid(value) == is_valid(app, field, value)
 
         check()
         assert len(texts) == 12
-        assert not any(Draft202012Validator(told[name]).is_valid("x\0") for name in (*texts, *PUSHERS))
+        assert not any(Draft202012Validator(schemas[name]).is_valid("x\0") for name in (*texts, *PUSHER_FIELDS))
 
 
-def test_an_address_may_be_in_any_script(app: Connection) -> None:
-    assert schemas(app)["email"]["format"] == "idn-email"  # not `email`, which is ASCII
-    assert lets_through(app, "email", "é@exämple.de")
+def test_schema_of_email_allows_all_scripts(app: Connection) -> None:
+    assert field_schemas(app)["email"]["format"] == "idn-email"  # not `email`, which is ASCII
+    assert is_valid(app, "email", "é@exämple.de")
 
 
-def test_lengths_are_told_to_the_character(app: Connection) -> None:
-    for field, told in schemas(app).items():
-        if field == "email" or "maxLength" not in told:
+def test_schemas_have_the_exact_limits_of_lengths(app: Connection) -> None:
+    for field, schema in field_schemas(app).items():
+        if field == "email" or "maxLength" not in schema:
             continue
-        lengths = [told["minLength"] - 1, told["minLength"], told["maxLength"], told["maxLength"] + 1]
-        for length, fits in zip(lengths, (False, True, True, False), strict=True):
+        lengths = [schema["minLength"] - 1, schema["minLength"], schema["maxLength"], schema["maxLength"] + 1]
+        for length, is_allowed in zip(lengths, (False, True, True, False), strict=True):
             if length >= 0:
-                assert lets_through(app, field, "é" * length) == fits, (field, length)
+                assert is_valid(app, field, "é" * length) == is_allowed, (field, length)
 
 
 @pytest.mark.parametrize("field", NUMBERS)
-def test_numbers_are_taken_as_they_are_told(app: Connection, field: str) -> None:
-    told, user = schemas(app)[field], new_user()
-    assert call(app, user, "list_chats")[field] == told["default"]
-    for value in (told["minimum"], told["maximum"]):
+def test_schemas_of_numbers_have_the_exact_limits_and_default(app: Connection, field: str) -> None:
+    schema, user = field_schemas(app)[field], new_user()
+    assert call(app, user, "list_chats")[field] == schema["default"]
+    for value in (schema["minimum"], schema["maximum"]):
         assert call(app, user, "list_chats", **{field: str(value)})[field] == value
-    for value in (told["minimum"] - 1, told["maximum"] + 1):
+    for value in (schema["minimum"] - 1, schema["maximum"] + 1):
         with expect_error(400) as error:
             call(app, user, "list_chats", **{field: str(value)})
-        assert error.fields == {field: f"must be a whole number from {told['minimum']} to {told['maximum']}"}
+        assert error.fields == {field: f"must be a whole number from {schema['minimum']} to {schema['maximum']}"}

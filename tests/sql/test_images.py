@@ -1,4 +1,4 @@
-"""Which image in storage is whose, and when it goes."""
+"""Profile images: registration of uploads, use by users, and removal of unused images from storage."""
 
 import hashlib
 import json
@@ -14,86 +14,92 @@ from tests.tokens import new_user
 from tests.waiting import next_millisecond, wait_until
 
 
-def url_of(content: str, base: str = "https://chat.example") -> str:
-    """A URL of an image in storage."""
-    return f"{base}/images/{name_of(content)}"
+def image_url(content: str, base: str = "https://chat.example") -> str:
+    """Return the URL of an image in storage."""
+    return f"{base}/images/{image_name(content)}"
 
 
-def name_of(content: str) -> str:
-    """The name of an image in storage."""
+def image_name(content: str) -> str:
+    """Return the name of an image in storage."""
     return hashlib.sha256(content.encode()).hexdigest() + ".png"
 
 
-def taken(connection: Connection) -> str | None:
-    """The name that is to be removed now, if there is one."""
+def claim(connection: Connection) -> str | None:
+    """Claim an unused image; return its name, or null if there is none."""
     row = connection.execute("select api.claim_unused_image()").fetchone()
     assert row
     name: str | None = row[0]
     return name
 
 
-def unused(connection: Connection) -> list[str]:
-    """All names that are to be removed now; and they are."""
+def remove_unused_images(connection: Connection) -> list[str]:
+    """Claim all unused images and confirm their removal; return their names."""
     names = []
-    while name := taken(connection):
+    while name := claim(connection):
         connection.execute("select api.confirm_image_removal(%s)", [name])
         names.append(name)
     return names
 
 
 def make_due(connection: Connection) -> None:
-    """As if ten minutes had passed."""
+    """Make uploads due for cleanup, as if ten minutes had passed."""
     connection.execute("update parley.image_cleanup set due = due - interval '10 minutes'")
 
 
 @pytest.fixture(autouse=True)
-def empty_list(dba: Connection) -> None:
-    """Nothing is listed but what a test lists."""
+def empty_cleanup(dba: Connection) -> None:
+    """Empty parley.image_cleanup, which other tests have filled."""
     dba.execute("delete from parley.image_cleanup")
 
 
-def test_an_image_is_the_users_from_then_on(dba: Connection) -> None:
+def test_set_image_changes_the_profile(dba: Connection) -> None:
     user = new_user()
-    answer = call(dba, user, "set_image", url_of("a"))
-    assert answer == {"imageUrl": url_of("a"), "updatedAt": call(dba, user, "get_profile")["user"]["updatedAt"]}
-    assert call(dba, user, "get_profile")["user"]["imageUrl"] == url_of("a")
+    response = call(dba, user, "set_image", image_url("a"))
+    assert response == {"imageUrl": image_url("a"), "updatedAt": call(dba, user, "get_profile")["user"]["updatedAt"]}
+    assert call(dba, user, "get_profile")["user"]["imageUrl"] == image_url("a")
     next_millisecond()
-    assert call(dba, user, "set_image", url_of("a")) == answer
-    assert call(dba, user, "set_image", url_of("b"))["updatedAt"] > answer["updatedAt"]
+    assert call(dba, user, "set_image", image_url("a")) == response
+    assert call(dba, user, "set_image", image_url("b"))["updatedAt"] > response["updatedAt"]
 
 
-def test_an_image_that_comes_to_nothing_goes_in_ten_minutes(dba: Connection) -> None:
-    call(dba, new_user(), "register_image_upload", url_of("a"))
-    assert unused(dba) == []
+def test_upload_that_no_user_has_is_removed_after_ten_minutes(dba: Connection) -> None:
+    call(dba, new_user(), "register_image_upload", image_url("a"))
+    assert remove_unused_images(dba) == []
     make_due(dba)
-    assert unused(dba) == [name_of("a")]
-    assert unused(dba) == []
+    assert remove_unused_images(dba) == [image_name("a")]
+    assert remove_unused_images(dba) == []
 
 
-def test_an_image_that_is_used_stays(dba: Connection) -> None:
+def test_image_of_a_user_is_not_removed(dba: Connection) -> None:
     user = new_user()
-    call(dba, user, "register_image_upload", url_of("a"))
-    call(dba, user, "set_image", url_of("a"))
+    call(dba, user, "register_image_upload", image_url("a"))
+    call(dba, user, "set_image", image_url("a"))
     make_due(dba)
-    assert unused(dba) == []
+    assert remove_unused_images(dba) == []
     assert dba.execute("select count(*) from parley.image_cleanup").fetchone() == (0,)
 
 
-def test_an_image_goes_with_the_last_who_uses_it(dba: Connection) -> None:
+def test_image_is_removed_when_the_last_user_has_another(dba: Connection) -> None:
     one, other = new_user(), new_user()
     for user, base in ((one, "https://chat.example"), (other, "http://127.0.0.1:8000/under/a/path")):
-        call(dba, user, "set_image", url_of("a", base))
-    call(dba, one, "set_image", url_of("b"))
-    assert unused(dba) == []
+        call(dba, user, "set_image", image_url("a", base))
+    call(dba, one, "set_image", image_url("b"))
+    assert remove_unused_images(dba) == []
     dba.execute("delete from next_auth.users where id = %s", [other])
-    assert unused(dba) == [name_of("a")]
+    assert remove_unused_images(dba) == [image_name("a")]
     dba.execute("update next_auth.users set image = 'https://x.org/mine.png' where id = %s", [one])
-    assert unused(dba) == [name_of("b")]
+    assert remove_unused_images(dba) == [image_name("b")]
 
 
-def test_only_images_in_storage_are_looked_after(dba: Connection) -> None:
+def test_only_images_in_storage_are_queued_for_cleanup(dba: Connection) -> None:
     user = new_user()
-    for image in ("https://x.org/a.png", url_of("a") + "?x", url_of("a").upper(), f"{url_of('a')}/", "x" * 100_000):
+    for image in (
+        "https://x.org/a.png",
+        image_url("a") + "?x",
+        image_url("a").upper(),
+        f"{image_url('a')}/",
+        "x" * 100_000,
+    ):
         dba.execute("select session.authenticate(%s)", [json.dumps({"sub": user})])
         dba.execute("update next_auth.users set image = %s where id = %s", [image, user])
     dba.execute("update next_auth.users set image = null where id = %s", [user])
@@ -102,35 +108,35 @@ def test_only_images_in_storage_are_looked_after(dba: Connection) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["https://x.org/a.png", "https://x.org/images/1.png", "javascript:1//images/" + name_of("a"), "",
-     url_of("a") + "\n", "https://x y/images/" + name_of("a"),
-     "https://x.org/images/" + name_of("a").replace(".png", ".svg"),
-     "https://x.org/" + "x" * 2000 + "/images/" + name_of("a")],
+    ["https://x.org/a.png", "https://x.org/images/1.png", "javascript:1//images/" + image_name("a"), "",
+     image_url("a") + "\n", "https://x y/images/" + image_name("a"),
+     "https://x.org/images/" + image_name("a").replace(".png", ".svg"),
+     "https://x.org/" + "x" * 2000 + "/images/" + image_name("a")],
 )  # fmt: skip
-def test_a_user_has_no_image_from_elsewhere(app: Connection, url: str) -> None:
+def test_url_of_no_stored_image_is_rejected(app: Connection, url: str) -> None:
     user = new_user()
-    call(app, user, "set_image", url_of("a"))
+    call(app, user, "set_image", image_url("a"))
     for function in ("register_image_upload", "set_image"):
         with expect_error(400):
             call(app, user, function, url)
-    assert call(app, user, "get_profile")["user"]["imageUrl"] == url_of("a")
+    assert call(app, user, "get_profile")["user"]["imageUrl"] == image_url("a")
 
 
-def test_nobody_stores_an_image(app: Connection) -> None:
+def test_storing_an_image_requires_a_user(app: Connection) -> None:
     for function in ("register_image_upload", "set_image"):
-        call(app, new_user(), function, url_of("a"))
+        call(app, new_user(), function, image_url("a"))
         app.execute("select set_config('parley.user_id', '', true)")
         with expect_error(401), app.transaction():
-            app.execute(f"select api.{function}(%s)", [url_of("a")])
+            app.execute(f"select api.{function}(%s)", [image_url("a")])
 
 
-def is_waiting(connection: Connection, event: str) -> bool:
-    """Whether anybody waits for the lock of an image, or for its removal."""
+def has_waiter(connection: Connection, event: str) -> bool:
+    """Return whether a session waits for this event: the lock of an image (advisory), or its removal (PgSleep)."""
     waiting = "select from pg_stat_activity where wait_event = %s and datname = current_database()"
     return connection.execute(waiting, [event]).rowcount > 0
 
 
-def test_nobody_stores_an_image_while_it_is_removed(postgres: Postgres, new_database: Callable[[str], str]) -> None:
+def test_image_cannot_be_stored_while_it_is_removed(postgres: Postgres, new_database: Callable[[str], str]) -> None:
     database = new_database("parley_images")
     with (
         psycopg.connect(postgres.url(database, "app", "app"), autocommit=True) as remover,
@@ -139,64 +145,64 @@ def test_nobody_stores_an_image_while_it_is_removed(postgres: Postgres, new_data
         ThreadPoolExecutor() as threads,
     ):
         for content in "ab":
-            call(user, "ada", "set_image", url_of(content))
+            call(user, "ada", "set_image", image_url(content))
         with user.transaction():
-            call(user, "ada", "set_image", url_of("a"))
-            name = threads.submit(taken, remover)
-            wait_until(lambda: is_waiting(dba, "advisory"))
-        assert name.result() == name_of("b")  # a is in use again, so it is kept
+            call(user, "ada", "set_image", image_url("a"))
+            name = threads.submit(claim, remover)
+            wait_until(lambda: has_waiter(dba, "advisory"))
+        assert name.result() == image_name("b")  # a is used again, so it is not claimed
 
-        answer = threads.submit(call, user, "ada", "set_image", url_of("b"))
-        wait_until(lambda: is_waiting(dba, "PgSleep"))
-        assert not answer.done()
-        remover.execute("select api.confirm_image_removal(%s)", [name_of("b")])
-        assert answer.result()["imageUrl"] == url_of("b")
+        storing = threads.submit(call, user, "ada", "set_image", image_url("b"))
+        wait_until(lambda: has_waiter(dba, "PgSleep"))
+        assert not storing.done()
+        remover.execute("select api.confirm_image_removal(%s)", [image_name("b")])
+        assert storing.result()["imageUrl"] == image_url("b")
 
 
-def test_who_waits_too_long_for_a_removal_is_asked_to_come_again(dba: Connection) -> None:
-    call(dba, new_user(), "register_image_upload", url_of("a"))
+def test_storing_an_image_fails_if_its_removal_takes_too_long(dba: Connection) -> None:
+    call(dba, new_user(), "register_image_upload", image_url("a"))
     make_due(dba)
-    assert taken(dba) == name_of("a")
+    assert claim(dba) == image_name("a")
     with expect_error(503):
-        call(dba, new_user(), "set_image", url_of("a"))
-    dba.execute("select api.confirm_image_removal(%s)", [name_of("a")])
-    assert call(dba, new_user(), "set_image", url_of("a"))["imageUrl"] == url_of("a")
+        call(dba, new_user(), "set_image", image_url("a"))
+    dba.execute("select api.confirm_image_removal(%s)", [image_name("a")])
+    assert call(dba, new_user(), "set_image", image_url("a"))["imageUrl"] == image_url("a")
 
 
-def test_an_image_in_storage_is_not_taken_from_a_token(dba: Connection) -> None:
-    for image, known in ((url_of("a"), None), ("https://x.org/a.png", "https://x.org/a.png")):
+def test_picture_of_a_token_cannot_be_an_image_in_storage(dba: Connection) -> None:
+    for image, stored in ((image_url("a"), None), ("https://x.org/a.png", "https://x.org/a.png")):
         identity = json.dumps({"sub": new_user(), "picture": image})
         row = dba.execute("select api.get_profile() from session.authenticate(%s)", [identity]).fetchone()
         assert row
-        assert row[0]["user"]["imageUrl"] == known
+        assert row[0]["user"]["imageUrl"] == stored
 
 
-def test_images_that_are_used_do_not_hide_those_that_are_not(dba: Connection) -> None:
+def test_used_images_do_not_prevent_the_removal_of_unused_ones(dba: Connection) -> None:
     user = new_user()
-    call(dba, user, "set_image", url_of("a"))
-    names = [name_of(content) for content in "aabaacaa"]
+    call(dba, user, "set_image", image_url("a"))
+    names = [image_name(content) for content in "aabaacaa"]
     dba.execute("insert into parley.image_cleanup (name) select unnest(%s::text[])", [names])
-    assert unused(dba) == [name_of("b"), name_of("c")]
+    assert remove_unused_images(dba) == [image_name("b"), image_name("c")]
     assert dba.execute("select count(*) from parley.image_cleanup").fetchone() == (0,)
 
 
-def test_what_is_not_removed_after_all_is_tried_again_after_the_others(dba: Connection) -> None:
+def test_unconfirmed_removal_is_retried_after_the_others(dba: Connection) -> None:
     for content in "ab":
-        call(dba, new_user(), "register_image_upload", url_of(content))
+        call(dba, new_user(), "register_image_upload", image_url(content))
     make_due(dba)
-    assert taken(dba) == name_of("a")  # and then something went wrong
-    assert unused(dba) == [name_of("b")]
+    assert claim(dba) == image_name("a")  # and the removal fails
+    assert remove_unused_images(dba) == [image_name("b")]
     make_due(dba)
-    assert unused(dba) == [name_of("a")]
-    assert unused(dba) == []
+    assert remove_unused_images(dba) == [image_name("a")]
+    assert remove_unused_images(dba) == []
 
 
-def test_of_one_image_one_removal_is_under_way(dba: Connection) -> None:
-    names = [name_of(content) for content in "aaba"]
+def test_image_is_claimed_once_at_a_time(dba: Connection) -> None:
+    names = [image_name(content) for content in "aaba"]
     dba.execute("insert into parley.image_cleanup (name) select unnest(%s::text[])", [names])
-    assert taken(dba) == name_of("a")
-    assert taken(dba) == name_of("b")
-    assert taken(dba) is None
+    assert claim(dba) == image_name("a")
+    assert claim(dba) == image_name("b")
+    assert claim(dba) is None
     make_due(dba)
-    assert set(unused(dba)) == {name_of("a"), name_of("b")}
+    assert set(remove_unused_images(dba)) == {image_name("a"), image_name("b")}
     assert dba.execute("select count(*) from parley.image_cleanup").fetchone() == (0,)

@@ -1,4 +1,4 @@
-"""Members: list, add, remove, leave, and how many a chat has at most."""
+"""Members: list, add, remove, leave, and the limit of members per chat."""
 
 import psycopg
 import pytest
@@ -8,7 +8,7 @@ from tests.tokens import new_user
 from tests.waiting import next_millisecond
 
 
-def test_the_owner_adds_and_everybody_in_the_chat_sees_it(app: Connection) -> None:
+def test_added_member_is_listed_for_all_members(app: Connection) -> None:
     owner, member = new_user(), new_user()
     chat = new_chat(app, owner)
     next_millisecond()
@@ -21,7 +21,7 @@ def test_the_owner_adds_and_everybody_in_the_chat_sees_it(app: Connection) -> No
         assert members[1] == added
 
 
-def test_a_member_has_the_name_and_picture_of_the_token(app: Connection) -> None:
+def test_member_has_the_name_and_picture_of_the_token(app: Connection) -> None:
     owner = new_user()
     identity = f'{{"sub": "{owner}", "name": "Ada", "email": "{owner}@x.org", "picture": "https://x.org/a.png"}}'
     app.execute("select session.authenticate(%s)", [identity])
@@ -30,7 +30,7 @@ def test_a_member_has_the_name_and_picture_of_the_token(app: Connection) -> None
     assert "email" not in member
 
 
-def test_only_the_owner_adds(app: Connection) -> None:
+def test_only_the_owner_can_add_members(app: Connection) -> None:
     owner, member, third = new_user(), new_user(), new_user()
     chat = new_chat(app, owner, member)
     with expect_error(403):
@@ -40,7 +40,7 @@ def test_only_the_owner_adds(app: Connection) -> None:
     assert add_member(app, owner, chat, third)["userId"] == third
 
 
-def test_who_has_never_signed_in_cant_be_added(app: Connection) -> None:
+def test_unknown_user_cannot_be_added(app: Connection) -> None:
     owner, unknown = new_user(), new_user()
     chat = new_chat(app, owner)
     with expect_error(400) as error:
@@ -49,7 +49,7 @@ def test_who_has_never_signed_in_cant_be_added(app: Connection) -> None:
     assert add_member(app, owner, chat, unknown)["userId"] == unknown
 
 
-def test_nobody_is_added_twice(app: Connection) -> None:
+def test_member_cannot_be_added_twice(app: Connection) -> None:
     owner, member = new_user(), new_user()
     chat = new_chat(app, owner, member)
     for user in (owner, member):
@@ -58,7 +58,7 @@ def test_nobody_is_added_twice(app: Connection) -> None:
     assert len(call(app, owner, "list_members", chat)["members"]) == 2
 
 
-def test_the_owner_removes_and_a_member_leaves(app: Connection) -> None:
+def test_owner_can_remove_members_and_members_can_leave(app: Connection) -> None:
     owner, removed, leaving = new_user(), new_user(), new_user()
     chat = new_chat(app, owner, removed, leaving)
     call(app, owner, "remove_member", chat, removed)
@@ -69,7 +69,7 @@ def test_the_owner_removes_and_a_member_leaves(app: Connection) -> None:
     assert [m["userId"] for m in call(app, owner, "list_members", chat)["members"]] == [owner]
 
 
-def test_a_member_removes_nobody_else(app: Connection) -> None:
+def test_member_cannot_remove_others(app: Connection) -> None:
     owner, member, third = new_user(), new_user(), new_user()
     chat = new_chat(app, owner, member, third)
     for user in (owner, third, new_user()):
@@ -83,7 +83,7 @@ def test_a_member_removes_nobody_else(app: Connection) -> None:
         call(app, owner, "remove_member", chat, third)
 
 
-def test_the_owner_cant_leave(app: Connection) -> None:
+def test_owner_cannot_leave(app: Connection) -> None:
     owner = new_user()
     chat = new_chat(app, owner)
     with expect_error(409):
@@ -95,19 +95,19 @@ def test_the_owner_cant_leave(app: Connection) -> None:
 
 
 def set_limit(connection: Connection, members: int) -> None:
-    """As a DBA."""
+    """Set the limit of members per chat, as a DBA."""
     connection.execute("update parley.limits set members_per_chat = %s", [members])
 
 
 def members_of(connection: Connection, chat: str) -> set[str]:
-    """Their ids."""
+    """Return the ids of a chat's members."""
     return {user for (user,) in connection.execute("select user_id from parley.members where chat_id = %s", [chat])}
 
 
 INSERT = "insert into parley.members (chat_id, user_id) select %s, unnest(%s::text[]) on conflict do nothing"
 
 
-def test_a_chat_has_at_most_5000_members(dba: Connection) -> None:
+def test_chat_has_at_most_5000_members(dba: Connection) -> None:
     chat = new_chat(dba, "owner")
     dba.execute("insert into next_auth.users (id) select 'u' || n from generate_series(1, 5001) n")
     dba.execute(INSERT, [chat, [f"u{n}" for n in range(1, 4999)]])
@@ -122,24 +122,26 @@ def test_a_chat_has_at_most_5000_members(dba: Connection) -> None:
         add_member(dba, "owner", chat, "u5001")
 
 
-def test_a_removal_and_a_departure_make_room(dba: Connection) -> None:
+def test_removed_member_leaves_a_place_for_another(dba: Connection) -> None:
     set_limit(dba, 3)
     chat = new_chat(dba, "owner", "a", "b")
     before = dba.execute("select seq from parley.chats where id = %s", [chat]).fetchone()
-    for leaving, remover, coming in (("a", "owner", "c"), ("b", "b", "d")):
+    for leaver, remover, newcomer in (("a", "owner", "c"), ("b", "b", "d")):
         with expect_error(409):
-            add_member(dba, "owner", chat, coming)
-        call(dba, remover, "remove_member", chat, leaving)
-        add_member(dba, "owner", chat, coming)
+            add_member(dba, "owner", chat, newcomer)
+        call(dba, remover, "remove_member", chat, leaver)
+        add_member(dba, "owner", chat, newcomer)
     dba.execute("delete from next_auth.users where id = 'c'")
     add_member(dba, "owner", chat, "e")
     assert members_of(dba, chat) == {"owner", "d", "e"}
     assert before == (3,)
-    assert dba.execute("select seq from parley.chats where id = %s", [chat]).fetchone() == (3 + 6,)  # none for refusals
+    assert dba.execute("select seq from parley.chats where id = %s", [chat]).fetchone() == (
+        3 + 6,
+    )  # rejected additions have no seq
 
 
 @pytest.mark.parametrize("role", ["app", "postgres"])
-def test_members_inserted_at_once_and_in_plain_sql_are_limited(dba: Connection, role: str) -> None:
+def test_members_inserted_by_plain_sql_are_limited(dba: Connection, role: str) -> None:
     set_limit(dba, 4)
     chats = [new_chat(dba, "owner"), new_chat(dba, "owner", "a")]
     for user in "abcd":
@@ -150,9 +152,9 @@ def test_members_inserted_at_once_and_in_plain_sql_are_limited(dba: Connection, 
         with expect_error(409), dba.transaction():
             dba.execute(INSERT, [chat, list(users)])
     both = "insert into parley.members (chat_id, user_id) select c, u from unnest(%s::uuid[]) c, unnest(%s::text[]) u"
-    with expect_error(409), dba.transaction():  # there is room in one of them
+    with expect_error(409), dba.transaction():  # one of the chats has room
         dba.execute(both, [chats, ["b", "c", "d"]])
-    if role == "postgres":  # row-level security refuses COPY to all others
+    if role == "postgres":  # row-level security does not allow COPY for other roles
         copy = "copy parley.members (chat_id, user_id) from stdin"
         with expect_error(409), dba.transaction(), dba.cursor().copy(copy) as rows:
             for user in "bcd":
@@ -163,23 +165,23 @@ def test_members_inserted_at_once_and_in_plain_sql_are_limited(dba: Connection, 
     assert [members_of(dba, chat) for chat in chats] == [{"owner", "b", "c", "d"}, {"owner", "a", "b", "c"}]
 
 
-def test_a_lower_limit_refuses_additions_and_nothing_else(dba: Connection) -> None:
+def test_lowered_limit_rejects_only_additions(dba: Connection) -> None:
     chat = new_chat(dba, "owner", "a", "b")
     set_limit(dba, 1)
     call(dba, "a", "send_message", chat, {"content": "still here"})
-    call(dba, "owner", "update_chat", chat, {"title": "Still ours"})
+    call(dba, "owner", "update_chat", chat, {"title": "Renamed"})
     assert len(call(dba, "b", "list_members", chat)["members"]) == 3
-    for leaving in ("a", "b"):
+    for leaver in ("a", "b"):
         with expect_error(409):
             add_member(dba, "owner", chat, "c")
-        call(dba, "owner", "remove_member", chat, leaving)
+        call(dba, "owner", "remove_member", chat, leaver)
     with expect_error(409):
         add_member(dba, "owner", chat, "c")
     assert members_of(dba, new_chat(dba, "owner")) == {"owner"}
     call(dba, "owner", "delete_chat", chat)
 
 
-def test_other_refusals_come_before_that_of_a_full_chat(dba: Connection) -> None:
+def test_other_errors_precede_that_of_a_full_chat(dba: Connection) -> None:
     set_limit(dba, 2)
     chat = new_chat(dba, "owner", "a")
     with expect_error(409) as error:
@@ -191,7 +193,7 @@ def test_other_refusals_come_before_that_of_a_full_chat(dba: Connection) -> None
         call(dba, "a", "add_member", chat, {"userId": "owner"})
 
 
-def test_the_limit_is_one_positive_number_of_the_dbas(dba: Connection) -> None:
+def test_limit_is_one_positive_number_that_only_a_dba_can_change(dba: Connection) -> None:
     for members in (0, -1, None):
         with pytest.raises(psycopg.errors.IntegrityError), dba.transaction():
             dba.execute("update parley.limits set members_per_chat = %s", [members])
@@ -203,7 +205,7 @@ def test_the_limit_is_one_positive_number_of_the_dbas(dba: Connection) -> None:
         dba.execute("update parley.limits set members_per_chat = 9")
 
 
-def test_without_a_row_of_limits_a_chat_has_any_number_of_members(dba: Connection) -> None:
+def test_number_of_members_is_unlimited_without_a_row_of_limits(dba: Connection) -> None:
     set_limit(dba, 2)
     chat = new_chat(dba, "owner", "a")
     with expect_error(409):

@@ -1,4 +1,4 @@
-"""Messages: send, list, get, edit, delete, and what a chat remembers of them."""
+"""Messages: send, list, get, edit, delete, and the counters of their chat."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from tests.database import NO_SUCH_ID, Connection, call, expect_error, new_chat
 from tests.tokens import new_user
 
 
-def test_a_message_is_kept_as_sent(app: Connection) -> None:
+def test_content_is_stored_as_sent(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
     content = "  def f():\n\treturn 'ünïcødé 上海 🎉'  \r\n"
@@ -22,11 +22,11 @@ def test_a_message_is_kept_as_sent(app: Connection) -> None:
     assert call(app, user, "list_messages", chat)["messages"] == [got]
 
 
-def test_type_is_text_unless_given(app: Connection) -> None:
+def test_default_type_is_text(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
-    for given in ("text", "code", "image"):
-        assert call(app, user, "send_message", chat, {"content": "x", "type": given})["type"] == given
+    for type_ in ("text", "code", "image"):
+        assert call(app, user, "send_message", chat, {"content": "x", "type": type_})["type"] == type_
     assert call(app, user, "send_message", chat, {"content": "x"})["type"] == "text"
 
 
@@ -34,13 +34,13 @@ def test_ids_are_uuid7_with_the_millisecond_of_created_at(app: Connection) -> No
     user = new_user()
     chat = call(app, user, "create_chat", {"title": "x"})
     sent = [call(app, user, "send_message", chat["id"], {"content": "x"}) for _ in range(20)]
-    for thing in (chat, *sent):
-        uuid = UUID(thing["id"])
-        created = datetime.fromisoformat(thing["createdAt"])
+    for resource in (chat, *sent):
+        uuid = UUID(resource["id"])
+        created = datetime.fromisoformat(resource["createdAt"])
         assert (uuid.version, uuid.variant) == (7, "specified in RFC 4122")
         assert uuid.int >> 80 == round(created.timestamp() * 1000)
         assert abs((datetime.now(UTC) - created).total_seconds()) < 60
-    ids = [thing["id"] for thing in sent]
+    ids = [message["id"] for message in sent]
     assert ids == sorted(ids)
 
 
@@ -55,7 +55,7 @@ def test_ids_rise_within_a_millisecond_and_when_the_clock_is_set_back(dba: Conne
     assert len({UUID(id_).int >> 80 for id_ in ids}) == 1
 
 
-def test_the_author_edits_either_field(app: Connection) -> None:
+def test_author_can_edit_content_and_type(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
     sent = call(app, user, "send_message", chat, {"content": "one"})
@@ -70,7 +70,7 @@ def test_the_author_edits_either_field(app: Connection) -> None:
     assert call(app, user, "list_messages", chat, search="one")["total"] == 0
 
 
-def test_updated_at_moves_only_with_a_change(dba: Connection) -> None:
+def test_updated_at_changes_only_with_a_field(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)
     sent = call(dba, user, "send_message", chat, {"content": "one"})
@@ -82,7 +82,7 @@ def test_updated_at_moves_only_with_a_change(dba: Connection) -> None:
     assert call(dba, user, "update_message", chat, sent["id"], {"content": "two"})["updatedAt"] >= sent["createdAt"]
 
 
-def test_who_may_edit_and_delete(app: Connection) -> None:
+def test_only_the_author_can_edit_and_the_author_or_owner_can_delete(app: Connection) -> None:
     owner, author, member, stranger = (new_user() for _ in range(4))
     chat = new_chat(app, owner, author, member)
     message, other = (call(app, author, "send_message", chat, {"content": "x"})["id"] for _ in range(2))
@@ -101,7 +101,7 @@ def test_who_may_edit_and_delete(app: Connection) -> None:
             call(app, author, function, chat, message)
 
 
-def test_an_author_who_left_no_longer_edits(app: Connection) -> None:
+def test_author_who_left_cannot_edit(app: Connection) -> None:
     owner, author = new_user(), new_user()
     chat = new_chat(app, owner, author)
     message = call(app, author, "send_message", chat, {"content": "x"})["id"]
@@ -111,17 +111,17 @@ def test_an_author_who_left_no_longer_edits(app: Connection) -> None:
     assert call(app, owner, "get_message", chat, message)["content"] == "x"
 
 
-def test_a_message_is_found_in_its_own_chat_only(app: Connection) -> None:
+def test_message_is_found_only_in_its_chat(app: Connection) -> None:
     user = new_user()
     chat, other = new_chat(app, user), new_chat(app, user)
     message = call(app, user, "send_message", chat, {"content": "x"})["id"]
     assert call(app, user, "get_message", chat, message)["id"] == message
-    for where, what in ((other, message), (chat, NO_SUCH_ID), (chat, "x"), (NO_SUCH_ID, message)):
+    for chat_id, message_id in ((other, message), (chat, NO_SUCH_ID), (chat, "x"), (NO_SUCH_ID, message)):
         with expect_error(404):
-            call(app, user, "get_message", where, what)
+            call(app, user, "get_message", chat_id, message_id)
 
 
-def test_a_chat_counts_its_messages_and_knows_the_last(app: Connection) -> None:
+def test_chat_has_the_number_and_the_time_of_its_last_message(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
     sent = [call(app, user, "send_message", chat, {"content": "x"}) for _ in range(3)]
@@ -134,7 +134,7 @@ def test_a_chat_counts_its_messages_and_knows_the_last(app: Connection) -> None:
     assert call(app, user, "get_chat", chat)["lastMessageAt"] is None
 
 
-def test_each_change_takes_the_chats_next_seq(dba: Connection) -> None:
+def test_each_change_increments_the_seq_of_the_chat(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)
 
@@ -192,12 +192,12 @@ def test_dates_are_inclusive(dba: Connection, start: str | None, end: str | None
 
 
 @pytest.mark.parametrize("time", ["1970-01-01T00:00:00.001Z", "2026-11-23T10:15:30.123Z", "9999-12-31T23:59:59.999Z"])
-def test_an_id_gives_its_time_back(dba: Connection, time: str) -> None:
+def test_uuid7_has_the_time_that_it_was_generated_for(dba: Connection, time: str) -> None:
     row = dba.execute("select parley.iso8601(rules.uuid7_timestamp(parley.generate_uuid7(%s, 5)))", [time]).fetchone()
     assert row == (time,)
 
 
-def test_a_message_stays_in_its_chat(dba: Connection) -> None:
+def test_key_of_a_message_cannot_be_changed(dba: Connection) -> None:
     user = new_user()
     chat, other = new_chat(dba, user), new_chat(dba, user)
     call(dba, user, "send_message", chat, {"content": "hello"})

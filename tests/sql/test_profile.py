@@ -1,4 +1,4 @@
-"""Profiles: what may be in them, whose e-mail address it is, when they change."""
+"""Profiles: allowed names and e-mail addresses, whose uniqueness and verification they keep, and updates."""
 
 import json
 from collections.abc import Callable
@@ -16,46 +16,46 @@ from tests.waiting import next_millisecond
 LOCAL_64 = "x" * 64
 
 
-def profile(connection: Connection, user: str) -> dict[str, Any]:
-    """The user as GET answers."""
-    answer: dict[str, Any] = call(connection, user, "get_profile")["user"]
-    return answer
+def get_profile(connection: Connection, user: str) -> dict[str, Any]:
+    """Return the profile of a user."""
+    response: dict[str, Any] = call(connection, user, "get_profile")["user"]
+    return response
 
 
 def sign_in(connection: Connection, **identity: str) -> dict[str, Any]:
-    """The profile that the first request of this identity gets."""
+    """Authenticate as an identity; return its profile."""
     row = connection.execute(
         "select api.get_profile() from session.authenticate(%s)", [json.dumps(identity)]
     ).fetchone()
     assert row
-    answer: dict[str, Any] = row[0]["user"]
-    return answer
+    response: dict[str, Any] = row[0]["user"]
+    return response
 
 
-def test_the_first_request_of_a_user_may_ask_for_the_profile(app: Connection) -> None:
+def test_first_request_of_a_user_can_read_the_profile(app: Connection) -> None:
     user = new_user()
     got = sign_in(app, sub=user, name="Ada", email=f"{user}@x.org", picture="https://x.org/a.png")
     updated_at = got.pop("updatedAt")
     assert got == {"id": user, "name": "Ada", "email": f"{user}@x.org", "imageUrl": "https://x.org/a.png"}
-    assert profile(app, user)["updatedAt"] == updated_at
+    assert get_profile(app, user)["updatedAt"] == updated_at
 
 
-def test_an_update_answers_what_is_so_from_now_on(app: Connection) -> None:
+def test_update_returns_the_updated_fields(app: Connection) -> None:
     user = new_user()
-    answer = call(app, user, "update_profile", {"name": "Ada", "email": f"{user}@x.org"})
-    assert list(answer["user"]) == ["name", "email", "updatedAt"]
-    assert profile(app, user) == answer["user"] | {"id": user, "imageUrl": None}
+    response = call(app, user, "update_profile", {"name": "Ada", "email": f"{user}@x.org"})
+    assert list(response["user"]) == ["name", "email", "updatedAt"]
+    assert get_profile(app, user) == response["user"] | {"id": user, "imageUrl": None}
     assert call(app, user, "update_profile", {"name": "Ada L."})["user"]["email"] == f"{user}@x.org"
     assert call(app, user, "update_profile", {"email": f"{user}@y.org"})["user"]["name"] == "Ada L."
 
 
-def test_updated_at_moves_only_with_a_change(dba: Connection) -> None:
+def test_updated_at_changes_only_with_a_field(dba: Connection) -> None:
     user = new_user()
     before = call(dba, user, "update_profile", {"name": "Ada", "email": f"{user}@x.org"})["user"]["updatedAt"]
     next_millisecond()
     assert call(dba, user, "update_profile", {"name": "Ada", "email": f"{user}@x.org"})["user"]["updatedAt"] == before
     dba.execute('update next_auth.users set "emailVerified" = now() where id = %s', [user])
-    assert profile(dba, user)["updatedAt"] == before
+    assert get_profile(dba, user)["updatedAt"] == before
     assert call(dba, user, "update_profile", {"email": f"{user}@X.org"})["user"]["updatedAt"] == before
     for change in ({"name": "Ada L."}, {"email": f"{user}@y.org"}):
         after = call(dba, user, "update_profile", change)["user"]["updatedAt"]
@@ -63,26 +63,26 @@ def test_updated_at_moves_only_with_a_change(dba: Connection) -> None:
         before = after
         next_millisecond()
     dba.execute("update next_auth.users set image = 'https://x.org/b.png' where id = %s", [user])
-    assert profile(dba, user)["updatedAt"] > before
+    assert get_profile(dba, user)["updatedAt"] > before
 
 
-def test_each_change_has_a_later_time(app: Connection) -> None:
+def test_updated_at_increases_with_each_change(app: Connection) -> None:
     user = new_user()
     times = [call(app, user, "update_profile", {"name": f"Ada {n}"})["user"]["updatedAt"] for n in range(20)]
     assert times == sorted(set(times))
 
 
 def is_verified(connection: Connection, user: str) -> bool:
-    """Whether the user's address counts as verified."""
+    """Return whether the e-mail address of a user is verified."""
     query = 'select from next_auth.users where id = %s and "emailVerified" is not null'
     return connection.execute(query, [user]).rowcount == 1
 
 
-VERIFIED = 'update next_auth.users set email = %s, "emailVerified" = now() where id = %s'
+VERIFY_EMAIL = 'update next_auth.users set email = %s, "emailVerified" = now() where id = %s'
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "stays"),
+    ("before", "after", "remains_verified"),
     [
         ("{}@x.org", "{}@X.ORG", True),
         ("{}@X.ORG", "{}@x.org", True),
@@ -99,27 +99,27 @@ VERIFIED = 'update next_auth.users set email = %s, "emailVerified" = now() where
         ("ς-{}@x.org", "\u03c3-{}@x.org", False),
     ],
 )
-def test_only_an_address_that_differs_in_ascii_case_stays_verified(
-    dba: Connection, before: str, after: str, stays: bool
+def test_email_remains_verified_if_only_its_ascii_case_changes(
+    dba: Connection, before: str, after: str, remains_verified: bool
 ) -> None:
     user = new_user()
     call(dba, user, "get_settings")
-    dba.execute(VERIFIED, [before.format(user), user])
+    dba.execute(VERIFY_EMAIL, [before.format(user), user])
     assert is_verified(dba, user)
     call(dba, user, "update_profile", {"name": "Ada", "email": after.format(user)})
-    assert is_verified(dba, user) == stays
+    assert is_verified(dba, user) == remains_verified
 
 
-def test_who_verifies_an_address_may_say_so_as_they_write_it(dba: Connection) -> None:
+def test_web_app_can_set_and_verify_an_email_in_one_statement(dba: Connection) -> None:
     user = new_user()
     call(dba, user, "update_profile", {"email": f"{user}@x.org"})
     assert not is_verified(dba, user)
-    dba.execute(VERIFIED, [f"{user}@z.org", user])
+    dba.execute(VERIFY_EMAIL, [f"{user}@z.org", user])
     assert is_verified(dba, user)
 
 
 @pytest.mark.parametrize("name", ["x", "x" * 100, "🎉" * 100, " Ada ", "Ada\nL."])
-def test_a_name_may_be(app: Connection, name: str) -> None:
+def test_valid_name_is_stored_as_sent(app: Connection, name: str) -> None:
     assert call(app, new_user(), "update_profile", {"name": name})["user"]["name"] == name
 
 
@@ -137,29 +137,29 @@ def test_a_name_may_be(app: Connection, name: str) -> None:
         f"ada@{'y' * 63}.org",
     ],
 )
-def test_an_address_may_be(app: Connection, email: str) -> None:
+def test_valid_email_is_stored_in_lower_case(app: Connection, email: str) -> None:
     user = new_user()
     assert call(app, user, "update_profile", {"email": email})["user"]["email"] == email.lower()
-    assert profile(app, user)["email"] == email.lower()
+    assert get_profile(app, user)["email"] == email.lower()
 
 
-def test_an_address_is_stored_as_the_web_app_looks_it_up(dba: Connection) -> None:
+def test_email_is_lower_cased_as_the_web_app_does(dba: Connection) -> None:
     code_points = [c for c in range(0x80, 0x110000) if not 0xD800 <= c < 0xE000]
     addresses = [f"A{chr(c)}B{chr(c)}@X.ORG" for c in code_points]
     addresses += ["ΝΙΚΟΣ@X.GR", "Σ.Σ@X.GR", "ΣΑΣ.@X.GR", "ΣΑΣ.\u0391@ΣΑΣ.GR", "ΣΣ2Σ@X.GR", "İİ@İ.TR"]
     lower = "select array(select rules.lower_email(a) from unnest(%s::text[]) with ordinality u (a, n) order by n)"
     row = dba.execute(lower, [addresses]).fetchone()
     assert row
-    unlike = [address for address, stored in zip(addresses, row[0], strict=True) if stored != address.lower()]
-    assert unlike == ["A\u212aB\u212a@X.ORG"]  # which would become an address of ASCII
+    different = [address for address, stored in zip(addresses, row[0], strict=True) if stored != address.lower()]
+    assert different == ["A\u212aB\u212a@X.ORG"]  # lower() would make this an ASCII address
     user = new_user()
     insert = "insert into next_auth.users (id, email) values (%s, %s) returning email"
     assert dba.execute(insert, [user, f"{user}@EXAMPLE.org"]).fetchone() == (f"{user}@example.org",)
 
 
-UNSEEN = "\u00ad\u034f\u061c\u115f\u180b\u200c\u200d\u2066\u2800\u3164\ufe0f\uffa0\ufff9\ufffe\U000e0041"
-FORM = "must be an e-mail address, like ada@example.org"
-SIZE = "must be 3 to 254 characters"
+INVISIBLE = "\u00ad\u034f\u061c\u115f\u180b\u200c\u200d\u2066\u2800\u3164\ufe0f\uffa0\ufff9\ufffe\U000e0041"
+EMAIL_FORMAT = "must be an e-mail address, like ada@example.org"
+EMAIL_LENGTH = "must be 3 to 254 characters"
 
 
 @pytest.mark.parametrize(
@@ -170,53 +170,54 @@ SIZE = "must be 3 to 254 characters"
         ({"name": "\u3000"}, {"name": "must not be blank"}),
         ({"name": None}, {"name": "must be a string"}),
         ({"email": None}, {"email": "must be a string"}),
-        ({"email": ""}, {"email": SIZE}),
-        ({"email": f"{LOCAL_64}@{'y' * 63}.{'z' * 63}.{'w' * 58}.org"}, {"email": SIZE}),
-        ({"email": f"{LOCAL_64}x@x.org"}, {"email": FORM}),
+        ({"email": ""}, {"email": EMAIL_LENGTH}),
+        ({"email": f"{LOCAL_64}@{'y' * 63}.{'z' * 63}.{'w' * 58}.org"}, {"email": EMAIL_LENGTH}),
+        ({"email": f"{LOCAL_64}x@x.org"}, {"email": EMAIL_FORMAT}),
         *(
-            ({"email": email}, {"email": FORM})
+            ({"email": email}, {"email": EMAIL_FORMAT})
             for email in [
                 "ada", "ada@", "@x.org", "ada@x", "ada@.org", "ada@x.", "ada@x..org", "ada@-x.org", "ada@x-.org",
                 "a@b@x.org", ".ada@x.org", "ada.@x.org", "a..b@x.org", "a b@x.org", " ada@x.org", "ada@x.org ",
                 "ada@x.org\n", "ada@x_y.org", "ada@x.org,b@x.org", "Ada <ada@x.org>", '"a b"@x.org', "ada@[127.0.0.1]",
                 "a\u200bda@x.org", "ada@x.org\u202e", "ada@\u3000x.org", "a\u00ada@x.org", "ada\\@x.org", "ada@x.org/",
                 "ada@1.2.3.4", f"ada@{'y' * 64}.org", "ada@x\u3002org.x", "ada@x\uff0eorg.x", "ada\uff20@x.org",
-                *(f"a{unseen}da@x.org" for unseen in UNSEEN), *(f"ada@x{unseen}.org" for unseen in UNSEEN),
+                *(f"a{character}da@x.org" for character in INVISIBLE),
+                *(f"ada@x{character}.org" for character in INVISIBLE),
             ]
         ),
         ({"email": "ada", "name": "", "id": "x"}, {
-            "email": FORM, "name": "must be 1 to 100 characters", "id": "is not a known field"}),
+            "email": EMAIL_FORMAT, "name": "must be 1 to 100 characters", "id": "is not a known field"}),
         ({"updatedAt": "2026-11-23T10:15:30.123Z", "name": "Ada"}, {"updatedAt": "is not a known field"}),
     ],
 )  # fmt: skip
-def test_a_profile_may_not_be(app: Connection, body: dict[str, Any], fields: dict[str, str]) -> None:
+def test_invalid_profile_is_rejected(app: Connection, body: dict[str, Any], fields: dict[str, str]) -> None:
     with expect_error(400) as error:
         call(app, new_user(), "update_profile", body)
     assert error.fields == fields
 
 
-def test_an_update_has_a_name_or_an_address(app: Connection) -> None:
+def test_update_requires_a_name_or_an_email(app: Connection) -> None:
     with expect_error(400) as error:
         call(app, new_user(), "update_profile", {})
     assert error.message == "The body must have at least one of: name, email."
 
 
-def test_an_address_is_one_users_in_whatever_case(app: Connection) -> None:
+def test_email_is_unique_regardless_of_case(app: Connection) -> None:
     first, second = new_user(), new_user()
     call(app, first, "update_profile", {"email": f"{first}@x.org"})
     for taken in (f"{first}@x.org", f"{first}@X.ORG"):
         with expect_error(409) as error:
             call(app, second, "update_profile", {"email": taken, "name": "Second"})
         assert error.fields == {"email": "is another user's"}
-    assert profile(app, second)["name"] is None
+    assert get_profile(app, second)["name"] is None
     call(app, first, "update_profile", {"email": f"{first}@y.org"})
     assert call(app, second, "update_profile", {"email": f"{first}@x.org"})["user"]["email"] == f"{first}@x.org"
 
 
-def test_of_many_who_want_one_address_one_gets_it(postgres: Postgres, new_database: Callable[[str], str]) -> None:
+def test_one_of_many_concurrent_updates_gets_an_email(postgres: Postgres, new_database: Callable[[str], str]) -> None:
     url = postgres.url(new_database("parley_addresses"), "app", "app")
 
-    def want(n: int) -> str | None:
+    def update_email(n: int) -> str | None:
         with psycopg.connect(url, autocommit=True) as connection:
             try:
                 call(connection, f"user {n}", "update_profile", {"email": f"{'Aa'[n % 2]}da@x.org"})
@@ -225,10 +226,10 @@ def test_of_many_who_want_one_address_one_gets_it(postgres: Postgres, new_databa
         return None
 
     with ThreadPoolExecutor(8) as threads:
-        assert sorted(threads.map(want, range(16)), key=str) == [None, *["PT409"] * 15]
+        assert sorted(threads.map(update_email, range(16)), key=str) == [None, *["PT409"] * 15]
 
 
-def test_nobody_changes_anybody(dba: Connection) -> None:
+def test_update_without_a_user_is_rejected(dba: Connection) -> None:
     users = "select id, name, email, image, updated_at from next_auth.users order by id"
     call(dba, new_user(), "update_profile", {"name": "Ada"})
     before = dba.execute(users).fetchall()
@@ -239,14 +240,14 @@ def test_nobody_changes_anybody(dba: Connection) -> None:
     assert dba.execute(users).fetchall() == before
 
 
-def test_a_name_from_a_token_is_cut_to_what_a_name_may_be(app: Connection) -> None:
+def test_name_from_a_token_is_truncated_to_100_characters(app: Connection) -> None:
     assert sign_in(app, sub=new_user(), name="x" * 101)["name"] == "x" * 100
     assert sign_in(app, sub=new_user(), name=" \t")["name"] is None
     assert sign_in(app, sub=new_user(), name="x" * 100)["name"] == "x" * 100
 
 
 @pytest.mark.parametrize(
-    ("email", "known"),
+    ("email", "stored"),
     [
         ("", None),
         (" \t", None),
@@ -257,12 +258,12 @@ def test_a_name_from_a_token_is_cut_to_what_a_name_may_be(app: Connection) -> No
         ("Ada@Token.example.org", "ada@token.example.org"),
     ],
 )
-def test_an_address_from_a_token_is_one_that_a_profile_may_have(app: Connection, email: str, known: str | None) -> None:
-    assert sign_in(app, sub=new_user(), email=email)["email"] == known
+def test_email_from_a_token_is_stored_only_if_it_is_valid(app: Connection, email: str, stored: str | None) -> None:
+    assert sign_in(app, sub=new_user(), email=email)["email"] == stored
 
 
 @pytest.mark.parametrize(
-    ("picture", "is_known"),
+    ("picture", "is_stored"),
     [
         ("https://x.org/a.png", True),
         ("HTTP://x", True),
@@ -286,5 +287,7 @@ def test_an_address_from_a_token_is_one_that_a_profile_may_have(app: Connection,
         ("https://x.org\\a.png", False),
     ],
 )
-def test_a_picture_from_a_token_is_at_a_web_address(app: Connection, picture: str, is_known: bool) -> None:
-    assert sign_in(app, sub=new_user(), picture=picture)["imageUrl"] == (picture if is_known else None)
+def test_picture_from_a_token_is_stored_only_if_it_is_an_http_url(
+    app: Connection, picture: str, is_stored: bool
+) -> None:
+    assert sign_in(app, sub=new_user(), picture=picture)["imageUrl"] == (picture if is_stored else None)

@@ -1,4 +1,4 @@
-"""What a value may be: each limit from both sides, all bad fields at once, in functions and in tables alike."""
+"""Validation: both sides of each limit, errors of all invalid fields, in functions and in table constraints."""
 
 import json
 from typing import Any
@@ -10,28 +10,14 @@ from hypothesis import strategies as st
 
 from api.dev.postgres import Postgres
 from tests.database import Connection, call, connect_rolled_back, expect_error, new_chat
+from tests.sql.blanks import BLANKS
 from tests.tokens import new_user
 
 INVALID = "The request has invalid fields."
-BLANKS = [
-    "",
-    " ",
-    "\t\r\n",
-    "\u00a0",
-    "\u3000\u2003 ",
-    "\u200b",
-    "\ufeff",
-    "\u2028\u2029",
-    "\u2060",
-    "\u200d",
-    "\u200e\u202e",
-    "\u00ad",
-    "\u2800\u3164",
-]
 
 
 @pytest.mark.parametrize("title", ["x", "x" * 200, "🎉" * 200, " x ", "x\n"])
-def test_a_title_may_be(app: Connection, title: str) -> None:
+def test_valid_title_is_stored_as_sent(app: Connection, title: str) -> None:
     assert call(app, new_user(), "create_chat", {"title": title})["title"] == title
 
 
@@ -49,7 +35,7 @@ def test_a_title_may_be(app: Connection, title: str) -> None:
         *(({"title": blank}, {"title": "must not be blank"}) for blank in BLANKS[1:]),
     ],
 )
-def test_a_title_may_not_be(app: Connection, body: dict[str, Any], fields: dict[str, str]) -> None:
+def test_invalid_title_is_rejected(app: Connection, body: dict[str, Any], fields: dict[str, str]) -> None:
     with expect_error(400) as error:
         call(app, new_user(), "create_chat", body)
     assert error.fields == fields
@@ -74,7 +60,7 @@ def test_a_title_may_not_be(app: Connection, body: dict[str, Any], fields: dict[
         ),
     ],
 )
-def test_a_message_may_not_be(app: Connection, body: dict[str, Any], fields: dict[str, str]) -> None:
+def test_invalid_message_is_rejected(app: Connection, body: dict[str, Any], fields: dict[str, str]) -> None:
     user = new_user()
     chat = new_chat(app, user)
     message = call(app, user, "send_message", chat, {"content": "x"})["id"]
@@ -88,7 +74,7 @@ def test_a_message_may_not_be(app: Connection, body: dict[str, Any], fields: dic
 
 
 @pytest.mark.parametrize("content", ["x", "x" * 32_768, "上" * 32_768, " " * 32_767 + "x", "\\", '"', "%s {} $1"])
-def test_a_message_may_be(app: Connection, content: str) -> None:
+def test_valid_content_is_stored_as_sent(app: Connection, content: str) -> None:
     user = new_user()
     chat = new_chat(app, user)
     sent = call(app, user, "send_message", chat, {"content": content})
@@ -96,13 +82,13 @@ def test_a_message_may_be(app: Connection, content: str) -> None:
 
 
 @pytest.mark.parametrize("body", [[], "x", 1, True, [{"title": "x"}]])
-def test_a_body_is_an_object(app: Connection, body: Any) -> None:
+def test_body_must_be_an_object(app: Connection, body: Any) -> None:
     with expect_error(400) as error:
         app.execute("select api.create_chat(%s::jsonb)", [json.dumps(body)])
     assert error.message == "The body must be a JSON object."
 
 
-def test_a_body_may_have_a_hundred_fields(app: Connection) -> None:
+def test_body_can_have_100_fields(app: Connection) -> None:
     body = {f"k{n}": {f"k{m}": 1 for m in range(100)} for n in range(100)}
     assert app.execute("select api.parse_json(%s)", [json.dumps(body).encode()]).fetchone() == (body,)
     with expect_error(400) as error:
@@ -110,7 +96,7 @@ def test_a_body_may_have_a_hundred_fields(app: Connection) -> None:
     assert error.fields == {"x" * 100: "is not a known field"}
 
 
-def test_an_update_has_at_least_one_field(app: Connection) -> None:
+def test_update_requires_at_least_one_field(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
     message = call(app, user, "send_message", chat, {"content": "x"})["id"]
@@ -122,7 +108,7 @@ def test_an_update_has_at_least_one_field(app: Connection) -> None:
     assert error.message == "The body must have at least one of: content, type."
 
 
-def test_a_query_is_refused_with_all_bad_fields(app: Connection) -> None:
+def test_error_lists_all_invalid_query_parameters(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
     with expect_error(400) as error:
@@ -141,7 +127,7 @@ def test_a_query_is_refused_with_all_bad_fields(app: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "good", "bad"),
+    ("name", "valid", "invalid"),
     [
         ("page", ["1", "1000000000", "007"], ["0", "-1", "1.0", "1e3", "abc", "", " 1", "1000000001", "9" * 30]),
         ("limit", ["1", "100"], ["0", "101", "abc", "-5", "+5"]),
@@ -155,12 +141,12 @@ def test_a_query_is_refused_with_all_bad_fields(app: Connection) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_query_parameter_may_be(app: Connection, name: str, good: list[str], bad: list[str]) -> None:
+def test_query_parameters_are_validated(app: Connection, name: str, valid: list[str], invalid: list[str]) -> None:
     user = new_user()
     chat = new_chat(app, user)
-    for value in good:
+    for value in valid:
         assert call(app, user, "list_messages", chat, **{name: value})["total"] == 0, value
-    for value in bad:
+    for value in invalid:
         with expect_error(400) as error:
             call(app, user, "list_messages", chat, **{name: value})
         assert list(error.fields) == [{"start_date": "startDate"}.get(name, name)], value
@@ -191,9 +177,7 @@ def test_a_query_parameter_may_be(app: Connection, name: str, good: list[str], b
         (b'{"a": {"b": 1, "b": 1}}', INVALID, {"a": "has a key twice"}),
     ],
 )
-def test_a_body_that_is_no_json_is_refused(
-    app: Connection, document: bytes, message: str, fields: dict[str, str]
-) -> None:
+def test_invalid_json_body_is_rejected(app: Connection, document: bytes, message: str, fields: dict[str, str]) -> None:
     with expect_error(400) as error:
         app.execute("select api.parse_json(%s)", [document])
     assert (error.message, error.fields) == (message, fields)
@@ -208,7 +192,7 @@ JSON = st.recursive(
 
 
 @given(value=st.dictionaries(TEXT, JSON, max_size=100))
-def test_a_body_that_is_json_is_taken_as_it_is(postgres: Postgres, shared_database: str, value: Any) -> None:
+def test_valid_json_body_is_parsed_unchanged(postgres: Postgres, shared_database: str, value: Any) -> None:
     document = json.dumps(value).encode()
     with connect_rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         row = connection.execute("select api.parse_json(%s)", [document]).fetchone()
@@ -230,7 +214,7 @@ def test_a_body_that_is_json_is_taken_as_it_is(postgres: Postgres, shared_databa
         ("update parley.settings set runtime = ' '", "settings_runtime_valid"),
     ],
 )
-def test_plain_sql_meets_the_same_rules(app: Connection, statement: str, constraint: str) -> None:
+def test_table_constraints_reject_invalid_values(app: Connection, statement: str, constraint: str) -> None:
     user = new_user()
     call(app, user, "send_message", new_chat(app, user), {"content": "x"})
     app.execute("select set_config('parley.user_id', %s, true)", [user])
