@@ -5,8 +5,8 @@ from psycopg import sql
 
 from tests.database import Connection
 
-# An intruder is a stranger whose session has selected the chat; nobody is a session without a user.
-ACTORS = ("owner", "member", "stranger", "intruder", "nobody")
+# An intruder is a stranger whose session has selected the chat; anonymous is a session without a user.
+ACTORS = ("owner", "member", "stranger", "intruder", "anonymous")
 
 # By table and verb: a statement, the rows that it affects for each of ACTORS, and those that it affects for a DBA. The
 # fixture `world` has the values of the names in braces.
@@ -157,7 +157,7 @@ for _table, (_column, _, _row) in ROLLUPS.items():
 
 def authenticate_as(connection: Connection, actor: str, world: dict[str, str]) -> str:
     """Set the settings of a transaction as this actor can; return the user's id."""
-    user = {"intruder": world["stranger"], "nobody": ""}.get(actor, world.get(actor, ""))
+    user = {"intruder": world["stranger"], "anonymous": ""}.get(actor, world.get(actor, ""))
     connection.execute("select set_config('parley.user_id', %s, true)", [user])
     chat = "" if actor == "stranger" else world["chat"]
     connection.execute("select set_config('parley.selected_chat', %s, true)", [chat])

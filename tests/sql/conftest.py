@@ -11,8 +11,8 @@ from psycopg import sql
 from api.dev.postgres import Postgres
 from tests.database import Connection, call, new_chat
 from tests.sql.access_matrix import ROLLUPS
+from tests.sql.migration_files import copy_sources
 from tests.sql.plans import LargeChat, fill_database, log_plans
-from tests.sql.support import copy_sources
 from tests.tokens import new_user
 
 _numbers = itertools.count(1)

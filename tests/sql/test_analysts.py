@@ -1,4 +1,4 @@
-"""A login with parley_analyst can read the views of schema analytics, and nothing else in any way."""
+"""A login with parley_analyst can read the views of schema analytics, and nothing else."""
 
 import json
 from collections.abc import Iterator
@@ -145,24 +145,26 @@ def test_statistics_and_sessions_reveal_no_secret(analyst_and_secrets: Analyst, 
     assert not [secret for secret in secrets if secret in str(analyst.execute(queries).fetchone())]
 
 
-def test_functions_of_an_analyst_see_only_what_the_views_return(analyst_and_secrets: Analyst, own: Connection) -> None:
+def test_functions_of_an_analyst_receive_only_values_that_the_views_return(
+    analyst_and_secrets: Analyst, own: Connection
+) -> None:
     analyst, secrets = analyst_and_secrets
-    seen_values: list[str] = []
-    analyst.add_notice_handler(lambda diagnostic: seen_values.append(diagnostic.message_primary or ""))
+    received_values: list[str] = []
+    analyst.add_notice_handler(lambda diagnostic: received_values.append(diagnostic.message_primary or ""))
     analyst.execute(
         "create function pg_temp.leak(anything anyelement) returns boolean language plpgsql cost 0.0000001 as"
-        " $$ begin raise notice 'seen %', anything; return true; end $$"
+        " $$ begin raise notice 'value %', anything; return true; end $$"
     )
     for view in view_names(own):
         columns = own.execute("select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", [view])
         for (column,) in columns.fetchall():
-            shown = {f"seen {value}" for (value,) in analyst.execute(f"select {column}::text from {view}").fetchall()}
-            seen_values.clear()
+            shown = {f"value {value}" for (value,) in analyst.execute(f"select {column}::text from {view}").fetchall()}
+            received_values.clear()
             analyst.execute(f"select from {view} where pg_temp.leak({column})")
             analyst.execute(f"explain (analyze, verbose) select from {view} where pg_temp.leak({column}::text)")
             if column not in ("as_of", "lag_seconds"):
-                assert set(seen_values) <= {text.replace("None", "<NULL>") for text in shown}, (view, column)
-            assert not [secret for secret in secrets if any(secret in text for text in seen_values)]
+                assert set(received_values) <= {text.replace("None", "<NULL>") for text in shown}, (view, column)
+            assert not [secret for secret in secrets if any(secret in text for text in received_values)]
 
 
 def test_errors_and_plans_reveal_no_secret(analyst_and_secrets: Analyst, own: Connection) -> None:

@@ -48,10 +48,10 @@ def test_views_count_all_sent_messages(own: Connection, size: int, time_zone: st
     posted: list[tuple[str, dict[str, Any]]] = []
     for _ in range(20):
         chat, user = chance.choice(chats), chance.choice(users)
-        answer = call(own, user, "send_message", chat, {"content": "word", "type": chance.choice(["text", "code"])})
-        posted.append((chat, answer))
-        at = datetime.fromisoformat(answer["createdAt"])
-        sent.append(SentMessage(chat, answer["id"], user, answer["type"], at))
+        response = call(own, user, "send_message", chat, {"content": "word", "type": chance.choice(["text", "code"])})
+        posted.append((chat, response))
+        at = datetime.fromisoformat(response["createdAt"])
+        sent.append(SentMessage(chat, response["id"], user, response["type"], at))
     call(own, posted[0][1]["userId"], "update_message", posted[0][0], posted[0][1]["id"], {"type": "image"})
     roll_up(own, size)
     assert_views_match(own, sent)

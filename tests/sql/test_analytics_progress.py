@@ -75,10 +75,10 @@ def test_as_of_advances_with_the_last_batch(own: Connection) -> None:
     for _ in range(3):
         call(own, "owner", "send_message", chat, {"content": "word"})
     counted = "select coalesce(sum(messages), 0)::int from analytics.activity_by_day"
-    seen = set()
+    states = set()
     while own.execute("select listener.roll_up(1)").fetchone() == (True,):
-        seen.add((own.execute(counted).fetchone(), own.execute(as_of).fetchone() == before))
-    assert seen >= {((1,), True), ((2,), True)}
+        states.add((own.execute(counted).fetchone(), own.execute(as_of).fetchone() == before))
+    assert states >= {((1,), True), ((2,), True)}
     assert own.execute(counted).fetchone() == (3,)
     assert own.execute(as_of).fetchone() != before
 

@@ -1,4 +1,4 @@
-"""Folding of text for search: which spellings become one, and that folding is fast for every text."""
+"""Folding of text for search: spellings that become equal, and limits of the length of the result."""
 # ruff: noqa: RUF001 (the tests need other scripts)
 
 import sys

@@ -22,7 +22,7 @@ def test_web_app_cannot_call_functions(dba: Connection) -> None:
             dba.execute(f"select {function}")
 
 
-@pytest.mark.parametrize("actor", ["stranger", "intruder", "nobody"])
+@pytest.mark.parametrize("actor", ["stranger", "intruder", "anonymous"])
 def test_no_function_returns_a_chat_to_other_users_than_its_members(
     dba: Connection, world: dict[str, str], actor: str
 ) -> None:
@@ -75,7 +75,7 @@ def test_functions_reject_a_session_without_a_user(dba: Connection, world: dict[
         authenticate_as(dba, "owner", world)
         with dba.transaction():
             assert dba.execute(query).rowcount == 1
-        authenticate_as(dba, "nobody", world)
+        authenticate_as(dba, "anonymous", world)
         if status:
             with expect_error(status), dba.transaction():
                 dba.execute(query)

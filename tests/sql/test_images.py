@@ -25,7 +25,7 @@ def image_name(content: str) -> str:
 
 
 def claim(connection: Connection) -> str | None:
-    """Claim an unused image; return its name, or null if there is none."""
+    """Claim an unused image; return its name, or None."""
     row = connection.execute("select api.claim_unused_image()").fetchone()
     assert row
     name: str | None = row[0]

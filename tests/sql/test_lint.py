@@ -1,6 +1,6 @@
-"""squawk reads every migration, by the settings in .squawk.toml: one that would block requests is rejected.
+"""squawk checks every migration with .squawk.toml: statements that would block requests are reported.
 
-A statement that does on purpose is ignored beside it, with the reason; so is, in a rollback, that it drops.
+A deliberate exception, such as a drop in a rollback, has a squawk-ignore comment with its reason.
 """
 
 import re
@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.sql.support import EXAMPLES, MIGRATIONS, numbered
+from tests.sql.migration_files import EXAMPLES, MIGRATIONS, numbered_migrations
 
 INDEX = "create index zoo on parley.messages (user_id);"
 
 
 def squawk(*arguments: str | Path) -> str:
-    """Return what squawk finds, a line each."""
+    """Return the findings of squawk, one per line."""
     command = [Path(sysconfig.get_path("scripts")) / "squawk", "--reporter=gcc", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == bool(done.stdout.strip()), done.stderr
@@ -25,7 +25,7 @@ def squawk(*arguments: str | Path) -> str:
 
 
 def lint(*files: Path) -> str:
-    """Return what squawk finds in migrations and rollbacks, each of which runs inside or outside of a transaction."""
+    """Return the findings of squawk in migrations and rollbacks, transactional or not."""
     outside = [file for file in files if not is_transactional(file)]
     inside = [file for file in files if is_transactional(file)]
     found = squawk(*inside) if inside else ""
@@ -33,7 +33,7 @@ def lint(*files: Path) -> str:
 
 
 def is_transactional(file: Path) -> bool:
-    """Whether yoyo runs this migration, or the one that this is the rollback of, in a transaction."""
+    """Return whether yoyo runs this migration, or this rollback, in a transaction."""
     migration = file.with_name(file.name.replace(".rollback.sql", ".sql"))
     return not re.search(r"^-- transactional: false$", migration.read_text(), flags=re.MULTILINE)
 
@@ -50,7 +50,7 @@ def test_no_example_blocks_requests() -> None:
     assert lint(*files) == ""
 
 
-def test_the_example_in_the_readme_blocks_no_requests(tmp_path: Path) -> None:
+def test_example_in_the_readme_blocks_no_requests(tmp_path: Path) -> None:
     readme = (ROOT / "sql" / "README.md").read_text()
     (example,) = re.findall(r"```sql\n(-- depends: .*?)```", readme, flags=re.DOTALL)
     file = tmp_path / "0999_zoo.sql"
@@ -66,25 +66,25 @@ def test_the_example_in_the_readme_blocks_no_requests(tmp_path: Path) -> None:
         ("drop index if exists parley.messages_type;", "require-concurrent-index-deletion"),
     ],
 )
-def test_a_new_migration_outside_of_a_transaction_that_does_is_reported(
+def test_blocking_statement_in_a_non_transactional_migration_is_reported(
     tmp_path: Path, statement: str, rule: str
 ) -> None:
     file = tmp_path / "0999_zoo.sql"
-    file.write_text(f"-- depends: {numbered()[-1]}\n-- transactional: false\n{statement}\n")
+    file.write_text(f"-- depends: {numbered_migrations()[-1]}\n-- transactional: false\n{statement}\n")
     assert f": {rule} " in lint(file)
     robust = "-- squawk-ignore prefer-robust-stmts\n" if statement == INDEX else ""
     file.write_text(file.read_text().replace(statement, robust + statement.replace(" index ", " index concurrently ")))
     assert lint(file) == ""
 
 
-def test_a_concurrent_index_in_a_transaction_is_reported(tmp_path: Path) -> None:
+def test_concurrent_index_in_a_transaction_is_reported(tmp_path: Path) -> None:
     (example,) = EXAMPLES.glob("*_index_message_lengths.sql")
     file = tmp_path / "0999_zoo.sql"
     file.write_text(example.read_text().replace("-- transactional: false\n", ""))
     assert ": ban-concurrent-index-creation-in-transaction " in lint(file)
 
 
-def test_a_concurrent_index_that_cannot_be_created_again_is_reported(tmp_path: Path) -> None:
+def test_concurrent_index_that_cannot_be_created_again_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "0999_zoo.sql"
     file.write_text("-- transactional: false\n" + INDEX.replace(" index ", " index concurrently "))
     assert ": prefer-robust-stmts " in lint(file)
@@ -107,9 +107,9 @@ def test_a_concurrent_index_that_cannot_be_created_again_is_reported(tmp_path: P
         ("drop table parley.message_blocks;", "ban-drop-table"),
     ],
 )  # fmt: skip
-def test_a_new_migration_that_does_is_reported(tmp_path: Path, statement: str, rule: str) -> None:
+def test_blocking_statement_in_a_migration_is_reported(tmp_path: Path, statement: str, rule: str) -> None:
     file = tmp_path / "0999_zoo.sql"
-    harmless = f"-- depends: {numbered()[-1]}\nalter table parley.chats add column giraffe text;\n"
+    harmless = f"-- depends: {numbered_migrations()[-1]}\nalter table parley.chats add column giraffe text;\n"
     file.write_text(harmless)
     assert lint(file) == ""
     file.write_text(harmless + statement)

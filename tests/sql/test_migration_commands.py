@@ -1,4 +1,4 @@
-"""The commands of yoyo on our backend, as sql/README.md has them; `apply` and `rollback` are in test_migrations.py."""
+"""Commands of yoyo as in sql/README.md: `list`, `mark`, `unmark` and `break-lock`."""
 
 from pathlib import Path
 
@@ -7,57 +7,59 @@ import pytest
 
 from tests.database import Connection
 from tests.servers import yoyo
-from tests.sql.support import add_migration, apply, numbered
+from tests.sql.migration_files import add_migration, apply, numbered_migrations
 
 ZOO = "create table public.zoo ();"
 
 
-def statuses(url: str, directory: Path | None = None) -> dict[str, str]:
-    """What `yoyo list` says of each migration: A or U."""
+def list_statuses(url: str, directory: Path | None = None) -> dict[str, str]:
+    """Return the status of each migration in `yoyo list`: A (applied) or U (not applied)."""
     lines = run(url, directory, "list").splitlines()[2:]
     return {line.split()[1]: line.split()[0] for line in lines}
 
 
 def run(url: str, directory: Path | None, *arguments: str) -> str:
-    """What `yoyo` prints, with other sources if need be."""
+    """Run `yoyo`, with the sources in a directory if one is set; return its output."""
     return yoyo(url, *arguments, *(["--config", str(directory / "yoyo.ini")] if directory else []))
 
 
-def there(connection: Connection, table: str) -> bool:
-    """Whether there is such a table."""
+def table_exists(connection: Connection, table: str) -> bool:
+    """Return whether a table exists."""
     return connection.execute("select to_regclass(%s) is not null", [table]).fetchone() == (True,)
 
 
-def test_list_tells_what_is_applied(url: str) -> None:
-    assert statuses(url) == dict.fromkeys([*numbered(), "repeatable"], "U")
+def test_list_shows_which_migrations_are_applied(url: str) -> None:
+    assert list_statuses(url) == dict.fromkeys([*numbered_migrations(), "repeatable"], "U")
     yoyo(url, "apply", "--batch")
-    assert statuses(url) == dict.fromkeys(numbered(), "A") | {"repeatable": "U"}
+    assert list_statuses(url) == dict.fromkeys(numbered_migrations(), "A") | {"repeatable": "U"}
     yoyo(url, "rollback", "--batch", "--revision", "0004_search")
-    of_search = [name for name in numbered() if name >= "0004"]
-    assert statuses(url) == dict.fromkeys(numbered(), "A") | dict.fromkeys([*of_search, "repeatable"], "U")
+    rolled_back = [name for name in numbered_migrations() if name >= "0004"]
+    assert list_statuses(url) == dict.fromkeys(numbered_migrations(), "A") | dict.fromkeys(
+        [*rolled_back, "repeatable"], "U"
+    )
 
 
-def test_a_marked_migration_is_not_applied_and_an_unmarked_one_is(url: str, own_sources: Path) -> None:
+def test_marked_migration_is_not_applied_and_unmarked_one_is(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
     add_migration(own_sources, ZOO)
     with psycopg.connect(url, autocommit=True) as connection:
         run(url, own_sources, "mark", "--batch", "--revision", "0999_zoo")
-        assert statuses(url, own_sources)["0999_zoo"] == "A"
+        assert list_statuses(url, own_sources)["0999_zoo"] == "A"
         apply(url, own_sources)
-        assert not there(connection, "public.zoo")
+        assert not table_exists(connection, "public.zoo")
         run(url, own_sources, "unmark", "--batch", "--revision", "0999_zoo")
-        assert statuses(url, own_sources)["0999_zoo"] == "U"
+        assert list_statuses(url, own_sources)["0999_zoo"] == "U"
         apply(url, own_sources)
-        assert there(connection, "public.zoo")
-        assert statuses(url, own_sources)["0999_zoo"] == "A"
+        assert table_exists(connection, "public.zoo")
+        assert list_statuses(url, own_sources)["0999_zoo"] == "A"
 
 
-def test_unmarking_changes_no_object(url: str, own_sources: Path) -> None:
+def test_unmark_changes_no_object(url: str, own_sources: Path) -> None:
     add_migration(own_sources, ZOO)
     apply(url, own_sources)
     with psycopg.connect(url, autocommit=True) as connection:
         run(url, own_sources, "unmark", "--batch", "--revision", "0999_zoo")
-        assert there(connection, "public.zoo")
+        assert table_exists(connection, "public.zoo")
         with pytest.raises(AssertionError, match=r'^0999_zoo: relation "zoo" already exists'):
             apply(url, own_sources)
         run(url, own_sources, "mark", "--batch", "--revision", "0999_zoo")
@@ -69,10 +71,12 @@ def test_repeatable_migrations_are_never_marked(url: str, own_sources: Path) -> 
     add_migration(own_sources, ZOO)
     for _ in range(2):
         run(url, own_sources, "mark", "--batch")
-    assert statuses(url, own_sources) == dict.fromkeys([*numbered(), "0999_zoo"], "A") | {"repeatable": "U"}
+    assert list_statuses(url, own_sources) == dict.fromkeys([*numbered_migrations(), "0999_zoo"], "A") | {
+        "repeatable": "U"
+    }
 
 
-def test_break_lock_lets_others_in_after_a_yoyo_that_was_killed(url: str) -> None:
+def test_break_lock_removes_the_lock_of_a_killed_yoyo(url: str) -> None:
     yoyo(url, "apply", "--batch")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("insert into yoyo_lock values (1, now(), 4711)")
@@ -82,9 +86,7 @@ def test_break_lock_lets_others_in_after_a_yoyo_that_was_killed(url: str) -> Non
     yoyo(url, "apply", "--batch")
 
 
-def test_a_rollback_outside_of_a_transaction_that_ends_half_way_can_be_applied_again(
-    url: str, own_sources: Path
-) -> None:
+def test_migration_can_be_applied_after_an_interrupted_non_transactional_rollback(url: str, own_sources: Path) -> None:
     add_migration(own_sources, f"-- transactional: false\n{ZOO}")
     rollback = own_sources / "sql" / "migrations" / "0999_zoo.rollback.sql"
     rollback.write_text("drop table public.zoo; select 1 / 0;")
@@ -92,6 +94,6 @@ def test_a_rollback_outside_of_a_transaction_that_ends_half_way_can_be_applied_a
     with psycopg.connect(url, autocommit=True) as connection:
         with pytest.raises(AssertionError, match="division by zero"):
             run(url, own_sources, "rollback", "--batch", "--revision", "0999_zoo")
-        assert statuses(url, own_sources)["0999_zoo"] == "U"
+        assert list_statuses(url, own_sources)["0999_zoo"] == "U"
         apply(url, own_sources)
-        assert there(connection, "public.zoo")
+        assert table_exists(connection, "public.zoo")

@@ -1,4 +1,4 @@
-"""The baseline, as a DBA applies it and rolls it back with yoyo, in a database of its own."""
+"""The baseline: applied and rolled back with yoyo as a DBA does, in an empty database."""
 
 import os
 import re
@@ -14,19 +14,19 @@ from api.admin.catalog import SNAPSHOT, Catalog
 from api.dev.postgres import Postgres
 from tests.database import call, expect_error, new_chat, roll_up, roll_up_to_now
 from tests.servers import yoyo
-from tests.sql.support import MIGRATIONS, add_migration, apply, numbered
+from tests.sql.migration_files import MIGRATIONS, add_migration, apply, numbered_migrations
 from tests.tokens import new_user
 
 
-def rollback_all(url: str) -> None:
-    """`yoyo rollback`, without asking."""
+def roll_back_all(url: str) -> None:
+    """Roll back all migrations."""
     yoyo(url, "rollback", "--batch", "--all")
 
 
 def dump(postgres: Postgres, url: str) -> str:
-    """The schema as pg_dump writes it, without what differs from run to run, and without partitions."""
-    left_out = ["--exclude-table=*yoyo*", "--exclude-table=parley.message_words_*"]
-    command = [str(postgres.get_program("pg_dump")), "--schema-only", *left_out, url]
+    """Return the schema as pg_dump writes it, without partitions and without lines that differ from run to run."""
+    excluded = ["--exclude-table=*yoyo*", "--exclude-table=parley.message_words_*"]
+    command = [str(postgres.get_program("pg_dump")), "--schema-only", *excluded, url]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     noise = r"--|\\(un)?restrict |SET |SELECT pg_catalog.set_config|(GRANT|REVOKE) ALL ON FUNCTION parley.gin_"
     text = re.sub(rf"^({noise}).*\n", "", text, flags=re.MULTILINE)
@@ -40,28 +40,28 @@ def test_every_migration_has_its_rollback() -> None:
     assert rollbacks == {name.replace(".sql", ".rollback.sql") for name in forward}
 
 
-def test_up_down_up_ends_where_it_began(postgres: Postgres, url: str) -> None:
+def test_rolling_back_and_applying_again_restores_the_schema(postgres: Postgres, url: str) -> None:
     empty = dump(postgres, url)
     yoyo(url, "apply", "--batch")
     first = dump(postgres, url)
     assert "CREATE POLICY messages_select" in first
-    rollback_all(url)
+    roll_back_all(url)
     assert dump(postgres, url) == empty
     yoyo(url, "apply", "--batch")
     assert dump(postgres, url) == first
 
 
-def test_each_migration_goes_down_and_up_by_itself(postgres: Postgres, url: str) -> None:
+def test_each_migration_can_be_rolled_back_and_applied_again(postgres: Postgres, url: str) -> None:
     yoyo(url, "apply", "--batch")
     whole = dump(postgres, url)
-    for name in numbered():
+    for name in numbered_migrations():
         yoyo(url, "rollback", "--batch", "--revision", name)
         assert dump(postgres, url) != whole, name
         yoyo(url, "apply", "--batch")
         assert dump(postgres, url) == whole, name
 
 
-def test_a_fresh_database_has_the_schema_of_the_snapshot(postgres: Postgres, url: str) -> None:
+def test_new_database_has_the_schema_of_the_snapshot(postgres: Postgres, url: str) -> None:
     yoyo(url, "apply", "--batch")
     if postgres.major < 18:
         pytest.skip("the snapshot is PostgreSQL 18's")
@@ -74,7 +74,7 @@ def test_a_fresh_database_has_the_schema_of_the_snapshot(postgres: Postgres, url
     assert Catalog.of_snapshot().create == live.create
 
 
-def test_data_survive_a_second_apply(url: str) -> None:
+def test_second_apply_keeps_the_data(url: str) -> None:
     yoyo(url, "apply", "--batch")
     user = new_user()
     with psycopg.connect(url, autocommit=True) as connection:
@@ -83,7 +83,7 @@ def test_data_survive_a_second_apply(url: str) -> None:
         assert call(connection, user, "get_chat", chat)["id"] == chat
 
 
-def test_no_row_is_stored_unvalidated_before_the_functions_are_loaded(url: str, own_sources: Path) -> None:
+def test_rows_are_rejected_until_the_functions_are_loaded(url: str, own_sources: Path) -> None:
     loader = own_sources / "sql" / "migrations" / "repeatable.py"
     text = loader.read_text()
     loader.unlink()
@@ -103,7 +103,7 @@ def test_no_row_is_stored_unvalidated_before_the_functions_are_loaded(url: str, 
         assert call(dba, "owner", "create_chat", {"title": "Plans"})["title"] == "Plans"
 
 
-def test_without_an_outbox_chats_go_on(url: str) -> None:
+def test_chats_work_while_the_outbox_is_rolled_back(url: str) -> None:
     yoyo(url, "apply", "--batch")
     with psycopg.connect(url, autocommit=True) as dba:
         chat = new_chat(dba, "owner", "member")
@@ -117,13 +117,13 @@ def test_without_an_outbox_chats_go_on(url: str) -> None:
         call(dba, "owner", "update_chat", chat, {"title": "Plans"})
         yoyo(url, "apply", "--batch")
         assert dba.execute("select count(*) from parley.outbox").fetchone() == (0,)
-        with expect_error(410):  # what happened meanwhile is not in the log
+        with expect_error(410):  # the log lacks the changes made meanwhile
             call(dba, "owner", "list_events", after=start)
         call(dba, "owner", "delete_chat", chat)
         assert dba.execute("select event from parley.outbox").fetchall() == [("chat:deleted",)]
 
 
-def test_without_rollups_the_listener_goes_on(url: str) -> None:
+def test_maintenance_works_while_the_rollups_are_rolled_back(url: str) -> None:
     yoyo(url, "apply", "--batch")
     with psycopg.connect(url, autocommit=True) as dba:
         call(dba, "owner", "send_message", new_chat(dba, "owner"), {"content": "old"})
@@ -136,7 +136,7 @@ def test_without_rollups_the_listener_goes_on(url: str) -> None:
         assert dba.execute("select messages from analytics.activity_by_day").fetchall() == [(1,)]
 
 
-def test_a_migration_and_its_mark_are_one_transaction(url: str, own_sources: Path) -> None:
+def test_migration_and_its_record_are_one_transaction(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
@@ -162,26 +162,26 @@ def test_a_migration_and_its_mark_are_one_transaction(url: str, own_sources: Pat
         ("postgresql://nobody:secret@127.0.0.1:1/x", "DATABASE_URL: no connection"),
     ],
 )
-def test_a_wrong_url_is_one_readable_line(url: str, message: str) -> None:
+def test_invalid_url_is_reported_in_one_line(url: str, message: str) -> None:
     with pytest.raises(AssertionError) as caught:
         yoyo(url, "list")
-    said = str(caught.value)
-    assert said.startswith(message)
-    assert "Traceback" not in said
-    assert "secret" not in said.partition("assert")[0]
+    output = str(caught.value)
+    assert output.startswith(message)
+    assert "Traceback" not in output
+    assert "secret" not in output.partition("assert")[0]
 
 
-def test_two_databases_of_one_cluster_share_the_roles(
+def test_rolling_back_keeps_the_roles_for_other_databases(
     postgres: Postgres, url: str, new_database: Callable[[str], str]
 ) -> None:
     yoyo(url, "apply", "--batch")
-    rollback_all(url)
-    name = new_database("parley_neighbour")
+    roll_back_all(url)
+    name = new_database("parley_other")
     with psycopg.connect(postgres.url(name, "app", "app"), autocommit=True) as connection:
         assert call(connection, new_user(), "list_chats")["total"] == 0
 
 
-def test_a_dump_can_be_restored(postgres: Postgres, url: str, tmp_path: Path) -> None:
+def test_dump_can_be_restored(postgres: Postgres, url: str, tmp_path: Path) -> None:
     yoyo(url, "apply", "--batch")
     owner, copy = new_user(), postgres.url("parley_restored")
     with psycopg.connect(url, autocommit=True) as connection:

@@ -1,6 +1,6 @@
-"""Migrations while others write, on the examples in example_migrations/, which are applied after the baseline.
+"""Migrations under concurrent writes: the examples in example_migrations/, applied after the baseline.
 
-Each test stops a migration, or a writer, at a lock, where the other is bound to meet it.
+Each test makes a migration or a writer wait for a lock that the other holds.
 """
 
 import json
@@ -13,7 +13,7 @@ import pytest
 
 from tests.database import Connection, call, new_chat
 from tests.servers import yoyo
-from tests.sql.support import add_examples, apply
+from tests.sql.migration_files import add_examples, apply
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
@@ -44,23 +44,23 @@ def other(url: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def thread() -> Iterator[ThreadPoolExecutor]:
-    """A thread for what has to wait."""
+    """A thread for a call that waits."""
     with ThreadPoolExecutor(1) as executor:
         yield executor
 
 
-def run(url: str, directory: Path, *arguments: str) -> str:
-    """Run `yoyo` with these sources, and return what it prints."""
+def run_yoyo(url: str, directory: Path, *arguments: str) -> str:
+    """Run `yoyo` with the sources in a directory; return its output."""
     return yoyo(url, *arguments, "--config", str(directory / "yoyo.ini"))
 
 
 def apply_to(url: str, directory: Path, revision: str) -> None:
     """Apply a migration and those that it depends on."""
-    run(url, directory, "apply", "--batch", "--revision", revision)
+    run_yoyo(url, directory, "apply", "--batch", "--revision", revision)
 
 
 def has_waiter(connection: Connection, lock: str) -> bool:
-    """Whether a session waits for a lock that matches this condition on pg_locks."""
+    """Return whether a session waits for a lock that matches this condition on pg_locks."""
     return connection.execute(f"select from pg_locks where not granted and {lock}").rowcount > 0
 
 
@@ -74,7 +74,7 @@ def kill_migration(connection: Connection) -> None:
 
 
 def add_messages(connection: Connection, chat: str, user: str, messages: int) -> list[str]:
-    """Insert messages, and return their ids in their order."""
+    """Insert messages; return their ids in order."""
     insert = (
         "insert into parley.messages (chat_id, user_id, content)"
         " select %s, %s, repeat('x', n) from generate_series(1, %s) n returning id::text"
@@ -82,7 +82,7 @@ def add_messages(connection: Connection, chat: str, user: str, messages: int) ->
     return sorted(message for (message,) in connection.execute(insert, [chat, user, messages]).fetchall())
 
 
-def test_a_migration_that_waits_for_a_writer_blocks_none(
+def test_migration_that_waits_for_a_writer_blocks_no_writer(
     url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
 ) -> None:
     user = new_user()
@@ -100,14 +100,14 @@ def test_a_migration_that_waits_for_a_writer_blocks_none(
     assert dba.execute(WRONG_LENGTHS).rowcount == 0
 
 
-def test_a_rollback_waits_for_a_rename_under_way(
+def test_rollback_waits_for_a_rename_in_progress(
     url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
 ) -> None:
     apply(url, own_sources)
     chat = new_chat(dba, "owner")
     with dba.transaction():
         call(dba, "owner", "update_chat", chat, {"title": "Plans"})
-        rolled_back = thread.submit(run, url, own_sources, "rollback", "--batch", "--revision", LENGTHS)
+        rolled_back = thread.submit(run_yoyo, url, own_sources, "rollback", "--batch", "--revision", LENGTHS)
         wait_until(lambda: has_waiter(other, "relation = 'parley.chats'::regclass"))
     rolled_back.result(60)
     assert dba.execute("select to_regclass('parley.message_lengths')").fetchone() == (None,)
@@ -117,7 +117,7 @@ def test_a_rollback_waits_for_a_rename_under_way(
     assert dba.execute(WRONG_LENGTHS).rowcount == 0
 
 
-def test_a_backfill_reads_an_edit_under_way(
+def test_backfill_waits_for_an_edit_in_progress(
     url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
 ) -> None:
     user = new_user()
@@ -133,7 +133,7 @@ def test_a_backfill_reads_an_edit_under_way(
     assert lengths == [(1,), (2,), (len("a newer wording"),), (4,)]
 
 
-def test_a_backfill_that_is_killed_keeps_its_batches_and_is_completed(
+def test_killed_backfill_keeps_its_batches_and_can_be_completed(
     url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
 ) -> None:
     user = new_user()
@@ -153,13 +153,13 @@ def test_a_backfill_that_is_killed_keeps_its_batches_and_is_completed(
             applied.result(60)
     # The first batch is stored, and of the others the row that the trigger has inserted for the edited message.
     assert dba.execute(WRONG_LENGTHS).fetchall() == [(second,)] * (BATCH + 49)
-    run(url, own_sources, "break-lock")
+    run_yoyo(url, own_sources, "break-lock")
     apply(url, own_sources)
     assert dba.execute(WRONG_LENGTHS).rowcount == 0
     assert dba.execute("select count(*) from parley.messages").fetchone() == (2 * BATCH + 50,)
 
 
-def test_an_index_whose_creation_is_killed_is_created_again(
+def test_killed_index_creation_can_be_repeated(
     url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
 ) -> None:
     def is_valid() -> tuple[bool, ...] | None:
@@ -178,10 +178,10 @@ def test_an_index_whose_creation_is_killed_is_created_again(
         with pytest.raises(AssertionError, match="terminat"):
             applied.result(60)
     assert is_valid() == (False,)
-    run(url, own_sources, "break-lock")
+    run_yoyo(url, own_sources, "break-lock")
     apply(url, own_sources)
     assert is_valid() == (True,)
-    run(url, own_sources, "rollback", "--batch", "--revision", INDEX)
+    run_yoyo(url, own_sources, "rollback", "--batch", "--revision", INDEX)
     assert is_valid() is None
     apply(url, own_sources)
     assert is_valid() == (True,)

@@ -11,11 +11,11 @@ from tests.tokens import new_user
 def test_events_of_a_chat_reads_only_the_next_events(large_chat: LargeChat, after: int) -> None:
     connection, user, chat = large_chat
     with plan_nodes(connection, "outbox") as nodes:
-        answer = call(connection, user, "list_chat_events", chat, after=str(after), limit="10")
-    assert len(answer["events"]) == min(10, 10_000 - after)
+        response = call(connection, user, "list_chat_events", chat, after=str(after), limit="10")
+    assert len(response["events"]) == min(10, 10_000 - after)
     assert {node["Index Name"] for node in nodes} == {"outbox_chat"}
     read = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes)
-    assert 0 <= read - len(answer["events"]) <= 1  # row_number() looked one ahead until PostgreSQL 16
+    assert 0 <= read - len(response["events"]) <= 1  # row_number() reads one row more before PostgreSQL 16
 
 
 def test_new_events_are_found_by_the_newest_event_of_each_chat(large_chat: LargeChat) -> None:
@@ -29,7 +29,7 @@ def test_new_events_are_found_by_the_newest_event_of_each_chat(large_chat: Large
     assert sum(n["Actual Rows"] * n["Actual Loops"] for n in nodes if n.get("Index Name") == "outbox_chat") == 500
 
 
-def test_rename_reads_the_members_it_is_published_to(listener: Connection) -> None:
+def test_fetch_of_a_rename_reads_the_members_it_is_published_to(listener: Connection) -> None:
     members, renames = 5000, 9
     fetch = "select cardinality(channels) from listener.ack_and_fetch_events('{}', null, '{}', '{}', 100, 100, 60000)"
     listener.execute("reset session authorization")
@@ -77,6 +77,6 @@ def test_events_that_are_not_returned_are_not_read(large_chat: LargeChat, is_rem
     connection.execute("set session authorization app")
     for cursor, is_returned in ((start, is_removed), (second_page, not is_removed)):
         with plan_nodes(connection, "outbox") as nodes:
-            answer = call(connection, member, "list_events", after=cursor, limit="10")
-        assert bool(answer["events"]) == is_returned or not is_removed
+            response = call(connection, member, "list_events", after=cursor, limit="10")
+        assert bool(response["events"]) == is_returned or not is_removed
         assert max(n["Actual Rows"] + n.get("Rows Removed by Filter", 0) for n in nodes) <= 11

@@ -42,9 +42,9 @@ def test_use_of_an_image_is_looked_up_by_an_index(large_chat: LargeChat) -> None
 def test_stored_response_is_looked_up_by_its_key(large_chat: LargeChat) -> None:
     connection, _, _ = large_chat
     authenticate = "select once::text from session.authenticate_idempotent(%s, null, %s, '') once"
-    for key, answer in (("77", "1"), ("absent", None)):
+    for key, response in (("77", "1"), ("absent", None)):
         with plan_nodes(connection, "idempotency_keys") as nodes:
-            assert connection.execute(authenticate, [json.dumps({"sub": "77"}), key]).fetchone() == (answer,)
+            assert connection.execute(authenticate, [json.dumps({"sub": "77"}), key]).fetchone() == (response,)
         assert {node.get("Index Name") for node in nodes} == {"idempotency_keys_pkey"}
         assert rows_read(nodes) <= 1
 

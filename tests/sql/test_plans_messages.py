@@ -31,8 +31,8 @@ def test_page_of_a_matching_entity_tag_is_not_read(large_chat: LargeChat) -> Non
 def test_page_reads_little_more_than_its_messages(
     large_chat: LargeChat, arguments: dict[str, str], returned: int, total: int, max_rows: int
 ) -> None:
-    answer, nodes = list_messages(large_chat, **arguments)
-    assert (len(answer["messages"]), answer["total"]) == (returned, total)
+    response, nodes = list_messages(large_chat, **arguments)
+    assert (len(response["messages"]), response["total"]) == (returned, total)
     assert nodes
     assert {node["Node Type"] for node in nodes} <= {
         "Index Scan", "Index Only Scan", "Bitmap Index Scan", "Bitmap Heap Scan",
@@ -65,19 +65,19 @@ def test_rare_type_is_found_without_reading_the_whole_chat(large_chat: LargeChat
                 "set local role app",
             ):
                 connection.execute(statement)
-            answer, nodes = list_messages(large_chat, type="image", **place)
+            response, nodes = list_messages(large_chat, type="image", **place)
     finally:
         connection.execute("set session authorization app")
-    assert (answer["total"], answer["messages"]) == (0, [])
+    assert (response["total"], response["messages"]) == (0, [])
     assert rows_read(nodes) <= 1000  # the newest messages are in no block
 
 
 def test_range_of_dates_reads_only_its_messages(large_chat: LargeChat) -> None:
-    answer, _ = list_messages(large_chat)
-    day = answer["messages"][0]["createdAt"][:10]
-    answer, nodes = list_messages(large_chat, start_date=day, limit="1")
-    assert 0 < answer["total"] < LARGE
-    assert rows_read(nodes) <= answer["total"]
+    response, _ = list_messages(large_chat)
+    day = response["messages"][0]["createdAt"][:10]
+    response, nodes = list_messages(large_chat, start_date=day, limit="1")
+    assert 0 < response["total"] < LARGE
+    assert rows_read(nodes) <= response["total"]
 
 
 @pytest.mark.parametrize(
@@ -100,16 +100,16 @@ def test_range_of_dates_reads_only_its_messages(large_chat: LargeChat) -> None:
 def test_page_does_not_read_the_pages_before_it(
     large_chat: LargeChat, arguments: dict[str, str], returned: int, max_rows: int
 ) -> None:
-    answer, nodes = list_messages(large_chat, **arguments)
-    assert len(answer["messages"]) == returned
+    response, nodes = list_messages(large_chat, **arguments)
+    assert len(response["messages"]) == returned
     assert rows_read(nodes) <= max_rows
 
 
 def test_page_of_chats_reads_only_the_last_messages(large_chat: LargeChat) -> None:
     connection, user, _ = large_chat
     with plan_nodes(connection, "messages") as nodes:
-        answer = call(connection, user, "list_chats", page="3")
-    assert (len(answer["chats"]), answer["total"]) == (50, 500)
+        response = call(connection, user, "list_chats", page="3")
+    assert (len(response["chats"]), response["total"]) == (50, 500)
     assert {node.get("Index Name") for node in nodes} == {"messages_pkey"}
     assert rows_read(nodes) <= 51
     with plan_nodes(connection, "members") as nodes:

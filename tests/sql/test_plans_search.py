@@ -33,8 +33,8 @@ def test_search_of_all_chats_reads_few_words_and_only_the_messages_of_its_page(
         )
         connection.execute("set session authorization app")
     with plan_nodes(connection, "message") as nodes:
-        answer = call(connection, user, "search", **query)
-    assert answer["total"] == total
+        response = call(connection, user, "search", **query)
+    assert response["total"] == total
     assert "Seq Scan" not in {node["Node Type"] for node in nodes}
     assert total == 0 or rows_read([node for node in nodes if node.get("Relation Name") == "messages"]) <= 51
     words = [node for node in nodes if node.get("Relation Name", "").startswith("message_words_")]

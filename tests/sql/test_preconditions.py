@@ -39,10 +39,10 @@ def test_read_of_a_matching_version_returns_null(
     response, etag = call_with_preconditions(app, owner, function, *arguments)
     _, member_etag = call_with_preconditions(app, member, function, *arguments)
     assert etag != member_etag
-    for known in (etag, f"W/{etag}", f'"x", {etag}', f'"x",W/{etag} , "y"', "*"):
-        assert call_with_preconditions(app, owner, function, *arguments, if_none_match=known) == (None, etag)
-    for unknown in (None, '""', member_etag, etag.strip('"'), etag[:-2] + '"', etag.lower() + "x", etag[:-1]):
-        assert call_with_preconditions(app, owner, function, *arguments, if_none_match=unknown) == (response, etag)
+    for listed in (etag, f"W/{etag}", f'"x", {etag}', f'"x",W/{etag} , "y"', "*"):
+        assert call_with_preconditions(app, owner, function, *arguments, if_none_match=listed) == (None, etag)
+    for other in (None, '""', member_etag, etag.strip('"'), etag[:-2] + '"', etag.lower() + "x", etag[:-1]):
+        assert call_with_preconditions(app, owner, function, *arguments, if_none_match=other) == (response, etag)
 
 
 @pytest.mark.parametrize("function", change_calls("", ""))

@@ -1,4 +1,4 @@
-"""Profiles: allowed names and e-mail addresses, whose uniqueness and verification they keep, and updates."""
+"""Profiles: validation, uniqueness and verification of e-mail addresses, and updates."""
 
 import json
 from collections.abc import Callable
@@ -205,9 +205,9 @@ def test_update_requires_a_name_or_an_email(app: Connection) -> None:
 def test_email_is_unique_regardless_of_case(app: Connection) -> None:
     first, second = new_user(), new_user()
     call(app, first, "update_profile", {"email": f"{first}@x.org"})
-    for taken in (f"{first}@x.org", f"{first}@X.ORG"):
+    for used_email in (f"{first}@x.org", f"{first}@X.ORG"):
         with expect_error(409) as error:
-            call(app, second, "update_profile", {"email": taken, "name": "Second"})
+            call(app, second, "update_profile", {"email": used_email, "name": "Second"})
         assert error.fields == {"email": "is another user's"}
     assert get_profile(app, second)["name"] is None
     call(app, first, "update_profile", {"email": f"{first}@y.org"})

@@ -1,4 +1,4 @@
-"""Inactive chats are purged in batches: at once for their members, message by message in storage."""
+"""Inactive chats are deleted at once for their members; their rows are purged in batches."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Inactive chats are purged while other sessions use them: a chat in use stays, and nothing deadlocks."""
+"""Purging of inactive chats with several sessions: chats in use are kept, and nothing deadlocks."""
 
 import json
 from collections.abc import Callable

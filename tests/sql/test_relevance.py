@@ -1,4 +1,4 @@
-"""Searches as users type them, with the messages that they must find and must not find."""
+"""Searches as users type them, with the messages that they must find and those that they must not find."""
 # ruff: noqa: RUF001 (the tests need other scripts)
 
 from collections.abc import Iterator
@@ -272,18 +272,18 @@ def chat(postgres: Postgres, shared_database: str) -> Iterator[tuple[Connection,
         yield connection, user, chat
 
 
-def names(answer: dict[str, list[dict[str, str]]]) -> set[str]:
-    """Return the names of the messages that were found."""
+def message_names(response: dict[str, list[dict[str, str]]]) -> set[str]:
+    """Return the names of the messages in a response."""
     name_of = {content: name for name, content in MESSAGES.items()}
-    return {name_of[message["content"]] for message in answer["messages"]}
+    return {name_of[message["content"]] for message in response["messages"]}
 
 
 @pytest.mark.parametrize("search", QUERIES)
 def test_search_finds_the_relevant_messages(chat: tuple[Connection, str, str], search: str) -> None:
     connection, user, chat_id = chat
     must, must_not = (set(words.split()) for words in QUERIES[search])
-    found = names(call(connection, user, "list_messages", chat_id, search=search))
+    found = message_names(call(connection, user, "list_messages", chat_id, search=search))
     assert must <= found
     assert not must_not & found
-    assert names(call(connection, user, "search", search=search)) == found
-    assert names(call(connection, user, "search", search=search, sort="relevance")) == found
+    assert message_names(call(connection, user, "search", search=search)) == found
+    assert message_names(call(connection, user, "search", search=search, sort="relevance")) == found

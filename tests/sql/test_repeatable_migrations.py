@@ -6,27 +6,27 @@ import psycopg
 import pytest
 
 from tests.database import Connection, call, expect_error
-from tests.sql.support import apply
+from tests.sql.migration_files import apply
 
 
-def test_only_changed_ones_are_applied(url: str, own_sources: Path) -> None:
+def test_only_changed_files_are_applied(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
     with psycopg.connect(url, autocommit=True) as connection:
 
-        def applied() -> dict[str, object]:
+        def applied_at() -> dict[str, object]:
             return dict(connection.execute("select name, applied_at from parley.repeatable_migrations").fetchall())
 
-        first = applied()
+        first = applied_at()
         apply(url, own_sources)
-        assert applied() == first
+        assert applied_at() == first
         with (own_sources / "sql" / "triggers.sql").open("a") as file:
             file.write("\n-- A remark.\n")
         apply(url, own_sources)
-        assert {name for name, at in applied().items() if at != first[name]} == {"triggers.sql", "grants.sql"}
+        assert {name for name, at in applied_at().items() if at != first[name]} == {"triggers.sql", "grants.sql"}
 
 
 def exists(connection: Connection, function: str) -> bool:
-    """Whether there is such a function."""
+    """Return whether a function exists."""
     return connection.execute("select to_regprocedure(%s) is not null", [function]).fetchone() == (True,)
 
 
@@ -37,8 +37,10 @@ def test_functions_follow_their_files(url: str, own_sources: Path) -> None:
         file.write_text("create function api.zoo(a int) returns int language sql as $$ select a $$;")
         apply(url, own_sources)
         assert exists(connection, "api.zoo(int)")
-        may = connection.execute("select has_function_privilege('parley_api', 'api.zoo(int)', 'execute')").fetchone()
-        assert may == (True,)
+        is_granted = connection.execute(
+            "select has_function_privilege('parley_api', 'api.zoo(int)', 'execute')"
+        ).fetchone()
+        assert is_granted == (True,)
         file.write_text("create function api.zoo(a text) returns text language sql as $$ select a $$;")
         apply(url, own_sources)
         assert (exists(connection, "api.zoo(int)"), exists(connection, "api.zoo(text)")) == (False, True)
@@ -48,23 +50,23 @@ def test_functions_follow_their_files(url: str, own_sources: Path) -> None:
         assert exists(connection, "rules.validation_error(text, text)")
 
 
-def test_a_limit_is_changed_in_its_file(url: str, own_sources: Path) -> None:
+def test_change_of_a_limit_affects_functions_and_constraints(url: str, own_sources: Path) -> None:
     file = own_sources / "sql" / "functions" / "validation.sql"
     apply(url, own_sources)
     with psycopg.connect(url, autocommit=True) as connection:
-        for allowed, refuses in ((200, 201), (300, 301)):
+        for allowed, rejected in ((200, 201), (300, 301)):
             limit = "'title' then int4range(1, {},"
             file.write_text(file.read_text().replace(limit.format(200), limit.format(allowed)))
             apply(url, own_sources)
             with expect_error(400) as error:
-                call(connection, "owner", "create_chat", {"title": "x" * refuses})
+                call(connection, "owner", "create_chat", {"title": "x" * rejected})
             assert error.fields == {"title": f"must be 1 to {allowed} characters"}
             chat = call(connection, "owner", "create_chat", {"title": "x" * allowed})["id"]
             with pytest.raises(psycopg.errors.CheckViolation):
-                connection.execute("update parley.chats set title = repeat('x', %s) where id = %s", [refuses, chat])
+                connection.execute("update parley.chats set title = repeat('x', %s) where id = %s", [rejected, chat])
 
 
-def test_a_function_that_a_table_depends_on_is_not_dropped(url: str, own_sources: Path) -> None:
+def test_function_that_a_table_depends_on_is_not_dropped(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
     file = own_sources / "sql" / "functions" / "uuid7.sql"
     head, declared, body = file.read_text().partition("create or replace function rules.uuid7_timestamp(")
@@ -95,7 +97,7 @@ def test_triggers_follow_their_file(url: str, own_sources: Path) -> None:
         assert not exists(connection, "parley.zoo()")
 
 
-def test_a_policy_for_a_role_of_the_dbas_stays(url: str, own_sources: Path) -> None:
+def test_policies_of_a_dba_are_kept(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("create policy dbas on next_auth.users to pg_monitor using (true)")
@@ -105,7 +107,7 @@ def test_a_policy_for_a_role_of_the_dbas_stays(url: str, own_sources: Path) -> N
         assert connection.execute("select from pg_policies where policyname = 'dbas'").rowcount == 1
 
 
-def test_analysts_may_read_a_new_view(url: str, own_sources: Path) -> None:
+def test_analyst_can_read_a_new_view(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
     (own_sources / "sql" / "views").mkdir(exist_ok=True)
     (own_sources / "sql" / "views" / "zoo.sql").write_text(
@@ -119,7 +121,7 @@ def test_analysts_may_read_a_new_view(url: str, own_sources: Path) -> None:
             connection.execute("select from parley.chats")
 
 
-def test_one_that_fails_changes_nothing_and_is_retried(url: str, own_sources: Path) -> None:
+def test_failed_apply_changes_nothing_and_can_be_retried(url: str, own_sources: Path) -> None:
     apply(url, own_sources)
     broken = own_sources / "sql" / "functions" / "zoo.sql"
     broken.write_text("create function api.zoo() returns int language sql as $$ select 1 $$; selec;")

@@ -1,4 +1,4 @@
-"""How many chunks of out-of-line values searches of long messages read, by PostgreSQL's statistics.
+"""The number of chunks of out-of-line values that searches of long messages read, by PostgreSQL's statistics.
 
 The benchmarks measure how long searches take.
 """
@@ -49,15 +49,15 @@ def chunks_read(connection: Connection, search: Callable[[], Any]) -> tuple[Any,
         return int(row[0] or 0)
 
     before = count()
-    answer = search()
-    return answer, count() - before
+    response = search()
+    return response, count() - before
 
 
 @pytest.mark.parametrize("search", ["hello", PHRASE, f'"{PHRASE}"', f'absent or "{PHRASE}"'])
 def test_search_reads_no_long_values_of_other_users(long_messages: tuple[Connection, str, str], search: str) -> None:
     connection, user, _ = long_messages
-    answer, read = chunks_read(connection, lambda: call(connection, new_user(), "search", search=search))
-    assert (answer["total"], read) == (0, 0)
+    response, read = chunks_read(connection, lambda: call(connection, new_user(), "search", search=search))
+    assert (response["total"], read) == (0, 0)
     assert call(connection, user, "search", search=search)["total"] == MESSAGES
 
 
@@ -66,8 +66,8 @@ def test_search_does_not_scan_long_messages(long_messages: tuple[Connection, str
     connection, user, chat = long_messages
     total = int(search == "word7")
     for function, arguments in (("list_messages", [chat]), ("search", [])):
-        answer, read = chunks_read(connection, partial(call, connection, user, function, *arguments, search=search))
-        assert answer["total"] == total
+        response, read = chunks_read(connection, partial(call, connection, user, function, *arguments, search=search))
+        assert response["total"] == total
         assert read <= 1_000_000 / CHUNK + 1  # up to parley.max_scan_bytes(), a tenth of all
 
 
@@ -77,6 +77,6 @@ def test_phrase_search_reads_only_the_text(long_messages: tuple[Connection, str,
     row = connection.execute("select octet_length((rules.search_document(%s)).words)", [f"hello {'𠮷' * 18_000}"])
     size = row.fetchone()
     assert size is not None
-    answer, read = chunks_read(connection, lambda: call(connection, user, "search", search=search, limit="1"))
-    assert answer["total"] == MESSAGES
+    response, read = chunks_read(connection, lambda: call(connection, user, "search", search=search, limit="1"))
+    assert response["total"] == MESSAGES
     assert MESSAGES <= read <= MESSAGES * (size[0] / CHUNK + 2)  # each once; tsv has three times as many

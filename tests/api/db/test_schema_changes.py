@@ -25,7 +25,7 @@ from tests.api.support import unlimited_client
 from tests.api_process import Api, running
 from tests.images import draw_gradient, encode
 from tests.servers import yoyo
-from tests.sql.support import add_migration, apply, copy_sources
+from tests.sql.migration_files import add_migration, apply, copy_sources
 from tests.tokens import new_user
 from tests.waiting import wait_until
 

@@ -1,4 +1,4 @@
-"""A database in which tests cause drift, `parley db check` on it, and a DBA who copies the lines that fix it."""
+"""A database in which tests cause drift, `parley db check` on it, and the execution of the lines that fix it."""
 
 import itertools
 import os
@@ -24,13 +24,13 @@ def database(request: pytest.FixtureRequest, new_database: Callable[[str], str])
 
 @pytest.fixture(scope="module")
 def drifting(postgres: Postgres, database: str) -> str:
-    """Its URL, for a DBA."""
+    """The URL of the database, for a DBA."""
     return postgres.url(database)
 
 
 @pytest.fixture
 def check(drifting: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
-    """Run `parley db check` on it."""
+    """A function that runs `parley db check` on the database."""
     monkeypatch.setenv("DATABASE_URL", drifting)
 
     def run() -> Checked:
@@ -42,23 +42,23 @@ def check(drifting: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.fixture
 def owner(drifting: str) -> Iterator[Connection]:
-    """A DBA's connection to it."""
+    """A DBA's connection to the database."""
     with psycopg.connect(drifting, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 def fix(postgres: Postgres, drifting: str) -> Fix:
-    """Run the printed lines as a DBA would who copies them: SQL in psql, and lines after `$ ` in the shell."""
+    """A function that runs the printed lines as a DBA would: SQL in psql, and lines after `$ ` in the shell."""
     folders = [str(postgres.get_program("psql").parent), sysconfig.get_path("scripts"), os.environ["PATH"]]
     environment = os.environ | {"DATABASE_URL": drifting, "PATH": os.pathsep.join(folders)}
     psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", drifting]
 
     def run(checked: Checked) -> None:
-        for is_shells, lines in itertools.groupby(checked.fixes, lambda line: line.startswith("$ ")):
+        for is_shell, lines in itertools.groupby(checked.fixes, lambda line: line.startswith("$ ")):
             text = "\n".join(line.removeprefix("$ ") for line in lines)
             done = subprocess.run(
-                ["bash", "-e"] if is_shells else psql,
+                ["bash", "-e"] if is_shell else psql,
                 input=text, cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr

@@ -35,14 +35,14 @@ Check = Callable[[], Checked]
 Fix = Callable[[Checked], None]
 
 
-def assert_found_and_fixed(check: Check, owner: Connection, fix: Fix, by_accident: str, findings: list[str]) -> None:
-    """Execute a statement, and require that these findings are reported and that their lines fix them."""
-    owner.execute(by_accident)
+def assert_found_and_fixed(check: Check, owner: Connection, fix: Fix, change: str, findings: list[str]) -> None:
+    """Execute a change; assert that `parley db check` reports these findings, and that their lines fix them."""
+    owner.execute(change)
     checked = check()
     assert checked.status == 1
     # `cascade` drops further objects, which are found as well.
     assert set(findings) <= set(checked.findings)
-    if "cascade" not in by_accident:
+    if "cascade" not in change:
         assert sorted(checked.findings) == sorted(findings)
     fix(checked)
     checked = check()

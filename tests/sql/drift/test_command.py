@@ -1,4 +1,4 @@
-"""`parley db check`: what it compares when, its exit status and its errors."""
+"""`parley db check`: pending migrations, exit status and errors."""
 
 import os
 import subprocess
@@ -12,10 +12,10 @@ from tests import ROOT
 from tests.database import Connection
 from tests.servers import yoyo
 from tests.sql.drift.support import Check, Fix, assert_found_and_fixed
-from tests.sql.support import numbered
+from tests.sql.migration_files import numbered_migrations
 
 
-def test_a_fresh_database_is_clean(check: Check, postgres: Postgres) -> None:
+def test_new_database_has_no_findings(check: Check, postgres: Postgres) -> None:
     checked = check()
     assert (checked.status, checked.findings, checked.fixes) == (0, [], [])
     other_major = ["bodies of views are not compared: the snapshot is PostgreSQL 18's"]
@@ -23,8 +23,10 @@ def test_a_fresh_database_is_clean(check: Check, postgres: Postgres) -> None:
     assert checked.output.splitlines()[-1].startswith("findings: 0, ")
 
 
-def test_pending_migrations_come_first(check: Check, owner: Connection, drifting: str, fix: Fix) -> None:
-    last = numbered()[-1]
+def test_schema_is_not_compared_while_migrations_are_pending(
+    check: Check, owner: Connection, drifting: str, fix: Fix
+) -> None:
+    last = numbered_migrations()[-1]
     yoyo(drifting, "unmark", "--batch", "--revision", last)
     owner.execute("drop index parley.members_user")
     checked = check()
@@ -38,14 +40,14 @@ def test_pending_migrations_come_first(check: Check, owner: Connection, drifting
     assert check().status == 0
 
 
-def test_a_repeatable_migration_that_has_changed_is_pending(check: Check, owner: Connection, fix: Fix) -> None:
+def test_changed_repeatable_migration_is_pending(check: Check, owner: Connection, fix: Fix) -> None:
     changed = (
         "insert into parley.repeatable_migrations values ('views', '') on conflict (name) do update set checksum = ''"
     )
     assert_found_and_fixed(check, owner, fix, changed, ["pending: views, grants.sql"])
 
 
-def test_a_database_of_a_newer_checkout_is_not_compared(check: Check, owner: Connection) -> None:
+def test_database_of_a_newer_checkout_is_not_compared(check: Check, owner: Connection) -> None:
     owner.execute("insert into _yoyo_migration values ('zoo', '0999_zoo', now())")
     checked = check()
     assert (checked.status, checked.findings, checked.fixes) == (
@@ -54,25 +56,25 @@ def test_a_database_of_a_newer_checkout_is_not_compared(check: Check, owner: Con
     owner.execute("delete from _yoyo_migration where migration_id = '0999_zoo'")
 
 
-def command(url: str | None) -> subprocess.CompletedProcess[str]:
-    """`parley db check` as a process."""
+def run_command(url: str | None) -> subprocess.CompletedProcess[str]:
+    """Run `parley db check` as a process."""
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     arguments = [sys.executable, "-m", "api.cli", "db", "check"]
-    given = {} if url is None else {"DATABASE_URL": url}
-    return subprocess.run(arguments, cwd=ROOT, env=environment | given, capture_output=True, text=True, check=False)
+    setting = {} if url is None else {"DATABASE_URL": url}
+    return subprocess.run(arguments, cwd=ROOT, env=environment | setting, capture_output=True, text=True, check=False)
 
 
-def test_an_empty_database_has_all_pending_and_is_left_empty(url: str) -> None:
-    checked = command(url)
+def test_all_migrations_of_an_empty_database_are_pending_and_it_stays_empty(url: str) -> None:
+    checked = run_command(url)
     assert (checked.returncode, checked.stderr) == (1, "")
-    assert checked.stdout.startswith(f"pending: {', '.join(numbered())}\n    $ yoyo apply --batch\n")
+    assert checked.stdout.startswith(f"pending: {', '.join(numbered_migrations())}\n    $ yoyo apply --batch\n")
     with psycopg.connect(url) as connection:
         assert connection.execute("select from pg_class where relname ~ 'yoyo'").rowcount == 0
 
 
-def test_a_read_only_database_can_be_checked(drifting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_database_can_be_checked(drifting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
-    assert command(drifting).returncode == 0
+    assert run_command(drifting).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -83,15 +85,15 @@ def test_a_read_only_database_can_be_checked(drifting: str, monkeypatch: pytest.
         ("postgresql://nobody:secret@127.0.0.1:1/x", "DATABASE_URL: no connection"),
     ],
 )
-def test_a_failed_check_is_one_line(url: str | None, message: str) -> None:
-    checked = command(url)
+def test_failed_check_prints_one_line(url: str | None, message: str) -> None:
+    checked = run_command(url)
     assert (checked.returncode, checked.stdout) == (2, "")
     assert checked.stderr.startswith(f"parley db check: {message}")
     assert checked.stderr.count("\n") == 1
     assert "secret" not in checked.stderr
 
 
-def test_a_check_without_the_rights_is_one_line(postgres: Postgres, database: str) -> None:
-    checked = command(postgres.url(database, "app", "app"))
+def test_check_without_privileges_prints_one_line(postgres: Postgres, database: str) -> None:
+    checked = run_command(postgres.url(database, "app", "app"))
     assert (checked.returncode, checked.stdout) == (2, "")
     assert checked.stderr == "parley db check: permission denied for table _yoyo_migration\n"

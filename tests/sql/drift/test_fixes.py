@@ -1,4 +1,4 @@
-"""The lines that fix a finding: what they keep, and what they fill again."""
+"""The lines that fix a finding: they keep rows, and fill derived tables again."""
 
 import subprocess
 from collections.abc import Callable
@@ -16,16 +16,19 @@ from tests.servers import yoyo
 from tests.sql.drift.support import Check, Fix
 
 
-def test_a_table_is_never_created_again_with_its_rows(check: Check, owner: Connection) -> None:
-    three = "create table parley.message_words_3 partition of parley.message_words for values with"
-    bare = "drop table parley.message_words_3"
-    rls = "alter table parley.message_words_3 enable row level security"
-    owner.execute(f"{bare}; {three} (modulus 32, remainder 3); {rls}")
+def test_table_with_rows_is_not_created_again(check: Check, owner: Connection) -> None:
+    create_partition = "create table parley.message_words_3 partition of parley.message_words for values with"
+    drop_partition = "drop table parley.message_words_3"
+    enable_rls = "alter table parley.message_words_3 enable row level security"
+    owner.execute(f"{drop_partition}; {create_partition} (modulus 32, remainder 3); {enable_rls}")
     owner.execute("create table parley.message_words_19 partition of parley.message_words"
                   " for values with (modulus 32, remainder 19)")  # fmt: skip
     owner.execute("grant select on parley.message_words_19 to parley_api")
     checked = check()
-    owner.execute(f"drop table parley.message_words_19; {bare}; {three} (modulus 16, remainder 3); {rls}")
+    owner.execute(
+        "drop table parley.message_words_19;"
+        f" {drop_partition}; {create_partition} (modulus 16, remainder 3); {enable_rls}"
+    )
     assert check().status == 0
     assert checked.findings == [
         "extra: grant select on parley.message_words_19 to parley_api", "differs: table parley.message_words_3",
@@ -35,7 +38,7 @@ def test_a_table_is_never_created_again_with_its_rows(check: Check, owner: Conne
     ]  # fmt: skip
 
 
-def test_partitions_made_by_the_readme_are_kept(
+def test_partitions_of_the_readme_are_kept(
     postgres: Postgres, new_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -52,7 +55,7 @@ def test_partitions_made_by_the_readme_are_kept(
     assert "differs: table parley.messages\n    -- by hand, in a migration\n" in output
 
 
-def test_rows_that_could_not_be_counted_are_reported(
+def test_finding_reports_that_rows_could_not_be_counted(
     check: Check, owner: Connection, postgres: Postgres, database: str
 ) -> None:
     owner.execute("create table parley.zoo as values (1)")
@@ -68,7 +71,7 @@ def test_rows_that_could_not_be_counted_are_reported(
 
 
 @pytest.mark.parametrize(
-    ("made", "theirs", "what"),
+    ("extra", "dependent", "name"),
     [
         ("view parley.zoo as select 1 as animals", "view reports.mine as select * from parley.zoo", "view parley.zoo"),
         ("type parley.zoo as (animals int)", "table reports.mine (zoo parley.zoo)", "type parley.zoo"),
@@ -77,12 +80,12 @@ def test_rows_that_could_not_be_counted_are_reported(
          " alter mapping for word with parley.zoo", "text search dictionary parley.zoo"),
     ],
 )  # fmt: skip
-def test_an_object_that_others_depend_on_is_not_dropped(
-    check: Check, owner: Connection, fix: Fix, made: str, theirs: str, what: str
+def test_object_that_others_depend_on_is_not_dropped(
+    check: Check, owner: Connection, fix: Fix, extra: str, dependent: str, name: str
 ) -> None:
-    owner.execute(f"create {made}; create schema reports; create {theirs}")
+    owner.execute(f"create {extra}; create schema reports; create {dependent}")
     checked = check()
-    assert (checked.findings, checked.fixes) == ([f"extra: {what}"], [f"drop {what};"])
+    assert (checked.findings, checked.fixes) == ([f"extra: {name}"], [f"drop {name};"])
     with pytest.raises(AssertionError, match=r"mine.* depends on"):
         fix(checked)
     owner.execute("drop schema reports cascade")
@@ -95,7 +98,7 @@ def test_no_fix_drops_with_cascade(drifting: str) -> None:
         assert not [line for line in Catalog.of_database(cursor).drop.values() if " cascade" in line]
 
 
-def test_a_view_with_another_body_is_found_and_fixed_on_the_version_of_the_snapshot(
+def test_view_with_another_body_is_found_and_fixed_on_the_version_of_the_snapshot(
     check: Check, owner: Connection, fix: Fix
 ) -> None:
     owner.execute("create or replace view analytics.dead_letter_events with (security_barrier) as select o.id, o.event,"
@@ -104,14 +107,14 @@ def test_a_view_with_another_body_is_found_and_fixed_on_the_version_of_the_snaps
     checked = check()
     try:
         if any("bodies of views" in remark for remark in checked.remarks):
-            pytest.skip("another version writes bodies otherwise")
+            pytest.skip("PostgreSQL deparses bodies differently on this version")
         assert (checked.status, checked.findings) == (1, ["differs: view analytics.dead_letter_events"])
     finally:
         fix(checked)
     assert check().status == 0
 
 
-def test_an_invalid_index_is_found_and_fixed(check: Check, owner: Connection, fix: Fix) -> None:
+def test_invalid_index_is_found_and_fixed(check: Check, owner: Connection, fix: Fix) -> None:
     new_chat(owner, "owner", "member")
     with pytest.raises(psycopg.errors.UniqueViolation):
         owner.execute("create unique index concurrently zoo on parley.members (chat_id)")
@@ -122,18 +125,18 @@ def test_an_invalid_index_is_found_and_fixed(check: Check, owner: Connection, fi
     assert check().status == 0
 
 
-def test_foreign_keys_that_are_not_enforced_are_found(check: Check, owner: Connection, fix: Fix) -> None:
+def test_disabled_foreign_keys_are_found_and_fixed(check: Check, owner: Connection, fix: Fix) -> None:
     orphan = (
         "insert into parley.message_blocks values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, '{}')"
     )
-    theirs = "create trigger zoo after insert on parley.message_blocks execute function reports.zoo()"
+    dba_trigger = "create trigger zoo after insert on parley.message_blocks execute function reports.zoo()"
     owner.execute("create schema reports; create function reports.zoo() returns trigger language plpgsql"
-                  f" as 'begin return null; end'; {theirs}")  # fmt: skip
+                  f" as 'begin return null; end'; {dba_trigger}")  # fmt: skip
     owner.execute("alter table parley.message_blocks disable trigger all")
     owner.execute(f"{orphan}; delete from parley.message_blocks")
     checked = check()
-    found = "extra: alter table parley.message_blocks disable trigger all (foreign keys'; the fix also enables zoo)"
-    assert found in checked.findings
+    finding = "extra: alter table parley.message_blocks disable trigger all (foreign keys'; the fix also enables zoo)"
+    assert finding in checked.findings
     assert "alter table parley.message_blocks enable trigger all /* by a superuser */;" in checked.fixes
     fix(checked)
     assert check().status == 0
@@ -144,12 +147,12 @@ def test_foreign_keys_that_are_not_enforced_are_found(check: Check, owner: Conne
     owner.execute("drop schema reports cascade")
     owner.execute("alter table parley.message_blocks disable trigger all")
     checked = check()
-    assert found.replace("; the fix also enables zoo", "") in checked.findings
+    assert finding.replace("; the fix also enables zoo", "") in checked.findings
     fix(checked)
     assert check().status == 0
 
 
-def test_an_identity_that_is_added_again_continues(check: Check, owner: Connection, fix: Fix) -> None:
+def test_identity_that_is_added_again_continues_its_sequence(check: Check, owner: Connection, fix: Fix) -> None:
     owner.execute("insert into parley.image_cleanup (name) values ('one'), ('two')")
     owner.execute("alter table parley.image_cleanup alter column id drop identity")
     fix(check())
@@ -157,7 +160,7 @@ def test_an_identity_that_is_added_again_continues(check: Check, owner: Connecti
 
 
 @pytest.mark.parametrize("table", ["message_words", "message_blocks"])
-def test_a_table_derived_from_messages_is_filled_again(check: Check, owner: Connection, fix: Fix, table: str) -> None:
+def test_table_derived_from_messages_is_filled_again(check: Check, owner: Connection, fix: Fix, table: str) -> None:
     owner.execute("truncate parley.outbox_queue")
     chat = new_chat(owner, "owner", "member")
     owner.execute(
@@ -178,7 +181,7 @@ def test_a_table_derived_from_messages_is_filled_again(check: Check, owner: Conn
     owner.execute("delete from parley.chats where id = %s", [chat])
 
 
-def test_the_letter_variants_are_filled_again(check: Check, owner: Connection, fix: Fix) -> None:
+def test_letter_variants_are_filled_again(check: Check, owner: Connection, fix: Fix) -> None:
     rows = "select letter, variants from parley.letter_variants order by letter"
     before = owner.execute(rows).fetchall()
     assert len(before) > 1000

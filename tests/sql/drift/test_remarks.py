@@ -1,4 +1,4 @@
-"""What `parley db check` remarks: a DBA's own choices, and hints for tuning."""
+"""Remarks of `parley db check`: a DBA's own choices, and hints for tuning."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.sql.drift.support import Check
 from tests.waiting import wait_until
 
 
-def test_a_dbas_choice_is_a_remark(check: Check, owner: Connection) -> None:
+def test_choice_of_a_dba_is_a_remark(check: Check, owner: Connection) -> None:
     owner.execute("alter table parley.settings alter column model set default 'large'")
     owner.execute("alter table parley.messages set (autovacuum_vacuum_scale_factor = 0.01)")
     owner.execute("create policy dbas on parley.chats to pg_monitor using (true)")
@@ -22,7 +22,7 @@ def test_a_dbas_choice_is_a_remark(check: Check, owner: Connection) -> None:
     ]
 
 
-def test_a_foreign_key_without_an_index_is_remarked(check: Check, owner: Connection) -> None:
+def test_foreign_key_without_an_index_is_remarked(check: Check, owner: Connection) -> None:
     owner.execute("create table parley.zoo (user_id text constraint zoo_user references next_auth.users)")
     assert "no index for constraint zoo_user on parley.zoo: create index concurrently on parley.zoo (user_id);" in (
         check().remarks
@@ -34,7 +34,7 @@ def test_a_foreign_key_without_an_index_is_remarked(check: Check, owner: Connect
     owner.execute("drop table parley.zoo")
 
 
-def test_an_unused_index_is_remarked_until_it_is_used(check: Check, owner: Connection) -> None:
+def test_unused_index_is_remarked_until_it_is_used(check: Check, owner: Connection) -> None:
     unused = "remark: index parley.outbox_queue_chat on parley.outbox_queue (16 kB) was not used since"
     owner.execute("insert into parley.outbox_queue select i, gen_random_uuid() from generate_series(1000, 1099) i")
     assert unused in check().output
@@ -45,7 +45,7 @@ def test_an_unused_index_is_remarked_until_it_is_used(check: Check, owner: Conne
     wait_until(lambda: unused not in check().output)
 
 
-def test_an_unused_unique_index_is_not_remarked(check: Check, owner: Connection) -> None:
+def test_unused_unique_index_is_not_remarked(check: Check, owner: Connection) -> None:
     unused = owner.execute(
         "select s.indexrelid::regclass::text from pg_stat_user_indexes s join pg_index i using (indexrelid)"
         " where i.indisunique and s.idx_scan = 0 and s.schemaname = 'parley'"
@@ -56,7 +56,7 @@ def test_an_unused_unique_index_is_not_remarked(check: Check, owner: Connection)
 
 
 @pytest.mark.parametrize("rows", [10_000, 10_001])
-def test_a_large_table_that_is_read_from_end_to_end_is_remarked(check: Check, owner: Connection, rows: int) -> None:
+def test_large_table_with_sequential_scans_is_remarked(check: Check, owner: Connection, rows: int) -> None:
     owner.execute("truncate parley.deleted_users")
     owner.execute("insert into parley.deleted_users select i::text from generate_series(1, %s) i", [rows])
     owner.execute("select pg_stat_force_next_flush()")

@@ -1,4 +1,4 @@
-"""Drift of row-level security, policies, grants, roles, and of the logins that act for them."""
+"""Drift of row-level security, policies, grants, roles, and of logins that act for the roles."""
 
 from collections.abc import Iterator
 
@@ -54,12 +54,12 @@ DRIFT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("by_accident", DRIFT)
-def test_drift_is_found_and_fixed(check: Check, owner: Connection, fix: Fix, by_accident: str) -> None:
-    assert_found_and_fixed(check, owner, fix, by_accident, DRIFT[by_accident])
+@pytest.mark.parametrize("change", DRIFT)
+def test_drift_is_found_and_fixed(check: Check, owner: Connection, fix: Fix, change: str) -> None:
+    assert_found_and_fixed(check, owner, fix, change, DRIFT[change])
 
 
-def test_a_login_that_acts_for_a_role_through_another_is_found(check: Check, owner: Connection, fix: Fix) -> None:
+def test_login_that_acts_for_a_role_through_another_is_found(check: Check, owner: Connection, fix: Fix) -> None:
     owner.execute("create role staff in role parley_analyst; grant staff to app; alter role app bypassrls")
     checked = check()
     assert checked.findings == [
@@ -72,7 +72,7 @@ def test_a_login_that_acts_for_a_role_through_another_is_found(check: Check, own
 
 @pytest.fixture
 def keeper(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    """A superuser's connection to another database, whose owner `keeper` is none and is who checks."""
+    """A superuser's connection to another database; `check` runs as its owner `keeper`, who is no superuser."""
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
         dba.execute("create role keeper login password 'keeper' createrole")
         dba.execute("create database kept owner keeper")
@@ -84,25 +84,28 @@ def keeper(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Conn
         dba.execute("drop role keeper")
 
 
-def test_a_login_that_may_act_for_an_owner_is_found(check: Check, keeper: Connection, fix: Fix) -> None:
-    acts = "that may act for the owner of the tables or the cluster"
+def test_login_that_can_act_for_an_owner_is_found(check: Check, keeper: Connection, fix: Fix) -> None:
+    description = "that may act for the owner of the tables or the cluster"
     assert check().findings == []
     keeper.execute("create role staff; grant keeper to staff; grant staff to app")
     checked = check()
-    assert checked.findings == [f"extra: login app of parley_api {acts}"]
+    assert checked.findings == [f"extra: login app of parley_api {description}"]
     fix(checked)
     assert check().status == 0
     keeper.execute("grant keeper to app; grant postgres to web")
     checked = check()
-    assert checked.findings == [f"extra: login web of parley_web {acts}", f"extra: login app of parley_api {acts}"]
+    assert checked.findings == [
+        f"extra: login web of parley_web {description}",
+        f"extra: login app of parley_api {description}",
+    ]
     fix(checked)
     assert check().status == 0
     keeper.execute("drop role staff")
 
 
-def test_a_login_that_may_only_grant_a_role_does_not_act_for_it(check: Check, owner: Connection) -> None:
+def test_login_that_can_only_grant_a_role_does_not_act_for_it(check: Check, owner: Connection) -> None:
     if owner.info.server_version < 160000:
-        pytest.skip("who has a role may act for it there")
+        pytest.skip("before PostgreSQL 16, every member of a role can act for it")
     owner.execute("create role passer login bypassrls")
     owner.execute("grant parley_api to passer with admin true, inherit false, set false")
     owner.execute("grant postgres to app with admin true, inherit false, set false")
@@ -112,9 +115,9 @@ def test_a_login_that_may_only_grant_a_role_does_not_act_for_it(check: Check, ow
     owner.execute("drop role passer")
 
 
-def test_an_owner_keeps_the_option_to_grant_a_role(check: Check, keeper: Connection, fix: Fix) -> None:
+def test_owner_keeps_the_option_to_grant_a_role(check: Check, keeper: Connection, fix: Fix) -> None:
     if keeper.info.server_version < 160000:
-        pytest.skip("who has a role may act for it there")
+        pytest.skip("before PostgreSQL 16, every member of a role can act for it")
     keeper.execute("grant parley_api to keeper with admin true, inherit false, set false")
     keeper.execute("set session authorization keeper; grant parley_api to keeper; reset session authorization")
     checked = check()
@@ -126,7 +129,7 @@ def test_an_owner_keeps_the_option_to_grant_a_role(check: Check, keeper: Connect
     keeper.execute("drop owned by ada; drop role ada")
 
 
-def test_a_grant_is_revoked_as_that_of_its_grantor(check: Check, keeper: Connection, fix: Fix) -> None:
+def test_grant_is_revoked_in_the_name_of_its_grantor(check: Check, keeper: Connection, fix: Fix) -> None:
     keeper.execute("grant parley_api to keeper; grant pg_monitor to parley_api")
     checked = check()
     by = "" if keeper.info.server_version < 160000 else " granted by postgres"

@@ -130,6 +130,6 @@ DRIFT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("by_accident", DRIFT)
-def test_drift_is_found_and_fixed(check: Check, owner: Connection, fix: Fix, by_accident: str) -> None:
-    assert_found_and_fixed(check, owner, fix, by_accident, DRIFT[by_accident])
+@pytest.mark.parametrize("change", DRIFT)
+def test_drift_is_found_and_fixed(check: Check, owner: Connection, fix: Fix, change: str) -> None:
+    assert_found_and_fixed(check, owner, fix, change, DRIFT[change])

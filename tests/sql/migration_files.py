@@ -1,4 +1,4 @@
-"""What tests of migrations say often."""
+"""The files of migrations: copy them, add some to the copy, and apply those of a copy."""
 
 import shutil
 from pathlib import Path
@@ -10,29 +10,29 @@ MIGRATIONS = ROOT / "sql" / "migrations"
 EXAMPLES = ROOT / "tests" / "sql" / "example_migrations"
 
 
-def numbered() -> list[str]:
-    """The ids of the migrations in their order, without repeatable.py."""
+def numbered_migrations() -> list[str]:
+    """Return the ids of the migrations in their order, without repeatable.py."""
     return sorted(file.stem for file in MIGRATIONS.glob("[0-9]*") if not file.stem.endswith(".rollback"))
 
 
 def copy_sources(directory: Path) -> Path:
-    """A copy of sql/ and yoyo.ini in this directory, which a test may change."""
+    """Copy sql/ and yoyo.ini to this directory; return it."""
     shutil.copytree(ROOT / "sql", directory / "sql")
     shutil.copy(ROOT / "yoyo.ini", directory)
     return directory
 
 
 def apply(url: str, directory: Path) -> None:
-    """`yoyo apply` with other sources."""
+    """Run `yoyo apply` with the copy in this directory."""
     yoyo(url, "apply", "--batch", "--config", str(directory / "yoyo.ini"))
 
 
 def add_migration(directory: Path, text: str, name: str = "0999_zoo.sql") -> None:
-    """Adds a migration in SQL that comes after all others."""
-    after = f"-- depends: {numbered()[-1]}\n"
-    (directory / "sql" / "migrations" / name).write_text(after + text)
+    """Add a migration in SQL, which depends on all others."""
+    header = f"-- depends: {numbered_migrations()[-1]}\n"
+    (directory / "sql" / "migrations" / name).write_text(header + text)
 
 
 def add_examples(directory: Path) -> None:
-    """Add the example migrations, which come after all others."""
+    """Add the example migrations, which depend on all others."""
     shutil.copytree(EXAMPLES, directory / "sql" / "migrations", dirs_exist_ok=True)
