@@ -34,7 +34,7 @@ begin
         'hasMore', coalesce(page.next < last_seq, false));
 end $$;
 comment on function api.list_chat_events(text, text, text) is
-    'Events of a chat after one, by their seq: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the value of after for the next request. limit is 1 to 1000, by default 100. Raises PT404 unless the user is a member, and PT410 if the log no longer has the events.';
+    'Lists the events of a chat after a seq: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the value of after for the next request. limit is 1 to 1000, by default 100. Raises PT404 unless the user is a member, and PT410 if the log no longer has the events.';
 
 create or replace function api.list_events(after text default null, "limit" text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -69,7 +69,7 @@ begin
         'hasMore', has_more or cursor.until_snapshot is not null);
 end $$;
 comment on function api.list_events(text, text) is
-    'Events of all of the user''s chats since a cursor, chat by chat: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the cursor for the next request. Without a cursor there are no events, and next is the current cursor. Of a chat that was deleted or that the user was removed from, the only event is the end of the access. Raises PT410 if the log does not reach back to the cursor.';
+    'Lists the events of all chats of the user after a cursor, chat by chat: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the cursor for the next request. Without a cursor there are no events, and next is the current cursor. Of a chat that was deleted or that the user was removed from, the only event is the end of the access. Raises PT410 if the log does not reach back to the cursor.';
 
 create or replace function parley.parse_event_limit("limit" text) returns bigint
 language sql immutable parallel safe as $$ select coalesce("limit"::bigint, 100) $$;

@@ -4,7 +4,7 @@
 --   parley.strip_content     an event's payload without the content of a message
 --   parley.notify_lock_key   the key of the advisory lock that decides whether writers notify the listener
 --   parley.requeue_events    for a DBA: queues events to be published again; returns how many
---   listener.purge_events    removes events that were published long ago
+--   listener.purge_events    removes old events that are published and counted
 --
 -- publishing.sql has the functions of the listener, and events.sql those of clients that fetch the log.
 --
@@ -13,9 +13,9 @@
 -- acquires it in shared mode, until its commit, need not notify. The listener acquires the lock only when no such writer is
 -- left, and then fetches once more, so it misses no event. Without a listener, writers do not notify.
 
--- Call it under the lock of the chat's row: the ids of a chat's events then have the order of their seq and of the commits.
--- Pusher rejects payloads of more than 10 kB. A larger one is recorded without content, which clients fetch.
--- member:added is recorded for clients that catch up, and not published.
+-- The caller must hold the lock of the chat's row, so that the ids of a chat's events have the order of their seq and of the
+-- commits. Pusher rejects payloads of more than 10 kB: a larger one is recorded without content, and clients fetch the message.
+-- member:added is recorded for clients that catch up, and is not published.
 create or replace function parley.record_event(
     chat uuid, seq bigint, event text, payload json, recipients text[] default null, removed_user text default null,
     changed_at timestamptz default null)
@@ -73,4 +73,4 @@ begin
     return removed;
 end $$;
 comment on function listener.purge_events(interval, integer) is
-    'Removes up to max_events of the oldest events, if they are older than that, published, and counted in the rollups. Returns how many.';
+    'Removes up to max_events of the oldest events, if they are older than older_than, published, and counted in the rollups. Returns how many.';
