@@ -38,7 +38,7 @@ def own_url(postgres: Postgres, new_database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
-def own(own_url: str) -> Iterator[Connection]:
+def own_dba(own_url: str) -> Iterator[Connection]:
     """A DBA's connection to the migrated database, on which each statement commits."""
     with psycopg.connect(own_url, autocommit=True) as connection:
         yield connection
@@ -60,7 +60,7 @@ def log_url(postgres: Postgres, new_database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
-def committing(log_url: str) -> Iterator[Connection]:
+def log_dba(log_url: str) -> Iterator[Connection]:
     """A DBA's connection to the migrated database, on which each statement commits."""
     with psycopg.connect(log_url, autocommit=True) as connection:
         yield connection

@@ -27,37 +27,37 @@ SECRETS = {
 
 
 @pytest.fixture
-def analyst_and_secrets(own: Connection, postgres: Postgres, own_url: str) -> Iterator[Analyst]:
+def analyst_and_secrets(own_dba: Connection, postgres: Postgres, own_url: str) -> Iterator[Analyst]:
     """An analyst's connection to a database with secrets that a DBA can read, and the secrets."""
     user = SECRETS["user"]
-    own.execute(
+    own_dba.execute(
         "insert into next_auth.users (id, name, email, image) values (%(user)s, %(name)s, %(email)s, %(image)s)",
         SECRETS,
     )
-    own.execute(
+    own_dba.execute(
         'insert into next_auth.sessions ("userId", expires, "sessionToken") values (%(user)s, now(), %(session)s)',
         SECRETS,
     )
-    chat = new_chat(own, user, title=SECRETS["title"])
-    sent = call(own, user, "send_message", chat, {"content": SECRETS["content"]})
-    add_member(own, user, chat, "another")
-    call(own, "another", "send_message", chat, {"content": SECRETS["content"]})
+    chat = new_chat(own_dba, user, title=SECRETS["title"])
+    sent = call(own_dba, user, "send_message", chat, {"content": SECRETS["content"]})
+    add_member(own_dba, user, chat, "another")
+    call(own_dba, "another", "send_message", chat, {"content": SECRETS["content"]})
     settings = {"context": SECRETS["context"], "model": SECRETS["model"]}
-    call(own, user, "update_settings", {"settings": settings})
-    own.execute(
+    call(own_dba, user, "update_settings", {"settings": settings})
+    own_dba.execute(
         "select listener.dead_letter((select min(id) from parley.outbox), %s)",
         [f"HTTP 400: no channel private-user-{user}, {chat}: {SECRETS['content']}"],
     )
-    own.execute(
+    own_dba.execute(
         "select session.store_response(%(key)s, '', to_json(%(content)s::text))"
         " from session.authenticate(%(identity)s)",
         SECRETS | {"identity": json.dumps({"sub": user})},
     )
-    own.execute("analyze")
+    own_dba.execute("analyze")
     for _ in range(3):
-        roll_up(own)
-    own.execute("analyze")
-    own.execute(
+        roll_up(own_dba)
+    own_dba.execute("analyze")
+    own_dba.execute(
         "do $$ begin create role analyst login password 'analyst' in role parley_analyst;"
         " exception when duplicate_object then null; end $$"
     )
@@ -73,22 +73,22 @@ def view_names(connection: Connection) -> list[str]:
     return [f"analytics.{name}" for (name,) in rows]
 
 
-def test_analyst_can_read_all_views_and_no_secret(analyst_and_secrets: Analyst, own: Connection) -> None:
+def test_analyst_can_read_all_views_and_no_secret(analyst_and_secrets: Analyst, own_dba: Connection) -> None:
     analyst, secrets = analyst_and_secrets
-    rows = {view: str(analyst.execute(f"select * from {view}").fetchall()) for view in view_names(own)}
+    rows = {view: str(analyst.execute(f"select * from {view}").fetchall()) for view in view_names(own_dba)}
     assert len(rows) >= 12
     assert all(text != "[]" for text in rows.values()), rows
     shown = " ".join(rows.values())
     assert [secret for secret in secrets if secret in shown] == []
     tables = [f"parley.{name}" for name in ("messages", "outbox", "settings", "chats", "idempotency_keys")]
     tables += ["next_auth.users", "next_auth.sessions"]
-    stored = " ".join(str(own.execute(f"select t::text from {table} t").fetchall()) for table in tables)
+    stored = " ".join(str(own_dba.execute(f"select t::text from {table} t").fetchall()) for table in tables)
     assert [secret for secret in secrets if secret not in stored] == []
 
 
-def test_analyst_can_read_no_table_and_call_no_function(analyst_and_secrets: Analyst, own: Connection) -> None:
+def test_analyst_can_read_no_table_and_call_no_function(analyst_and_secrets: Analyst, own_dba: Connection) -> None:
     analyst, _ = analyst_and_secrets
-    relations = own.execute(
+    relations = own_dba.execute(
         "select oid::regclass::text from pg_class where relkind in ('r', 'p', 'S', 'm')"
         " and relnamespace::regnamespace::text !~ '^(pg_|information_schema)'"
     ).fetchall()
@@ -98,7 +98,7 @@ def test_analyst_can_read_no_table_and_call_no_function(analyst_and_secrets: Ana
                           f"copy {relation} to stdout", f"create temp table x (like {relation})"):  # fmt: skip
             with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.WrongObjectType)):
                 analyst.execute(statement)
-    functions = own.execute(
+    functions = own_dba.execute(
         "select oid from pg_proc where pronamespace::regnamespace::text"
         " in ('next_auth', 'rules', 'parley', 'session', 'api', 'listener', 'analytics')"
     ).fetchall()
@@ -114,14 +114,14 @@ def test_analyst_can_read_no_table_and_call_no_function(analyst_and_secrets: Ana
         "listener.roll_up(1)",
         "parley.pseudonym('user', 'a-secret-user')",
     ):
-        assert own.execute(f"select {called}").rowcount == 1
+        assert own_dba.execute(f"select {called}").rowcount == 1
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             analyst.execute(f"select {called}")
 
 
-def test_analyst_can_write_nothing(analyst_and_secrets: Analyst, own: Connection) -> None:
+def test_analyst_can_write_nothing(analyst_and_secrets: Analyst, own_dba: Connection) -> None:
     analyst, _ = analyst_and_secrets
-    for view in view_names(own):
+    for view in view_names(own_dba):
         for statement in (f"delete from {view}", f"insert into {view} default values", f"drop view {view}",
                           f"create or replace view {view} as select 1 as x"):  # fmt: skip
             with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState)):
@@ -131,14 +131,16 @@ def test_analyst_can_write_nothing(analyst_and_secrets: Analyst, own: Connection
             analyst.execute(f"create table {schema}.mine ()")
 
 
-def test_statistics_and_sessions_reveal_no_secret(analyst_and_secrets: Analyst, own: Connection, own_url: str) -> None:
+def test_statistics_and_sessions_reveal_no_secret(
+    analyst_and_secrets: Analyst, own_dba: Connection, own_url: str
+) -> None:
     analyst, secrets = analyst_and_secrets
     statistics = "from pg_stats where schemaname !~ '^(pg_|information_schema)'"
-    assert own.execute(f"select {statistics}").rowcount > 20
+    assert own_dba.execute(f"select {statistics}").rowcount > 20
     assert analyst.execute(f"select {statistics}").rowcount == 0
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         analyst.execute("select stavalues1 from pg_statistic")
-    own.execute(f"select '{SECRETS['content']}'")
+    own_dba.execute(f"select '{SECRETS['content']}'")
     queries = "select string_agg(query, ' ') from pg_stat_activity"
     with psycopg.connect(own_url) as another:
         assert SECRETS["content"] in str(another.execute(queries).fetchone())
@@ -146,7 +148,7 @@ def test_statistics_and_sessions_reveal_no_secret(analyst_and_secrets: Analyst, 
 
 
 def test_functions_of_an_analyst_receive_only_values_that_the_views_return(
-    analyst_and_secrets: Analyst, own: Connection
+    analyst_and_secrets: Analyst, own_dba: Connection
 ) -> None:
     analyst, secrets = analyst_and_secrets
     received_values: list[str] = []
@@ -155,8 +157,10 @@ def test_functions_of_an_analyst_receive_only_values_that_the_views_return(
         "create function pg_temp.leak(anything anyelement) returns boolean language plpgsql cost 0.0000001 as"
         " $$ begin raise notice 'value %', anything; return true; end $$"
     )
-    for view in view_names(own):
-        columns = own.execute("select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", [view])
+    for view in view_names(own_dba):
+        columns = own_dba.execute(
+            "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", [view]
+        )
         for (column,) in columns.fetchall():
             shown = {f"value {value}" for (value,) in analyst.execute(f"select {column}::text from {view}").fetchall()}
             received_values.clear()
@@ -167,10 +171,12 @@ def test_functions_of_an_analyst_receive_only_values_that_the_views_return(
             assert not [secret for secret in secrets if any(secret in text for text in received_values)]
 
 
-def test_errors_and_plans_reveal_no_secret(analyst_and_secrets: Analyst, own: Connection) -> None:
+def test_errors_and_plans_reveal_no_secret(analyst_and_secrets: Analyst, own_dba: Connection) -> None:
     analyst, secrets = analyst_and_secrets
-    for view in view_names(own):
-        columns = own.execute("select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", [view])
+    for view in view_names(own_dba):
+        columns = own_dba.execute(
+            "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", [view]
+        )
         for (column,) in columns.fetchall():
             output = []
             for statement in (f"explain (analyze, verbose, buffers) select * from {view} where {column} is not null",
@@ -198,6 +204,6 @@ def test_pseudonym_is_unique_and_depends_on_the_key(dba: Connection) -> None:
         pseudonym("user", "a")
 
 
-def test_keys_of_two_databases_differ(own: Connection, dba: Connection) -> None:
-    keys = [c.execute("select inner_key, outer_key from parley.pseudonym_key").fetchall() for c in (own, dba)]
+def test_keys_of_two_databases_differ(own_dba: Connection, dba: Connection) -> None:
+    keys = [c.execute("select inner_key, outer_key from parley.pseudonym_key").fetchall() for c in (own_dba, dba)]
     assert [len(key[0][0]) for key in keys] == [32, 32]

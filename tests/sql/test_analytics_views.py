@@ -11,95 +11,97 @@ from tests.tokens import new_user
 SCAN = re.compile(r"(?<!Subquery )(?<!Function )(?:Scan|Only Scan)(?: Backward)?(?: using \w+)? on (\w+)")
 
 
-def test_chats_by_size_and_age(own: Connection) -> None:
+def test_chats_by_size_and_age(own_dba: Connection) -> None:
     sent: list[SentMessage] = []
     now = datetime.now(UTC)
-    own.execute("set session_replication_role = replica")
+    own_dba.execute("set session_replication_role = replica")
     for days, size in ((-3, 1), (0, 0), (0, 9), (8, 10), (40, 101), (200, 1)):
-        chat = own.execute("select parley.generate_uuid7(%s, 1)", [now - timedelta(days=days, minutes=5)]).fetchone()[0]  # type: ignore[index]
-        own.execute("insert into parley.chats (id, title, updated_at) values (%s, 'A chat', now())", [chat])
-        own.execute("insert into parley.members (chat_id, user_id) values (%s, 'a'), (%s, 'b')", [chat, chat])
+        chat = own_dba.execute(
+            "select parley.generate_uuid7(%s, 1)", [now - timedelta(days=days, minutes=5)]
+        ).fetchone()[0]  # type: ignore[index]
+        own_dba.execute("insert into parley.chats (id, title, updated_at) values (%s, 'A chat', now())", [chat])
+        own_dba.execute("insert into parley.members (chat_id, user_id) values (%s, 'a'), (%s, 'b')", [chat, chat])
         for n in range(size):
             insert_message(
-                own, sent, chat, "a", "text", now - timedelta(days=days, minutes=4) + timedelta(milliseconds=n)
+                own_dba, sent, chat, "a", "text", now - timedelta(days=days, minutes=4) + timedelta(milliseconds=n)
             )
-    own.execute("reset session_replication_role")
-    own.execute("select parley.recount_chat(id) from parley.chats")
-    roll_up(own)
-    rows = own.execute("select * from analytics.chats_by_size_and_age order by 1, 2").fetchall()
+    own_dba.execute("reset session_replication_role")
+    own_dba.execute("select parley.recount_chat(id) from parley.chats")
+    roll_up(own_dba)
+    rows = own_dba.execute("select * from analytics.chats_by_size_and_age order by 1, 2").fetchall()
     assert [row[:-1] for row in rows] == [
         (0, 0, 1, 0, 0, 0, 2), (0, 1, 2, 0, 10, 0, 4), (7, 10, 1, 0, 10, 0, 2), (30, 100, 1, 1, 101, 101, 2),
         (180, 1, 1, 1, 1, 1, 2),
     ]  # fmt: skip
     assert rows[0][-1] > now
-    own.execute("update parley.chats set is_being_removed = true")
-    own.execute("update parley.rollup_state set chats_and_settings_as_of = now() - interval '59 minutes'")
-    roll_up(own)
-    assert own.execute("select from analytics.chats_by_size_and_age").rowcount == 5  # recounted each hour
-    own.execute("update parley.rollup_state set chats_and_settings_as_of = now() - interval '61 minutes'")
-    roll_up(own)
-    assert own.execute("select from analytics.chats_by_size_and_age").rowcount == 0
+    own_dba.execute("update parley.chats set is_being_removed = true")
+    own_dba.execute("update parley.rollup_state set chats_and_settings_as_of = now() - interval '59 minutes'")
+    roll_up(own_dba)
+    assert own_dba.execute("select from analytics.chats_by_size_and_age").rowcount == 5  # recounted each hour
+    own_dba.execute("update parley.rollup_state set chats_and_settings_as_of = now() - interval '61 minutes'")
+    roll_up(own_dba)
+    assert own_dba.execute("select from analytics.chats_by_size_and_age").rowcount == 0
 
 
-def test_settings_of_fewer_than_five_users_are_null(own: Connection) -> None:
+def test_settings_of_fewer_than_five_users_are_null(own_dba: Connection) -> None:
     for n in range(6):
         user = new_user()
         model = "gpt-large 4.1" if n < 5 else "ada@example.org"
         settings = {"model": model, "runtime": "me@here.example", "theme": "dark"}
-        call(own, user, "update_settings", {"settings": settings})
+        call(own_dba, user, "update_settings", {"settings": settings})
     for n in range(4):
-        call(own, new_user(), "update_settings", {"settings": {"model": f"gpt-small {n // 4}"}})
-    roll_up(own)
+        call(own_dba, new_user(), "update_settings", {"settings": {"model": f"gpt-small {n // 4}"}})
+    roll_up(own_dba)
     query = "select value, users, share::float from analytics.settings_in_use where setting = %s order by 1"
-    assert own.execute(query, ["model"]).fetchall() == [("gpt-large 4.1", 5, 0.5), (None, 5, 0.5)]
-    assert own.execute(query, ["runtime"]).fetchall() == [(None, 10, 1.0)]
-    assert own.execute(query, ["theme"]).fetchall() == [("dark", 6, 0.6), (None, 4, 0.4)]
-    call(own, new_user(), "update_settings", {"settings": {"model": "gpt-small 0"}})
-    own.execute("update parley.rollup_state set chats_and_settings_as_of = null")
-    roll_up(own)
-    assert [row[:2] for row in own.execute(query, ["model"]).fetchall()] == [
+    assert own_dba.execute(query, ["model"]).fetchall() == [("gpt-large 4.1", 5, 0.5), (None, 5, 0.5)]
+    assert own_dba.execute(query, ["runtime"]).fetchall() == [(None, 10, 1.0)]
+    assert own_dba.execute(query, ["theme"]).fetchall() == [("dark", 6, 0.6), (None, 4, 0.4)]
+    call(own_dba, new_user(), "update_settings", {"settings": {"model": "gpt-small 0"}})
+    own_dba.execute("update parley.rollup_state set chats_and_settings_as_of = null")
+    roll_up(own_dba)
+    assert [row[:2] for row in own_dba.execute(query, ["model"]).fetchall()] == [
         ("gpt-large 4.1", 5), ("gpt-small 0", 5), (None, 1),
     ]  # fmt: skip
 
 
-def test_event_health(own: Connection) -> None:
+def test_event_health(own_dba: Connection) -> None:
     view = "select waiting_events, lag_seconds, dead_letter_events, last_dead_lettered_at from analytics.event_health"
-    assert own.execute(view).fetchall() == [(0, 0, 0, None)]
-    chat = new_chat(own, "owner")
+    assert own_dba.execute(view).fetchall() == [(0, 0, 0, None)]
+    chat = new_chat(own_dba, "owner")
     for _ in range(3):
-        call(own, "owner", "send_message", chat, {"content": "word"})
-    own.execute("update parley.outbox set recorded_at = recorded_at - interval '1 minute' where seq = 2")
-    (row,) = own.execute(view).fetchall()
+        call(own_dba, "owner", "send_message", chat, {"content": "word"})
+    own_dba.execute("update parley.outbox set recorded_at = recorded_at - interval '1 minute' where seq = 2")
+    (row,) = own_dba.execute(view).fetchall()
     assert (row[0], row[2]) == (3, 0)
     assert 60 < row[1] < 120
-    own.execute("select listener.dead_letter((select min(id) from parley.outbox_queue), 'HTTP 413: too large')")
-    (row,) = own.execute(view).fetchall()
+    own_dba.execute("select listener.dead_letter((select min(id) from parley.outbox_queue), 'HTTP 413: too large')")
+    (row,) = own_dba.execute(view).fetchall()
     assert (row[0], row[2]) == (2, 1)
     assert row[1] < 60
     assert row[3] is not None
 
 
-def test_search_health(own: Connection) -> None:
-    chat = new_chat(own, "owner")
+def test_search_health(own_dba: Connection) -> None:
+    chat = new_chat(own_dba, "owner")
     for _ in range(3):
-        call(own, "owner", "send_message", chat, {"content": "word"})
-    call(own, "owner", "list_messages", chat, search="word")
-    own.execute("vacuum analyze parley.message_words")
-    (row,) = own.execute("select messages, table_bytes, index_bytes from analytics.search_health").fetchall()
+        call(own_dba, "owner", "send_message", chat, {"content": "word"})
+    call(own_dba, "owner", "list_messages", chat, search="word")
+    own_dba.execute("vacuum analyze parley.message_words")
+    (row,) = own_dba.execute("select messages, table_bytes, index_bytes from analytics.search_health").fetchall()
     assert row[0] == 3
     assert row[1] > 8192
     assert row[2] > 8192
     pending = "select pending_messages from analytics.search_health"
-    assert own.execute(pending).fetchone() == (0,)
+    assert own_dba.execute(pending).fetchone() == (0,)
 
 
-def test_views_read_only_rollups(own: Connection) -> None:
-    call(own, "owner", "send_message", new_chat(own, "owner"), {"content": "word"})
-    roll_up(own)
-    views = own.execute("select viewname from pg_views where schemaname = 'analytics'").fetchall()
+def test_views_read_only_rollups(own_dba: Connection) -> None:
+    call(own_dba, "owner", "send_message", new_chat(own_dba, "owner"), {"content": "word"})
+    roll_up(own_dba)
+    views = own_dba.execute("select viewname from pg_views where schemaname = 'analytics'").fetchall()
     assert len(views) >= 12
     for (view,) in views:
-        plan = "\n".join(row[0] for row in own.execute(f"explain select * from analytics.{view}").fetchall())
+        plan = "\n".join(row[0] for row in own_dba.execute(f"explain select * from analytics.{view}").fetchall())
         read = {name for name in SCAN.findall(plan) if not name.startswith(("rollup_", "pg_"))}
         expected = {"event_health": {"outbox", "outbox_queue"}, "dead_letter_events": {"outbox"}}
         assert read <= expected.get(view, set()), plan

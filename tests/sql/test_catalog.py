@@ -178,8 +178,8 @@ def test_only_the_web_app_can_write_columns_of_users(dba: Connection) -> None:
               and has_column_privilege('{role}', attrelid, attnum, '{verb}')"""
         return set(names(dba, query))
 
-    own = {"name", "email", "emailVerified", "image"}
-    assert (columns("parley_web", "insert"), columns("parley_web", "update")) == (own | {"id"}, own)
+    updatable = {"name", "email", "emailVerified", "image"}
+    assert (columns("parley_web", "insert"), columns("parley_web", "update")) == (updatable | {"id"}, updatable)
     assert (columns("parley_api", "insert"), columns("parley_api", "update")) == (set(), set())
 
 

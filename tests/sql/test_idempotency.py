@@ -168,13 +168,15 @@ def test_repeated_channel_authorization_gets_the_stored_response(dba: Connection
     assert "Countess" in post(dba, user, *arguments, key=None)[0]
 
 
-def test_expired_keys_are_purged_from_the_oldest_on(own: Connection) -> None:
+def test_expired_keys_are_purged_from_the_oldest_on(own_dba: Connection) -> None:
     user = new_user()
     for key in ("young", "old", "older", "oldest"):
-        post(own, user, CHATS, {"title": "x"}, key=key)
+        post(own_dba, user, CHATS, {"title": "x"}, key=key)
     for key, age in (("young", "23:59"), ("old", "24:00"), ("older", "48:00"), ("oldest", "72:00")):
-        own.execute("update parley.idempotency_keys set created_at = now() - %s::interval where key = %s", [age, key])
-    assert purge_keys(own, 2) == 2
-    assert stored_keys(own, user) == ["old", "young"]
-    assert [purge_keys(own, 2), purge_keys(own, 2)] == [1, 0]
-    assert stored_keys(own, user) == ["young"]
+        own_dba.execute(
+            "update parley.idempotency_keys set created_at = now() - %s::interval where key = %s", [age, key]
+        )
+    assert purge_keys(own_dba, 2) == 2
+    assert stored_keys(own_dba, user) == ["old", "young"]
+    assert [purge_keys(own_dba, 2), purge_keys(own_dba, 2)] == [1, 0]
+    assert stored_keys(own_dba, user) == ["young"]

@@ -30,59 +30,61 @@ def request_in_progress(url: str, user: str, chat: str, key: str | None) -> Iter
         yield connection
 
 
-def test_repeated_request_is_a_conflict_while_the_first_is_in_progress(own: Connection, own_url: str) -> None:
+def test_repeated_request_is_a_conflict_while_the_first_is_in_progress(own_dba: Connection, own_url: str) -> None:
     user, other = new_user(), new_user()
-    chat = new_chat(own, user, other)
+    chat = new_chat(own_dba, user, other)
     with request_in_progress(own_url, user, chat, KEY) as connection:
         for content in ("Hello", "Something else"):
             with pytest.raises(psycopg.Error) as caught:
-                post(own, user, CHATS, {"title": content}, key=KEY)
+                post(own_dba, user, CHATS, {"title": content}, key=KEY)
             assert caught.value.sqlstate == "PT409"
             assert json.loads(caught.value.diag.message_detail or "") == {"retryAfter": 1}
-        assert not post(own, other, CHATS, {"title": "x"}, key=KEY)[1]
-        assert not post(own, user, CHATS, {"title": "x"}, key="another")[1]
+        assert not post(own_dba, other, CHATS, {"title": "x"}, key=KEY)[1]
+        assert not post(own_dba, user, CHATS, {"title": "x"}, key="another")[1]
         connection.commit()
-        assert send(own, user, chat, KEY)[1]
-    assert count_messages(own, user, chat) == 1
+        assert send(own_dba, user, chat, KEY)[1]
+    assert count_messages(own_dba, user, chat) == 1
 
 
-def test_repeated_request_is_executed_after_a_rollback_of_the_first(own: Connection, own_url: str) -> None:
+def test_repeated_request_is_executed_after_a_rollback_of_the_first(own_dba: Connection, own_url: str) -> None:
     user = new_user()
-    chat = new_chat(own, user)
+    chat = new_chat(own_dba, user)
     with request_in_progress(own_url, user, chat, KEY) as connection:
         with expect_error(409):
-            send(own, user, chat, KEY)
+            send(own_dba, user, chat, KEY)
         connection.rollback()
-        assert not send(own, user, chat, KEY)[1]
-    assert count_messages(own, user, chat) == 1
+        assert not send(own_dba, user, chat, KEY)[1]
+    assert count_messages(own_dba, user, chat) == 1
 
 
-def test_key_that_is_renewed_during_the_purge_is_not_purged(own: Connection, own_url: str) -> None:
+def test_key_that_is_renewed_during_the_purge_is_not_purged(own_dba: Connection, own_url: str) -> None:
     user = new_user()
-    chat = new_chat(own, user)
-    send(own, user, chat, KEY)
-    own.execute("update parley.idempotency_keys set created_at = now() - interval '2 days'")
+    chat = new_chat(own_dba, user)
+    send(own_dba, user, chat, KEY)
+    own_dba.execute("update parley.idempotency_keys set created_at = now() - interval '2 days'")
     with ThreadPoolExecutor() as threads, request_in_progress(own_url, user, chat, KEY) as connection:
-        removal = threads.submit(purge_keys, own, 10)
+        removal = threads.submit(purge_keys, own_dba, 10)
         wait_until(lambda: is_statement_waiting(own_url, "select listener.purge_idempotency_keys"))
         connection.commit()
         assert removal.result() == 0
-    assert send(own, user, chat, KEY)[1]
+    assert send(own_dba, user, chat, KEY)[1]
 
 
-def test_keys_of_a_deleted_user_are_removed_with_those_of_requests_in_progress(own: Connection, own_url: str) -> None:
+def test_keys_of_a_deleted_user_are_removed_with_those_of_requests_in_progress(
+    own_dba: Connection, own_url: str
+) -> None:
     user, other = new_user(), new_user()
-    chat = new_chat(own, other, user)
-    send(own, other, chat, KEY)
-    send(own, user, chat, "another-key")
+    chat = new_chat(own_dba, other, user)
+    send(own_dba, other, chat, KEY)
+    send(own_dba, user, chat, "another-key")
     with request_in_progress(own_url, user, chat, KEY) as connection:
-        own.execute("set lock_timeout = '5s'")
-        own.execute("delete from next_auth.users where id = %s", [user])
-        assert stored_keys(own, user) == []
+        own_dba.execute("set lock_timeout = '5s'")
+        own_dba.execute("delete from next_auth.users where id = %s", [user])
+        assert stored_keys(own_dba, user) == []
         connection.commit()
-    assert stored_keys(own, user) == [KEY]
-    assert own.execute("select listener.purge_memberships(100)").fetchone() == (1,)
-    assert stored_keys(own, user) == []
-    assert stored_keys(own, other) == [KEY]
+    assert stored_keys(own_dba, user) == [KEY]
+    assert own_dba.execute("select listener.purge_memberships(100)").fetchone() == (1,)
+    assert stored_keys(own_dba, user) == []
+    assert stored_keys(own_dba, other) == [KEY]
     with expect_error(401):
-        send(own, user, chat, KEY)
+        send(own_dba, user, chat, KEY)

@@ -208,7 +208,7 @@ def test_deleting_its_users_does_not_affect_a_chat_being_removed(dba: Connection
 
 
 def test_loop_of_the_readme_purges_all_inactive_chats_and_ends(
-    postgres: Postgres, own: Connection, own_url: str
+    postgres: Postgres, own_dba: Connection, own_url: str
 ) -> None:
     readme = (ROOT / "sql" / "README.md").read_text()
     (loop,) = re.findall(r"^while .*purge_inactive_chats.*\n.*$", readme, flags=re.MULTILINE)
@@ -218,9 +218,9 @@ def test_loop_of_the_readme_purges_all_inactive_chats_and_ends(
         done = subprocess.run(["sh", "-c", loop], env=environment, check=False, timeout=30, stderr=subprocess.DEVNULL)
         return done.returncode
 
-    inactive = [new_inactive_chat(own, "owner", messages=n * 300, age="3 years") for n in range(5)]
-    active = new_inactive_chat(own, "owner", messages=2, age="1 year")
+    inactive = [new_inactive_chat(own_dba, "owner", messages=n * 300, age="3 years") for n in range(5)]
+    active = new_inactive_chat(own_dba, "owner", messages=2, age="1 year")
     assert run("postgresql://nobody@127.0.0.1:1/x") == 1
     assert run(own_url) == 0
-    assert [count_rows(own, chat) for chat in inactive] == [NO_ROWS] * len(inactive)
-    assert count_rows(own, active)["messages"] == 2
+    assert [count_rows(own_dba, chat) for chat in inactive] == [NO_ROWS] * len(inactive)
+    assert count_rows(own_dba, active)["messages"] == 2

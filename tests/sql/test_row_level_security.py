@@ -22,8 +22,8 @@ def test_actors_can_read_and_change_only_their_rows(dba: Connection, world: dict
         dba.execute("reset role")
     assert dict(zip(ACTORS, found, strict=True)) == dict(zip(ACTORS, expected, strict=True))
     authenticate_as(dba, "newcomer", world)
-    own = world["newcomer"] if "insert" in name else world["owner"]
-    assert affected_rows(dba, statement, world | {"me": own}) == all_rows
+    me = world["newcomer"] if "insert" in name else world["owner"]
+    assert affected_rows(dba, statement, world | {"me": me}) == all_rows
 
 
 @pytest.mark.parametrize("actor", ACTORS)
