@@ -147,7 +147,7 @@ def test_what_a_dba_is_told_to_run_works(place: Place) -> None:
     for step in DATABASE:
         # A rollback would leave the other commands without tables.
         place.run(step.command, "scratch" if "yoyo rollback" in step.command else "parley")
-    (in_prose,) = set(re.findall(r"`(cat [^`]+)`", README + SQL_README))
+    (in_prose,) = set(re.findall(r"`((?:cat|psql) [^`]+)`", README + SQL_README))
     assert "parley.messages" in place.run(in_prose)
 
 

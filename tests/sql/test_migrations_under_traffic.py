@@ -17,6 +17,7 @@ from tests.sql.migration_files import add_examples, apply
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
+EVENTS = "0005_events"
 LENGTHS, BACKFILL, INDEX = "1001_message_lengths", "1002_lengths_of_older_messages", "1003_index_message_lengths"
 BATCH = 100  # messages, in the backfill
 
@@ -98,6 +99,24 @@ def test_migration_that_waits_for_a_writer_blocks_no_writer(
     assert dba.execute("select characters from parley.message_lengths").fetchall() == [(3,)]
     call(dba, user, "send_message", chat, {"content": "later"})
     assert dba.execute(WRONG_LENGTHS).rowcount == 0
+
+
+def test_rollback_of_the_baseline_waits_for_a_writer_without_a_deadlock(
+    url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
+) -> None:
+    chat = new_chat(dba, "owner")
+    with dba.transaction():
+        call(dba, "owner", "update_chat", chat, {"title": "Plans"})
+        rolled_back = thread.submit(run_yoyo, url, own_sources, "rollback", "--batch", "--revision", EVENTS)
+        wait_until(lambda: has_waiter(other, "locktype = 'relation'"))
+        call(dba, "owner", "send_message", chat, {"content": "in progress"})
+    rolled_back.result(60)
+    assert dba.execute("select to_regclass('parley.outbox')").fetchone() == (None,)
+    apply(url, own_sources)
+    assert call(dba, "owner", "get_chat", chat)["title"] == "Plans"
+    assert call(dba, "owner", "list_messages", chat, search="progress")["total"] == 1
+    call(dba, "owner", "send_message", chat, {"content": "after"})
+    assert dba.execute("select event from parley.outbox").fetchall() == [("message:sent",)]
 
 
 def test_rollback_waits_for_a_rename_in_progress(

@@ -155,6 +155,8 @@ def test_email_is_lower_cased_as_the_web_app_does(dba: Connection) -> None:
     user = new_user()
     insert = "insert into next_auth.users (id, email) values (%s, %s) returning email"
     assert dba.execute(insert, [user, f"{user}@EXAMPLE.org"]).fetchone() == (f"{user}@example.org",)
+    with pytest.raises(psycopg.errors.UniqueViolation), dba.transaction():
+        dba.execute(insert, [new_user(), f"{user}@Example.ORG"])
 
 
 INVISIBLE = "\u00ad\u034f\u061c\u115f\u180b\u200c\u200d\u2066\u2800\u3164\ufe0f\uffa0\ufff9\ufffe\U000e0041"
