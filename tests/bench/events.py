@@ -31,7 +31,8 @@ from api.dev.pusher_process import Pusher
 from tests import ROOT
 from tests.database import Connection, call, new_chat
 from tests.e2e.soketi import Soketi
-from tests.listener.support import Listener, Subscriber, listening
+from tests.listener.process import Listener, listening
+from tests.listener.subscriber import Subscriber
 from tests.servers import migrate, open_directory
 from tests.waiting import wait_until
 
@@ -112,7 +113,7 @@ class Timing(Subscriber):
 
     clock: Clock | None = None
 
-    def hear(self, _: str, name: str, data: Any) -> None:
+    def on_event(self, _: str, name: str, data: Any) -> None:
         """Tells the clock."""
         if self.clock and name == "message:sent":
             self.clock.hear(data["content"])

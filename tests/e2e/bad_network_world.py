@@ -22,7 +22,7 @@ from tests.e2e.fault_proxy import Fault, Network
 from tests.e2e.followers import GUESTS, PATIENCE, Adder, Client, Naive, Owner, Place, Talker
 from tests.e2e.killable_servers import SupervisedListener
 from tests.e2e.soketi import Soketi
-from tests.listener.support import LEADS
+from tests.listener.process import LEADER_LOG
 from tests.servers import migrate, new_postgres, open_directory
 from tests.waiting import wait_until
 
@@ -81,7 +81,7 @@ def serving(seed: int, soketi: Path | None) -> Iterator[tuple[Place, SupervisedL
         api = stack.enter_context(
             running(Api(directory, postgres.url("parley", "app", "app"), valkey.url(), **settings))
         )
-        listener.child_until(LEADS)
+        listener.wait_for_log(LEADER_LOG)
         dba = stack.enter_context(psycopg.connect(postgres.url("parley"), autocommit=True))
         yield Place(api, pusher, seed), listener, dba
 

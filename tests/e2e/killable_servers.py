@@ -18,7 +18,7 @@ from tests.api_process import Api
 from tests.database import Connection
 from tests.e2e.recording_proxy import RecordingProxy
 from tests.e2e.soketi import Soketi
-from tests.listener.support import LEADS, Listener
+from tests.listener.process import LEADER_LOG, Listener
 from tests.servers import migrate, new_postgres, open_directory
 
 VICTIMS = ("postgres", "pusher", "listener", "api")  # in the order in which they are restarted
@@ -112,7 +112,7 @@ def serving(soketi: Path | None) -> Iterator[tuple[Servers, RecordingProxy]]:
         stack.callback(listener.kill)
         servers = Servers(postgres, pusher, listener, api)
         servers.revive()
-        listener.child_until(LEADS)
+        listener.wait_for_log(LEADER_LOG)
         yield servers, proxy
 
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 from api.dev.pusher_process import Pusher
 from tests.api_process import Api
 from tests.database import Connection
-from tests.listener.support import Listener
+from tests.listener.process import Listener
 from tests.tokens import new_user, token
 from tests.waiting import wait_until
 

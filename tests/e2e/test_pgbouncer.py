@@ -22,7 +22,8 @@ from tests.api.support import unlimited_client
 from tests.api.world import EXAMPLES, name_of, new_world
 from tests.api_process import Api, read_log, running
 from tests.e2e.pgbouncer import PgBouncer, program
-from tests.listener.support import Listener, Subscriber, listening
+from tests.listener.process import Listener, listening
+from tests.listener.subscriber import Subscriber
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
@@ -206,7 +207,7 @@ def test_events_arrive_when_the_listener_connects_directly(
         chat = client.post("/api/chats", json={"title": "Plans"}).json()["id"]
         with Subscriber(pusher, f"private-chat-{chat}") as subscriber:
             sent = client.post(f"/api/chats/{chat}/messages", json={"content": "hello"}).json()
-            wait_until(lambda: subscriber.heard("message:sent") == [sent])
+            wait_until(lambda: subscriber.received("message:sent") == [sent])
 
 
 @pytest.mark.parametrize(

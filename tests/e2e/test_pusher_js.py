@@ -26,7 +26,7 @@ from tests.e2e.dev import Dev, scratch
 from tests.e2e.pusher_js import Browser, World, frozen
 from tests.e2e.soketi import Soketi
 from tests.e2e.writers import writing
-from tests.listener.support import Listener, listening
+from tests.listener.process import Listener, listening
 from tests.tokens import token
 from tests.waiting import wait_until
 
@@ -218,7 +218,7 @@ def test_a_killed_server_loses_no_event_and_keeps_their_order(world: World) -> N
         with frozen(browser.pid):  # had it found nobody when it tried again, it would wait for 15 seconds
             world.pusher.kill()
             meanwhile = [owner.send(chat, f"meanwhile {number}") for number in range(12)]
-            world.listener.child_until("Pusher is unavailable")
+            world.listener.wait_for_log("Pusher is unavailable")
             later.enter_context(frozen(world.listener.child.pid))  # so that there is somebody to hear it
             world.pusher.start()
         browser.wait_for("pusher:subscription_succeeded", channel, times=2)

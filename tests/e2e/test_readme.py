@@ -28,7 +28,7 @@ from api.dev.valkey import Valkey
 from tests import ROOT
 from tests.conftest import QUICK
 from tests.e2e.readme import DATABASE, DEPLOYMENT, ELSEWHERE, README, SQL_README, START, TOUR, steps
-from tests.listener.support import LEADS
+from tests.listener.process import LEADER_LOG
 from tests.servers import new_postgres, yoyo
 from tests.tokens import SECRET
 
@@ -135,7 +135,7 @@ def test_a_deployment_as_it_is_told(place: Place) -> None:
 
     with contextlib.ExitStack() as stack:
         stack.callback(place.start(api, "api", is_ready).stop, signal.SIGTERM)
-        stack.callback(place.start(listener, "listener", lambda log: LEADS in log).stop, signal.SIGTERM)
+        stack.callback(place.start(listener, "listener", lambda log: LEADER_LOG in log).stop, signal.SIGTERM)
         with psycopg.connect(place.url("parley_signin")) as web:
             assert web.execute("select count(*) from sessions").fetchone() == (0,)
 

@@ -12,7 +12,7 @@ from api.dev.pusher_process import Pusher
 from listener.settings import Settings
 from tests.database import Connection
 from tests.fork_server import ForkServer
-from tests.listener.support import Listener
+from tests.listener.process import Listener
 from tests.tokens import new_user
 
 
@@ -24,8 +24,8 @@ def pusher(directory: Path) -> Iterator[Pusher]:
 
 
 @dataclass
-class Stage:
-    """A database of the test's own, and a connection to it as a superuser that commits each statement."""
+class Harness:
+    """A database for one test, an autocommit connection to it as a superuser, and listeners for it."""
 
     directory: Path
     url: str
@@ -34,28 +34,30 @@ class Stage:
     pusher: Pusher
     fork_server: ForkServer
 
-    def listener(self, pusher: Pusher | None = None, **options: str) -> Listener:
-        """Make a listener, not yet started."""
-        listener = Listener(self.directory, self.url, pusher or self.pusher, **options)
-        listener.spawn_child = self.fork_server.spawn
-        return listener
+    def new_listener(self, pusher: Pusher | None = None, **options: str) -> Listener:
+        """Return a listener, not yet started."""
+        created = Listener(self.directory, self.url, pusher or self.pusher, **options)
+        created.spawn_child = self.fork_server.spawn
+        return created
 
     def settings(self, pusher: Pusher | None = None) -> Settings:
-        """The settings of such a listener."""
-        names = {name.lower(): value for name, value in self.listener(pusher).environment.items()}
-        return Settings.model_validate({name: value for name, value in names.items() if name in Settings.model_fields})
+        """Return the settings of such a listener."""
+        variables = {name.lower(): value for name, value in self.new_listener(pusher).environment.items()}
+        return Settings.model_validate(
+            {name: value for name, value in variables.items() if name in Settings.model_fields}
+        )
 
-    def waiting(self) -> int:
-        """How many events are not known to be published."""
+    def count_queued(self) -> int:
+        """Return the number of events in the queue, which are not acknowledged yet."""
         row = self.dba.execute("select count(*) from parley.outbox_queue").fetchone()
         assert row is not None
         return int(row[0])
 
 
 @pytest.fixture
-def stage(
+def harness(
     directory: Path, postgres: Postgres, new_database: Callable[[str], str], pusher: Pusher, fork_server: ForkServer
-) -> Iterator[Stage]:
+) -> Iterator[Harness]:
     name = new_database(f"parley_{new_user().replace('-', '_')}")
     with psycopg.connect(postgres.url(name), autocommit=True) as dba:
-        yield Stage(directory, postgres.url(name, "events", "events"), postgres.url(name), dba, pusher, fork_server)
+        yield Harness(directory, postgres.url(name, "events", "events"), postgres.url(name), dba, pusher, fork_server)

@@ -1,20 +1,20 @@
-"""Runs a relay in the test's process."""
+"""A relay in the process of the test."""
 
 import asyncio
 from collections.abc import Callable
 
 from listener.database import ListenerDatabase
 from listener.relay import Relay
-from tests.listener.conftest import Stage
+from tests.listener.conftest import Harness
 from tests.waiting import wait_until
 
 
-async def listen_for(stage: Stage, relay: Relay, until: Callable[[], bool]) -> None:
-    """Has a relay at work in this process, until a state has come."""
+async def run_relay(harness: Harness, relay: Relay, condition: Callable[[], bool]) -> None:
+    """Run a relay until a condition holds."""
     stopping = asyncio.Event()
-    async with ListenerDatabase.connect(stage.settings()) as database:
-        work = asyncio.create_task(relay.run(database, stopping))
-        await asyncio.to_thread(wait_until, until)
+    async with ListenerDatabase.connect(harness.settings()) as database:
+        task = asyncio.create_task(relay.run(database, stopping))
+        await asyncio.to_thread(wait_until, condition)
         stopping.set()
         relay.wake_up()
-        await work
+        await task

@@ -4,109 +4,110 @@ import os
 import signal
 
 from tests.database import new_chat
-from tests.listener.chats import RECORD, contents, private, send
-from tests.listener.conftest import Stage
+from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_contents, send_message
+from tests.listener.conftest import Harness
+from tests.listener.process import listening
 from tests.listener.rejecting_proxy import RejectingProxy
-from tests.listener.support import Subscriber, listening
+from tests.listener.subscriber import Subscriber
 from tests.waiting import wait_until
 
 
-def test_a_connection_to_the_database_that_ends_is_made_anew(stage: Stage) -> None:
-    chat = new_chat(stage.dba, "owner")
-    with Subscriber(stage.pusher, private(chat)) as subscriber, listening(stage.listener()) as listener:
+def test_a_closed_connection_to_the_database_is_replaced(harness: Harness) -> None:
+    chat = new_chat(harness.dba, "owner")
+    with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, listening(harness.new_listener()) as listener:
         for n in range(3):
-            send(stage.dba, chat, str(n))
-            stage.dba.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'events'")
+            send_message(harness.dba, chat, str(n))
+            harness.dba.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'events'")
             wait_until(lambda n=n: listener.log.read_text().count("This listener is the leader") == n + 2)  # type: ignore[misc]
-        send(stage.dba, chat, "end")
-        wait_until(lambda: "end" in contents(subscriber))
-        assert set(contents(subscriber)) == {"0", "1", "2", "end"}
+        send_message(harness.dba, chat, "end")
+        wait_until(lambda: "end" in received_contents(subscriber))
+        assert set(received_contents(subscriber)) == {"0", "1", "2", "end"}
 
 
-def test_a_connection_to_the_database_that_is_dead_is_noticed(stage: Stage) -> None:
-    chat = new_chat(stage.dba, "owner")
-    with Subscriber(stage.pusher, private(chat)) as subscriber, listening(stage.listener()) as listener:
-        # Not while it holds what others wait for.
+def test_a_dead_connection_to_the_database_is_detected(harness: Harness) -> None:
+    chat = new_chat(harness.dba, "owner")
+    with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, listening(harness.new_listener()) as listener:
+        # An idle backend holds no locks that others wait for.
         backend = (
             "select pid from pg_stat_activity where usename = 'events' and query ~ 'ack_and_fetch' and state = 'idle'"
         )
         pids: list[int] = []
 
-        def found() -> bool:
-            pids[:] = [row[0] for row in stage.dba.execute(backend).fetchall()]
+        def find_backends() -> bool:
+            pids[:] = [row[0] for row in harness.dba.execute(backend).fetchall()]
             return bool(pids)
 
-        wait_until(found)
+        wait_until(find_backends)
         os.kill(pids[0], signal.SIGSTOP)
         try:
-            listener.child_until("The database is unavailable")
-            send(stage.dba, chat, "meanwhile")
+            listener.wait_for_log("The database is unavailable")
+            send_message(harness.dba, chat, "meanwhile")
         finally:
             os.kill(pids[0], signal.SIGCONT)
-        wait_until(lambda: contents(subscriber) == ["meanwhile"])
+        wait_until(lambda: received_contents(subscriber) == ["meanwhile"])
 
 
-def test_a_second_listener_takes_over(stage: Stage) -> None:
-    chat = new_chat(stage.dba, "owner")
-    first, second = stage.listener(), stage.listener()
-    with Subscriber(stage.pusher, private(chat)) as subscriber, listening(first):
+def test_a_standby_becomes_the_leader(harness: Harness) -> None:
+    chat = new_chat(harness.dba, "owner")
+    first, second = harness.new_listener(), harness.new_listener()
+    with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, listening(first):
         try:
-            second.spawn().child_until("is a standby")
-            send(stage.dba, chat, "by the first")
+            second.spawn().wait_for_log("is a standby")
+            send_message(harness.dba, chat, "by the first")
             wait_until(lambda: len(subscriber.events) == 1)
-            wait_until(lambda: stage.waiting() == 0)
+            wait_until(lambda: harness.count_queued() == 0)
             first.kill()
-            second.child_until("This listener is the leader", seconds=10)
-            send(stage.dba, chat, "by the second")
-            wait_until(lambda: contents(subscriber) == ["by the first", "by the second"])
+            second.wait_for_log("This listener is the leader", seconds=10)
+            send_message(harness.dba, chat, "by the second")
+            wait_until(lambda: received_contents(subscriber) == ["by the first", "by the second"])
         finally:
             second.stop()
 
 
-def test_a_listener_that_hangs_loses_its_place(stage: Stage) -> None:
-    chat = new_chat(stage.dba, "owner")
-    first, second = stage.listener(), stage.listener()
-    with Subscriber(stage.pusher, private(chat)) as subscriber, listening(first):
+def test_a_hanging_leader_is_replaced(harness: Harness) -> None:
+    chat = new_chat(harness.dba, "owner")
+    first, second = harness.new_listener(), harness.new_listener()
+    with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, listening(first):
         try:
-            second.spawn().child_until("is a standby")
+            second.spawn().wait_for_log("is a standby")
             first.pause()
-            second.child_until("This listener is the leader", seconds=10)
-            send(stage.dba, chat, "by the second")
-            wait_until(lambda: contents(subscriber) == ["by the second"])
-            first.go_on()
-            first.child_until("is a standby")
+            second.wait_for_log("This listener is the leader", seconds=10)
+            send_message(harness.dba, chat, "by the second")
+            wait_until(lambda: received_contents(subscriber) == ["by the second"])
+            first.resume()
+            first.wait_for_log("is a standby")
             assert len(subscriber.events) == 1
         finally:
             second.stop()
 
 
-def test_what_is_under_way_is_finished(stage: Stage) -> None:
-    chats = [new_chat(stage.dba, "owner") for _ in range(20)]
+def test_requests_in_flight_complete_before_the_end(harness: Harness) -> None:
+    chats = [new_chat(harness.dba, "owner") for _ in range(20)]
     for chat in chats:
-        stage.dba.execute(RECORD, [chat, 100])
-    with RejectingProxy(stage.pusher).open() as proxy, listening(stage.listener(proxy)) as listener:
+        harness.dba.execute(INSERT_MESSAGES, [chat, 100])
+    with RejectingProxy(harness.pusher).open() as proxy, listening(harness.new_listener(proxy)) as listener:
         wait_until(lambda: len(proxy.accepted) > 10)
         assert listener.stop() == 0
-        assert 0 < stage.waiting() == 2000 - sum(map(len, proxy.accepted))
+        assert 0 < harness.count_queued() == 2000 - sum(map(len, proxy.accepted))
         assert "Traceback" not in listener.log.read_text()
 
 
-def test_the_claim_is_kept_until_the_last_request_ended(stage: Stage) -> None:
-    chat = new_chat(stage.dba, "owner")
-    second = stage.listener()
+def test_the_leader_keeps_the_lead_until_its_last_request_ends(harness: Harness) -> None:
+    chat = new_chat(harness.dba, "owner")
+    second = harness.new_listener()
     with (
-        RejectingProxy(stage.pusher).open() as proxy,
-        Subscriber(stage.pusher, private(chat)) as subscriber,
-        listening(stage.listener(proxy)) as first,
+        RejectingProxy(harness.pusher).open() as proxy,
+        Subscriber(harness.pusher, chat_channel(chat)) as subscriber,
+        listening(harness.new_listener(proxy)) as first,
     ):
         try:
-            second.spawn().child_until("is a standby")
-            proxy.delay = {"slow": 6.5}  # seconds, after which an idle session would have lost its claim
-            send(stage.dba, chat, "slow")
-            send(stage.dba, chat, "later")
+            second.spawn().wait_for_log("is a standby")
+            proxy.delay = {"slow": 6.5}  # seconds, longer than the timeout of an idle session
+            send_message(harness.dba, chat, "slow")
+            send_message(harness.dba, chat, "later")
             wait_until(lambda: proxy.requests > 0)
             assert first.stop() == 0
-            wait_until(lambda: contents(subscriber) == ["slow", "later"])
+            wait_until(lambda: received_contents(subscriber) == ["slow", "later"])
         finally:
             second.stop()
-    assert contents(subscriber) == ["slow", "later"]
+    assert received_contents(subscriber) == ["slow", "later"]

@@ -1,4 +1,4 @@
-"""How the listener fares, as it tells Prometheus and its supervisor."""
+"""Metrics and readiness of the listener."""
 
 import json
 import math
@@ -18,10 +18,10 @@ from api.dev.pusher_process import Pusher
 from tests.api_process import read_log, scrape
 from tests.conftest import QUICK
 from tests.database import new_chat
-from tests.listener.chats import RECORD, record_badly
-from tests.listener.conftest import Stage
+from tests.listener.chats import INSERT_MESSAGES, record_invalid_event
+from tests.listener.conftest import Harness
+from tests.listener.process import LEADER_LOG, Listener, listening
 from tests.listener.rejecting_proxy import RejectingProxy
-from tests.listener.support import LEADS, Listener, listening
 from tests.servers import migrate, new_postgres
 from tests.tokens import new_user
 from tests.waiting import wait_until
@@ -40,18 +40,18 @@ def read(port: int) -> Read:
     return partial(scrape, port)
 
 
-def asked(port: int, path: str = "readyz") -> tuple[int, Any]:
+def get_status(port: int, path: str = "readyz") -> tuple[int, Any]:
     response = httpx.get(f"http://127.0.0.1:{port}/{path}")
     return response.status_code, response.json()
 
 
-def test_what_is_published_is_counted(stage: Stage, port: int, read: Read) -> None:
-    chat = new_chat(stage.dba, "owner")
-    stage.dba.execute(RECORD, [chat, 25])
-    with listening(stage.listener(LISTENER_METRICS_PORT=str(port))) as listener:
-        wait_until(lambda: stage.waiting() == 0)
-        wait_until(lambda: asked(port) == READY)
-        assert asked(port, "healthz") == (200, {"status": "ok"})
+def test_published_events_are_counted(harness: Harness, port: int, read: Read) -> None:
+    chat = new_chat(harness.dba, "owner")
+    harness.dba.execute(INSERT_MESSAGES, [chat, 25])
+    with listening(harness.new_listener(LISTENER_METRICS_PORT=str(port))) as listener:
+        wait_until(lambda: harness.count_queued() == 0)
+        wait_until(lambda: get_status(port) == READY)
+        assert get_status(port, "healthz") == (200, {"status": "ok"})
         assert read("parley_events_published_total", event="message:sent") == 25
         assert read("parley_pusher_request_seconds_count", result="accepted") == 3
         assert read("parley_pusher_request_seconds_count") == 3
@@ -66,123 +66,129 @@ def test_what_is_published_is_counted(stage: Stage, port: int, read: Read) -> No
         assert listener.stop() == 0
 
 
-def test_while_pusher_is_away_it_is_not_ready(stage: Stage, directory: Path, port: int, read: Read) -> None:
-    chat = new_chat(stage.dba, "owner")
+def test_it_is_not_ready_during_an_outage_of_pusher(harness: Harness, directory: Path, port: int, read: Read) -> None:
+    chat = new_chat(harness.dba, "owner")
     with (
         Pusher(directory / new_user("pusher")) as pusher,
-        listening(stage.listener(pusher, LISTENER_METRICS_PORT=str(port))),
+        listening(harness.new_listener(pusher, LISTENER_METRICS_PORT=str(port))),
     ):
-        wait_until(lambda: asked(port) == READY)
+        wait_until(lambda: get_status(port) == READY)
         pusher.kill()
-        assert asked(port) == READY  # for all that it knows
-        stage.dba.execute(RECORD, [chat, 5])
-        wait_until(lambda: asked(port) == (503, {"status": "unavailable", "database": "ok", "pusher": "unavailable"}))
-        assert asked(port, "healthz") == (200, {"status": "ok"})
+        assert get_status(port) == READY  # the outage is not detected yet
+        harness.dba.execute(INSERT_MESSAGES, [chat, 5])
+        wait_until(
+            lambda: get_status(port) == (503, {"status": "unavailable", "database": "ok", "pusher": "unavailable"})
+        )
+        assert get_status(port, "healthz") == (200, {"status": "ok"})
         wait_until(lambda: read("parley_outbox_waiting_events") == 5)
         assert read("parley_outbox_lag_seconds") > 0
         assert read("parley_pusher_request_seconds_count", result="failed") > 0
         assert read("parley_events_published_total") == 0
         pusher.start()
-        wait_until(lambda: asked(port) == READY)
+        wait_until(lambda: get_status(port) == READY)
         wait_until(lambda: read("parley_events_published_total") == 5)
 
 
-def test_while_the_database_is_away_it_is_not_ready(directory: Path, pusher: Pusher, port: int, read: Read) -> None:
+def test_it_is_not_ready_during_an_outage_of_the_database(
+    directory: Path, pusher: Pusher, port: int, read: Read
+) -> None:
     with new_postgres(directory / new_user("postgres"), **QUICK) as postgres:
         migrate(postgres)
         url = postgres.url("parley", "events", "events")
         with listening(Listener(directory, url, pusher, LISTENER_METRICS_PORT=str(port))):
-            wait_until(lambda: asked(port) == READY)
+            wait_until(lambda: get_status(port) == READY)
             postgres.kill()
             wait_until(
-                lambda: asked(port) == (503, {"status": "unavailable", "database": "unavailable", "pusher": "ok"})
+                lambda: get_status(port) == (503, {"status": "unavailable", "database": "unavailable", "pusher": "ok"})
             )
-            assert asked(port, "healthz") == (200, {"status": "ok"})
+            assert get_status(port, "healthz") == (200, {"status": "ok"})
             for name in ("waiting_events", "lag_seconds", "dead_letter_events"):
                 assert math.isnan(read(f"parley_outbox_{name}"))
             assert read("parley_listener_is_leader") == 0
             postgres.start()
-            wait_until(lambda: asked(port) == READY)
+            wait_until(lambda: get_status(port) == READY)
             wait_until(lambda: read("parley_listener_is_leader") == 1)
             assert read("parley_outbox_waiting_events") == 0
 
 
-def test_of_two_one_leads_and_both_are_ready(stage: Stage, port: int) -> None:
+def test_one_of_two_leads_and_both_are_ready(harness: Harness, port: int) -> None:
     other_port = find_free_port()
-    first = stage.listener(LISTENER_METRICS_PORT=str(port))
-    second = stage.listener(LISTENER_METRICS_PORT=str(other_port))
+    first = harness.new_listener(LISTENER_METRICS_PORT=str(port))
+    second = harness.new_listener(LISTENER_METRICS_PORT=str(other_port))
     with listening(first):
         try:
-            second.spawn().child_until("is a standby")
-            wait_until(lambda: asked(port) == asked(other_port) == READY)
+            second.spawn().wait_for_log("is a standby")
+            wait_until(lambda: get_status(port) == get_status(other_port) == READY)
             assert [scrape(each, "parley_listener_is_leader") for each in (port, other_port)] == [1, 0]
             first.kill()
-            second.child_until(LEADS)
+            second.wait_for_log(LEADER_LOG)
             wait_until(lambda: scrape(other_port, "parley_listener_is_leader") == 1)
         finally:
             second.stop()
 
 
-def test_one_that_lost_its_lead_while_pusher_was_away_is_ready(stage: Stage, port: int) -> None:
-    chat = new_chat(stage.dba, "owner")
+def test_a_listener_that_lost_the_lead_during_an_outage_of_pusher_is_ready(harness: Harness, port: int) -> None:
+    chat = new_chat(harness.dba, "owner")
     with (
-        RejectingProxy(stage.pusher).open() as proxy,
-        listening(stage.listener(proxy, LISTENER_METRICS_PORT=str(port))),
+        RejectingProxy(harness.pusher).open() as proxy,
+        listening(harness.new_listener(proxy, LISTENER_METRICS_PORT=str(port))),
     ):
         proxy.reject = {"": 503}
-        stage.dba.execute(RECORD, [chat, 1])
-        wait_until(lambda: asked(port)[1]["pusher"] == "unavailable")
-        stage.dba.execute(f"alter database {stage.dba.info.dbname} connection limit 0")  # so that it can't lead again
-        stage.dba.execute("""
+        harness.dba.execute(INSERT_MESSAGES, [chat, 1])
+        wait_until(lambda: get_status(port)[1]["pusher"] == "unavailable")
+        harness.dba.execute(
+            f"alter database {harness.dba.info.dbname} connection limit 0"
+        )  # so that it cannot become the leader again
+        harness.dba.execute("""
             select pg_terminate_backend(pid) from pg_stat_activity
             where datname = current_database() and application_name = 'parley-listener'""")
-        wait_until(lambda: stage.dba.execute("select listener.try_lead()").fetchone() == (True,))
-        stage.dba.execute(f"alter database {stage.dba.info.dbname} connection limit -1")
-        wait_until(lambda: asked(port) == READY)
+        wait_until(lambda: harness.dba.execute("select listener.try_lead()").fetchone() == (True,))
+        harness.dba.execute(f"alter database {harness.dba.info.dbname} connection limit -1")
+        wait_until(lambda: get_status(port) == READY)
 
 
-def test_no_detail_is_in_the_log(stage: Stage) -> None:
+def test_details_of_errors_are_not_logged(harness: Harness) -> None:
     failure = "raise unique_violation using message = 'zoo', detail = 'hidden-word'"
-    stage.dba.execute(f"""
+    harness.dba.execute(f"""
         create or replace function listener.roll_up(max_messages integer) returns boolean language plpgsql as
         $$ begin {failure}; end $$""")
-    with listening(stage.listener()) as listener:
-        listener.child_until("could not roll up messages: UniqueViolationError('zoo')")
+    with listening(harness.new_listener()) as listener:
+        listener.wait_for_log("could not roll up messages: UniqueViolationError('zoo')")
         assert "hidden-word" not in listener.log.read_text()
 
 
-def test_dead_letters_are_counted_in_the_process_and_in_the_database(stage: Stage, port: int, read: Read) -> None:
-    chat = new_chat(stage.dba, "owner")
+def test_dead_letters_are_counted_in_the_process_and_in_the_database(harness: Harness, port: int, read: Read) -> None:
+    chat = new_chat(harness.dba, "owner")
     payload = json.dumps("x" * 11_000)
-    with listening(stage.listener(LISTENER_METRICS_PORT=str(port))):
-        stage.dba.execute(RECORD, [chat, 1])
-        record_badly(stage.dba, chat, "bad:event", payload)
+    with listening(harness.new_listener(LISTENER_METRICS_PORT=str(port))):
+        harness.dba.execute(INSERT_MESSAGES, [chat, 1])
+        record_invalid_event(harness.dba, chat, "bad:event", payload)
         wait_until(lambda: read("parley_events_dead_lettered_total", event="bad:event") == 1)
         wait_until(lambda: read("parley_outbox_dead_letter_events") == 1)
         assert read("parley_pusher_request_seconds_count", result="rejected") >= 1
         assert read("parley_events_published_total", event="bad:event") == 0
-        assert asked(port) == READY
-        with psycopg.connect(stage.dba_url) as dba:
+        assert get_status(port) == READY
+        with psycopg.connect(harness.dba_url) as dba:
             dba.execute("delete from parley.outbox where event = 'bad:event'")
         wait_until(lambda: read("parley_outbox_dead_letter_events") == 0)
 
 
-def test_a_port_that_is_taken_ends_the_start_with_one_line(stage: Stage) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        number = taken.getsockname()[1]
-        listener = stage.listener(LISTENER_METRICS_PORT=str(number)).spawn()
+def test_a_port_in_use_is_reported_in_one_line(harness: Harness) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        number = occupied.getsockname()[1]
+        listener = harness.new_listener(LISTENER_METRICS_PORT=str(number)).spawn()
         child = listener.child
         assert child is not None
         wait_until(lambda: child.exit_code is not None)
         assert child.exit_code == 1
         (line,) = listener.log.read_text().splitlines()
-        place = f"127.0.0.1:{number}"
-        assert line.startswith(f"parley-listener: METRICS_HOST or LISTENER_METRICS_PORT: can't listen on {place}: ")
+        address = f"127.0.0.1:{number}"
+        assert line.startswith(f"parley-listener: METRICS_HOST or LISTENER_METRICS_PORT: can't listen on {address}: ")
         listener.stop()
 
 
-def test_without_the_setting_nothing_listens(stage: Stage) -> None:
-    with listening(stage.listener()) as listener:
+def test_no_port_is_opened_without_the_setting(harness: Harness) -> None:
+    with listening(harness.new_listener()) as listener:
         assert listener.child is not None
         connections = psutil.Process(listener.child.pid).net_connections(kind="inet")
         assert not [c for c in connections if c.status == psutil.CONN_LISTEN]

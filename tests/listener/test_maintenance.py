@@ -1,59 +1,59 @@
-"""What the listener does each minute besides: it counts for the analysts' views, and removes what is old or deleted."""
+"""Maintenance by the listener: counts for the analysts' views, and removal of expired and deleted rows."""
 
 from listener.maintenance import INTERVAL_SECONDS, REMOVAL_BATCH
 from tests.database import call, new_chat
-from tests.listener.chats import RECORD, send
-from tests.listener.conftest import Stage
-from tests.listener.support import listening
+from tests.listener.chats import INSERT_MESSAGES, send_message
+from tests.listener.conftest import Harness
+from tests.listener.process import listening
 from tests.waiting import wait_until
 
 
-def test_the_listener_counts_and_then_removes(stage: Stage) -> None:
-    chat = new_chat(stage.dba, "owner")
+def test_events_are_purged_after_they_are_counted(harness: Harness) -> None:
+    chat = new_chat(harness.dba, "owner")
     for _ in range(3):
-        call(stage.dba, "owner", "send_message", chat, {"content": "Hello"})
-    stage.dba.execute("update parley.outbox set recorded_at = now() - interval '8 days' where seq <= 2")
+        call(harness.dba, "owner", "send_message", chat, {"content": "Hello"})
+    harness.dba.execute("update parley.outbox set recorded_at = now() - interval '8 days' where seq <= 2")
     counted = "select messages from analytics.activity_by_day"
-    assert stage.dba.execute(counted).fetchall() == []
-    with listening(stage.listener()):
-        wait_until(lambda: stage.waiting() == 0)
-        # What is published just then may put the count off to the next time.
-        wait_until(lambda: stage.dba.execute(counted).fetchall() == [(3,)], seconds=INTERVAL_SECONDS + 15)
-    with listening(stage.listener()):  # it looks at once
-        wait_until(lambda: stage.dba.execute("select seq from parley.outbox order by 1").fetchall() == [(3,), (4,)])
+    assert harness.dba.execute(counted).fetchall() == []
+    with listening(harness.new_listener()):
+        wait_until(lambda: harness.count_queued() == 0)
+        # Events published during the count may postpone it by one interval.
+        wait_until(lambda: harness.dba.execute(counted).fetchall() == [(3,)], seconds=INTERVAL_SECONDS + 15)
+    with listening(harness.new_listener()):  # maintenance runs at its start
+        wait_until(lambda: harness.dba.execute("select seq from parley.outbox order by 1").fetchall() == [(3,), (4,)])
 
 
-def test_the_listener_removes_answers_that_are_too_old_to_be_repeated(stage: Stage) -> None:
-    stage.dba.execute(
+def test_expired_idempotency_keys_are_purged(harness: Harness) -> None:
+    harness.dba.execute(
         "insert into parley.idempotency_keys (user_id, key, fingerprint, response, created_at)"
         " select 'user', n, '', '1', now() - interval '1 day' + interval '1 hour' * (n = 0)::int"
         " from generate_series(0, 2 * %s) n",
         [REMOVAL_BATCH],
     )
-    with listening(stage.listener()):
-        wait_until(lambda: stage.dba.execute("select key from parley.idempotency_keys").fetchall() == [("0",)])
+    with listening(harness.new_listener()):
+        wait_until(lambda: harness.dba.execute("select key from parley.idempotency_keys").fetchall() == [("0",)])
 
 
-def test_the_listener_removes_deleted_chats_and_the_memberships_of_deleted_users(stage: Stage) -> None:
-    chat = new_chat(stage.dba, "owner")
-    stage.dba.execute(
+def test_deleted_chats_and_memberships_of_deleted_users_are_purged(harness: Harness) -> None:
+    chat = new_chat(harness.dba, "owner")
+    harness.dba.execute(
         "insert into parley.chats (title, owner_id) select 'A chat', 'owner' from generate_series(1, 150)"
     )
-    call(stage.dba, "owner", "send_message", chat, {"content": "Hello"})
-    call(stage.dba, "owner", "delete_chat", chat)
-    stage.dba.execute("delete from next_auth.users where id = 'owner'")
+    call(harness.dba, "owner", "send_message", chat, {"content": "Hello"})
+    call(harness.dba, "owner", "delete_chat", chat)
+    harness.dba.execute("delete from next_auth.users where id = 'owner'")
     rows = "select (select count(*) from parley.messages), (select count(*) from parley.members)"
-    assert stage.dba.execute(rows).fetchall() == [(1, 50)]
-    with listening(stage.listener()):
-        wait_until(lambda: stage.dba.execute(rows).fetchall() == [(0, 0)])
+    assert harness.dba.execute(rows).fetchall() == [(1, 50)]
+    with listening(harness.new_listener()):
+        wait_until(lambda: harness.dba.execute(rows).fetchall() == [(0, 0)])
 
 
-def test_old_events_are_removed(stage: Stage) -> None:
-    chat = new_chat(stage.dba, "owner")
-    stage.dba.execute(RECORD, [chat, 2500])
-    stage.dba.execute("update parley.outbox set recorded_at = now() - interval '25 hours'")
-    send(stage.dba, chat, "young")
-    stage.dba.execute("truncate parley.outbox_queue")  # what is published meanwhile may put the count off by a minute
+def test_old_events_are_purged(harness: Harness) -> None:
+    chat = new_chat(harness.dba, "owner")
+    harness.dba.execute(INSERT_MESSAGES, [chat, 2500])
+    harness.dba.execute("update parley.outbox set recorded_at = now() - interval '25 hours'")
+    send_message(harness.dba, chat, "young")
+    harness.dba.execute("truncate parley.outbox_queue")  # events published meanwhile may postpone the count by a minute
     count = "select count(*) from parley.outbox"
-    with listening(stage.listener(OUTBOX_RETENTION_DAYS="1")):
-        wait_until(lambda: stage.dba.execute(count).fetchone() == (1,))
+    with listening(harness.new_listener(OUTBOX_RETENTION_DAYS="1")):
+        wait_until(lambda: harness.dba.execute(count).fetchone() == (1,))

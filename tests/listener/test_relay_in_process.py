@@ -1,4 +1,4 @@
-"""What the relay acknowledges and fetches, with a relay in this process."""
+"""Acknowledging and fetching events, with a relay in this process."""
 
 import asyncio
 
@@ -6,42 +6,42 @@ from listener.database import ListenerDatabase
 from listener.pusher import PusherClient
 from listener.relay import Relay
 from tests.database import new_chat
-from tests.listener.chats import RECORD, contents, private
-from tests.listener.conftest import Stage
-from tests.listener.in_process import listen_for
-from tests.listener.support import Subscriber
+from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_contents
+from tests.listener.conftest import Harness
+from tests.listener.in_process import run_relay
+from tests.listener.subscriber import Subscriber
 from tests.waiting import wait_until
 
 
-def test_events_that_postgresql_forgot_are_done_are_repeated_without_a_gap(stage: Stage) -> None:
-    chat = new_chat(stage.dba, "owner")
-    stage.dba.execute(RECORD, [chat, 3])
-    row = stage.dba.execute("select max(id) from parley.outbox").fetchone()
+def test_events_with_lost_acknowledgements_are_repeated_without_a_gap(harness: Harness) -> None:
+    chat = new_chat(harness.dba, "owner")
+    harness.dba.execute(INSERT_MESSAGES, [chat, 3])
+    row = harness.dba.execute("select max(id) from parley.outbox").fetchone()
     assert row is not None
 
     async def work() -> None:
-        async with PusherClient(stage.settings()) as client:
+        async with PusherClient(harness.settings()) as client:
             relay = Relay(client)
-            relay._publisher.unacknowledged = [row[0]]  # published, and the crash came before the outbox knew of any
-            await listen_for(stage, relay, lambda: stage.waiting() == 0)
+            relay._publisher.unacknowledged = [row[0]]  # published before a crash, and not acknowledged
+            await run_relay(harness, relay, lambda: harness.count_queued() == 0)
 
-    with Subscriber(stage.pusher, private(chat)) as subscriber:
+    with Subscriber(harness.pusher, chat_channel(chat)) as subscriber:
         asyncio.run(work())
-        wait_until(lambda: contents(subscriber) == ["1", "2", "3"])
+        wait_until(lambda: received_contents(subscriber) == ["1", "2", "3"])
 
 
-def test_what_is_held_when_the_outbox_is_asked_counts(stage: Stage) -> None:
-    stage.dba.execute(RECORD, [new_chat(stage.dba, "owner"), 2])
+def test_the_events_held_at_the_call_are_not_fetched_again(harness: Harness) -> None:
+    harness.dba.execute(INSERT_MESSAGES, [new_chat(harness.dba, "owner"), 2])
 
     async def work() -> tuple[list[int], list[int]]:
-        async with ListenerDatabase.connect(stage.settings()) as database:
+        async with ListenerDatabase.connect(harness.settings()) as database:
             events = (await database.ack_and_fetch_events([], max_events=9)).events
-        async with ListenerDatabase.connect(stage.settings()) as database:
+        async with ListenerDatabase.connect(harness.settings()) as database:
             held: dict[str, int | None] = {event.chat_id: event.id for event in events}
-            taking = asyncio.create_task(database.ack_and_fetch_events([], held=held, max_events=9))
-            asyncio.get_running_loop().call_soon(held.clear)  # when it waits for the statement to be prepared
-            return [event.id for event in events], [event.id for event in (await taking).events]
+            second_fetch = asyncio.create_task(database.ack_and_fetch_events([], held=held, max_events=9))
+            asyncio.get_running_loop().call_soon(held.clear)  # while the statement is prepared
+            return [event.id for event in events], [event.id for event in (await second_fetch).events]
 
-    ids, taken = asyncio.run(work())
+    ids, fetched_again = asyncio.run(work())
     assert len(ids) == 2
-    assert taken == []
+    assert fetched_again == []

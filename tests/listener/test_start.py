@@ -1,4 +1,4 @@
-"""What the listener refuses to start with: one line that names the variable, and never a secret."""
+"""Settings that the listener rejects at its start: one line that names the variable, and no secret."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from api.dev.postgres import Postgres
 from api.shared.settings import SettingsError
 from listener.__main__ import check_database
 from listener.settings import Settings
-from tests.listener.conftest import Stage
+from tests.listener.conftest import Harness
 from tests.waiting import wait_until
 
 HIDDEN = "hidden-word"
-GOOD = {
+VALID = {
     "DATABASE_URL": "postgresql://events:events@127.0.0.1/parley",
     "PUSHER_APP_ID": "1",
     "PUSHER_KEY": "key",
@@ -27,56 +27,57 @@ GOOD = {
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment with which the listener would start."""
+    """Set valid variables."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
-    for name, value in GOOD.items():
+    for name, value in VALID.items():
         monkeypatch.setenv(name, value)
 
 
-def problem() -> str:
-    """What is wrong with the environment, in one line."""
+def load_error() -> str:
+    """Return the error of loading the settings, which is one line without secrets."""
     with pytest.raises(SettingsError) as caught:
         Settings.load()
-    said = str(caught.value)
-    assert "\n" not in said
-    assert HIDDEN not in said
-    return said
+    error = str(caught.value)
+    assert "\n" not in error
+    assert HIDDEN not in error
+    return error
 
 
-def database_problem(settings: Settings) -> str:
+def database_error(settings: Settings) -> str:
+    """Return the error of checking the database."""
     with pytest.raises(SettingsError) as caught:
         asyncio.run(check_database(settings))
     assert HIDDEN not in str(caught.value)
     return str(caught.value)
 
 
-def place(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
+def pusher_settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return Settings.load().pusher_options
 
 
-def test_pusher_is_where_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place(monkeypatch)["cluster"] == "eu"
+def test_the_variables_locate_pusher(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pusher_settings(monkeypatch)["cluster"] == "eu"
     assert HIDDEN not in repr(Settings.load())
-    there = place(monkeypatch, PUSHER_HOST="soketi.internal", PUSHER_PORT="6001", PUSHER_USE_TLS="false")
-    assert there | {"secret": ""} == {
+    changed = pusher_settings(monkeypatch, PUSHER_HOST="soketi.internal", PUSHER_PORT="6001", PUSHER_USE_TLS="false")
+    assert changed | {"secret": ""} == {
         "app_id": "1", "key": "key", "secret": "", "host": "soketi.internal", "port": 6001, "ssl": False,
     }  # fmt: skip
 
 
-def test_the_retention_is_a_week(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_retention_is_a_week(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.load().outbox_retention_days == 7
     monkeypatch.setenv("OUTBOX_RETENTION_DAYS", "0.5")
     assert Settings.load().outbox_retention_days == 0.5
 
 
-@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("name", VALID)
 def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
     expected = "PUSHER_CLUSTER or PUSHER_HOST" if name == "PUSHER_CLUSTER" else name
-    assert problem().startswith(f"{expected}: ")
+    assert load_error().startswith(f"{expected}: ")
 
 
 @pytest.mark.parametrize(
@@ -96,36 +97,36 @@ def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str)
 )
 def test_a_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    assert problem().startswith(f"{name}: ")
+    assert load_error().startswith(f"{name}: ")
 
 
-def test_a_database_that_is_away_is_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_database_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     for url in (f"postgresql://u:{HIDDEN}@127.0.0.1:1/db", f"postgresql://u:{HIDDEN}@127.0.0.1:port/db"):
         monkeypatch.setenv("DATABASE_URL", url)
-        assert "no connection to PostgreSQL" in database_problem(Settings.load())
+        assert "no connection to PostgreSQL" in database_error(Settings.load())
 
 
 @contextmanager
-def login(postgres: Postgres) -> Iterator[str]:
-    """A role without grants, for a while."""
+def ungranted_role(postgres: Postgres) -> Iterator[str]:
+    """Create a role without grants for the block."""
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
         dba.execute(f"create role ungranted login password '{HIDDEN}'")
         yield "ungranted"
         dba.execute("drop role ungranted")
 
 
-def test_a_database_without_parley_or_a_grant_is_refused(
+def test_a_database_without_parley_or_a_grant_is_rejected(
     monkeypatch: pytest.MonkeyPatch, postgres: Postgres, shared_database: str
 ) -> None:
-    with login(postgres) as role:
+    with ungranted_role(postgres) as role:
         for url in (postgres.url("postgres"), postgres.url(shared_database, role, HIDDEN)):
             monkeypatch.setenv("DATABASE_URL", url)
-            said = database_problem(Settings.load())
-            assert "run `yoyo apply --batch` and grant it parley_listener" in said
+            error = database_error(Settings.load())
+            assert "run `yoyo apply --batch` and grant it parley_listener" in error
 
 
-def test_a_problem_ends_the_process_with_one_line(stage: Stage) -> None:
-    listener = stage.listener(PUSHER_APP_ID="one").spawn()
+def test_an_invalid_variable_ends_the_process_with_one_line(harness: Harness) -> None:
+    listener = harness.new_listener(PUSHER_APP_ID="one").spawn()
     child = listener.child
     assert child is not None
     wait_until(lambda: child.exit_code is not None)
