@@ -19,7 +19,7 @@ from tests.bench.support import served
 from tests.bench.tokens import Site, bearer
 from tests.database import call, new_chat
 from tests.e2e.pgbouncer import PgBouncer, program
-from tests.e2e.test_pgbouncer import configuration
+from tests.e2e.test_pgbouncer import read_configuration
 from tests.servers import new_replica
 from tests.tokens import token
 from tests.waiting import wait_until
@@ -43,7 +43,7 @@ def main() -> None:
     with served() as (api, postgres), ExitStack() as stack:
         directory = api.log.parent
         bouncer = stack.enter_context(
-            PgBouncer(directory / "bouncer", stack.enter_context(program()), postgres, ["app"], configuration())
+            PgBouncer(directory / "bouncer", stack.enter_context(program()), postgres, ["app"], read_configuration())
         )
         replica = stack.enter_context(new_replica(directory / "replica", postgres))
         topologies: dict[str, dict[str, str]] = {

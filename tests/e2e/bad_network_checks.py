@@ -1,17 +1,18 @@
-"""The promises that must hold after tests.e2e.bad_network: each function returns the violations of one, in words.
+"""The promises that must hold after tests.e2e.bad_network: each function describes the violations of one.
 
 - Each copy is what the database has, with all fields, and so is the chat of a client that reads it now.
 - Between two full reads, a client applied the events of the log, one by one and each once. When it had caught up
   after a full read, its copy was the result of the log up to that event.
-- What a client was told it had sent is in the log once, nothing else of its user is, and it has its latest content.
-  What two devices of one user appended to one message is in it once.
+- Each message with an acknowledged request is in the log once, with its latest content, and no other one of its user
+  is. Each word that two devices of one user appended to a message is in it once.
 """
 
 from collections import Counter
 from typing import Any, NamedTuple, Self
 
 from tests.database import Connection
-from tests.e2e.followers import Adder, Client, Outline, Talker
+from tests.e2e.chat_clients import Appender, Client, Writer
+from tests.e2e.followers import Outline
 from tests.e2e.local_copy import LocalCopy, Message
 
 TITLE = "Bad network"
@@ -48,7 +49,7 @@ class Chat(NamedTuple):
         return {key: message.get("content", "") for key, message in self.messages.items()}
 
     def differences(self, other: Self) -> list[str]:
-        """Return how another chat differs, in words."""
+        """Describe the differences of another chat."""
         return [
             *([f"the title {self.title}, not {other.title}"] if self.title != other.title else []),
             *(f"the member {user}, which is no member" for user in self.members - other.members),
@@ -131,27 +132,27 @@ def outlines_by_seq(log: Log) -> dict[int, Outline]:
     return outlines
 
 
-def send_violations(talker: Talker, log: Log, stored: Chat) -> list[str]:
+def send_violations(writer: Writer, log: Log, stored: Chat) -> list[str]:
     """Return sent messages that the log lacks, logged ones that were not sent, and those with other content."""
-    logged = {data["id"] for event, data in log.values() if event == "message:sent" and data["userId"] == talker.user}
+    logged = {data["id"] for event, data in log.values() if event == "message:sent" and data["userId"] == writer.user}
     contents = stored.contents()
     return [
-        *(f"{talker.name} sent {message}, and the log does not have it" for message in talker.said.keys() - logged),
-        *(f"{talker.name} did not send {message}, or sent it twice" for message in logged - talker.said.keys()),
+        *(f"{writer.name} sent {message}, and the log does not have it" for message in writer.contents.keys() - logged),
+        *(f"{writer.name} did not send {message}, or sent it twice" for message in logged - writer.contents.keys()),
         *(
-            f"{talker.name} last wrote {said!s:.80}, and the database has {contents.get(message)!s:.80}"
-            for message, said in talker.said.items()
-            if contents.get(message) != said
+            f"{writer.name} last wrote {content!s:.80}, and the database has {contents.get(message)!s:.80}"
+            for message, content in writer.contents.items()
+            if contents.get(message) != content
         ),
     ]
 
 
-def append_violations(adders: list[Adder], stored: Chat) -> list[str]:
+def append_violations(appenders: list[Appender], stored: Chat) -> list[str]:
     """Return the words that two devices appended to a message and that are not in it exactly once."""
-    added = Counter(["List", *(word for adder in adders for word in adder.added)])
-    there = Counter(stored.contents()[adders[0].message].split())
+    appended = Counter(["List", *(word for appender in appenders for word in appender.appended)])
+    stored_words = Counter(stored.contents()[appenders[0].message].split())
     return [
-        f"{word} was appended {added[word]} times, and is in the message {there[word]} times"
-        for word in added | there
-        if added[word] != there[word]
+        f"{word} was appended {appended[word]} times, and is in the message {stored_words[word]} times"
+        for word in appended | stored_words
+        if appended[word] != stored_words[word]
     ]

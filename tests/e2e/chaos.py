@@ -1,4 +1,4 @@
-"""Servers are killed while users write: no event is lost, and none overtakes another.
+"""Kills servers while users write: no event is lost, and none overtakes another.
 `python -m tests.e2e.chaos [--rounds 100] [--seed N] [--soketi DIR]`
 
 Writers send, edit and delete messages and rename chats, as fast as the API responds. In each round one or two of the
@@ -22,8 +22,16 @@ from api.dev.postgres import Postgres
 from api.dev.process import wait_for
 from tests.api_process import Api
 from tests.database import Connection
-from tests.e2e.chaos_report import Outbox, Report, broken_promises, check_arrivals, check_repetitions, lasting, number
-from tests.e2e.killable_servers import VICTIMS, Servers, serving
+from tests.e2e.chaos_report import (
+    Outbox,
+    Report,
+    check_arrivals,
+    check_repetitions,
+    extend_kill,
+    fetch_number,
+    find_violations,
+)
+from tests.e2e.killable_servers import VICTIMS, Servers, running_servers
 from tests.e2e.recording_proxy import Arrival
 from tests.e2e.soketi import add_soketi_option
 from tests.e2e.subscriber import Subscriber
@@ -31,34 +39,34 @@ from tests.e2e.writers import Writer, writing
 
 CHATS = 4
 WRITERS = 6
-SHORTEST, LONGEST = 0.5, 1.5  # seconds of a round, in addition to the restarts
+MIN_SECONDS, MAX_SECONDS = 0.5, 1.5  # seconds of a round, in addition to the restarts
 SETTLE_SECONDS = 120
 RECEIVE_SECONDS = 30
 
 
 def run(rounds: int, seed: int, soketi: Path | None = None) -> Report:
-    """Run so many rounds, of which the first and the last pass without a kill, and report the outcome."""
-    chance = random.Random(seed)  # noqa: S311 (no secret)
+    """Run rounds, of which the first and the last pass without a kill; report the outcome."""
+    rng = random.Random(seed)  # noqa: S311 (no secret)
     begun = time.monotonic()
-    with serving(soketi) as (servers, proxy):
-        chats = [new_chat(servers.api, f"owner-{number}", f"member-{number}") for number in range(CHATS)]
+    with running_servers(soketi) as (servers, proxy):
+        chats = [new_chat(servers.api, f"owner-{n}", f"member-{n}") for n in range(CHATS)]
         roles = [("owner", n) for n in range(CHATS)] + [("member", n) for n in range(WRITERS - CHATS)]
         writers = [Writer(servers.api, chats[n], f"{role}-{n}", seed, is_owner=role == "owner") for role, n in roles]
         with Subscriber(servers.pusher, [f"private-chat-{chat}" for chat in chats]) as subscriber:
             with writing([writer.write_until for writer in writers]):
-                wait(chance.uniform(SHORTEST, LONGEST))
+                let_writers_write(rng.uniform(MIN_SECONDS, MAX_SECONDS))
                 for _ in range(rounds - 2):
-                    kill_some(servers, chance)
+                    kill_servers(servers, rng)
                 settle(servers)  # no kill explains later repetitions
-                wait(chance.uniform(SHORTEST, LONGEST))
+                let_writers_write(rng.uniform(MIN_SECONDS, MAX_SECONDS))
             settle(servers)
-            with superuser(servers.postgres) as dba:
+            with connect_superuser(servers.postgres) as dba:
                 outbox = Outbox.read(dba)
-                others = broken_promises(dba, outbox, [writer.ledger for writer in writers])
-            if not wait_for(lambda: last_of_channels(subscriber.received[-1]) == outbox.last, RECEIVE_SECONDS):
+                others = find_violations(dba, outbox, [writer.ledger for writer in writers])
+            if not wait_for(lambda: find_last_arrivals(subscriber.received[-1]) == outbox.last, RECEIVE_SECONDS):
                 others.append("the subscriber did not receive the last events")
-        others += proxy.problems
-        others += [f"the listener logged: {line}" for line in servers.listener.complaints()]
+        others += proxy.errors
+        others += [f"the listener logged: {line}" for line in servers.listener.find_unexpected_lines()]
         report = Report(
             seed,
             rounds,
@@ -72,7 +80,7 @@ def run(rounds: int, seed: int, soketi: Path | None = None) -> Report:
             others=others,
         )
         check_arrivals(report, outbox, proxy.arrivals, subscriber.received)
-        check_repetitions(report, outbox, proxy.arrivals, [lasting(kill, proxy.opened) for kill in servers.kills])
+        check_repetitions(report, outbox, proxy.arrivals, [extend_kill(kill, proxy.opened) for kill in servers.kills])
         return report
 
 
@@ -86,43 +94,42 @@ def new_chat(api: Api, owner: str, member: str) -> str:
         return chat
 
 
-def wait(seconds: float) -> None:
+def let_writers_write(seconds: float) -> None:
     """Let the writers write."""
     wait_for(lambda: False, seconds)
 
 
-def kill_some(servers: Servers, chance: random.Random) -> None:
-    """Kill one or two, which may be down at the same time, and restart them."""
-    for victim in chance.sample(VICTIMS, chance.choice([1, 2])):
-        wait(chance.uniform(SHORTEST, LONGEST) / 2)
+def kill_servers(servers: Servers, rng: random.Random) -> None:
+    """Kill one or two servers, which may be down at the same time, and restart them."""
+    for victim in rng.sample(VICTIMS, rng.choice([1, 2])):
+        let_writers_write(rng.uniform(MIN_SECONDS, MAX_SECONDS) / 2)
         servers.kill(victim)
-        if chance.random() < 0.5:
-            servers.revive()
-    wait(chance.uniform(0, SHORTEST))
-    servers.revive()
+        if rng.random() < 0.5:
+            servers.restart()
+    let_writers_write(rng.uniform(0, MIN_SECONDS))
+    servers.restart()
 
 
 def settle(servers: Servers) -> None:
-    """Return when everything runs and the events that the kills held up are published."""
-    servers.revive()
-    with superuser(servers.postgres) as dba:
-        last = number(dba, "select max(id) from parley.outbox")
-        wait_for(lambda: is_published(servers, dba, last), SETTLE_SECONDS)
+    """Restart all servers; return when the delayed events are published, or after a timeout."""
+    servers.restart()
+    with connect_superuser(servers.postgres) as dba:
+        last = fetch_number(dba, "select max(id) from parley.outbox")
+
+        def is_published() -> bool:
+            servers.listener.restart()  # it may have ended by itself
+            return fetch_number(dba, "select count(*) from parley.outbox_queue where id <= %s", last) == 0
+
+        wait_for(is_published, SETTLE_SECONDS)
 
 
-def is_published(servers: Servers, dba: Connection, last: int) -> bool:
-    """Whether events up to this id are published. Restart the listener, which may have ended by itself."""
-    servers.listener.revive()
-    return number(dba, "select count(*) from parley.outbox_queue where id <= %s", last) == 0
-
-
-def last_of_channels(arrivals: Iterable[Arrival]) -> dict[str, Arrival]:
+def find_last_arrivals(arrivals: Iterable[Arrival]) -> dict[str, Arrival]:
     """Return the last arrival on each channel."""
     return {arrival.channel: arrival for arrival in arrivals}
 
 
 @contextmanager
-def superuser(postgres: Postgres) -> Iterator[Connection]:
+def connect_superuser(postgres: Postgres) -> Iterator[Connection]:
     """Connect as the superuser."""
     with psycopg.connect(postgres.url("parley"), autocommit=True) as connection:
         yield connection

@@ -1,7 +1,7 @@
-"""The promises that must hold after tests.e2e.chaos, and a report on those that were broken.
+"""The promises that must hold after tests.e2e.chaos, and a report of violations.
 
 - Every acknowledged change is in the database, and has its event.
-- Each event in the outbox arrived at Pusher, on all of its channels, and nothing else did.
+- Each event in the outbox arrived at Pusher on all of its channels, and no other event did.
 - The events of a chat arrived in the order of their seq. An event may arrive again, together with all that followed it:
   each event is followed by its successor or by an earlier one, but none is skipped.
 - An event arrived again only if the listener or PostgreSQL was killed in between: shortly after the first arrival, and
@@ -22,8 +22,8 @@ from tests.e2e.killable_servers import Kill
 from tests.e2e.recording_proxy import Arrival
 from tests.e2e.writers import Ledger
 
-FORGETFUL = ("postgres", "listener")  # a killed one may forget what was published
-REACH = 2.0  # seconds for which it may be forgotten that an event was published
+LOSES_ACKNOWLEDGEMENTS = ("postgres", "listener")  # after a kill of these, published events may be published again
+REACH_SECONDS = 2.0  # the longest time between the first publication of such an event and the kill
 STATE = "select id::text, content from parley.messages union all select id::text, title from parley.chats"
 EVENTS = """
 select chat_id::text, row_number() over (partition by chat_id order by seq), event, payload::text,
@@ -32,7 +32,7 @@ select chat_id::text, row_number() over (partition by chat_id order by seq), eve
 from parley.outbox where event <> 'member:added' order by chat_id, seq
 """
 # Counts that must be zero.
-NONE_OF = {
+ZERO_COUNTS = {
     "select count(*) from parley.outbox_queue": "events still in the queue",
     "select count(*) from parley.outbox where dead_lettered_at is not null": "dead-lettered events",
     """
@@ -60,12 +60,12 @@ class Outbox:
             arrivals = [Arrival(channel, event, payload) for channel in channels]
             outbox.expected.update(arrivals)
             outbox.places[arrivals[0]] = chat, seq
-            outbox.changes.add((chat, event, summary(json.loads(payload))))
+            outbox.changes.add((chat, event, summarize(json.loads(payload))))
             outbox.last[channels[0]] = arrivals[0]
         return outbox
 
 
-def summary(payload: Any) -> Any:
+def summarize(payload: Any) -> Any:
     """Summarize a payload as a Ledger does."""
     if isinstance(payload, dict) and "updates" in payload:
         return (payload["id"], payload["updates"].get("content") or payload["updates"].get("title"))
@@ -74,7 +74,7 @@ def summary(payload: Any) -> Any:
 
 @dataclass
 class Report:
-    """The figures of a run, and every violation."""
+    """The figures and the violations of a run."""
 
     seed: int
     rounds: int
@@ -98,7 +98,7 @@ class Report:
         return [*self.lost, *self.out_of_order, *self.repeated_without_kill, *self.others]
 
     def __str__(self) -> str:
-        kills = ", ".join(f"{victim} {number}" for victim, number in sorted(self.kills.items()))
+        kills = ", ".join(f"{victim} {count}" for victim, count in sorted(self.kills.items()))
         return "\n".join(
             [
                 f"seed {self.seed}: {self.rounds} rounds in {self.seconds:.0f} s",
@@ -117,25 +117,29 @@ class Report:
         )
 
 
-def number(dba: Connection, query: str, *arguments: Any) -> int:
+def fetch_number(dba: Connection, query: str, *arguments: Any) -> int:
     """Return the number that a query results in."""
     (value,) = dba.execute(query, arguments).fetchone() or (0,)
     return int(value or 0)
 
 
-def broken_promises(dba: Connection, outbox: Outbox, ledgers: Iterable[Ledger]) -> list[str]:
-    """Return how the database differs from what was acknowledged."""
+def find_violations(dba: Connection, outbox: Outbox, ledgers: Iterable[Ledger]) -> list[str]:
+    """Describe how the database differs from the acknowledged changes."""
     state: dict[str, str] = dict(dba.execute(STATE).fetchall())
-    found = [f"{number(dba, query)} {what}" for query, what in NONE_OF.items() if number(dba, query)]
+    found = [
+        f"{fetch_number(dba, query)} {description}"
+        for query, description in ZERO_COUNTS.items()
+        if fetch_number(dba, query)
+    ]
     for ledger in ledgers:
         found += ledger.unexpected
         found += [
             f"acknowledged, but without an event: {change}" for change in ledger.changes if change not in outbox.changes
         ]
         found += [
-            f"stored: {state.get(key)!r:.60}, acknowledged: {done!r:.60}, unsure: {ledger.unsure[key]!r:.60}"
-            for key, done in ledger.stored.items()
-            if state.get(key) not in {done, *ledger.unsure[key]}
+            f"stored: {state.get(key)!r:.60}, acknowledged: {acknowledged!r:.60}, unsure: {ledger.unsure[key]!r:.60}"
+            for key, acknowledged in ledger.stored.items()
+            if state.get(key) not in {acknowledged, *ledger.unsure[key]}
         ]
     return found
 
@@ -145,19 +149,19 @@ def check_arrivals(
 ) -> None:
     """Report events that were lost, or that arrived in another order."""
     arrivals = [arrival for _, arrival in recorded]
-    report.lost = [f"lost: {description(a)}" for a in outbox.expected.difference(arrivals)]
-    report.others += [f"arrived, but is not in the outbox: {description(a)}" for a in set(arrivals) - outbox.expected]
-    report.out_of_order = skips(outbox, arrivals, "Pusher", {chat: 0 for chat, _ in outbox.places.values()})
+    report.lost = [f"lost: {describe(a)}" for a in outbox.expected.difference(arrivals)]
+    report.others += [f"arrived, but is not in the outbox: {describe(a)}" for a in set(arrivals) - outbox.expected]
+    report.out_of_order = find_skips(outbox, arrivals, "Pusher", {chat: 0 for chat, _ in outbox.places.values()})
     for connection in received:
-        report.out_of_order += skips(outbox, connection, "the subscriber", {})
+        report.out_of_order += find_skips(outbox, connection, "the subscriber", {})
 
 
-def skips(outbox: Outbox, arrivals: Iterable[Arrival], place: str, last: dict[str, int]) -> list[str]:
-    """Return where an event of a chat arrived too early; `last` has the previous event of each chat, if it matters."""
+def find_skips(outbox: Outbox, arrivals: Iterable[Arrival], receiver: str, last: dict[str, int]) -> list[str]:
+    """Describe events that arrived before their predecessor; `last` has the seq of the last event of each chat."""
     found = []
     for chat, seq in filter(None, map(outbox.places.get, arrivals)):
         if seq > last.get(chat, seq) + 1:
-            found.append(f"at {place}, {seq} came after {last[chat]} in chat {chat}")
+            found.append(f"at {receiver}, {seq} came after {last[chat]} in chat {chat}")
         last[chat] = seq
     return found
 
@@ -165,40 +169,42 @@ def skips(outbox: Outbox, arrivals: Iterable[Arrival], place: str, last: dict[st
 def check_repetitions(report: Report, outbox: Outbox, recorded: list[tuple[float, Arrival]], kills: list[Kill]) -> None:
     """Report repeated arrivals that no kill explains."""
     times: dict[Arrival, list[float]] = defaultdict(list)
-    news: dict[str, list[float]] = defaultdict(list)  # the times of new arrivals on a channel
+    first_arrivals: dict[str, list[float]] = defaultdict(list)  # the times of new arrivals on a channel
     for at, arrival in recorded:
         if arrival in outbox.places:
             if arrival not in times:
-                news[arrival.channel].append(at)
+                first_arrivals[arrival.channel].append(at)
             times[arrival].append(at)
     for arrival, each in times.items():
         for first, again in pairwise(each):
             report.repeated += 1
             reaches = [
-                max(0.0, kill.at - first) for kill in kills if explains(kill, first, again, news[arrival.channel])
+                max(0.0, kill.at - first)
+                for kill in kills
+                if is_explained_by(kill, first, again, first_arrivals[arrival.channel])
             ]
             report.reach = max(report.reach, min(reaches, default=0))
             if not reaches:
-                report.repeated_without_kill.append(f"again after {again - first:.3f} s: {description(arrival)}")
+                report.repeated_without_kill.append(f"again after {again - first:.3f} s: {describe(arrival)}")
 
 
-def lasting(kill: Kill, opened: Iterable[float]) -> Kill:
-    """Extend a kill of the listener until the next one connects: requests of the killed one still arrive."""
+def extend_kill(kill: Kill, opened: Iterable[float]) -> Kill:
+    """Extend a kill of the listener until the next listener connects: requests of the killed one still arrive."""
     if kill.victim != "listener":
         return kill
     return replace(kill, until=min((at for at in opened if at > kill.until), default=float("inf")))
 
 
-def explains(kill: Kill, first: float, again: float, news: list[float]) -> bool:
-    """Whether this kill explains a repeated arrival."""
+def is_explained_by(kill: Kill, first: float, again: float, first_arrivals: list[float]) -> bool:
+    """Whether a kill explains a repeated arrival."""
     return (
-        kill.victim in FORGETFUL
-        and kill.at - REACH <= first <= kill.until
+        kill.victim in LOSES_ACKNOWLEDGEMENTS
+        and kill.at - REACH_SECONDS <= first <= kill.until
         and kill.at <= again
-        and bisect_right(news, kill.until) >= bisect_left(news, again)
+        and bisect_right(first_arrivals, kill.until) >= bisect_left(first_arrivals, again)
     )
 
 
-def description(arrival: Arrival) -> str:
-    """Describe an arrival in a few words."""
+def describe(arrival: Arrival) -> str:
+    """Describe an arrival."""
     return f"{arrival.event} on {arrival.channel}: {arrival.data:.80}"

@@ -1,6 +1,6 @@
-// A web app's program, by the types that openapi-typescript makes of the API's document: what the document does not tell,
-// tsc refuses. Its arguments are the API's URL, a user's token, another user's id and a file with an image. Does a web
-// app's work, says so in a line, then reads the events of it, each a line of JSON, and says what they tell.
+// A program of a web app, with the types that openapi-typescript generates from the API's document: tsc rejects deviations
+// from the document. Its arguments are the API's URL, a user's token, another user's id and a file with an image. It sends
+// requests as a web app does, prints `done`, then reads the events, one a line of JSON, and prints a description of each.
 import assert from "node:assert/strict"
 import { readFile } from "node:fs/promises"
 import { createInterface } from "node:readline"
@@ -14,7 +14,7 @@ const [url, token, friend, picture] = process.argv.slice(2)
 assert(url && token && friend && picture)
 const api = createClient<paths>({ baseUrl: url, headers: { Authorization: `Bearer ${token}` } })
 
-// An answer's body, or an exception with the one form that all errors have.
+// Return the body of a response; throw an exception for an error, all of which have the same form.
 function body<T>({ data, error }: { data?: T; error?: Schemas["Error"] }): NonNullable<T> {
   if (error) throw new Error(`${error.error.code}: ${error.error.message}`)
   assert(data)
@@ -64,13 +64,13 @@ const { settings } = body(await api.GET("/api/settings"))
 const put = body(await api.PUT("/api/settings", { body: { settings: { ...settings, theme: "dark" } } })).settings
 assert.deepEqual({ ...put, theme: settings.theme, updatedAt: settings.updatedAt }, settings)
 
-// Of two who change what both have read, the second is told that it is not that any more.
+// Of two changes of the same version, the second one fails.
 const read = await api.GET("/api/settings")
 const ifMatch = { header: { "If-Match": read.response.headers.get("ETag")! } }
 body(await api.PUT("/api/settings", { params: ifMatch, body: { settings: { theme: "light" } } }))
 const late = await api.PUT("/api/settings", { params: ifMatch, body: { settings: { theme: "system" } } })
 assert(late.error)
-assert.deepEqual([late.response.status, explained(late.error.error)], [412, "changed meanwhile"])
+assert.deepEqual([late.response.status, describeError(late.error.error)], [412, "changed meanwhile"])
 
 const { user } = body(await api.PUT("/api/profile", { body: { name: "Alice" } }))
 const name: string | null = user.name
@@ -82,11 +82,11 @@ const image = body(await api.POST("/api/profile/image", { body: { image: "" }, b
 const shown = await fetch(image.imageUrl)
 assert.equal(shown.headers.get("Content-Type"), "image/png")
 
-// What went wrong, for people: the compiler sees to it that no code is forgotten.
-function explained(problem: Problem): string {
+// Describe an error for users: the compiler checks that all codes are handled.
+function describeError(problem: Problem): string {
   switch (problem.code) {
     case "validation_error":
-      return Object.entries(problem.details?.fields ?? {}).map(([field, what]) => `${field} ${what}`).join("; ")
+      return Object.entries(problem.details?.fields ?? {}).map(([field, message]) => `${field} ${message}`).join("; ")
     case "not_found":
       return "gone"
     case "precondition_failed":
@@ -100,10 +100,10 @@ function explained(problem: Problem): string {
 
 const gone = await api.GET("/api/chats/{chatId}/messages/{messageId}", { params: message })
 assert(gone.error)
-assert.deepEqual([gone.response.status, explained(gone.error.error)], [404, "gone"])
+assert.deepEqual([gone.response.status, describeError(gone.error.error)], [404, "gone"])
 const untitled = await api.POST("/api/chats", { body: { title: "" } })
 assert(untitled.error)
-assert.deepEqual([untitled.response.status, explained(untitled.error.error)], [400, "title must be 1 to 200 characters"])
+assert.deepEqual([untitled.response.status, describeError(untitled.error.error)], [400, "title must be 1 to 200 characters"])
 
 body(await api.PUT("/api/chats/{chatId}", { params: here, body: { title: "Other plans" } }))
 await api.DELETE("/api/chats/{chatId}", { params: here })
@@ -118,7 +118,7 @@ interface Events {
 }
 type Event = { [Name in keyof Events]: { event: Name; data: Events[Name] } }[keyof Events]
 
-function told({ event, data }: Event): string {
+function describeEvent({ event, data }: Event): string {
   switch (event) {
     case "message:sent":
       return `${data.userId} sent ${data.truncated ? "a long message" : data.content} as ${data.type}`
@@ -134,5 +134,5 @@ function told({ event, data }: Event): string {
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  console.log(told(JSON.parse(line) as Event))
+  console.log(describeEvent(JSON.parse(line) as Event))
 }

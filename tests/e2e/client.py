@@ -1,4 +1,4 @@
-"""A program by the client that openapi-python-client makes of the API's document, held against it by mypy.
+"""A program with the client that openapi-python-client generates from the API's document, checked by mypy.
 
 Its arguments are the API's URL, a user's token, another user's id and a file with an image.
 """
@@ -44,14 +44,14 @@ from parley_client.types import File, Unset
 T = TypeVar("T")
 
 
-def body(answer: T | Error | None) -> T:
+def body(response: T | Error | None) -> T:
     """Return a response that is not an error."""
-    assert not isinstance(answer, Error | None), answer
-    return answer
+    assert not isinstance(response, Error | None), response
+    return response
 
 
-def work(client: AuthenticatedClient, friend: str, picture: Path) -> None:
-    """Do what a web app does."""
+def use_api(client: AuthenticatedClient, friend: str, picture: Path) -> None:
+    """Send requests as a web app does."""
     chat = body(create_chat.sync(client=client, body=NewChat(title="Plans")))
     member = body(add_member.sync(chat.id, client=client, body=NewMember(user_id=friend)))
     assert member.role == "member"
@@ -71,9 +71,9 @@ def work(client: AuthenticatedClient, friend: str, picture: Path) -> None:
     edited = body(update_message.sync(chat.id, first.id, client=client, body=change))
     assert (edited.content, edited.type_) == ("Hello world", "code")
     assert delete_message.sync_detailed(chat.id, first.id, client=client).status_code == 204
-    gone = get_message.sync(chat.id, first.id, client=client)
-    assert isinstance(gone, Error)
-    assert gone.error.code is ProblemCode.NOT_FOUND
+    missing = get_message.sync(chat.id, first.id, client=client)
+    assert isinstance(missing, Error)
+    assert missing.error.code is ProblemCode.NOT_FOUND
     untitled = create_chat.sync(client=client, body=NewChat(title=""))
     assert isinstance(untitled, Error)
     assert not isinstance(untitled.error.details, Unset)
@@ -91,9 +91,9 @@ def work(client: AuthenticatedClient, friend: str, picture: Path) -> None:
     assert (user.name, user.image_url) == ("Alice", image.image_url)
     assert httpx.get(image.image_url).headers["Content-Type"] == "image/png"
 
-    told = MessageSent.from_dict(first.to_dict())  # an event has the same fields
-    assert (told.id, told.created_at, told.content) == (first.id, first.created_at, first.content)
-    assert isinstance(told.truncated, Unset)
+    event = MessageSent.from_dict(first.to_dict())  # an event has the same fields
+    assert (event.id, event.created_at, event.content) == (first.id, first.created_at, first.content)
+    assert isinstance(event.truncated, Unset)
 
 
 def send(client: AuthenticatedClient, chat: UUID, message: NewMessage) -> SentMessage:
@@ -103,5 +103,5 @@ def send(client: AuthenticatedClient, chat: UUID, message: NewMessage) -> SentMe
 
 if __name__ == "__main__":
     api, session, other, image_file = sys.argv[1:]
-    with AuthenticatedClient(base_url=api, token=session) as signed_in:
-        work(signed_in, other, Path(image_file))
+    with AuthenticatedClient(base_url=api, token=session) as authenticated:
+        use_api(authenticated, other, Path(image_file))

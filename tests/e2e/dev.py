@@ -27,7 +27,7 @@ LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PD
 
 
 class Dev:
-    """A `parley dev` in a directory, its output in a file there."""
+    """A `parley dev` in a directory, which also has the file with its output."""
 
     def __init__(self, directory: Path, *arguments: str, user: str | None = None) -> None:
         self.directory = directory
@@ -36,7 +36,7 @@ class Dev:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "api.cli", "dev", *arguments],
                 cwd=directory,
-                env=environment(directory),
+                env=build_environment(directory),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -48,78 +48,78 @@ class Dev:
         return self._output.read_text()
 
     @property
-    def paste(self) -> str:
+    def commands(self) -> str:
         return self.output[self.output.index("export TOKEN=") : self.output.index(READY)]
 
     def wait_until(self, condition: Any) -> None:
         wait_for(lambda: condition() or self.process.poll() is not None, seconds=60)
         assert condition(), self.output
 
-    def until_ready(self) -> "Dev":
+    def wait_until_ready(self) -> "Dev":
         self.wait_until(lambda: READY in self.output)
         return self
 
-    def ended(self) -> int:
+    def wait(self) -> int:
         return self.process.wait(timeout=60)
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.ended()
+        return self.wait()
 
 
-def environment(directory: Path) -> dict[str, str]:
-    ours = {"PYTHONPATH": str(ROOT), "PARLEY_TEST": str(directory), "RATE_LIMIT_REQUESTS": "1000"}
-    return {**os.environ, **ours, "HOME": str(directory)}
+def build_environment(directory: Path) -> dict[str, str]:
+    own = {"PYTHONPATH": str(ROOT), "PARLEY_TEST": str(directory), "RATE_LIMIT_REQUESTS": "1000"}
+    return {**os.environ, **own, "HOME": str(directory)}
 
 
-def processes_of(directory: Path) -> list[str]:
-    """Return all processes, children of whichever parent, that belong to a stack in the directory."""
+def find_processes(directory: Path) -> list[str]:
+    """Return all processes of a stack in the directory, regardless of their parents."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            where = [process.cwd(), *process.cmdline(), process.environ().get("PARLEY_TEST", "")]
-            if any(text.startswith(str(directory)) for text in where):
+            texts = [process.cwd(), *process.cmdline(), process.environ().get("PARLEY_TEST", "")]
+            if any(text.startswith(str(directory)) for text in texts):
                 found.append(f"{process.pid} {process.cmdline()}")
     return found
 
 
-def assert_nothing_is_left(directory: Path) -> None:
-    wait_for(lambda: not processes_of(directory), seconds=10)
-    assert processes_of(directory) == []
+def assert_no_processes(directory: Path) -> None:
+    wait_for(lambda: not find_processes(directory), seconds=10)
+    assert find_processes(directory) == []
 
 
 @contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A temporary directory that, unlike that of pytest, the user can search that PostgreSQL runs as."""
+def temporary_directory() -> Iterator[Path]:
+    """Create a directory that PostgreSQL's user can access, unlike those of pytest; kill the processes left in it."""
     with tempfile.TemporaryDirectory(prefix="parley-") as name:
         directory = Path(name).resolve()
         try:
             yield directory
         finally:
-            for line in processes_of(directory):
+            for line in find_processes(directory):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(line.split()[0]), signal.SIGKILL)
-            assert_nothing_is_left(directory)
+            assert_no_processes(directory)
 
 
-def base_url(dev: Dev) -> str:
-    return str(re.findall(r"http://127\.0\.0\.1:\d+", dev.paste)[0])
+def parse_url(dev: Dev) -> str:
+    return str(re.findall(r"http://127\.0\.0\.1:\d+", dev.commands)[0])
 
 
-def titles(dev: Dev) -> set[str]:
+def fetch_titles(dev: Dev) -> set[str]:
     token = re.findall(r"TOKEN=(\S+)", dev.output)[0]
-    answer = httpx.get(f"{base_url(dev)}/api/chats", headers={"Authorization": f"Bearer {token}"})
-    return {chat["title"] for chat in answer.json()["chats"]}
+    response = httpx.get(f"{parse_url(dev)}/api/chats", headers={"Authorization": f"Bearer {token}"})
+    return {chat["title"] for chat in response.json()["chats"]}
 
 
-def refused(*arguments: str, directory: Path) -> str:
-    """Return the one line that a `parley dev` prints which cannot start."""
+def fail_to_start(*arguments: str, directory: Path) -> str:
+    """Run a `parley dev` that cannot start; return the one line that it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "api.cli", "dev", *arguments],
         cwd=directory,
-        env=environment(directory),
+        env=build_environment(directory),
         capture_output=True,
         check=False,
         text=True,
@@ -130,9 +130,9 @@ def refused(*arguments: str, directory: Path) -> str:
     return done.stderr
 
 
-def parley_token(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_parley_token(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if k not in ("NEXTAUTH_SECRET", "AUTH_SECRET")}
-    with scratch() as directory:
+    with temporary_directory() as directory:
         return subprocess.run(
             [sys.executable, "-m", "api.cli", "token", *arguments],
             cwd=directory,

@@ -1,5 +1,5 @@
-// A person at /docs, in Chromium: authorizes, tries out requests, looks at the page of events. Prints what was seen, as
-// JSON. Its one argument is JSON: {chromium, url, prefix, token, title, picture?}. A prefix of paths is taken off, as by a
+// A user of /docs in Chromium: authorizes, tries out requests, and opens the page of events. Prints the observations as
+// JSON. Its one argument is JSON: {chromium, url, prefix, token, title, picture?}. A prefix of paths is removed, as by a
 // proxy.
 const { chromium } = require("playwright-core")
 
@@ -12,11 +12,11 @@ async function main({ chromium: executablePath, url, prefix, token, title, pictu
   try {
     const page = await browser.newPage({ viewport: { width: 1280, height: 1600 } })
     page.setDefaultTimeout(20 * SECONDS)
-    const requests = [], complaints = []
+    const requests = [], errors = []
     page.on("request", (request) => requests.push(request.url()))
-    page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()))
-    page.on("pageerror", (error) => complaints.push(String(error)))
-    page.on("requestfailed", (request) => complaints.push(`${request.url()} failed: ${request.failure().errorText}`))
+    page.on("console", (message) => ["error", "warning"].includes(message.type()) && errors.push(message.text()))
+    page.on("pageerror", (error) => errors.push(String(error)))
+    page.on("requestfailed", (request) => errors.push(`${request.url()} failed: ${request.failure().errorText}`))
     await page.addInitScript(() => addEventListener("securitypolicyviolation",
       (violation) => console.error(`CSP: ${violation.violatedDirective} ${violation.blockedURI}`)))
 
@@ -31,7 +31,7 @@ async function main({ chromium: executablePath, url, prefix, token, title, pictu
     await authorize(page, token)
     const created = await tryOut(page, "post", "/api/chats", JSON.stringify({ title }))
     await page.locator(".live-responses-table").scrollIntoViewIfNeeded()
-    if (picture) await page.screenshot({ path: picture.replace(/(\.png)?$/, "-answer.png") })
+    if (picture) await page.screenshot({ path: picture.replace(/(\.png)?$/, "-response.png") })
     const listed = await tryOut(page, "get", "/api/chats")
     if (picture) await page.screenshot({ path: picture })
     const servers = await page.locator(".servers select option").allInnerTexts()
@@ -45,7 +45,7 @@ async function main({ chromium: executablePath, url, prefix, token, title, pictu
     if (picture) await page.screenshot({ path: picture.replace(/(\.png)?$/, "-events.png"), fullPage: true })
     await page.getByRole("link", { name: "API", exact: true }).click()
     await page.locator(".opblock").first().waitFor()
-    return { created, listed, servers, kept, events, width, requests, complaints }
+    return { created, listed, servers, kept, events, width, requests, errors }
   } finally {
     await browser.close()
   }
@@ -59,16 +59,16 @@ async function authorize(page, token) {
   await dialog.getByRole("button", { name: "Close" }).click()
 }
 
-// The status and the body of the answer, as the page shows them.
+// The status and the body of the response, as the page shows them.
 async function tryOut(page, method, path, body) {
   const operation = page.locator(`.opblock-${method}`).filter({ has: page.locator(`[data-path="${path}"]`) })
   await operation.locator(".opblock-summary-control").click()
   await operation.getByRole("button", { name: "Try it out" }).click()
   if (body) await operation.locator("textarea").fill(body)
   await operation.getByRole("button", { name: "Execute" }).click()
-  const answer = operation.locator(".live-responses-table tbody tr.response")
-  const status = await answer.locator(".response-col_status").innerText()
-  return { status: status.trim().split(/\s/)[0], body: await answer.locator("code").first().innerText() }
+  const response = operation.locator(".live-responses-table tbody tr.response")
+  const status = await response.locator(".response-col_status").innerText()
+  return { status: status.trim().split(/\s/)[0], body: await response.locator("code").first().innerText() }
 }
 
-main(JSON.parse(process.argv[2])).then((seen) => console.log(JSON.stringify(seen)))
+main(JSON.parse(process.argv[2])).then((result) => console.log(JSON.stringify(result)))

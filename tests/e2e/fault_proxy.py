@@ -22,7 +22,7 @@ LONGEST_DELAY_SECONDS = 0.2
 
 
 class Fault(StrEnum):
-    """What happens to connections and their data."""
+    """A fault of connections or of their data."""
 
     NONE = "none"
     REFUSE = "refused"
@@ -53,7 +53,7 @@ class FaultProxy:
 
     def __init__(self, server_port: int, seed: str) -> None:
         self.port = find_free_port()
-        self.happened: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self._server_port, self._chance = server_port, random.Random(seed)  # noqa: S311 (no secret)
         self._fault, self._links = Fault.NONE, set[Link]()
         self._server: asyncio.Server | None = None
@@ -83,7 +83,7 @@ class FaultProxy:
 
     async def _set_fault(self, fault: Fault) -> None:
         self._fault = fault
-        self.happened["outages"] += fault is not Fault.NONE
+        self.counts["outages"] += fault is not Fault.NONE
         for link in self._links:
             link.is_lost |= fault is Fault.DISCARD
         if fault is Fault.REFUSE:
@@ -96,7 +96,7 @@ class FaultProxy:
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
             link = Link([writer, server_writer], is_lost=self._fault is Fault.DISCARD)
             self._links.add(link)
-            self.happened["connections"] += 1
+            self.counts["connections"] += 1
             with contextlib.closing(server_writer):
                 directions = {
                     asyncio.create_task(self._forward(link, reader, server_writer, Fault.CUT_REQUESTS)),
@@ -108,22 +108,22 @@ class FaultProxy:
             self._links.remove(link)
 
     async def _forward(
-        self, link: Link, source: asyncio.StreamReader, target: asyncio.StreamWriter, cutting: Fault
+        self, link: Link, source: asyncio.StreamReader, target: asyncio.StreamWriter, cutting_fault: Fault
     ) -> None:
         """Forward the data of one direction until its end."""
         with contextlib.suppress(OSError):
-            while piece := await source.read(65_536):
+            while data := await source.read(65_536):
                 if self._fault is Fault.DELAY:
-                    self.happened[Fault.DELAY] += 1
+                    self.counts[Fault.DELAY] += 1
                     await asyncio.sleep(self._chance.uniform(0, LONGEST_DELAY_SECONDS))
                 if link.is_lost:
-                    self.happened[Fault.DISCARD] += 1
-                elif self._fault is cutting:
-                    self.happened[cutting] += 1
-                    target.write(piece[: self._chance.randrange(len(piece))])
+                    self.counts[Fault.DISCARD] += 1
+                elif self._fault is cutting_fault:
+                    self.counts[cutting_fault] += 1
+                    target.write(data[: self._chance.randrange(len(data))])
                     return
                 else:
-                    target.write(piece)
+                    target.write(data)
                     await target.drain()
 
 
@@ -149,9 +149,9 @@ class Network:
         for serving in self._serving:
             serving.result(10)
 
-    def happened(self) -> Counter[str]:
+    def total_counts(self) -> Counter[str]:
         """Return the counts of all proxies."""
-        return sum((proxy.happened.copy() for proxy in self._proxies), Counter())
+        return sum((proxy.counts.copy() for proxy in self._proxies), Counter())
 
     def __enter__(self) -> Self:
         self._thread.__enter__()

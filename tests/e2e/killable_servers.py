@@ -9,20 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-import psycopg
 
 from api.dev.postgres import Postgres
 from api.dev.pusher_process import Pusher
 from api.dev.valkey import Valkey
 from tests.api_process import Api
-from tests.database import Connection
 from tests.e2e.recording_proxy import RecordingProxy
 from tests.e2e.soketi import Soketi
 from tests.listener.process import LEADER_LOG, Listener
 from tests.servers import migrate, new_postgres, open_directory
 
 VICTIMS = ("postgres", "pusher", "listener", "api")  # in the order in which they are restarted
-COMPLAINT = re.compile(r'Traceback|Warning:|"level": "(critical|error)"|ead-lettered')
+UNEXPECTED_LINE = re.compile(r'Traceback|Warning:|"level": "(critical|error)"|ead-lettered')
 
 
 @dataclass
@@ -41,17 +39,17 @@ class SupervisedListener(Listener):
         super().__init__(directory, database_url, pusher, **options)
         self.logs: list[Path] = []
 
-    def revive(self) -> None:
-        """Restart it if it has ended, as it does by itself if the database is down at its start. Do not wait."""
+    def restart(self) -> None:
+        """Restart it if it has ended, as it does if the database is down at its start; return at once."""
         if self.child is None or self.child.exit_code is not None:
             self.kill()
             self.log = self.log.with_name(f"listener-{len(self.logs)}.log")
             self.logs.append(self.log)
             self.spawn()
 
-    def complaints(self) -> list[str]:
-        """Return the lines that it must never log."""
-        return [line for log in self.logs for line in log.read_text().splitlines() if COMPLAINT.search(line)]
+    def find_unexpected_lines(self) -> list[str]:
+        """Return the lines of its logs that it must never write."""
+        return [line for log in self.logs for line in log.read_text().splitlines() if UNEXPECTED_LINE.search(line)]
 
 
 @dataclass
@@ -73,19 +71,19 @@ class Servers:
             getattr(self, victim).kill()
 
     def _kill_postgres(self) -> None:
-        # All of its processes, as a power failure does: the remaining ones would complete their work.
-        family = psutil.Process(self.postgres.child.pid).children() if self.postgres.child else []
+        # Kill all processes, as a power failure does: the remaining ones would complete their work.
+        children = psutil.Process(self.postgres.child.pid).children() if self.postgres.child else []
         self.postgres.kill()
-        for process in family:
+        for process in children:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
-    def revive(self) -> None:
-        """Restart what was killed. Return when all but the listener are ready."""
+    def restart(self) -> None:
+        """Restart killed servers; return when all but the listener are ready."""
         for victim in VICTIMS:
             server = getattr(self, victim)
             if victim == "listener":
-                server.revive()
+                server.restart()
             elif server.child is None:
                 server.start()
             for kill in self.kills:
@@ -94,8 +92,8 @@ class Servers:
 
 
 @contextmanager
-def serving(soketi: Path | None) -> Iterator[tuple[Servers, RecordingProxy]]:
-    """All servers, started; PostgreSQL with its defaults, and thus with fsync."""
+def running_servers(soketi: Path | None) -> Iterator[tuple[Servers, RecordingProxy]]:
+    """Start all servers; PostgreSQL has its default settings, and thus fsync."""
     with ExitStack() as stack:
         directory = stack.enter_context(open_directory())
         valkey = stack.enter_context(Valkey(directory / "valkey"))
@@ -111,13 +109,6 @@ def serving(soketi: Path | None) -> Iterator[tuple[Servers, RecordingProxy]]:
         stack.callback(api.kill)
         stack.callback(listener.kill)
         servers = Servers(postgres, pusher, listener, api)
-        servers.revive()
+        servers.restart()
         listener.wait_for_log(LEADER_LOG)
         yield servers, proxy
-
-
-@contextmanager
-def superuser(postgres: Postgres) -> Iterator[Connection]:
-    """A connection of the superuser."""
-    with psycopg.connect(postgres.url("parley"), autocommit=True) as connection:
-        yield connection

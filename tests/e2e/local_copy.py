@@ -1,8 +1,8 @@
-"""An example: a client that keeps a copy of a chat, whatever the network does, and sends each message once.
+"""An example: a client that keeps a copy of a chat over an unreliable network, and sends each message exactly once.
 
     async with httpx.AsyncClient(base_url=API, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10) as http:
         copy = LocalCopy(http, "wss://ws-mt1.pusher.com/app/KEY?protocol=7&client=copy&version=1", chat_id)
-        await copy.follow()  # until the chat is deleted; meanwhile copy.messages has its messages
+        await copy.follow()  # returns when the chat is deleted; until then, copy.messages has its messages
 
 The client reads the chat, page by page. The header X-Chat-Seq of each response is the seq of the last event that the
 response includes. From the lowest of these on, the client fetches events and applies them in order. Applying an event
@@ -13,7 +13,7 @@ disconnected clients. The client also polls at long intervals, because a connect
 that was offline for longer than events are kept gets a 410, and reads the chat again.
 
 Each message is sent with an Idempotency-Key, and again until there is a response, so that it is stored exactly once.
-Edits use If-Match, so that no change is overwritten that the client has not seen.
+Edits use If-Match, so that they do not overwrite a change that the client has not seen.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from websockets.exceptions import WebSocketException
 
 Message = dict[str, Any]  # id, content, type, userId, createdAt, updatedAt
 Event = dict[str, Any]  # chatId, seq, event, data, at
-NOT_FOUND, EXPIRED, CHANGED = 404, 410, 412
+NOT_FOUND, CURSOR_EXPIRED, PRECONDITION_FAILED = 404, 410, 412
 
 
 class GoneError(Exception):
@@ -41,10 +41,10 @@ class GoneError(Exception):
 class LocalCopy:
     """A copy of a chat. `seq` is None before the first read, and after the end of the chat."""
 
-    least_pause, longest_pause = 1.5, 60.0  # seconds between two requests for events
+    min_pause, max_pause = 1.5, 60.0  # seconds between two requests for events
     messages_limit, events_limit = 100, 1000  # per response
-    first_retry, longest_retry = 0.5, 30.0  # seconds before a request is sent again
-    silence = 30.0  # seconds between pings to Pusher, and until a connection without a pong is closed
+    min_backoff, max_backoff = 0.5, 30.0  # seconds before a request is repeated
+    ping_interval = 30.0  # seconds between pings to Pusher, and the timeout of a pong
 
     title: str
     messages: dict[str, Message]
@@ -55,9 +55,9 @@ class LocalCopy:
     def __init__(self, http: httpx.AsyncClient, socket_url: str, chat: str) -> None:
         self._http, self._socket_url, self._chat = http, socket_url, chat
         self._signal = asyncio.Event()
-        self._drop()
+        self._clear()
 
-    def _drop(self) -> None:
+    def _clear(self) -> None:
         self.title, self.messages, self.members, self.seq, self.incomplete = "", {}, set(), None, set()
 
     # Reading
@@ -65,17 +65,17 @@ class LocalCopy:
     async def follow(self) -> None:
         """Keep the copy up to date until the chat is deleted, and then drop it."""
         async with asyncio.TaskGroup() as tasks:
-            listening = tasks.create_task(self._listen())
+            connection = tasks.create_task(self._run_connection())
             with suppress(GoneError):
                 while True:
                     self._signal.clear()
                     await self.catch_up()
-                    await asyncio.sleep(self.least_pause)
+                    await asyncio.sleep(self.min_pause)
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(self.longest_pause):
+                        async with asyncio.timeout(self.max_pause):
                             await self._signal.wait()
-            listening.cancel()
-        self._drop()
+            connection.cancel()
+        self._clear()
 
     async def catch_up(self) -> None:
         """Apply the events since the last call; if they are no longer kept, read the whole chat."""
@@ -83,11 +83,11 @@ class LocalCopy:
             await self.read()
         has_more = True
         while has_more:
-            answer = await self.ask("GET", "/events", params={"after": self.seq, "limit": self.events_limit})
-            if answer.status_code == EXPIRED:
+            response = await self.request("GET", "/events", params={"after": self.seq, "limit": self.events_limit})
+            if response.status_code == CURSOR_EXPIRED:
                 await self.read()
                 continue
-            page = checked(answer).json()
+            page = raise_for_error(response).json()
             for event in page["events"]:
                 self.apply(event)
             has_more = page["hasMore"]
@@ -97,15 +97,16 @@ class LocalCopy:
     async def read(self) -> None:
         """Read the whole chat."""
         chat, members, *pages = [
-            checked(await self.ask("GET", path)) for path in ("", "/members", f"/messages?limit={self.messages_limit}")
+            raise_for_error(await self.request("GET", path))
+            for path in ("", "/members", f"/messages?limit={self.messages_limit}")
         ]
         while "next" in pages[-1].links:
             older = {"limit": self.messages_limit, "before": pages[-1].json()["messages"][-1]["id"]}
-            pages.append(checked(await self.ask("GET", "/messages", params=older)))
+            pages.append(raise_for_error(await self.request("GET", "/messages", params=older)))
         self.title = chat.json()["title"]
         self.members = {member["userId"] for member in members.json()["members"]}
         self.messages = {message["id"]: message for page in pages for message in page.json()["messages"]}
-        self.seq = min(int(answer.headers["X-Chat-Seq"]) for answer in (chat, members, *pages))
+        self.seq = min(int(response.headers["X-Chat-Seq"]) for response in (chat, members, *pages))
 
     def apply(self, event: Event) -> None:
         """Apply the next event; the copy may already include its change."""
@@ -128,10 +129,10 @@ class LocalCopy:
                 self.members.add(data)
             case "member:removed":
                 self.members.discard(data)
-        self._note_content(event)
+        self._track_content(event)
         self.seq = event["seq"]
 
-    def _note_content(self, event: Event) -> None:
+    def _track_content(self, event: Event) -> None:
         match event:
             case {"data": {"id": message, "truncated": _}}:
                 self.incomplete.add(message)
@@ -144,32 +145,32 @@ class LocalCopy:
         Events are read from the primary, which a replica may lag behind: hence `no-cache`.
         """
         if message in self.messages:
-            answer = await self.ask("GET", f"/messages/{message}", headers={"Cache-Control": "no-cache"})
-            if answer.status_code == NOT_FOUND:
+            response = await self.request("GET", f"/messages/{message}", headers={"Cache-Control": "no-cache"})
+            if response.status_code == NOT_FOUND:
                 del self.messages[message]
             else:
-                self.messages[message] = answer.raise_for_status().json()
+                self.messages[message] = response.raise_for_status().json()
         self.incomplete.discard(message)
 
-    def hear(self, event: str, data: Any) -> None:  # noqa: ARG002
+    def on_event(self, event: str, data: Any) -> None:  # noqa: ARG002
         """Handle a live event, which may arrive late, twice or never, as a signal to fetch events."""
         self._signal.set()
 
-    async def _listen(self) -> None:
+    async def _run_connection(self) -> None:
         """Connect to Pusher, and again after each lost connection."""
         while True:
             with suppress(WebSocketException, OSError, EOFError):
                 async with connect(
                     self._socket_url,
-                    open_timeout=self.silence,
-                    close_timeout=self.first_retry,
-                    ping_interval=self.silence,
-                    ping_timeout=self.silence,
+                    open_timeout=self.ping_interval,
+                    close_timeout=self.min_backoff,
+                    ping_interval=self.ping_interval,
+                    ping_timeout=self.ping_interval,
                 ) as socket:
-                    await self._hear_all(socket)
-            await asyncio.sleep(self.first_retry * random.uniform(1, 10))  # noqa: S311 (no secret)
+                    await self._receive(socket)
+            await asyncio.sleep(self.min_backoff * random.uniform(1, 10))  # noqa: S311 (no secret)
 
-    async def _hear_all(self, socket: ClientConnection) -> None:
+    async def _receive(self, socket: ClientConnection) -> None:
         async for text in socket:
             message = json.loads(text)
             match message["event"]:
@@ -180,17 +181,19 @@ class LocalCopy:
                 case "pusher:ping":
                     await socket.send(json.dumps({"event": "pusher:pong", "data": {}}))
                 case event if not event.startswith("pusher"):
-                    self.hear(event, json.loads(message["data"]))
+                    self.on_event(event, json.loads(message["data"]))
 
     async def _subscribe(self, socket: ClientConnection, socket_id: str) -> None:
         """Sign in, so that Pusher disconnects a removed member, and subscribe. After a rejection, fetch events."""
         channel = f"private-chat-{self._chat}"
         form = {"socket_id": socket_id, "channel_name": channel}
-        user = await self._insist("POST", "/api/pusher/user-auth", data={"socket_id": socket_id})
-        signed = await self._insist("POST", "/api/pusher/auth", data=form)
-        if user.is_success and signed.is_success:
+        user = await self._send_until_response("POST", "/api/pusher/user-auth", data={"socket_id": socket_id})
+        authorization = await self._send_until_response("POST", "/api/pusher/auth", data=form)
+        if user.is_success and authorization.is_success:
             await socket.send(json.dumps({"event": "pusher:signin", "data": user.json()}))
-            await socket.send(json.dumps({"event": "pusher:subscribe", "data": {**signed.json(), "channel": channel}}))
+            await socket.send(
+                json.dumps({"event": "pusher:subscribe", "data": {**authorization.json(), "channel": channel}})
+            )
         else:
             self._signal.set()
 
@@ -198,51 +201,51 @@ class LocalCopy:
 
     async def send(self, content: str) -> Message:
         """Send a message, exactly once."""
-        sent: Message = checked(await self.ask("POST", "/messages", json={"content": content})).json()
+        sent: Message = raise_for_error(await self.request("POST", "/messages", json={"content": content})).json()
         return sent
 
     async def edit(self, message: str, change: Callable[[str], str]) -> None:
         """Edit a message by a function of its content.
 
-        `change` must be idempotent: so an edit whose response was lost is recognised as done.
+        `change` must be idempotent: then an edit whose response was lost is recognised as done.
         """
         while True:
-            found = checked(await self.ask("GET", f"/messages/{message}"))
-            content = change(found.json()["content"])
-            if content == found.json()["content"]:
+            current = raise_for_error(await self.request("GET", f"/messages/{message}"))
+            content = change(current.json()["content"])
+            if content == current.json()["content"]:
                 return
-            match = {"If-Match": found.headers["ETag"]}
-            answer = await self.ask("PUT", f"/messages/{message}", json={"content": content}, headers=match)
-            if answer.status_code != CHANGED:
-                checked(answer)
+            match = {"If-Match": current.headers["ETag"]}
+            response = await self.request("PUT", f"/messages/{message}", json={"content": content}, headers=match)
+            if response.status_code != PRECONDITION_FAILED:
+                raise_for_error(response)
                 return
 
     async def delete(self, message: str) -> None:
         """Delete a message, unless it was deleted already."""
         with suppress(GoneError):
-            checked(await self.ask("DELETE", f"/messages/{message}"))
+            raise_for_error(await self.request("DELETE", f"/messages/{message}"))
 
-    async def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Send a request about the chat until there is a response; it is executed exactly once."""
+    async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request about the chat, and repeat it until there is a response; it is executed exactly once."""
         if method == "POST":
             options["headers"] = {"Idempotency-Key": str(uuid4())}
-        return await self._insist(method, f"/api/chats/{self._chat}{path}", **options)
+        return await self._send_until_response(method, f"/api/chats/{self._chat}{path}", **options)
 
-    async def _insist(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Send a request until there is a response other than one with Retry-After."""
+    async def _send_until_response(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """Repeat a request until there is a response without Retry-After."""
         for attempt in itertools.count():
-            pause = min(self.first_retry * 2 ** min(attempt, 10), self.longest_retry)
+            backoff = min(self.min_backoff * 2 ** min(attempt, 10), self.max_backoff)
             with suppress(httpx.TransportError):
-                answer = await self._http.request(method, url, **options)
-                if "Retry-After" not in answer.headers and answer.status_code < 502:
-                    return answer
-                pause = max(pause, float(answer.headers.get("Retry-After", 0)))
-            await asyncio.sleep(pause * random.uniform(1, 1.5))  # noqa: S311 (no secret)
+                response = await self._http.request(method, url, **options)
+                if "Retry-After" not in response.headers and response.status_code < 502:
+                    return response
+                backoff = max(backoff, float(response.headers.get("Retry-After", 0)))
+            await asyncio.sleep(backoff * random.uniform(1, 1.5))  # noqa: S311 (no secret)
         raise AssertionError
 
 
-def checked(answer: httpx.Response) -> httpx.Response:
+def raise_for_error(response: httpx.Response) -> httpx.Response:
     """Return a response that is not an error. Raises GoneError or httpx.HTTPStatusError."""
-    if answer.status_code == NOT_FOUND:
+    if response.status_code == NOT_FOUND:
         raise GoneError
-    return answer.raise_for_status()
+    return response.raise_for_status()

@@ -20,7 +20,7 @@ OPTIONS = ["--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=1000", "--l
 
 @dataclass
 class Npm:
-    """Installs packages, each set of them once, in a directory that the workers share."""
+    """Installs each set of packages once, in a directory that the workers share."""
 
     directory: Path
 
@@ -40,8 +40,8 @@ class Npm:
                     self._install(directory)
                 except subprocess.SubprocessError as error:
                     file.unlink()
-                    said = getattr(error, "stderr", None) or ""
-                    pytest.skip(f"npm could not install {', '.join(dependencies)}: {error} {said[:300]!s}")
+                    stderr = getattr(error, "stderr", None) or ""
+                    pytest.skip(f"npm could not install {', '.join(dependencies)}: {error} {stderr[:300]!s}")
         return directory / "node_modules"
 
     @staticmethod
@@ -51,7 +51,7 @@ class Npm:
 
 
 class Program:
-    """A JavaScript module in its own process that reads commands as lines of JSON, and answers each with a line."""
+    """A JavaScript module in its own process that reads commands and writes results, each as a line of JSON."""
 
     def __init__(self, program: Path, modules: Path) -> None:
         self._process = subprocess.Popen(

@@ -46,8 +46,8 @@ def program() -> Iterator[Program]:
             for package in directory.glob("*.deb"):
                 _run(directory, "dpkg", "-x", str(package), str(directory))
         except (OSError, subprocess.SubprocessError) as error:
-            said = getattr(error, "stderr", None) or ""
-            pytest.skip(f"{', '.join(PACKAGES)} could not be unpacked: {error} {said[:300]!s}")
+            stderr = getattr(error, "stderr", None) or ""
+            pytest.skip(f"{', '.join(PACKAGES)} could not be unpacked: {error} {stderr[:300]!s}")
         libraries = ":".join(str(path) for path in (directory / "usr/lib").glob("*-linux-gnu*"))
         yield Program(directory / "usr/sbin/pgbouncer", {"LD_LIBRARY_PATH": libraries})
 
@@ -59,7 +59,8 @@ def _run(directory: Path, *command: str) -> None:
 class PgBouncer(Server):
     """PgBouncer in front of a PostgreSQL, for some of its logins.
 
-    `configuration` is the text of a pgbouncer.ini, of which only the places are replaced; `options` are further ones.
+    `configuration` is the text of a pgbouncer.ini, in which addresses and paths are replaced; `options` are further
+    settings.
     """
 
     name: ClassVar[str] = "PgBouncer"
@@ -83,8 +84,8 @@ class PgBouncer(Server):
         parser = ConfigParser(interpolation=None)
         parser.read_string(self._configuration)
         parser["databases"] = {"*": f"host=127.0.0.1 port={self._server.port}"}
-        places = {"listen_port": str(self.port), "auth_file": str(users), "unix_socket_dir": ""}
-        parser["pgbouncer"].update(places | self._options)
+        addresses = {"listen_port": str(self.port), "auth_file": str(users), "unix_socket_dir": ""}
+        parser["pgbouncer"].update(addresses | self._options)
         with file.open("w") as text:
             parser.write(text)
         if account:

@@ -1,30 +1,30 @@
 "use strict";
 
-// A connection of pusher-js, for tests. A line that comes in is a JSON list: a command and its arguments. One that goes
-// out is [channel, event, data], of what pusher-js tells whoever listens; the connection's own events have no channel.
+// A connection of pusher-js, for tests. Each line of input is a JSON list: a command and its arguments. Each line of output
+// is [channel, event, data] of an event that pusher-js emits; those of the connection itself have no channel.
 
 const readline = require("node:readline");
 const Pusher = require("pusher-js");
 
 let pusher;
 
-function tell(channel, event, data = null) {
+function print(channel, event, data = null) {
   process.stdout.write(`${JSON.stringify([channel, event, data])}\n`);
 }
 
 const commands = {
   open(key, options) {
     pusher = new Pusher(key, options);
-    pusher.connection.bind("state_change", ({ current }) => tell(null, current));
-    pusher.connection.bind("error", ({ error, data }) => tell(null, "error", (error ?? { data }).data));
-    pusher.connection.bind("message", ({ event, channel, data }) => channel || tell(null, event, data));
-    pusher.user.bind("pusher:signin_error", (data) => tell(null, "pusher:signin_error", data));
+    pusher.connection.bind("state_change", ({ current }) => print(null, current));
+    pusher.connection.bind("error", ({ error, data }) => print(null, "error", (error ?? { data }).data));
+    pusher.connection.bind("message", ({ event, channel, data }) => channel || print(null, event, data));
+    pusher.user.bind("pusher:signin_error", (data) => print(null, "pusher:signin_error", data));
   },
   signin() {
     pusher.signin();
   },
   subscribe(channel) {
-    pusher.subscribe(channel).bind_global((event, data) => tell(channel, event, data));
+    pusher.subscribe(channel).bind_global((event, data) => print(channel, event, data));
   },
   connect() {
     pusher.connect();
@@ -32,7 +32,7 @@ const commands = {
   ping() {
     pusher.connection.send_event("pusher:ping", {});
   },
-  // Browsers add their cookies by themselves. The XMLHttpRequest that pusher-js brings for node would refuse to send any.
+  // Browsers add cookies automatically. The XMLHttpRequest of pusher-js for node rejects them by default.
   allowCookies() {
     const createXHR = Pusher.Runtime.createXHR.bind(Pusher.Runtime);
     Pusher.Runtime.createXHR = () => {

@@ -1,4 +1,4 @@
-"""pusher-js as a client in its own process, and the users and servers that it meets."""
+"""pusher-js as a client in its own process, with its users and servers."""
 
 import json
 import os
@@ -21,11 +21,12 @@ from tests.waiting import wait_until
 
 CLIENT = Path(__file__).with_name("pusher_client.js")
 PAUSE = 0.02  # seconds between two changes of a user
+TERMINATED = 4009  # the code with which Pusher closes connections of a terminated user
 Event = tuple[str, str, Any]
 
 
 class Browser:
-    """pusher-js in a process of its own, which calls the API with these headers."""
+    """pusher-js in a process of its own, with the headers of its requests to the API."""
 
     def __init__(self, modules: Path, api_url: str, pusher: Mapping[str, str], headers: Mapping[str, str]) -> None:
         self._lines: list[tuple[str | None, str, Any]] = []
@@ -46,7 +47,7 @@ class Browser:
             "wsPort": int(pusher["PUSHER_PORT"]),
             "cluster": "",
             "forceTLS": False,
-            "enabledTransports": ["ws"],  # with others it would go to Pusher itself, were our server away
+            "enabledTransports": ["ws"],  # with others it would connect to Pusher itself while our server is down
             "channelAuthorization": authorization | {"endpoint": f"{api_url}/api/pusher/auth"},
             "userAuthentication": authorization | {"endpoint": f"{api_url}/api/pusher/user-auth"},
         }
@@ -59,7 +60,7 @@ class Browser:
         self._process.stdin.flush()
 
     def wait_for(self, event: str, channel: str | None = None, times: int = 1) -> Any:
-        """Wait until this event came so many times; return the data of the last one."""
+        """Wait until an event was received a number of times; return the data of the last one."""
 
         def found() -> list[Any]:
             return [line[2] for line in list(self._lines) if line[:2] == (channel, event)]
@@ -68,25 +69,25 @@ class Browser:
         return found()[times - 1]
 
     def sign_in(self) -> Self:
-        """Sign in; return when that is done."""
+        """Sign in; return after the response."""
         self.do("signin")
         self.wait_for("pusher:signin_success")
         return self
 
     def subscribe(self, *channels: str) -> Self:
-        """Subscribe to channels; return when that is done."""
+        """Subscribe to channels; return after the responses."""
         for channel in channels:
             self.do("subscribe", channel)
         for channel in channels:
             self.wait_for("pusher:subscription_succeeded", channel)
         return self
 
-    def is_refused(self, channel: str, status: int = 403) -> bool:
-        """Whether the API rejected the subscription with this status."""
+    def is_rejected(self, channel: str, status: int = 403) -> bool:
+        """Wait for the rejection of a subscription; return whether it has this status."""
         return bool(self.wait_for("pusher:subscription_error", channel)["status"] == status)
 
     def ping(self) -> None:
-        """Return when the server has sent everything that it had to send."""
+        """Wait until the server has sent all pending events."""
         pongs = sum(line[1] == "pusher:pong" for line in list(self._lines))
         self.do("ping")
         self.wait_for("pusher:pong", times=pongs + 1)
@@ -128,17 +129,17 @@ def frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-class World:
-    """A Pusher server, an API and a listener, and their users."""
+class Servers:
+    """A Pusher server, an API and a listener, with their users."""
 
     def __init__(self, api: Api, pusher: Pusher, listener: Listener, dba: Connection, modules: Path) -> None:
         self.api, self.pusher, self.listener, self.dba, self.modules = api, pusher, listener, dba, modules
         self.stack = ExitStack()
 
-    def user(self, name: str) -> "User":
+    def new_user(self, name: str) -> "User":
         return User(self, name)
 
-    def chat(self, owner: "User", *members: "User") -> str:
+    def new_chat(self, owner: "User", *members: "User") -> str:
         """Create a chat of these users; return its id."""
         chat: str = owner.request("POST", "chats", {"title": "Plans"})["id"]
         for member in members:
@@ -148,14 +149,14 @@ class World:
 
     def settle(self, *browsers: Browser) -> None:
         """Return when all events are published and these browsers have received theirs."""
-        wait_until(lambda: not self.number("count(*) from parley.outbox_queue"))
-        assert not self.number("count(*) from parley.outbox where dead_lettered_at is not null")
+        wait_until(lambda: not self.fetch_number("count(*) from parley.outbox_queue"))
+        assert not self.fetch_number("count(*) from parley.outbox where dead_lettered_at is not null")
         for browser in browsers:
             browser.ping()
 
-    def number(self, what: str) -> int:
-        """Return the number that a query of a DBA results in."""
-        row = self.dba.execute(f"select {what}").fetchone()
+    def fetch_number(self, expression: str) -> int:
+        """Return the value of an SQL expression, as a superuser."""
+        row = self.dba.execute(f"select {expression}").fetchone()
         assert row
         return int(row[0])
 
@@ -163,19 +164,19 @@ class World:
 class User:
     """A user with a session, whose id in base64url differs from that in base64."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, servers: Servers, name: str) -> None:
         self.id = new_user(f"~~~???{name}")
         self.pusher_id = urlsafe_b64encode(self.id.encode()).rstrip(b"=").decode()
         self.channel = f"private-user-{self.pusher_id}"
         self.token = token(self.id, name=name)
-        self._world = world
-        self._http = world.stack.enter_context(world.api.client("", Authorization=f"Bearer {self.token}"))
+        self._servers = servers
+        self._http = servers.stack.enter_context(servers.api.client("", Authorization=f"Bearer {self.token}"))
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """Send a request; return the body of the response."""
-        answer = self._http.request(method, f"/api/{path}", json=body)
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
+        response = self._http.request(method, f"/api/{path}", json=body)
+        assert response.is_success, response.text
+        return response.json() if response.content else None
 
     def send(self, chat: str, content: str) -> Event:
         """Send a message; return the event that subscribers receive."""
@@ -194,9 +195,9 @@ class User:
             if stop.wait(PAUSE):
                 return
 
-    def browser(self, **headers: str) -> Browser:
+    def open_browser(self, **headers: str) -> Browser:
         """Open a browser, with the user's token unless other headers are given."""
         headers = headers or {"Authorization": f"Bearer {self.token}"}
-        world = self._world
-        browser = Browser(world.modules, world.api.url, world.pusher.environment, headers)
-        return world.stack.enter_context(browser)
+        servers = self._servers
+        browser = Browser(servers.modules, servers.api.url, servers.pusher.environment, headers)
+        return servers.stack.enter_context(browser)

@@ -7,7 +7,7 @@ from tests import ROOT
 
 README = (ROOT / "README.md").read_text()
 SQL_README = (ROOT / "sql" / "README.md").read_text()
-# Blocks that the tests of the READMEs do not run, by their beginning, and the reason.
+# Blocks that the tests of the READMEs do not run, by their first words, each with the reason.
 ELSEWHERE = {
     "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest": "runs these tests; in .ci/run",
     "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/python -m tests.bench": "takes 15 minutes",
@@ -25,7 +25,7 @@ class Step:
     printed: list[str] = field(default_factory=list)
 
 
-def part(text: str, heading: str) -> str:
+def find_section(text: str, heading: str) -> str:
     """Return the section of a heading, up to the next one of its level."""
     level = heading.split(maxsplit=1)[0]
     start = text.index(f"\n{heading}\n")
@@ -33,7 +33,7 @@ def part(text: str, heading: str) -> str:
     return text[start:][: end and end.start() + len(heading) + 2]
 
 
-def steps(text: str) -> list[Step]:
+def parse_steps(text: str) -> list[Step]:
     """Return the blocks of shell in a text, each with the JSON that follows it."""
     found: list[Step] = []
     for language, block in re.findall(r"^```(sh|json)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
@@ -44,7 +44,7 @@ def steps(text: str) -> list[Step]:
     return found
 
 
-START = steps(part(README, "## Quick start"))[0]
-TOUR = steps(part(README, "## A tour in five minutes"))
-DEPLOYMENT = steps(part(README, "### Without Docker"))
-DATABASE = [step for step in steps(SQL_README) if not step.command.startswith(tuple(ELSEWHERE))]
+START = parse_steps(find_section(README, "## Quick start"))[0]
+TOUR = parse_steps(find_section(README, "## A tour in five minutes"))
+DEPLOYMENT = parse_steps(find_section(README, "### Without Docker"))
+DATABASE = [step for step in parse_steps(SQL_README) if not step.command.startswith(tuple(ELSEWHERE))]

@@ -1,7 +1,7 @@
 """A TCP proxy between the listener and Pusher that records what Pusher acknowledged.
 
-A subscriber cannot tell what arrived at Pusher: it loses its connection when Pusher is killed, and Pusher keeps nothing
-for it.
+A subscriber does not receive all of these events: it loses its connection when Pusher is killed, and Pusher does not
+buffer events.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ class RecordingProxy:
     def __init__(self, pusher: Pusher) -> None:
         self.arrivals: list[tuple[float, Arrival]] = []
         self.opened: list[float] = []  # the times at which the listener connected
-        self.problems: list[str] = []
+        self.errors: list[str] = []
         self._pusher = pusher
         self._thread = LoopThread()
-        self._thread.loop.set_exception_handler(lambda _, context: self.problems.append(f"in the proxy: {context}"))
+        self._thread.loop.set_exception_handler(lambda _, context: self.errors.append(f"in the proxy: {context}"))
 
     def __enter__(self) -> Self:
         self._thread.__enter__()
@@ -79,7 +79,7 @@ class RecordingProxy:
                 head, body = await read_message(pusher)
                 if head.split(b" ", 2)[1] == b"200":
                     now = time.monotonic()
-                    self.arrivals += [(now, arrival) for arrival in arrivals_of(pending[0])]
+                    self.arrivals += [(now, arrival) for arrival in parse_arrivals(pending[0])]
                 writer.write(head + body)
                 pending.popleft()
 
@@ -92,7 +92,7 @@ async def read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     return head, await reader.readexactly(int(length[1]))
 
 
-def arrivals_of(body: bytes) -> Iterator[Arrival]:
+def parse_arrivals(body: bytes) -> Iterator[Arrival]:
     """Yield the events that a request of the listener publishes."""
     request = json.loads(body)
     for event in request.get("batch", [request]):

@@ -1,5 +1,5 @@
-// A Next.js app's rate limit with @upstash/ratelimit, for tests, on a Redis that is not Upstash's. A line that comes in is
-// a JSON list: a command and its arguments. The line that goes out is the command's result as JSON.
+// A Next.js app's rate limit with @upstash/ratelimit, for tests, on a Redis other than Upstash's. Each line of input is a
+// JSON list: a command and its arguments. Each line of output is the result of a command as JSON.
 
 import readline from "node:readline";
 import { Ratelimit } from "@upstash/ratelimit";
@@ -10,16 +10,17 @@ const apps = {};
 
 let client;
 
-// What the package asks of Upstash's client. The first line of its scripts has a flag that only Upstash's Redis knows; it
-// calls them by the hash of the whole first, and then, since there is no such script, by their text.
+// The methods of Upstash's client that the package calls. The first line of its scripts has a flag that only Upstash's
+// Redis supports. The package calls a script by the hash of its whole text first, and then, because that is unknown, by
+// its text.
 const redis = {
   eval: (script, keys, values) => client.eval(script.replace(/^#!lua .*/, ""), keys.length, ...keys, ...values),
   evalsha: (hash, keys, values) => client.evalsha(hash, keys.length, ...keys, ...values),
 };
 const Redis = { fromEnv: () => redis };
 
-// An app's program: what it makes at its start, and what it does with each request.
-function appOf(example) {
+// Return the request handler of an app: the example has the code that runs at its start and the code of each request.
+function createApp(example) {
   const [start, each] = example.split("\n\n");
   const handler = `async (address) => { ${each}; return { success, limit, remaining, reset } }`;
   return new Function("Ratelimit", "Redis", `${start}; return ${handler}`)(Ratelimit, Redis);
@@ -30,10 +31,10 @@ const commands = {
     client = new Client(url);
   },
 
-  // What becomes of so many requests at once, at a time or else now: whether each may go on, and the answer's headers.
-  async take(example, address, times, now) {
+  // Send requests at once, at a given time or now; return whether each one is allowed, and the headers of its response.
+  async sendRequests(example, address, times, now) {
     Date.now = now === null ? clock : () => now;
-    apps[example] ??= appOf(example);
+    apps[example] ??= createApp(example);
     const results = await Promise.all(Array.from({ length: times }, () => apps[example](address)));
     return results.map(({ success, limit, remaining, reset }) => [
       success,

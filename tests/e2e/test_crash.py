@@ -1,4 +1,4 @@
-"""Acknowledged messages survive a crash, once each: the API and PostgreSQL are killed while clients write."""
+"""Acknowledged messages survive a crash, each exactly once: the API and PostgreSQL are killed while clients write."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -21,16 +21,16 @@ ROUNDS = 3
 
 @pytest.fixture(scope="module")
 def durable() -> Iterator[Postgres]:
-    """A PostgreSQL with its defaults: fsync on."""
+    """A PostgreSQL with its default settings, and thus fsync."""
     with open_directory() as directory, new_postgres(directory) as server:
         migrate(server)
         yield server
 
 
 class Writers:
-    """Clients that send messages to one chat, through all errors, and record what was answered with 201.
+    """Clients that send messages to one chat in spite of errors, and record the acknowledged ones.
 
-    Every other one sends each message with a key, until it is answered so.
+    Every other client sends its messages with an idempotency key, and repeats them until they are acknowledged.
     """
 
     def __init__(self, client: httpx.Client) -> None:
@@ -62,34 +62,34 @@ class Writers:
 
     def _send(self, content: str, headers: dict[str, str]) -> bool:
         try:
-            answer = self._client.post(self.messages, json={"content": content}, headers=headers)
+            response = self._client.post(self.messages, json={"content": content}, headers=headers)
         except httpx.TransportError:
             return False
-        if answer.status_code == 201:
-            self.acknowledged.append(answer.json())
+        if response.status_code == 201:
+            self.acknowledged.append(response.json())
             return True
-        assert answer.status_code == 503 or (headers and answer.status_code == 409), answer.text
+        assert response.status_code == 503 or (headers and response.status_code == 409), response.text
         return False
 
-    def write_on(self) -> None:
-        """Return when so many more messages were acknowledged."""
-        goal = len(self.acknowledged) + EACH_ROUND
-        wait_until(lambda: len(self.acknowledged) >= goal, seconds=30)
+    def wait_for_messages(self) -> None:
+        """Wait until EACH_ROUND further messages were acknowledged."""
+        target = len(self.acknowledged) + EACH_ROUND
+        wait_until(lambda: len(self.acknowledged) >= target, seconds=30)
 
-    def stored(self) -> dict[str, str]:
+    def fetch_messages(self) -> dict[str, str]:
         """Return all messages of the chat, by id."""
         contents: dict[str, str] = {}
         total, page = 1, 1
         while len(contents) < total:
-            answer = self._client.get(self.messages, params={"page": page, "limit": 100}).json()
-            total, page = answer["total"], page + 1
-            contents |= {m["id"]: m["content"] for m in answer["messages"]}
-            assert answer["messages"], "total promises more than there is"
+            response = self._client.get(self.messages, params={"page": page, "limit": 100}).json()
+            total, page = response["total"], page + 1
+            contents |= {m["id"]: m["content"] for m in response["messages"]}
+            assert response["messages"], "the total is larger than the number of messages"
         return contents
 
 
 @pytest.mark.parametrize("victim", ["api", "postgres"])
-def test_what_was_acknowledged_survives_kill_9(directory: Path, durable: Postgres, valkey: Valkey, victim: str) -> None:
+def test_acknowledged_messages_survive_a_crash(directory: Path, durable: Postgres, valkey: Valkey, victim: str) -> None:
     url = durable.url("parley", "app", "app")
     api = Api(directory, url, valkey.url(), RATE_LIMIT_REQUESTS="1000000", RATE_LIMIT_PREFIX=f"crash-{victim}")
     kill: Callable[[], None] = api.kill if victim == "api" else durable.kill
@@ -97,12 +97,12 @@ def test_what_was_acknowledged_survives_kill_9(directory: Path, durable: Postgre
     with running(api), api.client() as client:
         with Writers(client) as writers:
             for _ in range(ROUNDS):
-                writers.write_on()
+                writers.wait_for_messages()
                 kill()
                 restart()
-            writers.write_on()
+            writers.wait_for_messages()
         wait_until(api.is_ready)
-        stored = writers.stored()
+        stored = writers.fetch_messages()
     assert len(writers.acknowledged) >= (ROUNDS + 1) * EACH_ROUND
     assert {m["id"]: m["content"] for m in writers.acknowledged}.items() <= stored.items()
     repeated = sorted(content for content in stored.values() if int(content.split()[0]) % 2)

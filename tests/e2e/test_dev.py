@@ -17,37 +17,39 @@ import psutil
 import psycopg2
 import pytest
 
-from api.dev.data_directory import SECRET_FILE, WEB_FILE
+from api.dev.data_directory import CLIENT_FILE, SECRET_FILE, WEB_FILE
 from api.dev.process import find_free_port
 from tests.e2e.dev import (
     Dev,
-    base_url,
-    environment,
-    parley_token,
-    processes_of,
-    refused,
-    scratch,
-    titles,
+    build_environment,
+    fail_to_start,
+    fetch_titles,
+    find_processes,
+    parse_url,
+    run_parley_token,
+    temporary_directory,
 )
+from tests.e2e.pusher_js import TERMINATED, Browser
+from tests.tokens import token
 
 
 @pytest.fixture(name="directory")
 def _directory() -> Iterator[Path]:
-    with scratch() as directory:
+    with temporary_directory() as directory:
         yield directory
 
 
 @pytest.fixture(scope="module", name="dev")
 def _dev() -> Iterator[Dev]:
     """One stack for the tests that do not change it."""
-    with scratch() as directory:
-        dev = Dev(directory, "--port", str(find_free_port()), "--data", "data").until_ready()
+    with temporary_directory() as directory:
+        dev = Dev(directory, "--port", str(find_free_port()), "--data", "data").wait_until_ready()
         yield dev
         assert dev.stop() == 0, dev.output
 
 
-def test_the_printed_commands_work_as_they_are(dev: Dev) -> None:
-    done = subprocess.run(["bash", "-euc", dev.paste], capture_output=True, text=True, timeout=60, check=True)
+def test_the_printed_commands_work_unchanged(dev: Dev) -> None:
+    done = subprocess.run(["bash", "-euc", dev.commands], capture_output=True, text=True, timeout=60, check=True)
     chats, created, sent, found, messages, image, profile, settings = map(json.loads, done.stdout.splitlines())
     assert "Welcome to Parley" in {chat["title"] for chat in chats["chats"]}
     assert created["title"] == "Ideas"
@@ -58,7 +60,7 @@ def test_the_printed_commands_work_as_they_are(dev: Dev) -> None:
     assert {message["userId"] for message in messages["messages"]} == {"alice", "bob"}
     assert {message["type"] for message in messages["messages"]} == {"text", "code"}
     assert profile["user"] == {"id": "alice", "name": "Alice", "email": "alice@example.com"} | image
-    assert image["imageUrl"].startswith(f"{base_url(dev)}/images/")
+    assert image["imageUrl"].startswith(f"{parse_url(dev)}/images/")
     assert httpx.get(image["imageUrl"]).headers["content-type"] == "image/png"
     assert settings["settings"]["theme"] == "light"
     assert settings["settings"]["responseStyle"] == "concise"
@@ -74,73 +76,73 @@ def test_the_printed_database_urls_work(dev: Dev) -> None:
     assert users == [("parley_app", False), ("postgres", True)]
 
 
-def test_the_printed_metrics_are_there(dev: Dev) -> None:
-    of_api, of_listener = re.findall(r"http://127\.0\.0\.1:\d+/metrics", dev.output)
-    assert 'parley_requests_total{method="GET",route="/readyz"' in httpx.get(of_api).text
-    assert "parley_listener_is_leader 1.0" in httpx.get(of_listener).text
-    assert httpx.get(of_listener.replace("metrics", "healthz")).json() == {"status": "ok"}
+def test_the_printed_metrics_are_served(dev: Dev) -> None:
+    api_metrics, listener_metrics = re.findall(r"http://127\.0\.0\.1:\d+/metrics", dev.output)
+    assert 'parley_requests_total{method="GET",route="/readyz"' in httpx.get(api_metrics).text
+    assert "parley_listener_is_leader 1.0" in httpx.get(listener_metrics).text
+    assert httpx.get(listener_metrics.replace("metrics", "healthz")).json() == {"status": "ok"}
 
 
 def test_a_token_for_the_stack_is_accepted(dev: Dev) -> None:
-    done = parley_token("--user", "carol", "--data", str(dev.directory / "data"))
+    done = run_parley_token("--user", "carol", "--data", str(dev.directory / "data"))
     bearer = {"Authorization": f"Bearer {done.stdout.strip()}"}
-    assert httpx.get(f"{base_url(dev)}/api/chats", headers=bearer).json()["chats"] == []
+    assert httpx.get(f"{parse_url(dev)}/api/chats", headers=bearer).json()["chats"] == []
 
 
-def test_a_web_app_can_sign_users_in_and_its_pages_can_call(dev: Dev) -> None:
+def test_a_web_app_can_sign_users_in_and_call_the_api_from_its_pages(dev: Dev) -> None:
     lines = (dev.directory / "data" / WEB_FILE).read_text().splitlines()
-    given = dict(line.split("=", 1) for line in lines)
-    with contextlib.closing(psycopg2.connect(given["DATABASE_URL"])) as connection, connection:
+    variables = dict(line.split("=", 1) for line in lines)
+    with contextlib.closing(psycopg2.connect(variables["DATABASE_URL"])) as connection, connection:
         cursor = connection.cursor()
         cursor.execute("insert into users (name) values ('Dora') returning id")
         insert = """insert into sessions ("userId", expires, "sessionToken") values (%s, now() + '1 hour', 'of Dora')"""
         cursor.execute(insert, cursor.fetchone())
     session = {"Cookie": "authjs.session-token=of Dora", "Origin": "http://localhost:3000"}
-    assert httpx.get(f"{base_url(dev)}/api/profile", headers=session).json()["user"]["name"] == "Dora"
-    assert httpx.post(f"{base_url(dev)}/api/chats", json={"title": "x"}, headers=session).status_code == 201
+    assert httpx.get(f"{parse_url(dev)}/api/profile", headers=session).json()["user"]["name"] == "Dora"
+    assert httpx.post(f"{parse_url(dev)}/api/chats", json={"title": "x"}, headers=session).status_code == 201
     for name in ("NEXTAUTH_SECRET", "AUTH_SECRET"):
-        signed = jwt.encode({"sub": "dora", "exp": 4_102_444_800}, given[name], algorithm="HS256")
+        signed = jwt.encode({"sub": "dora", "exp": 4_102_444_800}, variables[name], algorithm="HS256")
         bearer = {"Authorization": f"Bearer {signed}"}
-        assert httpx.get(f"{base_url(dev)}/api/profile", headers=bearer).json()["user"]["id"] == "dora"
+        assert httpx.get(f"{parse_url(dev)}/api/profile", headers=bearer).json()["user"]["id"] == "dora"
 
 
-def test_only_loopback_is_listened_on(dev: Dev) -> None:
+def test_all_servers_listen_on_loopback_only(dev: Dev) -> None:
     listening = []
     for process in psutil.Process(dev.process.pid).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL's workers come and go
+        with contextlib.suppress(psutil.NoSuchProcess):  # workers of PostgreSQL start and end
             connections = process.net_connections()
             listening += [c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN]
     assert len(listening) >= 3
     assert set(listening) == {"127.0.0.1"}
 
 
-def test_secrets_are_neither_printed_nor_seen_by_other_users(dev: Dev) -> None:
+def test_secrets_are_neither_printed_nor_readable_by_other_users(dev: Dev) -> None:
     data = dev.directory / "data"
     passwords = re.findall(r"[^:\s]{20,}", (data / "pgpass").read_text())
     kept = [*passwords, (data / SECRET_FILE).read_text()]
     shown = [dev.output]
     for process in psutil.Process(dev.process.pid).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL's workers come and go
+        with contextlib.suppress(psutil.NoSuchProcess):  # workers of PostgreSQL start and end
             shown.append(" ".join(process.cmdline()))
     assert len(shown) > 5
     assert len(kept) == 3
     assert not [secret for secret in kept for text in shown if secret in text]
     for path in data.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # as do its files
+        with contextlib.suppress(FileNotFoundError):  # its files too
             mode = path.stat().st_mode
             assert not stat.S_ISREG(mode) or not stat.S_IMODE(mode) & 0o077, path
 
 
-def test_a_second_one_in_the_same_directory_is_refused(dev: Dev) -> None:
-    said = refused("--port", str(find_free_port()), "--data", "data", directory=dev.directory)
-    assert f"already running on {dev.directory / 'data'}" in said
-    assert titles(dev)
+def test_a_second_stack_in_the_same_directory_is_rejected(dev: Dev) -> None:
+    error = fail_to_start("--port", str(find_free_port()), "--data", "data", directory=dev.directory)
+    assert f"already running on {dev.directory / 'data'}" in error
+    assert fetch_titles(dev)
 
 
-def test_a_port_in_use_is_refused(dev: Dev, directory: Path) -> None:
-    port = base_url(dev).rpartition(":")[2]
-    assert f"port {port}" in refused("--port", port, directory=directory)
-    assert processes_of(directory) == []
+def test_a_port_in_use_is_rejected(dev: Dev, directory: Path) -> None:
+    port = parse_url(dev).rpartition(":")[2]
+    assert f"port {port}" in fail_to_start("--port", port, directory=directory)
+    assert find_processes(directory) == []
 
 
 @contextlib.contextmanager
@@ -151,7 +153,7 @@ def listen(dev: Dev, user: str, chat: str) -> Iterator[tuple[IO[str], IO[str]]]:
     with subprocess.Popen(
         [sys.executable, "-m", "api.cli", *arguments],
         cwd=dev.directory,
-        env=environment(dev.directory),
+        env=build_environment(dev.directory),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -162,22 +164,44 @@ def listen(dev: Dev, user: str, chat: str) -> Iterator[tuple[IO[str], IO[str]]]:
         assert process.wait(timeout=20) == 1
 
 
-def test_listen_prints_events_until_the_user_is_no_member(dev: Dev) -> None:
-    tokens = {user: parley_token("--user", user, "--data", str(dev.directory / "data")).stdout.strip() for user in "ab"}
+def test_listen_prints_events_until_the_user_is_removed(dev: Dev) -> None:
+    tokens = {
+        user: run_parley_token("--user", user, "--data", str(dev.directory / "data")).stdout.strip() for user in "ab"
+    }
     a, b = (
-        httpx.Client(base_url=base_url(dev), headers={"Authorization": f"Bearer {tokens[user]}"}) for user in tokens
+        httpx.Client(base_url=parse_url(dev), headers={"Authorization": f"Bearer {tokens[user]}"}) for user in tokens
     )
     with a, b:
         b.get("/api/chats")
         chat = a.post("/api/chats", json={"title": "Live"}).json()["id"]
         a.post(f"/api/chats/{chat}/members", json={"userId": "b"})
-        with listen(dev, "b", chat) as (printed, said):
-            assert said.readline() == f"Listening to private-chat-{chat}\n"
+        with listen(dev, "b", chat) as (printed, error):
+            assert error.readline() == f"Listening to private-chat-{chat}\n"
             sent = a.post(f"/api/chats/{chat}/messages", json={"content": "grüß dich"}).json()
             assert json.loads(printed.readline()) == {"event": "message:sent", "data": sent}
             a.delete(f"/api/chats/{chat}/members/b")
             a.post(f"/api/chats/{chat}/messages", json={"content": "without b"})
             assert printed.read() == ""
-            assert "is the user still in the chat?" in said.read()
-        with listen(dev, "b", chat) as (_, said):
-            assert "returned 403" in said.read()
+            assert "is the user still in the chat?" in error.read()
+        with listen(dev, "b", chat) as (_, error):
+            assert "returned 403" in error.read()
+
+
+def test_events_arrive_through_pusher_js(modules: Path) -> None:
+    with temporary_directory() as directory:
+        dev = Dev(directory, "--port", str(find_free_port()), "--data", "data").wait_until_ready()
+        lines = (directory / "data" / CLIENT_FILE).read_text().splitlines()
+        environment = dict(line.split("=", 1) for line in lines)
+        secret = (directory / "data" / SECRET_FILE).read_text()
+        alice, bob = ({"Authorization": f"Bearer {token(user, secret)}"} for user in ("alice", "bob"))
+        with (
+            httpx.Client(base_url=f"{environment['PUBLIC_URL']}/api/chats", headers=alice) as http,
+            Browser(modules, environment["PUBLIC_URL"], environment, bob) as browser,
+        ):
+            chat = http.get("").json()["chats"][0]["id"]
+            browser.sign_in().subscribe(f"private-chat-{chat}")
+            sent = http.post(f"/{chat}/messages", json={"content": "Hello"}).json()
+            assert browser.wait_for("message:sent", f"private-chat-{chat}") == sent
+            http.delete(f"/{chat}/members/bob")
+            assert browser.wait_for("error")["code"] == TERMINATED
+        assert dev.stop() == 0

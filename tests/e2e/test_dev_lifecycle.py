@@ -1,4 +1,4 @@
-"""`parley dev` started, interrupted, killed and started again; and its servers by themselves."""
+"""`parley dev` started, interrupted, killed and restarted; and its single servers."""
 
 import contextlib
 import os
@@ -25,112 +25,112 @@ from tests.e2e.dev import (
     LINUX_ONLY,
     READY,
     Dev,
-    assert_nothing_is_left,
-    environment,
-    processes_of,
-    refused,
-    scratch,
-    titles,
+    assert_no_processes,
+    build_environment,
+    fail_to_start,
+    fetch_titles,
+    find_processes,
+    temporary_directory,
 )
 
 
 @pytest.fixture(name="directory")
 def _directory() -> Iterator[Path]:
-    with scratch() as directory:
+    with temporary_directory() as directory:
         yield directory
 
 
-def test_data_stay_until_fresh(directory: Path) -> None:
+def test_data_are_kept_until_fresh(directory: Path) -> None:
     arguments = ("--port", str(find_free_port()))
 
-    dev = Dev(directory, *arguments).until_ready()
-    subprocess.run(["bash", "-euc", dev.paste], stdout=subprocess.DEVNULL, timeout=60, check=True)
+    dev = Dev(directory, *arguments).wait_until_ready()
+    subprocess.run(["bash", "-euc", dev.commands], stdout=subprocess.DEVNULL, timeout=60, check=True)
     assert dev.stop() == 0
-    assert processes_of(directory) == []
+    assert find_processes(directory) == []
 
-    dev = Dev(directory, *arguments).until_ready()
-    assert titles(dev) == {"Welcome to Parley", "Ideas"}
-    assert dev.stop() == 0
-
-    dev = Dev(directory, *arguments, "--fresh").until_ready()
-    assert titles(dev) == {"Welcome to Parley"}
+    dev = Dev(directory, *arguments).wait_until_ready()
+    assert fetch_titles(dev) == {"Welcome to Parley", "Ideas"}
     assert dev.stop() == 0
 
+    dev = Dev(directory, *arguments, "--fresh").wait_until_ready()
+    assert fetch_titles(dev) == {"Welcome to Parley"}
+    assert dev.stop() == 0
 
-def test_fresh_empties_no_directory_but_its_own(directory: Path) -> None:
+
+def test_fresh_deletes_only_its_own_directories(directory: Path) -> None:
     (directory / "thesis.txt").write_text("all of it")
-    said = refused("--fresh", "--data", str(directory), directory=directory)
-    assert str(directory) in said
+    error = fail_to_start("--fresh", "--data", str(directory), directory=directory)
+    assert str(directory) in error
     assert (directory / "thesis.txt").read_text() == "all of it"
 
 
 @pytest.mark.parametrize("moment", ["postgres/unfinished-*", "postgres/data", "migration.log"])
-def test_interrupted_while_it_starts(directory: Path, moment: str) -> None:
+def test_an_interrupted_start_leaves_no_processes(directory: Path, moment: str) -> None:
     arguments = ("--port", str(find_free_port()), "--data", "data")
     dev = Dev(directory, *arguments)
     dev.wait_until(lambda: list(directory.glob(f"data/{moment}")))
     assert dev.stop() == 0
     assert READY not in dev.output
     assert "Traceback" not in dev.output
-    assert processes_of(directory) == []
-    assert Dev(directory, *arguments).until_ready().stop() == 0
+    assert find_processes(directory) == []
+    assert Dev(directory, *arguments).wait_until_ready().stop() == 0
 
 
-def test_two_side_by_side_and_one_loses_a_child(directory: Path) -> None:
+def test_a_stack_that_loses_a_child_ends_without_effect_on_another(directory: Path) -> None:
     one, other = (Dev(directory, "--port", str(find_free_port())) for _ in range(2))
-    one.until_ready()
-    other.until_ready()
+    one.wait_until_ready()
+    other.wait_until_ready()
     for child in psutil.Process(one.process.pid).children():
         if "valkey" in child.name():
             child.kill()
-    assert one.ended() == 1
+    assert one.wait() == 1
     assert re.fullmatch(r"parley dev: Valkey ended, .* see /.*/log", one.output.splitlines()[-1])
-    assert titles(other)
+    assert fetch_titles(other)
     assert other.stop() == 0
-    assert processes_of(directory) == []
+    assert find_processes(directory) == []
 
 
 @LINUX_ONLY
-def test_killed_it_leaves_nothing_and_starts_again(directory: Path) -> None:
+def test_a_killed_stack_leaves_no_processes_and_restarts(directory: Path) -> None:
     arguments = ("--port", str(find_free_port()), "--data", "data")
-    dev = Dev(directory, *arguments).until_ready()
+    dev = Dev(directory, *arguments).wait_until_ready()
     dev.process.kill()
-    dev.ended()
-    assert_nothing_is_left(directory)
-    dev = Dev(directory, *arguments).until_ready()
+    dev.wait()
+    assert_no_processes(directory)
+    dev = Dev(directory, *arguments).wait_until_ready()
     dev.process.send_signal(signal.SIGTERM)
     dev.process.send_signal(signal.SIGINT)
-    assert dev.ended() == 0
+    assert dev.wait() == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests already run as an ordinary user")
-def test_as_an_ordinary_user(directory: Path) -> None:
+def test_an_ordinary_user_can_run_it(directory: Path) -> None:
     shutil.chown(directory, "nobody")
     try:
         subprocess.run(
             [sys.executable, "-c", "import api.dev.stack"],
             user="nobody",
             cwd=directory,
-            env=environment(directory),
+            env=build_environment(directory),
             check=True,
             capture_output=True,
             timeout=60,
         )
     except (PermissionError, subprocess.CalledProcessError):
         pytest.skip(f"`nobody` cannot run {sys.executable}")
-    dev = Dev(directory, "--port", str(find_free_port()), user="nobody").until_ready()
-    assert titles(dev)
+    dev = Dev(directory, "--port", str(find_free_port()), user="nobody").wait_until_ready()
+    assert fetch_titles(dev)
     assert dev.stop() == 0
 
 
-def test_the_port_of_the_api_is_given_to_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_port_of_the_api_is_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
     port, other = find_free_port(), find_free_port()
     monkeypatch.setattr("api.dev.process._ports", [other, port])
     stack._reserve_api_port(port)
     assert find_free_port() == other
 
 
-def test_postgres_survives_a_crash_and_asks_for_a_password(directory: Path) -> None:
+def test_postgres_survives_a_crash_and_requires_a_password(directory: Path) -> None:
     with Postgres(directory, settings={"fsync": "off"}) as postgres:
         url = postgres.url("postgres")
         with contextlib.closing(psycopg2.connect(url)) as connection:
@@ -143,15 +143,15 @@ def test_postgres_survives_a_crash_and_asks_for_a_password(directory: Path) -> N
             connection.cursor().execute("table kept")
         with pytest.raises(psycopg2.OperationalError, match="password"):
             psycopg2.connect(postgres.url("postgres", password="guess"))
-    assert processes_of(directory) == []
+    assert find_processes(directory) == []
 
 
-def test_postgres_says_why_it_does_not_start(directory: Path) -> None:
+def test_postgres_reports_why_it_does_not_start(directory: Path) -> None:
     with pytest.raises(ChildError, match="no_such_setting"):
         Postgres(directory, settings={"no_such_setting": "1"}).start()
 
 
-def test_valkey_keeps_port_and_password_over_a_crash(directory: Path) -> None:
+def test_valkey_keeps_port_and_password_after_a_crash(directory: Path) -> None:
     with Valkey(directory) as valkey:
         url = valkey.url()
         valkey.kill()

@@ -1,4 +1,4 @@
-"""Clients that are generated from the OpenAPI document: they compile, and programs use them as a web app does."""
+"""Clients that are generated from the OpenAPI document compile, and programs can use them as web apps do."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def document(open_api: Api, directory: Path) -> Path:
 
 
 @pytest.fixture
-def people(open_api: Api) -> tuple[str, str]:
+def users(open_api: Api) -> tuple[str, str]:
     """Create two users."""
     names = new_user(), new_user()
     for name in names:
@@ -76,9 +76,9 @@ def picture(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def typescript(document: Path, npm: Npm) -> Path:
     """A directory with the types that are generated from the document, and the compiler."""
-    place = npm.install(PACKAGES).parent
-    run("node_modules/.bin/openapi-typescript", document, "--output", "schema.d.ts", cwd=place)
-    return place
+    directory = npm.install(PACKAGES).parent
+    run("node_modules/.bin/openapi-typescript", document, "--output", "schema.d.ts", cwd=directory)
+    return directory
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -91,11 +91,11 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def test_a_program_in_typescript(
-    open_api: Api, postgres: Postgres, database: str, typescript: Path, people: tuple[str, str], picture: Path
+    open_api: Api, postgres: Postgres, database: str, typescript: Path, users: tuple[str, str], picture: Path
 ) -> None:
     shutil.copy(HERE / "client.mts", typescript)
     run(*TSC, "client.mts", cwd=typescript)
-    alice, bob = people
+    alice, bob = users
     program = subprocess.Popen(
         ["node", "client.mjs", open_api.url, token(alice), bob, str(picture)],
         cwd=typescript,
@@ -107,15 +107,15 @@ def test_a_program_in_typescript(
     )
     with program:
         assert program.stdout
-        said = program.stdout.readline()
+        output = program.stdout.readline()
         with psycopg.connect(postgres.url(database)) as dba:
             events = dba.execute(
                 "select event, payload from parley.outbox where event not like 'member:%' order by id"
             ).fetchall()
         lines = "".join(json.dumps({"event": event, "data": data}) + "\n" for event, data in events)
-        told, errors = program.communicate(lines, timeout=SECONDS)
-    assert (said, program.returncode) == ("done\n", 0), errors
-    assert told.splitlines() == [
+        descriptions, errors = program.communicate(lines, timeout=SECONDS)
+    assert (output, program.returncode) == ("done\n", 0), errors
+    assert descriptions.splitlines() == [
         f"{alice} sent Hello world as text",
         f"{alice} sent Hello again as text",
         f"{alice} sent 1 + 1 as code",
@@ -126,7 +126,7 @@ def test_a_program_in_typescript(
     ]
 
 
-def test_the_compiler_refuses_what_the_document_does_not_tell(typescript: Path) -> None:
+def test_the_compiler_rejects_deviations_from_the_document(typescript: Path) -> None:
     program = (HERE / "client.mts").read_text()
     mistakes = {
         "field": ('{ title: "Plans" }', '{ name: "Plans" }'),
@@ -147,14 +147,14 @@ def test_the_compiler_refuses_what_the_document_does_not_tell(typescript: Path) 
 
 
 def test_a_program_in_python(
-    open_api: Api, document: Path, people: tuple[str, str], picture: Path, tmp_path: Path
+    open_api: Api, document: Path, users: tuple[str, str], picture: Path, tmp_path: Path
 ) -> None:
     shutil.copy(HERE / "client.py", tmp_path)
     (tmp_path / "config.yaml").write_text("post_hooks: []")
     options = ["--meta", "none", "--output-path", "parley_client", "--config", "config.yaml"]
-    said = run(*PYTHON, "openapi_python_client", "generate", "--path", document, *options, cwd=tmp_path)
+    output = run(*PYTHON, "openapi_python_client", "generate", "--path", document, *options, cwd=tmp_path)
     # The generator does not support media types of images; browsers need no client for them.
-    assert re.findall("WARNING.*", said) == ["WARNING parsing GET /images/{name} within outside_api."]
+    assert re.findall("WARNING.*", output) == ["WARNING parsing GET /images/{name} within outside_api."]
     run(*PYTHON, "mypy", "--strict", "--follow-imports=silent", "client.py", cwd=tmp_path)
-    alice, bob = people
+    alice, bob = users
     run(sys.executable, "-W", "error", "client.py", open_api.url, token(alice), bob, picture, cwd=tmp_path)

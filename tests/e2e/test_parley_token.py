@@ -1,21 +1,16 @@
 """`parley token`."""
 
 import secrets
-from pathlib import Path
 
 import jwt
 import pytest
 
-from tests.e2e.dev import (
-    parley_token,
-)
-
-ROOT = Path(__file__).parents[2]
+from tests.e2e.dev import run_parley_token
 
 
-def test_a_token_says_what_was_asked_and_the_first_secret_signs() -> None:
+def test_a_token_has_the_given_claims_and_is_signed_by_the_first_secret() -> None:
     first, second = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    done = parley_token(
+    done = run_parley_token(
         *("--user", "carol", "--name", "Carol", "--expires", "2d"),
         NEXTAUTH_SECRET=f"{first},{second}",
         AUTH_SECRET=second,
@@ -27,7 +22,7 @@ def test_a_token_says_what_was_asked_and_the_first_secret_signs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "variables", "status", "said"),
+    ("arguments", "variables", "status", "error"),
     [
         (("--user", "carol"), {}, 1, "set NEXTAUTH_SECRET"),
         (("--user", "carol"), {"AUTH_SECRET": "short"}, 1, "AUTH_SECRET must have at least 32"),
@@ -38,10 +33,10 @@ def test_a_token_says_what_was_asked_and_the_first_secret_signs() -> None:
         (("--user", " "), {}, 2, "blank"),
     ],
 )
-def test_a_token_that_cannot_be_made(
-    arguments: tuple[str, ...], variables: dict[str, str], status: int, said: str
+def test_invalid_arguments_and_secrets_are_rejected(
+    arguments: tuple[str, ...], variables: dict[str, str], status: int, error: str
 ) -> None:
-    done = parley_token(*arguments, **variables)
+    done = run_parley_token(*arguments, **variables)
     assert (done.returncode, done.stdout) == (status, "")
-    assert said in done.stderr.splitlines()[-1]
+    assert error in done.stderr.splitlines()[-1]
     assert "short" not in done.stderr

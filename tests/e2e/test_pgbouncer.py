@@ -33,7 +33,7 @@ CLIENTS = 6
 DATABASE = "parley_pooled"
 SESSIONS = "select pid from pg_stat_activity where datname = %s and usename = 'app'"
 # State that a session could keep from one transaction to the next.
-KEPT = """
+KEPT_STATE = """
     select 'user: ' || session.user_id() where session.user_id() is not null
     union all select 'rows: ' || count(*) from parley.chats having count(*) > 0
     union all select 'setting: ' || name || '=' || setting from pg_settings
@@ -50,22 +50,24 @@ KEPT = """
 NewBouncer = Callable[..., PgBouncer]
 
 
-def configuration() -> str:
+def read_configuration() -> str:
     """Return the README's pgbouncer.ini."""
-    found = re.search(r"```ini\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert found
-    return found[1]
+    match = re.search(r"```ini\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert match
+    return match[1]
 
 
 @pytest.fixture(scope="module")
 def new_bouncer(directory: Path, postgres: Postgres) -> Iterator[NewBouncer]:
     """Start a PgBouncer with fewer connections to the database than the API has to PgBouncer."""
-    with program() as found, ExitStack() as stack:
+    with program() as executable, ExitStack() as stack:
 
         def start(name: str, **options: str) -> PgBouncer:
             options = {"default_pool_size": str(SERVER_CONNECTIONS)} | options
-            place = directory / f"pgbouncer-{name}"
-            return stack.enter_context(PgBouncer(place, found, postgres, ["app", "events"], configuration(), **options))
+            path = directory / f"pgbouncer-{name}"
+            return stack.enter_context(
+                PgBouncer(path, executable, postgres, ["app", "events"], read_configuration(), **options)
+            )
 
         yield start
 
@@ -86,8 +88,8 @@ def pusher(directory: Path) -> Iterator[Pusher]:
         yield server
 
 
-def api_behind(bouncer: PgBouncer, new_api: Callable[..., Api], database: str, **options: str) -> Api:
-    """An API whose DATABASE_URL leads to PgBouncer."""
+def new_pooled_api(bouncer: PgBouncer, new_api: Callable[..., Api], database: str, **options: str) -> Api:
+    """Return an API whose DATABASE_URL leads to PgBouncer, not yet started."""
     url, size = bouncer.url(database, "app", "app"), str(CLIENT_CONNECTIONS)
     keys = {"PUSHER_KEY": "key", "PUSHER_SECRET": "secret"}
     return new_api(database, DATABASE_URL=url, DATABASE_POOL_SIZE=size, **keys, **options)
@@ -95,30 +97,30 @@ def api_behind(bouncer: PgBouncer, new_api: Callable[..., Api], database: str, *
 
 @pytest.fixture(scope="module")
 def api(bouncer: PgBouncer, new_api: Callable[..., Api], database: str) -> Iterator[Api]:
-    with running(api_behind(bouncer, new_api, database, DATABASE_STATEMENT_CACHE_SIZE="0")) as api:
+    with running(new_pooled_api(bouncer, new_api, database, DATABASE_STATEMENT_CACHE_SIZE="0")) as api:
         yield api
 
 
-def drive(api: Api, times: int) -> set[tuple[str, int]]:
+def send_to_all_routes(api: Api, times: int) -> set[tuple[str, int]]:
     """Send requests to all routes from several clients at once; return the unexpected responses."""
 
-    def ask_all() -> set[tuple[str, int]]:
-        wrong = set()
+    def send_all() -> set[tuple[str, int]]:
+        unexpected = set()
         for _ in range(times):
             for route in ROUTES:
                 with new_world(api) as world:
                     response = world.request(world.owner, route, headers={"Idempotency-Key": new_user("key")})
                 _, expected = EXAMPLES[route.method, route.path]
                 if response.status_code != route.status or (expected and response.json() != world.fill(expected)):
-                    wrong.add((name_of(route), response.status_code))
-        return wrong
+                    unexpected.add((name_of(route), response.status_code))
+        return unexpected
 
     with ThreadPoolExecutor(CLIENTS) as pool:
-        return set().union(*(asked.result() for asked in [pool.submit(ask_all) for _ in range(CLIENTS)]))
+        return set().union(*(task.result() for task in [pool.submit(send_all) for _ in range(CLIENTS)]))
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
-def test_every_route_answers_as_it_does_without(api: Api, route: Route) -> None:
+def test_every_route_responds_as_without_a_pooler(api: Api, route: Route) -> None:
     with new_world(api) as world:
         response = world.request(world.owner, route)
         assert response.status_code == route.status, response.text
@@ -126,25 +128,25 @@ def test_every_route_answers_as_it_does_without(api: Api, route: Route) -> None:
         assert expected is None or response.json() == world.fill(expected)
 
 
-def test_a_request_is_done_once_with_a_key(api: Api) -> None:
+def test_a_request_with_a_key_is_executed_once(api: Api) -> None:
     key = {"Idempotency-Key": "key"}
     with new_world(api) as world:
         send = world.fill("/api/chats/<chat_id>/messages")
-        first, again = (world.owner.post(send, json={"content": "once"}, headers=key) for _ in range(2))
-        assert again.headers["idempotency-replayed"] == "true"
-        assert (again.status_code, again.content) == (first.status_code, first.content) == (201, first.content)
+        first, repeated = (world.owner.post(send, json={"content": "once"}, headers=key) for _ in range(2))
+        assert repeated.headers["idempotency-replayed"] == "true"
+        assert (repeated.status_code, repeated.content) == (first.status_code, first.content) == (201, first.content)
         assert world.owner.get(send).json()["total"] == 2
 
 
 def test_clients_share_fewer_connections_and_none_fails(api: Api, postgres: Postgres, database: str) -> None:
-    assert drive(api, times=2) == set()
+    assert send_to_all_routes(api, times=2) == set()
     assert '"level": "error"' not in api.log.read_text()
     with psycopg.connect(postgres.url("postgres")) as dba:
         assert dba.execute(SESSIONS, [database]).rowcount == SERVER_CONNECTIONS
 
 
-def test_a_session_keeps_nothing_of_a_request(api: Api, bouncer: PgBouncer, postgres: Postgres, database: str) -> None:
-    assert drive(api, times=1) == set()
+def test_sessions_keep_no_state_of_requests(api: Api, bouncer: PgBouncer, postgres: Postgres, database: str) -> None:
+    assert send_to_all_routes(api, times=1) == set()
     with ExitStack() as stack:
         dba = stack.enter_context(psycopg.connect(postgres.url(database)))
         row = dba.execute("select count(*), count(distinct user_id) from parley.members").fetchone()
@@ -152,48 +154,48 @@ def test_a_session_keeps_nothing_of_a_request(api: Api, bouncer: PgBouncer, post
         assert min(row) > 1  # so that there was state to keep
         used = {pid for (pid,) in dba.execute(SESSIONS, [database])}
         url = bouncer.url(database, "app", "app")
-        seen = set()
+        checked = set()
         for _ in range(SERVER_CONNECTIONS):  # each transaction stays open, so that the next one uses another connection
             connection = stack.enter_context(psycopg.connect(url, prepare_threshold=None))
             pid = connection.execute("select pg_backend_pid()").fetchone()
             assert pid is not None
-            seen |= set(pid)
-            assert connection.execute(KEPT).fetchall() == []
-        assert seen == used
+            checked |= set(pid)
+            assert connection.execute(KEPT_STATE).fetchall() == []
+        assert checked == used
 
 
-@pytest.mark.parametrize("ask", [Database.fetch_value, Database.fetch_row])
-def test_a_request_that_is_cancelled_holds_no_connection(
-    postgres: Postgres, database: str, api: Api, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Any]
+@pytest.mark.parametrize("fetch", [Database.fetch_value, Database.fetch_row])
+def test_a_cancelled_request_releases_its_connection(
+    postgres: Postgres, database: str, api: Api, monkeypatch: pytest.MonkeyPatch, fetch: Callable[..., Any]
 ) -> None:
     api.export_environment(monkeypatch)
 
-    async def cancel_when_parsed() -> None:
+    async def cancel_fetch() -> None:
         pooled = await Database.connect(Settings.load())
-        task, loop = asyncio.create_task(ask(pooled, "select api.check_readiness(), ''")), asyncio.get_running_loop()
+        task, loop = asyncio.create_task(fetch(pooled, "select api.check_readiness(), ''")), asyncio.get_running_loop()
 
-        def cancel_when_answered() -> None:  # when PostgreSQL has responded, which the task has not noticed yet
+        def cancel_after_response() -> None:  # PostgreSQL has responded, and the task has not been resumed yet
             if task._fut_waiter and task._fut_waiter.done():  # type: ignore[attr-defined]
                 task.cancel()
             elif not task.done():
-                loop.call_soon(cancel_when_answered)
+                loop.call_soon(cancel_after_response)
 
-        loop.call_soon(cancel_when_answered)
+        loop.call_soon(cancel_after_response)
         with pytest.raises(asyncio.CancelledError):
             await task
         with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
             assert dba.execute(f"{SESSIONS} and state <> 'idle'", [database]).fetchall() == []
         await pooled.close()
 
-    asyncio.run(cancel_when_parsed())
+    asyncio.run(cancel_fetch())
 
 
-def test_with_prepared_statements_it_would_fail(
+def test_prepared_statements_fail(
     new_bouncer: NewBouncer, new_api: Callable[..., Api], new_database: Callable[[str], str]
 ) -> None:
-    with running(api_behind(new_bouncer("prepared"), new_api, new_database("parley_prepared"))) as api:
+    with running(new_pooled_api(new_bouncer("prepared"), new_api, new_database("parley_prepared"))) as api:
         with ThreadPoolExecutor(CLIENTS) as pool, unlimited_client(api) as client:
-            statuses = {answer.status_code for answer in pool.map(client.get, ["/api/chats", "/api/profile"] * 50)}
+            statuses = {response.status_code for response in pool.map(client.get, ["/api/chats", "/api/profile"] * 50)}
         assert 500 in statuses
         texts = [line.get("exception", "") for line in read_log(api.log)]
         assert any(re.search('prepared statement "[^"]*" does not exist', text) for text in texts)

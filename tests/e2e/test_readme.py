@@ -1,6 +1,6 @@
-"""The commands of the READMEs other than those of the tour, run as they stand there, and a check that none is left out.
+"""The commands of the READMEs other than those of the tour, run unchanged.
 
-A block that is in none of the parts that are run, nor in ELSEWHERE, fails `test_every_block_is_run`.
+A block that is neither in a part that is run nor in ELSEWHERE fails `test_every_block_is_run`.
 """
 
 import contextlib
@@ -27,27 +27,29 @@ from api.dev.pusher_process import Pusher
 from api.dev.valkey import Valkey
 from tests import ROOT
 from tests.conftest import QUICK
-from tests.e2e.readme import DATABASE, DEPLOYMENT, ELSEWHERE, README, SQL_README, START, TOUR, steps
+from tests.e2e.readme import DATABASE, DEPLOYMENT, ELSEWHERE, README, SQL_README, START, TOUR, parse_steps
 from tests.listener.process import LEADER_LOG
 from tests.servers import new_postgres, yoyo
 from tests.tokens import SECRET
 
 
 def test_every_block_is_run() -> None:
-    known = [step.command for step in (START, *TOUR, *DEPLOYMENT, *DATABASE)]
-    for step in steps(README) + steps(SQL_README):
-        assert (step.command in known) + step.command.startswith(tuple(ELSEWHERE)) == 1, step.command
+    tested = [step.command for step in (START, *TOUR, *DEPLOYMENT, *DATABASE)]
+    for step in parse_steps(README) + parse_steps(SQL_README):
+        assert (step.command in tested) + step.command.startswith(tuple(ELSEWHERE)) == 1, step.command
     languages = set(re.findall(r"^ *```([^\n]*)\n.*?^ *```$", README + SQL_README, flags=re.DOTALL | re.MULTILINE))
-    assert languages == {"sh", "json", "js", "sql", "ini", ""}  # and no shell by another name
-    for beginning, why in ELSEWHERE.items():
-        assert any(step.command.startswith(beginning) for step in steps(README) + steps(SQL_README)), beginning
-        for path in re.findall(r"tests/\S+\.py", why):
+    assert languages == {"sh", "json", "js", "sql", "ini", ""}  # no block of shell under another name
+    for beginning, reason in ELSEWHERE.items():
+        assert any(step.command.startswith(beginning) for step in parse_steps(README) + parse_steps(SQL_README)), (
+            beginning
+        )
+        for path in re.findall(r"tests/\S+\.py", reason):
             assert (ROOT / path).exists()
-    assert sum(len(step.printed) for step in steps(README)) == sum(len(step.printed) for step in TOUR) == 7
+    assert sum(len(step.printed) for step in parse_steps(README)) == sum(len(step.printed) for step in TOUR) == 7
 
 
 @dataclass
-class Place:
+class Cluster:
     """A cluster with a database whose owner is no superuser, and values for the ellipses of the READMEs."""
 
     directory: Path
@@ -57,24 +59,24 @@ class Place:
     port: int = field(default_factory=find_free_port)
 
     def url(self, user: str = "owner", database: str = "parley") -> str:
-        return self.postgres.url(database, user, "what-owners-have")
+        return self.postgres.url(database, user, "owner-password")
 
     def new_database(self, name: str) -> None:
         with psycopg.connect(self.postgres.url("postgres"), autocommit=True) as dba:
             dba.execute(f"create database {name} owner owner")
 
-    def filled(self, command: str, database: str = "parley") -> str:
+    def fill(self, command: str, database: str = "parley") -> str:
         """Replace the ellipses of a command by URLs, passwords and names."""
-        given: dict[str, str | Callable[[re.Match[str]], str]] = {
+        replacements: dict[str, str | Callable[[re.Match[str]], str]] = {
             r"postgresql://(\w+):…@db/parley": lambda m: self.url(m[1], database),
-            r"\bPASSWORD=…": "PASSWORD=what-owners-have",
+            r"\bPASSWORD=…": "PASSWORD=owner-password",
             r"redis://…": self.valkey.url(),
             r"NEXTAUTH_SECRET=…": f"NEXTAUTH_SECRET={shlex.quote(SECRET)}",
             r"s3://bucket/": f"file://{self.directory}/",
             r"(PUSHER_\w+)=…": lambda m: f"{m[1]}={self.pusher.environment[m[1]]}",
         }
-        for open_, ours in given.items():
-            command = re.sub(open_, ours, command)
+        for pattern, replacement in replacements.items():
+            command = re.sub(pattern, replacement, command)
         assert "…" not in command, command
         return command
 
@@ -83,13 +85,13 @@ class Place:
         programs = f"{Path(sys.executable).parent}:{self.postgres.get_program('psql').parent}:{os.environ['PATH']}"
         pusher = {name: value for name, value in self.pusher.environment.items() if re.search("HOST|PORT|TLS", name)}
         psqlrc = self.directory / "psqlrc"
-        psqlrc.write_text("\\set ON_ERROR_STOP on\n\\set QUIET on\n")  # else psql goes on after an error
+        psqlrc.write_text("\\set ON_ERROR_STOP on\n\\set QUIET on\n")  # otherwise psql continues after an error
         return {"PATH": programs, "DATABASE_URL": self.url(), "PORT": str(self.port), "PSQLRC": str(psqlrc)} | pusher
 
     def run(self, command: str, database: str = "parley") -> str:
         """Run a command, which must succeed; return its output."""
         done = subprocess.run(
-            ["bash", "-euc", self.filled(command, database)],
+            ["bash", "-euc", self.fill(command, database)],
             cwd=ROOT,
             env=self.environment | {"DATABASE_URL": self.url(database=database)},
             capture_output=True,
@@ -101,9 +103,9 @@ class Place:
         return done.stdout
 
     def start(self, command: str, name: str, is_ready: Callable[[str], bool]) -> Child:
-        """Start a command that does not end by itself; return when it is ready."""
+        """Start a command that runs until it is stopped; return when it is ready."""
         log = self.directory / f"{name}.log"
-        child = Child(name, ["bash", "-euc", self.filled(command)], log=log, cwd=ROOT, env=self.environment)
+        child = Child(name, ["bash", "-euc", self.fill(command)], log=log, cwd=ROOT, env=self.environment)
         try:
             child.wait_until(lambda: is_ready(log.read_text()), seconds=30)
         except BaseException:
@@ -112,46 +114,49 @@ class Place:
         return child
 
 
-@pytest.fixture(scope="module", name="place")
-def _place(directory: Path, valkey: Valkey) -> Iterator[Place]:
-    here = directory / "readme"
-    with new_postgres(here / "postgres", **QUICK) as postgres, Pusher(here / "pusher") as pusher:
-        place = Place(here, postgres, valkey, pusher)
+@pytest.fixture(scope="module", name="cluster")
+def _cluster(directory: Path, valkey: Valkey) -> Iterator[Cluster]:
+    cluster_directory = directory / "readme"
+    with (
+        new_postgres(cluster_directory / "postgres", **QUICK) as postgres,
+        Pusher(cluster_directory / "pusher") as pusher,
+    ):
+        cluster = Cluster(cluster_directory, postgres, valkey, pusher)
         with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
-            dba.execute("create role owner login createrole password 'what-owners-have'")
-        place.new_database("parley")
-        yield place
+            dba.execute("create role owner login createrole password 'owner-password'")
+        cluster.new_database("parley")
+        yield cluster
 
 
-def test_a_deployment_as_it_is_told(place: Place) -> None:
+def test_the_documented_deployment_works(cluster: Cluster) -> None:
     migration, api, listener = (step.command for step in DEPLOYMENT)
-    place.run(migration)
-    place.run(migration)
+    cluster.run(migration)
+    cluster.run(migration)
 
     def is_ready(_: str) -> bool:
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"http://127.0.0.1:{place.port}/readyz").is_success
+            return httpx.get(f"http://127.0.0.1:{cluster.port}/readyz").is_success
         return False
 
     with contextlib.ExitStack() as stack:
-        stack.callback(place.start(api, "api", is_ready).stop, signal.SIGTERM)
-        stack.callback(place.start(listener, "listener", lambda log: LEADER_LOG in log).stop, signal.SIGTERM)
-        with psycopg.connect(place.url("parley_signin")) as web:
+        stack.callback(cluster.start(api, "api", is_ready).stop, signal.SIGTERM)
+        stack.callback(cluster.start(listener, "listener", lambda log: LEADER_LOG in log).stop, signal.SIGTERM)
+        with psycopg.connect(cluster.url("parley_signin")) as web:
             assert web.execute("select count(*) from sessions").fetchone() == (0,)
 
 
-def test_what_a_dba_is_told_to_run_works(place: Place) -> None:
-    yoyo(place.url(), "apply", "--batch")
-    place.run("PASSWORD=… parley db login ada parley_analyst")
-    place.new_database("scratch")
+def test_the_documented_database_commands_work(cluster: Cluster) -> None:
+    yoyo(cluster.url(), "apply", "--batch")
+    cluster.run("PASSWORD=… parley db login ada parley_analyst")
+    cluster.new_database("scratch")
     for step in DATABASE:
         # A rollback would leave the other commands without tables.
-        place.run(step.command, "scratch" if "yoyo rollback" in step.command else "parley")
+        cluster.run(step.command, "scratch" if "yoyo rollback" in step.command else "parley")
     (in_prose,) = set(re.findall(r"`((?:cat|psql) [^`]+)`", README + SQL_README))
-    assert "parley.messages" in place.run(in_prose)
+    assert "parley.messages" in cluster.run(in_prose)
 
 
-def test_what_the_readmes_name_in_passing_can_be_run() -> None:
+def test_commands_named_in_prose_exist() -> None:
     prose = re.sub(r"```.*?```", "", README + SQL_README, flags=re.DOTALL)
     named = {" ".join(command.split()) for command in re.findall(r"`([^`]+)`", prose)}
     parser = cli._create_parser()

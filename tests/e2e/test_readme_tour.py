@@ -1,6 +1,6 @@
-"""The README's first command and its tour, run as they stand there, in their order, by a reader with a fresh checkout.
+"""The README's first command and its tour, run unchanged and in order in a fresh checkout.
 
-The words and the form of the output are those of the README; ids, times and digests differ each time.
+The output must equal the documented one, except for ids, times and digests.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ from packaging.utils import canonicalize_name
 
 from api.dev.process import is_port_free
 from tests import ROOT
-from tests.e2e.dev import READY, scratch
+from tests.e2e.dev import READY, temporary_directory
 from tests.e2e.readme import README, START, TOUR, Step
 from tests.waiting import wait_until
 
-LEFT_BEHIND = shutil.ignore_patterns(".venv", ".git", ".parley", ".env", ".*_cache", "__pycache__", "*.egg-info")
-TAKEN = "port 8000, where the README has the API, is in use"
+IGNORED_FILES = shutil.ignore_patterns(".venv", ".git", ".parley", ".env", ".*_cache", "__pycache__", "*.egg-info")
+PORT_IN_USE = "port 8000, which the README uses, is in use"
 LISTENING = "Listening to private-chat-"
 
 
@@ -58,26 +58,26 @@ class Shell:
         for line in self.process.stdout:
             self.output += line
 
-    def do(self, step: Step) -> list[str]:
-        """Run a block; return the lines of JSON that it prints, once there are as many as are documented."""
+    def run(self, step: Step) -> list[str]:
+        """Run a block; return its lines of JSON, once there are as many as documented."""
         assert self.process.stdin
         start = len(self.output)
         self.process.stdin.write(f"{step.command}\necho; echo status $?\n")
         self.process.stdin.flush()
 
-        def printed() -> list[str]:
-            # Two programs write to this pipe, and may share a line.
+        def parse_output() -> list[str]:
+            # Two programs write to this pipe, possibly to the same line.
             lines = self.output[start:].replace("}{", "}\n{").splitlines()
             return [line for line in lines if line.startswith("{") and line.endswith("}")]
 
         def is_done() -> bool:
             is_listening = not step.command.endswith("&\n") or LISTENING in self.output[start:]
-            return "status " in self.output[start:] and is_listening and len(printed()) >= len(step.printed)
+            return "status " in self.output[start:] and is_listening and len(parse_output()) >= len(step.printed)
 
         with contextlib.suppress(AssertionError):
             wait_until(is_done)
         assert is_done(), self.output[start:]
-        return printed()
+        return parse_output()
 
     def close(self) -> None:
         with self.process, contextlib.suppress(ProcessLookupError):
@@ -85,8 +85,8 @@ class Shell:
         self._thread.join()
 
 
-class Names:
-    """Replaces ids, times and digests by names, the same ones in real and documented output, in order."""
+class Normalizer:
+    """Parses lines of JSON with ids replaced by numbers in order of appearance, and times and digests by constants."""
 
     def __init__(self) -> None:
         self._ids: dict[str, str] = {}
@@ -103,43 +103,43 @@ class Names:
 def _checkout() -> Iterator[Path]:
     """Run the first command in a fresh checkout."""
     if not is_port_free(8000):
-        pytest.skip(TAKEN)
-    with scratch() as directory:
-        shutil.copytree(ROOT, directory / "parley", ignore=LEFT_BEHIND)
+        pytest.skip(PORT_IN_USE)
+    with temporary_directory() as directory:
+        shutil.copytree(ROOT, directory / "parley", ignore=IGNORED_FILES)
         with (directory / "output").open("wb") as output:
             first = subprocess.Popen(
                 ["bash", "-c", START.command],
                 cwd=directory / "parley",
-                env=reader(directory) | with_dependencies(directory),
+                env=clean_environment(directory) | provide_dependencies(directory),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        said = (directory / "output").read_text
-        wait_until(lambda: READY in said() or first.poll() is not None, seconds=240)
-        if "port 8000 of 127.0.0.1 is in use" in said():  # by then
-            pytest.skip(TAKEN)
-        assert READY in said(), said()[-2000:]
+        read_output = (directory / "output").read_text
+        wait_until(lambda: READY in read_output() or first.poll() is not None, seconds=240)
+        if "port 8000 of 127.0.0.1 is in use" in read_output():  # it was free before
+            pytest.skip(PORT_IN_USE)
+        assert READY in read_output(), read_output()[-2000:]
         yield directory / "parley"
         os.killpg(first.pid, signal.SIGINT)
-        assert first.wait(timeout=60) == 0, said()[-2000:]
+        assert first.wait(timeout=60) == 0, read_output()[-2000:]
 
 
-def reader(directory: Path) -> dict[str, str]:
+def clean_environment(directory: Path) -> dict[str, str]:
     """Return the environment without the variables of this virtual environment."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    return clean | {"PARLEY_TEST": str(directory)}  # by which scratch() finds the processes of the test
+    return clean | {"PARLEY_TEST": str(directory)}  # temporary_directory() finds the processes of the test by it
 
 
-def with_dependencies(directory: Path) -> dict[str, str]:
-    """Have the README's first command find here what it would download, and no other package.
+def provide_dependencies(directory: Path) -> dict[str, str]:
+    """Return an environment in which the README's first command needs no downloads and finds no other packages.
 
-    Its virtual environment reads a directory with links to what the extra `local` requires, installed here by `dev`.
+    Its virtual environment reads a directory with links to the requirements of the extra `local`, installed by `dev`.
     """
     packages = directory / "packages"
     packages.mkdir()
-    for name in distributions_of("parley[local]") - {"parley"}:
+    for name in find_distributions("parley[local]") - {"parley"}:
         for entry in {file.parts[0] for file in importlib.metadata.files(name) or []} - {"..", "__pycache__"}:
             (packages / entry).symlink_to(str(importlib.metadata.distribution(name).locate_file(entry)))
     python = directory / "bin" / "python3"
@@ -151,36 +151,36 @@ def with_dependencies(directory: Path) -> dict[str, str]:
     return {"PATH": f"{python.parent}:{os.environ['PATH']}", "PIP_NO_DEPS": "1"}
 
 
-def distributions_of(root: str) -> set[str]:
-    """The names of all distributions that pip installs for a requirement: itself and what it requires, in turn."""
-    seen: set[tuple[str, str]] = set()
+def find_distributions(root: str) -> set[str]:
+    """Return the names of all distributions that pip installs for a requirement: itself and its dependencies."""
+    visited: set[tuple[str, str]] = set()
     pending = [Requirement(root)]
     while pending:
         requirement = pending.pop()
         name = canonicalize_name(requirement.name)
         for extra in {"", *requirement.extras}:
-            if (name, extra) not in seen:
-                seen.add((name, extra))
+            if (name, extra) not in visited:
+                visited.add((name, extra))
                 required = map(Requirement, importlib.metadata.requires(name) or [])
                 pending += [r for r in required if not r.marker or r.marker.evaluate({"extra": extra})]
-    return {name for name, _ in seen}
+    return {name for name, _ in visited}
 
 
-def test_the_tour_goes_as_it_is_told(checkout: Path) -> None:
-    shell = Shell(checkout, reader(checkout))
-    documented, real = Names(), Names()
+def test_the_tour_prints_the_documented_output(checkout: Path) -> None:
+    shell = Shell(checkout, clean_environment(checkout))
+    documented, real = Normalizer(), Normalizer()
     try:
         for step in TOUR:
-            printed = shell.do(step)
-            assert [real(line) for line in sorted(printed)] == [documented(line) for line in sorted(step.printed)]
+            lines = shell.run(step)
+            assert [real(line) for line in sorted(lines)] == [documented(line) for line in sorted(step.printed)]
     finally:
         shell.close()
 
 
-def test_the_pages_that_the_readme_names_are_there(checkout: Path) -> None:
+def test_the_pages_named_in_the_readme_exist(checkout: Path) -> None:
     urls = set(re.findall(r"http://127\.0\.0\.1:8000/docs[\w/]*", README))
     assert len(urls) == 2
     for url in urls:
-        answer = httpx.get(url)
-        assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/html"), url
+        response = httpx.get(url)
+        assert (response.status_code, response.headers["content-type"].split(";")[0]) == (200, "text/html"), url
     assert (checkout / ".parley" / "8000" / "web.env").exists()

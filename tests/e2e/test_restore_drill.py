@@ -21,7 +21,7 @@ from tests.servers import migrate, new_postgres, open_directory
 CHECKS = (
     "schema", "row-level security", "policies", "roles", "memberships", "grants", "rows", "sequences", "who sees what",
 )  # fmt: skip
-SEEN = "select count(*) from parley.messages, set_config('parley.user_id', '{}', false)"
+COUNT_MESSAGES = "select count(*) from parley.messages, set_config('parley.user_id', '{}', false)"
 
 # The findings of each check in the copy of the dump, in their order.
 DAMAGE = """
@@ -41,41 +41,41 @@ class Drill:
     """A server with data, directories for the script and its copies, and wrappers of PostgreSQL's programs."""
 
     server: Postgres
-    place: Path
+    root: Path
     chat: str
-    names: int = 0
+    count: int = 0
 
     def new_directory(self) -> Path:
-        """Create an empty directory that belongs to the user who runs the script."""
-        self.names += 1
-        directory = self.place / f"drill-{self.names}"
+        """Create an empty directory owned by the user that runs the script."""
+        self.count += 1
+        directory = self.root / f"drill-{self.count}"
         directory.mkdir(mode=0o700)
         owner = self.server.data.stat()
         os.chown(directory, owner.st_uid, owner.st_gid)
         return directory
 
     def wrap(self, program: str, *, before: str = "", after: str = "") -> None:
-        """From now on, run a shell command before or after a program of PostgreSQL."""
-        wrapper = self.place / "wrappers" / program
+        """Run a shell command before or after each call of a program of PostgreSQL."""
+        wrapper = self.root / "wrappers" / program
         wrapper.parent.mkdir(exist_ok=True)
         wrapper.write_text(f'#!/bin/bash\nset -e\n{before}\n"{self.server.get_program(program)}" "$@"\n{after}\n')
         wrapper.chmod(0o755)
 
     def unwrap(self) -> None:
         """Remove all wrappers."""
-        shutil.rmtree(self.place / "wrappers", ignore_errors=True)
+        shutil.rmtree(self.root / "wrappers", ignore_errors=True)
 
     def run(self, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run the script as the user that PostgreSQL runs as."""
+        """Run the script as PostgreSQL's user."""
         owner = self.server.data.stat()
         identity: dict[str, Any] = {}
         if os.geteuid() == 0:
             identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
         programs = self.server.get_program("psql").parent
         return subprocess.run(
-            ["bash", str(self.place / "restore_drill.sh"), *map(str, arguments)],
+            ["bash", str(self.root / "restore_drill.sh"), *map(str, arguments)],
             env={
-                "PATH": f"{self.place / 'wrappers'}:{programs}:{os.environ['PATH']}",
+                "PATH": f"{self.root / 'wrappers'}:{programs}:{os.environ['PATH']}",
                 "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{self.server.port}/parley",
                 "PGPASSWORD": self.server.password,
                 **environment,
@@ -91,8 +91,8 @@ class Drill:
 
 @pytest.fixture(scope="module")
 def drill() -> Iterator[Drill]:
-    with open_directory() as place, new_postgres(place / "postgres", fsync="off") as server:
-        place.chmod(0o755)
+    with open_directory() as root, new_postgres(root / "postgres", fsync="off") as server:
+        root.chmod(0o755)
         migrate(server)
         with psycopg.connect(server.url("parley"), autocommit=True) as dba:
             chat = new_chat(dba, "alice", "bob")
@@ -107,19 +107,19 @@ def drill() -> Iterator[Drill]:
             dba.execute("delete from next_auth.users where id = 'carol'")
             dba.execute("alter role events set statement_timeout = '1min'")
             dba.execute("alter database parley set idle_in_transaction_session_timeout = '300ms'")  # as for requests
-            dba.execute("create role a_dba login noinherit in role parley_api")  # which does not inherit its privileges
+            dba.execute("create role a_dba login noinherit in role parley_api")  # does not inherit the privileges
         for file in ("restore_drill.sh", "restore_drill.sql"):
-            shutil.copy(ROOT / "sql" / file, place)
-        yield Drill(server, place, chat)
+            shutil.copy(ROOT / "sql" / file, root)
+        yield Drill(server, root, chat)
 
 
 @pytest.fixture(autouse=True)
-def unwrapped(drill: Drill) -> Iterator[None]:
+def remove_wrappers(drill: Drill) -> Iterator[None]:
     yield
     drill.unwrap()
 
 
-def servers_in(directory: Path) -> list[int]:
+def find_servers(directory: Path) -> list[int]:
     """Return the processes of PostgreSQL with a cluster in the directory."""
     return [
         process.pid
@@ -128,7 +128,7 @@ def servers_in(directory: Path) -> list[int]:
     ]
 
 
-def lines(report: str) -> dict[tuple[str, str], str]:
+def parse_report(report: str) -> dict[tuple[str, str], str]:
     """Return the findings of each check of each copy; a difference continues on the next lines."""
     found = {}
     for line in report.splitlines():
@@ -137,17 +137,19 @@ def lines(report: str) -> dict[tuple[str, str], str]:
     return found
 
 
-def test_good_copies_are_identical_while_others_write_and_row_level_security_binds_there(drill: Drill) -> None:
+def test_intact_copies_are_identical_and_subject_to_row_level_security_while_others_write(drill: Drill) -> None:
     directory = drill.new_directory()
-    as_app = f'psql -XAtq -h "{directory}" -p 5432 -U app -d parley -c'
-    look = "; ".join(f'{as_app} "{SEEN.format(user)}" >>"{directory}/seen"' for user in ("nobody else", "bob"))
-    drill.wrap("pg_ctl", before=f"[[ $1 != stop ]] || {{ {look}; }}")
+    psql = f'psql -XAtq -h "{directory}" -p 5432 -U app -d parley -c'
+    count_messages = "; ".join(
+        f'{psql} "{COUNT_MESSAGES.format(user)}" >>"{directory}/seen"' for user in ("nobody else", "bob")
+    )
+    drill.wrap("pg_ctl", before=f"[[ $1 != stop ]] || {{ {count_messages}; }}")
     stop, sent = Event(), 0
 
     def write() -> None:
         nonlocal sent
-        url, patient = drill.server.url("parley", "app", "app"), "-c idle_in_transaction_session_timeout=0"
-        with psycopg.connect(url, autocommit=True, options=patient) as app:
+        url, options = drill.server.url("parley", "app", "app"), "-c idle_in_transaction_session_timeout=0"
+        with psycopg.connect(url, autocommit=True, options=options) as app:
             while not stop.is_set():
                 message = call(app, "bob", "send_message", drill.chat, {"content": "busy"})["id"]
                 call(app, "bob", "update_message", drill.chat, message, {"content": "still busy"})
@@ -162,23 +164,23 @@ def test_good_copies_are_identical_while_others_write_and_row_level_security_bin
         stop.set()
         writer.join()
     assert (done.stderr, done.returncode) == ("", 0), done.stdout
-    found = lines(done.stdout)
+    found = parse_report(done.stdout)
     assert list(found) == [
         ("backup", "files"), *(("backup", check) for check in CHECKS), *(("dump", check) for check in CHECKS)
     ]  # fmt: skip
     assert all(result.startswith("identical") for result in found.values())
     assert sent > 20
-    unseen, members, *again = map(int, (directory / "seen").read_text().split())
+    unseen, members, *others = map(int, (directory / "seen").read_text().split())
     assert unseen == 0
     assert 19 <= members < 19 + sent
-    assert again == [unseen, members]  # both copies are of the same moment
-    assert servers_in(directory) == []
+    assert others == [unseen, members]  # both copies have the same snapshot
+    assert find_servers(directory) == []
     assert not list(directory.glob("**/PG_VERSION"))
     with psycopg.connect(drill.server.url("parley")) as dba:
         assert dba.execute("select from pg_replication_slots").rowcount == 0
 
 
-def test_damage_is_found_by_the_check_that_is_for_it(drill: Drill) -> None:
+def test_each_check_detects_its_damage(drill: Drill) -> None:
     directory = drill.new_directory()
     with psycopg.connect(drill.server.url("parley")) as dba:
         row = dba.execute("select pg_relation_filepath('parley.messages')").fetchone()
@@ -187,12 +189,12 @@ def test_damage_is_found_by_the_check_that_is_for_it(drill: Drill) -> None:
         "pg_basebackup",
         after=f"printf X | dd of={directory}/backup/{row[0]} bs=1 seek=8000 conv=notrunc status=none",
     )
-    damage = drill.place / "damage.sql"
+    damage = drill.root / "damage.sql"
     damage.write_text(DAMAGE)
     drill.wrap("pg_restore", after=f'psql -Xq -h "$PGHOST" -d parley -f {damage} >/dev/null')
     done = drill.run(directory)
     assert done.returncode == 1
-    found = lines(done.stdout)
+    found = parse_report(done.stdout)
     assert list(found) == [("backup", "files"), *(("dump", check) for check in CHECKS)]
     assert "checksum mismatch" in found["backup", "files"]
     for (_, check), word in zip(
@@ -202,35 +204,35 @@ def test_damage_is_found_by_the_check_that_is_for_it(drill: Drill) -> None:
         strict=True,
     ):  # fmt: skip
         assert word in done.stdout.partition(f"  {check:18}  ")[2].partition("dump ")[0], check
-    assert servers_in(directory) == []
+    assert find_servers(directory) == []
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
+    ("program", "error"),
     [("pg_restore", "dump    restore"), ("pg_basebackup", "restore_drill: "), ("pg_dump", "")],
 )
-def test_a_program_that_fails_fails_the_drill(drill: Drill, program: str, said: str) -> None:
+def test_a_failed_program_fails_the_drill(drill: Drill, program: str, error: str) -> None:
     directory = drill.new_directory()
     drill.wrap(program, before="echo broken >&2; exit 3")
     done = drill.run(directory)
     assert done.returncode != 0
-    assert said in done.stdout + done.stderr
+    assert error in done.stdout + done.stderr
     assert "broken" in done.stdout + done.stderr
-    assert servers_in(directory) == []
+    assert find_servers(directory) == []
 
 
-def test_a_drill_that_is_stopped_leaves_no_server(drill: Drill) -> None:
+def test_an_interrupted_drill_leaves_no_server(drill: Drill) -> None:
     directory = drill.new_directory()
     drill.wrap("pg_restore", before='pg_ctl status -D dump && touch was-up; kill -TERM "$PPID"')
     done = drill.run(directory)
     assert done.returncode == 1
     assert (directory / "was-up").exists()
-    assert servers_in(directory) == []
+    assert find_servers(directory) == []
     assert not list(directory.glob("**/PG_VERSION"))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "said"),
+    ("arguments", "environment", "error"),
     [
         ([], {}, "takes one argument"),
         (["/proc/none"], {}, "/proc/none is not to be had"),
@@ -240,17 +242,17 @@ def test_a_drill_that_is_stopped_leaves_no_server(drill: Drill) -> None:
         (["new", "new"], {}, "takes one argument"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(
-    drill: Drill, arguments: list[str], environment: dict[str, str], said: str
+def test_invalid_arguments_and_settings_are_reported(
+    drill: Drill, arguments: list[str], environment: dict[str, str], error: str
 ) -> None:
     directory = str(drill.new_directory())
     done = drill.run(*(directory if argument == "new" else argument for argument in arguments), **environment)
     assert done.returncode != 0
-    assert said in done.stderr
+    assert error in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="is not root")
 def test_it_does_not_run_as_root(drill: Drill) -> None:
-    command = ["bash", str(drill.place / "restore_drill.sh"), str(drill.place / "x")]
+    command = ["bash", str(drill.root / "restore_drill.sh"), str(drill.root / "x")]
     done = subprocess.run(command, env={"DATABASE_URL": "x"}, capture_output=True, text=True, check=False)
     assert (done.returncode, "can't run as root" in done.stderr) == (1, True)

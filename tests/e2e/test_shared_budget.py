@@ -25,10 +25,10 @@ PACKAGES = {"@upstash/ratelimit": "2.2.0", "ioredis": "6.0.0"}
 LIMIT = '(10, "10 s")'
 PREFIX = Settings.model_fields["rate_limit_prefix"].default  # as in the example
 
-Taken = tuple[bool, dict[str, str]]  # whether a request is allowed, and the headers
+Decision = tuple[bool, dict[str, str]]  # whether a request is allowed, and the headers
 
 
-def in_both(headers: Mapping[str, str]) -> dict[str, str]:
+def select_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers that the responses of the app have too."""
     return {name: headers[name] for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")}
 
@@ -39,11 +39,15 @@ class App:
     def __init__(self, program: Program) -> None:
         self._program = program
 
-    def take(self, address: str, limit: int, window: str, now: int | None = None, times: int = 1) -> list[Taken]:
-        """Send so many requests at once; return the decisions."""
+    def send_requests(
+        self, address: str, limit: int, window: str, now: int | None = None, times: int = 1
+    ) -> list[Decision]:
+        """Send a number of requests at once; return the decisions."""
         assert LIMIT in EXAMPLE
         example = EXAMPLE.replace(LIMIT, f'({limit}, "{window}")')
-        return [(allowed, headers) for allowed, headers in self._program.do("take", example, address, times, now)]
+        return [
+            (allowed, headers) for allowed, headers in self._program.do("sendRequests", example, address, times, now)
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -56,55 +60,67 @@ def app(valkey: Valkey, npm: Npm) -> Iterator[App]:
 @settings(max_examples=100)
 @given(
     limit=st.integers(1, 100),
-    window_ms=st.sampled_from([7001, 10_000, 3_600_000]),  # the shortest of which outlasts the test in Valkey
+    window_ms=st.sampled_from([7001, 10_000, 3_600_000]),  # even the shortest one outlasts the test in Valkey
     bursts=st.lists(st.tuples(st.floats(0, 1.5), st.integers(1, 50), st.booleans()), max_size=20),
 )
-def test_both_decide_the_same_and_say_so_alone_and_in_turns(
+def test_both_make_the_same_decisions_alone_and_in_turns(
     app: App, valkey: Valkey, limit: int, window_ms: int, bursts: list[tuple[float, int, bool]]
 ) -> None:
     address = uuid4().hex
 
-    async def take() -> None:
+    async def compare() -> None:
         async with open_limiter(valkey.url(), limit, window_ms, PREFIX) as parley:
 
-            async def by_parley(whose: str, now: int, times: int) -> list[Taken]:
-                decisions = [await parley.consume(address + whose, now) for _ in range(times)]
-                return [(decision.allowed, in_both(decision.headers)) for decision in decisions]
+            async def send_to_parley(suffix: str, now: int, times: int) -> list[Decision]:
+                decisions = [await parley.consume(address + suffix, now) for _ in range(times)]
+                return [(decision.allowed, select_headers(decision.headers)) for decision in decisions]
 
-            def by_app(whose: str, now: int, times: int) -> list[Taken]:
-                return app.take(address + whose, limit, f"{window_ms} ms", now, times)
+            def send_to_app(suffix: str, now: int, times: int) -> list[Decision]:
+                return app.send_requests(address + suffix, limit, f"{window_ms} ms", now, times)
 
             _, *moments = get_times([step for step, _, _ in bursts], window_ms)
             for now, (_, times, is_for_app) in zip(moments, bursts, strict=True):
-                of_both = by_app(" of both", now, times) if is_for_app else await by_parley(" of both", now, times)
-                assert by_app(" of the app", now, times) == await by_parley(" of Parley", now, times) == of_both
+                combined = (
+                    send_to_app(" of both", now, times) if is_for_app else await send_to_parley(" of both", now, times)
+                )
+                assert (
+                    send_to_app(" of the app", now, times) == await send_to_parley(" of Parley", now, times) == combined
+                )
 
-    asyncio.run(take())
+    asyncio.run(compare())
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_the_app_and_the_api_have_one_budget(app: App, api: Api, version: int) -> None:
+def test_the_app_and_the_api_share_a_budget(app: App, api: Api, version: int) -> None:
     limit, window = 10, f"{api.environment['RATE_LIMIT_WINDOW']} s"
 
-    def addresses() -> tuple[str, str]:
+    def new_addresses() -> tuple[str, str]:
         """Return the address of a request, and the identifier that the app uses for it."""
         address = api.headers()["X-Forwarded-For"] if version == 4 else new_address()
         return address, address if version == 4 else address.removesuffix("1") + "/64"
 
     with api.client() as client, ThreadPoolExecutor(20) as threads:
 
-        def by_api(address: str) -> Taken:
-            answer = client.get("/api/chats", headers={"X-Forwarded-For": address})
-            assert answer.status_code in {200, 429}
-            return answer.status_code == 200, in_both(answer.headers)
+        def send_to_api(address: str) -> Decision:
+            response = client.get("/api/chats", headers={"X-Forwarded-For": address})
+            assert response.status_code in {200, 429}
+            return response.status_code == 200, select_headers(response.headers)
 
-        address, called = addresses()
-        taken = [by_api(address) if n % 2 else app.take(called, limit, window)[0] for n in range(limit + 4)]
-        assert [allowed for allowed, _ in taken] == [True] * limit + [False] * 4
-        assert [int(told["X-RateLimit-Remaining"]) for _, told in taken] == [*range(limit - 1, -1, -1), 0, 0, 0, 0]
-        assert len({told["X-RateLimit-Reset"] for _, told in taken}) == 1
+        address, identifier = new_addresses()
+        decisions = [
+            send_to_api(address) if n % 2 else app.send_requests(identifier, limit, window)[0] for n in range(limit + 4)
+        ]
+        assert [allowed for allowed, _ in decisions] == [True] * limit + [False] * 4
+        assert [int(headers["X-RateLimit-Remaining"]) for _, headers in decisions] == [
+            *range(limit - 1, -1, -1),
+            0,
+            0,
+            0,
+            0,
+        ]
+        assert len({headers["X-RateLimit-Reset"] for _, headers in decisions}) == 1
 
-        address, called = addresses()
-        at_once = [threads.submit(by_api, address) for _ in range(50)]
-        taken = app.take(called, limit, window, times=50) + [each.result() for each in at_once]
-        assert sum(allowed for allowed, _ in taken) == limit
+        address, identifier = new_addresses()
+        pending = [threads.submit(send_to_api, address) for _ in range(50)]
+        decisions = app.send_requests(identifier, limit, window, times=50) + [each.result() for each in pending]
+        assert sum(allowed for allowed, _ in decisions) == limit

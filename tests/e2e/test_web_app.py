@@ -1,7 +1,7 @@
-"""Sign-in of web apps: sessions that next-auth 4, @auth/core, jsonwebtoken and @auth/pg-adapter make.
+"""Sign-in of web apps: sessions that next-auth 4, @auth/core, jsonwebtoken and @auth/pg-adapter create.
 
-Those that are made of JWTs are kept in tests/api/auth/session_tokens.json, for where there is no npm:
-PARLEY_UPDATE_TOKENS=1 writes them anew.
+The JWTs are also stored in tests/api/auth/session_tokens.json, for tests without npm; PARLEY_UPDATE_TOKENS=1 writes the
+file.
 """
 
 import json
@@ -47,15 +47,15 @@ def adapter(web: Program, postgres: Postgres, shared_database: str) -> Program:
     return web
 
 
-def profile(client: httpx.Client, **headers: str) -> dict[str, Any]:
-    """Return the profile of the user whom these headers authenticate."""
+def fetch_profile(client: httpx.Client, **headers: str) -> dict[str, Any]:
+    """Return the profile of the user that these headers authenticate."""
     response = client.get("/api/profile", headers=headers)
     assert response.status_code == 200, response.text
     found: dict[str, Any] = response.json()["user"]
     return found
 
 
-def session_tokens(web: Program, secret: str, user: str, seconds: int) -> Iterator[tuple[str, str | None, str]]:
+def create_session_tokens(web: Program, secret: str, user: str, seconds: int) -> Iterator[tuple[str, str | None, str]]:
     """Yield a token of each kind: its kind, its cookie, and the token."""
     claims = {"sub": user, "name": "Zoë ☃", "email": f"{user}@example.org", "picture": "https://example.org/zoe.png"}
     yield "jsonwebtoken", None, web.do("jsonwebtoken", secret, claims, {"expiresIn": seconds})
@@ -70,44 +70,44 @@ def session_tokens(web: Program, secret: str, user: str, seconds: int) -> Iterat
 def test_a_token_of_each_kind_is_accepted(web: Program, anonymous: httpx.Client, secret: str) -> None:
     user = new_user()
     accepted = 0
-    for _, cookie, token in session_tokens(web, secret, user, HOUR):
+    for _, cookie, token in create_session_tokens(web, secret, user, HOUR):
         for headers in token_headers(token, cookie):
-            found = profile(anonymous, **headers)
+            found = fetch_profile(anonymous, **headers)
             assert (found["id"], found["name"], found["email"]) == (user, "Zoë ☃", f"{user}@example.org")
             accepted += 1
     assert accepted == 21
 
 
-def test_the_kept_tokens_are_these(web: Program) -> None:
-    made = [
+def test_the_stored_tokens_are_of_the_same_kinds(web: Program) -> None:
+    created = [
         {"kind": kind, "cookie": cookie, "token": token}
-        for kind, cookie, token in session_tokens(web, SECRET, "zoe", LONG)
+        for kind, cookie, token in create_session_tokens(web, SECRET, "zoe", LONG)
     ]
     if os.environ.get("PARLEY_UPDATE_TOKENS"):
-        SESSION_TOKENS_FILE.write_text(json.dumps(made, indent=1) + "\n")
+        SESSION_TOKENS_FILE.write_text(json.dumps(created, indent=1) + "\n")
     assert [(token["kind"], token["cookie"]) for token in load_session_tokens()] == [
-        (token["kind"], token["cookie"]) for token in made
+        (token["kind"], token["cookie"]) for token in created
     ]
 
 
 @pytest.mark.parametrize("command", ["nextAuthSignIn", "authjsSignIn"])
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("size", [0, 8000])
-def test_who_signs_in_at_a_web_app_is_signed_in(
+def test_a_session_of_a_web_app_is_accepted(
     web: Program, anonymous: httpx.Client, command: str, site: str, size: int
 ) -> None:
     user = {"id": new_user(), "name": "Ada", "email": f"{new_user()}@example.org", "image": "https://example.org/a.png"}
     cookies = web.do(command, site, SECRET, user, {"groups": "x" * size})
     assert len(cookies) == (3 if size else 1)
     headers = {"Cookie": "; ".join(["theme=dark", *reversed(cookies)])}
-    found = profile(anonymous, **headers)
+    found = fetch_profile(anonymous, **headers)
     assert (found["id"], found["name"], found["email"], found["imageUrl"]) == tuple(user.values())
     chat = anonymous.post("/api/chats", json={"title": "Plans"}, headers=headers | ORIGIN)
     assert chat.status_code == 201
     expect_error(anonymous.post("/api/chats", json={"title": "Plans"}, headers=headers), 403)
 
 
-def test_a_database_session_of_the_adapter_is_accepted_as_long_as_it_lasts(
+def test_a_database_session_of_the_adapter_is_accepted_until_it_expires(
     adapter: Program, anonymous: httpx.Client
 ) -> None:
     address = f"{new_user()}@example.org"
@@ -116,34 +116,34 @@ def test_a_database_session_of_the_adapter_is_accepted_as_long_as_it_lasts(
     for token, seconds in zip(tokens, (HOUR, 0), strict=True):
         adapter.do("addSession", token, user["id"], seconds)
     for headers in token_headers(tokens[0], "authjs.session-token"):
-        assert profile(anonymous, **headers)["email"] == address
+        assert fetch_profile(anonymous, **headers)["email"] == address
     for headers in token_headers(tokens[1], "authjs.session-token"):
         expect_unauthorized(anonymous.get("/api/profile", headers=headers))
     authorization = {"Authorization": f"Bearer {tokens[0]}"}
     adapter.do("adapter", "updateSession", {"sessionToken": tokens[0], "expires": "2020-01-01T00:00:00Z"})
     expect_unauthorized(anonymous.get("/api/profile", headers=authorization))
     adapter.do("adapter", "updateSession", {"sessionToken": tokens[0], "expires": "2100-01-01T00:00:00Z"})
-    assert profile(anonymous, **authorization)["id"] == user["id"]
+    assert fetch_profile(anonymous, **authorization)["id"] == user["id"]
     adapter.do("adapter", "deleteSession", tokens[0])
     expect_unauthorized(anonymous.get("/api/profile", headers=authorization))
 
 
-def test_the_adapter_makes_all_of_its_calls(
+def test_all_methods_of_the_adapter_work(
     adapter: Program, anonymous: httpx.Client, postgres: Postgres, shared_database: str
 ) -> None:
-    done = set()
+    called = set()
 
-    def do(method: str, argument: Any) -> Any:
-        done.add(method)
+    def call_adapter(method: str, argument: Any) -> Any:
+        called.add(method)
         return adapter.do("adapter", method, argument)
 
     address, account = f"{new_user()}@example.org", new_user("account")
-    user = do(
+    user = call_adapter(
         "createUser", {"name": "Ada", "email": address, "emailVerified": "2026-01-01T00:00:00.000Z", "image": None}
     )
-    assert do("getUser", user["id"])["email"] == do("getUserByEmail", address)["email"] == address
-    assert do("updateUser", {"id": user["id"], "name": "Ada L."})["name"] == "Ada L."
-    linked = do(
+    assert call_adapter("getUser", user["id"])["email"] == call_adapter("getUserByEmail", address)["email"] == address
+    assert call_adapter("updateUser", {"id": user["id"], "name": "Ada L."})["name"] == "Ada L."
+    linked = call_adapter(
         "linkAccount",
         {
             "userId": user["id"], "provider": "github", "type": "oauth", "providerAccountId": account,
@@ -152,44 +152,44 @@ def test_the_adapter_makes_all_of_its_calls(
         },
     )  # fmt: skip
     assert (linked["userId"], linked["expires_at"]) == (user["id"], 4_102_444_800)
-    place = {"provider": "github", "providerAccountId": account}
-    assert do("getUserByAccount", place)["id"] == user["id"]
+    account_key = {"provider": "github", "providerAccountId": account}
+    assert call_adapter("getUserByAccount", account_key)["id"] == user["id"]
     token = new_user("session")
     adapter.do("addSession", token, user["id"], HOUR)
-    done.add("createSession")
-    assert do("getSessionAndUser", token)["user"]["name"] == "Ada L."
-    do("updateSession", {"sessionToken": token, "expires": "2100-01-01T00:00:00Z"})
-    assert profile(anonymous, Authorization=f"Bearer {token}")["name"] == "Ada L."
+    called.add("createSession")
+    assert call_adapter("getSessionAndUser", token)["user"]["name"] == "Ada L."
+    call_adapter("updateSession", {"sessionToken": token, "expires": "2100-01-01T00:00:00Z"})
+    assert fetch_profile(anonymous, Authorization=f"Bearer {token}")["name"] == "Ada L."
     link = {"identifier": address, "token": new_user("link"), "expires": "2100-01-01T00:00:00Z"}
-    do("createVerificationToken", link)
-    assert do("useVerificationToken", link)["identifier"] == address
-    assert do("useVerificationToken", link) is None
-    do("unlinkAccount", place)
-    assert do("getUserByAccount", place) is None
-    do("deleteSession", token)
-    assert do("getSessionAndUser", token) is None
-    do("deleteUser", user["id"])
-    assert do("getUser", user["id"]) is None
-    assert sorted(done) == sorted(adapter.do("openDatabase", postgres.url(shared_database, "web", "web")))
+    call_adapter("createVerificationToken", link)
+    assert call_adapter("useVerificationToken", link)["identifier"] == address
+    assert call_adapter("useVerificationToken", link) is None
+    call_adapter("unlinkAccount", account_key)
+    assert call_adapter("getUserByAccount", account_key) is None
+    call_adapter("deleteSession", token)
+    assert call_adapter("getSessionAndUser", token) is None
+    call_adapter("deleteUser", user["id"])
+    assert call_adapter("getUser", user["id"]) is None
+    assert sorted(called) == sorted(adapter.do("openDatabase", postgres.url(shared_database, "web", "web")))
 
 
-def test_who_changes_their_address_still_signs_in_by_a_link(adapter: Program, anonymous: httpx.Client) -> None:
+def test_a_user_with_a_changed_address_can_sign_in_by_a_link(adapter: Program, anonymous: httpx.Client) -> None:
     (cookie,) = adapter.do("emailSignIn", SITES[1], SECRET, f"{new_user()}@example.org")
-    user = profile(anonymous, Cookie=cookie)["id"]
+    user = fetch_profile(anonymous, Cookie=cookie)["id"]
     for address in (f"Carol-{new_user()}@Example.ORG", f"ÜMİT.ΝΙΚΟΣ-{new_user()}@Example.org"):
         changed = anonymous.put("/api/profile", json={"email": address}, headers={"Cookie": cookie} | ORIGIN)
         assert changed.json()["user"]["email"] == address.lower()
         for typed in (address, address.lower()):
             (cookie,) = adapter.do("emailSignIn", SITES[1], SECRET, typed)
-            assert profile(anonymous, Cookie=cookie)["id"] == user
+            assert fetch_profile(anonymous, Cookie=cookie)["id"] == user
 
 
-def test_who_signs_in_by_a_link_is_signed_in_until_they_are_deleted(
+def test_a_session_by_a_link_is_accepted_until_the_user_is_deleted(
     adapter: Program, anonymous: httpx.Client, postgres: Postgres, shared_database: str
 ) -> None:
     address = f"{new_user()}@example.org"
     (cookie,) = adapter.do("emailSignIn", SITES[1], SECRET, address)
-    found = profile(anonymous, Cookie=cookie)
+    found = fetch_profile(anonymous, Cookie=cookie)
     assert found["email"] == address
     with psycopg.connect(postgres.url(shared_database)) as dba:
         verified = dba.execute('select "emailVerified" from next_auth.users where id = %s', [found["id"]]).fetchone()
@@ -197,7 +197,7 @@ def test_who_signs_in_by_a_link_is_signed_in_until_they_are_deleted(
     assert verified[0]
     token = adapter.do("jsonwebtoken", SECRET, {"sub": found["id"]}, {"expiresIn": HOUR})
     authorization = {"Authorization": f"Bearer {token}"}
-    assert profile(anonymous, **authorization)["email"] == address
+    assert fetch_profile(anonymous, **authorization)["email"] == address
     adapter.do("adapter", "deleteUser", found["id"])
     for headers in ({"Cookie": cookie}, authorization):
         expect_unauthorized(anonymous.get("/api/profile", headers=headers))

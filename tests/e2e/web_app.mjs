@@ -1,5 +1,5 @@
-// What a web app does to sign people in, with the packages that it has, for tests. A line that comes in is a JSON list: a
-// command and its arguments. The line that goes out is the command's result as JSON.
+// Sign-in of a web app with its packages, for tests. Each line of input is a JSON list: a command and its arguments. Each
+// line of output is the result of a command as JSON.
 
 import { createRequire } from "node:module";
 import readline from "node:readline";
@@ -19,37 +19,37 @@ const Credentials = require("next-auth/providers/credentials").default;
 
 let adapter;
 
-// The cookies that carry a session, of all that an answer sets, as a browser sends them back.
+// Return the session cookies among those that a response sets, as a browser sends them.
 function sessionCookies(setCookies) {
   return setCookies.map((cookie) => cookie.split(";")[0]).filter((cookie) => cookie.includes("session-token"));
 }
 
-// Has a handler of Auth.js answer a form or, without one, a GET.
-async function askAuthjs(url, form, options) {
+// Send a form, or without one a GET, to the handler of Auth.js; return the session cookies.
+async function callAuthjs(url, form, options) {
   const post = { method: "POST", body: new URLSearchParams(form) };
-  const answer = await Auth(new Request(url, form && post), {
+  const response = await Auth(new Request(url, form && post), {
     basePath: "/auth",
     trustHost: true,
     skipCSRFCheck,
     ...options,
   });
-  return sessionCookies(answer.headers.getSetCookie());
+  return sessionCookies(response.headers.getSetCookie());
 }
 
-// Has the handler of NextAuth.js answer; it takes the requests and responses of Next.js.
-function askNextAuth(request, options) {
+// Call the handler of NextAuth.js with a request of Next.js; return what it set in the response.
+function callNextAuth(request, options) {
   return new Promise((resolve) => {
-    const answer = { setCookies: [], body: undefined };
-    const done = (body) => resolve(Object.assign(answer, { body }));
+    const response = { setCookies: [], body: undefined };
+    const done = (body) => resolve(Object.assign(response, { body }));
     NextAuth(
       { headers: {}, cookies: {}, body: {}, ...request },
       {
         status() {
           return this;
         },
-        getHeader: () => answer.setCookies,
+        getHeader: () => response.setCookies,
         setHeader(name, value) {
-          if (name === "Set-Cookie") answer.setCookies = value;
+          if (name === "Set-Cookie") response.setCookies = value;
         },
         json: done,
         send: done,
@@ -61,12 +61,12 @@ function askNextAuth(request, options) {
 }
 
 const commands = {
-  // Tokens as the libraries make them; salt is the cookie's name.
+  // Tokens as the libraries create them; the salt is the name of the cookie.
   nextAuth: (secret, token, maxAge) => nextAuth.encode({ secret, token, maxAge }),
   authjs: (secret, token, maxAge, salt) => authjs.encode({ secret, token, maxAge, salt }),
   jsonwebtoken: (secret, claims, options) => jsonwebtoken.sign(claims, secret, options),
 
-  // As Auth.js made them first, and still takes them.
+  // The first format of Auth.js, which it still accepts.
   async authjsGcm(secret, token, maxAge, salt) {
     const key = await hkdf("sha256", secret, salt, `Auth.js Generated Encryption Key (${salt})`, 32);
     const jwt = await new EncryptJWT(token)
@@ -78,7 +78,7 @@ const commands = {
     return jwt;
   },
 
-  // Whole sign-ins, through the handlers that a web app mounts; `more` goes into the token.
+  // Complete sign-ins, by the handlers that a web app mounts; `more` has further claims of the token.
   async nextAuthSignIn(url, secret, user, more) {
     process.env.NEXTAUTH_URL = url;
     const options = {
@@ -86,7 +86,7 @@ const commands = {
       providers: [Credentials({ credentials: {}, authorize: () => user })],
       callbacks: { jwt: ({ token }) => ({ ...token, ...more }) },
     };
-    const csrf = await askNextAuth({ method: "GET", query: { nextauth: ["csrf"] } }, options);
+    const csrf = await callNextAuth({ method: "GET", query: { nextauth: ["csrf"] } }, options);
     const pairs = csrf.setCookies.map((cookie) => cookie.split(";")[0].split("="));
     const signIn = {
       method: "POST",
@@ -94,10 +94,10 @@ const commands = {
       cookies: Object.fromEntries(pairs.map(([name, value]) => [name, decodeURIComponent(value)])),
       body: { csrfToken: csrf.body.csrfToken, json: "true" },
     };
-    return sessionCookies((await askNextAuth(signIn, options)).setCookies);
+    return sessionCookies((await callNextAuth(signIn, options)).setCookies);
   },
   authjsSignIn: (url, secret, user, more) =>
-    askAuthjs(`${url}/auth/callback/credentials`, {}, {
+    callAuthjs(`${url}/auth/callback/credentials`, {}, {
       secret,
       providers: [AuthjsCredentials({ authorize: () => user })],
       callbacks: { jwt: ({ token }) => ({ ...token, ...more }) },
@@ -115,8 +115,8 @@ const commands = {
     let link;
     const provider = { id: "email", type: "email", maxAge: 60, sendVerificationRequest: (sent) => (link = sent.url) };
     const options = { secret, adapter, providers: [provider] };
-    await askAuthjs(`${url}/auth/signin/email`, { email }, options);
-    return askAuthjs(link, undefined, options);
+    await callAuthjs(`${url}/auth/signin/email`, { email }, options);
+    return callAuthjs(link, undefined, options);
   },
 };
 

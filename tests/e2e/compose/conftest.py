@@ -1,24 +1,24 @@
-"""A new .env, made by the README's command."""
+"""A new .env, created by the README's command."""
 
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.compose.services import make_env
+from tests.e2e.compose.services import create_env
 
 
-@pytest.fixture(scope="module", name="place")
-def _place(directory: Path) -> Path:
-    place = Path(tempfile.mkdtemp(prefix="compose-", dir=directory))
-    place.chmod(0o755)  # PostgreSQL, which runs as another user, has its files there
-    return place
+@pytest.fixture(scope="module", name="compose_directory")
+def _compose_directory(directory: Path) -> Path:
+    compose_directory = Path(tempfile.mkdtemp(prefix="compose-", dir=directory))
+    compose_directory.chmod(0o755)  # PostgreSQL runs as another user and has its files there
+    return compose_directory
 
 
 @pytest.fixture(scope="module", name="env_file")
-def _env_file(place: Path) -> Path:
-    assert make_env(place).returncode == 0
-    return place / ".env"
+def _env_file(compose_directory: Path) -> Path:
+    assert create_env(compose_directory).returncode == 0
+    return compose_directory / ".env"
 
 
 @pytest.fixture(scope="module", name="env")

@@ -19,53 +19,53 @@ from tests import ROOT
 TEXT = (ROOT / "docker-compose.yml").read_text()
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
-OURS = ("migrate", "api", "listener")
+PARLEY_SERVICES = ("migrate", "api", "listener")
 DOCKERFILE: str = SERVICES["migrate"]["build"]["dockerfile_inline"]
 ENV_COMMAND = re.search(r"```sh\n(\(umask [^`]*> \.env\)\n)```", (ROOT / "README.md").read_text())
-CHOICES = {"PUBLIC_URL", "ALLOWED_ORIGINS", "TRUSTED_PROXIES", "WORKERS"}  # optional variables
+OPTIONAL_VARIABLES = {"PUBLIC_URL", "ALLOWED_ORIGINS", "TRUSTED_PROXIES", "WORKERS"}  # optional variables
 INSTALL = "/opt/parley"
-LOOPBACK = {"0.0.0.0": "127.0.0.1"}  # noqa: S104 (the file's address, and the one that tests may listen on)
+LOOPBACK = {"0.0.0.0": "127.0.0.1"}  # noqa: S104 (replaced, because tests listen on loopback only)
 
 
 class MissingError(Exception):
     """A required variable is missing."""
 
 
-def filled(value: Any, variables: Mapping[str, str]) -> Any:
+def interpolate(value: Any, variables: Mapping[str, str]) -> Any:
     """Interpolate the variables of .env as Compose does."""
 
     def value_of(match: re.Match[str]) -> str:
-        name, how = match["name"], match["how"]
+        name, operator = match["name"], match["operator"]
         if not name:
             return "$"
-        if how == ":?" and not variables.get(name):
+        if operator == ":?" and not variables.get(name):
             raise MissingError(name)
         return variables.get(name) or ""
 
     if isinstance(value, Mapping):
-        return {name: filled(part, variables) for name, part in value.items()}
+        return {name: interpolate(part, variables) for name, part in value.items()}
     if isinstance(value, list):
-        return [filled(part, variables) for part in value]
-    return re.sub(r"\$(?:\$|\{(?P<name>\w+)(?P<how>:[-?])[^}]*\})", value_of, value)
+        return [interpolate(part, variables) for part in value]
+    return re.sub(r"\$(?:\$|\{(?P<name>\w+)(?P<operator>:[-?])[^}]*\})", value_of, value)
 
 
-def make_env(directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run the README's command that makes a .env."""
+def create_env(directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run the README's command that creates a .env."""
     assert ENV_COMMAND
     return subprocess.run(["sh", "-c", ENV_COMMAND[1]], cwd=directory, capture_output=True, text=True, check=False)
 
 
-def copies(dockerfile: str) -> list[tuple[list[str], str]]:
-    """Return what the image copies: sources and a target."""
+def parse_copies(dockerfile: str) -> list[tuple[list[str], str]]:
+    """Return the COPY instructions for our files, each as sources and a target."""
     words = [line.split()[1:] for line in dockerfile.splitlines() if line.startswith("COPY ")]
     return [(sources, target) for *sources, target in words if not sources[0].startswith("--")]
 
 
 @dataclass
 class Image:
-    """What the Dockerfile of our image makes, in local directories: the installation, and the working directory.
+    """The contents of our image in local directories: the installation and the working directory.
 
-    Dependencies are not installed again: they are those of the tests.
+    Dependencies are those of the tests.
     """
 
     install: Path
@@ -93,13 +93,13 @@ class Services:
             return [self(part) for part in value]
         # In one pass, before the interpolation: a port or a secret may contain the digits of another port.
         addresses = "|".join(map(re.escape, self.addresses))
-        return filled(re.sub(addresses, lambda match: self.addresses[match[0]], value), self.env)
+        return interpolate(re.sub(addresses, lambda match: self.addresses[match[0]], value), self.env)
 
     def environment(self, service: str, **changes: str) -> dict[str, str]:
         return {**self.image.environment, **self(SERVICES[service]["environment"]), **changes}
 
     def run(self, service: str, **changes: str) -> None:
-        """Run the command of a service to its end."""
+        """Run the command of a service until it ends."""
         command, environment = self(SERVICES[service]["command"]), self.environment(service, **changes)
         subprocess.run(command, cwd=self.image.workdir, env=environment, check=True, timeout=60)
 
@@ -113,7 +113,7 @@ class Services:
 
     @contextmanager
     def running(self, service: str, cwd: Path | None = None, **changes: str) -> Iterator[Child]:
-        """Run a service, healthy; kill it at the end, when it must be unhealthy."""
+        """Run a service for the block, once it is healthy. After its end, its health check must fail."""
         command, environment = self(SERVICES[service]["command"]), self.environment(service, **changes)
         log = self.image.workdir / f"{service}.log"
         child = Child(service, command, log=log, cwd=cwd or self.image.workdir, env=environment)

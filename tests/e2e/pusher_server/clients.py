@@ -19,22 +19,22 @@ SUCCEEDED = "pusher_internal:subscription_succeeded"
 
 
 class Api:
-    """The HTTP API, called as an app's backend calls it."""
+    """A client of the HTTP API, as in the backend of an app."""
 
     def __init__(self, server: Pusher, http: httpx.Client) -> None:
         self.server, self.http = server, http
         self.base = f"http://127.0.0.1:{server.port}"
 
     def query(self, method: str, path: str, body: bytes = b"", /, **fields: str | None) -> dict[str, str]:
-        """A query with its signature; fields of None are left out, those named auth_signature put in its place."""
-        given = {
+        """Return a signed query; `fields` replace parameters, also the signature, and None omits one."""
+        parameters = {
             "auth_key": self.server.key,
             "auth_timestamp": str(int(time.time())),
             "auth_version": "1.0",
             "body_md5": hashlib.md5(body, usedforsecurity=False).hexdigest() if body else None,
             **fields,
         }
-        query = {name: value for name, value in given.items() if value is not None}
+        query = {name: value for name, value in parameters.items() if value is not None}
         signed = [item for item in query.items() if item[0] != "auth_signature"]
         return {"auth_signature": sign_request(self.server.secret, method, path, signed), **query}
 
@@ -65,14 +65,14 @@ class Socket:
         self.connection.send(json.dumps({"event": event, "data": data, **fields}))
 
     def receive(self) -> dict[str, Any]:
-        """The next event; pusher's own have JSON for data."""
+        """Return the next event, with parsed data if it is one of Pusher's own."""
         message: dict[str, Any] = json.loads(self.connection.recv(timeout=10))
         if message["event"].startswith("pusher") and isinstance(message["data"], str):
             message["data"] = json.loads(message["data"])
         return message
 
     def subscribe(self, channel: str, user: str = "", *, auth: str | None = None, **info: Any) -> dict[str, Any]:
-        """The answer."""
+        """Subscribe to a channel; return the response."""
         channel_data = json.dumps({"user_id": user, "user_info": info}) if user else None
         signed = f"{self.id}:{channel}" + (f":{channel_data}" if channel_data else "")
         auth = f"{self.server.key}:{sign(self.server.secret, signed)}" if auth is None else auth
@@ -80,18 +80,19 @@ class Socket:
         return self.receive()
 
     def sign_in(self, user_data: Any, secret: str = "") -> dict[str, Any]:
-        """The answer."""
+        """Sign in; return the response."""
         text = json.dumps(user_data)
         auth = f"{self.server.key}:{sign(secret or self.server.secret, f'{self.id}::user::{text}')}"
         self.send("pusher:signin", {"auth": auth, "user_data": text})
         return self.receive()
 
     def expect_nothing(self) -> None:
+        """Check that there is no further event."""
         self.send("pusher:ping", {})
         assert self.receive() == {"event": "pusher:pong", "data": {}}
 
-    def close_code(self) -> int | None:
-        """Of a connection that the server closes."""
+    def wait_for_close(self) -> int | None:
+        """Wait until the server closes the connection; return the code."""
         with suppress(ConnectionClosed):
             while True:
                 self.connection.recv(timeout=10)
@@ -99,10 +100,10 @@ class Socket:
 
 
 @contextmanager
-def opened(server: Pusher, max_queue: int | None = None) -> Iterator[Socket]:
-    with connect(address(server), max_size=None, max_queue=max_queue, close_timeout=1) as connection:
+def open_socket(server: Pusher, max_queue: int | None = None) -> Iterator[Socket]:
+    with connect(build_url(server), max_size=None, max_queue=max_queue, close_timeout=1) as connection:
         yield Socket(server, connection)
 
 
-def address(server: Pusher, path: str | None = None, query: str = "protocol=7&client=js&version=8.6.0") -> str:
+def build_url(server: Pusher, path: str | None = None, query: str = "protocol=7&client=js&version=8.6.0") -> str:
     return f"ws://127.0.0.1:{server.port}{path or f'/app/{server.key}'}?{query}"

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from api.dev.pusher_process import Pusher
-from tests.e2e.pusher_server.clients import Api, Socket, opened
+from tests.e2e.pusher_server.clients import Api, Socket, open_socket
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,9 @@ def api(pusher: Pusher, http: httpx.Client) -> Api:
 
 @pytest.fixture
 def socket(pusher: Pusher, stack: ExitStack) -> Socket:
-    return stack.enter_context(opened(pusher))
+    return stack.enter_context(open_socket(pusher))
 
 
 @pytest.fixture
 def other(pusher: Pusher, stack: ExitStack) -> Socket:
-    return stack.enter_context(opened(pusher))
+    return stack.enter_context(open_socket(pusher))

@@ -11,7 +11,7 @@ from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("channel", ["private-c", "presence-c"])
-def test_client_event_goes_to_the_others(socket: Socket, other: Socket, channel: str) -> None:
+def test_a_client_event_is_sent_to_the_other_subscribers(socket: Socket, other: Socket, channel: str) -> None:
     socket.subscribe(channel, "alice" if channel.startswith("presence-") else "")
     other.subscribe(channel, "bob" if channel.startswith("presence-") else "")
     if channel.startswith("presence-"):
@@ -23,13 +23,13 @@ def test_client_event_goes_to_the_others(socket: Socket, other: Socket, channel:
     socket.expect_nothing()
 
 
-def test_client_event_has_limits(socket: Socket, other: Socket) -> None:
+def test_client_events_are_limited_in_size_and_to_subscribed_private_channels(socket: Socket, other: Socket) -> None:
     for subscriber in (socket, other):
         subscriber.subscribe("private-d")
         subscriber.subscribe("public")
     other.subscribe("private-e")
     name, data = "client-".ljust(limits.MAX_NAME, "x"), "x" * limits.MAX_DATA
-    refused: list[tuple[str, Any, Any]] = [
+    invalid: list[tuple[str, Any, Any]] = [
         ("client-event", {}, "public"),
         ("client-event", {}, "private-e"),
         ("client-event", {}, None),
@@ -37,7 +37,7 @@ def test_client_event_has_limits(socket: Socket, other: Socket) -> None:
         ("client-event", f"{data}x", "private-d"),
         ("client-event", [data], "private-d"),
     ]
-    for event, content, channel in refused:
+    for event, content, channel in invalid:
         socket.send(event, content, channel=channel)
         assert socket.receive()["event"] == "pusher:error"
     socket.send(name, data, channel="private-d")
@@ -57,7 +57,7 @@ def test_client_events_are_limited_to_10_in_a_second(socket: Socket, other: Sock
     assert [other.receive()["data"] for _ in range(10)] == list(range(10))
     other.expect_nothing()
 
-    def is_let_through() -> bool:
+    def is_forwarded() -> bool:
         socket.send("client-event", "later", channel="private-f")
         socket.send("pusher:ping")
         if socket.receive()["event"] == "pusher:pong":
@@ -65,7 +65,7 @@ def test_client_events_are_limited_to_10_in_a_second(socket: Socket, other: Sock
         socket.receive()
         return False
 
-    wait_until(is_let_through)
+    wait_until(is_forwarded)
     assert other.receive()["data"] == "later"
 
 
@@ -92,16 +92,16 @@ def test_client_events_are_limited_to_10_in_a_second(socket: Socket, other: Sock
         b"{}",
     ],
 )
-def test_malformed_message_is_answered_with_an_error(socket: Socket, content: str | bytes) -> None:
+def test_a_malformed_message_gets_an_error(socket: Socket, content: str | bytes) -> None:
     socket.subscribe("private-g")
     socket.connection.send(content)
     assert socket.receive()["event"] == "pusher:error"
     socket.expect_nothing()
 
 
-def test_message_is_bounded(socket: Socket) -> None:
+def test_messages_are_limited_in_size(socket: Socket) -> None:
     message = '{"event": "pusher:ping"}'
     socket.connection.send(message.ljust(limits.MAX_MESSAGE - 1))
     assert socket.receive()["event"] == "pusher:pong"
     socket.connection.send(message.ljust(limits.MAX_MESSAGE + 1))
-    assert socket.close_code() == 1009
+    assert socket.wait_for_close() == 1009

@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 from api.dev.pusher_process import Pusher
 from api.dev.pusher_server import limits, messages
 from api.dev.pusher_server.signatures import sign
-from tests.e2e.pusher_server.clients import SUCCEEDED, Api, Socket, address, opened
+from tests.e2e.pusher_server.clients import SUCCEEDED, Api, Socket, build_url, open_socket
 
 
 @pytest.mark.parametrize(
@@ -28,23 +28,23 @@ from tests.e2e.pusher_server.clients import SUCCEEDED, Api, Socket, address, ope
         ("/app/{key}", "client=js", 4008),
     ],
 )
-def test_connection_is_refused_with_a_code(pusher: Pusher, path: str, query: str, code: int) -> None:
-    with connect(address(pusher, path.format(key=pusher.key), query)) as connection:
+def test_a_rejected_connection_is_closed_with_a_code(pusher: Pusher, path: str, query: str, code: int) -> None:
+    with connect(build_url(pusher, path.format(key=pusher.key), query)) as connection:
         with pytest.raises(ConnectionClosed):
             connection.recv(timeout=10)
         assert connection.close_code == code
 
 
-def test_connection_is_established(api: Api, http: httpx.Client, socket: Socket, other: Socket) -> None:
+def test_a_connection_is_established(api: Api, http: httpx.Client, socket: Socket, other: Socket) -> None:
     assert socket.established == {"socket_id": socket.id, "activity_timeout": 120}
     assert messages.SOCKET_ID.fullmatch(socket.id)
     assert socket.id != other.id
     assert http.get(f"{api.base}/app/{api.server.key}", params={"protocol": "7"}).status_code == 404
 
 
-def test_private_channel_needs_a_signature_of_this_socket_and_channel(api: Api, socket: Socket, other: Socket) -> None:
+def test_a_private_channel_requires_a_signature_of_socket_and_channel(api: Api, socket: Socket, other: Socket) -> None:
     key, secret = api.server.key, api.server.secret
-    wrong = [
+    invalid = [
         "",
         sign(secret, f"{socket.id}:private-a"),
         f"another:{sign(secret, f'{socket.id}:private-a')}",
@@ -55,9 +55,9 @@ def test_private_channel_needs_a_signature_of_this_socket_and_channel(api: Api, 
         f"{key}:é",
     ]
     refusal = {"type": "AuthError", "error": "Invalid signature", "status": 401}
-    for auth in wrong:
-        answer = socket.subscribe("private-a", auth=auth)
-        assert answer == {"event": "pusher:subscription_error", "channel": "private-a", "data": refusal}
+    for auth in invalid:
+        response = socket.subscribe("private-a", auth=auth)
+        assert response == {"event": "pusher:subscription_error", "channel": "private-a", "data": refusal}
     assert api.trigger("private-a") == 200
     socket.expect_nothing()
     assert socket.subscribe("private-a") == {"event": SUCCEEDED, "channel": "private-a", "data": {}}
@@ -84,28 +84,28 @@ def test_private_channel_needs_a_signature_of_this_socket_and_channel(api: Api, 
         ({"user_id": "alice", "user_info": "x" * 1025}, False),
     ],
 )
-def test_presence_channel_needs_a_user(api: Api, socket: Socket, channel_data: Any, accepted: bool) -> None:
+def test_a_presence_channel_requires_a_user(api: Api, socket: Socket, channel_data: Any, accepted: bool) -> None:
     text = json.dumps(channel_data)
     auth = f"{api.server.key}:{sign(api.server.secret, f'{socket.id}:presence-a:{text}')}"
     tampered = {"channel": "presence-a", "auth": auth, "channel_data": text + " "}
     socket.send("pusher:subscribe", tampered)
     assert socket.receive()["data"]["status"] == 401
     socket.send("pusher:subscribe", tampered | {"channel_data": text})
-    answer = socket.receive()
+    response = socket.receive()
     if accepted:
         user_id = str(channel_data["user_id"])
         members = {"ids": [user_id], "hash": {user_id: channel_data.get("user_info")}, "count": 1}
-        assert answer == {"event": SUCCEEDED, "channel": "presence-a", "data": {"presence": members}}
+        assert response == {"event": SUCCEEDED, "channel": "presence-a", "data": {"presence": members}}
     else:
-        assert answer["event"] == "pusher:subscription_error"
-        assert answer["data"]["status"] == 400
+        assert response["event"] == "pusher:subscription_error"
+        assert response["data"]["status"] == 400
         assert api.get("channels/presence-a").json() == {"occupied": False}
 
 
-def test_members_come_and_go_once_per_user(pusher: Pusher, socket: Socket, other: Socket) -> None:
+def test_members_are_added_and_removed_once_per_user(pusher: Pusher, socket: Socket, other: Socket) -> None:
     name = "presence-room"
     socket.subscribe(name, "alice", name="Alice")
-    with opened(pusher) as second:
+    with open_socket(pusher) as second:
         members = other.subscribe(name, "bob", name="Bob")["data"]["presence"]
         assert members["hash"] == {"alice": {"name": "Alice"}, "bob": {"name": "Bob"}}
         assert (sorted(members["ids"]), members["count"]) == (["alice", "bob"], 2)
@@ -124,8 +124,8 @@ def test_members_come_and_go_once_per_user(pusher: Pusher, socket: Socket, other
     other.expect_nothing()
 
 
-def test_presence_channel_has_up_to_100_members(api: Api, pusher: Pusher, stack: ExitStack) -> None:
-    sockets = [stack.enter_context(opened(pusher)) for _ in range(limits.MAX_MEMBERS + 1)]
+def test_a_presence_channel_has_up_to_100_members(api: Api, pusher: Pusher, stack: ExitStack) -> None:
+    sockets = [stack.enter_context(open_socket(pusher)) for _ in range(limits.MAX_MEMBERS + 1)]
     for i in range(limits.MAX_MEMBERS):
         assert sockets[i].subscribe("presence-full", f"u{i}")["event"] == SUCCEEDED
     assert sockets[-1].subscribe("presence-full", "one more")["event"] == "pusher:subscription_error"
@@ -133,7 +133,7 @@ def test_presence_channel_has_up_to_100_members(api: Api, pusher: Pusher, stack:
     assert len(api.get("channels/presence-full/users").json()["users"]) == limits.MAX_MEMBERS
 
 
-def test_connection_has_limits_of_its_subscriptions(socket: Socket) -> None:
+def test_a_connection_has_a_limited_number_of_subscriptions(socket: Socket) -> None:
     for name in ("c" * 165, "a b", "#a", ""):
         assert socket.subscribe(name)["data"]["error"] == "Invalid channel name"
     assert socket.subscribe("c" * 164)["event"] == SUCCEEDED
@@ -144,14 +144,14 @@ def test_connection_has_limits_of_its_subscriptions(socket: Socket) -> None:
     assert socket.subscribe("more")["event"] == SUCCEEDED
 
 
-def test_signed_in_user_has_a_channel_and_is_the_member_of_presence_channels(api: Api, socket: Socket) -> None:
+def test_a_signed_in_user_has_a_channel_and_is_the_member_of_presence_channels(api: Api, socket: Socket) -> None:
     user = {"id": "alice", "user_info": {"name": "Alice"}}
     assert socket.subscribe("#server-to-user-alice")["data"]["status"] == 401
     assert socket.subscribe("presence-b")["data"]["error"] == "Invalid JSON"
     assert socket.sign_in(user, secret="another")["event"] == "pusher:error"
-    refused: list[Any] = [{"id": ""}, {"id": 7}, {}, []]
-    for wrong in refused:
-        assert socket.sign_in(wrong)["event"] == "pusher:error"
+    invalid: list[Any] = [{"id": ""}, {"id": 7}, {}, []]
+    for user_data in invalid:
+        assert socket.sign_in(user_data)["event"] == "pusher:error"
     assert socket.subscribe("#server-to-user-alice")["data"]["status"] == 401
     assert socket.sign_in(user) == {"event": "pusher:signin_success", "data": {"user_data": json.dumps(user)}}
     assert socket.sign_in(user)["event"] == "pusher:signin_success"

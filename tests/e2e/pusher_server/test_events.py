@@ -8,10 +8,10 @@ import pytest
 
 from api.dev.pusher_process import Pusher
 from api.dev.pusher_server import limits
-from tests.e2e.pusher_server.clients import Api, Socket, opened
+from tests.e2e.pusher_server.clients import Api, Socket, open_socket
 
 
-def test_event_goes_to_the_subscribers_of_its_channels_but_the_excluded(
+def test_an_event_is_sent_to_the_subscribers_of_its_channels_except_the_excluded_one(
     api: Api, socket: Socket, other: Socket
 ) -> None:
     socket.subscribe("news")
@@ -58,7 +58,7 @@ def test_event_goes_to_the_subscribers_of_its_channels_but_the_excluded(
         ({"socket_id": 1.2}, 400),
     ],
 )
-def test_event_has_limits(api: Api, changes: dict[str, Any], status: int) -> None:
+def test_events_are_limited_in_size(api: Api, changes: dict[str, Any], status: int) -> None:
     event = {"name": "event", "channel": "news", "data": "{}"} | changes
     assert api.post("events", event).status_code == status
     assert api.post("batch_events", {"batch": [event]}).status_code == status
@@ -68,7 +68,7 @@ def test_event_has_limits(api: Api, changes: dict[str, Any], status: int) -> Non
     ("names", "status"),
     [(["c"] * 100, 200), (["c"] * 101, 400), ([], 400), (["c", "a b"], 400), ("c", 400), ({"c": 1}, 400), (None, 400)],
 )
-def test_event_has_up_to_100_channels(api: Api, socket: Socket, names: Any, status: int) -> None:
+def test_an_event_has_up_to_100_channels(api: Api, socket: Socket, names: Any, status: int) -> None:
     socket.subscribe("c")
     assert api.post("events", {"name": "event", "channels": names, "data": "{}"}).status_code == status
     for _ in range(100 if status == 200 else 0):
@@ -76,27 +76,27 @@ def test_event_has_up_to_100_channels(api: Api, socket: Socket, names: Any, stat
     socket.expect_nothing()
 
 
-def test_batch_is_sent_whole_and_in_order_or_not_at_all(api: Api, socket: Socket) -> None:
+def test_a_batch_is_published_completely_and_in_order_or_not_at_all(api: Api, socket: Socket) -> None:
     socket.subscribe("a")
     socket.subscribe("b")
     batch: list[dict[str, Any]] = [{"name": f"n{i}", "channel": "ab"[i % 2], "data": str(i)} for i in range(10)]
     assert api.post("batch_events", {"batch": batch}).json() == {}
     for i in range(10):
         assert socket.receive() == {"event": f"n{i}", "channel": "ab"[i % 2], "data": str(i)}
-    for wrong in ([*batch, batch[0]], [*batch[:9], batch[0] | {"name": ""}], [*batch[:9], 1], {"a": 1}, None):
-        assert api.post("batch_events", {"batch": wrong}).status_code == 400
+    for invalid in ([*batch, batch[0]], [*batch[:9], batch[0] | {"name": ""}], [*batch[:9], 1], {"a": 1}, None):
+        assert api.post("batch_events", {"batch": invalid}).status_code == 400
     assert api.post("batch_events", {"batch": [*batch[:9], batch[0] | {"data": "x" * 10_241}]}).status_code == 413
     assert api.post("batch_events", {"batch": [batch[0] | {"socket_id": socket.id}]}).status_code == 200
     socket.expect_nothing()
 
 
 @pytest.mark.parametrize("body", [b"", b"x", b"[]", b"1", b"\xff", b"[" * 100_000, b"{" + b'"a":{' * 9_999])
-def test_malformed_body_is_refused(api: Api, body: bytes) -> None:
+def test_a_malformed_body_is_rejected(api: Api, body: bytes) -> None:
     assert api.post("events", body).status_code == 400
     assert api.post("batch_events", body).status_code == 400
 
 
-def test_body_is_bounded(api: Api) -> None:
+def test_bodies_are_limited_in_size(api: Api) -> None:
     event = {"name": "event", "channel": "news", "data": "\1" * limits.MAX_DATA}
     assert api.post("batch_events", {"batch": [event] * 10}).status_code == 200
     filler = b" " * (limits.MAX_BODY - len(json.dumps(event)))
@@ -104,7 +104,7 @@ def test_body_is_bounded(api: Api) -> None:
     assert api.post("events", json.dumps(event).encode() + filler + b" ").status_code == 413
 
 
-def test_messages_arrive_in_the_order_of_the_answers(api: Api, socket: Socket, other: Socket) -> None:
+def test_events_arrive_in_the_order_of_the_responses(api: Api, socket: Socket, other: Socket) -> None:
     for subscriber in (socket, other):
         subscriber.subscribe("news")
     with httpx.Client(timeout=10) as second:
@@ -115,8 +115,10 @@ def test_messages_arrive_in_the_order_of_the_answers(api: Api, socket: Socket, o
         assert [subscriber.receive()["data"] for _ in range(100)] == [str(i) for i in range(100)]
 
 
-def test_subscriber_that_does_not_read_is_dropped_and_holds_up_nobody(api: Api, pusher: Pusher, socket: Socket) -> None:
-    with opened(pusher, max_queue=1) as sleeper:
+def test_a_subscriber_that_does_not_read_is_disconnected_and_delays_no_other(
+    api: Api, pusher: Pusher, socket: Socket
+) -> None:
+    with open_socket(pusher, max_queue=1) as sleeper:
         socket.subscribe("presence-flood", "reader")
         sleeper.subscribe("presence-flood", "sleeper")
         socket.receive()
@@ -127,5 +129,5 @@ def test_subscriber_that_does_not_read_is_dropped_and_holds_up_nobody(api: Api, 
             events += [socket.receive()["event"] for _ in range(10)]
             assert len(events) < 10_000
         assert len(events) * 10_000 > limits.MAX_UNSENT
-        assert sleeper.close_code() == 1006
+        assert sleeper.wait_for_close() == 1006
     assert api.get("channels/presence-flood/users").json() == {"users": [{"id": "reader"}]}

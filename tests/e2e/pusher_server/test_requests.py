@@ -10,11 +10,11 @@ import pytest
 
 from api.dev.pusher_process import Pusher
 from api.dev.pusher_server.signatures import sign_request
-from tests.e2e.pusher_server.clients import Api, Socket, opened
+from tests.e2e.pusher_server.clients import Api, Socket, open_socket
 from tests.waiting import wait_until
 
 
-def test_process_shows_no_secret_and_listens_on_loopback_only(pusher: Pusher) -> None:
+def test_the_process_shows_no_secret_and_listens_on_loopback_only(pusher: Pusher) -> None:
     assert pusher.child
     process = psutil.Process(pusher.child.pid)
     assert pusher.secret not in " ".join(process.cmdline() + list(process.environ().values()))
@@ -29,33 +29,33 @@ def test_process_shows_no_secret_and_listens_on_loopback_only(pusher: Pusher) ->
     }
 
 
-def test_stop_sends_4200_and_a_killed_one_starts_again_on_its_port(directory: Path, http: httpx.Client) -> None:
-    with Pusher(directory / "restarted") as server, opened(server) as socket:
+def test_a_stopped_server_sends_4200_and_a_killed_one_restarts_on_its_port(directory: Path, http: httpx.Client) -> None:
+    with Pusher(directory / "restarted") as server, open_socket(server) as socket:
         server.stop()
-        assert socket.close_code() == 4200
-    with Pusher(directory / "restarted", server.port, key=server.key, secret=server.secret) as again:
-        with opened(again) as socket:
-            again.kill()
-            assert socket.close_code() == 1006
-        again.start()
-        assert again.environment == server.environment
+        assert socket.wait_for_close() == 4200
+    with Pusher(directory / "restarted", server.port, key=server.key, secret=server.secret) as restarted:
+        with open_socket(restarted) as socket:
+            restarted.kill()
+            assert socket.wait_for_close() == 1006
+        restarted.start()
+        assert restarted.environment == server.environment
         assert Api(server, http).trigger("news") == 200
-    assert not again.log.read_bytes()
+    assert not restarted.log.read_bytes()
 
 
-def test_silent_connection_is_pinged_and_closed(directory: Path) -> None:
-    with Pusher(directory / "hasty", timeouts=(0.1, 1)) as server, opened(server) as socket:
+def test_a_silent_connection_is_pinged_and_closed(directory: Path) -> None:
+    with Pusher(directory / "hasty", timeouts=(0.1, 1)) as server, open_socket(server) as socket:
         assert socket.established["activity_timeout"] == 0.1
         for _ in range(2):
             assert socket.receive()["event"] == "pusher:ping"
             socket.send("pusher:pong", {})
         assert socket.receive()["event"] == "pusher:ping"
         began = time.monotonic()
-        assert socket.close_code() == 4201
+        assert socket.wait_for_close() == 4201
         assert time.monotonic() - began > 0.5
 
 
-def test_signature_is_that_of_the_documentation() -> None:
+def test_the_signature_equals_the_documented_one() -> None:
     query = {
         "auth_key": "278d425bdf160c739803",
         "auth_timestamp": "1353088179",
@@ -66,12 +66,12 @@ def test_signature_is_that_of_the_documentation() -> None:
     assert signed == "da454824c97ba181a32ccc17a72625ba02771f50b50e1e7430e47a1f3f457e6c"
 
 
-def test_request_must_be_signed_anew(api: Api, socket: Socket) -> None:
+def test_a_signature_expires(api: Api, socket: Socket) -> None:
     socket.subscribe("news")
     for seconds, status in ((-570, 200), (590, 200), (-610, 401), (660, 401)):
         fields = {"auth_timestamp": str(int(time.time()) + seconds)}
-        answer = api.post("events", {"name": "event", "channel": "news", "data": "{}"}, **fields)
-        assert answer.status_code == status, seconds
+        response = api.post("events", {"name": "event", "channel": "news", "data": "{}"}, **fields)
+        assert response.status_code == status, seconds
         if status == 200:
             assert socket.receive()["event"] == "event"
     socket.expect_nothing()
@@ -95,17 +95,17 @@ def test_request_must_be_signed_anew(api: Api, socket: Socket) -> None:
         ({"auth_signature": ""}, False),
     ],
 )
-def test_request_must_be_signed(api: Api, socket: Socket, fields: dict[str, str | None], accepted: bool) -> None:
+def test_requests_must_be_signed(api: Api, socket: Socket, fields: dict[str, str | None], accepted: bool) -> None:
     socket.subscribe("news")
-    answer = api.post("events", {"name": "event", "channel": "news", "data": "{}"}, **fields)
-    assert answer.status_code == (200 if accepted else 401)
+    response = api.post("events", {"name": "event", "channel": "news", "data": "{}"}, **fields)
+    assert response.status_code == (200 if accepted else 401)
     if accepted:
         assert socket.receive()["event"] == "event"
-        assert answer.json() == {}
+        assert response.json() == {}
     socket.expect_nothing()
 
 
-def test_signature_is_of_this_request_only(api: Api, http: httpx.Client) -> None:
+def test_a_signature_is_valid_for_its_request_only(api: Api, http: httpx.Client) -> None:
     path = "/apps/1/channels"
     query = api.query("GET", path)
     assert http.get(f"{api.base}{path}", params=query).status_code == 200
@@ -140,8 +140,10 @@ def test_channels_are_listed_while_they_are_occupied(api: Api, socket: Socket, o
     assert api.get("channels/presence-listed", info="user_count").json() == {"occupied": False, "user_count": 0}
 
 
-def test_terminated_are_the_connections_of_that_user(api: Api, pusher: Pusher, socket: Socket, other: Socket) -> None:
-    with opened(pusher) as second:
+def test_only_connections_of_the_terminated_user_are_closed(
+    api: Api, pusher: Pusher, socket: Socket, other: Socket
+) -> None:
+    with open_socket(pusher) as second:
         socket.sign_in({"id": "mallory"})
         second.sign_in({"id": "mallory"})
         other.sign_in({"id": "alice"})
@@ -151,6 +153,6 @@ def test_terminated_are_the_connections_of_that_user(api: Api, pusher: Pusher, s
         assert api.post("users/nobody/terminate_connections", {}).json() == {}
         assert api.post("users/mallory/terminate_connections", {}).json() == {}
         assert api.get("channels/presence-termination/users").json() == {"users": [{"id": "alice"}]}
-        assert [socket.close_code(), second.close_code()] == [4009, 4009]
+        assert [socket.wait_for_close(), second.wait_for_close()] == [4009, 4009]
     assert other.receive()["event"] == "pusher_internal:member_removed"
     other.expect_nothing()
