@@ -21,7 +21,7 @@ from tests.servers import migrate, open_directory
 
 CHATS = 10_000
 USERS = 20_000
-BATCH = 5000  # messages in a call, as the listener counts
+BATCH = 5000  # messages in a call, as in the listener
 EVENTS = 100_000
 CALLS = 5
 
@@ -53,7 +53,7 @@ from (
     from generate_series(0, %(messages)s::bigint - 1) n) n
 """
 
-# Queries on the messages that return what the view of the name does.
+# Queries on the messages that are equivalent to the views of these names.
 WITHOUT_ROLLUPS = {
     "activity_by_day": """
         select date_trunc('day', created_at, 'UTC'), count(*), count(*) filter (where type = 'code'),
@@ -76,7 +76,7 @@ WITHOUT_ROLLUPS = {
 
 
 @contextmanager
-def loaded(messages: int) -> Iterator[Connection]:
+def load_database(messages: int) -> Iterator[Connection]:
     """Yield a DBA's connection to a database with that many messages."""
     with open_directory() as directory, Postgres(directory, settings=SETTINGS) as server:
         migrate(server)
@@ -95,7 +95,7 @@ def loaded(messages: int) -> Iterator[Connection]:
             yield dba
 
 
-def seconds(connection: Connection, query: str, times: int = 1) -> float:
+def measure_seconds(connection: Connection, query: str, times: int = 1) -> float:
     """Return the median time of a statement in seconds."""
     runs = []
     for _ in range(times):
@@ -129,8 +129,8 @@ def print_counting(dba: Connection, messages: int) -> None:
     dba.execute("analyze")
     total, longest = roll_up(dba)
     print(f"events {1e6 * total / EVENTS:.1f} µs a message, the longest call {1000 * longest:.0f} ms;"
-          f" recounting chats {1000 * seconds(dba, 'select parley.roll_up_chats()'):.0f} ms,"
-          f" settings {1000 * seconds(dba, 'select parley.roll_up_settings()'):.0f} ms")  # fmt: skip
+          f" recounting chats {1000 * measure_seconds(dba, 'select parley.roll_up_chats()'):.0f} ms,"
+          f" settings {1000 * measure_seconds(dba, 'select parley.roll_up_settings()'):.0f} ms")  # fmt: skip
 
 
 def print_views(dba: Connection) -> None:
@@ -139,10 +139,10 @@ def print_views(dba: Connection) -> None:
     print(f"{'':24} {'rows':>7} {'ms':>8} {'without':>9} {'ratio':>8}")
     for name in names:
         query = f"select * from analytics.{name}"
-        milliseconds = 1000 * seconds(dba, query, CALLS)
+        milliseconds = 1000 * measure_seconds(dba, query, CALLS)
         line = f"{name:24} {dba.execute(query).rowcount:>7,} {milliseconds:8.2f}"
         if name in WITHOUT_ROLLUPS:
-            without = 1000 * seconds(dba, WITHOUT_ROLLUPS[name])
+            without = 1000 * measure_seconds(dba, WITHOUT_ROLLUPS[name])
             line += f" {without:>9,.0f} {without / milliseconds:>8,.0f}"
         print(line, flush=True)
 
@@ -152,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, nargs="+", default=[1_000_000, 5_000_000])
     for messages in parser.parse_args().messages:
-        with loaded(messages) as dba:
+        with load_database(messages) as dba:
             print_counting(dba, messages)
             print_views(dba)
 

@@ -1,9 +1,9 @@
-"""Who is measured in tests.bench.throughput: pgbench with the API's statements, Parley, and two other servers.
+"""The contenders of tests.bench.throughput: pgbench with the API's statements, Parley, and two other servers.
 
-All use the same PostgreSQL, Valkey, data and requests. Each of the servers has one process, unless its name tells
-otherwise, and POOL connections to PostgreSQL in all, as many as keep its cores busy; pgbench has one for each client,
-and one thread. Servers verify tokens and count requests in Valkey, with a limit that nobody reaches. Before each
-measurement its contender is asked the same for WARM_UP seconds. The CPU of PostgreSQL is that of all its processes.
+All use the same PostgreSQL, Valkey, data and requests. Each server has one process, unless its name includes another
+number, and POOL connections to PostgreSQL in total; pgbench has one thread, and a connection for each client. Servers
+verify tokens, and count requests in Valkey, with a limit that is never reached. Each measurement begins with a warm-up
+with the same requests. The CPU time of PostgreSQL is that of all its processes.
 """
 
 import json
@@ -28,9 +28,9 @@ from api.dev.process import Child, Server, wait_for
 from api.dev.valkey import Valkey
 from tests import ROOT
 from tests.api_process import Api, running
-from tests.bench.clients import Load, Result, Start, percentile
-from tests.bench.dataset import Data
-from tests.bench.workloads import Workload, scripts
+from tests.bench.dataset import Dataset
+from tests.bench.load_generator import Load, Result, StartLoad, percentile
+from tests.bench.workloads import Workload, build_scripts
 from tests.e2e.npm import Npm
 from tests.tokens import SECRET
 
@@ -38,15 +38,15 @@ PGBENCH, PARLEY, TWO_WORKERS = "pgbench", "Parley", "Parley, 2 workers"
 FASTAPI, FASTIFY = "FastAPI + SQLAlchemy", "Fastify + pg"
 NAMES = (PGBENCH, PARLEY, TWO_WORKERS, FASTAPI, FASTIFY)
 
-POOL = 2 * (os.cpu_count() or 1) + 1
+POOL = 2 * (os.cpu_count() or 1) + 1  # connections to PostgreSQL, enough to keep the cores busy
 BASELINES = Path(__file__).parent / "baselines"
 NO_LIMIT = "1000000000"
-WARM_UP = 2.0  # seconds: pools grow, code is compiled, and each of pgbench's sessions, all new ones, makes its plans
-SECONDS_TO_END = 60
+WARM_UP_SECONDS = 2.0  # pools grow, code is compiled, and the new sessions of pgbench plan their statements
+END_TIMEOUT_SECONDS = 60
 
 
 class Cpu(NamedTuple):
-    """Of the client, the server, PostgreSQL and Valkey: seconds so far, or microseconds a request."""
+    """CPU time of the client, the server, PostgreSQL and Valkey: seconds so far, or microseconds a request."""
 
     client: float
     server: float
@@ -56,7 +56,7 @@ class Cpu(NamedTuple):
 
 @dataclass(frozen=True)
 class Figures:
-    """What one measurement gave: answers a second, milliseconds, microseconds of CPU a request."""
+    """The figures of a measurement: responses a second, percentiles in milliseconds, microseconds of CPU a request."""
 
     rate: float
     p50: float
@@ -66,7 +66,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is to be measured."""
+    """The parameters of a measurement."""
 
     workload: Workload
     requests: list[bytes]
@@ -74,91 +74,95 @@ class Measurement:
     seconds: float
 
 
-def seconds_of(process: psutil.Process) -> float:
-    """CPU of a process, of all below it, and of those of its children that have ended."""
+def read_cpu_seconds(process: psutil.Process) -> float:
+    """Return the CPU time of a process, its descendants, and its children that have ended."""
     while True:
         own = process.cpu_times()
         try:
             below = [child.cpu_times() for child in process.children(recursive=True)]
         except psutil.NoSuchProcess:
             continue
-        # One that ended in between would be in none of these, or in both.
+        # A child that ended between the two reads would be missing from the sum, or counted twice.
         if process.cpu_times()[2:4] == own[2:4]:
             return sum(own[:4]) + sum(sum(times[:2]) for times in below)
 
 
 class Contender(ABC):
-    """One of those that are measured."""
+    """A server or program that is measured."""
 
     name: str
 
-    def __init__(self, data: Data, valkey: Valkey) -> None:
+    def __init__(self, data: Dataset, valkey: Valkey) -> None:
         assert data.postgres.child
         assert valkey.child
         self.data = data
         self._postgres, self._valkey = psutil.Process(data.postgres.child.pid), psutil.Process(valkey.child.pid)
 
     def cpu(self, client: psutil.Process | None = None, server: psutil.Process | None = None) -> Cpu:
-        """So far."""
-        return Cpu(*(seconds_of(each) if each else 0 for each in (client, server, self._postgres, self._valkey)))
+        """Return the CPU times so far."""
+        return Cpu(*(read_cpu_seconds(each) if each else 0 for each in (client, server, self._postgres, self._valkey)))
 
     @abstractmethod
-    def measure(self, what: Measurement) -> Figures:
-        """Raises if something does not go as it should."""
+    def measure(self, measurement: Measurement) -> Figures:
+        """Run a measurement after a warm-up. Raises if a request fails."""
 
 
-def a_request(before: Cpu, after: Cpu, requests: int) -> Cpu:
-    """Microseconds."""
+def per_request(before: Cpu, after: Cpu, requests: int) -> Cpu:
+    """Return microseconds a request."""
     return Cpu(*(1e6 * (end - start) / requests for start, end in zip(before, after, strict=True)))
 
 
 class Pgbench(Contender):
-    """The statements that the API sends, as its role, from a client in C: no HTTP, no tokens, no limit."""
+    """The statements of the API, as its role, from a client in C: without HTTP, authentication or rate limiting."""
 
     name = PGBENCH
 
-    def measure(self, what: Measurement) -> Figures:
-        """Takes what ended within the seconds, while it goes on."""
+    def measure(self, measurement: Measurement) -> Figures:
+        """Count the transactions that end within the duration, while pgbench runs on."""
         directory = self.data.directory / "pgbench"
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
-        child = Child("pgbench", self._command(what, directory), log=directory / "output")
+        child = Child("pgbench", self._command(measurement, directory), log=directory / "output")
         try:
             process = psutil.Process(child.pid)
-            goes_on(child, WARM_UP)
+            run_for(child, WARM_UP_SECONDS)
             begun, before = time.time(), self.cpu(client=process)
-            goes_on(child, what.seconds)
+            run_for(child, measurement.seconds)
             ended, after = time.time(), self.cpu(client=process)
-            wait_for(lambda: child.exit_code is not None, SECONDS_TO_END)
+            wait_for(lambda: child.exit_code is not None, END_TIMEOUT_SECONDS)
         finally:
             child.stop()
         output = (directory / "output").read_text()
         if child.exit_code != 0 or "number of failed transactions: 0 " not in output:
             raise RuntimeError(output)
-        latencies = latencies_of(directory, begun, ended)
+        latencies = read_latencies(directory, begun, ended)
         rate = len(latencies) / (ended - begun)
         p50, p99 = percentile(latencies, 50), percentile(latencies, 99)
-        return Figures(rate, p50, p99, a_request(before, after, len(latencies)))
+        return Figures(rate, p50, p99, per_request(before, after, len(latencies)))
 
-    def _command(self, what: Measurement, directory: Path) -> list[str | Path]:
+    def _command(self, measurement: Measurement, directory: Path) -> list[str | Path]:
         command: list[str | Path] = [self.data.postgres.get_program("pgbench"), "--no-vacuum", "--protocol=prepared"]
-        for number, (script, share) in enumerate(scripts(self.data, what.workload).items()):
+        for number, (script, share) in enumerate(build_scripts(self.data, measurement.workload).items()):
             (directory / f"{number}.sql").write_text(script)
             command.append(f"--file={directory / f'{number}.sql'}@{share}")
-        command += [f"--client={what.connections}", f"--time={math.ceil(WARM_UP + what.seconds) + 1}"]
+        command += [
+            f"--client={measurement.connections}",
+            f"--time={math.ceil(WARM_UP_SECONDS + measurement.seconds) + 1}",
+        ]
         return [*command, "--log", f"--log-prefix={directory / 'log'}", self.data.postgres.url("parley", "app", "app")]
 
 
-def goes_on(child: Child, seconds: float) -> None:
-    """Waits so long; raises ChildError, with what the child said, if it ends before."""
+def run_for(child: Child, seconds: float) -> None:
+    """Let a child run for a duration. Raises ChildError with its output if it ends earlier."""
     until = time.monotonic() + seconds
     child.wait_until(lambda: time.monotonic() >= until, seconds + 1)
 
 
-def latencies_of(directory: Path, begun: float, ended: float) -> list[float]:
-    """Seconds that transactions took that ended in between.
+def read_latencies(directory: Path, begun: float, ended: float) -> list[float]:
+    """Return the latencies, in seconds, of the transactions that ended within an interval.
 
-    The log has of each its client, number, microseconds, script, and when it ended, in seconds and microseconds.
+    Each line of the log has the client, the transaction's number, its latency in microseconds, the script, and the time
+    of its end in seconds and microseconds.
     """
     (log,) = directory.glob("log.*")
     rows = [line.split() for line in log.read_text().splitlines()]
@@ -166,24 +170,30 @@ def latencies_of(directory: Path, begun: float, ended: float) -> list[float]:
 
 
 class HttpServer(Contender):
-    """A server, that has been started."""
+    """A running server."""
 
-    def __init__(self, name: str, data: Data, valkey: Valkey, start: Start, port: int, pid: int) -> None:
+    def __init__(self, name: str, data: Dataset, valkey: Valkey, start_load: StartLoad, port: int, pid: int) -> None:
         super().__init__(data, valkey)
         self.name, self.port = name, port
-        self._start, self._process = start, psutil.Process(pid)
+        self._start_load, self._process = start_load, psutil.Process(pid)
 
-    def measure(self, what: Measurement) -> Figures:
-        self._ask(what, WARM_UP)
+    def measure(self, measurement: Measurement) -> Figures:
+        self._send(measurement, WARM_UP_SECONDS)
         before = self.cpu(server=self._process)
-        result = self._ask(what, what.seconds)
+        result = self._send(measurement, measurement.seconds)
         after = self.cpu(server=self._process)._replace(client=result.cpu)
-        cpu = a_request(before, after, result.requests)
+        cpu = per_request(before, after, result.requests)
         return Figures(result.rate, result.percentile(50), result.percentile(99), cpu)
 
-    def _ask(self, what: Measurement, seconds: float) -> Result:
-        load = Load(self.port, what.requests, what.connections, seconds, statuses=frozenset({what.workload.status}))
-        return self._start(load).result()
+    def _send(self, measurement: Measurement, seconds: float) -> Result:
+        load = Load(
+            self.port,
+            measurement.requests,
+            measurement.connections,
+            seconds,
+            statuses=frozenset({measurement.workload.status}),
+        )
+        return self._start_load(load).result()
 
 
 class Baseline(Server):
@@ -205,29 +215,31 @@ class Baseline(Server):
 
 
 @contextmanager
-def contenders(data: Data, valkey: Valkey, start: Start, names: list[str]) -> Iterator[list[Contender]]:
-    """Those with these names, started; says so if one can't be."""
+def running_contenders(
+    data: Dataset, valkey: Valkey, start_load: StartLoad, names: list[str]
+) -> Iterator[list[Contender]]:
+    """Start the contenders with these names; print which ones are unavailable."""
     with ExitStack() as stack:
         found: list[Contender] = []
         for name in names:
             if name == PGBENCH:
                 found.append(Pgbench(data, valkey))
-            elif server := started(name, data, valkey, stack):
+            elif server := start_contender(name, data, valkey, stack):
                 assert server.child
-                found.append(HttpServer(name, data, valkey, start, server.port, server.child.pid))
+                found.append(HttpServer(name, data, valkey, start_load, server.port, server.child.pid))
         yield found
 
 
-def started(name: str, data: Data, valkey: Valkey, stack: ExitStack) -> Api | Baseline | None:
-    """A server that ends with the stack; None where it can't be had."""
+def start_contender(name: str, data: Dataset, valkey: Valkey, stack: ExitStack) -> Api | Baseline | None:
+    """Start a server, which ends with the stack; return None if it is unavailable."""
     if name in {PARLEY, TWO_WORKERS}:
-        return stack.enter_context(running(parley(data, valkey, workers=2 if name == TWO_WORKERS else 1)))
-    server = baseline(name, data, valkey)
+        return stack.enter_context(running(new_parley(data, valkey, workers=2 if name == TWO_WORKERS else 1)))
+    server = new_baseline(name, data, valkey)
     return stack.enter_context(server) if server else None
 
 
-def parley(data: Data, valkey: Valkey, workers: int) -> Api:
-    """Not yet started."""
+def new_parley(data: Dataset, valkey: Valkey, workers: int) -> Api:
+    """Return an API that is not yet started."""
     url = data.postgres.url("parley", "app", "app")
     settings = {
         "RATE_LIMIT_REQUESTS": NO_LIMIT,
@@ -237,8 +249,8 @@ def parley(data: Data, valkey: Valkey, workers: int) -> Api:
     return Api(data.directory, url, valkey.url(), **settings)
 
 
-def baseline(name: str, data: Data, valkey: Valkey) -> Baseline | None:
-    """Not yet started; None where what it needs can't be had."""
+def new_baseline(name: str, data: Dataset, valkey: Valkey) -> Baseline | None:
+    """Return a server that is not yet started, or None if its packages are unavailable."""
     with psycopg.connect(data.postgres.url("parley"), autocommit=True) as dba:
         if not dba.execute("select from pg_roles where rolname = 'baseline'").rowcount:
             dba.execute("create role baseline login password 'baseline' bypassrls in role parley_api")
@@ -258,8 +270,8 @@ def baseline(name: str, data: Data, valkey: Valkey) -> Baseline | None:
     try:
         dependencies = json.loads((BASELINES / "package.json").read_text())["dependencies"]
         directory = Npm(data.directory).install(dependencies).parent
-    except pytest.skip.Exception as why:
-        print(f"{name} is left out: {why}", file=sys.stderr)
+    except pytest.skip.Exception as reason:
+        print(f"{name} is skipped: {reason}", file=sys.stderr)
         return None
     program = shutil.copy(BASELINES / "fastify.mjs", directory)
     return Baseline(name, data.directory / "fastify", ["node", str(program)], environment | {"NODE_ENV": "production"})

@@ -1,11 +1,11 @@
-"""What real time costs and how fast it is: `python -m tests.bench.events [--soketi DIR]`.
+"""The latency, the throughput and the cost of events: `python -m tests.bench.events [--soketi DIR] [--only …]`.
 
 Prints, with PostgreSQL's default durability and everything on this machine:
-- commit to arrival: from the end of the writer's statement until a subscriber of the Pusher server has the event,
-  when idle and at 500 messages a second, beside what the Pusher server takes alone: from a request to the subscriber;
-- drain: events a second from a backlog of 50,000 until the outbox knows that all are published;
-- inserts: messages a second by 32 writers (pgbench) with the outbox's recording and without it, in turn, and their
-  ratio: without a listener, which is what recording costs, and with one, which is what publishing here adds.
+- latency: from the end of the writer's statement until a subscriber has received the event, with an idle listener and
+  at 500 messages a second; for comparison, that of the Pusher server alone, from a request to the subscriber;
+- drain: events a second from a backlog of 50,000 until all are acknowledged in the outbox;
+- inserts: messages a second by 32 writers (pgbench) with and without events, in turn, and their ratio: without a
+  listener, which is the cost of recording events, and with one, which adds the cost of publishing them.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from tests.waiting import wait_until
 CHATS = 100
 USER = "writer"
 IDLE_EVENTS = 300
-IDLE_SECONDS = 0.03  # between two
+IDLE_PAUSE_SECONDS = 0.03  # between two events
 RATE = 500  # messages a second
 RATE_SECONDS = 10
 RATE_WRITERS = 4
@@ -62,8 +62,8 @@ RECORDING = re.compile(r"^ *perform parley\.record_event\([^;]*;\n", flags=re.MU
 
 
 @contextmanager
-def database() -> Iterator[tuple[Path, Postgres]]:
-    """A server with the database `parley` and the roles of the API and the listener."""
+def running_database() -> Iterator[tuple[Path, Postgres]]:
+    """Start a PostgreSQL with the roles of the API and the listener, and with CHATS chats."""
     with open_directory() as directory, Postgres(directory / "postgres", settings={"max_connections": "200"}) as server:
         migrate(server)
         with psycopg.connect(server.url("parley"), autocommit=True) as dba:
@@ -75,72 +75,71 @@ def database() -> Iterator[tuple[Path, Postgres]]:
         yield directory, server
 
 
-def chats_of(connection: Connection) -> list[str]:
-    """The ids of the chats."""
+def fetch_chats(connection: Connection) -> list[str]:
+    """Return the ids of the chats."""
     return [chat for (chat,) in connection.execute("select id::text from bench order by n").fetchall()]
 
 
 class Clock:
-    """When messages were committed and when they arrived, by their content."""
+    """The times at which messages were committed and received, by content."""
 
     def __init__(self) -> None:
         self.committed: dict[str, float] = {}
         self.arrived: dict[str, float] = {}
 
-    def hear(self, content: str) -> None:
-        """Notes an arrival."""
+    def record_arrival(self, content: str) -> None:
+        """Record that a message was received."""
         self.arrived[content] = time.perf_counter()
 
     def send(self, connection: Connection, chat: str, content: str) -> None:
-        """Sends a message and notes its commit."""
+        """Send a message, and record its commit."""
         call(connection, USER, "send_message", chat, {"content": content})
         self.committed[content] = time.perf_counter()
 
     def print(self, name: str) -> None:
-        """The quantiles, once all have arrived."""
+        """Print the percentiles, once all messages have arrived."""
         wait_until(lambda: len(self.arrived) == len(self.committed), seconds=30)
-        print_quantiles(name, [1000 * (self.arrived[key] - at) for key, at in self.committed.items()])
+        print_percentiles(name, [1000 * (self.arrived[key] - at) for key, at in self.committed.items()])
 
 
-def print_quantiles(name: str, milliseconds: list[float]) -> None:
-    """One line of a table."""
+def print_percentiles(name: str, milliseconds: list[float]) -> None:
+    """Print a line of the table."""
     percentiles = statistics.quantiles(milliseconds, n=100)
     print(f"{name:44} {percentiles[49]:8.2f} {percentiles[98]:8.2f} {max(milliseconds):8.1f}")
 
 
-class Timing(Subscriber):
-    """A subscriber that tells a clock what it hears, as soon as it does."""
+class TimedSubscriber(Subscriber):
+    """A subscriber that records the arrival of each message."""
 
     clock: Clock | None = None
 
     def on_event(self, _: str, name: str, data: Any) -> None:
-        """Tells the clock."""
         if self.clock and name == "message:sent":
-            self.clock.hear(data["content"])
+            self.clock.record_arrival(data["content"])
 
 
-def latency(server: Postgres, pusher: Pusher) -> None:
-    """Commit to arrival."""
+def measure_latency(server: Postgres, pusher: Pusher) -> None:
+    """Print the time from commit to arrival."""
     print(f"{'commit to arrival, ms':44} {'p50':>8} {'p99':>8} {'max':>8}")
     with psycopg.connect(server.url("parley", "app", "app"), autocommit=True) as writer:
-        chats = chats_of(writer)
-        with Timing(pusher, *(f"private-chat-{chat}" for chat in chats[:10])) as subscriber:
+        chats = fetch_chats(writer)
+        with TimedSubscriber(pusher, *(f"private-chat-{chat}" for chat in chats[:10])) as subscriber:
             bare = subscriber.clock = Clock()
-            publish(pusher, bare, f"private-chat-{chats[0]}")
-            bare.print("the Pusher server alone")
+            publish_directly(pusher, bare, f"private-chat-{chats[0]}")
+            bare.print("Pusher server alone")
             idle = subscriber.clock = Clock()
             for number in range(IDLE_EVENTS):
                 idle.send(writer, chats[number % 10], f"idle {number}")
-                time.sleep(IDLE_SECONDS)
+                time.sleep(IDLE_PAUSE_SECONDS)
             idle.print("idle")
             busy = subscriber.clock = Clock()
             with ThreadPoolExecutor(RATE_WRITERS) as pool:
-                list(pool.map(lambda n: write_steadily(server, busy, chats[:10], n), range(RATE_WRITERS)))
+                list(pool.map(lambda n: write_at_rate(server, busy, chats[:10], n), range(RATE_WRITERS)))
             busy.print(f"at {RATE} messages a second")
 
 
-def publish(pusher: Pusher, clock: Clock, channel: str) -> None:
-    """Events in requests of one, as bare as can be."""
+def publish_directly(pusher: Pusher, clock: Clock, channel: str) -> None:
+    """Publish events at the Pusher server without a listener, one in each request."""
     client = PusherClient(pusher.app_id, pusher.key, pusher.secret, host="127.0.0.1", port=pusher.port, ssl=False)
     for number in range(IDLE_EVENTS):
         data = json.dumps({"content": f"bare {number}"})
@@ -152,11 +151,11 @@ def publish(pusher: Pusher, clock: Clock, channel: str) -> None:
         connection.request("POST", request.signed_path, request.body, request.headers)
         connection.getresponse().read()
         connection.close()
-        time.sleep(IDLE_SECONDS)
+        time.sleep(IDLE_PAUSE_SECONDS)
 
 
-def write_steadily(server: Postgres, clock: Clock, chats: list[str], writer: int) -> None:
-    """One of the writers: its messages at the times when they are due."""
+def write_at_rate(server: Postgres, clock: Clock, chats: list[str], writer: int) -> None:
+    """Send the messages of one of the writers, each at its time."""
     with psycopg.connect(server.url("parley", "app", "app"), autocommit=True) as connection:
         begun = time.perf_counter()
         for number in range(RATE * RATE_SECONDS // RATE_WRITERS):
@@ -164,8 +163,8 @@ def write_steadily(server: Postgres, clock: Clock, chats: list[str], writer: int
             clock.send(connection, chats[(number + writer) % len(chats)], f"{writer} {number}")
 
 
-def drain(server: Postgres, listener: Listener, pusher: Pusher) -> None:
-    """A backlog, written while there was no listener."""
+def measure_drain(server: Postgres, listener: Listener, pusher: Pusher) -> None:
+    """Print the time to publish a backlog that was written without a listener."""
     with psycopg.connect(server.url("parley"), autocommit=True) as dba:
         for _ in range(BACKLOG // 1000):
             dba.execute(
@@ -174,56 +173,56 @@ def drain(server: Postgres, listener: Listener, pusher: Pusher) -> None:
                 [USER, TEXT],
             )
         dba.execute("vacuum analyze")
-        ended = threading.Event()
+        waiter = threading.Event()
         with listening(listener):
             begun = time.perf_counter()
             while dba.execute("select 1 from parley.outbox_queue limit 1").fetchone():
-                ended.wait(0.01)
+                waiter.wait(0.01)
         seconds = time.perf_counter() - begun
     print(f"drain of {BACKLOG} events: {seconds:.2f} s, {BACKLOG / seconds:,.0f} a second into {type(pusher).__name__}")
 
 
-def without_recording(dba: Connection) -> None:
-    """Makes the functions of the triggers what they would be without an outbox."""
+def disable_recording(dba: Connection) -> None:
+    """Replace the trigger functions of messages by ones that record no events."""
     text = (ROOT / "sql" / "functions" / "messages.sql").read_text()
     dba.execute(RECORDING.sub("", text).encode())
 
 
-def with_recording(dba: Connection) -> None:
-    """Makes them what they are."""
+def enable_recording(dba: Connection) -> None:
+    """Restore the trigger functions of messages."""
     dba.execute((ROOT / "sql" / "functions" / "messages.sql").read_text().encode())
 
 
-def inserts(directory: Path, server: Postgres, listener: Listener) -> None:
-    """Messages a second with and without recording."""
+def measure_inserts(directory: Path, server: Postgres, listener: Listener) -> None:
+    """Print messages a second with and without events."""
     print(f"{'messages a second by ' + str(CLIENTS) + ' writers':44} {'without':>8} {'with':>8} {'ratio':>8}")
     file = directory / "script.sql"
     with psycopg.connect(server.url("parley"), autocommit=True) as dba:
         for name, script, user in (("api.send_message", SEND, "app"), ("bare insert", INSERT, "postgres")):
             file.write_text(script.format(chats=CHATS, text=TEXT, user=USER))
-            print_in_turn(f"{name}, no listener", dba, server, file, user)
+            compare_rates(f"{name}, no listener", dba, server, file, user)
             dba.execute("truncate parley.outbox_queue")
             with listening(listener):
-                print_in_turn(f"{name}, listener running", dba, server, file, user, is_drained=True)
+                compare_rates(f"{name}, listener running", dba, server, file, user, is_drained=True)
 
 
-def print_in_turn(
+def compare_rates(
     name: str, dba: Connection, server: Postgres, script: Path, user: str, is_drained: bool = False
 ) -> None:
-    """The medians without recording and with it."""
+    """Print the medians without and with events."""
     rates: dict[str, list[float]] = {"without": [], "with": []}
     for _ in range(ROUNDS):
-        for variant, change in (("without", without_recording), ("with", with_recording)):
-            change(dba)
-            rates[variant].append(pgbench(server, script, user))
+        for variant, replace_functions in (("without", disable_recording), ("with", enable_recording)):
+            replace_functions(dba)
+            rates[variant].append(run_pgbench(server, script, user))
             if is_drained:
                 wait_until(lambda: not dba.execute("select 1 from parley.outbox_queue limit 1").fetchone(), 60)
     without, with_ = (statistics.median(rates[variant]) for variant in rates)
     print(f"{name:44} {without:8.0f} {with_:8.0f} {with_ / without:8.2f}")
 
 
-def pgbench(server: Postgres, script: Path, user: str) -> float:
-    """Transactions a second."""
+def run_pgbench(server: Postgres, script: Path, user: str) -> float:
+    """Run pgbench; return the transactions a second."""
     password = server.password if user == "postgres" else user
     done = subprocess.run(
         [server.get_program("pgbench"), "-n", "-f", script, "-c", str(CLIENTS), "-j", "2", "-T", str(ROUND_SECONDS),
@@ -234,25 +233,25 @@ def pgbench(server: Postgres, script: Path, user: str) -> float:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("latency", "drain", "inserts"))
-    parser.add_argument("--soketi", type=Path, metavar="DIR", help="with node_modules/@soketi: publish to that")
+    parser.add_argument("--soketi", type=Path, metavar="DIR", help="publish to the soketi in its node_modules")
     options = parser.parse_args()
     with ExitStack() as stack:
-        directory, server = stack.enter_context(database())
-        place = directory / "pusher"
+        directory, server = stack.enter_context(running_database())
+        pusher_directory = directory / "pusher"
         pusher = stack.enter_context(
-            Soketi(place, options.soketi / "node_modules") if options.soketi else Pusher(place)
+            Soketi(pusher_directory, options.soketi / "node_modules") if options.soketi else Pusher(pusher_directory)
         )
         listener = Listener(directory, server.url("parley", "events", "events"), pusher)
         if options.only in (None, "latency"):
             with listening(listener):
-                latency(server, pusher)
+                measure_latency(server, pusher)
         if options.only in (None, "drain"):
-            drain(server, listener, pusher)
+            measure_drain(server, listener, pusher)
         if options.only in (None, "inserts"):
-            inserts(directory, server, listener)
+            measure_inserts(directory, server, listener)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import psycopg
 
 from api.dev.postgres import Postgres
-from tests.bench.dataset import NUMBERS, TEXT, halves, two_at_once
+from tests.bench.dataset import NUMBERS, TEXT, run_in_two_sessions, split_in_two
 from tests.database import Connection, new_chat
 from tests.servers import migrate, open_directory
 
@@ -85,7 +85,7 @@ QUERIES = {
     "Chinese": in_chat("search => '上海'"),
     "identifier": in_chat("search => 'getName'"),
     "two words": in_chat("search => 'meeting release'"),
-    "without a word": in_chat("search => 'release -candidate'"),
+    "excluded word": in_chat("search => 'release -candidate'"),
     "relevance, 1 %": in_chat("search => 'quarterly', sort => 'relevance'"),
     "page 1": page("'1'"),
     "page 100": page("'100'"),
@@ -120,16 +120,18 @@ RATIOS = (
 
 
 @contextmanager
-def loaded(messages: int) -> Iterator[tuple[Postgres, dict[str, str]]]:
+def load_database(messages: int) -> Iterator[tuple[Postgres, dict[str, str]]]:
     """Yield a server with that many messages, and the ids that the queries need."""
     with open_directory() as directory, Postgres(directory, settings=SETTINGS) as server:
         migrate(server)
         url = server.url("parley")
         with psycopg.connect(url, autocommit=True) as dba:
-            chats = make_chats(dba, messages)
+            chats = create_chats(dba, messages)
             dba.execute("drop index parley.message_words_search")
-            two_at_once(url, LOAD, [{"chats": chats, "messages": messages} | half for half in halves(messages)])
-            words = two_at_once(url, WORDS, [{"half": 0}, {"half": 1}])
+            run_in_two_sessions(
+                url, LOAD, [{"chats": chats, "messages": messages} | half for half in split_in_two(messages)]
+            )
+            words = run_in_two_sessions(url, WORDS, [{"half": 0}, {"half": 1}])
             begun = time.perf_counter()
             dba.execute("create index message_words_search on parley.message_words using gin (chat_id, tsv)")
             index = time.perf_counter() - begun
@@ -145,7 +147,7 @@ def loaded(messages: int) -> Iterator[tuple[Postgres, dict[str, str]]]:
         yield server, {"chat": chats[0], "small": chats[1], **ids}
 
 
-def make_chats(dba: Connection, messages: int) -> list[str]:
+def create_chats(dba: Connection, messages: int) -> list[str]:
     """Create the large chat and those of a hundred messages; return their ids, the large one first."""
     large = new_chat(dba, READER)
     dba.execute("set session_replication_role = replica")
@@ -235,7 +237,7 @@ def main() -> None:
     options = parser.parse_args()
     results = []
     for messages in options.messages:
-        with loaded(messages) as (server, ids):
+        with load_database(messages) as (server, ids):
             results.append(measure_all(server, ids))
             if options.plans:
                 print_plans(server, ids)

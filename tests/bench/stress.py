@@ -1,13 +1,13 @@
 """The API under load: its memory, the latency of reads beside other load, and requests without a free connection.
 `python -m tests.bench.stress [--scale 0.1] [--seconds 4] [--rounds 3] [--requests 1000000]`
 
-First it sends that many mixed requests, and reports the memory of the API's process and of its connections in
+First it sends `--requests` mixed requests, and reports the memory of the API's process and of its connections in
 PostgreSQL, which must not grow; `--requests 0` skips this.
 
-Reads are pages of 50, as in tests.bench.throughput, from READERS clients, each of which waits for its response: alone,
-then while others send messages, upload images of 5 MB, search, all of this, hold idle connections, or do not read their
-responses of 3 MB. All take turns in each round. Figures are medians of the rounds; ratios are to the mean of the reads
-alone before and after, because clients, API and PostgreSQL share the machine's cores.
+Then it measures reads: pages of 50 messages on READERS connections, in a closed loop. They are measured alone, and
+while other clients send messages, upload images of 5 MB, search, do all of this, hold idle connections, or do not read
+their responses of 3 MB. Each round measures all of these in turn. Figures are medians of the rounds; ratios are to the
+mean of the reads alone before and after, because load generator, API and PostgreSQL share the cores.
 
 Last it locks a table, so that many requests at once wait for connections that are all in use, and sends one more.
 """
@@ -16,24 +16,26 @@ import argparse
 import statistics
 
 from api.server import raise_open_files_limit
-from tests.bench.clients import Load
+from tests.bench.load_generator import Load
 from tests.bench.stress_exhaustion import exhaust
 from tests.bench.stress_reads import Reads
-from tests.bench.stress_site import PROCESSES, Site, site
-from tests.bench.workloads import WORKLOADS, requests
+from tests.bench.stress_target import PROCESSES, Target, running_target
+from tests.bench.workloads import WORKLOADS, build_requests
 
 SAMPLES = 20
 
 
-def measure_memory(site: Site, number: int) -> None:
+def measure_memory(target: Target, number: int) -> None:
     """Send requests of all workloads; print the memory after each part, and its growth in the second half."""
-    each = [requests(site.data, workload, seed=1) for workload in WORKLOADS]
+    each = [build_requests(target.data, workload, seed=1) for workload in WORKLOADS]
     mixed = [one for pages, send, search in zip(*each, strict=True) for one in (pages, pages, send, pages, search)]
-    samples = [(0.0, site.rss, site.backend)]
+    samples = [(0.0, target.rss, target.largest_backend)]
     for part in range(1, SAMPLES + 1):
         count = number // SAMPLES
-        result = site.start(Load(site.api.port, mixed, 16, count=count, statuses=frozenset({200, 201}))).result()
-        samples.append((part * count / 100_000, site.rss, site.backend))
+        result = target.start_load(
+            Load(target.api.port, mixed, 16, count=count, statuses=frozenset({200, 201}))
+        ).result()
+        samples.append((part * count / 100_000, target.rss, target.largest_backend))
         _, api, backend = samples[-1]
         print(f"{part * count:10,} requests: API {api:7.1f} MiB, largest connection in PostgreSQL {backend:7.1f} MiB"
               f" ({result.rate:,.0f} a second)", flush=True)  # fmt: skip
@@ -43,7 +45,7 @@ def measure_memory(site: Site, number: int) -> None:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=0.1)
     parser.add_argument("--seconds", type=float, default=4)
@@ -51,16 +53,16 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1_000_000)
     arguments = parser.parse_args()
     raise_open_files_limit()
-    with site(arguments.scale) as stressed:
-        if arguments.requests:  # first: what is free after a peak would hide that more is used
-            measure_memory(stressed, arguments.requests)
-        reads = Reads(stressed, arguments.seconds)
-        for warm in [stressed.start(stressed.reads(0, 2)) for _ in range(PROCESSES)]:
+    with running_target(arguments.scale) as target:
+        if arguments.requests:  # first, because memory that is free after a peak would hide a growth
+            measure_memory(target, arguments.requests)
+        reads = Reads(target, arguments.seconds)
+        for warm in [target.start_load(target.reads(0, 2)) for _ in range(PROCESSES)]:
             warm.result()
         for number in range(arguments.rounds):
             reads.measure_round(number)
         reads.print()
-        exhaust(stressed)
+        exhaust(target)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What requests get while all connections to PostgreSQL wait for a lock, and how the API recovers."""
+"""Responses while all connections to PostgreSQL wait for a lock, and the recovery of the API."""
 
 import http.client
 import statistics
@@ -8,21 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 
-from tests.bench.clients import Load, Result, request
 from tests.bench.dataset import USERS, user_id
-from tests.bench.stress_site import Site
+from tests.bench.load_generator import Load, Result, build_request
+from tests.bench.stress_target import Target
 from tests.tokens import token
 from tests.waiting import wait_until
 
-CROWD = 1500  # requests at once, while all connections to PostgreSQL are busy
+REQUESTS = 1500  # sent at once, while all connections to PostgreSQL are in use
 LOCKED_SECONDS = 7
 
 
-def health(site: Site, goes_on: Callable[[], bool]) -> list[float]:
-    """Milliseconds that GET /healthz took, again and again."""
-    connection = http.client.HTTPConnection("127.0.0.1", site.api.port, timeout=60)
+def poll_health(target: Target, is_running: Callable[[], bool]) -> list[float]:
+    """Repeat GET /healthz; return the latencies in milliseconds."""
+    connection = http.client.HTTPConnection("127.0.0.1", target.api.port, timeout=60)
     times = []
-    while goes_on():
+    while is_running():
         begun = time.perf_counter()
         connection.request("GET", "/healthz")
         connection.getresponse().read()
@@ -31,46 +31,49 @@ def health(site: Site, goes_on: Callable[[], bool]) -> list[float]:
     return times
 
 
-def exhaust(site: Site) -> None:
-    """Asks for what is locked, more often than there are connections; prints what came of it, and what comes after."""
-    asked = [request("GET", "/api/chats", token(user_id(user))) for user in range(USERS)]
-    load = Load(site.api.port, asked, CROWD, count=CROWD, statuses=frozenset({200, 503}))
-    before = site.rss
+def exhaust(target: Target) -> None:
+    """Send more requests for a locked table than there are connections; print the responses and the recovery."""
+    requests = [build_request("GET", "/api/chats", token(user_id(user))) for user in range(USERS)]
+    load = Load(target.api.port, requests, REQUESTS, count=REQUESTS, statuses=frozenset({200, 503}))
+    before = target.rss
     with ThreadPoolExecutor() as threads:
-        with psycopg.connect(site.data.postgres.url("parley")) as locker:
+        with psycopg.connect(target.data.postgres.url("parley")) as locker:
             locker.execute("lock table parley.chats in access exclusive mode")
-            crowd = site.start(load)
-            wait_until(lambda: site.connections("used") == site.connections("max"))
+            blocked = target.start_load(load)
+            wait_until(lambda: target.connections("used") == target.connections("max"))
             begun = time.monotonic()
-            times = threads.submit(health, site, lambda: time.monotonic() < begun + LOCKED_SECONDS)
-            one_more = threads.submit(refusal, site)
-            healthy, memory = times.result(), site.rss
+            times = threads.submit(poll_health, target, lambda: time.monotonic() < begun + LOCKED_SECONDS)
+            one_more = threads.submit(measure_rejection, target)
+            healthy, memory = times.result(), target.rss
             locker.rollback()
-        result = crowd.result()
+        result = blocked.result()
     unlocked = time.perf_counter()
-    ask_once(site, asked[0])
+    send_once(target, requests[0])
     recovered = time.perf_counter() - unlocked
-    wait_until(lambda: site.connections("used") == 0)
-    reads = site.start(site.reads(0, 2)).result()
+    wait_until(lambda: target.connections("used") == 0)
+    reads = target.start_load(target.reads(0, 2)).result()
     print(
-        f"{CROWD} requests at once for what is locked for {LOCKED_SECONDS} s, {site.connections('max'):.0f} connections"
+        f"{REQUESTS} requests at once for a table locked for {LOCKED_SECONDS} s,"
+        f" {target.connections('max'):.0f} connections"
     )
-    print(f"answers: {dict(result.statuses)}, after {spread(result)}; {memory - before:.0f} MiB more")
-    print(f"one more, when no connection was free: {one_more.result()}")
+    print(f"responses: {dict(result.statuses)}, after {format_latencies(result)}; {memory - before:.0f} MiB more")
+    print(f"one more, while no connection was free: {one_more.result()}")
     print(f"GET /healthz meanwhile: at most {max(healthy):.0f} ms, median {statistics.median(healthy):.1f} ms")
-    print(f"afterwards: the same is answered within {1000 * recovered:.0f} ms, no connection is used;"
+    print(f"afterwards: the same request takes {1000 * recovered:.0f} ms, no connection is in use;"
           f" {reads.rate:,.0f} reads a second, p99 {reads.percentile(99):.2f} ms")  # fmt: skip
 
 
-def spread(result: Result) -> str:
-    """Of latencies, in seconds."""
-    marks = (1, 25, 50, 75, 99)
-    return ", ".join(f"{result.percentile(mark) / 1000:.2f}" for mark in marks) + f" s ({marks} of 100)"
+def format_latencies(result: Result) -> str:
+    """Format percentiles of the latencies, in seconds."""
+    percents = (1, 25, 50, 75, 99)
+    return (
+        ", ".join(f"{result.percentile(percent) / 1000:.2f}" for percent in percents) + f" s (percentiles {percents})"
+    )
 
 
-def refusal(site: Site) -> str:
-    """What a request is told that finds all connections in use, and when."""
-    connection = http.client.HTTPConnection("127.0.0.1", site.api.port, timeout=60)
+def measure_rejection(target: Target) -> str:
+    """Send a request while all connections are in use; describe the response and its latency."""
+    connection = http.client.HTTPConnection("127.0.0.1", target.api.port, timeout=60)
     begun = time.perf_counter()
     connection.request("GET", "/api/chats", headers={"Authorization": f"Bearer {token(user_id(0))}"})
     response = connection.getresponse()
@@ -79,6 +82,6 @@ def refusal(site: Site) -> str:
     return f"{response.status}, Retry-After: {response.headers['Retry-After']}, after {seconds:.2f} s"
 
 
-def ask_once(site: Site, sent: bytes) -> None:
-    """Raises if it is not answered with 200."""
-    site.start(Load(site.api.port, [sent], 1, count=1)).result()
+def send_once(target: Target, sent: bytes) -> None:
+    """Send a request. Raises UnexpectedResponseError unless the status is 200."""
+    target.start_load(Load(target.api.port, [sent], 1, count=1)).result()

@@ -1,4 +1,4 @@
-"""What benchmarks over HTTP measure: an API on servers of its own."""
+"""An API on servers of its own, for benchmarks over HTTP."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from tests.servers import migrate, open_directory
 
 
 @contextmanager
-def served() -> Iterator[tuple[Api, Postgres]]:
-    """An API and its PostgreSQL, with no limit to speak of."""
+def running_api() -> Iterator[tuple[Api, Postgres]]:
+    """Start an API without an effective rate limit; yield it with its PostgreSQL."""
     with (
         open_directory() as directory,
         Postgres(directory / "postgres") as postgres,

@@ -1,14 +1,14 @@
-"""How thin the layer over PostgreSQL is: Parley beside pgbench with the same statements, and beside other servers.
-`python -m tests.bench.throughput [--scale 1] [--seconds 4] [--rounds 3] [--json FILE] [--picture FILE]`
+"""The throughput of Parley, compared with pgbench executing the same statements, and with other servers.
+`python -m tests.bench.throughput [--scale 1] [--seconds 4] [--rounds 3] [--json FILE] [--svg FILE]`
 
-Loads the data of tests.bench.dataset, sees that all servers give the same answers, and measures the requests of
-tests.bench.workloads with 16 and with 64 connections. All take turns in each round, in a random order that is the same
-in each run; figures are the medians of the rounds. Prints tables in Markdown. Without node, npm or its registry, one
-contender is left out.
+Loads the data of tests.bench.dataset, checks that all servers return the same, and measures the workloads of
+tests.bench.workloads with 16 and with 64 connections. Each round measures all contenders, in a random order that is the
+same in each run; figures are medians of the rounds. Prints tables in Markdown. Without node, npm or its registry, the
+contender in JavaScript is skipped.
 
-Each connection waits for its answer before it asks again (a closed loop). So all are as busy as they can be, and
-latencies are those of a server that is, without what a request would have waited that came at its own time (coordinated
-omission). Clients, servers and PostgreSQL share the machine's cores. Autovacuum is on, as it is by default.
+Each connection waits for a response before its next request (a closed loop): the servers are saturated, and latencies
+do not include the time that requests of an open loop would wait (coordinated omission). The load generator, the servers
+and PostgreSQL share the cores of the machine. Autovacuum is on, as by default.
 """
 
 import argparse
@@ -25,112 +25,114 @@ import psycopg
 
 from api.dev.process import STOP_SIGNALS
 from api.dev.valkey import Valkey
-from tests.bench.answers import check
-from tests.bench.clients import apart
-from tests.bench.contenders import NAMES, PARLEY, PGBENCH, Contender, HttpServer, Measurement, contenders
-from tests.bench.dataset import Data, loaded
-from tests.bench.picture import Bar, Panel, picture
-from tests.bench.report import Key, Rounds, place, print_tables, rows_of, write_json
-from tests.bench.workloads import WORKLOADS, requests
+from tests.bench.bar_chart import Bar, Panel, render_chart
+from tests.bench.contenders import NAMES, PARLEY, PGBENCH, Contender, HttpServer, Measurement, running_contenders
+from tests.bench.dataset import Dataset, load_dataset
+from tests.bench.load_generator import load_processes
+from tests.bench.report import Key, Rounds, describe_environment, medians_of, print_tables, write_json
+from tests.bench.response_comparison import compare_servers
+from tests.bench.workloads import WORKLOADS, build_requests
 
-SAMPLE = 40  # requests whose answers are compared
+SAMPLE = 40  # requests of each workload whose responses are compared
 
 
-def options() -> argparse.Namespace:
-    """What is asked for."""
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     workloads = [workload.name for workload in WORKLOADS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=1, help="how many times as many messages and chats")
-    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    parser.add_argument("--scale", type=float, default=1, help="factor for the numbers of messages and chats")
+    parser.add_argument("--seconds", type=float, default=4, help="duration of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--workloads", nargs="+", choices=workloads, default=workloads)
     parser.add_argument("--contenders", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures of all rounds")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="where to draw the figures as SVG")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of all rounds to this file")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="write a bar chart to this file")
     return parser.parse_args()
 
 
 @contextmanager
-def started(arguments: argparse.Namespace) -> Iterator[tuple[Data, list[Contender]]]:
-    """The data, and all that are measured."""
+def running_benchmark(arguments: argparse.Namespace) -> Iterator[tuple[Dataset, list[Contender]]]:
+    """Load the data and start the contenders."""
     with (
-        apart() as start,
-        loaded(arguments.scale) as data,
+        load_processes() as start_load,
+        load_dataset(arguments.scale) as data,
         Valkey(data.directory / "valkey") as valkey,
-        contenders(data, valkey, start, arguments.contenders) as found,
+        running_contenders(data, valkey, start_load, arguments.contenders) as found,
     ):
         yield data, found
 
 
-def compare(data: Data, found: list[Contender]) -> None:
-    """Sees that all servers answer the same."""
+def compare_responses(data: Dataset, found: list[Contender]) -> None:
+    """Check that all servers return the same. Raises ResponseMismatchError."""
     ports = {contender.name: contender.port for contender in found if isinstance(contender, HttpServer)}
     for workload in WORKLOADS if ports else ():
-        check(workload, requests(data, workload, seed=0, number=SAMPLE), ports)
+        compare_servers(workload, build_requests(data, workload, seed=0, number=SAMPLE), ports)
 
 
-def measured(data: Data, found: list[Contender], arguments: argparse.Namespace) -> Rounds:
-    """The figures of all rounds."""
+def measure(data: Dataset, found: list[Contender], arguments: argparse.Namespace) -> Rounds:
+    """Measure all rounds."""
     rounds: Rounds = defaultdict(list)
-    chance = random.Random(0)  # noqa: S311
+    rng = random.Random(0)  # noqa: S311
     workloads = [workload for workload in WORKLOADS if workload.name in arguments.workloads]
     with psycopg.connect(data.postgres.url("parley"), autocommit=True) as dba:
         for number, workload, connections in product(range(arguments.rounds), workloads, arguments.connections):
-            what = Measurement(workload, requests(data, workload, seed=number), connections, arguments.seconds)
-            for contender in chance.sample(found, len(found)):
-                # Else one might come meanwhile; and a page that is first changed after one goes to the log as a whole,
-                # for which the first to send messages would pay.
+            measurement = Measurement(
+                workload, build_requests(data, workload, seed=number), connections, arguments.seconds
+            )
+            for contender in rng.sample(found, len(found)):
+                # Otherwise a checkpoint might start during a measurement. After a checkpoint the first change of each
+                # page writes a full-page image, a cost that each contender bears in the same way.
                 dba.execute("checkpoint")
-                figures = contender.measure(what)
+                figures = contender.measure(measurement)
                 rounds[Key(workload.name, connections, contender.name)].append(figures)
                 print(f"round {number + 1}: {workload.title}, {connections} connections, {contender.name}:"
                       f" {figures.rate:,.0f} a second", file=sys.stderr, flush=True)  # fmt: skip
     return rounds
 
 
-def drawn(rounds: Rounds) -> str:
-    """The picture: requests a second with the fewest connections."""
+def draw(rounds: Rounds) -> str:
+    """Draw a chart of requests a second with the fewest connections."""
     connections = min(key.connections for key in rounds)
     panels = []
     for workload in WORKLOADS:
-        rows = rows_of(rounds, workload.name, connections)
+        rows = medians_of(rounds, workload.name, connections)
         limit = rows[PGBENCH].rate if PGBENCH in rows else None
         bars = [
             Bar(name, row.rate, f"{row.rate:,.0f}" + (f" ({row.rate / limit:.2f})" if limit else ""), name == PARLEY)
             for name, row in rows.items()
         ]  # fmt: skip
         panels.append(Panel(workload.title, bars))
-    cores = place().partition(",")[0]
-    note = f"{connections} connections, {cores} for all; in brackets: of what pgbench gets with the same statements"
-    return picture("Requests a second", note, [panel for panel in panels if panel.bars])
+    cores = describe_environment().partition(",")[0]
+    note = f"{connections} connections, {cores} for all; in brackets: the share of pgbench with the same statements"
+    return render_chart("Requests a second", note, [panel for panel in panels if panel.bars])
 
 
 def interrupt(*_: object) -> None:
-    """Ends it in good order; who asks twice is not heard."""
+    """Shut down gracefully, and ignore further signals."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main() -> None:
-    """Loads, compares, measures, prints."""
-    arguments = options()
+    """Load, compare, measure and print."""
+    arguments = parse_arguments()
     for number in STOP_SIGNALS:
         signal.signal(number, interrupt)
     try:
-        with started(arguments) as (data, found):
-            compare(data, found)
-            rounds = measured(data, found, arguments)
+        with running_benchmark(arguments) as (data, found):
+            compare_responses(data, found)
+            rounds = measure(data, found, arguments)
     except KeyboardInterrupt:
         sys.exit(130)
-    settings = {name: value for name, value in vars(arguments).items() if name not in {"json", "picture"}}
-    print(f"{place()}; scale {arguments.scale:g}, {arguments.rounds} rounds of {arguments.seconds:g} s")
+    settings = {name: value for name, value in vars(arguments).items() if name not in {"json", "svg"}}
+    print(f"{describe_environment()}; scale {arguments.scale:g}, {arguments.rounds} rounds of {arguments.seconds:g} s")
     print_tables(rounds)
     if arguments.json:
         write_json(arguments.json, rounds, settings)
-    if arguments.picture:
-        arguments.picture.write_text(drawn(rounds))
+    if arguments.svg:
+        arguments.svg.write_text(draw(rounds))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The workloads of tests.bench.throughput: three kinds of HTTP requests, and the same statements for pgbench.
 
-Each request comes from a random user with an address and a token of their own, which Parley has verified before. A page
-is the newest of one of the user's chats: of the large chat in one request of ten, otherwise of one with a hundred
-messages. Searches use the same chats, and a word of tests.bench.dataset. Messages of a usual length go to random chats
-with a hundred messages, so that they do not all wait for the row of one chat.
+Each request comes from a random user, who has their own address and token; Parley has verified the token before. A page
+is the newest one of one of the user's chats: the large chat in one of ten requests, otherwise a chat of a hundred
+messages. Searches use the same chats, and a word of tests.bench.dataset. Messages of a typical length are sent to
+random chats of a hundred messages, so that they do not contend for the row of one chat.
 """
 
 import json
@@ -14,43 +14,43 @@ from functools import cache
 from urllib.parse import quote
 
 from api.routes import MESSAGES, ROUTES, Route
-from tests.bench.clients import request
-from tests.bench.dataset import CHAT_ID, GROUPS, LARGE, USERS, Data, user_id
+from tests.bench.dataset import CHAT_ID, GROUPS, LARGE_CHAT, USERS, Dataset, user_id
+from tests.bench.load_generator import build_request
 from tests.tokens import token
 
-OF_THE_LARGE_CHAT = 0.1
-REQUESTS = 20_000  # different ones
+LARGE_CHAT_SHARE = 0.1
+REQUESTS = 20_000  # distinct requests of a workload
 TOKEN_SECONDS = 86_400
 REQUEST_ID = "lpad(:request, 36, '0')"
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A kind of request, and its title in the results."""
+    """A kind of request; `large` is the share of requests for the large chat."""
 
     name: str
-    title: str
+    title: str  # in the results
     method: str
     status: int
-    large: float  # the share of the large chat
+    large: float
 
     @property
     def route(self) -> Route:
-        """The API's."""
+        """The route of the API."""
         return next(route for route in ROUTES if (route.method, route.path) == (self.method, MESSAGES))
 
 
 WORKLOADS = (
-    Workload("page", "GET a page of 50", "GET", 200, OF_THE_LARGE_CHAT),
+    Workload("page", "GET a page of 50", "GET", 200, LARGE_CHAT_SHARE),
     Workload("send", "POST a message", "POST", 201, 0),
-    Workload("search", "GET with search", "GET", 200, OF_THE_LARGE_CHAT),
+    Workload("search", "GET with search", "GET", 200, LARGE_CHAT_SHARE),
 )
 
 
-def requests(data: Data, workload: Workload, seed: int, number: int = REQUESTS) -> list[bytes]:
-    """Requests as they go to any of the servers, in an order that the seed makes."""
-    chance = random.Random(seed)  # noqa: S311
-    return [_request(data, workload, chance) for _ in range(number)]
+def build_requests(data: Dataset, workload: Workload, seed: int, number: int = REQUESTS) -> list[bytes]:
+    """Return the bytes of requests, which are the same for all servers; the seed determines them and their order."""
+    rng = random.Random(seed)  # noqa: S311
+    return [_build_request(data, workload, rng) for _ in range(number)]
 
 
 @cache
@@ -59,29 +59,33 @@ def tokens() -> list[str]:
     return [token(user_id(user), exp=int(time.time()) + TOKEN_SECONDS) for user in range(USERS)]
 
 
-def _request(data: Data, workload: Workload, chance: random.Random) -> bytes:
-    user = chance.randrange(USERS)
-    path = MESSAGES.replace("<chat_id>", data.random_chat(chance, user, workload.large))
-    path += f"?search={quote(chance.choice(data.words))}" * (workload.name == "search")
-    body = {"content": chance.choice(data.texts)} if workload.method == "POST" else None
-    return request(workload.method, path, tokens()[user], body, X_Forwarded_For=f"10.0.{user // 250}.{user % 250}")
+def _build_request(data: Dataset, workload: Workload, rng: random.Random) -> bytes:
+    user = rng.randrange(USERS)
+    path = MESSAGES.replace("<chat_id>", data.choose_chat(rng, user, workload.large))
+    path += f"?search={quote(rng.choice(data.words))}" * (workload.name == "search")
+    body = {"content": rng.choice(data.texts)} if workload.method == "POST" else None
+    return build_request(
+        workload.method, path, tokens()[user], body, X_Forwarded_For=f"10.0.{user // 250}.{user % 250}"
+    )
 
 
-def scripts(data: Data, workload: Workload) -> dict[str, int]:
-    """The same for pgbench: scripts, each with how often it is taken."""
+def build_scripts(data: Dataset, workload: Workload) -> dict[str, int]:
+    """Return the scripts of a workload for pgbench, with their weights."""
     shares = {False: round(100 * (1 - workload.large)), True: round(100 * workload.large)}
-    return {_script(data, workload, is_large): share for is_large, share in shares.items() if share}
+    return {_build_script(data, workload, is_large): share for is_large, share in shares.items() if share}
 
 
-def _script(data: Data, workload: Workload, is_large: bool) -> str:
-    """The API's own statement, with random values in place of its parameters, and null where nothing is asked."""
+def _build_script(data: Dataset, workload: Workload, is_large: bool) -> str:
+    """Return the API's own statement, with random values in place of its parameters, and null for absent ones."""
     route = workload.route
     values = {
         "identity": """('{"sub": "user ' || :user || '"}')::jsonb""",
         "request_id": REQUEST_ID,
-        "chat_id": f"{CHAT_ID.format(number=LARGE if is_large else ':chat')}::text",
-        "search": one_of("word", [quoted(word) for word in data.words]) if workload.name == "search" else "null",
-        "body": one_of("text", [as_bytes({"content": text}) for text in data.texts]),
+        "chat_id": f"{CHAT_ID.format(number=LARGE_CHAT if is_large else ':chat')}::text",
+        "search": choose_one("word", [quote_literal(word) for word in data.words])
+        if workload.name == "search"
+        else "null",
+        "body": choose_one("text", [quote_json({"content": text}) for text in data.texts]),
     }
     names = ["identity", "request_id", *["no condition"] * 2, *route.path_parameters, *route.query]
     names += ["body"] * bool(route.body)
@@ -99,16 +103,16 @@ def _script(data: Data, workload: Workload, is_large: bool) -> str:
     )
 
 
-def one_of(variable: str, values: list[str]) -> str:
-    """An expression of one of these constants."""
+def choose_one(variable: str, values: list[str]) -> str:
+    """Return an SQL expression for the value at the index that a variable of pgbench has."""
     return f"(array[{', '.join(values)}])[:{variable}]"
 
 
-def quoted(text: str) -> str:
-    """A constant."""
+def quote_literal(text: str) -> str:
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def as_bytes(body: dict[str, str]) -> str:
-    """JSON as the API passes it on."""
+def quote_json(body: dict[str, str]) -> str:
+    """Return JSON as an SQL literal of type bytea, which is what the API passes."""
     return f"'\\x{json.dumps(body, ensure_ascii=False).encode().hex()}'::bytea"

@@ -1,12 +1,12 @@
-"""Listing, searching and sending messages with FastAPI and SQLAlchemy's ORM, as the documentation of both teaches it.
+"""Lists, searches and sends messages with FastAPI and SQLAlchemy's ORM, in the style of their documentation.
 
-A dependency each for the limit, the user, the session and the chat; pydantic models for answers; one query for the chat
-of a member, one for the messages, one for the total of a search. It is spared what it need not do for the same answers:
-row-level security (its role bypasses it), counting a chat's messages (the column that the triggers keep has the total),
-a search of its own (it reads the words and the index that Parley made), and tokens other than signed ones. A row that
-it inserts fires the same triggers as Parley's: the chat's counters, the search vector, and the event in the outbox.
+The rate limit, the user, the session and the chat are dependencies; responses are pydantic models. There is one query
+for the chat of a member, one for the messages, and one for the total of a search. The server omits what the same
+responses do not require: row-level security (its role bypasses it), counting the messages of a chat (triggers maintain
+the column), a search index of its own (it reads the one of Parley), and tokens other than signed ones. A row that it
+inserts fires the same triggers as Parley's: counters of the chat, search vector, and event in the outbox.
 
-Settings are DATABASE_URL, DATABASE_POOL_SIZE, REDIS_URL, NEXTAUTH_SECRET and RATE_LIMIT_REQUESTS, as Parley's.
+Settings are DATABASE_URL, DATABASE_POOL_SIZE, REDIS_URL, NEXTAUTH_SECRET and RATE_LIMIT_REQUESTS, as those of Parley.
 """
 
 import os
@@ -83,11 +83,11 @@ class MessageWords(Base):
     tsv: Mapped[str] = mapped_column(TSVECTOR)
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     model_config = ConfigDict(from_attributes=True, alias_generator=to_camel, populate_by_name=True)
 
 
-class SentMessage(Answer):
+class SentMessage(ResponseModel):
     id: UUID
     content: str
     type: str
@@ -99,7 +99,7 @@ class ListedMessage(SentMessage):
     updated_at: datetime
 
 
-class Page(Answer):
+class Page(ResponseModel):
     messages: list[ListedMessage]
     total: int
     page: int
@@ -112,7 +112,7 @@ class NewMessage(BaseModel):
 
 
 async def limit_requests(request: Request, response: Response) -> None:
-    """Counts the request in Redis, as Parley does."""
+    """Count the request in Redis, as Parley does."""
     address = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
     window, into_window = divmod(time.time_ns() // 1_000_000, WINDOW_MS)
     elapsed = into_window / WINDOW_MS
@@ -126,7 +126,7 @@ async def limit_requests(request: Request, response: Response) -> None:
 
 
 async def current_user(credentials: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]) -> str:
-    """The user of a signed token."""
+    """Return the user of a signed token."""
     try:
         claims = jwt.decode(credentials.credentials, SECRET, ["HS256"], leeway=30)
     except jwt.PyJWTError:
@@ -136,7 +136,7 @@ async def current_user(credentials: Annotated[HTTPAuthorizationCredentials, Depe
 
 
 async def open_session() -> AsyncIterator[AsyncSession]:
-    """A session of the ORM, for as long as the request lasts."""
+    """Open a session of the ORM for the request."""
     async with new_session() as session:
         yield session
 
@@ -145,8 +145,8 @@ User = Annotated[str, Depends(current_user)]
 Session = Annotated[AsyncSession, Depends(open_session)]
 
 
-async def entered_chat(chat_id: UUID, user: User, session: Session) -> Chat:
-    """The chat of the path, if the user is a member."""
+async def select_chat(chat_id: UUID, user: User, session: Session) -> Chat:
+    """Return the chat of the path, if the user is a member."""
     query = select(Chat).join(Chat.members).where(Chat.id == chat_id, Member.user_id == user)
     chat = await session.scalar(query)
     if chat is None:
@@ -154,13 +154,13 @@ async def entered_chat(chat_id: UUID, user: User, session: Session) -> Chat:
     return chat
 
 
-Entered = Annotated[Chat, Depends(entered_chat)]
+SelectedChat = Annotated[Chat, Depends(select_chat)]
 app = FastAPI(dependencies=[Depends(limit_requests)])
 
 
 @app.get("/api/chats/{chat_id}/messages", response_model=Page)
 async def list_messages(
-    chat: Entered,
+    chat: SelectedChat,
     session: Session,
     page: Annotated[int, Query(ge=1)] = 1,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
@@ -179,7 +179,7 @@ async def list_messages(
 
 
 @app.post("/api/chats/{chat_id}/messages", response_model=SentMessage, status_code=201)
-async def send_message(chat: Entered, user: User, session: Session, body: NewMessage) -> Message:
+async def send_message(chat: SelectedChat, user: User, session: Session, body: NewMessage) -> Message:
     message = Message(chat_id=chat.id, user_id=user, content=body.content, type=body.type)
     session.add(message)
     await session.commit()

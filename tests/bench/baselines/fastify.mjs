@@ -1,11 +1,12 @@
-// Listing, searching and sending messages with Fastify and pg, in SQL written by hand: one prepared statement a request.
+// Lists, searches and sends messages with Fastify and pg, in hand-written SQL: one prepared statement a request.
 //
-// Answers are made by Fastify's schemas; tokens are remembered once they are verified. It is spared what it need not do
-// for the same answers, as fastapi_sqlalchemy.py is: row-level security, counting a chat's messages, a search of its own,
-// and tokens other than signed ones. A row that it inserts fires the same triggers as Parley's: the chat's counters, the
-// search vector, and the event in the outbox.
+// Responses are serialized by Fastify's schemas; verified tokens are cached. Like fastapi_sqlalchemy.py, the server omits
+// what the same responses do not require: row-level security, counting the messages of a chat, a search index of its own,
+// and tokens other than signed ones. A row that it inserts fires the same triggers as Parley's: counters of the chat,
+// search vector, and event in the outbox.
 //
-// Settings are PORT, DATABASE_URL, DATABASE_POOL_SIZE, REDIS_URL, NEXTAUTH_SECRET and RATE_LIMIT_REQUESTS, as Parley's.
+// Settings are PORT, DATABASE_URL, DATABASE_POOL_SIZE, REDIS_URL, NEXTAUTH_SECRET and RATE_LIMIT_REQUESTS, as those of
+// Parley.
 
 import rateLimit from '@fastify/rate-limit'
 import { createVerifier } from 'fast-jwt'
