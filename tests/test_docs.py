@@ -1,4 +1,4 @@
-"""The READMEs say what is so: held against the code and the database."""
+"""The READMEs, compared with the code and the database."""
 
 import re
 from collections.abc import Callable
@@ -55,15 +55,15 @@ SQL_README = (ROOT / "sql" / "README.md").read_text()
 FILES = {"README.md": README, "sql/README.md": SQL_README}
 
 
-def rows(text: str, heading: str) -> list[list[str]]:
-    """The rows of the table whose first column has this heading."""
+def parse_table(text: str, heading: str) -> list[list[str]]:
+    """Return the rows of the table whose first column has this heading."""
     table = re.search(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, flags=re.MULTILINE)
     assert table, heading
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[1].splitlines()]
 
 
-def default_of(value: object) -> str:
-    """As the table has it."""
+def format_default(value: object) -> str:
+    """Format a default as in the table."""
     if value == frozenset():
         return "none"
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
@@ -71,12 +71,12 @@ def default_of(value: object) -> str:
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:
     documented = {}
-    for names, default, _ in rows(README, "Variable"):
+    for names, default, _ in parse_table(README, "Variable"):
         for name, value in zip(re.findall(r"`(\w+)`", names), default.split(", ") * 2, strict=False):
             documented[name] = value.strip("`")
     fields = ApiSettings.model_fields | ListenerSettings.model_fields
     expected = {
-        name.upper(): "required" if field.is_required() else default_of(field.default)
+        name.upper(): "required" if field.is_required() else format_default(field.default)
         for name, field in fields.items()
         if name != "secret"
     }
@@ -84,40 +84,43 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
 
 
 def test_every_metric_is_in_the_table_with_its_help() -> None:
-    nothing = SimpleNamespace(
+    context = SimpleNamespace(
         database=None,
         replica=None,
         limiter=SimpleNamespace(is_redis_unavailable=False),
         admission=SimpleNamespace(waiting=0),
     )
-    registries = {"API": ApiMetrics(cast("Any", SimpleNamespace(ctx=nothing))).registry, "listener": LISTENER_REGISTRY}
+    registries = {"API": ApiMetrics(cast("Any", SimpleNamespace(ctx=context))).registry, "listener": LISTENER_REGISTRY}
     expected = {
         (f"{family.name}_total" if family.type == "counter" else family.name, process): family.documentation
         for process, registry in registries.items()
         for family in registry.collect()
         if family.name.startswith("parley_")
     }
-    documented = {(name.strip("`"), process): text for name, process, text in rows(README, "Metric")}
+    documented = {(name.strip("`"), process): text for name, process, text in parse_table(README, "Metric")}
     assert documented == expected
 
 
 def test_every_route_is_in_the_table_with_its_query_and_status() -> None:
-    documented = {request.strip("`"): (query, answer) for request, query, answer in rows(README, "Request")}
+    documented = {
+        request.strip("`"): (parameters, status) for request, parameters, status in parse_table(README, "Request")
+    }
     path_parameter, in_braces = re.compile(r"<(\w+)_id>"), r"{\1Id}"
     expected = {f"{route.method} {path_parameter.sub(in_braces, route.path)}": route for route in ROUTES}
     assert documented.keys() == expected.keys()
     for request, route in expected.items():
-        query, answer = documented[request]
+        parameters, status = documented[request]
         assert (
-            tuple(re.findall(r"`(\w+)`", query)) == route.query + route.pusher_fields + ("image",) * route.is_upload
+            tuple(re.findall(r"`(\w+)`", parameters))
+            == route.query + route.pusher_fields + ("image",) * route.is_upload
         ), request
-        assert answer.startswith(str(route.status)), request
-        assert bool(re.search(r"`\{", query)) == bool(route.body), request
+        assert status.startswith(str(route.status)), request
+        assert bool(re.search(r"`\{", parameters)) == bool(route.body), request
 
 
 def documented_limits() -> dict[str, list[str]]:
     """Return the numbers in each row of the README's table of limits."""
-    return {what: re.findall(r"[\d,]+", bound.replace(",", "")) for what, bound in rows(README, "What")}
+    return {limit: re.findall(r"[\d,]+", bound.replace(",", "")) for limit, bound in parse_table(README, "What")}
 
 
 def test_limits_of_uploads_and_images_are_in_the_table() -> None:
@@ -135,49 +138,66 @@ def test_limits_of_uploads_and_images_are_in_the_table() -> None:
     ]
 
 
-def test_the_limits_are_those_that_hold(dba: Connection) -> None:
+def fetch_length_limits(dba: Connection, *fields: str) -> list[str]:
+    """Return the distinct maximum lengths of fields."""
+    found = dba.execute("select distinct upper(rules.length_limits(f)) - 1 from unnest(%s::text[]) f", [list(fields)])
+    return [str(number) for (number,) in found]
+
+
+def has_constants(dba: Connection, function: str, *constants: str) -> bool:
+    """Return whether the body of a function contains all of these constants."""
+    row = dba.execute("select prosrc from pg_proc where oid = %s::regproc", [function]).fetchone()
+    assert row
+    return all(re.search(rf"\b{constant}\b", row[0]) for constant in constants)
+
+
+def test_limits_of_texts_and_pages_are_in_the_table(dba: Connection) -> None:
     documented = documented_limits()
-
-    def characters(*fields: str) -> list[str]:
-        found = dba.execute(
-            "select distinct upper(rules.length_limits(f)) - 1 from unnest(%s::text[]) f", [list(fields)]
-        )
-        return [str(number) for (number,) in found]
-
-    assert documented["a chat's title"] == characters("title")
-    assert documented["a message's content"] == characters("content")
-    assert documented["a user's name, a setting `model` or `runtime`"] == characters("name", "model", "runtime")
-    assert documented["the setting `context`"] == characters("context")
-    assert documented["a user's ID"] == characters("userId")
-    assert documented["a search query"] == characters("search")
+    assert documented["a chat's title"] == fetch_length_limits(dba, "title")
+    assert documented["a message's content"] == fetch_length_limits(dba, "content")
+    settings = fetch_length_limits(dba, "name", "model", "runtime")
+    assert documented["a user's name, a setting `model` or `runtime`"] == settings
+    assert documented["the setting `context`"] == fetch_length_limits(dba, "context")
+    assert documented["a user's ID"] == fetch_length_limits(dba, "userId")
+    assert documented["a search query"] == fetch_length_limits(dba, "search")
     fields = dba.execute("select api.get_field_schemas()").fetchone()
     assert fields
-    for what, field in {"a page of chats or messages": "limit", "events in a response": "events"}.items():
-        assert documented[what] == [str(fields[0][field][bound]) for bound in ("maximum", "default")]
+    for limit, field in {"a page of chats or messages": "limit", "events in a response": "events"}.items():
+        assert documented[limit] == [str(fields[0][field][bound]) for bound in ("maximum", "default")]
 
-    def is_in(function: str, *bounds: str) -> bool:
-        row = dba.execute("select prosrc from pg_proc where oid = %s::regproc", [function]).fetchone()
-        assert row
-        return all(re.search(rf"\b{bound}\b", row[0]) for bound in bounds)
 
-    assert is_in("parley.search_by_relevance", *documented["hits that `sort=relevance` ranks"])
+def test_limits_of_searches_events_and_keys_are_in_the_table(dba: Connection) -> None:
+    documented = documented_limits()
+    assert has_constants(dba, "parley.search_by_relevance", *documented["hits that `sort=relevance` ranks"])
     assert documented["an event"] == [str(MAX_EVENT_BYTES)]
-    assert is_in("parley.record_event", *documented["an event"])
+    assert has_constants(dba, "parley.record_event", *documented["an event"])
     length, hours = documented["an `Idempotency-Key`"]
-    assert is_in("parley.idempotency_key_error", length)
-    assert is_in("parley.idempotency_key_ttl", f"{hours} hours")
+    assert has_constants(dba, "parley.idempotency_key_error", length)
+    assert has_constants(dba, "parley.idempotency_key_ttl", f"{hours} hours")
+
+
+def test_limits_of_requests_are_in_the_table() -> None:
+    documented = documented_limits()
     assert int(documented["a JSON body"][0]) * 1024 * 1024 == MAX_BODY
     defaults = ApiSettings.model_fields
     budget = [str(defaults[f"rate_limit_{name}"].default) for name in ("requests", "window")]
     assert documented["requests from one address"] == budget
-    assert documented["the time of a request"] == [str(TIMEOUTS[f"{of}_TIMEOUT"]) for of in ("REQUEST", "RESPONSE")]
+    assert documented["the time of a request"] == [str(TIMEOUTS[f"{name}_TIMEOUT"]) for name in ("REQUEST", "RESPONSE")]
     assert documented["an idle connection"] == [str(TIMEOUTS["KEEP_ALIVE_TIMEOUT"])]
+    probe = [str(PROBE_TIMEOUT_SECONDS), str(PROBE_MAX_AGE_SECONDS)]
+    assert documented["a probe of the database by `/readyz`"] == probe
+    assert documented["responses that clients have not read"] == [str(MAX_WRITE_BUFFER // 1024**2)]
+    assert documented["the accepted clock skew of a token"] == [str(LEEWAY_SECONDS)]
+
+
+def test_limits_of_admission_are_in_the_table() -> None:
+    documented = documented_limits()
     waiting = [str(MAX_WAITING_PER_CONNECTION), str(ACQUIRE_TIMEOUT_SECONDS)]
     assert documented["requests that wait for a connection to PostgreSQL"] == waiting
     per_connection, *shares, seconds = documented["requests that wait for their slots"]
     assert [per_connection, seconds] == waiting
     assert shares == ["1", str(round(1 / MAX_QUEUE_SHARE_OF_USER)), "1", str(round(1 / MAX_QUEUE_SHARE_OF_CHAT))]
-    (expensive,) = (what for what in documented if what.startswith("expensive requests in flight"))
+    (expensive,) = (limit for limit in documented if limit.startswith("expensive requests in flight"))
     assert documented[expensive] == [str(MAX_EXPENSIVE_PER_USER)]
     bounds = [EXPENSIVE_BODY_BYTES // 1024, LARGE_PAGE_SECONDS, LARGE_PAGE_BYTES // 1024]
     assert re.findall(r"\d+", expensive) == [str(bound) for bound in bounds]
@@ -189,18 +209,12 @@ def test_the_limits_are_those_that_hold(dba: Connection) -> None:
     paragraph = README.partition("**In flight.**")[2].partition("\n\n")[0].replace("\n", " ")
     assert all(cost in paragraph for cost in (*costs, f"up to {MAX_PAUSE_SECONDS} seconds"))
     assert documented["writes in flight"] == [str(MAX_WRITES_PER_CHAT)]
-    assert documented["a probe of the database by `/readyz`"] == [
-        str(PROBE_TIMEOUT_SECONDS),
-        str(PROBE_MAX_AGE_SECONDS),
-    ]
-    assert documented["responses that clients have not read"] == [str(MAX_WRITE_BUFFER // 1024**2)]
-    assert documented["the accepted clock skew of a token"] == [str(LEEWAY_SECONDS)]
 
 
-def test_channels_and_events_are_those_of_the_models() -> None:
+def test_every_channel_and_event_is_in_the_tables() -> None:
     channels = [[f"`{channel.name}`", channel.subscribers, channel.content] for channel in CHANNELS]
-    assert rows(README, "Channel") == channels
-    assert rows(README, "Event") == [[f"`{event.name}`", summarize(event.payload)] for event in EVENTS]
+    assert parse_table(README, "Channel") == channels
+    assert parse_table(README, "Event") == [[f"`{event.name}`", summarize(event.payload)] for event in EVENTS]
     section = README.partition("## Live updates")[2].partition("\n## ")[0]
     assert all(f"`{name}`" in section for name in LOG_ONLY_EVENTS)
     assert f"of more than {MAX_EVENT_BYTES:,} bytes" in section
@@ -225,11 +239,11 @@ def summarize_fields(model: type[BaseModel]) -> str:
 
 
 def test_every_error_code_is_in_the_table() -> None:
-    documented = {int(status): code.strip("`") for status, code, _ in rows(README, "Status")}
+    documented = {int(status): code.strip("`") for status, code, _ in parse_table(README, "Status")}
     assert documented == CODES
 
 
-def test_what_the_readmes_name_exists(dba: Connection) -> None:
+def test_named_paths_and_functions_exist(dba: Connection) -> None:
     for name, text in FILES.items():
         for path in re.findall(r"`((?:tests|sql|api|listener)/[\w./*]+)`", text):
             assert list(ROOT.glob(path)), (name, path)
@@ -249,12 +263,14 @@ def test_the_statements_of_the_sql_readme_work(dba: Connection) -> None:
     assert dba.execute(listed.replace("01a20a99-…", chat[0]["id"])).fetchone()
     dba.execute("set local role app")
     statements = [line for line in blocks[1].splitlines() if line.startswith("select")]
-    answers = [dba.execute(statement).fetchall() for statement in statements]
-    assert [row[1] for row in answers[-1]] == ["Plans"]
+    results = [dba.execute(statement).fetchall() for statement in statements]
+    assert [row[1] for row in results[-1]] == ["Plans"]
 
 
 def test_every_view_is_in_the_catalogue_with_its_columns(dba: Connection) -> None:
-    documented = {view.strip("`"): re.findall(r"`(\w+)`", columns) for view, _, columns in rows(SQL_README, "View")}
+    documented = {
+        view.strip("`"): re.findall(r"`(\w+)`", columns) for view, _, columns in parse_table(SQL_README, "View")
+    }
     expected = dba.execute(
         "select c.relname, array_agg(a.attname::text order by a.attnum) from pg_class c"
         " join pg_attribute a on a.attrelid = c.oid and a.attnum > 0"
@@ -263,10 +279,10 @@ def test_every_view_is_in_the_catalogue_with_its_columns(dba: Connection) -> Non
     assert documented == dict(expected)
 
 
-def test_the_analysts_questions_are_answered(postgres: Postgres, new_database: Callable[[str], str]) -> None:
-    part = SQL_README.partition("## For analysts")[2].partition("\n## ")[0]
-    questions = re.findall(r"```sql\n(.*?)```", part, flags=re.DOTALL)
-    assert len(questions) == 5
+def test_the_queries_for_analysts_return_rows(postgres: Postgres, new_database: Callable[[str], str]) -> None:
+    section = SQL_README.partition("## For analysts")[2].partition("\n## ")[0]
+    queries = re.findall(r"```sql\n(.*?)```", section, flags=re.DOTALL)
+    assert len(queries) == 5
     url = postgres.url(new_database("parley_questions"))
     with psycopg.connect(url, autocommit=True) as dba:
         chat = new_chat(dba, "owner", "member")
@@ -274,8 +290,8 @@ def test_the_analysts_questions_are_answered(postgres: Postgres, new_database: C
             call(dba, user, "send_message", chat, {"content": "Hello"})
         roll_up_to_now(dba)
         dba.execute("set role parley_analyst")
-        for question in questions:
-            assert len(dba.execute(question).fetchall()) == 1, question
+        for query in queries:
+            assert len(dba.execute(query).fetchall()) == 1, query
 
 
 def test_the_readme_has_the_two_commands() -> None:
