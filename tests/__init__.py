@@ -1,4 +1,4 @@
-"""The tests; tests/README.md tells how to run them."""
+"""The tests; see tests/README.md."""
 
 from pathlib import Path
 

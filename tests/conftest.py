@@ -80,7 +80,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def directory() -> Iterator[Path]:
-    """Where the servers of this run have their files."""
+    """A directory for the files of the servers of this run."""
     with open_directory() as path:
         yield path
 
@@ -94,7 +94,7 @@ def shared_directory() -> Path:
 @pytest.fixture(scope="session")
 def postgres(directory: Path) -> Iterator[Postgres]:
     """A PostgreSQL that may lose data in a crash, with logins for the API, the listener and the web app."""
-    # Autovacuum would hold the analysts' views back, and change plans by its statistics, at any moment.
+    # Autovacuum would delay the analysts' views, and change plans by its statistics, at any moment.
     with new_postgres(directory / "postgres", **QUICK, autovacuum="off") as server:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")
@@ -114,7 +114,7 @@ def postgres(directory: Path) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def valkey(directory: Path) -> Iterator[Valkey]:
-    """A Valkey; tests keep apart by their addresses."""
+    """A Valkey; tests are separated by their client addresses."""
     with Valkey(directory / "valkey") as server:
         yield server
 
@@ -123,7 +123,7 @@ def valkey(directory: Path) -> Iterator[Valkey]:
 def new_database(postgres: Postgres) -> Callable[[str], str]:
     """Return a function that creates a migrated database of the given name, and returns the name.
 
-    Databases are not dropped: the server is thrown away with all of them.
+    Databases are not dropped, because the server is deleted with all of them.
     """
 
     def create(name: str) -> str:
@@ -137,7 +137,7 @@ def new_database(postgres: Postgres) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def shared_database(new_database: Callable[[str], str]) -> str:
-    """The database of the tests that roll back or keep to their own users."""
+    """A database for tests that roll back or use only users of their own."""
     return new_database("parley_shared")
 
 
@@ -157,7 +157,7 @@ def dba(postgres: Postgres, shared_database: str) -> Iterator[Connection]:
 
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
-    """What starts APIs and listeners in a fifth of the time."""
+    """A process that starts APIs and listeners in a fifth of the time."""
     with ForkServer() as server:
         yield server
 
@@ -176,7 +176,7 @@ def new_api(directory: Path, postgres: Postgres, valkey: Valkey, fork_server: Fo
 
 @pytest.fixture(scope="session")
 def api(directory: Path, postgres: Postgres, valkey: Valkey, shared_database: str) -> Iterator[Api]:
-    """The API that tests share; each client of it has an address, and so a budget, of its own, for hours."""
+    """The API that tests share; each of its clients has its own address, and thus its own rate limit."""
     options = {
         "RATE_LIMIT_WINDOW": choose_long_window(),
         "PUSHER_KEY": "key",
@@ -190,6 +190,6 @@ def api(directory: Path, postgres: Postgres, valkey: Valkey, shared_database: st
 
 @pytest.fixture(scope="module")
 def anonymous(api: Api) -> Iterator[httpx.Client]:
-    """A client without a token, that no limit stops."""
+    """A client without a token and without an effective rate limit."""
     with unlimited_client(api, "") as client:
         yield client

@@ -23,7 +23,7 @@ from tests import ROOT
 
 
 class ForkServer:
-    """The process, for a block, as a test sees it."""
+    """The interface of the tests to the process, which runs for a block."""
 
     def __enter__(self) -> Self:
         self._socket, other = socket.socketpair()
@@ -61,7 +61,7 @@ class ForkServer:
         return self._exit_codes.get(pid)
 
     def receive(self, seconds: float) -> None:
-        """Read the reports that have come, or come within so many seconds."""
+        """Read the reports that have arrived, or that arrive within a number of seconds."""
         with self._lock:
             while select.select([self._socket], [], [], seconds)[0]:
                 report = json.loads(self._reports.readline())
@@ -73,7 +73,7 @@ class ForkServer:
 
 
 class Fork:
-    """What `Child` uses of subprocess.Popen."""
+    """A fork, with the methods of subprocess.Popen that `Child` uses."""
 
     def __init__(self, server: ForkServer, pid: int) -> None:
         self.pid = pid
@@ -106,7 +106,7 @@ class ForkedChild(Child):
         self._process: Any = fork
 
 
-# In the process itself
+# In the forking process
 
 
 def serve(connection: socket.socket) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def report_exit_codes(connection: socket.socket) -> None:
 
 
 def run(request: Mapping[str, Any]) -> None:
-    """Become what a request asks for."""
+    """Run the program of a request in this process."""
     os.chdir(request["cwd"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -172,5 +172,5 @@ if __name__ == "__main__":
     import api.__main__  # noqa: F401
     import listener.__main__  # noqa: F401
 
-    del sys.modules["api.__main__"], sys.modules["listener.__main__"]  # a child runs one of them anew
+    del sys.modules["api.__main__"], sys.modules["listener.__main__"]  # so that a child can run them as `__main__`
     run(serve(socket.socket(fileno=int(sys.argv[1]))))

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests import ROOT
 
 
-def imports(folder: str) -> Iterator[tuple[str, str]]:
+def find_imports(folder: str) -> Iterator[tuple[str, str]]:
     """Yield the name of each file of a folder with each module that it imports."""
     for file in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -20,25 +20,27 @@ def imports(folder: str) -> Iterator[tuple[str, str]]:
 
 
 def test_the_listener_and_the_api_have_only_api_shared_in_common() -> None:
-    of_api = [module for _, module in imports("listener") if module.split(".")[0] == "api"]
-    assert of_api
-    assert all(module.startswith("api.shared.") for module in of_api), of_api
-    assert [found for found in imports("api") if found[1].split(".")[0] == "listener"] == []
+    api_modules = [module for _, module in find_imports("listener") if module.split(".")[0] == "api"]
+    assert api_modules
+    assert all(module.startswith("api.shared.") for module in api_modules), api_modules
+    assert [found for found in find_imports("api") if found[1].split(".")[0] == "listener"] == []
 
 
 def test_api_shared_imports_neither() -> None:
-    found = list(imports("api/shared"))
+    found = list(find_imports("api/shared"))
     assert found
     assert [module for _, module in found if module.split(".")[0] in {"api", "listener"}] == []
 
 
 def test_the_decoder_of_uploads_imports_nothing_else_of_the_project() -> None:
-    of_project = [module for _, module in imports("api/images/reencode") if module.split(".")[0] in {"api", "listener"}]
-    assert of_project
-    assert all(f"{module}.".startswith("api.images.reencode.") for module in of_project), of_project
+    project_modules = [
+        module for _, module in find_imports("api/images/reencode") if module.split(".")[0] in {"api", "listener"}
+    ]
+    assert project_modules
+    assert all(f"{module}.".startswith("api.images.reencode.") for module in project_modules), project_modules
 
 
-def module_of(file: Path) -> str:
+def get_module_name(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -53,12 +55,12 @@ def imported_modules(file: Path) -> Iterator[str]:
 
 
 def test_the_modules_of_the_api_have_no_import_cycle() -> None:
-    graph = {module_of(file): set(imported_modules(file)) for file in (ROOT / "api").rglob("*.py")}
+    graph = {get_module_name(file): set(imported_modules(file)) for file in (ROOT / "api").rglob("*.py")}
     assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
 
 
 def test_the_folders_of_the_api_do_not_import_the_spine() -> None:
-    spine = {module_of(file) for file in (ROOT / "api").glob("*.py")} - {"api"}
+    spine = {get_module_name(file) for file in (ROOT / "api").glob("*.py")} - {"api"}
     imported = {
         (file.relative_to(ROOT / "api").parts[0], module)
         for file in (ROOT / "api").glob("*/**/*.py")

@@ -91,9 +91,9 @@ def test_random_secrets_are_accepted(monkeypatch: pytest.MonkeyPatch, name: str)
 
 
 def test_origins_are_normalized_to_the_form_of_browsers(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = "https://App.Example.org/ , http://localhost:3000,https://a.example:443,http://a.example:80,http://b.example:443"
+    origins = "https://App.Example.org/ , http://localhost:3000,https://a.example:443,http://a.example:80,http://b.example:443"
     monkeypatch.setenv(
-        "ALLOWED_ORIGINS", f"{given},http://[::1]:3000,capacitor://localhost,https://xn--bcher-kva.example"
+        "ALLOWED_ORIGINS", f"{origins},http://[::1]:3000,capacitor://localhost,https://xn--bcher-kva.example"
     )
     assert Settings.load().allowed_origins == {
         "https://app.example.org",

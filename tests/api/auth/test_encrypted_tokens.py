@@ -1,7 +1,7 @@
 """Encrypted session tokens: those of web apps are accepted, all others get the same 401 as every invalid token.
 
-session_tokens.json has tokens that NextAuth.js, Auth.js and jsonwebtoken made (tests/e2e/test_web_app.py). All others
-are made here, with keys that are derived here.
+session_tokens.json has tokens of NextAuth.js, Auth.js and jsonwebtoken (tests/e2e/test_web_app.py). All others
+are created here, with keys that are derived here.
 """
 
 import hmac
@@ -93,7 +93,7 @@ INVALID: dict[str, Callable[[], str]] = {
     "A128CBC-HS256": lambda: encrypt(enc="A128CBC-HS256"),
     "A256KW": lambda: encrypt(alg="A256KW"),
     "A256GCMKW": lambda: encrypt(alg="A256GCMKW"),
-    "a kid that nobody knows": lambda: encrypt(kid="x"),
+    "an unknown kid": lambda: encrypt(kid="x"),
     "a kid of another type": lambda: replace_header({"alg": "dir", "enc": "A256GCM", "kid": ["x"]}),
     "a critical header": lambda: replace_header({"alg": "dir", "enc": "A256GCM", "crit": ["exp"], "exp": 1}),
     "crit a number": lambda: replace_header({"alg": "dir", "enc": "A256GCM", "crit": 1}),

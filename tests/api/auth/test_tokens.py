@@ -35,7 +35,7 @@ def base64url(data: bytes) -> str:
 
 
 def signed(header: str, payload: str, secret: str = SECRET) -> str:
-    """Return a token with exactly this header and payload, and a valid HS256 signature, whatever the header names."""
+    """Return a token with exactly this header and payload, and a valid HS256 signature regardless of the header."""
     text = f"{base64url(header.encode())}.{base64url(payload.encode(errors='surrogatepass'))}"
     return f"{text}.{base64url(hmac.digest(secret.encode(), text.encode(), hashlib.sha256))}"
 
@@ -62,7 +62,7 @@ VALID: dict[str, Callable[[], str]] = {
     "meant for an audience": lambda: signed_claims(valid_claims(aud="somebody else")),
     "meant for audiences": lambda: signed_claims(valid_claims(aud=["a", "b"], iss="x", jti="y")),
     "no typ": lambda: signed_claims(valid_claims(), typ=None),
-    "claims that nobody knows": lambda: signed_claims(valid_claims(role="admin", nested={"a": [1]})),
+    "unknown claims": lambda: signed_claims(valid_claims(role="admin", nested={"a": [1]})),
     "name, email and picture of wrong types": lambda: signed_claims(valid_claims(name=1, email=["a@b.c"], picture={})),
     "null for a name": lambda: signed_claims(valid_claims(name=None, email=None, picture=None)),
     "empty names": lambda: signed_claims(valid_claims(name="", email="", picture="")),
@@ -210,9 +210,9 @@ def test_any_route_may_be_the_first_request_of_a_user(
         response = client.get(path.replace("<", "").replace(">", ""))
     assert response.status_code == 404 if "<" in path else 200
     with psycopg.connect(postgres.url(shared_database)) as dba:
-        known = dba.execute("select count(*) from next_auth.users where id = %s", [user]).fetchone()
+        created = dba.execute("select count(*) from next_auth.users where id = %s", [user]).fetchone()
         # A failed request is rolled back, with the creation of its user; the next request creates the user.
-        assert known == (1 if response.is_success else 0,)
+        assert created == (1 if response.is_success else 0,)
 
 
 def test_the_first_request_of_a_user_may_write(api: Api) -> None:

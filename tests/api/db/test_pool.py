@@ -104,8 +104,8 @@ def test_open_connections_serve_when_no_more_can_be_opened(
             outcomes = asyncio.run(fetch(dba))
         finally:
             dba.execute(f"alter database {database} connection limit -1")
-    refused = asyncpg.TooManyConnectionsError
-    assert outcomes == [[int, refused, refused], [int], [int, int, int]]
+    rejected = asyncpg.TooManyConnectionsError
+    assert outcomes == [[int, rejected, rejected], [int], [int, int, int]]
 
 
 def test_a_connection_assigned_just_before_a_cancellation_is_passed_on(

@@ -39,7 +39,7 @@ class Attack:
         """Return the titles of the user's chats."""
         return {chat["title"] for chat in self._client.get("/api/chats").json()["chats"]}
 
-    def check_refused(self, *segments: bytes, status: int = 400) -> None:
+    def check_rejected(self, *segments: bytes, status: int = 400) -> None:
         [response] = self.send(*segments)
         expect_error(response, status)
         assert response.headers["connection"] == "close"

@@ -50,11 +50,11 @@ def test_pages_of_allowed_origins_can_read_every_response(api: Api) -> None:
         assert all(is_readable(response) for response in responses)
         assert not is_readable(client.get("/api/chats", headers={"Origin": "https://evil.test"}))
     with api.client(Origin=ALLOWED) as client:
-        refused = next(
+        rejected = next(
             response for response in (client.get("/api/chats") for _ in range(20)) if response.status_code == 429
         )
-        assert is_readable(refused)
-        assert refused.headers["retry-after"]
+        assert is_readable(rejected)
+        assert rejected.headers["retry-after"]
 
 
 @pytest.mark.parametrize("origin", ["https://evil.test", "null", "https://app.test:444", "http://app.test", ""])

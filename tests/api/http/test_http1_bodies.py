@@ -206,8 +206,8 @@ def test_curl_does_not_send_a_rejected_body(api: Api, attack: Attack, tmp_path: 
     sent = attack.headers | {"Expect": "100-continue"} | ({"Authorization": "Basic YTpi"} if is_rejected else {})
     options = [option for name, value in sent.items() for option in ("-H", f"{name}: {value}")]
     command = [
-        "curl", "-sS", "--expect100-timeout", "20", "-o", str(tmp_path / "answer"), "-w", "%{http_code} %{size_upload}",
-        "--data-binary", f"@{body}", *options, f"{api.url}/api/chats",
+        "curl", "-sS", "--expect100-timeout", "20", "-o", str(tmp_path / "response"),
+        "-w", "%{http_code} %{size_upload}", "--data-binary", f"@{body}", *options, f"{api.url}/api/chats",
     ]  # fmt: skip
     printed = subprocess.check_output(command, text=True, timeout=30)
     assert printed == ("401 0" if is_rejected else f"201 {body.stat().st_size}")

@@ -78,7 +78,7 @@ from tests.api.http.http1 import CHUNKED, FULL_WIDTH_5, SUPERSCRIPT_2, Attack
 )
 def test_a_malformed_chunk_is_rejected(attack: Attack, chunks: bytes) -> None:
     sent = attack.request(b"POST /api/chats HTTP/1.1", CHUNKED, body=chunks.replace(b"{}", b'{"title": "first"}'))
-    attack.check_refused(sent + attack.second)
+    attack.check_rejected(sent + attack.second)
 
 
 @pytest.mark.parametrize(

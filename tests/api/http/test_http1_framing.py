@@ -88,12 +88,12 @@ def test_malformed_framing_is_rejected(attack: Attack, line: bytes, fields: list
     size = str(len(attack.second)).encode()
     filled = [field.replace(b"{n}", size) for field in fields]
     for body in (attack.second, b"0\r\n\r\n" + attack.second):
-        attack.check_refused(attack.request(line, *filled, body=body))
+        attack.check_rejected(attack.request(line, *filled, body=body))
 
 
 def test_http_1_0_has_no_transfer_codings(attack: Attack) -> None:
     for more in ((), (b"Connection: keep-alive",)):
-        attack.check_refused(attack.request(b"POST /x HTTP/1.0", CHUNKED, *more, body=b"0\r\n\r\n" + attack.second))
+        attack.check_rejected(attack.request(b"POST /x HTTP/1.0", CHUNKED, *more, body=b"0\r\n\r\n" + attack.second))
     body = b'{"title": "first"}'
     sized = b"Content-Length: %d" % len(body), b"Connection: keep-alive"
     attack.check_accepted(attack.request(b"POST /api/chats HTTP/1.0", *sized, body=body), 201)

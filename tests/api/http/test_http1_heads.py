@@ -66,7 +66,7 @@ from tests.api.http.http1 import Attack
     ],
 )
 def test_a_malformed_request_line_is_rejected(attack: Attack, line: bytes) -> None:
-    attack.check_refused(attack.request(line) + attack.second)
+    attack.check_rejected(attack.request(line) + attack.second)
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,14 @@ def test_a_well_formed_request_line_is_accepted(attack: Attack, line: bytes, sta
 
 def test_a_target_has_at_most_65535_bytes(attack: Attack) -> None:
     path = b"/" + b"x" * (MAX_TARGET - 1)
-    attack.check_refused(attack.request(b"GET " + path + b"x HTTP/1.1") + attack.second, status=413)
+    attack.check_rejected(attack.request(b"GET " + path + b"x HTTP/1.1") + attack.second, status=413)
     attack.check_accepted(attack.request(b"GET " + path + b" HTTP/1.1"), 404)
 
 
 def test_one_empty_line_before_a_request_is_ignored(attack: Attack) -> None:
     request = attack.request(b"GET /healthz HTTP/1.1")
     for start in (b"\r\n\r\n", b"\n", b"\r", b"\n\r\n", b" \r\n"):
-        attack.check_refused(start + request + attack.second)
+        attack.check_rejected(start + request + attack.second)
     attack.check_accepted(b"\r\n" + request + b"\r\n", 200)
 
 
@@ -122,14 +122,14 @@ def test_one_empty_line_before_a_request_is_ignored(attack: Attack) -> None:
     ],
 )
 def test_a_head_is_rejected_as_soon_as_it_cannot_be_well_formed(attack: Attack, start: bytes) -> None:
-    attack.check_refused(start)
-    attack.check_refused(*(bytes([byte]) for byte in start))
+    attack.check_rejected(start)
+    attack.check_rejected(*(bytes([byte]) for byte in start))
 
 
 def test_a_head_has_at_most_160_kib(attack: Attack) -> None:
     start = attack.request(b"GET /healthz HTTP/1.1", b"X: ")
     room = MAX_HEAD - len(start.removesuffix(b"\r\n\r\n"))
-    attack.check_refused(
+    attack.check_rejected(
         attack.request(b"GET /healthz HTTP/1.1", b"X: " + b"x" * (room + 1)) + attack.second, status=413
     )
     attack.check_accepted(attack.request(b"GET /healthz HTTP/1.1", b"X: " + b"x" * room), 200)

@@ -69,8 +69,8 @@ def test_other_methods_ignore_an_idempotency_key(client: httpx.Client) -> None:
     ],
 )
 def test_a_malformed_key_is_rejected(client: httpx.Client, headers: list[bytes]) -> None:
-    given = [*client.headers.raw, *((b"Idempotency-Key", value) for value in headers)]
-    response = client.post(CHATS, json={"title": "x"}, headers=given)
+    fields = [*client.headers.raw, *((b"Idempotency-Key", value) for value in headers)]
+    response = client.post(CHATS, json={"title": "x"}, headers=fields)
     assert expect_error(response, 400)["details"] == {"fields": {"Idempotency-Key": BAD_KEY}}
     assert client.get(CHATS).json()["total"] == 0
 
@@ -79,8 +79,8 @@ def test_whitespace_around_a_key_is_ignored(api: Api, client: httpx.Client) -> N
     key, body = new_user("key"), b'{"title": "x"}'
     sent = dict(client.headers) | {"Content-Type": "application/json", "Content-Length": str(len(body))}
     responses = [
-        send_raw(api, request_head("POST /api/chats HTTP/1.1", sent | {"Idempotency-Key": given}), body)
-        for given in (key, f" \t{key} \t")
+        send_raw(api, request_head("POST /api/chats HTTP/1.1", sent | {"Idempotency-Key": value}), body)
+        for value in (key, f" \t{key} \t")
     ]
     assert [(response.status_code, response.text) for response in responses] == [(201, responses[0].text)] * 2
     assert [response.headers.get(REPLAYED) for response in responses] == [None, "true"]

@@ -81,8 +81,8 @@ def test_each_statement_is_logged_under_its_request(
 def test_a_long_id_is_truncated_and_a_malformed_one_is_replaced(
     api: Api, statements: Callable[[str], list[str]]
 ) -> None:
-    def get_id(given: str) -> str:
-        with unlimited_client(api, **{"X-Request-Id": given}) as client:
+    def get_id(request_id: str) -> str:
+        with unlimited_client(api, **{"X-Request-Id": request_id}) as client:
             response = client.get("/api/chats")
         assert response.status_code == 200
         return str(response.headers["x-request-id"])

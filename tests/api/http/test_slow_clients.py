@@ -83,11 +83,11 @@ def test_sending_byte_by_byte_does_not_extend_the_timeout(
     with connect(api) as client:
         client.sendall(start if headers else start[:-2])
 
-        def is_answered() -> bool:
+        def has_response() -> bool:
             client.sendall(b"x")
             return bool(select([client], [], [], 0)[0])
 
-        wait_until(is_answered)
+        wait_until(has_response)
         response = client.recv(4096)
         assert response.startswith(f"HTTP/1.1 {status}".encode())
         assert (b"Retry-After: 1\r\n" in response) == (status == 503)

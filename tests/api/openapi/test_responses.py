@@ -77,11 +77,11 @@ def get_example(parameter: Json) -> Any:
 
 def fill_example(example: Json, api: Api, world: World) -> Json:
     """Return the example with a user and a chat that exist."""
-    known = new_user()
-    with unlimited_client(api, known) as client:
+    user = new_user()
+    with unlimited_client(api, user) as client:
         client.get("/api/chats")
     channel = f"private-chat-{world.ids['chat_id']}"
-    existing = {"userId": known, "email": f"{known}@example.org", "channel_name": channel}
+    existing = {"userId": user, "email": f"{user}@example.org", "channel_name": channel}
     return {name: existing.get(name, value) for name, value in example.items()}
 
 

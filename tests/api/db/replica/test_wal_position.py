@@ -67,7 +67,7 @@ def test_an_idle_replica_is_not_behind_at_the_end_of_a_segment(cluster: Cluster)
 
 def test_wal_positions_are_compared_within_one_timeline() -> None:
     def position(**changes: Any) -> WalPosition:
-        known: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "backend": 0,
             "started": "",
             "is_replica": True,
@@ -77,7 +77,7 @@ def test_wal_positions_are_compared_within_one_timeline() -> None:
             "epoch": "e",
             "lsn": 4,
         }
-        return WalPosition(**known | changes)
+        return WalPosition(**fields | changes)
 
     position().check_primary(position(is_replica=False))
     for changes in ({"system": 9}, {"database": 9}, {"epoch": "f"}, {"timeline": "9"}, {"is_replica": False}):
