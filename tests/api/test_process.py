@@ -80,6 +80,7 @@ def accepts_connections(api: Api) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_request_without_a_free_connection_waits_then_gets_503(
     postgres: Postgres, api: Api, shared_database: str
 ) -> None:

@@ -79,7 +79,7 @@ def test_invalid_image_is_rejected(empty_api: Api, build: Callable[[], bytes], e
         (lambda: crafted.gif(1, 1, crafted.gif_frame((2047, 2047, 1, 1), [0])), (2048, 2048)),
         (lambda: images.encode_jpeg_with_scans(200), (64, 48)),
         (lambda: encode_gif_animation(1000), (48, 48)),
-        (lambda: images.build_costly_apng(8), (2048, 2048)),
+        pytest.param(lambda: images.build_costly_apng(8), (2048, 2048), marks=pytest.mark.slow),
     ],
     ids=["wide", "high", "large", "first frame far", "200 scans", "1000 frames", "8 frames of the costliest"],
 )

@@ -89,6 +89,7 @@ def upload(client: httpx.Client, **headers: str) -> httpx.Response:
     return client.post(PATH, files={"image": IMAGE}, headers=headers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("users", "uploads_per_user"), [(5, 4), (5, 20), (4, 25), (100, 1), (40, 2)])
 def test_slow_uploads_do_not_keep_others_out(api: Api, users: int, uploads_per_user: int) -> None:
     """With the default limits, attackers hold up to all places and start again when one of their uploads yields."""

@@ -141,6 +141,7 @@ def test_line_outside_a_request_has_no_request_id(new_api: Callable[..., Api], d
         assert "request_id" not in away
 
 
+@pytest.mark.slow
 def test_task_that_outlives_its_request_has_no_request_id(directory: Path, valkey: Valkey) -> None:
     end = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app' and application_name = 'parley'"
     with new_postgres(directory / new_user("postgres"), **QUICK) as postgres:
