@@ -14,8 +14,8 @@ from contextlib import closing
 import httpx
 import psycopg
 
+from tests.bench.api_servers import running_api
 from tests.bench.load_generator import build_request
-from tests.bench.support import running_api
 from tests.bench.tokens import CpuMeter, Headers, bearer
 from tests.database import call, new_chat
 from tests.tokens import token

@@ -19,8 +19,8 @@ from itertools import cycle, islice
 
 import psycopg
 
+from tests.bench.api_servers import running_api
 from tests.bench.load_generator import Load, Result, StartLoad, build_request, load_processes, percentile
-from tests.bench.support import running_api
 from tests.bench.texts import WORD, full_length
 from tests.database import call, new_chat
 from tests.tokens import token

@@ -15,7 +15,7 @@ import statistics
 import psutil
 import psycopg
 
-from tests.bench.support import running_api
+from tests.bench.api_servers import running_api
 from tests.database import call, new_chat
 from tests.tokens import token
 

@@ -28,7 +28,7 @@ from api.http.request import ParleyRequest
 from tests.api.auth import test_encrypted_tokens as encrypted_tokens
 from tests.api.auth import test_tokens as signed_tokens
 from tests.api.auth.test_encrypted_tokens import derive_key, encrypt
-from tests.bench.support import running_api
+from tests.bench.api_servers import running_api
 from tests.database import add_session, call, new_chat
 from tests.tokens import SECRET, claims, new_user, token
 

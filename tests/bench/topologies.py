@@ -18,7 +18,7 @@ import psycopg
 from api.dev.postgres import Postgres
 from api.dev.process import Server
 from tests.api_process import Api, running
-from tests.bench.support import running_api
+from tests.bench.api_servers import running_api
 from tests.bench.tokens import CpuMeter, bearer
 from tests.database import call, new_chat
 from tests.e2e.pgbouncer import PgBouncer, program

@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from tests import images
-from tests.bench.support import running_api
+from tests.bench.api_servers import running_api
 from tests.tokens import token
 
 UPLOADS = 20
