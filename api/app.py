@@ -10,7 +10,7 @@ from typing import Any
 from sanic import Sanic
 from sanic.config import Config
 
-from api.admission.statements import AdmissionController
+from api.admission.controller import AdmissionController
 from api.auth.cookies import get_session_cookies
 from api.auth.pusher import PusherAuthenticator
 from api.auth.tokens import Tokens

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from sanic import HTTPResponse, Sanic
 
-from api.admission.statements import EXPENSIVE_BODY_BYTES, Permit
+from api.admission.controller import EXPENSIVE_BODY_BYTES, Permit
 from api.http.errors import ApiError
 from api.http.idempotency import compute_digest, read_idempotency
 from api.http.links import build_link_header

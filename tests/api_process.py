@@ -17,7 +17,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.dev.process import Child, find_free_port
+from api.dev.process import ChildProcess, find_free_port
 from tests import ROOT
 from tests.tokens import OLD_SECRET, SECRET, new_user, token
 from tests.waiting import wait_until
@@ -37,7 +37,7 @@ class Api:
         self.log = directory / f"api-{self.port}.log"
         self.log.unlink(missing_ok=True)  # of an earlier API on this port
         self.command = [sys.executable, "-W", "error", "-m", "api"]
-        self.spawn: Callable[..., Child] = Child
+        self.spawn: Callable[..., ChildProcess] = ChildProcess
         self.environment = {
             "PATH": os.environ["PATH"],
             "DATABASE_URL": database_url,
@@ -50,16 +50,16 @@ class Api:
             **options,
         }
         self.images = directory / f"images-{self.port}"
-        self.child: Child | None = None
+        self.child: ChildProcess | None = None
 
     def start(self) -> None:
         """Start it; return when it is ready."""
         self.child = self.spawn("API", self.command, log=self.log, cwd=ROOT, env=self.environment)
-        self.child.wait_until(self.is_ready, seconds=20)
+        self.child.wait_until_ready(self.is_ready, seconds=20)
 
     def fail_to_start(self) -> str:
         """Start it in vain; return the one line of its log."""
-        child = Child("API", self.command, log=self.log, cwd=ROOT, env=self.environment)
+        child = ChildProcess("API", self.command, log=self.log, cwd=ROOT, env=self.environment)
         try:
             wait_until(lambda: child.exit_code is not None)
         finally:

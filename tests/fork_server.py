@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from api.dev.process import Child, tie_to_parent
+from api.dev.process import ChildProcess, tie_to_parent
 from tests import ROOT
 
 
@@ -33,7 +33,7 @@ class ForkServer:
         self._lock = threading.Lock()
         with other:
             command = [sys.executable, "-W", "error", "-m", "tests.fork_server", str(other.fileno())]
-            self._child = Child("fork server", command, cwd=ROOT, pass_fds=[other.fileno()])
+            self._child = ChildProcess("fork server", command, cwd=ROOT, pass_fds=[other.fileno()])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,7 +73,7 @@ class ForkServer:
 
 
 class Fork:
-    """A fork, with the methods of subprocess.Popen that `Child` uses."""
+    """A fork, with the methods of subprocess.Popen that `ChildProcess` uses."""
 
     def __init__(self, server: ForkServer, pid: int) -> None:
         self.pid = pid
@@ -98,7 +98,7 @@ class Fork:
         return code
 
 
-class ForkedChild(Child):
+class ForkedChild(ChildProcess):
     """A child of the fork server, with the interface of a child of this process."""
 
     def __init__(self, name: str, fork: Fork, log: Path, log_start: int) -> None:

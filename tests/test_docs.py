@@ -8,18 +8,16 @@ from typing import Any, cast
 import psycopg
 from pydantic import BaseModel, RootModel
 
-from api.admission import upload_slots
-from api.admission.fair_slots import MAX_WAITING
-from api.admission.statements import (
+from api.admission.controller import (
     BYTES_PER_SECOND_OF_COST,
+    COST_THRESHOLD_SECONDS,
     EXPENSIVE_BODY_BYTES,
-    FREE_COST_SECONDS,
     LARGE_PAGE_BYTES,
     LARGE_PAGE_SECONDS,
+    MAX_CHAT_QUEUE_SHARE,
     MAX_EXPENSIVE_PER_USER,
     MAX_PAUSE_SECONDS,
-    MAX_QUEUE_SHARE_OF_CHAT,
-    MAX_QUEUE_SHARE_OF_USER,
+    MAX_USER_QUEUE_SHARE,
     MAX_WRITES_PER_CHAT,
     PAUSE_FACTOR,
 )
@@ -30,9 +28,10 @@ from api.dev.postgres import Postgres
 from api.handlers import MAX_BODY
 from api.http.errors import CODES
 from api.http.protocol import MAX_WRITE_BUFFER
-from api.images import storage
+from api.images import storage, upload_slots
 from api.images.profile_images import SLOT_TIMEOUT_SECONDS
 from api.images.reencode.limits import MAX_FRAMES, MAX_PIXELS, MAX_SCANS, MAX_SIDE
+from api.images.reencode_slots import MAX_WAITING
 from api.images.upload import MAX_IMAGE_BYTES, TIMEOUT_SECONDS
 from api.observability.health import PROBE_MAX_AGE_SECONDS, PROBE_TIMEOUT_SECONDS
 from api.observability.metrics import Metrics as ApiMetrics
@@ -196,13 +195,13 @@ def test_limits_of_admission_are_in_the_table() -> None:
     assert documented["requests that wait for a connection to PostgreSQL"] == waiting
     per_connection, *shares, seconds = documented["requests that wait for their slots"]
     assert [per_connection, seconds] == waiting
-    assert shares == ["1", str(round(1 / MAX_QUEUE_SHARE_OF_USER)), "1", str(round(1 / MAX_QUEUE_SHARE_OF_CHAT))]
+    assert shares == ["1", str(round(1 / MAX_USER_QUEUE_SHARE)), "1", str(round(1 / MAX_CHAT_QUEUE_SHARE))]
     (expensive,) = (limit for limit in documented if limit.startswith("expensive requests in flight"))
     assert documented[expensive] == [str(MAX_EXPENSIVE_PER_USER)]
     bounds = [EXPENSIVE_BODY_BYTES // 1024, LARGE_PAGE_SECONDS, LARGE_PAGE_BYTES // 1024]
     assert re.findall(r"\d+", expensive) == [str(bound) for bound in bounds]
     costs = (
-        f"over {FREE_COST_SECONDS} seconds",
+        f"over {COST_THRESHOLD_SECONDS} seconds",
         f"each {BYTES_PER_SECOND_OF_COST // 10**6} MB",
         f"for {PAUSE_FACTOR} times that",
     )

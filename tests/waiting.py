@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 
-from api.dev.process import wait_for
+from api.dev.process import poll_until
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:
     """Wait for a condition; fail the test if it does not hold in time."""
-    assert wait_for(lambda: bool(condition()), seconds), "the condition did not hold in time"
+    assert poll_until(lambda: bool(condition()), seconds), "the condition did not hold in time"
 
 
 def next_millisecond() -> None:

@@ -29,6 +29,10 @@ MAX_WAITING_PER_CONNECTION = 100
 SCHEMA_CHANGE_SQLSTATES = {"42883", "42703", "42P01", "42804", "XX000"}
 
 
+class PoolBusyError(TimeoutError):
+    """No connection became free in time, or too many requests wait for one already."""
+
+
 class Connection(asyncpg.Connection):  # type: ignore[misc]
     """A connection without session state: every setting that Parley makes is local to its transaction."""
 
@@ -102,7 +106,8 @@ class Pool:
     async def acquire(self, seconds: float = ACQUIRE_TIMEOUT_SECONDS) -> Any:
         """Return a connection as soon as one is free; open or replace it if necessary.
 
-        Raises TimeoutError after `seconds`, or at once if too many requests wait, and what asyncpg raises.
+        Raises PoolBusyError after `seconds`, or at once if too many requests wait; TimeoutError if the server does not
+        respond; and asyncpg's errors.
         """
         connection = self._free.pop() if self._free else await self._wait(seconds)
         if is_open(connection):
@@ -117,17 +122,19 @@ class Pool:
 
     async def _wait(self, seconds: float = ACQUIRE_TIMEOUT_SECONDS) -> Any:
         if len(self._waiters) >= MAX_WAITING_PER_CONNECTION * self._pool.get_max_size():
-            raise TimeoutError("too many requests wait for a connection")
+            raise PoolBusyError("too many requests wait for a connection")
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
             async with asyncio.timeout(seconds):
                 return await waiter
-        except BaseException:
+        except BaseException as error:
             if waiter.done() and not waiter.cancelled():  # the connection arrived when the wait had just ended
                 self.release(waiter.result())
             with suppress(ValueError):
                 self._waiters.remove(waiter)
+            if isinstance(error, TimeoutError):
+                raise PoolBusyError(f"no connection became free within {seconds:.1f} s") from None
             raise
 
     def release(self, connection: Any) -> None:
@@ -205,7 +212,7 @@ class Database:
         min_size: int = 1,
         span: str = "db",
     ) -> Self:
-        """Open a pool to `url`, or to DATABASE_URL. Raises what asyncpg raises if the server is unavailable.
+        """Open a pool to `url`, or to DATABASE_URL. Raises asyncpg's errors if the server is unavailable.
 
         `initialize` prepares each new connection; one for which it raises is not used. `span` names the statements in
         the timings of a request.
@@ -230,8 +237,8 @@ class Database:
     async def fetch_value(self, statement: str, *arguments: Any) -> Any:
         """Run a statement and return the first column of its row: JSON as bytes, or None.
 
-        Raises asyncpg.PostgresError for a rejected statement, TimeoutError if no connection was free or the statement
-        took too long, OSError and asyncpg.InterfaceError if the server is unavailable.
+        Raises asyncpg.PostgresError for a rejected statement, PoolBusyError if no connection became free, TimeoutError
+        if the statement took too long, OSError and asyncpg.InterfaceError if the server is unavailable.
         """
         return (await self.fetch_row(statement, *arguments))[0]
 

@@ -17,7 +17,7 @@ from sanic import HTTPResponse, Request
 from sanic.exceptions import RequestCancelled, SanicException
 from sanic.handlers import ErrorHandler
 
-from api.http.parser import MalformedRequest
+from api.http.parser import MalformedRequestError
 from api.http.request import ParleyRequest
 
 logger = logging.getLogger("parley.api")
@@ -46,8 +46,9 @@ CHARACTER_NOT_IN_REPERTOIRE = "22021"  # raised for NUL in text
 USER_CONSTRAINTS = ("members_user_exists", "settings_user_exists")
 UNAVAILABLE_SQLSTATE_CLASSES = ("08", "40", "53", "57")  # connection, rollback, resources, operator intervention
 QUOTING_SQLSTATES = ("22", "42601")  # whose messages quote values: data exceptions, and malformed tsqueries
-# Errors of asyncpg without an SQLSTATE (InternalClientError: the connection broke within a message), of storage, and of
-# sockets.
+# Errors that become a 503: asyncpg's without an SQLSTATE (InternalClientError: the connection broke within a message),
+# and those of storage and sockets. TimeoutError includes its subclasses PoolBusyError (api/db/pool.py), QueueFullError
+# and QueueTimeoutError (api/admission/controller.py): the worker has no capacity for the request.
 UNAVAILABLE_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError, StorageError, OSError, TimeoutError)
 IMAGE_NAME = re.compile(r"[0-9a-f]{64}")
 
@@ -103,7 +104,7 @@ def translate_sanic_error(error: SanicException, request: Request) -> ApiError:
         case 503:
             return unavailable()
         case int(status) if status < 500:
-            return ApiError(400, str(error) if isinstance(error, MalformedRequest) else "Malformed request.")
+            return ApiError(400, str(error) if isinstance(error, MalformedRequestError) else "Malformed request.")
     return internal_error()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sanic import HTTPResponse, Sanic
 
-from api.http.client_address import ClientAddresses
+from api.http.client_address import ClientAddressResolver
 from api.http.errors import ApiError
 from api.http.request import ParleyRequest
 from api.observability.timings import Timings, current_timings, measure
@@ -27,7 +27,7 @@ def add_middleware(app: Sanic[Any, Any], trusted_proxies: int) -> None:
 
 def add_request_middleware(app: Sanic[Any, Any], trusted_proxies: int) -> None:
     """Start the timings of each request, respond to CORS preflights, and enforce the rate limit."""
-    addresses = ClientAddresses(trusted_proxies)
+    client_addresses = ClientAddressResolver(trusted_proxies)
 
     @app.on_request
     async def start_request(request: ParleyRequest) -> HTTPResponse | None:
@@ -41,9 +41,9 @@ def add_request_middleware(app: Sanic[Any, Any], trusted_proxies: int) -> None:
         if preflight:
             return preflight
         forwarded = ",".join(request.headers.getall("x-forwarded-for", ()))
-        address, request.is_address_fallback = addresses.find(request.ip, forwarded)
+        key, request.is_address_fallback = client_addresses.resolve(request.ip, forwarded)
         with measure("limit"):
-            request.rate_limit_decision = await app.ctx.limiter.consume(address)
+            request.rate_limit_decision = await app.ctx.limiter.consume(key)
         if not request.rate_limit_decision.allowed:
             raise ApiError(429, "Too many requests.")
         return None

@@ -50,34 +50,36 @@ CONTINUE = re.compile("100-continue", re.IGNORECASE | re.ASCII)
 DIGITS = re.compile("[0-9]+")
 
 
-class MalformedRequest(BadRequest):
+class MalformedRequestError(BadRequest):
     """A request that RFC 9112 does not allow, or that this server does not support; the message names the rule."""
 
 
 def parse_request_line(line: bytes) -> tuple[str, str, str]:
     """Parse a request line, without its CRLF, into the method, the target and the version, `1.0` or `1.1`.
 
-    The target is returned in origin-form, or is `*`. Raises MalformedRequest, PayloadTooLarge.
+    The target is returned in origin-form, or is `*`. Raises MalformedRequestError, PayloadTooLarge.
     """
     found = REQUEST_LINE.fullmatch(line.decode("latin-1"))
     if found is None:
-        raise MalformedRequest("The request line must be a method, a target and HTTP/1.1, separated by one space.")
+        raise MalformedRequestError("The request line must be a method, a target and HTTP/1.1, separated by one space.")
     method, target, version = found.groups()
     if len(target) > MAX_TARGET:
         raise PayloadTooLarge
     path = to_origin_form(target)
     if method == "CONNECT" or (path == "*" and method != "OPTIONS"):
-        raise MalformedRequest("The request target must be a path or an http URL; CONNECT is not supported.")
+        raise MalformedRequestError("The request target must be a path or an http URL; CONNECT is not supported.")
     return method, path, version
 
 
 def to_origin_form(target: str) -> str:
-    """Return the path and query of a target, or `*`. Raises MalformedRequest."""
+    """Return the path and query of a target, or `*`. Raises MalformedRequestError."""
     if target.startswith("/") or target == "*":
         return target
     url = ABSOLUTE_FORM.match(target)
     if url is None or not is_host(url[1]):
-        raise MalformedRequest("The request target must be a path, or an http URL with a host and no user information.")
+        raise MalformedRequestError(
+            "The request target must be a path, or an http URL with a host and no user information."
+        )
     path = target[url.end() :]
     return path if path.startswith("/") else f"/{path}"
 
@@ -99,22 +101,26 @@ def is_host(value: str) -> bool:
 
 
 def parse_fields(lines: bytes) -> Header:
-    """Parse field lines, each with its CRLF. Raises MalformedRequest, PayloadTooLarge."""
+    """Parse field lines, each with its CRLF. Raises MalformedRequestError, PayloadTooLarge."""
     controls = len(lines) - len(lines.translate(None, CONTROLS))
     if controls > 2 * MAX_FIELDS:
         raise PayloadTooLarge
     fields = FIELD.findall(lines.decode(errors="surrogateescape"))
     # Each match ends with CRLF. If there are no other control characters, nothing is between the matches.
     if controls != 2 * len(fields):
-        raise MalformedRequest("Each header must be one line: a name, a colon, and a value without control characters.")
+        raise MalformedRequestError(
+            "Each header must be one line: a name, a colon, and a value without control characters."
+        )
     return Header([(name.lower(), value.rstrip("\t ")) for name, value in fields])
 
 
 def check_host(version: str, headers: Header) -> None:
-    """Raise MalformedRequest unless there is one valid Host, which only HTTP/1.0 may omit."""
+    """Raise MalformedRequestError unless there is one valid Host, which only HTTP/1.0 may omit."""
     hosts = headers.getall("host", [])
     if (version == "1.1" or hosts) and not (len(hosts) == 1 and is_host(hosts[0])):
-        raise MalformedRequest("The request must have one Host header: a name or IP address, and an optional port.")
+        raise MalformedRequestError(
+            "The request must have one Host header: a name or IP address, and an optional port."
+        )
 
 
 def is_persistent(version: str, headers: Header) -> bool:
@@ -127,14 +133,14 @@ def is_persistent(version: str, headers: Header) -> bool:
 
 
 def is_continue_expected(version: str, headers: Header) -> bool:
-    """Return whether the client waits for 100 (Continue) before it sends the body. Raises MalformedRequest."""
+    """Return whether the client waits for 100 (Continue) before it sends the body. Raises MalformedRequestError."""
     expectations = headers.getall("expect", [])
     if not all(map(CONTINUE.fullmatch, expectations)):
-        raise MalformedRequest("The Expect header must be 100-continue.")
+        raise MalformedRequestError("The Expect header must be 100-continue.")
     return bool(expectations) and version == "1.1"  # RFC 9110, section 10.1.1: ignored in HTTP/1.0
 
 
-class SizedDecoder:
+class ContentLengthDecoder:
     """Decoder of a body whose size Content-Length declares."""
 
     def __init__(self, size: int) -> None:
@@ -160,11 +166,13 @@ class Element(NamedTuple):
     max_bytes: int
 
     def match(self, buffer: bytearray, position: int) -> re.Match[bytes] | None:
-        """Match the element at a position; return None while it is incomplete. Raises MalformedRequest."""
+        """Match the element at a position; return None while it is incomplete. Raises MalformedRequestError."""
         found = self.pattern.match(buffer, position)
         end = found.end() if found else len(buffer)
         if end - position > self.max_bytes or not (found or self.prefix.fullmatch(buffer, position)):
-            raise MalformedRequest("The body must be in the chunked transfer coding, as Transfer-Encoding declares.")
+            raise MalformedRequestError(
+                "The body must be in the chunked transfer coding, as Transfer-Encoding declares."
+            )
         return found
 
 
@@ -192,7 +200,7 @@ class ChunkedDecoder:
     def decode(self, buffer: bytearray, max_size: float) -> bytes:
         """Remove the part of the body that has arrived from the front of the buffer, and return its data.
 
-        Raises MalformedRequest, PayloadTooLarge.
+        Raises MalformedRequestError, PayloadTooLarge.
         """
         pieces: list[bytearray] = []
         position = 0
@@ -223,23 +231,25 @@ class ChunkedDecoder:
         if self._size > max_size:
             raise PayloadTooLarge
         if self._extensions > MAX_EXTENSIONS:
-            raise MalformedRequest(f"Chunk extensions must have at most {MAX_EXTENSIONS} bytes in total.")
+            raise MalformedRequestError(f"Chunk extensions must have at most {MAX_EXTENSIONS} bytes in total.")
 
 
-BodyDecoder = SizedDecoder | ChunkedDecoder
+BodyDecoder = ContentLengthDecoder | ChunkedDecoder
 
 
 def create_body_decoder(version: str, headers: Header) -> BodyDecoder | None:
-    """Return a decoder of the body that the headers declare, or None for an empty body. Raises MalformedRequest."""
+    """Return a decoder of the declared body, or None for an empty one. Raises MalformedRequestError."""
     lengths = headers.getall("content-length", [])
     if "transfer-encoding" in headers:
         codings = headers.getall("transfer-encoding")
         if lengths or version == "1.0" or len(codings) > 1 or not CHUNKED.fullmatch(codings[0]):
-            raise MalformedRequest("Transfer-Encoding must be chunked, without Content-Length, and needs HTTP/1.1.")
+            raise MalformedRequestError(
+                "Transfer-Encoding must be chunked, without Content-Length, and needs HTTP/1.1."
+            )
         return ChunkedDecoder()
     if not lengths:
         return None
     if len(lengths) > 1 or not DIGITS.fullmatch(lengths[0]):
-        raise MalformedRequest("Content-Length must be one decimal number.")
+        raise MalformedRequestError("Content-Length must be one decimal number.")
     size = int(lengths[0].lstrip("0")[:20] or "0")  # 20 digits exceed every limit; more would only take time
-    return SizedDecoder(size) if size else None
+    return ContentLengthDecoder(size) if size else None

@@ -17,7 +17,7 @@ from sanic.server import HttpProtocol
 from api.http.parser import (
     HEAD_PART,
     BodyDecoder,
-    MalformedRequest,
+    MalformedRequestError,
     check_host,
     create_body_decoder,
     is_continue_expected,
@@ -40,7 +40,7 @@ def format_status_line(status: int) -> bytes:
     return format_http1_response(status, ()).removesuffix(b"\r\n")
 
 
-class ParleyHttp(Http):
+class HttpConnection(Http):
     """Handles the requests of a connection. Sanic's own parser is replaced by api.http.parser."""
 
     request_body: BodyDecoder | None  # type: ignore[assignment]
@@ -53,7 +53,7 @@ class ParleyHttp(Http):
             await self.lingering_close()
 
     async def http1_request_header(self) -> None:
-        """Receive the head of a request into self.request. Raises MalformedRequest, PayloadTooLarge."""
+        """Receive the head of a request into self.request. Raises MalformedRequestError, PayloadTooLarge."""
         buffer = self.recv_buffer
         end = await self.receive_until(b"\r\n", 0)
         if end == 0:
@@ -81,7 +81,7 @@ class ParleyHttp(Http):
         self.protocol.state["requests_count"] += 1
 
     async def receive_until(self, delimiter: bytes, start: int) -> int:
-        """Return the position of the delimiter in the buffer. Raises MalformedRequest, PayloadTooLarge.
+        """Return the position of the delimiter in the buffer. Raises MalformedRequestError, PayloadTooLarge.
 
         Each byte is searched once, however small the segments are in which the input arrives.
         """
@@ -89,7 +89,9 @@ class ParleyHttp(Http):
         searched = start
         while (position := buffer.find(delimiter, searched)) < 0 and len(buffer) < MAX_HEAD + len(delimiter):
             if not HEAD_PART.fullmatch(buffer, searched):
-                raise MalformedRequest("The head must not have control characters, and its lines must end with CRLF.")
+                raise MalformedRequestError(
+                    "The head must not have control characters, and its lines must end with CRLF."
+                )
             searched = max(start, len(buffer) - len(delimiter) + 1)
             await self._receive_more()
         if not 0 <= position <= MAX_HEAD:
@@ -97,12 +99,12 @@ class ParleyHttp(Http):
         return position
 
     async def read(self) -> bytes | None:
-        """Return the next bytes of the body, or None at its end. Raises MalformedRequest, PayloadTooLarge."""
+        """Return the next bytes of the body, or None at its end. Raises MalformedRequestError, PayloadTooLarge."""
         data = b""
         while (decoder := self.request_body) and not data:
             try:
                 data = decoder.decode(self.recv_buffer, self.request_max_size)
-            except (MalformedRequest, PayloadTooLarge):
+            except (MalformedRequestError, PayloadTooLarge):
                 self.abandon_body()
                 raise
             if decoder.is_complete:
@@ -126,7 +128,7 @@ class ParleyHttp(Http):
         try:
             max_size = min(self.request_max_size, self.protocol.request_max_size)
             self.request_body.decode(self.recv_buffer, max_size)
-        except (MalformedRequest, PayloadTooLarge):
+        except (MalformedRequestError, PayloadTooLarge):
             self.abandon_body()
         else:  # a client that waits for 100 (Continue) may send the body after the final response, or another request
             if self.expecting_continue and not self.request_body.is_complete:
@@ -197,7 +199,7 @@ class ParleyHttp(Http):
 class ParleyProtocol(HttpProtocol):
     """HTTP/1.1 on one connection, with limits on how long a client may send and on how much it may leave unread."""
 
-    HTTP_CLASS = ParleyHttp
+    HTTP_CLASS = HttpConnection
     # Bytes of the responses that clients receive more slowly than they are written; the slowest connection is first.
     write_buffers: ClassVar[dict["ParleyProtocol", int]] = {}
 

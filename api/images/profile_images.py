@@ -9,11 +9,11 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
-from api.admission.fair_slots import FairSlots
-from api.admission.statements import AdmissionController
+from api.admission.controller import AdmissionController
 from api.db.pool import Database
 from api.images.names import NAME
 from api.images.reencode_process import ReencodedImage, run_reencoder
+from api.images.reencode_slots import ReencodeSlots
 from api.images.storage import Storage, StoredObject
 
 logger = logging.getLogger("parley.api")
@@ -30,7 +30,7 @@ class ProfileImages:
         self._database, self._admission, self._storage = database, admission, storage
         self._base_url = f"{public_url}/images/"
         self._cleanup_is_due = asyncio.Event()
-        self._slots = FairSlots(MAX_CONCURRENT_UPLOADS)
+        self._slots = ReencodeSlots(MAX_CONCURRENT_UPLOADS)
         # Starting a process would block the event loop for too long.
         self._threads = ThreadPoolExecutor(MAX_CONCURRENT_UPLOADS, "images")
 

@@ -11,11 +11,11 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from sanic import Request
 from sanic.exceptions import PayloadTooLarge
 
-from api.admission.upload_slots import EVICTED, UPLOAD_SLOTS, UploadSlot
 from api.http.errors import ApiError
+from api.images.upload_slots import EVICTED_MESSAGE, UPLOAD_SLOTS, UploadSlot
 
 if TYPE_CHECKING:
-    from api.http.protocol import ParleyHttp
+    from api.http.protocol import HttpConnection
 
 FIELD = "image"
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
@@ -36,7 +36,7 @@ async def receive_image(request: Request, identity: str) -> AsyncIterator[IO[byt
     content_type, options = parse_options_header(request.headers.get("content-type", ""))
     if content_type != MEDIA_TYPE:
         raise ApiError(415, f"The body must be sent as Content-Type: {MEDIA_TYPE}.")
-    with UPLOAD_SLOTS.count(identity), TemporaryFile() as file:
+    with UPLOAD_SLOTS.register(identity), TemporaryFile() as file:
         await receive_body(request, options.get("boundary", ""), identity, file)
         file.seek(0)
         yield file
@@ -56,13 +56,13 @@ async def receive_body(request: Request, boundary: str, identity: str, file: IO[
     except TimeoutError:
         get_stream(request).abandon_body()
         if slot and slot.is_evicted:
-            raise ApiError(503, EVICTED) from None
+            raise ApiError(503, EVICTED_MESSAGE) from None
         raise ApiError(400, f"The body took longer than {TIMEOUT_SECONDS} seconds.") from None
 
 
-def get_stream(request: Request) -> "ParleyHttp":
+def get_stream(request: Request) -> "HttpConnection":
     """Return the stream of the request's body, with its type."""
-    return cast("ParleyHttp", request.stream)
+    return cast("HttpConnection", request.stream)
 
 
 async def parse_form(request: Request, boundary: str, file: IO[bytes], slot: UploadSlot) -> None:

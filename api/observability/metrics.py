@@ -10,8 +10,8 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from sanic import HTTPResponse, Sanic
 
-from api.admission.upload_slots import UPLOAD_SLOTS
 from api.http.request import ParleyRequest
+from api.images.upload_slots import UPLOAD_SLOTS
 from api.observability.timings import Timings
 from api.shared.metrics import create_registry
 

@@ -46,12 +46,18 @@ HEADERS = {
 }
 OPTIONAL = ("Link", "Idempotency-Replayed", "Server-Timing")
 
-ON_EVERY_RESPONSE = ("X-Request-Id",)
-ON_IMAGES = (*ON_EVERY_RESPONSE, "ETag", "Cache-Control")
-SECURITY = ("Cache-Control", "Cross-Origin-Resource-Policy", "X-Content-Type-Options")
-RATE_LIMIT = ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-ON_API_RESPONSES = (*ON_EVERY_RESPONSE, *SECURITY, "Server-Timing", *RATE_LIMIT)
-ON_ERRORS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}  # by status
+COMMON_HEADERS = ("X-Request-Id",)
+IMAGE_HEADERS = (*COMMON_HEADERS, "ETag", "Cache-Control")
+SECURITY_HEADERS = ("Cache-Control", "Cross-Origin-Resource-Policy", "X-Content-Type-Options")
+RATE_LIMIT_HEADERS = (
+    "RateLimit-Policy",
+    "RateLimit",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+)
+API_HEADERS = (*COMMON_HEADERS, *SECURITY_HEADERS, "Server-Timing", *RATE_LIMIT_HEADERS)
+ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}  # by status
 
 
 def build_header(name: str, *, required: bool) -> Json:
@@ -70,6 +76,6 @@ def build_headers() -> Json:
     return {name: build_header(name, required=name not in OPTIONAL) for name in HEADERS}
 
 
-def refer_to_headers(*names: str) -> Json:
+def build_header_refs(*names: str) -> Json:
     """Return the headers of a response, as references to the components."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

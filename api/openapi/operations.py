@@ -4,7 +4,7 @@ from api.http.request import route_template
 from api.images.names import NAME, SUFFIXES
 from api.images.reencode.limits import MAX_SIDE
 from api.images.upload import FIELD, MAX_IMAGE_BYTES
-from api.openapi.headers import ON_EVERY_RESPONSE, ON_IMAGES, refer_to_headers
+from api.openapi.headers import COMMON_HEADERS, IMAGE_HEADERS, build_header_refs
 from api.openapi.parameters import PARAMETERS, build_parameter, build_parameter_schema, build_parameters
 from api.openapi.responses import build_error, build_responses, get_operation_id
 from api.openapi.schemas import STRING, Json, build_content
@@ -66,7 +66,7 @@ def build_public_paths(components: Json) -> Json:
     """Return the path items of the operations outside /api."""
     ok = {
         "description": components["Status"]["description"],
-        "headers": refer_to_headers(*ON_EVERY_RESPONSE),
+        "headers": build_header_refs(*COMMON_HEADERS),
         "content": build_content("application/json", "Status", components),
     }
     unavailable = build_error(503, is_rate_limited=False)
@@ -85,12 +85,12 @@ def build_get_image() -> Json:
     """Return the operation that serves profile images."""
     image = {
         "description": "The image. The content behind a URL never changes.",
-        "headers": refer_to_headers(*ON_IMAGES),
+        "headers": build_header_refs(*IMAGE_HEADERS),
         "content": {media_type: {"schema": STRING | {"format": "binary"}} for media_type in SUFFIXES},
     }
     not_modified = {
         "description": "The client's copy is up to date.",
-        "headers": refer_to_headers(*ON_IMAGES),
+        "headers": build_header_refs(*IMAGE_HEADERS),
     }
     not_found = build_error(
         404, message="No such resource.", description="The image does not exist, or no longer.", is_rate_limited=False

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from pydantic.alias_generators import to_camel
 
 from api.http.errors import CODES, internal_error, unauthorized, unavailable
-from api.openapi.headers import ON_API_RESPONSES, ON_ERRORS, ON_EVERY_RESPONSE, build_header, refer_to_headers
+from api.openapi.headers import API_HEADERS, COMMON_HEADERS, ERROR_HEADERS, build_header, build_header_refs
 from api.openapi.parameters import list_request_headers
 from api.openapi.schemas import Json, build_content
 from api.routes import RESPONSE_HEADERS, ROUTES, Route
@@ -59,15 +59,15 @@ ERRORS = {  # by status
         unavailable().message,
     ),
 }
-ON_ALL_ROUTES = (400, 401, 413, 429, 500, 503)
+COMMON_ERROR_STATUSES = (400, 401, 413, 429, 500, 503)
 
 
 def build_responses(route: Route, components: Json) -> Json:
     """Return the response objects of an operation by status."""
     responses = {str(route.status): build_success(route, components)}
     if route.method == "GET" and "etag" in route.response_headers:
-        headers = refer_to_headers(
-            *ON_API_RESPONSES, *(RESPONSE_HEADERS[name] for name in route.response_headers if name in RESPONSE_HEADERS)
+        headers = build_header_refs(
+            *API_HEADERS, *(RESPONSE_HEADERS[name] for name in route.response_headers if name in RESPONSE_HEADERS)
         )
         responses["304"] = {"description": "The resource still has the version in `If-None-Match`.", "headers": headers}
     for status in sorted(list_error_statuses(route)):
@@ -79,7 +79,7 @@ def build_success(route: Route, components: Json) -> Json:
     """Return the response object of success."""
     headers = ["Link" if name == "links" else RESPONSE_HEADERS[name] for name in route.response_headers]
     headers += ["Idempotency-Replayed"] * route.accepts_idempotency_key
-    response: Json = {"description": "Success.", "headers": refer_to_headers(*ON_API_RESPONSES, *headers)}
+    response: Json = {"description": "Success.", "headers": build_header_refs(*API_HEADERS, *headers)}
     if route.response:
         model = route.response.__name__
         response["description"] = components[model]["description"]
@@ -91,7 +91,7 @@ def build_success(route: Route, components: Json) -> Json:
 
 def list_error_statuses(route: Route) -> set[int]:
     """Return the statuses of the errors that a route may respond with."""
-    statuses = {*ON_ALL_ROUTES, *route.errors}
+    statuses = {*COMMON_ERROR_STATUSES, *route.errors}
     statuses |= {404} if "chat_id" in route.path_parameters else set()
     statuses |= set() if route.is_safe else {403}
     statuses |= {415} if route.body or route.is_upload or route.pusher_fields else set()
@@ -130,9 +130,7 @@ def build_error(status: int, *, message: str = "", description: str = "", is_rat
     example: dict[str, Any] = {"message": message or default_message, "code": CODES[status]}
     if status == 400:
         example["details"] = {"fields": {"title": "must be 1 to 200 characters"}}
-    headers = refer_to_headers(
-        *(ON_API_RESPONSES if is_rate_limited else ON_EVERY_RESPONSE), *ON_ERRORS.get(status, ())
-    )
+    headers = build_header_refs(*(API_HEADERS if is_rate_limited else COMMON_HEADERS), *ERROR_HEADERS.get(status, ()))
     if status == 409:  # Only one of its causes comes with Retry-After.
         headers["Retry-After"] = build_header("Retry-After", required=False)
     return {

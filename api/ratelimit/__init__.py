@@ -1,1 +1,1 @@
-"""The rate limit of an address, and its connection to Redis."""
+"""The rate limit on each client, and its connection to Redis."""

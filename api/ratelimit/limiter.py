@@ -1,8 +1,9 @@
-"""The rate limiter: a sliding window for each client address, with the keys and arithmetic of @upstash/ratelimit.
+"""The rate limiter: a sliding window for each client, with the keys and arithmetic of @upstash/ratelimit.
 
 A request is rejected if floor((1 - elapsed share of the window) * previous window's count) + current window's count has
-reached the limit; rejected requests are not counted. The counts are in Redis, so that all processes, and a Next.js app
-beside them, share one budget. While Redis is unavailable, each process counts on its own.
+reached the limit; rejected requests are not counted. A client is counted by a key that client_key.py derives from its
+address. The counts are in Redis, so that all processes, and a Next.js app beside them, share one budget. While Redis is
+unavailable, each process counts on its own.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from api.settings import Settings
 logger = logging.getLogger("parley.api")
 
 REDIS_RETRY_SECONDS = 1.0  # between attempts to use Redis again after a failure
-MAX_LOCAL_ADDRESSES = 100_000  # that a process counts in a window without Redis
+MAX_LOCAL_KEYS = 100_000  # that a process counts in a window without Redis
 POLICY_NAME = "default"  # the limit's name in the headers of draft-ietf-httpapi-ratelimit-headers-10
 
 Counts = tuple[int, int, int]  # whether the request is allowed (1 or 0), the current and the previous window's count
@@ -82,22 +83,22 @@ class LocalCounts:
     current: dict[str, int] = field(default_factory=dict)
     previous: dict[str, int] = field(default_factory=dict)
 
-    def consume(self, address: str, window: int, elapsed: float, limit: int) -> Counts:
+    def consume(self, key: str, window: int, elapsed: float, limit: int) -> Counts:
         """Count a request unless it exceeds the limit, as SCRIPT does."""
         if window != self.window:
             self.previous = self.current if window == self.window + 1 else {}
             self.current, self.window = {}, window
-        current, previous = self.current.get(address, 0), self.previous.get(address, 0)
+        current, previous = self.current.get(key, 0), self.previous.get(key, 0)
         if math.floor((1 - elapsed) * previous) + current >= limit:
             return 0, current, previous
-        if address not in self.current and len(self.current) >= MAX_LOCAL_ADDRESSES:
+        if key not in self.current and len(self.current) >= MAX_LOCAL_KEYS:
             del self.current[next(iter(self.current))]
-        self.current[address] = current + 1
+        self.current[key] = current + 1
         return 1, current + 1, previous
 
 
 class RateLimiter:
-    """Counts the requests of each address in Redis.
+    """Counts the requests of each client in Redis.
 
     After a failure of Redis, requests are counted locally and do not wait for Redis. Once in REDIS_RETRY_SECONDS, a
     request is also counted in Redis in the background, to detect that it is available again.
@@ -106,7 +107,7 @@ class RateLimiter:
     def __init__(self, redis: RedisConnection, limit: int, window_ms: int, prefix: str) -> None:
         self._redis, self._limit, self._window_ms, self._prefix = redis, limit, window_ms, prefix
         self._arguments = encode_arguments(str(limit), str(window_ms))
-        # The draft requires whole seconds. Round up, so that no client is told a higher rate than the limit allows.
+        # The draft requires whole seconds. Round up, so that no client receives a higher rate than the limit allows.
         policy = f'"{POLICY_NAME}";q={limit};w={math.ceil(window_ms / 1000)}'
         self._policy_headers = {"RateLimit-Policy": policy, "X-RateLimit-Limit": str(limit)}
         self._local = LocalCounts()
@@ -121,16 +122,16 @@ class RateLimiter:
         window_ms = round(settings.rate_limit_window * 1000)
         return cls(redis, settings.rate_limit_requests, window_ms, settings.rate_limit_prefix)
 
-    async def consume(self, address: str, now_ms: int | None = None) -> Decision:
-        """Count one request of an address, unless it exceeds the limit.
+    async def consume(self, key: str, now_ms: int | None = None) -> Decision:
+        """Count one request of a client, unless it exceeds the limit.
 
-        `now_ms` is Unix time in milliseconds, by default the clock's.
+        `key` is the client's rate_limit_key(). `now_ms` is Unix time in milliseconds, by default the clock's.
         """
         now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
         window, into_window = divmod(now_ms, self._window_ms)
         elapsed = into_window / self._window_ms
-        keys = f"{self._prefix}:{address}:{window}", f"{self._prefix}:{address}:{window - 1}"
-        command = EVAL + encode_arguments(*keys) + self._arguments + encode_arguments(repr(elapsed))
+        redis_keys = f"{self._prefix}:{key}:{window}", f"{self._prefix}:{key}:{window - 1}"
+        command = EVAL + encode_arguments(*redis_keys) + self._arguments + encode_arguments(repr(elapsed))
         counts, counted_by = None, "redis"
         if not self.is_redis_unavailable:
             try:
@@ -141,7 +142,7 @@ class RateLimiter:
             self._retry_at = time.monotonic() + REDIS_RETRY_SECONDS
             self._probe = asyncio.create_task(self._probe_redis(command), context=Context())
         if counts is None:
-            counts, counted_by = self._local.consume(address, window, elapsed, self._limit), "process"
+            counts, counted_by = self._local.consume(key, window, elapsed, self._limit), "process"
         return self._decide(now_ms, window, elapsed, counts, counted_by)
 
     def _record_failure(self, error: Exception) -> None:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from api.admission import statements as admission
+from api.admission import controller as admission
 from api.settings import Settings
 from tests.api.http.http1 import Attack
 from tests.api.support import unlimited_client

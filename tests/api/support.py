@@ -87,9 +87,8 @@ def patch_api(api: Api, *changes: str) -> Api:
     program = [
         "import asyncio, runpy",
         "from api import app",
-        "from api.admission import upload_slots",
         "from api.http import protocol, request",
-        "from api.images import profile_images, storage, upload",
+        "from api.images import profile_images, storage, upload, upload_slots",
         "from api.observability import health",
         "from api.openapi import document",
         *changes,

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.process import Child
+from api.dev.process import ChildProcess
 from tests import ROOT
 from tests.api.support import (
     expect_error,
@@ -177,9 +177,9 @@ def test_connections_are_distributed_among_workers(new_api: Callable[..., Api], 
 
 def test_sigterm_during_the_start_stops_all_workers(new_api: Callable[..., Api], shared_database: str) -> None:
     api = new_api(shared_database, WORKERS="2")
-    child = Child("API", [sys.executable, "-m", "api"], log=api.log, cwd=ROOT, env=api.environment)
+    child = ChildProcess("API", [sys.executable, "-m", "api"], log=api.log, cwd=ROOT, env=api.environment)
     try:
-        child.wait_until(lambda: len(list_processes(child.pid)) == 3, seconds=20)
+        child.wait_until_ready(lambda: len(list_processes(child.pid)) == 3, seconds=20)
         os.kill(child.pid, signal.SIGTERM)
         wait_until(lambda: child.exit_code is not None)
         assert child.exit_code == 0
@@ -213,7 +213,7 @@ def test_the_open_files_limit_is_raised_to_the_hard_limit(new_api: Callable[...,
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
         api = new_api(shared_database)
-        api.spawn = Child  # a fork has the limits of the fork server
+        api.spawn = ChildProcess  # a fork has the limits of the fork server
         with running(api):
             assert api.child
             assert psutil.Process(api.child.pid).rlimit(psutil.RLIMIT_NOFILE) == (hard, hard)

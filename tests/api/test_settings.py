@@ -227,7 +227,7 @@ def test_pusher_key_and_secret_must_be_set_together(monkeypatch: pytest.MonkeyPa
     for name, value in (("PUSHER_KEY", "key"), ("PUSHER_SECRET", HIDDEN)):
         with monkeypatch.context() as only:
             only.setenv(name, value)
-            assert load_error() == "PUSHER_KEY and PUSHER_SECRET: both or none must be given"
+            assert load_error() == "PUSHER_KEY and PUSHER_SECRET: set both or neither"
     monkeypatch.setenv("PUSHER_KEY", "key")
     monkeypatch.setenv("PUSHER_SECRET", HIDDEN)
     assert HIDDEN not in repr(Settings.load())

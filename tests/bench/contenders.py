@@ -24,7 +24,7 @@ import psutil
 import psycopg
 import pytest
 
-from api.dev.process import Child, Server, wait_for
+from api.dev.process import ChildProcess, Server, poll_until
 from api.dev.valkey import Valkey
 from tests import ROOT
 from tests.api_process import Api, running
@@ -122,14 +122,14 @@ class Pgbench(Contender):
         directory = self.data.directory / "pgbench"
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
-        child = Child("pgbench", self._command(measurement, directory), log=directory / "output")
+        child = ChildProcess("pgbench", self._command(measurement, directory), log=directory / "output")
         try:
             process = psutil.Process(child.pid)
             run_for(child, WARM_UP_SECONDS)
             begun, before = time.time(), self.cpu(client=process)
             run_for(child, measurement.seconds)
             ended, after = time.time(), self.cpu(client=process)
-            wait_for(lambda: child.exit_code is not None, END_TIMEOUT_SECONDS)
+            poll_until(lambda: child.exit_code is not None, END_TIMEOUT_SECONDS)
         finally:
             child.stop()
         output = (directory / "output").read_text()
@@ -152,10 +152,10 @@ class Pgbench(Contender):
         return [*command, "--log", f"--log-prefix={directory / 'log'}", self.data.postgres.url("parley", "app", "app")]
 
 
-def run_for(child: Child, seconds: float) -> None:
-    """Let a child run for a duration. Raises ChildError with its output if it ends earlier."""
+def run_for(child: ChildProcess, seconds: float) -> None:
+    """Let a child run for a duration. Raises ProcessFailedError with its output if it ends earlier."""
     until = time.monotonic() + seconds
-    child.wait_until(lambda: time.monotonic() >= until, seconds + 1)
+    child.wait_until_ready(lambda: time.monotonic() >= until, seconds + 1)
 
 
 def read_latencies(directory: Path, begun: float, ended: float) -> list[float]:
@@ -204,10 +204,10 @@ class Baseline(Server):
         self.name = name  # type: ignore[misc]
         self._command, self._environment = command, environment
 
-    def _spawn(self) -> Child:
+    def _spawn(self) -> ChildProcess:
         environment = {"PATH": os.environ["PATH"], "PORT": str(self.port), **self._environment}
         command = [word.replace("PORT", str(self.port)) for word in self._command]
-        return Child(self.name, command, log=self.log, cwd=ROOT, env=environment)
+        return ChildProcess(self.name, command, log=self.log, cwd=ROOT, env=environment)
 
     def _is_ready(self) -> bool:
         with socket.socket() as probe:

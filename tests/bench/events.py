@@ -27,7 +27,7 @@ from pusher.http import POST, Request
 from pusher.pusher_client import PusherClient
 
 from api.dev.postgres import Postgres
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from tests import ROOT
 from tests.database import Connection, call, new_chat
 from tests.e2e.soketi import Soketi
@@ -118,7 +118,7 @@ class TimedSubscriber(Subscriber):
             self.clock.record_arrival(data["content"])
 
 
-def measure_latency(server: Postgres, pusher: Pusher) -> None:
+def measure_latency(server: Postgres, pusher: PusherProcess) -> None:
     """Print the time from commit to arrival."""
     print(f"{'commit to arrival, ms':44} {'p50':>8} {'p99':>8} {'max':>8}")
     with psycopg.connect(server.url("parley", "app", "app"), autocommit=True) as writer:
@@ -138,7 +138,7 @@ def measure_latency(server: Postgres, pusher: Pusher) -> None:
             busy.print(f"at {RATE} messages a second")
 
 
-def publish_directly(pusher: Pusher, clock: Clock, channel: str) -> None:
+def publish_directly(pusher: PusherProcess, clock: Clock, channel: str) -> None:
     """Publish events at the Pusher server without a listener, one in each request."""
     client = PusherClient(pusher.app_id, pusher.key, pusher.secret, host="127.0.0.1", port=pusher.port, ssl=False)
     for number in range(IDLE_EVENTS):
@@ -163,7 +163,7 @@ def write_at_rate(server: Postgres, clock: Clock, chats: list[str], writer: int)
             clock.send(connection, chats[(number + writer) % len(chats)], f"{writer} {number}")
 
 
-def measure_drain(server: Postgres, listener: Listener, pusher: Pusher) -> None:
+def measure_drain(server: Postgres, listener: Listener, pusher: PusherProcess) -> None:
     """Print the time to publish a backlog that was written without a listener."""
     with psycopg.connect(server.url("parley"), autocommit=True) as dba:
         for _ in range(BACKLOG // 1000):
@@ -242,7 +242,7 @@ def main() -> None:
         directory, server = stack.enter_context(running_database())
         pusher_directory = directory / "pusher"
         pusher = stack.enter_context(
-            Soketi(pusher_directory, options.soketi / "node_modules") if options.soketi else Pusher(pusher_directory)
+            Soketi(pusher_directory, options.soketi / "node_modules") if options.soketi else PusherProcess(pusher_directory)
         )
         listener = Listener(directory, server.url("parley", "events", "events"), pusher)
         if options.only in (None, "latency"):

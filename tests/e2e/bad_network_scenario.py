@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import psycopg
 
-from api.dev.process import wait_for
-from api.dev.pusher_process import Pusher
+from api.dev.process import poll_until
+from api.dev.pusher_process import PusherProcess
 from api.dev.valkey import Valkey
 from tests.api.support import unlimited_client
 from tests.api_process import Api, running
@@ -67,7 +67,7 @@ def running_servers(seed: int, soketi: Path | None) -> Iterator[tuple[Environmen
         valkey = stack.enter_context(Valkey(directory / "valkey"))
         postgres = stack.enter_context(new_postgres(directory / "postgres", fsync="off"))
         pusher = stack.enter_context(
-            Soketi(directory / "pusher", soketi / "node_modules") if soketi else Pusher(directory / "pusher")
+            Soketi(directory / "pusher", soketi / "node_modules") if soketi else PusherProcess(directory / "pusher")
         )
         migrate(postgres)
         listener = SupervisedListener(directory, postgres.url("parley", "events", "events"), pusher)
@@ -189,7 +189,7 @@ class Scenario:
             self.counts["deleted"] += 1
 
     def _wait(self, seconds: tuple[float, float]) -> None:
-        wait_for(lambda: False, self._random.uniform(*seconds))
+        poll_until(lambda: False, self._random.uniform(*seconds))
 
     def settle(self) -> None:
         """Let all clients catch up without faults and live events; return when they have, or after a timeout."""
@@ -197,7 +197,7 @@ class Scenario:
         self._listener.kill()
         for client in self._clients:
             client.stop_writing()
-        wait_for(lambda: self._has_settled() or bool(self.failures), TIMEOUT_SECONDS)
+        poll_until(lambda: self._has_settled() or bool(self.failures), TIMEOUT_SECONDS)
 
     def _has_settled(self) -> bool:
         if not all(client.has_stopped.is_set() for client in self._clients):

@@ -19,7 +19,7 @@ from pathlib import Path
 import psycopg
 
 from api.dev.postgres import Postgres
-from api.dev.process import wait_for
+from api.dev.process import poll_until
 from tests.api_process import Api
 from tests.database import Connection
 from tests.e2e.chaos_report import (
@@ -63,7 +63,7 @@ def run(rounds: int, seed: int, soketi: Path | None = None) -> Report:
             with connect_superuser(servers.postgres) as dba:
                 outbox = Outbox.read(dba)
                 others = find_violations(dba, outbox, [writer.ledger for writer in writers])
-            if not wait_for(lambda: find_last_arrivals(subscriber.received[-1]) == outbox.last, RECEIVE_SECONDS):
+            if not poll_until(lambda: find_last_arrivals(subscriber.received[-1]) == outbox.last, RECEIVE_SECONDS):
                 others.append("the subscriber did not receive the last events")
         others += proxy.errors
         others += [f"the listener logged: {line}" for line in servers.listener.find_unexpected_lines()]
@@ -96,7 +96,7 @@ def new_chat(api: Api, owner: str, member: str) -> str:
 
 def let_writers_write(seconds: float) -> None:
     """Let the writers write."""
-    wait_for(lambda: False, seconds)
+    poll_until(lambda: False, seconds)
 
 
 def kill_servers(servers: Servers, rng: random.Random) -> None:
@@ -120,7 +120,7 @@ def settle(servers: Servers) -> None:
             servers.listener.restart()  # it may have ended by itself
             return fetch_number(dba, "select count(*) from parley.outbox_queue where id <= %s", last) == 0
 
-        wait_for(is_published, SETTLE_SECONDS)
+        poll_until(is_published, SETTLE_SECONDS)
 
 
 def find_last_arrivals(arrivals: Iterable[Arrival]) -> dict[str, Arrival]:

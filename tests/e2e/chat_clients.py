@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import httpx
 
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from tests.api_process import Api
 from tests.e2e.fault_proxy import Network
 from tests.e2e.followers import Follower
@@ -36,7 +36,7 @@ class Environment:
     """The servers, and the network in front of them."""
 
     api: Api
-    pusher: Pusher
+    pusher: PusherProcess
     seed: int
     network: Network | None = None  # None without faults
 

@@ -19,7 +19,7 @@ import httpx
 import psutil
 import pytest
 
-from api.dev.process import wait_for
+from api.dev.process import poll_until
 from tests import ROOT
 
 READY = "Ctrl-C stops it."
@@ -52,7 +52,7 @@ class Dev:
         return self.output[self.output.index("export TOKEN=") : self.output.index(READY)]
 
     def wait_until(self, condition: Any) -> None:
-        wait_for(lambda: condition() or self.process.poll() is not None, seconds=60)
+        poll_until(lambda: condition() or self.process.poll() is not None, seconds=60)
         assert condition(), self.output
 
     def wait_until_ready(self) -> "Dev":
@@ -86,7 +86,7 @@ def find_processes(directory: Path) -> list[str]:
 
 
 def assert_no_processes(directory: Path) -> None:
-    wait_for(lambda: not find_processes(directory), seconds=10)
+    poll_until(lambda: not find_processes(directory), seconds=10)
     assert find_processes(directory) == []
 
 

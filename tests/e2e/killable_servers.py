@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from api.dev.postgres import Postgres
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from api.dev.valkey import Valkey
 from tests.api_process import Api
 from tests.e2e.recording_proxy import RecordingProxy
@@ -35,7 +35,7 @@ class Kill:
 class SupervisedListener(Listener):
     """A listener that is restarted as by a service manager, and whose logs are kept."""
 
-    def __init__(self, directory: Path, database_url: str, pusher: Pusher, **options: str) -> None:
+    def __init__(self, directory: Path, database_url: str, pusher: PusherProcess, **options: str) -> None:
         super().__init__(directory, database_url, pusher, **options)
         self.logs: list[Path] = []
 
@@ -57,7 +57,7 @@ class Servers:
     """The servers that are killed; `kills` records each kill."""
 
     postgres: Postgres
-    pusher: Pusher
+    pusher: PusherProcess
     listener: SupervisedListener
     api: Api
     kills: list[Kill] = field(default_factory=list)
@@ -99,7 +99,7 @@ def running_servers(soketi: Path | None) -> Iterator[tuple[Servers, RecordingPro
         valkey = stack.enter_context(Valkey(directory / "valkey"))
         postgres = stack.enter_context(new_postgres(directory / "postgres"))
         pusher = stack.enter_context(
-            Soketi(directory / "pusher", soketi / "node_modules") if soketi else Pusher(directory / "pusher")
+            Soketi(directory / "pusher", soketi / "node_modules") if soketi else PusherProcess(directory / "pusher")
         )
         proxy = stack.enter_context(RecordingProxy(pusher))
         migrate(postgres)

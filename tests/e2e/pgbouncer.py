@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres, build_user_options, find_account
-from api.dev.process import Child, Server, is_port_free
+from api.dev.process import ChildProcess, Server, is_port_free
 
 PACKAGES = ("pgbouncer", "libc-ares2", "libevent-2.1-7")
 DOWNLOAD_SECONDS = 60
@@ -76,7 +76,7 @@ class PgBouncer(Server):
         """Return a `postgresql://` URL that leads through it."""
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
 
-    def _spawn(self) -> Child:
+    def _spawn(self) -> ChildProcess:
         account = find_account()
         users, file = self.directory / "userlist.txt", self.directory / "pgbouncer.ini"
         with psycopg.connect(self._server.url("postgres")) as dba:
@@ -92,7 +92,7 @@ class PgBouncer(Server):
             for path in (self.directory, users, file):
                 os.chown(path, account.pw_uid, account.pw_gid)
         command: list[str | Path] = [self._program.path, file]
-        return Child(self.name, command, log=self.log, env=self._program.environment, **build_user_options(account))
+        return ChildProcess(self.name, command, log=self.log, env=self._program.environment, **build_user_options(account))
 
     def _is_ready(self) -> bool:
         return not is_port_free(self.port)

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from tests.api_process import Api
 from tests.database import Connection
 from tests.listener.process import Listener
@@ -132,7 +132,7 @@ def frozen(pid: int) -> Iterator[None]:
 class Servers:
     """A Pusher server, an API and a listener, with their users."""
 
-    def __init__(self, api: Api, pusher: Pusher, listener: Listener, dba: Connection, modules: Path) -> None:
+    def __init__(self, api: Api, pusher: PusherProcess, listener: Listener, dba: Connection, modules: Path) -> None:
         self.api, self.pusher, self.listener, self.dba, self.modules = api, pusher, listener, dba, modules
         self.stack = ExitStack()
 

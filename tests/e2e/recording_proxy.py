@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from tests.loop_thread import LoopThread
 
 
@@ -28,7 +28,7 @@ class Arrival(NamedTuple):
 class RecordingProxy:
     """A TCP port in front of Pusher that records the events of each request with the response 200."""
 
-    def __init__(self, pusher: Pusher) -> None:
+    def __init__(self, pusher: PusherProcess) -> None:
         self.arrivals: list[tuple[float, Arrival]] = []
         self.opened: list[float] = []  # the times at which the listener connected
         self.errors: list[str] = []

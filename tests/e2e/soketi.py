@@ -6,11 +6,11 @@ import signal
 from pathlib import Path
 from typing import ClassVar
 
-from api.dev.process import Child
-from api.dev.pusher_process import Pusher
+from api.dev.process import ChildProcess
+from api.dev.pusher_process import PusherProcess
 
 
-class Soketi(Pusher):
+class Soketi(PusherProcess):
     """A soketi with one app, from a directory `node_modules`."""
 
     name = "soketi"
@@ -21,7 +21,7 @@ class Soketi(Pusher):
         super().__init__(directory, key="soketi-key", secret="soketi-secret")
         self._modules = modules
 
-    def _spawn(self) -> Child:
+    def _spawn(self) -> ChildProcess:
         settings = {
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
@@ -37,7 +37,7 @@ class Soketi(Pusher):
         own = {"PATH": os.environ["PATH"], "HOME": str(self.directory)}
         environment = own | {f"SOKETI_{name}": value for name, value in settings.items()}
         program = str(self._modules / "@soketi/soketi/bin/server.js")
-        return Child(self.name, ["node", program, "start"], log=self.log, cwd=self.directory, env=environment)
+        return ChildProcess(self.name, ["node", program, "start"], log=self.log, cwd=self.directory, env=environment)
 
 
 def add_soketi_option(parser: argparse.ArgumentParser) -> None:

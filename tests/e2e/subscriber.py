@@ -10,7 +10,7 @@ from pusher.signature import sign
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from tests.e2e.recording_proxy import Arrival
 
 RETRY_SECONDS = 0.02
@@ -19,7 +19,7 @@ RETRY_SECONDS = 0.02
 class Subscriber:
     """Subscribes to channels, again after each lost connection; `received` has the events of each connection."""
 
-    def __init__(self, pusher: Pusher, channels: Iterable[str]) -> None:
+    def __init__(self, pusher: PusherProcess, channels: Iterable[str]) -> None:
         self.received: list[list[Arrival]] = []
         self._pusher = pusher
         self._channels = list(channels)

@@ -19,7 +19,7 @@ from redis.retry import Retry
 
 from api.dev import stack
 from api.dev.postgres import Postgres
-from api.dev.process import ChildError, find_free_port
+from api.dev.process import ProcessFailedError, find_free_port
 from api.dev.valkey import Valkey
 from tests.e2e.dev import (
     LINUX_ONLY,
@@ -147,7 +147,7 @@ def test_postgres_survives_a_crash_and_requires_a_password(directory: Path) -> N
 
 
 def test_postgres_reports_why_it_does_not_start(directory: Path) -> None:
-    with pytest.raises(ChildError, match="no_such_setting"):
+    with pytest.raises(ProcessFailedError, match="no_such_setting"):
         Postgres(directory, settings={"no_such_setting": "1"}).start()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from api.db.pool import Database
 from api.dev.postgres import Postgres
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from api.routes import ROUTES, Route
 from api.settings import Settings
 from listener.database import SESSION_SETTINGS
@@ -83,8 +83,8 @@ def database(new_database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def pusher(directory: Path) -> Iterator[Pusher]:
-    with Pusher(directory / "pusher-pooled", key="key", secret="secret") as server:
+def pusher(directory: Path) -> Iterator[PusherProcess]:
+    with PusherProcess(directory / "pusher-pooled", key="key", secret="secret") as server:
         yield server
 
 
@@ -202,7 +202,7 @@ def test_prepared_statements_fail(
 
 
 def test_events_arrive_when_the_listener_connects_directly(
-    api: Api, directory: Path, postgres: Postgres, database: str, pusher: Pusher
+    api: Api, directory: Path, postgres: Postgres, database: str, pusher: PusherProcess
 ) -> None:
     listener = Listener(directory, postgres.url(database, "events", "events"), pusher)
     with listening(listener), unlimited_client(api) as client:
@@ -218,7 +218,7 @@ def test_events_arrive_when_the_listener_connects_directly(
     ids=["as in the README", "that takes the listener's parameters"],
 )
 def test_a_listener_does_not_start_behind_a_pooler(
-    new_bouncer: NewBouncer, directory: Path, database: str, pusher: Pusher, options: dict[str, str]
+    new_bouncer: NewBouncer, directory: Path, database: str, pusher: PusherProcess, options: dict[str, str]
 ) -> None:
     bouncer = new_bouncer(new_user("events"), **options)
     listener = Listener(directory, bouncer.url(database, "events", "events"), pusher).spawn()

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from tests.api_process import Api, running
 from tests.e2e.pusher_js import TERMINATED, Servers, frozen
 from tests.e2e.soketi import Soketi
@@ -41,7 +41,7 @@ def module_servers(
 ) -> Iterator[Servers]:
     pusher_directory = directory / f"pusher-js-{request.param}"
     database = new_database(f"parley_pusher_js_{request.param}")
-    pusher = Soketi(pusher_directory, modules) if request.param == "soketi" else Pusher(pusher_directory)
+    pusher = Soketi(pusher_directory, modules) if request.param == "soketi" else PusherProcess(pusher_directory)
     with psycopg.connect(postgres.url(database), autocommit=True) as dba, pusher:
         settings = {"PUSHER_KEY": pusher.key, "PUSHER_SECRET": pusher.secret, "RATE_LIMIT_REQUESTS": "1000"}
         listener = Listener(pusher_directory, postgres.url(database, "events", "events"), pusher)

@@ -22,8 +22,8 @@ import pytest
 
 from api import cli
 from api.dev.postgres import Postgres
-from api.dev.process import Child, find_free_port
-from api.dev.pusher_process import Pusher
+from api.dev.process import ChildProcess, find_free_port
+from api.dev.pusher_process import PusherProcess
 from api.dev.valkey import Valkey
 from tests import ROOT
 from tests.conftest import QUICK
@@ -55,7 +55,7 @@ class Cluster:
     directory: Path
     postgres: Postgres
     valkey: Valkey
-    pusher: Pusher
+    pusher: PusherProcess
     port: int = field(default_factory=find_free_port)
 
     def url(self, user: str = "owner", database: str = "parley") -> str:
@@ -102,12 +102,12 @@ class Cluster:
         assert done.returncode == 0, (command, done.stderr)
         return done.stdout
 
-    def start(self, command: str, name: str, is_ready: Callable[[str], bool]) -> Child:
+    def start(self, command: str, name: str, is_ready: Callable[[str], bool]) -> ChildProcess:
         """Start a command that runs until it is stopped; return when it is ready."""
         log = self.directory / f"{name}.log"
-        child = Child(name, ["bash", "-euc", self.fill(command)], log=log, cwd=ROOT, env=self.environment)
+        child = ChildProcess(name, ["bash", "-euc", self.fill(command)], log=log, cwd=ROOT, env=self.environment)
         try:
-            child.wait_until(lambda: is_ready(log.read_text()), seconds=30)
+            child.wait_until_ready(lambda: is_ready(log.read_text()), seconds=30)
         except BaseException:
             child.stop()
             raise
@@ -119,7 +119,7 @@ def _cluster(directory: Path, valkey: Valkey) -> Iterator[Cluster]:
     cluster_directory = directory / "readme"
     with (
         new_postgres(cluster_directory / "postgres", **QUICK) as postgres,
-        Pusher(cluster_directory / "pusher") as pusher,
+        PusherProcess(cluster_directory / "pusher") as pusher,
     ):
         cluster = Cluster(cluster_directory, postgres, valkey, pusher)
         with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:

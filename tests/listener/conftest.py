@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from listener.settings import Settings
 from tests.database import Connection
 from tests.fork_server import ForkServer
@@ -17,9 +17,9 @@ from tests.tokens import new_user
 
 
 @pytest.fixture(scope="session")
-def pusher(directory: Path) -> Iterator[Pusher]:
+def pusher(directory: Path) -> Iterator[PusherProcess]:
     """A Pusher server."""
-    with Pusher(directory / "pusher") as server:
+    with PusherProcess(directory / "pusher") as server:
         yield server
 
 
@@ -31,16 +31,16 @@ class Harness:
     url: str
     dba_url: str
     dba: Connection
-    pusher: Pusher
+    pusher: PusherProcess
     fork_server: ForkServer
 
-    def new_listener(self, pusher: Pusher | None = None, **options: str) -> Listener:
+    def new_listener(self, pusher: PusherProcess | None = None, **options: str) -> Listener:
         """Return a listener, not yet started."""
         created = Listener(self.directory, self.url, pusher or self.pusher, **options)
         created.spawn_child = self.fork_server.spawn
         return created
 
-    def settings(self, pusher: Pusher | None = None) -> Settings:
+    def settings(self, pusher: PusherProcess | None = None) -> Settings:
         """Return the settings of such a listener."""
         variables = {name.lower(): value for name, value in self.new_listener(pusher).environment.items()}
         return Settings.model_validate(
@@ -56,7 +56,7 @@ class Harness:
 
 @pytest.fixture
 def harness(
-    directory: Path, postgres: Postgres, new_database: Callable[[str], str], pusher: Pusher, fork_server: ForkServer
+    directory: Path, postgres: Postgres, new_database: Callable[[str], str], pusher: PusherProcess, fork_server: ForkServer
 ) -> Iterator[Harness]:
     name = new_database(f"parley_{new_user().replace('-', '_')}")
     with psycopg.connect(postgres.url(name), autocommit=True) as dba:

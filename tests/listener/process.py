@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from api.dev.process import Child
-from api.dev.pusher_process import Pusher
+from api.dev.process import ChildProcess
+from api.dev.pusher_process import PusherProcess
 from tests import ROOT
 
 LEADER_LOG = "This listener is the leader"
@@ -18,7 +18,7 @@ LEADER_LOG = "This listener is the leader"
 class Listener:
     """`python -m listener` as a process; `options` are further environment variables."""
 
-    def __init__(self, directory: Path, database_url: str, pusher: Pusher, **options: str) -> None:
+    def __init__(self, directory: Path, database_url: str, pusher: PusherProcess, **options: str) -> None:
         self.log = directory / f"listener-{id(self)}.log"
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -26,8 +26,8 @@ class Listener:
             **pusher.environment,
             **options,
         }
-        self.spawn_child: Callable[..., Child] = Child
-        self.child: Child | None = None
+        self.spawn_child: Callable[..., ChildProcess] = ChildProcess
+        self.child: ChildProcess | None = None
 
     def start(self) -> Self:
         """Start it; return when it leads."""
@@ -44,7 +44,7 @@ class Listener:
     def wait_for_log(self, text: str, seconds: float = 20) -> None:
         """Wait until the log contains this text."""
         assert self.child is not None
-        self.child.wait_until(lambda: text in self.log.read_text(), seconds=seconds)
+        self.child.wait_until_ready(lambda: text in self.log.read_text(), seconds=seconds)
 
     def stop(self) -> int | None:
         """End it by SIGTERM; return its exit code."""

@@ -10,14 +10,14 @@ import aiohttp
 from aiohttp import web
 
 from api.dev.process import find_free_port
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from tests.loop_thread import LoopThread
 
 
-class RejectingProxy(Pusher):
+class RejectingProxy(PusherProcess):
     """The proxy, with the credentials of the server behind it. Requests are selected by words in their bodies."""
 
-    def __init__(self, server: Pusher) -> None:
+    def __init__(self, server: PusherProcess) -> None:
         self.app_id, self.key, self.secret = server.app_id, server.key, server.secret
         self.port = find_free_port()
         self.reject: dict[str, int] = {}  # words: the status of the response

@@ -9,14 +9,14 @@ from pusher.signature import sign
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from tests.waiting import wait_until
 
 
 class Subscriber:
     """A connection to Pusher. `events` are the received events, each as (name, data); `channels` are their channels."""
 
-    def __init__(self, pusher: Pusher, *channels: str, user: str = "") -> None:
+    def __init__(self, pusher: PusherProcess, *channels: str, user: str = "") -> None:
         self._pusher = pusher
         url = f"ws://127.0.0.1:{pusher.port}/app/{pusher.key}?protocol=7&client=test&version=1"
         self._stack = ExitStack()

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from listener.pusher import PusherClient
 from listener.relay import Relay
 from tests.database import new_chat
@@ -95,7 +95,7 @@ def test_nothing_is_dead_lettered_while_everything_fails(harness: Harness) -> No
 
 def test_events_are_published_after_an_outage_of_pusher(harness: Harness, directory: Any) -> None:
     chat = new_chat(harness.dba, "owner")
-    with Pusher(directory / new_user("pusher")) as pusher, listening(harness.new_listener(pusher)) as listener:
+    with PusherProcess(directory / new_user("pusher")) as pusher, listening(harness.new_listener(pusher)) as listener:
         pusher.kill()
         for n in range(25):
             send_message(harness.dba, chat, str(n))

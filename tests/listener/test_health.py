@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from api.dev.process import find_free_port
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from tests.api_process import read_log, scrape
 from tests.conftest import QUICK
 from tests.database import new_chat
@@ -69,7 +69,7 @@ def test_published_events_are_counted(harness: Harness, port: int, read: Read) -
 def test_it_is_not_ready_during_an_outage_of_pusher(harness: Harness, directory: Path, port: int, read: Read) -> None:
     chat = new_chat(harness.dba, "owner")
     with (
-        Pusher(directory / new_user("pusher")) as pusher,
+        PusherProcess(directory / new_user("pusher")) as pusher,
         listening(harness.new_listener(pusher, LISTENER_METRICS_PORT=str(port))),
     ):
         wait_until(lambda: get_status(port) == READY)
@@ -90,7 +90,7 @@ def test_it_is_not_ready_during_an_outage_of_pusher(harness: Harness, directory:
 
 
 def test_it_is_not_ready_during_an_outage_of_the_database(
-    directory: Path, pusher: Pusher, port: int, read: Read
+    directory: Path, pusher: PusherProcess, port: int, read: Read
 ) -> None:
     with new_postgres(directory / new_user("postgres"), **QUICK) as postgres:
         migrate(postgres)

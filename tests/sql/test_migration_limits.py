@@ -115,7 +115,7 @@ def test_lock_timeout_ends_a_non_transactional_migration(
         with pytest.raises(AssertionError) as caught:
             apply(url, own_sources)
     message = str(caught.value)
-    assert message.startswith("0999_zoo: canceling statement due to lock timeout; what was done before stays\n")
+    assert message.startswith("0999_zoo: canceling statement due to lock timeout; earlier steps are committed\n")
     assert "Traceback" not in message
 
 
@@ -125,7 +125,7 @@ def test_lock_timeout_ends_a_migration_after_the_last_retry(
     apply(url, own_sources)
     add_migration(own_sources, ADD_COLUMN)
     monkeypatch.setenv("DATABASE_URL", url)
-    monkeypatch.setattr(migrations, "TRIES", 2)
+    monkeypatch.setattr(migrations, "MAX_ATTEMPTS", 2)
     with psycopg.connect(url) as holder, get_backend("environment:/DATABASE_URL") as backend:
         holder.execute("lock table parley.settings in access share mode")
         pending = backend.to_apply(read_migrations(str(own_sources / "sql" / "migrations")))

@@ -66,12 +66,12 @@ def test_new_database_has_the_schema_of_the_snapshot(postgres: Postgres, url: st
     if postgres.major < 18:
         pytest.skip("the snapshot is PostgreSQL 18's")
     with psycopg2.connect(url) as connection:
-        live = Catalog.of_database(connection.cursor())
+        live = Catalog.from_database(connection.cursor())
     connection.close()
     if os.environ.get("PARLEY_UPDATE_SNAPSHOT"):
-        SNAPSHOT.write_text(live.to_snapshot())
-    assert live.to_snapshot() == SNAPSHOT.read_text()
-    assert Catalog.of_snapshot().create == live.create
+        SNAPSHOT.write_text(live.format_snapshot())
+    assert live.format_snapshot() == SNAPSHOT.read_text()
+    assert Catalog.from_snapshot().create == live.create
 
 
 def test_second_apply_keeps_the_data(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Requests that need permits of api.admission.statements, in one event loop, and a clock that a test advances."""
+"""Requests that need permits of api.admission.controller, in one event loop, and a clock that a test advances."""
 
 import asyncio
 import json
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from api.admission import statements as admission
-from api.admission.statements import AdmissionController
+from api.admission import controller as admission
+from api.admission.controller import AdmissionController
 from tests.api.admission.event_loop import settle
 
 

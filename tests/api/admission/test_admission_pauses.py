@@ -2,10 +2,10 @@
 
 import pytest
 
-from api.admission import statements as admission
-from api.admission.statements import (
+from api.admission import controller as admission
+from api.admission.controller import (
     BYTES_PER_SECOND_OF_COST,
-    FREE_COST_SECONDS,
+    COST_THRESHOLD_SECONDS,
     LARGE_PAGE_BYTES,
     LARGE_PAGE_SECONDS,
     AdmissionController,
@@ -17,7 +17,7 @@ from tests.api.admission.event_loop import run, settle
 @pytest.mark.parametrize(
     ("seconds", "size", "pause"),
     [
-        (FREE_COST_SECONDS - 0.01, 0, 0),
+        (COST_THRESHOLD_SECONDS - 0.01, 0, 0),
         (0.2, 0, 0.6),
         (0, BYTES_PER_SECOND_OF_COST // 50, 0),
         (0, BYTES_PER_SECOND_OF_COST // 2, 1.5),

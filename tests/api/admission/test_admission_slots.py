@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.admission.statements import AdmissionController
+from api.admission.controller import AdmissionController
 from tests.api.admission.admission_requests import Requests, identity
 from tests.api.admission.event_loop import run, settle
 

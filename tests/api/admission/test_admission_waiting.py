@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from api.admission import statements as admission
-from api.admission.statements import AdmissionController
+from api.admission import controller as admission
+from api.admission.controller import AdmissionController
 from api.db.pool import ACQUIRE_TIMEOUT_SECONDS, MAX_WAITING_PER_CONNECTION
 from tests.api.admission.admission_requests import Requests, identity
 from tests.api.admission.event_loop import run, settle

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.dev.process import find_free_port
-from api.http.client_address import ClientAddresses
+from api.http.client_address import ClientAddressResolver
 from tests.api.support import RawResponse, expect_error, new_address, patch_api, send_raw
 from tests.api_process import Api, choose_long_window, read_log, running, scrape
 from tests.tokens import new_user
@@ -65,7 +65,7 @@ PEER = "192.0.2.1"
     ],
 )
 def test_the_nth_forwarded_address_counts_or_else_the_peers(forwarded: str, proxies: int, counted: str) -> None:
-    address, is_fallback = ClientAddresses(proxies).find(PEER, forwarded)
+    address, is_fallback = ClientAddressResolver(proxies).resolve(PEER, forwarded)
     assert address == counted
     assert is_fallback == (proxies > 0 and counted == PEER)
 
@@ -75,20 +75,20 @@ def test_the_nth_forwarded_address_counts_or_else_the_peers(forwarded: str, prox
     [("::ffff:192.0.2.1", PEER), ("2001:db8::7", "2001:db8::/64"), ("fe80::1%lo", "fe80::/64"), ("", "")],
 )
 def test_peer_addresses_are_normalized_in_the_same_way(peer: str, counted: str) -> None:
-    assert ClientAddresses(0).find(peer, "") == (counted, False)
-    assert ClientAddresses(1).find(peer, "forged") == (counted, True)
+    assert ClientAddressResolver(0).resolve(peer, "") == (counted, False)
+    assert ClientAddressResolver(1).resolve(peer, "forged") == (counted, True)
 
 
 @given(forwarded=st.text(st.characters(codec=None)) | st.ip_addresses().map(str), proxies=st.integers(0, 3))
 def test_any_forwarded_header_yields_an_address(forwarded: str, proxies: int) -> None:
-    address, _ = ClientAddresses(proxies).find(PEER, forwarded)
+    address, _ = ClientAddressResolver(proxies).resolve(PEER, forwarded)
     assert set(address) <= set("0123456789abcdef.:/")
 
 
 @given(forged=st.lists(st.ip_addresses(v=4).map(str), max_size=3), proxies=st.integers(1, 3))
 def test_forged_entries_do_not_change_the_address(forged: list[str], proxies: int) -> None:
     appended = [f"198.51.100.{n}" for n in range(proxies)]  # the outermost proxy appended the first one
-    assert ClientAddresses(proxies).find(PEER, ",".join([*forged, *appended])) == ("198.51.100.0", False)
+    assert ClientAddressResolver(proxies).resolve(PEER, ",".join([*forged, *appended])) == ("198.51.100.0", False)
 
 
 def test_clients_behind_a_balancer_that_appends_ports_have_own_budgets(api: Api) -> None:

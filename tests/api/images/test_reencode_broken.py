@@ -57,7 +57,7 @@ def test_malformed_image_is_rejected(upload: bytes) -> None:
         file.seek(0)
         with pytest.raises(ApiError) as caught:
             run_reencoder(file)
-    assert caught.value.details == {"fields": {"image": "must be a whole JPEG, PNG or GIF image"}}
+    assert caught.value.details == {"fields": {"image": "must be a complete JPEG, PNG or GIF image"}}
 
 
 def test_truncated_gif_is_rejected_or_looks_like_its_upload(browser: Browser) -> None:

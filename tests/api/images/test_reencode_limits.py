@@ -39,5 +39,5 @@ def test_frames_are_limited() -> None:
 def test_output_is_limited() -> None:
     largest = [bytes(limits.MAX_OUTPUT_BYTES - 1), b"x"]
     assert list(limits.limit_output(largest)) == largest
-    with pytest.raises(limits.RejectedError, match="is too intricate to be stored"):
+    with pytest.raises(limits.RejectedError, match="is too complex to be stored"):
         list(limits.limit_output([*largest, b"x"]))

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from api.dev.process import Child, Server
+from api.dev.process import ChildProcess, Server
 from tests import images
 from tests.api.support import expect_error, unlimited_client
 from tests.api_process import Api, running
@@ -23,9 +23,9 @@ class Moto(Server):
 
     name = "moto"
 
-    def _spawn(self) -> Child:
+    def _spawn(self) -> ChildProcess:
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        return Child(self.name, command, log=self.log)
+        return ChildProcess(self.name, command, log=self.log)
 
     def _is_ready(self) -> bool:
         try:

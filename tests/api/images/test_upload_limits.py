@@ -12,7 +12,7 @@ from tests.api_process import Api, running
 from tests.waiting import wait_until
 
 TOO_LARGE = "must be at most 2048 by 2048 pixels"
-NO_IMAGE = "must be a whole JPEG, PNG or GIF image"
+NO_IMAGE = "must be a complete JPEG, PNG or GIF image"
 
 
 @pytest.fixture(scope="module")

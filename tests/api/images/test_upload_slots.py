@@ -11,8 +11,8 @@ from select import select
 import httpx
 import pytest
 
-from api.admission import upload_slots
 from api.dev.process import find_free_port
+from api.images import upload_slots
 from tests.api.images.support import FORM_HEADERS, IMAGE, PATH
 from tests.api.support import (
     RawResponse,
@@ -109,7 +109,7 @@ def test_slow_uploads_do_not_keep_others_out(api: Api, users: int, uploads_per_u
                 assert stack.enter_context(SlowUpload(api, new_user("slow"))).has_place
         wait_until(lambda: len(find_yielded()) == 30 * is_full)
         for one in find_yielded():
-            assert expect_error(one.read_response(), 503)["message"] == upload_slots.EVICTED
+            assert expect_error(one.read_response(), 503)["message"] == upload_slots.EVICTED_MESSAGE
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_open_uploads_of_a_user_are_limited(api: Api) -> None:
         mine = [stack.enter_context(SlowUpload(api, user)) for _ in range(upload_slots.MAX_UPLOADS_PER_USER)]
         assert all(one.has_place for one in mine)
         response = upload(client)
-        message = "A user may have 25 uploads under way; try again when one has ended."
+        message = "A user may have 25 uploads in progress; try again when one has ended."
         assert expect_error(response, 503)["message"] == message
         assert response.headers["retry-after"] == "1"
         assert upload(other).status_code == 200
@@ -163,14 +163,14 @@ def test_steady_upload_keeps_its_place_however_many_others_start(three_place_api
         steady.send(len(steady.unsent))
         assert steady.read_response().status_code == 200
         for one in slow[:10]:  # The oldest have the lowest average rate.
-            assert expect_error(one.read_response(), 503)["message"] == upload_slots.EVICTED
+            assert expect_error(one.read_response(), 503)["message"] == upload_slots.EVICTED_MESSAGE
         assert not any(one.has_response for one in slow[10:])
 
 
 def test_new_upload_is_rejected_while_no_upload_is_slow_and_no_place_is_free(three_place_api: Api) -> None:
     with slow_uploads(three_place_api, 3, 1, size=100_000) as uploads, unlimited_client(three_place_api) as client:
         response = upload(client)
-        assert expect_error(response, 503)["message"] == upload_slots.FULL
+        assert expect_error(response, 503)["message"] == upload_slots.FULL_MESSAGE
         assert response.headers["retry-after"] == "1"
         assert not any(one.has_response for one in uploads)
         uploads[0].send(len(uploads[0].unsent))

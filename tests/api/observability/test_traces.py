@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.process import Child, find_free_port
+from api.dev.process import ChildProcess, find_free_port
 from tests.api.support import unlimited_client
 from tests.api_process import Api, running
 from tests.otlp import Collector, running_collector
@@ -138,6 +138,6 @@ def test_protocol_of_traces_overrides_the_general_one_and_may_be_empty(
 def test_packages_are_optional_without_an_endpoint(new_api: Callable[..., Api], database: str, tmp_path: Path) -> None:
     hide_packages(tmp_path)
     api = new_api(database, PYTHONPATH=str(tmp_path))
-    api.spawn = Child  # a fork has its interpreter's path
+    api.spawn = ChildProcess  # a fork has its interpreter's path
     with running(api), unlimited_client(api) as client:
         assert client.get("/api/chats").status_code == 200

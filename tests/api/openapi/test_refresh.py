@@ -39,7 +39,7 @@ def test_changed_limit_appears_in_the_document(
         return limits
 
     async def get_title_limit(openapi: OpenApiDocument) -> int:
-        document = json.loads(await openapi.get_json())
+        document = json.loads(await openapi.fetch())
         return int(document["components"]["schemas"]["NewChat"]["properties"]["title"]["maxLength"])
 
     environment = new_api(database).environment
@@ -63,8 +63,8 @@ def test_concurrent_requests_share_one_fetch(
     async def fetch_concurrently() -> None:
         connection_pool = await RecordingDatabase.connect(Settings.load())
         openapi = OpenApiDocument(Settings.load(), connection_pool)
-        first = asyncio.create_task(openapi.get_json())
-        others = [asyncio.create_task(openapi.get_json()) for _ in range(20)]
+        first = asyncio.create_task(openapi.fetch())
+        others = [asyncio.create_task(openapi.fetch()) for _ in range(20)]
         await has_started.wait()
         first.cancel()  # Its client disconnects.
         assert len(set(await asyncio.gather(*others))) == 1
@@ -72,9 +72,9 @@ def test_concurrent_requests_share_one_fetch(
         await connection_pool.close()
         monkeypatch.setattr("api.openapi.document.MAX_AGE_SECONDS", 0)
         for _ in range(2):
-            assert await openapi.get_json() == await others[0]  # The last document is kept.
+            assert await openapi.fetch() == await others[0]  # The last document is kept.
             with pytest.raises(asyncpg.InterfaceError):
-                await OpenApiDocument(Settings.load(), connection_pool).get_json()
+                await OpenApiDocument(Settings.load(), connection_pool).fetch()
 
     new_api(shared_database).export_environment(monkeypatch)
     asyncio.run(fetch_concurrently())

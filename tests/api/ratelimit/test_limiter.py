@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.dev.valkey import Valkey
-from api.ratelimit.limiter import MAX_LOCAL_ADDRESSES, Decision, LocalCounts, RateLimiter
+from api.ratelimit.limiter import MAX_LOCAL_KEYS, Decision, LocalCounts, RateLimiter
 from api.ratelimit.redis_connection import RedisConnection
 
 NOON = 1_795_435_200_000  # a start of a window, of each length below
@@ -255,7 +255,7 @@ def test_addresses_and_prefixes_have_budgets_of_their_own(url: str) -> None:
 
 def test_a_process_counts_a_limited_number_of_addresses() -> None:
     local = LocalCounts()
-    for n in range(MAX_LOCAL_ADDRESSES + 100):
+    for n in range(MAX_LOCAL_KEYS + 100):
         assert local.consume(str(n), 1, 0, 10) == (1, 1, 0)
-    assert len(local.current) == MAX_LOCAL_ADDRESSES
+    assert len(local.current) == MAX_LOCAL_KEYS
     assert local.consume(str(n), 1, 0, 10) == (1, 2, 0)

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from api.dev.process import Child
+from api.dev.process import ChildProcess
 from tests import ROOT
 
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -112,14 +112,14 @@ class Services:
         return done.returncode == 0
 
     @contextmanager
-    def running(self, service: str, cwd: Path | None = None, **changes: str) -> Iterator[Child]:
+    def running(self, service: str, cwd: Path | None = None, **changes: str) -> Iterator[ChildProcess]:
         """Run a service for the block, once it is healthy. After its end, its health check must fail."""
         command, environment = self(SERVICES[service]["command"]), self.environment(service, **changes)
         log = self.image.workdir / f"{service}.log"
-        child = Child(service, command, log=log, cwd=cwd or self.image.workdir, env=environment)
+        child = ChildProcess(service, command, log=log, cwd=cwd or self.image.workdir, env=environment)
         try:
             assert not self.is_healthy(service)
-            child.wait_until(lambda: self.is_healthy(service), seconds=30)
+            child.wait_until_ready(lambda: self.is_healthy(service), seconds=30)
             yield child
         finally:
             child.stop(signal.SIGKILL)

@@ -23,8 +23,8 @@ from redis.retry import Retry
 
 from api.dev import demo
 from api.dev.postgres import Postgres
-from api.dev.process import Child, find_free_port, list_wheel_files
-from api.dev.pusher_process import Pusher
+from api.dev.process import ChildProcess, find_free_port, list_wheel_files
+from api.dev.pusher_process import PusherProcess
 from tests import ROOT
 from tests.conftest import QUICK
 from tests.e2e.compose.services import DOCKERFILE, INSTALL, LOOPBACK, SERVICES, Image, Services, parse_copies
@@ -82,7 +82,7 @@ def _postgres(compose_directory: Path, env: dict[str, str], image: Image) -> Ite
 
 @pytest.fixture(scope="module", name="services")
 def _services(compose_directory: Path, env: dict[str, str], image: Image, postgres: Postgres) -> Iterator[Services]:
-    with Pusher(compose_directory / "pusher", key="parley", secret=env["PUSHER_SECRET"]) as pusher:
+    with PusherProcess(compose_directory / "pusher", key="parley", secret=env["PUSHER_SECRET"]) as pusher:
         addresses = {
             "@postgres:5432/": f"@127.0.0.1:{postgres.port}/",
             "@valkey:6379/": f"@127.0.0.1:{find_free_port()}/",
@@ -111,12 +111,12 @@ def _valkey(migrated: Services, compose_directory: Path) -> Iterator[dict[str | 
     *command, script = migrated(SERVICES["valkey"]["command"])
     script = script.replace("requirepass", f"bind 127.0.0.1\nport {httpx.URL(url).port}\nrequirepass")
     environment = migrated.environment("valkey", PATH=f"{program.parent}:{os.environ['PATH']}")
-    child = Child(
+    child = ChildProcess(
         "valkey", [*command, script], log=compose_directory / "valkey.log", cwd=compose_directory, env=environment
     )
     try:
         with closing(redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), decode_responses=True)) as client:
-            child.wait_until(lambda: is_available(client), seconds=10)
+            child.wait_until_ready(lambda: is_available(client), seconds=10)
             yield client.config_get("*")
     finally:
         child.stop(signal.SIGTERM)

@@ -12,7 +12,7 @@ import httpx
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from api.dev.pusher_server.signatures import sign, sign_request
 
 SUCCEEDED = "pusher_internal:subscription_succeeded"
@@ -21,7 +21,7 @@ SUCCEEDED = "pusher_internal:subscription_succeeded"
 class Api:
     """A client of the HTTP API, as in the backend of an app."""
 
-    def __init__(self, server: Pusher, http: httpx.Client) -> None:
+    def __init__(self, server: PusherProcess, http: httpx.Client) -> None:
         self.server, self.http = server, http
         self.base = f"http://127.0.0.1:{server.port}"
 
@@ -56,7 +56,7 @@ class Api:
 class Socket:
     """A client of the WebSocket protocol."""
 
-    def __init__(self, server: Pusher, connection: ClientConnection) -> None:
+    def __init__(self, server: PusherProcess, connection: ClientConnection) -> None:
         self.server, self.connection = server, connection
         self.established = self.receive()["data"]
         self.id: str = self.established["socket_id"]
@@ -100,10 +100,10 @@ class Socket:
 
 
 @contextmanager
-def open_socket(server: Pusher, max_queue: int | None = None) -> Iterator[Socket]:
+def open_socket(server: PusherProcess, max_queue: int | None = None) -> Iterator[Socket]:
     with connect(build_url(server), max_size=None, max_queue=max_queue, close_timeout=1) as connection:
         yield Socket(server, connection)
 
 
-def build_url(server: Pusher, path: str | None = None, query: str = "protocol=7&client=js&version=8.6.0") -> str:
+def build_url(server: PusherProcess, path: str | None = None, query: str = "protocol=7&client=js&version=8.6.0") -> str:
     return f"ws://127.0.0.1:{server.port}{path or f'/app/{server.key}'}?{query}"

@@ -7,14 +7,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from tests.e2e.pusher_server.clients import Api, Socket, open_socket
 
 
 @pytest.fixture(scope="module")
-def pusher(directory: Path) -> Iterator[Pusher]:
+def pusher(directory: Path) -> Iterator[PusherProcess]:
     """A Pusher server, which logs nothing."""
-    with Pusher(directory / "pusher-server") as server:
+    with PusherProcess(directory / "pusher-server") as server:
         yield server
         assert not server.log.read_text()
 
@@ -32,15 +32,15 @@ def stack() -> Iterator[ExitStack]:
 
 
 @pytest.fixture(scope="module")
-def api(pusher: Pusher, http: httpx.Client) -> Api:
+def api(pusher: PusherProcess, http: httpx.Client) -> Api:
     return Api(pusher, http)
 
 
 @pytest.fixture
-def socket(pusher: Pusher, stack: ExitStack) -> Socket:
+def socket(pusher: PusherProcess, stack: ExitStack) -> Socket:
     return stack.enter_context(open_socket(pusher))
 
 
 @pytest.fixture
-def other(pusher: Pusher, stack: ExitStack) -> Socket:
+def other(pusher: PusherProcess, stack: ExitStack) -> Socket:
     return stack.enter_context(open_socket(pusher))

@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from api.dev.pusher_server import limits, messages
 from api.dev.pusher_server.signatures import sign
 from tests.e2e.pusher_server.clients import SUCCEEDED, Api, Socket, build_url, open_socket
@@ -28,7 +28,7 @@ from tests.e2e.pusher_server.clients import SUCCEEDED, Api, Socket, build_url, o
         ("/app/{key}", "client=js", 4008),
     ],
 )
-def test_a_rejected_connection_is_closed_with_a_code(pusher: Pusher, path: str, query: str, code: int) -> None:
+def test_a_rejected_connection_is_closed_with_a_code(pusher: PusherProcess, path: str, query: str, code: int) -> None:
     with connect(build_url(pusher, path.format(key=pusher.key), query)) as connection:
         with pytest.raises(ConnectionClosed):
             connection.recv(timeout=10)
@@ -102,7 +102,7 @@ def test_a_presence_channel_requires_a_user(api: Api, socket: Socket, channel_da
         assert api.get("channels/presence-a").json() == {"occupied": False}
 
 
-def test_members_are_added_and_removed_once_per_user(pusher: Pusher, socket: Socket, other: Socket) -> None:
+def test_members_are_added_and_removed_once_per_user(pusher: PusherProcess, socket: Socket, other: Socket) -> None:
     name = "presence-room"
     socket.subscribe(name, "alice", name="Alice")
     with open_socket(pusher) as second:
@@ -124,7 +124,7 @@ def test_members_are_added_and_removed_once_per_user(pusher: Pusher, socket: Soc
     other.expect_nothing()
 
 
-def test_a_presence_channel_has_up_to_100_members(api: Api, pusher: Pusher, stack: ExitStack) -> None:
+def test_a_presence_channel_has_up_to_100_members(api: Api, pusher: PusherProcess, stack: ExitStack) -> None:
     sockets = [stack.enter_context(open_socket(pusher)) for _ in range(limits.MAX_MEMBERS + 1)]
     for i in range(limits.MAX_MEMBERS):
         assert sockets[i].subscribe("presence-full", f"u{i}")["event"] == SUCCEEDED

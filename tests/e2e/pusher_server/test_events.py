@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from api.dev.pusher_server import limits
 from tests.e2e.pusher_server.clients import Api, Socket, open_socket
 
@@ -116,7 +116,7 @@ def test_events_arrive_in_the_order_of_the_responses(api: Api, socket: Socket, o
 
 
 def test_a_subscriber_that_does_not_read_is_disconnected_and_delays_no_other(
-    api: Api, pusher: Pusher, socket: Socket
+    api: Api, pusher: PusherProcess, socket: Socket
 ) -> None:
     with open_socket(pusher, max_queue=1) as sleeper:
         socket.subscribe("presence-flood", "reader")

@@ -8,13 +8,13 @@ import httpx
 import psutil
 import pytest
 
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from api.dev.pusher_server.signatures import sign_request
 from tests.e2e.pusher_server.clients import Api, Socket, open_socket
 from tests.waiting import wait_until
 
 
-def test_the_process_shows_no_secret_and_listens_on_loopback_only(pusher: Pusher) -> None:
+def test_the_process_shows_no_secret_and_listens_on_loopback_only(pusher: PusherProcess) -> None:
     assert pusher.child
     process = psutil.Process(pusher.child.pid)
     assert pusher.secret not in " ".join(process.cmdline() + list(process.environ().values()))
@@ -30,10 +30,10 @@ def test_the_process_shows_no_secret_and_listens_on_loopback_only(pusher: Pusher
 
 
 def test_a_stopped_server_sends_4200_and_a_killed_one_restarts_on_its_port(directory: Path, http: httpx.Client) -> None:
-    with Pusher(directory / "restarted") as server, open_socket(server) as socket:
+    with PusherProcess(directory / "restarted") as server, open_socket(server) as socket:
         server.stop()
         assert socket.wait_for_close() == 4200
-    with Pusher(directory / "restarted", server.port, key=server.key, secret=server.secret) as restarted:
+    with PusherProcess(directory / "restarted", server.port, key=server.key, secret=server.secret) as restarted:
         with open_socket(restarted) as socket:
             restarted.kill()
             assert socket.wait_for_close() == 1006
@@ -44,7 +44,7 @@ def test_a_stopped_server_sends_4200_and_a_killed_one_restarts_on_its_port(direc
 
 
 def test_a_silent_connection_is_pinged_and_closed(directory: Path) -> None:
-    with Pusher(directory / "hasty", timeouts=(0.1, 1)) as server, open_socket(server) as socket:
+    with PusherProcess(directory / "hasty", timeouts=(0.1, 1)) as server, open_socket(server) as socket:
         assert socket.established["activity_timeout"] == 0.1
         for _ in range(2):
             assert socket.receive()["event"] == "pusher:ping"
@@ -141,7 +141,7 @@ def test_channels_are_listed_while_they_are_occupied(api: Api, socket: Socket, o
 
 
 def test_only_connections_of_the_terminated_user_are_closed(
-    api: Api, pusher: Pusher, socket: Socket, other: Socket
+    api: Api, pusher: PusherProcess, socket: Socket, other: Socket
 ) -> None:
     with open_socket(pusher) as second:
         socket.sign_in({"id": "mallory"})

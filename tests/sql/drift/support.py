@@ -23,7 +23,7 @@ class Checked:
     def remarks(self) -> list[str]:
         """The remarks, without those on unused indexes."""
         lines = [line.removeprefix("remark: ") for line in self.output.splitlines() if line.startswith("remark: ")]
-        return [line for line in lines if " was not used since " not in line]
+        return [line for line in lines if " has not been used since " not in line]
 
     @property
     def fixes(self) -> list[str]:

@@ -31,7 +31,7 @@ def test_schema_is_not_compared_while_migrations_are_pending(
     owner.execute("drop index parley.members_user")
     checked = check()
     assert (checked.status, checked.findings, checked.fixes) == (1, [f"pending: {last}"], ["$ yoyo apply --batch"])
-    assert checked.remarks == ["the schema is compared when that is done"]
+    assert checked.remarks == ["the schema is compared when no migration is pending"]
     yoyo(drifting, "mark", "--batch", "--revision", last)
     fix(check())
     checked = check()
@@ -51,7 +51,7 @@ def test_database_of_a_newer_checkout_is_not_compared(check: Check, owner: Conne
     owner.execute("insert into _yoyo_migration values ('zoo', '0999_zoo', now())")
     checked = check()
     assert (checked.status, checked.findings, checked.fixes) == (
-        1, ["applied by a newer checkout, which is the one to check with: 0999_zoo"], [],
+        1, ["applied by a newer checkout, with which to check: 0999_zoo"], [],
     )  # fmt: skip
     owner.execute("delete from _yoyo_migration where migration_id = '0999_zoo'")
 

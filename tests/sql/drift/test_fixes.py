@@ -95,7 +95,7 @@ def test_object_that_others_depend_on_is_not_dropped(
 
 def test_no_fix_drops_with_cascade(drifting: str) -> None:
     with psycopg2.connect(drifting) as connection, connection.cursor() as cursor:
-        assert not [line for line in Catalog.of_database(cursor).drop.values() if " cascade" in line]
+        assert not [line for line in Catalog.from_database(cursor).drop.values() if " cascade" in line]
 
 
 def test_view_with_another_body_is_found_and_fixed_on_the_version_of_the_snapshot(
@@ -174,7 +174,7 @@ def test_table_derived_from_messages_is_filled_again(check: Check, owner: Connec
     assert before[0]
     owner.execute(f"drop table parley.{table} cascade")
     checked = check()
-    assert f"to be filled again: parley.{table}" in checked.findings
+    assert f"to be refilled: parley.{table}" in checked.findings
     fix(checked)
     assert check().status == 0
     assert owner.execute(count, [chat]).fetchone() == before
@@ -187,7 +187,7 @@ def test_letter_variants_are_filled_again(check: Check, owner: Connection, fix: 
     assert len(before) > 1000
     owner.execute("drop table parley.letter_variants")
     checked = check()
-    assert "to be filled again: parley.letter_variants" in checked.findings
+    assert "to be refilled: parley.letter_variants" in checked.findings
     fix(checked)
     assert check().status == 0
     assert owner.execute(rows).fetchall() == before

@@ -14,10 +14,10 @@ def test_choice_of_a_dba_is_a_remark(check: Check, owner: Connection) -> None:
     owner.execute("grant select on parley.chats to pg_monitor")
     checked = check()
     assert (checked.status, checked.findings) == (0, [])
-    assert [line for line in checked.remarks if "own" in line] == [
-        "default of parley.settings.model is this database's own: alter table parley.settings alter column model"
+    assert [line for line in checked.remarks if "overridden" in line] == [
+        "default of parley.settings.model is overridden: alter table parley.settings alter column model"
         " set default 'large'::text;",
-        "option autovacuum_vacuum_scale_factor of parley.messages is this database's own: alter table parley.messages"
+        "option autovacuum_vacuum_scale_factor of parley.messages is overridden: alter table parley.messages"
         " set (autovacuum_vacuum_scale_factor = '0.01');",
     ]
 
@@ -35,7 +35,7 @@ def test_foreign_key_without_an_index_is_remarked(check: Check, owner: Connectio
 
 
 def test_unused_index_is_remarked_until_it_is_used(check: Check, owner: Connection) -> None:
-    unused = "remark: index parley.outbox_queue_chat on parley.outbox_queue (16 kB) was not used since"
+    unused = "remark: index parley.outbox_queue_chat on parley.outbox_queue (16 kB) has not been used since"
     owner.execute("insert into parley.outbox_queue select i, gen_random_uuid() from generate_series(1000, 1099) i")
     assert unused in check().output
     owner.execute("set enable_seqscan = off; set enable_bitmapscan = off")
@@ -63,5 +63,5 @@ def test_large_table_with_sequential_scans_is_remarked(check: Check, owner: Conn
     owner.execute("analyze parley.deleted_users")
     owner.execute("select count(deleted_at) from parley.deleted_users")
     owner.execute("select pg_stat_force_next_flush()")
-    remarked = "table parley.deleted_users is mostly read from end to end: "
+    remarked = "table parley.deleted_users is mostly read by sequential scans: "
     assert any(line.startswith(remarked) for line in check().remarks) == (rows > 10_000)

@@ -113,11 +113,11 @@ DRIFT = {
     "drop table parley.message_words_3": [
         "missing: table parley.message_words_3",
         "missing: alter table parley.message_words_3 enable row level security",
-        "to be filled again: parley.message_words"],
+        "to be refilled: parley.message_words"],
     "drop table parley.message_words cascade": [
         "missing: table parley.message_words", "missing: table parley.message_words_15",
         "missing: index parley.message_words_search on parley.message_words",
-        "to be filled again: parley.message_words"],
+        "to be refilled: parley.message_words"],
     "drop extension btree_gin cascade": [
         "missing: extension btree_gin", "missing: index parley.message_words_search on parley.message_words"],
     "update pg_index set indisvalid = false where indexrelid = 'parley.members_user'::regclass": [

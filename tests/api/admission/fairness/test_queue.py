@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from api.admission.statements import EXPENSIVE_BODY_BYTES
+from api.admission.controller import EXPENSIVE_BODY_BYTES
 from api.db.pool import MAX_WAITING_PER_CONNECTION
 from api.dev.postgres import Postgres
 from api.dev.process import find_free_port

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import httpx
 
-from api.admission.statements import EXPENSIVE_BODY_BYTES, LARGE_PAGE_BYTES
+from api.admission.controller import EXPENSIVE_BODY_BYTES, LARGE_PAGE_BYTES
 from api.dev.postgres import Postgres
 from tests.api.admission.fairness.support import (
     CONNECTIONS,

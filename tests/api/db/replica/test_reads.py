@@ -49,7 +49,7 @@ def test_own_writes_are_visible_at_once_and_others_within_the_maximum_lag(
                 assert chat.contents(client, **NO_CACHE) == ["after", "before"]
             wait_until(lambda: chat.contents(member) == ["after", "before"], 2 * MAX_LAG)
             wait_until(lambda: chat.contents(member_there) == ["after", "before"], MAX_LAG)
-            wait_until(lambda: replica_log(api)[-1] == f"{NOT_USED}it is more than 2 s behind")
+            wait_until(lambda: replica_log(api)[-1] == f"{NOT_USED}the replica is more than 2 s behind")
         wait_until(lambda: uses_replica(api))
 
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import redis
 
-from api.db.recent_writes import EPOCH_KEY, RecentWrites, get_keys
+from api.db.recent_writes import EPOCH_KEY, RecentWrites, build_keys
 from api.routes import ROUTES, Route
 from api.settings import Settings
 from tests.api.db.replica.cluster import MAX_LAG, Cluster, chatting, persisted, uses_replica
@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_every_write_is_recorded_without_the_user_id(cluster: Cluster, api: Api, route: Route) -> None:
     with new_world(api) as world, redis.Redis.from_url(cluster.valkey.url()) as client:
-        (mark,) = get_keys(json.dumps({"sub": world.ids["owner"]}))
+        (mark,) = build_keys(json.dumps({"sub": world.ids["owner"]}))
         client.delete(mark)
         assert world.request(world.owner, route).status_code == route.status
         assert bool(client.exists(mark)) is not route.is_safe
@@ -35,7 +35,7 @@ def test_every_write_is_recorded_without_the_user_id(cluster: Cluster, api: Api,
 
 def test_a_session_is_recorded_by_a_digest_of_its_digest() -> None:
     digests = [sha256(token).hexdigest() for token in (b"one", b"other")]
-    marks = get_keys(json.dumps({"session_digests": digests}))
+    marks = build_keys(json.dumps({"session_digests": digests}))
     assert len(set(marks)) == 2
     assert not any(digest in mark for digest in digests for mark in marks)
 
@@ -47,7 +47,7 @@ def test_a_write_that_took_longer_than_the_maximum_lag_is_recorded_again(cluster
         psycopg.connect(cluster.primary.url("parley")) as dba,
         ThreadPoolExecutor() as pool,
     ):
-        (mark,) = get_keys(json.dumps({"sub": owner.get("/api/profile").json()["user"]["id"]}))
+        (mark,) = build_keys(json.dumps({"sub": owner.get("/api/profile").json()["user"]["id"]}))
         dba.execute("lock table parley.messages in exclusive mode")
         sent = pool.submit(chat.send, owner, "late")
         wait_until(lambda: client.pttl(mark) < MAX_LAG * 1000 * 0.9)

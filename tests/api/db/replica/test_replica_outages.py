@@ -32,7 +32,7 @@ def test_no_request_fails_while_the_replica_is_unavailable(
         with outage(cluster.replica):
             reads += [pool.submit(partial(chat.contents, client)) for client in (owner, member) * 50]
             assert {str(response.result()) for response in reads} == {"['before']"}
-            wait_until(lambda: replica_log(api)[-1].startswith(f"{NOT_USED}it is unavailable"))
+            wait_until(lambda: replica_log(api)[-1].startswith(f"{NOT_USED}the replica is unavailable"))
             started_at = time.monotonic()
             assert chat.contents(member) == ["before"]
             assert time.monotonic() - started_at < REPLICA_TIMEOUT_SECONDS
@@ -79,7 +79,7 @@ def test_no_connection_to_a_replica_that_hung_is_left(cluster: Cluster) -> None:
         assert client.get("/api/chats").status_code == 200  # the primary creates the new user
         wait_until(lambda: client.get("/api/chats").is_success and cluster.on_replica(connections, name) == 2)
         with suspended(cluster.replica):
-            wait_until(lambda: replica_log(api)[-1].startswith(f"{NOT_USED}it is unavailable"))
+            wait_until(lambda: replica_log(api)[-1].startswith(f"{NOT_USED}the replica is unavailable"))
         wait_until(lambda: uses_replica(api))
         wait_until(lambda: cluster.on_replica(connections, name) == 1)  # the monitor's
 
@@ -90,7 +90,7 @@ def test_a_replica_that_is_unavailable_at_the_start_is_used_later(cluster: Clust
     try:
         with running(api), unlimited_client(api) as client:
             assert client.get("/api/chats").status_code == 200
-            wait_until(lambda: replica_log(api) == [f"{NOT_USED}it is unavailable: ConnectionRefusedError"])
+            wait_until(lambda: replica_log(api) == [f"{NOT_USED}the replica is unavailable: ConnectionRefusedError"])
             cluster.replica.start()
             wait_until(lambda: uses_replica(api))
             assert client.get("/api/chats").status_code == 200

@@ -35,16 +35,16 @@ def test_a_replica_is_reported_behind_only_after_the_maximum_lag(cluster: Cluste
         with running(cluster.new_api()) as api:
             wait_until(lambda: "behind" in "".join(replica_log(api)))
             assert replica_log(api) == [
-                f"{NOT_USED}its replication lag is not yet known",
-                f"{NOT_USED}it is more than 2 s behind",
+                f"{NOT_USED}the replication lag is not yet known",
+                f"{NOT_USED}the replica is more than 2 s behind",
             ]
 
 
 def test_a_server_that_is_not_the_replica_is_not_used(cluster: Cluster) -> None:
     for url, problem in (
-        (cluster.primary.url("parley", "app", "app"), "it is not a replica, or it was promoted"),
-        (cluster.replica.url("postgres", "app", "app"), "it is a replica of another database"),
-        (cluster.replica.url("parley", "app", "hidden-word"), "it is unavailable: InvalidPasswordError"),
+        (cluster.primary.url("parley", "app", "app"), "the server is not a replica, or was promoted"),
+        (cluster.replica.url("postgres", "app", "app"), "the server is a replica of another database"),
+        (cluster.replica.url("parley", "app", "hidden-word"), "the replica is unavailable: InvalidPasswordError"),
     ):
         api = cluster.new_api(DATABASE_REPLICA_URL=url)
         with running(api), unlimited_client(api) as client:
@@ -143,7 +143,7 @@ def test_a_promoted_replica_is_no_longer_used(cluster: Cluster, directory: Path)
         with running(api), chatting(cluster, api) as (chat, owner, member):
             wait_until(lambda: uses_replica(api))
             assert fetch_one(replica.url("parley"), "select pg_promote()")
-            wait_until(lambda: replica_log(api)[-1] == f"{NOT_USED}it is not a replica, or it was promoted")
+            wait_until(lambda: replica_log(api)[-1] == f"{NOT_USED}the server is not a replica, or was promoted")
             chat.send(owner, "after")
             assert chat.contents(member) == ["after", "before"]
-        assert replica_log(api)[-2:] == [USED, f"{NOT_USED}it is not a replica, or it was promoted"]
+        assert replica_log(api)[-2:] == [USED, f"{NOT_USED}the server is not a replica, or was promoted"]

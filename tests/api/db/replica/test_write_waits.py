@@ -100,7 +100,7 @@ def test_an_unavailable_replica_is_not_polled_faster(cluster: Cluster, monkeypat
     async def change() -> None:
         settings = Settings.load()
         primary = await Counting.connect(settings)
-        replica = Replica.open(settings, f"postgresql://app:app@{nowhere}/parley", primary)
+        replica = Replica.start(settings, f"postgresql://app:app@{nowhere}/parley", primary)
         async with replica.guard_write(json.dumps({"sub": new_user()})):
             pass
         await replica.close()

@@ -1,9 +1,9 @@
 """Upload slots: which uploads a worker receives at once, shared fairly by user and by progress.
 
-A slot costs its holder nothing but an open connection, so slow uploads could keep all others out. They do no harm while
-a slot is free. When none is, the upload that is furthest behind MIN_BYTES_PER_SECOND is evicted in favour of a new one:
-an upload of one byte a second soon falls further behind than any ordinary one, however many accounts and addresses send
-such uploads. If no upload is behind, a user with several open uploads loses one to a user with fewer.
+An upload costs its client nothing but an open connection, so slow uploads could occupy all slots. They do no harm while
+a slot is free. When none is free, the upload that is furthest behind MIN_BYTES_PER_SECOND is evicted in favour of a new
+one: an upload of one byte a second soon falls further behind than any ordinary one, however many accounts and addresses
+send such uploads. If no upload is behind, a user with several open uploads loses one to a user with fewer.
 """
 
 import asyncio
@@ -17,8 +17,10 @@ from api.http.errors import ApiError
 MAX_UPLOADS = 100  # that each worker receives at once
 MAX_UPLOADS_PER_USER = 25  # open at once: a client may send a batch, but not occupy all temporary files
 MIN_BYTES_PER_SECOND = 8 * 1024  # on average since the upload started: a slow mobile connection
-FULL = "All places for uploads are taken; try again later."
-EVICTED = "The upload lost its place to another one, since it was slow or its user had several; try again."
+FULL_MESSAGE = "Too many uploads are in progress; try again later."
+EVICTED_MESSAGE = (
+    "The upload was cancelled in favour of another one, since it was slow or its user had several; try again."
+)
 
 
 class UploadSlot:
@@ -48,11 +50,11 @@ class UploadSlots:
         self._slots: set[UploadSlot] = set()
 
     @contextmanager
-    def count(self, user: str) -> Iterator[None]:
-        """Count an open upload of a user for the duration of a block. Raises ApiError 503 if the user has too many."""
+    def register(self, user: str) -> Iterator[None]:
+        """Count an upload as open for the duration of a block. Raises ApiError 503 if the user has too many."""
         if self.open[user] >= MAX_UPLOADS_PER_USER:
             raise ApiError(
-                503, f"A user may have {MAX_UPLOADS_PER_USER} uploads under way; try again when one has ended."
+                503, f"A user may have {MAX_UPLOADS_PER_USER} uploads in progress; try again when one has ended."
             )
         self.open[user] += 1
         try:
@@ -64,7 +66,7 @@ class UploadSlots:
 
     @contextmanager
     def acquire(self, user: str, deadline: asyncio.Timeout) -> Iterator[UploadSlot]:
-        """Hold a slot for an upload that is counted. Raises ApiError 503 if none is free and no upload is evicted."""
+        """Hold a slot for a registered upload. Raises ApiError 503 if none is free and no upload can be evicted."""
         if len(self._slots) >= MAX_UPLOADS:
             self._evict_one(user)
         slot = UploadSlot(user, deadline)
@@ -78,7 +80,7 @@ class UploadSlots:
         now = monotonic()
         worst = max(self._slots, key=lambda slot: (slot.bytes_behind(now), self.open[slot.user]))
         if not worst.bytes_behind(now) and self.open[worst.user] <= self.open[user] + 1:
-            raise ApiError(503, FULL)
+            raise ApiError(503, FULL_MESSAGE)
         self._slots.remove(worst)
         worst.evict()
 

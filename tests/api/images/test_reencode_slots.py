@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from api.admission import fair_slots
-from api.admission.fair_slots import FairSlots
 from api.http.errors import ApiError
+from api.images import reencode_slots
+from api.images.reencode_slots import ReencodeSlots
 from tests.api.admission.event_loop import run, settle
 
 SECONDS = 20  # timeout of each wait
@@ -25,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(fair_slots, "monotonic", clock)
+    monkeypatch.setattr(reencode_slots, "monotonic", clock)
     return clock
 
 
@@ -33,7 +33,7 @@ class Users:
     """Requests of users for slots, each a task that holds its slot until end() is called."""
 
     def __init__(self, slots: int, clock: Clock) -> None:
-        self.slots, self._clock = FairSlots(slots), clock
+        self.slots, self._clock = ReencodeSlots(slots), clock
         self.served: list[str] = []
         self._ends: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -124,7 +124,7 @@ def test_usage_decays(clock: Clock) -> None:
         for user, seconds in (("heavy", 6), ("light", 1)):
             await users.add(user)
             await users.end(user, seconds)
-        clock.now += 10 * fair_slots.HALF_LIFE_SECONDS
+        clock.now += 10 * reencode_slots.HALF_LIFE_SECONDS
         await users.add("light 2")
         await users.end("light 2", 1)
         await users.add("other", "light 3", "heavy 2")
@@ -181,7 +181,7 @@ def test_a_slot_is_not_assigned_to_a_cancelled_waiter(clock: Clock) -> None:
 def test_beyond_the_limit_the_waiter_that_would_be_last_is_rejected(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fair_slots, "MAX_WAITING", 4)
+    monkeypatch.setattr(reencode_slots, "MAX_WAITING", 4)
 
     async def steps() -> None:
         users = Users(1, clock)
@@ -206,7 +206,7 @@ def test_a_waiter_is_rejected_after_its_timeout(clock: Clock, monkeypatch: pytes
     async def steps() -> None:
         users = Users(1, clock)
         await users.add("a")
-        monkeypatch.setattr("tests.api.admission.test_fair_slots.SECONDS", 0.01)
+        monkeypatch.setattr("tests.api.images.test_reencode_slots.SECONDS", 0.01)
         await users.add("b")
         assert (await users.rejection("b")).status == 503
         await users.end("a", 1)
@@ -218,10 +218,10 @@ def test_a_waiter_is_rejected_after_its_timeout(clock: Clock, monkeypatch: pytes
 
 
 def test_usage_is_recorded_for_a_limited_number_of_users(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fair_slots, "MAX_USERS", 2)
-    usage = fair_slots.RecentUsage()
+    monkeypatch.setattr(reencode_slots, "MAX_USERS", 2)
+    usage = reencode_slots.RecentUsage()
     for user in ("a", "b", "a", "c"):
         usage.add(user, 2)
     assert [usage.get(user) for user in ("a", "b", "c", "d")] == [4, 0, 2, 0]
-    clock.now += fair_slots.HALF_LIFE_SECONDS
+    clock.now += reencode_slots.HALF_LIFE_SECONDS
     assert usage.get("a") == 2

@@ -1,4 +1,4 @@
-"""Admission control: how many statements of one user, on one chat and of one kind a worker has in flight at once.
+"""The admission controller limits how many statements of one user, on one chat and of one kind a worker has in flight.
 
 A statement may wait seconds for a lock, or use a core of PostgreSQL for a tenth of a second. A dozen of them, from one
 user or behind one locked chat, would hold every connection of the pool, and all other users would get 503. So each
@@ -35,13 +35,13 @@ LARGE_PAGE_BYTES = 512 * 1024
 LARGE_PAGE_SECONDS = 10  # for which a user's pages are expensive after a large one
 MAX_LARGE_PAGE_USERS = 1000  # whose large pages are remembered
 BYTES_PER_SECOND_OF_COST = 20_000_000  # a response of this size costs as much as a statement of one second
-FREE_COST_SECONDS = 0.03  # up to this cost there is no pause
+COST_THRESHOLD_SECONDS = 0.03  # a request that costs no more is not followed by a pause
 PAUSE_FACTOR = 3  # the pause is this multiple of the cost
-PAUSE_FACTOR_OF_WRITES = 12  # higher, since other users' commits wait until the WAL of a large write is flushed
+WRITE_PAUSE_FACTOR = 12  # higher, since other users' commits wait until the WAL of a large write is flushed
 MAX_PAUSE_SECONDS = 3
-# The share of a worker's waiting requests that may be of one user, or on one chat.
-MAX_QUEUE_SHARE_OF_USER = 1 / 4
-MAX_QUEUE_SHARE_OF_CHAT = 1 / 2
+# The share of a worker's queue that the requests of one user, or on one chat, may occupy.
+MAX_USER_QUEUE_SHARE = 1 / 4
+MAX_CHAT_QUEUE_SHARE = 1 / 2
 
 ARRIVAL = attrgetter("arrival")
 Slot = tuple[str, str]  # the kind, which has a limit, and the user or chat whose slot this is
@@ -50,6 +50,14 @@ WRITES: Slot = "writes", ""
 EXPENSIVE: Slot = "expensive requests", ""
 # Kinds of slots that each user or chat has.
 USER, CHAT, EXPENSIVE_USER = "statements of a user", "writes to a chat", "expensive requests of a user"
+
+
+class QueueFullError(TimeoutError):
+    """Too many requests wait already: in total, of the same user, or on the same chat."""
+
+
+class QueueTimeoutError(TimeoutError):
+    """A request waited for its slots for ACQUIRE_TIMEOUT_SECONDS."""
 
 
 class Waiter:
@@ -78,8 +86,8 @@ class AdmissionController:
         }
         self.max_waiting = MAX_WAITING_PER_CONNECTION * pool_size
         self._max_waiting_by_kind = {
-            USER: self.max_waiting * MAX_QUEUE_SHARE_OF_USER,
-            CHAT: self.max_waiting * MAX_QUEUE_SHARE_OF_CHAT,
+            USER: self.max_waiting * MAX_USER_QUEUE_SHARE,
+            CHAT: self.max_waiting * MAX_CHAT_QUEUE_SHARE,
         }
         self._held: dict[Slot, int] = {}
         self._queues: dict[Slot, list[Waiter]] = {}  # no list is empty
@@ -146,7 +154,7 @@ class AdmissionController:
     async def acquire(self, slots: tuple[Slot, ...]) -> None:
         """Acquire these slots as soon as all are free.
 
-        Raises TimeoutError after ACQUIRE_TIMEOUT_SECONDS, or at once if too many requests wait.
+        Raises QueueFullError at once if too many requests wait, or QueueTimeoutError after ACQUIRE_TIMEOUT_SECONDS.
         """
         self._check_capacity(slots)
         self._last_arrival += 1
@@ -170,14 +178,14 @@ class AdmissionController:
     def _expire(self, waiter: Waiter) -> None:
         if not waiter.admitted.done():
             self._dequeue(waiter)
-            waiter.admitted.set_exception(TimeoutError("a request waited too long for its slots"))
+            waiter.admitted.set_exception(QueueTimeoutError("the request waited too long for its slots"))
 
     def _check_capacity(self, slots: tuple[Slot, ...]) -> None:
         if self._waiting >= self.max_waiting:
-            raise TimeoutError("too many requests are waiting")
+            raise QueueFullError("too many requests wait for slots")
         for slot in slots:
             if self._waiting_by_slot.get(slot, 0) >= self._max_waiting_by_kind.get(slot[0], self.max_waiting):
-                raise TimeoutError(f"too many requests are waiting: {slot[0]}")
+                raise QueueFullError(f"too many requests wait for slots: {slot[0]}")
 
     def _enqueue(self, waiter: Waiter) -> None:
         """Put a request into the queue of its first slot that is not free, or admit it."""
@@ -258,10 +266,10 @@ class Permit:
     def _start_pause(self, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
         """Return the slots to release at once; after a considerable cost, release the user's expensive one later."""
         cost = monotonic() - self._acquired_at + self.response_bytes / BYTES_PER_SECOND_OF_COST
-        if cost <= FREE_COST_SECONDS:
+        if cost <= COST_THRESHOLD_SECONDS:
             return slots
         paused = tuple(slot for slot in slots if slot[0] == EXPENSIVE_USER)
-        factor = PAUSE_FACTOR_OF_WRITES if WRITES in slots else PAUSE_FACTOR
+        factor = WRITE_PAUSE_FACTOR if WRITES in slots else PAUSE_FACTOR
         seconds = min(factor * cost, MAX_PAUSE_SECONDS)
         asyncio.get_running_loop().call_later(seconds, self._controller.release, paused)
         return slots[len(paused) :]

@@ -1,8 +1,8 @@
-"""Fair slots: a free slot goes to the waiting user with the least recent usage.
+"""Reencode slots: how many images a worker re-encodes and stores at once, shared fairly among users.
 
-Decoding takes milliseconds for one image and seconds for another. In the order of arrival, all users would wait for
-those who send the costliest images. Here, the waiting user who has held slots for the least time recently is next,
-however many heavy users wait.
+Re-encoding takes milliseconds for one image and seconds for another. In the order of arrival, all users would wait for
+those who send the costliest images. Therefore a free slot goes to the waiting user who has held slots for the least
+time recently, however many heavy users wait.
 """
 
 import asyncio
@@ -38,8 +38,8 @@ class RecentUsage:
             self._by_user.popitem(last=False)
 
 
-class FairSlots:
-    """Slots of which a user holds at most one. The queue has one entry for each user, with all their requests."""
+class ReencodeSlots:
+    """The slots of a worker, of which a user holds at most one. The queue has one entry for each user."""
 
     def __init__(self, slots: int) -> None:
         self._free = slots
