@@ -76,7 +76,7 @@ def add_connections(app: Sanic[Any, Any], settings: Settings) -> None:
         ctx = app.ctx
         ctx.database = await Database.connect(settings)
         url = settings.database_replica_url
-        ctx.replica = Replica.open(settings, url.get_secret_value(), ctx.database) if url else None
+        ctx.replica = Replica.start(settings, url.get_secret_value(), ctx.database) if url else None
         ctx.readiness = create_readiness_probe(ctx.database)
         ctx.openapi = OpenApiDocument(settings, ctx.database)
         ctx.limiter = RateLimiter.connect(settings)

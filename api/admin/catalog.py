@@ -26,12 +26,12 @@ class Catalog:
     drop: dict[str, str]  # empty in that of the snapshot
 
     @classmethod
-    def of_database(cls, cursor: Any) -> "Catalog":
+    def from_database(cls, cursor: Any) -> "Catalog":
         """Read the catalog of a database. Sets the session's search_path. Raises the driver's errors."""
         cursor.execute("select current_setting('server_version_num')::int / 10000")
         (major,) = cursor.fetchone()
         rows = []
-        for query in queries():
+        for query in read_queries():
             cursor.execute(query)
             rows += cursor.fetchall()
         rows.sort(key=lambda row: row[:2])
@@ -39,7 +39,7 @@ class Catalog:
         return cls(major, create, {key: f"{statement};" for _, key, _, statement in rows})
 
     @classmethod
-    def of_snapshot(cls) -> "Catalog":
+    def from_snapshot(cls) -> "Catalog":
         """Read the catalog in the snapshot."""
         header, *parts = re.split(SEPARATOR, SNAPSHOT.read_text(encoding="utf-8").rstrip("\n"))
         create = {}
@@ -48,7 +48,7 @@ class Catalog:
             create[key] = statement
         return cls(int(header.removeprefix(HEADER)), create, {})
 
-    def to_snapshot(self) -> str:
+    def format_snapshot(self) -> str:
         """Return the text of the snapshot."""
         parts = (
             statement if statement == f"{key};" else f"--- {key}\n{statement}" for key, statement in self.create.items()
@@ -56,7 +56,7 @@ class Catalog:
         return "\n\n".join([f"{HEADER}{self.major}", *parts]) + "\n"
 
 
-def queries() -> list[str]:
+def read_queries() -> list[str]:
     """Return the queries of sql/catalog/, each of which begins with objects.sql."""
     objects = SQL / "catalog" / "objects.sql"
     kinds = sorted(file for file in objects.parent.glob("*.sql") if file != objects)

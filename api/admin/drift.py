@@ -1,6 +1,7 @@
 """`parley db check`: report where a database differs from the schema of this checkout, with the lines that fix it.
 
-The check reads in one transaction and changes nothing. A finding is a difference to fix; a remark is a hint for tuning.
+The check reads in one transaction and changes nothing. A finding is a difference to fix. A remark is a property
+that a DBA has overridden, or a hint for tuning.
 """
 
 import itertools
@@ -17,10 +18,10 @@ from yoyo import read_migrations
 from api.admin.catalog import SQL, Catalog
 from api.admin.drift_findings import APPLY, Finding, find_drift
 from api.admin.drift_remarks import find_remarks, read_index_usage
-from api.admin.migrations import REPEATABLE_HASH, ConnectError, connect, limit
-from api.admin.repeatable import repeatable_migrations
+from api.admin.migrations import REPEATABLE_HASH, ConnectError, connect, set_timeouts
+from api.admin.repeatable import find_pending_repeatables
 
-LIMITS = {"lock_timeout": "5s", "statement_timeout": "1min"}
+TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "1min"}
 
 
 def main() -> int:
@@ -29,7 +30,7 @@ def main() -> int:
         connection = connect("DATABASE_URL")
         try:
             connection.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True, autocommit=False)
-            limit(connection, LIMITS)
+            set_timeouts(connection, TIMEOUTS)
             with connection.cursor() as cursor:
                 findings, remarks = check(cursor)
         finally:
@@ -38,7 +39,7 @@ def main() -> int:
         print(f"parley db check: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
     for fix, group in itertools.groupby(findings, lambda finding: finding.fix):
-        print(*(finding.what for finding in group), *(f"    {line}" for line in fix.splitlines()), sep="\n")
+        print(*(finding.description for finding in group), *(f"    {line}" for line in fix.splitlines()), sep="\n")
     for remark in remarks:
         print(f"remark: {remark}")
     print(f"findings: {len(findings)}, remarks: {len(remarks)}")
@@ -51,15 +52,15 @@ def check(cursor: Any) -> tuple[list[Finding], list[str]]:
     The schemas are only compared if no migration is pending.
     """
     if pending := list(find_pending(cursor)):
-        return pending, ["the schema is compared when that is done"]
-    expected, live = Catalog.of_snapshot(), Catalog.of_database(cursor)
+        return pending, ["the schema is compared when no migration is pending"]
+    expected, live = Catalog.from_snapshot(), Catalog.from_database(cursor)
     usage = read_index_usage(cursor, expected)
-    findings = [with_loss(cursor, finding) for finding in find_drift(expected, live, usage)]
+    findings = [add_loss(cursor, finding) for finding in find_drift(expected, live, usage)]
     return findings, find_remarks(cursor, expected, live, usage)
 
 
 def find_pending(cursor: Any) -> Iterator[Finding]:
-    """Yield what `yoyo apply` would apply, or what only a newer checkout has applied."""
+    """Yield the pending migrations, or those that a newer checkout has applied."""
     applied = set()
     cursor.execute("select to_regclass('_yoyo_migration') is not null")
     if cursor.fetchone() == (True,):
@@ -69,13 +70,13 @@ def find_pending(cursor: Any) -> Iterator[Finding]:
     if pending := [migration for migration in known if migration not in applied]:
         yield Finding(f"pending: {', '.join(pending)}", APPLY)
     elif newer := sorted(applied - set(known)):
-        yield Finding(f"applied by a newer checkout, which is the one to check with: {', '.join(newer)}", "")
-    elif names := repeatable_migrations(cursor, SQL):
+        yield Finding(f"applied by a newer checkout, with which to check: {', '.join(newer)}", "")
+    elif names := find_pending_repeatables(cursor, SQL):
         yield Finding(f"pending: {', '.join(names)}", APPLY)
 
 
-def with_loss(cursor: Any, finding: Finding) -> Finding:
-    """Return the finding with the number of rows or values that its fix deletes, if any."""
+def add_loss(cursor: Any, finding: Finding) -> Finding:
+    """Return the finding; if its fix deletes rows or values, with their number in the description."""
     drop = re.search(r"^(?:drop table (.+)|alter table (.+) drop column (.+));$", finding.fix, re.MULTILINE)
     if not drop:
         return finding
@@ -87,4 +88,4 @@ def with_loss(cursor: Any, finding: Finding) -> Finding:
     except psycopg2.Error as error:
         cursor.execute("rollback to counting")
         loss = f"not counted: {str(error).splitlines()[0]}"
-    return replace(finding, what=f"{finding.what} ({loss})") if loss else finding
+    return replace(finding, description=f"{finding.description} ({loss})") if loss else finding

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from api.admin.catalog import Catalog
-from api.admin.drift_remarks import OWN_CHOICE, IndexUsage
+from api.admin.drift_remarks import OVERRIDABLE, IndexUsage
 
 APPLY = "$ yoyo apply --batch"
 APPLY_REPEATABLE = "$ psql \"$DATABASE_URL\" -c 'delete from parley.repeatable_migrations' && yoyo apply --batch"
@@ -14,7 +14,7 @@ REPEATABLE = ("function ", "view ")  # keys of objects that repeatable migration
 IDEMPOTENT = ("default of ", "option ", "storage of ")
 # Keys of objects that others may depend on, in the order in which they can be dropped.
 DEPENDED_ON = ("column ", "function ", "table ", "sequence ", "text ", "type ")
-# The lines that fill a table again whose rows are derived. sql/README.md has the first two.
+# The lines that refill a table of derived rows. sql/README.md documents the first two.
 REFILL = {
     "parley.message_words": (
         "insert into parley.message_words (chat_id, id, type, tsv, words)\n"
@@ -30,7 +30,7 @@ REFILL = {
 class Finding:
     """A difference, and the lines that fix it: SQL, or after `$ ` shell."""
 
-    what: str
+    description: str
     fix: str
 
 
@@ -39,9 +39,9 @@ def find_drift(expected: Catalog, live: Catalog, usage: dict[str, IndexUsage]) -
     extra = find_extra(expected, live)
     yield from (drop_extra(key, live, usage) for key in extra if not key.startswith(DEPENDED_ON))
     missing = [key for key in expected.create if key not in live.create]
-    missing_repeatable = [name_of(key) for key in missing if key.startswith(REPEATABLE)]
+    missing_repeatable = [get_name(key) for key in missing if key.startswith(REPEATABLE)]
     for key, statement in expected.create.items():
-        if OWN_CHOICE.match(key) or any(is_property(key, name) for name in missing_repeatable):
+        if OVERRIDABLE.match(key) or any(is_property(key, name) for name in missing_repeatable):
             continue  # repeatable migrations also grant what they create
         if key not in live.create:
             yield Finding(f"missing: {key}", fix_missing(key, statement))
@@ -51,16 +51,16 @@ def find_drift(expected: Catalog, live: Catalog, usage: dict[str, IndexUsage]) -
             yield Finding(f"differs: {key}", fix_difference(key, expected, live))
     for name, fix in REFILL.items():
         if any(re.fullmatch(rf"table {re.escape(name)}(_\d+)?", key) for key in missing):
-            yield Finding(f"to be filled again: {name}", fix)
+            yield Finding(f"to be refilled: {name}", fix)
     for kind in DEPENDED_ON:
         yield from (drop_extra(key, live, usage) for key in extra if key.startswith(kind))
 
 
 def find_extra(expected: Catalog, live: Catalog) -> list[str]:
     """Return the keys that are only in the database, dependents first, without properties of other extra objects."""
-    keys = [key for key in reversed(live.create) if key not in expected.create and not OWN_CHOICE.match(key)]
-    keys = [key for key in keys if not is_of_own_partition(key, expected, live)]
-    objects = [name_of(key) for key in keys if key.startswith(("table ", "column ", *REPEATABLE))]
+    keys = [key for key in reversed(live.create) if key not in expected.create and not OVERRIDABLE.match(key)]
+    keys = [key for key in keys if not is_of_dba_partition(key, expected, live)]
+    objects = [get_name(key) for key in keys if key.startswith(("table ", "column ", *REPEATABLE))]
     return [key for key in keys if not any(is_property(key, name) for name in objects)]
 
 
@@ -96,32 +96,33 @@ def fix_difference(key: str, expected: Catalog, live: Catalog) -> str:
         return re.sub(r" add column if not exists (\S+) (.*);", r" alter column \1 type \2 using \1::\2;", statement)
     lines = [live.drop[key], fix_missing(key, statement)]
     if key.startswith("column "):
-        lines += [other for about, other in expected.create.items() if is_property(about, name_of(key))]
+        lines += [other for about, other in expected.create.items() if is_property(about, get_name(key))]
     return "\n".join(lines)
 
 
-def name_of(key: str) -> str:
+def get_name(key: str) -> str:
     """Return the name of the object in its key."""
     return key.split(" ", 1)[1]
 
 
 def is_property(key: str, name: str) -> bool:
-    """Whether a key is that of a property of this object: not its own, nor that of a function that takes its rows."""
+    """Return whether a key is that of a property of this object, rather than of itself or of a function on its rows."""
     return (
         not key.startswith(REPEATABLE)
-        and name_of(key) != name
+        and get_name(key) != name
         and re.search(rf"(?<![\w.]){re.escape(name)}(?![\w(])", key) is not None
     )
 
 
 def is_different(statement: str, expected: str) -> bool:
-    """Whether two statements create different objects. `concurrently`, which partitioned tables forbid, is ignored."""
+    """Return whether two statements create different objects, regardless of `concurrently`."""
+    # Partitioned tables forbid `concurrently`.
     concurrently = "INDEX CONCURRENTLY "
     return statement.replace(concurrently, "INDEX ", 1) != expected.replace(concurrently, "INDEX ", 1)
 
 
-def is_of_own_partition(key: str, expected: Catalog, live: Catalog) -> bool:
-    """Whether a key is that of a DBA's own partition of an expected table, or of its row-level security."""
+def is_of_dba_partition(key: str, expected: Catalog, live: Catalog) -> bool:
+    """Return whether a key is that of a DBA's partition of an expected table, or of its row-level security."""
     table = "table " + key.removeprefix("table ").removeprefix("alter table ").removesuffix(
         " enable row level security"
     )

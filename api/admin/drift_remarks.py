@@ -1,4 +1,4 @@
-"""The remarks of `parley db check`: differences that a DBA may choose, and hints for tuning."""
+"""The remarks of `parley db check`: properties that a DBA has overridden, and hints for tuning."""
 
 import re
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from typing import Any
 
 from api.admin.catalog import Catalog
 
-# Properties that a DBA may set freely. sql/README.md says so of the first; the second is tuning.
-OWN_CHOICE = re.compile(r"default of parley\.settings\.|option autovacuum_")
+# Properties that a DBA may override. sql/README.md documents the first; the second is for tuning.
+OVERRIDABLE = re.compile(r"default of parley\.settings\.|option autovacuum_")
 
 INDEX_USAGE = """
     select format('index %%s on %%s', s.indexrelid::regclass, s.relid::regclass), s.idx_scan,
@@ -55,32 +55,32 @@ class IndexUsage:
     is_unique: bool
 
 
-def schemas_of(catalog: Catalog) -> dict[str, list[str]]:
-    """Return the parameters of the queries above."""
+def get_schemas(catalog: Catalog) -> dict[str, list[str]]:
+    """Return the parameter of the queries above: the names of the expected schemas."""
     return {"schemas": [key.removeprefix("schema ") for key in catalog.create if key.startswith("schema ")]}
 
 
 def read_index_usage(cursor: Any, expected: Catalog) -> dict[str, IndexUsage]:
     """Return the usage of each index by its key in the catalog."""
-    cursor.execute(INDEX_USAGE, schemas_of(expected))
+    cursor.execute(INDEX_USAGE, get_schemas(expected))
     return {key: IndexUsage(*rest) for key, *rest in cursor.fetchall()}
 
 
 def find_remarks(cursor: Any, expected: Catalog, live: Catalog, usage: dict[str, IndexUsage]) -> list[str]:
     """Return all remarks."""
-    remarks = [*find_own_choices(expected, live), *find_unused_indexes(expected, usage)]
-    cursor.execute(FOREIGN_KEYS_WITHOUT_INDEX, schemas_of(expected))
+    remarks = [*find_dba_overrides(expected, live), *find_unused_indexes(expected, usage)]
+    cursor.execute(FOREIGN_KEYS_WITHOUT_INDEX, get_schemas(expected))
     remarks += [f"no index for {key}: {fix}" for key, fix in cursor.fetchall() if key not in expected.create]
-    cursor.execute(SEQUENTIAL_SCANS, schemas_of(expected))
+    cursor.execute(SEQUENTIAL_SCANS, get_schemas(expected))
     return remarks + [remark for (remark,) in cursor.fetchall()]
 
 
-def find_own_choices(expected: Catalog, live: Catalog) -> Iterator[str]:
-    """Yield what differs and is a DBA's choice, and what cannot be compared."""
+def find_dba_overrides(expected: Catalog, live: Catalog) -> Iterator[str]:
+    """Yield the properties that a DBA has overridden, and those that cannot be compared."""
     if expected.major != live.major:
         yield f"bodies of views are not compared: the snapshot is PostgreSQL {expected.major}'s"
     for key in dict.fromkeys((*expected.create, *live.create)):
-        if OWN_CHOICE.match(key) and expected.create.get(key) != live.create.get(key):
+        if OVERRIDABLE.match(key) and expected.create.get(key) != live.create.get(key):
             yield f"{key} is this database's own: {live.create.get(key, 'none')}"
 
 

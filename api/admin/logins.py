@@ -1,6 +1,6 @@
-"""`parley db login`: a role that people or processes log in as, with a password and the rights of one of ours.
+"""`parley db login`: create a login with a password and the privileges of one of Parley's roles.
 
-It may be run again and again: a login that is there gets the password, and keeps what else it has.
+The command is idempotent: an existing login gets the password and the role, and keeps its other properties.
 """
 
 import argparse
@@ -19,15 +19,15 @@ ROLES = ("parley_api", "parley_listener", "parley_web", "parley_analyst")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Makes the login in the database at DATABASE_URL, with the password in PASSWORD; the exit status."""
+    """Create the login in the database at DATABASE_URL, with the password in PASSWORD; return the exit status."""
     if not (password := os.environ.get("PASSWORD")):
-        print("parley db login: PASSWORD is not set: what the login is to have", file=sys.stderr)
+        print("parley db login: PASSWORD is not set: the password of the login", file=sys.stderr)
         return 1
     try:
         connection = connect("DATABASE_URL")
         connection.autocommit = False
         with contextlib.closing(connection), connection:
-            ensure(connection, arguments.name, arguments.role, password)
+            ensure_login(connection, arguments.name, arguments.role, password)
     except (ConnectError, psycopg2.Error) as error:
         print(f"parley db login: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
@@ -37,8 +37,11 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def ensure(connection: Any, name: str, role: str, password: str) -> None:
-    """Has the login there, with this password and role. PostgreSQL, and so its log, gets no more than a verifier."""
+def ensure_login(connection: Any, name: str, role: str, password: str) -> None:
+    """Create the login unless it exists, and set its password and role.
+
+    Only a verifier of the password is sent to PostgreSQL, and so to its log.
+    """
     login = Identifier(name)
     verifier = Literal(encrypt_password(password, name, connection, "scram-sha-256"))
     with connection.cursor() as cursor:

@@ -1,11 +1,11 @@
 """yoyo's backend for this project: the scheme of `environment:/DATABASE_URL` in yoyo.ini, registered in pyproject.toml.
 
-It differs from yoyo's own in four ways. One environment variable names the database to all programs. A migration and
-its mark are one transaction. `repeatable.py`, which applies the repeatable migrations, is always pending and never
-marked. And no migration blocks requests for long, since requests queue behind a session that waits for a lock:
+It differs from yoyo's own in four ways. One environment variable names the database to all programs. A migration is
+applied and marked as applied in one transaction. `repeatable.py`, which applies the repeatable migrations, is always
+pending and never marked. And no migration blocks requests for long, although requests queue behind a session that waits
+for a lock:
 
-- In a transaction, a lock that is not acquired soon is given up with everything that was done, and the migration is
-  retried.
+- In a transaction, if a lock is not acquired soon, the migration is rolled back and retried.
 - A migration outside of a transaction (a concurrent index, a backfill in batches) cannot be retried, but does not block
   requests while it waits.
 """
@@ -26,12 +26,12 @@ REPEATABLE_HASH = get_migration_hash("repeatable")
 
 # lock_timeout is below deadlock_timeout (1s), so that this session yields before PostgreSQL would cancel a request.
 # statement_timeout stops only runaway statements: rewriting or indexing a table of a hundred million rows takes less.
-IN_TRANSACTION = {"lock_timeout": "400ms", "statement_timeout": "15min"}
-OUTSIDE = {"lock_timeout": "30s", "statement_timeout": "4h"}
-TRIES = 50
+TIMEOUTS_IN_TRANSACTION = {"lock_timeout": "400ms", "statement_timeout": "15min"}
+TIMEOUTS_OUTSIDE = {"lock_timeout": "30s", "statement_timeout": "4h"}
+MAX_ATTEMPTS = 50
 
-# A DBA's own values for the session or the role win. Those of the server or the database are meant for requests.
-SET_UNLESS_GIVEN = """
+# A DBA's values for the session or the role have precedence. Those of the server or the database are for requests.
+SET_DEFAULT_TIMEOUT = """
     select set_config(name, %s, false) from pg_catalog.pg_settings
     where name = %s and source not in ('client', 'user', 'database user')
 """
@@ -57,11 +57,11 @@ def connect(variable: str) -> Any:
     return connection
 
 
-def limit(connection: Any, limits: dict[str, str]) -> None:
-    """Set these time-outs for the session, except those that a DBA has set."""
+def set_timeouts(connection: Any, timeouts: dict[str, str]) -> None:
+    """Set these timeouts for the session, except those that a DBA has set."""
     with connection.cursor() as cursor:
-        for name, value in limits.items():
-            cursor.execute(SET_UNLESS_GIVEN, (value, name))
+        for name, value in timeouts.items():
+            cursor.execute(SET_DEFAULT_TIMEOUT, (value, name))
 
 
 class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
@@ -73,7 +73,7 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
             connection = connect(dburi.database)
         except ConnectError as error:
             sys.exit(str(error))
-        limit(connection, IN_TRANSACTION)
+        set_timeouts(connection, TIMEOUTS_IN_TRANSACTION)
         return connection
 
     def get_applied_migration_hashes(self) -> list[str]:
@@ -113,23 +113,23 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
             if migration.use_transactions:
                 self._run_in_transaction(steps)
             else:
-                limit(self.connection, OUTSIDE)
+                set_timeouts(self.connection, TIMEOUTS_OUTSIDE)
                 steps()
-                limit(self.connection, IN_TRANSACTION)
+                set_timeouts(self.connection, TIMEOUTS_IN_TRANSACTION)
         except (LockNotAvailable, QueryCanceled) as error:
-            stays = "nothing was changed" if migration.use_transactions else "what was done before stays"
-            sys.exit(f"{migration.id}: {error.diag.message_primary}; {stays}")
+            outcome = "nothing was changed" if migration.use_transactions else "earlier steps are committed"
+            sys.exit(f"{migration.id}: {error.diag.message_primary}; {outcome}")
         except psycopg2.Error as error:
             sys.exit(f"{migration.id}: {error}".strip())
 
     def _run_in_transaction(self, steps: Callable[[], None]) -> None:
         """Run the steps in one transaction, and retry while their locks are not free."""
-        for tries_left in reversed(range(TRIES)):
+        for attempts_left in reversed(range(MAX_ATTEMPTS)):
             try:
                 with self.transaction():
                     steps()
                 break
             except (LockNotAvailable, DeadlockDetected):
-                if not tries_left:
+                if not attempts_left:
                     raise
                 time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 (jitter, no secret)

@@ -1,12 +1,13 @@
-"""Which callers have written recently: marks in Redis that all processes share, for the routing of reads (replica.py).
+"""Recent writes by caller, for read-your-writes (replica.py): records in Redis, which all processes share.
 
-A mark can be lost together with Redis. After a restart or a failover every connection is a new one, to a server with
-another run_id; FLUSHALL also deletes EPOCH_KEY, which then gets a new value. So the absence of a mark proves something
-only if Redis has been available, with the same run_id and the same epoch, for the whole lifetime of a mark.
+A record expires after its lifetime, and can be lost together with Redis. After a restart or a failover of Redis, every
+connection is a new one, to a server with another run_id; FLUSHALL also deletes EPOCH_KEY, which then gets a new value.
+So the absence of a record proves something only if Redis has been available, with the same run_id and the same epoch,
+for the whole lifetime of a record.
 
-Three kinds of loss are not detected: marks that Redis evicts, or expires early when its clock jumps; marks that are
-missing on a former primary that still responds after a failover; and marks lost in a restart behind a proxy that keeps
-its client connections open.
+Three kinds of loss are not detected: records that Redis evicts, or expires early when its clock jumps; records that are
+missing on a former primary that still responds after a failover; and records lost in a restart behind a proxy that
+keeps its client connections open.
 """
 
 import asyncio
@@ -34,10 +35,10 @@ MAX_CONNECTIONS = 8  # more commands at a time wait, rather than open a connecti
 
 
 class RecentWrites:
-    """Records which callers write, and reports who has not written within the lifetime of a mark."""
+    """Records the writes of callers, and reports whether a caller has written within the lifetime of a record."""
 
     def __init__(self, settings: Settings, ttl_seconds: float) -> None:
-        """Create marks that live for `ttl_seconds`; Redis may be unavailable."""
+        """Prepare records with a lifetime of `ttl_seconds`; Redis may be unavailable."""
         self._ttl_seconds = ttl_seconds
         self._redis = Redis.from_url(
             settings.redis_url.get_secret_value(),
@@ -54,7 +55,7 @@ class RecentWrites:
 
     @property
     def is_reliable(self) -> bool:
-        """Whether the absence of a mark proves that the caller has not written within its lifetime."""
+        """Whether the absence of a record proves that the caller has not written within its lifetime."""
         return self._epoch_since + self._ttl_seconds <= monotonic()
 
     async def monitor(self, interval_seconds: float) -> None:
@@ -102,20 +103,20 @@ class RecentWrites:
             return True
 
     async def has_none(self, identity: str) -> bool:
-        """Return whether the caller has certainly not written within the lifetime of a mark."""
+        """Return whether the caller has certainly not written within the lifetime of a record."""
         async with self._semaphore:
             if not self.is_reliable:
                 return False
             try:
-                epoch, *marks = await self._redis.mget([EPOCH_KEY, *get_keys(identity)])
+                epoch, *records = await self._redis.mget([EPOCH_KEY, *get_keys(identity)])
             except Exception:  # as in _check_epoch()
                 self._invalidate()
                 return False
-            # Check again after the wait: this command or a concurrent one may have noticed that marks were lost.
-            return epoch == self._epoch and self.is_reliable and not any(marks)
+            # Check again after the wait: this command or a concurrent one may have noticed that records were lost.
+            return epoch == self._epoch and self.is_reliable and not any(records)
 
     def _invalidate(self) -> None:
-        """Assume that marks were lost; the next epoch check starts a new period."""
+        """Assume that records were lost; the next epoch check starts a new period."""
         self._epoch, self._epoch_since = None, math.inf
 
     async def close(self) -> None:
@@ -124,7 +125,7 @@ class RecentWrites:
 
 
 def get_keys(identity: str) -> list[str]:
-    """Return the keys of a caller's marks: one for the user, or one for each session if only the database knows it.
+    """Return the keys of a caller's records: the user's or, if only the database knows the user, one for each session.
 
     A key has a digest, so that Redis holds no user ids and no session digests.
     """

@@ -1,18 +1,18 @@
-"""Reads from a replica, with read-your-writes: no client misses a change that it made itself.
+"""Reads from a replica, with read-your-writes: clients always see their own writes.
 
 The replica may serve a read under two conditions:
 
-1. The caller has no mark of a recent write (recent_writes.py). Each write is marked before it is executed, so a caller
-   without a mark has no write that was acknowledged within DATABASE_REPLICA_MAX_LAG.
-2. The replica has replayed everything that was committed DATABASE_REPLICA_MAX_LAG ago. A monitor polls the primary for
-   its WAL position, and then the replica until it has replayed that position; whatever was committed at the time of the
-   first poll is then in the replica. All times are of this process's clock.
+1. The caller has no recent write (recent_writes.py). Each write is recorded before it is executed, so a caller without
+   a record has no write that was acknowledged within DATABASE_REPLICA_MAX_LAG.
+2. The replica has replayed all transactions that were committed DATABASE_REPLICA_MAX_LAG ago. A monitor polls the
+   primary for its WAL position, and then the replica until it has replayed that position. By then, the replica has
+   every transaction that was committed before the primary was polled. All times are of this process's clock.
 
 If the replica rejects or fails a statement, the primary runs it. So the primary serves a user's first request, and
 objects that the replica does not have yet are found.
 
-If Redis has not stored the mark of a write, the response waits until Redis stores it, or the replica has the write, or
-DATABASE_REPLICA_MAX_LAG has passed: after that, every process reads the write, with or without Redis.
+If Redis has not stored the record of a write, the response is delayed until Redis has stored it, the replica has
+replayed the write, or DATABASE_REPLICA_MAX_LAG has passed. After that, reads through any process return the write.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ REPLICA_TIMEOUT_SECONDS = 2  # for a response of the replica, before the primary
 
 
 class ReplicaSession:
-    """Connections to the replica between two of its restarts, after which it may be at an earlier position."""
+    """Connections to the replica until it restarts, after which its replay position may be lower."""
 
     database: Database
 
@@ -49,7 +49,7 @@ class ReplicaSession:
 
     @classmethod
     async def connect(cls, settings: Settings, url: str) -> Self:
-        """Open a connection for the monitor, and a pool. Raises WrongServerError, and what asyncpg raises."""
+        """Open a connection for the monitor, and a pool. Raises WrongServerError, and asyncpg's errors."""
         seconds = {"timeout": REPLICA_TIMEOUT_SECONDS, "command_timeout": REPLICA_TIMEOUT_SECONDS}
         connection = await asyncpg.connect(url, connection_class=Connection, **seconds)
         try:
@@ -65,10 +65,10 @@ class ReplicaSession:
         await set_json_codec(connection)
         position = await fetch_wal_position(connection)
         if position.started != self._position.started or position.lsn < self._position.lsn:
-            raise WrongServerError("it was restarted, or its URL leads to several servers")
+            raise WrongServerError("the replica was restarted, or its URL leads to several servers")
 
     async def fetch_position(self) -> WalPosition:
-        """Fetch the replay position. Raises WrongServerError, and what asyncpg raises."""
+        """Fetch the replay position. Raises WrongServerError, and asyncpg's errors."""
         self._position = await fetch_wal_position(self._connection)
         return self._position
 
@@ -87,28 +87,23 @@ class Replica:
         self._session: ReplicaSession | None = None
         # When the primary was polled, and its position; enough entries for the maximum lag, even at fast polling.
         self._primary_positions: deque[tuple[float, int]] = deque(maxlen=round(self._max_lag / FAST_POLL_SECONDS))
-        self._replayed_until = -math.inf  # the replica has everything that was committed by then
-        # Why the replica is not used; "" if it is used, None before the first poll.
-        self._problem: str | None = None
+        self._replayed_until = -math.inf  # the replica has replayed all transactions that were committed by this time
+        self.is_serving_reads = False
+        self._status: str | None = None  # the last logged one; None before the first poll
         self._fast_poll = asyncio.Event()
         interval = self._max_lag / POLLS_PER_MAX_LAG
         self._tasks = [asyncio.create_task(task) for task in (self._monitor(), recent_writes.monitor(interval))]
 
     @classmethod
-    def open(cls, settings: Settings, url: str, primary: Database) -> Self:
+    def start(cls, settings: Settings, url: str, primary: Database) -> Self:
         """Start to monitor the replica at a URL, which may be unavailable."""
-        # A mark is set before its write, which may take as long as the maximum lag, and must outlive the response by
-        # the maximum lag.
+        # A write is recorded before it is executed, which may take as long as the maximum lag. Its record must outlive
+        # the response by the maximum lag.
         return cls(settings, url, primary, RecentWrites(settings, 2 * settings.database_replica_max_lag))
 
     @property
-    def is_used(self) -> bool:
-        """Whether the replica serves reads."""
-        return self._problem == ""
-
-    @property
     def database(self) -> Database | None:
-        """The connections to the replica, while there are any."""
+        """The connections to the replica; None while disconnected."""
         return self._session.database if self._session else None
 
     async def fetch_row(
@@ -152,22 +147,24 @@ class Replica:
         while True:
             self._fast_poll.clear()
             try:
-                problem = await self._poll()
+                obstacle = await self._poll()
             except Exception as error:  # the monitor survives any failure
                 is_wrong = isinstance(error, WrongServerError)
-                problem = str(error) if is_wrong else f"it is unavailable: {type(error).__name__}"
+                obstacle = str(error) if is_wrong else f"the replica is unavailable: {type(error).__name__}"
                 self._disconnect()
-            if problem != self._problem:
-                logger.warning("The replica is not used: %s" if problem else "The replica serves reads%s", problem)
-            self._problem = problem
+            self.is_serving_reads = obstacle is None
+            status = f"The replica is not used: {obstacle}" if obstacle else "The replica serves reads"
+            if status != self._status:
+                logger.warning(status)
+            self._status = status
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._max_lag / POLLS_PER_MAX_LAG):
                     await self._fast_poll.wait()
 
-    async def _poll(self) -> str:
-        """Update the replay position; return why the replica cannot be used now, or "".
+    async def _poll(self) -> str | None:
+        """Update the replay position; return why the replica cannot serve reads now, or None if it can.
 
-        Raises WrongServerError, and what asyncpg raises, if the connections to the replica are to be closed.
+        Raises WrongServerError or asyncpg's errors if the connections to the replica must be closed.
         """
         polled_at = monotonic()
         try:
@@ -184,12 +181,12 @@ class Replica:
         if not self._is_current():
             positions = self._primary_positions
             is_behind = positions and positions[0][0] < monotonic() - self._max_lag
-            return (
-                f"it is more than {self._max_lag:g} s behind" if is_behind else "its replication lag is not yet known"
-            )
-        return (
-            "" if self._recent_writes.is_reliable else "Redis is unavailable, or has not been available for long enough"
-        )
+            if is_behind:
+                return f"the replica is more than {self._max_lag:g} s behind"
+            return "the replication lag is not yet known"
+        if not self._recent_writes.is_reliable:
+            return "Redis is unavailable, or has not been available for long enough"
+        return None
 
     def _disconnect(self) -> None:
         self._replayed_until = -math.inf

@@ -17,7 +17,7 @@ class WrongServerError(asyncpg.InterfaceError):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class WalPosition:
-    """What api.get_wal_position() returns: a server's identity, and how far it has written or replayed the WAL."""
+    """The result of api.get_wal_position(): a server's identity, and how far it has written or replayed the WAL."""
 
     backend: int
     started: str
@@ -38,22 +38,22 @@ class WalPosition:
         if primary.is_replica:
             raise WrongServerError("DATABASE_URL leads to a replica")
         if not self.is_replica:
-            raise WrongServerError("it is not a replica, or it was promoted")
+            raise WrongServerError("the server is not a replica, or was promoted")
         if (self.system, self.database, self.epoch) != (primary.system, primary.database, primary.epoch):
-            raise WrongServerError("it is a replica of another database")
+            raise WrongServerError("the server is a replica of another database")
         if self.timeline != primary.timeline:
-            raise WrongServerError("it is on another timeline than the primary")
+            raise WrongServerError("the replica is on another timeline than the primary")
 
 
 async def fetch_wal_position(connection: Connection) -> WalPosition:
-    """Fetch a server's position. Raises what asyncpg raises.
+    """Fetch a server's position. Raises asyncpg's errors.
 
     Raises WrongServerError if the server has no Parley database, or a pooler hides which server it is.
     """
     try:
         position = WalPosition.parse((await connection.fetchrow(GET_WAL_POSITION))[0])
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError):
-        raise WrongServerError("it is a replica of another database") from None
+        raise WrongServerError("the server is a replica of another database") from None
     if position.backend != connection.get_server_pid():
         raise WrongServerError("DATABASE_REPLICA_URL leads to a pooler")
     return position

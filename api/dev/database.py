@@ -44,7 +44,7 @@ def migrate(postgres: Postgres, directory: Path, password: str) -> None:
     )
     with contextlib.closing(psycopg2.connect(url)) as connection, connection:
         for name, role in ((API_USER, "parley_api"), (LISTENER_USER, "parley_listener"), (WEB_USER, "parley_web")):
-            logins.ensure(connection, name, role, password)
+            logins.ensure_login(connection, name, role, password)
     asyncio.run(_execute(url, f"alter role {WEB_USER} set search_path = next_auth"))
 
 

@@ -92,7 +92,7 @@ class Metrics:
         fallback = "1 while Redis is unavailable and the worker limits by itself, otherwise 0."
         add_gauge("parley_rate_limit_fallback", fallback, lambda: app.ctx.limiter.is_redis_unavailable)
         replica = "1 while the replica serves reads, otherwise 0, also without a replica."
-        add_gauge("parley_replica_in_use", replica, lambda: bool(app.ctx.replica and app.ctx.replica.is_used))
+        add_gauge("parley_replica_in_use", replica, lambda: bool(app.ctx.replica and app.ctx.replica.is_serving_reads))
         queued = "Requests in the queue, over the limits on a user, a chat, writes or expensive requests."
         add_gauge("parley_admission_waiting_requests", queued, lambda: app.ctx.admission.waiting)
         uploads = "Uploads of images in progress."

@@ -11,7 +11,7 @@ from typing import Any
 
 from yoyo import step
 
-from api.admin.repeatable import FUNCTIONS, GRANTS, POLICIES, REPEATABLE, TRIGGERS, repeatable_migrations, text_of
+from api.admin.repeatable import FUNCTIONS, GRANTS, POLICIES, REPEATABLE, TRIGGERS, find_pending_repeatables, read_sql
 
 SQL = Path(__file__).resolve().parents[1]
 
@@ -47,7 +47,7 @@ RECORD = """
 def apply(connection: Any) -> None:
     """Apply the pending repeatable migrations, and record their checksums."""
     with connection.cursor() as cursor:
-        pending = repeatable_migrations(cursor, SQL)
+        pending = find_pending_repeatables(cursor, SQL)
         if not pending:
             return
         cursor.execute(OUR_FUNCTIONS)
@@ -58,8 +58,8 @@ def apply(connection: Any) -> None:
         for name in REPEATABLE:
             if name == GRANTS and FUNCTIONS in pending:  # triggers and policies no longer depend on them by now
                 drop_undefined(cursor, old_functions)
-            if name in pending and text_of(SQL, name).strip():
-                cursor.execute(text_of(SQL, name))
+            if name in pending and read_sql(SQL, name).strip():
+                cursor.execute(read_sql(SQL, name))
         for row in pending.items():
             cursor.execute(RECORD, row)
     logging.getLogger("yoyo.migrations").info("Applied %s", ", ".join(name for name in REPEATABLE if name in pending))

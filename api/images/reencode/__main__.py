@@ -10,22 +10,18 @@ from pathlib import Path
 if not __package__:  # With -I, neither the project's nor the script's directory is on sys.path.
     sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from api.images.reencode import gif, jpeg, png
+from api.images.reencode.formats import detect_format
 from api.images.reencode.limits import EXIT_REJECTED, RejectedError, limit_output, limit_process
 
 
 def reencode(upload: bytes) -> tuple[str, bytes]:
     """Return the content type and the content of the re-encoded image.
 
-    Raises RejectedError, or any other exception if the upload is not a complete image.
+    Raises RejectedError, or any other exception if the upload is not a complete image of an accepted format.
     """
-    if upload.startswith(gif.SIGNATURES):
-        content_type, content = "image/gif", gif.reencode(upload)
-    elif upload.startswith(png.SIGNATURE):
-        content_type, content = "image/png", png.reencode(upload)
-    else:
-        content_type, content = "image/jpeg", jpeg.reencode(upload)
-    return content_type, b"".join(limit_output([content]))
+    image_format = detect_format(upload)
+    content = image_format.reencode(upload)
+    return image_format.content_type, b"".join(limit_output([content]))
 
 
 def main() -> int:

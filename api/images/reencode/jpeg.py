@@ -8,6 +8,7 @@ from api.images.reencode.exif import apply_orientation, read_orientation
 from api.images.reencode.limits import MAX_SCANS, RejectedError, check_size
 from api.images.reencode.srgb import convert_to_srgb, open_profile
 
+SIGNATURE = b"\xff\xd8\xff"  # a start-of-image marker, and the first byte of the next marker
 EXIF = b"Exif\0"  # starts an APP1 segment; a padding byte follows
 START_OF_SCAN = b"\xff\xda"
 QUALITY = 85  # 0 to 95; the only loss of quality in all of re-encoding
