@@ -1,1 +1,1 @@
-"""Parley's HTTP API: one SQL statement a request, its answer passed on as it is."""
+"""Parley's HTTP API: a request except an upload is one SQL statement, whose result is the response body."""

@@ -101,7 +101,7 @@ def _print_token(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _listen(arguments: argparse.Namespace) -> int:
+def _print_events(arguments: argparse.Namespace) -> int:
     try:
         seconds = LISTEN_TOKEN_DAYS * UNIT_SECONDS["d"]
         token = sign_session_token(_find_secret(arguments.data), seconds, sub=arguments.user)
@@ -162,7 +162,7 @@ def _parse_seconds(text: str) -> int:
     return seconds
 
 
-COMMANDS = {"dev": _run_dev, "token": _print_token, "listen": _listen, "db": _manage_database}
+COMMANDS = {"dev": _run_dev, "token": _print_token, "listen": _print_events, "db": _manage_database}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Handlers of the route table: a statement's arguments from a request, and a response from its row."""
+"""The handlers of the route table: each runs a request's statement, and builds the response from the resulting row."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

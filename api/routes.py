@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from api.openapi import models
 
-# The headers of values that a function sets beside its result. `links` becomes the header Link, see api.http.links.
+# The response headers of the settings that a function sets. `links` becomes the header Link, see api.http.links.
 RESPONSE_HEADERS = {"chat_seq": "X-Chat-Seq", "etag": "ETag"}
 
 
@@ -22,8 +22,8 @@ class Route:
     - `pusher_fields`: the request is a form of Pusher's clients with these fields, and the function's result is signed
       for Pusher;
     - `response_headers`: settings that the function sets in addition to its result: `links` to neighbouring pages;
-      `chat_seq`, the last event of the chat that the result reflects; `etag`, the version of the result, with which a
-      GET can be answered by 304;
+      `chat_seq`, the last event of the chat that the result reflects; `etag`, the version of the result, for which a
+      conditional GET returns 304;
     - `primary_only`: a replica must not run it.
 
     `summary`, `response`, `required_query` and `errors` are for the OpenAPI document only; `errors` are the statuses

@@ -63,7 +63,7 @@ def serve(settings: Settings, server: socket.socket, worker: int = 0) -> None:
 
 
 def serve_in_workers(settings: Settings, servers: list[socket.socket]) -> None:
-    """Serve in one process for each socket. All end on SIGTERM or SIGINT, or as soon as one of them has ended."""
+    """Serve in one process for each socket. All are stopped on SIGTERM or SIGINT, or when one exits."""
     stop_signals = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
     signal.signal(signal.SIGCHLD, lambda *_: None)  # sigwait() does not return for a signal that is ignored
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
@@ -72,7 +72,9 @@ def serve_in_workers(settings: Settings, servers: list[socket.socket]) -> None:
         # Ctrl-C reaches all processes; workers ignore it, and the parent sends them SIGTERM.
         signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})
         for server in servers:
-            if server is not servers[worker]:  # an open copy would keep receiving connections after its worker ended
+            if (
+                server is not servers[worker]
+            ):  # an open copy would keep receiving connections after its worker has exited
                 server.close()
         serve(settings, servers[worker], worker)
 
@@ -87,4 +89,4 @@ def serve_in_workers(settings: Settings, servers: list[socket.socket]) -> None:
     for worker in workers:
         worker.join()
     if received == signal.SIGCHLD:
-        sys.exit("parley: a worker ended by itself, so all did")
+        sys.exit("parley: a worker exited unexpectedly, so all were stopped")

@@ -51,8 +51,8 @@ def check_base_url(value: str) -> str:
 
 def check_secrets(value: SecretStr) -> SecretStr:
     """Check that none of the comma-separated secrets is weak."""
-    if problem := next(filter(None, map(find_weakness, split_secrets(value.get_secret_value()))), None):
-        raise ValueError(f"each secret {problem}")
+    if error := next(filter(None, map(find_weakness, split_secrets(value.get_secret_value()))), None):
+        raise ValueError(f"each secret {error}")
     return value
 
 
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     def check_pusher(self) -> Self:
         """Check that PUSHER_KEY and PUSHER_SECRET are set together."""
         if (self.pusher_key is None) != (self.pusher_secret is None):
-            raise ValueError("both or none must be given")
+            raise ValueError("set both or neither")
         return self
 
     @property
@@ -115,8 +115,8 @@ class Settings(BaseSettings):
         try:
             return cls()  # type: ignore[call-arg]  # the fields come from the environment
         except ValidationError as error:
-            problems = (f"{get_variable(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
-            raise SettingsError("; ".join(problems)) from None
+            errors = (f"{get_variable(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())
+            raise SettingsError("; ".join(errors)) from None
 
 
 def get_variable(location: tuple[int | str, ...]) -> str:

@@ -23,8 +23,8 @@ async def check_database(settings: Settings) -> None:
     try:
         await database.fetch_value("select api.check_readiness()")
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
-        problem = "no Parley database for this role: run `yoyo apply --batch` and grant it parley_api"
-        raise SettingsError(f"DATABASE_URL: {problem}") from None
+        message = "no Parley database for this role: run `yoyo apply --batch` and grant it parley_api"
+        raise SettingsError(f"DATABASE_URL: {message}") from None
     except asyncpg.PostgresError as error:
         raise SettingsError(f"DATABASE_URL: {error.args[0]}") from None
     finally:
@@ -50,9 +50,9 @@ def check_metrics(settings: Settings) -> None:
         try:
             bind_socket(settings.metrics_host, port).close()
         except OSError as error:
-            problem = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            message = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
             address = f"{settings.metrics_host}:{port}"
-            raise SettingsError(f"METRICS_HOST or METRICS_PORT: can't listen on {address}: {problem}") from None
+            raise SettingsError(f"METRICS_HOST or METRICS_PORT: can't listen on {address}: {message}") from None
 
 
 def check_traces() -> None:

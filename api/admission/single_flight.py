@@ -25,7 +25,7 @@ class SingleFlight(Generic[T]):
         self._settled_at = -math.inf
         self._task: asyncio.Task[None] | None = None
 
-    async def get(self, max_age: float) -> T:
+    async def fetch(self, max_age: float) -> T:
         """Return a result that is less than `max_age` seconds old; raise what the fetch raised, or TimeoutError."""
         if self._outcome is None or not self._is_current(self._outcome, max_age):
             self._outcome = asyncio.get_running_loop().create_future()

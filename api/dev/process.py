@@ -1,6 +1,6 @@
 """Child processes that do not outlive their parent.
 
-`Child` is any child process, `Server` one that listens on a port, and run() waits for one that exits by itself.
+`ChildProcess` is any child process, `Server` one that listens on a port, and run() waits for one that exits by itself.
 
 Each child has its own session, so that Ctrl-C in a terminal reaches only the parent, which stops its children in order.
 On Linux, the kernel also signals a child when the thread that started it ends without stopping it; start children from
@@ -35,12 +35,12 @@ _PR_SET_PDEATHSIG = 1
 _ports = random.sample(range(15_000, 32_000), 17_000)
 
 
-class ChildError(Exception):
+class ProcessFailedError(Exception):
     """A child process failed; the message includes the end of its log."""
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, every: float = 0.02) -> bool:
-    """Poll until the condition holds; return False after `seconds`. `every` is the polling interval in seconds.
+def poll_until(condition: Callable[[], bool], seconds: float, interval: float = 0.02) -> bool:
+    """Poll until the condition holds; return False after `seconds`. `interval` is in seconds.
 
     Raises KeyboardInterrupt if one of STOP_SIGNALS is blocked and pending: a program that blocks them is interrupted
     only here.
@@ -51,7 +51,7 @@ def wait_for(condition: Callable[[], bool], seconds: float, every: float = 0.02)
             raise KeyboardInterrupt
         if time.monotonic() > deadline:
             return False
-        time.sleep(every)
+        time.sleep(interval)
     return True
 
 
@@ -65,7 +65,7 @@ def list_wheel_files(name: str) -> list[Path]:
     return [Path(str(file.locate())) for file in importlib.metadata.files(name) or ()]
 
 
-class Child:
+class ChildProcess:
     """A running child process.
 
     Its output is appended to `log`, or goes to the parent's output. `stdin` is its whole standard input, `death_signal`
@@ -114,13 +114,16 @@ class Child:
         """The exit code: None while the process runs, negative if a signal killed it."""
         return self._process.poll()
 
-    def wait_until(self, is_ready: Callable[[], bool], seconds: float) -> None:
-        """Wait until the process is ready. Raises ChildError if it exits earlier, or is not ready within `seconds`."""
-        in_time = wait_for(lambda: self.exit_code is not None or is_ready(), seconds)
+    def wait_until_ready(self, is_ready: Callable[[], bool], seconds: float) -> None:
+        """Wait until the process is ready.
+
+        Raises ProcessFailedError if the process exits earlier, or is not ready within `seconds`.
+        """
+        in_time = poll_until(lambda: self.exit_code is not None or is_ready(), seconds)
         if self.exit_code is not None:
-            raise ChildError(self.describe_exit() + self._read_log_tail())
+            raise ProcessFailedError(self.describe_exit() + self._read_log_tail())
         if not in_time:
-            raise ChildError(f"{self.name} was not ready within {seconds:g} s" + self._read_log_tail())
+            raise ProcessFailedError(f"{self.name} was not ready within {seconds:g} s" + self._read_log_tail())
 
     def stop(self, *signals: signal.Signals, seconds: float = 10) -> None:
         """Send each signal and wait up to `seconds` for the exit; then send SIGKILL to the process group."""
@@ -147,13 +150,13 @@ class Child:
 
 
 def run(name: str, command: Sequence[str | Path], *, seconds: float, **options: Any) -> None:
-    """Run a command and wait for its exit. Raises ChildError if it fails or takes longer than `seconds`."""
-    child = Child(name, command, **options)
+    """Run a command and wait for its exit. Raises ProcessFailedError if it fails or takes longer than `seconds`."""
+    child = ChildProcess(name, command, **options)
     try:
-        if not wait_for(lambda: child.exit_code is not None, seconds):
-            raise ChildError(f"{name} took more than {seconds:g} s")
+        if not poll_until(lambda: child.exit_code is not None, seconds):
+            raise ProcessFailedError(f"{name} took more than {seconds:g} s")
         if child.exit_code != 0:
-            raise ChildError(child.describe_exit() + child._read_log_tail())
+            raise ProcessFailedError(child.describe_exit() + child._read_log_tail())
     finally:
         child.stop(signal.SIGTERM)
 
@@ -172,10 +175,10 @@ class Server(ABC):
         self.directory = directory.resolve()
         self.log = self.directory / "log"
         self.port = port
-        self.child: Child | None = None
+        self.child: ChildProcess | None = None
 
     def start(self) -> None:
-        """Start the server and wait until it is ready. Raises ChildError, with the end of the log, if it fails."""
+        """Start the server and wait until it is ready. Raises ProcessFailedError, with the end of the log."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._start()
@@ -199,7 +202,7 @@ class Server(ABC):
         self.stop()
 
     @abstractmethod
-    def _spawn(self) -> Child: ...
+    def _spawn(self) -> ChildProcess: ...
 
     @abstractmethod
     def _is_ready(self) -> bool: ...
@@ -217,13 +220,13 @@ class Server(ABC):
             self.port = previous_port or find_free_port()
             self.child = self._spawn()
             try:
-                self.child.wait_until(self._is_ready, seconds=START_TIMEOUT_SECONDS)
+                self.child.wait_until_ready(self._is_ready, seconds=START_TIMEOUT_SECONDS)
                 break
-            except ChildError:
+            except ProcessFailedError:
                 is_final = attempt >= self.attempts and not self._has_running_predecessor()
                 if self.child.exit_code is None or is_final or time.monotonic() > deadline:
                     raise
-            wait_for(lambda: False, seconds=RETRY_SECONDS)
+            poll_until(lambda: False, seconds=RETRY_SECONDS)
 
     def _end(self, *signals: signal.Signals) -> None:
         if self.child:

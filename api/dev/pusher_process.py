@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode
 
-from api.dev.process import Child, Server
+from api.dev.process import ChildProcess, Server
 from api.dev.pusher_server.signatures import sign_request
 
 _ROOT = Path(__file__).parents[2]
 
 
-class Pusher(Server):
+class PusherProcess(Server):
     """A Pusher server with one app.
 
     Clients keep working after a restart if it gets the same port, key and secret. `timeouts` are the seconds without a
@@ -54,7 +54,7 @@ class Pusher(Server):
             "PUSHER_USE_TLS": "false",
         }
 
-    def _spawn(self) -> Child:
+    def _spawn(self) -> ChildProcess:
         # On standard input, because every user of the machine can read the arguments of a command.
         configuration = {
             "port": self.port,
@@ -63,7 +63,7 @@ class Pusher(Server):
             "secret": self.secret,
             "timeouts": self._timeouts,
         }
-        return Child(
+        return ChildProcess(
             self.name,
             [sys.executable, "-m", "api.dev.pusher_server"],
             log=self.log,

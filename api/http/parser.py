@@ -1,7 +1,7 @@
 """Parser of HTTP/1.1 requests by the grammar of RFC 9112: the request line, the header fields and the body.
 
-Only this module decides where a message ends. It rejects whatever the grammar does not allow: two recipients that
-read one malformed message differently disagree on where the next request begins, which allows request smuggling.
+Only this module decides where a message ends. It rejects all messages that the grammar does not allow: two recipients
+that parse a malformed message differently disagree on where the next request begins, which allows request smuggling.
 
 Where the RFC leaves a choice, only what clients send is accepted: one empty line before a request, and any visible
 ASCII in a target, since browsers leave characters such as `|` unescaped. CONNECT, minor versions above 1, transfer

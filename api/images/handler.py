@@ -1,4 +1,4 @@
-"""The handler that serves images from storage, to anybody who knows their name."""
+"""The handler that serves images from storage. It needs no token: a name cannot be guessed."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from api.http.preconditions import matches_etag
 from api.http.request import ParleyRequest
 from api.images.names import get_content_type
 
-# An image never changes, is no page and runs no scripts, and every site may embed it.
+# An image never changes, every site may embed it, and no browser may run it as a page with scripts.
 IMAGE_HEADERS = {
     "Cache-Control": "public, max-age=31536000, immutable",
     "Content-Security-Policy": "default-src 'none'; sandbox",

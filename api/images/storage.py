@@ -1,4 +1,4 @@
-"""Objects by name, in the directory or the S3 bucket of STORAGE_URL."""
+"""Object storage: the directory or the S3 bucket in STORAGE_URL."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ def parse_storage_url(url: str) -> Path | None:
 
 
 class Storage:
-    """The operations on objects. They raise obstore's errors, or TimeoutError, if the storage is unavailable."""
+    """Stores objects by name. Its methods raise obstore's errors, or TimeoutError, if the storage is unavailable."""
 
     def __init__(self, store: LocalStore | S3Store) -> None:
         self._store = store
@@ -50,7 +50,7 @@ class Storage:
     def open(cls, url: str) -> Self:
         """Open the storage at a URL; create the directory of a file URL. Raises OSError if it is not writable.
 
-        The AWS SDK's environment variables hold a bucket's region, credentials and endpoint.
+        A bucket's region, credentials and endpoint are in the environment variables of the AWS SDK.
         """
         if directory := parse_storage_url(url):
             directory.mkdir(parents=True, exist_ok=True)

@@ -33,5 +33,5 @@ async def healthz(_: Request) -> HTTPResponse:
 
 async def readyz(request: Request) -> HTTPResponse:
     """Respond 200 if the database responds and row-level security applies to the role; otherwise 503."""
-    await request.app.ctx.readiness.get(PROBE_MAX_AGE_SECONDS)
+    await request.app.ctx.readiness.fetch(PROBE_MAX_AGE_SECONDS)
     return HTTPResponse(OK, content_type=JSON)

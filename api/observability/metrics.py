@@ -1,7 +1,7 @@
-"""The Prometheus metrics of a worker, served on a port of its own: METRICS_PORT for the first, the next for the next.
+"""The Prometheus metrics of a worker, on its own port: METRICS_PORT plus the number of the worker, from 0.
 
-Each worker is a separate target, because memory and connections are per process; PromQL adds them up. The HELP texts
-are the documentation, and the README has them too.
+Each worker is a separate target, because memory and connections are per process; PromQL aggregates them. The help texts
+document the metrics, also in the README.
 """
 
 from collections.abc import Callable

@@ -45,18 +45,18 @@ class OpenApiDocument:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
         self._fields, self._json = b"", b""
-        self._refresh = SingleFlight(self._fetch, FETCH_TIMEOUT_SECONDS)
+        self._refresh = SingleFlight(self._rebuild, FETCH_TIMEOUT_SECONDS)
 
-    async def get_json(self) -> bytes:
-        """Return the document. Raises the database's errors if it was never built."""
+    async def fetch(self) -> bytes:
+        """Return the document, as JSON. Raises the database's errors if it was never built."""
         try:
-            await self._refresh.get(MAX_AGE_SECONDS)
+            await self._refresh.fetch(MAX_AGE_SECONDS)
         except (asyncpg.PostgresError, *UNAVAILABLE_ERRORS):
             if not self._json:
                 raise
         return self._json
 
-    async def _fetch(self) -> None:
+    async def _rebuild(self) -> None:
         fields = await self._database.fetch_value("select api.get_field_schemas()")
         if fields != self._fields:
             self._fields = fields

@@ -48,7 +48,7 @@ def add_pages(app: Sanic[Any, Any]) -> None:
         return respond(request, *files[name])
 
     async def serve_event_page(request: ParleyRequest) -> HTTPResponse:
-        return respond(request, get_event_page(await request.app.ctx.openapi.get_json()), HTML)
+        return respond(request, get_event_page(await request.app.ctx.openapi.fetch()), HTML)
 
     async def redirect(_: Request) -> HTTPResponse:
         return HTTPResponse(None, 308, {"Location": "../docs"}, HTML)
@@ -66,7 +66,7 @@ def add_pages(app: Sanic[Any, Any]) -> None:
 
 async def serve_document(request: ParleyRequest) -> HTTPResponse:
     """Serve the OpenAPI document."""
-    return respond(request, await request.app.ctx.openapi.get_json(), "application/json")
+    return respond(request, await request.app.ctx.openapi.fetch(), "application/json")
 
 
 def respond(request: ParleyRequest, content: bytes, content_type: str) -> HTTPResponse:

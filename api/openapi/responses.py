@@ -11,7 +11,7 @@ from api.openapi.schemas import Json, build_content
 from api.routes import RESPONSE_HEADERS, ROUTES, Route
 
 
-class Failure(NamedTuple):
+class ErrorDoc(NamedTuple):
     """The causes of an error, and the message of its example."""
 
     description: str
@@ -19,42 +19,42 @@ class Failure(NamedTuple):
 
 
 ERRORS = {  # by status
-    400: Failure(
+    400: ErrorDoc(
         "The request is malformed or has invalid fields; `details.fields` lists all of them.",
         "The request has invalid fields.",
     ),
-    401: Failure(
+    401: ErrorDoc(
         "The request has no valid session token. The response does not reveal the reason.", unauthorized().message
     ),
-    403: Failure(
+    403: ErrorDoc(
         "The caller may not do this. Or the request would change data, has a session cookie, and comes from an origin "
         "that is not allowed.",
         "Only the owner of the chat may do this.",
     ),
-    404: Failure("The resource does not exist, or the caller is not a member of the chat.", "Chat not found."),
-    409: Failure(
+    404: ErrorDoc("The resource does not exist, or the caller is not a member of the chat.", "Chat not found."),
+    409: ErrorDoc(
         "The request conflicts with the current state: the user is a member already, the chat has the maximum number "
         "of members, the owner cannot leave, or another user has the e-mail address. With `Retry-After`, the first "
         "request with this `Idempotency-Key` is still in progress.",
         "This user is a member already.",
     ),
-    410: Failure(
+    410: ErrorDoc(
         "The log no longer has the events after this cursor. Fetch the chats again.",
         "The log does not reach back to this cursor.",
     ),
-    412: Failure(
+    412: ErrorDoc(
         "The resource has changed since the version in `If-Match`. Fetch it again.",
         "It is not what If-Match says it is.",
     ),
-    413: Failure("The body is too large.", "The request is too large."),
-    415: Failure("The body has the wrong media type.", "The body must be sent as Content-Type: application/json."),
-    422: Failure(
+    413: ErrorDoc("The body is too large.", "The request is too large."),
+    415: ErrorDoc("The body has the wrong media type.", "The body must be sent as Content-Type: application/json."),
+    422: ErrorDoc(
         "This `Idempotency-Key` was used for another request.",
         "Another request was sent with this Idempotency-Key.",
     ),
-    429: Failure("The client's address has exceeded the rate limit in `X-RateLimit-Limit`.", "Too many requests."),
-    500: Failure("The server failed. Quote the `X-Request-Id` in a report.", internal_error().message),
-    503: Failure(
+    429: ErrorDoc("The client's address has exceeded the rate limit in `X-RateLimit-Limit`.", "Too many requests."),
+    500: ErrorDoc("The server failed. Quote the `X-Request-Id` in a report.", internal_error().message),
+    503: ErrorDoc(
         "The database or the storage is unavailable or overloaded, or there is no room for another upload.",
         unavailable().message,
     ),

@@ -1,4 +1,4 @@
-"""One client's WebSocket connection: its state, and the messages that it is sent."""
+"""A client's WebSocket connection: its state, and the sending of messages to the client."""
 
 import asyncio
 import contextlib

@@ -33,7 +33,7 @@ def main() -> int:
         print(error)
         return EXIT_REJECTED
     except Exception:  # Pillow and struct raise many types of exceptions for malformed images.
-        print("must be a whole JPEG, PNG or GIF image")
+        print("must be a complete JPEG, PNG or GIF image")
         return EXIT_REJECTED
     sys.stdout.buffer.write(content_type.encode() + b"\n" + content)
     return 0

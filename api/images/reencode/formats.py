@@ -1,4 +1,4 @@
-"""The accepted image formats. The format of an upload is detected from its first bytes, whatever its name or type."""
+"""The accepted image formats. The format of an upload is detected from its first bytes, not from its name or type."""
 
 from collections.abc import Callable
 from typing import NamedTuple

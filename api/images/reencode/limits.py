@@ -59,5 +59,5 @@ def limit_output(parts: Iterable[bytes]) -> Iterator[bytes]:
     for part in parts:
         size += len(part)
         if size > MAX_OUTPUT_BYTES:
-            raise RejectedError("is too intricate to be stored")
+            raise RejectedError("is too complex to be stored")
         yield part
