@@ -37,7 +37,7 @@ FOREIGN_KEYS_WITHOUT_INDEX = """
 """
 
 SEQUENTIAL_SCANS = """
-    select format('table %%s is mostly read from end to end: %%s times, %%s rows; by indexes %%s rows',
+    select format('table %%s is mostly read by sequential scans: %%s scans, %%s rows; index scans: %%s rows',
         relid::regclass, seq_scan, seq_tup_read, coalesce(idx_tup_fetch, 0))
     from pg_stat_user_tables
     where schemaname = any (%(schemas)s) and n_live_tup > 10000 and seq_tup_read > coalesce(idx_tup_fetch, 0)
@@ -81,11 +81,11 @@ def find_dba_overrides(expected: Catalog, live: Catalog) -> Iterator[str]:
         yield f"bodies of views are not compared: the snapshot is PostgreSQL {expected.major}'s"
     for key in dict.fromkeys((*expected.create, *live.create)):
         if OVERRIDABLE.match(key) and expected.create.get(key) != live.create.get(key):
-            yield f"{key} is this database's own: {live.create.get(key, 'none')}"
+            yield f"{key} is overridden: {live.create.get(key, 'none')}"
 
 
 def find_unused_indexes(expected: Catalog, usage: dict[str, IndexUsage]) -> Iterator[str]:
     """Yield the expected indexes that no query has used, except unique ones."""
     for key, index in usage.items():
         if key in expected.create and not index.scans and not index.is_unique:
-            yield f"{key} ({index.size}) was not used since {index.reset_on or 'statistics began'}"
+            yield f"{key} ({index.size}) has not been used since {index.reset_on or 'statistics began'}"
