@@ -33,7 +33,7 @@ ERRORS = {  # by status
     ),
     404: ErrorDoc("The resource does not exist, or the caller is not a member of the chat.", "Chat not found."),
     409: ErrorDoc(
-        "The request conflicts with the current state: the user is a member already, the chat has the maximum number "
+        "The request conflicts with the current state: the user is already a member, the chat has the maximum number "
         "of members, the owner cannot leave, or another user has the e-mail address. With `Retry-After`, the first "
         "request with this `Idempotency-Key` is still in progress.",
         "This user is a member already.",

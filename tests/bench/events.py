@@ -242,7 +242,9 @@ def main() -> None:
         directory, server = stack.enter_context(running_database())
         pusher_directory = directory / "pusher"
         pusher = stack.enter_context(
-            Soketi(pusher_directory, options.soketi / "node_modules") if options.soketi else PusherProcess(pusher_directory)
+            Soketi(pusher_directory, options.soketi / "node_modules")
+            if options.soketi
+            else PusherProcess(pusher_directory)
         )
         listener = Listener(directory, server.url("parley", "events", "events"), pusher)
         if options.only in (None, "latency"):

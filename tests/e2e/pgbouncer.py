@@ -92,7 +92,9 @@ class PgBouncer(Server):
             for path in (self.directory, users, file):
                 os.chown(path, account.pw_uid, account.pw_gid)
         command: list[str | Path] = [self._program.path, file]
-        return ChildProcess(self.name, command, log=self.log, env=self._program.environment, **build_user_options(account))
+        return ChildProcess(
+            self.name, command, log=self.log, env=self._program.environment, **build_user_options(account)
+        )
 
     def _is_ready(self) -> bool:
         return not is_port_free(self.port)

@@ -56,7 +56,11 @@ class Harness:
 
 @pytest.fixture
 def harness(
-    directory: Path, postgres: Postgres, new_database: Callable[[str], str], pusher: PusherProcess, fork_server: ForkServer
+    directory: Path,
+    postgres: Postgres,
+    new_database: Callable[[str], str],
+    pusher: PusherProcess,
+    fork_server: ForkServer,
 ) -> Iterator[Harness]:
     name = new_database(f"parley_{new_user().replace('-', '_')}")
     with psycopg.connect(postgres.url(name), autocommit=True) as dba:
