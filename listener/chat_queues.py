@@ -78,7 +78,7 @@ class ChatQueues:
 
     def __init__(self) -> None:
         self.event_count = 0  # in all queues
-        self.needs_refill = False  # The outbox may have events of a chat whose queue accepts more.
+        self.is_round_requested = False  # The outbox may have events of a chat whose queue accepts more.
         self._by_chat: dict[str, ChatQueue] = {}
         self._ready: deque[ChatQueue] = deque()  # the queues that are neither in a request nor in a backoff
 
@@ -99,7 +99,7 @@ class ChatQueues:
         for chat_id, count in Counter(event.chat_id for event in fetched.events).items():
             queue = self._by_chat[chat_id]
             queue.has_more = count == MAX_EVENTS_PER_CHAT or chat_id == fetched.next_chat
-            self.needs_refill |= queue.needs_refill
+            self.is_round_requested |= queue.needs_refill
 
     def get_held(self, after_chat: str | None) -> dict[str, int | None]:
         """Return the id of the last event held of each chat after this one, or None if its queue accepts no more."""
@@ -128,7 +128,7 @@ class ChatQueues:
         """Remove the first event of a queue, which is published or dead-lettered."""
         event = queue.pop()
         self.event_count -= 1
-        self.needs_refill |= queue.needs_refill
+        self.is_round_requested |= queue.needs_refill
         return event
 
     def release(self, queue: ChatQueue) -> None:

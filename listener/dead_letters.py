@@ -34,7 +34,7 @@ class DeadLetters:
     def __init__(
         self, pusher: PusherClient, circuit: CircuitBreaker, queues: ChatQueues, dead_letter_after: float
     ) -> None:
-        self.unstored: list[tuple[int, str]] = []  # ids and errors of the events to dead-letter in the database
+        self.pending: list[tuple[int, str]] = []  # ids and errors of the events to dead-letter in the database
         self._pusher, self._circuit, self._queues = pusher, circuit, queues
         self._dead_letter_after = dead_letter_after
 
@@ -66,7 +66,7 @@ class DeadLetters:
     def _give_up_first_event(self, queue: ChatQueue, error: Exception) -> None:
         event = self._queues.pop(queue)
         logger.error("Dead-lettered event %s (%s): %r", event.id, event.name, str(error))
-        self.unstored.append((event.id, str(error)))
+        self.pending.append((event.id, str(error)))
         DEAD_LETTERED.labels(event.name).inc()
 
 

@@ -110,5 +110,5 @@ class Publisher:
         self.dispatch()
 
     def _report_progress(self) -> None:
-        if self.unacknowledged or self.dead_letters.unstored:
+        if self.unacknowledged or self.dead_letters.pending:
             self._on_progress()

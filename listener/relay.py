@@ -16,11 +16,12 @@ from listener.polling import AdaptivePolling
 from listener.publisher import Publisher
 from listener.pusher import MAX_BATCH_EVENTS, PusherClient
 
-# Fetched and not yet published. With MAX_EVENTS_PER_CHAT of each chat, these are still more chats than MAX_REQUESTS.
-MAX_EVENTS = 4000
-POLL_SECONDS = 1  # between two polls while the relay waits for notifications, and between two rounds; renews the lease
+# Fetched and not yet published. Even with MAX_EVENTS_PER_CHAT of each chat, there are enough chats for MAX_REQUESTS.
+MAX_QUEUED_EVENTS = 4000
+POLL_SECONDS = 1  # at most between two polls, each of which renews the lease
+ROUND_SECONDS = 1  # at most between the starts of two rounds
 UNAVAILABLE_POLL_SECONDS = 0.1  # between two polls while Pusher is unavailable
-FIRST_CHAT = "00000000-0000-0000-0000-000000000000"  # A round starts after this id.
+BEFORE_FIRST_CHAT = "00000000-0000-0000-0000-000000000000"  # A round starts after this id.
 
 
 class Relay:
@@ -39,7 +40,7 @@ class Relay:
 
     @property
     def is_pusher_available(self) -> bool:
-        """False while there are events to publish and the last request to Pusher failed."""
+        """Whether the last request to Pusher succeeded. Without events to publish, it is assumed to be available."""
         return self._publisher.circuit.failures == 0 or self._publisher.queues.event_count == 0
 
     def wake_up(self) -> None:
@@ -53,10 +54,10 @@ class Relay:
         """
         publisher = self._publisher
         self._reset()
-        # A crash of PostgreSQL may have undone the last acknowledgements. The pending ones are of later events. Drop
-        # these too: a chat's last events are then published again as a whole, without a gap.
+        # A crash of PostgreSQL may have undone the last acknowledgements. Drop the pending ones too, so that all events
+        # after the last durable acknowledgement are published again, without a gap.
         publisher.unacknowledged.clear()
-        publisher.dead_letters.unstored.clear()
+        publisher.dead_letters.pending.clear()
         await database.listen(self.wake_up)
         publisher.start(database)
         try:
@@ -78,24 +79,25 @@ class Relay:
         publisher = self._publisher
         await self._flush_dead_letters(database)
         now = asyncio.get_running_loop().time()
-        capacity = max(0, MAX_EVENTS - publisher.queues.event_count)
+        capacity = max(0, MAX_QUEUED_EVENTS - publisher.queues.event_count)
         if not (capacity or publisher.unacknowledged or now - self._polled_at >= POLL_SECONDS):
             return
         self._polled_at = now
         fetched_count = await self._fetch(database, capacity, now)
         publisher.dispatch()
         self._polling.record(fetched_count, asyncio.get_running_loop().time())
-        is_behind = self._round_position is not None or publisher.queues.needs_refill or publisher.circuit.failures > 0
+        has_more = self._round_position is not None or publisher.queues.is_round_requested
         is_busy = self._polling.is_busy or fetched_count >= MAX_BATCH_EVENTS
-        await self._set_notify(database, enable=not (is_behind or is_busy))
+        is_failing = publisher.circuit.failures > 0
+        await self._set_notify(database, enable=not (has_more or is_busy or is_failing))
 
     async def _fetch(self, database: ListenerDatabase, capacity: int, now: float) -> int:
         """Acknowledge published events and fetch up to `capacity` others; return how many were fetched."""
         queues = self._publisher.queues
-        is_round_due = queues.needs_refill or now - self._round_started_at >= POLL_SECONDS
+        is_round_due = queues.is_round_requested or now - self._round_started_at >= ROUND_SECONDS
         if capacity and is_round_due and self._round_position is None:
-            self._round_position, self._round_started_at = FIRST_CHAT, now
-            queues.needs_refill = False
+            self._round_position, self._round_started_at = BEFORE_FIRST_CHAT, now
+            queues.is_round_requested = False
         held = queues.get_held(self._round_position) if capacity else {}
         acked = self._pop_unacknowledged()
         fetched = await database.ack_and_fetch_events(acked, self._round_position, held, capacity)
@@ -103,8 +105,8 @@ class Relay:
             queues.enqueue(fetched)
             if self._round_position is not None:
                 self._round_position = fetched.next_chat
-            elif fetched.next_chat is not None:
-                queues.needs_refill = True
+            elif fetched.next_chat is not None:  # The fetch reached its limit: start a round.
+                queues.is_round_requested = True
         return len(fetched.events)
 
     async def _acknowledge(self, database: ListenerDatabase) -> None:
@@ -116,10 +118,10 @@ class Relay:
         return acked
 
     async def _flush_dead_letters(self, database: ListenerDatabase) -> None:
-        unstored = self._publisher.dead_letters.unstored
-        while unstored:
-            await database.dead_letter(*unstored[0])
-            del unstored[0]
+        pending = self._publisher.dead_letters.pending
+        while pending:
+            await database.dead_letter(*pending[0])
+            del pending[0]
 
     async def _set_notify(self, database: ListenerDatabase, *, enable: bool) -> None:
         """Enable or disable notifications from writers."""

@@ -28,7 +28,7 @@ create policy verification_token_web on next_auth.verification_token to parley_w
 -- Chats: members select, the owner updates and deletes. The creator becomes the owner.
 create policy chats_select on parley.chats for select to parley_api
     using (id = (select session.selected_chat()) or id = any ((select session.selected_chats())::uuid[])
-        or owner_id = (select session.user_id()) or id in (select session.member_chats()));
+        or owner_id = (select session.user_id()) or id in (select session.user_chats()));
 create policy chats_insert on parley.chats for insert to parley_api
     with check (owner_id = (select session.user_id()));
 create policy chats_update on parley.chats for update to parley_api
@@ -39,7 +39,7 @@ create policy chats_delete on parley.chats for delete to parley_api
 -- Members: members select; the owner adds and removes other members; other members remove themselves.
 create policy members_select on parley.members for select to parley_api
     using (chat_id = (select session.selected_chat()) or user_id = (select session.user_id())
-        or chat_id in (select session.member_chats()));
+        or chat_id in (select session.user_chats()));
 create policy members_insert on parley.members for insert to parley_api
     with check (session.is_chat_owner(chat_id));
 create policy members_delete on parley.members for delete to parley_api
@@ -48,16 +48,16 @@ create policy members_delete on parley.members for delete to parley_api
 -- Messages: members select and insert, the author updates, the author and the chat's owner delete.
 create policy messages_select on parley.messages for select to parley_api
     using (chat_id = (select session.selected_chat()) or chat_id = any ((select session.selected_chats())::uuid[])
-        or chat_id in (select session.member_chats()));
+        or chat_id in (select session.user_chats()));
 create policy messages_insert on parley.messages for insert to parley_api
     with check (user_id = (select session.user_id())
-        and (chat_id = (select session.selected_chat()) or chat_id in (select session.member_chats())));
+        and (chat_id = (select session.selected_chat()) or chat_id in (select session.user_chats())));
 create policy messages_update on parley.messages for update to parley_api
     using (user_id = (select session.user_id())
-        and (chat_id = (select session.selected_chat()) or chat_id in (select session.member_chats())));
+        and (chat_id = (select session.selected_chat()) or chat_id in (select session.user_chats())));
 create policy messages_delete on parley.messages for delete to parley_api
     using ((user_id = (select session.user_id()) or session.is_chat_owner(chat_id))
-        and (chat_id = (select session.selected_chat()) or chat_id in (select session.member_chats())));
+        and (chat_id = (select session.selected_chat()) or chat_id in (select session.user_chats())));
 
 -- Settings: select and update the caller's own row.
 create policy settings_select on parley.settings for select to parley_api

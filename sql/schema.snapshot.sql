@@ -1506,7 +1506,7 @@ CREATE OR REPLACE FUNCTION api.add_member(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b2f47b95e58644410495a4ca683503d6;
+AS md5 878272b17b31ff93b71659d57d850bb0;
 
 --- function api.authorize_channel(text,text)
 CREATE OR REPLACE FUNCTION api.authorize_channel(socket_id text, channel_name text)
@@ -1565,7 +1565,7 @@ CREATE OR REPLACE FUNCTION api.delete_message(chat_id text, message_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ce3c976d81a6d82bfa291b734e802150;
+AS md5 cd2a66e3703bee02a3b5dc2b63deb57b;
 
 --- function api.get_chat(text)
 CREATE OR REPLACE FUNCTION api.get_chat(chat_id text)
@@ -1581,7 +1581,7 @@ CREATE OR REPLACE FUNCTION api.get_field_schemas()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 238d4863086da13c2eb86619d8314b78;
+AS md5 3f4397cfe4840e5b3f022e194c12f9f2;
 
 --- function api.get_message(text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
@@ -1589,7 +1589,7 @@ CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 686d70f9f99b6acf133b6a7bdc7512f7;
+AS md5 a19b730acf29ee907260f74b063c1e6f;
 
 --- function api.get_profile()
 CREATE OR REPLACE FUNCTION api.get_profile()
@@ -1618,7 +1618,7 @@ CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8945ab9a306700592a9c362152c9d3ff;
+AS md5 940846504ff05b7c11c03042b7758d46;
 
 --- function api.list_chats(text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
@@ -1628,7 +1628,7 @@ CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" 
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 8e9f5cf9b8fe195c1997959cdbb1c60d;
+AS md5 c0a984c0da33edfe0197b200a5613aa4;
 
 --- function api.list_events(text,text)
 CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
@@ -1636,7 +1636,7 @@ CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 0a784f7e0046d8b7d7ed60338e6f75be;
+AS md5 7400f6fbcf8dab26fbc376a63f3b8db3;
 
 --- function api.list_members(text)
 CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
@@ -1653,7 +1653,7 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 c46afb011a6f82acdc7720396d39d258;
+AS md5 f652d9a41217084a7357dfe54db3c59a;
 
 --- function api.parse_json(bytea)
 CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
@@ -1676,7 +1676,7 @@ CREATE OR REPLACE FUNCTION api.remove_member(chat_id text, user_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 dc6c6d0d2662defe1d107550cc3c7dad;
+AS md5 2d663db93220a85c0110593000b52f5e;
 
 --- function api.search(text,text,text,text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
@@ -1686,14 +1686,14 @@ CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 8c43e57a36c2e499fb19eda9396e36e9;
+AS md5 792515a2e601f98b0f0cfbe34bfc8830;
 
 --- function api.send_message(text,jsonb)
 CREATE OR REPLACE FUNCTION api.send_message(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 21a2776b939c4eee3e5a5b3d67080af8;
+AS md5 d7e7d4da71bf9f860e573d4bd58f5e90;
 
 --- function api.set_image(text)
 CREATE OR REPLACE FUNCTION api.set_image(image_url text)
@@ -1715,7 +1715,7 @@ CREATE OR REPLACE FUNCTION api.update_message(chat_id text, message_id text, bod
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 97197f135aff56ad845322074e97f7f2;
+AS md5 2b9e1768df982b0fc824d09f3d161d02;
 
 --- function api.update_profile(jsonb)
 CREATE OR REPLACE FUNCTION api.update_profile(body jsonb)
@@ -1830,7 +1830,7 @@ CREATE OR REPLACE FUNCTION listener.try_lead()
  LANGUAGE sql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9989cca642fb4a29838f842563f15151;
+AS md5 ebec5c9ce96009c889c4b5de2fcf1c8f;
 
 --- function parley.add_response_times(uuid[],uuid[],text[])
 CREATE OR REPLACE FUNCTION parley.add_response_times(chats uuid[], ids uuid[], users text[])
@@ -1952,6 +1952,14 @@ CREATE OR REPLACE FUNCTION parley.boundary_patterns(OUT before_word text, OUT af
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 200e0bbb0013a0d4bc734c1df855c173;
 
+--- function parley.build_term_forms(text,boolean,boolean)
+CREATE OR REPLACE FUNCTION parley.build_term_forms(typed text, is_phrase boolean, is_unfinished boolean)
+ RETURNS TABLE(words text, is_prefix boolean, stem text, query text, phrase text)
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 3f3b2da1acd8cfb26cc9840fd5a1ce83;
+
 --- function parley.can_subscribe(text)
 CREATE OR REPLACE FUNCTION parley.can_subscribe(channel text)
  RETURNS boolean
@@ -2010,7 +2018,7 @@ CREATE OR REPLACE FUNCTION parley.chats_before_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 2dbb1ecdbcade605d23c43a81ae70655;
+AS md5 4857771c3ee30448d4c20c34c58477be;
 
 --- function parley.check_preconditions(text)
 CREATE OR REPLACE FUNCTION parley.check_preconditions(version text)
@@ -2113,7 +2121,7 @@ CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, message parley
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 f89ab772a8c7d0866de428aa49c73249;
+AS md5 4f294c185402436a7c0f50a1bd779783;
 
 --- function parley.event_message_id(parley.outbox)
 CREATE OR REPLACE FUNCTION parley.event_message_id(event parley.outbox)
@@ -2170,7 +2178,7 @@ CREATE OR REPLACE FUNCTION parley.find_chat_events(after bigint, max_events bigi
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 a5ab895ec423c7a977da38a02fa0c944;
+AS md5 8e8363affdc01a10a39b26225517ead4;
 
 --- function parley.find_chat_page(parley.page_request)
 CREATE OR REPLACE FUNCTION parley.find_chat_page(page_request parley.page_request, OUT chats uuid[], OUT activities uuid[], OUT total bigint)
@@ -2225,10 +2233,17 @@ CREATE OR REPLACE FUNCTION parley.find_hits(chat uuid, query parley.search_query
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 9c5a98e64861de516537630b61a825a8;
+AS md5 b01b207860d7e03411f587fcb89fe6e9;
 
---- function parley.find_hits_globally(parley.search_query,parley.message_filter,uuid[],bigint)
-CREATE OR REPLACE FUNCTION parley.find_hits_globally(query parley.search_query, filter parley.message_filter, own_chats uuid[], max_candidates bigint, OUT chats uuid[], OUT ids uuid[], OUT is_complete boolean)
+--- function parley.find_hits_in_chat(uuid,parley.search_query,parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.find_hits_in_chat(chat uuid, query parley.search_query, filter parley.message_filter)
+ RETURNS TABLE(id uuid)
+ LANGUAGE sql
+ STABLE
+AS md5 4bb6554ca74846a079552b655d61313d;
+
+--- function parley.find_hits_of_all_users(parley.search_query,parley.message_filter,uuid[],bigint)
+CREATE OR REPLACE FUNCTION parley.find_hits_of_all_users(query parley.search_query, filter parley.message_filter, own_chats uuid[], max_candidates bigint, OUT chats uuid[], OUT ids uuid[], OUT is_complete boolean)
  RETURNS record
  LANGUAGE plpgsql
  STABLE
@@ -2237,13 +2252,6 @@ CREATE OR REPLACE FUNCTION parley.find_hits_globally(query parley.search_query, 
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
 AS md5 b1f232867a3308c9fe51549674576c63;
-
---- function parley.find_hits_in_chat(uuid,parley.search_query,parley.message_filter)
-CREATE OR REPLACE FUNCTION parley.find_hits_in_chat(chat uuid, query parley.search_query, filter parley.message_filter)
- RETURNS TABLE(id uuid)
- LANGUAGE sql
- STABLE
-AS md5 4bb6554ca74846a079552b655d61313d;
 
 --- function parley.find_hits_per_chat(uuid[],parley.search_query,parley.message_filter)
 CREATE OR REPLACE FUNCTION parley.find_hits_per_chat(chats uuid[], query parley.search_query, filter parley.message_filter)
@@ -2286,7 +2294,14 @@ CREATE OR REPLACE FUNCTION parley.find_new_events(after_snapshot pg_snapshot, un
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 8f47b39dccd2ad8fcf0b17956a796665;
+AS md5 fccf6d6838ddfde6fbec10cffdf9189e;
+
+--- function parley.format_phrase(text,boolean)
+CREATE OR REPLACE FUNCTION parley.format_phrase(words text, is_prefix boolean)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 9d2fb8c138e5aaf0675a0883ec26d877;
 
 --- function parley.generate_uuid7(timestamp with time zone,bigint)
 CREATE OR REPLACE FUNCTION parley.generate_uuid7(instant timestamp with time zone, number bigint)
@@ -2409,6 +2424,13 @@ CREATE OR REPLACE FUNCTION parley.is_image_used(name text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 0683fdc4a4edbcd21f1b92fd9b7d56f8;
 
+--- function parley.is_published(text)
+CREATE OR REPLACE FUNCTION parley.is_published(event text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 fb14677a94023051cb19b3c16020070d;
+
 --- function parley.iso8601(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.iso8601(instant timestamp with time zone)
  RETURNS text
@@ -2437,6 +2459,13 @@ CREATE OR REPLACE FUNCTION parley.last_message_at(chat parley.chats)
  IMMUTABLE PARALLEL SAFE
 AS md5 f98e5f1bd9039db070931e3169e612a1;
 
+--- function parley.leader_lock_key()
+CREATE OR REPLACE FUNCTION parley.leader_lock_key()
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 a2b920fc8eebcda70f9d84fa805daab0;
+
 --- function parley.letter_pattern(text)
 CREATE OR REPLACE FUNCTION parley.letter_pattern(letter text)
  RETURNS text
@@ -2452,14 +2481,6 @@ CREATE OR REPLACE FUNCTION parley.lineage()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 d5c0a7f4c73d0fe599869b2e3c758901;
 
---- function parley.lock_chat()
-CREATE OR REPLACE FUNCTION parley.lock_chat()
- RETURNS void
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 1c952e8815e06c029fdb70109aa097c5;
-
 --- function parley.lock_idempotency_key(text)
 CREATE OR REPLACE FUNCTION parley.lock_idempotency_key(key text)
  RETURNS void
@@ -2472,6 +2493,14 @@ CREATE OR REPLACE FUNCTION parley.lock_image(name text)
  RETURNS void
  LANGUAGE sql
 AS md5 f2cf55c015cfa2bfc816128baeaf40d2;
+
+--- function parley.lock_selected_chat()
+CREATE OR REPLACE FUNCTION parley.lock_selected_chat()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 1c952e8815e06c029fdb70109aa097c5;
 
 --- function parley.max_scan_bytes()
 CREATE OR REPLACE FUNCTION parley.max_scan_bytes()
@@ -2553,7 +2582,7 @@ CREATE OR REPLACE FUNCTION parley.messages_after_delete()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 77697ec306e28de2137f5ed33551e520;
+AS md5 5a89e59602bc71c41a822f0f7f4e202c;
 
 --- function parley.messages_after_delete_words()
 CREATE OR REPLACE FUNCTION parley.messages_after_delete_words()
@@ -2593,7 +2622,7 @@ CREATE OR REPLACE FUNCTION parley.messages_before_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 57682cc81f80ea7c0a30a25933328fab;
+AS md5 c475955d1cb5b799571abde728d5d6e6;
 
 --- function parley.messages_reject_key_update()
 CREATE OR REPLACE FUNCTION parley.messages_reject_key_update()
@@ -2627,6 +2656,13 @@ CREATE OR REPLACE FUNCTION parley.next_event_ids(after_chat uuid, held_chats uui
  SET enable_bitmapscan TO 'off'
 AS md5 40171846882cbb54b0a1686bbedb9982;
 
+--- function parley.next_updated_at(timestamp with time zone)
+CREATE OR REPLACE FUNCTION parley.next_updated_at(previous timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ PARALLEL SAFE
+AS md5 0c482997edc9ebe5797b62b6b2008230;
+
 --- function parley.not_blank_pattern()
 CREATE OR REPLACE FUNCTION parley.not_blank_pattern()
  RETURNS text
@@ -2641,13 +2677,6 @@ CREATE OR REPLACE FUNCTION parley.notify_lock_key()
  IMMUTABLE PARALLEL SAFE
 AS md5 878a0a0dd9a93c55093f5e4f025fa7a4;
 
---- function parley.now_after(timestamp with time zone)
-CREATE OR REPLACE FUNCTION parley.now_after(instant timestamp with time zone)
- RETURNS timestamp with time zone
- LANGUAGE sql
- PARALLEL SAFE
-AS md5 c29530a7a4453e3701756cc0e7a1967b;
-
 --- function parley.now_ms()
 CREATE OR REPLACE FUNCTION parley.now_ms()
  RETURNS timestamp with time zone
@@ -2656,25 +2685,25 @@ CREATE OR REPLACE FUNCTION parley.now_ms()
 AS md5 71d49bee25f23fc2e79ed10dcba1167b;
 
 --- function parley.number_error(text,text)
-CREATE OR REPLACE FUNCTION parley.number_error(field text, value text)
+CREATE OR REPLACE FUNCTION parley.number_error(kind text, value text)
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
-AS md5 b52e8751b39fcd292fefe5ba294e816b;
+AS md5 f7ff0e62b81810ae85bb8cc28156b055;
 
 --- function parley.number_limits(text)
-CREATE OR REPLACE FUNCTION parley.number_limits(field text)
+CREATE OR REPLACE FUNCTION parley.number_limits(kind text)
  RETURNS bigint[]
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 a1daa613abf97863dd02d06bf3b9a7d4;
+AS md5 ace395344fb1cbd8fa43d35c3da334c3;
 
 --- function parley.number_schema(text,bigint)
-CREATE OR REPLACE FUNCTION parley.number_schema(field text, default_value bigint)
+CREATE OR REPLACE FUNCTION parley.number_schema(kind text, default_value bigint)
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 7329709301c064be7b1d524a34366536;
+AS md5 1bfa612b29e60d2ef67e20e6e89436fd;
 
 --- function parley.operators_error(text)
 CREATE OR REPLACE FUNCTION parley.operators_error(search text)
@@ -2727,7 +2756,7 @@ CREATE OR REPLACE FUNCTION parley.parse_highlight(search text)
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 4f5e850fbf63ebfd173ea73259e529ed;
+AS md5 25ca758b16b06f7be6c5fdf4683da414;
 
 --- function parley.parse_idempotency_key(text)
 CREATE OR REPLACE FUNCTION parley.parse_idempotency_key(header text)
@@ -2751,7 +2780,15 @@ CREATE OR REPLACE FUNCTION parley.parse_search(search text)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET client_min_messages TO 'error'
-AS md5 b7a2a6f2f414a8befe1703045b50d02c;
+AS md5 dd4e741b8be5dcd5d98eea5a99e0221d;
+
+--- function parley.parse_search_terms(text)
+CREATE OR REPLACE FUNCTION parley.parse_search_terms(search text)
+ RETURNS TABLE(alternative bigint, place bigint, typed text, is_phrase boolean, is_negated boolean, is_stop_word boolean, is_unfinished boolean)
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 0550574572c38e7be1ebd3c6b2571672;
 
 --- function parley.parse_timestamp(text)
 CREATE OR REPLACE FUNCTION parley.parse_timestamp(value text)
@@ -2768,13 +2805,6 @@ CREATE OR REPLACE FUNCTION parley.parse_uuid(value text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 b430f963b83fe3881356fcdc23b7f240;
-
---- function parley.phrase_text(text,boolean)
-CREATE OR REPLACE FUNCTION parley.phrase_text(words text, is_prefix boolean)
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 9d2fb8c138e5aaf0675a0883ec26d877;
 
 --- function parley.pseudonym(text,text)
 CREATE OR REPLACE FUNCTION parley.pseudonym(kind text, subject text)
@@ -2867,7 +2897,7 @@ CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 cca6d1aabd42c6a43b9c581ee48239b7;
+AS md5 39b626452b32707aca5b5a452581bb80;
 
 --- function parley.recount_blocks(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.recount_blocks(chat uuid, ids uuid[])
@@ -2889,7 +2919,7 @@ AS md5 da4ba68fa1a30ac8852d6cab040050df;
 CREATE OR REPLACE FUNCTION parley.requeue_events(VARIADIC event_ids bigint[])
  RETURNS bigint
  LANGUAGE sql
-AS md5 9adc6ce9eca18d301f82da80b2868b9b;
+AS md5 c39af4d038ad8b0bcbaa19ab17d9664f;
 
 --- function parley.reset_rollups()
 CREATE OR REPLACE FUNCTION parley.reset_rollups()
@@ -2960,14 +2990,6 @@ CREATE OR REPLACE FUNCTION parley.search_chats(query parley.search_query, filter
  SET work_mem TO '64MB'
 AS md5 c9e63bf31cf7d242643e3cc20b6ad98f;
 
---- function parley.search_terms(text)
-CREATE OR REPLACE FUNCTION parley.search_terms(search text)
- RETURNS TABLE(alternative bigint, place bigint, typed text, is_phrase boolean, is_negated boolean, is_stop_word boolean, is_unfinished boolean)
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 0550574572c38e7be1ebd3c6b2571672;
-
 --- function parley.select_chat(text)
 CREATE OR REPLACE FUNCTION parley.select_chat(chat_id text)
  RETURNS uuid
@@ -3004,7 +3026,7 @@ CREATE OR REPLACE FUNCTION parley.settings_before_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 f183b9e3d157ff33dd0b0a8cb3235375;
+AS md5 b618130524fe084e7e2a16bf3e61d2bb;
 
 --- function parley.settings_json(parley.settings)
 CREATE OR REPLACE FUNCTION parley.settings_json(settings parley.settings)
@@ -3067,20 +3089,6 @@ CREATE OR REPLACE FUNCTION parley.start_new_epoch()
  LANGUAGE sql
 AS md5 b5022a4a02a641d8d5d955fcded64130;
 
---- function parley.strip_content(json)
-CREATE OR REPLACE FUNCTION parley.strip_content(payload json)
- RETURNS json
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 4f2c796bc12703bdcee1b47e891d8b78;
-
---- function parley.subtract_deleted_messages(uuid,uuid[])
-CREATE OR REPLACE FUNCTION parley.subtract_deleted_messages(chat uuid, ids uuid[])
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 352745863669791c4c3733e29795b545;
-
 --- function parley.system_identifier()
 CREATE OR REPLACE FUNCTION parley.system_identifier()
  RETURNS bigint
@@ -3088,14 +3096,6 @@ CREATE OR REPLACE FUNCTION parley.system_identifier()
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 7d65236db1a4d7c7348cb6e58f1a584c;
-
---- function parley.term_forms(text,boolean,boolean)
-CREATE OR REPLACE FUNCTION parley.term_forms(typed text, is_phrase boolean, is_unfinished boolean)
- RETURNS TABLE(words text, is_prefix boolean, stem text, query text, phrase text)
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ac145fe1fce9f73d3abf0e9450527805;
 
 --- function parley.text_schema(text,text)
 CREATE OR REPLACE FUNCTION parley.text_schema(field text, not_blank text)
@@ -3133,6 +3133,20 @@ CREATE OR REPLACE FUNCTION parley.trim_page(page_request parley.page_request, id
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 8b19e8174f60b29ab810efe6540a254c;
+
+--- function parley.truncate_payload(json)
+CREATE OR REPLACE FUNCTION parley.truncate_payload(payload json)
+ RETURNS json
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 4f2c796bc12703bdcee1b47e891d8b78;
+
+--- function parley.update_counters_after_delete(uuid,uuid[])
+CREATE OR REPLACE FUNCTION parley.update_counters_after_delete(chat uuid, ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 352745863669791c4c3733e29795b545;
 
 --- function parley.user_channel(text)
 CREATE OR REPLACE FUNCTION parley.user_channel(user_id text)
@@ -3186,7 +3200,7 @@ CREATE OR REPLACE FUNCTION parley.users_before_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b6d35eae88e26d5163aa3aa1cfc8edc5;
+AS md5 76f6a17cf45f6d5911e59d6c53aedd8e;
 
 --- function parley.validate_body(jsonb,text[],text[])
 CREATE OR REPLACE FUNCTION parley.validate_body(body jsonb, required text[], optional text[] DEFAULT '{}'::text[])
@@ -3250,14 +3264,6 @@ CREATE OR REPLACE FUNCTION session.is_deleted_user(subject text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 11f1861d2360b92e4c6b4b60939cb4a5;
 
---- function session.member_chats()
-CREATE OR REPLACE FUNCTION session.member_chats()
- RETURNS SETOF uuid
- LANGUAGE sql
- STABLE PARALLEL SAFE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7ead7357611a4f08cddfbe5707c20097;
-
 --- function session.register_user(text,text,text,text)
 CREATE OR REPLACE FUNCTION session.register_user(subject text, name text, email text, image text)
  RETURNS void
@@ -3265,13 +3271,6 @@ CREATE OR REPLACE FUNCTION session.register_user(subject text, name text, email 
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9c5f6464ff5e99390266e4fe361bf73d;
-
---- function session.select_chats(uuid[])
-CREATE OR REPLACE FUNCTION session.select_chats(chats uuid[])
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9832dada697bb7fdcc03f98c6799c009;
 
 --- function session.selected_chat()
 CREATE OR REPLACE FUNCTION session.selected_chat()
@@ -3289,6 +3288,13 @@ CREATE OR REPLACE FUNCTION session.selected_chats()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 714732cf6b3e6fdab756ceec88ecec82;
 
+--- function session.set_selected_chats(uuid[])
+CREATE OR REPLACE FUNCTION session.set_selected_chats(chats uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 9832dada697bb7fdcc03f98c6799c009;
+
 --- function session.store_response(text,bytea,json)
 CREATE OR REPLACE FUNCTION session.store_response(header text, fingerprint bytea, response json)
  RETURNS json
@@ -3296,6 +3302,14 @@ CREATE OR REPLACE FUNCTION session.store_response(header text, fingerprint bytea
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 0df311fc90e828d1afdba0922da7703f;
+
+--- function session.user_chats()
+CREATE OR REPLACE FUNCTION session.user_chats()
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 7ead7357611a4f08cddfbe5707c20097;
 
 --- function session.user_id()
 CREATE OR REPLACE FUNCTION session.user_id()
@@ -3699,7 +3713,7 @@ create policy chats_insert on parley.chats for insert to parley_api
 
 --- policy chats_select on parley.chats
 create policy chats_select on parley.chats for select to parley_api
-    using (((id = ( SELECT session.selected_chat() AS selected_chat)) OR (id = ANY (( SELECT session.selected_chats() AS selected_chats)::uuid[])) OR (owner_id = ( SELECT session.user_id() AS user_id)) OR (id IN ( SELECT session.member_chats() AS member_chats))));
+    using (((id = ( SELECT session.selected_chat() AS selected_chat)) OR (id = ANY (( SELECT session.selected_chats() AS selected_chats)::uuid[])) OR (owner_id = ( SELECT session.user_id() AS user_id)) OR (id IN ( SELECT session.user_chats() AS user_chats))));
 
 --- policy chats_update on parley.chats
 create policy chats_update on parley.chats for update to parley_api
@@ -3715,23 +3729,23 @@ create policy members_insert on parley.members for insert to parley_api
 
 --- policy members_select on parley.members
 create policy members_select on parley.members for select to parley_api
-    using (((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (user_id = ( SELECT session.user_id() AS user_id)) OR (chat_id IN ( SELECT session.member_chats() AS member_chats))));
+    using (((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (user_id = ( SELECT session.user_id() AS user_id)) OR (chat_id IN ( SELECT session.user_chats() AS user_chats))));
 
 --- policy messages_delete on parley.messages
 create policy messages_delete on parley.messages for delete to parley_api
-    using ((((user_id = ( SELECT session.user_id() AS user_id)) OR session.is_chat_owner(chat_id)) AND ((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id IN ( SELECT session.member_chats() AS member_chats)))));
+    using ((((user_id = ( SELECT session.user_id() AS user_id)) OR session.is_chat_owner(chat_id)) AND ((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id IN ( SELECT session.user_chats() AS user_chats)))));
 
 --- policy messages_insert on parley.messages
 create policy messages_insert on parley.messages for insert to parley_api
-    with check (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id IN ( SELECT session.member_chats() AS member_chats)))));
+    with check (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id IN ( SELECT session.user_chats() AS user_chats)))));
 
 --- policy messages_select on parley.messages
 create policy messages_select on parley.messages for select to parley_api
-    using (((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id = ANY (( SELECT session.selected_chats() AS selected_chats)::uuid[])) OR (chat_id IN ( SELECT session.member_chats() AS member_chats))));
+    using (((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id = ANY (( SELECT session.selected_chats() AS selected_chats)::uuid[])) OR (chat_id IN ( SELECT session.user_chats() AS user_chats))));
 
 --- policy messages_update on parley.messages
 create policy messages_update on parley.messages for update to parley_api
-    using (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id IN ( SELECT session.member_chats() AS member_chats)))));
+    using (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id IN ( SELECT session.user_chats() AS user_chats)))));
 
 --- policy sessions_web on next_auth.sessions
 create policy sessions_web on next_auth.sessions for all to parley_web
@@ -3883,6 +3897,8 @@ grant execute on function parley.begin_chat_removal(uuid) to parley_api;
 
 grant execute on function parley.boundary_patterns() to parley_api;
 
+grant execute on function parley.build_term_forms(text,boolean,boolean) to parley_api;
+
 grant execute on function parley.can_subscribe(text) to parley_api;
 
 grant execute on function parley.chat_channel(uuid) to parley_api;
@@ -3943,9 +3959,9 @@ grant execute on function parley.find_hit_page(uuid[],parley.page_request) to pa
 
 grant execute on function parley.find_hits(uuid,parley.search_query,parley.message_filter) to parley_api;
 
-grant execute on function parley.find_hits_globally(parley.search_query,parley.message_filter,uuid[],bigint) to parley_api;
-
 grant execute on function parley.find_hits_in_chat(uuid,parley.search_query,parley.message_filter) to parley_api;
+
+grant execute on function parley.find_hits_of_all_users(parley.search_query,parley.message_filter,uuid[],bigint) to parley_api;
 
 grant execute on function parley.find_hits_per_chat(uuid[],parley.search_query,parley.message_filter) to parley_api;
 
@@ -3954,6 +3970,8 @@ grant execute on function parley.find_message(text,text) to parley_api;
 grant execute on function parley.find_message_page(parley.message_filter,parley.page_request) to parley_api;
 
 grant execute on function parley.find_new_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint) to parley_api;
+
+grant execute on function parley.format_phrase(text,boolean) to parley_api;
 
 grant execute on function parley.generate_uuid7(timestamp with time zone,bigint) to parley_api;
 
@@ -3989,6 +4007,8 @@ grant execute on function parley.is_image_being_removed(text) to parley_api;
 
 grant execute on function parley.is_image_used(text) to parley_api;
 
+grant execute on function parley.is_published(text) to parley_api;
+
 grant execute on function parley.iso8601(timestamp with time zone) to parley_api;
 
 grant execute on function parley.last_activity(parley.chats) to parley_api;
@@ -3997,15 +4017,17 @@ grant execute on function parley.last_counted_event() to parley_api;
 
 grant execute on function parley.last_message_at(parley.chats) to parley_api;
 
+grant execute on function parley.leader_lock_key() to parley_api;
+
 grant execute on function parley.letter_pattern(text) to parley_api;
 
 grant execute on function parley.lineage() to parley_api;
 
-grant execute on function parley.lock_chat() to parley_api;
-
 grant execute on function parley.lock_idempotency_key(text) to parley_api;
 
 grant execute on function parley.lock_image(text) to parley_api;
+
+grant execute on function parley.lock_selected_chat() to parley_api;
 
 grant execute on function parley.max_scan_bytes() to parley_api;
 
@@ -4025,11 +4047,11 @@ grant execute on function parley.min_uuid7(timestamp with time zone) to parley_a
 
 grant execute on function parley.next_event_ids(uuid,uuid[],bigint[],integer,integer) to parley_api;
 
+grant execute on function parley.next_updated_at(timestamp with time zone) to parley_api;
+
 grant execute on function parley.not_blank_pattern() to parley_api;
 
 grant execute on function parley.notify_lock_key() to parley_api;
-
-grant execute on function parley.now_after(timestamp with time zone) to parley_api;
 
 grant execute on function parley.now_ms() to parley_api;
 
@@ -4057,11 +4079,11 @@ grant execute on function parley.parse_page(text,text,text,text) to parley_api;
 
 grant execute on function parley.parse_search(text) to parley_api;
 
+grant execute on function parley.parse_search_terms(text) to parley_api;
+
 grant execute on function parley.parse_timestamp(text) to parley_api;
 
 grant execute on function parley.parse_uuid(text) to parley_api;
-
-grant execute on function parley.phrase_text(text,boolean) to parley_api;
 
 grant execute on function parley.pseudonym(text,text) to parley_api;
 
@@ -4103,8 +4125,6 @@ grant execute on function parley.search_chat(parley.search_query,parley.message_
 
 grant execute on function parley.search_chats(parley.search_query,parley.message_filter,parley.page_request) to parley_api;
 
-grant execute on function parley.search_terms(text) to parley_api;
-
 grant execute on function parley.select_chat(text) to parley_api;
 
 grant execute on function parley.set_response_chat_seq() to parley_api;
@@ -4129,13 +4149,7 @@ grant execute on function parley.spelling_pattern(text) to parley_api;
 
 grant execute on function parley.start_new_epoch() to parley_api;
 
-grant execute on function parley.strip_content(json) to parley_api;
-
-grant execute on function parley.subtract_deleted_messages(uuid,uuid[]) to parley_api;
-
 grant execute on function parley.system_identifier() to parley_api;
-
-grant execute on function parley.term_forms(text,boolean,boolean) to parley_api;
 
 grant execute on function parley.text_schema(text,text) to parley_api;
 
@@ -4146,6 +4160,10 @@ grant execute on function parley.timestamp_error(text) to parley_api;
 grant execute on function parley.trim_fragment(text,boolean,boolean) to parley_api;
 
 grant execute on function parley.trim_page(parley.page_request,uuid[]) to parley_api;
+
+grant execute on function parley.truncate_payload(json) to parley_api;
+
+grant execute on function parley.update_counters_after_delete(uuid,uuid[]) to parley_api;
 
 grant execute on function parley.user_channel(text) to parley_api;
 
@@ -4209,17 +4227,17 @@ grant execute on function session.is_chat_owner(uuid) to parley_api;
 
 grant execute on function session.is_deleted_user(text) to parley_api;
 
-grant execute on function session.member_chats() to parley_api;
-
 grant execute on function session.register_user(text,text,text,text) to parley_api;
-
-grant execute on function session.select_chats(uuid[]) to parley_api;
 
 grant execute on function session.selected_chat() to parley_api;
 
 grant execute on function session.selected_chats() to parley_api;
 
+grant execute on function session.set_selected_chats(uuid[]) to parley_api;
+
 grant execute on function session.store_response(text,bytea,json) to parley_api;
+
+grant execute on function session.user_chats() to parley_api;
 
 grant execute on function session.user_id() to parley_api;
 

@@ -4,9 +4,10 @@ The replica may serve a read under two conditions:
 
 1. The caller has no recent write (recent_writes.py). Each write is recorded before it is executed, so a caller without
    a record has no write that was acknowledged within DATABASE_REPLICA_MAX_LAG.
-2. The replica has replayed all transactions that were committed DATABASE_REPLICA_MAX_LAG ago. A monitor polls the
-   primary for its WAL position, and then the replica until it has replayed that position. By then, the replica has
-   every transaction that was committed before the primary was polled. All times are of this process's clock.
+2. The replica has replayed all transactions that were committed at least DATABASE_REPLICA_MAX_LAG ago. A monitor polls
+   the primary for its WAL position, and then the replica until it has replayed that position. By then, the replica has
+   every transaction that was committed before the primary was polled. All times are those of this process's monotonic
+   clock.
 
 If the replica rejects or fails a statement, the primary runs it. So the primary serves a user's first request, and
 objects that the replica does not have yet are found.
@@ -34,7 +35,7 @@ from api.settings import Settings
 
 logger = logging.getLogger("parley.api")
 
-POLLS_PER_MAX_LAG = 10  # so that the replica is known to be current for nine tenths of the time that it may lag
+POLLS_PER_MAX_LAG = 10  # A tenth of the maximum lag passes between polls.
 FAST_POLL_SECONDS = 0.01  # between polls while a response waits for replication
 REPLICA_TIMEOUT_SECONDS = 2  # for a response of the replica, before the primary runs the statement
 
@@ -54,7 +55,7 @@ class ReplicaSession:
         connection = await asyncpg.connect(url, connection_class=Connection, **seconds)
         try:
             session = cls(connection, await fetch_wal_position(connection))
-            session.database = await Database.connect(settings, url, session.initialize, 0, "replica")
+            session.database = await Database.connect(settings, url, session.initialize, min_size=0, span="replica")
         except BaseException:
             connection.terminate()
             raise
@@ -90,7 +91,7 @@ class Replica:
         self._replayed_until = -math.inf  # the replica has replayed all transactions that were committed by this time
         self.is_serving_reads = False
         self._status: str | None = None  # the last logged one; None before the first poll
-        self._fast_poll = asyncio.Event()
+        self._poll_requested = asyncio.Event()
         interval = self._max_lag / POLLS_PER_MAX_LAG
         self._tasks = [asyncio.create_task(task) for task in (self._monitor(), recent_writes.monitor(interval))]
 
@@ -110,7 +111,7 @@ class Replica:
         self, statement: str, identity: str, *arguments: Any, primary_only: bool, acquire_seconds: float
     ) -> Any:
         """Run the statement of a read and return its row. Raises what Database.fetch_value() raises."""
-        if not primary_only and await self._can_serve(identity) and self._session:
+        if not primary_only and await self._can_serve_reads_of(identity) and self._session:
             with suppress(asyncpg.PostgresError, *UNAVAILABLE_ERRORS):
                 async with asyncio.timeout(REPLICA_TIMEOUT_SECONDS):
                     return await self._session.database.fetch_row(statement, identity, *arguments)
@@ -122,6 +123,7 @@ class Replica:
         started_at = monotonic()
         is_recorded = await self._recent_writes.record(identity)
         yield
+        # A record that was made longer ago may expire before the replica has the write.
         if is_recorded and monotonic() - started_at <= self._max_lag:
             return
         await self.wait_for_replication(identity)
@@ -133,10 +135,10 @@ class Replica:
             async with asyncio.timeout(self._max_lag):
                 while not await self._recent_writes.record(identity) and self._replayed_until <= written_at:
                     if self._session:
-                        self._fast_poll.set()
+                        self._poll_requested.set()
                     await asyncio.sleep(FAST_POLL_SECONDS)
 
-    async def _can_serve(self, identity: str) -> bool:
+    async def _can_serve_reads_of(self, identity: str) -> bool:
         # Check the lag again after the wait for Redis, which may have been long.
         return self._is_current() and await self._recent_writes.has_none(identity) and self._is_current()
 
@@ -145,21 +147,21 @@ class Replica:
 
     async def _monitor(self) -> None:
         while True:
-            self._fast_poll.clear()
+            self._poll_requested.clear()
             try:
-                obstacle = await self._poll()
+                reason = await self._poll()
             except Exception as error:  # the monitor survives any failure
-                is_wrong = isinstance(error, WrongServerError)
-                obstacle = str(error) if is_wrong else f"the replica is unavailable: {type(error).__name__}"
+                is_wrong_server = isinstance(error, WrongServerError)
+                reason = str(error) if is_wrong_server else f"the replica is unavailable: {type(error).__name__}"
                 self._disconnect()
-            self.is_serving_reads = obstacle is None
-            status = f"The replica is not used: {obstacle}" if obstacle else "The replica serves reads"
+            self.is_serving_reads = reason is None
+            status = f"The replica is not used: {reason}" if reason else "The replica serves reads"
             if status != self._status:
                 logger.warning(status)
             self._status = status
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._max_lag / POLLS_PER_MAX_LAG):
-                    await self._fast_poll.wait()
+                    await self._poll_requested.wait()
 
     async def _poll(self) -> str | None:
         """Update the replay position; return why the replica cannot serve reads now, or None if it can.

@@ -28,7 +28,7 @@ PARAMETERS = {
         STRING,
         "",
     ),
-    "events": Entry("The maximum number of events in the response.", INTEGER, 100),
+    "event_limit": Entry("The maximum number of events in the response.", INTEGER, 100),
     "before": Entry("Return the items older than the one with this ID. Replaces `page`.", ID, MESSAGE_ID),
     "after": Entry("Return the items newer than the one with this ID. Replaces `page`.", ID, CHAT_ID),
     "type": Entry("Return only messages of this type.", STRING, "text"),
@@ -69,8 +69,8 @@ PARAMETERS = {
 
 # Entries of PARAMETERS for query parameters that have another meaning in these functions.
 VARIANTS = {
-    "api.list_chat_events": {"after": "seq", "limit": "events"},
-    "api.list_events": {"after": "cursor", "limit": "events"},
+    "api.list_chat_events": {"after": "seq", "limit": "event_limit"},
+    "api.list_events": {"after": "cursor", "limit": "event_limit"},
 }
 
 

@@ -1,11 +1,10 @@
 -- Authentication: which user a transaction acts for.
 --
---   session.authenticate        authenticates the transaction; registers users at their first request
---   session.user_id             the authenticated user; null without one, so that no policy matches a row
---   session.user_of_session     the user of a database session
---   session.register_user       adds a user, with default settings
---   session.is_deleted_user     whether a user with this id was deleted
---   parley.users_after_delete   trigger: records the deletion, and removes the user from chats
+--   session.authenticate      authenticates the transaction; registers users at their first request
+--   session.user_id           the authenticated user; null without one, so that no policy matches a row
+--   session.user_of_session   the user of a database session
+--   session.register_user     adds a user, with default settings
+--   session.is_deleted_user   whether a user with this id was deleted
 --
 -- The settings are local to the transaction, so nothing is left on a pooled connection.
 
@@ -86,13 +85,3 @@ create or replace function session.is_deleted_user(subject text) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select exists (select from parley.deleted_users d where d.user_id = subject)
 $$;
-
--- Removes the first 100 memberships at once; removal.sql removes the others in the background. The user's messages remain.
-create or replace function parley.users_after_delete() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    insert into parley.deleted_users (user_id, is_being_removed) values (old.id, true)
-    on conflict (user_id) do update set deleted_at = excluded.deleted_at, is_being_removed = excluded.is_being_removed;
-    perform parley.purge_memberships(old.id, 100);
-    return null;
-end $$;

@@ -1,20 +1,22 @@
 -- Access to chats: membership and ownership of the user. A transaction selects the chats that it reads, so that the policies
--- check its membership once and not for each row.
+-- check the user's membership once per statement, and not for each row.
 --
 --   parley.select_chat             selects the chat of a route's {chatId}, or raises "not found"
 --   session.selected_chat          the selected chat, if the user is a member
---   session.select_chats           selects several chats, whose rows a page shows
+--   session.set_selected_chats     selects several chats, whose rows a page shows
 --   session.selected_chats         the selected chats of which the user is a member
---   session.member_chats           all chats of the user
+--   session.user_chats             all chats of the user
 --   session.is_chat_member         whether the user is a member of a chat
 --   session.is_chat_owner          whether the user owns a chat
 --   parley.assert_owner            raises "forbidden" unless the user owns a chat
 --   parley.raise_forbidden         raises "forbidden", or "not found" if the user is no longer a member
---   parley.lock_chat               locks the selected chat, which serializes its writers
+--   parley.lock_selected_chat      locks the selected chat, which serializes its writers
 --   parley.set_response_chat_seq   sets the response header X-Chat-Seq to the selected chat's seq
 --
--- A policy checks the selected chat first, which is one lookup a statement. It then checks the selected chats of a page, and the
--- list of all chats only if both fail. So reading one chat costs the same for members of one chat and of ten thousand.
+-- A policy checks the selected chat first, which is one lookup per statement. It then checks the selected chats of a page, and
+-- the list of all chats only if both fail. So reading one chat costs the same for members of one chat and of ten thousand.
+--
+-- Functions that set a setting and read rows are declared stable, so that they read the snapshot of the calling statement.
 
 create or replace function parley.select_chat(chat_id text) returns uuid
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -38,7 +40,7 @@ begin
     );
 end $$;
 
-create or replace function session.select_chats(chats uuid[]) returns void
+create or replace function session.set_selected_chats(chats uuid[]) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     perform set_config('parley.selected_chats', coalesce(chats::text, ''), true);
@@ -53,7 +55,7 @@ begin
           and m.user_id = session.user_id());
 end $$;
 
-create or replace function session.member_chats() returns setof uuid
+create or replace function session.user_chats() returns setof uuid
 language sql stable security definer parallel safe set search_path = pg_catalog, pg_temp as $$
     select m.chat_id from parley.members m where m.user_id = session.user_id()
 $$;
@@ -87,8 +89,8 @@ begin
 end $$;
 
 -- Lock the chat before its messages, as chat deletion does, to avoid deadlocks. Membership is checked again, since the wait for
--- the lock may have ended with the chat deleted or the user removed.
-create or replace function parley.lock_chat() returns void
+-- the lock may have ended with the chat deleted or the user removed. Security definer: only the owner may lock the row of a chat.
+create or replace function parley.lock_selected_chat() returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform from parley.chats c where c.id = nullif(current_setting('parley.selected_chat', true), '')::uuid for no key update;
@@ -97,8 +99,7 @@ begin
     end if;
 end $$;
 
--- Returns the seq of the latest change that is visible to the statement. Stable, so that it reads the statement's snapshot, as
--- the response does.
+-- Returns the seq of the latest change that is visible to the statement.
 create or replace function parley.set_response_chat_seq() returns bigint
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin

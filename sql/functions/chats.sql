@@ -44,7 +44,7 @@ begin
     from parley.find_chat_page(page_request) p;
     perform parley.set_response_links(page_request, activities);
     activities := parley.trim_page(page_request, activities);
-    perform session.select_chats(chats);
+    perform session.set_selected_chats(chats);
     return json_build_object(
         'chats', (
             select coalesce(json_agg(parley.chat_json(c, m) order by parley.last_activity(c) desc), '[]')
@@ -172,7 +172,7 @@ end $$;
 create or replace function parley.chats_before_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    new.updated_at := parley.now_after(old.updated_at);
+    new.updated_at := parley.next_updated_at(old.updated_at);
     new.seq := old.seq + 1;
     perform parley.record_event(
         new.id, new.seq, 'chat:updated', json_build_object('id', new.id, 'updates', json_build_object('title', new.title)),

@@ -1,12 +1,12 @@
 -- Counters of messages, for exact totals and for paging: chats.message_count and last_message_id, and message_blocks.
 --
---   parley.allocate_message             allocates the id and seq of a new message, and counts it
---   parley.subtract_deleted_messages    subtracts deleted messages from the counters
---   parley.close_block                  creates a block of the oldest 1,000 messages that are in none
---   parley.recount_blocks               counts the messages of some blocks again
---   parley.recount_chat                 rebuilds all counters of a chat; for a DBA, after a load without triggers
---   parley.last_message_at              when a chat's newest message was sent
---   parley.messages_after_type_update   trigger: counts the blocks of messages whose type has changed
+--   parley.allocate_message               allocates the id and seq of a new message, and counts it
+--   parley.update_counters_after_delete   subtracts deleted messages; advances the chat's seq by their number
+--   parley.close_block                    creates a block of the oldest 1,000 messages that are in none
+--   parley.recount_blocks                 counts the messages of some blocks again
+--   parley.recount_chat                   rebuilds all counters of a chat; for a DBA, after a load without triggers
+--   parley.last_message_at                when a chat's newest message was sent
+--   parley.messages_after_type_update     trigger: counts the blocks of messages whose type has changed
 --
 -- A block counts the messages in a range of ids: 1,000 when it is closed, fewer after deletions. Up to about 1,000 of the newest
 -- messages are in no block. All functions but the trigger run under the lock of the chat's row.
@@ -29,7 +29,7 @@ begin
 end $$;
 
 -- A block that reaches beyond the newest remaining message is dropped: the next message's id may lie in its range.
-create or replace function parley.subtract_deleted_messages(chat uuid, ids uuid[]) returns void
+create or replace function parley.update_counters_after_delete(chat uuid, ids uuid[]) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     newest_id constant uuid := (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1);

@@ -23,10 +23,10 @@ declare
 begin
     perform parley.raise_invalid(jsonb_build_object(
         'after', case when after is null then 'is required' else parley.number_error('seq', after) end,
-        'limit', parley.number_error('events', "limit")));
+        'limit', parley.number_error('event_limit', "limit")));
     select * into page from parley.find_chat_events(after::bigint, parley.parse_event_limit("limit"));
     if page.next is null and after::bigint <> last_seq then
-        perform parley.raise_error('PT410', 'The log does not have what follows this event of the chat.');
+        perform parley.raise_error('PT410', 'The log no longer has the events after this seq.');
     end if;
     return json_build_object(
         'events', coalesce(page.events, '[]'),
@@ -50,7 +50,7 @@ begin
     perform parley.raise_invalid(jsonb_build_object(
         'after', case when after is not null and cursor.after_snapshot is null
             then 'must be a cursor from an earlier response' end,
-        'limit', parley.number_error('events', "limit")));
+        'limit', parley.number_error('event_limit', "limit")));
     if after is null then
         return json_build_object('events', json_build_array(), 'next', parley.encode_cursor(current_snapshot), 'hasMore', false);
     end if;
@@ -66,14 +66,16 @@ begin
             when has_more then parley.encode_cursor(
                 cursor.after_snapshot, until_snapshot, page.chats[max_events + 1], page.seqs[max_events + 1])
             else parley.encode_cursor(until_snapshot) end,
+        -- True after the last of several pages too: events may have been committed since the first one.
         'hasMore', has_more or cursor.until_snapshot is not null);
 end $$;
 comment on function api.list_events(text, text) is
-    'Lists the events of all chats of the user after a cursor, chat by chat: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the cursor for the next request. Without a cursor there are no events, and next is the current cursor. Of a chat that was deleted or that the user was removed from, the only event is the end of the access. Raises PT410 if the log does not reach back to the cursor.';
+    'Lists the events of all chats of the user after a cursor, chat by chat: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the cursor for the next request. Without a cursor there are no events, and next is the current cursor. For a chat that was deleted, or that the user was removed from, only the event that ended the access is returned. Raises PT410 if the log does not reach back to the cursor.';
 
 create or replace function parley.parse_event_limit("limit" text) returns bigint
 language sql immutable parallel safe as $$ select coalesce("limit"::bigint, 100) $$;
 
+-- Events with consecutive seqs have the same seq - row_number(), so the filter returns the first run.
 create or replace function parley.find_chat_events(after bigint, max_events bigint, out events json, out next bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -81,13 +83,13 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as
 declare
     chat constant uuid := session.selected_chat();
 begin
-    select json_agg(parley.event_json(e.found, m, (select c.title from parley.chats c where c.id = chat)) order by e.seq),
+    select json_agg(parley.event_json(e.event, m, (select c.title from parley.chats c where c.id = chat)) order by e.seq),
         max(e.seq)
     into events, next
     from (
-        select o as found, o.seq, o.seq - row_number() over (order by o.seq) as seq_before_run
+        select o as event, o.seq, o.seq - row_number() over (order by o.seq) as seq_before_run
         from parley.outbox o where o.chat_id = chat and o.seq > after order by o.seq limit max_events
-    ) e left join parley.messages m on m.chat_id = chat and m.id = parley.event_message_id(e.found)
+    ) e left join parley.messages m on m.chat_id = chat and m.id = parley.event_message_id(e.event)
     where e.seq_before_run = after;
 end $$;
 
@@ -107,19 +109,20 @@ declare
 begin
     events := '{}';
     for chat in
-        select c.id, c.end_seq, (select o.title from parley.chats o where o.id = c.id) as title
+        select c.id, c.end_seq, (select t.title from parley.chats t where t.id = c.id) as title
         from parley.find_chats_with_new_events(after_snapshot, until_snapshot, next_chat) c order by c.id
     loop
+        -- A former member gets only the event that ended the access.
         first_seq := coalesce(chat.end_seq, parley.find_first_new_seq(chat.id, after_snapshot));
         first_seq := greatest(first_seq, case chat.id when next_chat then next_seq end);
         last_seq := coalesce(chat.end_seq, parley.find_first_new_seq(chat.id, until_snapshot) - 1);
-        select coalesce(array_agg(parley.event_json(e.found, m, chat.title) order by e.seq), '{}') as events,
+        select coalesce(array_agg(parley.event_json(e.event, m, chat.title) order by e.seq), '{}') as events,
             array_agg(chat.id) as chats, array_agg(e.seq order by e.seq) as seqs
         into chat_events
         from (
-            select o as found, o.seq from parley.outbox o
+            select o as event, o.seq from parley.outbox o
             where o.chat_id = chat.id and o.seq >= first_seq and o.seq <= last_seq order by o.seq limit remaining
-        ) e left join parley.messages m on m.chat_id = chat.id and m.id = parley.event_message_id(e.found);
+        ) e left join parley.messages m on m.chat_id = chat.id and m.id = parley.event_message_id(e.event);
         events := events || chat_events.events;
         chats := chats || chat_events.chats;
         seqs := seqs || chat_events.seqs;
@@ -160,7 +163,7 @@ language sql immutable parallel safe as $$
 $$;
 
 -- A binary search, because a chat may have many events. Invariant: the events before `low` are visible, and none from `high` on
--- is. Returns the seq after the last event if all are visible.
+-- is. Returns the seq after the last event if all are visible, and null if the chat has no events.
 create or replace function parley.find_first_new_seq(chat uuid, snapshot pg_snapshot) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -203,7 +206,7 @@ language sql stable as $$
         'data', case
             when message.id is distinct from parley.event_message_id(event)
                 or coalesce(event.payload ->> 'content', event.payload #>> '{updates,content}') <> message.content
-                then parley.strip_content(event.payload)
+                then parley.truncate_payload(event.payload)
             when event.payload #>> '{updates,title}' <> title
                 then (event.payload::jsonb #- '{updates,title}')::json
             else event.payload end,

@@ -21,7 +21,7 @@ begin
         'channel_name', jsonb_build_object('pattern', '^[^\u0000]+$'),
         'Idempotency-Key', jsonb_build_object('pattern', parley.idempotency_key_pattern()),
         'seq', parley.number_schema('seq', null),
-        'events', parley.number_schema('events', parley.parse_event_limit(null)),
+        'events', parley.number_schema('event_limit', parley.parse_event_limit(null)),
         'page', parley.number_schema('page', defaults.number),
         'limit', parley.number_schema('limit', defaults.size));
 end $$;
@@ -54,8 +54,8 @@ language sql immutable parallel safe as $$
         end)
 $$;
 
-create or replace function parley.number_schema(field text, default_value bigint) returns jsonb
+create or replace function parley.number_schema(kind text, default_value bigint) returns jsonb
 language sql immutable parallel safe as $$
     select jsonb_strip_nulls(jsonb_build_object(
-        'minimum', (parley.number_limits(field))[1], 'maximum', (parley.number_limits(field))[2], 'default', default_value))
+        'minimum', (parley.number_limits(kind))[1], 'maximum', (parley.number_limits(kind))[2], 'default', default_value))
 $$;

@@ -1,5 +1,5 @@
--- Members of chats: the API's functions, and the triggers of parley.members. The policies members_insert and members_delete decide
--- who may add and remove them.
+-- Members of chats: the API's functions, and the triggers of parley.members. The policies members_insert and members_delete
+-- decide who may add and remove them.
 --
 --   api.list_members                   GET    /api/chats/{chatId}/members
 --   api.add_member                     POST   /api/chats/{chatId}/members
@@ -28,7 +28,7 @@ declare
     violated text;
 begin
     perform parley.validate_body(body, required => '{userId}');
-    perform parley.lock_chat();
+    perform parley.lock_selected_chat();
     perform parley.assert_owner(chat);
     begin
         insert into parley.members (chat_id, user_id) values (chat, body ->> 'userId');
@@ -57,7 +57,7 @@ begin
     elsif session.is_chat_owner(chat) then
         perform parley.raise_error('PT409', 'The owner can''t leave the chat, but can delete it.');
     end if;
-    perform parley.lock_chat();
+    perform parley.lock_selected_chat();
     delete from parley.members m where m.chat_id = chat and m.user_id = remove_member.user_id and parley.assert_preconditions('');
     if not found then
         perform parley.raise_not_found('Member');

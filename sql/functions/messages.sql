@@ -25,6 +25,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mod
 #variable_conflict use_column
 declare
     chat constant uuid := parley.select_chat(chat_id);
+    seq bigint;
     filter parley.message_filter;
     page_request parley.page_request;
     query parley.search_query;
@@ -35,7 +36,8 @@ begin
         perform parley.raise_invalid(parley.filter_errors(type, search, start_date, end_date)
             || parley.page_errors(page, "limit", before, after) || parley.sort_errors(sort, search, before, after));
     end if;
-    if parley.check_preconditions(parley.set_response_chat_seq()::text) then
+    seq := parley.set_response_chat_seq();
+    if parley.check_preconditions(seq::text) then
         return null;
     end if;
     filter := parley.parse_filter(type, start_date, end_date);
@@ -50,13 +52,14 @@ begin
             select f.ids, f.total into ids, total from parley.search_chat(query, filter, page_request) f;
         end if;
     end if;
+    -- If there is a next page, ids has one id more than the page. set_response_links() needs it.
     perform parley.set_response_links(page_request, ids, sort);
     ids := parley.trim_page(page_request, ids);
     return json_build_object(
         'messages', (
             select coalesce(json_agg(
-                to_json(a) order by case when sort = 'relevance' then array_position(ids, a.id) end, a.id desc), '[]')
-            from parley.messages m cross join lateral parley.message_fields(m) a
+                to_json(f) order by case when sort = 'relevance' then array_position(ids, f.id) end, f.id desc), '[]')
+            from parley.messages m cross join lateral parley.message_fields(m) f
             where m.chat_id = chat and m.id = any (ids)),
         'total', total,
         'page', page_request.number,
@@ -72,7 +75,8 @@ declare
     message parley.messages;
 begin
     perform parley.validate_body(body, required => '{content}', optional => '{type}');
-    perform parley.lock_chat();
+    perform parley.lock_selected_chat();
+    -- user_id is the authenticated user by default.
     insert into parley.messages (chat_id, content, type)
     values (chat, body ->> 'content', coalesce(body ->> 'type', 'text'))
     returning * into message;
@@ -91,7 +95,7 @@ begin
     if parley.check_preconditions(parley.message_version(message)) then
         return null;
     end if;
-    return (select to_json(a) from parley.message_fields(message) a);
+    return (select to_json(f) from parley.message_fields(message) f);
 end $$;
 comment on function api.get_message(text, text) is
     'Returns a message: {"id", "content", "type", "userId", "createdAt", "updatedAt"}, or null if If-None-Match lists its entity tag.';
@@ -105,7 +109,7 @@ begin
         perform parley.raise_forbidden('Only the author may edit a message.');
     end if;
     perform parley.validate_body(body, required => '{}', optional => '{content,type}');
-    perform parley.lock_chat();
+    perform parley.lock_selected_chat();
     update parley.messages m
     set content = coalesce(body ->> 'content', m.content), type = coalesce(body ->> 'type', m.type)
     where m.chat_id = message.chat_id and m.id = message.id and parley.assert_preconditions(parley.message_version(m))
@@ -128,7 +132,7 @@ begin
     if message.user_id <> session.user_id() and not session.is_chat_owner(message.chat_id) then
         perform parley.raise_forbidden('Only the author or the owner of the chat may delete a message.');
     end if;
-    perform parley.lock_chat();
+    perform parley.lock_selected_chat();
     delete from parley.messages m
     where m.chat_id = message.chat_id and m.id = message.id and parley.assert_preconditions(parley.message_version(m));
     if not found then
@@ -189,7 +193,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
     new_seq bigint;
 begin
-    new.updated_at := parley.now_after(old.updated_at);
+    new.updated_at := parley.next_updated_at(old.updated_at);
     update parley.chats c set seq = c.seq + 1
     where c.id = new.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
     if found then
@@ -213,12 +217,14 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 begin
     -- Lock in a statement of its own: the next statement's snapshot then includes messages committed during the wait.
     perform from parley.chats c where c.id in (select d.chat_id from deleted_messages d) order by c.id for no key update;
-    perform parley.subtract_deleted_messages(d.chat_id, d.ids)
+    perform parley.update_counters_after_delete(d.chat_id, d.ids)
     from (select chat_id, array_agg(id) as ids from deleted_messages group by chat_id) d
         join parley.chats c on c.id = d.chat_id and not parley.is_being_removed(c);
+    -- update_counters_after_delete() has advanced seq by the number of messages, so the last event gets the new seq.
     perform parley.record_event(d.chat_id, c.seq - d.later_count, 'message:deleted', to_json(d.id))
     from (
-        select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later_count from deleted_messages o
+        select o.chat_id, o.id, row_number() over (partition by o.chat_id order by o.id desc) - 1 as later_count
+        from deleted_messages o
     ) d join parley.chats c on c.id = d.chat_id and not parley.is_being_removed(c)
     order by d.chat_id, d.id;
     return null;

@@ -1,21 +1,23 @@
--- The transactional outbox: events are recorded in the transaction of the change, and removed some days after publication.
+-- The transactional outbox: events are recorded in the transaction of the change. The listener publishes them, and purges them
+-- OUTBOX_RETENTION_DAYS (listener/settings.py) later.
 --
---   parley.record_event      records an event of a chat, and queues it for the listener
---   parley.strip_content     an event's payload without the content of a message
---   parley.notify_lock_key   the key of the advisory lock that decides whether writers notify the listener
---   parley.requeue_events    for a DBA: queues events to be published again; returns how many
---   listener.purge_events    removes old events that are published and counted
+--   parley.record_event       records an event of a chat, and queues it for the listener
+--   parley.truncate_payload   a payload without the content of its message, marked as truncated
+--   parley.is_published       whether an event is published, and not only recorded
+--   parley.notify_lock_key    the key of the advisory lock that decides whether writers notify the listener
+--   parley.leader_lock_key    the key of the advisory lock that the leader of the listeners holds
+--   parley.requeue_events     for a DBA: queues events to be published again; returns how many
+--   listener.purge_events     removes old events that are published and counted in the rollups
 --
 -- publishing.sql has the functions of the listener, and events.sql those of clients that fetch the log.
 --
--- Writers notify the listener only while it waits for notifications: pg_notify acquires a cluster-wide lock at commit, which
--- prevents group commit. While the listener waits, it holds the advisory lock notify_lock_key() exclusively. A writer that
--- acquires it in shared mode, until its commit, need not notify. The listener acquires the lock only when no such writer is
--- left, and then fetches once more, so it misses no event. Without a listener, writers do not notify.
+-- Writers notify the listener only while the listener waits for notifications: pg_notify acquires a cluster-wide lock at
+-- commit, which prevents group commit. While the listener waits, it holds the advisory lock notify_lock_key() exclusively. A
+-- writer that acquires it in shared mode, until its commit, need not notify. The listener acquires the lock only when no such
+-- writer is left, and then fetches once more, so it misses no event. Without a listener, writers do not notify.
 
--- The caller must hold the lock of the chat's row, so that the ids of a chat's events have the order of their seq and of the
--- commits. Pusher rejects payloads of more than 10 kB: a larger one is recorded without content, and clients fetch the message.
--- member:added is recorded for clients that catch up, and is not published.
+-- The caller must hold the lock of the chat's row, so that the ids of a chat's events ascend with their seqs and their commits.
+-- Pusher rejects payloads of more than 10 kB: a larger one is recorded without content, and clients fetch the message.
 create or replace function parley.record_event(
     chat uuid, seq bigint, event text, payload json, recipients text[] default null, removed_user text default null,
     changed_at timestamptz default null)
@@ -25,12 +27,12 @@ declare
     event_id bigint;
 begin
     if octet_length(payload::text) > 10000 then
-        payload := parley.strip_content(payload);
+        payload := parley.truncate_payload(payload);
     end if;
     insert into parley.outbox (chat_id, seq, event, payload, recipients, removed_user, changed_at)
     values (chat, seq, event, payload, recipients, removed_user, changed_at)
     returning id into event_id;
-    if event = 'member:added' then
+    if not parley.is_published(event) then
         return;
     end if;
     insert into parley.outbox_queue (id, chat_id) values (event_id, chat);
@@ -39,19 +41,26 @@ begin
     end if;
 end $$;
 
-create or replace function parley.strip_content(payload json) returns json
+create or replace function parley.truncate_payload(payload json) returns json
 language sql immutable parallel safe as $$
     select (payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}')::json
 $$;
 
+-- member:added is only recorded, for clients that fetch the log.
+create or replace function parley.is_published(event text) returns boolean
+language sql immutable parallel safe as $$ select event <> 'member:added' $$;
+
 create or replace function parley.notify_lock_key() returns bigint
 language sql immutable parallel safe as $$ select 4242108501 $$;
+
+create or replace function parley.leader_lock_key() returns bigint
+language sql immutable parallel safe as $$ select 4242108500 $$;
 
 create or replace function parley.requeue_events(variadic event_ids bigint[]) returns bigint
 language sql volatile as $$
     with requeued as (
         update parley.outbox o set dead_lettered_at = null, error = null
-        where o.id = any (event_ids) and o.event <> 'member:added' returning o.id, o.chat_id
+        where o.id = any (event_ids) and parley.is_published(o.event) returning o.id, o.chat_id
     ), queued as (
         insert into parley.outbox_queue (id, chat_id) select r.id, r.chat_id from requeued r on conflict do nothing returning 1
     )

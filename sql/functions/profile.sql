@@ -67,7 +67,7 @@ end $$;
 create or replace function parley.users_before_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    new.updated_at := parley.now_after(old.updated_at);
+    new.updated_at := parley.next_updated_at(old.updated_at);
     if lower(new.email collate "C") is distinct from lower(old.email collate "C")
         and new."emailVerified" is not distinct from old."emailVerified"
     then

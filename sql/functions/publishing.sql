@@ -18,7 +18,7 @@
 
 create or replace function listener.try_lead() returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-    select pg_try_advisory_lock(4242108500)
+    select pg_try_advisory_lock(parley.leader_lock_key())
 $$;
 comment on function listener.try_lead() is
     'Makes this session the one that publishes, until the session ends. Returns false while another session is.';

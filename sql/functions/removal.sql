@@ -6,6 +6,7 @@
 --   parley.is_being_removed        whether a chat was deleted, and its rows are being purged
 --   parley.purge_deleted_chats     removes a batch of messages of deleted chats, and the chats that have none left
 --   parley.purge_memberships       removes a batch of a deleted user's memberships, and the user's stored responses
+--   parley.users_after_delete      trigger: records the deletion of a user, and starts to remove the user from chats
 --   parley.users_after_insert      trigger: rejects the id of a deleted user until all its memberships are removed
 --   listener.purge_deleted_chats   parley.purge_deleted_chats, for the listener
 --   listener.purge_memberships     removes a batch of memberships of all deleted users
@@ -77,6 +78,16 @@ begin
       and not exists (select from parley.members m where m.user_id = deleted_user)
       and not exists (select from parley.chats c where c.owner_id = deleted_user);
     return cardinality(owned) + cardinality(joined);
+end $$;
+
+-- Removes the first 100 memberships at once; the listener removes the others. The user's messages remain.
+create or replace function parley.users_after_delete() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into parley.deleted_users (user_id, is_being_removed) values (old.id, true)
+    on conflict (user_id) do update set deleted_at = excluded.deleted_at, is_being_removed = excluded.is_being_removed;
+    perform parley.purge_memberships(old.id, 100);
+    return null;
 end $$;
 
 -- Runs at commit, after session.register_user has rejected users who were deleted before.

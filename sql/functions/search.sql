@@ -45,7 +45,7 @@ begin
     end if;
     highlight := parley.parse_highlight(search);
     perform parley.set_response_links(page_request, ids, sort);
-    perform session.select_chats(chats);
+    perform session.set_selected_chats(chats);
     return json_build_object(
         'messages', (
             select coalesce(json_agg(parley.hit_json(h.message, highlight, h.characters <= snippet_budget) order by h.place), '[]')

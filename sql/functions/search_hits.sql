@@ -1,18 +1,18 @@
 -- The hits of a search: the ids of the messages that match it, found by the GIN index of parley.message_words.
 --
---   parley.search_chat            finds a page of the hits in the selected chat, newest first, and their total number
---   parley.search_chats           finds a page of the hits in all of the user's chats, newest first, and their total number
---   parley.search_by_relevance    finds a page of the hits in one chat or in all, by relevance, and their total number
---   parley.find_hits              finds all hits in one chat or in all of the user's chats
---   parley.find_hits_globally     finds them among the messages of all users, and filters by membership
---   parley.find_hits_per_chat     finds them chat by chat
---   parley.find_hits_in_chat      finds all hits in one chat by the index
---   parley.find_hit_page          cuts a page out of an array of hits
---   parley.max_scan_messages      the maximum number of messages to scan without the index
---   parley.max_scan_bytes         the maximum size of their words
---   parley.is_cheap_to_scan       whether the words of a range of messages are within that size
---   parley.has_phrases            whether a message that the index returned has the phrases of the search too
---   parley.has_phrases_in_words   the same for a message whose positions do not fit into tsv
+--   parley.search_chat              finds a page of the hits in the selected chat, newest first, and their total number
+--   parley.search_chats             finds a page of the hits in all of the user's chats, newest first, and their total number
+--   parley.search_by_relevance      finds a page of the hits in one chat or in all, by relevance, and their total number
+--   parley.find_hits                finds all hits in one chat or in all of the user's chats
+--   parley.find_hits_of_all_users   finds them among the messages of all users, and filters by membership
+--   parley.find_hits_per_chat       finds them chat by chat
+--   parley.find_hits_in_chat        finds all hits in one chat by the index
+--   parley.find_hit_page            cuts a page out of an array of hits
+--   parley.max_scan_messages        the maximum number of messages to scan without the index
+--   parley.max_scan_bytes           the maximum size of their words
+--   parley.is_cheap_to_scan         whether the words of a range of messages are within that size
+--   parley.has_phrases              whether a message that the index returned has the phrases of the search too
+--   parley.has_phrases_in_words     the same for a message whose positions do not fit into tsv
 --
 -- Under row-level security `tsv @@ query` cannot use the index, because that operator is not leakproof. So these functions run
 -- as the tables' owner, check the membership once, and return ids only. api.search() and api.list_messages() read the messages
@@ -134,7 +134,7 @@ declare
 begin
     if chat is null then
         select h.chats, h.ids, h.is_complete into chats, ids, is_complete
-        from parley.find_hits_globally(query, filter, null, max_candidates) h;
+        from parley.find_hits_of_all_users(query, filter, null, max_candidates) h;
     end if;
     if not is_complete then
         select array_agg(c.id), coalesce(sum(least(c.message_count, max_candidates) + chat_cost), 0) into own_chats, own_cost
@@ -142,7 +142,7 @@ begin
         where m.user_id = session.user_id() and (chat is null or m.chat_id = chat);
         if chat is null and own_cost > max_candidates then
             select h.chats, h.ids, h.is_complete into chats, ids, is_complete
-            from parley.find_hits_globally(query, filter, own_chats, own_cost) h;
+            from parley.find_hits_of_all_users(query, filter, own_chats, own_cost) h;
         end if;
     end if;
     if is_complete then
@@ -158,7 +158,7 @@ end $$;
 --
 -- The limit also keeps the other conditions out of the index scan: the planner cannot estimate how few messages match, and
 -- would rather scan the primary key. A custom plan can search `own_chats` by a hash table.
-create or replace function parley.find_hits_globally(
+create or replace function parley.find_hits_of_all_users(
     query parley.search_query, filter parley.message_filter, own_chats uuid[], max_candidates bigint,
     out chats uuid[], out ids uuid[], out is_complete boolean)
 language plpgsql stable set search_path = pg_catalog, pg_temp

@@ -1,10 +1,10 @@
 -- Search queries: what users type into a search box, parsed into tsquery values for the output of rules.search_document().
 --
---   parley.parse_search     parses a search
---   parley.expand_phrases   replaces the numbered lexemes of phrases in a query by the phrases
---   parley.search_terms     the terms of a search: words, "phrases", -negated, or
---   parley.term_forms       the forms in which a message may have a term
---   parley.phrase_text      a phrase as message_words.words has it
+--   parley.parse_search         parses a search
+--   parley.expand_phrases       replaces the numbered lexemes of phrases in a query by the phrases
+--   parley.parse_search_terms   the terms of a search: words, "phrases", -negated, or
+--   parley.build_term_forms     the forms in which a message may have a term
+--   parley.format_phrase        a phrase as message_words.words has it
 --
 -- A search is a disjunction of alternatives, an alternative is a conjunction of terms, and a term is a disjunction of forms. An
 -- alternative with other positive terms ignores its stop words.
@@ -32,7 +32,7 @@ begin
             case when t.is_negated then always else never end as worst_case,
             min(t.alternative) over () = max(t.alternative) over ()
                 and count(f.phrase) over (partition by t.alternative, t.place) = 0 as is_in_index_query
-        from parley.search_terms(search) t cross join lateral parley.term_forms(t.typed, t.is_phrase, t.is_unfinished) f
+        from parley.parse_search_terms(search) t cross join lateral parley.build_term_forms(t.typed, t.is_phrase, t.is_unfinished) f
     ), terms as (
         select f.alternative, f.place, f.is_negated, f.is_stop_word, case when f.is_negated then '!' else '' end as sign,
             string_agg(coalesce('''"' || f.number || '''', f.query), ' | ') as term,
@@ -51,7 +51,7 @@ begin
         parley.expand_phrases(regexp_replace(q.query, '!\([^()]*"[^()]*\)', always, 'g'), p.sequences, '&'),
         q.query, q.sufficient_query, q.necessary_query, p.phrases, p.rank_query,
         case when words <> '' then '''' || array_to_string(rules.tokenize(words), ''' <-> ''') || '''' end,
-        case when words <> '' then parley.phrase_text(words, is_prefix => false) end
+        case when words <> '' then parley.format_phrase(words, is_prefix => false) end
     into parsed
     from (
         select string_agg(a.query, ' | ') as query, string_agg(a.sufficient_query, ' | ') as sufficient_query,
@@ -80,7 +80,7 @@ end $$;
 -- `alternative` numbers the alternatives, which "or" separates. `place` orders the terms. `typed` is the term as typed, without
 -- quotation marks. An opening quotation mark without a closing one starts a phrase up to the end. Clients search while the user
 -- types, so the last term may be unfinished, unless white space or a quotation mark follows it.
-create or replace function parley.search_terms(search text)
+create or replace function parley.parse_search_terms(search text)
 returns table (
     alternative bigint, place bigint, typed text, is_phrase boolean, is_negated boolean, is_stop_word boolean,
     is_unfinished boolean)
@@ -116,7 +116,7 @@ end $$;
 -- because very long texts keep some compatibility characters. `words` are the words of the form, and `phrase` is their
 -- phrase_text(), or null for a single lexeme. `query` matches the form: its words in sequence, the last one as a prefix if
 -- `is_prefix`. A single English word also matches by its `stem`, unless it was typed as a phrase.
-create or replace function parley.term_forms(typed text, is_phrase boolean, is_unfinished boolean)
+create or replace function parley.build_term_forms(typed text, is_phrase boolean, is_unfinished boolean)
 returns table (words text, is_prefix boolean, stem text, query text, phrase text)
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
@@ -142,7 +142,7 @@ begin
             tokens := case when is_prefix then tokens else tokens[:cardinality(tokens) - 1] end;
         end if;
         query := '''' || array_to_string(tokens, ''' <-> ''') || '''' || case when is_prefix then ':*' else '' end;
-        phrase := case when cardinality(tokens) > 1 then parley.phrase_text(words, is_prefix) end;
+        phrase := case when cardinality(tokens) > 1 then parley.format_phrase(words, is_prefix) end;
         stem := null;
         if cardinality(tokens) = 1 and not is_phrase and last_token ~ '^[a-z]+$' then
             stem := (ts_lexize('rules.english', last_token))[1];
@@ -153,7 +153,7 @@ begin
 end $$;
 
 -- A phrase has spaces around it, except where it begins or ends in a script without spaces, and after a prefix.
-create or replace function parley.phrase_text(words text, is_prefix boolean) returns text
+create or replace function parley.format_phrase(words text, is_prefix boolean) returns text
 language sql immutable parallel safe as $$
     select case when words ~ ('^[' || rules.unspaced() || ']') then '' else ' ' end || words
         || case when is_prefix or words ~ ('[' || rules.unspaced() || ']$') then '' else ' ' end

@@ -70,6 +70,6 @@ $$;
 create or replace function parley.settings_before_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    new.updated_at := parley.now_after(old.updated_at);
+    new.updated_at := parley.next_updated_at(old.updated_at);
     return new;
 end $$;

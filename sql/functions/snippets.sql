@@ -29,7 +29,7 @@ begin
     with forms as materialized (
         select f.*, row_number() over (order by t.place) as number,
             sum(char_length(f.words)) over (order by t.place) as characters
-        from parley.search_terms(search) t cross join lateral parley.term_forms(t.typed, t.is_phrase, t.is_unfinished) f
+        from parley.parse_search_terms(search) t cross join lateral parley.build_term_forms(t.typed, t.is_phrase, t.is_unfinished) f
         where not t.is_negated
     ), words as (
         select f.number, w.place, w.word ~ unspaced as is_unspaced,

@@ -4,7 +4,7 @@
 --   parley.parse_end_date    the first instant after an inclusive end date
 --   parley.iso8601           formats an instant as responses have it
 --   parley.now_ms            the current time
---   parley.now_after         the current time, but later than a given instant
+--   parley.next_updated_at   the current time, but later than the previous updatedAt
 
 -- A date means midnight UTC, and a time without an offset is UTC. PostgreSQL's other inputs, such as now and infinity, are
 -- rejected.
@@ -35,5 +35,5 @@ create or replace function parley.now_ms() returns timestamptz
 language sql volatile parallel safe as $$ select date_trunc('milliseconds', clock_timestamp()) $$;
 
 -- Guarantees that updatedAt, and with it the entity tag, differs after each change.
-create or replace function parley.now_after(instant timestamptz) returns timestamptz
-language sql volatile parallel safe as $$ select greatest(parley.now_ms(), instant + interval '1 millisecond') $$;
+create or replace function parley.next_updated_at(previous timestamptz) returns timestamptz
+language sql volatile parallel safe as $$ select greatest(parley.now_ms(), previous + interval '1 millisecond') $$;

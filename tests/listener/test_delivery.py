@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 
 from listener.database import MAX_EVENTS_PER_CHAT
-from listener.relay import MAX_EVENTS
+from listener.relay import MAX_QUEUED_EVENTS
 from tests.database import call, new_chat
 from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_contents, send_message
 from tests.listener.conftest import Harness
@@ -126,15 +126,15 @@ def test_more_events_and_chats_than_in_one_fetch_arrive_once_and_in_order(harnes
                 json_build_object('content', n %% %(chats)s || ' ' || n / %(chats)s)
             from generate_series(0, %(events)s - 1) n returning id, chat_id)
         insert into parley.outbox_queue select id, chat_id from recorded"""
-    harness.dba.execute(record, {"chats": MAX_EVENTS + 500, "events": MAX_EVENTS + 500})
+    harness.dba.execute(record, {"chats": MAX_QUEUED_EVENTS + 500, "events": MAX_QUEUED_EVENTS + 500})
     harness.dba.execute(record, {"chats": 3, "events": 9 * MAX_EVENTS_PER_CHAT})
     with RejectingProxy(harness.pusher).open() as proxy, listening(harness.new_listener(proxy)):
         wait_until(lambda: harness.count_queued() == 0, seconds=60)
     sent = [content.split() for batch in proxy.accepted for content in batch]
-    assert len(sent) == MAX_EVENTS + 500 + 9 * MAX_EVENTS_PER_CHAT
+    assert len(sent) == MAX_QUEUED_EVENTS + 500 + 9 * MAX_EVENTS_PER_CHAT
     for chat in ("0", "1", "2"):
         assert [int(n) for c, n in sent if c == chat] == [0, *range(3 * MAX_EVENTS_PER_CHAT)]
-    assert len({c for c, _ in sent}) == MAX_EVENTS + 500
+    assert len({c for c, _ in sent}) == MAX_QUEUED_EVENTS + 500
 
 
 def test_events_with_many_recipients_do_not_delay_others(harness: Harness) -> None:

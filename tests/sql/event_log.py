@@ -46,7 +46,7 @@ def read_all_events(connection: Connection, cursor: str, user: str, limit: int =
             return events, cursor
 
 
-def strip_content(sent: Any) -> Any:
+def truncate_payload(sent: Any) -> Any:
     """Return the data of the `message:sent` event of a message, with its content left out."""
     return {name: value for name, value in sent.items() if name != "content"} | {"truncated": True}
 

@@ -29,7 +29,7 @@ def test_no_function_returns_a_chat_to_other_users_than_its_members(
     queries = [
         "select session.selected_chat()",
         "select parley.set_response_chat_seq()",
-        "select from session.member_chats() c where c = {chat}::uuid",
+        "select from session.user_chats() c where c = {chat}::uuid",
         "select where session.is_chat_owner({chat})",
         "select from parley.members_json()",
         "select unnest(ids) from parley.find_message_page({filter}, {page})",

@@ -90,7 +90,7 @@ def test_migration_that_waits_for_a_writer_blocks_no_writer(
     chat = new_chat(dba, user)
     with dba.transaction():
         dba.execute("select session.authenticate(%s)", [json.dumps({"sub": user})])
-        dba.execute("select parley.select_chat(%s), parley.lock_chat()", [chat])
+        dba.execute("select parley.select_chat(%s), parley.lock_selected_chat()", [chat])
         applied = thread.submit(apply, url, own_sources)
         wait_until(lambda: has_waiter(other, "relation = 'parley.chats'::regclass"))
         dba.execute("insert into parley.messages (chat_id, content) values (%s, 'now')", [chat])

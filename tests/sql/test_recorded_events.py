@@ -165,10 +165,10 @@ def test_payload_over_the_limit_is_recorded_without_content(dba: Connection) -> 
     too_large = send(dba, chat, largest["content"] + "x")
     call(dba, "owner", "update_message", chat, largest["id"], {"content": "é" * 5000})
     call(dba, "owner", "update_message", chat, too_large["id"], {"content": "x" * MAX_EVENT_BYTES, "type": "code"})
-    strip_content = {key: value for key, value in too_large.items() if key != "content"}
+    truncate_payload = {key: value for key, value in too_large.items() if key != "content"}
     assert [payload for _, payload in events(dba, chat)][1:] == [
         largest,
-        strip_content | {"truncated": True},
+        truncate_payload | {"truncated": True},
         {"id": largest["id"], "updates": {}, "truncated": True},
         {"id": too_large["id"], "updates": {"type": "code"}, "truncated": True},
     ]

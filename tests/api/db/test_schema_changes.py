@@ -53,8 +53,8 @@ def change_functions(directory: Path) -> None:
         text = text.replace("parley.iso8601(instant timestamptz)", "parley.iso8601(instant timestamptz, zone text)")
         text = re.sub(r"parley\.iso8601\((?!instant)([\w.]+)\)", r"parley.iso8601(\1, 'UTC')", text)
         if file.stem == "chat_access":
-            text = text.replace("parley.lock_chat()", "parley.lock_chat(why text)", 1)
-        text = text.replace("perform parley.lock_chat()", "perform parley.lock_chat('to write')")
+            text = text.replace("parley.lock_selected_chat()", "parley.lock_selected_chat(why text)", 1)
+        text = text.replace("perform parley.lock_selected_chat()", "perform parley.lock_selected_chat('to write')")
         file.write_text(text)
 
 
