@@ -1581,7 +1581,7 @@ CREATE OR REPLACE FUNCTION api.get_field_schemas()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 3f4397cfe4840e5b3f022e194c12f9f2;
+AS md5 663988e682a31141e5d44d8965082f45;
 
 --- function api.get_message(text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)

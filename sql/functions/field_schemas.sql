@@ -21,7 +21,7 @@ begin
         'channel_name', jsonb_build_object('pattern', '^[^\u0000]+$'),
         'Idempotency-Key', jsonb_build_object('pattern', parley.idempotency_key_pattern()),
         'seq', parley.number_schema('seq', null),
-        'events', parley.number_schema('event_limit', parley.parse_event_limit(null)),
+        'event_limit', parley.number_schema('event_limit', parley.parse_event_limit(null)),
         'page', parley.number_schema('page', defaults.number),
         'limit', parley.number_schema('limit', defaults.size));
 end $$;

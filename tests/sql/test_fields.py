@@ -13,7 +13,7 @@ from tests.sql.blanks import BLANKS
 from tests.tokens import new_user
 
 NUMBERS = ("page", "limit")
-EVENT_FIELDS = ("seq", "events")
+EVENT_FIELDS = ("seq", "event_limit")
 PUSHER_FIELDS = ("socket_id", "channel_name")
 KEY = "Idempotency-Key"
 ANY_CHARACTER = st.characters(codec="utf-8", exclude_characters="\0")
