@@ -1956,7 +1956,7 @@ AS md5 200e0bbb0013a0d4bc734c1df855c173;
 CREATE OR REPLACE FUNCTION parley.build_term_forms(typed text, is_phrase boolean, is_unfinished boolean)
  RETURNS TABLE(words text, is_prefix boolean, stem text, query text, phrase text)
  LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
+ IMMUTABLE PARALLEL SAFE ROWS 3
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 3f3b2da1acd8cfb26cc9840fd5a1ce83;
 
@@ -2786,7 +2786,7 @@ AS md5 dd4e741b8be5dcd5d98eea5a99e0221d;
 CREATE OR REPLACE FUNCTION parley.parse_search_terms(search text)
  RETURNS TABLE(alternative bigint, place bigint, typed text, is_phrase boolean, is_negated boolean, is_stop_word boolean, is_unfinished boolean)
  LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
+ IMMUTABLE PARALLEL SAFE ROWS 5
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 0550574572c38e7be1ebd3c6b2571672;
 
@@ -3222,7 +3222,7 @@ CREATE OR REPLACE FUNCTION session.authenticate(identity jsonb, request_id text 
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 cb436f5ef91fcc99da22e5b988773d64;
+AS md5 b01ef75e532f11ec7f30a191b1398a08;
 
 --- function session.authenticate_idempotent(jsonb,text,text,bytea)
 CREATE OR REPLACE FUNCTION session.authenticate_idempotent(identity jsonb, request_id text, header text, fingerprint bytea)

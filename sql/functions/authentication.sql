@@ -23,8 +23,9 @@ begin
     if request_id is not null then
         perform set_config('application_name', left('parley ' || request_id, max_name_bytes), true);
     end if;
+    -- Just-in-time compilation would take longer than any statement of a request.
     perform set_config('parley.user_id', subject, true), set_config('request.if_match', coalesce(if_match, ''), true),
-        set_config('request.if_none_match', coalesce(if_none_match, ''), true);
+        set_config('request.if_none_match', coalesce(if_none_match, ''), true), set_config('jit', 'off', true);
     -- Every registered user has settings, so one index lookup suffices.
     if not exists (select from parley.settings s where s.user_id = subject) then
         if rules.validation_error('userId', subject) is not null or subject is null then

@@ -84,7 +84,7 @@ create or replace function parley.parse_search_terms(search text)
 returns table (
     alternative bigint, place bigint, typed text, is_phrase boolean, is_negated boolean, is_stop_word boolean,
     is_unfinished boolean)
-language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+language plpgsql immutable parallel safe rows 5 set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     source constant text := translate(left(rules.fold(search, max_length => 0), 1000), '“”„«»', '"""""');
@@ -114,11 +114,11 @@ end $$;
 
 -- A term has up to three forms: the words that it is split into, the same joined as one compound, and the term before folding,
 -- because very long texts keep some compatibility characters. `words` are the words of the form, and `phrase` is their
--- phrase_text(), or null for a single lexeme. `query` matches the form: its words in sequence, the last one as a prefix if
+-- format_phrase(), or null for a single lexeme. `query` matches the form: its words in sequence, the last one as a prefix if
 -- `is_prefix`. A single English word also matches by its `stem`, unless it was typed as a phrase.
 create or replace function parley.build_term_forms(typed text, is_phrase boolean, is_unfinished boolean)
 returns table (words text, is_prefix boolean, stem text, query text, phrase text)
-language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+language plpgsql immutable parallel safe rows 3 set search_path = pg_catalog, pg_temp as $$
 declare
     unspaced constant text := '[' || rules.unspaced() || ']';
     folded constant text := rules.fold(typed);

@@ -82,6 +82,22 @@ def log_plans(connection: Connection) -> None:
 
 
 @contextmanager
+def plans(connection: Connection) -> Iterator[list[dict[str, Any]]]:
+    """Collect the root nodes of the plans of all statements in the block."""
+    roots: list[dict[str, Any]] = []
+
+    def on_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
+        if found := re.search(r"plan:\n(.*)", diagnostic.message_primary or "", re.DOTALL):
+            roots.append(json.loads(found[1])["Plan"])
+
+    connection.add_notice_handler(on_notice)
+    try:
+        yield roots
+    finally:
+        connection.remove_notice_handler(on_notice)
+
+
+@contextmanager
 def plan_nodes(connection: Connection, table: str) -> Iterator[list[dict[str, Any]]]:
     """Collect the plan nodes, in the block, that read a table or an index whose name starts with `table`."""
     nodes: list[dict[str, Any]] = []
@@ -92,15 +108,10 @@ def plan_nodes(connection: Connection, table: str) -> Iterator[list[dict[str, An
         for child in node.get("Plans", []):
             collect(child)
 
-    def on_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
-        if found := re.search(r"plan:\n(.*)", diagnostic.message_primary or "", re.DOTALL):
-            collect(json.loads(found[1])["Plan"])
-
-    connection.add_notice_handler(on_notice)
-    try:
+    with plans(connection) as roots:
         yield nodes
-    finally:
-        connection.remove_notice_handler(on_notice)
+    for root in roots:
+        collect(root)
 
 
 def rows_read(nodes: list[dict[str, Any]]) -> Any:

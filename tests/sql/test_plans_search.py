@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.database import call
-from tests.sql.plans import HITS, LargeChat, list_messages, plan_nodes, rows_read
+from tests.sql.plans import HITS, LargeChat, list_messages, plan_nodes, plans, rows_read
 from tests.tokens import new_user
 
 
@@ -40,6 +40,17 @@ def test_search_of_all_chats_reads_few_words_and_only_the_messages_of_its_page(
     words = [node for node in nodes if node.get("Relation Name", "").startswith("message_words_")]
     read = sum(node["Actual Rows"] * node["Actual Loops"] for node in words)
     assert read <= (1001 if search == "message" else 0) + 3 * total
+
+
+def test_parsing_a_search_is_estimated_to_be_cheap(large_chat: LargeChat) -> None:
+    connection, _, _ = large_chat
+    terms = "parley.parse_search_terms('needle') t, parley.build_term_forms(t.typed, t.is_phrase, t.is_unfinished) f"
+    with plans(connection) as found:
+        connection.execute(f"select string_agg(f.query, '' order by t.place) from {terms}")
+        connection.execute("select parley.parse_highlight('needle -hay or \"a needle\"')")
+    assert len(found) >= 3
+    # From jit_above_cost on, PostgreSQL compiles the plan, which takes half a second.
+    assert max(plan["Total Cost"] for plan in found) < 10_000
 
 
 @pytest.mark.parametrize("search", ["message", "message 1", '"message 1"'])

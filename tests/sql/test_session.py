@@ -173,6 +173,14 @@ def test_readiness_rejects_roles_that_row_level_security_does_not_bind(app: Conn
         dba.execute("select api.check_readiness()")
 
 
+def test_statements_of_a_request_are_not_compiled(app: Connection) -> None:
+    app.execute("set local jit = on")
+    with app.transaction(force_rollback=True):
+        app.execute("select session.authenticate(%s)", [json.dumps({"sub": new_user()})])
+        assert app.execute("show jit").fetchone() == ("off",)
+    assert app.execute("show jit").fetchone() == ("on",)
+
+
 def test_request_id_is_the_application_name_until_the_end_of_the_transaction(
     postgres: Postgres, shared_database: str
 ) -> None:
