@@ -253,7 +253,7 @@ def test_named_paths_and_functions_exist(dba: Connection) -> None:
         assert row.fetchone() == (1,), function
 
 
-def test_the_statements_of_the_sql_readme_work(dba: Connection) -> None:
+def test_statements_of_the_sql_readme_work(dba: Connection) -> None:
     blocks = re.findall(r"```sql\n(.*?)```", SQL_README.partition("## For analysts")[0], flags=re.DOTALL)
     assert len(blocks) == 2
     created, listed = blocks[0].split(";\n")[:2]
@@ -278,7 +278,7 @@ def test_every_view_is_in_the_catalogue_with_its_columns(dba: Connection) -> Non
     assert documented == dict(expected)
 
 
-def test_the_queries_for_analysts_return_rows(postgres: Postgres, new_database: Callable[[str], str]) -> None:
+def test_queries_for_analysts_return_rows(postgres: Postgres, new_database: Callable[[str], str]) -> None:
     section = SQL_README.partition("## For analysts")[2].partition("\n## ")[0]
     queries = re.findall(r"```sql\n(.*?)```", section, flags=re.DOTALL)
     assert len(queries) == 5
@@ -293,7 +293,7 @@ def test_the_queries_for_analysts_return_rows(postgres: Postgres, new_database: 
             assert len(dba.execute(query).fetchall()) == 1, query
 
 
-def test_the_readme_has_the_two_commands() -> None:
+def test_readme_has_the_two_commands() -> None:
     install = "python3 -m venv .venv && .venv/bin/pip install -e"
     assert f"\n{install} '.[local]' && .venv/bin/parley dev\n" in README
     assert f"\n{install} '.[dev]' && .venv/bin/pytest\n" in README

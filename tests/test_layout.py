@@ -19,7 +19,7 @@ def find_imports(folder: str) -> Iterator[tuple[str, str]]:
                 yield from ((file.name, f"{node.module}.{name.name}") for name in node.names)
 
 
-def test_the_listener_and_the_api_have_only_api_shared_in_common() -> None:
+def test_listener_and_api_have_only_api_shared_in_common() -> None:
     api_modules = [module for _, module in find_imports("listener") if module.split(".")[0] == "api"]
     assert api_modules
     assert all(module.startswith("api.shared.") for module in api_modules), api_modules
@@ -32,7 +32,7 @@ def test_api_shared_imports_neither() -> None:
     assert [module for _, module in found if module.split(".")[0] in {"api", "listener"}] == []
 
 
-def test_the_decoder_of_uploads_imports_nothing_else_of_the_project() -> None:
+def test_decoder_of_uploads_imports_nothing_else_of_the_project() -> None:
     project_modules = [
         module for _, module in find_imports("api/images/reencode") if module.split(".")[0] in {"api", "listener"}
     ]
@@ -54,12 +54,12 @@ def imported_modules(file: Path) -> Iterator[str]:
                 yield f"{node.module}.{name.name}" if is_module else node.module
 
 
-def test_the_modules_of_the_api_have_no_import_cycle() -> None:
+def test_modules_of_the_api_have_no_import_cycle() -> None:
     graph = {get_module_name(file): set(imported_modules(file)) for file in (ROOT / "api").rglob("*.py")}
     assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
 
 
-def test_the_folders_of_the_api_do_not_import_the_spine() -> None:
+def test_api_subpackages_do_not_import_top_level_modules() -> None:
     spine = {get_module_name(file) for file in (ROOT / "api").glob("*.py")} - {"api"}
     imported = {
         (file.relative_to(ROOT / "api").parts[0], module)

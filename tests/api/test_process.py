@@ -81,7 +81,7 @@ def accepts_connections(api: Api) -> bool:
 
 
 @pytest.mark.slow
-def test_a_request_without_a_free_connection_waits_then_gets_503(
+def test_request_without_a_free_connection_waits_then_gets_503(
     postgres: Postgres, api: Api, shared_database: str
 ) -> None:
     with ThreadPoolExecutor(CONNECTIONS + 2) as pool, ExitStack() as stack:
@@ -102,7 +102,7 @@ def test_a_request_without_a_free_connection_waits_then_gets_503(
         assert client.get("/api/chats").status_code == 200
 
 
-def test_a_disconnected_client_cancels_its_statement_without_an_error(
+def test_disconnected_client_cancels_its_statement_without_an_error(
     postgres: Postgres, api: Api, shared_database: str
 ) -> None:
     log = len(api.log.read_text())
@@ -116,7 +116,7 @@ def test_a_disconnected_client_cancels_its_statement_without_an_error(
     assert '"level": "error"' not in api.log.read_text()[log:]
 
 
-def test_an_endless_body_is_cut_off(endless: socket.socket) -> None:
+def test_endless_body_is_cut_off(endless: socket.socket) -> None:
     def cut_off() -> bool:
         try:
             endless.sendall(b"x" * MIB)
@@ -188,7 +188,7 @@ def test_sigterm_during_the_start_stops_all_workers(new_api: Callable[..., Api],
         child.stop()
 
 
-def test_a_dead_worker_ends_the_process(new_api: Callable[..., Api], shared_database: str) -> None:
+def test_dead_worker_ends_the_process(new_api: Callable[..., Api], shared_database: str) -> None:
     api = new_api(shared_database, WORKERS="2")
     with running(api):
         assert api.child is not None
@@ -208,7 +208,7 @@ def list_processes(leader: int) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the limits of other processes")
-def test_the_open_files_limit_is_raised_to_the_hard_limit(new_api: Callable[..., Api], shared_database: str) -> None:
+def test_open_files_limit_is_raised_to_the_hard_limit(new_api: Callable[..., Api], shared_database: str) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:

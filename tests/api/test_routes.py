@@ -31,7 +31,7 @@ def test_every_route_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
-def test_a_route_returns_the_documented_response(world: World, route: Route) -> None:
+def test_route_returns_the_documented_response(world: World, route: Route) -> None:
     response = world.request(world.owner, route)
     assert response.status_code == route.status, response.text
     assert response.headers.keys() >= LIMIT_HEADERS | {"x-request-id"}
@@ -46,14 +46,14 @@ def test_a_route_returns_the_documented_response(world: World, route: Route) -> 
 
 
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.status == 204], ids=name_of)
-def test_a_connection_persists_after_a_deletion(world: World, route: Route) -> None:
+def test_connection_persists_after_a_deletion(world: World, route: Route) -> None:
     world.request(world.owner, route)
     assert world.owner.get("/api/chats").status_code == 200
     assert world.request(world.owner, route).status_code == 404
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
-def test_a_route_requires_a_token(shared_world: World, route: Route, api: Api) -> None:
+def test_route_requires_a_token(shared_world: World, route: Route, api: Api) -> None:
     with unlimited_client(api, "") as anonymous:
         expect_error(shared_world.request(anonymous, route), 401)
 
@@ -67,7 +67,7 @@ def test_another_users_chat_looks_like_a_missing_one(shared_world: World, route:
 
 
 @pytest.mark.parametrize("route", [r for r in ROUTES if "message_id" in r.path_parameters], ids=name_of)
-def test_a_missing_message_is_not_found(shared_world: World, route: Route) -> None:
+def test_missing_message_is_not_found(shared_world: World, route: Route) -> None:
     for message in (NO_SUCH_ID, "1", shared_world.ids["chat_id"]):
         world = shared_world.with_ids(message_id=message)
         assert expect_error(world.request(world.owner, route), 404)["message"] == "Message not found."
@@ -92,7 +92,7 @@ def test_actions_that_only_others_may_do_are_forbidden_to_a_member(shared_world:
     )
 
 
-def test_an_action_that_contradicts_the_state_is_a_conflict(shared_world: World) -> None:
+def test_action_that_contradicts_the_state_is_a_conflict(shared_world: World) -> None:
     members = shared_world.fill("/api/chats/<chat_id>/members")
     expect_error(shared_world.owner.post(members, json={"userId": shared_world.ids["member"]}), 409)
     expect_error(shared_world.owner.delete(f"{members}/{shared_world.ids['owner']}"), 409)
@@ -113,7 +113,7 @@ def test_unknown_or_missing_fields_in_a_body_are_errors(shared_world: World, rou
 
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=name_of)
-def test_a_body_of_another_media_type_is_rejected(shared_world: World, route: Route) -> None:
+def test_body_of_another_media_type_is_rejected(shared_world: World, route: Route) -> None:
     for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/json-patch+json"}):
         expect_error(shared_world.request(shared_world.owner, route, content=b"{}", headers=headers), 415)
     for media_type in ("application/json; charset=utf-8", "Application/JSON", "application/json ;x=y"):
@@ -150,7 +150,7 @@ def test_head_returns_the_headers_of_get(shared_world: World, route: Route) -> N
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_405_lists_the_allowed_methods(shared_world: World, path: str) -> None:
+def test_405_lists_the_allowed_methods(shared_world: World, path: str) -> None:
     allowed = {route.method for route in ROUTES if route.path == path}
     allowed |= {"HEAD"} if "GET" in allowed else set()
     for method in {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY"} - allowed:
@@ -161,7 +161,7 @@ def test_a_405_lists_the_allowed_methods(shared_world: World, path: str) -> None
             expect_error(response, 405)
 
 
-def test_an_id_contains_the_time_of_creation(world: World) -> None:
+def test_id_contains_the_time_of_creation(world: World) -> None:
     for created in (
         world.owner.post("/api/chats", json={"title": "Ideas"}).json(),
         world.owner.post(world.fill("/api/chats/<chat_id>/messages"), json={"content": "hi"}).json(),
@@ -170,7 +170,7 @@ def test_an_id_contains_the_time_of_creation(world: World) -> None:
         assert instant.isoformat(timespec="milliseconds").replace("+00:00", "Z") == created["createdAt"]
 
 
-def test_a_returned_time_can_be_used_as_an_inclusive_filter(world: World) -> None:
+def test_returned_time_can_be_used_as_an_inclusive_filter(world: World) -> None:
     path = world.fill("/api/chats/<chat_id>/messages")
     times = [world.owner.post(path, json={"content": f"message {n}"}).json()["createdAt"] for n in range(3)]
     found = world.owner.get(path, params={"startDate": times[1], "endDate": times[1]}).json()
@@ -180,7 +180,7 @@ def test_a_returned_time_can_be_used_as_an_inclusive_filter(world: World) -> Non
 
 
 @pytest.mark.parametrize("user", ["auth0|1", "a b@c.d/e?f#g", "100%", "+1 555", "ö/☃", "..", "%2e", "a;b=c,d"])
-def test_a_user_id_in_a_path_may_have_any_character(world: World, api: Api, user: str) -> None:
+def test_user_id_in_a_path_may_have_any_character(world: World, api: Api, user: str) -> None:
     user = f"{user}{new_user()}" if user != ".." else user
     with unlimited_client(api, user) as client:
         assert client.get("/api/chats").status_code == 200

@@ -13,7 +13,7 @@ from api.shared.settings import SettingsError
 pytestmark = pytest.mark.usefixtures("minimal_environment")
 
 
-def test_an_address_that_is_not_available_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_that_is_not_available_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for host in ("127.0.0.1", "203.0.113.1"):
@@ -24,7 +24,7 @@ def test_an_address_that_is_not_available_is_named(monkeypatch: pytest.MonkeyPat
             assert str(caught.value).startswith(f"HOST or PORT: can't listen on {host}:{port}: ")
 
 
-def test_a_port_that_another_process_shares_is_not_available(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_that_another_process_shares_is_not_available(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
         monkeypatch.setenv("PORT", str(taken.getsockname()[1]))
         for workers in ("1", "2"):

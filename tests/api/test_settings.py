@@ -67,12 +67,12 @@ def load_error() -> str:
     return message
 
 
-def test_a_random_secret_may_start_like_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_secret_may_start_like_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEXTAUTH_SECRET", "miik7vT2mZx9qoursLw4Rb8Ns3Hd6Yf1Gj5, MIIGq7vT2mZx9Lw4Rb8Ns3Hd6Yf1Gj5p")
     assert len(Settings.load().secrets) == 2
 
 
-def test_a_well_known_word_inside_another_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_well_known_word_inside_another_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEXTAUTH_SECRET", "Kq7vT2mZx9yoursLw4Rb8Ns3Hd6Yf1Gj5, Kq7vT2mZx9-yours-Rb8Ns3Hd6Yf1Gj5")
     assert len(Settings.load().secrets) == 2
 
@@ -195,7 +195,7 @@ def test_three_variables_are_sufficient() -> None:
         ),
     ],
 )
-def test_a_missing_or_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_missing_or_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     assert load_error().startswith(f"{name}: " if name != "NEXTAUTH_SECRET" else "NEXTAUTH_SECRET or AUTH_SECRET: ")
 
@@ -233,7 +233,7 @@ def test_pusher_key_and_secret_must_be_set_together(monkeypatch: pytest.MonkeyPa
     assert HIDDEN not in repr(Settings.load())
 
 
-def test_the_default_public_url_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_public_url_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.load().public_url == "http://127.0.0.1:8000"
     monkeypatch.setenv("PORT", "8080")
     assert Settings.load().public_url == "http://127.0.0.1:8080"

@@ -54,26 +54,26 @@ def login(postgres: Postgres, name: str, *options: str) -> Iterator[None]:
         f"postgresql://u:{HIDDEN}@127.0.0.1:1/db",
     ],
 )
-def test_an_unavailable_database_is_reported(url: str) -> None:
+def test_unavailable_database_is_reported(url: str) -> None:
     assert "no connection to PostgreSQL" in database_error(url)
 
 
-def test_a_rejected_login_is_reported(postgres: Postgres, shared_database: str) -> None:
+def test_rejected_login_is_reported(postgres: Postgres, shared_database: str) -> None:
     for url in (postgres.url(shared_database, "app", HIDDEN), postgres.url("no_such_database", "app", "app")):
         assert "no connection to PostgreSQL" in database_error(url)
 
 
-def test_a_database_without_parley_is_rejected(postgres: Postgres) -> None:
+def test_database_without_parley_is_rejected(postgres: Postgres) -> None:
     assert "yoyo apply" in database_error(postgres.url("postgres"))
 
 
-def test_a_role_without_the_grant_is_rejected(postgres: Postgres, shared_database: str) -> None:
+def test_role_without_the_grant_is_rejected(postgres: Postgres, shared_database: str) -> None:
     with login(postgres, "app_ungranted"):
         assert "grant it parley_api" in database_error(postgres.url(shared_database, "app_ungranted", HIDDEN))
 
 
 @pytest.mark.parametrize("attribute", ["superuser", "bypassrls"])
-def test_a_role_that_bypasses_row_level_security_is_rejected(
+def test_role_that_bypasses_row_level_security_is_rejected(
     postgres: Postgres, shared_database: str, attribute: str
 ) -> None:
     with login(postgres, "app_unbound", attribute, "in role parley_api"):
@@ -81,7 +81,7 @@ def test_a_role_that_bypasses_row_level_security_is_rejected(
     assert "row-level security does not bind the role app_unbound" in message
 
 
-def test_the_owner_of_a_table_is_rejected(postgres: Postgres, new_database: Callable[[str], str]) -> None:
+def test_owner_of_a_table_is_rejected(postgres: Postgres, new_database: Callable[[str], str]) -> None:
     database = new_database("parley_owned")
     connection = psycopg.connect(postgres.url(database), autocommit=True)
     with login(postgres, "app_owner", "in role parley_api"), connection as dba:
@@ -91,7 +91,7 @@ def test_the_owner_of_a_table_is_rejected(postgres: Postgres, new_database: Call
     assert "row-level security does not bind the role app_owner" in message
 
 
-def test_an_unwritable_storage_directory_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unwritable_storage_directory_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/below")):
         monkeypatch.setenv("STORAGE_URL", f"file://{path}")
@@ -100,7 +100,7 @@ def test_an_unwritable_storage_directory_is_named(monkeypatch: pytest.MonkeyPatc
         assert str(caught.value).startswith(f"STORAGE_URL: can't write to {path}: ")
 
 
-def test_the_storage_directory_is_created(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_storage_directory_is_created(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     paths = {"file://./a b": "a b", f"file://{tmp_path}/c%20d/e": "c d/e", "": ".parley/images"}
     for url, path in paths.items():
@@ -121,9 +121,7 @@ def test_each_worker_needs_its_own_metrics_port(monkeypatch: pytest.MonkeyPatch)
             check_metrics(Settings.load())
 
 
-def test_the_process_ends_with_one_line_that_names_all_errors(
-    new_api: Callable[..., Api], shared_database: str
-) -> None:
+def test_process_ends_with_one_line_that_names_all_errors(new_api: Callable[..., Api], shared_database: str) -> None:
     wrong = {"REDIS_URL": "", "NEXTAUTH_SECRET": HIDDEN, "PORT": "x"}
     environment = new_api(shared_database, **wrong).environment
     command = [sys.executable, "-m", "api"]

@@ -33,7 +33,7 @@ def test_no_event_is_lost_or_reordered_when_servers_are_killed() -> None:
         ("pusher", 0.9, 2.0, False),
     ],
 )
-def test_a_repeated_arrival_is_explained_by_a_kill(victim: str, first: float, again: float, is_explained: bool) -> None:
+def test_repeated_arrival_is_explained_by_a_kill(victim: str, first: float, again: float, is_explained: bool) -> None:
     arrival = Arrival("private-chat-a", "message:sent", "1")
     report = Report(0, 2, Counter(), 0, 0, 0, 0, 0, 0)
     kills = [extend_kill(Kill(victim, at=1.0, until=1.1), opened=[0.2, 1.5, 1.7])]

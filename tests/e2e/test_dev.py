@@ -48,7 +48,7 @@ def _dev() -> Iterator[Dev]:
         assert dev.stop() == 0, dev.output
 
 
-def test_the_printed_commands_work_unchanged(dev: Dev) -> None:
+def test_printed_commands_work_unchanged(dev: Dev) -> None:
     done = subprocess.run(["bash", "-euc", dev.commands], capture_output=True, text=True, timeout=60, check=True)
     chats, created, sent, found, messages, image, profile, settings = map(json.loads, done.stdout.splitlines())
     assert "Welcome to Parley" in {chat["title"] for chat in chats["chats"]}
@@ -66,7 +66,7 @@ def test_the_printed_commands_work_unchanged(dev: Dev) -> None:
     assert settings["settings"]["responseStyle"] == "concise"
 
 
-def test_the_printed_database_urls_work(dev: Dev) -> None:
+def test_printed_database_urls_work(dev: Dev) -> None:
     users = []
     for url in re.findall(r"'(postgresql://[^']+)'", dev.output):
         with contextlib.closing(psycopg2.connect(url)) as connection:
@@ -76,20 +76,20 @@ def test_the_printed_database_urls_work(dev: Dev) -> None:
     assert users == [("parley_app", False), ("postgres", True)]
 
 
-def test_the_printed_metrics_are_served(dev: Dev) -> None:
+def test_printed_metrics_are_served(dev: Dev) -> None:
     api_metrics, listener_metrics = re.findall(r"http://127\.0\.0\.1:\d+/metrics", dev.output)
     assert 'parley_requests_total{method="GET",route="/readyz"' in httpx.get(api_metrics).text
     assert "parley_listener_is_leader 1.0" in httpx.get(listener_metrics).text
     assert httpx.get(listener_metrics.replace("metrics", "healthz")).json() == {"status": "ok"}
 
 
-def test_a_token_for_the_stack_is_accepted(dev: Dev) -> None:
+def test_token_for_the_stack_is_accepted(dev: Dev) -> None:
     done = run_parley_token("--user", "carol", "--data", str(dev.directory / "data"))
     bearer = {"Authorization": f"Bearer {done.stdout.strip()}"}
     assert httpx.get(f"{parse_url(dev)}/api/chats", headers=bearer).json()["chats"] == []
 
 
-def test_a_web_app_can_sign_users_in_and_call_the_api_from_its_pages(dev: Dev) -> None:
+def test_web_app_can_sign_users_in_and_call_the_api_from_its_pages(dev: Dev) -> None:
     lines = (dev.directory / "data" / WEB_FILE).read_text().splitlines()
     variables = dict(line.split("=", 1) for line in lines)
     with contextlib.closing(psycopg2.connect(variables["DATABASE_URL"])) as connection, connection:
@@ -133,13 +133,13 @@ def test_secrets_are_neither_printed_nor_readable_by_other_users(dev: Dev) -> No
             assert not stat.S_ISREG(mode) or not stat.S_IMODE(mode) & 0o077, path
 
 
-def test_a_second_stack_in_the_same_directory_is_rejected(dev: Dev) -> None:
+def test_second_stack_in_the_same_directory_is_rejected(dev: Dev) -> None:
     error = fail_to_start("--port", str(find_free_port()), "--data", "data", directory=dev.directory)
     assert f"already running on {dev.directory / 'data'}" in error
     assert fetch_titles(dev)
 
 
-def test_a_port_in_use_is_rejected(dev: Dev, directory: Path) -> None:
+def test_port_in_use_is_rejected(dev: Dev, directory: Path) -> None:
     port = parse_url(dev).rpartition(":")[2]
     assert f"port {port}" in fail_to_start("--port", port, directory=directory)
     assert find_processes(directory) == []

@@ -65,7 +65,7 @@ def test_fresh_deletes_only_its_own_directories(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["postgres/unfinished-*", "postgres/data", "migration.log"])
-def test_an_interrupted_start_leaves_no_processes(directory: Path, moment: str) -> None:
+def test_interrupted_start_leaves_no_processes(directory: Path, moment: str) -> None:
     arguments = ("--port", str(find_free_port()), "--data", "data")
     dev = Dev(directory, *arguments)
     dev.wait_until(lambda: list(directory.glob(f"data/{moment}")))
@@ -76,7 +76,7 @@ def test_an_interrupted_start_leaves_no_processes(directory: Path, moment: str) 
     assert Dev(directory, *arguments).wait_until_ready().stop() == 0
 
 
-def test_a_stack_that_loses_a_child_ends_without_effect_on_another(directory: Path) -> None:
+def test_stack_that_loses_a_child_ends_without_effect_on_another(directory: Path) -> None:
     one, other = (Dev(directory, "--port", str(find_free_port())) for _ in range(2))
     one.wait_until_ready()
     other.wait_until_ready()
@@ -91,7 +91,7 @@ def test_a_stack_that_loses_a_child_ends_without_effect_on_another(directory: Pa
 
 
 @LINUX_ONLY
-def test_a_killed_stack_leaves_no_processes_and_restarts(directory: Path) -> None:
+def test_killed_stack_leaves_no_processes_and_restarts(directory: Path) -> None:
     arguments = ("--port", str(find_free_port()), "--data", "data")
     dev = Dev(directory, *arguments).wait_until_ready()
     dev.process.kill()
@@ -104,7 +104,7 @@ def test_a_killed_stack_leaves_no_processes_and_restarts(directory: Path) -> Non
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests already run as an ordinary user")
-def test_an_ordinary_user_can_run_it(directory: Path) -> None:
+def test_unprivileged_user_can_run_parley_dev(directory: Path) -> None:
     shutil.chown(directory, "nobody")
     try:
         subprocess.run(
@@ -123,7 +123,7 @@ def test_an_ordinary_user_can_run_it(directory: Path) -> None:
     assert dev.stop() == 0
 
 
-def test_the_port_of_the_api_is_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_of_the_api_is_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
     port, other = find_free_port(), find_free_port()
     monkeypatch.setattr("api.dev.process._ports", [other, port])
     stack._reserve_api_port(port)

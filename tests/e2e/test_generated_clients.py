@@ -90,7 +90,7 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_program_in_typescript(
+def test_generated_typescript_client_works(
     open_api: Api, postgres: Postgres, database: str, typescript: Path, users: tuple[str, str], picture: Path
 ) -> None:
     shutil.copy(HERE / "client.mts", typescript)
@@ -126,7 +126,7 @@ def test_a_program_in_typescript(
     ]
 
 
-def test_the_compiler_rejects_deviations_from_the_document(typescript: Path) -> None:
+def test_compiler_rejects_deviations_from_the_document(typescript: Path) -> None:
     program = (HERE / "client.mts").read_text()
     mistakes = {
         "field": ('{ title: "Plans" }', '{ name: "Plans" }'),
@@ -146,7 +146,7 @@ def test_the_compiler_rejects_deviations_from_the_document(typescript: Path) -> 
         assert f"{name}.mts(" in compiled.stdout
 
 
-def test_a_program_in_python(
+def test_generated_python_client_works(
     open_api: Api, document: Path, users: tuple[str, str], picture: Path, tmp_path: Path
 ) -> None:
     shutil.copy(HERE / "client.py", tmp_path)

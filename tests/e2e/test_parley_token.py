@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.dev import run_parley_token
 
 
-def test_a_token_has_the_given_claims_and_is_signed_by_the_first_secret() -> None:
+def test_token_has_the_given_claims_and_is_signed_by_the_first_secret() -> None:
     first, second = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     done = run_parley_token(
         *("--user", "carol", "--name", "Carol", "--expires", "2d"),

@@ -128,7 +128,7 @@ def test_every_route_responds_as_without_a_pooler(api: Api, route: Route) -> Non
         assert expected is None or response.json() == world.fill(expected)
 
 
-def test_a_request_with_a_key_is_executed_once(api: Api) -> None:
+def test_request_with_a_key_is_executed_once(api: Api) -> None:
     key = {"Idempotency-Key": "key"}
     with new_world(api) as world:
         send = world.fill("/api/chats/<chat_id>/messages")
@@ -165,7 +165,7 @@ def test_sessions_keep_no_state_of_requests(api: Api, bouncer: PgBouncer, postgr
 
 
 @pytest.mark.parametrize("fetch", [Database.fetch_value, Database.fetch_row])
-def test_a_cancelled_request_releases_its_connection(
+def test_cancelled_request_releases_its_connection(
     postgres: Postgres, database: str, api: Api, monkeypatch: pytest.MonkeyPatch, fetch: Callable[..., Any]
 ) -> None:
     api.export_environment(monkeypatch)
@@ -217,7 +217,7 @@ def test_events_arrive_when_the_listener_connects_directly(
     [{}, {"ignore_startup_parameters": ", ".join(SESSION_SETTINGS)}],
     ids=["as in the README", "that takes the listener's parameters"],
 )
-def test_a_listener_does_not_start_behind_a_pooler(
+def test_listener_does_not_start_behind_a_pooler(
     new_bouncer: NewBouncer, directory: Path, database: str, pusher: PusherProcess, options: dict[str, str]
 ) -> None:
     bouncer = new_bouncer(new_user("events"), **options)
@@ -233,7 +233,7 @@ def test_a_listener_does_not_start_behind_a_pooler(
     listener.stop()
 
 
-def test_a_replica_behind_a_pooler_is_not_used(bouncer: PgBouncer, new_api: Callable[..., Api], database: str) -> None:
+def test_replica_behind_a_pooler_is_not_used(bouncer: PgBouncer, new_api: Callable[..., Api], database: str) -> None:
     api = new_api(database, DATABASE_REPLICA_URL=bouncer.url(database, "app", "app"))
     with running(api), unlimited_client(api) as client:
         wait_until(lambda: "The replica is not used: DATABASE_REPLICA_URL leads to a pooler" in api.log.read_text())

@@ -88,7 +88,7 @@ def test_events_of_others_arrive_as_documented_once_and_in_order(servers: Server
 
 
 @pytest.mark.parametrize("name", ["next-auth.session-token", "__Secure-authjs.session-token"])
-def test_a_session_cookie_is_sufficient(servers: Servers, name: str) -> None:
+def test_session_cookie_is_sufficient(servers: Servers, name: str) -> None:
     owner, member = servers.new_user("Olga"), servers.new_user("Mia")
     chat = servers.new_chat(owner, member)
     browser = member.open_browser(Cookie=f"theme=dark; {name}={member.token}")
@@ -110,7 +110,7 @@ def test_signing_in_and_subscribing_require_a_session(servers: Servers) -> None:
     assert browser.wait_for("pusher:subscription_error", f"private-chat-{chat}")["status"] == 401
 
 
-def test_a_stranger_is_rejected_and_receives_no_events(servers: Servers) -> None:
+def test_stranger_is_rejected_and_receives_no_events(servers: Servers) -> None:
     owner, member, stranger = servers.new_user("Olga"), servers.new_user("Mia"), servers.new_user("Sam")
     chat = servers.new_chat(owner, member)
     subscriber = member.open_browser().sign_in().subscribe(f"private-chat-{chat}", member.channel)
@@ -127,7 +127,7 @@ def test_a_stranger_is_rejected_and_receives_no_events(servers: Servers) -> None
 
 
 @pytest.mark.parametrize("reason", ["removed", "left", "deleted"])
-def test_a_removed_member_receives_no_further_events(servers: Servers, reason: str) -> None:
+def test_removed_member_receives_no_further_events(servers: Servers, reason: str) -> None:
     owner, staying, leaving = servers.new_user("Olga"), servers.new_user("Mia"), servers.new_user("Lea")
     chat = servers.new_chat(owner, staying, leaving)
     channel = f"private-chat-{chat}"
@@ -176,7 +176,7 @@ def test_members_see_each_others_presence(servers: Servers) -> None:
     assert first.wait_for("pusher:member_removed", channel) == {"id": member.id, "info": {"name": "Mia"}}
 
 
-def test_a_large_event_arrives_without_its_content(servers: Servers) -> None:
+def test_large_event_arrives_without_its_content(servers: Servers) -> None:
     owner, member = servers.new_user("Olga"), servers.new_user("Mia")
     chat = servers.new_chat(owner, member)
     channel = f"private-chat-{chat}"
@@ -231,7 +231,7 @@ def summarize(event: tuple[str, Any]) -> tuple[str, str]:
     return name, data if isinstance(data, str) else data["id"]
 
 
-def test_a_killed_client_catches_up_with_one_request_after_each_start(servers: Servers) -> None:
+def test_killed_client_catches_up_with_one_request_after_each_start(servers: Servers) -> None:
     owner, friend, member = servers.new_user("Olga"), servers.new_user("Fay"), servers.new_user("Mia")
     chat = servers.new_chat(owner, friend, member)
     channel = f"private-chat-{chat}"

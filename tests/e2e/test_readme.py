@@ -128,7 +128,7 @@ def _cluster(directory: Path, valkey: Valkey) -> Iterator[Cluster]:
         yield cluster
 
 
-def test_the_documented_deployment_works(cluster: Cluster) -> None:
+def test_documented_deployment_works(cluster: Cluster) -> None:
     migration, api, listener = (step.command for step in DEPLOYMENT)
     cluster.run(migration)
     cluster.run(migration)
@@ -145,7 +145,7 @@ def test_the_documented_deployment_works(cluster: Cluster) -> None:
             assert web.execute("select count(*) from sessions").fetchone() == (0,)
 
 
-def test_the_documented_database_commands_work(cluster: Cluster) -> None:
+def test_documented_database_commands_work(cluster: Cluster) -> None:
     yoyo(cluster.url(), "apply", "--batch")
     cluster.run("PASSWORD=… parley db login ada parley_analyst")
     cluster.new_database("scratch")

@@ -166,7 +166,7 @@ def find_distributions(root: str) -> set[str]:
     return {name for name, _ in visited}
 
 
-def test_the_tour_prints_the_documented_output(checkout: Path) -> None:
+def test_tour_prints_the_documented_output(checkout: Path) -> None:
     shell = Shell(checkout, clean_environment(checkout))
     documented, real = Normalizer(), Normalizer()
     try:
@@ -177,7 +177,7 @@ def test_the_tour_prints_the_documented_output(checkout: Path) -> None:
         shell.close()
 
 
-def test_the_pages_named_in_the_readme_exist(checkout: Path) -> None:
+def test_pages_named_in_the_readme_exist(checkout: Path) -> None:
     urls = set(re.findall(r"http://127\.0\.0\.1:8000/docs[\w/]*", README))
     assert len(urls) == 2
     for url in urls:

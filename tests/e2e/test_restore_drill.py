@@ -211,7 +211,7 @@ def test_each_check_detects_its_damage(drill: Drill) -> None:
     ("program", "error"),
     [("pg_restore", "dump    restore"), ("pg_basebackup", "restore_drill: "), ("pg_dump", "")],
 )
-def test_a_failed_program_fails_the_drill(drill: Drill, program: str, error: str) -> None:
+def test_failed_program_fails_the_drill(drill: Drill, program: str, error: str) -> None:
     directory = drill.new_directory()
     drill.wrap(program, before="echo broken >&2; exit 3")
     done = drill.run(directory)
@@ -221,7 +221,7 @@ def test_a_failed_program_fails_the_drill(drill: Drill, program: str, error: str
     assert find_servers(directory) == []
 
 
-def test_an_interrupted_drill_leaves_no_server(drill: Drill) -> None:
+def test_interrupted_drill_leaves_no_server(drill: Drill) -> None:
     directory = drill.new_directory()
     drill.wrap("pg_restore", before='pg_ctl status -D dump && touch was-up; kill -TERM "$PPID"')
     done = drill.run(directory)
@@ -252,7 +252,7 @@ def test_invalid_arguments_and_settings_are_reported(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="is not root")
-def test_it_does_not_run_as_root(drill: Drill) -> None:
+def test_drill_does_not_run_as_root(drill: Drill) -> None:
     command = ["bash", str(drill.root / "restore_drill.sh"), str(drill.root / "x")]
     done = subprocess.run(command, env={"DATABASE_URL": "x"}, capture_output=True, text=True, check=False)
     assert (done.returncode, "can't run as root" in done.stderr) == (1, True)

@@ -91,7 +91,7 @@ def test_both_make_the_same_decisions_alone_and_in_turns(
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_the_app_and_the_api_share_a_budget(app: App, api: Api, version: int) -> None:
+def test_app_and_api_share_a_budget(app: App, api: Api, version: int) -> None:
     limit, window = 10, f"{api.environment['RATE_LIMIT_WINDOW']} s"
 
     def new_addresses() -> tuple[str, str]:

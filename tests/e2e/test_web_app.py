@@ -67,7 +67,7 @@ def create_session_tokens(web: Program, secret: str, user: str, seconds: int) ->
 
 
 @pytest.mark.parametrize("secret", [SECRET, OLD_SECRET])
-def test_a_token_of_each_kind_is_accepted(web: Program, anonymous: httpx.Client, secret: str) -> None:
+def test_token_of_each_kind_is_accepted(web: Program, anonymous: httpx.Client, secret: str) -> None:
     user = new_user()
     accepted = 0
     for _, cookie, token in create_session_tokens(web, secret, user, HOUR):
@@ -78,7 +78,7 @@ def test_a_token_of_each_kind_is_accepted(web: Program, anonymous: httpx.Client,
     assert accepted == 21
 
 
-def test_the_stored_tokens_are_of_the_same_kinds(web: Program) -> None:
+def test_stored_tokens_are_of_the_same_kinds(web: Program) -> None:
     created = [
         {"kind": kind, "cookie": cookie, "token": token}
         for kind, cookie, token in create_session_tokens(web, SECRET, "zoe", LONG)
@@ -93,7 +93,7 @@ def test_the_stored_tokens_are_of_the_same_kinds(web: Program) -> None:
 @pytest.mark.parametrize("command", ["nextAuthSignIn", "authjsSignIn"])
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("size", [0, 8000])
-def test_a_session_of_a_web_app_is_accepted(
+def test_session_of_a_web_app_is_accepted(
     web: Program, anonymous: httpx.Client, command: str, site: str, size: int
 ) -> None:
     user = {"id": new_user(), "name": "Ada", "email": f"{new_user()}@example.org", "image": "https://example.org/a.png"}
@@ -107,7 +107,7 @@ def test_a_session_of_a_web_app_is_accepted(
     expect_error(anonymous.post("/api/chats", json={"title": "Plans"}, headers=headers), 403)
 
 
-def test_a_database_session_of_the_adapter_is_accepted_until_it_expires(
+def test_database_session_of_the_adapter_is_accepted_until_it_expires(
     adapter: Program, anonymous: httpx.Client
 ) -> None:
     address = f"{new_user()}@example.org"
@@ -173,7 +173,7 @@ def test_all_methods_of_the_adapter_work(
     assert sorted(called) == sorted(adapter.do("openDatabase", postgres.url(shared_database, "web", "web")))
 
 
-def test_a_user_with_a_changed_address_can_sign_in_by_a_link(adapter: Program, anonymous: httpx.Client) -> None:
+def test_user_with_a_changed_address_can_sign_in_by_a_link(adapter: Program, anonymous: httpx.Client) -> None:
     (cookie,) = adapter.do("emailSignIn", SITES[1], SECRET, f"{new_user()}@example.org")
     user = fetch_profile(anonymous, Cookie=cookie)["id"]
     for address in (f"Carol-{new_user()}@Example.ORG", f"ÜMİT.ΝΙΚΟΣ-{new_user()}@Example.org"):
@@ -184,7 +184,7 @@ def test_a_user_with_a_changed_address_can_sign_in_by_a_link(adapter: Program, a
             assert fetch_profile(anonymous, Cookie=cookie)["id"] == user
 
 
-def test_a_session_by_a_link_is_accepted_until_the_user_is_deleted(
+def test_session_by_a_link_is_accepted_until_the_user_is_deleted(
     adapter: Program, anonymous: httpx.Client, postgres: Postgres, shared_database: str
 ) -> None:
     address = f"{new_user()}@example.org"

@@ -54,7 +54,7 @@ def test_events_of_concurrent_writers_arrive_in_order(harness: Harness) -> None:
             assert len(set(received)) == len(received)
 
 
-def test_an_event_for_many_users_is_published_to_each_once(harness: Harness) -> None:
+def test_event_for_many_users_is_published_to_each_once(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner")
     harness.dba.execute("insert into next_auth.users (id) select 'member-' || n from generate_series(1, 250) n")
     harness.dba.execute(
@@ -74,7 +74,7 @@ def test_an_event_for_many_users_is_published_to_each_once(harness: Harness) -> 
         assert subscriber.events == [renamed] * 252 + [("chat:deleted", chat)] * 252
 
 
-def test_a_removed_member_is_disconnected_before_later_events(harness: Harness) -> None:
+def test_removed_member_is_disconnected_before_later_events(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner", "member")
     with (
         Subscriber(harness.pusher, chat_channel(chat)) as owner,
@@ -90,7 +90,7 @@ def test_a_removed_member_is_disconnected_before_later_events(harness: Harness) 
         assert not owner.closed.is_set()
 
 
-def test_an_event_of_a_long_transaction_arrives_after_later_ones(harness: Harness) -> None:
+def test_event_of_a_long_transaction_arrives_after_later_ones(harness: Harness) -> None:
     slow, quick = new_chat(harness.dba, "owner"), new_chat(harness.dba, "owner")
     with (
         Subscriber(harness.pusher, chat_channel(slow), chat_channel(quick)) as subscriber,
@@ -106,7 +106,7 @@ def test_an_event_of_a_long_transaction_arrives_after_later_ones(harness: Harnes
         wait_until(lambda: received_contents(subscriber)[-1] == "slow", seconds=3)
 
 
-def test_a_busy_chat_does_not_delay_others(harness: Harness) -> None:
+def test_busy_chat_does_not_delay_others(harness: Harness) -> None:
     busy, other = new_chat(harness.dba, "owner"), new_chat(harness.dba, "owner")
     harness.dba.execute(INSERT_MESSAGES, [busy, 3000])
     send_message(harness.dba, other, "here I am")

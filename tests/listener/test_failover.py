@@ -12,7 +12,7 @@ from tests.listener.subscriber import Subscriber
 from tests.waiting import wait_until
 
 
-def test_a_closed_connection_to_the_database_is_replaced(harness: Harness) -> None:
+def test_closed_connection_to_the_database_is_replaced(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner")
     with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, listening(harness.new_listener()) as listener:
         for n in range(3):
@@ -24,7 +24,7 @@ def test_a_closed_connection_to_the_database_is_replaced(harness: Harness) -> No
         assert set(received_contents(subscriber)) == {"0", "1", "2", "end"}
 
 
-def test_a_dead_connection_to_the_database_is_detected(harness: Harness) -> None:
+def test_dead_connection_to_the_database_is_detected(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner")
     with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, listening(harness.new_listener()) as listener:
         # An idle backend holds no locks that others wait for.
@@ -47,7 +47,7 @@ def test_a_dead_connection_to_the_database_is_detected(harness: Harness) -> None
         wait_until(lambda: received_contents(subscriber) == ["meanwhile"])
 
 
-def test_a_standby_becomes_the_leader(harness: Harness) -> None:
+def test_standby_becomes_the_leader(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner")
     first, second = harness.new_listener(), harness.new_listener()
     with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, listening(first):
@@ -64,7 +64,7 @@ def test_a_standby_becomes_the_leader(harness: Harness) -> None:
             second.stop()
 
 
-def test_a_hanging_leader_is_replaced(harness: Harness) -> None:
+def test_hanging_leader_is_replaced(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner")
     first, second = harness.new_listener(), harness.new_listener()
     with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, listening(first):
@@ -92,7 +92,7 @@ def test_requests_in_flight_complete_before_the_end(harness: Harness) -> None:
         assert "Traceback" not in listener.log.read_text()
 
 
-def test_the_leader_keeps_the_lead_until_its_last_request_ends(harness: Harness) -> None:
+def test_leader_keeps_the_lead_until_its_last_request_ends(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner")
     second = harness.new_listener()
     with (

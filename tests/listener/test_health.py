@@ -66,7 +66,9 @@ def test_published_events_are_counted(harness: Harness, port: int, read: Read) -
         assert listener.stop() == 0
 
 
-def test_it_is_not_ready_during_an_outage_of_pusher(harness: Harness, directory: Path, port: int, read: Read) -> None:
+def test_listener_is_not_ready_during_an_outage_of_pusher(
+    harness: Harness, directory: Path, port: int, read: Read
+) -> None:
     chat = new_chat(harness.dba, "owner")
     with (
         PusherProcess(directory / new_user("pusher")) as pusher,
@@ -89,7 +91,7 @@ def test_it_is_not_ready_during_an_outage_of_pusher(harness: Harness, directory:
         wait_until(lambda: read("parley_events_published_total") == 5)
 
 
-def test_it_is_not_ready_during_an_outage_of_the_database(
+def test_listener_is_not_ready_during_an_outage_of_the_database(
     directory: Path, pusher: PusherProcess, port: int, read: Read
 ) -> None:
     with new_postgres(directory / new_user("postgres"), **QUICK) as postgres:
@@ -127,7 +129,7 @@ def test_one_of_two_leads_and_both_are_ready(harness: Harness, port: int) -> Non
             second.stop()
 
 
-def test_a_listener_that_lost_the_lead_during_an_outage_of_pusher_is_ready(harness: Harness, port: int) -> None:
+def test_listener_that_lost_the_lead_during_an_outage_of_pusher_is_ready(harness: Harness, port: int) -> None:
     chat = new_chat(harness.dba, "owner")
     with (
         RejectingProxy(harness.pusher).open() as proxy,
@@ -173,7 +175,7 @@ def test_dead_letters_are_counted_in_the_process_and_in_the_database(harness: Ha
         wait_until(lambda: read("parley_outbox_dead_letter_events") == 0)
 
 
-def test_a_port_in_use_is_reported_in_one_line(harness: Harness) -> None:
+def test_port_in_use_is_reported_in_one_line(harness: Harness) -> None:
     with socket.create_server(("127.0.0.1", 0)) as occupied:
         number = occupied.getsockname()[1]
         listener = harness.new_listener(LISTENER_METRICS_PORT=str(number)).spawn()

@@ -30,7 +30,7 @@ def test_events_with_lost_acknowledgements_are_repeated_without_a_gap(harness: H
         wait_until(lambda: received_contents(subscriber) == ["1", "2", "3"])
 
 
-def test_the_events_held_at_the_call_are_not_fetched_again(harness: Harness) -> None:
+def test_events_held_at_the_call_are_not_fetched_again(harness: Harness) -> None:
     harness.dba.execute(INSERT_MESSAGES, [new_chat(harness.dba, "owner"), 2])
 
     async def work() -> tuple[list[int], list[int]]:

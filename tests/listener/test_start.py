@@ -58,7 +58,7 @@ def pusher_settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[s
     return Settings.load().pusher_options
 
 
-def test_the_variables_locate_pusher(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_locate_pusher(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pusher_settings(monkeypatch)["cluster"] == "eu"
     assert HIDDEN not in repr(Settings.load())
     changed = pusher_settings(monkeypatch, PUSHER_HOST="soketi.internal", PUSHER_PORT="6001", PUSHER_USE_TLS="false")
@@ -67,14 +67,14 @@ def test_the_variables_locate_pusher(monkeypatch: pytest.MonkeyPatch) -> None:
     }  # fmt: skip
 
 
-def test_the_default_retention_is_a_week(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_retention_is_a_week(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.load().outbox_retention_days == 7
     monkeypatch.setenv("OUTBOX_RETENTION_DAYS", "0.5")
     assert Settings.load().outbox_retention_days == 0.5
 
 
 @pytest.mark.parametrize("name", VALID)
-def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
     expected = "PUSHER_CLUSTER or PUSHER_HOST" if name == "PUSHER_CLUSTER" else name
     assert load_error().startswith(f"{expected}: ")
@@ -95,12 +95,12 @@ def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str)
         *(("OUTBOX_RETENTION_DAYS", value) for value in ("-1", "3651", "week", "nan")),
     ],
 )
-def test_a_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     assert load_error().startswith(f"{name}: ")
 
 
-def test_an_unreachable_database_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_database_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     for url in (f"postgresql://u:{HIDDEN}@127.0.0.1:1/db", f"postgresql://u:{HIDDEN}@127.0.0.1:port/db"):
         monkeypatch.setenv("DATABASE_URL", url)
         assert "no connection to PostgreSQL" in database_error(Settings.load())
@@ -115,7 +115,7 @@ def ungranted_role(postgres: Postgres) -> Iterator[str]:
         dba.execute("drop role ungranted")
 
 
-def test_a_database_without_parley_or_a_grant_is_rejected(
+def test_database_without_parley_or_a_grant_is_rejected(
     monkeypatch: pytest.MonkeyPatch, postgres: Postgres, shared_database: str
 ) -> None:
     with ungranted_role(postgres) as role:
@@ -125,7 +125,7 @@ def test_a_database_without_parley_or_a_grant_is_rejected(
             assert "run `yoyo apply --batch` and grant it parley_listener" in error
 
 
-def test_an_invalid_variable_ends_the_process_with_one_line(harness: Harness) -> None:
+def test_invalid_variable_ends_the_process_with_one_line(harness: Harness) -> None:
     listener = harness.new_listener(PUSHER_APP_ID="one").spawn()
     child = listener.child
     assert child is not None

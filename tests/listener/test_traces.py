@@ -36,7 +36,7 @@ def test_each_request_to_pusher_is_a_span(harness: Harness) -> None:
         assert b"hidden-word" not in collector.received
 
 
-def test_an_unsupported_protocol_is_reported_in_one_line(harness: Harness) -> None:
+def test_unsupported_protocol_is_reported_in_one_line(harness: Harness) -> None:
     endpoint = "http://127.0.0.1:1"
     listener = harness.new_listener(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_PROTOCOL="grpc").spawn()
     child = listener.child

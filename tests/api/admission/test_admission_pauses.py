@@ -24,7 +24,7 @@ from tests.api.admission.event_loop import run, settle
         (1.5, 0, 3),
     ],
 )
-def test_a_user_pauses_after_an_expensive_request_of_considerable_cost(
+def test_user_pauses_after_an_expensive_request_of_considerable_cost(
     monkeypatch: pytest.MonkeyPatch, seconds: float, size: int, pause: float
 ) -> None:
     async def steps() -> None:
@@ -50,7 +50,7 @@ def test_a_user_pauses_after_an_expensive_request_of_considerable_cost(
     run(steps)
 
 
-def test_the_pause_after_a_write_is_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pause_after_a_write_is_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def steps() -> None:
         clock, requests = Clock(monkeypatch), Requests(10)
         first, second = (requests.add("a", is_expensive=True, is_write=True) for _ in range(2))

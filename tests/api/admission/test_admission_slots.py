@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("still_clock")
     ("pool_size", "user", "writes", "expensive"),
     [(1, 1, 1, 1), (2, 1, 1, 1), (3, 2, 2, 1), (5, 3, 4, 2), (10, 5, 8, 5), (20, 10, 16, 10)],
 )
-def test_the_limits_depend_on_the_pool_size(pool_size: int, user: int, writes: int, expensive: int) -> None:
+def test_limits_depend_on_the_pool_size(pool_size: int, user: int, writes: int, expensive: int) -> None:
     assert list(AdmissionController(pool_size).limits.values()) == [user, 2, writes, 1, expensive]
 
 
@@ -31,7 +31,7 @@ def test_the_limits_depend_on_the_pool_size(pool_size: int, user: int, writes: i
         ({"is_expensive": True}, 1),
     ],
 )
-def test_a_users_requests_in_flight_are_limited(needs: dict[str, Any], in_flight: int) -> None:
+def test_requests_in_flight_of_a_user_are_limited(needs: dict[str, Any], in_flight: int) -> None:
     async def steps() -> None:
         requests = Requests(10)
         for _ in range(7):
@@ -83,7 +83,7 @@ def test_waiting_for_a_chat_holds_no_other_slot() -> None:
     run(steps)
 
 
-def test_a_request_that_changes_queues_keeps_its_order_of_arrival() -> None:
+def test_request_that_changes_queues_keeps_its_order_of_arrival() -> None:
     async def steps() -> None:
         requests = Requests(10)
         in_chat = [requests.add(f"holder {number}", is_write=True, chat_id="chat") for number in range(2)]

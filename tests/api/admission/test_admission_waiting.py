@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("still_clock")
         ("user {}", {"is_expensive": True}, MAX_WAITING_PER_CONNECTION),
     ],
 )
-def test_a_request_beyond_the_queue_is_rejected_at_once(user: str, needs: dict[str, Any], capacity: float) -> None:
+def test_request_beyond_the_queue_is_rejected_at_once(user: str, needs: dict[str, Any], capacity: float) -> None:
     async def steps() -> None:
         requests = Requests(1)
         for number in range(int(capacity) + 1):
@@ -69,7 +69,7 @@ def test_one_user_or_chat_leaves_queue_capacity_to_others() -> None:
     run(steps)
 
 
-def test_a_request_that_times_out_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_that_times_out_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "ACQUIRE_TIMEOUT_SECONDS", 0)
 
     async def steps() -> None:
@@ -86,7 +86,7 @@ def test_a_request_that_times_out_leaves_the_queue(monkeypatch: pytest.MonkeyPat
     run(steps)
 
 
-def test_the_rest_of_the_timeout_is_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rest_of_the_timeout_is_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(admission, "monotonic", lambda: now)
     remaining: list[float] = []

@@ -23,7 +23,7 @@ def web(postgres: Postgres, shared_database: str) -> Iterator[psycopg.Connection
 
 
 @pytest.mark.parametrize("cookie", SESSION_COOKIES)
-def test_a_session_authenticates_its_user_until_it_expires(
+def test_session_authenticates_its_user_until_it_expires(
     web: psycopg.Connection, anonymous: httpx.Client, cookie: str
 ) -> None:
     user = new_user()
@@ -38,7 +38,7 @@ def test_a_session_authenticates_its_user_until_it_expires(
 
 
 @pytest.mark.parametrize("value", ["a b", "a.b.c", "a.b.c.d.e", "ünïcödé", "a%25b", "a/b+c==", "x" * 255])
-def test_a_token_may_be_any_text(web: psycopg.Connection, anonymous: httpx.Client, value: str) -> None:
+def test_token_may_be_any_text(web: psycopg.Connection, anonymous: httpx.Client, value: str) -> None:
     user = new_user()
     session_token = add_session(web, user, session_token=f"{user}{value}")
     sent = session_token.replace("%", "%25").encode()
@@ -48,14 +48,14 @@ def test_a_token_may_be_any_text(web: psycopg.Connection, anonymous: httpx.Clien
     expect_unauthorized(anonymous.get("/api/profile", headers={b"Authorization": b"Bearer " + sent[:-2]}))
 
 
-def test_an_expired_jwt_beside_a_session_is_ignored(web: psycopg.Connection, anonymous: httpx.Client) -> None:
+def test_expired_jwt_beside_a_session_is_ignored(web: psycopg.Connection, anonymous: httpx.Client) -> None:
     user = new_user()
     cookies = [f"{SESSION_COOKIES[1]}={token(exp=1)}", f"{SESSION_COOKIES[3]}={add_session(web, user)}"]
     for order in (cookies, cookies[::-1]):
         assert get_user_id(anonymous, Cookie="; ".join(order)) == user
 
 
-def test_a_session_can_do_all_that_its_user_can(web: psycopg.Connection, anonymous: httpx.Client) -> None:
+def test_session_has_all_permissions_of_its_user(web: psycopg.Connection, anonymous: httpx.Client) -> None:
     user = new_user()
     headers = {"Authorization": f"Bearer {add_session(web, user)}"}
     chat = anonymous.post("/api/chats", json={"title": "Plans"}, headers=headers)
@@ -66,7 +66,7 @@ def test_a_session_can_do_all_that_its_user_can(web: psycopg.Connection, anonymo
     assert anonymous.post("/api/profile/image", files=files, headers=headers).status_code == 200
 
 
-def test_a_deleted_user_is_rejected_with_any_token(web: psycopg.Connection, anonymous: httpx.Client) -> None:
+def test_deleted_user_is_rejected_with_any_token(web: psycopg.Connection, anonymous: httpx.Client) -> None:
     user = new_user()
     tokens = [add_session(web, user), token(user), token(user, email=f"{user}@example.org")]
     for session_token in tokens:
@@ -79,7 +79,7 @@ def test_a_deleted_user_is_rejected_with_any_token(web: psycopg.Connection, anon
 
 
 @pytest.mark.parametrize("value", ["unknown", "a.b.c", token(exp=1)])
-def test_an_upload_is_rejected_before_its_body_is_sent(api: Api, value: str) -> None:
+def test_upload_is_rejected_before_its_body_is_sent(api: Api, value: str) -> None:
     headers = api.headers("") | {
         "Authorization": f"Bearer {value}",
         "Content-Type": "multipart/form-data; boundary=x",

@@ -185,7 +185,7 @@ def test_truncated_tokens_are_rejected(anonymous: httpx.Client) -> None:
         expect_unauthorized(anonymous.get("/api/profile", headers={"Authorization": f"Bearer {whole[:length]}"}))
 
 
-def test_a_compressed_token_is_not_inflated(api: Api, anonymous: httpx.Client) -> None:
+def test_compressed_token_is_not_inflated(api: Api, anonymous: httpx.Client) -> None:
     assert api.child
     status = Path(f"/proc/{api.child.pid}/status")
 

@@ -46,7 +46,7 @@ def world(api: Api) -> Iterator[dict[str, Any]]:
         yield {"owner": owner, "member": member, "stranger": stranger, "ids": ids, "chat": chat}
 
 
-def test_a_member_may_subscribe_to_the_chat(world: dict[str, Any]) -> None:
+def test_member_may_subscribe_to_the_chat(world: dict[str, Any]) -> None:
     channel = f"private-chat-{world['chat']}"
     for name in ("owner", "member"):
         response = authorize(world[name], channel)
@@ -55,7 +55,7 @@ def test_a_member_may_subscribe_to_the_chat(world: dict[str, Any]) -> None:
         assert response.json() == {"auth": sign(f"{SOCKET}:{channel}")}
 
 
-def test_a_presence_channel_identifies_the_member(world: dict[str, Any]) -> None:
+def test_presence_channel_identifies_the_member(world: dict[str, Any]) -> None:
     channel = f"presence-chat-{world['chat']}"
     response = authorize(world["member"], channel).json()
     assert json.loads(response["channel_data"]) == {"user_id": world["ids"]["member"], "user_info": {"name": "Mia"}}
@@ -64,21 +64,21 @@ def test_a_presence_channel_identifies_the_member(world: dict[str, Any]) -> None
     assert json.loads(without_name["channel_data"]) == {"user_id": world["ids"]["owner"], "user_info": {}}
 
 
-def test_a_user_may_subscribe_to_their_own_channel(world: dict[str, Any]) -> None:
+def test_user_may_subscribe_to_their_own_channel(world: dict[str, Any]) -> None:
     channel = get_user_channel(world["ids"]["owner"])
     assert authorize(world["owner"], channel).json() == {"auth": sign(f"{SOCKET}:{channel}")}
     expect_error(authorize(world["member"], channel), 403)
 
 
 @pytest.mark.parametrize("user", ["auth0|1", "ö/☃?#", "a" * 113])
-def test_an_id_may_have_any_characters(api: Api, user: str) -> None:
+def test_id_may_have_any_characters(api: Api, user: str) -> None:
     with unlimited_client(api, user) as client:
         assert authorize(client, get_user_channel(user)).status_code == 200
         signed_in = client.post(USER_AUTH, data={"socket_id": SOCKET}).json()
         assert "private-user-" + json.loads(signed_in["user_data"])["id"] == get_user_channel(user)
 
 
-def test_an_id_too_long_for_pusher_is_replaced_by_its_hash(api: Api) -> None:
+def test_id_too_long_for_pusher_is_replaced_by_its_hash(api: Api) -> None:
     user = "ö" * 57
     name = "sha256-" + urlsafe_b64encode(hashlib.sha256(user.encode()).digest()).rstrip(b"=").decode()
     with unlimited_client(api, user) as client:
@@ -88,7 +88,7 @@ def test_an_id_too_long_for_pusher_is_replaced_by_its_hash(api: Api) -> None:
         assert json.loads(signed_in["user_data"])["id"] == name
 
 
-def test_a_stranger_cannot_tell_whether_a_channel_exists(world: dict[str, Any]) -> None:
+def test_stranger_cannot_tell_whether_a_channel_exists(world: dict[str, Any]) -> None:
     channels = [
         *(f"{kind}-chat-{world['chat']}" for kind in ("private", "presence")),
         f"private-chat-{NO_SUCH_ID}",
@@ -123,7 +123,7 @@ def test_unknown_channels_are_rejected(world: dict[str, Any], form: str) -> None
     assert authorize(world["owner"], f"private-chat-{world['chat']}").status_code == 200
 
 
-def test_a_user_signs_in(world: dict[str, Any]) -> None:
+def test_user_signs_in(world: dict[str, Any]) -> None:
     response = world["member"].post(USER_AUTH, data={"socket_id": SOCKET}).json()
     assert response["auth"] == sign(f"{SOCKET}::user::{response['user_data']}")
     assert json.loads(response["user_data"]) == {
@@ -132,14 +132,14 @@ def test_a_user_signs_in(world: dict[str, Any]) -> None:
     }
 
 
-def test_a_new_user_signs_in_with_the_name_of_the_token(api: Api) -> None:
+def test_new_user_signs_in_with_the_name_of_the_token(api: Api) -> None:
     with unlimited_client(api, "", Authorization=f"Bearer {token(name='New')}") as client:
         response = client.post(USER_AUTH, data={"socket_id": SOCKET}).json()
     assert json.loads(response["user_data"])["user_info"]["name"] == "New"
 
 
 @pytest.mark.parametrize("socket", ["1", "1.", ".1", "a.b", "1.2\n", " 1.2", "1.2:private-x", "1" * 21 + ".2", "1.2.3"])
-def test_a_socket_id_is_checked(world: dict[str, Any], socket: str) -> None:
+def test_socket_id_is_checked(world: dict[str, Any], socket: str) -> None:
     for response in (
         authorize(world["owner"], "public", socket),
         world["owner"].post(USER_AUTH, data={"socket_id": socket}),
@@ -157,12 +157,12 @@ def test_missing_fields_are_named(world: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "body", [b"socket_id=1.2&channel_name=%00", b"\xff", b"&".join(b"a%d=1" % n for n in range(101))]
 )
-def test_a_malformed_form_is_rejected(world: dict[str, Any], body: bytes) -> None:
+def test_malformed_form_is_rejected(world: dict[str, Any], body: bytes) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     expect_error(world["owner"].post(AUTH, content=body, headers=headers), 400)
 
 
-def test_the_body_is_a_form_that_may_have_more_fields(world: dict[str, Any]) -> None:
+def test_body_is_a_form_that_may_have_more_fields(world: dict[str, Any]) -> None:
     channel = f"private-chat-{world['chat']}"
     expect_error(world["owner"].post(AUTH, json={"socket_id": SOCKET, "channel_name": channel}), 415)
     assert authorize(world["owner"], channel, more="of the client's").status_code == 200
@@ -170,7 +170,7 @@ def test_the_body_is_a_form_that_may_have_more_fields(world: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("prefix", ["", "__Secure-"])
 @pytest.mark.parametrize("name", ["next-auth.session-token", "authjs.session-token"])
-def test_a_session_cookie_is_sufficient_for_safe_requests(
+def test_session_cookie_is_sufficient_for_safe_requests(
     api: Api, world: dict[str, Any], prefix: str, name: str
 ) -> None:
     cookie = f"theme=dark; {prefix}{name}={token(world['ids']['owner'])}"
@@ -185,7 +185,7 @@ def test_a_session_cookie_is_sufficient_for_safe_requests(
         expect_error(authorize(client, f"private-chat-{world['chat']}"), 401)
 
 
-def test_a_bearer_token_has_precedence_over_a_cookie(api: Api, world: dict[str, Any]) -> None:
+def test_bearer_token_has_precedence_over_a_cookie(api: Api, world: dict[str, Any]) -> None:
     cookie = f"next-auth.session-token={token(world['ids']['owner'])}"
     with unlimited_client(api, world["ids"]["stranger"], Cookie=cookie) as client:
         expect_error(authorize(client, f"private-chat-{world['chat']}"), 403)

@@ -34,7 +34,7 @@ def is_accepted(anonymous: httpx.Client, user: str, *cookies: str) -> bool:
 
 
 @pytest.mark.parametrize("name", SESSION_COOKIES)
-def test_a_token_may_be_in_any_session_cookie_whole_or_in_chunks(anonymous: httpx.Client, name: str) -> None:
+def test_token_may_be_in_any_session_cookie_whole_or_in_chunks(anonymous: httpx.Client, name: str) -> None:
     user = new_user()
     value = token(user)
     assert is_accepted(anonymous, user, "a=b", f"{name}={value}", "c=d")
@@ -53,7 +53,7 @@ def test_other_cookies_are_ignored(anonymous: httpx.Client, name: str) -> None:
     assert not is_accepted(anonymous, "", f"{name}={token()}")
 
 
-def test_a_prefixed_cookie_has_precedence(anonymous: httpx.Client) -> None:
+def test_prefixed_cookie_has_precedence(anonymous: httpx.Client) -> None:
     user, other = new_user(), new_user()
     for secure in SESSION_COOKIES[:2]:
         assert secure.startswith("__Secure-")
@@ -111,21 +111,21 @@ def test_stale_chunks_beside_valid_ones_are_ignored(anonymous: httpx.Client) -> 
         assert is_accepted(anonymous, user, *cookies), cookies
 
 
-def test_the_number_of_tokens_joined_from_chunks_is_limited(anonymous: httpx.Client) -> None:
+def test_number_of_tokens_joined_from_chunks_is_limited(anonymous: httpx.Client) -> None:
     user = new_user()
     good, stale = split_into_cookies(token(user)), split_into_cookies("x" * len(token(user)))
     assert is_accepted(anonymous, user, *stale * (MAX_TOKENS - 1), *good)
     assert not is_accepted(anonymous, user, *stale * MAX_TOKENS, *good)
 
 
-def test_the_number_of_tokens_that_are_tried_is_limited(anonymous: httpx.Client) -> None:
+def test_number_of_tokens_that_are_tried_is_limited(anonymous: httpx.Client) -> None:
     user = new_user()
     stale = [f"{COOKIE}=stale"] * (MAX_TOKENS - 1)
     assert is_accepted(anonymous, user, *stale, f"{COOKIE}={token(user)}")
     assert not is_accepted(anonymous, user, *stale, f"{COOKIE}=stale", f"{COOKIE}={token(user)}")
 
 
-def test_a_long_quoted_cookie_is_parsed_in_linear_time(anonymous: httpx.Client) -> None:
+def test_long_quoted_cookie_is_parsed_in_linear_time(anonymous: httpx.Client) -> None:
     # A parser with quadratic time takes half a minute, in which all other requests wait.
     headers = {"Cookie": 'a="' + "\\a" * 78_000 + '"'}
     expect_unauthorized(anonymous.get("/api/profile", headers=headers, timeout=5))
@@ -137,14 +137,14 @@ def test_cookies_may_come_in_several_headers(anonymous: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("authorization", ["Bearer forged", "Basic YTpi", "Bearer", "x"])
-def test_an_authorization_header_has_precedence_over_a_cookie(anonymous: httpx.Client, authorization: str) -> None:
+def test_authorization_header_has_precedence_over_a_cookie(anonymous: httpx.Client, authorization: str) -> None:
     headers = {"Cookie": f"{COOKIE}={token()}"}
     assert anonymous.get("/api/profile", headers=headers).is_success
     expect_unauthorized(anonymous.get("/api/profile", headers=headers | {"Authorization": authorization}))
 
 
 @pytest.mark.parametrize("origin", ALLOWED)
-def test_a_page_of_an_allowed_origin_may_change_things(anonymous: httpx.Client, origin: str) -> None:
+def test_page_of_an_allowed_origin_may_send_unsafe_requests(anonymous: httpx.Client, origin: str) -> None:
     headers = {"Cookie": f"{COOKIE}={token()}", "Origin": origin}
     assert anonymous.post("/api/chats", json={"title": "Plans"}, headers=headers).status_code == 201
     assert anonymous.get("/api/chats", headers=headers).json()["total"] == 1
@@ -159,7 +159,7 @@ def test_a_page_of_an_allowed_origin_may_change_things(anonymous: httpx.Client, 
         "http://localhost:30000",
     ],
 )  # fmt: skip
-def test_pages_of_other_origins_may_not_change_things_with_a_cookie(
+def test_pages_of_other_origins_may_not_send_unsafe_requests_with_a_cookie(
     anonymous: httpx.Client, origin: str | None
 ) -> None:
     cookie = {"Cookie": f"{COOKIE}={token()}"}

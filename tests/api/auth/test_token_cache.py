@@ -49,12 +49,12 @@ def digests(*session_tokens: str) -> dict[str, object]:
     return {"session_digests": [sha256(session_token.encode()).hexdigest() for session_token in session_tokens]}
 
 
-def test_an_unknown_token_is_passed_on_as_a_digest(tokens: Tokens) -> None:
+def test_unknown_token_is_passed_on_as_a_digest(tokens: Tokens) -> None:
     assert authenticate(tokens, "b6b2ff1c-4f0e") == digests("b6b2ff1c-4f0e")
     assert len(tokens.cache) == 0
 
 
-def test_a_token_is_cached_until_it_expires(tokens: Tokens, clock: Clock) -> None:
+def test_token_is_cached_until_it_expires(tokens: Tokens, clock: Clock) -> None:
     value = token("ada", exp=NOW + 60)
     assert authenticate(tokens, value) == {"sub": "ada"}
     assert len(tokens.cache) == 1
@@ -72,21 +72,21 @@ def test_a_token_is_cached_until_it_expires(tokens: Tokens, clock: Clock) -> Non
     assert authenticate(tokens, value) == digests(value)
 
 
-def test_a_cached_token_is_not_verified_again(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_token_is_not_verified_again(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
     value = token("ada", exp=NOW + 60)
     authenticate(tokens, value)
     monkeypatch.setattr("api.auth.tokens.verify_claims", lambda *_, **__: pytest.fail("verified again"))
     assert authenticate(tokens, value) == {"sub": "ada"}
 
 
-def test_an_invalid_result_is_not_cached(tokens: Tokens, clock: Clock) -> None:
+def test_invalid_result_is_not_cached(tokens: Tokens, clock: Clock) -> None:
     value = token("ada", nbf=NOW + 60, exp=NOW + 120)
     assert authenticate(tokens, value) == digests(value)
     clock.now = NOW + 30
     assert authenticate(tokens, value) == {"sub": "ada"}
 
 
-def test_a_cached_token_is_valid_only_in_its_cookie(tokens: Tokens) -> None:
+def test_cached_token_is_valid_only_in_its_cookie(tokens: Tokens) -> None:
     value = next(
         made["token"]
         for made in load_session_tokens()
@@ -98,14 +98,14 @@ def test_a_cached_token_is_valid_only_in_its_cookie(tokens: Tokens) -> None:
     assert authenticate(tokens, value, SESSION_COOKIES[0]) == digests(value)
 
 
-def test_the_cache_does_not_contain_tokens(tokens: Tokens) -> None:
+def test_cache_does_not_contain_tokens(tokens: Tokens) -> None:
     value = token("ada", exp=NOW + 60)
     authenticate(tokens, value)
     assert value not in repr(dict(tokens.cache.items()))
     assert value.rpartition(".")[2] not in repr(dict(tokens.cache.items()))
 
 
-def test_the_cache_has_a_maximum_size(tokens: Tokens) -> None:
+def test_cache_has_a_maximum_size(tokens: Tokens) -> None:
     name = "n" * 20_000
     for number in range(CACHE_BYTES // 20_000 + 50):
         authenticate(tokens, token(f"user-{number}", name=name, exp=NOW + 60))
@@ -113,7 +113,7 @@ def test_the_cache_has_a_maximum_size(tokens: Tokens) -> None:
     assert len(tokens.cache) < CACHE_BYTES // 20_000
 
 
-def test_a_token_with_a_huge_expiry_is_accepted(tokens: Tokens) -> None:
+def test_token_with_a_huge_expiry_is_accepted(tokens: Tokens) -> None:
     for exp in (10**400, 1e300):
         assert authenticate(tokens, token("ada", exp=exp)) == {"sub": "ada"}
 

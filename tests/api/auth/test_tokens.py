@@ -161,7 +161,7 @@ def test_every_invalid_token_gets_the_same_response(anonymous: httpx.Client, kin
     expect_unauthorized(send_token(anonymous, INVALID[kind]()))
 
 
-def test_a_missing_token_gets_the_same_response(anonymous: httpx.Client) -> None:
+def test_missing_token_gets_the_same_response(anonymous: httpx.Client) -> None:
     expect_unauthorized(anonymous.get("/api/chats"))
 
 
@@ -171,20 +171,20 @@ def test_another_scheme_is_rejected(anonymous: httpx.Client, scheme: str) -> Non
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEARER", "Bearer "])
-def test_the_scheme_is_case_insensitive(anonymous: httpx.Client, scheme: str) -> None:
+def test_scheme_is_case_insensitive(anonymous: httpx.Client, scheme: str) -> None:
     assert send_token(anonymous, token(), scheme).status_code == 200
 
 
-def test_a_url_encoded_token_is_decoded(anonymous: httpx.Client) -> None:
+def test_url_encoded_token_is_decoded(anonymous: httpx.Client) -> None:
     assert send_token(anonymous, quote(token(), safe="").replace(".", "%2E")).status_code == 200
 
 
-def test_a_token_longer_than_a_head_is_rejected(anonymous: httpx.Client) -> None:
+def test_token_longer_than_a_head_is_rejected(anonymous: httpx.Client) -> None:
     for length in (160 * 1024, 200_000):
         expect_error(send_token(anonymous, "x" * length), 413)
 
 
-def test_a_token_may_have_32_kib(anonymous: httpx.Client) -> None:
+def test_token_may_have_32_kib(anonymous: httpx.Client) -> None:
     longest = max(
         (signed_claims(valid_claims(name="n" * n)) for n in range(24_300, 24_500)),
         key=lambda t: (len(t) <= 32_768, len(t)),
@@ -215,14 +215,14 @@ def test_any_route_may_be_the_first_request_of_a_user(
         assert created == (1 if response.is_success else 0,)
 
 
-def test_the_first_request_of_a_user_may_write(api: Api) -> None:
+def test_first_request_of_a_user_may_write(api: Api) -> None:
     with unlimited_client(api) as client:
         chat = client.post("/api/chats", json={"title": "First"})
         assert chat.status_code == 201
         assert client.get("/api/chats").json()["chats"][0]["id"] == chat.json()["id"]
 
 
-def test_a_new_user_is_created_from_the_claims(api: Api) -> None:
+def test_new_user_is_created_from_the_claims(api: Api) -> None:
     user = new_user()
     claims = {"name": "Ada ☃", "email": f"{user}@Example.org", "picture": "https://example.org/ada.png"}
     with unlimited_client(api, "") as client:

@@ -89,7 +89,7 @@ def test_readyz_fails_when_row_level_security_no_longer_applies(api: Api, postgr
         wait_for_status(client, "/readyz", 200)
 
 
-def test_a_hanging_postgresql_does_not_delay_the_shutdown(
+def test_hanging_postgresql_does_not_delay_the_shutdown(
     new_api: Callable[..., Api], shared_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new_api(shared_database).export_environment(monkeypatch)

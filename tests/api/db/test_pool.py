@@ -108,7 +108,7 @@ def test_open_connections_serve_when_no_more_can_be_opened(
     assert outcomes == [[int, rejected, rejected], [int], [int, int, int]]
 
 
-def test_a_connection_assigned_just_before_a_cancellation_is_passed_on(
+def test_connection_assigned_just_before_a_cancellation_is_passed_on(
     new_api: Callable[..., Api], database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new_api(database, DATABASE_POOL_SIZE="1").export_environment(monkeypatch)
@@ -172,7 +172,7 @@ def test_disconnected_clients_leave_the_queue_for_connections(small: Api, postgr
         assert {one.recv(65_536)[9:12] for one in late} == {b"200"}
 
 
-def test_a_request_beyond_the_queue_for_connections_gets_503_at_once(
+def test_request_beyond_the_queue_for_connections_gets_503_at_once(
     small: Api, postgres: Postgres, database: str
 ) -> None:
     with unlimited_client(small) as client, ExitStack() as stack:

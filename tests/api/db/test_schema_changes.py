@@ -76,7 +76,7 @@ def change_policies_and_triggers(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("held", ["parley.chats", "next_auth.users"])
-def test_a_request_in_flight_survives_the_replacement_of_its_functions(
+def test_request_in_flight_survives_the_replacement_of_its_functions(
     live_api: Api, url: str, tmp_path: Path, held: str
 ) -> None:
     sources = copy_sources(tmp_path / "changed")
@@ -106,7 +106,7 @@ def test_a_request_in_flight_survives_the_replacement_of_its_functions(
 
 
 @pytest.mark.parametrize("state", ["42883", "42703", "42P01", "42804", "XX000"])
-def test_a_statement_that_a_schema_change_interrupted_is_retried_once(
+def test_statement_that_a_schema_change_interrupted_is_retried_once(
     live_api: Api, url: str, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     live_api.export_environment(monkeypatch)
@@ -145,7 +145,7 @@ def forget_request_ids(directory: Path) -> None:
     file.write_text(text)
 
 
-def test_an_api_without_request_ids_survives_the_replacement_of_its_function(
+def test_api_without_request_ids_survives_the_replacement_of_its_function(
     live_api: Api, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, after = copy_sources(tmp_path / "before"), copy_sources(tmp_path / "after")

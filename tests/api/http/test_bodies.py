@@ -32,7 +32,7 @@ def path(api: Api) -> Iterator[tuple[httpx.Client, str]]:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_may_have_exactly_one_mebibyte(path: tuple[httpx.Client, str], chunked: bool) -> None:
+def test_body_may_have_exactly_one_mebibyte(path: tuple[httpx.Client, str], chunked: bool) -> None:
     client, messages = path
     for size, status in ((MIB, 201), (MIB + 1, 413)):
         body = create_body(size)
@@ -61,7 +61,7 @@ def test_32768_characters_fit_in_a_body_however_they_are_escaped(path: tuple[htt
     ],
 )
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_client_that_sends_100_megabytes_before_reading_gets_the_error(
+def test_client_that_sends_100_megabytes_before_reading_gets_the_error(
     api: Api, request_line: str, user: str | None, status: int, chunked: bool
 ) -> None:
     piece = b"x" * MIB
@@ -74,7 +74,7 @@ def test_a_client_that_sends_100_megabytes_before_reading_gets_the_error(
     expect_error(send_raw(api, request_head(request_line, api.headers(user) | JSON | framing), *parts), status)
 
 
-def test_a_client_that_waits_for_100_continue_gets_413_at_once(api: Api) -> None:
+def test_client_that_waits_for_100_continue_gets_413_at_once(api: Api) -> None:
     headers = api.headers() | JSON | {"Content-Length": str(100 * MIB), "Expect": "100-continue"}
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
         connection.sendall(request_head("POST /api/chats HTTP/1.1", headers))

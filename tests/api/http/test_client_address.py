@@ -64,7 +64,7 @@ PEER = "192.0.2.1"
         (":443", 1, PEER),
     ],
 )
-def test_the_nth_forwarded_address_counts_or_else_the_peers(forwarded: str, proxies: int, counted: str) -> None:
+def test_client_address_is_the_nth_forwarded_or_the_peers(forwarded: str, proxies: int, counted: str) -> None:
     address, is_fallback = ClientAddressResolver(proxies).resolve(PEER, forwarded)
     assert address == counted
     assert is_fallback == (proxies > 0 and counted == PEER)
@@ -100,7 +100,7 @@ def test_clients_behind_a_balancer_that_appends_ports_have_own_budgets(api: Api)
         assert client.get("/api/chats", headers={"X-Forwarded-For": f"[2001:db8:{new_user()[-4:]}::1]:1"}).is_success
 
 
-def test_a_missing_address_is_logged_once_and_counted(new_api: Callable[..., Api], shared_database: str) -> None:
+def test_missing_address_is_logged_once_and_counted(new_api: Callable[..., Api], shared_database: str) -> None:
     port = find_free_port()
     api = new_api(shared_database, METRICS_PORT=str(port), RATE_LIMIT_REQUESTS="100")
     with running(api), api.client() as client:

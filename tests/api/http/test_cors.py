@@ -74,7 +74,7 @@ def test_responses_outside_the_api_have_no_cors_headers(api: Api) -> None:
                 assert not {name for name in response.headers if name.startswith("access-control-")}
 
 
-def test_a_preflight_allows_the_requested_headers(api: Api) -> None:
+def test_preflight_allows_the_requested_headers(api: Api) -> None:
     with unlimited_client(api, "") as client:
         response = preflight(client, "/api/chats/x", ALLOWED)
     assert (response.status_code, response.content) == (204, b"")
@@ -121,7 +121,7 @@ def test_other_options_requests_are_counted_and_rejected(api: Api) -> None:
         assert client.get("/api/chats").headers["x-ratelimit-remaining"] == "4"
 
 
-def test_a_page_may_send_a_bearer_token(api: Api) -> None:
+def test_page_may_send_a_bearer_token(api: Api) -> None:
     with unlimited_client(api, "", Authorization=f"Bearer {token()}", Origin=ALLOWED) as client:
         response = client.post("/api/chats", json={"title": "x"})
         assert response.status_code == 201

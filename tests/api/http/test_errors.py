@@ -165,7 +165,7 @@ def nested(depth: int) -> str:
     ],
     ids=lambda value: repr(value)[:60],
 )
-def test_an_invalid_request_gets_an_error_response(
+def test_invalid_request_gets_an_error_response(
     client: httpx.Client, chat: str, method: str, path: str, options: dict[str, object], status: int
 ) -> None:
     response = client.request(method, path.replace("{chat}", chat), **options)  # type: ignore[arg-type]
@@ -202,7 +202,7 @@ def test_text_is_returned_unchanged(client: httpx.Client, chat: str) -> None:
     assert client.get(f"{chat}/messages/{sent['id']}").json()["content"] == text
 
 
-def test_an_empty_query_parameter_counts_as_absent(client: httpx.Client, chat: str) -> None:
+def test_empty_query_parameter_counts_as_absent(client: httpx.Client, chat: str) -> None:
     empty = client.get(f"{chat}/messages?page=&limit=&type=&search=&startDate=&endDate=&other=1")
     assert empty.json() == client.get(f"{chat}/messages").json()
 
@@ -232,7 +232,7 @@ def test_details_of_an_unexpected_error_are_only_logged(
     assert "UndefinedFunctionError: function api.list_chats" in log
 
 
-def test_a_user_deleted_during_a_request_gets_401(api: Api, postgres: Postgres, shared_database: str) -> None:
+def test_user_deleted_during_a_request_gets_401(api: Api, postgres: Postgres, shared_database: str) -> None:
     user = new_user()
     waiting = "select from pg_locks where locktype = 'transactionid' and not granted"
     with (

@@ -42,7 +42,7 @@ from tests.tokens import new_user
     ],
 )
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_unread_body_is_not_parsed_as_a_request(
+def test_unread_body_is_not_parsed_as_a_request(
     api: Api, line: bytes, fields: tuple[bytes, ...], status: int, *, chunked: bool
 ) -> None:
     """A request after the body is parsed as one."""
@@ -66,7 +66,7 @@ def test_an_unread_body_is_not_parsed_as_a_request(
 
 @pytest.mark.parametrize("line", [b"POST /api/chats HTTP/1.1", b"POST /nope HTTP/1.1", b"GET /healthz HTTP/1.1"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_that_is_too_large_is_not_parsed_as_a_request(attack: Attack, line: bytes, *, chunked: bool) -> None:
+def test_body_that_is_too_large_is_not_parsed_as_a_request(attack: Attack, line: bytes, *, chunked: bool) -> None:
     framing = CHUNKED if chunked else b"Content-Length: 2000000"
     body = b"1e8480\r\n" + attack.second if chunked else attack.second
     [response] = attack.send(attack.request(line, framing, body=body))
@@ -111,7 +111,7 @@ def test_data_after_an_upload_that_timed_out_is_not_parsed(new_api: Callable[...
     ("version", "size", "interim"),
     [(b"1.1", 18, b"HTTP/1.1 100 Continue\r\n\r\n"), (b"1.1", 2_000_000, b""), (b"1.0", 18, b"")],
 )
-def test_a_client_that_waits_gets_100_continue(
+def test_client_that_waits_gets_100_continue(
     api: Api, attack: Attack, version: bytes, size: int, interim: bytes
 ) -> None:
     fields = b"Expect: 100-continue", b"Content-Length: %d" % size, b"Connection: close"
@@ -128,7 +128,7 @@ def test_a_client_that_waits_gets_100_continue(
     assert attack.titles() == (set() if size > 18 else {"first"})
 
 
-def test_a_body_that_has_arrived_needs_no_100_continue(api: Api, attack: Attack) -> None:
+def test_body_that_has_arrived_needs_no_100_continue(api: Api, attack: Attack) -> None:
     fields = b"Expect: 100-continue", b"Content-Length: 18", b"Connection: close"
     with open_connection(api) as connection:
         connection.sendall(attack.request(b"POST /api/chats HTTP/1.1", *fields, body=b'{"title": "first"}'))
@@ -164,7 +164,7 @@ UNREAD = [
         (*request, CHUNKED) for *request, size in UNREAD if size == 18
     ],  # the others are rejected for their Content-Length
 )
-def test_a_body_that_is_not_read_gets_no_100_continue(
+def test_body_that_is_not_read_gets_no_100_continue(
     attack: Attack, line: str, field: str | None, media_type: str, status: int, framing: bytes
 ) -> None:
     """The connection is closed: after the response, the client may send the body or another request."""
@@ -190,7 +190,7 @@ def get_final_response(attack: Attack, waiting: bytes) -> RawResponse:
     return response
 
 
-def test_a_rate_limited_request_gets_no_100_continue(attack: Attack) -> None:
+def test_rate_limited_request_gets_no_100_continue(attack: Attack) -> None:
     attack.headers["X-Forwarded-For"] = new_address()
     last = attack.request(b"GET /api/profile HTTP/1.1", b"Connection: close")
     responses = attack.send(attack.request(b"GET /api/profile HTTP/1.1") * 10 + last)

@@ -76,7 +76,7 @@ from tests.api.http.http1 import CHUNKED, FULL_WIDTH_5, SUPERSCRIPT_2, Attack
         b"".join(b"1;" + b"a" * 100 + b"\r\n \r\n" for _ in range(MAX_EXTENSIONS // 100)) + b"12\r\n{}\r\n0\r\n\r\n",
     ],
 )
-def test_a_malformed_chunk_is_rejected(attack: Attack, chunks: bytes) -> None:
+def test_malformed_chunk_is_rejected(attack: Attack, chunks: bytes) -> None:
     sent = attack.request(b"POST /api/chats HTTP/1.1", CHUNKED, body=chunks.replace(b"{}", b'{"title": "first"}'))
     attack.check_rejected(sent + attack.second)
 
@@ -100,19 +100,19 @@ def test_a_malformed_chunk_is_rejected(attack: Attack, chunks: bytes) -> None:
         b"12\r\n{}\r\n0\r\nX: " + b"x" * (MAX_TRAILERS - 10) + b"\r\n\r\n",
     ],
 )
-def test_a_well_formed_chunked_body_is_accepted(attack: Attack, chunks: bytes) -> None:
+def test_well_formed_chunked_body_is_accepted(attack: Attack, chunks: bytes) -> None:
     body = chunks.replace(b"{}", b'{"title": "first"}')
     attack.check_accepted(attack.request(b"POST /api/chats HTTP/1.1", CHUNKED, body=body), 201)
     assert attack.titles() == {"smuggled", "first"}
 
 
-def test_a_trailer_does_not_become_a_header(attack: Attack) -> None:
+def test_trailer_does_not_become_a_header(attack: Attack) -> None:
     body = b"0\r\nAuthorization: Bearer x\r\nX-Request-Id: trailer\r\nX-Forwarded-For: x\r\n\r\n"
     response = attack.check_accepted(attack.request(b"GET /api/profile HTTP/1.1", CHUNKED, body=body), 200)
     assert response.headers["x-request-id"] != "trailer"
 
 
-def test_a_body_in_tiny_chunks_is_read(attack: Attack) -> None:
+def test_body_in_tiny_chunks_is_read(attack: Attack) -> None:
     body = b'{"title": "first"}'.rjust(100_000)
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
     attack.check_accepted(attack.request(b"POST /api/chats HTTP/1.1", CHUNKED, body=chunks), 201)

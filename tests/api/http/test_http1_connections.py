@@ -33,7 +33,7 @@ def test_requests_may_arrive_in_any_segments(attack: Attack) -> None:
         (b"1.0", b"keep-alive, close", False),
     ],
 )
-def test_a_connection_persists_by_the_rules_of_its_version(
+def test_connection_persists_by_the_rules_of_its_version(
     attack: Attack, version: bytes, connection: bytes | None, *, keeps: bool
 ) -> None:
     fields = [] if connection is None else [b"Connection: " + connection]
@@ -42,7 +42,7 @@ def test_a_connection_persists_by_the_rules_of_its_version(
     assert responses[0].headers["connection"] == ("keep-alive" if keeps else "close")
 
 
-def test_the_last_response_is_readable_while_the_client_keeps_sending(attack: Attack) -> None:
+def test_last_response_is_readable_while_the_client_keeps_sending(attack: Attack) -> None:
     sent = attack.request(b"GET /healthz HTTP/1.1", b"Connection: close") + attack.second
     [response] = attack.send(sent + b"x" * 10_000_000)
     assert (response.status_code, response.headers["connection"]) == (200, "close")

@@ -40,7 +40,7 @@ from tests.api.http.http1 import KELVIN, Attack
         b"HOST: other.test",
     ],
 )
-def test_a_malformed_field_is_rejected(attack: Attack, field: bytes) -> None:
+def test_malformed_field_is_rejected(attack: Attack, field: bytes) -> None:
     before, after = attack.request(b"GET /healthz HTTP/1.1", b"Z: z").rsplit(b"Z: z\r\n", 1)
     attack.check_rejected(before + field + b"\r\n" + after + attack.second)
 
@@ -65,11 +65,11 @@ def test_a_malformed_field_is_rejected(attack: Attack, field: bytes) -> None:
         b"Expect: 100-continue",
     ],
 )
-def test_a_well_formed_field_is_accepted(attack: Attack, field: bytes) -> None:
+def test_well_formed_field_is_accepted(attack: Attack, field: bytes) -> None:
     attack.check_accepted(attack.request(b"GET /healthz HTTP/1.1", field), 200)
 
 
-def test_a_head_has_at_most_100_fields(attack: Attack) -> None:
+def test_head_has_at_most_100_fields(attack: Attack) -> None:
     assert MAX_FIELDS == 100
     has = attack.request(b"GET /healthz HTTP/1.1").count(b"\r\n") - 2
     attack.check_rejected(
@@ -107,7 +107,7 @@ def test_a_head_has_at_most_100_fields(attack: Attack) -> None:
         b"m\xc3\xbcnchen.test",
     ],
 )
-def test_a_malformed_host_is_rejected(attack: Attack, host: bytes) -> None:
+def test_malformed_host_is_rejected(attack: Attack, host: bytes) -> None:
     attack.check_rejected(b"GET /healthz HTTP/1.1\r\nHost: " + host + b"\r\n\r\n" + attack.second)
 
 
@@ -115,7 +115,7 @@ def test_a_malformed_host_is_rejected(attack: Attack, host: bytes) -> None:
     "host",
     [b"parley.test", b"PARLEY.test.", b"my_service-1:8000", b"127.0.0.1:", b"[::1]:8000", b"[::ffff:10.0.0.1]", b"%41"],
 )
-def test_a_well_formed_host_is_accepted(attack: Attack, host: bytes) -> None:
+def test_well_formed_host_is_accepted(attack: Attack, host: bytes) -> None:
     attack.check_accepted(b"GET /healthz HTTP/1.1\r\nHost: " + host + b"\r\n\r\n", 200)
 
 

@@ -65,7 +65,7 @@ from tests.api.http.http1 import Attack
         b"GET ftp://parley.test/healthz HTTP/1.1",
     ],
 )
-def test_a_malformed_request_line_is_rejected(attack: Attack, line: bytes) -> None:
+def test_malformed_request_line_is_rejected(attack: Attack, line: bytes) -> None:
     attack.check_rejected(attack.request(line) + attack.second)
 
 
@@ -88,11 +88,11 @@ def test_a_malformed_request_line_is_rejected(attack: Attack, line: bytes) -> No
         (b"X" * MAX_METHOD + b" /healthz HTTP/1.1", 405),
     ],
 )
-def test_a_well_formed_request_line_is_accepted(attack: Attack, line: bytes, status: int) -> None:
+def test_well_formed_request_line_is_accepted(attack: Attack, line: bytes, status: int) -> None:
     attack.check_accepted(attack.request(line), status)
 
 
-def test_a_target_has_at_most_65535_bytes(attack: Attack) -> None:
+def test_target_has_at_most_65535_bytes(attack: Attack) -> None:
     path = b"/" + b"x" * (MAX_TARGET - 1)
     attack.check_rejected(attack.request(b"GET " + path + b"x HTTP/1.1") + attack.second, status=413)
     attack.check_accepted(attack.request(b"GET " + path + b" HTTP/1.1"), 404)
@@ -121,12 +121,12 @@ def test_one_empty_line_before_a_request_is_ignored(attack: Attack) -> None:
         b"GET /healthz HTTP/1.1\r\nHost: parley.test\r\nX: \x00",
     ],
 )
-def test_a_head_is_rejected_as_soon_as_it_cannot_be_well_formed(attack: Attack, start: bytes) -> None:
+def test_head_is_rejected_as_soon_as_it_cannot_be_well_formed(attack: Attack, start: bytes) -> None:
     attack.check_rejected(start)
     attack.check_rejected(*(bytes([byte]) for byte in start))
 
 
-def test_a_head_has_at_most_160_kib(attack: Attack) -> None:
+def test_head_has_at_most_160_kib(attack: Attack) -> None:
     start = attack.request(b"GET /healthz HTTP/1.1", b"X: ")
     room = MAX_HEAD - len(start.removesuffix(b"\r\n\r\n"))
     attack.check_rejected(
@@ -135,6 +135,6 @@ def test_a_head_has_at_most_160_kib(attack: Attack) -> None:
     attack.check_accepted(attack.request(b"GET /healthz HTTP/1.1", b"X: " + b"x" * room), 200)
 
 
-def test_an_error_response_to_head_has_no_body(attack: Attack) -> None:
+def test_error_response_to_head_has_no_body(attack: Attack) -> None:
     [response] = attack.send(attack.request(b"HEAD /healthz HTTP/1.1", b"X : x") + attack.second)
     assert (response.status_code, response.text, response.headers["connection"]) == (400, "", "close")

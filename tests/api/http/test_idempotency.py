@@ -68,7 +68,7 @@ def test_other_methods_ignore_an_idempotency_key(client: httpx.Client) -> None:
         [b"\xc2\xa0"],
     ],
 )
-def test_a_malformed_key_is_rejected(client: httpx.Client, headers: list[bytes]) -> None:
+def test_malformed_key_is_rejected(client: httpx.Client, headers: list[bytes]) -> None:
     fields = [*client.headers.raw, *((b"Idempotency-Key", value) for value in headers)]
     response = client.post(CHATS, json={"title": "x"}, headers=fields)
     assert expect_error(response, 400)["details"] == {"fields": {"Idempotency-Key": BAD_KEY}}
@@ -87,12 +87,12 @@ def test_whitespace_around_a_key_is_ignored(api: Api, client: httpx.Client) -> N
 
 
 @pytest.mark.parametrize("key", ["a", "a" * 255, "!#$%&'()*+,-./:;<=>?@[]^_`{|}~"])
-def test_a_key_may_be_quoted(client: httpx.Client, key: str) -> None:
+def test_key_may_be_quoted(client: httpx.Client, key: str) -> None:
     first = client.post(CHATS, json={"title": "x"}, headers=keyed(key))
     assert is_replay(client.post(CHATS, json={"title": "x"}, headers=keyed(f'"{key}"')), first)
 
 
-def test_a_repeat_must_have_an_identical_body(client: httpx.Client) -> None:
+def test_repeat_must_have_an_identical_body(client: httpx.Client) -> None:
     messages, key = new_chat(client), keyed()
 
     def send(body: str, content_type: str = "application/json", path: str = messages) -> httpx.Response:
@@ -107,7 +107,7 @@ def test_a_repeat_must_have_an_identical_body(client: httpx.Client) -> None:
     assert contents(client, messages) == ["x"]
 
 
-def test_a_key_is_valid_in_all_sessions_of_its_user(
+def test_key_is_valid_in_all_sessions_of_its_user(
     anonymous: httpx.Client, postgres: Postgres, shared_database: str
 ) -> None:
     user, key = new_user(), keyed()
@@ -179,7 +179,7 @@ def test_removed_member_cannot_replay_an_idempotent_authorization(world: World) 
     assert is_replay(authorize(), first)
 
 
-def test_a_repeated_upload_is_stored_once(api: Api, client: httpx.Client) -> None:
+def test_repeated_upload_is_stored_once(api: Api, client: httpx.Client) -> None:
     key, content = keyed(), images.encode(images.draw_noise(9, 9, 300), "PNG")
     first = upload(client, content, key)
     assert first.status_code == 200
@@ -194,7 +194,7 @@ def test_a_repeated_upload_is_stored_once(api: Api, client: httpx.Client) -> Non
     assert stored.exists()
 
 
-def test_a_rejected_upload_does_not_use_up_its_key(client: httpx.Client) -> None:
+def test_rejected_upload_does_not_use_up_its_key(client: httpx.Client) -> None:
     key = keyed()
     expect_error(upload(client, b"no image", key), 400)
     assert upload(client, images.build_png(5, 5), key).status_code == 200

@@ -43,7 +43,7 @@ def lock_rows(url: str) -> Iterator[Callable[[], int]]:
 
 
 @pytest.mark.parametrize("what", ["message", "image"])
-def test_a_repeat_during_the_first_request_gets_409_with_retry_after(
+def test_repeat_during_the_first_request_gets_409_with_retry_after(
     apis: tuple[Api, Api], postgres: Postgres, database: str, what: str
 ) -> None:
     user, key = new_user(), keyed()
@@ -99,7 +99,7 @@ def test_of_a_hundred_concurrent_repeats_one_is_executed(apis: tuple[Api, Api]) 
         assert contents(one, messages) == ["x"]
 
 
-def test_a_request_without_response_from_a_killed_process_is_executed_once(
+def test_request_without_response_from_a_killed_process_is_executed_once(
     apis: tuple[Api, Api], postgres: Postgres, database: str
 ) -> None:
     user, key = new_user(), keyed()

@@ -51,7 +51,7 @@ def test_links_are_followed_to_the_end_and_back(client: httpx.Client) -> None:
     assert first.links.keys() == {"next", "first"}
 
 
-def test_a_link_keeps_the_query_except_the_position(api: Api, client: httpx.Client) -> None:
+def test_link_keeps_the_query_except_the_position(api: Api, client: httpx.Client) -> None:
     path = new_chat(client, *("tea & cake + 上海" for _ in range(4)))
     query = {"search": 'cake & "tea" 上海+', "limit": "2", "type": "text", "startDate": "2026-01-01T00:00:00+02:00"}
     response = client.get(path, params=query | {"page": "1", "other": "1"})
@@ -65,14 +65,14 @@ def test_a_link_keeps_the_query_except_the_position(api: Api, client: httpx.Clie
     ]
 
 
-def test_a_link_has_the_path_of_the_request(client: httpx.Client) -> None:
+def test_link_has_the_path_of_the_request(client: httpx.Client) -> None:
     path = new_chat(client, "one", "two")
     encoded = path.replace("/chats/0", "/chats/%30")
     assert encoded != path
     assert follow_links(client, f"{encoded}?limit=1", "next") == [["two"], ["one"]]
 
 
-def test_the_link_to_the_first_page_has_no_query(api: Api, client: httpx.Client) -> None:
+def test_link_to_the_first_page_has_no_query(api: Api, client: httpx.Client) -> None:
     path = new_chat(client)
     assert client.get(path).headers["link"] == f'<{api.url}{path}>; rel="first"'
 
@@ -86,7 +86,7 @@ def test_chats_and_hits_have_links(client: httpx.Client) -> None:
     assert len(follow_links(client, "/api/search?search=hello&limit=1&sort=relevance", "next")) == 3
 
 
-def test_a_link_header_that_is_too_long_is_omitted(client: httpx.Client) -> None:
+def test_link_header_that_is_too_long_is_omitted(client: httpx.Client) -> None:
     path = new_chat(client, "上" * 1000, "上")
     for length, has_links in ((100, True), (1000, False)):
         response = client.get(path, params={"search": "上" * length, "limit": "1"})
@@ -104,7 +104,7 @@ def test_responses_without_pages_have_no_links(client: httpx.Client) -> None:
         assert "link" not in response.headers
 
 
-def test_a_search_covers_the_current_chats_of_the_caller(api: Api) -> None:
+def test_search_covers_the_current_chats_of_the_caller(api: Api) -> None:
     owner, member, stranger = new_user(), new_user(), new_user()
     with (
         unlimited_client(api, owner) as searching,
@@ -132,7 +132,7 @@ def test_a_search_covers_the_current_chats_of_the_caller(api: Api) -> None:
         assert found(searching) == []
 
 
-def test_a_search_of_all_chats_requires_a_search_term(client: httpx.Client) -> None:
+def test_search_of_all_chats_requires_a_search_term(client: httpx.Client) -> None:
     for query, problem in (
         ("", "is required"),
         ("?search=", "is required"),

@@ -70,12 +70,12 @@ def test_malformed_http_gets_an_error_response(api: Api, sent: bytes, status: in
         (b"f" * 20 + b"\r\n", 413),
     ],
 )
-def test_a_malformed_chunk_gets_an_error_response(api: Api, chunks: bytes, status: int) -> None:
+def test_malformed_chunk_gets_an_error_response(api: Api, chunks: bytes, status: int) -> None:
     headers = api.headers() | {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
     expect_error(send_raw(api, request_head("POST /api/chats HTTP/1.1", headers), chunks), status)
 
 
-def test_the_absolute_form_of_a_target_is_accepted(api: Api) -> None:
+def test_absolute_form_of_a_target_is_accepted(api: Api) -> None:
     response = send_raw(
         api, request_head("GET http://any.host/api/chats?limit=7 HTTP/1.1", api.headers()), method="GET"
     )
@@ -104,7 +104,7 @@ def test_malformed_requests_are_not_logged(api: Api) -> None:
     assert api.log.stat().st_size == before
 
 
-def test_a_well_formed_request_id_is_kept_and_others_are_replaced(api: Api) -> None:
+def test_well_formed_request_id_is_kept_and_others_are_replaced(api: Api) -> None:
     with unlimited_client(api) as client:
         for path in ("/api/chats", "/healthz", "/nope", "/api/chats/1"):
             for well_formed in ("a", "0af7651916cd43dd8448eb211c80319c", "a.b_c:d-e", "x" * 128):
@@ -117,6 +117,6 @@ def test_a_well_formed_request_id_is_kept_and_others_are_replaced(api: Api) -> N
             assert all(len(request_id) == 32 and request_id.isalnum() for request_id in replaced)
 
 
-def test_the_response_to_malformed_http_has_a_request_id(api: Api) -> None:
+def test_response_to_malformed_http_has_a_request_id(api: Api) -> None:
     response: RawResponse = send_raw(api, b"NONSENSE\r\n\r\n")
     assert len(response.headers["x-request-id"]) == 32

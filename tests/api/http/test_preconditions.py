@@ -52,7 +52,7 @@ def test_resources_that_can_be_changed_have_an_etag() -> None:
 
 
 @pytest.mark.parametrize("route", READ, ids=name_of)
-def test_a_matching_etag_is_a_304(world: World, route: Route) -> None:
+def test_matching_etag_gets_304(world: World, route: Route) -> None:
     path = world.fill(route.path)
     whole = world.owner.get(path)
     etag = whole.headers["etag"]
@@ -98,7 +98,7 @@ def test_responses_without_a_body_end_with_their_head(api: Api, world: World) ->
 
 
 @pytest.mark.parametrize("route", [route for route in CHANGED if route.method == "PUT"], ids=name_of)
-def test_a_change_returns_the_new_etag(world: World, route: Route) -> None:
+def test_change_returns_the_new_etag(world: World, route: Route) -> None:
     before = get_etag(world, route)
     returned = world.request(world.owner, route).headers["etag"]
     assert before != returned == get_etag(world, route)
@@ -149,7 +149,7 @@ def paths(api: Api) -> list[str]:
         ([entity_tags.ETAG, "x"], 200),
     ],
 )
-def test_a_matching_etag_outside_the_api_is_a_304(api: Api, paths: list[str], headers: list[str], status: int) -> None:
+def test_matching_etag_outside_the_api_gets_304(api: Api, paths: list[str], headers: list[str], status: int) -> None:
     with api.client("") as client:
         for path in paths:
             etag = client.get(path).headers["etag"]
@@ -170,14 +170,14 @@ def test_if_match_without_the_etag_changes_nothing(world: World, header: str) ->
     )
 
 
-def test_a_membership_has_no_etag(world: World) -> None:
+def test_membership_has_no_etag(world: World) -> None:
     (route,) = (route for route in CHANGED if route not in VERSIONED)
     expect_error(world.request(world.owner, route, headers={"If-Match": '"x"'}), 412)
     assert world.request(world.owner, route, headers={"If-Match": "*"}).status_code == 204
     expect_error(world.request(world.owner, route, headers={"If-Match": "*"}), 404)
 
 
-def test_the_example_in_the_readme_works(api: Api, tmp_path: Path) -> None:
+def test_example_in_the_readme_works(api: Api, tmp_path: Path) -> None:
     example = re.search(r"^\$ (curl .*)\n(ETag: .*)\n\$ (curl .*\n.*)$", README, flags=re.MULTILINE)
     assert example
     get, response, put = example.groups()
@@ -210,7 +210,7 @@ def test_authorization_is_checked_before_preconditions(world: World, route: Rout
             expect_error(world.request(world.owner, route, headers=sent, json={}), 400)
 
 
-def test_a_new_image_changes_the_etag_of_the_profile(world: World) -> None:
+def test_new_image_changes_the_etag_of_the_profile(world: World) -> None:
     before = world.owner.get("/api/profile").headers["etag"]
     image = {"image": images.build_png(9, 9)}
     assert world.owner.post("/api/profile/image", files=image, headers={"If-Match": '"x"'}).status_code == 200

@@ -55,7 +55,7 @@ def statements(postgres: Postgres, api: Api, database: str) -> Iterator[Callable
             dba.execute("select pg_reload_conf()")
 
 
-def test_the_application_name_shows_the_request_in_progress(postgres: Postgres, api: Api, database: str) -> None:
+def test_application_name_shows_the_request_in_progress(postgres: Postgres, api: Api, database: str) -> None:
     request_id = new_user("request")
     with unlimited_client(api, **{"X-Request-Id": request_id}) as client, ThreadPoolExecutor() as threads:
         with locked_chats(postgres.url(database)) as waiting, psycopg.connect(postgres.url("postgres")) as dba:
@@ -78,9 +78,7 @@ def test_each_statement_is_logged_under_its_request(
     wait_until(lambda: any(route.function in statement for statement in statements(name)))
 
 
-def test_a_long_id_is_truncated_and_a_malformed_one_is_replaced(
-    api: Api, statements: Callable[[str], list[str]]
-) -> None:
+def test_long_id_is_truncated_and_a_malformed_one_is_replaced(api: Api, statements: Callable[[str], list[str]]) -> None:
     def get_id(request_id: str) -> str:
         with unlimited_client(api, **{"X-Request-Id": request_id}) as client:
             response = client.get("/api/chats")
@@ -94,7 +92,7 @@ def test_a_long_id_is_truncated_and_a_malformed_one_is_replaced(
 
 
 @pytest.mark.usefixtures("statements")
-def test_a_statement_that_fails_is_logged_under_its_request(postgres: Postgres, api: Api, database: str) -> None:
+def test_statement_that_fails_is_logged_under_its_request(postgres: Postgres, api: Api, database: str) -> None:
     request_id = new_user("request")
     with unlimited_client(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:
         dba.execute("alter table parley.chats add constraint zoo check (title <> 'zoo')")

@@ -95,7 +95,7 @@ def test_sending_byte_by_byte_does_not_extend_the_timeout(
 
 
 @pytest.mark.parametrize("more", ["another request", "half a head"])
-def test_a_client_that_does_not_read_is_disconnected(api: Api, page: bytes, more: str) -> None:
+def test_client_that_does_not_read_is_disconnected(api: Api, page: bytes, more: str) -> None:
     port = int(api.environment["METRICS_PORT"])
     with connect(api) as client:
         client.sendall(page + (page if more == "another request" else page[:20]))
@@ -104,7 +104,7 @@ def test_a_client_that_does_not_read_is_disconnected(api: Api, page: bytes, more
         wait_until(lambda: not is_connected(api, client))
 
 
-def test_the_slowest_of_the_clients_with_unread_responses_is_disconnected(api: Api, page: bytes) -> None:
+def test_slowest_of_the_clients_with_unread_responses_is_disconnected(api: Api, page: bytes) -> None:
     with connect(api) as slowest, connect(api) as second, connect(api) as third:
         for client in (slowest, second, third):
             wait_until(lambda: is_connected(api, slowest))

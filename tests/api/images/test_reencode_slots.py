@@ -85,7 +85,7 @@ def test_users_without_usage_are_served_in_order_of_arrival(clock: Clock) -> Non
     run(steps)
 
 
-def test_a_user_holds_at_most_one_slot(clock: Clock) -> None:
+def test_user_holds_at_most_one_slot(clock: Clock) -> None:
     async def steps() -> None:
         users = Users(2, clock)
         await users.add("a", "a 2", "a 3")
@@ -99,7 +99,7 @@ def test_a_user_holds_at_most_one_slot(clock: Clock) -> None:
     run(steps)
 
 
-def test_an_ordinary_user_is_served_before_heavy_ones(clock: Clock) -> None:
+def test_ordinary_user_is_served_before_heavy_ones(clock: Clock) -> None:
     """The number of heavy users, and of the requests of each, does not matter."""
 
     async def steps() -> None:
@@ -152,7 +152,7 @@ def test_cancelled_waiters_are_skipped(clock: Clock) -> None:
     run(steps)
 
 
-def test_a_slot_assigned_just_before_a_cancellation_is_passed_on(clock: Clock) -> None:
+def test_slot_assigned_just_before_a_cancellation_is_passed_on(clock: Clock) -> None:
     async def steps() -> None:
         users = Users(1, clock)
         await users.add("a", "b", "c")
@@ -165,7 +165,7 @@ def test_a_slot_assigned_just_before_a_cancellation_is_passed_on(clock: Clock) -
     run(steps)
 
 
-def test_a_slot_is_not_assigned_to_a_cancelled_waiter(clock: Clock) -> None:
+def test_slot_is_not_assigned_to_a_cancelled_waiter(clock: Clock) -> None:
     async def steps() -> None:
         users = Users(1, clock)
         await users.add("a", "b", "c")
@@ -202,7 +202,7 @@ def test_beyond_the_limit_the_waiter_that_would_be_last_is_rejected(
     run(steps)
 
 
-def test_a_waiter_is_rejected_after_its_timeout(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiter_is_rejected_after_its_timeout(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     async def steps() -> None:
         users = Users(1, clock)
         await users.add("a")

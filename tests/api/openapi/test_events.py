@@ -33,7 +33,7 @@ def test_recorded_events_match_the_models(document: Json, dba: Connection) -> No
         assert list_schema_errors(document, schema, None) != []
 
 
-def test_the_log_has_all_events() -> None:
+def test_log_has_all_events() -> None:
     assert get_args(LoggedEvent.model_fields["event"].annotation) == EVENT_NAMES
 
 

@@ -96,7 +96,7 @@ def test_redis_counts_by_the_formula(url: str, limit: int, window_ms: int, steps
 
 @settings(max_examples=40)
 @given(limit=st.integers(1, 12), window_ms=LENGTHS, steps=st.lists(st.floats(0, 1.2), max_size=60))
-def test_a_process_without_redis_counts_by_the_formula(limit: int, window_ms: int, steps: list[float]) -> None:
+def test_process_without_redis_counts_by_the_formula(limit: int, window_ms: int, steps: list[float]) -> None:
     model, local = Model(limit, window_ms), LocalCounts()
     for time in get_times(steps, window_ms):
         window, into_window = divmod(time, window_ms)
@@ -165,12 +165,12 @@ def test_upstash_headers_and_draft_headers_agree(url: str, limit: int, window_ms
 
 
 @pytest.mark.parametrize(("window_ms", "seconds"), [(1000, 1), (1001, 2), (1500, 2), (2000, 2), (86_400_000, 86_400)])
-def test_the_window_in_the_policy_is_rounded_up_to_seconds(url: str, window_ms: int, seconds: int) -> None:
+def test_window_in_the_policy_is_rounded_up_to_seconds(url: str, window_ms: int, seconds: int) -> None:
     (decision,) = consume_all(url, [NOON], window_ms=window_ms)
     assert parse_item(decision.headers["RateLimit-Policy"]) == ("default", {"q": 10, "w": seconds})
 
 
-def test_a_full_window_blocks_until_its_weight_declines(url: str) -> None:
+def test_full_window_blocks_until_its_weight_declines(url: str) -> None:
     times = [NOON] * 11 + [NOON + WINDOW - 1, NOON + WINDOW, NOON + WINDOW + 1, NOON + WINDOW + 1, NOON + WINDOW + 1001]
     allowed = [decision.allowed for decision in consume_all(url, times)]
     assert allowed == [True] * 10 + [False, False, False, True, False, True]
@@ -197,7 +197,7 @@ def test_keys_are_those_of_upstash_and_expire(url: str, server: "redis.Redis") -
         assert started <= server.pexpiretime(key) - (2 * WINDOW + 1000) <= ended
 
 
-def test_a_request_needs_one_command(url: str, server: "redis.Redis") -> None:
+def test_request_needs_one_command(url: str, server: "redis.Redis") -> None:
     address = uuid4().hex
 
     async def consume() -> None:
@@ -231,7 +231,7 @@ def test_of_any_number_of_simultaneous_requests_exactly_the_limit_passes(url: st
     assert sum(d.allowed for d in decisions) == 10
 
 
-def test_a_cancelled_request_does_not_affect_others(url: str) -> None:
+def test_cancelled_request_does_not_affect_others(url: str) -> None:
     async def consume() -> list[Decision]:
         async with open_limiter(url) as limiter:
             tasks = [asyncio.create_task(limiter.consume(uuid4().hex)) for _ in range(20)]
@@ -253,7 +253,7 @@ def test_addresses_and_prefixes_have_budgets_of_their_own(url: str) -> None:
     assert asyncio.run(consume()) == [True, False, True, True]
 
 
-def test_a_process_counts_a_limited_number_of_addresses() -> None:
+def test_process_counts_a_limited_number_of_addresses() -> None:
     local = LocalCounts()
     for n in range(MAX_LOCAL_KEYS + 100):
         assert local.consume(str(n), 1, 0, 10) == (1, 1, 0)

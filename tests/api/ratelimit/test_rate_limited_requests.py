@@ -129,7 +129,7 @@ def test_behind_a_proxy_the_last_forwarded_address_counts(api: Api) -> None:
         assert get_statuses(client, 1, **{"X-Forwarded-For": f"{address}, {new_address()}"}) == [200]
 
 
-def test_an_ipv6_network_has_one_budget(api: Api) -> None:
+def test_ipv6_network_has_one_budget(api: Api) -> None:
     network = new_address().removesuffix("::1")
     with api.client() as client:
         for n in range(10):

@@ -50,7 +50,7 @@ def test_replies_reach_their_commands(valkey: Valkey) -> None:
     assert asyncio.run(run_commands()) == list(range(1, 501))
 
 
-def test_an_error_reply_affects_only_its_command(valkey: Valkey) -> None:
+def test_error_reply_affects_only_its_command(valkey: Valkey) -> None:
     async def run_commands() -> list[Any]:
         text, number = uuid4().hex, uuid4().hex
         async with open_connection(valkey.url()) as connection:
@@ -67,7 +67,7 @@ def test_an_error_reply_affects_only_its_command(valkey: Valkey) -> None:
     assert isinstance(error, REDIS_ERRORS)
 
 
-def test_a_cancelled_command_does_not_shift_replies(valkey: Valkey) -> None:
+def test_cancelled_command_does_not_shift_replies(valkey: Valkey) -> None:
     async def run_commands() -> list[Any]:
         key = uuid4().hex
         async with open_connection(valkey.url()) as connection:
@@ -81,7 +81,7 @@ def test_a_cancelled_command_does_not_shift_replies(valkey: Valkey) -> None:
     assert asyncio.run(run_commands()) == [3, 5, 7, 9, 11]
 
 
-def test_a_closed_connection_is_reopened(valkey: Valkey) -> None:
+def test_closed_connection_is_reopened(valkey: Valkey) -> None:
     async def run_commands() -> list[Any]:
         key = uuid4().hex
         async with open_connection(valkey.url()) as connection, open_connection(valkey.url()) as other:
@@ -158,7 +158,7 @@ def test_push_notifications_are_ignored() -> None:
     assert asyncio.run(run_commands()) == [1, 2]
 
 
-def test_a_reply_without_a_command_closes_the_connection() -> None:
+def test_reply_without_a_command_closes_the_connection() -> None:
     async def run_commands() -> list[Any]:
         async with run_server(reply_twice) as url, open_connection(url) as connection:
             return [
@@ -170,7 +170,7 @@ def test_a_reply_without_a_command_closes_the_connection() -> None:
     assert first == 1
 
 
-def test_a_redis_that_stops_replying_times_out(valkey: Valkey) -> None:
+def test_redis_that_stops_replying_times_out(valkey: Valkey) -> None:
     async def run_commands() -> tuple[list[Any], int]:
         key = uuid4().hex
         async with open_connection(valkey.url(), seconds=1) as connection, open_connection(valkey.url()) as other:

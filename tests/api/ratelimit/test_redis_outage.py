@@ -84,7 +84,7 @@ def new_lines(api: Api, before: int) -> str:
     return api.log.read_text()[before:]
 
 
-def test_an_api_started_without_redis_uses_it_once_it_is_available(api: Api, own: Valkey) -> None:
+def test_api_started_without_redis_uses_it_once_it_is_available(api: Api, own: Valkey) -> None:
     assert UNAVAILABLE_ERRORS in api.log.read_text()
     assert is_counted(api, own)
 
@@ -103,7 +103,7 @@ def test_without_redis_each_process_enforces_the_limit(api: Api, own: Valkey) ->
     assert "Traceback" not in lines
 
 
-def test_a_hanging_redis_delays_one_request_and_not_the_shutdown(
+def test_hanging_redis_delays_one_request_and_not_the_shutdown(
     new_api: Callable[..., Api], shared_database: str, own: Valkey
 ) -> None:
     api = new_api(shared_database, REDIS_URL=own.url(), RATE_LIMIT_WINDOW=choose_long_window())
@@ -126,7 +126,7 @@ def test_a_hanging_redis_delays_one_request_and_not_the_shutdown(
             os.kill(own.child.pid, signal.SIGCONT)
 
 
-def test_a_key_of_another_type_causes_no_error_response(api: Api, own: Valkey) -> None:
+def test_key_of_another_type_causes_no_error_response(api: Api, own: Valkey) -> None:
     address = new_address()
     with api.client(**{"X-Forwarded-For": address}) as client:
         assert client.get("/api/chats").status_code == 200
@@ -137,7 +137,7 @@ def test_a_key_of_another_type_causes_no_error_response(api: Api, own: Valkey) -
         assert [client.get("/api/chats").status_code for _ in range(11)] == [200] * 10 + [429]
 
 
-def test_a_redis_that_replies_with_errors_counts_as_unavailable(api: Api, own: Valkey) -> None:
+def test_redis_that_replies_with_errors_counts_as_unavailable(api: Api, own: Valkey) -> None:
     log = len(api.log.read_text())
     with redis.Redis.from_url(own.url()) as client:
         client.config_set("maxmemory", 1)

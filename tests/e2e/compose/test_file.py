@@ -107,7 +107,7 @@ def test_each_local_image_is_built_by_one_service_and_never_pulled() -> None:
         assert sum("build" in SERVICES[name] for name in users) == 1
 
 
-def test_the_build_context_has_the_copied_files_only() -> None:
+def test_build_context_has_the_copied_files_only() -> None:
     copied = {source for sources, _ in parse_copies(DOCKERFILE) for source in sources}
     assert all((ROOT / source).exists() for source in copied)
     ignored = (ROOT / ".dockerignore").read_text().splitlines()

@@ -54,7 +54,7 @@ def test_addresses_are_replaced_in_the_file_and_not_in_secrets(image: Image) -> 
     assert services("redis://:${SECRET:?}@redis:6379/${PORT:-}8000") == "redis://:a8000b6379@127.0.0.1:5678/1234"
 
 
-def test_the_installed_modules_are_imported(image: Image) -> None:
+def test_installed_modules_are_imported(image: Image) -> None:
     code = "import api, listener; print(api.__file__, listener.__file__)"
     command = ["python", "-c", code]
     done = subprocess.run(
@@ -137,7 +137,7 @@ def test_valkey_has_a_memory_limit_and_evicts_nothing(
     assert (valkey["save"], valkey["appendonly"]) == ("", "no")
 
 
-def test_the_health_check_of_postgres_uses_tcp(services: Services, postgres: Postgres) -> None:
+def test_health_check_of_postgres_uses_tcp(services: Services, postgres: Postgres) -> None:
     path = f"{postgres.get_program('psql').parent}:{os.environ['PATH']}"
     assert services.is_healthy("postgres", PATH=path, PGPORT=str(postgres.port))
     assert not services.is_healthy("postgres", PATH=path, PGPORT=str(find_free_port()))
@@ -189,7 +189,7 @@ def test_invalid_logins_are_rejected(services: Services, role: str, changes: dic
     assert "secret-password" not in done.stderr
 
 
-def test_a_failed_login_has_no_effect(migrated: Services, postgres: Postgres) -> None:
+def test_failed_login_has_no_effect(migrated: Services, postgres: Postgres) -> None:
     environment = migrated.environment("migrate", PASSWORD="unused-password")
     command = ["parley", "db", "login", "parley_api", "parley_api"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)

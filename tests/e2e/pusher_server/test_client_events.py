@@ -11,7 +11,7 @@ from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("channel", ["private-c", "presence-c"])
-def test_a_client_event_is_sent_to_the_other_subscribers(socket: Socket, other: Socket, channel: str) -> None:
+def test_client_event_is_sent_to_the_other_subscribers(socket: Socket, other: Socket, channel: str) -> None:
     socket.subscribe(channel, "alice" if channel.startswith("presence-") else "")
     other.subscribe(channel, "bob" if channel.startswith("presence-") else "")
     if channel.startswith("presence-"):
@@ -92,7 +92,7 @@ def test_client_events_are_limited_to_10_in_a_second(socket: Socket, other: Sock
         b"{}",
     ],
 )
-def test_a_malformed_message_gets_an_error(socket: Socket, content: str | bytes) -> None:
+def test_malformed_message_gets_an_error(socket: Socket, content: str | bytes) -> None:
     socket.subscribe("private-g")
     socket.connection.send(content)
     assert socket.receive()["event"] == "pusher:error"

@@ -28,21 +28,21 @@ from tests.e2e.pusher_server.clients import SUCCEEDED, Api, Socket, build_url, o
         ("/app/{key}", "client=js", 4008),
     ],
 )
-def test_a_rejected_connection_is_closed_with_a_code(pusher: PusherProcess, path: str, query: str, code: int) -> None:
+def test_rejected_connection_is_closed_with_a_code(pusher: PusherProcess, path: str, query: str, code: int) -> None:
     with connect(build_url(pusher, path.format(key=pusher.key), query)) as connection:
         with pytest.raises(ConnectionClosed):
             connection.recv(timeout=10)
         assert connection.close_code == code
 
 
-def test_a_connection_is_established(api: Api, http: httpx.Client, socket: Socket, other: Socket) -> None:
+def test_connection_is_established(api: Api, http: httpx.Client, socket: Socket, other: Socket) -> None:
     assert socket.established == {"socket_id": socket.id, "activity_timeout": 120}
     assert messages.SOCKET_ID.fullmatch(socket.id)
     assert socket.id != other.id
     assert http.get(f"{api.base}/app/{api.server.key}", params={"protocol": "7"}).status_code == 404
 
 
-def test_a_private_channel_requires_a_signature_of_socket_and_channel(api: Api, socket: Socket, other: Socket) -> None:
+def test_private_channel_requires_a_signature_of_socket_and_channel(api: Api, socket: Socket, other: Socket) -> None:
     key, secret = api.server.key, api.server.secret
     invalid = [
         "",
@@ -84,7 +84,7 @@ def test_a_private_channel_requires_a_signature_of_socket_and_channel(api: Api, 
         ({"user_id": "alice", "user_info": "x" * 1025}, False),
     ],
 )
-def test_a_presence_channel_requires_a_user(api: Api, socket: Socket, channel_data: Any, accepted: bool) -> None:
+def test_presence_channel_requires_a_user(api: Api, socket: Socket, channel_data: Any, accepted: bool) -> None:
     text = json.dumps(channel_data)
     auth = f"{api.server.key}:{sign(api.server.secret, f'{socket.id}:presence-a:{text}')}"
     tampered = {"channel": "presence-a", "auth": auth, "channel_data": text + " "}
@@ -124,7 +124,7 @@ def test_members_are_added_and_removed_once_per_user(pusher: PusherProcess, sock
     other.expect_nothing()
 
 
-def test_a_presence_channel_has_up_to_100_members(api: Api, pusher: PusherProcess, stack: ExitStack) -> None:
+def test_presence_channel_has_up_to_100_members(api: Api, pusher: PusherProcess, stack: ExitStack) -> None:
     sockets = [stack.enter_context(open_socket(pusher)) for _ in range(limits.MAX_MEMBERS + 1)]
     for i in range(limits.MAX_MEMBERS):
         assert sockets[i].subscribe("presence-full", f"u{i}")["event"] == SUCCEEDED
@@ -133,7 +133,7 @@ def test_a_presence_channel_has_up_to_100_members(api: Api, pusher: PusherProces
     assert len(api.get("channels/presence-full/users").json()["users"]) == limits.MAX_MEMBERS
 
 
-def test_a_connection_has_a_limited_number_of_subscriptions(socket: Socket) -> None:
+def test_connection_has_a_limited_number_of_subscriptions(socket: Socket) -> None:
     for name in ("c" * 165, "a b", "#a", ""):
         assert socket.subscribe(name)["data"]["error"] == "Invalid channel name"
     assert socket.subscribe("c" * 164)["event"] == SUCCEEDED
@@ -144,7 +144,7 @@ def test_a_connection_has_a_limited_number_of_subscriptions(socket: Socket) -> N
     assert socket.subscribe("more")["event"] == SUCCEEDED
 
 
-def test_a_signed_in_user_has_a_channel_and_is_the_member_of_presence_channels(api: Api, socket: Socket) -> None:
+def test_signed_in_user_has_a_channel_and_is_the_member_of_presence_channels(api: Api, socket: Socket) -> None:
     user = {"id": "alice", "user_info": {"name": "Alice"}}
     assert socket.subscribe("#server-to-user-alice")["data"]["status"] == 401
     assert socket.subscribe("presence-b")["data"]["error"] == "Invalid JSON"

@@ -11,7 +11,7 @@ from api.dev.pusher_server import limits
 from tests.e2e.pusher_server.clients import Api, Socket, open_socket
 
 
-def test_an_event_is_sent_to_the_subscribers_of_its_channels_except_the_excluded_one(
+def test_event_is_sent_to_the_subscribers_of_its_channels_except_the_excluded_one(
     api: Api, socket: Socket, other: Socket
 ) -> None:
     socket.subscribe("news")
@@ -68,7 +68,7 @@ def test_events_are_limited_in_size(api: Api, changes: dict[str, Any], status: i
     ("names", "status"),
     [(["c"] * 100, 200), (["c"] * 101, 400), ([], 400), (["c", "a b"], 400), ("c", 400), ({"c": 1}, 400), (None, 400)],
 )
-def test_an_event_has_up_to_100_channels(api: Api, socket: Socket, names: Any, status: int) -> None:
+def test_event_has_up_to_100_channels(api: Api, socket: Socket, names: Any, status: int) -> None:
     socket.subscribe("c")
     assert api.post("events", {"name": "event", "channels": names, "data": "{}"}).status_code == status
     for _ in range(100 if status == 200 else 0):
@@ -76,7 +76,7 @@ def test_an_event_has_up_to_100_channels(api: Api, socket: Socket, names: Any, s
     socket.expect_nothing()
 
 
-def test_a_batch_is_published_completely_and_in_order_or_not_at_all(api: Api, socket: Socket) -> None:
+def test_batch_is_published_completely_and_in_order_or_not_at_all(api: Api, socket: Socket) -> None:
     socket.subscribe("a")
     socket.subscribe("b")
     batch: list[dict[str, Any]] = [{"name": f"n{i}", "channel": "ab"[i % 2], "data": str(i)} for i in range(10)]
@@ -91,7 +91,7 @@ def test_a_batch_is_published_completely_and_in_order_or_not_at_all(api: Api, so
 
 
 @pytest.mark.parametrize("body", [b"", b"x", b"[]", b"1", b"\xff", b"[" * 100_000, b"{" + b'"a":{' * 9_999])
-def test_a_malformed_body_is_rejected(api: Api, body: bytes) -> None:
+def test_malformed_body_is_rejected(api: Api, body: bytes) -> None:
     assert api.post("events", body).status_code == 400
     assert api.post("batch_events", body).status_code == 400
 
@@ -115,7 +115,7 @@ def test_events_arrive_in_the_order_of_the_responses(api: Api, socket: Socket, o
         assert [subscriber.receive()["data"] for _ in range(100)] == [str(i) for i in range(100)]
 
 
-def test_a_subscriber_that_does_not_read_is_disconnected_and_delays_no_other(
+def test_subscriber_that_does_not_read_is_disconnected_and_delays_no_other(
     api: Api, pusher: PusherProcess, socket: Socket
 ) -> None:
     with open_socket(pusher, max_queue=1) as sleeper:

@@ -14,7 +14,7 @@ from tests.e2e.pusher_server.clients import Api, Socket, open_socket
 from tests.waiting import wait_until
 
 
-def test_the_process_shows_no_secret_and_listens_on_loopback_only(pusher: PusherProcess) -> None:
+def test_process_shows_no_secret_and_listens_on_loopback_only(pusher: PusherProcess) -> None:
     assert pusher.child
     process = psutil.Process(pusher.child.pid)
     assert pusher.secret not in " ".join(process.cmdline() + list(process.environ().values()))
@@ -29,7 +29,7 @@ def test_the_process_shows_no_secret_and_listens_on_loopback_only(pusher: Pusher
     }
 
 
-def test_a_stopped_server_sends_4200_and_a_killed_one_restarts_on_its_port(directory: Path, http: httpx.Client) -> None:
+def test_stopped_server_sends_4200_and_a_killed_one_restarts_on_its_port(directory: Path, http: httpx.Client) -> None:
     with PusherProcess(directory / "restarted") as server, open_socket(server) as socket:
         server.stop()
         assert socket.wait_for_close() == 4200
@@ -43,7 +43,7 @@ def test_a_stopped_server_sends_4200_and_a_killed_one_restarts_on_its_port(direc
     assert not restarted.log.read_bytes()
 
 
-def test_a_silent_connection_is_pinged_and_closed(directory: Path) -> None:
+def test_silent_connection_is_pinged_and_closed(directory: Path) -> None:
     with PusherProcess(directory / "hasty", timeouts=(0.1, 1)) as server, open_socket(server) as socket:
         assert socket.established["activity_timeout"] == 0.1
         for _ in range(2):
@@ -55,7 +55,7 @@ def test_a_silent_connection_is_pinged_and_closed(directory: Path) -> None:
         assert time.monotonic() - began > 0.5
 
 
-def test_the_signature_equals_the_documented_one() -> None:
+def test_signature_equals_the_documented_one() -> None:
     query = {
         "auth_key": "278d425bdf160c739803",
         "auth_timestamp": "1353088179",
@@ -66,7 +66,7 @@ def test_the_signature_equals_the_documented_one() -> None:
     assert signed == "da454824c97ba181a32ccc17a72625ba02771f50b50e1e7430e47a1f3f457e6c"
 
 
-def test_a_signature_expires(api: Api, socket: Socket) -> None:
+def test_signature_expires(api: Api, socket: Socket) -> None:
     socket.subscribe("news")
     for seconds, status in ((-570, 200), (590, 200), (-610, 401), (660, 401)):
         fields = {"auth_timestamp": str(int(time.time()) + seconds)}
@@ -105,7 +105,7 @@ def test_requests_must_be_signed(api: Api, socket: Socket, fields: dict[str, str
     socket.expect_nothing()
 
 
-def test_a_signature_is_valid_for_its_request_only(api: Api, http: httpx.Client) -> None:
+def test_signature_is_valid_for_its_request_only(api: Api, http: httpx.Client) -> None:
     path = "/apps/1/channels"
     query = api.query("GET", path)
     assert http.get(f"{api.base}{path}", params=query).status_code == 200

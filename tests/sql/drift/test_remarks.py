@@ -7,7 +7,7 @@ from tests.sql.drift.support import Check
 from tests.waiting import wait_until
 
 
-def test_choice_of_a_dba_is_a_remark(check: Check, owner: Connection) -> None:
+def test_property_overridden_by_a_dba_is_a_remark(check: Check, owner: Connection) -> None:
     owner.execute("alter table parley.settings alter column model set default 'large'")
     owner.execute("alter table parley.messages set (autovacuum_vacuum_scale_factor = 0.01)")
     owner.execute("create policy dbas on parley.chats to pg_monitor using (true)")

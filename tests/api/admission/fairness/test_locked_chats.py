@@ -65,7 +65,7 @@ def test_all_writes_to_a_chat_share_its_slots_in_any_spelling_of_its_id(
         assert set(statuses(second)) <= {200, 204, 400, 404}
 
 
-def test_a_request_that_waits_too_long_gets_503(
+def test_request_that_waits_too_long_gets_503(
     api: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
 ) -> None:
     with unlimited_client(api) as client:

@@ -90,7 +90,7 @@ def test_clients_that_disconnect_in_flight_release_their_slots(api: Api, postgre
         assert client.get("/api/profile").status_code == 200
 
 
-def test_a_single_connection_serves_reads_writes_searches_and_uploads(
+def test_single_connection_serves_reads_writes_searches_and_uploads(
     tiny: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
 ) -> None:
     image = encode(draw_gradient(), "PNG")
@@ -110,7 +110,7 @@ def test_a_single_connection_serves_reads_writes_searches_and_uploads(
     assert (queued_requests(tiny), used_connections(tiny)) == (0, 0)
 
 
-def test_the_wait_in_the_queue_is_reported_and_measured(
+def test_wait_in_the_queue_is_reported_and_measured(
     api: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
 ) -> None:
     name = "parley_admission_wait_seconds"

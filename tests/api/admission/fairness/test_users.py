@@ -36,7 +36,7 @@ def test_slow_statements_of_one_user_leave_connections_to_others(
         assert statuses([*slow, own]) == [200] * 21
 
 
-def test_a_user_has_one_expensive_request_in_flight(
+def test_user_has_one_expensive_request_in_flight(
     api: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
 ) -> None:
     def post(size: int) -> httpx.Response:

@@ -26,7 +26,7 @@ from tests.waiting import wait_until
 READ = "select count(*) from pg_stat_activity where usename = 'app' and query like '% api.list_messages(%'"
 
 
-def test_the_replica_serves_reads(cluster: Cluster, api: Api) -> None:
+def test_replica_serves_reads(cluster: Cluster, api: Api) -> None:
     with chatting(cluster, api) as (chat, _, member):
         wait_until(lambda: chat.contents(member) == ["before"] and cluster.on_replica(READ) > 0)
 
@@ -74,7 +74,7 @@ def test_events_are_served_by_the_primary(cluster: Cluster, api: Api) -> None:
                 assert event["data"]["content"] == "after"
 
 
-def test_a_repeat_gets_the_first_response_and_is_visible_at_once(cluster: Cluster, api: Api, other: Api) -> None:
+def test_repeat_gets_the_first_response_and_is_visible_at_once(cluster: Cluster, api: Api, other: Api) -> None:
     with chatting(cluster, api, other) as (chat, owner, owner_there, *_), cluster.paused():
         key = {"Idempotency-Key": new_user("key")}
         sent, again = (c.post(chat.path, json={"content": "after"}, headers=key) for c in (owner, owner_there))
@@ -102,7 +102,7 @@ def test_etags_are_the_same_on_the_replica_and_the_primary(cluster: Cluster, api
             assert member.get(chat.path, headers={"If-Match": after}).headers["etag"] == after
 
 
-def test_a_removed_member_cannot_authorize_a_channel(cluster: Cluster, api: Api) -> None:
+def test_removed_member_cannot_authorize_a_channel(cluster: Cluster, api: Api) -> None:
     with chatting(cluster, api) as (chat, owner, member):
         path = chat.path.removesuffix("/messages")
         form = {"socket_id": "1.2", "channel_name": f"private-chat-{path.split('/')[3]}"}

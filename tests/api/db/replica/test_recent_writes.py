@@ -33,14 +33,14 @@ def test_every_write_is_recorded_without_the_user_id(cluster: Cluster, api: Api,
         assert world.ids["owner"] not in str(client.keys("parley:*"))
 
 
-def test_a_session_is_recorded_by_a_digest_of_its_digest() -> None:
+def test_session_is_recorded_by_a_digest_of_its_digest() -> None:
     digests = [sha256(token).hexdigest() for token in (b"one", b"other")]
     marks = build_keys(json.dumps({"session_digests": digests}))
     assert len(set(marks)) == 2
     assert not any(digest in mark for digest in digests for mark in marks)
 
 
-def test_a_write_that_took_longer_than_the_maximum_lag_is_recorded_again(cluster: Cluster, api: Api) -> None:
+def test_write_that_took_longer_than_the_maximum_lag_is_recorded_again(cluster: Cluster, api: Api) -> None:
     with (
         chatting(cluster, api) as (chat, owner, _),
         redis.Redis.from_url(cluster.valkey.url()) as client,
@@ -121,7 +121,7 @@ def test_one_recorded_session_of_two_is_sufficient(reliable_writes: ReliableWrit
     assert asyncio.run(check()) == [False, False, True]
 
 
-def test_a_restart_of_redis_makes_marks_unreliable(cluster: Cluster, reliable_writes: ReliableWrites) -> None:
+def test_restart_of_redis_makes_marks_unreliable(cluster: Cluster, reliable_writes: ReliableWrites) -> None:
     identity = json.dumps({"sub": new_user()})
 
     async def check() -> bool:

@@ -40,7 +40,7 @@ def test_no_request_fails_while_the_replica_is_unavailable(
     assert "Traceback" not in api.log.read_text()
 
 
-def test_a_cancelled_statement_does_not_wait_for_a_hanging_server(
+def test_cancelled_statement_does_not_wait_for_a_hanging_server(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster.new_api().export_environment(monkeypatch)
@@ -60,7 +60,7 @@ def test_a_cancelled_statement_does_not_wait_for_a_hanging_server(
     assert asyncio.run(measure()) < 0.1 + 1.5 * CANCEL_TIMEOUT_SECONDS
 
 
-def test_a_hanging_primary_does_not_prevent_the_shutdown(cluster: Cluster) -> None:
+def test_hanging_primary_does_not_prevent_the_shutdown(cluster: Cluster) -> None:
     with running(cluster.new_api()) as api, unlimited_client(api) as client, suspended(cluster.primary):
         with pytest.raises(httpx.ReadTimeout):
             client.get("/api/chats", timeout=MAX_LAG)
@@ -84,7 +84,7 @@ def test_no_connection_to_a_replica_that_hung_is_left(cluster: Cluster) -> None:
         wait_until(lambda: cluster.on_replica(connections, name) == 1)  # the monitor's
 
 
-def test_a_replica_that_is_unavailable_at_the_start_is_used_later(cluster: Cluster) -> None:
+def test_replica_that_is_unavailable_at_the_start_is_used_later(cluster: Cluster) -> None:
     cluster.replica.stop()
     api = cluster.new_api()
     try:

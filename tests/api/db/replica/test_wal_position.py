@@ -29,7 +29,7 @@ from tests.servers import migrate, new_postgres, new_replica
 from tests.waiting import wait_until
 
 
-def test_a_replica_is_reported_behind_only_after_the_maximum_lag(cluster: Cluster) -> None:
+def test_replica_is_reported_behind_only_after_the_maximum_lag(cluster: Cluster) -> None:
     with cluster.paused():
         cluster.on_primary("select pg_logical_emit_message(true, 'parley', 'something')")
         with running(cluster.new_api()) as api:
@@ -40,7 +40,7 @@ def test_a_replica_is_reported_behind_only_after_the_maximum_lag(cluster: Cluste
             ]
 
 
-def test_a_server_that_is_not_the_replica_is_not_used(cluster: Cluster) -> None:
+def test_server_that_is_not_the_replica_is_not_used(cluster: Cluster) -> None:
     for url, problem in (
         (cluster.primary.url("parley", "app", "app"), "the server is not a replica, or was promoted"),
         (cluster.replica.url("postgres", "app", "app"), "the server is a replica of another database"),
@@ -54,7 +54,7 @@ def test_a_server_that_is_not_the_replica_is_not_used(cluster: Cluster) -> None:
             assert "hidden-word" not in api.log.read_text()
 
 
-def test_an_idle_replica_is_not_behind_at_the_end_of_a_segment(cluster: Cluster) -> None:
+def test_idle_replica_is_not_behind_at_the_end_of_a_segment(cluster: Cluster) -> None:
     def is_adjusted() -> bool:
         cluster.on_primary("select pg_switch_wal()")
         written = cluster.on_primary("select pg_current_wal_insert_lsn() - '0/0'")
@@ -98,7 +98,7 @@ MANAGED = """
 """
 
 
-def test_a_replica_of_a_managed_service_is_used(directory: Path) -> None:
+def test_replica_of_a_managed_service_is_used(directory: Path) -> None:
     with (
         new_postgres(directory / "managed", **QUICK) as primary,
         Valkey(directory / "valkey-managed") as valkey,
@@ -117,7 +117,7 @@ def test_a_replica_of_a_managed_service_is_used(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"lsn": 2**62}, {"started": "before"}], ids=str)
-def test_a_connection_to_an_older_position_is_not_used(
+def test_connection_to_an_older_position_is_not_used(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     cluster.new_api().export_environment(monkeypatch)
@@ -137,7 +137,7 @@ def test_a_connection_to_an_older_position_is_not_used(
         asyncio.run(fetch())
 
 
-def test_a_promoted_replica_is_no_longer_used(cluster: Cluster, directory: Path) -> None:
+def test_promoted_replica_is_no_longer_used(cluster: Cluster, directory: Path) -> None:
     with new_replica(directory / "promoted", cluster.primary, **QUICK) as replica:
         api = cluster.new_api(DATABASE_REPLICA_URL=replica.url("parley", "app", "app"))
         with running(api), chatting(cluster, api) as (chat, owner, member):

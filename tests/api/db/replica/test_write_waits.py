@@ -27,7 +27,7 @@ from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("outage", [killed, suspended])
-def test_the_primary_serves_reads_while_redis_is_unavailable(
+def test_primary_serves_reads_while_redis_is_unavailable(
     cluster: Cluster, api: Api, other: Api, outage: Callable[[Server], Any]
 ) -> None:
     with chatting(cluster, api, other) as (chat, owner, owner_there, member, _), outage(cluster.valkey):
@@ -42,7 +42,7 @@ def test_the_primary_serves_reads_while_redis_is_unavailable(
         wait_until(lambda: replica_log(api)[-1].startswith(f"{NOT_USED}Redis is unavailable"))
 
 
-def test_a_write_without_redis_waits_for_the_replica(cluster: Cluster, api: Api) -> None:
+def test_write_without_redis_waits_for_the_replica(cluster: Cluster, api: Api) -> None:
     cut_off = cluster.new_api(REDIS_URL=f"redis://127.0.0.1:{find_free_port()}/0")
     with running(cut_off), chatting(cluster, api, cut_off) as (chat, owner, owner_there, member, _):
         wait_until(partial(replica_log, cut_off))
@@ -55,7 +55,7 @@ def test_a_write_without_redis_waits_for_the_replica(cluster: Cluster, api: Api)
             assert chat.contents(owner)[0] == "unmarked"
 
 
-def test_a_write_waits_no_longer_than_redis_is_unavailable(cluster: Cluster) -> None:
+def test_write_waits_only_while_redis_is_unavailable(cluster: Cluster) -> None:
     max_lag = 20.0
     with running(cluster.new_api(DATABASE_REPLICA_MAX_LAG=str(max_lag))) as api, unlimited_client(api) as client:
         wait_until(partial(replica_log, api))
@@ -86,7 +86,7 @@ def test_writes_that_wait_for_redis_hold_no_slot(cluster: Cluster) -> None:
             assert [future.result(10).status_code for future in posted] == [201] * 3
 
 
-def test_an_unavailable_replica_is_not_polled_faster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_replica_is_not_polled_faster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = f"127.0.0.1:{find_free_port()}"
     cluster.new_api(DATABASE_REPLICA_MAX_LAG="1", REDIS_URL=f"redis://{nowhere}").export_environment(monkeypatch)
     polls = 0
@@ -136,7 +136,7 @@ def delayed(cluster: Cluster, milliseconds: int) -> Iterator[None]:
             delay("default")
 
 
-def test_a_write_without_redis_waits_for_the_replication_lag(cluster: Cluster) -> None:
+def test_write_without_redis_waits_for_the_replication_lag(cluster: Cluster) -> None:
     with (
         running(cluster.new_api(REDIS_URL=f"redis://127.0.0.1:{find_free_port()}/0")) as api,
         unlimited_client(api) as owner,
