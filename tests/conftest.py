@@ -190,7 +190,7 @@ def api(directory: Path, postgres: Postgres, valkey: Valkey, shared_database: st
 
 
 @pytest.fixture(scope="module")
-def anonymous(api: Api) -> Iterator[httpx.Client]:
+def anonymous_client(api: Api) -> Iterator[httpx.Client]:
     """A client without a token and without an effective rate limit."""
     with unlimited_client(api, "") as client:
         yield client

@@ -8,8 +8,8 @@ import pytest
 from api.admission import controller as admission
 from api.settings import Settings
 from tests.api.http.http1 import Attack
+from tests.api.route_examples import RouteExamples, new_route_examples
 from tests.api.support import unlimited_client
-from tests.api.world import World, new_world
 from tests.api_process import Api
 from tests.browser import Browser, running_browser
 from tests.tokens import SECRET, new_user
@@ -30,10 +30,10 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def world(api: Api) -> Iterator[World]:
+def route_examples(api: Api) -> Iterator[RouteExamples]:
     """A chat with its users, which a test may change."""
-    with new_world(api) as world:
-        yield world
+    with new_route_examples(api) as route_examples:
+        yield route_examples
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture(scope="module")
-def still_clock() -> Iterator[None]:
+def stopped_clock() -> Iterator[None]:
     """Stop the clock of admission, so that expensive requests cost nothing and no user has to pause."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(admission, "monotonic", lambda: 100.0)

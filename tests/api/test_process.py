@@ -38,7 +38,7 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module", autouse=True)
-def endless(api: Api) -> Iterator[socket.socket]:
+def endless_request(api: Api) -> Iterator[socket.socket]:
     """A connection with a rejected request whose body never ends. It is opened early, since it lasts for seconds."""
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
         connection.sendall(request_head("POST /nope HTTP/1.1", {"Content-Length": str(10**15)}))
@@ -116,10 +116,10 @@ def test_disconnected_client_cancels_its_statement_without_an_error(
     assert '"level": "error"' not in api.log.read_text()[log:]
 
 
-def test_endless_body_is_cut_off(endless: socket.socket) -> None:
+def test_endless_body_is_cut_off(endless_request: socket.socket) -> None:
     def cut_off() -> bool:
         try:
-            endless.sendall(b"x" * MIB)
+            endless_request.sendall(b"x" * MIB)
         except (BrokenPipeError, ConnectionResetError):
             return True
         return False

@@ -20,7 +20,7 @@ ROUNDS = 3
 
 
 @pytest.fixture(scope="module")
-def durable() -> Iterator[Postgres]:
+def durable_postgres() -> Iterator[Postgres]:
     """A PostgreSQL with its default settings, and thus fsync."""
     with open_directory() as directory, new_postgres(directory) as server:
         migrate(server)
@@ -89,11 +89,13 @@ class Writers:
 
 
 @pytest.mark.parametrize("victim", ["api", "postgres"])
-def test_acknowledged_messages_survive_a_crash(directory: Path, durable: Postgres, valkey: Valkey, victim: str) -> None:
-    url = durable.url("parley", "app", "app")
+def test_acknowledged_messages_survive_a_crash(
+    directory: Path, durable_postgres: Postgres, valkey: Valkey, victim: str
+) -> None:
+    url = durable_postgres.url("parley", "app", "app")
     api = Api(directory, url, valkey.url(), RATE_LIMIT_REQUESTS="1000000", RATE_LIMIT_PREFIX=f"crash-{victim}")
-    kill: Callable[[], None] = api.kill if victim == "api" else durable.kill
-    restart: Callable[[], None] = api.start if victim == "api" else durable.start
+    kill: Callable[[], None] = api.kill if victim == "api" else durable_postgres.kill
+    restart: Callable[[], None] = api.start if victim == "api" else durable_postgres.start
     with running(api), api.client() as client:
         with Writers(client) as writers:
             for _ in range(ROUNDS):

@@ -41,40 +41,40 @@ def database(new_database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def open_api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
+def unlimited_api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
     """An API without an effective rate limit."""
     with running(new_api(database, RATE_LIMIT_REQUESTS="100000")) as api:
         yield api
 
 
 @pytest.fixture(scope="module")
-def document(open_api: Api, directory: Path) -> Path:
+def document(unlimited_api: Api, directory: Path) -> Path:
     """Write the document to a file."""
     file = directory / "openapi.json"
-    with unlimited_client(open_api, "") as anonymous:
+    with unlimited_client(unlimited_api, "") as anonymous:
         file.write_text(anonymous.get("/openapi.json").text)
     return file
 
 
 @pytest.fixture
-def users(open_api: Api) -> tuple[str, str]:
+def users(unlimited_api: Api) -> tuple[str, str]:
     """Create two users."""
     names = new_user(), new_user()
     for name in names:
-        with unlimited_client(open_api, name) as client:
+        with unlimited_client(unlimited_api, name) as client:
             assert client.get("/api/chats").is_success
     return names
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image_file(tmp_path: Path) -> Path:
     file = tmp_path / "picture.png"
     file.write_bytes(images.encode(images.draw_gradient(), "PNG"))
     return file
 
 
 @pytest.fixture(scope="module")
-def typescript(document: Path, npm: Npm) -> Path:
+def typescript_directory(document: Path, npm: Npm) -> Path:
     """A directory with the types that are generated from the document, and the compiler."""
     directory = npm.install(PACKAGES).parent
     run("node_modules/.bin/openapi-typescript", document, "--output", "schema.d.ts", cwd=directory)
@@ -91,14 +91,19 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def test_generated_typescript_client_works(
-    open_api: Api, postgres: Postgres, database: str, typescript: Path, users: tuple[str, str], picture: Path
+    unlimited_api: Api,
+    postgres: Postgres,
+    database: str,
+    typescript_directory: Path,
+    users: tuple[str, str],
+    image_file: Path,
 ) -> None:
-    shutil.copy(HERE / "client.mts", typescript)
-    run(*TSC, "client.mts", cwd=typescript)
+    shutil.copy(HERE / "client.mts", typescript_directory)
+    run(*TSC, "client.mts", cwd=typescript_directory)
     alice, bob = users
     program = subprocess.Popen(
-        ["node", "client.mjs", open_api.url, token(alice), bob, str(picture)],
-        cwd=typescript,
+        ["node", "client.mjs", unlimited_api.url, token(alice), bob, str(image_file)],
+        cwd=typescript_directory,
         env={"PATH": os.environ["PATH"]},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -126,7 +131,7 @@ def test_generated_typescript_client_works(
     ]
 
 
-def test_compiler_rejects_deviations_from_the_document(typescript: Path) -> None:
+def test_compiler_rejects_deviations_from_the_document(typescript_directory: Path) -> None:
     program = (HERE / "client.mts").read_text()
     mistakes = {
         "field": ('{ title: "Plans" }', '{ name: "Plans" }'),
@@ -137,17 +142,17 @@ def test_compiler_rejects_deviations_from_the_document(typescript: Path) -> None
     }
     for name, (right, wrong) in mistakes.items():
         assert right in program
-        (typescript / f"{name}.mts").write_text(program.replace(right, wrong))
+        (typescript_directory / f"{name}.mts").write_text(program.replace(right, wrong))
     compiled = subprocess.run(
         [*TSC, "--noEmit", *(f"{name}.mts" for name in mistakes)],
-        cwd=typescript, capture_output=True, text=True, timeout=SECONDS, check=False,
+        cwd=typescript_directory, capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
     for name in mistakes:
         assert f"{name}.mts(" in compiled.stdout
 
 
 def test_generated_python_client_works(
-    open_api: Api, document: Path, users: tuple[str, str], picture: Path, tmp_path: Path
+    unlimited_api: Api, document: Path, users: tuple[str, str], image_file: Path, tmp_path: Path
 ) -> None:
     shutil.copy(HERE / "client.py", tmp_path)
     (tmp_path / "config.yaml").write_text("post_hooks: []")
@@ -157,4 +162,4 @@ def test_generated_python_client_works(
     assert re.findall("WARNING.*", output) == ["WARNING parsing GET /images/{name} within outside_api."]
     run(*PYTHON, "mypy", "--strict", "--follow-imports=silent", "client.py", cwd=tmp_path)
     alice, bob = users
-    run(sys.executable, "-W", "error", "client.py", open_api.url, token(alice), bob, picture, cwd=tmp_path)
+    run(sys.executable, "-W", "error", "client.py", unlimited_api.url, token(alice), bob, image_file, cwd=tmp_path)

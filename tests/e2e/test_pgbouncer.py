@@ -18,8 +18,8 @@ from api.routes import ROUTES, Route
 from api.settings import Settings
 from listener.database import SESSION_SETTINGS
 from tests import ROOT
+from tests.api.route_examples import EXAMPLES, name_of, new_route_examples
 from tests.api.support import unlimited_client
-from tests.api.world import EXAMPLES, name_of, new_world
 from tests.api_process import Api, read_log, running
 from tests.e2e.pgbouncer import PgBouncer, program
 from tests.listener.process import Listener, listening
@@ -108,10 +108,14 @@ def send_to_all_routes(api: Api, times: int) -> set[tuple[str, int]]:
         unexpected = set()
         for _ in range(times):
             for route in ROUTES:
-                with new_world(api) as world:
-                    response = world.request(world.owner, route, headers={"Idempotency-Key": new_user("key")})
+                with new_route_examples(api) as route_examples:
+                    response = route_examples.request(
+                        route_examples.owner, route, headers={"Idempotency-Key": new_user("key")}
+                    )
                 _, expected = EXAMPLES[route.method, route.path]
-                if response.status_code != route.status or (expected and response.json() != world.fill(expected)):
+                if response.status_code != route.status or (
+                    expected and response.json() != route_examples.fill(expected)
+                ):
                     unexpected.add((name_of(route), response.status_code))
         return unexpected
 
@@ -121,21 +125,21 @@ def send_to_all_routes(api: Api, times: int) -> set[tuple[str, int]]:
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_every_route_responds_as_without_a_pooler(api: Api, route: Route) -> None:
-    with new_world(api) as world:
-        response = world.request(world.owner, route)
+    with new_route_examples(api) as route_examples:
+        response = route_examples.request(route_examples.owner, route)
         assert response.status_code == route.status, response.text
         _, expected = EXAMPLES[route.method, route.path]
-        assert expected is None or response.json() == world.fill(expected)
+        assert expected is None or response.json() == route_examples.fill(expected)
 
 
 def test_request_with_a_key_is_executed_once(api: Api) -> None:
     key = {"Idempotency-Key": "key"}
-    with new_world(api) as world:
-        send = world.fill("/api/chats/<chat_id>/messages")
-        first, repeated = (world.owner.post(send, json={"content": "once"}, headers=key) for _ in range(2))
+    with new_route_examples(api) as route_examples:
+        send = route_examples.fill("/api/chats/<chat_id>/messages")
+        first, repeated = (route_examples.owner.post(send, json={"content": "once"}, headers=key) for _ in range(2))
         assert repeated.headers["idempotency-replayed"] == "true"
         assert (repeated.status_code, repeated.content) == (first.status_code, first.content) == (201, first.content)
-        assert world.owner.get(send).json()["total"] == 2
+        assert route_examples.owner.get(send).json()["total"] == 2
 
 
 def test_clients_share_fewer_connections_and_none_fails(api: Api, postgres: Postgres, database: str) -> None:

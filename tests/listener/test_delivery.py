@@ -10,7 +10,7 @@ from tests.database import call, new_chat
 from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_contents, send_message
 from tests.listener.conftest import Harness
 from tests.listener.process import listening
-from tests.listener.rejecting_proxy import RejectingProxy
+from tests.listener.pusher_proxy import PusherProxy
 from tests.listener.subscriber import Subscriber
 from tests.waiting import wait_until
 
@@ -110,7 +110,7 @@ def test_busy_chat_does_not_delay_others(harness: Harness) -> None:
     busy, other = new_chat(harness.dba, "owner"), new_chat(harness.dba, "owner")
     harness.dba.execute(INSERT_MESSAGES, [busy, 3000])
     send_message(harness.dba, other, "here I am")
-    with RejectingProxy(harness.pusher).open() as proxy, listening(harness.new_listener(proxy)):
+    with PusherProxy(harness.pusher).open() as proxy, listening(harness.new_listener(proxy)):
         wait_until(lambda: harness.count_queued() == 0)
     sent = [content for batch in proxy.accepted for content in batch]
     assert sent.index("here I am") < 1000
@@ -128,7 +128,7 @@ def test_more_events_and_chats_than_in_one_fetch_arrive_once_and_in_order(harnes
         insert into parley.outbox_queue select id, chat_id from recorded"""
     harness.dba.execute(record, {"chats": MAX_QUEUED_EVENTS + 500, "events": MAX_QUEUED_EVENTS + 500})
     harness.dba.execute(record, {"chats": 3, "events": 9 * MAX_EVENTS_PER_CHAT})
-    with RejectingProxy(harness.pusher).open() as proxy, listening(harness.new_listener(proxy)):
+    with PusherProxy(harness.pusher).open() as proxy, listening(harness.new_listener(proxy)):
         wait_until(lambda: harness.count_queued() == 0, seconds=60)
     sent = [content.split() for batch in proxy.accepted for content in batch]
     assert len(sent) == MAX_QUEUED_EVENTS + 500 + 9 * MAX_EVENTS_PER_CHAT

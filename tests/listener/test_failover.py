@@ -7,7 +7,7 @@ from tests.database import new_chat
 from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_contents, send_message
 from tests.listener.conftest import Harness
 from tests.listener.process import listening
-from tests.listener.rejecting_proxy import RejectingProxy
+from tests.listener.pusher_proxy import PusherProxy
 from tests.listener.subscriber import Subscriber
 from tests.waiting import wait_until
 
@@ -85,7 +85,7 @@ def test_requests_in_flight_complete_before_the_end(harness: Harness) -> None:
     chats = [new_chat(harness.dba, "owner") for _ in range(20)]
     for chat in chats:
         harness.dba.execute(INSERT_MESSAGES, [chat, 100])
-    with RejectingProxy(harness.pusher).open() as proxy, listening(harness.new_listener(proxy)) as listener:
+    with PusherProxy(harness.pusher).open() as proxy, listening(harness.new_listener(proxy)) as listener:
         wait_until(lambda: len(proxy.accepted) > 10)
         assert listener.stop() == 0
         assert 0 < harness.count_queued() == 2000 - sum(map(len, proxy.accepted))
@@ -96,7 +96,7 @@ def test_leader_keeps_the_lead_until_its_last_request_ends(harness: Harness) -> 
     chat = new_chat(harness.dba, "owner")
     second = harness.new_listener()
     with (
-        RejectingProxy(harness.pusher).open() as proxy,
+        PusherProxy(harness.pusher).open() as proxy,
         Subscriber(harness.pusher, chat_channel(chat)) as subscriber,
         listening(harness.new_listener(proxy)) as first,
     ):

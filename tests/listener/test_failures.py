@@ -11,7 +11,7 @@ from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_content
 from tests.listener.conftest import Harness
 from tests.listener.in_process import run_relay
 from tests.listener.process import listening
-from tests.listener.rejecting_proxy import RejectingProxy
+from tests.listener.pusher_proxy import PusherProxy
 from tests.listener.subscriber import Subscriber
 from tests.tokens import new_user
 from tests.waiting import wait_until
@@ -64,7 +64,7 @@ def test_failures_in_one_chat_do_not_delay_others(harness: Harness) -> None:
             await run_relay(harness, Relay(client, dead_letter_after=1), send_messages)
 
     with (
-        RejectingProxy(harness.pusher).open() as proxy,
+        PusherProxy(harness.pusher).open() as proxy,
         Subscriber(harness.pusher, chat_channel(chat), chat_channel(other)) as subscriber,
     ):
         proxy.reject = {"poison": 500}
@@ -78,7 +78,7 @@ def test_nothing_is_dead_lettered_while_everything_fails(harness: Harness) -> No
     chats = [new_chat(harness.dba, "owner") for _ in range(5)]
     for status in (500, 401, 400, 302):
         with (
-            RejectingProxy(harness.pusher).open() as proxy,
+            PusherProxy(harness.pusher).open() as proxy,
             Subscriber(harness.pusher, *map(chat_channel, chats)) as subscriber,
             listening(harness.new_listener(proxy)) as listener,
         ):

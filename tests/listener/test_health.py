@@ -21,7 +21,7 @@ from tests.database import new_chat
 from tests.listener.chats import INSERT_MESSAGES, record_invalid_event
 from tests.listener.conftest import Harness
 from tests.listener.process import LEADER_LOG, Listener, listening
-from tests.listener.rejecting_proxy import RejectingProxy
+from tests.listener.pusher_proxy import PusherProxy
 from tests.servers import migrate, new_postgres
 from tests.tokens import new_user
 from tests.waiting import wait_until
@@ -31,97 +31,102 @@ READY = (200, {"status": "ok", "database": "ok", "pusher": "ok"})
 
 
 @pytest.fixture
-def port() -> int:
+def metrics_port() -> int:
     return find_free_port()
 
 
 @pytest.fixture
-def read(port: int) -> Read:
-    return partial(scrape, port)
+def read_metric(metrics_port: int) -> Read:
+    return partial(scrape, metrics_port)
 
 
-def get_status(port: int, path: str = "readyz") -> tuple[int, Any]:
-    response = httpx.get(f"http://127.0.0.1:{port}/{path}")
+def get_status(metrics_port: int, path: str = "readyz") -> tuple[int, Any]:
+    response = httpx.get(f"http://127.0.0.1:{metrics_port}/{path}")
     return response.status_code, response.json()
 
 
-def test_published_events_are_counted(harness: Harness, port: int, read: Read) -> None:
+def test_published_events_are_counted(harness: Harness, metrics_port: int, read_metric: Read) -> None:
     chat = new_chat(harness.dba, "owner")
     harness.dba.execute(INSERT_MESSAGES, [chat, 25])
-    with listening(harness.new_listener(LISTENER_METRICS_PORT=str(port))) as listener:
+    with listening(harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))) as listener:
         wait_until(lambda: harness.count_queued() == 0)
-        wait_until(lambda: get_status(port) == READY)
-        assert get_status(port, "healthz") == (200, {"status": "ok"})
-        assert read("parley_events_published_total", event="message:sent") == 25
-        assert read("parley_pusher_request_seconds_count", result="accepted") == 3
-        assert read("parley_pusher_request_seconds_count") == 3
-        assert 0 < read("parley_pusher_request_seconds_sum") < 15
-        assert read("parley_listener_is_leader") == 1
-        wait_until(lambda: read("parley_outbox_waiting_events") == 0)
-        assert read("parley_outbox_lag_seconds") == 0
-        wait_until(lambda: read("parley_listener_maintenance_total", result="done") == 6)
-        assert read("parley_listener_maintenance_total", task="purge events", result="done") == 1
-        assert read("process_resident_memory_bytes") > 0
+        wait_until(lambda: get_status(metrics_port) == READY)
+        assert get_status(metrics_port, "healthz") == (200, {"status": "ok"})
+        assert read_metric("parley_events_published_total", event="message:sent") == 25
+        assert read_metric("parley_pusher_request_seconds_count", result="accepted") == 3
+        assert read_metric("parley_pusher_request_seconds_count") == 3
+        assert 0 < read_metric("parley_pusher_request_seconds_sum") < 15
+        assert read_metric("parley_listener_is_leader") == 1
+        wait_until(lambda: read_metric("parley_outbox_waiting_events") == 0)
+        assert read_metric("parley_outbox_lag_seconds") == 0
+        wait_until(lambda: read_metric("parley_listener_maintenance_total", result="done") == 6)
+        assert read_metric("parley_listener_maintenance_total", task="purge events", result="done") == 1
+        assert read_metric("process_resident_memory_bytes") > 0
         assert {line["level"] for line in read_log(listener.log)} == {"info"}
         assert listener.stop() == 0
 
 
 def test_listener_is_not_ready_during_an_outage_of_pusher(
-    harness: Harness, directory: Path, port: int, read: Read
+    harness: Harness, directory: Path, metrics_port: int, read_metric: Read
 ) -> None:
     chat = new_chat(harness.dba, "owner")
     with (
         PusherProcess(directory / new_user("pusher")) as pusher,
-        listening(harness.new_listener(pusher, LISTENER_METRICS_PORT=str(port))),
+        listening(harness.new_listener(pusher, LISTENER_METRICS_PORT=str(metrics_port))),
     ):
-        wait_until(lambda: get_status(port) == READY)
+        wait_until(lambda: get_status(metrics_port) == READY)
         pusher.kill()
-        assert get_status(port) == READY  # the outage is not detected yet
+        assert get_status(metrics_port) == READY  # the outage is not detected yet
         harness.dba.execute(INSERT_MESSAGES, [chat, 5])
         wait_until(
-            lambda: get_status(port) == (503, {"status": "unavailable", "database": "ok", "pusher": "unavailable"})
+            lambda: (
+                get_status(metrics_port) == (503, {"status": "unavailable", "database": "ok", "pusher": "unavailable"})
+            )
         )
-        assert get_status(port, "healthz") == (200, {"status": "ok"})
-        wait_until(lambda: read("parley_outbox_waiting_events") == 5)
-        assert read("parley_outbox_lag_seconds") > 0
-        assert read("parley_pusher_request_seconds_count", result="failed") > 0
-        assert read("parley_events_published_total") == 0
+        assert get_status(metrics_port, "healthz") == (200, {"status": "ok"})
+        wait_until(lambda: read_metric("parley_outbox_waiting_events") == 5)
+        assert read_metric("parley_outbox_lag_seconds") > 0
+        assert read_metric("parley_pusher_request_seconds_count", result="failed") > 0
+        assert read_metric("parley_events_published_total") == 0
         pusher.start()
-        wait_until(lambda: get_status(port) == READY)
-        wait_until(lambda: read("parley_events_published_total") == 5)
+        wait_until(lambda: get_status(metrics_port) == READY)
+        wait_until(lambda: read_metric("parley_events_published_total") == 5)
 
 
 def test_listener_is_not_ready_during_an_outage_of_the_database(
-    directory: Path, pusher: PusherProcess, port: int, read: Read
+    directory: Path, pusher: PusherProcess, metrics_port: int, read_metric: Read
 ) -> None:
     with new_postgres(directory / new_user("postgres"), **QUICK) as postgres:
         migrate(postgres)
         url = postgres.url("parley", "events", "events")
-        with listening(Listener(directory, url, pusher, LISTENER_METRICS_PORT=str(port))):
-            wait_until(lambda: get_status(port) == READY)
+        with listening(Listener(directory, url, pusher, LISTENER_METRICS_PORT=str(metrics_port))):
+            wait_until(lambda: get_status(metrics_port) == READY)
             postgres.kill()
             wait_until(
-                lambda: get_status(port) == (503, {"status": "unavailable", "database": "unavailable", "pusher": "ok"})
+                lambda: (
+                    get_status(metrics_port)
+                    == (503, {"status": "unavailable", "database": "unavailable", "pusher": "ok"})
+                )
             )
-            assert get_status(port, "healthz") == (200, {"status": "ok"})
+            assert get_status(metrics_port, "healthz") == (200, {"status": "ok"})
             for name in ("waiting_events", "lag_seconds", "dead_letter_events"):
-                assert math.isnan(read(f"parley_outbox_{name}"))
-            assert read("parley_listener_is_leader") == 0
+                assert math.isnan(read_metric(f"parley_outbox_{name}"))
+            assert read_metric("parley_listener_is_leader") == 0
             postgres.start()
-            wait_until(lambda: get_status(port) == READY)
-            wait_until(lambda: read("parley_listener_is_leader") == 1)
-            assert read("parley_outbox_waiting_events") == 0
+            wait_until(lambda: get_status(metrics_port) == READY)
+            wait_until(lambda: read_metric("parley_listener_is_leader") == 1)
+            assert read_metric("parley_outbox_waiting_events") == 0
 
 
-def test_one_of_two_leads_and_both_are_ready(harness: Harness, port: int) -> None:
+def test_one_of_two_leads_and_both_are_ready(harness: Harness, metrics_port: int) -> None:
     other_port = find_free_port()
-    first = harness.new_listener(LISTENER_METRICS_PORT=str(port))
+    first = harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))
     second = harness.new_listener(LISTENER_METRICS_PORT=str(other_port))
     with listening(first):
         try:
             second.spawn().wait_for_log("is a standby")
-            wait_until(lambda: get_status(port) == get_status(other_port) == READY)
-            assert [scrape(each, "parley_listener_is_leader") for each in (port, other_port)] == [1, 0]
+            wait_until(lambda: get_status(metrics_port) == get_status(other_port) == READY)
+            assert [scrape(each, "parley_listener_is_leader") for each in (metrics_port, other_port)] == [1, 0]
             first.kill()
             second.wait_for_log(LEADER_LOG)
             wait_until(lambda: scrape(other_port, "parley_listener_is_leader") == 1)
@@ -129,15 +134,15 @@ def test_one_of_two_leads_and_both_are_ready(harness: Harness, port: int) -> Non
             second.stop()
 
 
-def test_listener_that_lost_the_lead_during_an_outage_of_pusher_is_ready(harness: Harness, port: int) -> None:
+def test_listener_that_lost_the_lead_during_an_outage_of_pusher_is_ready(harness: Harness, metrics_port: int) -> None:
     chat = new_chat(harness.dba, "owner")
     with (
-        RejectingProxy(harness.pusher).open() as proxy,
-        listening(harness.new_listener(proxy, LISTENER_METRICS_PORT=str(port))),
+        PusherProxy(harness.pusher).open() as proxy,
+        listening(harness.new_listener(proxy, LISTENER_METRICS_PORT=str(metrics_port))),
     ):
         proxy.reject = {"": 503}
         harness.dba.execute(INSERT_MESSAGES, [chat, 1])
-        wait_until(lambda: get_status(port)[1]["pusher"] == "unavailable")
+        wait_until(lambda: get_status(metrics_port)[1]["pusher"] == "unavailable")
         harness.dba.execute(
             f"alter database {harness.dba.info.dbname} connection limit 0"
         )  # so that it cannot become the leader again
@@ -146,7 +151,7 @@ def test_listener_that_lost_the_lead_during_an_outage_of_pusher_is_ready(harness
             where datname = current_database() and application_name = 'parley-listener'""")
         wait_until(lambda: harness.dba.execute("select listener.try_lead()").fetchone() == (True,))
         harness.dba.execute(f"alter database {harness.dba.info.dbname} connection limit -1")
-        wait_until(lambda: get_status(port) == READY)
+        wait_until(lambda: get_status(metrics_port) == READY)
 
 
 def test_details_of_errors_are_not_logged(harness: Harness) -> None:
@@ -159,20 +164,22 @@ def test_details_of_errors_are_not_logged(harness: Harness) -> None:
         assert "hidden-word" not in listener.log.read_text()
 
 
-def test_dead_letters_are_counted_in_the_process_and_in_the_database(harness: Harness, port: int, read: Read) -> None:
+def test_dead_letters_are_counted_in_the_process_and_in_the_database(
+    harness: Harness, metrics_port: int, read_metric: Read
+) -> None:
     chat = new_chat(harness.dba, "owner")
     payload = json.dumps("x" * 11_000)
-    with listening(harness.new_listener(LISTENER_METRICS_PORT=str(port))):
+    with listening(harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))):
         harness.dba.execute(INSERT_MESSAGES, [chat, 1])
         record_invalid_event(harness.dba, chat, "bad:event", payload)
-        wait_until(lambda: read("parley_events_dead_lettered_total", event="bad:event") == 1)
-        wait_until(lambda: read("parley_outbox_dead_letter_events") == 1)
-        assert read("parley_pusher_request_seconds_count", result="rejected") >= 1
-        assert read("parley_events_published_total", event="bad:event") == 0
-        assert get_status(port) == READY
+        wait_until(lambda: read_metric("parley_events_dead_lettered_total", event="bad:event") == 1)
+        wait_until(lambda: read_metric("parley_outbox_dead_letter_events") == 1)
+        assert read_metric("parley_pusher_request_seconds_count", result="rejected") >= 1
+        assert read_metric("parley_events_published_total", event="bad:event") == 0
+        assert get_status(metrics_port) == READY
         with psycopg.connect(harness.dba_url) as dba:
             dba.execute("delete from parley.outbox where event = 'bad:event'")
-        wait_until(lambda: read("parley_outbox_dead_letter_events") == 0)
+        wait_until(lambda: read_metric("parley_outbox_dead_letter_events") == 0)
 
 
 def test_port_in_use_is_reported_in_one_line(harness: Harness) -> None:

@@ -4,7 +4,7 @@ from tests.database import add_member, call, new_chat
 from tests.listener.chats import INSERT_MESSAGES
 from tests.listener.conftest import Harness
 from tests.listener.process import listening
-from tests.listener.rejecting_proxy import RejectingProxy
+from tests.listener.pusher_proxy import PusherProxy
 from tests.otlp import running_collector
 from tests.waiting import wait_until
 
@@ -15,7 +15,7 @@ def test_each_request_to_pusher_is_a_span(harness: Harness) -> None:
     name = "POST batch_events"
     with (
         running_collector() as collector,
-        RejectingProxy(harness.pusher).open() as proxy,
+        PusherProxy(harness.pusher).open() as proxy,
         listening(harness.new_listener(proxy, **collector.environment)),
     ):
         harness.dba.execute(INSERT_MESSAGES, [chat, 25])

@@ -9,7 +9,7 @@ from tests.database import Connection
 ACTORS = ("owner", "member", "stranger", "intruder", "anonymous")
 
 # By table and verb: a statement, the rows that it affects for each of ACTORS, and those that it affects for a DBA. The
-# fixture `world` has the values of the names in braces.
+# fixture `example_ids` has the values of the names in braces.
 MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "chats select": ("select from parley.chats where id = {chat}", (1, 1, 0, 0, 0), 1),
     "chats insert": ("insert into parley.chats (title) values ('new')", (1, 1, 1, 1, 0), 1),
@@ -120,7 +120,7 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
         "delete from parley.repeatable_migrations where name = 'functions'", (0, 0, 0, 0, 0), 1),
 }  # fmt: skip
 
-# Tables whose rows belong to no user: a column, a row that the fixture `world` inserts, and another one.
+# Tables whose rows belong to no user: a column, a row that the fixture `example_ids` inserts, and another one.
 ROLLUPS = {
     "rollup_periods": ("messages", "'day', '2026-01-01', 1, 1, 0, 0, 1, 1", "'day', '2026-01-02', 1, 1, 0, 0, 1, 1"),
     "rollup_active_keys": ("kind", "'day', '2026-01-01', 'user', {chat}", "'day', '2026-01-02', 'user', {chat}"),
@@ -155,11 +155,11 @@ for _table, (_column, _, _row) in ROLLUPS.items():
         MATRIX[f"{_table} {_verb}"] = (_statement, (0, 0, 0, 0, 0), 1)
 
 
-def authenticate_as(connection: Connection, actor: str, world: dict[str, str]) -> str:
+def authenticate_as(connection: Connection, actor: str, example_ids: dict[str, str]) -> str:
     """Set the settings of a transaction as this actor can; return the user's id."""
-    user = {"intruder": world["stranger"], "anonymous": ""}.get(actor, world.get(actor, ""))
+    user = {"intruder": example_ids["stranger"], "anonymous": ""}.get(actor, example_ids.get(actor, ""))
     connection.execute("select set_config('parley.user_id', %s, true)", [user])
-    chat = "" if actor == "stranger" else world["chat"]
+    chat = "" if actor == "stranger" else example_ids["chat"]
     connection.execute("select set_config('parley.selected_chat', %s, true)", [chat])
     return user
 

@@ -54,15 +54,15 @@ def url(postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def log_url(postgres: Postgres, new_database: Callable[[str], str]) -> str:
+def module_url(postgres: Postgres, new_database: Callable[[str], str]) -> str:
     """The URL of a migrated database for the tests of a module that commit."""
     return postgres.url(new_database(f"parley_log_{next(_numbers)}"))
 
 
 @pytest.fixture
-def log_dba(log_url: str) -> Iterator[Connection]:
+def module_dba(module_url: str) -> Iterator[Connection]:
     """A DBA's connection to the migrated database, on which each statement commits."""
-    with psycopg.connect(log_url, autocommit=True) as connection:
+    with psycopg.connect(module_url, autocommit=True) as connection:
         yield connection
 
 
@@ -95,7 +95,7 @@ def large_chat(postgres: Postgres, large_chat_template: tuple[str, str, str]) ->
 
 
 @pytest.fixture
-def listener(large_chat: LargeChat) -> Iterator[Connection]:
+def listener_connection(large_chat: LargeChat) -> Iterator[Connection]:
     """The connection of `large_chat`, as the listener's role."""
     connection, _, _ = large_chat
     connection.execute("set session authorization events")
@@ -104,7 +104,7 @@ def listener(large_chat: LargeChat) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def world(dba: Connection) -> dict[str, str]:
+def example_ids(dba: Connection) -> dict[str, str]:
     """Users, and a row in each table: a chat of an owner and a member. The values of the names in access_matrix.py."""
     names = {name: new_user(name) for name in ("owner", "member", "stranger", "newcomer", "deleted")}
     chat = new_chat(dba, names["owner"], names["member"])

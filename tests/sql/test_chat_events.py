@@ -140,8 +140,8 @@ CHANGES = ("send", "send", "edit", "delete", "rename", "join or leave")
 
 @given(data=st.data())
 @settings(max_examples=40)
-def test_replayed_events_complete_a_copy_that_was_read_during_changes(log_url: str, data: st.DataObject) -> None:
-    with connect_rolled_back(log_url) as dba:
+def test_replayed_events_complete_a_copy_that_was_read_during_changes(module_url: str, data: st.DataObject) -> None:
+    with connect_rolled_back(module_url) as dba:
         chat = new_chat(dba, "owner")
 
         def apply_changes(max_changes: int) -> None:

@@ -22,68 +22,68 @@ from tests.sql.event_log import (
 from tests.tokens import new_user
 
 
-def test_cursor_older_than_a_removed_event_has_expired(log_dba: Connection) -> None:
+def test_cursor_older_than_a_removed_event_has_expired(module_dba: Connection) -> None:
     owner = new_user()
-    chat = new_chat(log_dba, owner)
-    old = list_events(log_dba, user=owner)["next"]
-    send(log_dba, chat, user=owner)
-    new = list_events(log_dba, user=owner)["next"]
-    assert len(read_all_events(log_dba, old, owner)[0]) == 1
-    log_dba.execute("delete from parley.outbox where chat_id = %s", [chat])
+    chat = new_chat(module_dba, owner)
+    old = list_events(module_dba, user=owner)["next"]
+    send(module_dba, chat, user=owner)
+    new = list_events(module_dba, user=owner)["next"]
+    assert len(read_all_events(module_dba, old, owner)[0]) == 1
+    module_dba.execute("delete from parley.outbox where chat_id = %s", [chat])
     with expect_error(410) as error:
-        list_events(log_dba, old, user=owner)
+        list_events(module_dba, old, user=owner)
     assert error.message == "The log does not reach back to this cursor."
-    send(log_dba, chat, user=owner)
-    assert len(read_all_events(log_dba, new, owner)[0]) == 1
-    log_dba.execute("truncate parley.outbox, parley.outbox_queue")
+    send(module_dba, chat, user=owner)
+    assert len(read_all_events(module_dba, new, owner)[0]) == 1
+    module_dba.execute("truncate parley.outbox, parley.outbox_queue")
     with expect_error(410):
-        list_events(log_dba, new, user=owner)
-    assert read_all_events(log_dba, list_events(log_dba, user=owner)["next"], owner)[0] == []
+        list_events(module_dba, new, user=owner)
+    assert read_all_events(module_dba, list_events(module_dba, user=owner)["next"], owner)[0] == []
 
 
-def test_events_from_another_cluster_are_not_returned_again(log_dba: Connection) -> None:
+def test_events_from_another_cluster_are_not_returned_again(module_dba: Connection) -> None:
     owner = new_user()
-    chat = new_chat(log_dba, owner)
-    log_dba.execute("update parley.outbox set transaction_id = '1000000000000' where chat_id = %s", [chat])
-    start = list_events(log_dba, user=owner)["next"]
-    send(log_dba, chat, user=owner)
-    events, cursor = read_all_events(log_dba, start, owner)
+    chat = new_chat(module_dba, owner)
+    module_dba.execute("update parley.outbox set transaction_id = '1000000000000' where chat_id = %s", [chat])
+    start = list_events(module_dba, user=owner)["next"]
+    send(module_dba, chat, user=owner)
+    events, cursor = read_all_events(module_dba, start, owner)
     assert chats_and_names(events) == [(chat, "message:sent")]
-    send(log_dba, chat, user=owner)
-    assert len(read_all_events(log_dba, cursor, owner)[0]) == 1
-    log_dba.execute("delete from parley.outbox where chat_id = %s and transaction_id >= '1000000000000'", [chat])
-    assert len(read_all_events(log_dba, start, owner)[0]) == 2
-    log_dba.execute("update parley.outbox_state set removed_until = '1000000000000'")
-    assert len(read_all_events(log_dba, start, owner)[0]) == 2
+    send(module_dba, chat, user=owner)
+    assert len(read_all_events(module_dba, cursor, owner)[0]) == 1
+    module_dba.execute("delete from parley.outbox where chat_id = %s and transaction_id >= '1000000000000'", [chat])
+    assert len(read_all_events(module_dba, start, owner)[0]) == 2
+    module_dba.execute("update parley.outbox_state set removed_until = '1000000000000'")
+    assert len(read_all_events(module_dba, start, owner)[0]) == 2
 
 
-def test_cursors_expire_at_a_restore(log_dba: Connection) -> None:
+def test_cursors_expire_at_a_restore(module_dba: Connection) -> None:
     owner = new_user()
-    chat = new_chat(log_dba, owner)
-    send(log_dba, chat, user=owner)
-    start, seq = list_events(log_dba, user=owner)["next"], seq_of(log_dba, chat)
-    assert list_chat_events(log_dba, chat, seq, user=owner)["events"] == []
-    assert list_events(log_dba, start, user=owner)["hasMore"] is False
-    log_dba.execute("select parley.start_new_epoch()")
+    chat = new_chat(module_dba, owner)
+    send(module_dba, chat, user=owner)
+    start, seq = list_events(module_dba, user=owner)["next"], seq_of(module_dba, chat)
+    assert list_chat_events(module_dba, chat, seq, user=owner)["events"] == []
+    assert list_events(module_dba, start, user=owner)["hasMore"] is False
+    module_dba.execute("select parley.start_new_epoch()")
     with expect_error(410):
-        list_chat_events(log_dba, chat, seq, user=owner)
+        list_chat_events(module_dba, chat, seq, user=owner)
     with expect_error(410):
-        list_events(log_dba, start, user=owner)
-    seq = seq_of(log_dba, chat)
-    send(log_dba, chat, user=owner)
-    assert seqs_and_names(list_chat_events(log_dba, chat, seq, user=owner)) == [(seq + 1, "message:sent")]
+        list_events(module_dba, start, user=owner)
+    seq = seq_of(module_dba, chat)
+    send(module_dba, chat, user=owner)
+    assert seqs_and_names(list_chat_events(module_dba, chat, seq, user=owner)) == [(seq + 1, "message:sent")]
 
 
-def test_cursor_of_lost_changes_expires_at_a_restore(log_dba: Connection) -> None:
+def test_cursor_of_lost_changes_expires_at_a_restore(module_dba: Connection) -> None:
     owner = new_user()
-    chat = new_chat(log_dba, owner)
-    lineage, _ = decode_cursor(list_events(log_dba, user=owner)["next"])
+    chat = new_chat(module_dba, owner)
+    lineage, _ = decode_cursor(list_events(module_dba, user=owner)["next"])
     later = encode_cursor(f"{lineage} 1000000000000:1000000000000:")
-    send(log_dba, chat, user=owner)
-    assert list_events(log_dba, later, user=owner)["events"] == []  # the snapshot has seen all transactions so far
-    log_dba.execute("select parley.start_new_epoch()")
+    send(module_dba, chat, user=owner)
+    assert list_events(module_dba, later, user=owner)["events"] == []  # the snapshot has seen all transactions so far
+    module_dba.execute("select parley.start_new_epoch()")
     with expect_error(410):
-        list_events(log_dba, later, user=owner)
+        list_events(module_dba, later, user=owner)
 
 
 def test_cursors_work_where_the_owner_may_not_read_the_control_file(own_dba: Connection) -> None:
@@ -110,19 +110,19 @@ def test_cursors_work_where_the_owner_may_not_read_the_control_file(own_dba: Con
     own_dba.execute("drop role managed")
 
 
-def test_cursor_of_another_lineage_has_expired(log_dba: Connection) -> None:
+def test_cursor_of_another_lineage_has_expired(module_dba: Connection) -> None:
     owner = new_user()
-    new_chat(log_dba, owner)
-    lineage, snapshot = decode_cursor(list_events(log_dba, user=owner)["next"])
+    new_chat(module_dba, owner)
+    lineage, snapshot = decode_cursor(list_events(module_dba, user=owner)["next"])
     with expect_error(410):
-        list_events(log_dba, encode_cursor(f"{lineage[::-1]} {snapshot}"), user=owner)
-    assert list_events(log_dba, encode_cursor(f"{lineage} {snapshot}"), user=owner)["events"] == []
+        list_events(module_dba, encode_cursor(f"{lineage[::-1]} {snapshot}"), user=owner)
+    assert list_events(module_dba, encode_cursor(f"{lineage} {snapshot}"), user=owner)["events"] == []
 
 
 @given(junk=st.text(max_size=30) | st.binary(max_size=60).map(lambda b: urlsafe_b64encode(b).decode()))
 @settings(max_examples=60)
-def test_invalid_cursor_is_rejected(log_url: str, junk: str) -> None:
-    with psycopg.connect(log_url, autocommit=True) as connection:
+def test_invalid_cursor_is_rejected(module_url: str, junk: str) -> None:
+    with psycopg.connect(module_url, autocommit=True) as connection:
         with expect_error(400) as error:
             list_events(connection, junk.replace("\0", ""), user="reader")
         assert error.fields == {"after": "must be a cursor from an earlier response"}
@@ -132,27 +132,27 @@ def test_invalid_cursor_is_rejected(log_url: str, junk: str) -> None:
     "fields",
     ["{h}", "{h} {s} {s}", "{h} 9:1:", "{h} x", "{h} {s} {s} x 1", "{h} {s} {s} {c} x", "{h} {s} {s} {c} 1 1", "  "],
 )
-def test_cursor_with_an_invalid_field_is_rejected(log_dba: Connection, fields: str) -> None:
-    lineage, snapshot = decode_cursor(list_events(log_dba, user="reader")["next"])
+def test_cursor_with_an_invalid_field_is_rejected(module_dba: Connection, fields: str) -> None:
+    lineage, snapshot = decode_cursor(list_events(module_dba, user="reader")["next"])
     parts = {"h": lineage, "s": snapshot, "c": NO_SUCH_ID}
     good = "{h} {s} {s} {c} 1"
-    assert list_events(log_dba, encode_cursor(good.format(**parts)), user="reader")["events"] == []
+    assert list_events(module_dba, encode_cursor(good.format(**parts)), user="reader")["events"] == []
     with expect_error(400):
-        list_events(log_dba, encode_cursor(fields.format(**parts)), user="reader")
+        list_events(module_dba, encode_cursor(fields.format(**parts)), user="reader")
 
 
 @pytest.mark.parametrize("seq", [-(2**63), -1, 0, 2**63 - 1])
 @pytest.mark.parametrize("is_member", [True, False])
-def test_forged_cursor_returns_no_further_events(log_dba: Connection, seq: int, is_member: bool) -> None:
+def test_forged_cursor_returns_no_further_events(module_dba: Connection, seq: int, is_member: bool) -> None:
     owner, member = new_user(), new_user()
-    chat = new_chat(log_dba, owner, member)
-    start = list_events(log_dba, user=member)["next"]
-    send(log_dba, chat, user=owner)
+    chat = new_chat(module_dba, owner, member)
+    start = list_events(module_dba, user=member)["next"]
+    send(module_dba, chat, user=owner)
     if not is_member:
-        call(log_dba, owner, "remove_member", chat, member)
+        call(module_dba, owner, "remove_member", chat, member)
     lineage, snapshot = decode_cursor(start)
-    _, now = decode_cursor(list_events(log_dba, user=member)["next"])
-    forged = list_events(log_dba, encode_cursor(f"{lineage} {snapshot} {now} {chat} {seq}"), user=member)
-    events = read_all_events(log_dba, start, member)[0]
+    _, now = decode_cursor(list_events(module_dba, user=member)["next"])
+    forged = list_events(module_dba, encode_cursor(f"{lineage} {snapshot} {now} {chat} {seq}"), user=member)
+    events = read_all_events(module_dba, start, member)[0]
     assert events
     assert forged["events"] == (events if seq < 1 else [])

@@ -24,7 +24,7 @@ def test_web_app_cannot_call_functions(dba: Connection) -> None:
 
 @pytest.mark.parametrize("actor", ["stranger", "intruder", "anonymous"])
 def test_no_function_returns_a_chat_to_other_users_than_its_members(
-    dba: Connection, world: dict[str, str], actor: str
+    dba: Connection, example_ids: dict[str, str], actor: str
 ) -> None:
     queries = [
         "select session.selected_chat()",
@@ -44,11 +44,11 @@ def test_no_function_returns_a_chat_to_other_users_than_its_members(
     ]
     zero, high = "0" * 32, "f" * 32
     dba.execute("update parley.outbox set transaction_id = '700'")  # as if it had been committed
-    values = world | {"filter": f"(,{zero},{high})", "page": f"(1,100,0,{zero},{high},f)"}
+    values = example_ids | {"filter": f"(,{zero},{high})", "page": f"(1,100,0,{zero},{high},f)"}
 
     def count_results(name: str) -> list[int]:
         dba.execute("set local role app")
-        authenticate_as(dba, name, world)
+        authenticate_as(dba, name, example_ids)
         rows = []
         for text in queries:
             query = sql.SQL(text).format(**{k: sql.Literal(v) for k, v in values.items()})
@@ -61,7 +61,7 @@ def test_no_function_returns_a_chat_to_other_users_than_its_members(
     assert count_results(actor) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, own_chats, 0, 0]
 
 
-def test_functions_reject_a_session_without_a_user(dba: Connection, world: dict[str, str]) -> None:
+def test_functions_reject_a_session_without_a_user(dba: Connection, example_ids: dict[str, str]) -> None:
     statements = {
         "select api.get_chat({chat})": 404,
         "select api.list_messages({chat})": 404,
@@ -71,11 +71,11 @@ def test_functions_reject_a_session_without_a_user(dba: Connection, world: dict[
     }
     dba.execute("set local role app")
     for statement, status in statements.items():
-        query = sql.SQL(statement).format(chat=sql.Literal(world["chat"]))
-        authenticate_as(dba, "owner", world)
+        query = sql.SQL(statement).format(chat=sql.Literal(example_ids["chat"]))
+        authenticate_as(dba, "owner", example_ids)
         with dba.transaction():
             assert dba.execute(query).rowcount == 1
-        authenticate_as(dba, "anonymous", world)
+        authenticate_as(dba, "anonymous", example_ids)
         if status:
             with expect_error(status), dba.transaction():
                 dba.execute(query)
@@ -96,16 +96,16 @@ def test_user_is_reset_at_the_end_of_the_transaction(postgres: Postgres, shared_
         assert connection.execute("select count(*) from parley.chats").fetchone() == (0,)
 
 
-def test_temporary_types_do_not_shadow_those_of_postgresql(dba: Connection, world: dict[str, str]) -> None:
+def test_temporary_types_do_not_shadow_those_of_postgresql(dba: Connection, example_ids: dict[str, str]) -> None:
     dba.execute("set local role app")
-    authenticate_as(dba, "stranger", world)
+    authenticate_as(dba, "stranger", example_ids)
     dba.execute(
         "create function pg_temp.trap(v pg_catalog.uuid) returns boolean language plpgsql as"
         " $$ begin if current_user <> 'app' then raise 'trapped'; end if; return true; end $$"
     )
     dba.execute("create domain pg_temp.uuid as pg_catalog.uuid check (pg_temp.trap(value))")
     dba.execute("create domain pg_temp.text as pg_catalog.text check (pg_temp.trap(gen_random_uuid()))")
-    dba.execute("select set_config('parley.selected_chat', %s, true)", [world["chat"]])
+    dba.execute("select set_config('parley.selected_chat', %s, true)", [example_ids["chat"]])
     dba.execute("select session.selected_chat(), session.is_chat_owner(gen_random_uuid())")
-    assert call(dba, world["stranger"], "list_messages", world["other_chat"], search="word")["total"] == 0
-    call(dba, world["stranger"], "send_message", world["other_chat"], {"content": "word"})
+    assert call(dba, example_ids["stranger"], "list_messages", example_ids["other_chat"], search="word")["total"] == 0
+    call(dba, example_ids["stranger"], "send_message", example_ids["other_chat"], {"content": "word"})

@@ -37,7 +37,7 @@ def dba(url: str, own_sources: Path) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def other(url: str) -> Iterator[Connection]:
+def other_connection(url: str) -> Iterator[Connection]:
     """Another connection to it, in autocommit."""
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
@@ -84,7 +84,7 @@ def add_messages(connection: Connection, chat: str, user: str, messages: int) ->
 
 
 def test_migration_that_waits_for_a_writer_blocks_no_writer(
-    url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
+    url: str, own_sources: Path, dba: Connection, other_connection: Connection, thread: ThreadPoolExecutor
 ) -> None:
     user = new_user()
     chat = new_chat(dba, user)
@@ -92,7 +92,7 @@ def test_migration_that_waits_for_a_writer_blocks_no_writer(
         dba.execute("select session.authenticate(%s)", [json.dumps({"sub": user})])
         dba.execute("select parley.select_chat(%s), parley.lock_selected_chat()", [chat])
         applied = thread.submit(apply, url, own_sources)
-        wait_until(lambda: has_waiter(other, "relation = 'parley.chats'::regclass"))
+        wait_until(lambda: has_waiter(other_connection, "relation = 'parley.chats'::regclass"))
         dba.execute("insert into parley.messages (chat_id, content) values (%s, 'now')", [chat])
     applied.result(60)
     assert call(dba, user, "list_messages", chat, search="now")["total"] == 1
@@ -102,13 +102,13 @@ def test_migration_that_waits_for_a_writer_blocks_no_writer(
 
 
 def test_rollback_of_the_baseline_waits_for_a_writer_without_a_deadlock(
-    url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
+    url: str, own_sources: Path, dba: Connection, other_connection: Connection, thread: ThreadPoolExecutor
 ) -> None:
     chat = new_chat(dba, "owner")
     with dba.transaction():
         call(dba, "owner", "update_chat", chat, {"title": "Plans"})
         rolled_back = thread.submit(run_yoyo, url, own_sources, "rollback", "--batch", "--revision", EVENTS)
-        wait_until(lambda: has_waiter(other, "locktype = 'relation'"))
+        wait_until(lambda: has_waiter(other_connection, "locktype = 'relation'"))
         call(dba, "owner", "send_message", chat, {"content": "in progress"})
     rolled_back.result(60)
     assert dba.execute("select to_regclass('parley.outbox')").fetchone() == (None,)
@@ -120,14 +120,14 @@ def test_rollback_of_the_baseline_waits_for_a_writer_without_a_deadlock(
 
 
 def test_rollback_waits_for_a_rename_in_progress(
-    url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
+    url: str, own_sources: Path, dba: Connection, other_connection: Connection, thread: ThreadPoolExecutor
 ) -> None:
     apply(url, own_sources)
     chat = new_chat(dba, "owner")
     with dba.transaction():
         call(dba, "owner", "update_chat", chat, {"title": "Plans"})
         rolled_back = thread.submit(run_yoyo, url, own_sources, "rollback", "--batch", "--revision", LENGTHS)
-        wait_until(lambda: has_waiter(other, "relation = 'parley.chats'::regclass"))
+        wait_until(lambda: has_waiter(other_connection, "relation = 'parley.chats'::regclass"))
     rolled_back.result(60)
     assert dba.execute("select to_regclass('parley.message_lengths')").fetchone() == (None,)
     assert call(dba, "owner", "get_chat", chat)["title"] == "Plans"
@@ -137,7 +137,7 @@ def test_rollback_waits_for_a_rename_in_progress(
 
 
 def test_backfill_waits_for_an_edit_in_progress(
-    url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
+    url: str, own_sources: Path, dba: Connection, other_connection: Connection, thread: ThreadPoolExecutor
 ) -> None:
     user = new_user()
     chat = new_chat(dba, user)
@@ -146,14 +146,14 @@ def test_backfill_waits_for_an_edit_in_progress(
     with dba.transaction():
         dba.execute("update parley.messages set content = 'a newer wording' where id = %s", [messages[2]])
         applied = thread.submit(apply, url, own_sources)
-        wait_until(lambda: has_waiter(other, "locktype = 'transactionid'"))
+        wait_until(lambda: has_waiter(other_connection, "locktype = 'transactionid'"))
     applied.result(60)
     lengths = dba.execute("select characters from parley.message_lengths order by id").fetchall()
     assert lengths == [(1,), (2,), (len("a newer wording"),), (4,)]
 
 
 def test_killed_backfill_keeps_its_batches_and_can_be_completed(
-    url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
+    url: str, own_sources: Path, dba: Connection, other_connection: Connection, thread: ThreadPoolExecutor
 ) -> None:
     user = new_user()
     first, second = sorted([new_chat(dba, user), new_chat(dba, user)])
@@ -163,11 +163,11 @@ def test_killed_backfill_keeps_its_batches_and_can_be_completed(
     with dba.transaction():
         dba.execute("update parley.messages set content = 'edited' where id = %s", [edited])
         applied = thread.submit(apply, url, own_sources)
-        wait_until(lambda: has_waiter(other, "locktype = 'transactionid'"))
-        call(other, user, "update_message", first, messages[0], {"content": "edited meanwhile"})
-        call(other, user, "delete_message", first, messages[1])
-        call(other, user, "send_message", first, {"content": "sent meanwhile"})
-        kill_migration(other)
+        wait_until(lambda: has_waiter(other_connection, "locktype = 'transactionid'"))
+        call(other_connection, user, "update_message", first, messages[0], {"content": "edited meanwhile"})
+        call(other_connection, user, "delete_message", first, messages[1])
+        call(other_connection, user, "send_message", first, {"content": "sent meanwhile"})
+        kill_migration(other_connection)
         with pytest.raises(AssertionError, match="terminat"):
             applied.result(60)
     # The first batch is stored, and of the others the row that the trigger has inserted for the edited message.
@@ -179,7 +179,7 @@ def test_killed_backfill_keeps_its_batches_and_can_be_completed(
 
 
 def test_killed_index_creation_can_be_repeated(
-    url: str, own_sources: Path, dba: Connection, other: Connection, thread: ThreadPoolExecutor
+    url: str, own_sources: Path, dba: Connection, other_connection: Connection, thread: ThreadPoolExecutor
 ) -> None:
     def is_valid() -> tuple[bool, ...] | None:
         query = "select indisvalid from pg_index where indexrelid = to_regclass('parley.message_lengths_longest')"
@@ -191,9 +191,9 @@ def test_killed_index_creation_can_be_repeated(
     with dba.transaction():
         add_messages(dba, chat, user, 1)
         applied = thread.submit(apply, url, own_sources)
-        wait_until(lambda: has_waiter(other, "locktype = 'virtualxid'"))
-        call(other, user, "send_message", new_chat(other, user), {"content": "while it waits"})
-        kill_migration(other)
+        wait_until(lambda: has_waiter(other_connection, "locktype = 'virtualxid'"))
+        call(other_connection, user, "send_message", new_chat(other_connection, user), {"content": "while it waits"})
+        kill_migration(other_connection)
         with pytest.raises(AssertionError, match="terminat"):
             applied.result(60)
     assert is_valid() == (False,)

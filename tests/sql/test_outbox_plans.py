@@ -18,7 +18,7 @@ Row = tuple[int, str, bool]
 
 
 @pytest.fixture(scope="module")
-def database(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[Connection]:
+def connection(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator[Connection]:
     """A superuser's connection that logs plans."""
     with psycopg.connect(postgres.url(new_database("parley_outbox_plans")), autocommit=True) as dba:
         log_plans(dba)
@@ -26,11 +26,11 @@ def database(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator
 
 
 @pytest.fixture
-def dba(database: Connection) -> Iterator[Connection]:
-    """The connection of `database`, with an empty outbox and queue."""
-    database.execute("truncate parley.outbox, parley.outbox_queue")
-    yield database
-    database.execute("reset session authorization")
+def dba(connection: Connection) -> Iterator[Connection]:
+    """The connection, with an empty outbox and queue."""
+    connection.execute("truncate parley.outbox, parley.outbox_queue")
+    yield connection
+    connection.execute("reset session authorization")
 
 
 def queue_events(dba: Connection, chats: int, events: int, *, analyze: bool = True) -> None:

@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture
-def database(postgres: Postgres, new_database: Callable[[str], str]) -> str:
+def database_url(postgres: Postgres, new_database: Callable[[str], str]) -> str:
     """The URL of a database of the test's own."""
     return postgres.url(new_database(f"parley_{new_user().replace('-', '_')}"))
 
@@ -34,16 +34,16 @@ def count_notifications(listener: Connection, writer: Connection) -> int:
     raise AssertionError("no end")
 
 
-def test_leader_is_one_session_until_it_ends(database: str) -> None:
-    with connect_autocommit(database) as second:
-        with connect_autocommit(database) as first:
+def test_leader_is_one_session_until_it_ends(database_url: str) -> None:
+    with connect_autocommit(database_url) as second:
+        with connect_autocommit(database_url) as first:
             assert is_true(first, "listener.try_lead()")
             assert not is_true(second, "listener.try_lead()")
         second.execute("select pg_advisory_lock(4242108500)")
 
 
-def test_writers_notify_only_while_notifications_are_enabled(database: str) -> None:
-    with connect_autocommit(database) as listener, connect_autocommit(database) as writer:
+def test_writers_notify_only_while_notifications_are_enabled(database_url: str) -> None:
+    with connect_autocommit(database_url) as listener, connect_autocommit(database_url) as writer:
         listener.execute("listen parley_outbox")
         chat = new_chat(writer, "owner")
         counts = []
@@ -54,8 +54,8 @@ def test_writers_notify_only_while_notifications_are_enabled(database: str) -> N
         assert counts == [0, 1, 0]
 
 
-def test_notifications_are_not_enabled_while_a_writer_has_not_committed(database: str) -> None:
-    with connect_autocommit(database) as listener, connect_autocommit(database) as writer:
+def test_notifications_are_not_enabled_while_a_writer_has_not_committed(database_url: str) -> None:
+    with connect_autocommit(database_url) as listener, connect_autocommit(database_url) as writer:
         chat = new_chat(writer, "owner")
         with writer.transaction():
             send(writer, chat)
@@ -65,8 +65,8 @@ def test_notifications_are_not_enabled_while_a_writer_has_not_committed(database
         assert len(fetch(listener, chat)) == 1
 
 
-def test_transaction_with_many_events_notifies_once(database: str) -> None:
-    with connect_autocommit(database) as listener, connect_autocommit(database) as writer:
+def test_transaction_with_many_events_notifies_once(database_url: str) -> None:
+    with connect_autocommit(database_url) as listener, connect_autocommit(database_url) as writer:
         chat = new_chat(writer, "owner")
         listener.execute("listen parley_outbox")
         assert is_true(listener, "listener.enable_notify()")
@@ -76,11 +76,11 @@ def test_transaction_with_many_events_notifies_once(database: str) -> None:
         assert count_notifications(listener, writer) == 1
 
 
-def test_deletion_of_a_user_does_not_wait_for_a_deletion_of_a_chat(database: str) -> None:
+def test_deletion_of_a_user_does_not_wait_for_a_deletion_of_a_chat(database_url: str) -> None:
     with (
-        connect_autocommit(database) as chat_deletion,
-        connect_autocommit(database) as user_deletion,
-        connect_autocommit(database) as observer,
+        connect_autocommit(database_url) as chat_deletion,
+        connect_autocommit(database_url) as user_deletion,
+        connect_autocommit(database_url) as observer,
     ):
         chat = new_chat(chat_deletion, "owner", "member")
         user_deletion.execute("set lock_timeout = '5s'")
@@ -92,8 +92,8 @@ def test_deletion_of_a_user_does_not_wait_for_a_deletion_of_a_chat(database: str
         assert is_true(observer, "not exists (select from parley.members where user_id = 'member')")
 
 
-def test_recipients_of_a_deletion_are_the_members_at_its_commit(database: str) -> None:
-    with connect_autocommit(database) as owner, connect_rolled_back(database) as observer:
+def test_recipients_of_a_deletion_are_the_members_at_its_commit(database_url: str) -> None:
+    with connect_autocommit(database_url) as owner, connect_rolled_back(database_url) as observer:
         chat = new_chat(owner, "owner")
         for n in range(3):
             add_member(owner, "owner", chat, f"member-{n}")
@@ -103,12 +103,12 @@ def test_recipients_of_a_deletion_are_the_members_at_its_commit(database: str) -
         assert [sorted(recipients) for (recipients,) in rows] == [["member-0", "member-2", "owner"]]
 
 
-def test_member_added_during_a_rename_gets_the_new_title(database: str) -> None:
+def test_member_added_during_a_rename_gets_the_new_title(database_url: str) -> None:
     is_waiting = "exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"
     with (
-        connect_autocommit(database) as renamer,
-        connect_autocommit(database) as adder,
-        connect_autocommit(database) as observer,
+        connect_autocommit(database_url) as renamer,
+        connect_autocommit(database_url) as adder,
+        connect_autocommit(database_url) as observer,
     ):
         chat = new_chat(renamer, "owner")
         call(adder, "member", "list_chats")

@@ -29,31 +29,31 @@ def test_new_events_are_found_by_the_newest_event_of_each_chat(large_chat: Large
     assert sum(n["Actual Rows"] * n["Actual Loops"] for n in nodes if n.get("Index Name") == "outbox_chat") == 500
 
 
-def test_fetch_of_a_rename_reads_the_members_it_is_published_to(listener: Connection) -> None:
+def test_fetch_of_a_rename_reads_the_members_it_is_published_to(listener_connection: Connection) -> None:
     members, renames = 5000, 9
     fetch = "select cardinality(channels) from listener.ack_and_fetch_events('{}', null, '{}', '{}', 100, 100, 60000)"
-    listener.execute("reset session authorization")
-    with listener.transaction(force_rollback=True):
-        chat = new_chat(listener, new_user())
-        listener.execute(
+    listener_connection.execute("reset session authorization")
+    with listener_connection.transaction(force_rollback=True):
+        chat = new_chat(listener_connection, new_user())
+        listener_connection.execute(
             "insert into parley.members (chat_id, user_id) select %s, n + 1000 from generate_series(1, %s) n",
             [chat, members - 1],
         )
-        listener.execute("delete from parley.outbox_queue")
+        listener_connection.execute("delete from parley.outbox_queue")
         for n in range(renames):
-            listener.execute("update parley.chats set title = %s where id = %s", [n, chat])
-        listener.execute("set local session authorization events")
-        with plan_nodes(listener, "members") as nodes:
-            assert listener.execute(fetch).fetchall() == [(members + 1,)] * 2
+            listener_connection.execute("update parley.chats set title = %s where id = %s", [n, chat])
+        listener_connection.execute("set local session authorization events")
+        with plan_nodes(listener_connection, "members") as nodes:
+            assert listener_connection.execute(fetch).fetchall() == [(members + 1,)] * 2
         assert {node["Node Type"] for node in nodes} <= {"Index Only Scan", "Index Scan"}
         assert {node["Index Name"] for node in nodes} == {"members_once_per_chat"}
         # Two fit, since an id of four characters takes up eight bytes.
         assert sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes) == 2 * members
 
 
-def test_old_events_are_found_at_the_start_of_the_log(listener: Connection) -> None:
-    with plan_nodes(listener, "outbox") as nodes, listener.transaction(force_rollback=True):
-        assert listener.execute("select listener.purge_events('0 days', 100)").fetchone() == (100,)
+def test_old_events_are_found_at_the_start_of_the_log(listener_connection: Connection) -> None:
+    with plan_nodes(listener_connection, "outbox") as nodes, listener_connection.transaction(force_rollback=True):
+        assert listener_connection.execute("select listener.purge_events('0 days', 100)").fetchone() == (100,)
     assert rows_read([node for node in nodes if node.get("Relation Name") == "outbox"]) <= 400
 
 

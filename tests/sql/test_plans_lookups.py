@@ -49,9 +49,12 @@ def test_stored_response_is_looked_up_by_its_key(large_chat: LargeChat) -> None:
         assert rows_read(nodes) <= 1
 
 
-def test_expired_responses_are_found_by_their_time(listener: Connection) -> None:
-    with plan_nodes(listener, "idempotency_keys") as nodes, listener.transaction(force_rollback=True):
-        assert listener.execute("select listener.purge_idempotency_keys(100)").fetchone() == (100,)
+def test_expired_responses_are_found_by_their_time(listener_connection: Connection) -> None:
+    with (
+        plan_nodes(listener_connection, "idempotency_keys") as nodes,
+        listener_connection.transaction(force_rollback=True),
+    ):
+        assert listener_connection.execute("select listener.purge_idempotency_keys(100)").fetchone() == (100,)
     assert {node.get("Index Name") for node in nodes} == {
         None,
         "idempotency_keys_time",

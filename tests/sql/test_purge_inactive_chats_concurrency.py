@@ -34,7 +34,7 @@ def database(new_database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
-def as_dba(postgres: Postgres, database: str) -> Callable[[], AbstractContextManager[Connection]]:
+def connect_as_dba(postgres: Postgres, database: str) -> Callable[[], AbstractContextManager[Connection]]:
     """Return a function that connects as a superuser; each statement commits."""
     return lambda: connect_autocommit(postgres.url(database))
 
@@ -49,8 +49,10 @@ Dba = Callable[[], AbstractContextManager[Connection]]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_function_that_waited_for_a_purged_chat_raises_not_found(as_dba: Dba, app_url: str, function: str) -> None:
-    with as_dba() as remover, connect_autocommit(app_url) as client, ThreadPoolExecutor(1) as thread:
+def test_function_that_waited_for_a_purged_chat_raises_not_found(
+    connect_as_dba: Dba, app_url: str, function: str
+) -> None:
+    with connect_as_dba() as remover, connect_autocommit(app_url) as client, ThreadPoolExecutor(1) as thread:
         chat = new_inactive_chat(remover, "owner", "member", messages=9)
         message = last_message_id(remover, chat)
         call(remover, "newcomer", "list_chats")
@@ -81,9 +83,9 @@ def test_function_that_waited_for_a_purged_chat_raises_not_found(as_dba: Dba, ap
     ],
 )
 def test_plain_sql_that_waited_for_a_purged_chat_affects_no_row(
-    as_dba: Dba, app_url: str, statement: str, constraint: str
+    connect_as_dba: Dba, app_url: str, statement: str, constraint: str
 ) -> None:
-    with as_dba() as remover, connect_autocommit(app_url) as client, ThreadPoolExecutor(1) as thread:
+    with connect_as_dba() as remover, connect_autocommit(app_url) as client, ThreadPoolExecutor(1) as thread:
         chat = new_inactive_chat(remover, "owner", "member", messages=2)
         call(remover, "newcomer", "list_chats")
 
@@ -107,8 +109,8 @@ def test_plain_sql_that_waited_for_a_purged_chat_affects_no_row(
 
 
 @pytest.mark.parametrize("change", ["a message", "a member", "a deletion", "a user's deletion", "a member's row"])
-def test_chat_with_a_change_in_progress_is_skipped(as_dba: Dba, change: str) -> None:
-    with as_dba() as remover, as_dba() as client:
+def test_chat_with_a_change_in_progress_is_skipped(connect_as_dba: Dba, change: str) -> None:
+    with connect_as_dba() as remover, connect_as_dba() as client:
         chat, other = (
             new_inactive_chat(remover, "owner", "member", messages=2),
             new_inactive_chat(remover, "stranger", age="3 years"),
@@ -135,8 +137,8 @@ def test_chat_with_a_change_in_progress_is_skipped(as_dba: Dba, change: str) -> 
         assert count_rows(remover, chat)["messages"] == (3 if change == "a message" else 0)
 
 
-def test_chat_that_gets_a_message_while_it_is_being_selected_is_kept(as_dba: Dba) -> None:
-    with as_dba() as remover, as_dba() as client, ThreadPoolExecutor(1) as thread:
+def test_chat_that_gets_a_message_while_it_is_being_selected_is_kept(connect_as_dba: Dba) -> None:
+    with connect_as_dba() as remover, connect_as_dba() as client, ThreadPoolExecutor(1) as thread:
         used, unused = new_inactive_chat(remover, "owner", messages=2), new_inactive_chat(remover, "owner", messages=2)
         # The selection of inactive chats waits here, with the rows of its snapshot.
         remover.execute(
@@ -147,15 +149,15 @@ def test_chat_that_gets_a_message_while_it_is_being_selected_is_kept(as_dba: Dba
             client.execute("select pg_advisory_xact_lock(1)")
             removing = thread.submit(purge, remover)
             wait_until(lambda: is_waiting(client, remover))
-            with as_dba() as sender:
+            with connect_as_dba() as sender:
                 call(sender, "owner", "send_message", used, {"content": "Still here"})
         assert removing.result(15) == 2 + 1
         assert (count_rows(client, used)["messages"], count_rows(client, unused)) == (3, NO_ROWS)
         assert [event for event, _ in events(client, used)] == ["message:sent"]
 
 
-def test_concurrent_purges_select_different_chats_without_waiting(as_dba: Dba) -> None:
-    with as_dba() as first, as_dba() as second:
+def test_concurrent_purges_select_different_chats_without_waiting(connect_as_dba: Dba) -> None:
+    with connect_as_dba() as first, connect_as_dba() as second:
         for _ in range(MAX_CHATS):
             new_inactive_chat(first, "owner", age="3 years")
         chat = new_inactive_chat(first, "owner", messages=2)
@@ -167,8 +169,8 @@ def test_concurrent_purges_select_different_chats_without_waiting(as_dba: Dba) -
         assert events(first, chat) == [("chat:deleted", chat)]
 
 
-def test_locked_chats_and_messages_are_skipped(as_dba: Dba) -> None:
-    with as_dba() as first, as_dba() as second:
+def test_locked_chats_and_messages_are_skipped(connect_as_dba: Dba) -> None:
+    with connect_as_dba() as first, connect_as_dba() as second:
         chat = new_inactive_chat(first, "owner", messages=4)
         second.execute("set lock_timeout = '1s'")
         assert purge(first, 1) == 1
@@ -181,9 +183,14 @@ def test_locked_chats_and_messages_are_skipped(as_dba: Dba) -> None:
         assert purge(second) == 1 + 1
 
 
-def test_two_members_added_at_once_get_consecutive_events(as_dba: Dba) -> None:
+def test_two_members_added_at_once_get_consecutive_events(connect_as_dba: Dba) -> None:
     waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    with as_dba() as first, as_dba() as second, as_dba() as watcher, ThreadPoolExecutor() as pool:
+    with (
+        connect_as_dba() as first,
+        connect_as_dba() as second,
+        connect_as_dba() as watcher,
+        ThreadPoolExecutor() as pool,
+    ):
         chat = new_inactive_chat(first, "owner")
         for user in ("one", "another"):
             call(first, user, "list_chats")
@@ -197,13 +204,13 @@ def test_two_members_added_at_once_get_consecutive_events(as_dba: Dba) -> None:
         assert watcher.execute(added, [chat]).fetchall() == [("one",), ("another",)]
 
 
-def test_killed_purge_is_completed_by_the_next_one(as_dba: Dba) -> None:
+def test_killed_purge_is_completed_by_the_next_one(connect_as_dba: Dba) -> None:
     def purge_and_die() -> None:
-        with as_dba() as killed, killed.transaction():
+        with connect_as_dba() as killed, killed.transaction():
             assert purge(killed, 2) == 2
             dba.execute("select pg_terminate_backend(%s, 10000)", [killed.info.backend_pid])
 
-    with as_dba() as dba:
+    with connect_as_dba() as dba:
         chat = new_inactive_chat(dba, "owner", messages=6)
         with pytest.raises(psycopg.OperationalError):
             purge_and_die()
@@ -216,9 +223,9 @@ def test_killed_purge_is_completed_by_the_next_one(as_dba: Dba) -> None:
         assert events(dba, chat) == [("chat:deleted", chat)]
 
 
-def test_concurrent_purges_and_changes_do_not_deadlock(postgres: Postgres, as_dba: Dba, database: str) -> None:
+def test_concurrent_purges_and_changes_do_not_deadlock(postgres: Postgres, connect_as_dba: Dba, database: str) -> None:
     users = [new_user() for _ in range(8)]
-    with as_dba() as dba:
+    with connect_as_dba() as dba:
         chats = [new_inactive_chat(dba, *users, messages=30, age=f"{2 + n % 8} years") for n in range(40)]
         messages = {chat: last_message_id(dba, chat) for chat in chats}
     functions = ("send_message", "list_messages", "update_message", "delete_message", "remove_member")
@@ -237,7 +244,7 @@ def test_concurrent_purges_and_changes_do_not_deadlock(postgres: Postgres, as_db
             assert error.sqlstate == "PT404", error  # noqa: PT017 (a deadlock would be 40P01)
 
     run_in_parallel(postgres.url(database), work, 240)
-    with as_dba() as dba:
+    with connect_as_dba() as dba:
         while more := purge(dba, 500):
             removed.append(more)
         deleted = dba.execute("select chat_id::text from parley.outbox where event = 'chat:deleted'").fetchall()

@@ -262,7 +262,7 @@ QUERIES: dict[str, tuple[str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def chat(postgres: Postgres, shared_database: str) -> Iterator[tuple[Connection, str, str]]:
+def searched_chat(postgres: Postgres, shared_database: str) -> Iterator[tuple[Connection, str, str]]:
     """A connection, a user, and a chat of the user with these messages."""
     with connect_rolled_back(postgres.url(shared_database, "app", "app")) as connection:
         user = new_user()
@@ -279,8 +279,8 @@ def message_names(response: dict[str, list[dict[str, str]]]) -> set[str]:
 
 
 @pytest.mark.parametrize("search", QUERIES)
-def test_search_finds_the_relevant_messages(chat: tuple[Connection, str, str], search: str) -> None:
-    connection, user, chat_id = chat
+def test_search_finds_the_relevant_messages(searched_chat: tuple[Connection, str, str], search: str) -> None:
+    connection, user, chat_id = searched_chat
     must, must_not = (set(words.split()) for words in QUERIES[search])
     found = message_names(call(connection, user, "list_messages", chat_id, search=search))
     assert must <= found

@@ -12,38 +12,40 @@ from tests.sql.access_matrix import ACTORS, MATRIX, affected_rows, authenticate_
 
 
 @pytest.mark.parametrize("name", MATRIX)
-def test_actors_can_read_and_change_only_their_rows(dba: Connection, world: dict[str, str], name: str) -> None:
+def test_actors_can_read_and_change_only_their_rows(dba: Connection, example_ids: dict[str, str], name: str) -> None:
     statement, expected, all_rows = MATRIX[name]
     found = []
     for actor in ACTORS:
         dba.execute("set local role app")
-        me = authenticate_as(dba, actor, world)
-        found.append(affected_rows(dba, statement, world | {"me": me}))
+        me = authenticate_as(dba, actor, example_ids)
+        found.append(affected_rows(dba, statement, example_ids | {"me": me}))
         dba.execute("reset role")
     assert dict(zip(ACTORS, found, strict=True)) == dict(zip(ACTORS, expected, strict=True))
-    authenticate_as(dba, "newcomer", world)
-    me = world["newcomer"] if "insert" in name else world["owner"]
-    assert affected_rows(dba, statement, world | {"me": me}) == all_rows
+    authenticate_as(dba, "newcomer", example_ids)
+    me = example_ids["newcomer"] if "insert" in name else example_ids["owner"]
+    assert affected_rows(dba, statement, example_ids | {"me": me}) == all_rows
 
 
 @pytest.mark.parametrize("actor", ACTORS)
-def test_no_actor_can_move_a_message_to_another_chat(dba: Connection, world: dict[str, str], actor: str) -> None:
+def test_no_actor_can_move_a_message_to_another_chat(dba: Connection, example_ids: dict[str, str], actor: str) -> None:
     move = "update parley.messages set chat_id = {other_chat} where chat_id = {chat}"
     with (
         pytest.raises(psycopg.errors.RaiseException),
         dba.transaction(),
     ):  # a DBA's attempt shows that there is a message
-        dba.execute(sql.SQL(move).format(**{name: sql.Literal(value) for name, value in world.items()}))
+        dba.execute(sql.SQL(move).format(**{name: sql.Literal(value) for name, value in example_ids.items()}))
     dba.execute("set local role app")
-    authenticate_as(dba, actor, world)
-    assert affected_rows(dba, move, world) == 0
+    authenticate_as(dba, actor, example_ids)
+    assert affected_rows(dba, move, example_ids) == 0
 
 
 @pytest.mark.parametrize("name", MATRIX)
-def test_web_app_can_access_only_the_tables_of_next_auth(dba: Connection, world: dict[str, str], name: str) -> None:
+def test_web_app_can_access_only_the_tables_of_next_auth(
+    dba: Connection, example_ids: dict[str, str], name: str
+) -> None:
     statement, _, all_rows = MATRIX[name]
-    values = world | {"me": world["newcomer"] if "insert" in name else world["owner"]}
-    authenticate_as(dba, "newcomer", world)
+    values = example_ids | {"me": example_ids["newcomer"] if "insert" in name else example_ids["owner"]}
+    authenticate_as(dba, "newcomer", example_ids)
     assert affected_rows(dba, statement, values) == all_rows
     dba.execute("set local role parley_web")
     assert affected_rows(dba, statement, values) == (all_rows if "next_auth." in statement else 0)

@@ -26,66 +26,68 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def test_events_before_the_first_cursor_are_not_returned(log_dba: Connection) -> None:
+def test_events_before_the_first_cursor_are_not_returned(module_dba: Connection) -> None:
     owner = new_user()
-    chat = new_chat(log_dba, owner)
-    page = list_events(log_dba, user=owner)
+    chat = new_chat(module_dba, owner)
+    page = list_events(module_dba, user=owner)
     assert (page["events"], page["hasMore"]) == ([], False)
-    assert list_events(log_dba, page["next"], user=owner)["events"] == []
-    send(log_dba, chat, user=owner)
-    assert chats_and_names(list_events(log_dba, page["next"], user=owner)["events"]) == [(chat, "message:sent")]
-    assert chats_and_names(list_events(log_dba, page["next"], user=owner)["events"]) == [(chat, "message:sent")]
+    assert list_events(module_dba, page["next"], user=owner)["events"] == []
+    send(module_dba, chat, user=owner)
+    assert chats_and_names(list_events(module_dba, page["next"], user=owner)["events"]) == [(chat, "message:sent")]
+    assert chats_and_names(list_events(module_dba, page["next"], user=owner)["events"]) == [(chat, "message:sent")]
 
 
-def test_events_of_a_transaction_in_progress_are_returned_after_its_commit(log_dba: Connection, log_url: str) -> None:
+def test_events_of_a_transaction_in_progress_are_returned_after_its_commit(
+    module_dba: Connection, module_url: str
+) -> None:
     owner = new_user()
-    slow, quick = new_chat(log_dba, owner), new_chat(log_dba, owner)
-    start = list_events(log_dba, user=owner)["next"]
-    with psycopg.connect(log_url) as other:
+    slow, quick = new_chat(module_dba, owner), new_chat(module_dba, owner)
+    start = list_events(module_dba, user=owner)["next"]
+    with psycopg.connect(module_url) as other:
         other.execute("select")  # begins a transaction, so that the next statement does not commit
         send(other, slow, user=owner)  # its id and its transaction are before those of the next
-        send(log_dba, quick, user=owner)
-        events, cursor = read_all_events(log_dba, start, owner)
+        send(module_dba, quick, user=owner)
+        events, cursor = read_all_events(module_dba, start, owner)
         assert chats_and_names(events) == [(quick, "message:sent")]
         other.commit()
-    events, cursor = read_all_events(log_dba, cursor, owner)
+    events, cursor = read_all_events(module_dba, cursor, owner)
     assert chats_and_names(events) == [(slow, "message:sent")]
-    assert read_all_events(log_dba, cursor, owner)[0] == []
+    assert read_all_events(module_dba, cursor, owner)[0] == []
 
 
-def test_no_event_is_lost_between_two_pages(log_dba: Connection) -> None:
+def test_no_event_is_lost_between_two_pages(module_dba: Connection) -> None:
     owner = new_user()
-    chats = sorted(new_chat(log_dba, owner) for _ in range(3))
-    start = list_events(log_dba, user=owner)["next"]
+    chats = sorted(new_chat(module_dba, owner) for _ in range(3))
+    start = list_events(module_dba, user=owner)["next"]
     for chat in chats:
-        send(log_dba, chat, user=owner)
-    first = list_events(log_dba, start, 2, owner)
+        send(module_dba, chat, user=owner)
+    first = list_events(module_dba, start, 2, owner)
     assert (chats_and_names(first["events"]), first["hasMore"]) == ([(c, "message:sent") for c in chats[:2]], True)
     for chat in chats:
-        call(log_dba, owner, "update_chat", chat, {"title": "New"})
-    second = list_events(log_dba, first["next"], 2, owner)
+        call(module_dba, owner, "update_chat", chat, {"title": "New"})
+    second = list_events(module_dba, first["next"], 2, owner)
     assert (chats_and_names(second["events"]), second["hasMore"]) == ([(chats[2], "message:sent")], True)
-    third, _ = read_all_events(log_dba, second["next"], owner)
+    third, _ = read_all_events(module_dba, second["next"], owner)
     assert chats_and_names(third) == [(chat, "chat:updated") for chat in chats]
 
 
-def test_events_are_those_of_the_present_chats_and_ends_of_former_ones(log_dba: Connection) -> None:
+def test_events_are_those_of_the_present_chats_and_ends_of_former_ones(module_dba: Connection) -> None:
     owner, member = new_user(), new_user()
-    call(log_dba, member, "get_settings")
-    start = list_events(log_dba, user=member)["next"]
-    joined, left, deleted, closed = (new_chat(log_dba, owner) for _ in range(4))
+    call(module_dba, member, "get_settings")
+    start = list_events(module_dba, user=member)["next"]
+    joined, left, deleted, closed = (new_chat(module_dba, owner) for _ in range(4))
     for chat in (left, deleted, closed):
-        add_member(log_dba, owner, chat, member)
-        send(log_dba, chat, user=owner)
-    call(log_dba, owner, "remove_member", left, member)
-    send(log_dba, left, "not for the former member", user=owner)
-    call(log_dba, owner, "delete_chat", deleted)
-    send(log_dba, joined, user=owner)
-    add_member(log_dba, owner, joined, member)
-    log_dba.execute("update parley.chats set is_being_removed = true, owner_id = null where id = %s", [closed])
-    log_dba.execute("delete from parley.members where chat_id = %s", [closed])
+        add_member(module_dba, owner, chat, member)
+        send(module_dba, chat, user=owner)
+    call(module_dba, owner, "remove_member", left, member)
+    send(module_dba, left, "not for the former member", user=owner)
+    call(module_dba, owner, "delete_chat", deleted)
+    send(module_dba, joined, user=owner)
+    add_member(module_dba, owner, joined, member)
+    module_dba.execute("update parley.chats set is_being_removed = true, owner_id = null where id = %s", [closed])
+    module_dba.execute("delete from parley.members where chat_id = %s", [closed])
     returned = {chat: [] for chat in (joined, left, deleted, closed)}  # type: dict[str, list[tuple[str, Any]]]
-    for event in read_all_events(log_dba, start, member, limit=2)[0]:
+    for event in read_all_events(module_dba, start, member, limit=2)[0]:
         returned[event["chatId"]].append((event["event"], event["data"]))
     assert returned[left] == [("member:removed", member)]
     assert returned[deleted] == [("chat:deleted", deleted)]
@@ -93,50 +95,52 @@ def test_events_are_those_of_the_present_chats_and_ends_of_former_ones(log_dba: 
     assert [event for event, _ in returned[joined]] == ["member:added", "message:sent", "member:added"]
     assert returned[joined][-1] == ("member:added", member)
     stranger = new_user()
-    call(log_dba, stranger, "get_settings")
-    assert read_all_events(log_dba, start, stranger)[0] == []
-    assert len(read_all_events(log_dba, start, owner)[0]) == 10
+    call(module_dba, stranger, "get_settings")
+    assert read_all_events(module_dba, start, stranger)[0] == []
+    assert len(read_all_events(module_dba, start, owner)[0]) == 10
 
 
-def test_member_who_was_removed_and_added_gets_both_events(log_dba: Connection) -> None:
+def test_member_who_was_removed_and_added_gets_both_events(module_dba: Connection) -> None:
     owner, member = new_user(), new_user()
-    chat = new_chat(log_dba, owner)
-    add_member(log_dba, owner, chat, member)
-    start = list_events(log_dba, user=member)["next"]
-    call(log_dba, owner, "remove_member", chat, member)
-    add_member(log_dba, owner, chat, member)
-    events, _ = read_all_events(log_dba, start, member)
+    chat = new_chat(module_dba, owner)
+    add_member(module_dba, owner, chat, member)
+    start = list_events(module_dba, user=member)["next"]
+    call(module_dba, owner, "remove_member", chat, member)
+    add_member(module_dba, owner, chat, member)
+    events, _ = read_all_events(module_dba, start, member)
     assert [(event["event"], event["data"]) for event in events] == [
         ("member:removed", member),
         ("member:added", member),
     ]
 
 
-def test_member_who_was_removed_twice_gets_one_event(log_dba: Connection) -> None:
+def test_member_who_was_removed_twice_gets_one_event(module_dba: Connection) -> None:
     owner, member = new_user(), new_user()
-    chat = new_chat(log_dba, owner, member)
-    start = list_events(log_dba, user=member)["next"]
-    call(log_dba, owner, "remove_member", chat, member)
-    add_member(log_dba, owner, chat, member)
-    call(log_dba, owner, "remove_member", chat, member)
-    last = seq_of(log_dba, chat)
-    returned = seqs_and_names({"events": read_all_events(log_dba, start, owner)[0]})
+    chat = new_chat(module_dba, owner, member)
+    start = list_events(module_dba, user=member)["next"]
+    call(module_dba, owner, "remove_member", chat, member)
+    add_member(module_dba, owner, chat, member)
+    call(module_dba, owner, "remove_member", chat, member)
+    last = seq_of(module_dba, chat)
+    returned = seqs_and_names({"events": read_all_events(module_dba, start, owner)[0]})
     assert returned == [(last - 2, "member:removed"), (last - 1, "member:added"), (last, "member:removed")]
-    assert seqs_and_names({"events": read_all_events(log_dba, start, member, limit=1)[0]}) == [(last, "member:removed")]
+    assert seqs_and_names({"events": read_all_events(module_dba, start, member, limit=1)[0]}) == [
+        (last, "member:removed")
+    ]
 
 
-def test_content_of_a_deleted_message_is_left_out_of_the_log(log_dba: Connection) -> None:
+def test_content_of_a_deleted_message_is_left_out_of_the_log(module_dba: Connection) -> None:
     owner = new_user()
-    chat = new_chat(log_dba, owner)
-    start = list_events(log_dba, user=owner)["next"]
-    sent = send(log_dba, chat, "a secret", user=owner)
-    call(log_dba, owner, "update_message", chat, sent["id"], {"content": "the secret"})
+    chat = new_chat(module_dba, owner)
+    start = list_events(module_dba, user=owner)["next"]
+    sent = send(module_dba, chat, "a secret", user=owner)
+    call(module_dba, owner, "update_message", chat, sent["id"], {"content": "the secret"})
     calls: list[Callable[[], Any]] = [
-        lambda: list_chat_events(log_dba, chat, 1, user=owner),
-        lambda: list_events(log_dba, start, user=owner),
+        lambda: list_chat_events(module_dba, chat, 1, user=owner),
+        lambda: list_events(module_dba, start, user=owner),
     ]
     assert [str(list_page()).count("the secret") for list_page in calls] == [1, 1]
-    call(log_dba, owner, "delete_message", chat, sent["id"])
+    call(module_dba, owner, "delete_message", chat, sent["id"])
     for list_page in calls:
         assert [(event["event"], event["data"]) for event in list_page()["events"]] == [
             ("message:sent", truncate_payload(sent)),
@@ -145,14 +149,14 @@ def test_content_of_a_deleted_message_is_left_out_of_the_log(log_dba: Connection
         ]
 
 
-def test_content_that_an_edit_replaced_is_left_out_of_the_log(log_dba: Connection) -> None:
+def test_content_that_an_edit_replaced_is_left_out_of_the_log(module_dba: Connection) -> None:
     owner, newcomer = new_user(), new_user()
-    chat = new_chat(log_dba, owner)
-    start = list_events(log_dba, user=owner)["next"]
-    sent = send(log_dba, chat, "password: one", user=owner)
+    chat = new_chat(module_dba, owner)
+    start = list_events(module_dba, user=owner)["next"]
+    sent = send(module_dba, chat, "password: one", user=owner)
 
     def edit(**updates: str) -> Any:
-        call(log_dba, owner, "update_message", chat, sent["id"], updates)
+        call(module_dba, owner, "update_message", chat, sent["id"], updates)
         return {"id": sent["id"], "updates": updates}
 
     unchanged = {"id": sent["id"], "updates": {"type": "code"}}
@@ -160,10 +164,10 @@ def test_content_that_an_edit_replaced_is_left_out_of_the_log(log_dba: Connectio
     for content in ("password: two", "password: three"):
         edit(content=content)
     assert edit(type="code") == unchanged
-    add_member(log_dba, owner, chat, newcomer)
+    add_member(module_dba, owner, chat, newcomer)
     for user, after in ((owner, start), (newcomer, None)):
-        pages = [list_chat_events(log_dba, chat, 1, user=user)] + (
-            [list_events(log_dba, after, user=user)] if after else []
+        pages = [list_chat_events(module_dba, chat, 1, user=user)] + (
+            [list_events(module_dba, after, user=user)] if after else []
         )
         for page in pages:
             assert [event["data"] for event in page["events"]] == [
@@ -174,18 +178,18 @@ def test_content_that_an_edit_replaced_is_left_out_of_the_log(log_dba: Connectio
                 newcomer,
             ]
     restored = edit(content="password: one")  # as in the message again, so the first event has it
-    data = [event["data"] for event in list_chat_events(log_dba, chat, 1, user=newcomer)["events"]]
+    data = [event["data"] for event in list_chat_events(module_dba, chat, 1, user=newcomer)["events"]]
     assert data == [sent, replaced, replaced, unchanged, newcomer, restored]
 
 
-def test_title_that_was_replaced_is_left_out_of_the_log(log_dba: Connection) -> None:
+def test_title_that_was_replaced_is_left_out_of_the_log(module_dba: Connection) -> None:
     owner, newcomer = new_user(), new_user()
-    chat = new_chat(log_dba, owner, title="Plans")
-    start = list_events(log_dba, user=owner)["next"]
+    chat = new_chat(module_dba, owner, title="Plans")
+    start = list_events(module_dba, user=owner)["next"]
     for title in ("Layoffs", "Holidays"):
-        call(log_dba, owner, "update_chat", chat, {"title": title})
-    add_member(log_dba, owner, chat, newcomer)
-    for page in (list_chat_events(log_dba, chat, 1, user=newcomer), list_events(log_dba, start, user=owner)):
+        call(module_dba, owner, "update_chat", chat, {"title": title})
+    add_member(module_dba, owner, chat, newcomer)
+    for page in (list_chat_events(module_dba, chat, 1, user=newcomer), list_events(module_dba, start, user=owner)):
         assert [event["data"] for event in page["events"]] == [
             {"id": chat, "updates": {}}, {"id": chat, "updates": {"title": "Holidays"}}, newcomer,
         ]  # fmt: skip
@@ -201,13 +205,13 @@ STEPS = st.lists(
 @given(steps=STEPS, limits=st.lists(st.integers(1, 4), min_size=1, max_size=3))
 @settings(max_examples=40)
 def test_each_event_is_returned_once_and_in_order_for_overlapping_transactions(
-    log_url: str, steps: list[tuple[str, int, int]], limits: list[int]
+    module_url: str, steps: list[tuple[str, int, int]], limits: list[int]
 ) -> None:
     with ExitStack() as stack:
-        reader = stack.enter_context(psycopg.connect(log_url, autocommit=True))
+        reader = stack.enter_context(psycopg.connect(module_url, autocommit=True))
         owner = new_user()
         chats = [new_chat(reader, owner) for _ in range(4)]
-        writers = [stack.enter_context(psycopg.connect(log_url)) for _ in range(3)]
+        writers = [stack.enter_context(psycopg.connect(module_url)) for _ in range(3)]
         locked_by: dict[int, int] = {}  # the writer whose open transaction has changed a chat: others would wait
         received: list[list[Event]] = [[] for _ in limits]
         cursors = [list_events(reader, user=owner)["next"] for _ in limits]

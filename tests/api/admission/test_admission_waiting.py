@@ -11,7 +11,7 @@ from api.db.pool import ACQUIRE_TIMEOUT_SECONDS, MAX_WAITING_PER_CONNECTION
 from tests.api.admission.admission_requests import Requests, identity
 from tests.api.admission.event_loop import run, settle
 
-pytestmark = pytest.mark.usefixtures("still_clock")
+pytestmark = pytest.mark.usefixtures("stopped_clock")
 
 
 @pytest.mark.parametrize(

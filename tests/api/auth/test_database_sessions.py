@@ -16,7 +16,7 @@ from tests.tokens import new_user, token
 
 
 @pytest.fixture(scope="module")
-def web(postgres: Postgres, shared_database: str) -> Iterator[psycopg.Connection]:
+def web_connection(postgres: Postgres, shared_database: str) -> Iterator[psycopg.Connection]:
     """A connection of a web app."""
     with psycopg.connect(postgres.url(shared_database, "web", "web"), autocommit=True) as connection:
         yield connection
@@ -24,58 +24,66 @@ def web(postgres: Postgres, shared_database: str) -> Iterator[psycopg.Connection
 
 @pytest.mark.parametrize("cookie", SESSION_COOKIES)
 def test_session_authenticates_its_user_until_it_expires(
-    web: psycopg.Connection, anonymous: httpx.Client, cookie: str
+    web_connection: psycopg.Connection, anonymous_client: httpx.Client, cookie: str
 ) -> None:
     user = new_user()
-    current, expired = add_session(web, user), add_session(web, user, "0")
+    current, expired = add_session(web_connection, user), add_session(web_connection, user, "0")
     for headers in token_headers(current, cookie):
-        assert get_user_id(anonymous, **headers) == user
+        assert get_user_id(anonymous_client, **headers) == user
     for headers in token_headers(expired, cookie):
-        expect_unauthorized(anonymous.get("/api/profile", headers=headers))
-    web.execute('update sessions set expires = now() where "sessionToken" = %s', [current])
+        expect_unauthorized(anonymous_client.get("/api/profile", headers=headers))
+    web_connection.execute('update sessions set expires = now() where "sessionToken" = %s', [current])
     for headers in token_headers(current, cookie):
-        expect_unauthorized(anonymous.get("/api/profile", headers=headers))
+        expect_unauthorized(anonymous_client.get("/api/profile", headers=headers))
 
 
 @pytest.mark.parametrize("value", ["a b", "a.b.c", "a.b.c.d.e", "ünïcödé", "a%25b", "a/b+c==", "x" * 255])
-def test_token_may_be_any_text(web: psycopg.Connection, anonymous: httpx.Client, value: str) -> None:
+def test_token_may_be_any_text(web_connection: psycopg.Connection, anonymous_client: httpx.Client, value: str) -> None:
     user = new_user()
-    session_token = add_session(web, user, session_token=f"{user}{value}")
+    session_token = add_session(web_connection, user, session_token=f"{user}{value}")
     sent = session_token.replace("%", "%25").encode()
-    response = anonymous.get("/api/profile", headers={b"Authorization": b"Bearer " + sent})
+    response = anonymous_client.get("/api/profile", headers={b"Authorization": b"Bearer " + sent})
     assert response.status_code == 200
     assert response.json()["user"]["id"] == user
-    expect_unauthorized(anonymous.get("/api/profile", headers={b"Authorization": b"Bearer " + sent[:-2]}))
+    expect_unauthorized(anonymous_client.get("/api/profile", headers={b"Authorization": b"Bearer " + sent[:-2]}))
 
 
-def test_expired_jwt_beside_a_session_is_ignored(web: psycopg.Connection, anonymous: httpx.Client) -> None:
+def test_expired_jwt_beside_a_session_is_ignored(
+    web_connection: psycopg.Connection, anonymous_client: httpx.Client
+) -> None:
     user = new_user()
-    cookies = [f"{SESSION_COOKIES[1]}={token(exp=1)}", f"{SESSION_COOKIES[3]}={add_session(web, user)}"]
+    cookies = [f"{SESSION_COOKIES[1]}={token(exp=1)}", f"{SESSION_COOKIES[3]}={add_session(web_connection, user)}"]
     for order in (cookies, cookies[::-1]):
-        assert get_user_id(anonymous, Cookie="; ".join(order)) == user
+        assert get_user_id(anonymous_client, Cookie="; ".join(order)) == user
 
 
-def test_session_has_all_permissions_of_its_user(web: psycopg.Connection, anonymous: httpx.Client) -> None:
+def test_session_has_all_permissions_of_its_user(
+    web_connection: psycopg.Connection, anonymous_client: httpx.Client
+) -> None:
     user = new_user()
-    headers = {"Authorization": f"Bearer {add_session(web, user)}"}
-    chat = anonymous.post("/api/chats", json={"title": "Plans"}, headers=headers)
+    headers = {"Authorization": f"Bearer {add_session(web_connection, user)}"}
+    chat = anonymous_client.post("/api/chats", json={"title": "Plans"}, headers=headers)
     assert chat.status_code == 201
-    response = anonymous.get("/api/chats", headers={"Authorization": f"Bearer {token(user)}"})
+    response = anonymous_client.get("/api/chats", headers={"Authorization": f"Bearer {token(user)}"})
     assert response.json()["chats"][0]["id"] == chat.json()["id"]
     files = {"image": ("x.png", encode(draw_noise(8, 8, 1), "PNG"))}
-    assert anonymous.post("/api/profile/image", files=files, headers=headers).status_code == 200
+    assert anonymous_client.post("/api/profile/image", files=files, headers=headers).status_code == 200
 
 
-def test_deleted_user_is_rejected_with_any_token(web: psycopg.Connection, anonymous: httpx.Client) -> None:
+def test_deleted_user_is_rejected_with_any_token(
+    web_connection: psycopg.Connection, anonymous_client: httpx.Client
+) -> None:
     user = new_user()
-    tokens = [add_session(web, user), token(user), token(user, email=f"{user}@example.org")]
+    tokens = [add_session(web_connection, user), token(user), token(user, email=f"{user}@example.org")]
     for session_token in tokens:
-        assert get_user_id(anonymous, Authorization=f"Bearer {session_token}") == user
-    web.execute("delete from users where id = %s", [user])
+        assert get_user_id(anonymous_client, Authorization=f"Bearer {session_token}") == user
+    web_connection.execute("delete from users where id = %s", [user])
     for session_token in tokens:
         for headers in token_headers(session_token, SESSION_COOKIES[0]):
-            expect_unauthorized(anonymous.get("/api/profile", headers=headers))
-            expect_unauthorized(anonymous.post("/api/profile/image", headers=headers | {"Origin": "https://app.test"}))
+            expect_unauthorized(anonymous_client.get("/api/profile", headers=headers))
+            expect_unauthorized(
+                anonymous_client.post("/api/profile/image", headers=headers | {"Origin": "https://app.test"})
+            )
 
 
 @pytest.mark.parametrize("value", ["unknown", "a.b.c", token(exp=1)])

@@ -157,35 +157,35 @@ INVALID: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("made", load_session_tokens(), ids=lambda made: str(made["kind"]))
-def test_tokens_of_web_apps_are_accepted_in_their_cookie(anonymous: httpx.Client, made: dict[str, Any]) -> None:
+def test_tokens_of_web_apps_are_accepted_in_their_cookie(anonymous_client: httpx.Client, made: dict[str, Any]) -> None:
     for headers in token_headers(made["token"], made["cookie"]):
-        assert get_user_id(anonymous, **headers) == "zoe"
+        assert get_user_id(anonymous_client, **headers) == "zoe"
     for cookie in set(SESSION_COOKIES) - {made["cookie"]}:
         headers = {"Cookie": f"{cookie}={made['token']}"}
         if "Auth.js," in made["kind"]:
-            expect_unauthorized(anonymous.get("/api/profile", headers=headers))
+            expect_unauthorized(anonymous_client.get("/api/profile", headers=headers))
         else:  # NextAuth.js uses one key for all cookies
-            assert get_user_id(anonymous, **headers) == "zoe"
+            assert get_user_id(anonymous_client, **headers) == "zoe"
 
 
 @pytest.mark.parametrize("kind", VALID)
-def test_valid_tokens_are_accepted(anonymous: httpx.Client, kind: str) -> None:
+def test_valid_tokens_are_accepted(anonymous_client: httpx.Client, kind: str) -> None:
     headers = {"Authorization": f"Bearer {VALID[kind]()}"}
-    assert get_user_id(anonymous, **headers) == get_user_id(anonymous, **headers)
+    assert get_user_id(anonymous_client, **headers) == get_user_id(anonymous_client, **headers)
 
 
 @pytest.mark.parametrize("kind", INVALID)
-def test_every_invalid_token_gets_the_same_response(anonymous: httpx.Client, kind: str) -> None:
-    expect_unauthorized(anonymous.get("/api/profile", headers={"Authorization": f"Bearer {INVALID[kind]()}"}))
+def test_every_invalid_token_gets_the_same_response(anonymous_client: httpx.Client, kind: str) -> None:
+    expect_unauthorized(anonymous_client.get("/api/profile", headers={"Authorization": f"Bearer {INVALID[kind]()}"}))
 
 
-def test_truncated_tokens_are_rejected(anonymous: httpx.Client) -> None:
+def test_truncated_tokens_are_rejected(anonymous_client: httpx.Client) -> None:
     whole = encrypt()
     for length in range(1, len(whole), 7):
-        expect_unauthorized(anonymous.get("/api/profile", headers={"Authorization": f"Bearer {whole[:length]}"}))
+        expect_unauthorized(anonymous_client.get("/api/profile", headers={"Authorization": f"Bearer {whole[:length]}"}))
 
 
-def test_compressed_token_is_not_inflated(api: Api, anonymous: httpx.Client) -> None:
+def test_compressed_token_is_not_inflated(api: Api, anonymous_client: httpx.Client) -> None:
     assert api.child
     status = Path(f"/proc/{api.child.pid}/status")
 
@@ -197,5 +197,5 @@ def test_compressed_token_is_not_inflated(api: Api, anonymous: httpx.Client) -> 
     token_of_20_mb = compress_token(20)
     before = peak()
     for _ in range(5):
-        expect_unauthorized(anonymous.get("/api/profile", headers={"Authorization": f"Bearer {token_of_20_mb}"}))
+        expect_unauthorized(anonymous_client.get("/api/profile", headers={"Authorization": f"Bearer {token_of_20_mb}"}))
     assert peak() - before < 5_000

@@ -32,7 +32,7 @@ def authorize(client: httpx.Client, channel: str, socket: str = SOCKET, **more: 
 
 
 @pytest.fixture(scope="module")
-def world(api: Api) -> Iterator[dict[str, Any]]:
+def chat_and_users(api: Api) -> Iterator[dict[str, Any]]:
     """A chat, and the ids and clients of its owner, of a member, and of a stranger."""
     ids = {name: new_user(name) for name in ("owner", "member", "stranger")}
     with (
@@ -46,28 +46,31 @@ def world(api: Api) -> Iterator[dict[str, Any]]:
         yield {"owner": owner, "member": member, "stranger": stranger, "ids": ids, "chat": chat}
 
 
-def test_member_may_subscribe_to_the_chat(world: dict[str, Any]) -> None:
-    channel = f"private-chat-{world['chat']}"
+def test_member_may_subscribe_to_the_chat(chat_and_users: dict[str, Any]) -> None:
+    channel = f"private-chat-{chat_and_users['chat']}"
     for name in ("owner", "member"):
-        response = authorize(world[name], channel)
+        response = authorize(chat_and_users[name], channel)
         assert response.status_code == 200
         assert response.headers["content-type"] == "application/json"
         assert response.json() == {"auth": sign(f"{SOCKET}:{channel}")}
 
 
-def test_presence_channel_identifies_the_member(world: dict[str, Any]) -> None:
-    channel = f"presence-chat-{world['chat']}"
-    response = authorize(world["member"], channel).json()
-    assert json.loads(response["channel_data"]) == {"user_id": world["ids"]["member"], "user_info": {"name": "Mia"}}
+def test_presence_channel_identifies_the_member(chat_and_users: dict[str, Any]) -> None:
+    channel = f"presence-chat-{chat_and_users['chat']}"
+    response = authorize(chat_and_users["member"], channel).json()
+    assert json.loads(response["channel_data"]) == {
+        "user_id": chat_and_users["ids"]["member"],
+        "user_info": {"name": "Mia"},
+    }
     assert response["auth"] == sign(f"{SOCKET}:{channel}:{response['channel_data']}")
-    without_name = authorize(world["owner"], channel).json()
-    assert json.loads(without_name["channel_data"]) == {"user_id": world["ids"]["owner"], "user_info": {}}
+    without_name = authorize(chat_and_users["owner"], channel).json()
+    assert json.loads(without_name["channel_data"]) == {"user_id": chat_and_users["ids"]["owner"], "user_info": {}}
 
 
-def test_user_may_subscribe_to_their_own_channel(world: dict[str, Any]) -> None:
-    channel = get_user_channel(world["ids"]["owner"])
-    assert authorize(world["owner"], channel).json() == {"auth": sign(f"{SOCKET}:{channel}")}
-    expect_error(authorize(world["member"], channel), 403)
+def test_user_may_subscribe_to_their_own_channel(chat_and_users: dict[str, Any]) -> None:
+    channel = get_user_channel(chat_and_users["ids"]["owner"])
+    assert authorize(chat_and_users["owner"], channel).json() == {"auth": sign(f"{SOCKET}:{channel}")}
+    expect_error(authorize(chat_and_users["member"], channel), 403)
 
 
 @pytest.mark.parametrize("user", ["auth0|1", "ö/☃?#", "a" * 113])
@@ -88,15 +91,15 @@ def test_id_too_long_for_pusher_is_replaced_by_its_hash(api: Api) -> None:
         assert json.loads(signed_in["user_data"])["id"] == name
 
 
-def test_stranger_cannot_tell_whether_a_channel_exists(world: dict[str, Any]) -> None:
+def test_stranger_cannot_tell_whether_a_channel_exists(chat_and_users: dict[str, Any]) -> None:
     channels = [
-        *(f"{kind}-chat-{world['chat']}" for kind in ("private", "presence")),
+        *(f"{kind}-chat-{chat_and_users['chat']}" for kind in ("private", "presence")),
         f"private-chat-{NO_SUCH_ID}",
-        get_user_channel(world["ids"]["owner"]),
+        get_user_channel(chat_and_users["ids"]["owner"]),
     ]
-    errors = [expect_error(authorize(world["stranger"], channel), 403) for channel in channels]
+    errors = [expect_error(authorize(chat_and_users["stranger"], channel), 403) for channel in channels]
     assert all(error == errors[0] for error in errors)
-    assert authorize(world["member"], channels[0]).status_code == 200
+    assert authorize(chat_and_users["member"], channels[0]).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -117,18 +120,24 @@ def test_stranger_cannot_tell_whether_a_channel_exists(world: dict[str, Any]) ->
         "x" * 10_000,
     ],
 )
-def test_unknown_channels_are_rejected(world: dict[str, Any], form: str) -> None:
-    own = get_user_channel(world["ids"]["owner"]).removeprefix("private-user-")
-    expect_error(authorize(world["owner"], form.format(chat=world["chat"], upper=world["chat"].upper(), own=own)), 403)
-    assert authorize(world["owner"], f"private-chat-{world['chat']}").status_code == 200
+def test_unknown_channels_are_rejected(chat_and_users: dict[str, Any], form: str) -> None:
+    own = get_user_channel(chat_and_users["ids"]["owner"]).removeprefix("private-user-")
+    expect_error(
+        authorize(
+            chat_and_users["owner"],
+            form.format(chat=chat_and_users["chat"], upper=chat_and_users["chat"].upper(), own=own),
+        ),
+        403,
+    )
+    assert authorize(chat_and_users["owner"], f"private-chat-{chat_and_users['chat']}").status_code == 200
 
 
-def test_user_signs_in(world: dict[str, Any]) -> None:
-    response = world["member"].post(USER_AUTH, data={"socket_id": SOCKET}).json()
+def test_user_signs_in(chat_and_users: dict[str, Any]) -> None:
+    response = chat_and_users["member"].post(USER_AUTH, data={"socket_id": SOCKET}).json()
     assert response["auth"] == sign(f"{SOCKET}::user::{response['user_data']}")
     assert json.loads(response["user_data"]) == {
-        "id": get_user_channel(world["ids"]["member"]).removeprefix("private-user-"),
-        "user_info": {"userId": world["ids"]["member"], "name": "Mia"},
+        "id": get_user_channel(chat_and_users["ids"]["member"]).removeprefix("private-user-"),
+        "user_info": {"userId": chat_and_users["ids"]["member"], "name": "Mia"},
     }
 
 
@@ -139,56 +148,58 @@ def test_new_user_signs_in_with_the_name_of_the_token(api: Api) -> None:
 
 
 @pytest.mark.parametrize("socket", ["1", "1.", ".1", "a.b", "1.2\n", " 1.2", "1.2:private-x", "1" * 21 + ".2", "1.2.3"])
-def test_socket_id_is_checked(world: dict[str, Any], socket: str) -> None:
+def test_socket_id_is_checked(chat_and_users: dict[str, Any], socket: str) -> None:
     for response in (
-        authorize(world["owner"], "public", socket),
-        world["owner"].post(USER_AUTH, data={"socket_id": socket}),
+        authorize(chat_and_users["owner"], "public", socket),
+        chat_and_users["owner"].post(USER_AUTH, data={"socket_id": socket}),
     ):
         assert expect_error(response, 400)["details"]["fields"].keys() == {"socket_id"}
 
 
-def test_missing_fields_are_named(world: dict[str, Any]) -> None:
+def test_missing_fields_are_named(chat_and_users: dict[str, Any]) -> None:
     for body in ("", "a=b", "socket_id=&channel_name="):
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        wrong = expect_error(world["owner"].post(AUTH, content=body, headers=headers), 400)["details"]["fields"]
+        wrong = expect_error(chat_and_users["owner"].post(AUTH, content=body, headers=headers), 400)["details"][
+            "fields"
+        ]
         assert wrong == {"socket_id": "is required", "channel_name": "is required"}
 
 
 @pytest.mark.parametrize(
     "body", [b"socket_id=1.2&channel_name=%00", b"\xff", b"&".join(b"a%d=1" % n for n in range(101))]
 )
-def test_malformed_form_is_rejected(world: dict[str, Any], body: bytes) -> None:
+def test_malformed_form_is_rejected(chat_and_users: dict[str, Any], body: bytes) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    expect_error(world["owner"].post(AUTH, content=body, headers=headers), 400)
+    expect_error(chat_and_users["owner"].post(AUTH, content=body, headers=headers), 400)
 
 
-def test_body_is_a_form_that_may_have_more_fields(world: dict[str, Any]) -> None:
-    channel = f"private-chat-{world['chat']}"
-    expect_error(world["owner"].post(AUTH, json={"socket_id": SOCKET, "channel_name": channel}), 415)
-    assert authorize(world["owner"], channel, more="of the client's").status_code == 200
+def test_body_is_a_form_that_may_have_more_fields(chat_and_users: dict[str, Any]) -> None:
+    channel = f"private-chat-{chat_and_users['chat']}"
+    expect_error(chat_and_users["owner"].post(AUTH, json={"socket_id": SOCKET, "channel_name": channel}), 415)
+    assert authorize(chat_and_users["owner"], channel, more="of the client's").status_code == 200
 
 
 @pytest.mark.parametrize("prefix", ["", "__Secure-"])
 @pytest.mark.parametrize("name", ["next-auth.session-token", "authjs.session-token"])
 def test_session_cookie_is_sufficient_for_safe_requests(
-    api: Api, world: dict[str, Any], prefix: str, name: str
+    api: Api, chat_and_users: dict[str, Any], prefix: str, name: str
 ) -> None:
-    cookie = f"theme=dark; {prefix}{name}={token(world['ids']['owner'])}"
+    cookie = f"theme=dark; {prefix}{name}={token(chat_and_users['ids']['owner'])}"
     with unlimited_client(api, "", Cookie=cookie) as client:
-        assert authorize(client, f"private-chat-{world['chat']}").status_code == 200
-        assert client.get(f"/api/chats/{world['chat']}").status_code == 200
+        assert authorize(client, f"private-chat-{chat_and_users['chat']}").status_code == 200
+        assert client.get(f"/api/chats/{chat_and_users['chat']}").status_code == 200
         expect_error(client.post("/api/chats", json={"title": "forged"}), 403)
-        expect_error(client.delete(f"/api/chats/{world['chat']}"), 403)
+        expect_error(client.delete(f"/api/chats/{chat_and_users['chat']}"), 403)
     with unlimited_client(api, "", Cookie=f"__Secure-authjs.session-token=stale; {cookie}") as client:
-        assert client.get(f"/api/chats/{world['chat']}").status_code == 200
+        assert client.get(f"/api/chats/{chat_and_users['chat']}").status_code == 200
     with unlimited_client(api, "", Cookie=cookie[:-1]) as client:
-        expect_error(authorize(client, f"private-chat-{world['chat']}"), 401)
+        expect_error(authorize(client, f"private-chat-{chat_and_users['chat']}"), 401)
 
 
-def test_bearer_token_has_precedence_over_a_cookie(api: Api, world: dict[str, Any]) -> None:
-    cookie = f"next-auth.session-token={token(world['ids']['owner'])}"
-    with unlimited_client(api, world["ids"]["stranger"], Cookie=cookie) as client:
-        expect_error(authorize(client, f"private-chat-{world['chat']}"), 403)
+def test_bearer_token_has_precedence_over_a_cookie(api: Api, chat_and_users: dict[str, Any]) -> None:
+    cookie = f"next-auth.session-token={token(chat_and_users['ids']['owner'])}"
+    with unlimited_client(api, chat_and_users["ids"]["stranger"], Cookie=cookie) as client:
+        expect_error(authorize(client, f"private-chat-{chat_and_users['chat']}"), 403)
 
 
 def test_without_an_app_at_pusher_authorization_is_unavailable(

@@ -24,42 +24,42 @@ def split_into_cookies(value: str, name: str = COOKIE, size: int = 10) -> list[s
     return [f"{name}.{n // size}={value[n : n + size]}" for n in range(0, len(value), size)]
 
 
-def is_accepted(anonymous: httpx.Client, user: str, *cookies: str) -> bool:
+def is_accepted(anonymous_client: httpx.Client, user: str, *cookies: str) -> bool:
     """Return whether these cookies authenticate this user; otherwise check that they authenticate no user."""
     headers = {"Cookie": "; ".join(cookies)}
-    if anonymous.get("/api/profile", headers=headers).is_success:
-        return get_user_id(anonymous, **headers) == user
-    expect_unauthorized(anonymous.get("/api/profile", headers=headers))
+    if anonymous_client.get("/api/profile", headers=headers).is_success:
+        return get_user_id(anonymous_client, **headers) == user
+    expect_unauthorized(anonymous_client.get("/api/profile", headers=headers))
     return False
 
 
 @pytest.mark.parametrize("name", SESSION_COOKIES)
-def test_token_may_be_in_any_session_cookie_whole_or_in_chunks(anonymous: httpx.Client, name: str) -> None:
+def test_token_may_be_in_any_session_cookie_whole_or_in_chunks(anonymous_client: httpx.Client, name: str) -> None:
     user = new_user()
     value = token(user)
-    assert is_accepted(anonymous, user, "a=b", f"{name}={value}", "c=d")
+    assert is_accepted(anonymous_client, user, "a=b", f"{name}={value}", "c=d")
     chunks = split_into_cookies(value, name)
     assert len(chunks) > 11  # .10 comes after .9
-    assert is_accepted(anonymous, user, *sorted(chunks))
-    assert is_accepted(anonymous, user, *reversed(chunks))
-    assert is_accepted(anonymous, user, f'{name}="{value}"')
-    assert is_accepted(anonymous, user, f"{name}={quote(value, safe='').replace('.', '%2E')}")
+    assert is_accepted(anonymous_client, user, *sorted(chunks))
+    assert is_accepted(anonymous_client, user, *reversed(chunks))
+    assert is_accepted(anonymous_client, user, f'{name}="{value}"')
+    assert is_accepted(anonymous_client, user, f"{name}={quote(value, safe='').replace('.', '%2E')}")
 
 
 @pytest.mark.parametrize(
     "name", ["session-token", "Next-Auth.Session-Token", "__Host-next-auth.session-token", f"x{COOKIE}", f"{COOKIE}.x"]
 )
-def test_other_cookies_are_ignored(anonymous: httpx.Client, name: str) -> None:
-    assert not is_accepted(anonymous, "", f"{name}={token()}")
+def test_other_cookies_are_ignored(anonymous_client: httpx.Client, name: str) -> None:
+    assert not is_accepted(anonymous_client, "", f"{name}={token()}")
 
 
-def test_prefixed_cookie_has_precedence(anonymous: httpx.Client) -> None:
+def test_prefixed_cookie_has_precedence(anonymous_client: httpx.Client) -> None:
     user, other = new_user(), new_user()
     for secure in SESSION_COOKIES[:2]:
         assert secure.startswith("__Secure-")
         for plain in SESSION_COOKIES[2:]:
-            assert is_accepted(anonymous, user, f"{plain}={token(other)}", f"{secure}={token(user)}")
-            assert is_accepted(anonymous, other, f"{plain}={token(other)}", f"{secure}=stale")
+            assert is_accepted(anonymous_client, user, f"{plain}={token(other)}", f"{secure}={token(user)}")
+            assert is_accepted(anonymous_client, other, f"{plain}={token(other)}", f"{secure}=stale")
 
 
 def test_with_an_https_url_only_prefixed_cookies_count(new_api: Callable[..., Api], shared_database: str) -> None:
@@ -75,27 +75,31 @@ def test_with_an_https_url_only_prefixed_cookies_count(new_api: Callable[..., Ap
         assert list(schemes) == ["token", *SESSION_COOKIES[:2]]
 
 
-def test_all_chunks_are_required(anonymous: httpx.Client) -> None:
+def test_all_chunks_are_required(anonymous_client: httpx.Client) -> None:
     user = new_user()
     chunks = split_into_cookies(token(user))
-    assert is_accepted(anonymous, user, *chunks)
-    assert is_accepted(anonymous, user, *chunks, f"{COOKIE}.{len(chunks) + 1}=stale", f"{COOKIE}.0=stale")
+    assert is_accepted(anonymous_client, user, *chunks)
+    assert is_accepted(anonymous_client, user, *chunks, f"{COOKIE}.{len(chunks) + 1}=stale", f"{COOKIE}.0=stale")
     for number in range(len(chunks)):
-        assert not is_accepted(anonymous, user, *chunks[:number], *chunks[number + 1 :])
+        assert not is_accepted(anonymous_client, user, *chunks[:number], *chunks[number + 1 :])
 
 
-def test_stale_cookies_beside_a_valid_one_are_ignored(anonymous: httpx.Client) -> None:
+def test_stale_cookies_beside_a_valid_one_are_ignored(anonymous_client: httpx.Client) -> None:
     user = new_user()
     value, stale = token(user), token(exp=1)
-    assert is_accepted(anonymous, user, f"{COOKIE}={stale}", f"{COOKIE}={value}")
-    assert is_accepted(anonymous, user, f"{COOKIE}={stale}", *split_into_cookies(value))
-    assert is_accepted(anonymous, user, f"{COOKIE}={value}", *split_into_cookies(stale))
+    assert is_accepted(anonymous_client, user, f"{COOKIE}={stale}", f"{COOKIE}={value}")
+    assert is_accepted(anonymous_client, user, f"{COOKIE}={stale}", *split_into_cookies(value))
+    assert is_accepted(anonymous_client, user, f"{COOKIE}={value}", *split_into_cookies(stale))
     assert is_accepted(
-        anonymous, user, f"{SESSION_COOKIES[0]}={stale}", f"{SESSION_COOKIES[1]}=", f"{SESSION_COOKIES[3]}={value}"
+        anonymous_client,
+        user,
+        f"{SESSION_COOKIES[0]}={stale}",
+        f"{SESSION_COOKIES[1]}=",
+        f"{SESSION_COOKIES[3]}={value}",
     )
 
 
-def test_stale_chunks_beside_valid_ones_are_ignored(anonymous: httpx.Client) -> None:
+def test_stale_chunks_beside_valid_ones_are_ignored(anonymous_client: httpx.Client) -> None:
     """Browsers send cookies with a longer path first, and the server does not see which path a cookie has."""
     user = new_user()
     value = token(user)
@@ -108,46 +112,46 @@ def test_stale_chunks_beside_valid_ones_are_ignored(anonymous: httpx.Client) -> 
         *([bad, *good] for bad in stale), *([*good, bad] for bad in stale), *([*stale[:2], *good], [*stale[1:], *good]),
         [f"{COOKIE}.0=", *good], [*good, f"{COOKIE}.3=", f"{COOKIE}.4=stale"],
     ):  # fmt: skip
-        assert is_accepted(anonymous, user, *cookies), cookies
+        assert is_accepted(anonymous_client, user, *cookies), cookies
 
 
-def test_number_of_tokens_joined_from_chunks_is_limited(anonymous: httpx.Client) -> None:
+def test_number_of_tokens_joined_from_chunks_is_limited(anonymous_client: httpx.Client) -> None:
     user = new_user()
     good, stale = split_into_cookies(token(user)), split_into_cookies("x" * len(token(user)))
-    assert is_accepted(anonymous, user, *stale * (MAX_TOKENS - 1), *good)
-    assert not is_accepted(anonymous, user, *stale * MAX_TOKENS, *good)
+    assert is_accepted(anonymous_client, user, *stale * (MAX_TOKENS - 1), *good)
+    assert not is_accepted(anonymous_client, user, *stale * MAX_TOKENS, *good)
 
 
-def test_number_of_tokens_that_are_tried_is_limited(anonymous: httpx.Client) -> None:
+def test_number_of_tokens_that_are_tried_is_limited(anonymous_client: httpx.Client) -> None:
     user = new_user()
     stale = [f"{COOKIE}=stale"] * (MAX_TOKENS - 1)
-    assert is_accepted(anonymous, user, *stale, f"{COOKIE}={token(user)}")
-    assert not is_accepted(anonymous, user, *stale, f"{COOKIE}=stale", f"{COOKIE}={token(user)}")
+    assert is_accepted(anonymous_client, user, *stale, f"{COOKIE}={token(user)}")
+    assert not is_accepted(anonymous_client, user, *stale, f"{COOKIE}=stale", f"{COOKIE}={token(user)}")
 
 
-def test_long_quoted_cookie_is_parsed_in_linear_time(anonymous: httpx.Client) -> None:
+def test_long_quoted_cookie_is_parsed_in_linear_time(anonymous_client: httpx.Client) -> None:
     # A parser with quadratic time takes half a minute, in which all other requests wait.
     headers = {"Cookie": 'a="' + "\\a" * 78_000 + '"'}
-    expect_unauthorized(anonymous.get("/api/profile", headers=headers, timeout=5))
+    expect_unauthorized(anonymous_client.get("/api/profile", headers=headers, timeout=5))
 
 
-def test_cookies_may_come_in_several_headers(anonymous: httpx.Client) -> None:
+def test_cookies_may_come_in_several_headers(anonymous_client: httpx.Client) -> None:
     pairs = [(b"Cookie", b"a=b"), (b"Cookie", f"{COOKIE}={token()}".encode())]
-    assert anonymous.get("/api/profile", headers=pairs).status_code == 200
+    assert anonymous_client.get("/api/profile", headers=pairs).status_code == 200
 
 
 @pytest.mark.parametrize("authorization", ["Bearer forged", "Basic YTpi", "Bearer", "x"])
-def test_authorization_header_has_precedence_over_a_cookie(anonymous: httpx.Client, authorization: str) -> None:
+def test_authorization_header_has_precedence_over_a_cookie(anonymous_client: httpx.Client, authorization: str) -> None:
     headers = {"Cookie": f"{COOKIE}={token()}"}
-    assert anonymous.get("/api/profile", headers=headers).is_success
-    expect_unauthorized(anonymous.get("/api/profile", headers=headers | {"Authorization": authorization}))
+    assert anonymous_client.get("/api/profile", headers=headers).is_success
+    expect_unauthorized(anonymous_client.get("/api/profile", headers=headers | {"Authorization": authorization}))
 
 
 @pytest.mark.parametrize("origin", ALLOWED)
-def test_page_of_an_allowed_origin_may_send_unsafe_requests(anonymous: httpx.Client, origin: str) -> None:
+def test_page_of_an_allowed_origin_may_send_unsafe_requests(anonymous_client: httpx.Client, origin: str) -> None:
     headers = {"Cookie": f"{COOKIE}={token()}", "Origin": origin}
-    assert anonymous.post("/api/chats", json={"title": "Plans"}, headers=headers).status_code == 201
-    assert anonymous.get("/api/chats", headers=headers).json()["total"] == 1
+    assert anonymous_client.post("/api/chats", json={"title": "Plans"}, headers=headers).status_code == 201
+    assert anonymous_client.get("/api/chats", headers=headers).json()["total"] == 1
 
 
 @pytest.mark.parametrize(
@@ -160,27 +164,29 @@ def test_page_of_an_allowed_origin_may_send_unsafe_requests(anonymous: httpx.Cli
     ],
 )  # fmt: skip
 def test_pages_of_other_origins_may_not_send_unsafe_requests_with_a_cookie(
-    anonymous: httpx.Client, origin: str | None
+    anonymous_client: httpx.Client, origin: str | None
 ) -> None:
     cookie = {"Cookie": f"{COOKIE}={token()}"}
     headers = cookie if origin is None else cookie | {"Origin": origin}
-    expect_error(anonymous.post("/api/chats", json={"title": "forged"}, headers=headers), 403)
-    assert anonymous.get("/api/chats", headers=headers).json()["total"] == 0
-    assert anonymous.post("/api/chats", json={"title": "meant"}, headers=cookie | {"Origin": ALLOWED[0]}).is_success
+    expect_error(anonymous_client.post("/api/chats", json={"title": "forged"}, headers=headers), 403)
+    assert anonymous_client.get("/api/chats", headers=headers).json()["total"] == 0
+    assert anonymous_client.post(
+        "/api/chats", json={"title": "meant"}, headers=cookie | {"Origin": ALLOWED[0]}
+    ).is_success
 
 
 @pytest.mark.parametrize("route", CHANGES, ids=lambda route: f"{route.method} {route.path}")
-def test_every_change_with_a_cookie_requires_an_allowed_origin(anonymous: httpx.Client, route: Route) -> None:
+def test_every_change_with_a_cookie_requires_an_allowed_origin(anonymous_client: httpx.Client, route: Route) -> None:
     path = route.path.replace("<user_id>", "x").replace("<chat_id>", NO_SUCH_ID).replace("<message_id>", NO_SUCH_ID)
     value = token()
     cookie = {"Cookie": f"{COOKIE}={value}"}
-    expect_error(anonymous.request(route.method, path, headers=cookie), 403)
+    expect_error(anonymous_client.request(route.method, path, headers=cookie), 403)
     for headers in (cookie | {"Origin": ALLOWED[0]}, {"Authorization": f"Bearer {value}"}):
-        assert anonymous.request(route.method, path, headers=headers).status_code not in {401, 403}
+        assert anonymous_client.request(route.method, path, headers=headers).status_code not in {401, 403}
 
 
-def test_without_a_cookie_the_origin_is_ignored(anonymous: httpx.Client) -> None:
+def test_without_a_cookie_the_origin_is_ignored(anonymous_client: httpx.Client) -> None:
     for origin in ("https://evil.test", ALLOWED[0]):
-        expect_unauthorized(anonymous.post("/api/chats", json={"title": "x"}, headers={"Origin": origin}))
+        expect_unauthorized(anonymous_client.post("/api/chats", json={"title": "x"}, headers={"Origin": origin}))
         headers = {"Authorization": f"Bearer {token()}", "Origin": origin}
-        assert anonymous.post("/api/chats", json={"title": "x"}, headers=headers).status_code == 201
+        assert anonymous_client.post("/api/chats", json={"title": "x"}, headers=headers).status_code == 201

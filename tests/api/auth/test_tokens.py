@@ -150,55 +150,55 @@ INVALID: dict[str, Callable[[], str | bytes]] = {
 
 
 @pytest.mark.parametrize("kind", VALID)
-def test_valid_tokens_are_accepted(anonymous: httpx.Client, kind: str) -> None:
+def test_valid_tokens_are_accepted(anonymous_client: httpx.Client, kind: str) -> None:
     value = VALID[kind]()
-    assert send_token(anonymous, value).status_code == 200
-    assert send_token(anonymous, value).status_code == 200
+    assert send_token(anonymous_client, value).status_code == 200
+    assert send_token(anonymous_client, value).status_code == 200
 
 
 @pytest.mark.parametrize("kind", INVALID)
-def test_every_invalid_token_gets_the_same_response(anonymous: httpx.Client, kind: str) -> None:
-    expect_unauthorized(send_token(anonymous, INVALID[kind]()))
+def test_every_invalid_token_gets_the_same_response(anonymous_client: httpx.Client, kind: str) -> None:
+    expect_unauthorized(send_token(anonymous_client, INVALID[kind]()))
 
 
-def test_missing_token_gets_the_same_response(anonymous: httpx.Client) -> None:
-    expect_unauthorized(anonymous.get("/api/chats"))
+def test_missing_token_gets_the_same_response(anonymous_client: httpx.Client) -> None:
+    expect_unauthorized(anonymous_client.get("/api/chats"))
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Token", "Bear", "Bearer:", "", "JWT", "Digest"])
-def test_another_scheme_is_rejected(anonymous: httpx.Client, scheme: str) -> None:
-    expect_unauthorized(send_token(anonymous, token(), scheme))
+def test_another_scheme_is_rejected(anonymous_client: httpx.Client, scheme: str) -> None:
+    expect_unauthorized(send_token(anonymous_client, token(), scheme))
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEARER", "Bearer "])
-def test_scheme_is_case_insensitive(anonymous: httpx.Client, scheme: str) -> None:
-    assert send_token(anonymous, token(), scheme).status_code == 200
+def test_scheme_is_case_insensitive(anonymous_client: httpx.Client, scheme: str) -> None:
+    assert send_token(anonymous_client, token(), scheme).status_code == 200
 
 
-def test_url_encoded_token_is_decoded(anonymous: httpx.Client) -> None:
-    assert send_token(anonymous, quote(token(), safe="").replace(".", "%2E")).status_code == 200
+def test_url_encoded_token_is_decoded(anonymous_client: httpx.Client) -> None:
+    assert send_token(anonymous_client, quote(token(), safe="").replace(".", "%2E")).status_code == 200
 
 
-def test_token_longer_than_a_head_is_rejected(anonymous: httpx.Client) -> None:
+def test_token_longer_than_a_head_is_rejected(anonymous_client: httpx.Client) -> None:
     for length in (160 * 1024, 200_000):
-        expect_error(send_token(anonymous, "x" * length), 413)
+        expect_error(send_token(anonymous_client, "x" * length), 413)
 
 
-def test_token_may_have_32_kib(anonymous: httpx.Client) -> None:
+def test_token_may_have_32_kib(anonymous_client: httpx.Client) -> None:
     longest = max(
         (signed_claims(valid_claims(name="n" * n)) for n in range(24_300, 24_500)),
         key=lambda t: (len(t) <= 32_768, len(t)),
     )
     assert 32_760 < len(longest) <= 32_768
-    assert send_token(anonymous, longest).status_code == 200
-    expect_unauthorized(send_token(anonymous, signed_claims(valid_claims(name="n" * 24_500))))
+    assert send_token(anonymous_client, longest).status_code == 200
+    expect_unauthorized(send_token(anonymous_client, signed_claims(valid_claims(name="n" * 24_500))))
 
 
-def test_secrets_rotate(anonymous: httpx.Client) -> None:
+def test_secrets_rotate(anonymous_client: httpx.Client) -> None:
     for secret in (SECRET, OLD_SECRET):
-        assert send_token(anonymous, token(secret=secret)).status_code == 200
+        assert send_token(anonymous_client, token(secret=secret)).status_code == 200
     for secret in (f"{SECRET}, {OLD_SECRET}", SECRET[:-1] + "?", f" {OLD_SECRET}"):
-        expect_unauthorized(send_token(anonymous, token(secret=secret)))
+        expect_unauthorized(send_token(anonymous_client, token(secret=secret)))
 
 
 @pytest.mark.parametrize("path", sorted({route.path for route in ROUTES if route.method == "GET"}))
@@ -257,9 +257,9 @@ def test_users_are_distinguished_by_the_exact_sub(api: Api) -> None:
             client.post("/api/chats", json={"title": "x"})
 
 
-def test_invalid_tokens_are_not_logged(api: Api, anonymous: httpx.Client) -> None:
+def test_invalid_tokens_are_not_logged(api: Api, anonymous_client: httpx.Client) -> None:
     before = api.log.stat().st_size
-    for response in map(send_token, repeat(anonymous), ("garbage", token(secret=OTHER_SECRET), "a.b.c")):
+    for response in map(send_token, repeat(anonymous_client), ("garbage", token(secret=OTHER_SECRET), "a.b.c")):
         expect_unauthorized(response)
-    assert send_token(anonymous, token()).status_code == 200
+    assert send_token(anonymous_client, token()).status_code == 200
     assert api.log.stat().st_size == before

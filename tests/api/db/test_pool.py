@@ -29,7 +29,7 @@ def database(new_database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def small(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
+def small_pool_api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
     """An API with few connections to a database of its own."""
     options = {"DATABASE_POOL_SIZE": str(CONNECTIONS), "METRICS_PORT": str(find_free_port())}
     with running(new_api(database, **options)) as api:
@@ -153,36 +153,39 @@ def test_broken_connections_are_replaced(
     asyncio.run(fetch())
 
 
-def test_disconnected_clients_leave_the_queue_for_connections(small: Api, postgres: Postgres, database: str) -> None:
+def test_disconnected_clients_leave_the_queue_for_connections(
+    small_pool_api: Api, postgres: Postgres, database: str
+) -> None:
     with ExitStack() as stack:
         with locked_chats(postgres.url(database)) as locked:
             with ExitStack() as held, ExitStack() as gone:
                 for _ in range(CONNECTIONS):
-                    held.enter_context(request_chats(small))
+                    held.enter_context(request_chats(small_pool_api))
                 wait_until(lambda: locked() == CONNECTIONS)
                 for _ in range(20):
-                    gone.enter_context(request_chats(small))
-                wait_until(lambda: connections(small, "waiting") == 20)
+                    gone.enter_context(request_chats(small_pool_api))
+                wait_until(lambda: connections(small_pool_api, "waiting") == 20)
                 gone.close()
-                wait_until(lambda: connections(small, "waiting") == 0)
-                assert connections(small, "used") == CONNECTIONS
-            wait_until(lambda: connections(small, "used") == 0)
-            late = [stack.enter_context(request_chats(small)) for _ in range(CONNECTIONS + 1)]
-            wait_until(lambda: (locked(), connections(small, "waiting")) == (CONNECTIONS, 1))
+                wait_until(lambda: connections(small_pool_api, "waiting") == 0)
+                assert connections(small_pool_api, "used") == CONNECTIONS
+            wait_until(lambda: connections(small_pool_api, "used") == 0)
+            late = [stack.enter_context(request_chats(small_pool_api)) for _ in range(CONNECTIONS + 1)]
+            wait_until(lambda: (locked(), connections(small_pool_api, "waiting")) == (CONNECTIONS, 1))
         assert {one.recv(65_536)[9:12] for one in late} == {b"200"}
 
 
 def test_request_beyond_the_queue_for_connections_gets_503_at_once(
-    small: Api, postgres: Postgres, database: str
+    small_pool_api: Api, postgres: Postgres, database: str
 ) -> None:
-    with unlimited_client(small) as client, ExitStack() as stack:
+    with unlimited_client(small_pool_api) as client, ExitStack() as stack:
         with locked_chats(postgres.url(database)) as locked:
-            held = [stack.enter_context(request_chats(small)) for _ in range(CONNECTIONS)]
+            held = [stack.enter_context(request_chats(small_pool_api)) for _ in range(CONNECTIONS)]
             wait_until(lambda: locked() == CONNECTIONS)
             waiting = [
-                stack.enter_context(request_chats(small)) for _ in range(CONNECTIONS * MAX_WAITING_PER_CONNECTION)
+                stack.enter_context(request_chats(small_pool_api))
+                for _ in range(CONNECTIONS * MAX_WAITING_PER_CONNECTION)
             ]
-            wait_until(lambda: connections(small, "waiting") == len(waiting))
+            wait_until(lambda: connections(small_pool_api, "waiting") == len(waiting))
             for path in ("/api/chats", "/readyz"):
                 client.timeout = httpx.Timeout(ACQUIRE_TIMEOUT_SECONDS - 1)
                 response = wait_for_status(client, path, 503)
@@ -191,4 +194,4 @@ def test_request_beyond_the_queue_for_connections_gets_503_at_once(
             assert client.get("/healthz").status_code == 200
         assert {one.recv(65_536)[9:12] for one in (*held, *waiting)} == {b"200"}
         assert client.get("/api/chats").status_code == 200
-    assert (connections(small, "waiting"), connections(small, "used")) == (0, 0)
+    assert (connections(small_pool_api, "waiting"), connections(small_pool_api, "used")) == (0, 0)

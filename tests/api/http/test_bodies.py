@@ -25,15 +25,15 @@ def split_into_chunks(body: bytes) -> Iterator[bytes]:
 
 
 @pytest.fixture
-def path(api: Api) -> Iterator[tuple[httpx.Client, str]]:
+def client_and_path(api: Api) -> Iterator[tuple[httpx.Client, str]]:
     """A client, and the path of the messages of its chat."""
     with unlimited_client(api, **JSON) as client:
         yield client, f"/api/chats/{client.post('/api/chats', json={'title': 'x'}).json()['id']}/messages"
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_body_may_have_exactly_one_mebibyte(path: tuple[httpx.Client, str], chunked: bool) -> None:
-    client, messages = path
+def test_body_may_have_exactly_one_mebibyte(client_and_path: tuple[httpx.Client, str], chunked: bool) -> None:
+    client, messages = client_and_path
     for size, status in ((MIB, 201), (MIB + 1, 413)):
         body = create_body(size)
         response = client.post(messages, content=split_into_chunks(body) if chunked else body)
@@ -42,8 +42,8 @@ def test_body_may_have_exactly_one_mebibyte(path: tuple[httpx.Client, str], chun
     assert client.get(messages).json()["total"] == 1
 
 
-def test_32768_characters_fit_in_a_body_however_they_are_escaped(path: tuple[httpx.Client, str]) -> None:
-    client, messages = path
+def test_32768_characters_fit_in_a_body_however_they_are_escaped(client_and_path: tuple[httpx.Client, str]) -> None:
+    client, messages = client_and_path
     escaped = b'{"content": "' + b"\\ud834\\udd1e" * 32_768 + b'"}'
     assert client.post(messages, content=escaped).json()["content"] == "\U0001d11e" * 32_768
 

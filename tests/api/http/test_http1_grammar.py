@@ -48,26 +48,28 @@ server.create_app = create_echo
 
 
 @pytest.fixture(scope="module")
-def echo(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
+def echo_api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     with running(patch_api(new_api(shared_database, RATE_LIMIT_REQUESTS="1000000"), ECHO)) as api:
         yield api
 
 
 @pytest.fixture(scope="module")
-def other(echo: Api) -> Iterator[socket.socket]:
+def second_connection(echo_api: Api) -> Iterator[socket.socket]:
     """A second connection."""
-    with open_connection(echo) as connection:
+    with open_connection(echo_api) as connection:
         yield connection
 
 
-def send_stream(echo: Api, other: socket.socket, segments: list[bytes], *, closes: bool) -> list[RawResponse]:
+def send_stream(
+    echo_api: Api, second_connection: socket.socket, segments: list[bytes], *, closes: bool
+) -> list[RawResponse]:
     """Send these segments; return the responses until the connection is closed or no more data comes."""
     received = b""
-    with open_connection(echo) as connection:
+    with open_connection(echo_api) as connection:
         for segment in segments:
             connection.sendall(segment)
-            wait_until_received(other)
-        wait_until_received(other)  # after the responses to everything that was received before
+            wait_until_received(second_connection)
+        wait_until_received(second_connection)  # after the responses to everything that was received before
         connection.setblocking(closes)
         if closes:
             connection.settimeout(5)
@@ -88,14 +90,16 @@ ALLOWED: dict[str, list[list[int]]] = {
 }
 
 
-def check(echo: Api, other: socket.socket, stream: str, cuts: set[int]) -> list[Message]:
+def check(echo_api: Api, second_connection: socket.socket, stream: str, cuts: set[int]) -> list[Message]:
     """Check that the API and the reference parser agree on a stream; return the requests in it."""
     messages, end, rest = parse_stream(stream)
     sent = stream.encode("latin-1")
     # Bytes after the last request arrive before or after the API closes the connection; they must not be executed.
     positions = sorted({cut % (len(sent) - len(rest)) for cut in cuts if sent})
     segments = [sent[begin:end] for begin, end in zip([0, *positions], [*positions, len(sent)], strict=True)]
-    responses = send_stream(echo, other, [s for s in segments if s], closes=end in {"closed", "malformed"})
+    responses = send_stream(
+        echo_api, second_connection, [s for s in segments if s], closes=end in {"closed", "malformed"}
+    )
     echoes, refusals = responses[: len(messages)], responses[len(messages) :]
     assert [Message(**json.loads(response.text)) for response in echoes] == messages
     assert [response.status_code for response in refusals] in ALLOWED[end]
@@ -106,9 +110,9 @@ def check(echo: Api, other: socket.socket, stream: str, cuts: set[int]) -> list[
 @examples
 @given(sent=STREAMS, cuts=CUTS)
 def test_grammatical_requests_are_parsed_as_generated(
-    echo: Api, other: socket.socket, sent: list[tuple[str, Message]], cuts: set[int]
+    echo_api: Api, second_connection: socket.socket, sent: list[tuple[str, Message]], cuts: set[int]
 ) -> None:
-    received = check(echo, other, "".join(text for text, _ in sent), cuts)
+    received = check(echo_api, second_connection, "".join(text for text, _ in sent), cuts)
     assert received
     assert received == [message for _, message in sent][: len(received)]
 
@@ -116,8 +120,8 @@ def test_grammatical_requests_are_parsed_as_generated(
 @examples
 @given(sent=STREAMS, cuts=CUTS, place=st.integers(0, 2000), removed=st.integers(0, 1), added=DANGEROUS)
 def test_requests_with_one_changed_byte_are_parsed_by_the_grammar(
-    echo: Api,
-    other: socket.socket,
+    echo_api: Api,
+    second_connection: socket.socket,
     sent: list[tuple[str, Message]],
     cuts: set[int],
     place: int,
@@ -126,4 +130,4 @@ def test_requests_with_one_changed_byte_are_parsed_by_the_grammar(
 ) -> None:
     stream = "".join(text for text, _ in sent)
     place %= len(stream) + 1
-    check(echo, other, stream[:place] + added + stream[place + removed :] + SMUGGLED, cuts)
+    check(echo_api, second_connection, stream[:place] + added + stream[place + removed :] + SMUGGLED, cuts)

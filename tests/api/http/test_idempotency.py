@@ -13,8 +13,8 @@ from api.dev.postgres import Postgres
 from api.routes import ROUTES, Route
 from tests import images
 from tests.api.http.idempotency import CHATS, REPLAYED, contents, is_replay, keyed, new_chat, upload
+from tests.api.route_examples import RouteExamples, name_of
 from tests.api.support import expect_error, request_head, send_raw, unlimited_client
-from tests.api.world import World, name_of
 from tests.api_process import Api
 from tests.database import NO_SUCH_ID, add_session
 from tests.sql.idempotency import BAD_KEY
@@ -31,17 +31,17 @@ def client(api: Api) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.parametrize("route", POSTS, ids=name_of)
-def test_every_post_can_be_repeated_with_its_key(world: World, route: Route) -> None:
+def test_every_post_can_be_repeated_with_its_key(route_examples: RouteExamples, route: Route) -> None:
     key = keyed()
-    first = world.request(world.owner, route, headers=key)
+    first = route_examples.request(route_examples.owner, route, headers=key)
     assert first.status_code == route.status, first.text
     assert REPLAYED not in first.headers
     for _ in range(2):
-        assert is_replay(world.request(world.owner, route, headers=key), first)
+        assert is_replay(route_examples.request(route_examples.owner, route, headers=key), first)
     other = next(other for other in POSTS if other is not route)
-    error = expect_error(world.request(world.owner, other, headers=key), 422)
+    error = expect_error(route_examples.request(route_examples.owner, other, headers=key), 422)
     assert error["message"] == "Another request was sent with this Idempotency-Key."
-    assert world.request(world.owner, other, headers=keyed()).status_code == other.status
+    assert route_examples.request(route_examples.owner, other, headers=keyed()).status_code == other.status
 
 
 def test_other_methods_ignore_an_idempotency_key(client: httpx.Client) -> None:
@@ -108,13 +108,13 @@ def test_repeat_must_have_an_identical_body(client: httpx.Client) -> None:
 
 
 def test_key_is_valid_in_all_sessions_of_its_user(
-    anonymous: httpx.Client, postgres: Postgres, shared_database: str
+    anonymous_client: httpx.Client, postgres: Postgres, shared_database: str
 ) -> None:
     user, key = new_user(), keyed()
     with psycopg.connect(postgres.url(shared_database), autocommit=True) as dba:
         tokens = [add_session(dba, user), add_session(dba, user), token(user), token(new_user())]
     first, *others = [
-        anonymous.post(CHATS, json={"title": "x"}, headers=key | {"Authorization": f"Bearer {session_token}"})
+        anonymous_client.post(CHATS, json={"title": "x"}, headers=key | {"Authorization": f"Bearer {session_token}"})
         for session_token in tokens
     ]
     assert {response.status_code for response in (first, *others)} == {201}
@@ -165,17 +165,19 @@ def test_any_sequence_of_keyed_requests_is_executed_once(
         assert contents(one, messages) == sent_contents[::-1]
 
 
-def test_removed_member_cannot_replay_an_idempotent_authorization(world: World) -> None:
-    key, form = keyed(), {"socket_id": "1.2", "channel_name": world.fill("private-chat-<chat_id>")}
+def test_removed_member_cannot_replay_an_idempotent_authorization(route_examples: RouteExamples) -> None:
+    key, form = keyed(), {"socket_id": "1.2", "channel_name": route_examples.fill("private-chat-<chat_id>")}
 
     def authorize() -> httpx.Response:
-        return world.member.post("/api/pusher/auth", data=form, headers=key)
+        return route_examples.member.post("/api/pusher/auth", data=form, headers=key)
 
     first = authorize()
     assert is_replay(authorize(), first)
-    assert world.owner.delete(world.fill("/api/chats/<chat_id>/members/<user_id>")).status_code == 204
+    assert route_examples.owner.delete(route_examples.fill("/api/chats/<chat_id>/members/<user_id>")).status_code == 204
     expect_error(authorize(), 403)
-    world.owner.post(world.fill("/api/chats/<chat_id>/members"), json={"userId": world.ids["member"]})
+    route_examples.owner.post(
+        route_examples.fill("/api/chats/<chat_id>/members"), json={"userId": route_examples.ids["member"]}
+    )
     assert is_replay(authorize(), first)
 
 

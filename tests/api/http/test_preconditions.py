@@ -18,8 +18,8 @@ from api.dev.demo import SETTINGS
 from api.http.preconditions import is_listed
 from api.routes import ROUTES, Route
 from tests import ROOT, entity_tags, images
+from tests.api.route_examples import RouteExamples, name_of
 from tests.api.support import LIMIT_HEADERS, expect_error, new_address, request_head, send_raw, unlimited_client
-from tests.api.world import World, name_of
 from tests.api_process import Api, choose_long_window, running
 
 README = (ROOT / "README.md").read_text()
@@ -32,15 +32,15 @@ HEADERS_OF_304 = LIMIT_HEADERS | GUARDS | {"etag", "server-timing", "vary", "x-r
 
 
 @pytest.fixture(scope="module")
-def both(api: Api, new_api: Callable[..., Api], shared_database: str) -> Iterator[tuple[Api, Api]]:
+def two_apis(api: Api, new_api: Callable[..., Api], shared_database: str) -> Iterator[tuple[Api, Api]]:
     """Two processes on one database."""
     with running(new_api(shared_database, RATE_LIMIT_WINDOW=choose_long_window())) as other:
         yield api, other
 
 
-def get_etag(world: World, route: Route) -> str:
+def get_etag(route_examples: RouteExamples, route: Route) -> str:
     """Return the ETag of the resource at a route's path."""
-    return world.owner.get(world.fill(route.path)).headers["etag"]
+    return route_examples.owner.get(route_examples.fill(route.path)).headers["etag"]
 
 
 def test_resources_that_can_be_changed_have_an_etag() -> None:
@@ -52,37 +52,39 @@ def test_resources_that_can_be_changed_have_an_etag() -> None:
 
 
 @pytest.mark.parametrize("route", READ, ids=name_of)
-def test_matching_etag_gets_304(world: World, route: Route) -> None:
-    path = world.fill(route.path)
-    whole = world.owner.get(path)
+def test_matching_etag_gets_304(route_examples: RouteExamples, route: Route) -> None:
+    path = route_examples.fill(route.path)
+    whole = route_examples.owner.get(path)
     etag = whole.headers["etag"]
     assert (etag[0], etag[-1]) == ('"', '"')
-    theirs = world.member.get(path, headers={"If-None-Match": etag})
+    theirs = route_examples.member.get(path, headers={"If-None-Match": etag})
     assert (theirs.status_code, theirs.headers["etag"] == etag) == (200, False)
     for method in ("GET", "HEAD"):
         for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
-            same = world.owner.request(method, path, headers={"If-None-Match": known})
+            same = route_examples.owner.request(method, path, headers={"If-None-Match": known})
             assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", etag)
             assert same.headers.keys() - {"connection", "x-chat-seq"} == HEADERS_OF_304
             assert same.headers.get("x-chat-seq") == whole.headers.get("x-chat-seq")
         for unknown in ('"x"', "", etag.strip('"'), '"', "\N{SNOWMAN}"):
-            other = world.owner.request(method, path, headers={b"If-None-Match": unknown.encode()})
+            other = route_examples.owner.request(method, path, headers={b"If-None-Match": unknown.encode()})
             assert (other.status_code, other.headers["etag"]) == (200, etag)
-    assert world.owner.get(path, headers=[("If-None-Match", '"x"'), ("If-None-Match", etag)]).status_code == 304
-    assert world.owner.get(path, headers={"If-Match": etag}).content == whole.content
-    expect_error(world.owner.get(path, headers={"If-Match": '"x"'}), 412)
+    assert (
+        route_examples.owner.get(path, headers=[("If-None-Match", '"x"'), ("If-None-Match", etag)]).status_code == 304
+    )
+    assert route_examples.owner.get(path, headers={"If-Match": etag}).content == whole.content
+    expect_error(route_examples.owner.get(path, headers={"If-Match": '"x"'}), 412)
 
 
-def test_whitespace_around_a_precondition_is_ignored(api: Api, world: World) -> None:
-    sent = api.headers(world.ids["owner"])
+def test_whitespace_around_a_precondition_is_ignored(api: Api, route_examples: RouteExamples) -> None:
+    sent = api.headers(route_examples.ids["owner"])
     for name, status in (("If-None-Match", 304), ("If-Match", 200)):
         request = request_head("GET /api/settings HTTP/1.1", sent | {name: " \t* \t"})
         assert send_raw(api, request, method="GET").status_code == status
 
 
-def test_responses_without_a_body_end_with_their_head(api: Api, world: World) -> None:
-    sent = api.headers(world.ids["owner"])
-    path = world.fill("/api/chats/<chat_id>")
+def test_responses_without_a_body_end_with_their_head(api: Api, route_examples: RouteExamples) -> None:
+    sent = api.headers(route_examples.ids["owner"])
+    path = route_examples.fill("/api/chats/<chat_id>")
     parts = [
         request_head(f"GET {path} HTTP/1.1", sent | {"If-None-Match": "*"}),
         request_head(f"DELETE {path} HTTP/1.1", sent),
@@ -98,24 +100,24 @@ def test_responses_without_a_body_end_with_their_head(api: Api, world: World) ->
 
 
 @pytest.mark.parametrize("route", [route for route in CHANGED if route.method == "PUT"], ids=name_of)
-def test_change_returns_the_new_etag(world: World, route: Route) -> None:
-    before = get_etag(world, route)
-    returned = world.request(world.owner, route).headers["etag"]
-    assert before != returned == get_etag(world, route)
-    assert world.request(world.owner, route).headers["etag"] == returned  # nothing changed
+def test_change_returns_the_new_etag(route_examples: RouteExamples, route: Route) -> None:
+    before = get_etag(route_examples, route)
+    returned = route_examples.request(route_examples.owner, route).headers["etag"]
+    assert before != returned == get_etag(route_examples, route)
+    assert route_examples.request(route_examples.owner, route).headers["etag"] == returned  # nothing changed
 
 
 @pytest.mark.parametrize("route", VERSIONED, ids=name_of)
-def test_if_match_protects_other_versions(world: World, route: Route) -> None:
-    etag = get_etag(world, route)
-    before = world.owner.get(world.fill(route.path)).text
+def test_if_match_protects_other_versions(route_examples: RouteExamples, route: Route) -> None:
+    etag = get_etag(route_examples, route)
+    before = route_examples.owner.get(route_examples.fill(route.path)).text
     for other in ('"x"', f"W/{etag}", "", etag.strip('"'), '"', "\N{SNOWMAN}"):
-        expect_error(world.request(world.owner, route, headers={b"If-Match": other.encode()}), 412)
-    expect_error(world.request(world.owner, route, headers={"If-None-Match": etag}), 412)
-    assert world.owner.get(world.fill(route.path)).text == before
+        expect_error(route_examples.request(route_examples.owner, route, headers={b"If-Match": other.encode()}), 412)
+    expect_error(route_examples.request(route_examples.owner, route, headers={"If-None-Match": etag}), 412)
+    assert route_examples.owner.get(route_examples.fill(route.path)).text == before
     meant = [("If-Match", '"x"'), ("If-Match", etag), ("If-None-Match", '"x"')]
-    assert world.request(world.owner, route, headers=meant).status_code == route.status
-    gone = world.request(world.owner, route, headers={"If-Match": etag})
+    assert route_examples.request(route_examples.owner, route, headers=meant).status_code == route.status
+    gone = route_examples.request(route_examples.owner, route, headers={"If-Match": etag})
     expect_error(gone, 412 if route.method == "PUT" else 404)
 
 
@@ -159,22 +161,22 @@ def test_matching_etag_outside_the_api_gets_304(api: Api, paths: list[str], head
 
 
 @pytest.mark.parametrize("header", [*entity_tags.WEAK, *entity_tags.MALFORMED, *entity_tags.OTHER])
-def test_if_match_without_the_etag_changes_nothing(world: World, header: str) -> None:
+def test_if_match_without_the_etag_changes_nothing(route_examples: RouteExamples, header: str) -> None:
     route = next(route for route in VERSIONED if route.path == "/api/chats/<chat_id>" and route.method == "DELETE")
-    sent = header.replace(entity_tags.TAG, get_etag(world, route).strip('"')).encode("latin-1")
-    expect_error(world.request(world.owner, route, headers={b"If-Match": sent}), 412)
-    assert world.owner.get(world.fill(route.path), headers={b"If-Match": sent}).status_code == 412
+    sent = header.replace(entity_tags.TAG, get_etag(route_examples, route).strip('"')).encode("latin-1")
+    expect_error(route_examples.request(route_examples.owner, route, headers={b"If-Match": sent}), 412)
+    assert route_examples.owner.get(route_examples.fill(route.path), headers={b"If-Match": sent}).status_code == 412
     known = entity_tags.is_match(entity_tags.ETAG, header)
-    assert world.owner.get(world.fill(route.path), headers={b"If-None-Match": sent}).status_code == (
+    assert route_examples.owner.get(route_examples.fill(route.path), headers={b"If-None-Match": sent}).status_code == (
         304 if known else 200
     )
 
 
-def test_membership_has_no_etag(world: World) -> None:
+def test_membership_has_no_etag(route_examples: RouteExamples) -> None:
     (route,) = (route for route in CHANGED if route not in VERSIONED)
-    expect_error(world.request(world.owner, route, headers={"If-Match": '"x"'}), 412)
-    assert world.request(world.owner, route, headers={"If-Match": "*"}).status_code == 204
-    expect_error(world.request(world.owner, route, headers={"If-Match": "*"}), 404)
+    expect_error(route_examples.request(route_examples.owner, route, headers={"If-Match": '"x"'}), 412)
+    assert route_examples.request(route_examples.owner, route, headers={"If-Match": "*"}).status_code == 204
+    expect_error(route_examples.request(route_examples.owner, route, headers={"If-Match": "*"}), 404)
 
 
 def test_example_in_the_readme_works(api: Api, tmp_path: Path) -> None:
@@ -199,35 +201,41 @@ def test_example_in_the_readme_works(api: Api, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("route", VERSIONED, ids=name_of)
-def test_authorization_is_checked_before_preconditions(world: World, route: Route) -> None:
+def test_authorization_is_checked_before_preconditions(route_examples: RouteExamples, route: Route) -> None:
     for match in ("*", '"x"'):
         sent = {"If-Match": match}
-        expect_error(world.request(world.owner, route, headers=sent | {"Authorization": "Bearer x"}), 401)
+        expect_error(
+            route_examples.request(route_examples.owner, route, headers=sent | {"Authorization": "Bearer x"}), 401
+        )
         if "chat_id" in route.path_parameters:
-            expect_error(world.request(world.stranger, route, headers=sent), 404)
-            expect_error(world.request(world.member, route, headers=sent), 403)
+            expect_error(route_examples.request(route_examples.stranger, route, headers=sent), 404)
+            expect_error(route_examples.request(route_examples.member, route, headers=sent), 403)
         if route.body:
-            expect_error(world.request(world.owner, route, headers=sent, json={}), 400)
+            expect_error(route_examples.request(route_examples.owner, route, headers=sent, json={}), 400)
 
 
-def test_new_image_changes_the_etag_of_the_profile(world: World) -> None:
-    before = world.owner.get("/api/profile").headers["etag"]
+def test_new_image_changes_the_etag_of_the_profile(route_examples: RouteExamples) -> None:
+    before = route_examples.owner.get("/api/profile").headers["etag"]
     image = {"image": images.build_png(9, 9)}
-    assert world.owner.post("/api/profile/image", files=image, headers={"If-Match": '"x"'}).status_code == 200
-    after = world.owner.get("/api/profile").headers["etag"]
+    assert route_examples.owner.post("/api/profile/image", files=image, headers={"If-Match": '"x"'}).status_code == 200
+    after = route_examples.owner.get("/api/profile").headers["etag"]
     assert before != after
-    expect_error(world.owner.put("/api/profile", json={"name": "Ada"}, headers={"If-Match": before}), 412)
-    assert world.owner.put("/api/profile", json={"name": "Ada"}, headers={"If-Match": after}).status_code == 200
+    expect_error(route_examples.owner.put("/api/profile", json={"name": "Ada"}, headers={"If-Match": before}), 412)
+    assert (
+        route_examples.owner.put("/api/profile", json={"name": "Ada"}, headers={"If-Match": after}).status_code == 200
+    )
 
 
-def test_only_the_callers_browser_caches_and_it_revalidates(world: World, anonymous: httpx.Client) -> None:
+def test_only_the_callers_browser_caches_and_it_revalidates(
+    route_examples: RouteExamples, anonymous_client: httpx.Client
+) -> None:
     responses = [
-        world.owner.get("/api/chats"),
-        world.owner.head("/api/settings"),
-        world.owner.put("/api/settings", json={}),
-        world.owner.get("/api/no-such-route"),
-        anonymous.get("/api/profile"),
-        world.owner.delete(world.fill("/api/chats/<chat_id>")),
+        route_examples.owner.get("/api/chats"),
+        route_examples.owner.head("/api/settings"),
+        route_examples.owner.put("/api/settings", json={}),
+        route_examples.owner.get("/api/no-such-route"),
+        anonymous_client.get("/api/profile"),
+        route_examples.owner.delete(route_examples.fill("/api/chats/<chat_id>")),
     ]
     assert [response.status_code for response in responses] == [200, 200, 400, 404, 401, 204]
     for response in responses:
@@ -235,7 +243,7 @@ def test_only_the_callers_browser_caches_and_it_revalidates(world: World, anonym
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["cross-origin-resource-policy"] == "same-origin"
         assert "Origin" in response.headers["vary"]
-    assert "cache-control" not in anonymous.get("/healthz").headers
+    assert "cache-control" not in anonymous_client.get("/healthz").headers
 
 
 @pytest.mark.parametrize(
@@ -248,15 +256,15 @@ def test_only_the_callers_browser_caches_and_it_revalidates(world: World, anonym
     ],
 )
 def test_one_of_two_concurrent_changes_of_a_version_succeeds(
-    world: World, both: tuple[Api, Api], path: str, body: str
+    route_examples: RouteExamples, two_apis: tuple[Api, Api], path: str, body: str
 ) -> None:
-    path, barrier = world.fill(path), Barrier(2)
+    path, barrier = route_examples.fill(path), Barrier(2)
 
     def put(client: httpx.Client, text: str, etag: str) -> httpx.Response:
         barrier.wait()
         return client.put(path, json=json.loads(body.replace("$", text)), headers={"If-Match": etag})
 
-    one, two = (unlimited_client(api, world.ids["owner"]) for api in both)
+    one, two = (unlimited_client(api, route_examples.ids["owner"]) for api in two_apis)
     with one, two, ThreadPoolExecutor(2) as threads:
         for number in range(20):
             etag = one.get(path).headers["etag"]

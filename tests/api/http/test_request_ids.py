@@ -9,8 +9,8 @@ import pytest
 
 from api.dev.postgres import Postgres
 from api.routes import ROUTES, Route
+from tests.api.route_examples import name_of, new_route_examples
 from tests.api.support import locked_chats, post_chat, unlimited_client
-from tests.api.world import name_of, new_world
 from tests.api_process import Api, running
 from tests.tokens import new_user
 from tests.waiting import wait_until
@@ -30,7 +30,7 @@ def api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="module")
-def statements(postgres: Postgres, api: Api, database: str) -> Iterator[Callable[[str], list[str]]]:
+def find_statements(postgres: Postgres, api: Api, database: str) -> Iterator[Callable[[str], list[str]]]:
     """A function that returns the statements that PostgreSQL has logged with this application name."""
     with psycopg.connect(postgres.url(database), autocommit=True) as dba:
         dba.execute("alter system set log_line_prefix = '%m [%p] <%a> '")
@@ -69,16 +69,18 @@ def test_application_name_shows_the_request_in_progress(postgres: Postgres, api:
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_each_statement_is_logged_under_its_request(
-    api: Api, statements: Callable[[str], list[str]], route: Route
+    api: Api, find_statements: Callable[[str], list[str]], route: Route
 ) -> None:
-    with new_world(api) as world:
-        response = world.request(world.owner, route)
+    with new_route_examples(api) as route_examples:
+        response = route_examples.request(route_examples.owner, route)
     assert response.status_code == route.status
     name = f"parley {response.headers['x-request-id']}"
-    wait_until(lambda: any(route.function in statement for statement in statements(name)))
+    wait_until(lambda: any(route.function in statement for statement in find_statements(name)))
 
 
-def test_long_id_is_truncated_and_a_malformed_one_is_replaced(api: Api, statements: Callable[[str], list[str]]) -> None:
+def test_long_id_is_truncated_and_a_malformed_one_is_replaced(
+    api: Api, find_statements: Callable[[str], list[str]]
+) -> None:
     def get_id(request_id: str) -> str:
         with unlimited_client(api, **{"X-Request-Id": request_id}) as client:
             response = client.get("/api/chats")
@@ -87,11 +89,11 @@ def test_long_id_is_truncated_and_a_malformed_one_is_replaced(api: Api, statemen
 
     long = new_user("x" * 100)
     assert get_id(long) == long
-    wait_until(lambda: statements(f"parley {long}"[:63]))
+    wait_until(lambda: find_statements(f"parley {long}"[:63]))
     assert re.fullmatch("[0-9a-f]{32}", get_id("not> well-formed"))
 
 
-@pytest.mark.usefixtures("statements")
+@pytest.mark.usefixtures("find_statements")
 def test_statement_that_fails_is_logged_under_its_request(postgres: Postgres, api: Api, database: str) -> None:
     request_id = new_user("request")
     with unlimited_client(api) as client, psycopg.connect(postgres.url(database), autocommit=True) as dba:

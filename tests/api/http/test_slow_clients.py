@@ -41,7 +41,7 @@ def api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="module")
-def page(postgres: Postgres, shared_database: str) -> bytes:
+def page_request(postgres: Postgres, shared_database: str) -> bytes:
     """A request for a page of 3 MB."""
     user = new_user()
     with psycopg.connect(postgres.url(shared_database), autocommit=True) as dba:
@@ -95,20 +95,20 @@ def test_sending_byte_by_byte_does_not_extend_the_timeout(
 
 
 @pytest.mark.parametrize("more", ["another request", "half a head"])
-def test_client_that_does_not_read_is_disconnected(api: Api, page: bytes, more: str) -> None:
+def test_client_that_does_not_read_is_disconnected(api: Api, page_request: bytes, more: str) -> None:
     port = int(api.environment["METRICS_PORT"])
     with connect(api) as client:
-        client.sendall(page + (page if more == "another request" else page[:20]))
+        client.sendall(page_request + (page_request if more == "another request" else page_request[:20]))
         assert client.recv(12) == b"HTTP/1.1 200"
         wait_until(lambda: scrape(port, "parley_database_connections", server="primary", state="used") == 0)
         wait_until(lambda: not is_connected(api, client))
 
 
-def test_slowest_of_the_clients_with_unread_responses_is_disconnected(api: Api, page: bytes) -> None:
+def test_slowest_of_the_clients_with_unread_responses_is_disconnected(api: Api, page_request: bytes) -> None:
     with connect(api) as slowest, connect(api) as second, connect(api) as third:
         for client in (slowest, second, third):
             wait_until(lambda: is_connected(api, slowest))
-            client.sendall(page)
+            client.sendall(page_request)
             assert client.recv(12) == b"HTTP/1.1 200"
         wait_until(lambda: not is_connected(api, slowest))
         assert is_connected(api, second)
@@ -116,14 +116,14 @@ def test_slowest_of_the_clients_with_unread_responses_is_disconnected(api: Api, 
 
 
 @pytest.mark.parametrize("reads", [True, False], ids=["has read", "has closed"])
-def test_finished_clients_do_not_count_as_unread(api: Api, page: bytes, reads: bool) -> None:
+def test_finished_clients_do_not_count_as_unread(api: Api, page_request: bytes, reads: bool) -> None:
     with connect(api) as slow, ExitStack() as stack:
-        slow.sendall(page)
+        slow.sendall(page_request)
         assert slow.recv(12) == b"HTTP/1.1 200"
         for _ in range(3):
             client = stack.enter_context(connect(api))
             address = client.getsockname()
-            client.sendall(page)
+            client.sendall(page_request)
             remaining = PAGE * len(CONTENT) if reads else 1
             while remaining > 0:
                 remaining -= len(client.recv(1_000_000))

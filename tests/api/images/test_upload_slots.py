@@ -113,7 +113,7 @@ def test_slow_uploads_do_not_keep_others_out(api: Api, users: int, uploads_per_u
 
 
 @pytest.fixture
-def three_place_api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
+def three_slot_api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     """An API with three places for uploads."""
     api = new_api(shared_database, METRICS_PORT=str(find_free_port()))
     with running(patch_api(api, "upload_slots.MAX_UPLOADS = 3")) as api:
@@ -153,12 +153,12 @@ def test_open_uploads_of_a_user_are_limited(api: Api) -> None:
         wait_until(lambda: upload(client).status_code == 200)
 
 
-def test_steady_upload_keeps_its_place_however_many_others_start(three_place_api: Api) -> None:
+def test_steady_upload_keeps_its_place_however_many_others_start(three_slot_api: Api) -> None:
     user = new_user("steady")
-    with SlowUpload(three_place_api, user) as steady, slow_uploads(three_place_api, 2, 1) as slow, ExitStack() as stack:
+    with SlowUpload(three_slot_api, user) as steady, slow_uploads(three_slot_api, 2, 1) as slow, ExitStack() as stack:
         for _ in range(10):
             steady.send(50_000)
-            slow.append(stack.enter_context(SlowUpload(three_place_api, new_user("slow"))))
+            slow.append(stack.enter_context(SlowUpload(three_slot_api, new_user("slow"))))
             assert slow[-1].has_place
         steady.send(len(steady.unsent))
         assert steady.read_response().status_code == 200
@@ -167,8 +167,8 @@ def test_steady_upload_keeps_its_place_however_many_others_start(three_place_api
         assert not any(one.has_response for one in slow[10:])
 
 
-def test_new_upload_is_rejected_while_no_upload_is_slow_and_no_place_is_free(three_place_api: Api) -> None:
-    with slow_uploads(three_place_api, 3, 1, size=100_000) as uploads, unlimited_client(three_place_api) as client:
+def test_new_upload_is_rejected_while_no_upload_is_slow_and_no_place_is_free(three_slot_api: Api) -> None:
+    with slow_uploads(three_slot_api, 3, 1, size=100_000) as uploads, unlimited_client(three_slot_api) as client:
         response = upload(client)
         assert expect_error(response, 503)["message"] == upload_slots.FULL_MESSAGE
         assert response.headers["retry-after"] == "1"
@@ -178,21 +178,21 @@ def test_new_upload_is_rejected_while_no_upload_is_slow_and_no_place_is_free(thr
         assert upload(client).status_code == 200
 
 
-def test_user_with_many_places_yields_one_while_no_upload_is_slow(three_place_api: Api) -> None:
-    with slow_uploads(three_place_api, 1, 3, size=100_000) as uploads, unlimited_client(three_place_api) as client:
+def test_user_with_many_places_yields_one_while_no_upload_is_slow(three_slot_api: Api) -> None:
+    with slow_uploads(three_slot_api, 1, 3, size=100_000) as uploads, unlimited_client(three_slot_api) as client:
         assert upload(client).status_code == 200
         wait_until(lambda: sum(one.has_response for one in uploads) == 1)
-        with slow_uploads(three_place_api, 1, 1, size=100_000), SlowUpload(three_place_api, new_user()) as third:
+        with slow_uploads(three_slot_api, 1, 1, size=100_000), SlowUpload(three_slot_api, new_user()) as third:
             assert not third.has_place  # A user with two uploads yields none: browsers send as many.
             expect_error(third.read_response(), 503)
 
 
-def test_upload_that_yielded_can_be_retried_with_its_idempotency_key(three_place_api: Api) -> None:
+def test_upload_that_yielded_can_be_retried_with_its_idempotency_key(three_slot_api: Api) -> None:
     user, key = new_user(), new_user("key")
     with (
-        SlowUpload(three_place_api, user, key) as first,
-        slow_uploads(three_place_api, 3, 1),
-        unlimited_client(three_place_api, user) as client,
+        SlowUpload(three_slot_api, user, key) as first,
+        slow_uploads(three_slot_api, 3, 1),
+        unlimited_client(three_slot_api, user) as client,
     ):
         expect_error(first.read_response(), 503)
         response = upload(client, **{"Idempotency-Key": key})
@@ -200,23 +200,23 @@ def test_upload_that_yielded_can_be_retried_with_its_idempotency_key(three_place
         assert "idempotency-replayed" not in response.headers
 
 
-def test_uploads_that_yielded_leave_no_files_or_counts_behind(three_place_api: Api) -> None:
-    with slow_uploads(three_place_api, 10, 1) as uploads:
-        wait_until(lambda: count_open_uploads(three_place_api) == 3)
-        wait_until(lambda: count_temporary_files(three_place_api) == 3)
+def test_uploads_that_yielded_leave_no_files_or_counts_behind(three_slot_api: Api) -> None:
+    with slow_uploads(three_slot_api, 10, 1) as uploads:
+        wait_until(lambda: count_open_uploads(three_slot_api) == 3)
+        wait_until(lambda: count_temporary_files(three_slot_api) == 3)
         wait_until(lambda: [one.has_response for one in uploads] == [True] * 7 + [False] * 3)
-        with unlimited_client(three_place_api) as client:
+        with unlimited_client(three_slot_api) as client:
             assert upload(client).status_code == 200
-    wait_until(lambda: count_open_uploads(three_place_api) == 0)
-    wait_until(lambda: count_temporary_files(three_place_api) == 0)
-    assert '"level": "error"' not in three_place_api.log.read_text()
+    wait_until(lambda: count_open_uploads(three_slot_api) == 0)
+    wait_until(lambda: count_temporary_files(three_slot_api) == 0)
+    assert '"level": "error"' not in three_slot_api.log.read_text()
 
 
-def test_upload_whose_client_disconnects_frees_its_place(three_place_api: Api) -> None:
-    with slow_uploads(three_place_api, 3, 1, size=100_000) as uploads:
+def test_upload_whose_client_disconnects_frees_its_place(three_slot_api: Api) -> None:
+    with slow_uploads(three_slot_api, 3, 1, size=100_000) as uploads:
         uploads[1].connection.close()
-        wait_until(lambda: count_open_uploads(three_place_api) == 2)
-        with SlowUpload(three_place_api, new_user()) as newcomer:
+        wait_until(lambda: count_open_uploads(three_slot_api) == 2)
+        with SlowUpload(three_slot_api, new_user()) as newcomer:
             assert newcomer.has_place
         assert not uploads[0].has_response
         assert not uploads[2].has_response

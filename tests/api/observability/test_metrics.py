@@ -23,7 +23,7 @@ Read = Callable[..., float]
 
 
 @pytest.fixture(scope="module")
-def port() -> int:
+def metrics_port() -> int:
     return find_free_port()
 
 
@@ -39,18 +39,22 @@ def database(new_database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def api(new_api: Callable[..., Api], database: str, metrics_valkey: Valkey, port: int) -> Iterator[Api]:
-    options = {"METRICS_PORT": str(port), "REDIS_URL": metrics_valkey.url(), "RATE_LIMIT_WINDOW": choose_long_window()}
+def api(new_api: Callable[..., Api], database: str, metrics_valkey: Valkey, metrics_port: int) -> Iterator[Api]:
+    options = {
+        "METRICS_PORT": str(metrics_port),
+        "REDIS_URL": metrics_valkey.url(),
+        "RATE_LIMIT_WINDOW": choose_long_window(),
+    }
     with running(new_api(database, **options)) as api:
         yield api
 
 
 @pytest.fixture
-def read(port: int) -> Read:
-    return partial(scrape, port)
+def read_metric(metrics_port: int) -> Read:
+    return partial(scrape, metrics_port)
 
 
-def test_requests_are_counted_by_method_route_and_status(api: Api, read: Read) -> None:
+def test_requests_are_counted_by_method_route_and_status(api: Api, read_metric: Read) -> None:
     route, message = "/api/chats/{chatId}/messages", "/api/chats/{chatId}/messages/{messageId}"
     with unlimited_client(api) as client:
         chat = client.post("/api/chats", json={"title": "x"}).json()["id"]
@@ -61,20 +65,20 @@ def test_requests_are_counted_by_method_route_and_status(api: Api, read: Read) -
         client.get("/api/nope")
         client.request("MADE-UP", f"/api/chats/{chat}")
     send_raw(api, b"malformed\r\n\r\n")
-    count = partial(read, "parley_requests_total")
+    count = partial(read_metric, "parley_requests_total")
     assert count(method="POST", route=route, status="201") == 3
     assert count(method="DELETE", route=message, status="204") == 1
     assert count(method="GET", route=route, status="400") == 1
     assert count(method="GET", route="none", status="404") == 1
     assert count(method="other", route="none") == 2
-    assert read("parley_request_duration_seconds_count", method="POST", route=route) == 3
-    assert 0 < read("parley_request_duration_seconds_sum", method="POST", route=route) < 3
+    assert read_metric("parley_request_duration_seconds_count", method="POST", route=route) == 3
+    assert 0 < read_metric("parley_request_duration_seconds_sum", method="POST", route=route) < 3
     text = httpx.get(f"http://127.0.0.1:{api.environment['METRICS_PORT']}/metrics").text
     assert chat not in text
     assert "MADE-UP" not in text
 
 
-def test_waits_of_requests_are_measured(postgres: Postgres, api: Api, database: str, read: Read) -> None:
+def test_waits_of_requests_are_measured(postgres: Postgres, api: Api, database: str, read_metric: Read) -> None:
     names = (
         "parley_database_statement_duration_seconds",
         "parley_database_pool_wait_seconds",
@@ -82,25 +86,27 @@ def test_waits_of_requests_are_measured(postgres: Postgres, api: Api, database: 
     )
     with unlimited_client(api) as client, ThreadPoolExecutor() as threads:
         assert client.get("/api/chats").status_code == 200
-        before = [read(f"{name}_count") for name in names]
+        before = [read_metric(f"{name}_count") for name in names]
         with locked_chats(postgres.url(database)) as waiting:
             responses = [threads.submit(post_chat, client) for _ in range(2)]
             wait_until(lambda: waiting() == 2)
-            assert read("parley_database_connections", server="primary", state="used") == 2
-            assert read("parley_database_connections", server="primary", state="open") >= 2
+            assert read_metric("parley_database_connections", server="primary", state="used") == 2
+            assert read_metric("parley_database_connections", server="primary", state="open") >= 2
         assert [response.result().status_code for response in responses] == [201, 201]
-    assert [read(f"{name}_count") for name in names] == [count + 2 for count in before]
-    assert read("parley_database_statement_duration_seconds_count", server="replica") == 0
-    assert read("parley_database_connections", server="primary", state="used") == 0
-    assert read("parley_database_connections", server="primary", state="max") == 10
-    assert read("parley_database_connections", server="replica") == 0
-    assert read("parley_replica_in_use") == 0
-    assert read("process_resident_memory_bytes") > 0
+    assert [read_metric(f"{name}_count") for name in names] == [count + 2 for count in before]
+    assert read_metric("parley_database_statement_duration_seconds_count", server="replica") == 0
+    assert read_metric("parley_database_connections", server="primary", state="used") == 0
+    assert read_metric("parley_database_connections", server="primary", state="max") == 10
+    assert read_metric("parley_database_connections", server="replica") == 0
+    assert read_metric("parley_replica_in_use") == 0
+    assert read_metric("process_resident_memory_bytes") > 0
 
 
-def test_decisions_of_the_rate_limit_are_counted_by_counter(api: Api, metrics_valkey: Valkey, read: Read) -> None:
+def test_decisions_of_the_rate_limit_are_counted_by_counter(
+    api: Api, metrics_valkey: Valkey, read_metric: Read
+) -> None:
     def count(decision: str, counted_by: str) -> float:
-        return read("parley_rate_limit_decisions_total", decision=decision, counted_by=counted_by)
+        return read_metric("parley_rate_limit_decisions_total", decision=decision, counted_by=counted_by)
 
     decisions = [("allow", "redis"), ("reject", "redis"), ("allow", "process"), ("reject", "process")]
     before = [count(*decision) for decision in decisions]
@@ -108,29 +114,29 @@ def test_decisions_of_the_rate_limit_are_counted_by_counter(api: Api, metrics_va
         for _ in range(12):
             client.get("/api/nope")
     assert [count(*decision) for decision in decisions] == [before[0] + 10, before[1] + 2, *before[2:]]
-    assert read("parley_rate_limit_fallback") == 0
+    assert read_metric("parley_rate_limit_fallback") == 0
     metrics_valkey.kill()
     try:
         with api.client() as client:
             for _ in range(12):
                 client.get("/api/nope")
         assert [count(*decision) for decision in decisions[2:]] == [before[2] + 10, before[3] + 2]
-        assert read("parley_rate_limit_fallback") == 1
+        assert read_metric("parley_rate_limit_fallback") == 1
     finally:
         metrics_valkey.start()
 
     def is_back() -> bool:
         with unlimited_client(api) as client:
             client.get("/api/nope")
-        return read("parley_rate_limit_fallback") == 0
+        return read_metric("parley_rate_limit_fallback") == 0
 
     wait_until(is_back)
 
 
 def test_disconnected_client_is_not_counted_as_a_server_error(
-    postgres: Postgres, api: Api, database: str, read: Read
+    postgres: Postgres, api: Api, database: str, read_metric: Read
 ) -> None:
-    count = partial(read, "parley_requests_total", method="POST", route="/api/chats")
+    count = partial(read_metric, "parley_requests_total", method="POST", route="/api/chats")
     headers = api.headers() | {"Content-Type": "application/json", "Content-Length": "14"}
     with locked_chats(postgres.url(database)) as waiting:
         with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
@@ -140,12 +146,12 @@ def test_disconnected_client_is_not_counted_as_a_server_error(
     assert count(status="503") == 0
 
 
-def test_upload_in_progress_is_counted(api: Api, read: Read) -> None:
+def test_upload_in_progress_is_counted(api: Api, read_metric: Read) -> None:
     headers = api.headers() | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "1000"}
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
         connection.sendall(request_head("POST /api/profile/image HTTP/1.1", headers))
-        wait_until(lambda: read("parley_uploads_in_progress") == 1)
-    wait_until(lambda: read("parley_uploads_in_progress") == 0)
+        wait_until(lambda: read_metric("parley_uploads_in_progress") == 1)
+    wait_until(lambda: read_metric("parley_uploads_in_progress") == 0)
 
 
 def reserve_two_ports() -> int:
@@ -171,13 +177,13 @@ def test_each_worker_serves_metrics_on_its_own_port(new_api: Callable[..., Api],
         assert not api.log.read_text()
 
 
-def is_listening(port: int) -> bool:
+def is_listening(metrics_port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex(("127.0.0.1", metrics_port)) == 0
 
 
-def count_requests(port: int) -> float:
-    return scrape(port, "parley_requests_total", route="/healthz")
+def count_requests(metrics_port: int) -> float:
+    return scrape(metrics_port, "parley_requests_total", route="/healthz")
 
 
 @pytest.mark.parametrize("host", ["::1", "localhost"])

@@ -65,47 +65,51 @@ class CountingDatabase:
 
 
 @pytest.fixture
-def counting(postgres: Postgres, new_database: Callable[[str], str]) -> CountingDatabase:
+def counting_database(postgres: Postgres, new_database: Callable[[str], str]) -> CountingDatabase:
     return CountingDatabase(postgres, new_database(f"parley_{new_user().replace('-', '_')}"))
 
 
 @pytest.mark.parametrize("path", FUNCTIONS)
 def test_one_call_serves_all_requests_until_its_result_expires(
-    new_api: Callable[..., Api], counting: CountingDatabase, path: str
+    new_api: Callable[..., Api], counting_database: CountingDatabase, path: str
 ) -> None:
     with (
-        running(patch_api(new_api(counting.name), NEVER_EXPIRES)) as api,
+        running(patch_api(new_api(counting_database.name), NEVER_EXPIRES)) as api,
         unlimited_client(api, "") as client,
         ThreadPoolExecutor(20) as threads,
     ):
         client.get(path)
-        calls = counting.count_calls(FUNCTIONS[path])
+        calls = counting_database.count_calls(FUNCTIONS[path])
         assert calls > 0
         assert {response.status_code for response in threads.map(client.get, [path] * 200)} == {200}
         assert {client.head(path).status_code for _ in range(20)} == {200}
         expect_error(client.post(path), 405)
         expect_error(client.options(path), 405)
-        assert counting.count_calls(FUNCTIONS[path]) == calls
+        assert counting_database.count_calls(FUNCTIONS[path]) == calls
 
 
-def test_expired_result_is_fetched_again(new_api: Callable[..., Api], counting: CountingDatabase) -> None:
+def test_expired_result_is_fetched_again(new_api: Callable[..., Api], counting_database: CountingDatabase) -> None:
     with (
-        running(patch_api(new_api(counting.name), "health.PROBE_MAX_AGE_SECONDS = 0")) as api,
+        running(patch_api(new_api(counting_database.name), "health.PROBE_MAX_AGE_SECONDS = 0")) as api,
         unlimited_client(api, "") as client,
     ):
-        calls = counting.count_calls("check_readiness")
+        calls = counting_database.count_calls("check_readiness")
         assert {client.get("/readyz").status_code for _ in range(5)} == {200}
-        assert counting.count_calls("check_readiness") == calls + 5
+        assert counting_database.count_calls("check_readiness") == calls + 5
 
 
 @pytest.mark.parametrize("path", FUNCTIONS)
 def test_only_one_of_many_requests_waits_for_a_blocked_database(
-    new_api: Callable[..., Api], counting: CountingDatabase, path: str
+    new_api: Callable[..., Api], counting_database: CountingDatabase, path: str
 ) -> None:
-    with running(new_api(counting.name)) as api, unlimited_client(api, "") as client, ThreadPoolExecutor(50) as threads:
+    with (
+        running(new_api(counting_database.name)) as api,
+        unlimited_client(api, "") as client,
+        ThreadPoolExecutor(50) as threads,
+    ):
         if path == "/readyz":  # Its first result must be cached before the database is blocked.
             wait_until(lambda: client.get(path).status_code == 200)
-        with counting.blocked() as count_blocked:
+        with counting_database.blocked() as count_blocked:
             counts = []
 
             def is_unavailable() -> bool:
@@ -122,17 +126,17 @@ def test_only_one_of_many_requests_waits_for_a_blocked_database(
 
 
 def test_probes_occupy_one_place_in_the_queue_for_connections(
-    new_api: Callable[..., Api], counting: CountingDatabase, postgres: Postgres
+    new_api: Callable[..., Api], counting_database: CountingDatabase, postgres: Postgres
 ) -> None:
     port = find_free_port()
-    api = new_api(counting.name, DATABASE_POOL_SIZE="1", METRICS_PORT=str(port))
+    api = new_api(counting_database.name, DATABASE_POOL_SIZE="1", METRICS_PORT=str(port))
 
     def count_waiting() -> float:
         return scrape(port, "parley_database_connections", server="primary", state="waiting")
 
     with running(api), unlimited_client(api) as client, ThreadPoolExecutor(30) as threads:
         assert client.get("/api/chats").status_code == 200
-        with locked_chats(postgres.url(counting.name)) as locked:
+        with locked_chats(postgres.url(counting_database.name)) as locked:
             held = threads.submit(post_chat, client)
             wait_until(lambda: locked() == 1)
             wait_until(lambda: client.get("/readyz").status_code == 503)
@@ -151,46 +155,50 @@ def test_probes_occupy_one_place_in_the_queue_for_connections(
 
 
 def test_client_that_disconnects_does_not_cancel_the_shared_fetch(
-    new_api: Callable[..., Api], counting: CountingDatabase
+    new_api: Callable[..., Api], counting_database: CountingDatabase
 ) -> None:
     port = find_free_port()
-    api = patch_api(new_api(counting.name, METRICS_PORT=str(port)), "document.FETCH_TIMEOUT_SECONDS = 60")
+    api = patch_api(new_api(counting_database.name, METRICS_PORT=str(port)), "document.FETCH_TIMEOUT_SECONDS = 60")
 
     def count_disconnected() -> float:
         return scrape(port, "parley_requests_total", route="/openapi.json", status="499")
 
     with running(api), unlimited_client(api, "") as client, ThreadPoolExecutor(1) as threads:
-        with counting.blocked() as count_blocked:
+        with counting_database.blocked() as count_blocked:
             with socket.create_connection(("127.0.0.1", api.port), timeout=10) as first:
                 first.sendall(request_head("GET /openapi.json HTTP/1.1", {}))
                 wait_until(lambda: count_blocked() == 1)
                 other = threads.submit(client.get, "/openapi.json")
             wait_until(lambda: count_disconnected() == 1)
         assert other.result().status_code == 200
-        assert counting.count_calls("get_field_schemas") == 1
+        assert counting_database.count_calls("get_field_schemas") == 1
 
 
 def test_document_is_served_from_cache_while_the_database_is_blocked(
-    new_api: Callable[..., Api], counting: CountingDatabase
+    new_api: Callable[..., Api], counting_database: CountingDatabase
 ) -> None:
     with (
-        running(patch_api(new_api(counting.name), "document.MAX_AGE_SECONDS = 0")) as api,
+        running(patch_api(new_api(counting_database.name), "document.MAX_AGE_SECONDS = 0")) as api,
         unlimited_client(api, "") as client,
     ):
         document = client.get("/openapi.json")
-        with counting.blocked():
+        with counting_database.blocked():
             assert client.get("/openapi.json").content == document.content
-        wait_until(lambda: client.get("/openapi.json").content and counting.count_calls("get_field_schemas") > 2)
+        wait_until(
+            lambda: client.get("/openapi.json").content and counting_database.count_calls("get_field_schemas") > 2
+        )
 
 
 @pytest.mark.parametrize(("seconds", "logged_failures"), [("1_000_000", 1), ("0", 5)])
 def test_failures_without_a_rate_limit_do_not_fill_the_log(
-    new_api: Callable[..., Api], counting: CountingDatabase, seconds: str, logged_failures: int
+    new_api: Callable[..., Api], counting_database: CountingDatabase, seconds: str, logged_failures: int
 ) -> None:
     api = patch_api(
-        new_api(counting.name), f"request.FAILURE_LOG_INTERVAL_SECONDS = {seconds}", "health.PROBE_MAX_AGE_SECONDS = 0"
+        new_api(counting_database.name),
+        f"request.FAILURE_LOG_INTERVAL_SECONDS = {seconds}",
+        "health.PROBE_MAX_AGE_SECONDS = 0",
     )
-    with running(api), unlimited_client(api) as client, psycopg.connect(counting.url, autocommit=True) as dba:
+    with running(api), unlimited_client(api) as client, psycopg.connect(counting_database.url, autocommit=True) as dba:
         for function in ("check_readiness", "list_chats"):
             dba.execute(f"alter function api.{function} rename to {function}_away")
         for path in ("/readyz", "/api/chats"):

@@ -7,8 +7,8 @@ from tests.api.openapi.support import Json
 
 
 @pytest.fixture(scope="module")
-def document(anonymous: httpx.Client) -> Json:
-    response = anonymous.get("/openapi.json")
+def document(anonymous_client: httpx.Client) -> Json:
+    response = anonymous_client.get("/openapi.json")
     assert response.headers["content-type"] == "application/json"
     assert "x-ratelimit-limit" not in response.headers
     document: Json = response.json()

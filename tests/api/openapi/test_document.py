@@ -6,8 +6,8 @@ from api.http.errors import CODES
 from api.http.request import route_template
 from api.routes import ROUTES
 from tests.api.openapi.support import Json, find_route, get_operation, list_schema_errors
+from tests.api.route_examples import QUERIES, RouteExamples
 from tests.api.support import unlimited_client
-from tests.api.world import QUERIES, World
 from tests.api_process import Api
 from tests.tokens import token
 
@@ -34,7 +34,7 @@ def test_document_has_the_servers_and_security_schemes(document: Json, api: Api)
     assert (schemes["token"]["type"], schemes["token"]["scheme"]) == ("http", "bearer")
 
 
-def test_empty_optional_parameter_equals_an_omitted_one(document: Json, world: World) -> None:
+def test_empty_optional_parameter_equals_an_omitted_one(document: Json, route_examples: RouteExamples) -> None:
     for route in (route for route in ROUTES if route.query):
         operation = get_operation(document, route)
         parameters = [parameter for parameter in operation["parameters"] if parameter["in"] != "header"]
@@ -45,13 +45,17 @@ def test_empty_optional_parameter_equals_an_omitted_one(document: Json, world: W
             == {*route.query} - {*route.required_query}
         )
         required = QUERIES.get(route.path, {})
-        without = world.request(world.owner, route, params=required).json()
-        empty = world.request(world.owner, route, params=required | dict.fromkeys(optional, "")).json()
+        without = route_examples.request(route_examples.owner, route, params=required).json()
+        empty = route_examples.request(
+            route_examples.owner, route, params=required | dict.fromkeys(optional, "")
+        ).json()
         assert {**empty, "next": 0} == {**without, "next": 0}  # The cursor may change at any time.
 
 
-def test_header_that_may_be_missing_is_optional(document: Json, world: World) -> None:
-    response = world.request(world.owner, find_route("GET", "/api/search"), params={"search": "é" * 1000})
+def test_header_that_may_be_missing_is_optional(document: Json, route_examples: RouteExamples) -> None:
+    response = route_examples.request(
+        route_examples.owner, find_route("GET", "/api/search"), params={"search": "é" * 1000}
+    )
     assert response.status_code == 200
     assert "link" not in response.headers
     headers = document["components"]["headers"]
@@ -64,10 +68,12 @@ def test_header_that_may_be_missing_is_optional(document: Json, world: World) ->
     ("settings", "status"),
     [({}, 400), ({"isPremium": True, "updatedAt": "x"}, 400), ({"isPremium": True, "theme": "dark"}, 200)],
 )
-def test_settings_need_a_field_that_is_not_read_only(document: Json, world: World, settings: Json, status: int) -> None:
+def test_settings_need_a_field_that_is_not_read_only(
+    document: Json, route_examples: RouteExamples, settings: Json, status: int
+) -> None:
     schema = {"$ref": "#/components/schemas/SettingsChange"}
     assert (list_schema_errors(document, schema, {"settings": settings}) == []) == (status == 200)
-    assert world.owner.put("/api/settings", json={"settings": settings}).status_code == status
+    assert route_examples.owner.put("/api/settings", json={"settings": settings}).status_code == status
 
 
 def test_operations_outside_api_have_their_statuses(document: Json) -> None:

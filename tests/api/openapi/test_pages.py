@@ -36,8 +36,8 @@ class Elements(HTMLParser):
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_each_file_has_its_content_type_and_a_strict_policy(anonymous: httpx.Client, path: str) -> None:
-    response = anonymous.get(path)
+def test_each_file_has_its_content_type_and_a_strict_policy(anonymous_client: httpx.Client, path: str) -> None:
+    response = anonymous_client.get(path)
     assert response.status_code == 200
     assert response.content
     headers = response.headers
@@ -58,26 +58,26 @@ def test_each_file_has_its_content_type_and_a_strict_policy(anonymous: httpx.Cli
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_unchanged_file_is_not_sent_again(anonymous: httpx.Client, path: str) -> None:
-    full = anonymous.get(path)
+def test_unchanged_file_is_not_sent_again(anonymous_client: httpx.Client, path: str) -> None:
+    full = anonymous_client.get(path)
     assert full.headers["cache-control"] == "no-cache"
-    unchanged = anonymous.get(path, headers={"If-None-Match": full.headers["etag"]})
+    unchanged = anonymous_client.get(path, headers={"If-None-Match": full.headers["etag"]})
     assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert unchanged.headers["etag"] == full.headers["etag"]
-    assert anonymous.get(path, headers={"If-None-Match": "*"}).status_code == 304
-    assert anonymous.get(path, headers={"If-None-Match": '"other"'}).content == full.content
+    assert anonymous_client.get(path, headers={"If-None-Match": "*"}).status_code == 304
+    assert anonymous_client.get(path, headers={"If-None-Match": '"other"'}).content == full.content
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_head_returns_only_headers(anonymous: httpx.Client, path: str) -> None:
-    head, full = anonymous.head(path), anonymous.get(path)
+def test_head_returns_only_headers(anonymous_client: httpx.Client, path: str) -> None:
+    head, full = anonymous_client.head(path), anonymous_client.get(path)
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-type", "content-length", "etag"):
         assert head.headers[name] == full.headers[name]
 
 
-def test_pages_need_no_token_and_have_no_rate_limit(anonymous: httpx.Client) -> None:
-    assert not any(name.startswith("x-ratelimit-") for name in anonymous.get("/docs").headers)
+def test_pages_need_no_token_and_have_no_rate_limit(anonymous_client: httpx.Client) -> None:
+    assert not any(name.startswith("x-ratelimit-") for name in anonymous_client.get("/docs").headers)
 
 
 @pytest.mark.parametrize(
@@ -98,19 +98,19 @@ def test_pages_need_no_token_and_have_no_rate_limit(anonymous: httpx.Client) -> 
         "static/docs.js",
     ],
 )
-def test_other_names_are_not_found(anonymous: httpx.Client, name: str) -> None:
-    expect_error(anonymous.get(f"/docs/{name}"), 404)
+def test_other_names_are_not_found(anonymous_client: httpx.Client, name: str) -> None:
+    expect_error(anonymous_client.get(f"/docs/{name}"), 404)
 
 
-def test_post_is_not_allowed(anonymous: httpx.Client) -> None:
+def test_post_is_not_allowed(anonymous_client: httpx.Client) -> None:
     for path in FILES:
-        response = anonymous.post(path)
+        response = anonymous_client.post(path)
         expect_error(response, 405)
         assert response.headers["allow"] == "GET, HEAD"
 
 
-def test_trailing_slash_redirects_to_the_page(anonymous: httpx.Client) -> None:
-    response = anonymous.get("/docs/")
+def test_trailing_slash_redirects_to_the_page(anonymous_client: httpx.Client) -> None:
+    response = anonymous_client.get("/docs/")
     assert (response.status_code, response.headers["location"]) == (308, "../docs")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.next_request
@@ -118,12 +118,12 @@ def test_trailing_slash_redirects_to_the_page(anonymous: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_page_loads_only_its_own_files(anonymous: httpx.Client, path: str) -> None:
-    elements = Elements(anonymous.get(path).text).found
+def test_page_loads_only_its_own_files(anonymous_client: httpx.Client, path: str) -> None:
+    elements = Elements(anonymous_client.get(path).text).found
     loaded = [attributes.get("src") or attributes.get("href") for tag, attributes in elements if tag in LOADING_TAGS]
     loaded.remove("data:,")  # instead of /favicon.ico
     assert loaded
-    base = anonymous.base_url.join(path)
+    base = anonymous_client.base_url.join(path)
     assert {base.join(str(reference)).path for reference in loaded} <= FILES.keys()
     assert not any(str(reference).startswith("/") or ":" in str(reference) for reference in loaded)
     for tag, attributes in elements:
@@ -133,27 +133,29 @@ def test_page_loads_only_its_own_files(anonymous: httpx.Client, path: str) -> No
             assert attributes["src"]
 
 
-def test_style_sheets_load_nothing(anonymous: httpx.Client) -> None:
+def test_style_sheets_load_nothing(anonymous_client: httpx.Client) -> None:
     for path in FILES:
         if path.endswith(".css"):
-            style = anonymous.get(path).text
+            style = anonymous_client.get(path).text
             assert "@import" not in style
             assert all(url.startswith("data:") for url in re.findall(r"url\(\s*[\"']?([^)]*)", style))
 
 
-def test_pages_link_to_each_other(anonymous: httpx.Client) -> None:
+def test_pages_link_to_each_other(anonymous_client: httpx.Client) -> None:
     for path in PAGES:
-        elements = Elements(anonymous.get(path).text).found
-        links = {anonymous.base_url.join(path).join(str(found["href"])).path for tag, found in elements if tag == "a"}
+        elements = Elements(anonymous_client.get(path).text).found
+        links = {
+            anonymous_client.base_url.join(path).join(str(found["href"])).path for tag, found in elements if tag == "a"
+        }
         assert links >= {*PAGES, "/openapi.json"}
 
 
-def test_event_page_has_no_script(anonymous: httpx.Client) -> None:
-    assert "script" not in {tag for tag, _ in Elements(anonymous.get("/docs/events").text).found}
+def test_event_page_has_no_script(anonymous_client: httpx.Client) -> None:
+    assert "script" not in {tag for tag, _ in Elements(anonymous_client.get("/docs/events").text).found}
 
 
-def test_event_page_has_the_facts_of_the_models(anonymous: httpx.Client) -> None:
-    page = anonymous.get("/docs/events").text
+def test_event_page_has_the_facts_of_the_models(anonymous_client: httpx.Client) -> None:
+    page = anonymous_client.get("/docs/events").text
     assert re.findall(r"<tr><td><code>(\w+-\w+-\{\w+\})</code></td>", page) == [channel.name for channel in CHANNELS]
     assert all(f"<code>{name}</code>" in page for name in LOG_ONLY_EVENTS)
     assert f"more than {MAX_EVENT_BYTES:,} bytes" in page
@@ -161,9 +163,9 @@ def test_event_page_has_the_facts_of_the_models(anonymous: httpx.Client) -> None
     assert not re.search(r"(?<!\$)\{(?!chatId|id)\w+\}", page)
 
 
-def test_event_page_describes_each_event_and_its_fields(anonymous: httpx.Client) -> None:
-    page = anonymous.get("/docs/events").text
-    schemas = anonymous.get("/openapi.json").json()["components"]["schemas"]
+def test_event_page_describes_each_event_and_its_fields(anonymous_client: httpx.Client) -> None:
+    page = anonymous_client.get("/docs/events").text
+    schemas = anonymous_client.get("/openapi.json").json()["components"]["schemas"]
     for event in EVENTS:
         part = page.partition(f'<h3 id="{event.name}">')[2].partition("<h3 id=")[0]
         assert all(f"<code>{channel.name}</code>" in part for channel in event.channels), event

@@ -42,22 +42,22 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def server(valkey: Valkey) -> Iterator["redis.Redis"]:
+def redis_client(valkey: Valkey) -> Iterator["redis.Redis"]:
     """A client that inspects Redis."""
     with redis.Redis.from_url(valkey.url(), decode_responses=True) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def url(valkey: Valkey) -> str:
+def redis_url(valkey: Valkey) -> str:
     return valkey.url()
 
 
 @asynccontextmanager
 async def open_limiter(
-    url: str, limit: int = 10, window_ms: int = WINDOW, prefix: str = "test"
+    redis_url: str, limit: int = 10, window_ms: int = WINDOW, prefix: str = "test"
 ) -> AsyncIterator[RateLimiter]:
-    limiter = RateLimiter(RedisConnection(url, 5), limit, window_ms, prefix)
+    limiter = RateLimiter(RedisConnection(redis_url, 5), limit, window_ms, prefix)
     try:
         yield limiter
     finally:
@@ -65,12 +65,12 @@ async def open_limiter(
 
 
 def consume_all(
-    url: str, times: list[int], limit: int = 10, window_ms: int = WINDOW, address: str = ""
+    redis_url: str, times: list[int], limit: int = 10, window_ms: int = WINDOW, address: str = ""
 ) -> list[Decision]:
     """Return the decisions on one address's requests at these times, one after another."""
 
     async def consume() -> list[Decision]:
-        async with open_limiter(url, limit, window_ms) as limiter:
+        async with open_limiter(redis_url, limit, window_ms) as limiter:
             return [await limiter.consume(address or uuid4().hex, time) for time in times]
 
     address = address or uuid4().hex
@@ -85,10 +85,10 @@ def get_keys(address: str, now_ms: int, window_ms: int) -> tuple[str, str]:
 
 @settings(max_examples=40)
 @given(limit=st.integers(1, 12), window_ms=LENGTHS, steps=st.lists(st.floats(0, 1.2), max_size=40))
-def test_redis_counts_by_the_formula(url: str, limit: int, window_ms: int, steps: list[float]) -> None:
+def test_redis_counts_by_the_formula(redis_url: str, limit: int, window_ms: int, steps: list[float]) -> None:
     times = get_times(steps, window_ms)
     model = Model(limit, window_ms)
-    for time, decision in zip(times, consume_all(url, times, limit, window_ms), strict=True):
+    for time, decision in zip(times, consume_all(redis_url, times, limit, window_ms), strict=True):
         assert decision.allowed == model.consume(time)
         assert decision.remaining == max(0, limit - model.used(time))
         assert decision.window_end == (time // window_ms + 1) * window_ms
@@ -123,12 +123,18 @@ def get_times(steps: list[float], window_ms: int) -> list[int]:
     previous=st.integers(0, 150),
 )
 def test_retry_after_is_the_shortest_sufficient_wait(
-    url: str, server: "redis.Redis", limit: int, window_ms: int, into_window: float, current: int, previous: int
+    redis_url: str,
+    redis_client: "redis.Redis",
+    limit: int,
+    window_ms: int,
+    into_window: float,
+    current: int,
+    previous: int,
 ) -> None:
     address, now = uuid4().hex, NOON + int(into_window * window_ms)
     for key, count in zip(get_keys(address, now, window_ms), (current, previous), strict=True):
-        server.set(key, count, ex=60)
-    decision, *_ = consume_all(url, [now], limit, window_ms, address)
+        redis_client.set(key, count, ex=60)
+    decision, *_ = consume_all(redis_url, [now], limit, window_ms, address)
     window = now // window_ms
     model = Model(limit, window_ms, {window: current + decision.allowed, window - 1: previous})
     if decision.remaining:
@@ -147,8 +153,10 @@ def parse_item(field: str) -> tuple[str, Any]:
 
 @settings(max_examples=40)
 @given(limit=st.integers(1, 12), window_ms=LENGTHS, steps=st.lists(st.floats(0, 1.2), max_size=40))
-def test_upstash_headers_and_draft_headers_agree(url: str, limit: int, window_ms: int, steps: list[float]) -> None:
-    for decision in consume_all(url, get_times(steps, window_ms), limit, window_ms):
+def test_upstash_headers_and_draft_headers_agree(
+    redis_url: str, limit: int, window_ms: int, steps: list[float]
+) -> None:
+    for decision in consume_all(redis_url, get_times(steps, window_ms), limit, window_ms):
         expected = {
             "X-RateLimit-Limit": str(limit),
             "X-RateLimit-Remaining": str(decision.remaining),
@@ -165,50 +173,50 @@ def test_upstash_headers_and_draft_headers_agree(url: str, limit: int, window_ms
 
 
 @pytest.mark.parametrize(("window_ms", "seconds"), [(1000, 1), (1001, 2), (1500, 2), (2000, 2), (86_400_000, 86_400)])
-def test_window_in_the_policy_is_rounded_up_to_seconds(url: str, window_ms: int, seconds: int) -> None:
-    (decision,) = consume_all(url, [NOON], window_ms=window_ms)
+def test_window_in_the_policy_is_rounded_up_to_seconds(redis_url: str, window_ms: int, seconds: int) -> None:
+    (decision,) = consume_all(redis_url, [NOON], window_ms=window_ms)
     assert parse_item(decision.headers["RateLimit-Policy"]) == ("default", {"q": 10, "w": seconds})
 
 
-def test_full_window_blocks_until_its_weight_declines(url: str) -> None:
+def test_full_window_blocks_until_its_weight_declines(redis_url: str) -> None:
     times = [NOON] * 11 + [NOON + WINDOW - 1, NOON + WINDOW, NOON + WINDOW + 1, NOON + WINDOW + 1, NOON + WINDOW + 1001]
-    allowed = [decision.allowed for decision in consume_all(url, times)]
+    allowed = [decision.allowed for decision in consume_all(redis_url, times)]
     assert allowed == [True] * 10 + [False, False, False, True, False, True]
 
 
-def test_rejected_requests_do_not_count(url: str, server: "redis.Redis") -> None:
+def test_rejected_requests_do_not_count(redis_url: str, redis_client: "redis.Redis") -> None:
     address = uuid4().hex
-    decisions = consume_all(url, [NOON] * 30, address=address)
+    decisions = consume_all(redis_url, [NOON] * 30, address=address)
     assert [decision.remaining for decision in decisions] == [*range(9, -1, -1)] + [0] * 20
-    assert server.get(get_keys(address, NOON, WINDOW)[0]) == "10"
+    assert redis_client.get(get_keys(address, NOON, WINDOW)[0]) == "10"
 
 
-def test_keys_are_those_of_upstash_and_expire(url: str, server: "redis.Redis") -> None:
+def test_keys_are_those_of_upstash_and_expire(redis_url: str, redis_client: "redis.Redis") -> None:
     def now() -> int:
-        seconds, microseconds = server.time()
+        seconds, microseconds = redis_client.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     address, started = uuid4().hex, now()
-    consume_all(url, [NOON, NOON + WINDOW], address=address)
+    consume_all(redis_url, [NOON, NOON + WINDOW], address=address)
     ended = now()
     keys = [f"test:{address}:{(NOON + passed) // WINDOW}" for passed in (0, WINDOW)]
-    assert sorted(server.keys(f"*{address}*")) == sorted(keys)
+    assert sorted(redis_client.keys(f"*{address}*")) == sorted(keys)
     for key in keys:
-        assert started <= server.pexpiretime(key) - (2 * WINDOW + 1000) <= ended
+        assert started <= redis_client.pexpiretime(key) - (2 * WINDOW + 1000) <= ended
 
 
-def test_request_needs_one_command(url: str, server: "redis.Redis") -> None:
+def test_request_needs_one_command(redis_url: str, redis_client: "redis.Redis") -> None:
     address = uuid4().hex
 
     async def consume() -> None:
-        async with open_limiter(url) as limiter:
+        async with open_limiter(redis_url) as limiter:
             await limiter.consume(address, NOON)
-            server.echo("begin")
+            redis_client.echo("begin")
             for _ in range(20):
                 await limiter.consume(address, NOON)
-            server.echo("end")
+            redis_client.echo("end")
 
-    with server.monitor() as monitor:  # type: ignore[no-untyped-call]
+    with redis_client.monitor() as monitor:  # type: ignore[no-untyped-call]
         asyncio.run(consume())
         commands = []
         while (command := monitor.next_command())["command"] != "ECHO end":
@@ -218,9 +226,9 @@ def test_request_needs_one_command(url: str, server: "redis.Redis") -> None:
     assert [command.split()[0] for command in of_clients] == ["EVAL"] * 20
 
 
-def test_of_any_number_of_simultaneous_requests_exactly_the_limit_passes(url: str) -> None:
+def test_of_any_number_of_simultaneous_requests_exactly_the_limit_passes(redis_url: str) -> None:
     async def consume() -> list[Decision]:
-        async with open_limiter(url) as one, open_limiter(url) as two, open_limiter(url) as three:
+        async with open_limiter(redis_url) as one, open_limiter(redis_url) as two, open_limiter(redis_url) as three:
             address = uuid4().hex
             return await asyncio.gather(
                 *(limiter.consume(address, NOON) for _ in range(100) for limiter in (one, two, three))
@@ -231,9 +239,9 @@ def test_of_any_number_of_simultaneous_requests_exactly_the_limit_passes(url: st
     assert sum(d.allowed for d in decisions) == 10
 
 
-def test_cancelled_request_does_not_affect_others(url: str) -> None:
+def test_cancelled_request_does_not_affect_others(redis_url: str) -> None:
     async def consume() -> list[Decision]:
-        async with open_limiter(url) as limiter:
+        async with open_limiter(redis_url) as limiter:
             tasks = [asyncio.create_task(limiter.consume(uuid4().hex)) for _ in range(20)]
             await asyncio.wait([*tasks[:1]], return_when=asyncio.FIRST_COMPLETED, timeout=0)
             for task in tasks[::2]:
@@ -243,10 +251,10 @@ def test_cancelled_request_does_not_affect_others(url: str) -> None:
     assert all(decision.allowed for decision in asyncio.run(consume()))
 
 
-def test_addresses_and_prefixes_have_budgets_of_their_own(url: str) -> None:
+def test_addresses_and_prefixes_have_budgets_of_their_own(redis_url: str) -> None:
     async def consume() -> list[bool]:
         address = uuid4().hex
-        async with open_limiter(url, 1, prefix="one") as one, open_limiter(url, 1, prefix="two") as two:
+        async with open_limiter(redis_url, 1, prefix="one") as one, open_limiter(redis_url, 1, prefix="two") as two:
             requests = [one.consume(address), one.consume(address), two.consume(address), one.consume(address + "x")]
             return [decision.allowed for decision in await asyncio.gather(*requests)]
 

@@ -24,7 +24,7 @@ SPELLINGS_OF_CHATS = (
 
 
 @pytest.fixture(scope="module")
-def direct(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
+def unproxied_api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     """An API without a proxy, with counts of its own in Redis."""
     window, prefix = choose_long_window(), new_user("direct")
     api = new_api(shared_database, TRUSTED_PROXIES="0", RATE_LIMIT_WINDOW=window, RATE_LIMIT_PREFIX=prefix)
@@ -138,17 +138,17 @@ def test_ipv6_network_has_one_budget(api: Api) -> None:
         assert get_statuses(client, 1, **{"X-Forwarded-For": f"{network}:1::1"}) == [200]
 
 
-def test_without_a_proxy_headers_do_not_change_the_address(direct: Api) -> None:
+def test_without_a_proxy_headers_do_not_change_the_address(unproxied_api: Api) -> None:
     forgeries = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP")
-    with direct.client() as client:
-        malformed = send_raw(direct, b"POST /api/chats HTTP/1.1\r\nContent-Length: x\r\n\r\n")
+    with unproxied_api.client() as client:
+        malformed = send_raw(unproxied_api, b"POST /api/chats HTTP/1.1\r\nContent-Length: x\r\n\r\n")
         assert malformed.headers["x-ratelimit-remaining"] == "9"
         for n in range(9):
             response = client.get("/api/chats", headers=dict.fromkeys(forgeries, f"203.0.113.{n}"))
             assert (response.status_code, response.headers["x-ratelimit-remaining"]) == (200, str(8 - n))
         for name in forgeries:
             expect_error(client.get("/api/chats", headers={name: "203.0.113.200"}), 429)
-    expect_error(send_raw(direct, b"POST /api/chats HTTP/1.1\r\nContent-Length: x\r\n\r\n"), 429)
+    expect_error(send_raw(unproxied_api, b"POST /api/chats HTTP/1.1\r\nContent-Length: x\r\n\r\n"), 429)
 
 
 def test_pipelined_requests_count_each(api: Api) -> None:

@@ -23,7 +23,7 @@ AVAILABLE = "Redis is available again"
 
 
 @pytest.fixture(scope="module")
-def own(directory: Path) -> Iterator[Valkey]:
+def own_valkey(directory: Path) -> Iterator[Valkey]:
     """A Valkey that does not run, but has been started once and so has a port."""
     server = Valkey(directory / "valkey-outage")
     with server:
@@ -35,32 +35,32 @@ def own(directory: Path) -> Iterator[Valkey]:
 
 
 @pytest.fixture(scope="module")
-def api(new_api: Callable[..., Api], shared_database: str, own: Valkey) -> Iterator[Api]:
+def api(new_api: Callable[..., Api], shared_database: str, own_valkey: Valkey) -> Iterator[Api]:
     """An API that has started before its Redis."""
-    with running(new_api(shared_database, REDIS_URL=own.url(), RATE_LIMIT_WINDOW=choose_long_window())) as api:
+    with running(new_api(shared_database, REDIS_URL=own_valkey.url(), RATE_LIMIT_WINDOW=choose_long_window())) as api:
         assert_limited(api)
-        own.start()
+        own_valkey.start()
         yield api
 
 
 @pytest.fixture(autouse=True)
-def redis_counts(api: Api, own: Valkey) -> None:
+def redis_counts(api: Api, own_valkey: Valkey) -> None:
     """Begin each test with a Redis that counts."""
-    wait_until(lambda: is_counted(api, own))
+    wait_until(lambda: is_counted(api, own_valkey))
 
 
-def is_counted(api: Api, own: Valkey) -> bool:
+def is_counted(api: Api, own_valkey: Valkey) -> bool:
     """Return whether Redis counts a request."""
     address = new_address()
     with unlimited_client(api) as client:
         assert client.get("/api/nope").status_code == 404
     with api.client(**{"X-Forwarded-For": address}) as client:
         assert client.get("/api/nope").status_code == 404
-    return bool(get_counts(own, address))
+    return bool(get_counts(own_valkey, address))
 
 
-def get_counts(own: Valkey, address: str) -> list[str]:
-    with redis.Redis.from_url(own.url(), decode_responses=True) as client:
+def get_counts(own_valkey: Valkey, address: str) -> list[str]:
+    with redis.Redis.from_url(own_valkey.url(), decode_responses=True) as client:
         return [key for key in client.keys("*") if address.removesuffix("1") in key]
 
 
@@ -84,19 +84,19 @@ def new_lines(api: Api, before: int) -> str:
     return api.log.read_text()[before:]
 
 
-def test_api_started_without_redis_uses_it_once_it_is_available(api: Api, own: Valkey) -> None:
+def test_api_started_without_redis_uses_it_once_it_is_available(api: Api, own_valkey: Valkey) -> None:
     assert UNAVAILABLE_ERRORS in api.log.read_text()
-    assert is_counted(api, own)
+    assert is_counted(api, own_valkey)
 
 
-def test_without_redis_each_process_enforces_the_limit(api: Api, own: Valkey) -> None:
+def test_without_redis_each_process_enforces_the_limit(api: Api, own_valkey: Valkey) -> None:
     log = len(api.log.read_text())
-    own.kill()
+    own_valkey.kill()
     assert_limited(api)
     assert_limited(api)
     wait_until(lambda: UNAVAILABLE_ERRORS in new_lines(api, log))
-    own.start()
-    wait_until(lambda: is_counted(api, own))
+    own_valkey.start()
+    wait_until(lambda: is_counted(api, own_valkey))
     assert_limited(api)
     lines = new_lines(api, log)
     assert (lines.count(UNAVAILABLE_ERRORS), lines.count(AVAILABLE)) == (1, 1)
@@ -104,13 +104,13 @@ def test_without_redis_each_process_enforces_the_limit(api: Api, own: Valkey) ->
 
 
 def test_hanging_redis_delays_one_request_and_not_the_shutdown(
-    new_api: Callable[..., Api], shared_database: str, own: Valkey
+    new_api: Callable[..., Api], shared_database: str, own_valkey: Valkey
 ) -> None:
-    api = new_api(shared_database, REDIS_URL=own.url(), RATE_LIMIT_WINDOW=choose_long_window())
+    api = new_api(shared_database, REDIS_URL=own_valkey.url(), RATE_LIMIT_WINDOW=choose_long_window())
     with running(api), unlimited_client(api) as client:
-        assert own.child is not None
+        assert own_valkey.child is not None
         assert api.child is not None
-        os.kill(own.child.pid, signal.SIGSTOP)
+        os.kill(own_valkey.child.pid, signal.SIGSTOP)
         try:
             assert REDIS_TIMEOUT_SECONDS / 2 < measure_limit(client) < 1.5
             started_at, slowest = time.monotonic(), 0.0
@@ -123,23 +123,23 @@ def test_hanging_redis_delays_one_request_and_not_the_shutdown(
             wait_until(lambda: api.child is not None and api.child.exit_code is not None, seconds=5)
             assert api.child.exit_code == 0
         finally:
-            os.kill(own.child.pid, signal.SIGCONT)
+            os.kill(own_valkey.child.pid, signal.SIGCONT)
 
 
-def test_key_of_another_type_causes_no_error_response(api: Api, own: Valkey) -> None:
+def test_key_of_another_type_causes_no_error_response(api: Api, own_valkey: Valkey) -> None:
     address = new_address()
     with api.client(**{"X-Forwarded-For": address}) as client:
         assert client.get("/api/chats").status_code == 200
-        (key,) = get_counts(own, address)
-        with redis.Redis.from_url(own.url()) as server:
+        (key,) = get_counts(own_valkey, address)
+        with redis.Redis.from_url(own_valkey.url()) as server:
             server.delete(key)
             server.lpush(key, "x")
         assert [client.get("/api/chats").status_code for _ in range(11)] == [200] * 10 + [429]
 
 
-def test_redis_that_replies_with_errors_counts_as_unavailable(api: Api, own: Valkey) -> None:
+def test_redis_that_replies_with_errors_counts_as_unavailable(api: Api, own_valkey: Valkey) -> None:
     log = len(api.log.read_text())
-    with redis.Redis.from_url(own.url()) as client:
+    with redis.Redis.from_url(own_valkey.url()) as client:
         client.config_set("maxmemory", 1)
         try:
             assert_limited(api)

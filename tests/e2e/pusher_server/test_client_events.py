@@ -11,23 +11,25 @@ from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("channel", ["private-c", "presence-c"])
-def test_client_event_is_sent_to_the_other_subscribers(socket: Socket, other: Socket, channel: str) -> None:
+def test_client_event_is_sent_to_the_other_subscribers(socket: Socket, other_socket: Socket, channel: str) -> None:
     socket.subscribe(channel, "alice" if channel.startswith("presence-") else "")
-    other.subscribe(channel, "bob" if channel.startswith("presence-") else "")
+    other_socket.subscribe(channel, "bob" if channel.startswith("presence-") else "")
     if channel.startswith("presence-"):
         socket.receive()
     for data in ({"typing": True}, "text", None):
         socket.send("client-event", data, channel=channel)
         user = {"user_id": "alice"} if channel.startswith("presence-") else {}
-        assert other.receive() == {"event": "client-event", "channel": channel, "data": data, **user}
+        assert other_socket.receive() == {"event": "client-event", "channel": channel, "data": data, **user}
     socket.expect_nothing()
 
 
-def test_client_events_are_limited_in_size_and_to_subscribed_private_channels(socket: Socket, other: Socket) -> None:
-    for subscriber in (socket, other):
+def test_client_events_are_limited_in_size_and_to_subscribed_private_channels(
+    socket: Socket, other_socket: Socket
+) -> None:
+    for subscriber in (socket, other_socket):
         subscriber.subscribe("private-d")
         subscriber.subscribe("public")
-    other.subscribe("private-e")
+    other_socket.subscribe("private-e")
     name, data = "client-".ljust(limits.MAX_NAME, "x"), "x" * limits.MAX_DATA
     invalid: list[tuple[str, Any, Any]] = [
         ("client-event", {}, "public"),
@@ -41,12 +43,12 @@ def test_client_events_are_limited_in_size_and_to_subscribed_private_channels(so
         socket.send(event, content, channel=channel)
         assert socket.receive()["event"] == "pusher:error"
     socket.send(name, data, channel="private-d")
-    assert other.receive() == {"event": name, "channel": "private-d", "data": data}
-    other.expect_nothing()
+    assert other_socket.receive() == {"event": name, "channel": "private-d", "data": data}
+    other_socket.expect_nothing()
 
 
-def test_client_events_are_limited_to_10_in_a_second(socket: Socket, other: Socket) -> None:
-    for subscriber in (socket, other):
+def test_client_events_are_limited_to_10_in_a_second(socket: Socket, other_socket: Socket) -> None:
+    for subscriber in (socket, other_socket):
         subscriber.subscribe("private-f")
     began = time.monotonic()
     for i in range(11):
@@ -54,8 +56,8 @@ def test_client_events_are_limited_to_10_in_a_second(socket: Socket, other: Sock
     error = socket.receive()
     assert time.monotonic() - began < 1
     assert (error["event"], error["data"]["code"]) == ("pusher:error", 4301)
-    assert [other.receive()["data"] for _ in range(10)] == list(range(10))
-    other.expect_nothing()
+    assert [other_socket.receive()["data"] for _ in range(10)] == list(range(10))
+    other_socket.expect_nothing()
 
     def is_forwarded() -> bool:
         socket.send("client-event", "later", channel="private-f")
@@ -66,7 +68,7 @@ def test_client_events_are_limited_to_10_in_a_second(socket: Socket, other: Sock
         return False
 
     wait_until(is_forwarded)
-    assert other.receive()["data"] == "later"
+    assert other_socket.receive()["data"] == "later"
 
 
 @pytest.mark.parametrize(

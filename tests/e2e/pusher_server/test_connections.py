@@ -35,21 +35,23 @@ def test_rejected_connection_is_closed_with_a_code(pusher: PusherProcess, path: 
         assert connection.close_code == code
 
 
-def test_connection_is_established(api: Api, http: httpx.Client, socket: Socket, other: Socket) -> None:
+def test_connection_is_established(api: Api, http_client: httpx.Client, socket: Socket, other_socket: Socket) -> None:
     assert socket.established == {"socket_id": socket.id, "activity_timeout": 120}
     assert messages.SOCKET_ID.fullmatch(socket.id)
-    assert socket.id != other.id
-    assert http.get(f"{api.base}/app/{api.server.key}", params={"protocol": "7"}).status_code == 404
+    assert socket.id != other_socket.id
+    assert http_client.get(f"{api.base}/app/{api.server.key}", params={"protocol": "7"}).status_code == 404
 
 
-def test_private_channel_requires_a_signature_of_socket_and_channel(api: Api, socket: Socket, other: Socket) -> None:
+def test_private_channel_requires_a_signature_of_socket_and_channel(
+    api: Api, socket: Socket, other_socket: Socket
+) -> None:
     key, secret = api.server.key, api.server.secret
     invalid = [
         "",
         sign(secret, f"{socket.id}:private-a"),
         f"another:{sign(secret, f'{socket.id}:private-a')}",
         f"{key}:{sign('another', f'{socket.id}:private-a')}",
-        f"{key}:{sign(secret, f'{other.id}:private-a')}",
+        f"{key}:{sign(secret, f'{other_socket.id}:private-a')}",
         f"{key}:{sign(secret, f'{socket.id}:private-b')}",
         f"{key}:{sign(secret, f'{socket.id}::user::private-a')}",
         f"{key}:é",
@@ -102,26 +104,28 @@ def test_presence_channel_requires_a_user(api: Api, socket: Socket, channel_data
         assert api.get("channels/presence-a").json() == {"occupied": False}
 
 
-def test_members_are_added_and_removed_once_per_user(pusher: PusherProcess, socket: Socket, other: Socket) -> None:
+def test_members_are_added_and_removed_once_per_user(
+    pusher: PusherProcess, socket: Socket, other_socket: Socket
+) -> None:
     name = "presence-room"
     socket.subscribe(name, "alice", name="Alice")
     with open_socket(pusher) as second:
-        members = other.subscribe(name, "bob", name="Bob")["data"]["presence"]
+        members = other_socket.subscribe(name, "bob", name="Bob")["data"]["presence"]
         assert members["hash"] == {"alice": {"name": "Alice"}, "bob": {"name": "Bob"}}
         assert (sorted(members["ids"]), members["count"]) == (["alice", "bob"], 2)
         added = {"user_id": "bob", "user_info": {"name": "Bob"}}
         assert socket.receive() == {"event": "pusher_internal:member_added", "channel": name, "data": added}
         assert second.subscribe(name, "bob", name="Bob")["data"]["presence"]["count"] == 2
         socket.expect_nothing()
-        other.expect_nothing()
-        other.send("pusher:unsubscribe", {"channel": name})
-        other.expect_nothing()
+        other_socket.expect_nothing()
+        other_socket.send("pusher:unsubscribe", {"channel": name})
+        other_socket.expect_nothing()
         socket.expect_nothing()
     removed = {"event": "pusher_internal:member_removed", "channel": name, "data": {"user_id": "bob"}}
     assert socket.receive() == removed
     socket.expect_nothing()
-    other.send("pusher:unsubscribe", {"channel": name})
-    other.expect_nothing()
+    other_socket.send("pusher:unsubscribe", {"channel": name})
+    other_socket.expect_nothing()
 
 
 def test_presence_channel_has_up_to_100_members(api: Api, pusher: PusherProcess, stack: ExitStack) -> None:

@@ -12,21 +12,21 @@ from tests.e2e.pusher_server.clients import Api, Socket, open_socket
 
 
 def test_event_is_sent_to_the_subscribers_of_its_channels_except_the_excluded_one(
-    api: Api, socket: Socket, other: Socket
+    api: Api, socket: Socket, other_socket: Socket
 ) -> None:
     socket.subscribe("news")
-    other.subscribe("news")
-    other.subscribe("weather")
+    other_socket.subscribe("news")
+    other_socket.subscribe("weather")
     body = {"name": "rain", "channels": ["news", "weather", "empty"], "data": '{"a": "é\U0001f600"}'}
     assert api.post("events", body | {"socket_id": socket.id}).json() == {}
-    assert other.receive() == {"event": "rain", "channel": "news", "data": body["data"]}
-    assert other.receive() == {"event": "rain", "channel": "weather", "data": body["data"]}
-    other.send("pusher:unsubscribe", {"channel": "weather"})
-    other.expect_nothing()
+    assert other_socket.receive() == {"event": "rain", "channel": "news", "data": body["data"]}
+    assert other_socket.receive() == {"event": "rain", "channel": "weather", "data": body["data"]}
+    other_socket.send("pusher:unsubscribe", {"channel": "weather"})
+    other_socket.expect_nothing()
     socket.expect_nothing()
     assert api.post("events", body).status_code == 200
-    assert [other.receive()["channel"], socket.receive()["channel"]] == ["news", "news"]
-    other.expect_nothing()
+    assert [other_socket.receive()["channel"], socket.receive()["channel"]] == ["news", "news"]
+    other_socket.expect_nothing()
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_bodies_are_limited_in_size(api: Api) -> None:
     assert api.post("events", json.dumps(event).encode() + filler + b" ").status_code == 413
 
 
-def test_events_arrive_in_the_order_of_the_responses(api: Api, socket: Socket, other: Socket) -> None:
-    for subscriber in (socket, other):
+def test_events_arrive_in_the_order_of_the_responses(api: Api, socket: Socket, other_socket: Socket) -> None:
+    for subscriber in (socket, other_socket):
         subscriber.subscribe("news")
     with httpx.Client(timeout=10) as second:
         callers = [api, Api(api.server, second)]
         for i in range(100):
             assert callers[i % 2].trigger("news", str(i)) == 200
-    for subscriber in (socket, other):
+    for subscriber in (socket, other_socket):
         assert [subscriber.receive()["data"] for _ in range(100)] == [str(i) for i in range(100)]
 
 

@@ -29,7 +29,9 @@ def test_process_shows_no_secret_and_listens_on_loopback_only(pusher: PusherProc
     }
 
 
-def test_stopped_server_sends_4200_and_a_killed_one_restarts_on_its_port(directory: Path, http: httpx.Client) -> None:
+def test_stopped_server_sends_4200_and_a_killed_one_restarts_on_its_port(
+    directory: Path, http_client: httpx.Client
+) -> None:
     with PusherProcess(directory / "restarted") as server, open_socket(server) as socket:
         server.stop()
         assert socket.wait_for_close() == 4200
@@ -39,7 +41,7 @@ def test_stopped_server_sends_4200_and_a_killed_one_restarts_on_its_port(directo
             assert socket.wait_for_close() == 1006
         restarted.start()
         assert restarted.environment == server.environment
-        assert Api(server, http).trigger("news") == 200
+        assert Api(server, http_client).trigger("news") == 200
     assert not restarted.log.read_bytes()
 
 
@@ -105,22 +107,24 @@ def test_requests_must_be_signed(api: Api, socket: Socket, fields: dict[str, str
     socket.expect_nothing()
 
 
-def test_signature_is_valid_for_its_request_only(api: Api, http: httpx.Client) -> None:
+def test_signature_is_valid_for_its_request_only(api: Api, http_client: httpx.Client) -> None:
     path = "/apps/1/channels"
     query = api.query("GET", path)
-    assert http.get(f"{api.base}{path}", params=query).status_code == 200
-    assert http.get(f"{api.base}{path}", params=query | {"filter_by_prefix": "x"}).status_code == 401
-    assert http.get(f"{api.base}{path}/news", params=query).status_code == 401
-    assert http.get(f"{api.base}{path}", params=api.query("POST", path)).status_code == 401
-    assert http.get(f"{api.base}{path}").status_code == 401
-    assert http.get(f"{api.base}/apps/2/channels", params=api.query("GET", "/apps/2/channels")).status_code == 404
-    assert http.post(f"{api.base}/users/alice/terminate_connections").status_code == 404
+    assert http_client.get(f"{api.base}{path}", params=query).status_code == 200
+    assert http_client.get(f"{api.base}{path}", params=query | {"filter_by_prefix": "x"}).status_code == 401
+    assert http_client.get(f"{api.base}{path}/news", params=query).status_code == 401
+    assert http_client.get(f"{api.base}{path}", params=api.query("POST", path)).status_code == 401
+    assert http_client.get(f"{api.base}{path}").status_code == 401
+    assert (
+        http_client.get(f"{api.base}/apps/2/channels", params=api.query("GET", "/apps/2/channels")).status_code == 404
+    )
+    assert http_client.post(f"{api.base}/users/alice/terminate_connections").status_code == 404
 
 
-def test_channels_are_listed_while_they_are_occupied(api: Api, socket: Socket, other: Socket) -> None:
+def test_channels_are_listed_while_they_are_occupied(api: Api, socket: Socket, other_socket: Socket) -> None:
     socket.subscribe("listed-1")
     socket.subscribe("presence-listed", "alice")
-    other.subscribe("presence-listed", "alice")
+    other_socket.subscribe("presence-listed", "alice")
     assert api.get("channels", filter_by_prefix="listed-").json() == {"channels": {"listed-1": {}}}
     assert {"listed-1", "presence-listed"} <= api.get("channels").json()["channels"].keys()
     presence = {"channels": {"presence-listed": {"user_count": 1}}}
@@ -135,24 +139,24 @@ def test_channels_are_listed_while_they_are_occupied(api: Api, socket: Socket, o
     assert api.get("channels/listed-1/users").status_code == 400
     socket.connection.close()
     wait_until(lambda: api.get("channels/listed-1").json() == {"occupied": False})
-    other.send("pusher:unsubscribe", {"channel": "presence-listed"})
-    other.expect_nothing()
+    other_socket.send("pusher:unsubscribe", {"channel": "presence-listed"})
+    other_socket.expect_nothing()
     assert api.get("channels/presence-listed", info="user_count").json() == {"occupied": False, "user_count": 0}
 
 
 def test_only_connections_of_the_terminated_user_are_closed(
-    api: Api, pusher: PusherProcess, socket: Socket, other: Socket
+    api: Api, pusher: PusherProcess, socket: Socket, other_socket: Socket
 ) -> None:
     with open_socket(pusher) as second:
         socket.sign_in({"id": "mallory"})
         second.sign_in({"id": "mallory"})
-        other.sign_in({"id": "alice"})
-        other.subscribe("presence-termination", "alice")
+        other_socket.sign_in({"id": "alice"})
+        other_socket.subscribe("presence-termination", "alice")
         socket.subscribe("presence-termination", "mallory")
-        other.receive()
+        other_socket.receive()
         assert api.post("users/nobody/terminate_connections", {}).json() == {}
         assert api.post("users/mallory/terminate_connections", {}).json() == {}
         assert api.get("channels/presence-termination/users").json() == {"users": [{"id": "alice"}]}
         assert [socket.wait_for_close(), second.wait_for_close()] == [4009, 4009]
-    assert other.receive()["event"] == "pusher_internal:member_removed"
-    other.expect_nothing()
+    assert other_socket.receive()["event"] == "pusher_internal:member_removed"
+    other_socket.expect_nothing()

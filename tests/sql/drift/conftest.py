@@ -23,15 +23,15 @@ def database(request: pytest.FixtureRequest, new_database: Callable[[str], str])
 
 
 @pytest.fixture(scope="module")
-def drifting(postgres: Postgres, database: str) -> str:
+def dba_url(postgres: Postgres, database: str) -> str:
     """The URL of the database, for a DBA."""
     return postgres.url(database)
 
 
 @pytest.fixture
-def check(drifting: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
+def check(dba_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
     """A function that runs `parley db check` on the database."""
-    monkeypatch.setenv("DATABASE_URL", drifting)
+    monkeypatch.setenv("DATABASE_URL", dba_url)
 
     def run() -> Checked:
         status = drift.main()
@@ -41,18 +41,18 @@ def check(drifting: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 @pytest.fixture
-def owner(drifting: str) -> Iterator[Connection]:
+def dba(dba_url: str) -> Iterator[Connection]:
     """A DBA's connection to the database."""
-    with psycopg.connect(drifting, autocommit=True) as connection:
+    with psycopg.connect(dba_url, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
-def fix(postgres: Postgres, drifting: str) -> Fix:
+def fix(postgres: Postgres, dba_url: str) -> Fix:
     """A function that runs the printed lines as a DBA would: SQL in psql, and lines after `$ ` in the shell."""
     folders = [str(postgres.get_program("psql").parent), sysconfig.get_path("scripts"), os.environ["PATH"]]
-    environment = os.environ | {"DATABASE_URL": drifting, "PATH": os.pathsep.join(folders)}
-    psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", drifting]
+    environment = os.environ | {"DATABASE_URL": dba_url, "PATH": os.pathsep.join(folders)}
+    psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dba_url]
 
     def run(checked: Checked) -> None:
         for is_shell, lines in itertools.groupby(checked.fixes, lambda line: line.startswith("$ ")):

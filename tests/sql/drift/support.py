@@ -35,9 +35,9 @@ Check = Callable[[], Checked]
 Fix = Callable[[Checked], None]
 
 
-def assert_found_and_fixed(check: Check, owner: Connection, fix: Fix, change: str, findings: list[str]) -> None:
+def assert_found_and_fixed(check: Check, dba: Connection, fix: Fix, change: str, findings: list[str]) -> None:
     """Execute a change; assert that `parley db check` reports these findings, and that their lines fix them."""
-    owner.execute(change)
+    dba.execute(change)
     checked = check()
     assert checked.status == 1
     # `cascade` drops further objects, which are found as well.

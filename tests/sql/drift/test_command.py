@@ -24,15 +24,15 @@ def test_new_database_has_no_findings(check: Check, postgres: Postgres) -> None:
 
 
 def test_schema_is_not_compared_while_migrations_are_pending(
-    check: Check, owner: Connection, drifting: str, fix: Fix
+    check: Check, dba: Connection, dba_url: str, fix: Fix
 ) -> None:
     last = numbered_migrations()[-1]
-    yoyo(drifting, "unmark", "--batch", "--revision", last)
-    owner.execute("drop index parley.members_user")
+    yoyo(dba_url, "unmark", "--batch", "--revision", last)
+    dba.execute("drop index parley.members_user")
     checked = check()
     assert (checked.status, checked.findings, checked.fixes) == (1, [f"pending: {last}"], ["$ yoyo apply --batch"])
     assert checked.remarks == ["the schema is compared when no migration is pending"]
-    yoyo(drifting, "mark", "--batch", "--revision", last)
+    yoyo(dba_url, "mark", "--batch", "--revision", last)
     fix(check())
     checked = check()
     assert checked.findings == ["missing: index parley.members_user on parley.members"]
@@ -40,20 +40,20 @@ def test_schema_is_not_compared_while_migrations_are_pending(
     assert check().status == 0
 
 
-def test_changed_repeatable_migration_is_pending(check: Check, owner: Connection, fix: Fix) -> None:
+def test_changed_repeatable_migration_is_pending(check: Check, dba: Connection, fix: Fix) -> None:
     changed = (
         "insert into parley.repeatable_migrations values ('views', '') on conflict (name) do update set checksum = ''"
     )
-    assert_found_and_fixed(check, owner, fix, changed, ["pending: views, grants.sql"])
+    assert_found_and_fixed(check, dba, fix, changed, ["pending: views, grants.sql"])
 
 
-def test_database_of_a_newer_checkout_is_not_compared(check: Check, owner: Connection) -> None:
-    owner.execute("insert into _yoyo_migration values ('zoo', '0999_zoo', now())")
+def test_database_of_a_newer_checkout_is_not_compared(check: Check, dba: Connection) -> None:
+    dba.execute("insert into _yoyo_migration values ('zoo', '0999_zoo', now())")
     checked = check()
     assert (checked.status, checked.findings, checked.fixes) == (
         1, ["applied by a newer checkout, with which to check: 0999_zoo"], [],
     )  # fmt: skip
-    owner.execute("delete from _yoyo_migration where migration_id = '0999_zoo'")
+    dba.execute("delete from _yoyo_migration where migration_id = '0999_zoo'")
 
 
 def run_command(url: str | None) -> subprocess.CompletedProcess[str]:
@@ -72,9 +72,9 @@ def test_all_migrations_of_an_empty_database_are_pending_and_it_stays_empty(url:
         assert connection.execute("select from pg_class where relname ~ 'yoyo'").rowcount == 0
 
 
-def test_read_only_database_can_be_checked(drifting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_database_can_be_checked(dba_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
-    assert run_command(drifting).returncode == 0
+    assert run_command(dba_url).returncode == 0
 
 
 @pytest.mark.parametrize(

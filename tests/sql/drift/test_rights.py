@@ -55,24 +55,24 @@ DRIFT = {
 
 
 @pytest.mark.parametrize("change", DRIFT)
-def test_drift_is_found_and_fixed(check: Check, owner: Connection, fix: Fix, change: str) -> None:
-    assert_found_and_fixed(check, owner, fix, change, DRIFT[change])
+def test_drift_is_found_and_fixed(check: Check, dba: Connection, fix: Fix, change: str) -> None:
+    assert_found_and_fixed(check, dba, fix, change, DRIFT[change])
 
 
-def test_login_that_acts_for_a_role_through_another_is_found(check: Check, owner: Connection, fix: Fix) -> None:
-    owner.execute("create role staff in role parley_analyst; grant staff to app; alter role app bypassrls")
+def test_login_that_acts_for_a_role_through_another_is_found(check: Check, dba: Connection, fix: Fix) -> None:
+    dba.execute("create role staff in role parley_analyst; grant staff to app; alter role app bypassrls")
     checked = check()
     assert checked.findings == [
         f"extra: login app of {role} with bypassrls" for role in ("parley_api", "parley_analyst")
     ]
     fix(checked)
     assert check().status == 0
-    owner.execute("drop role staff")
+    dba.execute("drop role staff")
 
 
 @pytest.fixture
-def keeper(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    """A superuser's connection to another database; `check` runs as its owner `keeper`, who is no superuser."""
+def superuser(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    """A superuser's connection to another database; `check` runs as its owner `keeper`, which is not a superuser."""
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
         dba.execute("create role keeper login password 'keeper' createrole")
         dba.execute("create database kept owner keeper")
@@ -84,15 +84,15 @@ def keeper(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Conn
         dba.execute("drop role keeper")
 
 
-def test_login_that_can_act_for_an_owner_is_found(check: Check, keeper: Connection, fix: Fix) -> None:
+def test_login_that_can_act_for_an_owner_is_found(check: Check, superuser: Connection, fix: Fix) -> None:
     description = "that may act for the owner of the tables or the cluster"
     assert check().findings == []
-    keeper.execute("create role staff; grant keeper to staff; grant staff to app")
+    superuser.execute("create role staff; grant keeper to staff; grant staff to app")
     checked = check()
     assert checked.findings == [f"extra: login app of parley_api {description}"]
     fix(checked)
     assert check().status == 0
-    keeper.execute("grant keeper to app; grant postgres to web")
+    superuser.execute("grant keeper to app; grant postgres to web")
     checked = check()
     assert checked.findings == [
         f"extra: login web of parley_web {description}",
@@ -100,39 +100,41 @@ def test_login_that_can_act_for_an_owner_is_found(check: Check, keeper: Connecti
     ]
     fix(checked)
     assert check().status == 0
-    keeper.execute("drop role staff")
+    superuser.execute("drop role staff")
 
 
-def test_login_that_can_only_grant_a_role_does_not_act_for_it(check: Check, owner: Connection) -> None:
-    if owner.info.server_version < 160000:
+def test_login_that_can_only_grant_a_role_does_not_act_for_it(check: Check, dba: Connection) -> None:
+    if dba.info.server_version < 160000:
         pytest.skip("before PostgreSQL 16, every member of a role can act for it")
-    owner.execute("create role passer login bypassrls")
-    owner.execute("grant parley_api to passer with admin true, inherit false, set false")
-    owner.execute("grant postgres to app with admin true, inherit false, set false")
+    dba.execute("create role passer login bypassrls")
+    dba.execute("grant parley_api to passer with admin true, inherit false, set false")
+    dba.execute("grant postgres to app with admin true, inherit false, set false")
     assert check().findings == []
-    owner.execute("revoke postgres from app; grant parley_api to passer with set true")
+    dba.execute("revoke postgres from app; grant parley_api to passer with set true")
     assert check().findings == ["extra: login passer of parley_api with bypassrls"]
-    owner.execute("drop role passer")
+    dba.execute("drop role passer")
 
 
-def test_owner_keeps_the_option_to_grant_a_role(check: Check, keeper: Connection, fix: Fix) -> None:
-    if keeper.info.server_version < 160000:
+def test_owner_keeps_the_option_to_grant_a_role(check: Check, superuser: Connection, fix: Fix) -> None:
+    if superuser.info.server_version < 160000:
         pytest.skip("before PostgreSQL 16, every member of a role can act for it")
-    keeper.execute("grant parley_api to keeper with admin true, inherit false, set false")
-    keeper.execute("set session authorization keeper; grant parley_api to keeper; reset session authorization")
+    superuser.execute("grant parley_api to keeper with admin true, inherit false, set false")
+    superuser.execute("set session authorization keeper; grant parley_api to keeper; reset session authorization")
     checked = check()
     assert checked.findings == ["extra: login keeper of parley_api that owns the tables or the cluster"]
     assert checked.fixes == ["revoke parley_api from keeper granted by keeper;"]
     fix(checked)
     assert check().status == 0
-    keeper.execute("set session authorization keeper; create role ada in role parley_api; reset session authorization")
-    keeper.execute("drop owned by ada; drop role ada")
+    superuser.execute(
+        "set session authorization keeper; create role ada in role parley_api; reset session authorization"
+    )
+    superuser.execute("drop owned by ada; drop role ada")
 
 
-def test_grant_is_revoked_in_the_name_of_its_grantor(check: Check, keeper: Connection, fix: Fix) -> None:
-    keeper.execute("grant parley_api to keeper; grant pg_monitor to parley_api")
+def test_grant_is_revoked_in_the_name_of_its_grantor(check: Check, superuser: Connection, fix: Fix) -> None:
+    superuser.execute("grant parley_api to keeper; grant pg_monitor to parley_api")
     checked = check()
-    by = "" if keeper.info.server_version < 160000 else " granted by postgres"
+    by = "" if superuser.info.server_version < 160000 else " granted by postgres"
     assert checked.findings == [
         "extra: login keeper of parley_api that owns the tables or the cluster",
         "extra: grant pg_monitor to parley_api",

@@ -131,5 +131,5 @@ DRIFT = {
 
 
 @pytest.mark.parametrize("change", DRIFT)
-def test_drift_is_found_and_fixed(check: Check, owner: Connection, fix: Fix, change: str) -> None:
-    assert_found_and_fixed(check, owner, fix, change, DRIFT[change])
+def test_drift_is_found_and_fixed(check: Check, dba: Connection, fix: Fix, change: str) -> None:
+    assert_found_and_fixed(check, dba, fix, change, DRIFT[change])

@@ -33,26 +33,36 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def tiny(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
+def single_connection_api(new_api: Callable[..., Api], database: str) -> Iterator[Api]:
     """An API with a single connection, in the same database."""
     with running(new_api(database, METRICS_PORT=str(find_free_port()), DATABASE_POOL_SIZE="1")) as api:
         yield api
 
 
 def test_one_users_queue_is_limited_and_leaves_capacity_to_others(
-    tiny: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
+    single_connection_api: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
 ) -> None:
     user, capacity = new_user(), MAX_WAITING_PER_CONNECTION // 4
-    with signed_in(tiny, user) as client, signed_in(tiny) as other, ExitStack() as stack:
+    with (
+        signed_in(single_connection_api, user) as client,
+        signed_in(single_connection_api) as other,
+        ExitStack() as stack,
+    ):
         with lock_members(postgres.url(database)) as locks:
-            flood = [stack.enter_context(send_get(tiny, user, "/api/chats")) for _ in range(capacity + 1)]
-            wait_until(lambda: (locks(), queued_requests(tiny)) == (1, capacity))
+            flood = [
+                stack.enter_context(send_get(single_connection_api, user, "/api/chats")) for _ in range(capacity + 1)
+            ]
+            wait_until(lambda: (locks(), queued_requests(single_connection_api)) == (1, capacity))
             response = client.get("/api/profile")
             expect_error(response, 503)
             assert response.headers["retry-after"] == "1"
-            assert queued_requests(tiny) == capacity
+            assert queued_requests(single_connection_api) == capacity
             late = threads.submit(other.get, "/api/profile")
-            wait_until(lambda: metric(tiny, "parley_database_connections", server="primary", state="waiting") == 1)
+            wait_until(
+                lambda: (
+                    metric(single_connection_api, "parley_database_connections", server="primary", state="waiting") == 1
+                )
+            )
         assert late.result().status_code == 200
         assert {one.recv(65_536)[9:12] for one in flood} == {b"200"}
         assert client.get("/api/profile").status_code == 200
@@ -91,10 +101,10 @@ def test_clients_that_disconnect_in_flight_release_their_slots(api: Api, postgre
 
 
 def test_single_connection_serves_reads_writes_searches_and_uploads(
-    tiny: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
+    single_connection_api: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
 ) -> None:
     image = encode(draw_gradient(), "PNG")
-    with unlimited_client(tiny) as client, unlimited_client(tiny) as other:
+    with unlimited_client(single_connection_api) as client, unlimited_client(single_connection_api) as other:
         chat = new_chat(client)
         with lock_chats(postgres.url(database), chat) as locks:
             requests = [threads.submit(send, client, chat)]
@@ -104,10 +114,14 @@ def test_single_connection_serves_reads_writes_searches_and_uploads(
             requests += [threads.submit(client.post, "/api/profile/image", files={"image": image})]
             requests += [threads.submit(other.get, "/api/profile"), threads.submit(other.get, "/api/search?search=x")]
             wait_until(
-                lambda: queued_requests(tiny) + metric(tiny, "parley_database_connections", state="waiting") == 7
+                lambda: (
+                    queued_requests(single_connection_api)
+                    + metric(single_connection_api, "parley_database_connections", state="waiting")
+                    == 7
+                )
             )
         assert statuses(requests) == [201, 201, 201, 200, 200, 200, 200, 200]
-    assert (queued_requests(tiny), used_connections(tiny)) == (0, 0)
+    assert (queued_requests(single_connection_api), used_connections(single_connection_api)) == (0, 0)
 
 
 def test_wait_in_the_queue_is_reported_and_measured(

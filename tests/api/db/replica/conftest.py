@@ -37,6 +37,6 @@ def api(apis: tuple[Api, Api]) -> Api:
 
 
 @pytest.fixture
-def other(apis: tuple[Api, Api]) -> Api:
+def other_api(apis: tuple[Api, Api]) -> Api:
     """The other one."""
     return apis[1]

@@ -33,13 +33,13 @@ def test_replica_serves_reads(cluster: Cluster, api: Api) -> None:
 
 @pytest.mark.parametrize("kind", ["JWT", "database session"])
 def test_own_writes_are_visible_at_once_and_others_within_the_maximum_lag(
-    cluster: Cluster, api: Api, other: Api, kind: str
+    cluster: Cluster, api: Api, other_api: Api, kind: str
 ) -> None:
     headers = {}
     if kind == "database session":
         with psycopg.connect(cluster.primary.url("parley"), autocommit=True) as dba:
             headers = {"Authorization": f"Bearer {add_session(dba, new_user())}"}
-    with chatting(cluster, api, other, headers=headers) as (chat, owner, owner_there, member, member_there):
+    with chatting(cluster, api, other_api, headers=headers) as (chat, owner, owner_there, member, member_there):
         with cluster.paused():
             chat.send(owner, "after")
             for client in (owner, owner_there):
@@ -74,8 +74,8 @@ def test_events_are_served_by_the_primary(cluster: Cluster, api: Api) -> None:
                 assert event["data"]["content"] == "after"
 
 
-def test_repeat_gets_the_first_response_and_is_visible_at_once(cluster: Cluster, api: Api, other: Api) -> None:
-    with chatting(cluster, api, other) as (chat, owner, owner_there, *_), cluster.paused():
+def test_repeat_gets_the_first_response_and_is_visible_at_once(cluster: Cluster, api: Api, other_api: Api) -> None:
+    with chatting(cluster, api, other_api) as (chat, owner, owner_there, *_), cluster.paused():
         key = {"Idempotency-Key": new_user("key")}
         sent, again = (c.post(chat.path, json={"content": "after"}, headers=key) for c in (owner, owner_there))
         assert (again.status_code, again.content) == (201, sent.content)

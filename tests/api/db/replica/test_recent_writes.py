@@ -15,7 +15,7 @@ from api.routes import ROUTES, Route
 from api.settings import Settings
 from tests.api.db.replica.cluster import MAX_LAG, Cluster, chatting, persisted, uses_replica
 from tests.api.outages import killed
-from tests.api.world import name_of, new_world
+from tests.api.route_examples import name_of, new_route_examples
 from tests.api_process import Api
 from tests.tokens import new_user
 from tests.waiting import wait_until
@@ -23,14 +23,14 @@ from tests.waiting import wait_until
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_every_write_is_recorded_without_the_user_id(cluster: Cluster, api: Api, route: Route) -> None:
-    with new_world(api) as world, redis.Redis.from_url(cluster.valkey.url()) as client:
-        (mark,) = build_keys(json.dumps({"sub": world.ids["owner"]}))
+    with new_route_examples(api) as route_examples, redis.Redis.from_url(cluster.valkey.url()) as client:
+        (mark,) = build_keys(json.dumps({"sub": route_examples.ids["owner"]}))
         client.delete(mark)
-        assert world.request(world.owner, route).status_code == route.status
+        assert route_examples.request(route_examples.owner, route).status_code == route.status
         assert bool(client.exists(mark)) is not route.is_safe
         if not route.is_safe:
             assert MAX_LAG * 1000 < client.pttl(mark) <= 2 * MAX_LAG * 1000
-        assert world.ids["owner"] not in str(client.keys("parley:*"))
+        assert route_examples.ids["owner"] not in str(client.keys("parley:*"))
 
 
 def test_session_is_recorded_by_a_digest_of_its_digest() -> None:
@@ -69,10 +69,12 @@ def test_lost_marks_are_detected_after_a_flush(cluster: Cluster, api: Api) -> No
         assert client.exists(EPOCH_KEY)
 
 
-def test_lost_marks_are_detected_after_a_restart_from_an_old_snapshot(cluster: Cluster, api: Api, other: Api) -> None:
+def test_lost_marks_are_detected_after_a_restart_from_an_old_snapshot(
+    cluster: Cluster, api: Api, other_api: Api
+) -> None:
     with (
         persisted(cluster.valkey) as client,
-        chatting(cluster, api, other) as (chat, owner, owner_there, member, member_there),
+        chatting(cluster, api, other_api) as (chat, owner, owner_there, member, member_there),
         cluster.paused(),
     ):
         epoch = client.get(EPOCH_KEY)

@@ -28,9 +28,9 @@ from tests.waiting import wait_until
 
 @pytest.mark.parametrize("outage", [killed, suspended])
 def test_primary_serves_reads_while_redis_is_unavailable(
-    cluster: Cluster, api: Api, other: Api, outage: Callable[[Server], Any]
+    cluster: Cluster, api: Api, other_api: Api, outage: Callable[[Server], Any]
 ) -> None:
-    with chatting(cluster, api, other) as (chat, owner, owner_there, member, _), outage(cluster.valkey):
+    with chatting(cluster, api, other_api) as (chat, owner, owner_there, member, _), outage(cluster.valkey):
         chat.send(owner, "after")
         assert chat.contents(owner_there) == ["after", "before"]
         assert chat.send(owner, "soon") < REDIS_TIMEOUT_SECONDS  # no write waits for Redis again

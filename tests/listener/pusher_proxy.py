@@ -14,7 +14,7 @@ from api.dev.pusher_process import PusherProcess
 from tests.loop_thread import LoopThread
 
 
-class RejectingProxy(PusherProcess):
+class PusherProxy(PusherProcess):
     """The proxy, with the credentials of the server behind it. Requests are selected by words in their bodies."""
 
     def __init__(self, server: PusherProcess) -> None:
@@ -49,7 +49,7 @@ class RejectingProxy(PusherProcess):
             return web.Response(status=response.status, body=await response.read())
 
     @contextmanager
-    def open(self) -> Iterator["RejectingProxy"]:
+    def open(self) -> Iterator["PusherProxy"]:
         """Serve for a block."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)

@@ -95,7 +95,7 @@ def name_of(route: Route) -> str:
 
 
 @dataclass
-class World:
+class RouteExamples:
     """A chat with one message of its owner; clients of the owner, of a member, and of a stranger; and a known user."""
 
     owner: httpx.Client
@@ -103,8 +103,8 @@ class World:
     stranger: httpx.Client
     ids: dict[str, str]
 
-    def with_ids(self, **ids: str) -> "World":
-        """Return this world with other ids."""
+    def with_ids(self, **ids: str) -> "RouteExamples":
+        """Return these examples with other ids."""
         return replace(self, ids=self.ids | ids)
 
     def fill(self, value: Any) -> Any:
@@ -131,7 +131,7 @@ class World:
 
 
 @contextmanager
-def new_world(api: Api) -> Iterator[World]:
+def new_route_examples(api: Api) -> Iterator[RouteExamples]:
     names = {name: new_user(name) for name in ("owner", "member", "stranger", "known")}
     with (
         unlimited_client(api, names["owner"]) as owner,
@@ -145,4 +145,4 @@ def new_world(api: Api) -> Iterator[World]:
         owner.post(f"/api/chats/{chat}/members", json={"userId": names["member"]})
         message = owner.post(f"/api/chats/{chat}/messages", json={"content": "hello"}).json()["id"]
         ids = {"chat_id": chat, "message_id": message, "user_id": names["member"]}
-        yield World(owner, member, stranger, names | ids)
+        yield RouteExamples(owner, member, stranger, names | ids)
