@@ -77,7 +77,7 @@ class Api:
             return False
 
     def export_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Set the variables of its environment in this process, for the duration of a test."""
+        """Set its environment variables in this process, for a test that calls the API's modules without starting it."""
         for name, value in self.environment.items():
             monkeypatch.setenv(name, value)
 

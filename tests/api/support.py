@@ -128,13 +128,18 @@ def wait_for_status(client: httpx.Client, path: str, status: int) -> httpx.Respo
     return responses[-1]
 
 
+def read_status(connection: socket.socket) -> int:
+    """Receive the beginning of a response; return its status."""
+    return int(connection.recv(65_536)[9:12])
+
+
 @contextmanager
 def locked_chats(url: str) -> Iterator[Callable[[], int]]:
     """Hold a lock that all statements on chats wait for; yield a function that counts the waiting statements."""
     with psycopg.connect(url) as locker, psycopg.connect(url, autocommit=True) as watcher:
         locker.execute("lock table parley.chats in access exclusive mode")
 
-        def waiting() -> int:
+        def count_waiting() -> int:
             query = (
                 "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
             )
@@ -142,7 +147,7 @@ def locked_chats(url: str) -> Iterator[Callable[[], int]]:
             assert row is not None
             return int(row[0])
 
-        yield waiting
+        yield count_waiting
         locker.rollback()
 
 

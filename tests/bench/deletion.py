@@ -40,9 +40,9 @@ def measure_small_deletions(dba: Connection) -> tuple[float, float]:
     """Return the median milliseconds for a chat with one message, and for a user in one chat."""
     chats, users = [], []
     for n in range(SMALL_DELETIONS):
-        chat = new_chat(dba, SENDER, f"leaver {n}")
+        chat = new_chat(dba, SENDER, f"deleted {n}")
         call(dba, SENDER, "send_message", chat, {"content": "Hello"})
-        users.append(delete_user(dba, f"leaver {n}"))
+        users.append(delete_user(dba, f"deleted {n}"))
         chats.append(measure_milliseconds(lambda chat=chat: call(dba, SENDER, "delete_chat", chat)))  # type: ignore[misc]
     return statistics.median(chats), statistics.median(users)
 

@@ -31,7 +31,7 @@ from api.dev.pusher_process import PusherProcess
 from tests import ROOT
 from tests.database import Connection, call, new_chat
 from tests.e2e.soketi import Soketi
-from tests.listener.process import Listener, listening
+from tests.listener.process import Listener, running_listener
 from tests.listener.subscriber import Subscriber
 from tests.servers import migrate, open_directory
 from tests.waiting import wait_until
@@ -174,7 +174,7 @@ def measure_drain(server: Postgres, listener: Listener, pusher: PusherProcess) -
             )
         dba.execute("vacuum analyze")
         waiter = threading.Event()
-        with listening(listener):
+        with running_listener(listener):
             begun = time.perf_counter()
             while dba.execute("select 1 from parley.outbox_queue limit 1").fetchone():
                 waiter.wait(0.01)
@@ -202,7 +202,7 @@ def measure_inserts(directory: Path, server: Postgres, listener: Listener) -> No
             file.write_text(script.format(chats=CHATS, text=TEXT, user=USER))
             compare_rates(f"{name}, no listener", dba, server, file, user)
             dba.execute("truncate parley.outbox_queue")
-            with listening(listener):
+            with running_listener(listener):
                 compare_rates(f"{name}, listener running", dba, server, file, user, is_drained=True)
 
 
@@ -248,7 +248,7 @@ def main() -> None:
         )
         listener = Listener(directory, server.url("parley", "events", "events"), pusher)
         if options.only in (None, "latency"):
-            with listening(listener):
+            with running_listener(listener):
                 measure_latency(server, pusher)
         if options.only in (None, "drain"):
             measure_drain(server, listener, pusher)

@@ -21,11 +21,11 @@ import psycopg
 
 from tests.bench.api_servers import running_api
 from tests.bench.load_generator import Load, Result, StartLoad, build_request, load_processes, percentile
-from tests.bench.texts import WORD, full_length
+from tests.bench.long_messages import WORD, full_length
 from tests.database import call, new_chat
 from tests.tokens import token
 
-EXPENSIVE = "🎉"  # repeated; see tests.bench.texts
+EXPENSIVE = "🎉"  # repeated; see tests.bench.long_messages
 ATTACKER, IN_FLIGHT = "attacker", 10
 USERS, PAGE = 30, 50
 KINDS = ("page", "send", "profile")

@@ -25,7 +25,7 @@ TERMINATED = 4009  # the code with which Pusher closes connections of a terminat
 Event = tuple[str, str, Any]
 
 
-class Browser:
+class PusherJsClient:
     """pusher-js in a process of its own, with the headers of its requests to the API."""
 
     def __init__(self, modules: Path, api_url: str, pusher: Mapping[str, str], headers: Mapping[str, str]) -> None:
@@ -147,12 +147,12 @@ class Servers:
             owner.request("POST", f"chats/{chat}/members", {"userId": member.id})
         return chat
 
-    def settle(self, *browsers: Browser) -> None:
-        """Return when all events are published and these browsers have received theirs."""
+    def settle(self, *clients: PusherJsClient) -> None:
+        """Return when all events are published and these clients have received theirs."""
         wait_until(lambda: not self.fetch_number("count(*) from parley.outbox_queue"))
         assert not self.fetch_number("count(*) from parley.outbox where dead_lettered_at is not null")
-        for browser in browsers:
-            browser.ping()
+        for client in clients:
+            client.ping()
 
     def fetch_number(self, expression: str) -> int:
         """Return the value of an SQL expression, as a superuser."""
@@ -195,9 +195,9 @@ class User:
             if stop.wait(PAUSE):
                 return
 
-    def open_browser(self, **headers: str) -> Browser:
-        """Open a browser, with the user's token unless other headers are given."""
+    def open_client(self, **headers: str) -> PusherJsClient:
+        """Open a client, with the user's token unless other headers are given."""
         headers = headers or {"Authorization": f"Bearer {self.token}"}
         servers = self._servers
-        browser = Browser(servers.modules, servers.api.url, servers.pusher.environment, headers)
-        return servers.stack.enter_context(browser)
+        client = PusherJsClient(servers.modules, servers.api.url, servers.pusher.environment, headers)
+        return servers.stack.enter_context(client)

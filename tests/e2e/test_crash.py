@@ -14,8 +14,8 @@ from tests.api_process import Api, running
 from tests.servers import migrate, new_postgres, open_directory
 from tests.waiting import wait_until
 
-WRITERS = 4
-EACH_ROUND = 40  # acknowledged messages before a kill
+SENDERS = 4
+MESSAGES_PER_ROUND = 40  # acknowledged messages before a kill
 ROUNDS = 3
 
 
@@ -27,7 +27,13 @@ def durable_postgres() -> Iterator[Postgres]:
         yield server
 
 
-class Writers:
+def is_keyed(content: str) -> bool:
+    """Return whether a message is sent with an idempotency key: those of every other sender are."""
+    sender, _ = content.split()
+    return int(sender) % 2 == 1
+
+
+class MessageSenders:
     """Clients that send messages to one chat in spite of errors, and record the acknowledged ones.
 
     Every other client sends its messages with an idempotency key, and repeats them until they are acknowledged.
@@ -37,28 +43,32 @@ class Writers:
         self.acknowledged: list[dict[str, str]] = []
         self._client = client
         self._stop = threading.Event()
-        self._threads = ThreadPoolExecutor(WRITERS)
+        self._threads = ThreadPoolExecutor(SENDERS)
         created = self._client.post("/api/chats", json={"title": "x"})
         assert created.status_code == 201, created.text
         self.messages = f"/api/chats/{created.json()['id']}/messages"
 
-    def __enter__(self) -> "Writers":
-        self._running = [self._threads.submit(self._write, n) for n in range(WRITERS)]
+    def __enter__(self) -> "MessageSenders":
+        self._futures = [self._threads.submit(self._send_until_stopped, n) for n in range(SENDERS)]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._threads.shutdown()
-        for thread in self._running:
-            thread.result()
+        for future in self._futures:
+            future.result()
 
-    def _write(self, writer: int) -> None:
+    def _send_until_stopped(self, sender: int) -> None:
         number = 0
         while not self._stop.is_set():
             number += 1
-            key = f"{writer} {number}"
-            while not self._send(key, {"Idempotency-Key": key.replace(" ", "-")} if writer % 2 else {}) and writer % 2:
-                pass
+            content = f"{sender} {number}"
+            if is_keyed(content):
+                headers = {"Idempotency-Key": content.replace(" ", "-")}
+                while not self._send(content, headers):
+                    pass
+            else:
+                self._send(content, {})
 
     def _send(self, content: str, headers: dict[str, str]) -> bool:
         try:
@@ -72,8 +82,8 @@ class Writers:
         return False
 
     def wait_for_messages(self) -> None:
-        """Wait until EACH_ROUND further messages were acknowledged."""
-        target = len(self.acknowledged) + EACH_ROUND
+        """Wait until MESSAGES_PER_ROUND further messages were acknowledged."""
+        target = len(self.acknowledged) + MESSAGES_PER_ROUND
         wait_until(lambda: len(self.acknowledged) >= target, seconds=30)
 
     def fetch_messages(self) -> dict[str, str]:
@@ -97,15 +107,15 @@ def test_acknowledged_messages_survive_a_crash(
     kill: Callable[[], None] = api.kill if victim == "api" else durable_postgres.kill
     restart: Callable[[], None] = api.start if victim == "api" else durable_postgres.start
     with running(api), api.client() as client:
-        with Writers(client) as writers:
+        with MessageSenders(client) as senders:
             for _ in range(ROUNDS):
-                writers.wait_for_messages()
+                senders.wait_for_messages()
                 kill()
                 restart()
-            writers.wait_for_messages()
+            senders.wait_for_messages()
         wait_until(api.is_ready)
-        stored = writers.fetch_messages()
-    assert len(writers.acknowledged) >= (ROUNDS + 1) * EACH_ROUND
-    assert {m["id"]: m["content"] for m in writers.acknowledged}.items() <= stored.items()
-    repeated = sorted(content for content in stored.values() if int(content.split()[0]) % 2)
-    assert repeated == sorted(m["content"] for m in writers.acknowledged if int(m["content"].split()[0]) % 2)
+        stored = senders.fetch_messages()
+    assert len(senders.acknowledged) >= (ROUNDS + 1) * MESSAGES_PER_ROUND
+    assert {m["id"]: m["content"] for m in senders.acknowledged}.items() <= stored.items()
+    keyed_contents = sorted(filter(is_keyed, stored.values()))
+    assert keyed_contents == sorted(m["content"] for m in senders.acknowledged if is_keyed(m["content"]))

@@ -29,7 +29,7 @@ from tests.e2e.dev import (
     run_parley_token,
     temporary_directory,
 )
-from tests.e2e.pusher_js import TERMINATED, Browser
+from tests.e2e.pusher_js import TERMINATED, PusherJsClient
 from tests.tokens import token
 
 
@@ -196,12 +196,12 @@ def test_events_arrive_through_pusher_js(modules: Path) -> None:
         alice, bob = ({"Authorization": f"Bearer {token(user, secret)}"} for user in ("alice", "bob"))
         with (
             httpx.Client(base_url=f"{environment['PUBLIC_URL']}/api/chats", headers=alice) as http,
-            Browser(modules, environment["PUBLIC_URL"], environment, bob) as browser,
+            PusherJsClient(modules, environment["PUBLIC_URL"], environment, bob) as client,
         ):
             chat = http.get("").json()["chats"][0]["id"]
-            browser.sign_in().subscribe(f"private-chat-{chat}")
+            client.sign_in().subscribe(f"private-chat-{chat}")
             sent = http.post(f"/{chat}/messages", json={"content": "Hello"}).json()
-            assert browser.wait_for("message:sent", f"private-chat-{chat}") == sent
+            assert client.wait_for("message:sent", f"private-chat-{chat}") == sent
             http.delete(f"/{chat}/members/bob")
-            assert browser.wait_for("error")["code"] == TERMINATED
+            assert client.wait_for("error")["code"] == TERMINATED
         assert dev.stop() == 0

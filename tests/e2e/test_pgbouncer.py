@@ -22,7 +22,7 @@ from tests.api.route_examples import EXAMPLES, name_of, new_route_examples
 from tests.api.support import unlimited_client
 from tests.api_process import Api, read_log, running
 from tests.e2e.pgbouncer import PgBouncer, program
-from tests.listener.process import Listener, listening
+from tests.listener.process import Listener, running_listener
 from tests.listener.subscriber import Subscriber
 from tests.tokens import new_user
 from tests.waiting import wait_until
@@ -209,7 +209,7 @@ def test_events_arrive_when_the_listener_connects_directly(
     api: Api, directory: Path, postgres: Postgres, database: str, pusher: PusherProcess
 ) -> None:
     listener = Listener(directory, postgres.url(database, "events", "events"), pusher)
-    with listening(listener), unlimited_client(api) as client:
+    with running_listener(listener), unlimited_client(api) as client:
         chat = client.post("/api/chats", json={"title": "Plans"}).json()["id"]
         with Subscriber(pusher, f"private-chat-{chat}") as subscriber:
             sent = client.post(f"/api/chats/{chat}/messages", json={"content": "hello"}).json()

@@ -22,7 +22,7 @@ from tests.api_process import Api, running
 from tests.e2e.pusher_js import TERMINATED, Servers, frozen
 from tests.e2e.soketi import Soketi
 from tests.e2e.writers import writing
-from tests.listener.process import Listener, listening
+from tests.listener.process import Listener, running_listener
 from tests.waiting import wait_until
 
 MAX_EVENT_BYTES = 10_000
@@ -45,7 +45,7 @@ def module_servers(
     with psycopg.connect(postgres.url(database), autocommit=True) as dba, pusher:
         settings = {"PUSHER_KEY": pusher.key, "PUSHER_SECRET": pusher.secret, "RATE_LIMIT_REQUESTS": "1000"}
         listener = Listener(pusher_directory, postgres.url(database, "events", "events"), pusher)
-        with running(new_api(database, **settings)) as api, listening(listener):
+        with running(new_api(database, **settings)) as api, running_listener(listener):
             yield Servers(api, pusher, listener, dba, modules)
 
 
@@ -59,8 +59,8 @@ def test_events_of_others_arrive_as_documented_once_and_in_order(servers: Server
     owner, member = servers.new_user("Olga"), servers.new_user("Mia")
     chat = servers.new_chat(owner, member)
     channel = f"private-chat-{chat}"
-    subscriber = member.open_browser().sign_in().subscribe(channel, member.channel)
-    second_browser = member.open_browser().subscribe(member.channel)
+    subscriber = member.open_client().sign_in().subscribe(channel, member.channel)
+    second_client = member.open_client().subscribe(member.channel)
 
     first = owner.request("POST", f"chats/{chat}/messages", {"content": 'Grüße ☃ "quoted"\n\\n'})
     second = owner.request("POST", f"chats/{chat}/messages", {"content": "1 + 1", "type": "code"})
@@ -70,7 +70,7 @@ def test_events_of_others_arrive_as_documented_once_and_in_order(servers: Server
     owner.request("DELETE", f"chats/{chat}/messages/{first['id']}")
     owner.request("PUT", f"chats/{chat}", {"title": "Other plans"})
     owner.request("DELETE", f"chats/{chat}")
-    servers.settle(subscriber, second_browser)
+    servers.settle(subscriber, second_client)
 
     assert first.keys() == {"id", "content", "type", "userId", "createdAt"}
     on_both = [("chat:updated", {"id": chat, "updates": {"title": "Other plans"}}), ("chat:deleted", chat)]
@@ -84,46 +84,46 @@ def test_events_of_others_arrive_as_documented_once_and_in_order(servers: Server
         *on_both,
     ]
     assert [event[1:] for event in subscriber.received if event[0] != channel] == on_both
-    assert second_browser.received == [(member.channel, *event) for event in on_both]
+    assert second_client.received == [(member.channel, *event) for event in on_both]
 
 
 @pytest.mark.parametrize("name", ["next-auth.session-token", "__Secure-authjs.session-token"])
 def test_session_cookie_is_sufficient(servers: Servers, name: str) -> None:
     owner, member = servers.new_user("Olga"), servers.new_user("Mia")
     chat = servers.new_chat(owner, member)
-    browser = member.open_browser(Cookie=f"theme=dark; {name}={member.token}")
-    browser.sign_in().subscribe(f"private-chat-{chat}", f"presence-chat-{chat}", member.channel)
-    signed_in = json.loads(browser.wait_for("pusher:signin_success")["user_data"])
+    client = member.open_client(Cookie=f"theme=dark; {name}={member.token}")
+    client.sign_in().subscribe(f"private-chat-{chat}", f"presence-chat-{chat}", member.channel)
+    signed_in = json.loads(client.wait_for("pusher:signin_success")["user_data"])
     assert signed_in == {"id": member.pusher_id, "user_info": {"userId": member.id, "name": "Mia"}}
     sent = owner.send(chat, "Hello")
-    servers.settle(browser)
-    assert browser.received == [sent]
+    servers.settle(client)
+    assert client.received == [sent]
 
 
 def test_signing_in_and_subscribing_require_a_session(servers: Servers) -> None:
     owner = servers.new_user("Olga")
     chat = servers.new_chat(owner)
-    browser = owner.open_browser(Cookie="next-auth.session-token=forged")
-    browser.do("signin")
-    browser.do("subscribe", f"private-chat-{chat}")
-    assert browser.wait_for("pusher:signin_error")["status"] == 401
-    assert browser.wait_for("pusher:subscription_error", f"private-chat-{chat}")["status"] == 401
+    client = owner.open_client(Cookie="next-auth.session-token=forged")
+    client.do("signin")
+    client.do("subscribe", f"private-chat-{chat}")
+    assert client.wait_for("pusher:signin_error")["status"] == 401
+    assert client.wait_for("pusher:subscription_error", f"private-chat-{chat}")["status"] == 401
 
 
 def test_stranger_is_rejected_and_receives_no_events(servers: Servers) -> None:
     owner, member, stranger = servers.new_user("Olga"), servers.new_user("Mia"), servers.new_user("Sam")
     chat = servers.new_chat(owner, member)
-    subscriber = member.open_browser().sign_in().subscribe(f"private-chat-{chat}", member.channel)
-    stranger_browser = stranger.open_browser().sign_in().subscribe(stranger.channel)
+    subscriber = member.open_client().sign_in().subscribe(f"private-chat-{chat}", member.channel)
+    stranger_client = stranger.open_client().sign_in().subscribe(stranger.channel)
     for channel in (f"private-chat-{chat}", f"presence-chat-{chat}", member.channel):
-        stranger_browser.do("subscribe", channel)
-        assert stranger_browser.is_rejected(channel)
+        stranger_client.do("subscribe", channel)
+        assert stranger_client.is_rejected(channel)
     sent = owner.send(chat, "Not for Sam")
     owner.request("PUT", f"chats/{chat}", {"title": "Nor this"})
-    servers.settle(subscriber, stranger_browser)
+    servers.settle(subscriber, stranger_client)
     renamed = ("chat:updated", {"id": chat, "updates": {"title": "Nor this"}})
     assert subscriber.received == [sent, (f"private-chat-{chat}", *renamed), (member.channel, *renamed)]
-    assert stranger_browser.received == []
+    assert stranger_client.received == []
 
 
 @pytest.mark.parametrize("reason", ["removed", "left", "deleted"])
@@ -131,8 +131,8 @@ def test_removed_member_receives_no_further_events(servers: Servers, reason: str
     owner, staying, leaving = servers.new_user("Olga"), servers.new_user("Mia"), servers.new_user("Lea")
     chat = servers.new_chat(owner, staying, leaving)
     channel = f"private-chat-{chat}"
-    remaining = staying.open_browser().sign_in().subscribe(channel)
-    removed = [leaving.open_browser().sign_in().subscribe(channel, leaving.channel) for _ in range(2)]
+    remaining = staying.open_client().sign_in().subscribe(channel)
+    removed = [leaving.open_client().sign_in().subscribe(channel, leaving.channel) for _ in range(2)]
     before = owner.send(chat, "All of us")
     if reason == "deleted":
         servers.dba.execute("delete from next_auth.users where id = %s", [leaving.id])
@@ -144,27 +144,27 @@ def test_removed_member_receives_no_further_events(servers: Servers, reason: str
     renamed = (channel, "chat:updated", {"id": chat, "updates": {"title": "Without Lea"}})
     servers.settle(remaining)
     assert remaining.received == [before, *after, renamed]
-    for browser in removed:
-        assert browser.wait_for("error")["code"] == TERMINATED
-        browser.wait_for("disconnected")
-        browser.do("connect")
+    for client in removed:
+        assert client.wait_for("error")["code"] == TERMINATED
+        client.wait_for("disconnected")
+        client.do("connect")
         if reason == "deleted":
-            assert browser.is_rejected(channel, 401)
-            assert browser.is_rejected(leaving.channel, 401)
+            assert client.is_rejected(channel, 401)
+            assert client.is_rejected(leaving.channel, 401)
         else:
-            assert browser.is_rejected(channel)
-            browser.wait_for("pusher:subscription_succeeded", leaving.channel, times=2)
+            assert client.is_rejected(channel)
+            client.wait_for("pusher:subscription_succeeded", leaving.channel, times=2)
     later = owner.send(chat, "Still without Lea")
     servers.settle(remaining, *removed)
     assert remaining.received == [before, *after, renamed, later]
-    assert [browser.received for browser in removed] == [[before], [before]]
+    assert [client.received for client in removed] == [[before], [before]]
 
 
 def test_members_see_each_others_presence(servers: Servers) -> None:
     owner, member = servers.new_user("Olga"), servers.new_user("Mia")
     channel = f"presence-chat-{servers.new_chat(owner, member)}"
-    first = owner.open_browser().subscribe(channel)
-    second = member.open_browser().subscribe(channel)
+    first = owner.open_client().subscribe(channel)
+    second = member.open_client().subscribe(channel)
     expected = {owner.id: {"name": "Olga"}, member.id: {"name": "Mia"}}
     assert first.wait_for("pusher:subscription_succeeded", channel)["members"] == {owner.id: {"name": "Olga"}}
     assert first.wait_for("pusher:member_added", channel) == {"id": member.id, "info": {"name": "Mia"}}
@@ -180,7 +180,7 @@ def test_large_event_arrives_without_its_content(servers: Servers) -> None:
     owner, member = servers.new_user("Olga"), servers.new_user("Mia")
     chat = servers.new_chat(owner, member)
     channel = f"private-chat-{chat}"
-    browser = member.open_browser().subscribe(channel)
+    client = member.open_client().subscribe(channel)
     short = owner.send(chat, "x")
     room = MAX_EVENT_BYTES - servers.fetch_number(
         "octet_length(payload::text) from parley.outbox order by id desc limit 1"
@@ -190,11 +190,11 @@ def test_large_event_arrives_without_its_content(servers: Servers) -> None:
     too_large = owner.send(chat, snowmen + "x" * (room % 3 + 2))
     path = f"chats/{chat}/messages/{short[2]['id']}"
     owner.request("PUT", path, {"content": snowmen * 2, "type": "code"})
-    servers.settle(browser)
+    servers.settle(client)
     truncated = {**too_large[2], "truncated": True}
     del truncated["content"]
     edited = {"id": short[2]["id"], "updates": {"type": "code"}, "truncated": True}
-    assert browser.received == [
+    assert client.received == [
         short,
         largest,
         (channel, "message:sent", truncated),
@@ -207,22 +207,22 @@ def test_events_arrive_in_order_after_the_server_is_killed(servers: Servers) -> 
     owner, member = servers.new_user("Olga"), servers.new_user("Mia")
     chat = servers.new_chat(owner, member)
     channel = f"private-chat-{chat}"
-    browser = member.open_browser().sign_in().subscribe(channel)
+    client = member.open_client().sign_in().subscribe(channel)
     before = owner.send(chat, "before")
-    servers.settle(browser)
+    servers.settle(client)
     assert servers.listener.child
     with ExitStack() as later:
-        with frozen(browser.pid):  # if it did not find the server at its retry, it would wait for 15 seconds
+        with frozen(client.pid):  # if it did not find the server at its retry, it would wait for 15 seconds
             servers.pusher.kill()
             meanwhile = [owner.send(chat, f"meanwhile {number}") for number in range(12)]
             servers.listener.wait_for_log("Pusher is unavailable")
             later.enter_context(frozen(servers.listener.child.pid))  # until there is a subscriber
             servers.pusher.start()
-        browser.wait_for("pusher:subscription_succeeded", channel, times=2)
-    browser.wait_for("pusher:signin_success", times=2)
+        client.wait_for("pusher:subscription_succeeded", channel, times=2)
+    client.wait_for("pusher:signin_success", times=2)
     after = [owner.send(chat, f"after {number}") for number in range(12)]
-    servers.settle(browser)
-    assert browser.received == [before, *meanwhile, *after]
+    servers.settle(client)
+    assert client.received == [before, *meanwhile, *after]
 
 
 def summarize(event: tuple[str, Any]) -> tuple[str, str]:
@@ -255,23 +255,23 @@ def test_killed_client_catches_up_with_one_request_after_each_start(servers: Ser
 
         Return how many events the second client had missed, and how many new ones it received.
         """
-        with member.open_browser() as browser:
-            browser.do("subscribe", channel)
+        with member.open_client() as client:
+            client.do("subscribe", channel)
             target = random.randint(0, MAX_EVENTS)  # noqa: S311 (no secret)
-            wait_until(lambda: len(browser.received) >= target)
-        with member.open_browser().subscribe(channel) as browser:
+            wait_until(lambda: len(client.received) >= target)
+        with member.open_client().subscribe(channel) as client:
             missed = catch_up()
             target = random.randint(1, MAX_EVENTS)  # noqa: S311 (no secret)
-            wait_until(lambda: sum(summarize(event[1:]) not in log for event in browser.received) >= target)
-        return missed, append_new(event[1:] for event in browser.received)
+            wait_until(lambda: sum(summarize(event[1:]) not in log for event in client.received) >= target)
+        return missed, append_new(event[1:] for event in client.received)
 
     with writing([partial(user.write_until, chat=chat) for user in (owner, friend)]):
         results = [follow_and_crash() for _ in range(LIVES)]
-    with member.open_browser().subscribe(channel) as browser:
+    with member.open_client().subscribe(channel) as client:
         catch_up()
         last = owner.send(chat, "The end")
-        servers.settle(browser)
-    append_new(event[1:] for event in browser.received)
+        servers.settle(client)
+    append_new(event[1:] for event in client.received)
     query = "select event, payload from parley.outbox where chat_id = %s and seq > %s order by seq"
     assert log == [summarize(event) for event in servers.dba.execute(query, [chat, first])]
     assert log[-1] == summarize(last[1:])

@@ -1,5 +1,6 @@
 """Messages and events of chats, for the tests of the listener."""
 
+from base64 import urlsafe_b64encode
 from typing import Any
 
 from tests.database import Connection, call
@@ -17,6 +18,11 @@ def send_message(connection: Connection, chat: str, content: str) -> dict[str, A
 
 def chat_channel(chat: str) -> str:
     return f"private-chat-{chat}"
+
+
+def pusher_user_id(user: str) -> str:
+    """Return the id that a user has at Pusher."""
+    return urlsafe_b64encode(user.encode()).rstrip(b"=").decode()
 
 
 def received_contents(subscriber: Subscriber) -> list[str]:

@@ -73,8 +73,8 @@ class Listener:
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[Listener]:
-    """Run a listener for the block."""
+def running_listener(listener: Listener) -> Iterator[Listener]:
+    """Start a listener for the block."""
     try:
         yield listener.start()
     finally:

@@ -71,6 +71,10 @@ class Subscriber:
         """Return the data of the events of this name."""
         return [data for event, data in list(self.events) if event == name]
 
+    def received_on(self, channel: str) -> list[Any]:
+        """Return the data of the events on a channel."""
+        return [data for (_, data), on in zip(self.events, self.channels, strict=True) if on == channel]
+
     def close(self) -> None:
         """Close the connection."""
         self._stack.close()

@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 
 from listener.database import MAX_EVENTS_PER_CHAT
+from listener.pusher import MAX_BATCH_EVENTS
 from listener.relay import MAX_QUEUED_EVENTS
 from tests.database import call, new_chat
-from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_contents, send_message
+from tests.listener.chats import INSERT_MESSAGES, chat_channel, pusher_user_id, received_contents, send_message
 from tests.listener.conftest import Harness
-from tests.listener.process import listening
+from tests.listener.process import running_listener
 from tests.listener.pusher_proxy import PusherProxy
 from tests.listener.subscriber import Subscriber
 from tests.waiting import wait_until
@@ -21,16 +22,14 @@ def test_queued_and_new_events_arrive_in_order(harness: Harness) -> None:
         harness.dba.execute(INSERT_MESSAGES, [chat, 30])
     with (
         Subscriber(harness.pusher, *map(chat_channel, chats)) as subscriber,
-        listening(harness.new_listener()) as listener,
+        running_listener(harness.new_listener()) as listener,
     ):
         wait_until(lambda: len(subscriber.events) == 210)
         for chat in chats:
             harness.dba.execute(INSERT_MESSAGES, [chat, 3])
         wait_until(lambda: len(subscriber.events) == 231)
         for chat in chats:
-            received = [
-                e[1]["content"] for e, on in zip(subscriber.events, subscriber.channels, strict=True) if chat in on
-            ]
+            received = [message["content"] for message in subscriber.received_on(chat_channel(chat))]
             assert received == [str(n) for n in [*range(1, 31), 1, 2, 3]]
         wait_until(lambda: harness.count_queued() == 0)
         assert listener.stop() == 0
@@ -44,17 +43,18 @@ def test_events_of_concurrent_writers_arrive_in_order(harness: Harness) -> None:
             for n in range(50):
                 send_message(writer, chats[n % 3], f"{number} {n}")
 
-    with Subscriber(harness.pusher, *map(chat_channel, chats)) as subscriber, listening(harness.new_listener()):
+    with Subscriber(harness.pusher, *map(chat_channel, chats)) as subscriber, running_listener(harness.new_listener()):
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(write, range(6)))
         wait_until(lambda: len(subscriber.events) == 300)
         for chat in chats:
-            received = [e[1]["id"] for e, on in zip(subscriber.events, subscriber.channels, strict=True) if chat in on]
+            received = [message["id"] for message in subscriber.received_on(chat_channel(chat))]
             assert received == sorted(received)
             assert len(set(received)) == len(received)
 
 
 def test_event_for_many_users_is_published_to_each_once(harness: Harness) -> None:
+    channel_count = 250 + 1 + 1  # of the members, of the owner, and of the chat
     chat = new_chat(harness.dba, "owner")
     harness.dba.execute("insert into next_auth.users (id) select 'member-' || n from generate_series(1, 250) n")
     harness.dba.execute(
@@ -65,21 +65,24 @@ def test_event_for_many_users_is_published_to_each_once(harness: Harness) -> Non
     ).fetchone()
     assert row is not None
     renamed = ("chat:updated", {"id": chat, "updates": {"title": "Plans"}})
-    with Subscriber(harness.pusher, chat_channel(chat), *row[0]) as subscriber, listening(harness.new_listener()):
+    with (
+        Subscriber(harness.pusher, chat_channel(chat), *row[0]) as subscriber,
+        running_listener(harness.new_listener()),
+    ):
         call(harness.dba, "owner", "update_chat", chat, {"title": "Plans"})
         call(harness.dba, "owner", "delete_chat", chat)
-        wait_until(lambda: len(subscriber.events) == 2 * 252)
-        for channels in (subscriber.channels[:252], subscriber.channels[252:]):
+        wait_until(lambda: len(subscriber.events) == 2 * channel_count)
+        for channels in (subscriber.channels[:channel_count], subscriber.channels[channel_count:]):
             assert set(channels) == {chat_channel(chat), *row[0]}
-        assert subscriber.events == [renamed] * 252 + [("chat:deleted", chat)] * 252
+        assert subscriber.events == [renamed] * channel_count + [("chat:deleted", chat)] * channel_count
 
 
 def test_removed_member_is_disconnected_before_later_events(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner", "member")
     with (
         Subscriber(harness.pusher, chat_channel(chat)) as owner,
-        Subscriber(harness.pusher, chat_channel(chat), user="bWVtYmVy") as member,
-        listening(harness.new_listener()),
+        Subscriber(harness.pusher, chat_channel(chat), user=pusher_user_id("member")) as member,
+        running_listener(harness.new_listener()),
     ):
         send_message(harness.dba, chat, "before")
         call(harness.dba, "owner", "remove_member", chat, "member")
@@ -94,7 +97,7 @@ def test_event_of_a_long_transaction_arrives_after_later_ones(harness: Harness) 
     slow, quick = new_chat(harness.dba, "owner"), new_chat(harness.dba, "owner")
     with (
         Subscriber(harness.pusher, chat_channel(slow), chat_channel(quick)) as subscriber,
-        listening(harness.new_listener()),
+        running_listener(harness.new_listener()),
         psycopg.connect(harness.dba_url, autocommit=True) as writer,
     ):
         with writer.transaction():
@@ -110,12 +113,12 @@ def test_busy_chat_does_not_delay_others(harness: Harness) -> None:
     busy, other = new_chat(harness.dba, "owner"), new_chat(harness.dba, "owner")
     harness.dba.execute(INSERT_MESSAGES, [busy, 3000])
     send_message(harness.dba, other, "here I am")
-    with PusherProxy(harness.pusher).open() as proxy, listening(harness.new_listener(proxy)):
+    with PusherProxy(harness.pusher).open() as proxy, running_listener(harness.new_listener(proxy)):
         wait_until(lambda: harness.count_queued() == 0)
     sent = [content for batch in proxy.accepted for content in batch]
     assert sent.index("here I am") < 1000
     assert [content for content in sent if content != "here I am"] == [str(n) for n in range(1, 3001)]
-    assert max(map(len, proxy.accepted)) == 10
+    assert max(map(len, proxy.accepted)) == MAX_BATCH_EVENTS == 10
 
 
 def test_more_events_and_chats_than_in_one_fetch_arrive_once_and_in_order(harness: Harness) -> None:
@@ -128,11 +131,12 @@ def test_more_events_and_chats_than_in_one_fetch_arrive_once_and_in_order(harnes
         insert into parley.outbox_queue select id, chat_id from recorded"""
     harness.dba.execute(record, {"chats": MAX_QUEUED_EVENTS + 500, "events": MAX_QUEUED_EVENTS + 500})
     harness.dba.execute(record, {"chats": 3, "events": 9 * MAX_EVENTS_PER_CHAT})
-    with PusherProxy(harness.pusher).open() as proxy, listening(harness.new_listener(proxy)):
+    with PusherProxy(harness.pusher).open() as proxy, running_listener(harness.new_listener(proxy)):
         wait_until(lambda: harness.count_queued() == 0, seconds=60)
     sent = [content.split() for batch in proxy.accepted for content in batch]
     assert len(sent) == MAX_QUEUED_EVENTS + 500 + 9 * MAX_EVENTS_PER_CHAT
     for chat in ("0", "1", "2"):
+        # 0 is recorded by the first statement, the others by the second.
         assert [int(n) for c, n in sent if c == chat] == [0, *range(3 * MAX_EVENTS_PER_CHAT)]
     assert len({c for c, _ in sent}) == MAX_QUEUED_EVENTS + 500
 
@@ -147,6 +151,10 @@ def test_events_with_many_recipients_do_not_delay_others(harness: Harness) -> No
     for n in range(300):
         harness.dba.execute("update parley.chats set title = %s where id = %s", [f"Plan {n}", large])
     send_message(harness.dba, other, "here I am")
-    with Subscriber(harness.pusher, chat_channel(other)) as subscriber, listening(harness.new_listener()) as listener:
+    with (
+        Subscriber(harness.pusher, chat_channel(other)) as subscriber,
+        running_listener(harness.new_listener()) as listener,
+    ):
         wait_until(lambda: received_contents(subscriber) == ["here I am"])
+        # A fetch that exceeds its timeout is logged as `The database is unavailable`.
         assert "unavailable" not in listener.log.read_text()

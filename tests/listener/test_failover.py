@@ -6,7 +6,7 @@ import signal
 from tests.database import new_chat
 from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_contents, send_message
 from tests.listener.conftest import Harness
-from tests.listener.process import listening
+from tests.listener.process import running_listener
 from tests.listener.pusher_proxy import PusherProxy
 from tests.listener.subscriber import Subscriber
 from tests.waiting import wait_until
@@ -14,7 +14,10 @@ from tests.waiting import wait_until
 
 def test_closed_connection_to_the_database_is_replaced(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner")
-    with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, listening(harness.new_listener()) as listener:
+    with (
+        Subscriber(harness.pusher, chat_channel(chat)) as subscriber,
+        running_listener(harness.new_listener()) as listener,
+    ):
         for n in range(3):
             send_message(harness.dba, chat, str(n))
             harness.dba.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'events'")
@@ -26,7 +29,10 @@ def test_closed_connection_to_the_database_is_replaced(harness: Harness) -> None
 
 def test_dead_connection_to_the_database_is_detected(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner")
-    with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, listening(harness.new_listener()) as listener:
+    with (
+        Subscriber(harness.pusher, chat_channel(chat)) as subscriber,
+        running_listener(harness.new_listener()) as listener,
+    ):
         # An idle backend holds no locks that others wait for.
         backend = (
             "select pid from pg_stat_activity where usename = 'events' and query ~ 'ack_and_fetch' and state = 'idle'"
@@ -50,7 +56,7 @@ def test_dead_connection_to_the_database_is_detected(harness: Harness) -> None:
 def test_standby_becomes_the_leader(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner")
     first, second = harness.new_listener(), harness.new_listener()
-    with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, listening(first):
+    with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, running_listener(first):
         try:
             second.spawn().wait_for_log("is a standby")
             send_message(harness.dba, chat, "by the first")
@@ -67,7 +73,7 @@ def test_standby_becomes_the_leader(harness: Harness) -> None:
 def test_hanging_leader_is_replaced(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner")
     first, second = harness.new_listener(), harness.new_listener()
-    with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, listening(first):
+    with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, running_listener(first):
         try:
             second.spawn().wait_for_log("is a standby")
             first.pause()
@@ -85,7 +91,7 @@ def test_requests_in_flight_complete_before_the_end(harness: Harness) -> None:
     chats = [new_chat(harness.dba, "owner") for _ in range(20)]
     for chat in chats:
         harness.dba.execute(INSERT_MESSAGES, [chat, 100])
-    with PusherProxy(harness.pusher).open() as proxy, listening(harness.new_listener(proxy)) as listener:
+    with PusherProxy(harness.pusher).open() as proxy, running_listener(harness.new_listener(proxy)) as listener:
         wait_until(lambda: len(proxy.accepted) > 10)
         assert listener.stop() == 0
         assert 0 < harness.count_queued() == 2000 - sum(map(len, proxy.accepted))
@@ -98,7 +104,7 @@ def test_leader_keeps_the_lead_until_its_last_request_ends(harness: Harness) -> 
     with (
         PusherProxy(harness.pusher).open() as proxy,
         Subscriber(harness.pusher, chat_channel(chat)) as subscriber,
-        listening(harness.new_listener(proxy)) as first,
+        running_listener(harness.new_listener(proxy)) as first,
     ):
         try:
             second.spawn().wait_for_log("is a standby")

@@ -10,7 +10,7 @@ from tests.database import new_chat
 from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_contents, record_invalid_event, send_message
 from tests.listener.conftest import Harness
 from tests.listener.in_process import run_relay
-from tests.listener.process import listening
+from tests.listener.process import running_listener
 from tests.listener.pusher_proxy import PusherProxy
 from tests.listener.subscriber import Subscriber
 from tests.tokens import new_user
@@ -28,7 +28,7 @@ def test_only_the_rejected_event_is_dead_lettered(harness: Harness) -> None:
     harness.dba.execute(INSERT_MESSAGES, [other, 4])
     with (
         Subscriber(harness.pusher, chat_channel(chat), chat_channel(other)) as subscriber,
-        listening(harness.new_listener()),
+        running_listener(harness.new_listener()),
     ):
         wait_until(lambda: len(subscriber.events) == 12)
         wait_until(lambda: harness.count_queued() == 0)
@@ -80,7 +80,7 @@ def test_nothing_is_dead_lettered_while_everything_fails(harness: Harness) -> No
         with (
             PusherProxy(harness.pusher).open() as proxy,
             Subscriber(harness.pusher, *map(chat_channel, chats)) as subscriber,
-            listening(harness.new_listener(proxy)) as listener,
+            running_listener(harness.new_listener(proxy)) as listener,
         ):
             proxy.reject = {"": status}
             for chat in chats:
@@ -95,7 +95,10 @@ def test_nothing_is_dead_lettered_while_everything_fails(harness: Harness) -> No
 
 def test_events_are_published_after_an_outage_of_pusher(harness: Harness, directory: Any) -> None:
     chat = new_chat(harness.dba, "owner")
-    with PusherProcess(directory / new_user("pusher")) as pusher, listening(harness.new_listener(pusher)) as listener:
+    with (
+        PusherProcess(directory / new_user("pusher")) as pusher,
+        running_listener(harness.new_listener(pusher)) as listener,
+    ):
         pusher.kill()
         for n in range(25):
             send_message(harness.dba, chat, str(n))

@@ -20,7 +20,7 @@ from tests.conftest import QUICK
 from tests.database import new_chat
 from tests.listener.chats import INSERT_MESSAGES, record_invalid_event
 from tests.listener.conftest import Harness
-from tests.listener.process import LEADER_LOG, Listener, listening
+from tests.listener.process import LEADER_LOG, Listener, running_listener
 from tests.listener.pusher_proxy import PusherProxy
 from tests.servers import migrate, new_postgres
 from tests.tokens import new_user
@@ -48,7 +48,7 @@ def get_status(metrics_port: int, path: str = "readyz") -> tuple[int, Any]:
 def test_published_events_are_counted(harness: Harness, metrics_port: int, read_metric: Read) -> None:
     chat = new_chat(harness.dba, "owner")
     harness.dba.execute(INSERT_MESSAGES, [chat, 25])
-    with listening(harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))) as listener:
+    with running_listener(harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))) as listener:
         wait_until(lambda: harness.count_queued() == 0)
         wait_until(lambda: get_status(metrics_port) == READY)
         assert get_status(metrics_port, "healthz") == (200, {"status": "ok"})
@@ -72,7 +72,7 @@ def test_listener_is_not_ready_during_an_outage_of_pusher(
     chat = new_chat(harness.dba, "owner")
     with (
         PusherProcess(directory / new_user("pusher")) as pusher,
-        listening(harness.new_listener(pusher, LISTENER_METRICS_PORT=str(metrics_port))),
+        running_listener(harness.new_listener(pusher, LISTENER_METRICS_PORT=str(metrics_port))),
     ):
         wait_until(lambda: get_status(metrics_port) == READY)
         pusher.kill()
@@ -99,7 +99,7 @@ def test_listener_is_not_ready_during_an_outage_of_the_database(
     with new_postgres(directory / new_user("postgres"), **QUICK) as postgres:
         migrate(postgres)
         url = postgres.url("parley", "events", "events")
-        with listening(Listener(directory, url, pusher, LISTENER_METRICS_PORT=str(metrics_port))):
+        with running_listener(Listener(directory, url, pusher, LISTENER_METRICS_PORT=str(metrics_port))):
             wait_until(lambda: get_status(metrics_port) == READY)
             postgres.kill()
             wait_until(
@@ -122,7 +122,7 @@ def test_one_of_two_leads_and_both_are_ready(harness: Harness, metrics_port: int
     other_port = find_free_port()
     first = harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))
     second = harness.new_listener(LISTENER_METRICS_PORT=str(other_port))
-    with listening(first):
+    with running_listener(first):
         try:
             second.spawn().wait_for_log("is a standby")
             wait_until(lambda: get_status(metrics_port) == get_status(other_port) == READY)
@@ -138,7 +138,7 @@ def test_listener_that_lost_the_lead_during_an_outage_of_pusher_is_ready(harness
     chat = new_chat(harness.dba, "owner")
     with (
         PusherProxy(harness.pusher).open() as proxy,
-        listening(harness.new_listener(proxy, LISTENER_METRICS_PORT=str(metrics_port))),
+        running_listener(harness.new_listener(proxy, LISTENER_METRICS_PORT=str(metrics_port))),
     ):
         proxy.reject = {"": 503}
         harness.dba.execute(INSERT_MESSAGES, [chat, 1])
@@ -159,7 +159,7 @@ def test_details_of_errors_are_not_logged(harness: Harness) -> None:
     harness.dba.execute(f"""
         create or replace function listener.roll_up(max_messages integer) returns boolean language plpgsql as
         $$ begin {failure}; end $$""")
-    with listening(harness.new_listener()) as listener:
+    with running_listener(harness.new_listener()) as listener:
         listener.wait_for_log("could not roll up messages: UniqueViolationError('zoo')")
         assert "hidden-word" not in listener.log.read_text()
 
@@ -169,7 +169,7 @@ def test_dead_letters_are_counted_in_the_process_and_in_the_database(
 ) -> None:
     chat = new_chat(harness.dba, "owner")
     payload = json.dumps("x" * 11_000)
-    with listening(harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))):
+    with running_listener(harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))):
         harness.dba.execute(INSERT_MESSAGES, [chat, 1])
         record_invalid_event(harness.dba, chat, "bad:event", payload)
         wait_until(lambda: read_metric("parley_events_dead_lettered_total", event="bad:event") == 1)
@@ -197,7 +197,7 @@ def test_port_in_use_is_reported_in_one_line(harness: Harness) -> None:
 
 
 def test_no_port_is_opened_without_the_setting(harness: Harness) -> None:
-    with listening(harness.new_listener()) as listener:
+    with running_listener(harness.new_listener()) as listener:
         assert listener.child is not None
         connections = psutil.Process(listener.child.pid).net_connections(kind="inet")
         assert not [c for c in connections if c.status == psutil.CONN_LISTEN]

@@ -4,7 +4,7 @@ from listener.maintenance import INTERVAL_SECONDS, REMOVAL_BATCH
 from tests.database import call, new_chat
 from tests.listener.chats import INSERT_MESSAGES, send_message
 from tests.listener.conftest import Harness
-from tests.listener.process import listening
+from tests.listener.process import running_listener
 from tests.waiting import wait_until
 
 
@@ -15,11 +15,11 @@ def test_events_are_purged_after_they_are_counted(harness: Harness) -> None:
     harness.dba.execute("update parley.outbox set recorded_at = now() - interval '8 days' where seq <= 2")
     counted = "select messages from analytics.activity_by_day"
     assert harness.dba.execute(counted).fetchall() == []
-    with listening(harness.new_listener()):
+    with running_listener(harness.new_listener()):
         wait_until(lambda: harness.count_queued() == 0)
         # Events published during the count may postpone it by one interval.
         wait_until(lambda: harness.dba.execute(counted).fetchall() == [(3,)], seconds=INTERVAL_SECONDS + 15)
-    with listening(harness.new_listener()):  # maintenance runs at its start
+    with running_listener(harness.new_listener()):  # maintenance runs at its start
         wait_until(lambda: harness.dba.execute("select seq from parley.outbox order by 1").fetchall() == [(3,), (4,)])
 
 
@@ -30,7 +30,7 @@ def test_expired_idempotency_keys_are_purged(harness: Harness) -> None:
         " from generate_series(0, 2 * %s) n",
         [REMOVAL_BATCH],
     )
-    with listening(harness.new_listener()):
+    with running_listener(harness.new_listener()):
         wait_until(lambda: harness.dba.execute("select key from parley.idempotency_keys").fetchall() == [("0",)])
 
 
@@ -44,7 +44,7 @@ def test_deleted_chats_and_memberships_of_deleted_users_are_purged(harness: Harn
     harness.dba.execute("delete from next_auth.users where id = 'owner'")
     rows = "select (select count(*) from parley.messages), (select count(*) from parley.members)"
     assert harness.dba.execute(rows).fetchall() == [(1, 50)]
-    with listening(harness.new_listener()):
+    with running_listener(harness.new_listener()):
         wait_until(lambda: harness.dba.execute(rows).fetchall() == [(0, 0)])
 
 
@@ -55,5 +55,5 @@ def test_old_events_are_purged(harness: Harness) -> None:
     send_message(harness.dba, chat, "young")
     harness.dba.execute("truncate parley.outbox_queue")  # events published meanwhile may postpone the count by a minute
     count = "select count(*) from parley.outbox"
-    with listening(harness.new_listener(OUTBOX_RETENTION_DAYS="1")):
+    with running_listener(harness.new_listener(OUTBOX_RETENTION_DAYS="1")):
         wait_until(lambda: harness.dba.execute(count).fetchone() == (1,))

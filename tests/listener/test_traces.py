@@ -3,7 +3,7 @@
 from tests.database import add_member, call, new_chat
 from tests.listener.chats import INSERT_MESSAGES
 from tests.listener.conftest import Harness
-from tests.listener.process import listening
+from tests.listener.process import running_listener
 from tests.listener.pusher_proxy import PusherProxy
 from tests.otlp import running_collector
 from tests.waiting import wait_until
@@ -16,7 +16,7 @@ def test_each_request_to_pusher_is_a_span(harness: Harness) -> None:
     with (
         running_collector() as collector,
         PusherProxy(harness.pusher).open() as proxy,
-        listening(harness.new_listener(proxy, **collector.environment)),
+        running_listener(harness.new_listener(proxy, **collector.environment)),
     ):
         harness.dba.execute(INSERT_MESSAGES, [chat, 25])
         wait_until(lambda: sum(span["messaging.batch.message_count"] for span in collector.find_spans(name)) == 25)

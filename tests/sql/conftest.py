@@ -19,8 +19,8 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def no_leftovers(dba: Connection) -> None:
-    """Hide the rows in the shared database that other tests have deleted and no listener has removed yet."""
+def no_pending_removals(dba: Connection) -> None:
+    """Delete the rows of the shared database that other tests have marked as deleted, and no listener has purged."""
     dba.execute("delete from parley.chats where is_being_removed")
     dba.execute("delete from parley.deleted_users where is_being_removed")
 

@@ -1,6 +1,4 @@
-"""Inactive chats: create them with activity in the past, purge them, and count their rows."""
-
-from typing import Any
+"""Inactive chats: create them with activity in the past, and purge them."""
 
 from tests.database import Connection, call
 
@@ -46,44 +44,3 @@ def new_inactive_chat(dba: Connection, *users: str, messages: int = 0, age: str 
     dba.execute("reset session_replication_role")
     dba.execute("select parley.recount_chat(%s)", [chat])
     return chat
-
-
-def count_rows(connection: Connection, chat: str) -> dict[str, int]:
-    """Return the number of rows of a chat by table."""
-    counts = {}
-    for table in ("chats", "members", "messages", "message_words", "message_blocks"):
-        key = "id" if table == "chats" else "chat_id"
-        row = connection.execute(f"select count(*) from parley.{table} where {key} = %s", [chat]).fetchone()
-        assert row is not None
-        counts[table] = row[0]
-    return counts
-
-
-NO_ROWS = {"chats": 0, "members": 0, "messages": 0, "message_words": 0, "message_blocks": 0}
-
-# The functions of a chat, with the arguments of a call by a member; $ is the chat, # one of its messages.
-FUNCTIONS = {
-    "get_chat": ("$",),
-    "update_chat": ("$", {"title": "New"}),
-    "delete_chat": ("$",),
-    "list_members": ("$",),
-    "add_member": ("$", {"userId": "newcomer"}),
-    "remove_member": ("$", "member"),
-    "list_messages": ("$",),
-    "send_message": ("$", {"content": "new"}),
-    "get_message": ("$", "#"),
-    "update_message": ("$", "#", {"content": "new"}),
-    "delete_message": ("$", "#"),
-}
-
-
-def arguments_of(name: str, chat: str, message: str) -> list[Any]:
-    """Return the arguments of a call of one of these functions."""
-    return [{"$": chat, "#": message}.get(a, a) if isinstance(a, str) else a for a in FUNCTIONS[name]]
-
-
-def last_message_id(connection: Connection, chat: str) -> str:
-    """Return the id of the last message of a chat."""
-    row = connection.execute("select last_message_id::text from parley.chats where id = %s", [chat]).fetchone()
-    assert row is not None
-    return str(row[0])

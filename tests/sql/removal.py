@@ -1,14 +1,14 @@
-"""Removal in batches: remove a batch as the listener does, delete users, and read their chats."""
+"""Deleted users and chats: delete users, purge a batch as the listener does, and count the remaining rows."""
 
 from psycopg import sql
 
 from tests.database import Connection, call
 
-SYNCHRONOUS = 100  # memberships that are removed in the transaction that deletes the user
+MEMBERSHIPS_REMOVED_AT_ONCE = 100  # memberships that are removed in the transaction that deletes the user
 
 
 def purge_batch(connection: Connection, function: str, size: int) -> int:
-    """Remove a batch as the listener does; return the number of rows."""
+    """Purge a batch as the listener does; return the number of rows."""
     row = connection.execute(sql.SQL("select listener.{}(%s)").format(sql.Identifier(function)), [size]).fetchone()
     assert row
     return int(row[0])

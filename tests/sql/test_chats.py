@@ -62,7 +62,7 @@ def test_malformed_chat_id_is_not_found(app: Connection) -> None:
             call(app, new_user(), "get_chat", chat)
 
 
-@pytest.mark.usefixtures("no_leftovers")
+@pytest.mark.usefixtures("no_pending_removals")
 def test_deleted_chat_is_not_found_and_its_rows_are_purged(dba: Connection) -> None:
     owner = new_user()
     chat = new_chat(dba, owner)

@@ -6,7 +6,7 @@ from tests.database import Connection, call, new_chat
 from tests.tokens import new_user
 
 
-@pytest.mark.usefixtures("no_leftovers")
+@pytest.mark.usefixtures("no_pending_removals")
 def test_messages_are_counted_in_blocks_of_1000(dba: Connection) -> None:
     user = new_user()
     chat = new_chat(dba, user)

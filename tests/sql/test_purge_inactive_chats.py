@@ -12,19 +12,12 @@ from psycopg import sql
 from api.dev.postgres import Postgres
 from tests import ROOT
 from tests.database import Connection, call, expect_error
-from tests.sql.inactive_chats import (
-    FUNCTIONS,
-    MAX_CHATS,
-    NO_ROWS,
-    arguments_of,
-    count_rows,
-    last_message_id,
-    new_inactive_chat,
-    purge,
-)
+from tests.sql.chat_calls import CHAT_FUNCTIONS, build_arguments
+from tests.sql.chat_rows import NO_CHAT_ROWS, count_chat_rows, last_message_id
+from tests.sql.inactive_chats import MAX_CHATS, new_inactive_chat, purge
 from tests.sql.outbox import events
 
-pytestmark = pytest.mark.usefixtures("no_leftovers")
+pytestmark = pytest.mark.usefixtures("no_pending_removals")
 
 
 def test_inactive_chat_is_deleted_at_once_and_its_messages_in_batches(dba: Connection) -> None:
@@ -43,16 +36,16 @@ def test_inactive_chat_is_deleted_at_once_and_its_messages_in_batches(dba: Conne
     assert (totals("owner"), totals("member")) == ([1, 25, 25], [1, 25, 25])
     assert call(dba, "member", *channel)
     assert purge(dba, 10) == 10
-    assert count_rows(dba, chat) == NO_ROWS | {"chats": 1, "messages": 15, "message_words": 15}
+    assert count_chat_rows(dba, chat) == NO_CHAT_ROWS | {"chats": 1, "messages": 15, "message_words": 15}
     assert (totals("owner"), totals("member")) == ([0, 0, 0], [0, 0, 0])
     for user in ("owner", "member"):
-        for name in FUNCTIONS:
+        for name in CHAT_FUNCTIONS:
             with expect_error(404):
-                call(dba, user, name, *arguments_of(name, chat, message))
+                call(dba, user, name, *build_arguments(name, chat, message))
         with expect_error(403):
             call(dba, user, *channel)
     assert [purge(dba, 10), purge(dba, 10), purge(dba, 10)] == [10, 5 + 1, 0]
-    assert count_rows(dba, chat) == NO_ROWS
+    assert count_chat_rows(dba, chat) == NO_CHAT_ROWS
     assert events(dba, chat) == [("chat:deleted", chat)]
     row = dba.execute("select recipients from parley.outbox where chat_id = %s", [chat]).fetchone()
     assert row is not None
@@ -60,10 +53,10 @@ def test_inactive_chat_is_deleted_at_once_and_its_messages_in_batches(dba: Conne
 
 
 def test_each_function_succeeds_in_a_chat_that_is_not_purged(dba: Connection) -> None:
-    for name in FUNCTIONS:
+    for name in CHAT_FUNCTIONS:
         chat = new_inactive_chat(dba, "owner", "member", messages=1)
         call(dba, "newcomer", "list_chats")
-        call(dba, "owner", name, *arguments_of(name, chat, last_message_id(dba, chat)))
+        call(dba, "owner", name, *build_arguments(name, chat, last_message_id(dba, chat)))
 
 
 def test_plain_sql_of_the_api_role_reads_no_row_of_a_purged_chat(dba: Connection) -> None:
@@ -95,9 +88,14 @@ def test_plain_sql_of_the_api_role_reads_no_row_of_a_purged_chat(dba: Connection
 def test_message_blocks_are_purged_with_the_chat(dba: Connection) -> None:
     chat = new_inactive_chat(dba, "owner", messages=2300)
     assert purge(dba, 700) == 700
-    assert count_rows(dba, chat) == NO_ROWS | {"chats": 1, "messages": 1600, "message_words": 1600, "message_blocks": 2}
+    assert count_chat_rows(dba, chat) == NO_CHAT_ROWS | {
+        "chats": 1,
+        "messages": 1600,
+        "message_words": 1600,
+        "message_blocks": 2,
+    }
     assert [purge(dba, 1599), purge(dba, 1), purge(dba)] == [1599, 1 + 1, 0]
-    assert count_rows(dba, chat) == NO_ROWS
+    assert count_chat_rows(dba, chat) == NO_CHAT_ROWS
 
 
 @pytest.mark.parametrize("messages", [0, 1])
@@ -105,10 +103,10 @@ def test_chat_is_inactive_if_its_last_activity_is_older_than_the_interval(dba: C
     chat = new_inactive_chat(dba, "owner", messages=messages, age="1 year 00:00:00.002")
     younger = new_inactive_chat(dba, "owner", messages=messages, age="1 year -00:00:00.002")
     assert purge(dba) == messages + 1
-    assert (count_rows(dba, chat)["chats"], count_rows(dba, younger)["chats"]) == (0, 1)
+    assert (count_chat_rows(dba, chat)["chats"], count_chat_rows(dba, younger)["chats"]) == (0, 1)
     assert purge(dba) == 0
     assert purge(dba, inactive_for="364 days") == messages + 1
-    assert count_rows(dba, younger) == NO_ROWS
+    assert count_chat_rows(dba, younger) == NO_CHAT_ROWS
 
 
 def test_new_message_is_activity_and_new_member_is_not(dba: Connection) -> None:
@@ -117,13 +115,13 @@ def test_new_message_is_activity_and_new_member_is_not(dba: Connection) -> None:
     call(dba, "member", "list_chats")
     call(dba, "owner", "add_member", unused, {"userId": "member"})
     assert [purge(dba), purge(dba)] == [3 + 1, 0]
-    assert (count_rows(dba, used)["messages"], count_rows(dba, unused)) == (4, NO_ROWS)
+    assert (count_chat_rows(dba, used)["messages"], count_chat_rows(dba, unused)) == (4, NO_CHAT_ROWS)
 
 
 def test_batch_is_limited_and_starts_with_the_longest_inactive_chats(dba: Connection) -> None:
     chats = [new_inactive_chat(dba, "owner", messages=4, age=f"{years} years") for years in (2, 4, 3)]
     assert purge(dba, 5) == 5 + 1
-    assert [count_rows(dba, chat)["messages"] for chat in chats] == [4, 0, 3]
+    assert [count_chat_rows(dba, chat)["messages"] for chat in chats] == [4, 0, 3]
     assert purge(dba, 7) == 7 + 2
     for _ in range(MAX_CHATS + 1):
         new_inactive_chat(dba, "owner")
@@ -149,7 +147,7 @@ def test_invalid_arguments_are_rejected(
     statement = "select parley.purge_inactive_chats(%s::interval, %s)"
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=message), dba.transaction():
         dba.execute(statement, [inactive_for, max_messages])
-    assert count_rows(dba, chat)["chats"] == 1
+    assert count_chat_rows(dba, chat)["chats"] == 1
     assert dba.execute(statement, ["1 year", 1]).fetchone() == (1,)
 
 
@@ -169,7 +167,7 @@ def test_parley_roles_cannot_purge_chats(dba: Connection, role: str) -> None:
             with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
                 dba.execute(attempt)
         dba.execute("reset role")
-    assert count_rows(dba, chat) | {"message_blocks": 0} == NO_ROWS | {
+    assert count_chat_rows(dba, chat) | {"message_blocks": 0} == NO_CHAT_ROWS | {
         "chats": 1, "members": 1, "messages": 1, "message_words": 1,
     }  # fmt: skip
     for attempt in attempts:
@@ -222,5 +220,5 @@ def test_loop_of_the_readme_purges_all_inactive_chats_and_ends(
     active = new_inactive_chat(own_dba, "owner", messages=2, age="1 year")
     assert run("postgresql://nobody@127.0.0.1:1/x") == 1
     assert run(own_url) == 0
-    assert [count_rows(own_dba, chat) for chat in inactive] == [NO_ROWS] * len(inactive)
-    assert count_rows(own_dba, active)["messages"] == 2
+    assert [count_chat_rows(own_dba, chat) for chat in inactive] == [NO_CHAT_ROWS] * len(inactive)
+    assert count_chat_rows(own_dba, active)["messages"] == 2

@@ -11,16 +11,9 @@ from psycopg import sql
 
 from api.dev.postgres import Postgres
 from tests.database import Connection, call
-from tests.sql.inactive_chats import (
-    FUNCTIONS,
-    MAX_CHATS,
-    NO_ROWS,
-    arguments_of,
-    count_rows,
-    last_message_id,
-    new_inactive_chat,
-    purge,
-)
+from tests.sql.chat_calls import CHAT_FUNCTIONS, build_arguments
+from tests.sql.chat_rows import NO_CHAT_ROWS, count_chat_rows, last_message_id
+from tests.sql.inactive_chats import MAX_CHATS, new_inactive_chat, purge
 from tests.sql.outbox import events
 from tests.sql.sessions import connect_autocommit, is_waiting, run_in_parallel
 from tests.tokens import new_user
@@ -48,7 +41,7 @@ def app_url(postgres: Postgres, database: str) -> str:
 Dba = Callable[[], AbstractContextManager[Connection]]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", CHAT_FUNCTIONS)
 def test_function_that_waited_for_a_purged_chat_raises_not_found(
     connect_as_dba: Dba, app_url: str, function: str
 ) -> None:
@@ -59,7 +52,7 @@ def test_function_that_waited_for_a_purged_chat_raises_not_found(
         waits = function not in {"get_chat", "list_members", "list_messages", "get_message"}
         with remover.transaction():
             assert purge(remover, 1) == 1
-            done = thread.submit(call, client, "owner", function, *arguments_of(function, chat, message))
+            done = thread.submit(call, client, "owner", function, *build_arguments(function, chat, message))
             if waits:
                 wait_until(lambda: is_waiting(remover, client))
             else:
@@ -68,7 +61,7 @@ def test_function_that_waited_for_a_purged_chat_raises_not_found(
             error = done.exception(15)
             assert isinstance(error, psycopg.Error)
             assert error.sqlstate == "PT404"
-        assert count_rows(remover, chat) == NO_ROWS | {"chats": 1, "messages": 8, "message_words": 8}
+        assert count_chat_rows(remover, chat) == NO_CHAT_ROWS | {"chats": 1, "messages": 8, "message_words": 8}
         assert events(remover, chat) == [("chat:deleted", chat)]
 
 
@@ -104,7 +97,7 @@ def test_plain_sql_that_waited_for_a_purged_chat_affects_no_row(
             assert error.diag.constraint_name == constraint
         else:
             assert done.result(15) == 0
-        assert count_rows(remover, chat) == NO_ROWS | {"chats": 1, "messages": 1, "message_words": 1}
+        assert count_chat_rows(remover, chat) == NO_CHAT_ROWS | {"chats": 1, "messages": 1, "message_words": 1}
         assert events(remover, chat) == [("chat:deleted", chat)]
 
 
@@ -131,10 +124,10 @@ def test_chat_with_a_change_in_progress_is_skipped(connect_as_dba: Dba, change: 
                 client.execute("delete from next_auth.users where id = 'member'")
             remover.execute("set lock_timeout = '5s'")
             assert [purge(remover), purge(remover)] == [1, 0]
-            assert count_rows(remover, other) == NO_ROWS
-            assert count_rows(remover, chat)["messages"] == 2
+            assert count_chat_rows(remover, other) == NO_CHAT_ROWS
+            assert count_chat_rows(remover, chat)["messages"] == 2
         assert purge(remover) == (0 if change == "a message" else 2 + 1)
-        assert count_rows(remover, chat)["messages"] == (3 if change == "a message" else 0)
+        assert count_chat_rows(remover, chat)["messages"] == (3 if change == "a message" else 0)
 
 
 def test_chat_that_gets_a_message_while_it_is_being_selected_is_kept(connect_as_dba: Dba) -> None:
@@ -152,7 +145,7 @@ def test_chat_that_gets_a_message_while_it_is_being_selected_is_kept(connect_as_
             with connect_as_dba() as sender:
                 call(sender, "owner", "send_message", used, {"content": "Still here"})
         assert removing.result(15) == 2 + 1
-        assert (count_rows(client, used)["messages"], count_rows(client, unused)) == (3, NO_ROWS)
+        assert (count_chat_rows(client, used)["messages"], count_chat_rows(client, unused)) == (3, NO_CHAT_ROWS)
         assert [event for event, _ in events(client, used)] == ["message:sent"]
 
 
@@ -214,11 +207,11 @@ def test_killed_purge_is_completed_by_the_next_one(connect_as_dba: Dba) -> None:
         chat = new_inactive_chat(dba, "owner", messages=6)
         with pytest.raises(psycopg.OperationalError):
             purge_and_die()
-        assert (count_rows(dba, chat)["members"], events(dba, chat)) == (1, [])
+        assert (count_chat_rows(dba, chat)["members"], events(dba, chat)) == (1, [])
         assert purge(dba, 2) == 2
         with pytest.raises(psycopg.OperationalError):
             purge_and_die()
-        assert count_rows(dba, chat)["messages"] == 4
+        assert count_chat_rows(dba, chat)["messages"] == 4
         assert [purge(dba, 2), purge(dba, 2), purge(dba, 2)] == [2, 2 + 1, 0]
         assert events(dba, chat) == [("chat:deleted", chat)]
 
@@ -239,7 +232,7 @@ def test_concurrent_purges_and_changes_do_not_deadlock(postgres: Postgres, conne
             elif n % 80 == 40:
                 connection.execute("delete from next_auth.users where id = %s", [users[1 + n // 80]])
             else:
-                call(connection, users[0], function, *arguments_of(function, chat, messages[chat]))
+                call(connection, users[0], function, *build_arguments(function, chat, messages[chat]))
         except psycopg.Error as error:
             assert error.sqlstate == "PT404", error  # noqa: PT017 (a deadlock would be 40P01)
 

@@ -8,7 +8,7 @@ CHATS, IMAGE = "/api/chats", "/api/profile/image"
 REPLAYED = "idempotency-replayed"
 
 
-def keyed(key: str = "") -> dict[str, str]:
+def idempotency_header(key: str = "") -> dict[str, str]:
     """Return the header with this key, or with a new one."""
     return {"Idempotency-Key": key or new_user("key")}
 
@@ -35,6 +35,6 @@ def is_replay(response: httpx.Response, first: httpx.Response) -> bool:
     return True
 
 
-def upload(client: httpx.Client, content: bytes, key: dict[str, str]) -> httpx.Response:
+def upload(client: httpx.Client, content: bytes, header: dict[str, str]) -> httpx.Response:
     """Upload an image with another multipart boundary and file name each time, as clients do."""
-    return client.post(IMAGE, files={"image": (new_user(), content)}, headers=key)
+    return client.post(IMAGE, files={"image": (new_user(), content)}, headers=header)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from api.dev.postgres import Postgres
 from api.routes import ROUTES, Route
 from tests import images
-from tests.api.http.idempotency import CHATS, REPLAYED, contents, is_replay, keyed, new_chat, upload
+from tests.api.http.idempotency import CHATS, REPLAYED, contents, idempotency_header, is_replay, new_chat, upload
 from tests.api.route_examples import RouteExamples, name_of
 from tests.api.support import expect_error, request_head, send_raw, unlimited_client
 from tests.api_process import Api
@@ -32,22 +32,25 @@ def client(api: Api) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize("route", POSTS, ids=name_of)
 def test_every_post_can_be_repeated_with_its_key(route_examples: RouteExamples, route: Route) -> None:
-    key = keyed()
-    first = route_examples.request(route_examples.owner, route, headers=key)
+    header = idempotency_header()
+    first = route_examples.request(route_examples.owner, route, headers=header)
     assert first.status_code == route.status, first.text
     assert REPLAYED not in first.headers
     for _ in range(2):
-        assert is_replay(route_examples.request(route_examples.owner, route, headers=key), first)
+        assert is_replay(route_examples.request(route_examples.owner, route, headers=header), first)
     other = next(other for other in POSTS if other is not route)
-    error = expect_error(route_examples.request(route_examples.owner, other, headers=key), 422)
+    error = expect_error(route_examples.request(route_examples.owner, other, headers=header), 422)
     assert error["message"] == "Another request was sent with this Idempotency-Key."
-    assert route_examples.request(route_examples.owner, other, headers=keyed()).status_code == other.status
+    assert route_examples.request(route_examples.owner, other, headers=idempotency_header()).status_code == other.status
 
 
 def test_other_methods_ignore_an_idempotency_key(client: httpx.Client) -> None:
     chat = new_chat(client).removesuffix("/messages")
-    for key in (keyed("a key"), keyed("same"), keyed("same")):
-        for response in (client.get(chat, headers=key), client.put(chat, json={"title": new_user()}, headers=key)):
+    for header in (idempotency_header("a key"), idempotency_header("same"), idempotency_header("same")):
+        for response in (
+            client.get(chat, headers=header),
+            client.put(chat, json={"title": new_user()}, headers=header),
+        ):
             assert response.status_code == 200
             assert REPLAYED not in response.headers
 
@@ -88,15 +91,15 @@ def test_whitespace_around_a_key_is_ignored(api: Api, client: httpx.Client) -> N
 
 @pytest.mark.parametrize("key", ["a", "a" * 255, "!#$%&'()*+,-./:;<=>?@[]^_`{|}~"])
 def test_key_may_be_quoted(client: httpx.Client, key: str) -> None:
-    first = client.post(CHATS, json={"title": "x"}, headers=keyed(key))
-    assert is_replay(client.post(CHATS, json={"title": "x"}, headers=keyed(f'"{key}"')), first)
+    first = client.post(CHATS, json={"title": "x"}, headers=idempotency_header(key))
+    assert is_replay(client.post(CHATS, json={"title": "x"}, headers=idempotency_header(f'"{key}"')), first)
 
 
 def test_repeat_must_have_an_identical_body(client: httpx.Client) -> None:
-    messages, key = new_chat(client), keyed()
+    messages, header = new_chat(client), idempotency_header()
 
     def send(body: str, content_type: str = "application/json", path: str = messages) -> httpx.Response:
-        return client.post(path, content=body, headers=key | {"Content-Type": content_type})
+        return client.post(path, content=body, headers=header | {"Content-Type": content_type})
 
     first = send('{"content": "x"}')
     assert is_replay(send('{"content": "x"}', "application/json; charset=utf-8"), first)
@@ -110,11 +113,11 @@ def test_repeat_must_have_an_identical_body(client: httpx.Client) -> None:
 def test_key_is_valid_in_all_sessions_of_its_user(
     anonymous_client: httpx.Client, postgres: Postgres, shared_database: str
 ) -> None:
-    user, key = new_user(), keyed()
+    user, header = new_user(), idempotency_header()
     with psycopg.connect(postgres.url(shared_database), autocommit=True) as dba:
         tokens = [add_session(dba, user), add_session(dba, user), token(user), token(new_user())]
     first, *others = [
-        anonymous_client.post(CHATS, json={"title": "x"}, headers=key | {"Authorization": f"Bearer {session_token}"})
+        anonymous_client.post(CHATS, json={"title": "x"}, headers=header | {"Authorization": f"Bearer {session_token}"})
         for session_token in tokens
     ]
     assert {response.status_code for response in (first, *others)} == {201}
@@ -135,7 +138,7 @@ STEP = st.tuples(st.sampled_from((0, 1)), st.sampled_from(("", "a", "b")), st.sa
 
 @settings(max_examples=30)
 @given(steps=st.lists(STEP, max_size=15))
-def test_any_sequence_of_keyed_requests_is_executed_once(
+def test_any_sequence_of_requests_with_keys_is_executed_once(
     api: Api, steps: list[tuple[int, str, tuple[str, dict[str, Any], int]]]
 ) -> None:
     users = [new_user(), new_user()]
@@ -147,7 +150,7 @@ def test_any_sequence_of_keyed_requests_is_executed_once(
         first: dict[tuple[int, str], tuple[str, dict[str, Any], httpx.Response]] = {}
         sent_contents: list[str] = []
         for user, key, (where, body, status) in steps:
-            headers = keyed(key) if key else {}
+            headers = idempotency_header(key) if key else {}
             response = (one, other)[user].post(paths[where], json=body, headers=headers)
             if (user, key) in first:
                 first_where, first_body, first_response = first[user, key]
@@ -166,10 +169,11 @@ def test_any_sequence_of_keyed_requests_is_executed_once(
 
 
 def test_removed_member_cannot_replay_an_idempotent_authorization(route_examples: RouteExamples) -> None:
-    key, form = keyed(), {"socket_id": "1.2", "channel_name": route_examples.fill("private-chat-<chat_id>")}
+    header = idempotency_header()
+    form = {"socket_id": "1.2", "channel_name": route_examples.fill("private-chat-<chat_id>")}
 
     def authorize() -> httpx.Response:
-        return route_examples.member.post("/api/pusher/auth", data=form, headers=key)
+        return route_examples.member.post("/api/pusher/auth", data=form, headers=header)
 
     first = authorize()
     assert is_replay(authorize(), first)
@@ -182,21 +186,21 @@ def test_removed_member_cannot_replay_an_idempotent_authorization(route_examples
 
 
 def test_repeated_upload_is_stored_once(api: Api, client: httpx.Client) -> None:
-    key, content = keyed(), images.encode(images.draw_noise(9, 9, 300), "PNG")
-    first = upload(client, content, key)
+    header, content = idempotency_header(), images.encode(images.draw_noise(9, 9, 300), "PNG")
+    first = upload(client, content, header)
     assert first.status_code == 200
     stored = api.images / first.json()["imageUrl"].rpartition("/")[2]
     stored.unlink()
-    assert is_replay(upload(client, content, key), first)
+    assert is_replay(upload(client, content, header), first)
     assert not stored.exists()
-    expect_error(upload(client, images.build_png(8, 8), key), 422)
-    expect_error(upload(client, b"no image", key), 400)
+    expect_error(upload(client, images.build_png(8, 8), header), 422)
+    expect_error(upload(client, b"no image", header), 400)
     assert client.get("/api/profile").json()["user"]["imageUrl"] == first.json()["imageUrl"]
-    assert not is_replay(upload(client, content, keyed()), first)
+    assert not is_replay(upload(client, content, idempotency_header()), first)
     assert stored.exists()
 
 
 def test_rejected_upload_does_not_use_up_its_key(client: httpx.Client) -> None:
-    key = keyed()
-    expect_error(upload(client, b"no image", key), 400)
-    assert upload(client, images.build_png(5, 5), key).status_code == 200
+    header = idempotency_header()
+    expect_error(upload(client, b"no image", header), 400)
+    assert upload(client, images.build_png(5, 5), header).status_code == 200

@@ -11,7 +11,7 @@ import pytest
 
 from api.dev.postgres import Postgres
 from tests import images
-from tests.api.http.idempotency import REPLAYED, contents, is_replay, keyed, new_chat, upload
+from tests.api.http.idempotency import REPLAYED, contents, idempotency_header, is_replay, new_chat, upload
 from tests.api.support import expect_error, unlimited_client
 from tests.api_process import Api, running
 from tests.tokens import new_user
@@ -46,7 +46,7 @@ def lock_rows(url: str) -> Iterator[Callable[[], int]]:
 def test_repeat_during_the_first_request_gets_409_with_retry_after(
     apis: tuple[Api, Api], postgres: Postgres, database: str, what: str
 ) -> None:
-    user, key = new_user(), keyed()
+    user, header = new_user(), idempotency_header()
     with (
         unlimited_client(apis[0], user) as one,
         unlimited_client(apis[1], user) as other,
@@ -56,8 +56,8 @@ def test_repeat_during_the_first_request_gets_409_with_retry_after(
 
         def request(client: httpx.Client) -> httpx.Response:
             if what == "image":
-                return upload(client, images.build_png(7, 7), key)
-            return client.post(messages, json={"content": "x"}, headers=key)
+                return upload(client, images.build_png(7, 7), header)
+            return client.post(messages, json={"content": "x"}, headers=header)
 
         with lock_rows(postgres.url(database)) as waiting:
             first_request = threads.submit(request, one)
@@ -67,7 +67,7 @@ def test_repeat_during_the_first_request_gets_409_with_retry_after(
             assert error["message"] == "The first request with this Idempotency-Key is still under way."
             assert error.keys() == {"message", "code"}
             assert early.headers["retry-after"] == "1"
-            assert other.get(messages, headers=key).status_code == 200
+            assert other.get(messages, headers=header).status_code == 200
             assert not first_request.done()
         first = first_request.result()
         assert first.is_success
@@ -77,7 +77,7 @@ def test_repeat_during_the_first_request_gets_409_with_retry_after(
 
 
 def test_of_a_hundred_concurrent_repeats_one_is_executed(apis: tuple[Api, Api]) -> None:
-    user, key = new_user(), keyed()
+    user, header = new_user(), idempotency_header()
     with (
         unlimited_client(apis[0], user) as one,
         unlimited_client(apis[1], user) as other,
@@ -86,7 +86,7 @@ def test_of_a_hundred_concurrent_repeats_one_is_executed(apis: tuple[Api, Api]) 
         messages = new_chat(one)
 
         def send(number: int) -> httpx.Response:
-            return (one, other)[number % 2].post(messages, json={"content": "x"}, headers=key)
+            return (one, other)[number % 2].post(messages, json={"content": "x"}, headers=header)
 
         responses = list(threads.map(send, range(100)))
         [first] = [
@@ -102,7 +102,7 @@ def test_of_a_hundred_concurrent_repeats_one_is_executed(apis: tuple[Api, Api]) 
 def test_request_without_response_from_a_killed_process_is_executed_once(
     apis: tuple[Api, Api], postgres: Postgres, database: str
 ) -> None:
-    user, key = new_user(), keyed()
+    user, header = new_user(), idempotency_header()
     doomed, survivor = apis
     with (
         unlimited_client(doomed, user) as client,
@@ -112,7 +112,7 @@ def test_request_without_response_from_a_killed_process_is_executed_once(
         messages = new_chat(client)
 
         def send(client: httpx.Client) -> httpx.Response:
-            return client.post(messages, json={"content": "x"}, headers=key)
+            return client.post(messages, json={"content": "x"}, headers=header)
 
         with lock_rows(postgres.url(database)) as waiting:
             first_request = threads.submit(send, client)

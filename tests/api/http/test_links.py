@@ -1,4 +1,4 @@
-"""The Link header: URLs of the neighbouring pages, which clients can request as they are."""
+"""The Link header: URLs of the adjacent pages, which clients can request as they are."""
 
 from collections.abc import Iterator
 

@@ -31,32 +31,32 @@ from tests.browser import Browser
 from tests.crafted import CHANNELS, chunk, exif, orientation_entry
 
 
-def keyed(colour_type: int, depth: int, values: tuple[int, ...], *key: int) -> bytes:
+def transparent_png(colour_type: int, depth: int, values: tuple[int, ...], *key: int) -> bytes:
     """A PNG of greys with a tRNS chunk that makes one of them transparent."""
     pixels = [(value,) * CHANNELS[colour_type] for value in values]
     return row_png(colour_type, depth, pixels, chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)))
 
 
 PNGS = {
-    f"{depth} bits of grey, key {key}": keyed(0, depth, values, key)
+    f"{depth} bits of grey, key {key}": transparent_png(0, depth, values, key)
     for depth, values, key in [
         (1, (0, 1), 1), (1, (0, 1), 0x101), (1, (0, 1), 3), (2, (0, 1, 3), 1), (4, (0, 1, 15), 1), (8, (0, 1, 255), 1),
         (8, (0, 1, 255), 0x101), (16, (0x1234, 0x1235, 0x1134, 0x12FF), 0x1234),
     ]
 } | {
-    f"{depth} bits of RGB, key {key}": keyed(2, depth, values, *key)
+    f"{depth} bits of RGB, key {key}": transparent_png(2, depth, values, *key)
     for depth, values, key in [
         (8, (0, 1, 2), (1, 1, 1)), (8, (0, 1, 2), (1, 1, 2)), (8, (0, 1, 2), (0x101, 1, 1)),
         (16, (0x1234, 0x1235, 0x1134), (0x1234,) * 3), (16, (0x1234, 0x1235), (0x1234, 0x1234, 0x1235)),
     ]
 } | {
-    "a key too short": keyed(2, 8, (0, 1), 1, 1),
+    "a key too short": transparent_png(2, 8, (0, 1), 1, 1),
     "a key after one too short": row_png(
         2, 8, [(0, 0, 0), (1, 1, 1)], chunk(b"tRNS", b"\0"), chunk(b"tRNS", b"\0\1" * 3)
     ),
     "code points after too few": coloured_png(2, cicp(1, 13), cicp(12, 13, 0, 1)),
     "a gamma after none": coloured_png(2, gamma(0), gamma(100_000)),
-    "a key of what has alpha": keyed(4, 8, (0, 1), 1),
+    "a key of what has alpha": transparent_png(4, 8, (0, 1), 1),
     "palette too short": indexed_png(chunk(b"PLTE", RGBY[:6])),
     "palette too short, transparent": indexed_png(chunk(b"PLTE", RGBY[:6]), chunk(b"tRNS", b"\x80\x40\x20")),
     "few opacities": indexed_png(chunk(b"PLTE", RGBY), chunk(b"tRNS", b"\x80\0")),

@@ -1,4 +1,4 @@
-"""Places for uploads: when all are taken, slow uploads and users with several uploads yield theirs."""
+"""Upload slots: when all are taken, slow uploads and uploads of users with several are evicted."""
 
 import socket
 import tempfile
@@ -45,8 +45,8 @@ class SlowUpload:
         }  # fmt: skip
         self.connection.sendall(request_head(f"POST {PATH} HTTP/1.1", headers))
         # Only an upload that has a slot gets 100 (Continue).
-        self.has_place = self.connection.recv(len(CONTINUE), socket.MSG_WAITALL | socket.MSG_PEEK) == CONTINUE
-        if self.has_place:
+        self.has_slot = self.connection.recv(len(CONTINUE), socket.MSG_WAITALL | socket.MSG_PEEK) == CONTINUE
+        if self.has_slot:
             self.connection.recv(len(CONTINUE), socket.MSG_WAITALL)
 
     def send(self, size: int) -> None:
@@ -80,7 +80,7 @@ def slow_uploads(api: Api, users: int, uploads_per_user: int, size: int = 1) -> 
         for user in (new_user("slow") for _ in range(users)):
             for _ in range(uploads_per_user):
                 uploads.append(stack.enter_context(SlowUpload(api, user)))
-                assert uploads[-1].has_place
+                assert uploads[-1].has_slot
                 uploads[-1].send(size)
         yield uploads
 
@@ -92,13 +92,13 @@ def upload(client: httpx.Client, **headers: str) -> httpx.Response:
 @pytest.mark.slow
 @pytest.mark.parametrize(("users", "uploads_per_user"), [(5, 4), (5, 20), (4, 25), (100, 1), (40, 2)])
 def test_slow_uploads_do_not_keep_others_out(api: Api, users: int, uploads_per_user: int) -> None:
-    """With the default limits, attackers hold up to all places and start again when one of their uploads yields."""
+    """With the default limits, attackers hold up to all slots and start again when one of their uploads is evicted."""
     assert upload_slots.MAX_UPLOADS_PER_USER == 25
     assert upload_slots.MAX_UPLOADS == 100
     is_full = users * uploads_per_user == upload_slots.MAX_UPLOADS
     with slow_uploads(api, users, uploads_per_user) as uploads, ExitStack() as stack, unlimited_client(api) as client:
 
-        def find_yielded() -> list[SlowUpload]:
+        def find_evicted() -> list[SlowUpload]:
             return [one for one in uploads if one.has_response]
 
         for number in range(30):
@@ -106,15 +106,15 @@ def test_slow_uploads_do_not_keep_others_out(api: Api, users: int, uploads_per_u
                 one.send(1)
             assert upload(client).status_code == 200
             if is_full:
-                assert stack.enter_context(SlowUpload(api, new_user("slow"))).has_place
-        wait_until(lambda: len(find_yielded()) == 30 * is_full)
-        for one in find_yielded():
+                assert stack.enter_context(SlowUpload(api, new_user("slow"))).has_slot
+        wait_until(lambda: len(find_evicted()) == 30 * is_full)
+        for one in find_evicted():
             assert expect_error(one.read_response(), 503)["message"] == upload_slots.EVICTED_MESSAGE
 
 
 @pytest.fixture
 def three_slot_api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
-    """An API with three places for uploads."""
+    """An API with three upload slots."""
     api = new_api(shared_database, METRICS_PORT=str(find_free_port()))
     with running(patch_api(api, "upload_slots.MAX_UPLOADS = 3")) as api:
         yield api
@@ -143,7 +143,7 @@ def test_open_uploads_of_a_user_are_limited(api: Api) -> None:
         unlimited_client(api) as other,
     ):
         mine = [stack.enter_context(SlowUpload(api, user)) for _ in range(upload_slots.MAX_UPLOADS_PER_USER)]
-        assert all(one.has_place for one in mine)
+        assert all(one.has_slot for one in mine)
         response = upload(client)
         message = "A user may have 25 uploads in progress; try again when one has ended."
         assert expect_error(response, 503)["message"] == message
@@ -153,13 +153,13 @@ def test_open_uploads_of_a_user_are_limited(api: Api) -> None:
         wait_until(lambda: upload(client).status_code == 200)
 
 
-def test_steady_upload_keeps_its_place_however_many_others_start(three_slot_api: Api) -> None:
+def test_steady_upload_keeps_its_slot_however_many_others_start(three_slot_api: Api) -> None:
     user = new_user("steady")
     with SlowUpload(three_slot_api, user) as steady, slow_uploads(three_slot_api, 2, 1) as slow, ExitStack() as stack:
         for _ in range(10):
             steady.send(50_000)
             slow.append(stack.enter_context(SlowUpload(three_slot_api, new_user("slow"))))
-            assert slow[-1].has_place
+            assert slow[-1].has_slot
         steady.send(len(steady.unsent))
         assert steady.read_response().status_code == 200
         for one in slow[:10]:  # The oldest have the lowest average rate.
@@ -167,7 +167,7 @@ def test_steady_upload_keeps_its_place_however_many_others_start(three_slot_api:
         assert not any(one.has_response for one in slow[10:])
 
 
-def test_new_upload_is_rejected_while_no_upload_is_slow_and_no_place_is_free(three_slot_api: Api) -> None:
+def test_new_upload_is_rejected_while_no_upload_is_slow_and_no_slot_is_free(three_slot_api: Api) -> None:
     with slow_uploads(three_slot_api, 3, 1, size=100_000) as uploads, unlimited_client(three_slot_api) as client:
         response = upload(client)
         assert expect_error(response, 503)["message"] == upload_slots.FULL_MESSAGE
@@ -178,16 +178,16 @@ def test_new_upload_is_rejected_while_no_upload_is_slow_and_no_place_is_free(thr
         assert upload(client).status_code == 200
 
 
-def test_user_with_many_places_yields_one_while_no_upload_is_slow(three_slot_api: Api) -> None:
+def test_user_with_many_slots_loses_one_while_no_upload_is_slow(three_slot_api: Api) -> None:
     with slow_uploads(three_slot_api, 1, 3, size=100_000) as uploads, unlimited_client(three_slot_api) as client:
         assert upload(client).status_code == 200
         wait_until(lambda: sum(one.has_response for one in uploads) == 1)
         with slow_uploads(three_slot_api, 1, 1, size=100_000), SlowUpload(three_slot_api, new_user()) as third:
-            assert not third.has_place  # A user with two uploads yields none: browsers send as many.
+            assert not third.has_slot  # A user with two uploads loses none: browsers send as many.
             expect_error(third.read_response(), 503)
 
 
-def test_upload_that_yielded_can_be_retried_with_its_idempotency_key(three_slot_api: Api) -> None:
+def test_evicted_upload_can_be_retried_with_its_idempotency_key(three_slot_api: Api) -> None:
     user, key = new_user(), new_user("key")
     with (
         SlowUpload(three_slot_api, user, key) as first,
@@ -200,7 +200,7 @@ def test_upload_that_yielded_can_be_retried_with_its_idempotency_key(three_slot_
         assert "idempotency-replayed" not in response.headers
 
 
-def test_uploads_that_yielded_leave_no_files_or_counts_behind(three_slot_api: Api) -> None:
+def test_evicted_uploads_leave_no_files_or_counts_behind(three_slot_api: Api) -> None:
     with slow_uploads(three_slot_api, 10, 1) as uploads:
         wait_until(lambda: count_open_uploads(three_slot_api) == 3)
         wait_until(lambda: count_temporary_files(three_slot_api) == 3)
@@ -212,12 +212,12 @@ def test_uploads_that_yielded_leave_no_files_or_counts_behind(three_slot_api: Ap
     assert '"level": "error"' not in three_slot_api.log.read_text()
 
 
-def test_upload_whose_client_disconnects_frees_its_place(three_slot_api: Api) -> None:
+def test_upload_whose_client_disconnects_frees_its_slot(three_slot_api: Api) -> None:
     with slow_uploads(three_slot_api, 3, 1, size=100_000) as uploads:
         uploads[1].connection.close()
         wait_until(lambda: count_open_uploads(three_slot_api) == 2)
         with SlowUpload(three_slot_api, new_user()) as newcomer:
-            assert newcomer.has_place
+            assert newcomer.has_slot
         assert not uploads[0].has_response
         assert not uploads[2].has_response
 

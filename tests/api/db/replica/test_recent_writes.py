@@ -1,4 +1,4 @@
-"""Marks of recent writes: what is recorded, and how the loss of marks is detected."""
+"""Records of recent writes: what is recorded, and how the loss of records is detected."""
 
 import asyncio
 import json
@@ -24,20 +24,20 @@ from tests.waiting import wait_until
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_every_write_is_recorded_without_the_user_id(cluster: Cluster, api: Api, route: Route) -> None:
     with new_route_examples(api) as route_examples, redis.Redis.from_url(cluster.valkey.url()) as client:
-        (mark,) = build_keys(json.dumps({"sub": route_examples.ids["owner"]}))
-        client.delete(mark)
+        (record_key,) = build_keys(json.dumps({"sub": route_examples.ids["owner"]}))
+        client.delete(record_key)
         assert route_examples.request(route_examples.owner, route).status_code == route.status
-        assert bool(client.exists(mark)) is not route.is_safe
+        assert bool(client.exists(record_key)) is not route.is_safe
         if not route.is_safe:
-            assert MAX_LAG * 1000 < client.pttl(mark) <= 2 * MAX_LAG * 1000
+            assert MAX_LAG * 1000 < client.pttl(record_key) <= 2 * MAX_LAG * 1000
         assert route_examples.ids["owner"] not in str(client.keys("parley:*"))
 
 
 def test_session_is_recorded_by_a_digest_of_its_digest() -> None:
     digests = [sha256(token).hexdigest() for token in (b"one", b"other")]
-    marks = build_keys(json.dumps({"session_digests": digests}))
-    assert len(set(marks)) == 2
-    assert not any(digest in mark for digest in digests for mark in marks)
+    record_keys = build_keys(json.dumps({"session_digests": digests}))
+    assert len(set(record_keys)) == 2
+    assert not any(digest in record_key for digest in digests for record_key in record_keys)
 
 
 def test_write_that_took_longer_than_the_maximum_lag_is_recorded_again(cluster: Cluster, api: Api) -> None:
@@ -47,16 +47,16 @@ def test_write_that_took_longer_than_the_maximum_lag_is_recorded_again(cluster: 
         psycopg.connect(cluster.primary.url("parley")) as dba,
         ThreadPoolExecutor() as pool,
     ):
-        (mark,) = build_keys(json.dumps({"sub": owner.get("/api/profile").json()["user"]["id"]}))
+        (record_key,) = build_keys(json.dumps({"sub": owner.get("/api/profile").json()["user"]["id"]}))
         dba.execute("lock table parley.messages in exclusive mode")
         sent = pool.submit(chat.send, owner, "late")
-        wait_until(lambda: client.pttl(mark) < MAX_LAG * 1000 * 0.9)
+        wait_until(lambda: client.pttl(record_key) < MAX_LAG * 1000 * 0.9)
         dba.rollback()
         assert sent.result() > MAX_LAG
-        assert client.pttl(mark) > MAX_LAG * 1000
+        assert client.pttl(record_key) > MAX_LAG * 1000
 
 
-def test_lost_marks_are_detected_after_a_flush(cluster: Cluster, api: Api) -> None:
+def test_lost_records_are_detected_after_a_flush(cluster: Cluster, api: Api) -> None:
     with chatting(cluster, api) as (chat, owner, member), cluster.paused():
         chat.send(owner, "after")
         assert chat.contents(member) == ["before"]
@@ -69,7 +69,7 @@ def test_lost_marks_are_detected_after_a_flush(cluster: Cluster, api: Api) -> No
         assert client.exists(EPOCH_KEY)
 
 
-def test_lost_marks_are_detected_after_a_restart_from_an_old_snapshot(
+def test_lost_records_are_detected_after_a_restart_from_an_old_snapshot(
     cluster: Cluster, api: Api, other_api: Api
 ) -> None:
     with (
@@ -123,7 +123,7 @@ def test_one_recorded_session_of_two_is_sufficient(reliable_writes: ReliableWrit
     assert asyncio.run(check()) == [False, False, True]
 
 
-def test_restart_of_redis_makes_marks_unreliable(cluster: Cluster, reliable_writes: ReliableWrites) -> None:
+def test_restart_of_redis_makes_records_unreliable(cluster: Cluster, reliable_writes: ReliableWrites) -> None:
     identity = json.dumps({"sub": new_user()})
 
     async def check() -> bool:
@@ -138,7 +138,7 @@ def test_restart_of_redis_makes_marks_unreliable(cluster: Cluster, reliable_writ
         assert not asyncio.run(check())
 
 
-def test_without_a_run_id_every_new_connection_makes_marks_unreliable(
+def test_without_a_run_id_every_new_connection_makes_records_unreliable(
     cluster: Cluster, reliable_writes: ReliableWrites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity, login = json.dumps({"sub": new_user()}), new_user("login")
@@ -155,7 +155,7 @@ def test_without_a_run_id_every_new_connection_makes_marks_unreliable(
         assert asyncio.run(check()) == [True, False]
 
 
-def test_marks_that_become_unreliable_during_a_request_are_not_trusted(
+def test_records_that_become_unreliable_during_a_request_are_not_trusted(
     cluster: Cluster, reliable_writes: ReliableWrites
 ) -> None:
     identity = json.dumps({"sub": new_user()})

@@ -49,10 +49,10 @@ def test_write_without_redis_waits_for_the_replica(cluster: Cluster, api: Api) -
         assert chat.send(owner_there, "after") < MAX_LAG / 2
         assert chat.contents(owner) == ["after", "before"]
         with cluster.paused():
-            chat.send(owner, "marked")
+            chat.send(owner, "recorded")
             assert chat.contents(member) == ["after", "before"]  # this API does use the replica
-            assert MAX_LAG <= chat.send(owner_there, "unmarked") < 2 * MAX_LAG
-            assert chat.contents(owner)[0] == "unmarked"
+            assert MAX_LAG <= chat.send(owner_there, "unrecorded") < 2 * MAX_LAG
+            assert chat.contents(owner)[0] == "unrecorded"
 
 
 def test_write_waits_only_while_redis_is_unavailable(cluster: Cluster) -> None:

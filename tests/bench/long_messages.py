@@ -1,4 +1,4 @@
-"""Benchmark of messages of the maximum length, by script and combining class: `python -m tests.bench.texts`.
+"""Benchmark of messages of the maximum length, by script and combining class: `python -m tests.bench.long_messages`.
 
 Each text has 32,768 characters and ends with a word to search for. The benchmark measures sending it, and searching for
 the word in a chat with one such message. For the patterns, the random texts and the texts that are the most expensive
@@ -36,7 +36,7 @@ PATTERNS = (
 )  # fmt: skip
 
 HAN, EXTENSION_B, HANGUL, EMOJI = (0x4E00, 0x9FFF), (0x20000, 0x29FFF), (0xAC00, 0xD7A3), (0x1F300, 0x1F3F0)
-# Random characters of these ranges in turn, so that nearly every pair of neighbours is a distinct lexeme.
+# Random characters of these ranges in turn, so that nearly every pair of adjacent ones is a distinct lexeme.
 RANDOM = {
     "two bytes": [(0xA1, 0x7FF)],
     "all planes to 2": [(1, 0x2FFFF)],
@@ -66,7 +66,7 @@ def random_texts() -> Iterator[tuple[str, str]]:
         yield f"random aB and {name}", "".join(f"aB{character}" for character in text)
 
 
-def texts() -> Iterator[tuple[str, str]]:
+def repeated_texts() -> Iterator[tuple[str, str]]:
     """Yield names and texts to repeat: letters of a script, marks of a combining class, a pattern, or random."""
     scripts: defaultdict[str, list[str]] = defaultdict(list)
     marks: dict[int, str] = {}
@@ -128,7 +128,7 @@ def main() -> None:
     with open_directory() as directory, Postgres(directory, settings=SETTINGS) as server:
         migrate(server)
         with psycopg.connect(server.url("parley", "app", "app"), autocommit=True) as connection:
-            repeated = dict(texts())
+            repeated = dict(repeated_texts())
             results = {name: measure(connection, text) for name, text in repeated.items()}
             send, search = measure(connection, ORDINARY)
             sent = {name: result[0] for name, result in results.items()}
