@@ -77,7 +77,7 @@ class Api:
             return False
 
     def export_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Set its environment variables in this process, for a test that calls modules of the API without starting it."""
+        """Set its environment variables in this process, for tests that call modules of the API without starting it."""
         for name, value in self.environment.items():
             monkeypatch.setenv(name, value)
 

@@ -58,9 +58,9 @@ def test_sigterm_finishes_requests_in_flight_and_accepts_no_more(
     with running(api), api.client() as client, ThreadPoolExecutor() as pool:
         assert api.child is not None
         assert client.get("/api/chats").status_code == 200
-        with locked_chats(postgres.url(database)) as waiting:
+        with locked_chats(postgres.url(database)) as count_waiting:
             response = pool.submit(post_chat, client)
-            wait_until(lambda: waiting() == 1)
+            wait_until(lambda: count_waiting() == 1)
             os.kill(api.child.pid, signal.SIGTERM)
             wait_until(lambda: not accepts_connections(api))
             assert not response.done()
@@ -86,11 +86,11 @@ def test_request_without_a_free_connection_waits_then_gets_503(
 ) -> None:
     with ThreadPoolExecutor(CONNECTIONS + 2) as pool, ExitStack() as stack:
         client, *holders = (stack.enter_context(unlimited_client(api)) for _ in range(1 + CONNECTIONS))
-        for each in (client, *holders):
-            assert each.get("/api/chats").status_code == 200
-        with locked_chats(postgres.url(shared_database)) as waiting:
+        for each_client in (client, *holders):
+            assert each_client.get("/api/chats").status_code == 200
+        with locked_chats(postgres.url(shared_database)) as count_waiting:
             first = [pool.submit(holder.get, "/api/chats") for holder in holders]
-            wait_until(lambda: waiting() == CONNECTIONS)
+            wait_until(lambda: count_waiting() == CONNECTIONS)
             started_at = time.monotonic()
             requests = [pool.submit(client.get, "/api/chats"), pool.submit(wait_for_status, client, "/readyz", 503)]
             assert client.get("/healthz").status_code == 200
@@ -106,12 +106,12 @@ def test_disconnected_client_cancels_its_statement_without_an_error(
     postgres: Postgres, api: Api, shared_database: str
 ) -> None:
     log = len(api.log.read_text())
-    with unlimited_client(api) as client, locked_chats(postgres.url(shared_database)) as waiting:
+    with unlimited_client(api) as client, locked_chats(postgres.url(shared_database)) as count_waiting:
         with socket.create_connection(("127.0.0.1", api.port), timeout=5) as connection:
             headers = api.headers() | {"Content-Type": "application/json", "Content-Length": "14"}
             connection.sendall(request_head("POST /api/chats HTTP/1.1", headers) + b'{"title": "x"}')
-            wait_until(lambda: waiting() == 1)
-        wait_until(lambda: waiting() == 0)
+            wait_until(lambda: count_waiting() == 1)
+        wait_until(lambda: count_waiting() == 0)
         assert client.get("/healthz").status_code == 200
     assert '"level": "error"' not in api.log.read_text()[log:]
 
@@ -166,8 +166,8 @@ def test_connections_are_distributed_among_workers(new_api: Callable[..., Api], 
             assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
         shares = [
             sum(
-                each.status == psutil.CONN_ESTABLISHED and each.laddr.port == api.port
-                for each in worker.net_connections()
+                connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == api.port
+                for connection in worker.net_connections()
             )
             for worker in psutil.Process(api.child.pid).children()
         ]

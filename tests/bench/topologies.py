@@ -21,8 +21,8 @@ from tests.api_process import Api, running
 from tests.bench.api_servers import running_api
 from tests.bench.tokens import CpuMeter, bearer
 from tests.database import call, new_chat
-from tests.e2e.pgbouncer import PgBouncer, program
-from tests.e2e.test_pgbouncer import read_configuration
+from tests.e2e.pgbouncer import PgBouncer, pgbouncer_program
+from tests.e2e.test_pgbouncer import read_pgbouncer_ini
 from tests.servers import new_replica
 from tests.tokens import token
 from tests.waiting import wait_until
@@ -46,7 +46,9 @@ def running_topologies(api: Api, postgres: Postgres) -> Iterator[tuple[dict[str,
     urls = api.environment["DATABASE_URL"], api.environment["REDIS_URL"]
     with ExitStack() as stack:
         bouncer = stack.enter_context(
-            PgBouncer(directory / "bouncer", stack.enter_context(program()), postgres, ["app"], read_configuration())
+            PgBouncer(
+                directory / "bouncer", stack.enter_context(pgbouncer_program()), postgres, ["app"], read_pgbouncer_ini()
+            )
         )
         replica = stack.enter_context(new_replica(directory / "replica", postgres))
         topologies: dict[str, dict[str, str]] = {

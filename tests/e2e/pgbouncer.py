@@ -31,7 +31,7 @@ class Program:
 
 
 @contextmanager
-def program() -> Iterator[Program]:
+def pgbouncer_program() -> Iterator[Program]:
     """Find or unpack PgBouncer; skip the test where it cannot be installed."""
     if found := shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin"):
         yield Program(Path(found))

@@ -21,15 +21,15 @@ from tests import ROOT
 from tests.api.route_examples import EXAMPLES, name_of, new_route_examples
 from tests.api.support import unlimited_client
 from tests.api_process import Api, read_log, running
-from tests.e2e.pgbouncer import PgBouncer, program
+from tests.e2e.pgbouncer import PgBouncer, pgbouncer_program
 from tests.listener.process import Listener, running_listener
 from tests.listener.subscriber import Subscriber
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
-SERVER_CONNECTIONS = 3
-CLIENT_CONNECTIONS = 8
-CLIENTS = 6
+SERVER_CONNECTIONS = 3  # of PgBouncer to PostgreSQL, at most
+CLIENT_CONNECTIONS = 8  # of an API to PgBouncer, at most
+CLIENTS = 6  # of an API
 DATABASE = "parley_pooled"
 SESSIONS = "select pid from pg_stat_activity where datname = %s and usename = 'app'"
 # State that a session could keep from one transaction to the next.
@@ -50,7 +50,7 @@ KEPT_STATE = """
 NewBouncer = Callable[..., PgBouncer]
 
 
-def read_configuration() -> str:
+def read_pgbouncer_ini() -> str:
     """Return the README's pgbouncer.ini."""
     match = re.search(r"```ini\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     assert match
@@ -60,13 +60,13 @@ def read_configuration() -> str:
 @pytest.fixture(scope="module")
 def new_bouncer(directory: Path, postgres: Postgres) -> Iterator[NewBouncer]:
     """Start a PgBouncer with fewer connections to the database than the API has to PgBouncer."""
-    with program() as executable, ExitStack() as stack:
+    with pgbouncer_program() as executable, ExitStack() as stack:
 
         def start(name: str, **options: str) -> PgBouncer:
             options = {"default_pool_size": str(SERVER_CONNECTIONS)} | options
             path = directory / f"pgbouncer-{name}"
             return stack.enter_context(
-                PgBouncer(path, executable, postgres, ["app", "events"], read_configuration(), **options)
+                PgBouncer(path, executable, postgres, ["app", "events"], read_pgbouncer_ini(), **options)
             )
 
         yield start
@@ -133,13 +133,15 @@ def test_every_route_responds_as_without_a_pooler(api: Api, route: Route) -> Non
 
 
 def test_request_with_a_key_is_executed_once(api: Api) -> None:
-    key = {"Idempotency-Key": "key"}
+    header = {"Idempotency-Key": "key"}
     with new_route_examples(api) as route_examples:
-        send = route_examples.fill("/api/chats/<chat_id>/messages")
-        first, repeated = (route_examples.owner.post(send, json={"content": "once"}, headers=key) for _ in range(2))
+        messages = route_examples.fill("/api/chats/<chat_id>/messages")
+        first, repeated = (
+            route_examples.owner.post(messages, json={"content": "once"}, headers=header) for _ in range(2)
+        )
         assert repeated.headers["idempotency-replayed"] == "true"
         assert (repeated.status_code, repeated.content) == (first.status_code, first.content) == (201, first.content)
-        assert route_examples.owner.get(send).json()["total"] == 2
+        assert route_examples.owner.get(messages).json()["total"] == 2
 
 
 def test_clients_share_fewer_connections_and_none_fails(api: Api, postgres: Postgres, database: str) -> None:
@@ -175,8 +177,9 @@ def test_cancelled_request_releases_its_connection(
     api.export_environment(monkeypatch)
 
     async def cancel_fetch() -> None:
-        pooled = await Database.connect(Settings.load())
-        task, loop = asyncio.create_task(fetch(pooled, "select api.check_readiness(), ''")), asyncio.get_running_loop()
+        pooled_database = await Database.connect(Settings.load())
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(fetch(pooled_database, "select api.check_readiness(), ''"))
 
         def cancel_after_response() -> None:  # PostgreSQL has responded, and the task has not been resumed yet
             if task._fut_waiter and task._fut_waiter.done():  # type: ignore[attr-defined]
@@ -189,12 +192,12 @@ def test_cancelled_request_releases_its_connection(
             await task
         with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
             assert dba.execute(f"{SESSIONS} and state <> 'idle'", [database]).fetchall() == []
-        await pooled.close()
+        await pooled_database.close()
 
     asyncio.run(cancel_fetch())
 
 
-def test_prepared_statements_fail(
+def test_prepared_statements_fail_behind_the_pooler(
     new_bouncer: NewBouncer, new_api: Callable[..., Api], new_database: Callable[[str], str]
 ) -> None:
     with running(new_pooled_api(new_bouncer("prepared"), new_api, new_database("parley_prepared"))) as api:

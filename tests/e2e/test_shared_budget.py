@@ -122,5 +122,5 @@ def test_app_and_api_share_a_budget(app: App, api: Api, version: int) -> None:
 
         address, identifier = new_addresses()
         pending = [threads.submit(send_to_api, address) for _ in range(50)]
-        decisions = app.send_requests(identifier, limit, window, times=50) + [each.result() for each in pending]
+        decisions = app.send_requests(identifier, limit, window, times=50) + [future.result() for future in pending]
         assert sum(allowed for allowed, _ in decisions) == limit

@@ -6,7 +6,7 @@ import signal
 from tests.database import new_chat
 from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_contents, send_message
 from tests.listener.conftest import Harness
-from tests.listener.process import running_listener
+from tests.listener.process import LEADER_LOG, running_listener
 from tests.listener.pusher_proxy import PusherProxy
 from tests.listener.subscriber import Subscriber
 from tests.waiting import wait_until
@@ -21,7 +21,7 @@ def test_closed_connection_to_the_database_is_replaced(harness: Harness) -> None
         for n in range(3):
             send_message(harness.dba, chat, str(n))
             harness.dba.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'events'")
-            wait_until(lambda n=n: listener.log.read_text().count("This listener is the leader") == n + 2)  # type: ignore[misc]
+            wait_until(lambda n=n: listener.log.read_text().count(LEADER_LOG) == n + 2)  # type: ignore[misc]
         send_message(harness.dba, chat, "end")
         wait_until(lambda: "end" in received_contents(subscriber))
         assert set(received_contents(subscriber)) == {"0", "1", "2", "end"}
@@ -34,13 +34,13 @@ def test_dead_connection_to_the_database_is_detected(harness: Harness) -> None:
         running_listener(harness.new_listener()) as listener,
     ):
         # An idle backend holds no locks that others wait for.
-        backend = (
+        idle_backends = (
             "select pid from pg_stat_activity where usename = 'events' and query ~ 'ack_and_fetch' and state = 'idle'"
         )
         pids: list[int] = []
 
         def find_backends() -> bool:
-            pids[:] = [row[0] for row in harness.dba.execute(backend).fetchall()]
+            pids[:] = [row[0] for row in harness.dba.execute(idle_backends).fetchall()]
             return bool(pids)
 
         wait_until(find_backends)
@@ -63,7 +63,7 @@ def test_standby_becomes_the_leader(harness: Harness) -> None:
             wait_until(lambda: len(subscriber.events) == 1)
             wait_until(lambda: harness.count_queued() == 0)
             first.kill()
-            second.wait_for_log("This listener is the leader", seconds=10)
+            second.wait_for_log(LEADER_LOG, seconds=10)
             send_message(harness.dba, chat, "by the second")
             wait_until(lambda: received_contents(subscriber) == ["by the first", "by the second"])
         finally:
@@ -77,7 +77,7 @@ def test_hanging_leader_is_replaced(harness: Harness) -> None:
         try:
             second.spawn().wait_for_log("is a standby")
             first.pause()
-            second.wait_for_log("This listener is the leader", seconds=10)
+            second.wait_for_log(LEADER_LOG, seconds=10)
             send_message(harness.dba, chat, "by the second")
             wait_until(lambda: received_contents(subscriber) == ["by the second"])
             first.resume()
@@ -87,7 +87,7 @@ def test_hanging_leader_is_replaced(harness: Harness) -> None:
             second.stop()
 
 
-def test_requests_in_flight_complete_before_the_end(harness: Harness) -> None:
+def test_requests_in_flight_complete_before_the_process_ends(harness: Harness) -> None:
     chats = [new_chat(harness.dba, "owner") for _ in range(20)]
     for chat in chats:
         harness.dba.execute(INSERT_MESSAGES, [chat, 100])

@@ -1,7 +1,7 @@
 """Events that Pusher rejects, and requests that fail."""
 
 import asyncio
-from typing import Any
+from pathlib import Path
 
 from api.dev.pusher_process import PusherProcess
 from listener.pusher import PusherClient
@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 def test_only_the_rejected_event_is_dead_lettered(harness: Harness) -> None:
     chat, other = new_chat(harness.dba, "owner"), new_chat(harness.dba, "owner")
     harness.dba.execute(INSERT_MESSAGES, [chat, 4])
-    bad = [
+    invalid = [
         record_invalid_event(harness.dba, chat, "x" * 201),
         record_invalid_event(harness.dba, chat, "big", f'"{"x" * 10_240}"'),
     ]
@@ -36,13 +36,13 @@ def test_only_the_rejected_event_is_dead_lettered(harness: Harness) -> None:
             select id, v.event, o.error, v.error
             from analytics.dead_letter_events v join parley.outbox o using (id) order by id"""
         first, second = harness.dba.execute(dead_letters).fetchall()
-        assert [first[0], second[0]] == bad
+        assert [first[0], second[0]] == invalid
         assert first[2].startswith("HTTP 400: ")
         assert second[2].startswith("HTTP 413: ")
         assert (first[3], second[3]) == ("HTTP 400", "HTTP 413")
-        harness.dba.execute("update parley.outbox set event = 'chat:mended' where id = %s", [bad[0]])
-        harness.dba.execute("select parley.requeue_events(%s)", [bad[0]])
-        wait_until(lambda: subscriber.received("chat:mended") == ["x"])
+        harness.dba.execute("update parley.outbox set event = 'chat:repaired' where id = %s", [invalid[0]])
+        harness.dba.execute("select parley.requeue_events(%s)", [invalid[0]])
+        wait_until(lambda: subscriber.received("chat:repaired") == ["x"])
 
 
 def test_failures_in_one_chat_do_not_delay_others(harness: Harness) -> None:
@@ -59,7 +59,7 @@ def test_failures_in_one_chat_do_not_delay_others(harness: Harness) -> None:
         )
         return True
 
-    async def work() -> None:
+    async def run() -> None:
         async with PusherClient(harness.settings(proxy)) as client:
             await run_relay(harness, Relay(client, dead_letter_after=1), send_messages)
 
@@ -68,13 +68,13 @@ def test_failures_in_one_chat_do_not_delay_others(harness: Harness) -> None:
         Subscriber(harness.pusher, chat_channel(chat), chat_channel(other)) as subscriber,
     ):
         proxy.reject = {"poison": 500}
-        asyncio.run(work())
+        asyncio.run(run())
         assert proxy.rejected.count("poison") > 5
         (event,) = harness.dba.execute("select error from parley.outbox where dead_lettered_at is not null").fetchall()
         assert event == ("HTTP 500: not now\ufffd",)
 
 
-def test_nothing_is_dead_lettered_while_everything_fails(harness: Harness) -> None:
+def test_nothing_is_dead_lettered_while_all_requests_fail(harness: Harness) -> None:
     chats = [new_chat(harness.dba, "owner") for _ in range(5)]
     for status in (500, 401, 400, 302):
         with (
@@ -93,7 +93,7 @@ def test_nothing_is_dead_lettered_while_everything_fails(harness: Harness) -> No
     assert harness.dba.execute("select count(*) from analytics.dead_letter_events").fetchone() == (0,)
 
 
-def test_events_are_published_after_an_outage_of_pusher(harness: Harness, directory: Any) -> None:
+def test_events_are_published_after_an_outage_of_pusher(harness: Harness, directory: Path) -> None:
     chat = new_chat(harness.dba, "owner")
     with (
         PusherProcess(directory / new_user("pusher")) as pusher,

@@ -26,7 +26,7 @@ from tests.servers import migrate, new_postgres
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
-Read = Callable[..., float]
+ReadMetric = Callable[..., float]
 READY = (200, {"status": "ok", "database": "ok", "pusher": "ok"})
 
 
@@ -36,7 +36,7 @@ def metrics_port() -> int:
 
 
 @pytest.fixture
-def read_metric(metrics_port: int) -> Read:
+def read_metric(metrics_port: int) -> ReadMetric:
     return partial(scrape, metrics_port)
 
 
@@ -45,7 +45,7 @@ def get_status(metrics_port: int, path: str = "readyz") -> tuple[int, Any]:
     return response.status_code, response.json()
 
 
-def test_published_events_are_counted(harness: Harness, metrics_port: int, read_metric: Read) -> None:
+def test_published_events_are_counted(harness: Harness, metrics_port: int, read_metric: ReadMetric) -> None:
     chat = new_chat(harness.dba, "owner")
     harness.dba.execute(INSERT_MESSAGES, [chat, 25])
     with running_listener(harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))) as listener:
@@ -59,7 +59,7 @@ def test_published_events_are_counted(harness: Harness, metrics_port: int, read_
         assert read_metric("parley_listener_is_leader") == 1
         wait_until(lambda: read_metric("parley_outbox_waiting_events") == 0)
         assert read_metric("parley_outbox_lag_seconds") == 0
-        wait_until(lambda: read_metric("parley_listener_maintenance_total", result="done") == 6)
+        wait_until(lambda: read_metric("parley_listener_maintenance_total", result="done") == 6)  # each task once
         assert read_metric("parley_listener_maintenance_total", task="purge events", result="done") == 1
         assert read_metric("process_resident_memory_bytes") > 0
         assert {line["level"] for line in read_log(listener.log)} == {"info"}
@@ -67,7 +67,7 @@ def test_published_events_are_counted(harness: Harness, metrics_port: int, read_
 
 
 def test_listener_is_not_ready_during_an_outage_of_pusher(
-    harness: Harness, directory: Path, metrics_port: int, read_metric: Read
+    harness: Harness, directory: Path, metrics_port: int, read_metric: ReadMetric
 ) -> None:
     chat = new_chat(harness.dba, "owner")
     with (
@@ -94,7 +94,7 @@ def test_listener_is_not_ready_during_an_outage_of_pusher(
 
 
 def test_listener_is_not_ready_during_an_outage_of_the_database(
-    directory: Path, pusher: PusherProcess, metrics_port: int, read_metric: Read
+    directory: Path, pusher: PusherProcess, metrics_port: int, read_metric: ReadMetric
 ) -> None:
     with new_postgres(directory / new_user("postgres"), **QUICK) as postgres:
         migrate(postgres)
@@ -118,7 +118,7 @@ def test_listener_is_not_ready_during_an_outage_of_the_database(
             assert read_metric("parley_outbox_waiting_events") == 0
 
 
-def test_one_of_two_leads_and_both_are_ready(harness: Harness, metrics_port: int) -> None:
+def test_one_of_two_listeners_leads_and_both_are_ready(harness: Harness, metrics_port: int) -> None:
     other_port = find_free_port()
     first = harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))
     second = harness.new_listener(LISTENER_METRICS_PORT=str(other_port))
@@ -126,7 +126,7 @@ def test_one_of_two_leads_and_both_are_ready(harness: Harness, metrics_port: int
         try:
             second.spawn().wait_for_log("is a standby")
             wait_until(lambda: get_status(metrics_port) == get_status(other_port) == READY)
-            assert [scrape(each, "parley_listener_is_leader") for each in (metrics_port, other_port)] == [1, 0]
+            assert [scrape(port, "parley_listener_is_leader") for port in (metrics_port, other_port)] == [1, 0]
             first.kill()
             second.wait_for_log(LEADER_LOG)
             wait_until(lambda: scrape(other_port, "parley_listener_is_leader") == 1)
@@ -165,7 +165,7 @@ def test_details_of_errors_are_not_logged(harness: Harness) -> None:
 
 
 def test_dead_letters_are_counted_in_the_process_and_in_the_database(
-    harness: Harness, metrics_port: int, read_metric: Read
+    harness: Harness, metrics_port: int, read_metric: ReadMetric
 ) -> None:
     chat = new_chat(harness.dba, "owner")
     payload = json.dumps("x" * 11_000)
@@ -184,14 +184,14 @@ def test_dead_letters_are_counted_in_the_process_and_in_the_database(
 
 def test_port_in_use_is_reported_in_one_line(harness: Harness) -> None:
     with socket.create_server(("127.0.0.1", 0)) as occupied:
-        number = occupied.getsockname()[1]
-        listener = harness.new_listener(LISTENER_METRICS_PORT=str(number)).spawn()
+        port = occupied.getsockname()[1]
+        listener = harness.new_listener(LISTENER_METRICS_PORT=str(port)).spawn()
         child = listener.child
         assert child is not None
         wait_until(lambda: child.exit_code is not None)
         assert child.exit_code == 1
         (line,) = listener.log.read_text().splitlines()
-        address = f"127.0.0.1:{number}"
+        address = f"127.0.0.1:{port}"
         assert line.startswith(f"parley-listener: METRICS_HOST or LISTENER_METRICS_PORT: can't listen on {address}: ")
         listener.stop()
 

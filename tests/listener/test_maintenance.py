@@ -13,13 +13,13 @@ def test_events_are_purged_after_they_are_counted(harness: Harness) -> None:
     for _ in range(3):
         call(harness.dba, "owner", "send_message", chat, {"content": "Hello"})
     harness.dba.execute("update parley.outbox set recorded_at = now() - interval '8 days' where seq <= 2")
-    counted = "select messages from analytics.activity_by_day"
-    assert harness.dba.execute(counted).fetchall() == []
+    daily_counts = "select messages from analytics.activity_by_day"
+    assert harness.dba.execute(daily_counts).fetchall() == []
     with running_listener(harness.new_listener()):
         wait_until(lambda: harness.count_queued() == 0)
         # Events published during the count may postpone it by one interval.
-        wait_until(lambda: harness.dba.execute(counted).fetchall() == [(3,)], seconds=INTERVAL_SECONDS + 15)
-    with running_listener(harness.new_listener()):  # maintenance runs at its start
+        wait_until(lambda: harness.dba.execute(daily_counts).fetchall() == [(3,)], seconds=INTERVAL_SECONDS + 15)
+    with running_listener(harness.new_listener()):  # A listener runs maintenance when it starts.
         wait_until(lambda: harness.dba.execute("select seq from parley.outbox order by 1").fetchall() == [(3,), (4,)])
 
 
@@ -52,7 +52,7 @@ def test_old_events_are_purged(harness: Harness) -> None:
     chat = new_chat(harness.dba, "owner")
     harness.dba.execute(INSERT_MESSAGES, [chat, 2500])
     harness.dba.execute("update parley.outbox set recorded_at = now() - interval '25 hours'")
-    send_message(harness.dba, chat, "young")
+    send_message(harness.dba, chat, "recent")
     harness.dba.execute("truncate parley.outbox_queue")  # events published meanwhile may postpone the count by a minute
     count = "select count(*) from parley.outbox"
     with running_listener(harness.new_listener(OUTBOX_RETENTION_DAYS="1")):

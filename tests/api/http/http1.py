@@ -18,14 +18,14 @@ ARABIC_5 = "\N{ARABIC-INDIC DIGIT FIVE}".encode()
 
 
 class Attack:
-    """A user without chats, and the request that creates the user's first."""
+    """A user without chats, and a second request, which creates the user's first chat."""
 
     def __init__(self, api: Api, client: httpx.Client, user: str) -> None:
         self.api, self._client = api, client
         self.headers = api.headers(user) | JSON
         body = b'{"title": "smuggled"}'
         close = {"Content-Length": str(len(body)), "Connection": "close"}
-        self.second = request_head("POST /api/chats HTTP/1.1", self.headers | close) + body
+        self.second_request = request_head("POST /api/chats HTTP/1.1", self.headers | close) + body
 
     def request(self, line: bytes, *fields: bytes, body: bytes = b"") -> bytes:
         """Return a request of the user with further fields."""
@@ -35,7 +35,7 @@ class Attack:
     def send(self, *segments: bytes) -> list[RawResponse]:
         return send_segments(self.api, *segments)
 
-    def titles(self) -> set[str]:
+    def list_titles(self) -> set[str]:
         """Return the titles of the user's chats."""
         return {chat["title"] for chat in self._client.get("/api/chats").json()["chats"]}
 
@@ -43,11 +43,11 @@ class Attack:
         [response] = self.send(*segments)
         expect_error(response, status)
         assert response.headers["connection"] == "close"
-        assert not self.titles()
+        assert not self.list_titles()
 
     def check_accepted(self, sent: bytes, status: int) -> RawResponse:
         """Check that the second request after this one is executed; return the response to the first."""
-        first, second = self.send(sent + self.second)
+        first, second = self.send(sent + self.second_request)
         assert (first.status_code, second.status_code) == (status, 201), first.text
-        assert "smuggled" in self.titles()
+        assert "smuggled" in self.list_titles()
         return first

@@ -26,16 +26,16 @@ def client(api: Api) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def chat(client: httpx.Client) -> str:
+def chat_path(client: httpx.Client) -> str:
     """The path of that chat."""
     return "/api/chats/" + str(client.post("/api/chats", json={"title": "A chat"}).json()["id"])
 
 
-def json_body(content: bytes | str) -> dict[str, object]:
+def json_options(content: bytes | str) -> dict[str, object]:
     return {"content": content, "headers": JSON}
 
 
-def nested(depth: int) -> str:
+def nest_arrays(depth: int) -> str:
     return "[" * depth + "]" * depth
 
 
@@ -98,7 +98,7 @@ def nested(depth: int) -> str:
         ("GET", "{chat}/messages?search=%00", {}, 400),
         ("GET", "{chat}/messages?search=" + "x" * 1001, {}, 400),
         *(
-            ("POST", "/api/chats", json_body(content), 400)
+            ("POST", "/api/chats", json_options(content), 400)
             for content in (
                 b"",
                 b"{",
@@ -139,8 +139,8 @@ def nested(depth: int) -> str:
                 b'{"title": 1e999999999}',
                 b'{"title": -0}',
                 b'{"title": ' + b"9" * 200_000 + b"}",
-                b'{"title": ' + nested(100_000).encode() + b"}",
-                nested(500_000).encode(),
+                b'{"title": ' + nest_arrays(100_000).encode() + b"}",
+                nest_arrays(500_000).encode(),
                 b'{"a":' * 100_000,
                 json.dumps({f"field {n}": n for n in range(20_000)}).encode(),
                 b'{"title": "' + b"x" * 201 + b'"}',
@@ -152,12 +152,12 @@ def nested(depth: int) -> str:
         ("POST", "/api/chats", {"content": b'{"title": "x"}', "headers": {"Content-Type": b"\xff"}}, 415),
         ("POST", "/api/chats", {"data": {"title": "x"}}, 415),
         ("POST", "/api/chats", {"files": {"title": b"x"}}, 415),
-        ("POST", "{chat}/messages", json_body(b'{"content": "' + b"x" * 32_769 + b'"}'), 400),
-        ("POST", "{chat}/messages", json_body(b'{"content": "x", "type": "video"}'), 400),
-        ("POST", "{chat}/messages", json_body(b'{"content": "x", "type": null}'), 400),
-        ("POST", "{chat}/members", json_body(b'{"userId": "\\u0000"}'), 400),
-        ("POST", "{chat}/members", json_body(b'{"userId": "nobody has this id"}'), 400),
-        ("POST", "{chat}/members", json_body(b'{"userId": "' + b"x" * 256 + b'"}'), 400),
+        ("POST", "{chat}/messages", json_options(b'{"content": "' + b"x" * 32_769 + b'"}'), 400),
+        ("POST", "{chat}/messages", json_options(b'{"content": "x", "type": "video"}'), 400),
+        ("POST", "{chat}/messages", json_options(b'{"content": "x", "type": null}'), 400),
+        ("POST", "{chat}/members", json_options(b'{"userId": "\\u0000"}'), 400),
+        ("POST", "{chat}/members", json_options(b'{"userId": "nobody has this id"}'), 400),
+        ("POST", "{chat}/members", json_options(b'{"userId": "' + b"x" * 256 + b'"}'), 400),
         ("GET", "/api/chats", {"headers": {"Authorization": b"Bearer \xff\xfe"}}, 401),
         ("GET", "/api/chats", {"headers": {"Authorization": b"\xe2\x98\x83"}}, 401),
         ("GET", "/nope", {"headers": {"X-Request-Id": b"\xff", "X-Forwarded-For": b"\xff"}}, 404),
@@ -166,9 +166,9 @@ def nested(depth: int) -> str:
     ids=lambda value: repr(value)[:60],
 )
 def test_invalid_request_gets_an_error_response(
-    client: httpx.Client, chat: str, method: str, path: str, options: dict[str, object], status: int
+    client: httpx.Client, chat_path: str, method: str, path: str, options: dict[str, object], status: int
 ) -> None:
-    response = client.request(method, path.replace("{chat}", chat), **options)  # type: ignore[arg-type]
+    response = client.request(method, path.replace("{chat}", chat_path), **options)  # type: ignore[arg-type]
     error = expect_error(response, status)
     assert "retry-after" not in response.headers
     assert not any(word in json.dumps(error) for word in ("Traceback", "asyncpg", "sanic", "PL/pgSQL", "SQLSTATE"))
@@ -181,8 +181,10 @@ def test_retryable_errors_have_retry_after() -> None:
         assert render(ApiError(status, "No.", headers={"Retry-After": "7"})).headers["Retry-After"] == "7"
 
 
-def test_all_invalid_fields_are_named_at_once(client: httpx.Client, chat: str) -> None:
-    error = expect_error(client.post(f"{chat}/messages", json={"content": " ", "type": "video", "color": "red"}), 400)
+def test_all_invalid_fields_are_named_at_once(client: httpx.Client, chat_path: str) -> None:
+    error = expect_error(
+        client.post(f"{chat_path}/messages", json={"content": " ", "type": "video", "color": "red"}), 400
+    )
     assert error == {
         "code": "validation_error",
         "message": "The request has invalid fields.",
@@ -196,15 +198,15 @@ def test_all_invalid_fields_are_named_at_once(client: httpx.Client, chat: str) -
     }
 
 
-def test_text_is_returned_unchanged(client: httpx.Client, chat: str) -> None:
+def test_text_is_returned_unchanged(client: httpx.Client, chat_path: str) -> None:
     text = " \\ud800 \\ \"'</script>\r\n\t\u007f\u0085\u2028☃ 𝄞 e\u0301 \ufeff{$1} %s "
-    sent = client.post(f"{chat}/messages", json={"content": text}).json()
-    assert client.get(f"{chat}/messages/{sent['id']}").json()["content"] == text
+    sent = client.post(f"{chat_path}/messages", json={"content": text}).json()
+    assert client.get(f"{chat_path}/messages/{sent['id']}").json()["content"] == text
 
 
-def test_empty_query_parameter_counts_as_absent(client: httpx.Client, chat: str) -> None:
-    empty = client.get(f"{chat}/messages?page=&limit=&type=&search=&startDate=&endDate=&other=1")
-    assert empty.json() == client.get(f"{chat}/messages").json()
+def test_empty_query_parameter_counts_as_absent(client: httpx.Client, chat_path: str) -> None:
+    empty = client.get(f"{chat_path}/messages?page=&limit=&type=&search=&startDate=&endDate=&other=1")
+    assert empty.json() == client.get(f"{chat_path}/messages").json()
 
 
 def test_only_responses_under_api_have_rate_limit_headers(client: httpx.Client) -> None:
@@ -234,7 +236,7 @@ def test_details_of_an_unexpected_error_are_only_logged(
 
 def test_user_deleted_during_a_request_gets_401(api: Api, postgres: Postgres, shared_database: str) -> None:
     user = new_user()
-    waiting = "select from pg_locks where locktype = 'transactionid' and not granted"
+    waiting_transactions = "select from pg_locks where locktype = 'transactionid' and not granted"
     with (
         unlimited_client(api, user) as client,
         psycopg.connect(postgres.url(shared_database), autocommit=True) as dba,
@@ -244,5 +246,5 @@ def test_user_deleted_during_a_request_gets_401(api: Api, postgres: Postgres, sh
         with dba.transaction():
             dba.execute("delete from next_auth.users where id = %s", [user])
             response = threads.submit(client.post, "/api/chats", json={"title": "x"})
-            wait_until(lambda: dba.execute(waiting).rowcount > 0)
+            wait_until(lambda: dba.execute(waiting_transactions).rowcount > 0)
         expect_error(response.result(), 401)

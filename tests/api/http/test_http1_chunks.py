@@ -78,7 +78,7 @@ from tests.api.http.http1 import CHUNKED, FULL_WIDTH_5, SUPERSCRIPT_2, Attack
 )
 def test_malformed_chunk_is_rejected(attack: Attack, chunks: bytes) -> None:
     sent = attack.request(b"POST /api/chats HTTP/1.1", CHUNKED, body=chunks.replace(b"{}", b'{"title": "first"}'))
-    attack.check_rejected(sent + attack.second)
+    attack.check_rejected(sent + attack.second_request)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_malformed_chunk_is_rejected(attack: Attack, chunks: bytes) -> None:
 def test_well_formed_chunked_body_is_accepted(attack: Attack, chunks: bytes) -> None:
     body = chunks.replace(b"{}", b'{"title": "first"}')
     attack.check_accepted(attack.request(b"POST /api/chats HTTP/1.1", CHUNKED, body=body), 201)
-    assert attack.titles() == {"smuggled", "first"}
+    assert attack.list_titles() == {"smuggled", "first"}
 
 
 def test_trailer_does_not_become_a_header(attack: Attack) -> None:

@@ -42,7 +42,7 @@ from tests.api.http.http1 import KELVIN, Attack
 )
 def test_malformed_field_is_rejected(attack: Attack, field: bytes) -> None:
     before, after = attack.request(b"GET /healthz HTTP/1.1", b"Z: z").rsplit(b"Z: z\r\n", 1)
-    attack.check_rejected(before + field + b"\r\n" + after + attack.second)
+    attack.check_rejected(before + field + b"\r\n" + after + attack.second_request)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_head_has_at_most_100_fields(attack: Attack) -> None:
     assert MAX_FIELDS == 100
     has = attack.request(b"GET /healthz HTTP/1.1").count(b"\r\n") - 2
     attack.check_rejected(
-        attack.request(b"GET /healthz HTTP/1.1", *[b"X: x"] * (101 - has)) + attack.second, status=413
+        attack.request(b"GET /healthz HTTP/1.1", *[b"X: x"] * (101 - has)) + attack.second_request, status=413
     )
     attack.check_accepted(attack.request(b"GET /healthz HTTP/1.1", *[b"X: x"] * (100 - has)), 200)
 
@@ -108,7 +108,7 @@ def test_head_has_at_most_100_fields(attack: Attack) -> None:
     ],
 )
 def test_malformed_host_is_rejected(attack: Attack, host: bytes) -> None:
-    attack.check_rejected(b"GET /healthz HTTP/1.1\r\nHost: " + host + b"\r\n\r\n" + attack.second)
+    attack.check_rejected(b"GET /healthz HTTP/1.1\r\nHost: " + host + b"\r\n\r\n" + attack.second_request)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,6 @@ def test_well_formed_host_is_accepted(attack: Attack, host: bytes) -> None:
 
 @pytest.mark.parametrize("target", [b"/healthz", b"http://parley.test/healthz"])
 def test_only_http_1_0_may_omit_host(attack: Attack, target: bytes) -> None:
-    attack.check_rejected(b"GET " + target + b" HTTP/1.1\r\n\r\n" + attack.second)
+    attack.check_rejected(b"GET " + target + b" HTTP/1.1\r\n\r\n" + attack.second_request)
     old = b"GET " + target + b" HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
     attack.check_accepted(old, 200)

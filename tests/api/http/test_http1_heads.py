@@ -66,7 +66,7 @@ from tests.api.http.http1 import Attack
     ],
 )
 def test_malformed_request_line_is_rejected(attack: Attack, line: bytes) -> None:
-    attack.check_rejected(attack.request(line) + attack.second)
+    attack.check_rejected(attack.request(line) + attack.second_request)
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,14 @@ def test_well_formed_request_line_is_accepted(attack: Attack, line: bytes, statu
 
 def test_target_has_at_most_65535_bytes(attack: Attack) -> None:
     path = b"/" + b"x" * (MAX_TARGET - 1)
-    attack.check_rejected(attack.request(b"GET " + path + b"x HTTP/1.1") + attack.second, status=413)
+    attack.check_rejected(attack.request(b"GET " + path + b"x HTTP/1.1") + attack.second_request, status=413)
     attack.check_accepted(attack.request(b"GET " + path + b" HTTP/1.1"), 404)
 
 
 def test_one_empty_line_before_a_request_is_ignored(attack: Attack) -> None:
     request = attack.request(b"GET /healthz HTTP/1.1")
     for start in (b"\r\n\r\n", b"\n", b"\r", b"\n\r\n", b" \r\n"):
-        attack.check_rejected(start + request + attack.second)
+        attack.check_rejected(start + request + attack.second_request)
     attack.check_accepted(b"\r\n" + request + b"\r\n", 200)
 
 
@@ -130,11 +130,11 @@ def test_head_has_at_most_160_kib(attack: Attack) -> None:
     start = attack.request(b"GET /healthz HTTP/1.1", b"X: ")
     room = MAX_HEAD - len(start.removesuffix(b"\r\n\r\n"))
     attack.check_rejected(
-        attack.request(b"GET /healthz HTTP/1.1", b"X: " + b"x" * (room + 1)) + attack.second, status=413
+        attack.request(b"GET /healthz HTTP/1.1", b"X: " + b"x" * (room + 1)) + attack.second_request, status=413
     )
     attack.check_accepted(attack.request(b"GET /healthz HTTP/1.1", b"X: " + b"x" * room), 200)
 
 
 def test_error_response_to_head_has_no_body(attack: Attack) -> None:
-    [response] = attack.send(attack.request(b"HEAD /healthz HTTP/1.1", b"X : x") + attack.second)
+    [response] = attack.send(attack.request(b"HEAD /healthz HTTP/1.1", b"X : x") + attack.second_request)
     assert (response.status_code, response.text, response.headers["connection"]) == (400, "", "close")

@@ -59,9 +59,9 @@ def test_repeat_during_the_first_request_gets_409_with_retry_after(
                 return upload(client, images.build_png(7, 7), header)
             return client.post(messages, json={"content": "x"}, headers=header)
 
-        with lock_rows(postgres.url(database)) as waiting:
+        with lock_rows(postgres.url(database)) as count_waiting:
             first_request = threads.submit(request, one)
-            wait_until(lambda: waiting() == 1)
+            wait_until(lambda: count_waiting() == 1)
             early = request(other)
             error = expect_error(early, 409)
             assert error["message"] == "The first request with this Idempotency-Key is still under way."
@@ -114,9 +114,9 @@ def test_request_without_response_from_a_killed_process_is_executed_once(
         def send(client: httpx.Client) -> httpx.Response:
             return client.post(messages, json={"content": "x"}, headers=header)
 
-        with lock_rows(postgres.url(database)) as waiting:
+        with lock_rows(postgres.url(database)) as count_waiting:
             first_request = threads.submit(send, client)
-            wait_until(lambda: waiting() == 1)
+            wait_until(lambda: count_waiting() == 1)
             doomed.kill()
             assert isinstance(first_request.exception(), httpx.TransportError)
             doomed.start()

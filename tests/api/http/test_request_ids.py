@@ -58,9 +58,9 @@ def find_statements(postgres: Postgres, api: Api, database: str) -> Iterator[Cal
 def test_application_name_shows_the_request_in_progress(postgres: Postgres, api: Api, database: str) -> None:
     request_id = new_user("request")
     with unlimited_client(api, **{"X-Request-Id": request_id}) as client, ThreadPoolExecutor() as threads:
-        with locked_chats(postgres.url(database)) as waiting, psycopg.connect(postgres.url("postgres")) as dba:
+        with locked_chats(postgres.url(database)) as count_waiting, psycopg.connect(postgres.url("postgres")) as dba:
             response = threads.submit(post_chat, client)
-            wait_until(lambda: waiting() == 1)
+            wait_until(lambda: count_waiting() == 1)
             assert (f"parley {request_id}",) in dba.execute(NAMES, [database]).fetchall()
         assert response.result().headers["x-request-id"] == request_id
     with psycopg.connect(postgres.url("postgres")) as dba:

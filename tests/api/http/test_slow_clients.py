@@ -17,8 +17,8 @@ from tests.database import call, new_chat
 from tests.tokens import new_user, token
 from tests.waiting import wait_until
 
-# The API, with shorter timeouts and a smaller write buffer.
-SHORT_TIMEOUTS = """
+# Runs the API with shorter timeouts and a smaller write buffer.
+PROGRAM = """
 from api import __main__, app
 from api.http import protocol
 app.TIMEOUTS.update(REQUEST_TIMEOUT=0.2, RESPONSE_TIMEOUT=1)
@@ -26,15 +26,15 @@ protocol.TIMEOUT_RESPONSE_SECONDS = 0.5
 protocol.MAX_WRITE_BUFFER = 8_000_000
 __main__.main()
 """
-PAGE = 100
-CONTENT = "x" * 32_768
-BODY = {"Content-Type": "application/json", "Content-Length": "99999"}
+PAGE_SIZE = 100  # messages
+CONTENT = "x" * 32_768  # of each message
+BODY_HEADERS = {"Content-Type": "application/json", "Content-Length": "99999"}
 
 
 @pytest.fixture(scope="module")
 def api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     api = new_api(shared_database, METRICS_PORT=str(find_free_port()), RATE_LIMIT_REQUESTS="1000")
-    api.command[-2:] = ["-c", SHORT_TIMEOUTS]
+    api.command[-2:] = ["-c", PROGRAM]
     with running(api):
         yield api
     assert '"level": "error"' not in api.log.read_text()
@@ -46,10 +46,10 @@ def page_request(postgres: Postgres, shared_database: str) -> bytes:
     user = new_user()
     with psycopg.connect(postgres.url(shared_database), autocommit=True) as dba:
         chat = new_chat(dba, user)
-        for _ in range(PAGE):
+        for _ in range(PAGE_SIZE):
             call(dba, user, "send_message", chat, {"content": CONTENT})
     authorization = {"Authorization": f"Bearer {token(user)}"}
-    return request_head(f"GET /api/chats/{chat}/messages?limit={PAGE} HTTP/1.1", authorization)
+    return request_head(f"GET /api/chats/{chat}/messages?limit={PAGE_SIZE} HTTP/1.1", authorization)
 
 
 def connect(api: Api) -> socket.socket:
@@ -63,7 +63,7 @@ def connect(api: Api) -> socket.socket:
 
 def list_peers(api: Api) -> list[tuple[str, int]]:
     assert api.child is not None
-    return [each.raddr for each in psutil.Process(api.child.pid).net_connections("tcp")]
+    return [connection.raddr for connection in psutil.Process(api.child.pid).net_connections("tcp")]
 
 
 def is_connected(api: Api, connection: socket.socket) -> bool:
@@ -73,7 +73,7 @@ def is_connected(api: Api, connection: socket.socket) -> bool:
 
 @pytest.mark.parametrize(
     ("method", "headers", "status"),
-    [("GET", {}, 400), ("POST", BODY, 503), ("POST", BODY | {"Upgrade": "websocket"}, 503)],
+    [("GET", {}, 400), ("POST", BODY_HEADERS, 503), ("POST", BODY_HEADERS | {"Upgrade": "websocket"}, 503)],
     ids=["head", "body", "body of an upgrade"],
 )
 def test_sending_byte_by_byte_does_not_extend_the_timeout(
@@ -94,11 +94,11 @@ def test_sending_byte_by_byte_does_not_extend_the_timeout(
         wait_until(lambda: not is_connected(api, client))
 
 
-@pytest.mark.parametrize("more", ["another request", "half a head"])
-def test_client_that_does_not_read_is_disconnected(api: Api, page_request: bytes, more: str) -> None:
+@pytest.mark.parametrize("sent_next", ["another request", "half a head"])
+def test_client_that_does_not_read_is_disconnected(api: Api, page_request: bytes, sent_next: str) -> None:
     port = int(api.environment["METRICS_PORT"])
     with connect(api) as client:
-        client.sendall(page_request + (page_request if more == "another request" else page_request[:20]))
+        client.sendall(page_request + (page_request if sent_next == "another request" else page_request[:20]))
         assert client.recv(12) == b"HTTP/1.1 200"
         wait_until(lambda: scrape(port, "parley_database_connections", server="primary", state="used") == 0)
         wait_until(lambda: not is_connected(api, client))
@@ -115,8 +115,8 @@ def test_slowest_of_the_clients_with_unread_responses_is_disconnected(api: Api, 
         assert is_connected(api, third)
 
 
-@pytest.mark.parametrize("reads", [True, False], ids=["has read", "has closed"])
-def test_finished_clients_do_not_count_as_unread(api: Api, page_request: bytes, reads: bool) -> None:
+@pytest.mark.parametrize("is_read", [True, False], ids=["has read", "has closed"])
+def test_finished_clients_do_not_count_as_unread(api: Api, page_request: bytes, is_read: bool) -> None:
     with connect(api) as slow, ExitStack() as stack:
         slow.sendall(page_request)
         assert slow.recv(12) == b"HTTP/1.1 200"
@@ -124,10 +124,10 @@ def test_finished_clients_do_not_count_as_unread(api: Api, page_request: bytes, 
             client = stack.enter_context(connect(api))
             address = client.getsockname()
             client.sendall(page_request)
-            remaining = PAGE * len(CONTENT) if reads else 1
+            remaining = PAGE_SIZE * len(CONTENT) if is_read else 1
             while remaining > 0:
                 remaining -= len(client.recv(1_000_000))
-            if not reads:
+            if not is_read:
                 client.close()
                 wait_until(lambda gone=address: gone not in list_peers(api))  # type: ignore[misc]
         assert is_connected(api, slow)

@@ -72,8 +72,8 @@ def single_slot_api(new_api: Callable[..., Api], shared_database: str) -> Iterat
         yield api
 
 
-def wait_for_open_uploads(api: Api, number: int) -> None:
-    wait_until(lambda: scrape(int(api.environment["METRICS_PORT"]), "parley_uploads_in_progress") == number)
+def wait_for_open_uploads(api: Api, count: int) -> None:
+    wait_until(lambda: scrape(int(api.environment["METRICS_PORT"]), "parley_uploads_in_progress") == count)
 
 
 def test_user_of_costly_images_waits_behind_later_users(single_slot_api: Api) -> None:
@@ -94,7 +94,7 @@ def test_user_of_costly_images_waits_behind_later_users(single_slot_api: Api) ->
         assert second.result().json()["updatedAt"] < first.result().json()["updatedAt"]
 
 
-def test_client_that_disconnects_while_waiting_frees_its_place(single_slot_api: Api) -> None:
+def test_client_that_disconnects_while_waiting_for_a_slot_leaves_the_queue(single_slot_api: Api) -> None:
     user, body = new_user(), encode_form(IMAGE_PART)
     with (
         unlimited_client(single_slot_api) as holder,
@@ -127,17 +127,17 @@ def test_upload_that_waits_too_long_for_a_slot_gets_503(new_api: Callable[..., A
         expect_error(upload(other, IMAGE), 503)
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGXCPU])
-def test_decoder_crash_fails_only_its_own_upload(isolated_api: tuple[Api, str], number: signal.Signals) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGXCPU])
+def test_decoder_crash_fails_only_its_own_upload(isolated_api: tuple[Api, str], signal_number: signal.Signals) -> None:
     api, _ = isolated_api
     with unlimited_client(api) as client, suspended_decoder(api, client) as (decoder, pending):
-        os.kill(decoder.pid, number)
+        os.kill(decoder.pid, signal_number)
         with suppress(psutil.NoSuchProcess):  # SIGKILL ends it although it is suspended.
             decoder.resume()
         error = expect_error(pending.result(), 400)
         assert error["details"]["fields"] == {"image": "can't be decoded"}
         assert upload(client, IMAGE).status_code == 200
-    assert f"crashed its decoder, exit status {-number}" in api.log.read_text()
+    assert f"crashed its decoder, exit status {-signal_number}" in api.log.read_text()
 
 
 def test_decoder_has_no_secrets_and_limited_resources(isolated_api: tuple[Api, str]) -> None:

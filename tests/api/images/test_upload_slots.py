@@ -99,17 +99,17 @@ def test_slow_uploads_do_not_keep_others_out(api: Api, users: int, uploads_per_u
     with slow_uploads(api, users, uploads_per_user) as uploads, ExitStack() as stack, unlimited_client(api) as client:
 
         def find_evicted() -> list[SlowUpload]:
-            return [one for one in uploads if one.has_response]
+            return [slow_upload for slow_upload in uploads if slow_upload.has_response]
 
         for number in range(30):
-            for one in uploads[number + 1 :]:
-                one.send(1)
+            for slow_upload in uploads[number + 1 :]:
+                slow_upload.send(1)
             assert upload(client).status_code == 200
             if is_full:
                 assert stack.enter_context(SlowUpload(api, new_user("slow"))).has_slot
         wait_until(lambda: len(find_evicted()) == 30 * is_full)
-        for one in find_evicted():
-            assert expect_error(one.read_response(), 503)["message"] == upload_slots.EVICTED_MESSAGE
+        for slow_upload in find_evicted():
+            assert expect_error(slow_upload.read_response(), 503)["message"] == upload_slots.EVICTED_MESSAGE
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_open_uploads_of_a_user_are_limited(api: Api) -> None:
         unlimited_client(api) as other,
     ):
         mine = [stack.enter_context(SlowUpload(api, user)) for _ in range(upload_slots.MAX_UPLOADS_PER_USER)]
-        assert all(one.has_slot for one in mine)
+        assert all(slow_upload.has_slot for slow_upload in mine)
         response = upload(client)
         message = "A user may have 25 uploads in progress; try again when one has ended."
         assert expect_error(response, 503)["message"] == message
@@ -162,9 +162,9 @@ def test_steady_upload_keeps_its_slot_however_many_others_start(three_slot_api: 
             assert slow[-1].has_slot
         steady.send(len(steady.unsent))
         assert steady.read_response().status_code == 200
-        for one in slow[:10]:  # The oldest have the lowest average rate.
-            assert expect_error(one.read_response(), 503)["message"] == upload_slots.EVICTED_MESSAGE
-        assert not any(one.has_response for one in slow[10:])
+        for slow_upload in slow[:10]:  # The oldest have the lowest average rate.
+            assert expect_error(slow_upload.read_response(), 503)["message"] == upload_slots.EVICTED_MESSAGE
+        assert not any(slow_upload.has_response for slow_upload in slow[10:])
 
 
 def test_new_upload_is_rejected_while_no_upload_is_slow_and_no_slot_is_free(three_slot_api: Api) -> None:
@@ -172,7 +172,7 @@ def test_new_upload_is_rejected_while_no_upload_is_slow_and_no_slot_is_free(thre
         response = upload(client)
         assert expect_error(response, 503)["message"] == upload_slots.FULL_MESSAGE
         assert response.headers["retry-after"] == "1"
-        assert not any(one.has_response for one in uploads)
+        assert not any(slow_upload.has_response for slow_upload in uploads)
         uploads[0].send(len(uploads[0].unsent))
         assert uploads[0].read_response().status_code == 200
         assert upload(client).status_code == 200
@@ -181,7 +181,7 @@ def test_new_upload_is_rejected_while_no_upload_is_slow_and_no_slot_is_free(thre
 def test_user_with_many_slots_loses_one_while_no_upload_is_slow(three_slot_api: Api) -> None:
     with slow_uploads(three_slot_api, 1, 3, size=100_000) as uploads, unlimited_client(three_slot_api) as client:
         assert upload(client).status_code == 200
-        wait_until(lambda: sum(one.has_response for one in uploads) == 1)
+        wait_until(lambda: sum(slow_upload.has_response for slow_upload in uploads) == 1)
         with slow_uploads(three_slot_api, 1, 1, size=100_000), SlowUpload(three_slot_api, new_user()) as third:
             assert not third.has_slot  # A user with two uploads loses none: browsers send as many.
             expect_error(third.read_response(), 503)
@@ -204,7 +204,7 @@ def test_evicted_uploads_leave_no_files_or_counts_behind(three_slot_api: Api) ->
     with slow_uploads(three_slot_api, 10, 1) as uploads:
         wait_until(lambda: count_open_uploads(three_slot_api) == 3)
         wait_until(lambda: count_temporary_files(three_slot_api) == 3)
-        wait_until(lambda: [one.has_response for one in uploads] == [True] * 7 + [False] * 3)
+        wait_until(lambda: [slow_upload.has_response for slow_upload in uploads] == [True] * 7 + [False] * 3)
         with unlimited_client(three_slot_api) as client:
             assert upload(client).status_code == 200
     wait_until(lambda: count_open_uploads(three_slot_api) == 0)

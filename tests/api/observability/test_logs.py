@@ -153,9 +153,9 @@ def test_task_that_outlives_its_request_has_no_request_id(directory: Path, valke
             unlimited_client(api, **{"X-Request-Id": "finished"}) as client,
             ThreadPoolExecutor() as threads,
         ):
-            with locked_chats(url) as waiting:
+            with locked_chats(url) as count_waiting:
                 responses = [threads.submit(post_chat, client) for _ in range(2)]
-                wait_until(lambda: waiting() == 2)
+                wait_until(lambda: count_waiting() == 2)
             assert [response.result().status_code for response in responses] == [201, 201]
             with psycopg.connect(url, autocommit=True) as dba:  # One of the connections was not opened by a request.
                 dba.execute(f"{end} order by backend_start limit 1")

@@ -19,7 +19,7 @@ from tests.api.support import locked_chats, post_chat, request_head, send_raw, u
 from tests.api_process import Api, choose_long_window, running, scrape
 from tests.waiting import wait_until
 
-Read = Callable[..., float]
+ReadMetric = Callable[..., float]
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +50,11 @@ def api(new_api: Callable[..., Api], database: str, metrics_valkey: Valkey, metr
 
 
 @pytest.fixture
-def read_metric(metrics_port: int) -> Read:
+def read_metric(metrics_port: int) -> ReadMetric:
     return partial(scrape, metrics_port)
 
 
-def test_requests_are_counted_by_method_route_and_status(api: Api, read_metric: Read) -> None:
+def test_requests_are_counted_by_method_route_and_status(api: Api, read_metric: ReadMetric) -> None:
     route, message = "/api/chats/{chatId}/messages", "/api/chats/{chatId}/messages/{messageId}"
     with unlimited_client(api) as client:
         chat = client.post("/api/chats", json={"title": "x"}).json()["id"]
@@ -78,7 +78,7 @@ def test_requests_are_counted_by_method_route_and_status(api: Api, read_metric: 
     assert "MADE-UP" not in text
 
 
-def test_waits_of_requests_are_measured(postgres: Postgres, api: Api, database: str, read_metric: Read) -> None:
+def test_waits_of_requests_are_measured(postgres: Postgres, api: Api, database: str, read_metric: ReadMetric) -> None:
     names = (
         "parley_database_statement_duration_seconds",
         "parley_database_pool_wait_seconds",
@@ -87,9 +87,9 @@ def test_waits_of_requests_are_measured(postgres: Postgres, api: Api, database: 
     with unlimited_client(api) as client, ThreadPoolExecutor() as threads:
         assert client.get("/api/chats").status_code == 200
         before = [read_metric(f"{name}_count") for name in names]
-        with locked_chats(postgres.url(database)) as waiting:
+        with locked_chats(postgres.url(database)) as count_waiting:
             responses = [threads.submit(post_chat, client) for _ in range(2)]
-            wait_until(lambda: waiting() == 2)
+            wait_until(lambda: count_waiting() == 2)
             assert read_metric("parley_database_connections", server="primary", state="used") == 2
             assert read_metric("parley_database_connections", server="primary", state="open") >= 2
         assert [response.result().status_code for response in responses] == [201, 201]
@@ -103,7 +103,7 @@ def test_waits_of_requests_are_measured(postgres: Postgres, api: Api, database: 
 
 
 def test_decisions_of_the_rate_limit_are_counted_by_counter(
-    api: Api, metrics_valkey: Valkey, read_metric: Read
+    api: Api, metrics_valkey: Valkey, read_metric: ReadMetric
 ) -> None:
     def count(decision: str, counted_by: str) -> float:
         return read_metric("parley_rate_limit_decisions_total", decision=decision, counted_by=counted_by)
@@ -134,19 +134,19 @@ def test_decisions_of_the_rate_limit_are_counted_by_counter(
 
 
 def test_disconnected_client_is_not_counted_as_a_server_error(
-    postgres: Postgres, api: Api, database: str, read_metric: Read
+    postgres: Postgres, api: Api, database: str, read_metric: ReadMetric
 ) -> None:
     count = partial(read_metric, "parley_requests_total", method="POST", route="/api/chats")
     headers = api.headers() | {"Content-Type": "application/json", "Content-Length": "14"}
-    with locked_chats(postgres.url(database)) as waiting:
+    with locked_chats(postgres.url(database)) as count_waiting:
         with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
             connection.sendall(request_head("POST /api/chats HTTP/1.1", headers) + b'{"title": "x"}')
-            wait_until(lambda: waiting() == 1)
+            wait_until(lambda: count_waiting() == 1)
         wait_until(lambda: count(status="499") == 1)
     assert count(status="503") == 0
 
 
-def test_upload_in_progress_is_counted(api: Api, read_metric: Read) -> None:
+def test_upload_in_progress_is_counted(api: Api, read_metric: ReadMetric) -> None:
     headers = api.headers() | {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": "1000"}
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
         connection.sendall(request_head("POST /api/profile/image HTTP/1.1", headers))

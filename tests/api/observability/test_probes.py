@@ -136,9 +136,9 @@ def test_probes_occupy_one_place_in_the_queue_for_connections(
 
     with running(api), unlimited_client(api) as client, ThreadPoolExecutor(30) as threads:
         assert client.get("/api/chats").status_code == 200
-        with locked_chats(postgres.url(counting_database.name)) as locked:
+        with locked_chats(postgres.url(counting_database.name)) as count_waiting:
             held = threads.submit(post_chat, client)
-            wait_until(lambda: locked() == 1)
+            wait_until(lambda: count_waiting() == 1)
             wait_until(lambda: client.get("/readyz").status_code == 503)
             paths = ["/readyz", "/openapi.json", "/docs/events"]
             counts = []
@@ -251,8 +251,8 @@ def test_concurrent_reads_of_images_are_limited(monkeypatch: pytest.MonkeyPatch)
         reads = [asyncio.create_task(storage.get(f"{number}.png")) for number in range(12)]
         for done in range(0, 12, 3):
             await asyncio.to_thread(wait_until, partial(has_accepted, done + 3))
-            for one in reads[done : done + 3]:
-                one.cancel()
+            for read in reads[done : done + 3]:
+                read.cancel()
         await asyncio.gather(*reads, return_exceptions=True)
 
     with silent_bucket() as (url, count_connections):

@@ -64,9 +64,9 @@ def test_waits_are_attributed_to_their_steps(
     api = new_api(database, DATABASE_POOL_SIZE="1", METRICS_PORT=str(port))
     with running(api), unlimited_client(api) as client, unlimited_client(api) as other, ThreadPoolExecutor() as threads:
         assert client.get("/api/chats").status_code == 200
-        with locked_chats(postgres.url(database)) as waiting, psycopg.connect(postgres.url(database)) as clock:
+        with locked_chats(postgres.url(database)) as count_waiting, psycopg.connect(postgres.url(database)) as clock:
             held = threads.submit(post_chat, client)
-            wait_until(lambda: waiting() == 1)
+            wait_until(lambda: count_waiting() == 1)
             queued = threads.submit(other.get, "/api/profile")
             wait_until(lambda: scrape(port, "parley_database_connections", server="primary", state="waiting") == 1)
             clock.execute("select pg_sleep(0.3)")
@@ -75,5 +75,5 @@ def test_waits_are_attributed_to_their_steps(
         assert held_spans["pool"] < 100
         assert queued_spans["pool"] >= 300
         assert queued_spans["db"] < 100
-        for each in (held_spans, queued_spans):
-            assert each["total"] >= each["limit"] + each["pool"] + each["db"] - 0.3  # Each is rounded down.
+        for spans in (held_spans, queued_spans):
+            assert spans["total"] >= spans["limit"] + spans["pool"] + spans["db"] - 0.3  # Each is rounded down.

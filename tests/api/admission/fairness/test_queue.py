@@ -48,11 +48,11 @@ def test_one_users_queue_is_limited_and_leaves_capacity_to_others(
         signed_in(single_connection_api) as other,
         ExitStack() as stack,
     ):
-        with lock_members(postgres.url(database)) as locks:
+        with lock_members(postgres.url(database)) as count_waiting:
             flood = [
                 stack.enter_context(send_get(single_connection_api, user, "/api/chats")) for _ in range(capacity + 1)
             ]
-            wait_until(lambda: (locks(), queued_requests(single_connection_api)) == (1, capacity))
+            wait_until(lambda: (count_waiting(), queued_requests(single_connection_api)) == (1, capacity))
             response = client.get("/api/profile")
             expect_error(response, 503)
             assert response.headers["retry-after"] == "1"
@@ -73,10 +73,10 @@ def test_disconnected_clients_leave_the_queue_and_take_no_slot(
 ) -> None:
     user = new_user()
     with signed_in(api, user) as client:
-        with lock_members(postgres.url(database)) as locks:
+        with lock_members(postgres.url(database)) as count_waiting:
             with ExitStack() as gone:
                 held = [threads.submit(client.get, "/api/chats") for _ in range(MAX_OF_USER)]
-                wait_until(lambda: locks() == MAX_OF_USER)
+                wait_until(lambda: count_waiting() == MAX_OF_USER)
                 for _ in range(20):
                     gone.enter_context(send_get(api, user, "/api/chats"))
                 wait_until(lambda: queued_requests(api) == 20)
@@ -90,13 +90,13 @@ def test_disconnected_clients_leave_the_queue_and_take_no_slot(
 
 def test_clients_that_disconnect_in_flight_release_their_slots(api: Api, postgres: Postgres, database: str) -> None:
     user = new_user()
-    with signed_in(api, user) as client, lock_members(postgres.url(database)) as locks:
+    with signed_in(api, user) as client, lock_members(postgres.url(database)) as count_waiting:
         for _ in range(2):
             with ExitStack() as gone:
                 for _ in range(MAX_OF_USER):
                     gone.enter_context(send_get(api, user, "/api/chats"))
-                wait_until(lambda: locks() == MAX_OF_USER)
-            wait_until(lambda: (locks(), used_connections(api)) == (0, 0))
+                wait_until(lambda: count_waiting() == MAX_OF_USER)
+            wait_until(lambda: (count_waiting(), used_connections(api)) == (0, 0))
         assert client.get("/api/profile").status_code == 200
 
 
@@ -106,9 +106,9 @@ def test_single_connection_serves_reads_writes_searches_and_uploads(
     image = encode(draw_gradient(), "PNG")
     with unlimited_client(single_connection_api) as client, unlimited_client(single_connection_api) as other:
         chat = new_chat(client)
-        with lock_chats(postgres.url(database), chat) as locks:
+        with lock_chats(postgres.url(database), chat) as count_waiting:
             requests = [threads.submit(send, client, chat)]
-            wait_until(lambda: locks() == 1)
+            wait_until(lambda: count_waiting() == 1)
             requests += [threads.submit(send, client, chat, "x" * (EXPENSIVE_BODY_BYTES + 1)) for _ in range(2)]
             requests += [threads.submit(client.get, "/api/search?search=x") for _ in range(2)]
             requests += [threads.submit(client.post, "/api/profile/image", files={"image": image})]
@@ -131,9 +131,12 @@ def test_wait_in_the_queue_is_reported_and_measured(
     before = metric(api, f"{name}_count"), metric(api, f"{name}_sum")
     with unlimited_client(api) as client:
         chat = new_chat(client)
-        with lock_chats(postgres.url(database), chat) as locks, psycopg.connect(postgres.url(database)) as clock:
+        with (
+            lock_chats(postgres.url(database), chat) as count_waiting,
+            psycopg.connect(postgres.url(database)) as clock,
+        ):
             first = [threads.submit(send, client, chat) for _ in range(2)]
-            wait_until(lambda: locks() == 2)
+            wait_until(lambda: count_waiting() == 2)
             queued = threads.submit(send, client, chat)
             wait_until(lambda: queued_requests(api) == 1)
             clock.execute("select pg_sleep(0.3)")

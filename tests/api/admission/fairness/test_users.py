@@ -25,9 +25,9 @@ def test_slow_statements_of_one_user_leave_connections_to_others(
     api: Api, postgres: Postgres, database: str, threads: ThreadPoolExecutor
 ) -> None:
     with signed_in(api) as client, signed_in(api) as other:
-        with lock_members(postgres.url(database)) as locks:
+        with lock_members(postgres.url(database)) as count_waiting:
             slow = [threads.submit(client.get, "/api/chats") for _ in range(20)]
-            wait_until(lambda: (locks(), queued_requests(api)) == (MAX_OF_USER, 20 - MAX_OF_USER))
+            wait_until(lambda: (count_waiting(), queued_requests(api)) == (MAX_OF_USER, 20 - MAX_OF_USER))
             for path in ("/api/profile", "/api/settings"):
                 assert other.get(path).status_code == 200
             assert other.put("/api/settings", json={"settings": {"theme": "dark"}}).status_code == 200
@@ -44,12 +44,12 @@ def test_user_has_one_expensive_request_in_flight(
         return client.post("/api/chats", content=body.ljust(size), headers={"Content-Type": "application/json"})
 
     with signed_in(api) as client:
-        with lock_members(postgres.url(database)) as locks:
+        with lock_members(postgres.url(database)) as count_waiting:
             searches = [threads.submit(client.get, f"/api/search?search={word}") for word in "abc"]
             large = [threads.submit(post, EXPENSIVE_BODY_BYTES + 1) for _ in range(3)]
-            wait_until(lambda: (locks(), queued_requests(api)) == (1, 5))
+            wait_until(lambda: (count_waiting(), queued_requests(api)) == (1, 5))
             ordinary = [threads.submit(post, EXPENSIVE_BODY_BYTES), threads.submit(client.get, "/api/chats")]
-            wait_until(lambda: locks() == 3)
+            wait_until(lambda: count_waiting() == 3)
             assert client.get("/api/profile?search=x").status_code == 200  # a route without search
             assert queued_requests(api) == 5
         assert statuses(searches) == [200] * 3
@@ -67,12 +67,12 @@ def test_after_a_large_page_a_user_has_one_page_in_flight(
             assert send(client, chat, "x" * 32_768).status_code == 201
         assert len(client.get(f"/api/chats/{chat}/messages").content) > LARGE_PAGE_BYTES
         assert len(other.get(f"/api/chats/{chat}/messages?limit={messages - 1}").content) <= LARGE_PAGE_BYTES
-        with lock_members(postgres.url(database)) as locks:
+        with lock_members(postgres.url(database)) as count_waiting:
             pages = [threads.submit(client.get, f"/api/chats/{chat}/messages?page={page}") for page in range(1, 4)]
-            wait_until(lambda: (locks(), queued_requests(api)) == (1, 2))
+            wait_until(lambda: (count_waiting(), queued_requests(api)) == (1, 2))
             pages += [threads.submit(other.get, f"/api/chats/{chat}/messages?page={page}") for page in range(2, 5)]
             pages += [threads.submit(client.get, f"/api/chats/{chat}")]
-            wait_until(lambda: (locks(), queued_requests(api)) == (5, 2))
+            wait_until(lambda: (count_waiting(), queued_requests(api)) == (5, 2))
         assert statuses(pages) == [200] * 7
 
 
@@ -81,8 +81,8 @@ def test_many_users_have_half_of_the_connections_for_expensive_requests(
 ) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(signed_in(api)) for _ in range(8)]
-        with lock_members(postgres.url(database)) as locks:
+        with lock_members(postgres.url(database)) as count_waiting:
             searches = [threads.submit(client.get, "/api/search?search=a") for client in clients]
-            wait_until(lambda: (locks(), queued_requests(api)) == (CONNECTIONS // 2, 8 - CONNECTIONS // 2))
+            wait_until(lambda: (count_waiting(), queued_requests(api)) == (CONNECTIONS // 2, 8 - CONNECTIONS // 2))
             assert clients[-1].get("/api/profile").status_code == 200
         assert statuses(searches) == [200] * 8
