@@ -63,7 +63,7 @@ def app(valkey: Valkey, npm: Npm) -> Iterator[App]:
     window_ms=st.sampled_from([7001, 10_000, 3_600_000]),  # even the shortest one outlasts the test in Valkey
     bursts=st.lists(st.tuples(st.floats(0, 1.5), st.integers(1, 50), st.booleans()), max_size=20),
 )
-def test_both_make_the_same_decisions_alone_and_in_turns(
+def test_app_and_api_make_the_same_decisions_alone_and_in_turns(
     app: App, valkey: Valkey, limit: int, window_ms: int, bursts: list[tuple[float, int, bool]]
 ) -> None:
     address = uuid4().hex

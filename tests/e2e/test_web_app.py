@@ -28,8 +28,8 @@ PACKAGES = {
     "next-auth": "4.24.15",
     "pg": "8.23.1",
 }
-HOUR = 3600
-LONG = 70 * 365 * 24 * HOUR  # for the tokens in session_tokens.json
+HOUR = 3600  # seconds
+SEVENTY_YEARS = 70 * 365 * 24 * HOUR  # the lifetime of the tokens in session_tokens.json
 SITES = ("http://app.test", "https://app.test")
 ORIGIN = {"Origin": "https://app.test"}
 
@@ -83,7 +83,7 @@ def test_token_of_each_kind_is_accepted(web_app: Program, anonymous_client: http
 def test_stored_tokens_are_of_the_same_kinds(web_app: Program) -> None:
     created = [
         {"kind": kind, "cookie": cookie, "token": token}
-        for kind, cookie, token in create_session_tokens(web_app, SECRET, "zoe", LONG)
+        for kind, cookie, token in create_session_tokens(web_app, SECRET, "zoe", SEVENTY_YEARS)
     ]
     if os.environ.get("PARLEY_UPDATE_TOKENS"):
         SESSION_TOKENS_FILE.write_text(json.dumps(created, indent=1) + "\n")

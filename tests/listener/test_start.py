@@ -16,7 +16,7 @@ from tests.listener.conftest import Harness
 from tests.waiting import wait_until
 
 HIDDEN = "hidden-word"
-VALID = {
+VALID_VARIABLES = {
     "DATABASE_URL": "postgresql://events:events@127.0.0.1/parley",
     "PUSHER_APP_ID": "1",
     "PUSHER_KEY": "key",
@@ -30,11 +30,11 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set valid variables."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
-    for name, value in VALID.items():
+    for name, value in VALID_VARIABLES.items():
         monkeypatch.setenv(name, value)
 
 
-def load_error() -> str:
+def get_load_error() -> str:
     """Return the error of loading the settings, which is one line without secrets."""
     with pytest.raises(SettingsError) as caught:
         Settings.load()
@@ -44,7 +44,7 @@ def load_error() -> str:
     return error
 
 
-def database_error(settings: Settings) -> str:
+def get_database_error(settings: Settings) -> str:
     """Return the error of checking the database."""
     with pytest.raises(SettingsError) as caught:
         asyncio.run(check_database(settings))
@@ -52,16 +52,18 @@ def database_error(settings: Settings) -> str:
     return str(caught.value)
 
 
-def pusher_settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
+def load_pusher_options(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return Settings.load().pusher_options
 
 
-def test_variables_locate_pusher(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pusher_settings(monkeypatch)["cluster"] == "eu"
+def test_pusher_options_are_built_from_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_pusher_options(monkeypatch)["cluster"] == "eu"
     assert HIDDEN not in repr(Settings.load())
-    changed = pusher_settings(monkeypatch, PUSHER_HOST="soketi.internal", PUSHER_PORT="6001", PUSHER_USE_TLS="false")
+    changed = load_pusher_options(
+        monkeypatch, PUSHER_HOST="soketi.internal", PUSHER_PORT="6001", PUSHER_USE_TLS="false"
+    )
     assert changed | {"secret": ""} == {
         "app_id": "1", "key": "key", "secret": "", "host": "soketi.internal", "port": 6001, "ssl": False,
     }  # fmt: skip
@@ -73,11 +75,11 @@ def test_default_retention_is_a_week(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.load().outbox_retention_days == 0.5
 
 
-@pytest.mark.parametrize("name", VALID)
+@pytest.mark.parametrize("name", VALID_VARIABLES)
 def test_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
     expected = "PUSHER_CLUSTER or PUSHER_HOST" if name == "PUSHER_CLUSTER" else name
-    assert load_error().startswith(f"{expected}: ")
+    assert get_load_error().startswith(f"{expected}: ")
 
 
 @pytest.mark.parametrize(
@@ -97,13 +99,13 @@ def test_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -
 )
 def test_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    assert load_error().startswith(f"{name}: ")
+    assert get_load_error().startswith(f"{name}: ")
 
 
 def test_unreachable_database_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     for url in (f"postgresql://u:{HIDDEN}@127.0.0.1:1/db", f"postgresql://u:{HIDDEN}@127.0.0.1:port/db"):
         monkeypatch.setenv("DATABASE_URL", url)
-        assert "no connection to PostgreSQL" in database_error(Settings.load())
+        assert "no connection to PostgreSQL" in get_database_error(Settings.load())
 
 
 @contextmanager
@@ -121,7 +123,7 @@ def test_database_without_parley_or_a_grant_is_rejected(
     with ungranted_role(postgres) as role:
         for url in (postgres.url("postgres"), postgres.url(shared_database, role, HIDDEN)):
             monkeypatch.setenv("DATABASE_URL", url)
-            error = database_error(Settings.load())
+            error = get_database_error(Settings.load())
             assert "run `yoyo apply --batch` and grant it parley_listener" in error
 
 

@@ -68,7 +68,7 @@ def test_pause_after_a_write_is_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     run(steps)
 
 
-def test_there_is_no_pause_after_an_ordinary_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ordinary_request_causes_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     async def steps() -> None:
         clock, requests = Clock(monkeypatch), Requests(1)
         first, second = (requests.add("a", is_write=True) for _ in range(2))

@@ -62,7 +62,7 @@ def test_prefixed_cookie_has_precedence(anonymous_client: httpx.Client) -> None:
             assert is_accepted(anonymous_client, other, f"{plain}={token(other)}", f"{secure}=stale")
 
 
-def test_with_an_https_url_only_prefixed_cookies_count(new_api: Callable[..., Api], shared_database: str) -> None:
+def test_only_prefixed_cookies_count_with_an_https_url(new_api: Callable[..., Api], shared_database: str) -> None:
     api = new_api(shared_database, PUBLIC_URL="https://chat.example.org", RATE_LIMIT_REQUESTS="1000")
     with running(api), api.client("") as anonymous:
         user = new_user()

@@ -33,18 +33,20 @@ def apis(directory: Path, new_api: Callable[..., Api], database: str) -> Iterato
 
 @contextmanager
 def lock_rows(url: str) -> Iterator[Callable[[], int]]:
-    """Lock rows that new chats, new messages and changes of users wait for; yield a function that counts them."""
+    """Lock the rows of all chats and users; yield a function that counts the statements that wait for them."""
     with psycopg.connect(url) as locker, psycopg.connect(url, autocommit=True) as watcher:
         locker.execute("select from parley.chats for update")
         locker.execute("select from next_auth.users for update")
-        waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-        yield lambda: watcher.execute(waiting).rowcount
+        waiting_statements = (
+            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        )
+        yield lambda: watcher.execute(waiting_statements).rowcount
         locker.rollback()
 
 
-@pytest.mark.parametrize("what", ["message", "image"])
+@pytest.mark.parametrize("resource", ["message", "image"])
 def test_repeat_during_the_first_request_gets_409_with_retry_after(
-    apis: tuple[Api, Api], postgres: Postgres, database: str, what: str
+    apis: tuple[Api, Api], postgres: Postgres, database: str, resource: str
 ) -> None:
     user, header = new_user(), idempotency_header()
     with (
@@ -55,28 +57,28 @@ def test_repeat_during_the_first_request_gets_409_with_retry_after(
         messages = new_chat(one)
 
         def request(client: httpx.Client) -> httpx.Response:
-            if what == "image":
+            if resource == "image":
                 return upload(client, images.build_png(7, 7), header)
             return client.post(messages, json={"content": "x"}, headers=header)
 
         with lock_rows(postgres.url(database)) as count_waiting:
             first_request = threads.submit(request, one)
             wait_until(lambda: count_waiting() == 1)
-            early = request(other)
-            error = expect_error(early, 409)
+            repeat = request(other)
+            error = expect_error(repeat, 409)
             assert error["message"] == "The first request with this Idempotency-Key is still under way."
             assert error.keys() == {"message", "code"}
-            assert early.headers["retry-after"] == "1"
+            assert repeat.headers["retry-after"] == "1"
             assert other.get(messages, headers=header).status_code == 200
             assert not first_request.done()
         first = first_request.result()
         assert first.is_success
         assert REPLAYED not in first.headers
         assert [is_replay(request(client), first) for client in (one, other)] == [True, True]
-        assert contents(one, messages) == ["x"] * (what == "message")
+        assert contents(one, messages) == ["x"] * (resource == "message")
 
 
-def test_of_a_hundred_concurrent_repeats_one_is_executed(apis: tuple[Api, Api]) -> None:
+def test_one_of_a_hundred_concurrent_repeats_is_executed(apis: tuple[Api, Api]) -> None:
     user, header = new_user(), idempotency_header()
     with (
         unlimited_client(apis[0], user) as one,
@@ -103,10 +105,10 @@ def test_request_without_response_from_a_killed_process_is_executed_once(
     apis: tuple[Api, Api], postgres: Postgres, database: str
 ) -> None:
     user, header = new_user(), idempotency_header()
-    doomed, survivor = apis
+    killed_api, other_api = apis
     with (
-        unlimited_client(doomed, user) as client,
-        unlimited_client(survivor, user) as other,
+        unlimited_client(killed_api, user) as client,
+        unlimited_client(other_api, user) as other,
         ThreadPoolExecutor() as threads,
     ):
         messages = new_chat(client)
@@ -117,9 +119,9 @@ def test_request_without_response_from_a_killed_process_is_executed_once(
         with lock_rows(postgres.url(database)) as count_waiting:
             first_request = threads.submit(send, client)
             wait_until(lambda: count_waiting() == 1)
-            doomed.kill()
+            killed_api.kill()
             assert isinstance(first_request.exception(), httpx.TransportError)
-            doomed.start()
+            killed_api.start()
             expect_error(send(client), 409)  # PostgreSQL does not know that the client of the first request is gone
         wait_until(lambda: send(client).status_code == 201)
         responses = [send(client), send(other)]

@@ -17,9 +17,9 @@ from api.dev.valkey import Valkey
 from api.ratelimit.limiter import MAX_LOCAL_KEYS, Decision, LocalCounts, RateLimiter
 from api.ratelimit.redis_connection import RedisConnection
 
-NOON = 1_795_435_200_000  # a start of a window, of each length below
-WINDOW = 10_000
-LENGTHS = st.sampled_from([1000, 10_000, 3_600_000])
+NOON_MS = 1_795_435_200_000  # in milliseconds; a window of each length below starts then
+WINDOW_MS = 10_000
+WINDOW_LENGTHS_MS = st.sampled_from([1000, 10_000, 3_600_000])
 
 
 class Model:
@@ -55,7 +55,7 @@ def redis_url(valkey: Valkey) -> str:
 
 @asynccontextmanager
 async def open_limiter(
-    redis_url: str, limit: int = 10, window_ms: int = WINDOW, prefix: str = "test"
+    redis_url: str, limit: int = 10, window_ms: int = WINDOW_MS, prefix: str = "test"
 ) -> AsyncIterator[RateLimiter]:
     limiter = RateLimiter(RedisConnection(redis_url, 5), limit, window_ms, prefix)
     try:
@@ -65,7 +65,7 @@ async def open_limiter(
 
 
 def consume_all(
-    redis_url: str, times: list[int], limit: int = 10, window_ms: int = WINDOW, address: str = ""
+    redis_url: str, times: list[int], limit: int = 10, window_ms: int = WINDOW_MS, address: str = ""
 ) -> list[Decision]:
     """Return the decisions on one address's requests at these times, one after another."""
 
@@ -84,7 +84,7 @@ def get_keys(address: str, now_ms: int, window_ms: int) -> tuple[str, str]:
 
 
 @settings(max_examples=40)
-@given(limit=st.integers(1, 12), window_ms=LENGTHS, steps=st.lists(st.floats(0, 1.2), max_size=40))
+@given(limit=st.integers(1, 12), window_ms=WINDOW_LENGTHS_MS, steps=st.lists(st.floats(0, 1.2), max_size=40))
 def test_redis_counts_by_the_formula(redis_url: str, limit: int, window_ms: int, steps: list[float]) -> None:
     times = get_times(steps, window_ms)
     model = Model(limit, window_ms)
@@ -95,7 +95,7 @@ def test_redis_counts_by_the_formula(redis_url: str, limit: int, window_ms: int,
 
 
 @settings(max_examples=40)
-@given(limit=st.integers(1, 12), window_ms=LENGTHS, steps=st.lists(st.floats(0, 1.2), max_size=60))
+@given(limit=st.integers(1, 12), window_ms=WINDOW_LENGTHS_MS, steps=st.lists(st.floats(0, 1.2), max_size=60))
 def test_process_without_redis_counts_by_the_formula(limit: int, window_ms: int, steps: list[float]) -> None:
     model, local = Model(limit, window_ms), LocalCounts()
     for time in get_times(steps, window_ms):
@@ -108,7 +108,7 @@ def test_process_without_redis_counts_by_the_formula(limit: int, window_ms: int,
 
 def get_times(steps: list[float], window_ms: int) -> list[int]:
     """Return times that begin at noon and advance by these shares of a window."""
-    times = [NOON]
+    times = [NOON_MS]
     for step in steps:
         times.append(times[-1] + round(step**4 * window_ms))  # short steps mostly, so that windows fill
     return times
@@ -117,7 +117,7 @@ def get_times(steps: list[float], window_ms: int) -> list[int]:
 @settings(max_examples=40)
 @given(
     limit=st.integers(1, 50),
-    window_ms=LENGTHS,
+    window_ms=WINDOW_LENGTHS_MS,
     into_window=st.floats(0, 1, exclude_max=True),
     current=st.integers(0, 150),
     previous=st.integers(0, 150),
@@ -131,7 +131,7 @@ def test_retry_after_is_the_shortest_sufficient_wait(
     current: int,
     previous: int,
 ) -> None:
-    address, now = uuid4().hex, NOON + int(into_window * window_ms)
+    address, now = uuid4().hex, NOON_MS + int(into_window * window_ms)
     for key, count in zip(get_keys(address, now, window_ms), (current, previous), strict=True):
         redis_client.set(key, count, ex=60)
     decision, *_ = consume_all(redis_url, [now], limit, window_ms, address)
@@ -152,7 +152,7 @@ def parse_item(field: str) -> tuple[str, Any]:
 
 
 @settings(max_examples=40)
-@given(limit=st.integers(1, 12), window_ms=LENGTHS, steps=st.lists(st.floats(0, 1.2), max_size=40))
+@given(limit=st.integers(1, 12), window_ms=WINDOW_LENGTHS_MS, steps=st.lists(st.floats(0, 1.2), max_size=40))
 def test_upstash_headers_and_draft_headers_agree(
     redis_url: str, limit: int, window_ms: int, steps: list[float]
 ) -> None:
@@ -174,21 +174,27 @@ def test_upstash_headers_and_draft_headers_agree(
 
 @pytest.mark.parametrize(("window_ms", "seconds"), [(1000, 1), (1001, 2), (1500, 2), (2000, 2), (86_400_000, 86_400)])
 def test_window_in_the_policy_is_rounded_up_to_seconds(redis_url: str, window_ms: int, seconds: int) -> None:
-    (decision,) = consume_all(redis_url, [NOON], window_ms=window_ms)
+    (decision,) = consume_all(redis_url, [NOON_MS], window_ms=window_ms)
     assert parse_item(decision.headers["RateLimit-Policy"]) == ("default", {"q": 10, "w": seconds})
 
 
 def test_full_window_blocks_until_its_weight_declines(redis_url: str) -> None:
-    times = [NOON] * 11 + [NOON + WINDOW - 1, NOON + WINDOW, NOON + WINDOW + 1, NOON + WINDOW + 1, NOON + WINDOW + 1001]
+    times = [NOON_MS] * 11 + [
+        NOON_MS + WINDOW_MS - 1,
+        NOON_MS + WINDOW_MS,
+        NOON_MS + WINDOW_MS + 1,
+        NOON_MS + WINDOW_MS + 1,
+        NOON_MS + WINDOW_MS + 1001,
+    ]
     allowed = [decision.allowed for decision in consume_all(redis_url, times)]
     assert allowed == [True] * 10 + [False, False, False, True, False, True]
 
 
 def test_rejected_requests_do_not_count(redis_url: str, redis_client: "redis.Redis") -> None:
     address = uuid4().hex
-    decisions = consume_all(redis_url, [NOON] * 30, address=address)
+    decisions = consume_all(redis_url, [NOON_MS] * 30, address=address)
     assert [decision.remaining for decision in decisions] == [*range(9, -1, -1)] + [0] * 20
-    assert redis_client.get(get_keys(address, NOON, WINDOW)[0]) == "10"
+    assert redis_client.get(get_keys(address, NOON_MS, WINDOW_MS)[0]) == "10"
 
 
 def test_keys_are_those_of_upstash_and_expire(redis_url: str, redis_client: "redis.Redis") -> None:
@@ -197,12 +203,12 @@ def test_keys_are_those_of_upstash_and_expire(redis_url: str, redis_client: "red
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     address, started = uuid4().hex, now()
-    consume_all(redis_url, [NOON, NOON + WINDOW], address=address)
+    consume_all(redis_url, [NOON_MS, NOON_MS + WINDOW_MS], address=address)
     ended = now()
-    keys = [f"test:{address}:{(NOON + passed) // WINDOW}" for passed in (0, WINDOW)]
+    keys = [f"test:{address}:{(NOON_MS + passed) // WINDOW_MS}" for passed in (0, WINDOW_MS)]
     assert sorted(redis_client.keys(f"*{address}*")) == sorted(keys)
     for key in keys:
-        assert started <= redis_client.pexpiretime(key) - (2 * WINDOW + 1000) <= ended
+        assert started <= redis_client.pexpiretime(key) - (2 * WINDOW_MS + 1000) <= ended
 
 
 def test_request_needs_one_command(redis_url: str, redis_client: "redis.Redis") -> None:
@@ -210,10 +216,10 @@ def test_request_needs_one_command(redis_url: str, redis_client: "redis.Redis") 
 
     async def consume() -> None:
         async with open_limiter(redis_url) as limiter:
-            await limiter.consume(address, NOON)
+            await limiter.consume(address, NOON_MS)
             redis_client.echo("begin")
             for _ in range(20):
-                await limiter.consume(address, NOON)
+                await limiter.consume(address, NOON_MS)
             redis_client.echo("end")
 
     with redis_client.monitor() as monitor:  # type: ignore[no-untyped-call]
@@ -226,12 +232,12 @@ def test_request_needs_one_command(redis_url: str, redis_client: "redis.Redis") 
     assert [command.split()[0] for command in of_clients] == ["EVAL"] * 20
 
 
-def test_of_any_number_of_simultaneous_requests_exactly_the_limit_passes(redis_url: str) -> None:
+def test_exactly_the_limit_of_any_number_of_simultaneous_requests_is_allowed(redis_url: str) -> None:
     async def consume() -> list[Decision]:
         async with open_limiter(redis_url) as one, open_limiter(redis_url) as two, open_limiter(redis_url) as three:
             address = uuid4().hex
             return await asyncio.gather(
-                *(limiter.consume(address, NOON) for _ in range(100) for limiter in (one, two, three))
+                *(limiter.consume(address, NOON_MS) for _ in range(100) for limiter in (one, two, three))
             )
 
     decisions = asyncio.run(consume())

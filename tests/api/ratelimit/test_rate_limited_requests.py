@@ -36,7 +36,7 @@ def get_statuses(client: httpx.Client, times: int, path: str = "/api/chats", **h
     return [client.get(path, headers=headers).status_code for _ in range(times)]
 
 
-def test_of_200_simultaneous_requests_ten_are_allowed(api: Api) -> None:
+def test_ten_of_200_simultaneous_requests_are_allowed(api: Api) -> None:
     request, window = request_head("GET /api/chats HTTP/1.1", api.headers()), int(api.environment["RATE_LIMIT_WINDOW"])
     with ThreadPoolExecutor(200) as pool:
         responses = list(pool.map(lambda _: send_raw(api, request, method="GET"), range(200)))
