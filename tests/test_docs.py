@@ -161,7 +161,7 @@ def test_limits_of_texts_and_pages_are_in_the_table(dba: Connection) -> None:
     assert documented["a search query"] == fetch_length_limits(dba, "search")
     fields = dba.execute("select api.get_field_schemas()").fetchone()
     assert fields
-    for limit, field in {"a page of chats or messages": "limit", "events in a response": "events"}.items():
+    for limit, field in {"a page of chats or messages": "limit", "events in a response": "event_limit"}.items():
         assert documented[limit] == [str(fields[0][field][bound]) for bound in ("maximum", "default")]
 
 
