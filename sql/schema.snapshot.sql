@@ -1618,7 +1618,7 @@ CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 940846504ff05b7c11c03042b7758d46;
+AS md5 832f1cfcae637291d263532c142bb1f5;
 
 --- function api.list_chats(text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)

@@ -26,7 +26,7 @@ begin
         'limit', parley.number_error('event_limit', "limit")));
     select * into page from parley.find_chat_events(after::bigint, parley.parse_event_limit("limit"));
     if page.next is null and after::bigint <> last_seq then
-        perform parley.raise_error('PT410', 'The log no longer has the events after this seq.');
+        perform parley.raise_error('PT410', 'The log does not have the events after this seq.');
     end if;
     return json_build_object(
         'events', coalesce(page.events, '[]'),

@@ -136,9 +136,9 @@ def test_probes_occupy_one_place_in_the_queue_for_connections(
 
     with running(api), unlimited_client(api) as client, ThreadPoolExecutor(30) as threads:
         assert client.get("/api/chats").status_code == 200
-        with locked_chats(postgres.url(counting_database.name)) as count_waiting:
+        with locked_chats(postgres.url(counting_database.name)) as count_lock_waiters:
             held = threads.submit(post_chat, client)
-            wait_until(lambda: count_waiting() == 1)
+            wait_until(lambda: count_lock_waiters() == 1)
             wait_until(lambda: client.get("/readyz").status_code == 503)
             paths = ["/readyz", "/openapi.json", "/docs/events"]
             counts = []
