@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from listener.database import MAX_EVENTS_PER_CHAT, Event, FetchResult
 
-REFILL_EVENTS = MAX_EVENTS_PER_CHAT // 2  # A queue with fewer events accepts more, so that it does not run empty.
+REFILL_THRESHOLD = MAX_EVENTS_PER_CHAT // 2  # A queue with fewer events accepts more, so that it does not run dry.
 
 
 @dataclass(slots=True, eq=False)
@@ -22,14 +22,14 @@ class ChatQueue:
     last_id: int = 0  # of the last event fetched
     has_more: bool = False  # The outbox may have further events of this chat.
     isolated_count: int = 0  # how many of the next events are each sent in a request of its own
-    failures: int = 0  # in a row, of the first event in a request of its own
+    failures: int = 0  # consecutive ones of the first event, while it is sent alone
     first_failed_at: float = 0
     last_failed_at: float = 0
 
     @property
     def accepts_more(self) -> bool:
         """Whether further events may be fetched."""
-        return len(self.events) < REFILL_EVENTS
+        return len(self.events) < REFILL_THRESHOLD
 
     @property
     def needs_refill(self) -> bool:
@@ -42,7 +42,10 @@ class ChatQueue:
         self.last_id = event.id
 
     def batch(self, limit: int) -> list[Event]:
-        """Return the first events that may share a request, up to `limit`; none if the first one cannot share."""
+        """Return the first events that may share a request, up to `limit`; none if the first one cannot share.
+
+        The events stay in the queue.
+        """
         batch: list[Event] = []
         if not self.isolated_count:
             for event in self.events:
@@ -52,7 +55,7 @@ class ChatQueue:
         return batch
 
     def pop(self) -> Event:
-        """Remove the first event, which is published or dead-lettered."""
+        """Remove the first event, after it was published or dead-lettered."""
         self.isolated_count = max(0, self.isolated_count - 1)
         self.failures = 0
         return self.events.popleft()
@@ -102,7 +105,7 @@ class ChatQueues:
             self.is_round_requested |= queue.needs_refill
 
     def get_held(self, after_chat: str | None) -> dict[str, int | None]:
-        """Return the id of the last event held of each chat after this one, or None if its queue accepts no more."""
+        """Map each chat whose id is after `after_chat` to the id of its last event, or to None if its queue is full."""
         return {
             queue.chat_id: queue.last_id if queue.accepts_more else None
             for queue in self._by_chat.values()
@@ -110,7 +113,7 @@ class ChatQueues:
         }
 
     def acquire_batches(self, limit: int) -> Batches:
-        """Acquire queues for one request, with up to `limit` of their first events. Each must be released after it."""
+        """Acquire queues for one request, with up to `limit` of their first events. Release each after it."""
         batches: Batches = []
         while self._ready and limit:
             queue = self._ready[0]
@@ -125,7 +128,7 @@ class ChatQueues:
         return batches
 
     def pop(self, queue: ChatQueue) -> Event:
-        """Remove the first event of a queue, which is published or dead-lettered."""
+        """Remove the first event of a queue, after it was published or dead-lettered."""
         event = queue.pop()
         self.event_count -= 1
         self.is_round_requested |= queue.needs_refill

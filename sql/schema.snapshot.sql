@@ -1558,7 +1558,7 @@ CREATE OR REPLACE FUNCTION api.delete_chat(chat_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 84e92b02bc43b82870642ad6a906b86a;
+AS md5 ddebfa3e0e7271dafc04d559a7183b4a;
 
 --- function api.delete_message(text,text)
 CREATE OR REPLACE FUNCTION api.delete_message(chat_id text, message_id text)
@@ -1628,7 +1628,7 @@ CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" 
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 c0a984c0da33edfe0197b200a5613aa4;
+AS md5 6be5104a2345188c227d1974c52969b4;
 
 --- function api.list_events(text,text)
 CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
@@ -1708,7 +1708,7 @@ CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 bf465b71b6c3b3be60a263fc12ffca58;
+AS md5 9019b89b4ecec71d3815ce80df82d737;
 
 --- function api.update_message(text,text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_message(chat_id text, message_id text, body jsonb)
@@ -1832,6 +1832,13 @@ CREATE OR REPLACE FUNCTION listener.try_lead()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 ebec5c9ce96009c889c4b5de2fcf1c8f;
 
+--- function parley.activity_key(parley.chats)
+CREATE OR REPLACE FUNCTION parley.activity_key(chat parley.chats)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 9b910c41748910e16c959a42ca17f169;
+
 --- function parley.add_response_times(uuid[],uuid[],text[])
 CREATE OR REPLACE FUNCTION parley.add_response_times(chats uuid[], ids uuid[], users text[])
  RETURNS void
@@ -1942,7 +1949,7 @@ CREATE OR REPLACE FUNCTION parley.begin_removal_of_inactive_chats(before_id uuid
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'on'
-AS md5 6b0f9b4c49de7e537fb5e75b2692098c;
+AS md5 e6da8e84c34c04e2e4307c951eadb0a7;
 
 --- function parley.boundary_patterns()
 CREATE OR REPLACE FUNCTION parley.boundary_patterns(OUT before_word text, OUT after_word text, OUT word_start text, OUT word_end text, OUT between_words text, OUT rest_of_word text)
@@ -2002,7 +2009,7 @@ CREATE OR REPLACE FUNCTION parley.chats_before_insert()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4779d1f2ecd2d71afbec1bc90b4eae07;
+AS md5 e9447417f0148d9a8084f5d4781a049a;
 
 --- function parley.chats_before_removal()
 CREATE OR REPLACE FUNCTION parley.chats_before_removal()
@@ -2186,7 +2193,7 @@ CREATE OR REPLACE FUNCTION parley.find_chat_page(page_request parley.page_reques
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 69b62d85912764a9cf5226116d8156a3;
+AS md5 a90a27787973eba477392f8a35479f6a;
 
 --- function parley.find_chats_with_new_events(pg_snapshot,pg_snapshot,uuid)
 CREATE OR REPLACE FUNCTION parley.find_chats_with_new_events(after_snapshot pg_snapshot, until_snapshot pg_snapshot, first_chat uuid)
@@ -2216,14 +2223,6 @@ CREATE OR REPLACE FUNCTION parley.find_fragment(content text, pattern text, afte
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 4131c6308c76e47782ca2b7ba2663f8c;
 
---- function parley.find_hit_page(uuid[],parley.page_request)
-CREATE OR REPLACE FUNCTION parley.find_hit_page(hits uuid[], page_request parley.page_request)
- RETURNS uuid[]
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7caab759434ff53d02f5ac834373163d;
-
 --- function parley.find_hits(uuid,parley.search_query,parley.message_filter)
 CREATE OR REPLACE FUNCTION parley.find_hits(chat uuid, query parley.search_query, filter parley.message_filter)
  RETURNS TABLE(chat_id uuid, id uuid)
@@ -2233,17 +2232,10 @@ CREATE OR REPLACE FUNCTION parley.find_hits(chat uuid, query parley.search_query
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 b01b207860d7e03411f587fcb89fe6e9;
+AS md5 33e4bae047183f525f84dc800cce4966;
 
---- function parley.find_hits_in_chat(uuid,parley.search_query,parley.message_filter)
-CREATE OR REPLACE FUNCTION parley.find_hits_in_chat(chat uuid, query parley.search_query, filter parley.message_filter)
- RETURNS TABLE(id uuid)
- LANGUAGE sql
- STABLE
-AS md5 4bb6554ca74846a079552b655d61313d;
-
---- function parley.find_hits_of_all_users(parley.search_query,parley.message_filter,uuid[],bigint)
-CREATE OR REPLACE FUNCTION parley.find_hits_of_all_users(query parley.search_query, filter parley.message_filter, own_chats uuid[], max_candidates bigint, OUT chats uuid[], OUT ids uuid[], OUT is_complete boolean)
+--- function parley.find_hits_globally(parley.search_query,parley.message_filter,uuid[],bigint)
+CREATE OR REPLACE FUNCTION parley.find_hits_globally(query parley.search_query, filter parley.message_filter, own_chats uuid[], max_candidates bigint, OUT chats uuid[], OUT ids uuid[], OUT is_complete boolean)
  RETURNS record
  LANGUAGE plpgsql
  STABLE
@@ -2251,7 +2243,14 @@ CREATE OR REPLACE FUNCTION parley.find_hits_of_all_users(query parley.search_que
  SET plan_cache_mode TO 'force_custom_plan'
  SET enable_seqscan TO 'off'
  SET work_mem TO '64MB'
-AS md5 b1f232867a3308c9fe51549674576c63;
+AS md5 7acd44f0fb5c35c3f1bea8c3b1624c0e;
+
+--- function parley.find_hits_in_chat(uuid,parley.search_query,parley.message_filter)
+CREATE OR REPLACE FUNCTION parley.find_hits_in_chat(chat uuid, query parley.search_query, filter parley.message_filter)
+ RETURNS TABLE(id uuid)
+ LANGUAGE sql
+ STABLE
+AS md5 6fa992abd9aadb87d512e9c5ef94c129;
 
 --- function parley.find_hits_per_chat(uuid[],parley.search_query,parley.message_filter)
 CREATE OR REPLACE FUNCTION parley.find_hits_per_chat(chats uuid[], query parley.search_query, filter parley.message_filter)
@@ -2263,7 +2262,7 @@ CREATE OR REPLACE FUNCTION parley.find_hits_per_chat(chats uuid[], query parley.
  SET enable_seqscan TO 'off'
  SET cpu_tuple_cost TO '100'
  SET work_mem TO '64MB'
-AS md5 ad29d05b4e49423a85a33c1b071e7a1c;
+AS md5 25205dbf6f0d6423d000932caf327a05;
 
 --- function parley.find_message(text,text)
 CREATE OR REPLACE FUNCTION parley.find_message(chat_id text, message_id text)
@@ -2316,21 +2315,6 @@ CREATE OR REPLACE FUNCTION parley.has_more(page_request parley.page_request, ids
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 20a2e781d5177e4441d541e97e41f425;
-
---- function parley.has_phrases(tsvector,text,parley.search_query)
-CREATE OR REPLACE FUNCTION parley.has_phrases(tsv tsvector, words text, query parley.search_query)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 096d072e084b12157059f922db72f99f;
-
---- function parley.has_phrases_in_words(tsvector,text,parley.search_query)
-CREATE OR REPLACE FUNCTION parley.has_phrases_in_words(tsv tsvector, words text, query parley.search_query)
- RETURNS boolean
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 1d07b88b243c4da20c5de4f060c056e4;
 
 --- function parley.highlight_words(text,parley.highlight)
 CREATE OR REPLACE FUNCTION parley.highlight_words(fragment text, highlight parley.highlight)
@@ -2410,6 +2394,21 @@ CREATE OR REPLACE FUNCTION parley.is_etag_listed(etag text, header text)
  IMMUTABLE PARALLEL SAFE
 AS md5 589b9d4becc88808b5de17087da1d1dd;
 
+--- function parley.is_hit(tsvector,text,parley.search_query)
+CREATE OR REPLACE FUNCTION parley.is_hit(tsv tsvector, words text, query parley.search_query)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 8f9ecde23938d79a397ae4125e47ad91;
+
+--- function parley.is_hit_by_words(tsvector,text,parley.search_query)
+CREATE OR REPLACE FUNCTION parley.is_hit_by_words(tsv tsvector, words text, query parley.search_query)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 8087b442263ced23dd590e54573069da;
+
 --- function parley.is_image_being_removed(text)
 CREATE OR REPLACE FUNCTION parley.is_image_being_removed(name text)
  RETURNS boolean
@@ -2437,13 +2436,6 @@ CREATE OR REPLACE FUNCTION parley.iso8601(instant timestamp with time zone)
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS md5 630a6126f2ca074f111a7f7ca0175aa9;
-
---- function parley.last_activity(parley.chats)
-CREATE OR REPLACE FUNCTION parley.last_activity(chat parley.chats)
- RETURNS uuid
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 9b910c41748910e16c959a42ca17f169;
 
 --- function parley.last_counted_event()
 CREATE OR REPLACE FUNCTION parley.last_counted_event()
@@ -2940,7 +2932,7 @@ AS md5 0a07758cbf3af35d8411136b56238bdd;
 CREATE OR REPLACE FUNCTION parley.roll_up_chats()
  RETURNS void
  LANGUAGE sql
-AS md5 314ed22ec2a5a819c03a7dd2f8e1354e;
+AS md5 02109768a7672ae583db85fbfbfc220a;
 
 --- function parley.roll_up_event_batch(parley.rollup_state,integer)
 CREATE OR REPLACE FUNCTION parley.roll_up_event_batch(state parley.rollup_state, max_messages integer)
@@ -2977,7 +2969,7 @@ CREATE OR REPLACE FUNCTION parley.search_chat(query parley.search_query, filter 
  SET enable_seqscan TO 'off'
  SET cpu_tuple_cost TO '100'
  SET work_mem TO '64MB'
-AS md5 63c34ec8b8a75afe8877403f12eec041;
+AS md5 5005acb10f48c3f8c2e557fa50123a6f;
 
 --- function parley.search_chats(parley.search_query,parley.message_filter,parley.page_request)
 CREATE OR REPLACE FUNCTION parley.search_chats(query parley.search_query, filter parley.message_filter, page_request parley.page_request, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
@@ -3045,6 +3037,14 @@ CREATE OR REPLACE FUNCTION parley.skip_blocks(chat uuid, filter parley.message_f
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS md5 b51e13e0e4b3aae459ee4ab878b0f609;
+
+--- function parley.slice_hits(uuid[],parley.page_request)
+CREATE OR REPLACE FUNCTION parley.slice_hits(hits uuid[], page_request parley.page_request)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 7caab759434ff53d02f5ac834373163d;
 
 --- function parley.snippet(text,parley.highlight,boolean)
 CREATE OR REPLACE FUNCTION parley.snippet(content text, highlight parley.highlight, is_within_budget boolean)
@@ -3869,6 +3869,8 @@ grant execute on function listener.roll_up_chats_and_settings() to parley_listen
 
 grant execute on function listener.try_lead() to parley_listener;
 
+grant execute on function parley.activity_key(parley.chats) to parley_api;
+
 grant execute on function parley.add_response_times(uuid[],uuid[],text[]) to parley_api;
 
 grant execute on function parley.add_to_rollups(uuid[],uuid[],text[],text[]) to parley_api;
@@ -3955,13 +3957,11 @@ grant execute on function parley.find_first_new_seq(uuid,pg_snapshot) to parley_
 
 grant execute on function parley.find_fragment(text,text,integer) to parley_api;
 
-grant execute on function parley.find_hit_page(uuid[],parley.page_request) to parley_api;
-
 grant execute on function parley.find_hits(uuid,parley.search_query,parley.message_filter) to parley_api;
 
-grant execute on function parley.find_hits_in_chat(uuid,parley.search_query,parley.message_filter) to parley_api;
+grant execute on function parley.find_hits_globally(parley.search_query,parley.message_filter,uuid[],bigint) to parley_api;
 
-grant execute on function parley.find_hits_of_all_users(parley.search_query,parley.message_filter,uuid[],bigint) to parley_api;
+grant execute on function parley.find_hits_in_chat(uuid,parley.search_query,parley.message_filter) to parley_api;
 
 grant execute on function parley.find_hits_per_chat(uuid[],parley.search_query,parley.message_filter) to parley_api;
 
@@ -3976,10 +3976,6 @@ grant execute on function parley.format_phrase(text,boolean) to parley_api;
 grant execute on function parley.generate_uuid7(timestamp with time zone,bigint) to parley_api;
 
 grant execute on function parley.has_more(parley.page_request,uuid[]) to parley_api;
-
-grant execute on function parley.has_phrases(tsvector,text,parley.search_query) to parley_api;
-
-grant execute on function parley.has_phrases_in_words(tsvector,text,parley.search_query) to parley_api;
 
 grant execute on function parley.highlight_words(text,parley.highlight) to parley_api;
 
@@ -4003,6 +3999,10 @@ grant execute on function parley.is_end_of_access(parley.outbox,text) to parley_
 
 grant execute on function parley.is_etag_listed(text,text) to parley_api;
 
+grant execute on function parley.is_hit(tsvector,text,parley.search_query) to parley_api;
+
+grant execute on function parley.is_hit_by_words(tsvector,text,parley.search_query) to parley_api;
+
 grant execute on function parley.is_image_being_removed(text) to parley_api;
 
 grant execute on function parley.is_image_used(text) to parley_api;
@@ -4010,8 +4010,6 @@ grant execute on function parley.is_image_used(text) to parley_api;
 grant execute on function parley.is_published(text) to parley_api;
 
 grant execute on function parley.iso8601(timestamp with time zone) to parley_api;
-
-grant execute on function parley.last_activity(parley.chats) to parley_api;
 
 grant execute on function parley.last_counted_event() to parley_api;
 
@@ -4136,6 +4134,8 @@ grant execute on function parley.set_response_links(parley.page_request,uuid[],t
 grant execute on function parley.settings_json(parley.settings) to parley_api;
 
 grant execute on function parley.skip_blocks(uuid,parley.message_filter,bigint) to parley_api;
+
+grant execute on function parley.slice_hits(uuid[],parley.page_request) to parley_api;
 
 grant execute on function parley.snippet(text,parley.highlight,boolean) to parley_api;
 

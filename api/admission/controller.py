@@ -10,9 +10,9 @@ that is not free, and holds none meanwhile. When a slot is released, its queue i
 request that then finds another of its slots occupied moves to that queue. So a queue delays no request that does not
 need its slot, and a free slot has no queue.
 
-Searches and large bodies are expensive. A user's pages are expensive for a while after a large one, since only a
-response shows how long the messages of a page are; a response of 10 MB blocks the worker's event loop for 20 ms. After
-an expensive request of considerable cost, the user's next one has to pause for a multiple of that cost.
+Searches and large bodies are expensive. The size of a page is known only from its response, so after a large page, the
+user's pages are expensive for a while: sending 10 MB blocks the worker's event loop for 20 ms. After an expensive
+request whose cost exceeds COST_THRESHOLD_SECONDS, the user's next one is delayed by a multiple of that cost.
 
 DECISIONS.md in this directory has the figures and the alternatives.
 """
@@ -32,14 +32,14 @@ MAX_WRITES_PER_CHAT = 2  # in flight; writes to one chat wait for each other in 
 MAX_EXPENSIVE_PER_USER = 1  # in flight
 EXPENSIVE_BODY_BYTES = 8 * 1024  # PostgreSQL needs up to 10 ms for a message of this length, depending on its script
 LARGE_PAGE_BYTES = 512 * 1024
-LARGE_PAGE_SECONDS = 10  # for which a user's pages are expensive after a large one
-MAX_LARGE_PAGE_USERS = 1000  # whose large pages are remembered
+LARGE_PAGE_SECONDS = 10  # After a large page, a user's pages are expensive for this time.
+MAX_LARGE_PAGE_USERS = 1000  # The latest large pages of this many users are remembered.
 BYTES_PER_SECOND_OF_COST = 20_000_000  # a response of this size costs as much as a statement of one second
 COST_THRESHOLD_SECONDS = 0.03  # a request that costs no more is not followed by a pause
 PAUSE_FACTOR = 3  # the pause is this multiple of the cost
 WRITE_PAUSE_FACTOR = 12  # higher, since other users' commits wait until the WAL of a large write is flushed
 MAX_PAUSE_SECONDS = 3
-# The share of a worker's queue that the requests of one user, or on one chat, may occupy.
+# The shares of max_waiting that the requests of one user, or on one chat, may occupy.
 MAX_USER_QUEUE_SHARE = 1 / 4
 MAX_CHAT_QUEUE_SHARE = 1 / 2
 
@@ -49,11 +49,14 @@ Slot = tuple[str, str]  # the kind, which has a limit, and the user or chat whos
 WRITES: Slot = "writes", ""
 EXPENSIVE: Slot = "expensive requests", ""
 # Kinds of slots that each user or chat has.
-USER, CHAT, EXPENSIVE_USER = "statements of a user", "writes to a chat", "expensive requests of a user"
+USER, CHAT, EXPENSIVE_OF_USER = "statements of a user", "writes to a chat", "expensive requests of a user"
 
 
 class QueueFullError(TimeoutError):
-    """Too many requests wait already: in total, of the same user, or on the same chat."""
+    """Too many requests wait already: in total, of the same user, or on the same chat.
+
+    A TimeoutError, because it is handled like a wait that timed out.
+    """
 
 
 class QueueTimeoutError(TimeoutError):
@@ -81,7 +84,7 @@ class AdmissionController:
             USER: (pool_size + 1) // 2,
             CHAT: MAX_WRITES_PER_CHAT,
             WRITES[0]: writes,
-            EXPENSIVE_USER: MAX_EXPENSIVE_PER_USER,
+            EXPENSIVE_OF_USER: MAX_EXPENSIVE_PER_USER,
             EXPENSIVE[0]: max(1, pool_size // 2),
         }
         self.max_waiting = MAX_WAITING_PER_CONNECTION * pool_size
@@ -112,7 +115,7 @@ class AdmissionController:
         """Return a permit for a request of a caller; `chat_id` is the chat that the request writes to."""
         slots = get_user_slots(identity)
         is_expensive |= is_page and bool(self._expensive_pages_until) and self._has_recent_large_page(slots)
-        expensive = tuple((EXPENSIVE_USER, user) for _, user in slots) if is_expensive else ()
+        expensive = tuple((EXPENSIVE_OF_USER, user) for _, user in slots) if is_expensive else ()
         if chat_id is not None:
             slots = ((CHAT, chat_id.lower()), *slots)  # PostgreSQL parses a UUID regardless of case
         if is_write:
@@ -215,7 +218,7 @@ class AdmissionController:
         ]:
             first = min(heads, key=ARRIVAL)
             self._dequeue(first)
-            if not first.admitted.done():  # otherwise its task has been cancelled, and cleans up itself
+            if not first.admitted.done():  # otherwise its task has been cancelled, and cleans up after itself
                 self._enqueue(first)
 
 
@@ -264,11 +267,11 @@ class Permit:
         self._controller.release(slots)
 
     def _start_pause(self, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
-        """Return the slots to release at once; after a considerable cost, release the user's expensive one later."""
+        """Return the slots to release now. Above COST_THRESHOLD_SECONDS, keep the user's expensive slot for a pause."""
         cost = monotonic() - self._acquired_at + self.response_bytes / BYTES_PER_SECOND_OF_COST
         if cost <= COST_THRESHOLD_SECONDS:
             return slots
-        paused = tuple(slot for slot in slots if slot[0] == EXPENSIVE_USER)
+        paused = tuple(slot for slot in slots if slot[0] == EXPENSIVE_OF_USER)
         factor = WRITE_PAUSE_FACTOR if WRITES in slots else PAUSE_FACTOR
         seconds = min(factor * cost, MAX_PAUSE_SECONDS)
         asyncio.get_running_loop().call_later(seconds, self._controller.release, paused)

@@ -13,7 +13,7 @@ from api.observability.timings import Timings, current_timings, measure
 API_HEADERS = {
     # Only the caller's browser may store a response, and must revalidate it, by its ETag if it has one.
     "Cache-Control": "private, no-cache",
-    # No page can embed a response, or have JSON interpreted as another type; pages of allowed origins use CORS.
+    # Pages of other origins cannot embed a response, or have JSON interpreted as another type; allowed ones use CORS.
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
@@ -54,16 +54,17 @@ def add_response_middleware(app: Sanic[Any, Any]) -> None:
 
     @app.on_response  # type: ignore[untyped-decorator]
     async def finish_response(request: ParleyRequest, response: HTTPResponse) -> None:
-        ended, timings, headers = perf_counter_ns(), request.timings, response.headers
+        ended_at_ns, timings, headers = perf_counter_ns(), request.timings, response.headers
         headers["X-Request-Id"] = request.id
         if request.rate_limit_decision:
             headers.update(request.rate_limit_decision.headers)
         if request.is_for_api or not request.has_valid_head:  # an invalid head may have been for /api
             headers.update(API_HEADERS)
             headers.update(app.ctx.cors.build_headers(request))
+            # The duration of a search could reveal words in messages of other users.
             if timings and not request.is_search:
-                headers["Server-Timing"] = timings.format_server_timing(ended)
+                headers["Server-Timing"] = timings.format_server_timing(ended_at_ns)
         if timings:  # there are none if Sanic ended the request before the request middleware ran
             for observe in app.ctx.observers:
-                observe(request, response, timings, ended)
+                observe(request, response, timings, ended_at_ns)
             timings.is_finished = True

@@ -1,8 +1,8 @@
 """Reencode slots: how many images a worker re-encodes and stores at once, shared fairly among users.
 
-Re-encoding takes milliseconds for one image and seconds for another. In the order of arrival, all users would wait for
-those who send the costliest images. Therefore a free slot goes to the waiting user who has held slots for the least
-time recently, however many heavy users wait.
+Re-encoding takes milliseconds for one image and seconds for another. If requests were served in the order of arrival,
+all users would wait for those with the costliest images. So a free slot goes to the waiting user who has held slots for
+the least time recently, however many heavy users wait.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from time import monotonic
 
 from api.http.errors import unavailable
 
-HALF_LIFE_SECONDS = 300  # in which a user's recorded usage decays by half
-MAX_USERS = 10_000  # whose usage is recorded
+HALF_LIFE_SECONDS = 300  # A user's recorded usage halves in this time.
+MAX_USERS = 10_000  # with recorded usage
 MAX_WAITING = 100  # requests
 
 
@@ -80,20 +80,20 @@ class ReencodeSlots:
             raise
 
     def _assign_free_slots(self) -> None:
-        """Assign free slots to the waiting users with the least usage; of equals, to the first in the queue."""
+        """Assign free slots to the waiting users with the least usage; ties go to the first in the queue."""
         while self._free and (waiting := [user for user in self._queue if user not in self._holders]):
             user = min(waiting, key=self._usage.get)
             waiters = self._queue.pop(user)
             waiter = waiters.popleft()
             if waiters:
                 self._queue[user] = waiters  # to the end, behind users with the same usage
-            if not waiter.done():  # otherwise its task has been cancelled, and cleans up itself
+            if not waiter.done():  # otherwise its task has been cancelled, and cleans up after itself
                 self._free -= 1
                 self._holders.add(user)
                 waiter.set_result(None)
 
     def _reject_excess(self) -> None:
-        """If too many requests wait, reject one of the user with the most usage; of equals, with the most requests."""
+        """If too many requests wait, reject one of the user with the most usage; ties go to the most requests."""
         if sum(map(len, self._queue.values())) > MAX_WAITING:
             user = max(reversed(self._queue), key=lambda user: (self._usage.get(user), len(self._queue[user])))
             waiter = self._queue[user].pop()

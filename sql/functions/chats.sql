@@ -6,13 +6,13 @@
 --   api.update_chat               PUT    /api/chats/{chatId}
 --   api.delete_chat               DELETE /api/chats/{chatId}
 --   parley.find_chat_page         the ids of a page of the user's chats, and their total number
---   parley.fetch_chat             a chat as responses have it
+--   parley.fetch_chat             a chat in the format of responses
 --   parley.chat_json              formats a chat
 --   parley.chat_version           the version of a chat, for its entity tag
---   parley.last_activity          the key by which chats are ordered, latest activity first
+--   parley.activity_key           the sort key of chats, latest activity first
 --   parley.chats_before_insert    trigger: generates the id, sets updated_at
 --   parley.chats_after_insert     trigger: adds the owner as a member
---   parley.chats_before_update    trigger: at a change of the title, sets updated_at and seq, records the event
+--   parley.chats_before_update    trigger: when the title changes, sets updated_at and seq, records the event
 --   parley.chats_before_removal   trigger: records the event, with the members as its recipients
 
 create or replace function api.create_chat(body jsonb) returns json
@@ -43,13 +43,14 @@ begin
     select p.chats, p.activities, p.total into chats, activities, total
     from parley.find_chat_page(page_request) p;
     perform parley.set_response_links(page_request, activities);
+    -- Like activities, chats may have one element more than the page; the query below filters by both.
     activities := parley.trim_page(page_request, activities);
     perform session.set_selected_chats(chats);
     return json_build_object(
         'chats', (
-            select coalesce(json_agg(parley.chat_json(c, m) order by parley.last_activity(c) desc), '[]')
+            select coalesce(json_agg(parley.chat_json(c, m) order by parley.activity_key(c) desc), '[]')
             from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
-            where c.id = any (chats) and parley.last_activity(c) = any (activities)),
+            where c.id = any (chats) and parley.activity_key(c) = any (activities)),
         'total', total,
         'page', page_request.number,
         'limit', page_request.size);
@@ -79,7 +80,7 @@ begin
     perform parley.validate_body(body, required => '{}', optional => '{title}');
     update parley.chats c set title = body ->> 'title'
     where c.id = chat and parley.assert_preconditions(parley.chat_version(chat, c.seq));
-    if not found then
+    if not found then  -- Since the first check, the chat was deleted.
         perform parley.assert_owner(chat);
     end if;
     perform parley.set_response_etag(parley.chat_version(chat, parley.set_response_chat_seq()));
@@ -94,7 +95,7 @@ declare
     chat constant uuid := parley.select_chat(chat_id);
 begin
     perform parley.assert_owner(chat);
-    if not parley.begin_chat_removal(chat) then
+    if not parley.begin_chat_removal(chat) then  -- Since the first check, the chat was deleted.
         perform parley.assert_owner(chat);
     end if;
 end $$;
@@ -111,7 +112,7 @@ begin
     from (
         select a.id, a.activity
         from (
-            select c.id, parley.last_activity(c) as activity
+            select c.id, parley.activity_key(c) as activity
             from parley.members m join parley.chats c on c.id = m.chat_id where m.user_id = session.user_id()) a
         where a.activity > page_request.after_id and a.activity < page_request.before_id
         order by case when page_request.is_ascending then a.activity end, a.activity desc
@@ -133,8 +134,8 @@ language sql stable as $$
     select seq || case when session.is_chat_owner(chat) then '-owner' else '' end
 $$;
 
--- The key of the order: the id of the newest message or, in a chat without messages, the chat's.
-create or replace function parley.last_activity(chat parley.chats) returns uuid
+-- The id of the newest message or, without messages, the id of the chat.
+create or replace function parley.activity_key(chat parley.chats) returns uuid
 language sql immutable parallel safe as $$ select coalesce(chat.last_message_id, chat.id) $$;
 
 create or replace function parley.chat_json(chat parley.chats, last_message parley.messages) returns json
@@ -158,7 +159,7 @@ create or replace function parley.chats_before_insert() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.now_ms();
-    new.id := parley.generate_uuid7(new.updated_at, (random() * 67108863)::bigint);
+    new.id := parley.generate_uuid7(new.updated_at, (random() * (2 ^ 26 - 1))::bigint);  -- 26 random bits
     return new;
 end $$;
 
@@ -180,7 +181,7 @@ begin
     return new;
 end $$;
 
--- Fires at a DELETE of the row, and when is_being_removed is set: that event is the chat's last one.
+-- Fires before a row is deleted, and before is_being_removed is set. 'chat:deleted' is the last event of a chat.
 create or replace function parley.chats_before_removal() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin

@@ -2,11 +2,11 @@
 --
 --   session.authenticate_idempotent   authenticates, and returns the stored response of an earlier request, or null
 --   session.find_response             the stored response for a key, or null for the first request with it
---   session.store_response            stores the response of the first request, in the transaction of its effect
+--   session.store_response            stores the response of the first request, in the transaction of its changes
 --   parley.lock_idempotency_key       raises "conflict" while the first request is in progress
 --   parley.parse_idempotency_key      the key in the header
 --   parley.idempotency_key_error      the error of a header, or null
---   parley.idempotency_key_pattern    a valid header, as a regular expression
+--   parley.idempotency_key_pattern    a valid header as a regular expression, for the OpenAPI document
 --   parley.idempotency_key_ttl        how long a response is stored
 --   listener.purge_idempotency_keys   removes expired responses
 --
@@ -64,7 +64,7 @@ end $$;
 create or replace function parley.parse_idempotency_key(header text) returns text
 language sql immutable parallel safe as $$ select coalesce(substring(header from '^"(.*)"$'), header) $$;
 
--- A structured field is a quoted string; clients also send the bare key. The length is compared separately, because a bound in
+-- The header is a structured field (RFC 8941) of the type String, which is quoted. Clients also send the bare key. The length is compared separately, because a bound in
 -- the regular expression would take longer than everything else that is done for a key.
 create or replace function parley.idempotency_key_error(header text) returns text
 language sql immutable parallel safe as $$

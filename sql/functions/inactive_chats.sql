@@ -31,8 +31,8 @@ create or replace function parley.begin_removal_of_inactive_chats(before_id uuid
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = on as $$
 declare
     chats uuid[] := array(
-        select c.id from parley.chats c where parley.last_activity(c) < before_id and not c.is_being_removed
-        order by parley.last_activity(c) limit max_chats for update skip locked);
+        select c.id from parley.chats c where parley.activity_key(c) < before_id and not c.is_being_removed
+        order by parley.activity_key(c) limit max_chats for update skip locked);
 begin
     -- A member who leaves by plain SQL locks the member's row, and then the chat's: skip such a chat, to avoid a deadlock.
     with free as materialized (

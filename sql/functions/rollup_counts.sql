@@ -119,7 +119,7 @@ language sql volatile as $$
         select b.days[width_bucket(greatest(extract(day from now() - c.created_at), 0), b.days)] as min_age_days,
             b.messages[width_bucket(c.message_count, b.messages)] as min_messages, c.message_count as messages,
             coalesce(m.members, 0) as members,
-            rules.uuid7_timestamp(parley.last_activity(c)) < now() - interval '30 days' as is_inactive
+            rules.uuid7_timestamp(parley.activity_key(c)) < now() - interval '30 days' as is_inactive
         from (values (array[0, 1, 7, 30, 90, 180, 365], array[0, 1, 10, 100, 1000, 10000, 100000]::bigint[])) b (days, messages)
             cross join parley.chats c
             left join (select chat_id, count(*) as members from parley.members group by 1) m on m.chat_id = c.id

@@ -135,7 +135,7 @@ def test_chat_that_gets_a_message_while_it_is_being_selected_is_kept(connect_as_
         used, unused = new_inactive_chat(remover, "owner", messages=2), new_inactive_chat(remover, "owner", messages=2)
         # The selection of inactive chats waits here, with the rows of its snapshot.
         remover.execute(
-            "create or replace function parley.last_activity(chat parley.chats) returns uuid language plpgsql as $$"
+            "create or replace function parley.activity_key(chat parley.chats) returns uuid language plpgsql as $$"
             " begin perform pg_advisory_xact_lock_shared(1); return coalesce(chat.last_message_id, chat.id); end $$"
         )
         with client.transaction():
