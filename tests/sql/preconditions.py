@@ -40,3 +40,6 @@ def read_calls(chat: str, message: str) -> dict[str, list[Any]]:
         "get_chat": [chat], "list_messages": [chat], "get_message": [chat, message],
         "get_profile": [], "get_settings": [],
     }  # fmt: skip
+
+
+READ_FUNCTIONS = tuple(read_calls(chat="", message=""))

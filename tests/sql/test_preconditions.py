@@ -1,4 +1,4 @@
-"""Preconditions: reads of the client's version return null, and changes of another version are rejected."""
+"""Preconditions: a read returns null if If-None-Match matches; a change is rejected if If-Match does not."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from tests import entity_tags
 from tests.database import Connection, ExpectedError, call, connect_rolled_back, expect_error
-from tests.sql.preconditions import call_with_preconditions, new_chat_with_member, read_calls
+from tests.sql.preconditions import READ_FUNCTIONS, call_with_preconditions, new_chat_with_member, read_calls
 from tests.tokens import new_user
 
 
@@ -19,7 +19,7 @@ def chat(app: Connection) -> tuple[str, str, str, str]:
 
 
 def change_calls(chat: str, message: str) -> dict[str, tuple[list[Any], list[Any], str]]:
-    """Return the functions with preconditions: the arguments of a call, and the call that reads the same resource."""
+    """Return the functions that change a resource: their arguments, and the arguments and name of its read function."""
     return {
         "update_chat": ([chat, {"title": "Plan B"}], [chat], "get_chat"),
         "update_message": ([chat, message, {"content": "bye"}], [chat, message], "get_message"),
@@ -30,7 +30,10 @@ def change_calls(chat: str, message: str) -> dict[str, tuple[list[Any], list[Any
     }
 
 
-@pytest.mark.parametrize("function", read_calls("", ""))
+CHANGE_FUNCTIONS = tuple(change_calls(chat="", message=""))
+
+
+@pytest.mark.parametrize("function", READ_FUNCTIONS)
 def test_read_of_a_matching_version_returns_null(
     app: Connection, chat: tuple[str, str, str, str], function: str
 ) -> None:
@@ -45,45 +48,46 @@ def test_read_of_a_matching_version_returns_null(
         assert call_with_preconditions(app, owner, function, *arguments, if_none_match=other) == (response, etag)
 
 
-@pytest.mark.parametrize("function", change_calls("", ""))
+@pytest.mark.parametrize("function", CHANGE_FUNCTIONS)
 def test_change_requires_a_matching_version(app: Connection, chat: tuple[str, str, str, str], function: str) -> None:
     chat_id, message, owner, member = chat
-    arguments, path, read = change_calls(chat_id, message)[function]
-    before, etag = call_with_preconditions(app, owner, read, *path)
-    _, member_etag = call_with_preconditions(app, member, read, *path)
+    arguments, read_arguments, read = change_calls(chat_id, message)[function]
+    before, etag = call_with_preconditions(app, owner, read, *read_arguments)
+    _, member_etag = call_with_preconditions(app, member, read, *read_arguments)
 
-    def is_changed(match: str | None = None, none: str | None = None) -> bool:
+    def try_change(if_match: str | None = None, if_none_match: str | None = None) -> bool:
+        """Change the resource and roll back; return whether the preconditions allowed the change."""
         with app.transaction(force_rollback=True):
             try:
                 _, response_etag = call_with_preconditions(
-                    app, owner, function, *arguments, if_match=match, if_none_match=none
+                    app, owner, function, *arguments, if_match=if_match, if_none_match=if_none_match
                 )
             except psycopg.Error as error:
                 assert error.sqlstate == "PT412"  # noqa: PT017
                 return False
             if function.startswith("update"):
-                after, now = call_with_preconditions(app, owner, read, *path)
+                after, new_etag = call_with_preconditions(app, owner, read, *read_arguments)
                 assert after != before
-                assert response_etag == now != etag
+                assert response_etag == new_etag != etag
             else:
                 with expect_error(404):
-                    call_with_preconditions(app, owner, read, *path)
+                    call_with_preconditions(app, owner, read, *read_arguments)
             return True
 
-    assert is_changed()
+    assert try_change()
     for header in (etag, "*", f'"x", {etag}', f'{etag},"x"', f"W/{etag}, {etag}"):
-        assert is_changed(match=header)
+        assert try_change(if_match=header)
     for header in ('""', '"x"', f"W/{etag}", f'"x", W/{etag}', member_etag, etag.strip('"'), f"x{etag[1:]}", "* "):
-        assert not is_changed(match=header)
-    assert is_changed(none='"x"')
-    assert not is_changed(none=etag)
-    assert not is_changed(none="*")
-    assert not is_changed(match=etag, none=etag)
-    assert call_with_preconditions(app, owner, read, *path) == (before, etag)
+        assert not try_change(if_match=header)
+    assert try_change(if_none_match='"x"')
+    assert not try_change(if_none_match=etag)
+    assert not try_change(if_none_match="*")
+    assert not try_change(if_match=etag, if_none_match=etag)
+    assert call_with_preconditions(app, owner, read, *read_arguments) == (before, etag)
 
 
 @pytest.mark.parametrize("header", entity_tags.STRONG)
-def test_list_matches_an_entity_tag_in_it(app: Connection, header: str) -> None:
+def test_if_match_matches_a_listed_strong_entity_tag(app: Connection, header: str) -> None:
     check_header(app, header, is_match=True, is_none_match=True)
 
 
@@ -101,10 +105,9 @@ def test_malformed_list_matches_nothing(app: Connection, header: str) -> None:
 @given(header=entity_tags.HEADERS)
 def test_lists_are_parsed_by_the_grammar_of_rfc_9110(shared_url: str, header: str) -> None:
     with connect_rolled_back(shared_url) as dba:
-        strongly, weakly = (
-            entity_tags.is_match(entity_tags.ETAG, header, is_strong=strongly) for strongly in (True, False)
-        )
-        check_header(dba, header, is_match=strongly, is_none_match=weakly)
+        strong_match = entity_tags.is_match(entity_tags.ETAG, header, is_strong=True)
+        weak_match = entity_tags.is_match(entity_tags.ETAG, header, is_strong=False)
+        check_header(dba, header, is_match=strong_match, is_none_match=weak_match)
 
 
 def check_header(connection: Connection, header: str, *, is_match: bool, is_none_match: bool) -> None:
@@ -115,7 +118,9 @@ def check_header(connection: Connection, header: str, *, is_match: bool, is_none
     assert call_with_preconditions(connection, user, "get_settings", if_none_match=sent)[0] == (
         None if is_none_match else response
     )
-    if is_match or not sent:  # the API replaces an empty header
+    # In SQL, an empty header is no condition. read_etags() in api/http/preconditions.py therefore replaces an empty
+    # header by an entity tag that matches nothing.
+    if is_match or not sent:
         assert call_with_preconditions(connection, user, "get_settings", if_match=sent)[0] == response
     else:
         with expect_error(412):
@@ -143,7 +148,7 @@ def test_membership_has_no_entity_tag_and_matches_only_an_asterisk(
 
 
 def collect_errors(connection: Connection, chat: tuple[str, str, str, str], if_match: str) -> list[ExpectedError]:
-    """Return the errors of calls with this header that are rejected for another reason than a precondition."""
+    """Return the errors of calls with this header that are rejected for a reason other than a precondition."""
     chat_id, message, owner, member = chat
     found = []
     for status, user, function, arguments in (
