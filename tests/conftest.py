@@ -34,6 +34,7 @@ MARKERS = {
     "e2e": ["e2e"],
     "listener": ["e2e"],
     "new_api": ["e2e"],
+    "own_sources": ["e2e"],
     "cluster": ["e2e"],
     "npm": ["e2e", "node"],
     "browser": ["browser"],
