@@ -29,7 +29,7 @@ from sanic import Request
 from api.auth.cookies import SESSION_COOKIES, read_session_cookies
 from api.http.errors import ApiError, unauthorized
 
-MAX_TOKENS = 8  # that are verified for one request; a browser sends one, and possibly a stale one
+MAX_TOKENS = 8  # verified per request; a browser sends one, and possibly a stale one
 MAX_TOKEN_CHARACTERS = 32 * 1024  # of a JWT; Node.js accepts 16 KiB of headers
 CACHE_BYTES = 16 * 1024 * 1024
 CACHE_ENTRY_BYTES = 400  # of an entry, in addition to its identity

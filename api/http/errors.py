@@ -45,7 +45,7 @@ CHARACTER_NOT_IN_REPERTOIRE = "22021"  # raised for NUL in text
 # Foreign keys to a user, which fail if the account is deleted during the request.
 USER_CONSTRAINTS = ("members_user_exists", "settings_user_exists")
 UNAVAILABLE_SQLSTATE_CLASSES = ("08", "40", "53", "57")  # connection, rollback, resources, operator intervention
-QUOTING_SQLSTATES = ("22", "42601")  # whose messages quote values: data exceptions, and malformed tsqueries
+QUOTING_SQLSTATES = ("22", "42601")  # Their messages quote values: data exceptions, and malformed tsqueries.
 # Errors that become a 503: asyncpg's without an SQLSTATE (InternalClientError: the connection broke within a message),
 # and those of storage and sockets. TimeoutError includes its subclasses PoolBusyError (api/db/pool.py), QueueFullError
 # and QueueTimeoutError (api/admission/controller.py): the worker has no capacity for the request.

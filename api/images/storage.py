@@ -19,7 +19,7 @@ CONNECT_TIMEOUT_SECONDS = 2
 MAX_RETRIES = 2
 PARTIAL_FILE_MAX_AGE_SECONDS = 600  # far longer than a write takes: the process that wrote an older file was killed
 CHUNK_BYTES = 256 * 1024
-MAX_CONCURRENT_READS = 32  # that each worker opens at once: requests for images need no token and have no rate limit
+MAX_CONCURRENT_READS = 32  # by each worker; requests for images need no token and have no rate limit
 
 
 class StoredObject(NamedTuple):

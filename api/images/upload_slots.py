@@ -14,7 +14,7 @@ from time import monotonic
 
 from api.http.errors import ApiError
 
-MAX_UPLOADS = 100  # that each worker receives at once
+MAX_UPLOADS = 100  # received by each worker at once
 MAX_UPLOADS_PER_USER = 25  # open at once: a client may send a batch, but not occupy all temporary files
 MIN_BYTES_PER_SECOND = 8 * 1024  # on average since the upload started: a slow mobile connection
 FULL_MESSAGE = "Too many uploads are in progress; try again later."

@@ -9,7 +9,7 @@ from api.admission.single_flight import SingleFlight
 from api.db.pool import Database
 
 PROBE_TIMEOUT_SECONDS = 1
-PROBE_MAX_AGE_SECONDS = 1  # for which all requests share the outcome of one probe
+PROBE_MAX_AGE_SECONDS = 1  # All requests within this time share the outcome of one probe.
 
 OK = '{"status": "ok"}'
 JSON = "application/json"

@@ -15,7 +15,7 @@ from api.openapi.responses import build_error_responses
 from api.openapi.schemas import Json, build_schemas
 from api.settings import Settings
 
-MAX_AGE_SECONDS = 60  # after which the limits are fetched again: a migration may change them
+MAX_AGE_SECONDS = 60  # The limits are fetched again after this time, since a migration may change them.
 FETCH_TIMEOUT_SECONDS = 2
 
 DESCRIPTION = """

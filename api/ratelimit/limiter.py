@@ -2,7 +2,7 @@
 
 A request is rejected if floor((1 - elapsed share of the window) * previous window's count) + current window's count has
 reached the limit; rejected requests are not counted. A client is counted by a key that client_key.py derives from its
-address. The counts are in Redis, so that all processes, and a Next.js app beside them, share one budget. While Redis is
+address. The counts are in Redis, so that all processes share one budget, and so can a Next.js app. While Redis is
 unavailable, each process counts on its own.
 """
 
@@ -26,7 +26,7 @@ from api.settings import Settings
 logger = logging.getLogger("parley.api")
 
 REDIS_RETRY_SECONDS = 1.0  # between attempts to use Redis again after a failure
-MAX_LOCAL_KEYS = 100_000  # that a process counts in a window without Redis
+MAX_LOCAL_KEYS = 100_000  # counted by a process in one window while Redis is unavailable
 POLICY_NAME = "default"  # the limit's name in the headers of draft-ietf-httpapi-ratelimit-headers-10
 
 Counts = tuple[int, int, int]  # whether the request is allowed (1 or 0), the current and the previous window's count

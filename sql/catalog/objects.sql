@@ -2,8 +2,8 @@
 --
 -- Each other file is the rest of a query that begins with this file, for one kind of object; it begins with a comma if it has
 -- common table expressions of its own. The query returns a row for each object: its key, the statement that creates it, and
--- the one that drops it. The rows are the same on PostgreSQL 15 to 18, whoever owns the database, except for bodies that
--- PostgreSQL deparses: those of views and of functions in standard SQL.
+-- the one that drops it. The rows are the same on PostgreSQL 15 to 18, and do not depend on the owner of the database. The
+-- exceptions are bodies that PostgreSQL deparses: those of views and of functions in standard SQL.
 --
 -- A property of an object (a default, a grant, row-level security) is a row of its own, so that each difference can be fixed
 -- by itself. So is a state that no sound database has: a role that can log in, a disabled trigger.

@@ -9,7 +9,7 @@
 --   parley.message_version              the version of a message, for its entity tag
 --   parley.find_message                 the message of a route's {messageId}, or raises "not found"
 --   parley.messages_before_insert       trigger: generates the id, counts the message, records the event
---   parley.messages_before_update       trigger: at a change of content or type, sets updated_at, records the event
+--   parley.messages_before_update       trigger: when content or type changes, sets updated_at, records the event
 --   parley.messages_after_delete        trigger: subtracts the messages from the counters, records the events
 --   parley.messages_reject_key_update   trigger: rejects updates of the primary key
 --

@@ -2,7 +2,7 @@
 --
 --   parley.parse_timestamp   parses an ISO 8601 date or time; null for anything else
 --   parley.parse_end_date    the first instant after an inclusive end date
---   parley.iso8601           formats an instant as responses have it
+--   parley.iso8601           formats an instant for responses
 --   parley.now_ms            the current time
 --   parley.next_updated_at   the current time, but later than the previous updatedAt
 
