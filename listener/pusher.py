@@ -19,7 +19,7 @@ from listener.traces import TRACES
 MAX_BATCH_EVENTS = 10
 MAX_CHANNELS = 100
 MAX_ERROR_BYTES = 500  # of a response, which become the error message
-# What these errors mean for the events of the request is decided in dead_letters.py.
+# dead_letters.py handles these errors.
 PERMANENT_STATUSES = (400, 413)  # An event is invalid or too large: Pusher will never accept it.
 # The reason is the account, the load or the network, and not an event.
 TRANSIENT_STATUSES = (401, 402, 403, 404, 407, 408, 425, 429, 502, 503, 504)

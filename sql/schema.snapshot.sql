@@ -1558,7 +1558,7 @@ CREATE OR REPLACE FUNCTION api.delete_chat(chat_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ddebfa3e0e7271dafc04d559a7183b4a;
+AS md5 1e0c28e601f7ab41b5d0e84fcf30f143;
 
 --- function api.delete_message(text,text)
 CREATE OR REPLACE FUNCTION api.delete_message(chat_id text, message_id text)
@@ -1708,7 +1708,7 @@ CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9019b89b4ecec71d3815ce80df82d737;
+AS md5 eab88ce98c1dd5008f8a63fb67c4b16d;
 
 --- function api.update_message(text,text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_message(chat_id text, message_id text, body jsonb)

@@ -21,7 +21,7 @@ ROLES = ("parley_api", "parley_listener", "parley_web", "parley_analyst")
 def main(arguments: argparse.Namespace) -> int:
     """Create the login in the database at DATABASE_URL, with the password in PASSWORD; return the exit status."""
     if not (password := os.environ.get("PASSWORD")):
-        print("parley db login: PASSWORD is not set: the password of the login", file=sys.stderr)
+        print("parley db login: PASSWORD is not set: set it to the password of the login", file=sys.stderr)
         return 1
     try:
         connection = connect("DATABASE_URL")

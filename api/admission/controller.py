@@ -11,7 +11,7 @@ request that then finds another of its slots occupied moves to that queue. So a 
 need its slot, and a free slot has no queue.
 
 Searches and large bodies are expensive. The size of a page is known only from its response, so after a large page, the
-user's pages are expensive for a while: sending 10 MB blocks the worker's event loop for 20 ms. After an expensive
+user's pages are expensive for a while: sending a large response blocks the worker's event loop. After an expensive
 request whose cost exceeds COST_THRESHOLD_SECONDS, the user's next one is delayed by a multiple of that cost.
 
 DECISIONS.md in this directory has the figures and the alternatives.

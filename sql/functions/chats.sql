@@ -80,7 +80,7 @@ begin
     perform parley.validate_body(body, required => '{}', optional => '{title}');
     update parley.chats c set title = body ->> 'title'
     where c.id = chat and parley.assert_preconditions(parley.chat_version(chat, c.seq));
-    if not found then  -- Since the first check, the chat was deleted.
+    if not found then  -- The chat was deleted, or lost its owner, since the first check.
         perform parley.assert_owner(chat);
     end if;
     perform parley.set_response_etag(parley.chat_version(chat, parley.set_response_chat_seq()));
@@ -95,7 +95,7 @@ declare
     chat constant uuid := parley.select_chat(chat_id);
 begin
     perform parley.assert_owner(chat);
-    if not parley.begin_chat_removal(chat) then  -- Since the first check, the chat was deleted.
+    if not parley.begin_chat_removal(chat) then  -- The chat was deleted, or lost its owner, since the first check.
         perform parley.assert_owner(chat);
     end if;
 end $$;

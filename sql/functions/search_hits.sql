@@ -178,8 +178,8 @@ begin
             where w.tsv @@ query.index_query limit max_candidates + 1) c offset 0) h;
 end $$;
 
--- The messages of a short chat are scanned by the primary key. Whether a chat is short does not depend on the filter, which few
--- searches have.
+-- The messages of a short chat are scanned by the primary key. All of them are read before the filter is applied, so it is the
+-- size of the whole chat that counts.
 create or replace function parley.find_hits_per_chat(chats uuid[], query parley.search_query, filter parley.message_filter)
 returns table (chat_id uuid, id uuid)
 language plpgsql stable set search_path = pg_catalog, pg_temp

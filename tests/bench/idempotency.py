@@ -20,7 +20,7 @@ from tests.database import call, new_chat
 from tests.tokens import token
 
 USER = "ada"
-BODY = json.dumps({"content": "We deploy on Friday, if all goes well, and tell everybody on Monday."})
+BODY = json.dumps({"content": "We deploy on Friday, if all goes well, and announce the date on Monday."})
 CASES = ("without a key", "with a new key", "repeated")
 STORED_RESPONSES = """
     insert into parley.idempotency_keys (user_id, key, fingerprint, response, created_at)
