@@ -20,7 +20,7 @@ from api.routes import RESPONSE_HEADERS, ROUTES, Route
 MAX_BODY = 1024 * 1024  # bytes
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-MAX_FORM_FIELDS = 100
+MAX_FORM_FIELDS = 200
 
 Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 
@@ -108,13 +108,16 @@ async def read_body(request: ParleyRequest, media_type: str | None) -> bytes:
     return request.body
 
 
-def parse_form(body: bytes, names: tuple[str, ...]) -> list[str | None]:
-    """Return these fields of a form, None for a missing one; Pusher's clients may send others. Raises ApiError 400."""
+def parse_form(body: bytes, names: tuple[str, ...]) -> list[str | list[str] | None]:
+    """Return these fields of a form, None for a missing one; a name in brackets is that of an array.
+
+    Pusher's clients may send further fields. Raises ApiError 400.
+    """
     try:
         fields = parse_qs(body.decode(), max_num_fields=MAX_FORM_FIELDS)
     except ValueError:
         raise ApiError(400, f"The body is not valid {FORM}.") from None
-    return [fields[name][0] if name in fields else None for name in names]
+    return [(values if name.endswith("[]") else values[0]) if (values := fields.get(name)) else None for name in names]
 
 
 def read_conditions(request: ParleyRequest, route: Route, content: bytes) -> tuple[str | None, str | bytes | None]:

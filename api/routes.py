@@ -20,7 +20,7 @@ class Route:
     - `body`: the request has a JSON body of this model;
     - `is_upload`: the request is a form with an image, and the function's parameter is the image's URL;
     - `pusher_fields`: the request is a form of Pusher's clients with these fields, and the function's result is signed
-      for Pusher;
+      for Pusher; a name with brackets is that of an array;
     - `response_headers`: settings that the function sets in addition to its result: `links` to neighbouring pages;
       `chat_seq`, the last event of the chat that the result reflects; `etag`, the version of the result, for which a
       conditional GET returns 304;
@@ -68,15 +68,16 @@ class Route:
         arguments of the function. If the route accepts an Idempotency-Key, $3 and $4 are the key and the request's
         fingerprint, and the second value is whether the body is a stored response.
         """
-        names = [*self.path_parameters, *map(to_snake_case, self.query), *self.pusher_fields]
+        names = [*self.path_parameters, *map(to_snake_case, self.query)]
+        names += [name.replace("[]", "s") for name in self.pusher_fields]
         names += ["image_url"] * self.is_upload
         arguments = [f'"{name}" => ${number}' for number, name in enumerate(names, start=5)]
         if self.body:
             arguments.append(f"body => api.parse_json(${len(names) + 5})")
         call = f"{self.function}({', '.join(arguments)})"
         if self.accepts_idempotency_key:
-            # Authorize a channel anew before its stored response is returned: the caller may have been removed.
-            repeat = f"case when {call} is not null then stored end" if self.pusher_fields else "stored"
+            # Authorize channels anew before the stored response is returned: the caller may have been removed.
+            repeat = f"parley.restrict_authorization(stored, {call})" if self.pusher_fields else "stored"
             body = f"case when stored is null then session.store_response($3, $4, {call}) else {repeat} end"
             return f"select {body}, stored is not null from session.authenticate_idempotent($1, $2, $3, $4) stored"  # noqa: S608 (names from the table below)
         # OFFSET 0 keeps the function in the subquery, so that it runs before the settings that it sets are read. If the
@@ -120,6 +121,10 @@ ROUTES = (
     Route("PUT", MESSAGE, "api.update_message", "Change a message; its author only", models.ChangedMessage,
           body=models.MessageChange, response_headers=("etag",)),
     Route("DELETE", MESSAGE, "api.delete_message", "Delete a message; its author or the chat's owner", status=204),
+    Route("PUT", f"{CHAT}/read", "api.mark_read", "Mark a message, and all older ones, as read", models.ReadState,
+          body=models.ReadMarker),
+    Route("GET", "/api/sync", "api.sync", "Get all that a client starts from, or what has changed since", models.Sync,
+          query=("after", "limit"), primary_only=True, errors=(410,)),
     Route("GET", f"{CHAT}/events", "api.list_chat_events", "List what happened in a chat after an event of it",
           models.ChatEvents, query=("after", "limit"), required_query=("after",), response_headers=("chat_seq",),
           primary_only=True, errors=(410,)),
@@ -128,7 +133,8 @@ ROUTES = (
     Route("GET", "/api/search", "api.search", "Search all of the caller's chats", models.Hits, query=FILTERS,
           required_query=("search",), response_headers=("links",)),
     Route("POST", "/api/pusher/auth", "api.authorize_channel", "Authorize a subscription to a channel at Pusher",
-          models.Signed, pusher_fields=("socket_id", "channel_name"), primary_only=True, errors=(403,)),
+          models.SignedChannels, pusher_fields=("socket_id", "channel_name", "channel_name[]"), primary_only=True,
+          errors=(403,)),
     Route("POST", "/api/pusher/user-auth", "api.authorize_user", "Sign the caller in at Pusher", models.SignedIn,
           pusher_fields=("socket_id",), primary_only=True),
     Route("GET", "/api/profile", "api.get_profile", "Get the caller's profile", models.Profile,

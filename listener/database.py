@@ -16,7 +16,7 @@ CONNECT_TIMEOUT_SECONDS = 5
 TIMEOUT_SECONDS = 3
 MAINTENANCE_TIMEOUT_SECONDS = 60  # A batch may have the largest messages, and a rollup reads all chats.
 MAX_EVENTS_PER_CHAT = 200  # in one fetch
-MAX_RECIPIENT_BYTES = 400_000  # in one fetch: the ids of about 10,000 users
+MAX_PUBLICATION_BYTES = 1_000_000  # in one fetch: about 20,000 channels, or 100 of the largest payloads
 # PostgreSQL ends the session of a leader that hangs or is unreachable, so that a standby becomes the leader. A working
 # listener executes a statement at least every two seconds.
 IDLE_SESSION_TIMEOUT_SECONDS = 5
@@ -33,24 +33,34 @@ DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Intern
 
 
 @dataclass(slots=True)
-class Event:
-    """An event to publish. `payload` is JSON.
+class Publication:
+    """What Pusher does for an event: it publishes `payload`, which is JSON, under `name` on `channels`.
 
-    `channels` are those on which it is not published yet. Publishing an event without channels terminates the
-    connections of `terminated_user`, the id of a user at Pusher.
+    `channels` are those on which that is not done yet. A publication for a `terminated_user`, the id of a user at
+    Pusher, has no channels: it terminates the connections of that user.
     """
+
+    name: str
+    payload: str
+    channels: list[str]
+    terminated_user: str | None = None
+
+
+@dataclass(slots=True)
+class Event:
+    """An event with its publications that are not done yet."""
 
     id: int
     chat_id: str
     name: str
-    payload: str
-    terminated_user: str | None
-    channels: list[str]
+    publications: list[Publication]
 
     @property
-    def is_batchable(self) -> bool:
-        """Whether the event can share a request with other events."""
-        return len(self.channels) == 1
+    def message_count(self) -> int | None:
+        """How many messages of a batch the event needs; None if it needs another kind of request."""
+        if any(publication.terminated_user for publication in self.publications):
+            return None
+        return sum(len(publication.channels) for publication in self.publications)
 
 
 @dataclass(slots=True)
@@ -114,13 +124,15 @@ class ListenerDatabase:
         # Copy `held`, which may change while asyncpg prepares the statement.
         chats, last_ids = list(held), list(held.values())
         rows = await self._connection.fetch(
-            statement, acked, after_chat, chats, last_ids, max_events, MAX_EVENTS_PER_CHAT, MAX_RECIPIENT_BYTES
+            statement, acked, after_chat, chats, last_ids, max_events, MAX_EVENTS_PER_CHAT, MAX_PUBLICATION_BYTES
         )
         self.responded_at = asyncio.get_running_loop().time()
-        events = [
-            Event(id_, chat_id, name, payload, terminated_user, channels or [])
-            for id_, chat_id, name, payload, terminated_user, channels, _ in rows
-        ]
+        events: list[Event] = []
+        for id_, chat_id, name, payload, terminated_user, channels, _ in rows:
+            if not events or events[-1].id != id_:
+                events.append(Event(id_, chat_id, name, []))
+            if channels or terminated_user:
+                events[-1].publications.append(Publication(name, payload, channels or [], terminated_user))
         return FetchResult(events, rows[-1]["chat_id"] if rows and rows[-1]["has_more"] else None)
 
     async def enable_notify(self) -> bool:

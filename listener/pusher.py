@@ -51,23 +51,34 @@ class PusherClient:
         )
 
     async def send(self, events: Sequence[Event]) -> bool:
-        """Send one request with these events: up to MAX_BATCH_EVENTS batchable ones, in order, or any single event.
+        """Send one request with these events: up to MAX_BATCH_EVENTS messages, in order, or any single event.
 
-        Return whether the events are published. An event on more than MAX_CHANNELS channels needs several requests;
-        each removes its channels from the event. Raises RejectedError or FailedError.
+        Return whether the events are published. An event of more messages, or that terminates connections, may need
+        several requests: each removes from the event what it has published. Raises RejectedError or FailedError.
         """
-        if events[0].is_batchable:
-            batch = [{"name": event.name, "channel": event.channels[0], "data": event.payload} for event in events]
-            await self._request(POST, "batch_events", {"batch": batch}, events=len(batch))
+        count = events[0].message_count
+        if count is not None and count <= MAX_BATCH_EVENTS:
+            batch = [
+                {"name": publication.name, "channel": channel, "data": publication.payload}
+                for event in events
+                for publication in event.publications
+                for channel in publication.channels
+            ]
+            if batch:
+                await self._request(POST, "batch_events", {"batch": batch}, events=len(batch))
             return True
         (event,) = events
-        if channels := event.channels[:MAX_CHANNELS]:
-            body = {"name": event.name, "channels": channels, "data": event.payload}
+        publication = event.publications[0]
+        if channels := publication.channels[:MAX_CHANNELS]:
+            body = {"name": publication.name, "channels": channels, "data": publication.payload}
             await self._request(POST, "events", body, events=1)
-            del event.channels[:MAX_CHANNELS]
-        elif event.terminated_user:
-            await self._request(POST, "users/{id}/terminate_connections", {}, events=1, id=event.terminated_user)
-        return not event.channels
+            del publication.channels[:MAX_CHANNELS]
+        elif publication.terminated_user:
+            user = publication.terminated_user
+            await self._request(POST, "users/{id}/terminate_connections", {}, events=1, id=user)
+        if not publication.channels:
+            del event.publications[0]
+        return not event.publications
 
     async def probe(self) -> bool:
         """Send a request without events; return whether Pusher accepts it."""

@@ -26,6 +26,7 @@ grant select on next_auth.users to parley_api;
 grant select, insert (title), update (title), delete on parley.chats to parley_api;
 grant select, insert (chat_id, user_id), delete on parley.members to parley_api;
 grant select, insert (chat_id, type, content), update (type, content), delete on parley.messages to parley_api;
+grant select on parley.read_markers to parley_api;
 grant select, update (model, theme, context, runtime, response_style, always_show_code) on parley.settings to parley_api;
 
 -- Only the tables' owner may call these: a DBA, or the listener's functions, which run as the owner.

@@ -59,6 +59,11 @@ create policy messages_delete on parley.messages for delete to parley_api
     using ((user_id = (select session.user_id()) or session.is_chat_owner(chat_id))
         and (chat_id = (select session.selected_chat()) or chat_id in (select session.user_chats())));
 
+-- Read markers: members select, since a marker is a read receipt. parley.record_read() moves them.
+create policy read_markers_select on parley.read_markers for select to parley_api
+    using (chat_id = (select session.selected_chat()) or user_id = (select session.user_id())
+        or chat_id in (select session.user_chats()));
+
 -- Settings: select and update the caller's own row.
 create policy settings_select on parley.settings for select to parley_api
     using (user_id = (select session.user_id()));

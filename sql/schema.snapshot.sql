@@ -45,6 +45,12 @@ create type parley.message_filter as (type text, first_id uuid, before_id uuid);
 --- type parley.page_request
 create type parley.page_request as (number bigint, size bigint, skip bigint, after_id uuid, before_id uuid, is_ascending boolean);
 
+--- type parley.publication
+create type parley.publication as (name text, payload text, channels text[], terminated_user text);
+
+--- type parley.read_state
+create type parley.read_state as (last_read_message_id uuid, unread_count bigint, member_count bigint);
+
 --- type parley.search_query
 create type parley.search_query as (tsv_query tsquery, index_query tsquery, phrase_query tsquery, sufficient_query tsquery, necessary_query tsquery, phrases text[], rank_query tsquery, verbatim_query tsquery, verbatim_phrase text);
 
@@ -270,6 +276,9 @@ create table parley.outbox_state ();
 --- table parley.pseudonym_key
 create table parley.pseudonym_key ();
 
+--- table parley.read_markers
+create table parley.read_markers ();
+
 --- table parley.repeatable_migrations
 create table parley.repeatable_migrations ();
 
@@ -393,6 +402,9 @@ alter table parley.chats add column if not exists is_being_removed boolean;
 --- column parley.chats.last_message_id
 alter table parley.chats add column if not exists last_message_id uuid;
 
+--- column parley.chats.member_count
+alter table parley.chats add column if not exists member_count bigint;
+
 --- column parley.chats.message_count
 alter table parley.chats add column if not exists message_count bigint;
 
@@ -459,8 +471,14 @@ alter table parley.limits add column if not exists members_per_chat bigint;
 --- column parley.members.chat_id
 alter table parley.members add column if not exists chat_id uuid;
 
+--- column parley.members.has_subscribed
+alter table parley.members add column if not exists has_subscribed boolean;
+
 --- column parley.members.joined_at
 alter table parley.members add column if not exists joined_at timestamp with time zone;
+
+--- column parley.members.joined_seq
+alter table parley.members add column if not exists joined_seq bigint;
 
 --- column parley.members.user_id
 alter table parley.members add column if not exists user_id text;
@@ -525,6 +543,9 @@ alter table parley.outbox add column if not exists chat_id uuid;
 --- column parley.outbox.dead_lettered_at
 alter table parley.outbox add column if not exists dead_lettered_at timestamp with time zone;
 
+--- column parley.outbox.disconnects
+alter table parley.outbox add column if not exists disconnects boolean;
+
 --- column parley.outbox.error
 alter table parley.outbox add column if not exists error text;
 
@@ -533,6 +554,12 @@ alter table parley.outbox add column if not exists event text;
 
 --- column parley.outbox.id
 alter table parley.outbox add column if not exists id bigint;
+
+--- column parley.outbox.nonce
+alter table parley.outbox add column if not exists nonce text;
+
+--- column parley.outbox.on_user_channels
+alter table parley.outbox add column if not exists on_user_channels boolean;
 
 --- column parley.outbox.payload
 alter table parley.outbox add column if not exists payload json;
@@ -575,6 +602,15 @@ alter table parley.pseudonym_key add column if not exists inner_key bytea;
 
 --- column parley.pseudonym_key.outer_key
 alter table parley.pseudonym_key add column if not exists outer_key bytea;
+
+--- column parley.read_markers.chat_id
+alter table parley.read_markers add column if not exists chat_id uuid;
+
+--- column parley.read_markers.last_read_message_id
+alter table parley.read_markers add column if not exists last_read_message_id uuid;
+
+--- column parley.read_markers.user_id
+alter table parley.read_markers add column if not exists user_id text;
 
 --- column parley.repeatable_migrations.applied_at
 alter table parley.repeatable_migrations add column if not exists applied_at timestamp with time zone;
@@ -813,6 +849,9 @@ alter table parley.chats alter column counted_messages set default 0;
 --- default of parley.chats.is_being_removed
 alter table parley.chats alter column is_being_removed set default false;
 
+--- default of parley.chats.member_count
+alter table parley.chats alter column member_count set default 0;
+
 --- default of parley.chats.message_count
 alter table parley.chats alter column message_count set default 0;
 
@@ -843,14 +882,26 @@ alter table parley.limits alter column id set default true;
 --- default of parley.limits.members_per_chat
 alter table parley.limits alter column members_per_chat set default 5000;
 
+--- default of parley.members.has_subscribed
+alter table parley.members alter column has_subscribed set default false;
+
 --- default of parley.members.joined_at
 alter table parley.members alter column joined_at set default date_trunc('milliseconds'::text, clock_timestamp());
+
+--- default of parley.members.joined_seq
+alter table parley.members alter column joined_seq set default 0;
 
 --- default of parley.messages.type
 alter table parley.messages alter column type set default 'text'::text;
 
 --- default of parley.messages.user_id
 alter table parley.messages alter column user_id set default NULLIF(current_setting('parley.user_id'::text, true), ''::text);
+
+--- default of parley.outbox.disconnects
+alter table parley.outbox alter column disconnects set default false;
+
+--- default of parley.outbox.on_user_channels
+alter table parley.outbox alter column on_user_channels set default false;
 
 --- default of parley.outbox.recorded_at
 alter table parley.outbox alter column recorded_at set default clock_timestamp();
@@ -957,6 +1008,9 @@ alter table parley.chats alter column id set not null;
 --- not null of parley.chats.is_being_removed
 alter table parley.chats alter column is_being_removed set not null;
 
+--- not null of parley.chats.member_count
+alter table parley.chats alter column member_count set not null;
+
 --- not null of parley.chats.message_count
 alter table parley.chats alter column message_count set not null;
 
@@ -1020,8 +1074,14 @@ alter table parley.limits alter column members_per_chat set not null;
 --- not null of parley.members.chat_id
 alter table parley.members alter column chat_id set not null;
 
+--- not null of parley.members.has_subscribed
+alter table parley.members alter column has_subscribed set not null;
+
 --- not null of parley.members.joined_at
 alter table parley.members alter column joined_at set not null;
+
+--- not null of parley.members.joined_seq
+alter table parley.members alter column joined_seq set not null;
 
 --- not null of parley.members.user_id
 alter table parley.members alter column user_id set not null;
@@ -1077,11 +1137,17 @@ alter table parley.messages alter column user_id set not null;
 --- not null of parley.outbox.chat_id
 alter table parley.outbox alter column chat_id set not null;
 
+--- not null of parley.outbox.disconnects
+alter table parley.outbox alter column disconnects set not null;
+
 --- not null of parley.outbox.event
 alter table parley.outbox alter column event set not null;
 
 --- not null of parley.outbox.id
 alter table parley.outbox alter column id set not null;
+
+--- not null of parley.outbox.on_user_channels
+alter table parley.outbox alter column on_user_channels set not null;
 
 --- not null of parley.outbox.payload
 alter table parley.outbox alter column payload set not null;
@@ -1112,6 +1178,15 @@ alter table parley.pseudonym_key alter column inner_key set not null;
 
 --- not null of parley.pseudonym_key.outer_key
 alter table parley.pseudonym_key alter column outer_key set not null;
+
+--- not null of parley.read_markers.chat_id
+alter table parley.read_markers alter column chat_id set not null;
+
+--- not null of parley.read_markers.last_read_message_id
+alter table parley.read_markers alter column last_read_message_id set not null;
+
+--- not null of parley.read_markers.user_id
+alter table parley.read_markers alter column user_id set not null;
 
 --- not null of parley.repeatable_migrations.applied_at
 alter table parley.repeatable_migrations alter column applied_at set not null;
@@ -1263,6 +1338,9 @@ alter table parley.settings alter column user_id set not null;
 --- option fillfactor of parley.chats
 alter table parley.chats set (fillfactor = '70');
 
+--- option fillfactor of parley.read_markers
+alter table parley.read_markers set (fillfactor = '80');
+
 --- storage of parley.message_words.tsv
 alter table parley.message_words alter column tsv set storage external;
 
@@ -1319,6 +1397,9 @@ alter table parley.outbox_state add constraint outbox_state_pkey PRIMARY KEY (id
 
 --- constraint pseudonym_key_pkey on parley.pseudonym_key
 alter table parley.pseudonym_key add constraint pseudonym_key_pkey PRIMARY KEY (id);
+
+--- constraint read_markers_pkey on parley.read_markers
+alter table parley.read_markers add constraint read_markers_pkey PRIMARY KEY (chat_id, user_id);
 
 --- constraint repeatable_migrations_pkey on parley.repeatable_migrations
 alter table parley.repeatable_migrations add constraint repeatable_migrations_pkey PRIMARY KEY (name);
@@ -1417,6 +1498,9 @@ alter table parley.outbox_state add constraint outbox_state_is_one CHECK (id);
 --- constraint pseudonym_key_is_one on parley.pseudonym_key
 alter table parley.pseudonym_key add constraint pseudonym_key_is_one CHECK (id);
 
+--- constraint read_markers_chat_exists on parley.read_markers
+alter table parley.read_markers add constraint read_markers_chat_exists FOREIGN KEY (chat_id) REFERENCES parley.chats(id) ON DELETE CASCADE;
+
 --- constraint rollup_periods_grain on parley.rollup_periods
 alter table parley.rollup_periods add constraint rollup_periods_grain CHECK ((grain = ANY (ARRAY['hour'::text, 'day'::text, 'week'::text])));
 
@@ -1501,6 +1585,9 @@ CREATE INDEX CONCURRENTLY outbox_queue_chat ON parley.outbox_queue USING btree (
 --- index parley.outbox_removals on parley.outbox
 CREATE INDEX CONCURRENTLY outbox_removals ON parley.outbox USING btree (removed_user) WHERE (removed_user IS NOT NULL);
 
+--- index parley.read_markers_user on parley.read_markers
+CREATE INDEX CONCURRENTLY read_markers_user ON parley.read_markers USING btree (user_id);
+
 --- function api.add_member(text,jsonb)
 CREATE OR REPLACE FUNCTION api.add_member(chat_id text, body jsonb)
  RETURNS json
@@ -1508,12 +1595,12 @@ CREATE OR REPLACE FUNCTION api.add_member(chat_id text, body jsonb)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 878272b17b31ff93b71659d57d850bb0;
 
---- function api.authorize_channel(text,text)
-CREATE OR REPLACE FUNCTION api.authorize_channel(socket_id text, channel_name text)
+--- function api.authorize_channel(text,text,text[])
+CREATE OR REPLACE FUNCTION api.authorize_channel(socket_id text, channel_name text DEFAULT NULL::text, channel_names text[] DEFAULT NULL::text[])
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 09d74ef245dcc174ab87ba3ee44ec4a8;
+AS md5 a183236f89dc551e2f7eb228be7fc4f0;
 
 --- function api.authorize_user(text)
 CREATE OR REPLACE FUNCTION api.authorize_user(socket_id text)
@@ -1581,7 +1668,7 @@ CREATE OR REPLACE FUNCTION api.get_field_schemas()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 663988e682a31141e5d44d8965082f45;
+AS md5 785c695cd2bffcb7ddae845cc03b4072;
 
 --- function api.get_message(text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
@@ -1596,14 +1683,14 @@ CREATE OR REPLACE FUNCTION api.get_profile()
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 55a453ac1ebc063750414490c9099eba;
+AS md5 a5c6a57816238b7a1615776cda9fe267;
 
 --- function api.get_settings()
 CREATE OR REPLACE FUNCTION api.get_settings()
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 cd6d7e66eea0bdd64385811f51adb57e;
+AS md5 116173fe1fa9b42781be51ba34d9b5c7;
 
 --- function api.get_wal_position()
 CREATE OR REPLACE FUNCTION api.get_wal_position()
@@ -1628,7 +1715,7 @@ CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" 
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 6be5104a2345188c227d1974c52969b4;
+AS md5 b1dab8081b72096190ccc75137f4dd2f;
 
 --- function api.list_events(text,text)
 CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
@@ -1654,6 +1741,13 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
 AS md5 f652d9a41217084a7357dfe54db3c59a;
+
+--- function api.mark_read(text,jsonb)
+CREATE OR REPLACE FUNCTION api.mark_read(chat_id text, body jsonb)
+ RETURNS json
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 63bcb6c14ee51f4fa2ea3ece889b625d;
 
 --- function api.parse_json(bytea)
 CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
@@ -1693,7 +1787,7 @@ CREATE OR REPLACE FUNCTION api.send_message(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 d7e7d4da71bf9f860e573d4bd58f5e90;
+AS md5 d68453c26dd54cd6ad237756b0a77ecb;
 
 --- function api.set_image(text)
 CREATE OR REPLACE FUNCTION api.set_image(image_url text)
@@ -1702,6 +1796,14 @@ CREATE OR REPLACE FUNCTION api.set_image(image_url text)
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 046d652240024490bc49756ef81edc99;
+
+--- function api.sync(text,text)
+CREATE OR REPLACE FUNCTION api.sync(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 da58273808de2cdcc231794bca08c699;
 
 --- function api.update_chat(text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
@@ -1730,7 +1832,7 @@ CREATE OR REPLACE FUNCTION api.update_settings(body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 dc241526c5a61af8ef13b25e7fc7555f;
+AS md5 8ef71528dfa072ecd3c9955590db0f9d;
 
 --- function listener.ack_and_fetch_events(bigint[],uuid,uuid[],bigint[],integer,integer,integer)
 CREATE OR REPLACE FUNCTION listener.ack_and_fetch_events(acked bigint[], after_chat uuid, held_chats uuid[], held_until bigint[], max_events integer, max_events_per_chat integer, max_bytes integer)
@@ -1740,7 +1842,7 @@ CREATE OR REPLACE FUNCTION listener.ack_and_fetch_events(acked bigint[], after_c
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 d8d5307a71a7b16c0f79320b6b82d65f;
+AS md5 9a2221d57cd389fb5874346282f229b4;
 
 --- function listener.dead_letter(bigint,text)
 CREATE OR REPLACE FUNCTION listener.dead_letter(event_id bigint, error text)
@@ -1865,6 +1967,15 @@ CREATE OR REPLACE FUNCTION parley.advance_backfill_week(first_id uuid, before_id
  SET enable_seqscan TO 'off'
 AS md5 7143a9dfb8129c0574bca6389031baa4;
 
+--- function parley.advance_read_marker(uuid,text,uuid)
+CREATE OR REPLACE FUNCTION parley.advance_read_marker(chat uuid, user_id text, message uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 972a84d7d71a8058047e1fdf3085ada8;
+
 --- function parley.allocate_message(uuid)
 CREATE OR REPLACE FUNCTION parley.allocate_message(chat_id uuid, OUT id uuid, OUT seq bigint)
  RETURNS record
@@ -1967,13 +2078,19 @@ CREATE OR REPLACE FUNCTION parley.build_term_forms(typed text, is_phrase boolean
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 3f3b2da1acd8cfb26cc9840fd5a1ce83;
 
---- function parley.can_subscribe(text)
-CREATE OR REPLACE FUNCTION parley.can_subscribe(channel text)
- RETURNS boolean
+--- function parley.channel_data(text)
+CREATE OR REPLACE FUNCTION parley.channel_data(channel text)
+ RETURNS json
  LANGUAGE plpgsql
- STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 94394598da685e0c3f6cbf6e23f6863b;
+AS md5 3ee9ef9f4797e9f261664bb26c86265e;
+
+--- function parley.channel_names_errors(text,text[])
+CREATE OR REPLACE FUNCTION parley.channel_names_errors(channel_name text, channel_names text[])
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 dcd50c87b10b7fce78d0108ec017ba61;
 
 --- function parley.chat_channel(uuid)
 CREATE OR REPLACE FUNCTION parley.chat_channel(chat uuid)
@@ -1982,19 +2099,19 @@ CREATE OR REPLACE FUNCTION parley.chat_channel(chat uuid)
  IMMUTABLE PARALLEL SAFE
 AS md5 f036248297e6f0db9f7f6b7651e87363;
 
---- function parley.chat_json(parley.chats,parley.messages)
-CREATE OR REPLACE FUNCTION parley.chat_json(chat parley.chats, last_message parley.messages)
+--- function parley.chat_json(parley.chats,parley.messages,parley.read_state)
+CREATE OR REPLACE FUNCTION parley.chat_json(chat parley.chats, last_message parley.messages, state parley.read_state)
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 ed394396bb2dfd893d306b07729ac8f8;
+AS md5 9eb69735a53937f9dd6129e4296a4c92;
 
 --- function parley.chat_version(uuid,bigint)
 CREATE OR REPLACE FUNCTION parley.chat_version(chat uuid, seq bigint)
  RETURNS text
  LANGUAGE sql
  STABLE
-AS md5 c4629d74ea2a5469149efcd6c4d22086;
+AS md5 b525a1157d2de43de9d0125c56aff9bb;
 
 --- function parley.chats_after_insert()
 CREATE OR REPLACE FUNCTION parley.chats_after_insert()
@@ -2062,15 +2179,15 @@ CREATE OR REPLACE FUNCTION parley.count_messages_in_range(chat uuid, filter parl
  SET enable_seqscan TO 'off'
 AS md5 240fff2d733da552c548e57ee4819a64;
 
---- function parley.current_recipients(uuid)
-CREATE OR REPLACE FUNCTION parley.current_recipients(chat uuid)
- RETURNS SETOF text
+--- function parley.count_unread(parley.chats,uuid)
+CREATE OR REPLACE FUNCTION parley.count_unread(chat parley.chats, marker uuid)
+ RETURNS bigint
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 cc65bc2f4fe8d69105c48a9ffee569b4;
+AS md5 1776d4a9a443b755bf995c1c5b61e498;
 
 --- function parley.decode_base64url(text)
 CREATE OR REPLACE FUNCTION parley.decode_base64url(value text)
@@ -2114,21 +2231,21 @@ CREATE OR REPLACE FUNCTION parley.etag(version text)
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
-AS md5 3db00ae8788f898b30adbd6dab4e836d;
+AS md5 217af768479534df2a7fd9dfac2c02c3;
 
---- function parley.event_channels(uuid,text[])
-CREATE OR REPLACE FUNCTION parley.event_channels(chat uuid, recipients text[])
+--- function parley.event_channels(parley.outbox)
+CREATE OR REPLACE FUNCTION parley.event_channels(event parley.outbox)
  RETURNS text[]
  LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 a5e08888b7acaf7ce0d1a5fef6faab05;
+ STABLE
+AS md5 dba0b6847429b65939435f528b4e69a9;
 
 --- function parley.event_json(parley.outbox,parley.messages,text)
 CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, message parley.messages, title text)
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 4f294c185402436a7c0f50a1bd779783;
+AS md5 f3a6e6fd20ff4ddb04c2dabe3733320f;
 
 --- function parley.event_message_id(parley.outbox)
 CREATE OR REPLACE FUNCTION parley.event_message_id(event parley.outbox)
@@ -2136,6 +2253,13 @@ CREATE OR REPLACE FUNCTION parley.event_message_id(event parley.outbox)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 33ca1278a35758df6138486e4c2522ad;
+
+--- function parley.event_user_id(parley.outbox)
+CREATE OR REPLACE FUNCTION parley.event_user_id(event parley.outbox)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 e7ffcb2670c8c22fb52798d8aca493f6;
 
 --- function parley.expand_phrases(text,text[],text)
 CREATE OR REPLACE FUNCTION parley.expand_phrases(phrase_query text, sequences text[], operator text)
@@ -2151,14 +2275,24 @@ CREATE OR REPLACE FUNCTION parley.fetch_chat(chat uuid)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 2c25da25d969a5eca79dd6f47c8cbe54;
+AS md5 93a49d4467bf0da897af3bf96b615335;
+
+--- function parley.fetch_snapshot(text)
+CREATE OR REPLACE FUNCTION parley.fetch_snapshot("limit" text)
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 08e91205d68579cb644df0d8bb8f53f3;
 
 --- function parley.field_error(text,jsonb)
 CREATE OR REPLACE FUNCTION parley.field_error(field text, value jsonb)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 617e6a77dd376f3931f08fb1f24e3a77;
+AS md5 fdc57459bfc6b65e80cc1c44fddc815b;
 
 --- function parley.field_errors(jsonb,text[],text[])
 CREATE OR REPLACE FUNCTION parley.field_errors(body jsonb, required text[], optional text[])
@@ -2295,6 +2429,30 @@ CREATE OR REPLACE FUNCTION parley.find_new_events(after_snapshot pg_snapshot, un
  SET enable_mergejoin TO 'off'
 AS md5 fccf6d6838ddfde6fbec10cffdf9189e;
 
+--- function parley.find_profile()
+CREATE OR REPLACE FUNCTION parley.find_profile()
+ RETURNS next_auth.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 e566504cbfe9e7560794351c53fc5e27;
+
+--- function parley.find_read_state(uuid)
+CREATE OR REPLACE FUNCTION parley.find_read_state(chat uuid)
+ RETURNS parley.read_state
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 26bb39ad627a5aecd8c65459d1ae101d;
+
+--- function parley.find_settings()
+CREATE OR REPLACE FUNCTION parley.find_settings()
+ RETURNS parley.settings
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 3076e2bc19cb883f3a89ddbcff72cc65;
+
 --- function parley.format_phrase(text,boolean)
 CREATE OR REPLACE FUNCTION parley.format_phrase(words text, is_prefix boolean)
  RETURNS text
@@ -2423,12 +2581,12 @@ CREATE OR REPLACE FUNCTION parley.is_image_used(name text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 0683fdc4a4edbcd21f1b92fd9b7d56f8;
 
---- function parley.is_published(text)
-CREATE OR REPLACE FUNCTION parley.is_published(event text)
+--- function parley.is_small(parley.chats)
+CREATE OR REPLACE FUNCTION parley.is_small(chat parley.chats)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 fb14677a94023051cb19b3c16020070d;
+AS md5 90c648d194380d12dfcaf5f2fe7cf32d;
 
 --- function parley.iso8601(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.iso8601(instant timestamp with time zone)
@@ -2473,6 +2631,44 @@ CREATE OR REPLACE FUNCTION parley.lineage()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 d5c0a7f4c73d0fe599869b2e3c758901;
 
+--- function parley.list_contacts(text)
+CREATE OR REPLACE FUNCTION parley.list_contacts(user_id text)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS md5 09fab503daec9f75b41185cca17ad69f;
+
+--- function parley.list_publications(parley.outbox)
+CREATE OR REPLACE FUNCTION parley.list_publications(event parley.outbox)
+ RETURNS SETOF parley.publication
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 390735ae4d0927d2cb83fd00a69198cb;
+
+--- function parley.list_recipients(parley.outbox)
+CREATE OR REPLACE FUNCTION parley.list_recipients(event parley.outbox)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 b794fda1c33047fd3526cb6d6b162fa0;
+
+--- function parley.live_event(parley.outbox,text)
+CREATE OR REPLACE FUNCTION parley.live_event(event parley.outbox, nonce text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 1fb3281d7467d97e6c00148d3a1b136b;
+
 --- function parley.lock_idempotency_key(text)
 CREATE OR REPLACE FUNCTION parley.lock_idempotency_key(key text)
  RETURNS void
@@ -2493,6 +2689,13 @@ CREATE OR REPLACE FUNCTION parley.lock_selected_chat()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 1c952e8815e06c029fdb70109aa097c5;
+
+--- function parley.log_entry(parley.outbox,json,text)
+CREATE OR REPLACE FUNCTION parley.log_entry(event parley.outbox, data json, nonce text)
+ RETURNS json
+ LANGUAGE sql
+ STABLE
+AS md5 adb2f39f8a9bc40573dc8133e3106dbf;
 
 --- function parley.max_scan_bytes()
 CREATE OR REPLACE FUNCTION parley.max_scan_bytes()
@@ -2515,13 +2718,23 @@ CREATE OR REPLACE FUNCTION parley.max_snippet_length()
  IMMUTABLE PARALLEL SAFE
 AS md5 1c9b7802695672aeb11b85a26561bf21;
 
+--- function parley.member_channels(parley.outbox)
+CREATE OR REPLACE FUNCTION parley.member_channels(event parley.outbox)
+ RETURNS text[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 e7c20113254b9457932f4a7535d01cad;
+
 --- function parley.members_after_delete()
 CREATE OR REPLACE FUNCTION parley.members_after_delete()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 fa680d0fa6dad5a2ea1b1b5528203f40;
+AS md5 a1cf327cf92715ac49fb51bd2eb76276;
 
 --- function parley.members_after_insert()
 CREATE OR REPLACE FUNCTION parley.members_after_insert()
@@ -2529,7 +2742,7 @@ CREATE OR REPLACE FUNCTION parley.members_after_insert()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 06f3ccd5892c3f52752d39cdb8c0c000;
+AS md5 709a4ac12a1fed4b57240397c48a7cae;
 
 --- function parley.members_before_insert()
 CREATE OR REPLACE FUNCTION parley.members_before_insert()
@@ -2545,7 +2758,7 @@ CREATE OR REPLACE FUNCTION parley.members_json(OUT user_id text, OUT joined_at t
  LANGUAGE sql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8a21b9b6a1b58a087c274e4de746e90b;
+AS md5 921966d07421ddfde2b3cdd65a5a5e00;
 
 --- function parley.members_reject_key_update()
 CREATE OR REPLACE FUNCTION parley.members_reject_key_update()
@@ -2606,7 +2819,7 @@ CREATE OR REPLACE FUNCTION parley.messages_before_insert()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6cae3c1efe04902f759d5fedc49901b6;
+AS md5 7b64d47fb30782e130f5eb0c22f502ae;
 
 --- function parley.messages_before_update()
 CREATE OR REPLACE FUNCTION parley.messages_before_update()
@@ -2696,6 +2909,13 @@ CREATE OR REPLACE FUNCTION parley.number_schema(kind text, default_value bigint)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 1bfa612b29e60d2ef67e20e6e89436fd;
+
+--- function parley.omit_content(json,text)
+CREATE OR REPLACE FUNCTION parley.omit_content(payload json, reason text)
+ RETURNS json
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 d125aa86ce39affcd3c3d351ce5e258e;
 
 --- function parley.operators_error(text)
 CREATE OR REPLACE FUNCTION parley.operators_error(search text)
@@ -2798,6 +3018,13 @@ CREATE OR REPLACE FUNCTION parley.parse_uuid(value text)
  IMMUTABLE PARALLEL SAFE
 AS md5 b430f963b83fe3881356fcdc23b7f240;
 
+--- function parley.profile_json(next_auth.users)
+CREATE OR REPLACE FUNCTION parley.profile_json(profile next_auth.users)
+ RETURNS json
+ LANGUAGE sql
+ STABLE
+AS md5 812d7b103b513c85dd71e3c4170c8928;
+
 --- function parley.pseudonym(text,text)
 CREATE OR REPLACE FUNCTION parley.pseudonym(kind text, subject text)
  RETURNS uuid
@@ -2840,7 +3067,7 @@ CREATE OR REPLACE FUNCTION parley.purge_memberships(deleted_user text, max_chats
  SET enable_bitmapscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 f4f54b6e3f7092a7ae82ebb19c6a7ca1;
+AS md5 e8006fcc7828c985baa4437e6412860f;
 
 --- function parley.pusher_user_id(text)
 CREATE OR REPLACE FUNCTION parley.pusher_user_id(user_id text)
@@ -2884,12 +3111,28 @@ CREATE OR REPLACE FUNCTION parley.raise_not_found(resource text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 383a8ec2d9dbd8f8a583a67989700dbe;
 
---- function parley.record_event(uuid,bigint,text,json,text[],text,timestamp with time zone)
-CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[], removed_user text DEFAULT NULL::text, changed_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
+--- function parley.record_event(uuid,bigint,text,json,text[],text,timestamp with time zone,boolean,text)
+CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[], removed_user text DEFAULT NULL::text, changed_at timestamp with time zone DEFAULT NULL::timestamp with time zone, disconnects boolean DEFAULT false, nonce text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 39b626452b32707aca5b5a452581bb80;
+AS md5 52ea2bfb266f2db948d70ac3207d79dc;
+
+--- function parley.record_read(uuid)
+CREATE OR REPLACE FUNCTION parley.record_read(message uuid)
+ RETURNS parley.read_state
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 aa184b3b3272538c9e967acf96f452da;
+
+--- function parley.record_subscription(uuid)
+CREATE OR REPLACE FUNCTION parley.record_subscription(chat uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 19511d93fb6b733dd5dd8029ef48ab4e;
 
 --- function parley.recount_blocks(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.recount_blocks(chat uuid, ids uuid[])
@@ -2905,13 +3148,13 @@ CREATE OR REPLACE FUNCTION parley.recount_chat(chat uuid)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 da4ba68fa1a30ac8852d6cab040050df;
+AS md5 e6e956c11fd4f545ee3f8a71f8d7cbc7;
 
 --- function parley.requeue_events(bigint[])
 CREATE OR REPLACE FUNCTION parley.requeue_events(VARIADIC event_ids bigint[])
  RETURNS bigint
  LANGUAGE sql
-AS md5 c39af4d038ad8b0bcbaa19ab17d9664f;
+AS md5 2ff55a8876c539f6269056a37482a637;
 
 --- function parley.reset_rollups()
 CREATE OR REPLACE FUNCTION parley.reset_rollups()
@@ -2919,6 +3162,13 @@ CREATE OR REPLACE FUNCTION parley.reset_rollups()
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 77373d627473aeb831b677350772a778;
+
+--- function parley.restrict_authorization(json,json)
+CREATE OR REPLACE FUNCTION parley.restrict_authorization(stored json, current json)
+ RETURNS json
+ LANGUAGE sql
+ STABLE
+AS md5 c8fc716d8ab7b0944e75a9ac23767d71;
 
 --- function parley.roll_up_backfill_batch(parley.rollup_state,integer)
 CREATE OR REPLACE FUNCTION parley.roll_up_backfill_batch(state parley.rollup_state, max_messages integer)
@@ -3025,7 +3275,7 @@ CREATE OR REPLACE FUNCTION parley.settings_json(settings parley.settings)
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 ee68412cb2d0c3c494ad5496c32ca9d3;
+AS md5 0ad90b32ce1286834b0e8b6c4d023a34;
 
 --- function parley.skip_blocks(uuid,parley.message_filter,bigint)
 CREATE OR REPLACE FUNCTION parley.skip_blocks(chat uuid, filter parley.message_filter, INOUT skip bigint, OUT before_id uuid)
@@ -3089,6 +3339,13 @@ CREATE OR REPLACE FUNCTION parley.start_new_epoch()
  LANGUAGE sql
 AS md5 b5022a4a02a641d8d5d955fcded64130;
 
+--- function parley.sync_chat_json(parley.chats,parley.messages,parley.read_state)
+CREATE OR REPLACE FUNCTION parley.sync_chat_json(chat parley.chats, last_message parley.messages, state parley.read_state)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS md5 54ef3a12aebd272cbc2dcfd0214848a3;
+
 --- function parley.system_identifier()
 CREATE OR REPLACE FUNCTION parley.system_identifier()
  RETURNS bigint
@@ -3134,12 +3391,12 @@ CREATE OR REPLACE FUNCTION parley.trim_page(page_request parley.page_request, id
  IMMUTABLE PARALLEL SAFE
 AS md5 8b19e8174f60b29ab810efe6540a254c;
 
---- function parley.truncate_payload(json)
-CREATE OR REPLACE FUNCTION parley.truncate_payload(payload json)
- RETURNS json
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS md5 4f2c796bc12703bdcee1b47e891d8b78;
+--- function parley.try_authorize(text)
+CREATE OR REPLACE FUNCTION parley.try_authorize(channel text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 4ceeec599b850ac9c0f66e4dc2f931c4;
 
 --- function parley.update_counters_after_delete(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.update_counters_after_delete(chat uuid, ids uuid[])
@@ -3161,6 +3418,13 @@ CREATE OR REPLACE FUNCTION parley.user_name()
  LANGUAGE sql
  STABLE
 AS md5 b04743080978dd3a71f1ce17ae31e4f7;
+
+--- function parley.user_queue(text)
+CREATE OR REPLACE FUNCTION parley.user_queue(user_id text)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 2bb541257516fe7cce011adb2dc7fdad;
 
 --- function parley.users_after_delete()
 CREATE OR REPLACE FUNCTION parley.users_after_delete()
@@ -3185,6 +3449,14 @@ CREATE OR REPLACE FUNCTION parley.users_after_insert()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 ab08a7b3d2d79d3946fe8dd6090746ff;
+
+--- function parley.users_after_update()
+CREATE OR REPLACE FUNCTION parley.users_after_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 36563e7ba3a4f8f1c47ee1c193fc8860;
 
 --- function parley.users_before_email_write()
 CREATE OR REPLACE FUNCTION parley.users_before_email_write()
@@ -3603,6 +3875,9 @@ CREATE TRIGGER users_after_image_change AFTER DELETE OR UPDATE OF image ON next_
 --- trigger users_after_insert on next_auth.users
 CREATE CONSTRAINT TRIGGER users_after_insert AFTER INSERT ON next_auth.users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION parley.users_after_insert();
 
+--- trigger users_after_update on next_auth.users
+CREATE TRIGGER users_after_update AFTER UPDATE OF name, image ON next_auth.users FOR EACH ROW WHEN (((old.name IS DISTINCT FROM new.name) OR (old.image IS DISTINCT FROM new.image))) EXECUTE FUNCTION parley.users_after_update();
+
 --- trigger users_before_email_write on next_auth.users
 CREATE TRIGGER users_before_email_write BEFORE INSERT OR UPDATE OF email ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_before_email_write();
 
@@ -3677,6 +3952,8 @@ alter table parley.outbox_state enable row level security;
 
 alter table parley.pseudonym_key enable row level security;
 
+alter table parley.read_markers enable row level security;
+
 alter table parley.repeatable_migrations enable row level security;
 
 alter table parley.rollup_active_keys enable row level security;
@@ -3747,6 +4024,10 @@ create policy messages_select on parley.messages for select to parley_api
 create policy messages_update on parley.messages for update to parley_api
     using (((user_id = ( SELECT session.user_id() AS user_id)) AND ((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (chat_id IN ( SELECT session.user_chats() AS user_chats)))));
 
+--- policy read_markers_select on parley.read_markers
+create policy read_markers_select on parley.read_markers for select to parley_api
+    using (((chat_id = ( SELECT session.selected_chat() AS selected_chat)) OR (user_id = ( SELECT session.user_id() AS user_id)) OR (chat_id IN ( SELECT session.user_chats() AS user_chats))));
+
 --- policy sessions_web on next_auth.sessions
 create policy sessions_web on next_auth.sessions for all to parley_web
     using (true);
@@ -3787,7 +4068,7 @@ grant delete on parley.messages to parley_api;
 
 grant execute on function api.add_member(text,jsonb) to parley_api;
 
-grant execute on function api.authorize_channel(text,text) to parley_api;
+grant execute on function api.authorize_channel(text,text,text[]) to parley_api;
 
 grant execute on function api.authorize_user(text) to parley_api;
 
@@ -3825,6 +4106,8 @@ grant execute on function api.list_members(text) to parley_api;
 
 grant execute on function api.list_messages(text,text,text,text,text,text,text,text,text,text) to parley_api;
 
+grant execute on function api.mark_read(text,jsonb) to parley_api;
+
 grant execute on function api.parse_json(bytea) to parley_api;
 
 grant execute on function api.register_image_upload(text) to parley_api;
@@ -3836,6 +4119,8 @@ grant execute on function api.search(text,text,text,text,text,text,text,text,tex
 grant execute on function api.send_message(text,jsonb) to parley_api;
 
 grant execute on function api.set_image(text) to parley_api;
+
+grant execute on function api.sync(text,text) to parley_api;
 
 grant execute on function api.update_chat(text,jsonb) to parley_api;
 
@@ -3877,6 +4162,8 @@ grant execute on function parley.add_to_rollups(uuid[],uuid[],text[],text[]) to 
 
 grant execute on function parley.advance_backfill_week(uuid,uuid) to parley_api;
 
+grant execute on function parley.advance_read_marker(uuid,text,uuid) to parley_api;
+
 grant execute on function parley.allocate_message(uuid) to parley_api;
 
 grant execute on function parley.assert_authenticated(text) to parley_api;
@@ -3901,11 +4188,13 @@ grant execute on function parley.boundary_patterns() to parley_api;
 
 grant execute on function parley.build_term_forms(text,boolean,boolean) to parley_api;
 
-grant execute on function parley.can_subscribe(text) to parley_api;
+grant execute on function parley.channel_data(text) to parley_api;
+
+grant execute on function parley.channel_names_errors(text,text[]) to parley_api;
 
 grant execute on function parley.chat_channel(uuid) to parley_api;
 
-grant execute on function parley.chat_json(parley.chats,parley.messages) to parley_api;
+grant execute on function parley.chat_json(parley.chats,parley.messages,parley.read_state) to parley_api;
 
 grant execute on function parley.chat_version(uuid,bigint) to parley_api;
 
@@ -3917,7 +4206,7 @@ grant execute on function parley.count_messages(uuid,parley.message_filter) to p
 
 grant execute on function parley.count_messages_in_range(uuid,parley.message_filter) to parley_api;
 
-grant execute on function parley.current_recipients(uuid) to parley_api;
+grant execute on function parley.count_unread(parley.chats,uuid) to parley_api;
 
 grant execute on function parley.decode_base64url(text) to parley_api;
 
@@ -3931,15 +4220,19 @@ grant execute on function parley.epoch() to parley_api;
 
 grant execute on function parley.etag(text) to parley_api;
 
-grant execute on function parley.event_channels(uuid,text[]) to parley_api;
+grant execute on function parley.event_channels(parley.outbox) to parley_api;
 
 grant execute on function parley.event_json(parley.outbox,parley.messages,text) to parley_api;
 
 grant execute on function parley.event_message_id(parley.outbox) to parley_api;
 
+grant execute on function parley.event_user_id(parley.outbox) to parley_api;
+
 grant execute on function parley.expand_phrases(text,text[],text) to parley_api;
 
 grant execute on function parley.fetch_chat(uuid) to parley_api;
+
+grant execute on function parley.fetch_snapshot(text) to parley_api;
 
 grant execute on function parley.field_error(text,jsonb) to parley_api;
 
@@ -3970,6 +4263,12 @@ grant execute on function parley.find_message(text,text) to parley_api;
 grant execute on function parley.find_message_page(parley.message_filter,parley.page_request) to parley_api;
 
 grant execute on function parley.find_new_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint) to parley_api;
+
+grant execute on function parley.find_profile() to parley_api;
+
+grant execute on function parley.find_read_state(uuid) to parley_api;
+
+grant execute on function parley.find_settings() to parley_api;
 
 grant execute on function parley.format_phrase(text,boolean) to parley_api;
 
@@ -4007,7 +4306,7 @@ grant execute on function parley.is_image_being_removed(text) to parley_api;
 
 grant execute on function parley.is_image_used(text) to parley_api;
 
-grant execute on function parley.is_published(text) to parley_api;
+grant execute on function parley.is_small(parley.chats) to parley_api;
 
 grant execute on function parley.iso8601(timestamp with time zone) to parley_api;
 
@@ -4021,17 +4320,29 @@ grant execute on function parley.letter_pattern(text) to parley_api;
 
 grant execute on function parley.lineage() to parley_api;
 
+grant execute on function parley.list_contacts(text) to parley_api;
+
+grant execute on function parley.list_publications(parley.outbox) to parley_api;
+
+grant execute on function parley.list_recipients(parley.outbox) to parley_api;
+
+grant execute on function parley.live_event(parley.outbox,text) to parley_api;
+
 grant execute on function parley.lock_idempotency_key(text) to parley_api;
 
 grant execute on function parley.lock_image(text) to parley_api;
 
 grant execute on function parley.lock_selected_chat() to parley_api;
 
+grant execute on function parley.log_entry(parley.outbox,json,text) to parley_api;
+
 grant execute on function parley.max_scan_bytes() to parley_api;
 
 grant execute on function parley.max_scan_messages() to parley_api;
 
 grant execute on function parley.max_snippet_length() to parley_api;
+
+grant execute on function parley.member_channels(parley.outbox) to parley_api;
 
 grant execute on function parley.members_json() to parley_api;
 
@@ -4059,6 +4370,8 @@ grant execute on function parley.number_limits(text) to parley_api;
 
 grant execute on function parley.number_schema(text,bigint) to parley_api;
 
+grant execute on function parley.omit_content(json,text) to parley_api;
+
 grant execute on function parley.operators_error(text) to parley_api;
 
 grant execute on function parley.page_errors(text,text,text,text) to parley_api;
@@ -4083,6 +4396,8 @@ grant execute on function parley.parse_timestamp(text) to parley_api;
 
 grant execute on function parley.parse_uuid(text) to parley_api;
 
+grant execute on function parley.profile_json(next_auth.users) to parley_api;
+
 grant execute on function parley.pseudonym(text,text) to parley_api;
 
 grant execute on function parley.purge_active_keys() to parley_api;
@@ -4099,7 +4414,11 @@ grant execute on function parley.raise_invalid(jsonb) to parley_api;
 
 grant execute on function parley.raise_not_found(text) to parley_api;
 
-grant execute on function parley.record_event(uuid,bigint,text,json,text[],text,timestamp with time zone) to parley_api;
+grant execute on function parley.record_event(uuid,bigint,text,json,text[],text,timestamp with time zone,boolean,text) to parley_api;
+
+grant execute on function parley.record_read(uuid) to parley_api;
+
+grant execute on function parley.record_subscription(uuid) to parley_api;
 
 grant execute on function parley.recount_blocks(uuid,uuid[]) to parley_api;
 
@@ -4108,6 +4427,8 @@ grant execute on function parley.recount_chat(uuid) to parley_api;
 grant execute on function parley.requeue_events(bigint[]) to parley_api;
 
 grant execute on function parley.reset_rollups() to parley_api;
+
+grant execute on function parley.restrict_authorization(json,json) to parley_api;
 
 grant execute on function parley.roll_up_backfill_batch(parley.rollup_state,integer) to parley_api;
 
@@ -4149,6 +4470,8 @@ grant execute on function parley.spelling_pattern(text) to parley_api;
 
 grant execute on function parley.start_new_epoch() to parley_api;
 
+grant execute on function parley.sync_chat_json(parley.chats,parley.messages,parley.read_state) to parley_api;
+
 grant execute on function parley.system_identifier() to parley_api;
 
 grant execute on function parley.text_schema(text,text) to parley_api;
@@ -4161,13 +4484,15 @@ grant execute on function parley.trim_fragment(text,boolean,boolean) to parley_a
 
 grant execute on function parley.trim_page(parley.page_request,uuid[]) to parley_api;
 
-grant execute on function parley.truncate_payload(json) to parley_api;
+grant execute on function parley.try_authorize(text) to parley_api;
 
 grant execute on function parley.update_counters_after_delete(uuid,uuid[]) to parley_api;
 
 grant execute on function parley.user_channel(text) to parley_api;
 
 grant execute on function parley.user_name() to parley_api;
+
+grant execute on function parley.user_queue(text) to parley_api;
 
 grant execute on function parley.validate_body(jsonb,text[],text[]) to parley_api;
 
@@ -4290,6 +4615,8 @@ grant select on parley.chats to parley_api;
 grant select on parley.members to parley_api;
 
 grant select on parley.messages to parley_api;
+
+grant select on parley.read_markers to parley_api;
 
 grant select on parley.settings to parley_api;
 

@@ -77,6 +77,10 @@ create trigger users_before_update before update of name, email, image on next_a
     for each row when ((old.name, old.email, old.image) is distinct from (new.name, new.email, new.image))
     execute function parley.users_before_update();
 
+create trigger users_after_update after update of name, image on next_auth.users
+    for each row when ((old.name, old.image) is distinct from (new.name, new.image))
+    execute function parley.users_after_update();
+
 create constraint trigger users_after_insert after insert on next_auth.users deferrable initially deferred
     for each row execute function parley.users_after_insert();
 

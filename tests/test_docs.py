@@ -110,7 +110,7 @@ def test_every_route_is_in_the_table_with_its_query_and_status() -> None:
     for request, route in expected.items():
         parameters, status = documented[request]
         assert (
-            tuple(re.findall(r"`(\w+)`", parameters))
+            tuple(re.findall(r"`([\w\[\]]+)`", parameters))
             == route.query + route.pusher_fields + ("image",) * route.is_upload
         ), request
         assert status.startswith(str(route.status)), request

@@ -1,6 +1,7 @@
 """Signatures for Pusher's clients: PostgreSQL authorizes a client, and the app's secret signs the authorization."""
 
 import json
+from typing import Any
 
 from pusher.authentication_client import AuthenticationClient
 
@@ -27,10 +28,17 @@ class PusherAuthenticator:
         if self._client is None:
             raise ApiError(503, "Real-time events are not configured.")
         granted = json.loads(authorization)
+        socket_id = granted["socket_id"]
         if "user_data" in granted:
-            signed = self._client.authenticate_user(granted["socket_id"], granted["user_data"])
-        else:
-            signed = self._client.authenticate(
-                granted["channel_name"], granted["socket_id"], granted.get("channel_data")
-            )
-        return json.dumps(signed)
+            return json.dumps(self._client.authenticate_user(socket_id, granted["user_data"]))
+        if "channels" in granted:
+            channels = granted["channels"].items()
+            signed = {name: data and sign_channel(self._client, socket_id, name, data) for name, data in channels}
+            return json.dumps({"channels": signed})
+        return json.dumps(sign_channel(self._client, socket_id, granted["channel_name"], granted))
+
+
+def sign_channel(client: AuthenticationClient, socket_id: str, name: str, data: dict[str, Any]) -> dict[str, str]:
+    """Return the authorization of one channel; `data` has the `channel_data` of a presence channel."""
+    signed: dict[str, str] = client.authenticate(name, socket_id, data.get("channel_data"))
+    return signed

@@ -65,15 +65,19 @@ def list_fields(schema: Json, schemas: Json, path: str = "", suffix: str = "") -
     """Yield the path, type and description of the data and, recursively, of each of its fields, as HTML."""
     resolved = resolve(schema, schemas)
     name = f"<code>{escape(path)}</code>" if path else "itself"
-    yield name, format_type(resolved) + suffix, render_text(resolved["description"])
+    # A nullable field has the description of its type.
+    description = resolved.get("description") or resolve(resolved["anyOf"][0], schemas)["description"]
+    yield name, format_type(resolved, schemas) + suffix, render_text(description)
     required = resolved.get("required", [])
     for field, field_schema in resolved.get("properties", {}).items():
         field_path = f"{path}.{field}".lstrip(".")
         yield from list_fields(field_schema, schemas, field_path, "" if field in required else ", optional")
 
 
-def format_type(schema: Json) -> str:
+def format_type(schema: Json, schemas: Json) -> str:
     """Return a short name of a type, as HTML."""
+    if "anyOf" in schema:
+        return " | ".join(dict.fromkeys(format_type(resolve(option, schemas), schemas) for option in schema["anyOf"]))
     values = schema.get("enum", [schema["const"]] if "const" in schema else [])
     name = " | ".join(map(json.dumps, values)) or schema["type"]
     return escape(f"{name}, {schema['format']}" if "format" in schema else name, quote=False)

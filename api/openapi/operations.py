@@ -51,8 +51,14 @@ def build_request_body(route: Route, fields: Json, components: Json) -> Json:
             name: build_parameter_schema(name, fields) | {"description": entry.description}
             for name, entry in entries.items()
         }
-        example = {name: entry.example for name, entry in entries.items()}
-        urlencoded = {"schema": build_form_schema(properties), "example": example}
+        # An array is sent in place of the single value.
+        arrays = {name for name in entries if name.endswith("[]")}
+        singles = {name.removesuffix("[]") for name in arrays}
+        example = {name: entry.example for name, entry in entries.items() if name not in arrays}
+        form = {"type": "object", "properties": properties, "required": [*(entries.keys() - arrays - singles)]}
+        if arrays:
+            form["oneOf"] = [{"required": [*names]} for names in (singles, arrays)]
+        urlencoded = {"schema": form, "example": example}
         return {"required": True, "content": {"application/x-www-form-urlencoded": urlencoded}}
     return {}
 

@@ -28,6 +28,10 @@ PARAMETERS = {
         STRING,
         "",
     ),
+    "sync_cursor": Entry("Return the events after this cursor, the value of `cursor` or `next`.", STRING, ""),
+    "sync_limit": Entry(
+        "The maximum number of chats in the response, 1 to 100; with `after`, of events, 1 to 1,000.", INTEGER, 100
+    ),
     "event_limit": Entry("The maximum number of events in the response.", INTEGER, 100),
     "before": Entry("Return the items older than the one with this ID. Replaces `page`.", ID, MESSAGE_ID),
     "after": Entry("Return the items newer than the one with this ID. Replaces `page`.", ID, CHAT_ID),
@@ -50,6 +54,11 @@ PARAMETERS = {
     ),
     "socket_id": Entry("The ID of the connection to Pusher.", STRING, "1234.5678"),
     "channel_name": Entry("The channel's name.", STRING, f"private-chat-{CHAT_ID}"),
+    "channel_name[]": Entry(
+        "The names of up to 100 channels, in place of `channel_name`: the field is repeated for each.",
+        {"type": "array", "items": STRING},
+        [f"private-chat-{CHAT_ID}"],
+    ),
     "If-Match": Entry(
         "Process the request only if the resource has this `ETag`, or one of several. `*` matches any.", STRING, ETAG
     ),
@@ -71,6 +80,7 @@ PARAMETERS = {
 VARIANTS = {
     "api.list_chat_events": {"after": "seq", "limit": "event_limit"},
     "api.list_events": {"after": "cursor", "limit": "event_limit"},
+    "api.sync": {"after": "sync_cursor", "limit": "sync_limit"},
 }
 
 
@@ -90,7 +100,8 @@ def list_request_headers(route: Route) -> tuple[str, ...]:
     """Return the names of the headers that make a request conditional or idempotent."""
     if route.accepts_idempotency_key:
         return ("Idempotency-Key",)
-    return ("If-Match", "If-None-Match") if "etag" in route.response_headers or route.method == "DELETE" else ()
+    is_conditional = "etag" in route.response_headers or route.method in ("PUT", "DELETE")
+    return ("If-Match", "If-None-Match") if is_conditional else ()
 
 
 def build_parameter(location: str, name: str, fields: Json, *, required: bool = False) -> Json:

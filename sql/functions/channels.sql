@@ -1,13 +1,17 @@
 -- Recipients of events, and their names at Pusher: the channels that events are published on, and the ids of users.
 --
---   parley.chat_channel         the channel of a chat
---   parley.user_channel         the channel of a user
---   parley.pusher_user_id       the id of a user
---   parley.event_channels       the channels of an event
---   parley.current_recipients   the members of a chat; of a deleted chat, those at its deletion
+--   parley.chat_channel      the channel of a chat
+--   parley.user_channel      the channel of a user
+--   parley.pusher_user_id    the id of a user
+--   parley.is_small          whether the events of a chat are published on the channels of its members
+--   parley.event_channels    the channels on which an event is published under its own name
+--   parley.member_channels   the channels on which it is published as chat:event
+--   parley.list_recipients   the users who receive a change of a chat under its own name
+--   parley.list_contacts     the users who receive a change of a user: members of common chats
 --
--- An event is published on the channel of its chat, and those for lists of chats also on the channel of each recipient.
--- listener.ack_and_fetch_events() combines them. pusher.sql decides who may subscribe to a channel.
+-- A chat's channel carries the changes of the chat and its messages. A user's channel carries the changes of all chats of the
+-- user, for lists of chats. It also carries, as chat:event, each entry of the log of the user's small chats, so that a client
+-- needs one subscription. publications.sql combines the two, and pusher.sql decides who may subscribe to a channel.
 
 create or replace function parley.chat_channel(chat uuid) returns text
 language sql immutable parallel safe as $$ select 'private-chat-' || chat::text $$;
@@ -24,21 +28,71 @@ language sql immutable parallel safe as $$
         else 'sha256-' || parley.encode_base64url(sha256(convert_to(user_id, 'UTF8'))) end
 $$;
 
-create or replace function parley.event_channels(chat uuid, recipients text[]) returns text[]
-language sql immutable parallel safe as $$
-    select parley.chat_channel(chat) || array(select parley.user_channel(r) from unnest(recipients) r)
+-- 100 channels are one request to Pusher. For larger chats, one channel for all members is cheaper than one for each.
+create or replace function parley.is_small(chat parley.chats) returns boolean
+language sql immutable parallel safe as $$ select chat.member_count <= 100 $$;
+
+create or replace function parley.event_channels(event parley.outbox) returns text[]
+language sql stable as $$
+    select case
+        when event.event like 'member:%' or event.event = 'chat:read' then '{}'
+        when event.event in ('chat:updated', 'chat:deleted') then parley.chat_channel(event.chat_id)
+            || array(select parley.user_channel(r) from parley.list_recipients(event) r)
+        when event.event = 'user:updated' then
+            array(select parley.user_channel(c) from parley.list_contacts(event.payload ->> 'id') c)
+        else array[parley.chat_channel(event.chat_id)] end
 $$;
 
+-- The members at the event's seq who are still members, and the former member. A user's own addition to a large chat, and what
+-- was sent with a nonce, are published to that user.
+create or replace function parley.member_channels(event parley.outbox) returns text[]
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    members text[];
+begin
+    if event.on_user_channels then
+        members := case when event.event = 'chat:deleted' then event.recipients else array(
+            select m.user_id from parley.members m where m.chat_id = event.chat_id and m.joined_seq <= event.seq) end;
+    elsif event.event = 'member:added' or event.nonce is not null then
+        members := array(
+            select m.user_id from parley.members m
+            where m.chat_id = event.chat_id and m.user_id = parley.event_user_id(event) and m.joined_seq <= event.seq);
+    end if;
+    return array(select parley.user_channel(r) from unnest(members || event.removed_user) r where r is not null);
+end $$;
+
 -- The deletion of a chat is its last event, and stores the members, whose memberships are deleted with it or soon after.
-create or replace function parley.current_recipients(chat uuid) returns setof text
+create or replace function parley.list_recipients(event parley.outbox) returns setof text
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
     return query
     select unnest(e.recipients)
-    from (select o.event, o.recipients from parley.outbox o where o.chat_id = chat order by o.seq desc limit 1) e
+    from (select o.event, o.recipients from parley.outbox o where o.chat_id = event.chat_id order by o.seq desc limit 1) e
     where e.event = 'chat:deleted';
     if not found then
-        return query select m.user_id from parley.members m where m.chat_id = chat;
+        return query
+        select m.user_id from parley.members m where m.chat_id = event.chat_id and m.joined_seq <= event.seq;
     end if;
+end $$;
+
+-- Bounded: the members of the user's 200 newest chats, if those are small, and at most 1,000 users. The user is one of them.
+create or replace function parley.list_contacts(user_id text) returns setof text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+    subject constant text := list_contacts.user_id;
+begin
+    return query
+    select subject
+    union
+    select p.user_id
+    from (
+        select o.user_id from (
+            select m.chat_id from parley.members m where m.user_id = subject order by m.chat_id desc limit 200) newest
+        join parley.chats c on c.id = newest.chat_id and parley.is_small(c)
+        join parley.members o on o.chat_id = c.id
+        group by o.user_id limit 1000) p;
 end $$;

@@ -48,8 +48,9 @@ begin
     perform session.set_selected_chats(chats);
     return json_build_object(
         'chats', (
-            select coalesce(json_agg(parley.chat_json(c, m) order by parley.activity_key(c) desc), '[]')
+            select coalesce(json_agg(parley.chat_json(c, m, s) order by parley.activity_key(c) desc), '[]')
             from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
+                cross join lateral parley.find_read_state(c.id) s
             where c.id = any (chats) and parley.activity_key(c) = any (activities)),
         'total', total,
         'page', page_request.number,
@@ -69,7 +70,7 @@ begin
     return parley.fetch_chat(chat);
 end $$;
 comment on function api.get_chat(text) is
-    'Returns a chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"}. lastMessage is null or {"id", "content", "type", "userId", "createdAt"}, with the first 200 characters of the content. Returns null if If-None-Match lists the chat''s entity tag. Raises PT404 unless the user is a member.';
+    'Returns a chat: {"id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage", "unreadCount", "lastReadMessageId", "memberCount"}. lastMessage is null or {"id", "content", "type", "userId", "createdAt"}, with the first 200 characters of the content. Returns null if If-None-Match lists the chat''s entity tag. Raises PT404 unless the user is a member.';
 
 create or replace function api.update_chat(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -124,21 +125,23 @@ create or replace function parley.fetch_chat(chat uuid) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     return (
-        select parley.chat_json(c, m)
+        select parley.chat_json(c, m, parley.find_read_state(chat))
         from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
         where c.id = chat);
 end $$;
 
 create or replace function parley.chat_version(chat uuid, seq bigint) returns text
 language sql stable as $$
-    select seq || case when session.is_chat_owner(chat) then '-owner' else '' end
+    select concat_ws('-', seq, case when session.is_chat_owner(chat) then 'owner' end, (
+        select r.last_read_message_id from parley.read_markers r where r.chat_id = chat and r.user_id = session.user_id()))
 $$;
 
 -- The id of the newest message or, without messages, the id of the chat.
 create or replace function parley.activity_key(chat parley.chats) returns uuid
 language sql immutable parallel safe as $$ select coalesce(chat.last_message_id, chat.id) $$;
 
-create or replace function parley.chat_json(chat parley.chats, last_message parley.messages) returns json
+create or replace function parley.chat_json(chat parley.chats, last_message parley.messages, state parley.read_state)
+returns json
 language sql stable as $$
     select json_build_object(
         'id', chat.id,
@@ -152,7 +155,10 @@ language sql stable as $$
             'content', left(last_message.content, 200),
             'type', last_message.type,
             'userId', last_message.user_id,
-            'createdAt', parley.iso8601(last_message.created_at)) end)
+            'createdAt', parley.iso8601(last_message.created_at)) end,
+        'unreadCount', state.unread_count,
+        'lastReadMessageId', state.last_read_message_id,
+        'memberCount', state.member_count)
 $$;
 
 create or replace function parley.chats_before_insert() returns trigger

@@ -93,9 +93,15 @@ begin
     delete from parley.message_blocks b where b.chat_id = chat;
     update parley.chats c
     set seq = c.seq + 1, counted_messages = 0,
+        member_count = (select count(*) from parley.members m where m.chat_id = chat),
         message_count = (select count(*) from parley.messages m where m.chat_id = chat),
         last_message_id = (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1)
     where c.id = chat;
+    insert into parley.read_markers (chat_id, user_id, last_read_message_id)
+    select distinct on (m.user_id) m.chat_id, m.user_id, m.id from parley.messages m
+    where m.chat_id = chat order by m.user_id, m.id desc
+    on conflict on constraint read_markers_pkey do update
+    set last_read_message_id = greatest(read_markers.last_read_message_id, excluded.last_read_message_id);
     while (select c.message_count - c.counted_messages > 1000 from parley.chats c where c.id = chat) loop
         perform parley.close_block(chat);
     end loop;

@@ -10,7 +10,8 @@
 --   parley.is_end_of_access             whether an event ends a user's access to its chat
 --   parley.find_first_new_seq           the seq of a chat's first event that is not visible in a snapshot
 --   parley.event_message_id             the id of the message whose content the event includes, or null
---   parley.event_json                   an event as JSON, for responses
+--   parley.event_json                   an event as JSON, for responses: with the content that is still current
+--   parley.log_entry                    an event as JSON, with its data
 --
 -- In a chat, the seq identifies and orders the events. event_cursors.sql explains the cursors across chats.
 
@@ -197,18 +198,28 @@ $$;
 
 -- `message` is the current row of the event's message. All its columns are null if the event has no message, or if the message
 -- was deleted. `title` is the current title of the chat. Content and titles that differ from the current ones are left out.
+-- The nonce of a message is for its sender only.
 create or replace function parley.event_json(event parley.outbox, message parley.messages, title text) returns json
 language sql stable as $$
-    select json_build_object(
-        'chatId', event.chat_id,
-        'seq', event.seq,
-        'event', event.event,
-        'data', case
+    select parley.log_entry(event,
+        case
             when message.id is distinct from parley.event_message_id(event)
-                or coalesce(event.payload ->> 'content', event.payload #>> '{updates,content}') <> message.content
-                then parley.truncate_payload(event.payload)
+                then parley.omit_content(event.payload, 'deleted')
+            when coalesce(event.payload ->> 'content', event.payload #>> '{updates,content}') <> message.content
+                then parley.omit_content(event.payload, 'truncated')
             when event.payload #>> '{updates,title}' <> title
                 then (event.payload::jsonb #- '{updates,title}')::json
             else event.payload end,
-        'at', parley.iso8601(coalesce(event.changed_at, event.recorded_at)))
+        case when parley.event_user_id(event) = session.user_id() then event.nonce end)
+$$;
+
+create or replace function parley.log_entry(event parley.outbox, data json, nonce text) returns json
+language sql stable as $$
+    select json_strip_nulls(json_build_object(
+        'chatId', event.chat_id,
+        'seq', event.seq,
+        'event', event.event,
+        'data', data,
+        'at', parley.iso8601(coalesce(event.changed_at, event.recorded_at)),
+        'nonce', nonce))
 $$;

@@ -13,14 +13,17 @@ declare
 begin
     return (
         select jsonb_object_agg(t.field, parley.text_schema(t.field, not_blank))
-        from unnest('{title,name,email,content,search,context,userId,model,runtime,type,theme,responseStyle,sort}'::text[])
+        from unnest('{title,name,email,content,nonce,search,context,userId,model,runtime,type,theme,responseStyle,sort}'::text[])
             t (field)
     ) || jsonb_build_object(
         'notBlank', jsonb_build_object('minLength', 1, 'pattern', not_blank),
         'socket_id', jsonb_build_object('pattern', parley.socket_id_pattern()),
         'channel_name', jsonb_build_object('pattern', '^[^\u0000]+$'),
+        'channel_name[]', jsonb_build_object('minItems', 1, 'maxItems', 100,
+            'items', jsonb_build_object('type', 'string', 'pattern', '^[^\u0000]+$')),
         'Idempotency-Key', jsonb_build_object('pattern', parley.idempotency_key_pattern()),
         'seq', parley.number_schema('seq', null),
+        'sync_limit', parley.number_schema('event_limit', null),
         'event_limit', parley.number_schema('event_limit', parley.parse_event_limit(null)),
         'page', parley.number_schema('page', defaults.number),
         'limit', parley.number_schema('limit', defaults.size));

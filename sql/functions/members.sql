@@ -19,7 +19,7 @@ begin
         select coalesce(json_agg(m.member order by m.joined_at, m.user_id), '[]') from parley.members_json() m));
 end $$;
 comment on function api.list_members(text) is
-    'Lists the members of a chat, the longest-standing first: {"members": [{"userId", "name", "image", "role", "joinedAt"}]}.';
+    'Lists the members of a chat, the longest-standing first: {"members": [{"userId", "name", "image", "role", "joinedAt", "lastReadMessageId"}]}.';
 
 create or replace function api.add_member(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -75,10 +75,12 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         'name', u.name,
         'image', u.image,
         'role', case when m.user_id = c.owner_id then 'owner' else 'member' end,
-        'joinedAt', parley.iso8601(m.joined_at))
+        'joinedAt', parley.iso8601(m.joined_at),
+        'lastReadMessageId', r.last_read_message_id)
     from parley.members m
         join parley.chats c on c.id = m.chat_id
         join next_auth.users u on u.id = m.user_id
+        left join parley.read_markers r on r.chat_id = m.chat_id and r.user_id = m.user_id
     where m.chat_id = session.selected_chat()
 $$;
 
@@ -97,21 +99,25 @@ end $$;
 create or replace function parley.members_after_insert() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+    chats constant uuid[] := array(select distinct a.chat_id from new_members a);
     member parley.members;
     new_seq bigint;
 begin
     for member in select a.* from new_members a order by a.chat_id, a.user_id loop
-        update parley.chats c set seq = c.seq + 1
-        where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
+        select c.seq + 1 into new_seq from parley.chats c
+        where c.id = member.chat_id and not parley.is_being_removed(c) for no key update;
         if not found then
             raise exception using errcode = 'foreign_key_violation', constraint = 'members_chat_exists',
                 message = 'the chat does not exist, or is deleted';
         end if;
+        update parley.members m set joined_seq = new_seq where m.chat_id = member.chat_id and m.user_id = member.user_id;
         perform parley.record_event(
             member.chat_id, new_seq, 'member:added', to_json(member.user_id), changed_at => member.joined_at);
+        -- After the event, so that the members of a small chat learn of the member who makes it a large one.
+        update parley.chats c set seq = new_seq, member_count = c.member_count + 1 where c.id = member.chat_id;
     end loop;
     -- The chats' rows are locked now, so the limit is checked against all memberships that concurrent transactions committed.
-    perform parley.assert_member_limit(array(select distinct a.chat_id from new_members a));
+    perform parley.assert_member_limit(chats);
     return null;
 end $$;
 
@@ -141,11 +147,12 @@ declare
     new_seq bigint;
 begin
     for member in select r.* from removed_members r order by r.chat_id, r.user_id loop
-        update parley.chats c set seq = c.seq + 1
+        update parley.chats c set seq = c.seq + 1, member_count = c.member_count - 1
         where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
         if found then
             perform parley.record_event(
-                member.chat_id, new_seq, 'member:removed', to_json(member.user_id), removed_user => member.user_id);
+                member.chat_id, new_seq, 'member:removed', to_json(member.user_id), removed_user => member.user_id,
+                disconnects => member.has_subscribed);
         end if;
     end loop;
     return null;

@@ -74,17 +74,19 @@ declare
     chat constant uuid := parley.select_chat(chat_id);
     message parley.messages;
 begin
-    perform parley.validate_body(body, required => '{content}', optional => '{type}');
+    perform parley.validate_body(body, required => '{content}', optional => '{type,nonce}');
     perform parley.lock_selected_chat();
+    perform set_config('request.nonce', body ->> 'nonce', true) where body ? 'nonce';
     -- user_id is the authenticated user by default.
     insert into parley.messages (chat_id, content, type)
     values (chat, body ->> 'content', coalesce(body ->> 'type', 'text'))
     returning * into message;
+    perform set_config('request.nonce', '', true) where body ? 'nonce';  -- Another insert in the transaction has none.
     return json_build_object('id', message.id, 'content', message.content, 'type', message.type,
         'userId', message.user_id, 'createdAt', parley.iso8601(message.created_at));
 end $$;
 comment on function api.send_message(text, jsonb) is
-    'Sends a message. Body: {"content", "type"?}; type is text by default. Returns {"id", "content", "type", "userId", "createdAt"}.';
+    'Sends a message. Body: {"content", "type"?, "nonce"?}; type is text by default, and nonce is returned to the sender in the message''s event. Returns {"id", "content", "type", "userId", "createdAt"}.';
 
 create or replace function api.get_message(chat_id text, message_id text) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -176,7 +178,9 @@ begin
         new.updated_at := rules.uuid7_timestamp(allocated.id);
         perform parley.record_event(new.chat_id, allocated.seq, 'message:sent', json_build_object(
             'id', new.id, 'content', new.content, 'type', new.type, 'userId', new.user_id,
-            'createdAt', parley.iso8601(new.updated_at)), changed_at => new.updated_at);
+            'createdAt', parley.iso8601(new.updated_at)), changed_at => new.updated_at,
+            nonce => nullif(current_setting('request.nonce', true), ''));
+        perform parley.advance_read_marker(new.chat_id, new.user_id, new.id);
         return new;
     elsif exists (select from parley.chats c where c.id = new.chat_id) then
         raise exception using errcode = 'foreign_key_violation', constraint = 'messages_chat_exists',

@@ -1,13 +1,12 @@
 -- The transactional outbox: events are recorded in the transaction of the change. The listener publishes them, and purges them
 -- OUTBOX_RETENTION_DAYS (listener/settings.py) later.
 --
---   parley.record_event       records an event of a chat, and queues it for the listener
---   parley.truncate_payload   a payload without the content of its message, marked as truncated
---   parley.is_published       whether an event is published, and not only recorded
---   parley.notify_lock_key    the key of the advisory lock that decides whether writers notify the listener
---   parley.leader_lock_key    the key of the advisory lock that the leader of the listeners holds
---   parley.requeue_events     for a DBA: queues events to be published again; returns how many
---   listener.purge_events     removes old events that are published and counted in the rollups
+--   parley.record_event      records an event of a chat, and queues it for the listener
+--   parley.omit_content      a payload without the content of its message, with the reason
+--   parley.notify_lock_key   the key of the advisory lock that decides whether writers notify the listener
+--   parley.leader_lock_key   the key of the advisory lock that the leader of the listeners holds
+--   parley.requeue_events    for a DBA: queues events to be published again; returns how many
+--   listener.purge_events    removes old events that are published and counted in the rollups
 --
 -- publishing.sql has the functions of the listener, and events.sql those of clients that fetch the log.
 --
@@ -20,35 +19,31 @@
 -- Pusher rejects payloads of more than 10 kB: a larger one is recorded without content, and clients fetch the message.
 create or replace function parley.record_event(
     chat uuid, seq bigint, event text, payload json, recipients text[] default null, removed_user text default null,
-    changed_at timestamptz default null)
+    changed_at timestamptz default null, disconnects boolean default false, nonce text default null)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     event_id bigint;
 begin
     if octet_length(payload::text) > 10000 then
-        payload := parley.truncate_payload(payload);
+        payload := parley.omit_content(payload, 'truncated');
     end if;
-    insert into parley.outbox (chat_id, seq, event, payload, recipients, removed_user, changed_at)
-    values (chat, seq, event, payload, recipients, removed_user, changed_at)
+    insert into parley.outbox (
+        chat_id, seq, event, payload, recipients, removed_user, changed_at, disconnects, nonce, on_user_channels)
+    values (chat, seq, event, payload, recipients, removed_user, changed_at, disconnects, nonce,
+        coalesce((select parley.is_small(c) from parley.chats c where c.id = chat), false))
     returning id into event_id;
-    if not parley.is_published(event) then
-        return;
-    end if;
     insert into parley.outbox_queue (id, chat_id) values (event_id, chat);
     if not pg_try_advisory_xact_lock_shared(parley.notify_lock_key()) then
         perform pg_notify('parley_outbox', '');
     end if;
 end $$;
 
-create or replace function parley.truncate_payload(payload json) returns json
+-- `reason` is truncated or deleted, a field of the payload.
+create or replace function parley.omit_content(payload json, reason text) returns json
 language sql immutable parallel safe as $$
-    select (payload::jsonb - 'content' #- '{updates,content}' || '{"truncated": true}')::json
+    select (payload::jsonb - '{content,truncated}'::text[] #- '{updates,content}' || jsonb_build_object(reason, true))::json
 $$;
-
--- member:added is only recorded, for clients that fetch the log.
-create or replace function parley.is_published(event text) returns boolean
-language sql immutable parallel safe as $$ select event <> 'member:added' $$;
 
 create or replace function parley.notify_lock_key() returns bigint
 language sql immutable parallel safe as $$ select 4242108501 $$;
@@ -60,7 +55,7 @@ create or replace function parley.requeue_events(variadic event_ids bigint[]) re
 language sql volatile as $$
     with requeued as (
         update parley.outbox o set dead_lettered_at = null, error = null
-        where o.id = any (event_ids) and parley.is_published(o.event) returning o.id, o.chat_id
+        where o.id = any (event_ids) returning o.id, o.chat_id
     ), queued as (
         insert into parley.outbox_queue (id, chat_id) select r.id, r.chat_id from requeued r on conflict do nothing returning 1
     )

@@ -54,7 +54,7 @@ end $$;
 -- results: cached responses are then no longer current.
 create or replace function parley.etag(version text) returns text
 language sql stable parallel safe as $$
-    select '"' || encode(substr(sha256(convert_to('2 ' || version || ' ' || session.user_id(), 'UTF8')), 1, 15), 'base64') || '"'
+    select '"' || encode(substr(sha256(convert_to('3 ' || version || ' ' || session.user_id(), 'UTF8')), 1, 15), 'base64') || '"'
 $$;
 
 -- `header` is `*` or a list of entity tags; a malformed list matches nothing. The regular expression matches a list with a comma

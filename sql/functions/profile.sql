@@ -2,9 +2,12 @@
 --
 --   api.get_profile                   GET  /api/profile
 --   api.update_profile                PUT  /api/profile
+--   parley.find_profile               the user's row
+--   parley.profile_json               formats a profile
 --   parley.user_name                  the user's name, or null
 --   parley.users_before_email_write   trigger: stores addresses in lower case
 --   parley.users_before_update        trigger: sets updated_at, marks a new address as not verified
+--   parley.users_after_update         trigger: records the event, when the name or the image changes
 --
 -- The table belongs to the web app, so the API's role can't change it. api.update_profile and api.set_image are SECURITY DEFINER
 -- and change the user's own row only.
@@ -13,19 +16,13 @@
 create or replace function api.get_profile() returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    profile next_auth.users;
+    profile constant next_auth.users := parley.find_profile();
 begin
-    select u.* into profile from next_auth.users u where u.id = session.user_id();
     perform parley.assert_authenticated(profile.id);
     if parley.check_preconditions(parley.iso8601(profile.updated_at)) then
         return null;
     end if;
-    return json_build_object('user', json_build_object(
-        'id', profile.id,
-        'name', profile.name,
-        'email', profile.email,
-        'imageUrl', profile.image,
-        'updatedAt', parley.iso8601(profile.updated_at)));
+    return json_build_object('user', parley.profile_json(profile));
 end $$;
 comment on function api.get_profile() is
     'Returns the user: {"user": {"id", "name", "email", "imageUrl", "updatedAt"}}; unknown fields are null. Returns null if If-None-Match lists the profile''s entity tag.';
@@ -52,6 +49,26 @@ end $$;
 comment on function api.update_profile(jsonb) is
     'Changes the user''s name or e-mail address. Body: {"name"?, "email"?}, at least one. Returns {"user": {"name", "email", "updatedAt"}}. The address is stored in lower case. Raises PT409 if it is another user''s, and PT412 if If-Match does not list the profile''s entity tag.';
 
+-- Volatile, as api.get_profile() is.
+create or replace function parley.find_profile() returns next_auth.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    profile next_auth.users;
+begin
+    select u.* into profile from next_auth.users u where u.id = session.user_id();
+    return profile;
+end $$;
+
+create or replace function parley.profile_json(profile next_auth.users) returns json
+language sql stable as $$
+    select json_build_object(
+        'id', profile.id,
+        'name', profile.name,
+        'email', profile.email,
+        'imageUrl', profile.image,
+        'updatedAt', parley.iso8601(profile.updated_at))
+$$;
+
 create or replace function parley.user_name() returns text
 language sql stable as $$ select u.name from next_auth.users u where u.id = session.user_id() $$;
 
@@ -74,4 +91,13 @@ begin
         new."emailVerified" := null;
     end if;
     return new;
+end $$;
+
+-- Belongs to no chat, so it has no seq and is in no log. The update of the user's row serializes the events of a user.
+create or replace function parley.users_after_update() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform parley.record_event(parley.user_queue(new.id), 0, 'user:updated',
+        json_build_object('id', new.id, 'name', new.name, 'imageUrl', new.image), changed_at => new.updated_at);
+    return null;
 end $$;

@@ -33,7 +33,8 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     ids bigint[];
-    recipients text[];
+    stored parley.outbox;
+    publications parley.publication[];
     fetched integer := 0;
     bytes bigint := 0;
 begin
@@ -41,30 +42,23 @@ begin
         delete from parley.outbox_queue q where q.id = any (acked);
     end if;
     ids := parley.next_event_ids(after_chat, held_chats, held_until, max_events, max_events_per_chat);
-    for id, chat_id, event, payload, recipients, channels, terminated_user in
-        select o.id, o.chat_id, o.event, o.payload::text, o.recipients,
-            case when o.removed_user is null then array[parley.chat_channel(o.chat_id)] end,
-            case when o.removed_user is not null then parley.pusher_user_id(o.removed_user) end
+    for stored in
         -- "offset 0" makes PostgreSQL read each row of the log by its primary key, whatever the statistics of the table.
-        from unnest(ids) i (id) cross join lateral (select l.* from parley.outbox l where l.id = i.id offset 0) o
+        select o.* from unnest(ids) i (id) cross join lateral (select l.* from parley.outbox l where l.id = i.id offset 0) o
         order by o.chat_id, o.id
     loop
-        -- A rename is published to the current members: former ones receive nothing more, and no list of members is stored.
-        if event = 'chat:updated' then
-            recipients := array(select r.user_id from parley.current_recipients(chat_id) r (user_id));
-        end if;
-        if recipients is not null then
-            channels := parley.event_channels(chat_id, recipients);
-            bytes := bytes + pg_column_size(recipients);
-        end if;
+        publications := array(select p from parley.list_publications(stored) p);
         fetched := fetched + 1;
+        bytes := bytes + pg_column_size(publications);
         has_more := fetched = max_events or bytes >= max_bytes;
-        return next;
+        return query
+        select stored.id, stored.chat_id, coalesce(p.name, stored.event), p.payload, p.terminated_user, p.channels, has_more
+        from (select) event left join unnest(publications) p on true;
         exit when has_more;
     end loop;
 end $$;
 comment on function listener.ack_and_fetch_events(bigint[], uuid, uuid[], bigint[], integer, integer, integer) is
-    'Removes the events with the ids in acked from the queue. Returns the next events, in the order of chats and ids: of each chat up to max_events_per_chat; up to max_events in all; and until their recipients take up max_bytes. The last row has has_more if a limit was reached: a round continues after its chat_id. after_chat is where a round starts or continues; null visits only the chats of the latest events. held_chats and held_until are the chats of which the caller holds events, and the last of these events, or null to fetch no further ones of that chat.';
+    'Removes the events with the ids in acked from the queue. Returns the publications of the next events, in the order of chats and ids; an event without recipients has one row, without channels. Of each chat up to max_events_per_chat events; up to max_events in all; and until their publications take up max_bytes. The rows of the last event have has_more if a limit was reached: a round continues after its chat_id. after_chat is where a round starts or continues; null visits only the chats of the latest events. held_chats and held_until are the chats of which the caller holds events, and the last of these events, or null to fetch no further ones of that chat.';
 
 -- The plan must not depend on the size of the queue when it was analyzed: a listener keeps it for as long as it runs. Each
 -- "order by" therefore leaves one index to use, and the join with unnest() is a hash join.

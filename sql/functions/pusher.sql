@@ -1,31 +1,42 @@
 -- Authorization at Pusher: which channels a user may subscribe to. The API signs what these functions return.
 --
---   api.authorize_channel      POST /api/pusher/auth
---   api.authorize_user         POST /api/pusher/user-auth
---   parley.can_subscribe       whether the user may subscribe to a channel
---   parley.socket_id_error     the error of a socket's id, or null
---   parley.socket_id_pattern   a valid id, as a regular expression
+--   api.authorize_channel           POST /api/pusher/auth
+--   api.authorize_user              POST /api/pusher/user-auth
+--   parley.channel_names_errors     the errors of the names of channels
+--   parley.restrict_authorization   a stored response, without the channels that the user may no longer subscribe to
+--   parley.channel_data             what is signed for a channel, or null if the user may not subscribe to it
+--   parley.try_authorize            records that the user is authorized for a channel; returns false if they may not subscribe
+--   parley.record_subscription      records that a member was authorized for a channel of a chat
+--   parley.socket_id_error          the error of a socket's id, or null
+--   parley.socket_id_pattern        a valid id, as a regular expression
 --
 -- Members of a chat may subscribe to private-chat-ID and presence-chat-ID, and a user to private-user-ID, the channel of that
 -- user. channels.sql decides on which channels an event is published.
 
-create or replace function api.authorize_channel(socket_id text, channel_name text) returns json
+-- The names are sorted, so that concurrent requests of a user lock the memberships in the same order.
+create or replace function api.authorize_channel(
+    socket_id text, channel_name text default null, channel_names text[] default null) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    channels json;
+    data json;
 begin
-    perform parley.raise_invalid(jsonb_build_object(
-        'socket_id', parley.socket_id_error(socket_id),
-        'channel_name', case when coalesce(channel_name, '') = '' then 'is required' end));
-    if not parley.can_subscribe(channel_name) then
+    perform parley.raise_invalid(parley.channel_names_errors(channel_name, channel_names)
+        || jsonb_build_object('socket_id', parley.socket_id_error(socket_id)));
+    select json_object_agg(n.name, parley.channel_data(n.name)) into channels
+    from (select distinct u.name from unnest(channel_names || channel_name) u (name) where u.name is not null order by 1) n;
+    if channel_names is not null then
+        return json_build_object('socket_id', socket_id, 'channels', channels);
+    end if;
+    data := channels -> channel_name;
+    if json_typeof(data) = 'null' then
         perform parley.raise_error('PT403', 'You may not subscribe to this channel.');
     end if;
     return json_strip_nulls(json_build_object(
-        'socket_id', socket_id,
-        'channel_name', channel_name,
-        'channel_data', case when channel_name like 'presence-%' then json_build_object(
-            'user_id', session.user_id(), 'user_info', json_build_object('name', parley.user_name())) end));
+        'socket_id', socket_id, 'channel_name', channel_name, 'channel_data', data -> 'channel_data'));
 end $$;
-comment on function api.authorize_channel(text, text) is
-    'Authorizes a connection to Pusher to subscribe to a channel. Returns what the API signs: {"socket_id", "channel_name", "channel_data"?}. Raises PT403 unless the user may subscribe, whether or not the channel exists.';
+comment on function api.authorize_channel(text, text, text[]) is
+    'Authorizes a connection to Pusher to subscribe to a channel, or to several. Returns what the API signs. For channel_name: {"socket_id", "channel_name", "channel_data"?}; raises PT403 unless the user may subscribe, whether or not the channel exists. For channel_names, at most 100: {"socket_id", "channels": {name: {"channel_data"?}}}, with null for a channel that the user may not subscribe to.';
 
 create or replace function api.authorize_user(socket_id text) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -39,15 +50,53 @@ end $$;
 comment on function api.authorize_user(text) is
     'Authenticates the user on a connection to Pusher. Returns what the API signs: {"socket_id", "user_data"}. The id in user_data is the one in the name of the user''s channel.';
 
-create or replace function parley.can_subscribe(channel text) returns boolean
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+create or replace function parley.channel_names_errors(channel_name text, channel_names text[]) returns jsonb
+language sql immutable parallel safe as $$
+    select jsonb_build_object(
+        'channel_name', case
+            when channel_names is null and coalesce(channel_name, '') = '' then 'is required'
+            when channel_names is not null and channel_name is not null then 'can''t go with channel_name[]' end,
+        'channel_name[]', case
+            when cardinality(channel_names) not between 1 and 100 then 'must be 1 to 100 channels'
+            when '' = any (channel_names) then 'must not be empty' end)
+$$;
+
+create or replace function parley.restrict_authorization(stored json, current json) returns json
+language sql stable as $$
+    select case when stored -> 'channels' is null then stored else json_build_object(
+        'socket_id', stored -> 'socket_id',
+        'channels', (
+            select json_object_agg(c.key, case when json_typeof(current -> 'channels' -> c.key) <> 'null' then c.value end)
+            from json_each(stored -> 'channels') c)) end
+$$;
+
+create or replace function parley.channel_data(channel text) returns json
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    return case when parley.try_authorize(channel) then json_strip_nulls(json_build_object(
+        'channel_data', case when channel like 'presence-%' then json_build_object(
+            'user_id', session.user_id(), 'user_info', json_build_object('name', parley.user_name())) end)) end;
+end $$;
+
+create or replace function parley.try_authorize(channel text) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant text := substring(channel from '^(?:private|presence)-chat-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$');
 begin
     if chat is null then
         return coalesce(channel = parley.user_channel(session.user_id()), false);
     end if;
-    return session.is_chat_member(chat::uuid);
+    return parley.record_subscription(chat::uuid);
+end $$;
+
+-- The update waits for a concurrent removal of the member, and then finds no row. So a removal either sees that the member was
+-- authorized, or the member is not authorized.
+create or replace function parley.record_subscription(chat uuid) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update parley.members m set has_subscribed = true
+    where m.chat_id = chat and m.user_id = session.user_id() and not m.has_subscribed;
+    return found or session.is_chat_member(chat);
 end $$;
 
 create or replace function parley.socket_id_error(socket_id text) returns text

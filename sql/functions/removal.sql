@@ -55,7 +55,7 @@ begin
     return messages + emptied;
 end $$;
 
--- Returns how many memberships and ownerships were removed. The flag in parley.deleted_users is reset when none are left.
+-- Returns how many memberships, ownerships and read markers were removed. The flag in parley.deleted_users is reset when none are left.
 create or replace function parley.purge_memberships(deleted_user text, max_chats integer) returns bigint
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -67,17 +67,23 @@ declare
         select c.id from parley.members m join parley.chats c on c.id = m.chat_id
         where m.user_id = deleted_user order by m.chat_id limit max_chats
         for no key update of c skip locked for update of m skip locked);
+    markers integer;
 begin
     update parley.chats c set owner_id = null where c.id = any (owned);
     delete from parley.members m where m.user_id = deleted_user and m.chat_id = any (joined);
     -- A request of the user may have locked a chat. A later batch then removes that membership, and the response stored
     -- meanwhile.
     delete from parley.idempotency_keys f where f.user_id = deleted_user;
+    delete from parley.read_markers r
+    where r.user_id = deleted_user and r.chat_id = any (array(
+        select o.chat_id from parley.read_markers o where o.user_id = deleted_user limit max_chats for update skip locked));
+    get diagnostics markers = row_count;
     update parley.deleted_users d set is_being_removed = false
     where d.user_id = deleted_user and d.is_being_removed
       and not exists (select from parley.members m where m.user_id = deleted_user)
-      and not exists (select from parley.chats c where c.owner_id = deleted_user);
-    return cardinality(owned) + cardinality(joined);
+      and not exists (select from parley.chats c where c.owner_id = deleted_user)
+      and not exists (select from parley.read_markers r where r.user_id = deleted_user);
+    return cardinality(owned) + cardinality(joined) + markers;
 end $$;
 
 -- Removes the first 100 memberships at once; the listener removes the others. The user's messages remain.
@@ -124,4 +130,4 @@ begin
     return removed;
 end $$;
 comment on function listener.purge_memberships(integer) is
-    'Removes about max_chats memberships of deleted users, with an event each, and their ownership of chats. Returns how many of both.';
+    'Removes about max_chats memberships of deleted users, with an event each, their ownership of chats and their read markers. Returns how many of all.';

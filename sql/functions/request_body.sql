@@ -87,6 +87,7 @@ create or replace function parley.field_error(field text, value jsonb) returns t
 language sql immutable parallel safe as $$
     select case
         when field = 'settings' then case when jsonb_typeof(value) <> 'object' then 'must be an object' end
+        when field = 'messageId' then case when parley.parse_uuid(value #>> '{}') is null then 'must be an id' end
         when field = 'alwaysShowCode' then case when jsonb_typeof(value) <> 'boolean' then 'must be true or false' end
         when jsonb_typeof(value) <> 'string' then 'must be a string'
         else rules.validation_error(field, value #>> '{}')

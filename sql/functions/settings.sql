@@ -2,6 +2,7 @@
 --
 --   api.get_settings                GET  /api/settings
 --   api.update_settings             PUT  /api/settings
+--   parley.find_settings            the user's settings
 --   parley.settings_json            formats settings
 --   parley.settings_before_update   trigger: sets updated_at
 
@@ -9,14 +10,13 @@
 create or replace function api.get_settings() returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    settings parley.settings;
+    settings constant parley.settings := parley.find_settings();
 begin
-    select s.* into settings from parley.settings s where s.user_id = session.user_id();
     perform parley.assert_authenticated(settings.user_id);
     if parley.check_preconditions(parley.iso8601(settings.updated_at)) then
         return null;
     end if;
-    return parley.settings_json(settings);
+    return json_build_object('settings', parley.settings_json(settings));
 end $$;
 comment on function api.get_settings() is
     'Returns the user''s settings: {"settings": {"model", "theme", "context", "runtime", "isPremium", "responseStyle", "alwaysShowCode", "updatedAt"}}, or null if If-None-Match lists their entity tag.';
@@ -49,14 +49,24 @@ begin
     returning * into settings;
     perform parley.assert_authenticated(settings.user_id);
     perform parley.set_response_etag(parley.iso8601(settings.updated_at));
-    return parley.settings_json(settings);
+    return json_build_object('settings', parley.settings_json(settings));
 end $$;
 comment on function api.update_settings(jsonb) is
     'Changes settings. Body: {"settings": {"model"?, "theme"?, "context"?, "runtime"?, "responseStyle"?, "alwaysShowCode"?}}, at least one; isPremium and updatedAt are ignored. Returns all settings. Raises PT412 if If-Match does not list their entity tag.';
 
+-- Volatile, as api.get_settings() is.
+create or replace function parley.find_settings() returns parley.settings
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    settings parley.settings;
+begin
+    select s.* into settings from parley.settings s where s.user_id = session.user_id();
+    return settings;
+end $$;
+
 create or replace function parley.settings_json(settings parley.settings) returns json
 language sql stable as $$
-    select json_build_object('settings', json_build_object(
+    select json_build_object(
         'model', settings.model,
         'theme', settings.theme,
         'context', settings.context,
@@ -64,7 +74,7 @@ language sql stable as $$
         'isPremium', settings.is_premium,
         'responseStyle', settings.response_style,
         'alwaysShowCode', settings.always_show_code,
-        'updatedAt', parley.iso8601(settings.updated_at)))
+        'updatedAt', parley.iso8601(settings.updated_at))
 $$;
 
 create or replace function parley.settings_before_update() returns trigger

@@ -19,12 +19,14 @@ SENT = {"id": UUID7, "content": "hello", "type": "text", "userId": "<owner>", "c
 CHAT = {"id": UUID7, "title": "Plans", "role": "owner", "lastMessage": SENT} | dict.fromkeys(
     ("createdAt", "updatedAt", "lastMessageAt"), INSTANT
 )
+CHAT |= {"unreadCount": 0, "lastReadMessageId": "<message_id>", "memberCount": 2}
 CODE = {"content": "f()", "type": "code"}
 MESSAGE = SENT | {"updatedAt": INSTANT}
 PAGE = {"total": 1, "page": 1, "limit": 50}
-OWNER = {"userId": "<owner>", "name": None, "image": None, "role": "owner", "joinedAt": INSTANT}
 MEMBER = {"userId": "<member>", "name": None, "image": None, "role": "member", "joinedAt": INSTANT}
-KNOWN = {"userId": "<known>", "name": None, "image": None, "role": "member", "joinedAt": INSTANT}
+MEMBER |= {"lastReadMessageId": None}
+OWNER = MEMBER | {"userId": "<owner>", "role": "owner", "lastReadMessageId": "<message_id>"}
+KNOWN = MEMBER | {"userId": "<known>"}
 EMAIL = "<owner>@example.org"
 USER = {"name": None, "email": None, "updatedAt": INSTANT}
 SETTINGS = DEFAULT_SETTINGS | {"updatedAt": INSTANT}
@@ -47,6 +49,21 @@ EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | No
         {"id": UUID7, "content": "bye", "type": "text", "updatedAt": INSTANT},
     ),
     ("DELETE", "/api/chats/<chat_id>/messages/<message_id>"): (None, None),
+    ("PUT", "/api/chats/<chat_id>/read"): (
+        {"messageId": "<message_id>"},
+        {"lastReadMessageId": "<message_id>", "unreadCount": 0},
+    ),
+    ("GET", "/api/sync"): (
+        None,
+        {
+            "cursor": Matching(r"[\w-]+"),
+            "user": {"id": "<owner>", "imageUrl": None} | USER,
+            "settings": SETTINGS,
+            "chats": [CHAT | {"seq": 3, "channel": Matching(r"private-user-[\w-]+")}],
+            "total": 1,
+            "limit": 50,
+        },
+    ),
     ("GET", "/api/chats/<chat_id>/events"): (
         None,
         {

@@ -3,12 +3,23 @@
 from base64 import urlsafe_b64encode
 from typing import Any
 
-from tests.database import Connection, call
+from tests.database import Connection, call, new_chat
 from tests.listener.subscriber import Subscriber
 
 INSERT_MESSAGES = (
     "insert into parley.messages (chat_id, user_id, content) select %s, 'x', n::text from generate_series(1, %s) n"
 )
+
+
+def new_large_chat(connection: Connection, owner: str, *members: str) -> str:
+    """Create a chat that counts as a large one, with events on its own channel only; return its id.
+
+    The events of its creation are published.
+    """
+    chat = new_chat(connection, owner, *members)
+    connection.execute("update parley.chats set member_count = 1000 where id = %s", [chat])
+    connection.execute("delete from parley.outbox_queue where chat_id = %s", [chat])
+    return chat
 
 
 def send_message(connection: Connection, chat: str, content: str) -> dict[str, Any]:

@@ -7,8 +7,15 @@ import psycopg
 from listener.database import MAX_EVENTS_PER_CHAT
 from listener.pusher import MAX_BATCH_EVENTS
 from listener.relay import MAX_QUEUED_EVENTS
-from tests.database import call, new_chat
-from tests.listener.chats import INSERT_MESSAGES, chat_channel, pusher_user_id, received_contents, send_message
+from tests.database import call
+from tests.listener.chats import (
+    INSERT_MESSAGES,
+    chat_channel,
+    new_large_chat,
+    pusher_user_id,
+    received_contents,
+    send_message,
+)
 from tests.listener.conftest import Harness
 from tests.listener.process import running_listener
 from tests.listener.pusher_proxy import PusherProxy
@@ -17,7 +24,7 @@ from tests.waiting import wait_until
 
 
 def test_queued_and_new_events_arrive_in_order(harness: Harness) -> None:
-    chats = [new_chat(harness.dba, "owner") for _ in range(7)]
+    chats = [new_large_chat(harness.dba, "owner") for _ in range(7)]
     for chat in chats:
         harness.dba.execute(INSERT_MESSAGES, [chat, 30])
     with (
@@ -36,7 +43,7 @@ def test_queued_and_new_events_arrive_in_order(harness: Harness) -> None:
 
 
 def test_events_of_concurrent_writers_arrive_in_order(harness: Harness) -> None:
-    chats = [new_chat(harness.dba, "owner") for _ in range(3)]
+    chats = [new_large_chat(harness.dba, "owner") for _ in range(3)]
 
     def write(number: int) -> None:
         with psycopg.connect(harness.dba_url, autocommit=True) as writer:
@@ -55,11 +62,12 @@ def test_events_of_concurrent_writers_arrive_in_order(harness: Harness) -> None:
 
 def test_event_for_many_users_is_published_to_each_once(harness: Harness) -> None:
     channel_count = 250 + 1 + 1  # of the members, of the owner, and of the chat
-    chat = new_chat(harness.dba, "owner")
+    chat = new_large_chat(harness.dba, "owner")
     harness.dba.execute("insert into next_auth.users (id) select 'member-' || n from generate_series(1, 250) n")
     harness.dba.execute(
         "insert into parley.members (chat_id, user_id) select %s, 'member-' || n from generate_series(1, 250) n", [chat]
     )
+    harness.dba.execute("delete from parley.outbox_queue")
     row = harness.dba.execute(
         "select array_agg(parley.user_channel(user_id)) from parley.members where chat_id = %s", [chat]
     ).fetchone()
@@ -78,7 +86,8 @@ def test_event_for_many_users_is_published_to_each_once(harness: Harness) -> Non
 
 
 def test_removed_member_is_disconnected_before_later_events(harness: Harness) -> None:
-    chat = new_chat(harness.dba, "owner", "member")
+    chat = new_large_chat(harness.dba, "owner", "member")
+    call(harness.dba, "member", "authorize_channel", "1.2", chat_channel(chat))
     with (
         Subscriber(harness.pusher, chat_channel(chat)) as owner,
         Subscriber(harness.pusher, chat_channel(chat), user=pusher_user_id("member")) as member,
@@ -94,7 +103,7 @@ def test_removed_member_is_disconnected_before_later_events(harness: Harness) ->
 
 
 def test_event_of_a_long_transaction_arrives_after_later_ones(harness: Harness) -> None:
-    slow, quick = new_chat(harness.dba, "owner"), new_chat(harness.dba, "owner")
+    slow, quick = new_large_chat(harness.dba, "owner"), new_large_chat(harness.dba, "owner")
     with (
         Subscriber(harness.pusher, chat_channel(slow), chat_channel(quick)) as subscriber,
         running_listener(harness.new_listener()),
@@ -110,7 +119,7 @@ def test_event_of_a_long_transaction_arrives_after_later_ones(harness: Harness) 
 
 
 def test_busy_chat_does_not_delay_others(harness: Harness) -> None:
-    busy, other = new_chat(harness.dba, "owner"), new_chat(harness.dba, "owner")
+    busy, other = new_large_chat(harness.dba, "owner"), new_large_chat(harness.dba, "owner")
     harness.dba.execute(INSERT_MESSAGES, [busy, 3000])
     send_message(harness.dba, other, "here I am")
     with PusherProxy(harness.pusher).open() as proxy, running_listener(harness.new_listener(proxy)):
@@ -142,7 +151,7 @@ def test_more_events_and_chats_than_in_one_fetch_arrive_once_and_in_order(harnes
 
 
 def test_events_with_many_recipients_do_not_delay_others(harness: Harness) -> None:
-    large, other = new_chat(harness.dba, "owner"), new_chat(harness.dba, "owner")
+    large, other = new_large_chat(harness.dba, "owner"), new_large_chat(harness.dba, "owner")
     harness.dba.execute("insert into next_auth.users (id) select gen_random_uuid()::text from generate_series(1, 2000)")
     harness.dba.execute(
         "insert into parley.members (chat_id, user_id) select %s, id from next_auth.users on conflict do nothing",

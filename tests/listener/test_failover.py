@@ -3,8 +3,7 @@
 import os
 import signal
 
-from tests.database import new_chat
-from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_contents, send_message
+from tests.listener.chats import INSERT_MESSAGES, chat_channel, new_large_chat, received_contents, send_message
 from tests.listener.conftest import Harness
 from tests.listener.process import LEADER_LOG, running_listener
 from tests.listener.pusher_proxy import PusherProxy
@@ -13,7 +12,7 @@ from tests.waiting import wait_until
 
 
 def test_closed_connection_to_the_database_is_replaced(harness: Harness) -> None:
-    chat = new_chat(harness.dba, "owner")
+    chat = new_large_chat(harness.dba, "owner")
     with (
         Subscriber(harness.pusher, chat_channel(chat)) as subscriber,
         running_listener(harness.new_listener()) as listener,
@@ -28,7 +27,7 @@ def test_closed_connection_to_the_database_is_replaced(harness: Harness) -> None
 
 
 def test_dead_connection_to_the_database_is_detected(harness: Harness) -> None:
-    chat = new_chat(harness.dba, "owner")
+    chat = new_large_chat(harness.dba, "owner")
     with (
         Subscriber(harness.pusher, chat_channel(chat)) as subscriber,
         running_listener(harness.new_listener()) as listener,
@@ -54,7 +53,7 @@ def test_dead_connection_to_the_database_is_detected(harness: Harness) -> None:
 
 
 def test_standby_becomes_the_leader(harness: Harness) -> None:
-    chat = new_chat(harness.dba, "owner")
+    chat = new_large_chat(harness.dba, "owner")
     first, second = harness.new_listener(), harness.new_listener()
     with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, running_listener(first):
         try:
@@ -71,7 +70,7 @@ def test_standby_becomes_the_leader(harness: Harness) -> None:
 
 
 def test_hanging_leader_is_replaced(harness: Harness) -> None:
-    chat = new_chat(harness.dba, "owner")
+    chat = new_large_chat(harness.dba, "owner")
     first, second = harness.new_listener(), harness.new_listener()
     with Subscriber(harness.pusher, chat_channel(chat)) as subscriber, running_listener(first):
         try:
@@ -88,7 +87,7 @@ def test_hanging_leader_is_replaced(harness: Harness) -> None:
 
 
 def test_requests_in_flight_complete_before_the_process_ends(harness: Harness) -> None:
-    chats = [new_chat(harness.dba, "owner") for _ in range(20)]
+    chats = [new_large_chat(harness.dba, "owner") for _ in range(20)]
     for chat in chats:
         harness.dba.execute(INSERT_MESSAGES, [chat, 100])
     with PusherProxy(harness.pusher).open() as proxy, running_listener(harness.new_listener(proxy)) as listener:
@@ -99,7 +98,7 @@ def test_requests_in_flight_complete_before_the_process_ends(harness: Harness) -
 
 
 def test_leader_keeps_the_lead_until_its_last_request_ends(harness: Harness) -> None:
-    chat = new_chat(harness.dba, "owner")
+    chat = new_large_chat(harness.dba, "owner")
     second = harness.new_listener()
     with (
         PusherProxy(harness.pusher).open() as proxy,

@@ -6,8 +6,14 @@ from pathlib import Path
 from api.dev.pusher_process import PusherProcess
 from listener.pusher import PusherClient
 from listener.relay import Relay
-from tests.database import new_chat
-from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_contents, record_invalid_event, send_message
+from tests.listener.chats import (
+    INSERT_MESSAGES,
+    chat_channel,
+    new_large_chat,
+    received_contents,
+    record_invalid_event,
+    send_message,
+)
 from tests.listener.conftest import Harness
 from tests.listener.in_process import run_relay
 from tests.listener.process import running_listener
@@ -18,7 +24,7 @@ from tests.waiting import wait_until
 
 
 def test_only_the_rejected_event_is_dead_lettered(harness: Harness) -> None:
-    chat, other = new_chat(harness.dba, "owner"), new_chat(harness.dba, "owner")
+    chat, other = new_large_chat(harness.dba, "owner"), new_large_chat(harness.dba, "owner")
     harness.dba.execute(INSERT_MESSAGES, [chat, 4])
     invalid = [
         record_invalid_event(harness.dba, chat, "x" * 201),
@@ -46,7 +52,7 @@ def test_only_the_rejected_event_is_dead_lettered(harness: Harness) -> None:
 
 
 def test_failures_in_one_chat_do_not_delay_others(harness: Harness) -> None:
-    chat, other = new_chat(harness.dba, "owner"), new_chat(harness.dba, "owner")
+    chat, other = new_large_chat(harness.dba, "owner"), new_large_chat(harness.dba, "owner")
 
     def send_messages() -> bool:
         send_message(harness.dba, chat, "poison")
@@ -75,7 +81,7 @@ def test_failures_in_one_chat_do_not_delay_others(harness: Harness) -> None:
 
 
 def test_nothing_is_dead_lettered_while_all_requests_fail(harness: Harness) -> None:
-    chats = [new_chat(harness.dba, "owner") for _ in range(5)]
+    chats = [new_large_chat(harness.dba, "owner") for _ in range(5)]
     for status in (500, 401, 400, 302):
         with (
             PusherProxy(harness.pusher).open() as proxy,
@@ -94,7 +100,7 @@ def test_nothing_is_dead_lettered_while_all_requests_fail(harness: Harness) -> N
 
 
 def test_events_are_published_after_an_outage_of_pusher(harness: Harness, directory: Path) -> None:
-    chat = new_chat(harness.dba, "owner")
+    chat = new_large_chat(harness.dba, "owner")
     with (
         PusherProcess(directory / new_user("pusher")) as pusher,
         running_listener(harness.new_listener(pusher)) as listener,

@@ -17,8 +17,7 @@ from api.dev.process import find_free_port
 from api.dev.pusher_process import PusherProcess
 from tests.api_process import read_log, scrape
 from tests.conftest import QUICK
-from tests.database import new_chat
-from tests.listener.chats import INSERT_MESSAGES, record_invalid_event
+from tests.listener.chats import INSERT_MESSAGES, new_large_chat, record_invalid_event
 from tests.listener.conftest import Harness
 from tests.listener.process import LEADER_LOG, Listener, running_listener
 from tests.listener.pusher_proxy import PusherProxy
@@ -46,7 +45,7 @@ def get_status(metrics_port: int, path: str = "readyz") -> tuple[int, Any]:
 
 
 def test_published_events_are_counted(harness: Harness, metrics_port: int, read_metric: ReadMetric) -> None:
-    chat = new_chat(harness.dba, "owner")
+    chat = new_large_chat(harness.dba, "owner")
     harness.dba.execute(INSERT_MESSAGES, [chat, 25])
     with running_listener(harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))) as listener:
         wait_until(lambda: harness.count_queued() == 0)
@@ -69,7 +68,7 @@ def test_published_events_are_counted(harness: Harness, metrics_port: int, read_
 def test_listener_is_not_ready_during_an_outage_of_pusher(
     harness: Harness, directory: Path, metrics_port: int, read_metric: ReadMetric
 ) -> None:
-    chat = new_chat(harness.dba, "owner")
+    chat = new_large_chat(harness.dba, "owner")
     with (
         PusherProcess(directory / new_user("pusher")) as pusher,
         running_listener(harness.new_listener(pusher, LISTENER_METRICS_PORT=str(metrics_port))),
@@ -135,7 +134,7 @@ def test_one_of_two_listeners_leads_and_both_are_ready(harness: Harness, metrics
 
 
 def test_listener_that_lost_the_lead_during_an_outage_of_pusher_is_ready(harness: Harness, metrics_port: int) -> None:
-    chat = new_chat(harness.dba, "owner")
+    chat = new_large_chat(harness.dba, "owner")
     with (
         PusherProxy(harness.pusher).open() as proxy,
         running_listener(harness.new_listener(proxy, LISTENER_METRICS_PORT=str(metrics_port))),
@@ -167,7 +166,7 @@ def test_details_of_errors_are_not_logged(harness: Harness) -> None:
 def test_dead_letters_are_counted_in_the_process_and_in_the_database(
     harness: Harness, metrics_port: int, read_metric: ReadMetric
 ) -> None:
-    chat = new_chat(harness.dba, "owner")
+    chat = new_large_chat(harness.dba, "owner")
     payload = json.dumps("x" * 11_000)
     with running_listener(harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))):
         harness.dba.execute(INSERT_MESSAGES, [chat, 1])

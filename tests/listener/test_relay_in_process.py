@@ -5,8 +5,7 @@ import asyncio
 from listener.database import ListenerDatabase
 from listener.pusher import PusherClient
 from listener.relay import Relay
-from tests.database import new_chat
-from tests.listener.chats import INSERT_MESSAGES, chat_channel, received_contents
+from tests.listener.chats import INSERT_MESSAGES, chat_channel, new_large_chat, received_contents
 from tests.listener.conftest import Harness
 from tests.listener.in_process import run_relay
 from tests.listener.subscriber import Subscriber
@@ -14,7 +13,7 @@ from tests.waiting import wait_until
 
 
 def test_events_with_lost_acknowledgements_are_repeated_without_a_gap(harness: Harness) -> None:
-    chat = new_chat(harness.dba, "owner")
+    chat = new_large_chat(harness.dba, "owner")
     harness.dba.execute(INSERT_MESSAGES, [chat, 3])
     row = harness.dba.execute("select max(id) from parley.outbox").fetchone()
     assert row is not None
@@ -31,7 +30,7 @@ def test_events_with_lost_acknowledgements_are_repeated_without_a_gap(harness: H
 
 
 def test_events_held_at_the_start_of_a_fetch_are_not_fetched_again(harness: Harness) -> None:
-    harness.dba.execute(INSERT_MESSAGES, [new_chat(harness.dba, "owner"), 2])
+    harness.dba.execute(INSERT_MESSAGES, [new_large_chat(harness.dba, "owner"), 2])
 
     async def run() -> tuple[list[int], list[int]]:
         async with ListenerDatabase.connect(harness.settings()) as database:

@@ -1,7 +1,7 @@
 """Traces of the requests to Pusher, as a collector receives them."""
 
-from tests.database import add_member, call, new_chat
-from tests.listener.chats import INSERT_MESSAGES
+from tests.database import call
+from tests.listener.chats import INSERT_MESSAGES, chat_channel, new_large_chat
 from tests.listener.conftest import Harness
 from tests.listener.process import running_listener
 from tests.listener.pusher_proxy import PusherProxy
@@ -10,8 +10,8 @@ from tests.waiting import wait_until
 
 
 def test_each_request_to_pusher_is_a_span(harness: Harness) -> None:
-    chat = new_chat(harness.dba, "owner")
-    add_member(harness.dba, "owner", chat, "hidden-word")
+    chat = new_large_chat(harness.dba, "owner", "hidden-word")
+    call(harness.dba, "hidden-word", "authorize_channel", "1.2", chat_channel(chat))
     name = "POST batch_events"
     with (
         running_collector() as collector,

@@ -27,6 +27,12 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "members delete member": (
         "delete from parley.members where chat_id = {chat} and user_id = {member}", (1, 1, 0, 0, 0), 1),
     "members delete all": ("delete from parley.members where chat_id = {chat}", (1, 1, 0, 0, 0), 2),
+    "read_markers select": ("select from parley.read_markers where chat_id = {chat}", (2, 2, 0, 0, 0), 2),
+    "read_markers insert": (
+        "insert into parley.read_markers values ({chat}, {newcomer}, {chat})", (0, 0, 0, 0, 0), 1),
+    "read_markers update": (
+        "update parley.read_markers set last_read_message_id = {chat} where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
+    "read_markers delete": ("delete from parley.read_markers where chat_id = {chat}", (0, 0, 0, 0, 0), 2),
     "messages select": ("select from parley.messages where chat_id = {chat}", (2, 2, 0, 0, 0), 2),
     "messages insert": (
         "insert into parley.messages (chat_id, content) values ({chat}, 'new')", (1, 1, 0, 0, 0), 1),

@@ -10,6 +10,7 @@ CHAT_FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "list_members": ("<chat>",),
     "add_member": ("<chat>", {"userId": "newcomer"}),
     "remove_member": ("<chat>", "member"),
+    "mark_read": ("<chat>", {"messageId": "<message>"}),
     "list_messages": ("<chat>",),
     "send_message": ("<chat>", {"content": "new"}),
     "get_message": ("<chat>", "<message>"),
@@ -21,4 +22,9 @@ CHAT_FUNCTIONS: dict[str, tuple[Any, ...]] = {
 def build_arguments(function: str, chat: str, message: str) -> list[Any]:
     """Return the arguments of a call of one of these functions."""
     ids = {"<chat>": chat, "<message>": message}
-    return [ids.get(a, a) if isinstance(a, str) else a for a in CHAT_FUNCTIONS[function]]
+    return [
+        ids.get(argument, argument)
+        if isinstance(argument, str)
+        else {name: ids.get(value, value) for name, value in argument.items()}
+        for argument in CHAT_FUNCTIONS[function]
+    ]

@@ -46,9 +46,9 @@ def read_all_events(connection: Connection, cursor: str, user: str, limit: int =
             return events, cursor
 
 
-def truncate_payload(sent: Any) -> Any:
+def omit_content(sent: Any, reason: str = "truncated") -> Any:
     """Return the data of the `message:sent` event of a message, with its content left out."""
-    return {name: value for name, value in sent.items() if name != "content"} | {"truncated": True}
+    return {name: value for name, value in sent.items() if name != "content"} | {reason: True}
 
 
 def seq_of(connection: Connection, chat: str) -> int:

@@ -22,6 +22,7 @@ def post(
     identity = json.dumps(user if isinstance(user, dict) else {"sub": user})
     fingerprint = hashlib.sha256(repr((path, arguments)).encode()).digest()
     values = [json.dumps(value).encode() if isinstance(value, dict) else value for value in arguments]
+    values += [None] * (path == "/api/pusher/auth")  # channel_name[]
     query = f"select response::text, is_replayed from ({STATEMENTS['POST', path]}) result (response, is_replayed)"
     with connection.transaction():
         row = psycopg.RawCursor(connection).execute(query, [identity, None, key, fingerprint, *values]).fetchone()

@@ -3,7 +3,14 @@
 from typing import Any
 from uuid import UUID
 
-from tests.database import Connection, call
+from tests.database import Connection, call, new_chat
+
+
+def new_published_chat(connection: Connection, owner: str, *members: str) -> str:
+    """Create a chat of these users whose events so far are published; return its id."""
+    chat = new_chat(connection, owner, *members)
+    connection.execute("delete from parley.outbox_queue where chat_id = %s", [chat])
+    return chat
 
 
 def events(connection: Connection, chat: str) -> list[tuple[str, Any]]:
@@ -18,13 +25,19 @@ def id_before(chat: str) -> str:
 
 
 def fetch(connection: Connection, chat: str, **options: Any) -> list[dict[str, Any]]:
-    """Return the events of a chat that the listener fetches, in a round that visits this chat next."""
+    """Return the events of a chat that the listener publishes under their own names, in a round from this chat on."""
     options.setdefault("after_chat", id_before(chat))
     return [row for row in fetch_all(connection, **options) if str(row["chat_id"]) == chat]
 
 
 def fetch_all(connection: Connection, **options: Any) -> list[dict[str, Any]]:
-    """Return the events that the listener fetches."""
+    """Return the events that the listener publishes under their own names."""
+    rows = fetch_publications(connection, **options)
+    return [row for row in rows if row["event"] != "chat:event" and (row["channels"] or row["terminated_user"])]
+
+
+def fetch_publications(connection: Connection, **options: Any) -> list[dict[str, Any]]:
+    """Return the publications that the listener fetches."""
     arguments: dict[str, Any] = {"acked": [], "held_chats": [], "held_until": []}
     arguments |= {"max_events": 1000, "max_events_per_chat": 1000, "max_bytes": 1_000_000} | options
     cursor = connection.execute(
@@ -44,10 +57,11 @@ def send(connection: Connection, chat: str, content: str = "hello", user: str = 
 
 
 def add_members(connection: Connection, chat: str, count: int) -> None:
-    """Add new users to a chat."""
+    """Add new users to a chat. The events of that are published."""
     users = "select %(chat)s::text || '-' || n as id from generate_series(1, %(count)s) n"
     values = {"chat": chat, "count": count}
     connection.execute(f"insert into next_auth.users (id) {users}", values)
     connection.execute(
         f"insert into parley.members (chat_id, user_id) select %(chat)s::uuid, id from ({users}) u", values
     )
+    connection.execute("delete from parley.outbox_queue where chat_id = %s", [chat])

@@ -104,7 +104,7 @@ def test_reading_functions_of_api_are_stable(dba: Connection) -> None:
     # Except api.get_profile and api.get_settings, whose user may have been registered by the same statement.
     reads = names(dba, functions_query("n.nspname = 'api' and provolatile = 's'"))
     assert sorted(r.split(".")[1].split("_")[0].split("(")[0] for r in reads) == sorted(
-        ["check", "get", "get", "get", "list", "list", "list", "list", "list", "parse", "search"]
+        ["check", "get", "get", "get", "list", "list", "list", "list", "list", "parse", "search", "sync"]
     )
 
 
@@ -162,7 +162,10 @@ def test_roles_have_privileges_only_on_their_tables(dba: Connection) -> None:
         return set(names(dba, query))
 
     web = {f"next_auth.{name}" for name in ("users", "accounts", "sessions", "verification_token")}
-    api = {"next_auth.users", *(f"parley.{name}" for name in ("chats", "members", "messages", "settings"))}
+    api = {
+        "next_auth.users",
+        *(f"parley.{name}" for name in ("chats", "members", "messages", "read_markers", "settings")),
+    }
     assert (schemas("parley_web"), tables("parley_web")) == ({"next_auth"}, web)
     assert tables("parley_api") == api
     assert (schemas("parley_listener"), tables("parley_listener")) == ({"listener"}, set())

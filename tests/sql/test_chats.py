@@ -19,6 +19,9 @@ def test_creator_of_a_chat_is_its_owner_and_member(app: Connection) -> None:
         "updatedAt": created["createdAt"],
         "lastMessageAt": None,
         "lastMessage": None,
+        "unreadCount": 0,
+        "lastReadMessageId": None,
+        "memberCount": 1,
     }
     assert [m["userId"] for m in call(app, owner, "list_members", created["id"])["members"]] == [owner]
 

@@ -11,6 +11,7 @@ from tests.database import Connection, call, connect_rolled_back
 from tests.sql.preconditions import call_with_preconditions, new_chat_with_member, read_calls
 
 CHAT_KEYS = ["id", "title", "role", "createdAt", "updatedAt", "lastMessageAt", "lastMessage"]
+CHAT_KEYS += ["unreadCount", "lastReadMessageId", "memberCount"]
 MESSAGE_KEYS = ["id", "content", "type", "userId", "createdAt", "updatedAt"]
 USER_KEYS = ["id", "name", "email", "imageUrl", "updatedAt"]
 SETTINGS_KEYS = [
@@ -44,7 +45,7 @@ def test_format_number_of_entity_tags_is_that_of_the_response_format(app: Connec
         "get_settings": SETTINGS_KEYS,
     }
     format_number = (
-        "select prosrc like '%%''2 '' || version%%' from pg_proc where oid = 'parley.etag(text)'::regprocedure"
+        "select prosrc like '%%''3 '' || version%%' from pg_proc where oid = 'parley.etag(text)'::regprocedure"
     )
     assert app.execute(format_number).fetchone() == (True,)
 

@@ -13,7 +13,7 @@ def test_added_member_is_listed_for_all_members(app: Connection) -> None:
     chat = new_chat(app, owner)
     next_millisecond()
     added = add_member(app, owner, chat, member)
-    assert list(added) == ["userId", "name", "image", "role", "joinedAt"]
+    assert list(added) == ["userId", "name", "image", "role", "joinedAt", "lastReadMessageId"]
     assert (added["userId"], added["role"]) == (member, "member")
     for user in (owner, member):
         members = call(app, user, "list_members", chat)["members"]

@@ -31,7 +31,7 @@ def test_new_events_are_found_by_the_newest_event_of_each_chat(large_chat: Large
 
 def test_fetch_of_a_rename_reads_the_members_it_is_published_to(listener_connection: Connection) -> None:
     members, renames = 5000, 9
-    fetch = "select cardinality(channels) from listener.ack_and_fetch_events('{}', null, '{}', '{}', 100, 100, 60000)"
+    fetch = "select cardinality(channels) from listener.ack_and_fetch_events('{}', null, '{}', '{}', 100, 100, 200000)"
     listener_connection.execute("reset session authorization")
     with listener_connection.transaction(force_rollback=True):
         chat = new_chat(listener_connection, new_user())
@@ -47,7 +47,7 @@ def test_fetch_of_a_rename_reads_the_members_it_is_published_to(listener_connect
             assert listener_connection.execute(fetch).fetchall() == [(members + 1,)] * 2
         assert {node["Node Type"] for node in nodes} <= {"Index Only Scan", "Index Scan"}
         assert {node["Index Name"] for node in nodes} == {"members_once_per_chat"}
-        # Two fit, since an id of four characters takes up eight bytes.
+        # Two fit, since a channel takes up about 24 bytes.
         assert sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes) == 2 * members
 
 

@@ -5,19 +5,33 @@ examples of their fields. Each class has the name of its schema.
 """
 
 from api.openapi.models.base import Body
-from api.openapi.models.chats import Chat, ChatChange, Chats, CreatedChat, Member, Members, NewChat, NewMember
+from api.openapi.models.chats import (
+    Chat,
+    ChatChange,
+    Chats,
+    CreatedChat,
+    Member,
+    Members,
+    NewChat,
+    NewMember,
+    ReadMarker,
+    ReadState,
+)
 from api.openapi.models.errors import Details, Error, Problem, Status
 from api.openapi.models.events import (
     ChatDeleted,
     ChatEvents,
+    ChatRead,
     ChatUpdated,
     ChatUpdates,
     Events,
     LoggedEvent,
+    MemberUpdated,
     MessageDeleted,
     MessageSent,
     MessageUpdated,
     MessageUpdates,
+    UserUpdated,
 )
 from api.openapi.models.messages import (
     ChangedMessage,
@@ -30,7 +44,8 @@ from api.openapi.models.messages import (
     NewMessage,
     SentMessage,
 )
-from api.openapi.models.pusher import Signed, SignedIn
+from api.openapi.models.pusher import Signed, SignedBatch, SignedChannels, SignedIn
+from api.openapi.models.sync import Snapshot, Sync, SyncChat
 from api.openapi.models.users import (
     ChangedImage,
     ChangedProfile,
@@ -54,6 +69,7 @@ __all__ = [
     "ChatChange",
     "ChatDeleted",
     "ChatEvents",
+    "ChatRead",
     "ChatUpdated",
     "ChatUpdates",
     "Chats",
@@ -67,6 +83,7 @@ __all__ = [
     "LastMessage",
     "LoggedEvent",
     "Member",
+    "MemberUpdated",
     "Members",
     "Message",
     "MessageChange",
@@ -81,12 +98,20 @@ __all__ = [
     "Problem",
     "Profile",
     "ProfileChange",
+    "ReadMarker",
+    "ReadState",
     "SentMessage",
     "Settings",
     "SettingsChange",
     "Signed",
+    "SignedBatch",
+    "SignedChannels",
     "SignedIn",
+    "Snapshot",
     "Status",
+    "Sync",
+    "SyncChat",
     "User",
     "UserSettings",
+    "UserUpdated",
 ]

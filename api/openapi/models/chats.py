@@ -1,13 +1,26 @@
 """Chats and their members."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import Field
 
 from api.openapi.models.base import Body, Model, Omitted, PartialUpdate, describe_field
-from api.openapi.models.fields import ChatId, ImageUrl, MemberId, Role, Timestamp, Title
+from api.openapi.models.fields import MESSAGE_ID, ChatId, ImageUrl, MemberId, MessageId, Role, Timestamp, Title
 from api.openapi.models.messages import LastMessage
 from api.openapi.models.page import Page
+
+UnreadCount = Annotated[
+    int,
+    describe_field("The number of messages after the last read one. None of them is the caller's own.", 0, minimum=0),
+]
+LastReadMessageId = Annotated[
+    UUID | None,
+    describe_field(
+        "The newest message that the user has read or sent, which may be deleted by now; null if there is none.",
+        MESSAGE_ID,
+    ),
+]
 
 
 class NewChat(Body):
@@ -42,6 +55,9 @@ class Chat(Model):
         description="The time of the newest message; null if the chat has no messages."
     )
     last_message: LastMessage | None
+    unread_count: UnreadCount
+    last_read_message_id: LastReadMessageId
+    member_count: Annotated[int, describe_field("The number of members, the owner included.", 2, minimum=1)]
 
 
 class Chats(Page):
@@ -64,6 +80,20 @@ class Member(Model):
     image: ImageUrl | None
     role: Annotated[Literal["owner", "member"], describe_field("The member's role in the chat.", "member")]
     joined_at: Timestamp
+    last_read_message_id: LastReadMessageId
+
+
+class ReadMarker(Body):
+    """The newest message that the caller has read."""
+
+    message_id: MessageId
+
+
+class ReadState(Model):
+    """How far the caller has read the chat."""
+
+    last_read_message_id: LastReadMessageId
+    unread_count: UnreadCount
 
 
 class Members(Model):

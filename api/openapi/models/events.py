@@ -10,7 +10,21 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, RootModel
 
 from api.openapi.models.base import Model, Omitted, describe_field
-from api.openapi.models.fields import MESSAGE_ID, TIMESTAMP, ChatId, Content, MessageId, Timestamp, Title, Type, UserId
+from api.openapi.models.fields import (
+    MESSAGE_ID,
+    TIMESTAMP,
+    ChatId,
+    Content,
+    ImageUrl,
+    MemberId,
+    MessageId,
+    Name,
+    Nonce,
+    Timestamp,
+    Title,
+    Type,
+    UserId,
+)
 
 MAX_EVENT_BYTES = 10_000  # of a payload: Pusher rejects events of more than 10 kB
 MAX_CHANNEL_USER_ID_BYTES = 113  # in UTF-8: longer user IDs would exceed the 164 characters of Pusher's channel names
@@ -21,8 +35,12 @@ Truncated = Annotated[
     Literal[True],
     describe_field(
         "Present if the content is omitted because the event would be too large for Pusher: fetch the message. In the "
-        "log, content is also omitted if the message was edited or deleted later, since new members must not read it."
+        "log, content is also omitted if the message was edited later, since new members must not read it."
     ),
+]
+Deleted = Annotated[
+    Literal[True],
+    describe_field("Only in the log: present if the message was deleted later. The content is omitted."),
 ]
 
 
@@ -35,6 +53,7 @@ class MessageSent(Model):
     user_id: UserId
     created_at: Timestamp
     truncated: Truncated | Omitted = None
+    deleted: Deleted | Omitted = None
 
 
 class MessageUpdates(Model):
@@ -50,6 +69,7 @@ class MessageUpdated(Model):
     id: MessageId
     updates: MessageUpdates
     truncated: Truncated | Omitted = None
+    deleted: Deleted | Omitted = None
 
 
 class MessageDeleted(RootModel[MessageId]):
@@ -71,6 +91,58 @@ class ChatUpdated(Model):
 
 class ChatDeleted(RootModel[ChatId]):
     """The ID of the chat. Its messages and memberships no longer exist."""
+
+
+class ChatRead(Model):
+    """How far a member has read. Messages mark themselves as read by their author, without this event."""
+
+    user_id: UserId
+    last_read_message_id: MessageId
+    unread_count: Annotated[int, describe_field("How many messages were unread by the user then.", 0, minimum=0)]
+
+
+class MemberUpdated(Model):
+    """The chat's new owner. The former owner is a member."""
+
+    user_id: MemberId
+    role: Annotated[Literal["owner"], describe_field("The member's new role.", "owner")]
+
+
+class UserUpdated(Model):
+    """The user's new name and profile image."""
+
+    id: UserId
+    name: Name | None
+    image_url: ImageUrl | None
+
+
+# The log
+
+
+class LoggedEvent(Model):
+    """An event in the log."""
+
+    chat_id: ChatId
+    seq: Annotated[
+        int,
+        describe_field("The event's number in its chat; each event has the next number.", 42, minimum=1),
+    ]
+    event: Annotated[
+        Literal[
+            "message:sent", "message:updated", "message:deleted", "chat:updated", "chat:deleted",
+            "member:added", "member:updated", "member:removed", "chat:read",
+        ],
+        describe_field("The event's name.", "message:deleted"),
+    ]  # fmt: skip
+    data: MessageSent | MessageUpdated | ChatUpdated | ChatRead | MemberUpdated | str = Field(
+        description="The data of the event of this name; for `member:added` and `member:removed`, the user's ID.",
+        examples=[MESSAGE_ID],
+    )
+    at: Annotated[
+        Timestamp,
+        describe_field("The time of the change: the `updatedAt` of the message or the chat, if it has one.", TIMESTAMP),
+    ]
+    nonce: Nonce | Omitted = None
 
 
 # Channels and events
@@ -104,7 +176,8 @@ PRESENCE_CHANNEL = Channel(
 USER_CHANNEL = Channel(
     "private-user-{id}",
     "the user; `{id}` is the user's ID in base64url without padding",
-    "`chat:updated` and `chat:deleted` of all chats of the user, for lists of chats",
+    "all events of the user's chats that have up to 100 members, as `chat:event`; of all chats, `chat:updated`, "
+    "`chat:deleted` and, as `chat:event`, the user's own `member:added` and `member:removed`; and `user:updated`",
 )
 CHANNELS = (CHAT_CHANNEL, PRESENCE_CHANNEL, USER_CHANNEL)
 EVENTS = (
@@ -113,37 +186,19 @@ EVENTS = (
     Event("message:deleted", (CHAT_CHANNEL,), "A message was deleted.", MessageDeleted),
     Event("chat:updated", (CHAT_CHANNEL, USER_CHANNEL), "A chat was renamed.", ChatUpdated),
     Event("chat:deleted", (CHAT_CHANNEL, USER_CHANNEL), "A chat was deleted.", ChatDeleted),
+    Event("chat:event", (USER_CHANNEL,), "An entry of the log of a chat was recorded.", LoggedEvent),
+    Event(
+        "user:updated", (USER_CHANNEL,), "The user, or a member of a common chat, has a new name or image.", UserUpdated
+    ),
 )
-LOG_ONLY_EVENTS = ("member:added", "member:removed")  # not published; their data is the user's ID
+LOG_ONLY_EVENTS = ("member:added", "member:updated", "member:removed", "chat:read")  # published as `chat:event` only
 
 
-# The log
+# Pages of the log
 
-
-class LoggedEvent(Model):
-    """An event in the log."""
-
-    chat_id: ChatId
-    seq: Annotated[
-        int,
-        describe_field("The event's number in its chat; each event has the next number.", 42, minimum=1),
-    ]
-    event: Annotated[
-        Literal[
-            "message:sent", "message:updated", "message:deleted", "chat:updated", "chat:deleted",
-            "member:added", "member:removed",
-        ],
-        describe_field("The event's name.", "message:deleted"),
-    ]  # fmt: skip
-    data: MessageSent | MessageUpdated | ChatUpdated | str = Field(
-        description="The published payload. `member:added` and `member:removed` are not published; their data is the "
-        "user's ID.",
-        examples=[MESSAGE_ID],
-    )
-    at: Annotated[
-        Timestamp,
-        describe_field("The time of the change: the `updatedAt` of the message or the chat, if it has one.", TIMESTAMP),
-    ]
+Cursor = Annotated[
+    str, describe_field("The value of `after` for the next request: a cursor.", "NGU3YjA4YzRmMGExIDgxMjo4MTI6")
+]
 
 
 class ChatEvents(Model):
@@ -158,8 +213,5 @@ class Events(Model):
     """Events of all of the caller's chats, grouped by chat and in order within each."""
 
     events: list[LoggedEvent]
-    next: Annotated[
-        str,
-        describe_field("The value of `after` for the next request: a cursor.", "NGU3YjA4YzRmMGExIDgxMjo4MTI6"),
-    ]
+    next: Cursor
     has_more: Annotated[bool, describe_field("Whether more events follow.", False)]

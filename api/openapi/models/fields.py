@@ -16,6 +16,14 @@ MessageId = Annotated[UUID, describe_field("The message's ID, a UUIDv7.", MESSAG
 UserId = Annotated[str, describe_field("The user's ID: the `sub` of their session token.", "alice")]
 MemberId = Annotated[str, describe_field("The member's user ID.", "bob")]
 Title = Annotated[str, describe_field("The chat's title, stored exactly as sent.", "Plans")]
+Nonce = Annotated[
+    str,
+    describe_field(
+        "The client's own identifier of the message. Only the sender's `chat:event` has it, so that the client "
+        "recognizes its message, even if the event arrives before the response.",
+        "4f1c2d",
+    ),
+]
 Content = Annotated[str, describe_field("The message's text, stored exactly as sent.", "Hello from curl")]
 Type = Annotated[str, describe_field("The kind of content.", "text")]
 Name = Annotated[str, describe_field("The user's display name.", "Alice")]

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from api.openapi.models.base import Body, Model, Omitted, PartialUpdate, describe_field
-from api.openapi.models.fields import ChatId, Content, MessageId, Timestamp, Type, UserId
+from api.openapi.models.fields import ChatId, Content, MessageId, Nonce, Timestamp, Type, UserId
 from api.openapi.models.page import Page
 
 
@@ -12,6 +12,7 @@ class NewMessage(Body):
 
     content: Content
     type: Annotated[str, describe_field("The kind of content; `text` by default.", "text")] | Omitted = None
+    nonce: Nonce | Omitted = None
 
 
 class MessageChange(PartialUpdate):

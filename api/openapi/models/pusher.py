@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from api.openapi.models.base import Omitted, describe_field
 
@@ -18,6 +18,16 @@ class Signed(BaseModel):
     channel_data: (
         Annotated[str, describe_field("Presence channels only: the member's ID and name, as JSON.")] | Omitted
     ) = None
+
+
+class SignedBatch(BaseModel):
+    """The authorizations of several channels by name; null for a channel that the caller may not subscribe to."""
+
+    channels: dict[str, Signed | None]
+
+
+class SignedChannels(RootModel[Signed | SignedBatch]):
+    """The authorization of `channel_name`, as Pusher's clients expect it, or of each `channel_name[]`."""
 
 
 class SignedIn(BaseModel):

@@ -85,7 +85,12 @@ def fill_example(example: Json, api: Api, route_examples: RouteExamples) -> Json
     with unlimited_client(api, user) as client:
         client.get("/api/chats")
     channel = f"private-chat-{route_examples.ids['chat_id']}"
-    existing = {"userId": user, "email": f"{user}@example.org", "channel_name": channel}
+    existing = {
+        "messageId": route_examples.ids["message_id"],
+        "userId": user,
+        "email": f"{user}@example.org",
+        "channel_name": channel,
+    }
     return {name: existing.get(name, value) for name, value in example.items()}
 
 

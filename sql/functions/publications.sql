@@ -1,0 +1,55 @@
+-- Publications: what is sent to Pusher for an event.
+--
+--   parley.list_publications   the publications of an event
+--   parley.live_event          an event as a client receives it on a user's channel
+--   parley.event_user_id       the user whom an event names, or null
+--   parley.user_queue          the chat_id of the events that concern a user and no chat, by which the listener orders them
+--
+-- channels.sql has the recipients, and publishing.sql the functions by which the listener fetches publications.
+
+-- The sender of a message with a nonce receives a publication of their own, with the nonce.
+create or replace function parley.list_publications(event parley.outbox) returns setof parley.publication
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    channels text[] := parley.event_channels(event);
+    sender text;
+begin
+    if channels <> '{}' then
+        return next (event.event, event.payload::text, channels, null)::parley.publication;
+    end if;
+    channels := parley.member_channels(event);
+    if event.nonce is not null then
+        sender := parley.user_channel(parley.event_user_id(event));
+        if sender = any (channels) then
+            return next ('chat:event', parley.live_event(event, event.nonce), array[sender], null)::parley.publication;
+        end if;
+        channels := array_remove(channels, sender);
+    end if;
+    if channels <> '{}' then
+        return next ('chat:event', parley.live_event(event, null), channels, null)::parley.publication;
+    end if;
+    if event.disconnects then
+        return next (event.event, event.payload::text, null, parley.pusher_user_id(event.removed_user))::parley.publication;
+    end if;
+end $$;
+
+create or replace function parley.live_event(event parley.outbox, nonce text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    entry json := parley.log_entry(event, event.payload, nonce);
+begin
+    if octet_length(entry::text) > 10000 then
+        entry := parley.log_entry(event, parley.omit_content(event.payload, 'truncated'), nonce);
+    end if;
+    return entry::text;
+end $$;
+
+create or replace function parley.event_user_id(event parley.outbox) returns text
+language sql immutable parallel safe as $$
+    select case
+        when event.event in ('member:added', 'member:removed') then event.payload #>> '{}'
+        when event.event in ('message:sent', 'chat:read', 'member:updated') then event.payload ->> 'userId' end
+$$;
+
+create or replace function parley.user_queue(user_id text) returns uuid
+language sql immutable parallel safe as $$ select md5('parley.user ' || user_id)::uuid $$;

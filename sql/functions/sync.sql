@@ -1,0 +1,61 @@
+-- Synchronization: all that a client starts from, in one response, of one snapshot; and what has changed since a cursor.
+--
+--   api.sync                GET /api/sync
+--   parley.fetch_snapshot   the user, the settings, the first page of chats, and the cursor of the snapshot
+--   parley.sync_chat_json   a chat as sync returns it
+--
+-- A client applies the events after the cursor to the snapshot. The chats' seqs are those of the snapshot, so an event is
+-- already included, the next one, or a sign that events are missing.
+
+create or replace function api.sync(after text default null, "limit" text default null) returns json
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return case when after is null then parley.fetch_snapshot("limit") else api.list_events(after, "limit") end;
+end $$;
+comment on function api.sync(text, text) is
+    'Returns what a client starts from: {"cursor", "user", "settings", "chats": [chat], "total", "limit"}. The chats are the first page of api.list_chats; each also has "seq", its last event, "channel", the Pusher channel that carries all its events for the user, and "author" in lastMessage. limit is 1 to 100, by default 50. With after, the value of cursor or of next, returns what api.list_events returns.';
+
+-- The rows of a user who was registered by this statement are not in its snapshot: find_profile() and find_settings() read
+-- them, and nobody else has changed them yet.
+create or replace function parley.fetch_snapshot("limit" text) returns json
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+    page_request parley.page_request;
+    page record;
+    profile next_auth.users;
+    settings parley.settings;
+begin
+    perform parley.raise_invalid(jsonb_build_object('limit', parley.number_error('limit', "limit")));
+    page_request := parley.parse_page(null, "limit", null, null);
+    select u.* into profile from next_auth.users u where u.id = session.user_id();
+    select s.* into settings from parley.settings s where s.user_id = session.user_id();
+    if settings.user_id is null then
+        profile := parley.find_profile();
+        settings := parley.find_settings();
+    end if;
+    perform parley.assert_authenticated(profile.id);
+    select p.chats, p.activities, p.total into page from parley.find_chat_page(page_request) p;
+    perform session.set_selected_chats(page.chats);
+    return json_build_object(
+        'cursor', parley.encode_cursor(pg_current_snapshot()),
+        'user', parley.profile_json(profile),
+        'settings', parley.settings_json(settings),
+        'chats', (
+            select coalesce(json_agg(parley.sync_chat_json(c, m, s) order by parley.activity_key(c) desc), '[]')
+            from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
+                cross join lateral parley.find_read_state(c.id) s
+            where c.id = any (page.chats) and parley.activity_key(c) = any (parley.trim_page(page_request, page.activities))),
+        'total', page.total,
+        'limit', page_request.size);
+end $$;
+
+create or replace function parley.sync_chat_json(chat parley.chats, last_message parley.messages, state parley.read_state)
+returns jsonb
+language sql stable as $$
+    select parley.chat_json(chat, last_message, state)::jsonb || jsonb_build_object(
+        'seq', chat.seq,
+        'channel', case when parley.is_small(chat) then parley.user_channel(session.user_id())
+            else parley.chat_channel(chat.id) end)
+$$;

@@ -1,0 +1,1 @@
+-- The columns and rows are dropped by the rollback of the previous migration.
