@@ -29,8 +29,9 @@ grant select, insert (chat_id, type, content), update (type, content), delete on
 grant select on parley.read_markers to parley_api;
 grant select, update (model, theme, context, runtime, response_style, always_show_code) on parley.settings to parley_api;
 
--- Only the tables' owner may call these: a DBA, or the listener's functions, which run as the owner.
-revoke execute on function parley.purge_inactive_chats, parley.begin_removal_of_inactive_chats, parley.purge_deleted_chats, parley.purge_memberships
+-- Only the tables' owner may call these: a DBA, or functions that run as the owner.
+revoke execute on function parley.purge_inactive_chats, parley.begin_removal_of_inactive_chats, parley.purge_deleted_chats, parley.purge_memberships,
+    parley.users_json
     from parley_api;
 
 -- The listener has no privileges on tables: its functions run as the tables' owner.

@@ -1670,13 +1670,13 @@ CREATE OR REPLACE FUNCTION api.get_field_schemas()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 785c695cd2bffcb7ddae845cc03b4072;
 
---- function api.get_message(text,text)
-CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text)
+--- function api.get_message(text,text,text)
+CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text, include text DEFAULT NULL::text)
  RETURNS json
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a19b730acf29ee907260f74b063c1e6f;
+AS md5 60623e274ae95f3ac591694fe941633d;
 
 --- function api.get_profile()
 CREATE OR REPLACE FUNCTION api.get_profile()
@@ -1707,15 +1707,15 @@ CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 832f1cfcae637291d263532c142bb1f5;
 
---- function api.list_chats(text,text,text,text)
-CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
+--- function api.list_chats(text,text,text,text,text)
+CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text, include text DEFAULT NULL::text)
  RETURNS json
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 b1dab8081b72096190ccc75137f4dd2f;
+AS md5 4f5557f8685a3973bef7439db9d7ca0a;
 
 --- function api.list_events(text,text)
 CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
@@ -1733,14 +1733,14 @@ CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 eb34fd345d4f25e02425993a70e35e82;
 
---- function api.list_messages(text,text,text,text,text,text,text,text,text,text)
-CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
+--- function api.list_messages(text,text,text,text,text,text,text,text,text,text,text)
+CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text, include text DEFAULT NULL::text)
  RETURNS json
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 f652d9a41217084a7357dfe54db3c59a;
+AS md5 a62fea6bba5d83f9bed0f739b37c72cf;
 
 --- function api.mark_read(text,jsonb)
 CREATE OR REPLACE FUNCTION api.mark_read(chat_id text, body jsonb)
@@ -1772,15 +1772,15 @@ CREATE OR REPLACE FUNCTION api.remove_member(chat_id text, user_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 2d663db93220a85c0110593000b52f5e;
 
---- function api.search(text,text,text,text,text,text,text,text,text)
-CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
+--- function api.search(text,text,text,text,text,text,text,text,text,text)
+CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text, include text DEFAULT NULL::text)
  RETURNS json
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 792515a2e601f98b0f0cfbe34bfc8830;
+AS md5 e78568fbe0a50bcb9b9f8bed1f50d7d8;
 
 --- function api.send_message(text,jsonb)
 CREATE OR REPLACE FUNCTION api.send_message(chat_id text, body jsonb)
@@ -1941,6 +1941,20 @@ CREATE OR REPLACE FUNCTION parley.activity_key(chat parley.chats)
  IMMUTABLE PARALLEL SAFE
 AS md5 9b910c41748910e16c959a42ca17f169;
 
+--- function parley.add_etags(json,text[])
+CREATE OR REPLACE FUNCTION parley.add_etags(items json, versions text[])
+ RETURNS json
+ LANGUAGE sql
+ STABLE
+AS md5 d11fd8b84328ab63d6ee39d6c426b5eb;
+
+--- function parley.add_field(json,text,json)
+CREATE OR REPLACE FUNCTION parley.add_field(object json, field text, value json)
+ RETURNS json
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 1c0ef4eb8c56b378f5724c7eddf8951c;
+
 --- function parley.add_response_times(uuid[],uuid[],text[])
 CREATE OR REPLACE FUNCTION parley.add_response_times(chats uuid[], ids uuid[], users text[])
  RETURNS void
@@ -2045,6 +2059,15 @@ CREATE OR REPLACE FUNCTION parley.assert_stored_image(url text)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e44ae65411dbe7cc6c091803637cae60;
+
+--- function parley.authors_json(uuid[],uuid[])
+CREATE OR REPLACE FUNCTION parley.authors_json(chats uuid[], ids uuid[])
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS md5 9b609b7636e498854d11ccefe8a7206c;
 
 --- function parley.begin_chat_removal(uuid)
 CREATE OR REPLACE FUNCTION parley.begin_chat_removal(chat uuid)
@@ -2357,6 +2380,14 @@ CREATE OR REPLACE FUNCTION parley.find_fragment(content text, pattern text, afte
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 4131c6308c76e47782ca2b7ba2663f8c;
 
+--- function parley.find_hit_page(uuid,text,text,parley.message_filter,parley.page_request)
+CREATE OR REPLACE FUNCTION parley.find_hit_page(chat uuid, search text, sort text, filter parley.message_filter, page_request parley.page_request, OUT chats uuid[], OUT ids uuid[], OUT total bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 139ff2773d54cb83eba94983f1905126;
+
 --- function parley.find_hits(uuid,parley.search_query,parley.message_filter)
 CREATE OR REPLACE FUNCTION parley.find_hits(chat uuid, query parley.search_query, filter parley.message_filter)
  RETURNS TABLE(chat_id uuid, id uuid)
@@ -2517,6 +2548,22 @@ CREATE OR REPLACE FUNCTION parley.image_name(url text)
  IMMUTABLE PARALLEL SAFE
 AS md5 2d4adce8d2657e829d251b261d862951;
 
+--- function parley.include_error(text,text[])
+CREATE OR REPLACE FUNCTION parley.include_error(include text, allowed text[])
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 e904d39fc8f957a1f054b620dd755f8c;
+
+--- function parley.include_in_messages(json,text,uuid[],uuid[])
+CREATE OR REPLACE FUNCTION parley.include_in_messages(page json, include text, chats uuid[], ids uuid[])
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS md5 cf51a2ae5d61b567ea8efd657254006d;
+
 --- function parley.is_after_snapshot(xid8,pg_snapshot)
 CREATE OR REPLACE FUNCTION parley.is_after_snapshot(transaction_id xid8, snapshot pg_snapshot)
  RETURNS boolean
@@ -2580,6 +2627,13 @@ CREATE OR REPLACE FUNCTION parley.is_image_used(name text)
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 0683fdc4a4edbcd21f1b92fd9b7d56f8;
+
+--- function parley.is_included(text,text)
+CREATE OR REPLACE FUNCTION parley.is_included(include text, name text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 62df9eb01754c91819a3fbb5a607e7ab;
 
 --- function parley.is_small(parley.chats)
 CREATE OR REPLACE FUNCTION parley.is_small(chat parley.chats)
@@ -3474,6 +3528,18 @@ CREATE OR REPLACE FUNCTION parley.users_before_update()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 76f6a17cf45f6d5911e59d6c53aedd8e;
 
+--- function parley.users_json(text[])
+CREATE OR REPLACE FUNCTION parley.users_json(ids text[])
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS md5 4f9993da2505565fdddb309909712e97;
+
 --- function parley.validate_body(jsonb,text[],text[])
 CREATE OR REPLACE FUNCTION parley.validate_body(body jsonb, required text[], optional text[] DEFAULT '{}'::text[])
  RETURNS void
@@ -4088,7 +4154,7 @@ grant execute on function api.get_chat(text) to parley_api;
 
 grant execute on function api.get_field_schemas() to parley_api;
 
-grant execute on function api.get_message(text,text) to parley_api;
+grant execute on function api.get_message(text,text,text) to parley_api;
 
 grant execute on function api.get_profile() to parley_api;
 
@@ -4098,13 +4164,13 @@ grant execute on function api.get_wal_position() to parley_api;
 
 grant execute on function api.list_chat_events(text,text,text) to parley_api;
 
-grant execute on function api.list_chats(text,text,text,text) to parley_api;
+grant execute on function api.list_chats(text,text,text,text,text) to parley_api;
 
 grant execute on function api.list_events(text,text) to parley_api;
 
 grant execute on function api.list_members(text) to parley_api;
 
-grant execute on function api.list_messages(text,text,text,text,text,text,text,text,text,text) to parley_api;
+grant execute on function api.list_messages(text,text,text,text,text,text,text,text,text,text,text) to parley_api;
 
 grant execute on function api.mark_read(text,jsonb) to parley_api;
 
@@ -4114,7 +4180,7 @@ grant execute on function api.register_image_upload(text) to parley_api;
 
 grant execute on function api.remove_member(text,text) to parley_api;
 
-grant execute on function api.search(text,text,text,text,text,text,text,text,text) to parley_api;
+grant execute on function api.search(text,text,text,text,text,text,text,text,text,text) to parley_api;
 
 grant execute on function api.send_message(text,jsonb) to parley_api;
 
@@ -4156,6 +4222,10 @@ grant execute on function listener.try_lead() to parley_listener;
 
 grant execute on function parley.activity_key(parley.chats) to parley_api;
 
+grant execute on function parley.add_etags(json,text[]) to parley_api;
+
+grant execute on function parley.add_field(json,text,json) to parley_api;
+
 grant execute on function parley.add_response_times(uuid[],uuid[],text[]) to parley_api;
 
 grant execute on function parley.add_to_rollups(uuid[],uuid[],text[],text[]) to parley_api;
@@ -4181,6 +4251,8 @@ grant execute on function parley.assert_owner(uuid) to parley_api;
 grant execute on function parley.assert_preconditions(text) to parley_api;
 
 grant execute on function parley.assert_stored_image(text) to parley_api;
+
+grant execute on function parley.authors_json(uuid[],uuid[]) to parley_api;
 
 grant execute on function parley.begin_chat_removal(uuid) to parley_api;
 
@@ -4250,6 +4322,8 @@ grant execute on function parley.find_first_new_seq(uuid,pg_snapshot) to parley_
 
 grant execute on function parley.find_fragment(text,text,integer) to parley_api;
 
+grant execute on function parley.find_hit_page(uuid,text,text,parley.message_filter,parley.page_request) to parley_api;
+
 grant execute on function parley.find_hits(uuid,parley.search_query,parley.message_filter) to parley_api;
 
 grant execute on function parley.find_hits_globally(parley.search_query,parley.message_filter,uuid[],bigint) to parley_api;
@@ -4288,6 +4362,10 @@ grant execute on function parley.idempotency_key_ttl() to parley_api;
 
 grant execute on function parley.image_name(text) to parley_api;
 
+grant execute on function parley.include_error(text,text[]) to parley_api;
+
+grant execute on function parley.include_in_messages(json,text,uuid[],uuid[]) to parley_api;
+
 grant execute on function parley.is_after_snapshot(xid8,pg_snapshot) to parley_api;
 
 grant execute on function parley.is_being_removed(parley.chats) to parley_api;
@@ -4305,6 +4383,8 @@ grant execute on function parley.is_hit_by_words(tsvector,text,parley.search_que
 grant execute on function parley.is_image_being_removed(text) to parley_api;
 
 grant execute on function parley.is_image_used(text) to parley_api;
+
+grant execute on function parley.is_included(text,text) to parley_api;
 
 grant execute on function parley.is_small(parley.chats) to parley_api;
 

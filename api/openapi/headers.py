@@ -1,8 +1,8 @@
 """The headers of responses: their descriptions, schemas and examples, and which responses have which."""
 
+from api.openapi.models.fields import ETAG
 from api.openapi.schemas import INTEGER, STRING, Entry, Json
 
-ETAG = '"uyqusEWMi0amCzeDau98"'
 HEADERS = {
     "X-Request-Id": Entry(
         "The request's ID: the client's `X-Request-Id` if that is valid, otherwise a generated one.",

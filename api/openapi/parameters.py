@@ -2,13 +2,19 @@
 
 from pydantic.alias_generators import to_camel
 
-from api.openapi.headers import ETAG
-from api.openapi.models.fields import CHAT_ID, MESSAGE_ID
+from api.openapi.models.fields import CHAT_ID, ETAG, MESSAGE_ID
 from api.openapi.schemas import INTEGER, STRING, Entry, Json
 from api.routes import Route
 
 ID = {"type": "string", "format": "uuid"}
 DATE_OR_TIMESTAMP = {"anyOf": [STRING | {"format": "date"}, STRING | {"format": "date-time"}]}
+
+
+def list_of(*names: str) -> Json:
+    """Return the schema of a comma-separated list of these names."""
+    return {"type": "array", "items": {"enum": names}, "uniqueItems": True}
+
+
 # The schemas lack the limits, which the database returns.
 PARAMETERS = {
     "chatId": Entry("The chat's ID.", ID, CHAT_ID),
@@ -52,6 +58,17 @@ PARAMETERS = {
         STRING | {"default": "newest"},
         "newest",
     ),
+    "include": Entry(
+        "What to add to the response: `users`, the name and image of everyone whom it names; `etag`, what `If-Match` "
+        "requires to change the item. A response with users has no `ETag` of its own.",
+        list_of("users", "etag"),
+        ["users", "etag"],
+    ),
+    "include_users": Entry(
+        "What to add to the response: `users`, the name and image of the author. A response with users has no `ETag`.",
+        list_of("users"),
+        ["users"],
+    ),
     "socket_id": Entry("The ID of the connection to Pusher.", STRING, "1234.5678"),
     "channel_name": Entry("The channel's name.", STRING, f"private-chat-{CHAT_ID}"),
     "channel_name[]": Entry(
@@ -81,6 +98,7 @@ VARIANTS = {
     "api.list_chat_events": {"after": "seq", "limit": "event_limit"},
     "api.list_events": {"after": "cursor", "limit": "event_limit"},
     "api.sync": {"after": "sync_cursor", "limit": "sync_limit"},
+    "api.get_message": {"include": "include_users"},
 }
 
 
@@ -117,6 +135,8 @@ def build_parameter(location: str, name: str, fields: Json, *, required: bool = 
     parameter["schema"] = schema | {"examples": [example]}
     if location == "header":
         return parameter
+    if schema.get("type") == "array":
+        parameter["explode"] = False  # one comma-separated value, not a parameter for each item
     return parameter | {"allowEmptyValue": True}
 
 

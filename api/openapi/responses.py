@@ -80,6 +80,8 @@ def build_success(route: Route, components: Json) -> Json:
     headers = ["Link" if name == "links" else RESPONSE_HEADERS[name] for name in route.response_headers]
     headers += ["Idempotency-Replayed"] * route.accepts_idempotency_key
     response: Json = {"description": "Success.", "headers": build_header_refs(*API_HEADERS, *headers)}
+    if "ETag" in headers and "include" in route.query:
+        response["headers"]["ETag"] = build_header("ETag", required=False)
     if route.response:
         model = route.response.__name__
         response["description"] = components[model]["description"]

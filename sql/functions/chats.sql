@@ -28,7 +28,8 @@ comment on function api.create_chat(jsonb) is
     'Creates a chat, which the user owns. Body: {"title"}. Returns {"id", "title", "createdAt"}.';
 
 create or replace function api.list_chats(
-    page text default null, "limit" text default null, before text default null, after text default null) returns json
+    page text default null, "limit" text default null, before text default null, after text default null,
+    include text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -37,27 +38,37 @@ declare
     chats uuid[];
     activities uuid[];
     total bigint;
+    chats_json json;
+    response json;
 begin
-    perform parley.raise_invalid(parley.page_errors(page, "limit", before, after));
+    perform parley.raise_invalid(parley.page_errors(page, "limit", before, after)
+        || jsonb_build_object('include', parley.include_error(include, '{users,etag}')));
     page_request := parley.parse_page(page, "limit", before, after);
     select p.chats, p.activities, p.total into chats, activities, total
     from parley.find_chat_page(page_request) p;
     perform parley.set_response_links(page_request, activities);
-    -- Like activities, chats may have one element more than the page; the query below filters by both.
-    activities := parley.trim_page(page_request, activities);
+    chats := parley.trim_page(page_request, chats);
     perform session.set_selected_chats(chats);
-    return json_build_object(
-        'chats', (
-            select coalesce(json_agg(parley.chat_json(c, m, s) order by parley.activity_key(c) desc), '[]')
-            from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
-                cross join lateral parley.find_read_state(c.id) s
-            where c.id = any (chats) and parley.activity_key(c) = any (activities)),
-        'total', total,
-        'page', page_request.number,
-        'limit', page_request.size);
+    chats_json := (
+        select coalesce(json_agg(parley.chat_json(c, m, s) order by parley.activity_key(c) desc), '[]')
+        from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
+            cross join lateral parley.find_read_state(c.id) s
+        where c.id = any (chats));
+    if parley.is_included(include, 'etag') then
+        chats_json := parley.add_etags(chats_json, array(
+            select parley.chat_version(c.id, c.seq) from parley.chats c
+            where c.id = any (chats) order by parley.activity_key(c) desc));
+    end if;
+    response := json_build_object(
+        'chats', chats_json, 'total', total, 'page', page_request.number, 'limit', page_request.size);
+    if parley.is_included(include, 'users') then
+        return parley.add_field(
+            response, 'users', parley.authors_json(chats, parley.trim_page(page_request, activities)));
+    end if;
+    return response;
 end $$;
-comment on function api.list_chats(text, text, text, text) is
-    'Lists the user''s chats, latest activity first: {"chats": [chat], "total", "page", "limit"}. limit is 1 to 100, by default 50. before or after, in place of page, is the id of a chat''s last message, or of a chat without messages; page is then null.';
+comment on function api.list_chats(text, text, text, text, text) is
+    'Lists the user''s chats, latest activity first: {"chats": [chat], "total", "page", "limit"}. limit is 1 to 100, by default 50. before or after, in place of page, is the id of a chat''s last message, or of a chat without messages; page is then null. include lists users, which adds "users": [{"id", "name", "imageUrl"}], the authors of the last messages; and etag, which adds "etag" to each chat.';
 
 create or replace function api.get_chat(chat_id text) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$

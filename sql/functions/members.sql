@@ -66,7 +66,7 @@ end $$;
 comment on function api.remove_member(text, text) is
     'Removes a member. The owner can remove all others; other members only themselves. Raises PT409 for the owner, who can''t leave.';
 
--- The only function that returns names and images of other users; it returns those of members of the selected chat.
+-- Returns names and images of other users, but only those of members of the selected chat.
 create or replace function parley.members_json(out user_id text, out joined_at timestamptz, out member json)
 returns setof record
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$

@@ -20,24 +20,27 @@
 create or replace function api.list_messages(
     chat_id text, page text default null, "limit" text default null, type text default null,
     search text default null, start_date text default null, end_date text default null,
-    sort text default null, before text default null, after text default null) returns json
+    sort text default null, before text default null, after text default null, include text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     chat constant uuid := parley.select_chat(chat_id);
+    has_users constant boolean := parley.is_included(include, 'users');
     seq bigint;
     filter parley.message_filter;
     page_request parley.page_request;
-    query parley.search_query;
     ids uuid[];
     total bigint;
+    response json;
 begin
-    if num_nonnulls(page, "limit", type, search, start_date, end_date, sort, before, after) > 0 then
+    if num_nonnulls(page, "limit", type, search, start_date, end_date, sort, before, after, include) > 0 then
         perform parley.raise_invalid(parley.filter_errors(type, search, start_date, end_date)
-            || parley.page_errors(page, "limit", before, after) || parley.sort_errors(sort, search, before, after));
+            || parley.page_errors(page, "limit", before, after) || parley.sort_errors(sort, search, before, after)
+            || jsonb_build_object('include', parley.include_error(include, '{users,etag}')));
     end if;
     seq := parley.set_response_chat_seq();
-    if parley.check_preconditions(seq::text) then
+    -- A page with users has no entity tag: a user's name may change without an event of the chat.
+    if not has_users and parley.check_preconditions(seq::text) then
         return null;
     end if;
     filter := parley.parse_filter(type, start_date, end_date);
@@ -45,17 +48,12 @@ begin
     if search is null or rules.is_blank(search) then
         select p.ids, p.total into ids, total from parley.find_message_page(filter, page_request) p;
     else
-        query := parley.parse_search(search);
-        if sort = 'relevance' then
-            select f.ids, f.total into ids, total from parley.search_by_relevance(chat, query, filter, page_request) f;
-        else
-            select f.ids, f.total into ids, total from parley.search_chat(query, filter, page_request) f;
-        end if;
+        select h.ids, h.total into ids, total from parley.find_hit_page(chat, search, sort, filter, page_request) h;
     end if;
     -- If there is a next page, ids has one id more than the page. set_response_links() needs it.
     perform parley.set_response_links(page_request, ids, sort);
     ids := parley.trim_page(page_request, ids);
-    return json_build_object(
+    response := json_build_object(
         'messages', (
             select coalesce(json_agg(
                 to_json(f) order by case when sort = 'relevance' then array_position(ids, f.id) end, f.id desc), '[]')
@@ -64,9 +62,13 @@ begin
         'total', total,
         'page', page_request.number,
         'limit', page_request.size);
+    if include is not null then
+        return parley.include_in_messages(response, include, array_fill(chat, array[cardinality(ids)]), ids);
+    end if;
+    return response;
 end $$;
-comment on function api.list_messages(text, text, text, text, text, text, text, text, text, text) is
-    'Lists or searches the messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50. search accepts words, "a phrase", -not, or. Dates are ISO 8601 and inclusive. sort is newest or, for a search, relevance. before or after, in place of page, is the id of a message; page is then null. Returns null if If-None-Match lists the page''s entity tag.';
+comment on function api.list_messages(text, text, text, text, text, text, text, text, text, text, text) is
+    'Lists or searches the messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50. search accepts words, "a phrase", -not, or. Dates are ISO 8601 and inclusive. sort is newest or, for a search, relevance. before or after, in place of page, is the id of a message; page is then null. include lists users, which adds "users": [{"id", "name", "imageUrl"}], the authors; and etag, which adds "etag" to each message. Returns null if If-None-Match lists the page''s entity tag; a page with users has none.';
 
 create or replace function api.send_message(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -88,19 +90,28 @@ end $$;
 comment on function api.send_message(text, jsonb) is
     'Sends a message. Body: {"content", "type"?, "nonce"?}; type is text by default, and nonce is returned to the sender in the message''s event. Returns {"id", "content", "type", "userId", "createdAt"}.';
 
-create or replace function api.get_message(chat_id text, message_id text) returns json
+create or replace function api.get_message(chat_id text, message_id text, include text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     message constant parley.messages := parley.find_message(chat_id, message_id);
+    has_users constant boolean := parley.is_included(include, 'users');
+    response json;
 begin
+    if include is not null then
+        perform parley.raise_invalid(jsonb_build_object('include', parley.include_error(include, '{users}')));
+    end if;
     perform parley.set_response_chat_seq();
-    if parley.check_preconditions(parley.message_version(message)) then
+    if not has_users and parley.check_preconditions(parley.message_version(message)) then
         return null;
     end if;
-    return (select to_json(f) from parley.message_fields(message) f);
+    response := (select to_json(f) from parley.message_fields(message) f);
+    if has_users then
+        return parley.add_field(response, 'users', parley.authors_json(array[message.chat_id], array[message.id]));
+    end if;
+    return response;
 end $$;
-comment on function api.get_message(text, text) is
-    'Returns a message: {"id", "content", "type", "userId", "createdAt", "updatedAt"}, or null if If-None-Match lists its entity tag.';
+comment on function api.get_message(text, text, text) is
+    'Returns a message: {"id", "content", "type", "userId", "createdAt", "updatedAt"}, or null if If-None-Match lists its entity tag. With include users there is no entity tag, and "users" is added: [{"id", "name", "imageUrl"}], the author.';
 
 create or replace function api.update_message(chat_id text, message_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

@@ -1,6 +1,7 @@
 -- Full-text search: the API's function, and the query parameters that it shares with api.list_messages.
 --
 --   api.search               GET /api/search: the matching messages of all of the user's chats
+--   parley.find_hit_page     finds a page of hits, and their total number
 --   parley.hit_json          a matching message with its snippet, as JSON
 --   parley.filter_errors     the errors of the parameters type, search, startDate and endDate
 --   parley.operators_error   the error of a search with too many operators, or null
@@ -15,52 +16,69 @@
 create or replace function api.search(
     page text default null, "limit" text default null, type text default null,
     search text default null, start_date text default null, end_date text default null,
-    sort text default null, before text default null, after text default null) returns json
+    sort text default null, before text default null, after text default null, include text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     snippet_budget constant integer := 100000;  -- characters
-    filter parley.message_filter;
     page_request parley.page_request;
-    query parley.search_query;
     highlight parley.highlight;
     chats uuid[];
     ids uuid[];
     total bigint;
+    response json;
 begin
     perform parley.raise_invalid(parley.filter_errors(type, search, start_date, end_date)
         || parley.page_errors(page, "limit", before, after) || parley.sort_errors(sort, search, before, after)
         || jsonb_strip_nulls(jsonb_build_object('search', case
             when search is null then 'is required'
-            when rules.is_blank(search) then 'must not be blank' end)));
-    filter := parley.parse_filter(type, start_date, end_date);
+            when rules.is_blank(search) then 'must not be blank' end))
+        || jsonb_build_object('include', parley.include_error(include, '{users,etag}')));
     page_request := parley.parse_page(page, "limit", before, after);
-    query := parley.parse_search(search);
-    if sort = 'relevance' then
-        select f.chats, f.ids, f.total into chats, ids, total
-        from parley.search_by_relevance(null, query, filter, page_request) f;
-    else
-        select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(query, filter, page_request) f;
-    end if;
+    select h.chats, h.ids, h.total into chats, ids, total
+    from parley.find_hit_page(null, search, sort, parley.parse_filter(type, start_date, end_date), page_request) h;
     highlight := parley.parse_highlight(search);
     perform parley.set_response_links(page_request, ids, sort);
+    chats := parley.trim_page(page_request, chats);
+    ids := parley.trim_page(page_request, ids);
     perform session.set_selected_chats(chats);
-    return json_build_object(
+    response := json_build_object(
         'messages', (
             select coalesce(json_agg(parley.hit_json(h.message, highlight, h.characters <= snippet_budget) order by h.place), '[]')
             from (
                 select m.message, p.place, sum(char_length((m.message).content)) over (order by p.place) as characters
-                from unnest(parley.trim_page(page_request, ids)) with ordinality p (id, place)
+                from unnest(chats, ids) with ordinality p (chat_id, id, place)
                 cross join lateral (
-                    select m as message from parley.messages m
-                    where m.chat_id = chats[array_position(ids, p.id)] and m.id = p.id offset 0) m) h),
+                    select m as message from parley.messages m where m.chat_id = p.chat_id and m.id = p.id offset 0) m) h),
         'total', total,
         'page', page_request.number,
         'limit', page_request.size);
+    if include is not null then
+        return parley.include_in_messages(response, include, chats, ids);
+    end if;
+    return response;
 end $$;
-comment on function api.search(text, text, text, text, text, text, text, text, text) is
-    'Searches the messages of all of the user''s chats, newest first or by relevance: {"messages": [{"id", "chatId", "content", "type", "userId", "createdAt", "updatedAt", "extract"}], "total", "page", "limit"}. extract is a snippet of the content as HTML, in which <mark> marks the hits. The parameters are those of list_messages; search is required. Raises PT400 if a parameter is invalid.';
+comment on function api.search(text, text, text, text, text, text, text, text, text, text) is
+    'Searches the messages of all of the user''s chats, newest first or by relevance: {"messages": [{"id", "chatId", "content", "type", "userId", "createdAt", "updatedAt", "extract"}], "total", "page", "limit"}. extract is a snippet of the content as HTML, in which <mark> marks the hits. The parameters are those of list_messages; search is required. include lists users, which adds "users": [{"id", "name", "imageUrl"}], the authors; and etag, which adds "etag" to each message. Raises PT400 if a parameter is invalid.';
+
+-- If `chat` is null, all of the user's chats are searched; otherwise `chat` is the selected one, and `chats` may be null.
+create or replace function parley.find_hit_page(
+    chat uuid, search text, sort text, filter parley.message_filter, page_request parley.page_request,
+    out chats uuid[], out ids uuid[], out total bigint)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    query constant parley.search_query := parley.parse_search(search);
+begin
+    if sort = 'relevance' then
+        select f.chats, f.ids, f.total into chats, ids, total
+        from parley.search_by_relevance(chat, query, filter, page_request) f;
+    elsif chat is null then
+        select f.chats, f.ids, f.total into chats, ids, total from parley.search_chats(query, filter, page_request) f;
+    else
+        select f.ids, f.total into ids, total from parley.search_chat(query, filter, page_request) f;
+    end if;
+end $$;
 
 create or replace function parley.hit_json(message parley.messages, highlight parley.highlight, is_within_budget boolean)
 returns json

@@ -6,9 +6,20 @@ from uuid import UUID
 from pydantic import Field
 
 from api.openapi.models.base import Body, Model, Omitted, PartialUpdate, describe_field
-from api.openapi.models.fields import MESSAGE_ID, ChatId, ImageUrl, MemberId, MessageId, Role, Timestamp, Title
+from api.openapi.models.fields import (
+    MESSAGE_ID,
+    ChatId,
+    ImageUrl,
+    ItemEtag,
+    MemberId,
+    MessageId,
+    Role,
+    Timestamp,
+    Title,
+)
 from api.openapi.models.messages import LastMessage
 from api.openapi.models.page import Page
+from api.openapi.models.users import IncludedUsers
 
 UnreadCount = Annotated[
     int,
@@ -60,10 +71,17 @@ class Chat(Model):
     member_count: Annotated[int, describe_field("The number of members, the owner included.", 2, minimum=1)]
 
 
+class ListedChat(Chat):
+    """A chat in a list."""
+
+    etag: ItemEtag | Omitted = None
+
+
 class Chats(Page):
     """A page of the caller's chats, most recently active first."""
 
-    chats: list[Chat]
+    chats: list[ListedChat]
+    users: IncludedUsers | Omitted = None
 
 
 class NewMember(Body):

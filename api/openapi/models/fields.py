@@ -9,6 +9,7 @@ from api.openapi.models.base import describe_field
 CHAT_ID = "01a20a99-4a23-7c5b-9aec-d0aaeaef17a8"
 MESSAGE_ID = "01a21066-a8c1-7000-80c8-03d3bfc81670"
 IMAGE_URL = "https://chat.example.org/images/878b2794f8d7953e8b2a0275e5b49bed06ce336244a0049b307eb3bdf8580fc8.png"
+ETAG = '"uyqusEWMi0amCzeDau98"'
 TIMESTAMP = "2026-11-25T01:51:32.161Z"
 
 ChatId = Annotated[UUID, describe_field("The chat's ID, a UUIDv7.", CHAT_ID)]
@@ -32,4 +33,5 @@ Email = Annotated[
 ]
 ImageUrl = Annotated[str, describe_field("The URL of the user's profile image.", IMAGE_URL, format="uri")]
 Role = Annotated[Literal["owner", "member"], describe_field("The user's role in the chat.", "owner")]
+ItemEtag = Annotated[str, describe_field("Only with `include=etag`: the entity tag for `If-Match`.", ETAG)]
 Timestamp = Annotated[datetime, describe_field("A UTC timestamp with milliseconds.", TIMESTAMP)]

@@ -3,8 +3,9 @@
 from typing import Annotated
 
 from api.openapi.models.base import Body, Model, Omitted, PartialUpdate, describe_field
-from api.openapi.models.fields import ChatId, Content, MessageId, Nonce, Timestamp, Type, UserId
+from api.openapi.models.fields import ChatId, Content, ItemEtag, MessageId, Nonce, Timestamp, Type, UserId
 from api.openapi.models.page import Page
+from api.openapi.models.users import IncludedUsers
 
 
 class NewMessage(Body):
@@ -42,6 +43,18 @@ class Message(SentMessage):
     updated_at: Timestamp
 
 
+class MessageWithUsers(Message):
+    """A message, and its author if requested."""
+
+    users: IncludedUsers | Omitted = None
+
+
+class ListedMessage(Message):
+    """A message in a list."""
+
+    etag: ItemEtag | Omitted = None
+
+
 class ChangedMessage(Model):
     """The updated message."""
 
@@ -54,10 +67,11 @@ class ChangedMessage(Model):
 class Messages(Page):
     """A page of a chat's messages."""
 
-    messages: list[Message]
+    messages: list[ListedMessage]
+    users: IncludedUsers | Omitted = None
 
 
-class Hit(Message):
+class Hit(ListedMessage):
     """A message that matches the search."""
 
     chat_id: ChatId
@@ -74,3 +88,4 @@ class Hits(Page):
     """A page of search results."""
 
     messages: list[Hit]
+    users: IncludedUsers | Omitted = None

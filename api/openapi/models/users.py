@@ -52,6 +52,19 @@ class ChangedImage(Model):
     updated_at: Timestamp
 
 
+class PublicProfile(Model):
+    """What a response with `include=users` shows of a user; name and image are null after the account is deleted."""
+
+    id: UserId
+    name: Name | None
+    image_url: ImageUrl | None
+
+
+IncludedUsers = Annotated[
+    list[PublicProfile],
+    describe_field("Only with `include=users`: everyone whom the response names, ordered by ID."),
+]
+
 # Settings
 
 LanguageModel = Annotated[str, describe_field("The language model that the user has selected.", "default")]

@@ -28,7 +28,8 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
     if case.meta is not None and case.meta.generation.mode.is_positive:
         remove_conflicts(case)
         renew_key(case)
-        if case.meta.phase.name is TestPhase.FUZZING:
+        # A value from an earlier response of a user stays: Schemathesis reports a leak if another user may read it.
+        if case.meta.phase.name is TestPhase.FUZZING and not case.meta.pool_draws:
             use_existing_chat(case)
     return case
 

@@ -75,8 +75,9 @@ def test_examples_are_valid_and_accepted(document: Json, api: Api, route_example
 
 
 def get_example(parameter: Json) -> Any:
-    """Return the example of a parameter; an optional one has it in its schema."""
-    return parameter["example"] if parameter["required"] else parameter["schema"]["examples"][0]
+    """Return the example of a parameter as in a URL; an optional one has it in its schema."""
+    example = parameter["example"] if parameter["required"] else parameter["schema"]["examples"][0]
+    return ",".join(example) if parameter.get("explode") is False else example
 
 
 def fill_example(example: Json, api: Api, route_examples: RouteExamples) -> Json:
