@@ -114,7 +114,7 @@ ROUTES = (
     Route("DELETE", f"{MEMBERS}/<user_id>", "api.remove_member",
           "Remove a member, as the owner, or leave, as anybody else", errors=(409,), status=204),
     Route("GET", MESSAGES, "api.list_messages", "List or search a chat's messages, newest first", models.Messages,
-          query=(*FILTERS, "include"), response_headers=("links", "chat_seq", "etag")),
+          query=(*FILTERS, "include", "around"), response_headers=("links", "chat_seq", "etag")),
     Route("POST", MESSAGES, "api.send_message", "Send a message", models.SentMessage,
           body=models.NewMessage, status=201),
     Route("GET", MESSAGE, "api.get_message", "Get a message", models.MessageWithUsers, query=("include",),

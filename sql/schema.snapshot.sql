@@ -1733,14 +1733,14 @@ CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 eb34fd345d4f25e02425993a70e35e82;
 
---- function api.list_messages(text,text,text,text,text,text,text,text,text,text,text)
-CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text, include text DEFAULT NULL::text)
+--- function api.list_messages(text,text,text,text,text,text,text,text,text,text,text,text)
+CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text, include text DEFAULT NULL::text, around text DEFAULT NULL::text)
  RETURNS json
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 a62fea6bba5d83f9bed0f739b37c72cf;
+AS md5 5ed811d31d8078e63773f6c7ce781817;
 
 --- function api.mark_read(text,jsonb)
 CREATE OR REPLACE FUNCTION api.mark_read(chat_id text, body jsonb)
@@ -1996,6 +1996,13 @@ CREATE OR REPLACE FUNCTION parley.allocate_message(chat_id uuid, OUT id uuid, OU
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 cc42966f1e36a81b6d873ebd47133677;
+
+--- function parley.around_errors(text,text,text,text,text,text)
+CREATE OR REPLACE FUNCTION parley.around_errors(around text, page text, search text, sort text, before text, after text)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 b82fe6b20c4b7598988224e8fac146ee;
 
 --- function parley.assert_authenticated(text)
 CREATE OR REPLACE FUNCTION parley.assert_authenticated(user_id text)
@@ -2459,6 +2466,15 @@ CREATE OR REPLACE FUNCTION parley.find_new_events(after_snapshot pg_snapshot, un
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
 AS md5 fccf6d6838ddfde6fbec10cffdf9189e;
+
+--- function parley.find_page_around(uuid,parley.message_filter,parley.page_request)
+CREATE OR REPLACE FUNCTION parley.find_page_around(message_id uuid, filter parley.message_filter, page_request parley.page_request)
+ RETURNS parley.page_request
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS md5 d24d7a81cf504e4e2375fb83a960826f;
 
 --- function parley.find_profile()
 CREATE OR REPLACE FUNCTION parley.find_profile()
@@ -3314,7 +3330,7 @@ CREATE OR REPLACE FUNCTION parley.set_response_links(page_request parley.page_re
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 197da3eafe6a29716ddf20d7b84337ee;
+AS md5 71376ec759648530ee6728b0bd3ccc1d;
 
 --- function parley.settings_before_update()
 CREATE OR REPLACE FUNCTION parley.settings_before_update()
@@ -3547,6 +3563,14 @@ CREATE OR REPLACE FUNCTION parley.validate_body(body jsonb, required text[], opt
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 f947e0e735dad2d00db43f7af284934d;
+
+--- function parley.validate_message_query(text,text,text,text,text,text,text,text,text,text,text,text)
+CREATE OR REPLACE FUNCTION parley.validate_message_query(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text, sort text, before text, after text, include text, around text)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 358e1f76b0baa758857a175ba4e94004;
 
 --- function parley.wait_for_image_removal(text)
 CREATE OR REPLACE FUNCTION parley.wait_for_image_removal(name text)
@@ -4170,7 +4194,7 @@ grant execute on function api.list_events(text,text) to parley_api;
 
 grant execute on function api.list_members(text) to parley_api;
 
-grant execute on function api.list_messages(text,text,text,text,text,text,text,text,text,text,text) to parley_api;
+grant execute on function api.list_messages(text,text,text,text,text,text,text,text,text,text,text,text) to parley_api;
 
 grant execute on function api.mark_read(text,jsonb) to parley_api;
 
@@ -4235,6 +4259,8 @@ grant execute on function parley.advance_backfill_week(uuid,uuid) to parley_api;
 grant execute on function parley.advance_read_marker(uuid,text,uuid) to parley_api;
 
 grant execute on function parley.allocate_message(uuid) to parley_api;
+
+grant execute on function parley.around_errors(text,text,text,text,text,text) to parley_api;
 
 grant execute on function parley.assert_authenticated(text) to parley_api;
 
@@ -4337,6 +4363,8 @@ grant execute on function parley.find_message(text,text) to parley_api;
 grant execute on function parley.find_message_page(parley.message_filter,parley.page_request) to parley_api;
 
 grant execute on function parley.find_new_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint) to parley_api;
+
+grant execute on function parley.find_page_around(uuid,parley.message_filter,parley.page_request) to parley_api;
 
 grant execute on function parley.find_profile() to parley_api;
 
@@ -4575,6 +4603,8 @@ grant execute on function parley.user_name() to parley_api;
 grant execute on function parley.user_queue(text) to parley_api;
 
 grant execute on function parley.validate_body(jsonb,text[],text[]) to parley_api;
+
+grant execute on function parley.validate_message_query(text,text,text,text,text,text,text,text,text,text,text,text) to parley_api;
 
 grant execute on function parley.wait_for_image_removal(text) to parley_api;
 

@@ -5,7 +5,7 @@ from urllib.parse import quote, urlencode
 
 from sanic import Request
 
-PAGE_PARAMETERS = {"page", "before", "after"}
+PAGE_PARAMETERS = {"page", "before", "after", "around"}
 MAX_LINK_CHARACTERS = 6000  # many clients and proxies limit a header to 8 KiB
 
 

@@ -41,6 +41,12 @@ PARAMETERS = {
     "event_limit": Entry("The maximum number of events in the response.", INTEGER, 100),
     "before": Entry("Return the items older than the one with this ID. Replaces `page`.", ID, MESSAGE_ID),
     "after": Entry("Return the items newer than the one with this ID. Replaces `page`.", ID, CHAT_ID),
+    "around": Entry(
+        "Return the page around the message with this ID: half of the items are newer, the rest older. Excludes "
+        "`page`, `before`, `after`, `search` and `sort`.",
+        ID,
+        MESSAGE_ID,
+    ),
     "type": Entry("Return only messages of this type.", STRING, "text"),
     "search": Entry('A query as in web search engines: words, "a phrase", -excluded, or.', STRING, "hello"),
     "startDate": Entry(

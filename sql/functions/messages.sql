@@ -5,6 +5,7 @@
 --   api.get_message                     GET    /api/chats/{chatId}/messages/{messageId}
 --   api.update_message                  PUT    /api/chats/{chatId}/messages/{messageId}
 --   api.delete_message                  DELETE /api/chats/{chatId}/messages/{messageId}
+--   parley.validate_message_query       validates the parameters of a list of messages
 --   parley.message_fields               the JSON fields of a message
 --   parley.message_version              the version of a message, for its entity tag
 --   parley.find_message                 the message of a route's {messageId}, or raises "not found"
@@ -20,31 +21,33 @@
 create or replace function api.list_messages(
     chat_id text, page text default null, "limit" text default null, type text default null,
     search text default null, start_date text default null, end_date text default null,
-    sort text default null, before text default null, after text default null, include text default null) returns json
+    sort text default null, before text default null, after text default null, include text default null,
+    around text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     chat constant uuid := parley.select_chat(chat_id);
+    seq constant bigint := parley.set_response_chat_seq();
     has_users constant boolean := parley.is_included(include, 'users');
-    seq bigint;
     filter parley.message_filter;
     page_request parley.page_request;
     ids uuid[];
     total bigint;
     response json;
 begin
-    if num_nonnulls(page, "limit", type, search, start_date, end_date, sort, before, after, include) > 0 then
-        perform parley.raise_invalid(parley.filter_errors(type, search, start_date, end_date)
-            || parley.page_errors(page, "limit", before, after) || parley.sort_errors(sort, search, before, after)
-            || jsonb_build_object('include', parley.include_error(include, '{users,etag}')));
+    if num_nonnulls(page, "limit", type, search, start_date, end_date, sort, before, after, include, around) > 0 then
+        perform parley.validate_message_query(
+            chat_id, page, "limit", type, search, start_date, end_date, sort, before, after, include, around);
     end if;
-    seq := parley.set_response_chat_seq();
     -- A page with users has no entity tag: a user's name may change without an event of the chat.
     if not has_users and parley.check_preconditions(seq::text) then
         return null;
     end if;
     filter := parley.parse_filter(type, start_date, end_date);
     page_request := parley.parse_page(page, "limit", before, after);
+    if around is not null then
+        page_request := parley.find_page_around(around::uuid, filter, page_request);
+    end if;
     if search is null or rules.is_blank(search) then
         select p.ids, p.total into ids, total from parley.find_message_page(filter, page_request) p;
     else
@@ -59,16 +62,29 @@ begin
                 to_json(f) order by case when sort = 'relevance' then array_position(ids, f.id) end, f.id desc), '[]')
             from parley.messages m cross join lateral parley.message_fields(m) f
             where m.chat_id = chat and m.id = any (ids)),
-        'total', total,
-        'page', page_request.number,
-        'limit', page_request.size);
+        'total', total, 'page', page_request.number, 'limit', page_request.size);
     if include is not null then
         return parley.include_in_messages(response, include, array_fill(chat, array[cardinality(ids)]), ids);
     end if;
     return response;
 end $$;
-comment on function api.list_messages(text, text, text, text, text, text, text, text, text, text, text) is
-    'Lists or searches the messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50. search accepts words, "a phrase", -not, or. Dates are ISO 8601 and inclusive. sort is newest or, for a search, relevance. before or after, in place of page, is the id of a message; page is then null. include lists users, which adds "users": [{"id", "name", "imageUrl"}], the authors; and etag, which adds "etag" to each message. Returns null if If-None-Match lists the page''s entity tag; a page with users has none.';
+comment on function api.list_messages(text, text, text, text, text, text, text, text, text, text, text, text) is
+    'Lists or searches the messages of a chat, newest first: {"messages": [message], "total", "page", "limit"}. limit is 1 to 100, by default 50. search accepts words, "a phrase", -not, or. Dates are ISO 8601 and inclusive. sort is newest or, for a search, relevance. before or after, in place of page, is the id of a message; page is then null. around is the id of the message in the middle of the page; it excludes page, before, after, search and sort. include lists users, which adds "users": [{"id", "name", "imageUrl"}], the authors; and etag, which adds "etag" to each message. Returns null if If-None-Match lists the page''s entity tag; a page with users has none. Raises PT404 if around is not a message of the chat.';
+
+-- A message that is not found is an error before If-None-Match is compared.
+create or replace function parley.validate_message_query(
+    chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text, sort text,
+    before text, after text, include text, around text) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    perform parley.raise_invalid(parley.filter_errors(type, search, start_date, end_date)
+        || parley.page_errors(page, "limit", before, after) || parley.sort_errors(sort, search, before, after)
+        || parley.around_errors(around, page, search, sort, before, after)
+        || jsonb_build_object('include', parley.include_error(include, '{users,etag}')));
+    if around is not null then
+        perform parley.find_message(chat_id, around);
+    end if;
+end $$;
 
 create or replace function api.send_message(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

@@ -1,10 +1,12 @@
 -- Pagination: by page number, or by keyset from the id in `before` or `after`. Lists are newest first.
 --
 --   parley.page_errors               validates page, limit, before and after of a query
+--   parley.around_errors             validates around, and the parameters that it excludes
 --   parley.parse_page                parses them into a page request
 --   parley.has_more                  whether more rows were read than the page has
 --   parley.trim_page                 cuts the rows that were read to those of the page
 --   parley.set_response_links        sets the response header Link to the neighbouring pages
+--   parley.find_page_around          the page request of the page around a message of the selected chat
 --   parley.find_message_page         the ids of a page of the selected chat's messages, and their total number
 --   parley.skip_blocks               skips messages, block by block
 --   parley.count_messages            counts the messages of a chat that match a filter, by blocks
@@ -22,6 +24,18 @@ language sql stable parallel safe as $$
         'before', case when parley.parse_uuid(before) is null and before is not null then 'must be an id' end,
         'after', case when parley.parse_uuid(after) is null and after is not null then 'must be an id'
             when before is not null and after is not null then 'can''t go with before' end)
+$$;
+
+create or replace function parley.around_errors(
+    around text, page text, search text, sort text, before text, after text) returns jsonb
+language sql immutable parallel safe as $$
+    select case when around is null then '{}' else jsonb_strip_nulls(jsonb_build_object(
+        'around', case when parley.parse_uuid(around) is null then 'must be an id' end,
+        'page', case when page is not null then 'can''t go with around' end,
+        'search', case when search is not null then 'can''t go with around' end,
+        'sort', case when sort is not null then 'can''t go with around' end,
+        'before', case when before is not null then 'can''t go with around' end,
+        'after', case when after is not null then 'can''t go with around' end)) end
 $$;
 
 create or replace function parley.parse_page(page text, "limit" text, before text, after text) returns parley.page_request
@@ -51,7 +65,8 @@ language sql immutable parallel safe as $$
 $$;
 
 -- `ids` are the argument of trim_page(). The JSON has, for each relation, the query parameters to change. A client that pages
--- by `before` has seen a newer page, and one that pages by `after` an older one, so those exist without a query.
+-- by `before` has seen a newer page, and one that pages by `after` an older one, so those exist without a query, unless `after` is
+-- the least id, as in a page around one of the oldest messages.
 create or replace function parley.set_response_links(
     page_request parley.page_request, ids uuid[], sort text default null) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -65,7 +80,8 @@ begin
         next := case when has_more then json_build_object('page', page_request.number + 1) end;
         prev := case when page_request.number > 1 then json_build_object('page', page_request.number - 1) end;
     elsif page_ids <> '{}' then
-        next := case when has_more or page_request.is_ascending
+        next := case when case when page_request.is_ascending
+                then page_request.after_id <> '00000000-0000-0000-0000-000000000000' else has_more end
             then json_build_object('before', page_ids[cardinality(page_ids)]) end;
         prev := case when has_more and page_request.is_ascending
                 or not page_request.is_ascending and page_request.number is distinct from 1
@@ -73,6 +89,28 @@ begin
     end if;
     perform set_config('response.links',
         json_strip_nulls(json_build_object('next', next, 'prev', prev, 'first', json_build_object()))::text, true);
+end $$;
+
+-- The page is the one after the newest message that is too old for it. Half of it is newer than the message, or less if there
+-- are not as many. If fewer than the rest are older, the page begins with the oldest message, and more of it is newer.
+create or replace function parley.find_page_around(
+    message_id uuid, filter parley.message_filter, page_request parley.page_request) returns parley.page_request
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+declare
+    others constant bigint := page_request.size - 1;
+    nearest parley.page_request := (null, others, 0, message_id, page_request.before_id, true)::parley.page_request;
+    newer uuid[];
+    older uuid[];
+begin
+    newer := (select p.ids from parley.find_message_page(filter, nearest) p);
+    nearest := (null, others, 0, page_request.after_id, message_id, false)::parley.page_request;
+    older := (select p.ids from parley.find_message_page(filter, nearest) p);
+    page_request.number := null;
+    page_request.skip := 0;
+    page_request.is_ascending := true;
+    page_request.after_id := coalesce(
+        older[others - least(cardinality(newer), others / 2) + 1], '00000000-0000-0000-0000-000000000000');
+    return page_request;
 end $$;
 
 -- Messages of one type are ordered by (type, id), an order that only the index messages_type has: ordered by id, PostgreSQL

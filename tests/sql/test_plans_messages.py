@@ -105,6 +105,24 @@ def test_page_does_not_read_the_pages_before_it(
     assert rows_read(nodes) <= max_rows
 
 
+@pytest.mark.parametrize("filters", [{}, {"type": "text"}, {"start_date": "2020-01-01"}])
+@pytest.mark.parametrize("place", [0, LARGE // 2, LARGE - 1])
+def test_page_around_a_message_reads_little_more_than_its_messages(
+    large_chat: LargeChat, place: int, filters: dict[str, str]
+) -> None:
+    connection, _, chat = large_chat
+    connection.execute("reset session authorization")
+    row = connection.execute(
+        "select id::text from parley.messages where chat_id = %s order by id desc limit 1 offset %s", [chat, place]
+    ).fetchone()
+    connection.execute("set session authorization app")
+    assert row is not None
+    response, nodes = list_messages(large_chat, around=row[0], **filters)
+    assert len(response["messages"]) == 50
+    assert row[0] in [message["id"] for message in response["messages"]]
+    assert rows_read(nodes) <= (1000 if filters else 51)  # to count, the newest messages are in no block
+
+
 def test_page_of_chats_reads_only_the_last_messages(large_chat: LargeChat) -> None:
     connection, user, _ = large_chat
     with plan_nodes(connection, "messages") as nodes:

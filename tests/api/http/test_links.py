@@ -65,6 +65,18 @@ def test_link_keeps_the_query_except_the_position(api: Api, client: httpx.Client
     ]
 
 
+def test_links_of_a_page_around_a_message_lead_to_all_others(client: httpx.Client) -> None:
+    path = new_chat(client, *(f"message {n}" for n in range(5)))
+    id_ = client.get(path).json()["messages"][2]["id"]
+    page = client.get(path, params={"around": id_, "limit": "1", "type": "text"})
+    assert [message["content"] for message in page.json()["messages"]] == ["message 2"]
+    older = follow_links(client, page.links["next"]["url"], "next")
+    newer = follow_links(client, page.links["prev"]["url"], "prev")
+    assert (newer, older) == ([["message 3"], ["message 4"]], [["message 1"], ["message 0"]])
+    assert "around" not in page.headers["link"]
+    assert page.headers["link"].count("type=text") == 3
+
+
 def test_link_has_the_path_of_the_request(client: httpx.Client) -> None:
     path = new_chat(client, "one", "two")
     encoded = path.replace("/chats/0", "/chats/%30")

@@ -68,6 +68,8 @@ def remove_conflicts(case: Case[Any]) -> None:
     query = {name: str(value) for name, value in (case.query or {}).items() if value != ""}
     cursors = [name for name in ("before", "after") if name in query]
     excluded = {"page", *cursors[1:]} if cursors else set()
+    if "around" in query:  # a random ID is never that of a message
+        excluded |= {"around"}
     if query.get("sort") == "relevance" and (cursors or "search" not in query):
         excluded |= {"sort"}
     excluded |= {name for name in ("startDate", "endDate") if INVALID_OFFSET.search(query.get(name, ""))}
