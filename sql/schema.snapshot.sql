@@ -1699,13 +1699,13 @@ CREATE OR REPLACE FUNCTION api.get_wal_position()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9acca49cd44943fe9c5e4c18cd5086f5;
 
---- function api.list_chat_events(text,text,text)
-CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
+--- function api.list_chat_events(text,text,text,text)
+CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, include text DEFAULT NULL::text)
  RETURNS json
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 832f1cfcae637291d263532c142bb1f5;
+AS md5 68020658c37c9ef2794a203ce0916118;
 
 --- function api.list_chats(text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text, include text DEFAULT NULL::text)
@@ -1717,13 +1717,13 @@ CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" 
  SET enable_seqscan TO 'off'
 AS md5 4f5557f8685a3973bef7439db9d7ca0a;
 
---- function api.list_events(text,text)
-CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
+--- function api.list_events(text,text,text)
+CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, include text DEFAULT NULL::text)
  RETURNS json
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7400f6fbcf8dab26fbc376a63f3b8db3;
+AS md5 c5b1656902e5403dc4c3e1b704abf355;
 
 --- function api.list_members(text)
 CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
@@ -1797,13 +1797,13 @@ CREATE OR REPLACE FUNCTION api.set_image(image_url text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 046d652240024490bc49756ef81edc99;
 
---- function api.sync(text,text)
-CREATE OR REPLACE FUNCTION api.sync(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text)
+--- function api.sync(text,text,text)
+CREATE OR REPLACE FUNCTION api.sync(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, include text DEFAULT NULL::text)
  RETURNS json
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 da58273808de2cdcc231794bca08c699;
+AS md5 503f6567d09690172c6a34e9f0fac56e;
 
 --- function api.update_chat(text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
@@ -2284,6 +2284,13 @@ CREATE OR REPLACE FUNCTION parley.event_message_id(event parley.outbox)
  IMMUTABLE PARALLEL SAFE
 AS md5 33ca1278a35758df6138486e4c2522ad;
 
+--- function parley.event_page_json(json,json,boolean,text,json)
+CREATE OR REPLACE FUNCTION parley.event_page_json(events json, next json, has_more boolean, include text, users json)
+ RETURNS json
+ LANGUAGE sql
+ STABLE
+AS md5 8c26be81ac7540f71dbfec0dfebbfe1b;
+
 --- function parley.event_user_id(parley.outbox)
 CREATE OR REPLACE FUNCTION parley.event_user_id(event parley.outbox)
  RETURNS text
@@ -2307,15 +2314,23 @@ CREATE OR REPLACE FUNCTION parley.fetch_chat(chat uuid)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 93a49d4467bf0da897af3bf96b615335;
 
---- function parley.fetch_snapshot(text)
-CREATE OR REPLACE FUNCTION parley.fetch_snapshot("limit" text)
+--- function parley.fetch_snapshot(text,text)
+CREATE OR REPLACE FUNCTION parley.fetch_snapshot("limit" text, include text)
  RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 1d03400f21e9fb30a39efb567b532b3c;
+
+--- function parley.fetch_sync_chats(parley.page_request,text)
+CREATE OR REPLACE FUNCTION parley.fetch_sync_chats(page_request parley.page_request, include text, OUT chats json, OUT total bigint, OUT users json)
+ RETURNS record
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 08e91205d68579cb644df0d8bb8f53f3;
+AS md5 4ce831458c4861149a19b90e87a90a7e;
 
 --- function parley.field_error(text,jsonb)
 CREATE OR REPLACE FUNCTION parley.field_error(field text, value jsonb)
@@ -2339,8 +2354,8 @@ CREATE OR REPLACE FUNCTION parley.filter_errors(type text, search text, start_da
  STABLE PARALLEL SAFE
 AS md5 460c1ac9f26970c170a5baf6ff0d172e;
 
---- function parley.find_chat_events(bigint,bigint)
-CREATE OR REPLACE FUNCTION parley.find_chat_events(after bigint, max_events bigint, OUT events json, OUT next bigint)
+--- function parley.find_chat_events(bigint,bigint,text)
+CREATE OR REPLACE FUNCTION parley.find_chat_events(after bigint, max_events bigint, include text, OUT events json, OUT next bigint, OUT users json)
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -2349,7 +2364,7 @@ CREATE OR REPLACE FUNCTION parley.find_chat_events(after bigint, max_events bigi
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 8e8363affdc01a10a39b26225517ead4;
+AS md5 3e3a45da2d59eb07aa25e0be3bdf1207;
 
 --- function parley.find_chat_page(parley.page_request)
 CREATE OR REPLACE FUNCTION parley.find_chat_page(page_request parley.page_request, OUT chats uuid[], OUT activities uuid[], OUT total bigint)
@@ -2455,8 +2470,8 @@ CREATE OR REPLACE FUNCTION parley.find_message_page(filter parley.message_filter
  SET enable_sort TO 'off'
 AS md5 44ce63c572da9f6dd3da91669c42cf19;
 
---- function parley.find_new_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint)
-CREATE OR REPLACE FUNCTION parley.find_new_events(after_snapshot pg_snapshot, until_snapshot pg_snapshot, next_chat uuid, next_seq bigint, max_events bigint, OUT events json[], OUT chats uuid[], OUT seqs bigint[])
+--- function parley.find_new_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint,text)
+CREATE OR REPLACE FUNCTION parley.find_new_events(after_snapshot pg_snapshot, until_snapshot pg_snapshot, next_chat uuid, next_seq bigint, max_events bigint, include text, OUT events json[], OUT chats uuid[], OUT seqs bigint[], OUT users json)
  RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -2465,7 +2480,7 @@ CREATE OR REPLACE FUNCTION parley.find_new_events(after_snapshot pg_snapshot, un
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 fccf6d6838ddfde6fbec10cffdf9189e;
+AS md5 30221e945c13a3a575de1ecdec570758;
 
 --- function parley.find_page_around(uuid,parley.message_filter,parley.page_request)
 CREATE OR REPLACE FUNCTION parley.find_page_around(message_id uuid, filter parley.message_filter, page_request parley.page_request)
@@ -3409,12 +3424,13 @@ CREATE OR REPLACE FUNCTION parley.start_new_epoch()
  LANGUAGE sql
 AS md5 b5022a4a02a641d8d5d955fcded64130;
 
---- function parley.sync_chat_json(parley.chats,parley.messages,parley.read_state)
-CREATE OR REPLACE FUNCTION parley.sync_chat_json(chat parley.chats, last_message parley.messages, state parley.read_state)
+--- function parley.sync_chat_json(parley.chats,parley.messages,parley.read_state,jsonb,text)
+CREATE OR REPLACE FUNCTION parley.sync_chat_json(chat parley.chats, last_message parley.messages, state parley.read_state, authors jsonb, include text)
  RETURNS jsonb
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
-AS md5 54ef3a12aebd272cbc2dcfd0214848a3;
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 b2d1d943400b434c35d92c705da5fbd8;
 
 --- function parley.system_identifier()
 CREATE OR REPLACE FUNCTION parley.system_identifier()
@@ -4186,11 +4202,11 @@ grant execute on function api.get_settings() to parley_api;
 
 grant execute on function api.get_wal_position() to parley_api;
 
-grant execute on function api.list_chat_events(text,text,text) to parley_api;
+grant execute on function api.list_chat_events(text,text,text,text) to parley_api;
 
 grant execute on function api.list_chats(text,text,text,text,text) to parley_api;
 
-grant execute on function api.list_events(text,text) to parley_api;
+grant execute on function api.list_events(text,text,text) to parley_api;
 
 grant execute on function api.list_members(text) to parley_api;
 
@@ -4210,7 +4226,7 @@ grant execute on function api.send_message(text,jsonb) to parley_api;
 
 grant execute on function api.set_image(text) to parley_api;
 
-grant execute on function api.sync(text,text) to parley_api;
+grant execute on function api.sync(text,text,text) to parley_api;
 
 grant execute on function api.update_chat(text,jsonb) to parley_api;
 
@@ -4324,13 +4340,17 @@ grant execute on function parley.event_json(parley.outbox,parley.messages,text) 
 
 grant execute on function parley.event_message_id(parley.outbox) to parley_api;
 
+grant execute on function parley.event_page_json(json,json,boolean,text,json) to parley_api;
+
 grant execute on function parley.event_user_id(parley.outbox) to parley_api;
 
 grant execute on function parley.expand_phrases(text,text[],text) to parley_api;
 
 grant execute on function parley.fetch_chat(uuid) to parley_api;
 
-grant execute on function parley.fetch_snapshot(text) to parley_api;
+grant execute on function parley.fetch_snapshot(text,text) to parley_api;
+
+grant execute on function parley.fetch_sync_chats(parley.page_request,text) to parley_api;
 
 grant execute on function parley.field_error(text,jsonb) to parley_api;
 
@@ -4338,7 +4358,7 @@ grant execute on function parley.field_errors(jsonb,text[],text[]) to parley_api
 
 grant execute on function parley.filter_errors(text,text,text,text) to parley_api;
 
-grant execute on function parley.find_chat_events(bigint,bigint) to parley_api;
+grant execute on function parley.find_chat_events(bigint,bigint,text) to parley_api;
 
 grant execute on function parley.find_chat_page(parley.page_request) to parley_api;
 
@@ -4362,7 +4382,7 @@ grant execute on function parley.find_message(text,text) to parley_api;
 
 grant execute on function parley.find_message_page(parley.message_filter,parley.page_request) to parley_api;
 
-grant execute on function parley.find_new_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint) to parley_api;
+grant execute on function parley.find_new_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint,text) to parley_api;
 
 grant execute on function parley.find_page_around(uuid,parley.message_filter,parley.page_request) to parley_api;
 
@@ -4578,7 +4598,7 @@ grant execute on function parley.spelling_pattern(text) to parley_api;
 
 grant execute on function parley.start_new_epoch() to parley_api;
 
-grant execute on function parley.sync_chat_json(parley.chats,parley.messages,parley.read_state) to parley_api;
+grant execute on function parley.sync_chat_json(parley.chats,parley.messages,parley.read_state,jsonb,text) to parley_api;
 
 grant execute on function parley.system_identifier() to parley_api;
 

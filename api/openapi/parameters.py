@@ -101,8 +101,8 @@ PARAMETERS = {
 
 # Entries of PARAMETERS for query parameters that have another meaning in these functions.
 VARIANTS = {
-    "api.list_chat_events": {"after": "seq", "limit": "event_limit"},
-    "api.list_events": {"after": "cursor", "limit": "event_limit"},
+    "api.list_chat_events": {"after": "seq", "limit": "event_limit", "include": "include_users"},
+    "api.list_events": {"after": "cursor", "limit": "event_limit", "include": "include_users"},
     "api.sync": {"after": "sync_cursor", "limit": "sync_limit"},
     "api.get_message": {"include": "include_users"},
 }

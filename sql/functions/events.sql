@@ -3,6 +3,7 @@
 --
 --   api.list_chat_events                GET /api/chats/{chatId}/events
 --   api.list_events                     GET /api/events
+--   parley.event_page_json              formats a page of events
 --   parley.parse_event_limit            the maximum number of events in a response
 --   parley.find_chat_events             the events of the selected chat after a seq, up to the first gap
 --   parley.find_new_events              the events of the user's chats that are not visible in a snapshot, chat by chat
@@ -15,7 +16,8 @@
 --
 -- In a chat, the seq identifies and orders the events. event_cursors.sql explains the cursors across chats.
 
-create or replace function api.list_chat_events(chat_id text, after text default null, "limit" text default null) returns json
+create or replace function api.list_chat_events(
+    chat_id text, after text default null, "limit" text default null, include text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.select_chat(chat_id);
@@ -24,20 +26,20 @@ declare
 begin
     perform parley.raise_invalid(jsonb_build_object(
         'after', case when after is null then 'is required' else parley.number_error('seq', after) end,
-        'limit', parley.number_error('event_limit', "limit")));
-    select * into page from parley.find_chat_events(after::bigint, parley.parse_event_limit("limit"));
+        'limit', parley.number_error('event_limit', "limit"),
+        'include', parley.include_error(include, '{users}')));
+    select * into page from parley.find_chat_events(after::bigint, parley.parse_event_limit("limit"), include);
     if page.next is null and after::bigint <> last_seq then
         perform parley.raise_error('PT410', 'The log does not have the events after this seq.');
     end if;
-    return json_build_object(
-        'events', coalesce(page.events, '[]'),
-        'next', coalesce(page.next, last_seq),
-        'hasMore', coalesce(page.next < last_seq, false));
+    return parley.event_page_json(coalesce(page.events, '[]'), to_json(coalesce(page.next, last_seq)),
+        coalesce(page.next < last_seq, false), include, page.users);
 end $$;
-comment on function api.list_chat_events(text, text, text) is
-    'Lists the events of a chat after a seq: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the value of after for the next request. limit is 1 to 1000, by default 100. Raises PT404 unless the user is a member, and PT410 if the log no longer has the events.';
+comment on function api.list_chat_events(text, text, text, text) is
+    'Lists the events of a chat after a seq: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the value of after for the next request. limit is 1 to 1000, by default 100. include=users adds "users": [{"id", "name", "imageUrl"}]. Raises PT404 unless the user is a member, and PT410 if the log no longer has the events.';
 
-create or replace function api.list_events(after text default null, "limit" text default null) returns json
+create or replace function api.list_events(
+    after text default null, "limit" text default null, include text default null) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     current_snapshot constant pg_snapshot := pg_current_snapshot();
@@ -51,33 +53,43 @@ begin
     perform parley.raise_invalid(jsonb_build_object(
         'after', case when after is not null and cursor.after_snapshot is null
             then 'must be a cursor from an earlier response' end,
-        'limit', parley.number_error('event_limit', "limit")));
+        'limit', parley.number_error('event_limit', "limit"),
+        'include', parley.include_error(include, '{users}')));
     if after is null then
-        return json_build_object('events', json_build_array(), 'next', parley.encode_cursor(current_snapshot), 'hasMore', false);
+        return parley.event_page_json('[]', to_json(parley.encode_cursor(current_snapshot)), false, include, '[]');
     end if;
     perform parley.assert_cursor_not_expired(cursor.lineage, cursor.after_snapshot);
     max_events := parley.parse_event_limit("limit");
     until_snapshot := coalesce(cursor.until_snapshot, current_snapshot);
     select * into page from parley.find_new_events(
-        cursor.after_snapshot, until_snapshot, cursor.next_chat, cursor.next_seq, max_events + 1);
+        cursor.after_snapshot, until_snapshot, cursor.next_chat, cursor.next_seq, max_events + 1, include);
     has_more := cardinality(page.events) > max_events;
-    return json_build_object(
-        'events', array_to_json(page.events[:max_events]),
-        'next', case
+    -- hasMore is true after the last of several pages too: events may have been committed since the first one.
+    return parley.event_page_json(
+        array_to_json(page.events[:max_events]),
+        to_json(case
             when has_more then parley.encode_cursor(
                 cursor.after_snapshot, until_snapshot, page.chats[max_events + 1], page.seqs[max_events + 1])
-            else parley.encode_cursor(until_snapshot) end,
-        -- True after the last of several pages too: events may have been committed since the first one.
-        'hasMore', has_more or cursor.until_snapshot is not null);
+            else parley.encode_cursor(until_snapshot) end),
+        has_more or cursor.until_snapshot is not null, include, page.users);
 end $$;
-comment on function api.list_events(text, text) is
-    'Lists the events of all chats of the user after a cursor, chat by chat: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the cursor for the next request. Without a cursor there are no events, and next is the current cursor. For a chat that was deleted, or that the user was removed from, only the event that ended the access is returned. Raises PT410 if the log does not reach back to the cursor.';
+comment on function api.list_events(text, text, text) is
+    'Lists the events of all chats of the user after a cursor, chat by chat: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the cursor for the next request. Without a cursor there are no events, and next is the current cursor. For a chat that was deleted, or that the user was removed from, only the event that ended the access is returned. include=users adds "users": [{"id", "name", "imageUrl"}]. Raises PT410 if the log does not reach back to the cursor.';
+
+create or replace function parley.event_page_json(events json, next json, has_more boolean, include text, users json)
+returns json
+language sql stable as $$
+    select case when parley.is_included(include, 'users')
+        then json_build_object('events', events, 'next', next, 'hasMore', has_more, 'users', users)
+        else json_build_object('events', events, 'next', next, 'hasMore', has_more) end
+$$;
 
 create or replace function parley.parse_event_limit("limit" text) returns bigint
 language sql immutable parallel safe as $$ select coalesce("limit"::bigint, 100) $$;
 
 -- Events with consecutive seqs have the same seq - row_number(), so the filter returns the first run.
-create or replace function parley.find_chat_events(after bigint, max_events bigint, out events json, out next bigint)
+create or replace function parley.find_chat_events(
+    after bigint, max_events bigint, include text, out events json, out next bigint, out users json)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -85,8 +97,9 @@ declare
     chat constant uuid := session.selected_chat();
 begin
     select json_agg(parley.event_json(e.event, m, (select c.title from parley.chats c where c.id = chat)) order by e.seq),
-        max(e.seq)
-    into events, next
+        max(e.seq), case when parley.is_included(include, 'users')
+            then parley.users_json(array_agg(parley.event_user_id(e.event))) end
+    into events, next, users
     from (
         select o as event, o.seq, o.seq - row_number() over (order by o.seq) as seq_before_run
         from parley.outbox o where o.chat_id = chat and o.seq > after order by o.seq limit max_events
@@ -97,7 +110,7 @@ end $$;
 -- Starts at the event next_seq of next_chat, if given.
 create or replace function parley.find_new_events(
     after_snapshot pg_snapshot, until_snapshot pg_snapshot, next_chat uuid, next_seq bigint, max_events bigint,
-    out events json[], out chats uuid[], out seqs bigint[])
+    include text, out events json[], out chats uuid[], out seqs bigint[], out users json)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -107,6 +120,7 @@ declare
     last_seq bigint;
     remaining bigint := max_events;
     chat_events record;
+    user_ids text[];
 begin
     events := '{}';
     for chat in
@@ -118,7 +132,8 @@ begin
         first_seq := greatest(first_seq, case chat.id when next_chat then next_seq end);
         last_seq := coalesce(chat.end_seq, parley.find_first_new_seq(chat.id, until_snapshot) - 1);
         select coalesce(array_agg(parley.event_json(e.event, m, chat.title) order by e.seq), '{}') as events,
-            array_agg(chat.id) as chats, array_agg(e.seq order by e.seq) as seqs
+            array_agg(chat.id) as chats, array_agg(e.seq order by e.seq) as seqs,
+            array_agg(parley.event_user_id(e.event)) as user_ids
         into chat_events
         from (
             select o as event, o.seq from parley.outbox o
@@ -127,9 +142,11 @@ begin
         events := events || chat_events.events;
         chats := chats || chat_events.chats;
         seqs := seqs || chat_events.seqs;
+        user_ids := user_ids || chat_events.user_ids;
         remaining := max_events - cardinality(events);
         exit when remaining = 0;
     end loop;
+    users := case when parley.is_included(include, 'users') then parley.users_json(user_ids) end;
 end $$;
 
 -- Starts at first_chat, if given. `end_seq` is the seq of the event that ended the user's access, or null for a member.

@@ -22,6 +22,8 @@ CHAT = {"id": UUID7, "title": "Plans", "role": "owner", "lastMessage": SENT} | d
 CHAT |= {"unreadCount": 0, "lastReadMessageId": "<message_id>", "memberCount": 2}
 CODE = {"content": "f()", "type": "code"}
 MESSAGE = SENT | {"updatedAt": INSTANT}
+SYNC_CHAT = CHAT | {"seq": 3, "channel": Matching(r"private-user-[\w-]+")}
+SYNC_CHAT["lastMessage"] = SENT | {"author": {"id": "<owner>", "name": None, "imageUrl": None}}
 PAGE = {"total": 1, "page": 1, "limit": 50}
 MEMBER = {"userId": "<member>", "name": None, "image": None, "role": "member", "joinedAt": INSTANT}
 MEMBER |= {"lastReadMessageId": None}
@@ -59,7 +61,7 @@ EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | No
             "cursor": Matching(r"[\w-]+"),
             "user": {"id": "<owner>", "imageUrl": None} | USER,
             "settings": SETTINGS,
-            "chats": [CHAT | {"seq": 3, "channel": Matching(r"private-user-[\w-]+")}],
+            "chats": [SYNC_CHAT],
             "total": 1,
             "limit": 50,
         },

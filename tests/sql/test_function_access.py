@@ -39,8 +39,9 @@ def test_no_function_returns_a_chat_to_other_users_than_its_members(
         "select unnest(ids) from parley.search_chats(parley.parse_search('word'), {filter}, {page})",
         "select unnest(ids) from parley.search_by_relevance({chat}, parley.parse_search('word'), {filter}, {page})",
         "select unnest(chats) from parley.find_chat_page({page})",
-        "select json_array_elements(events) from parley.find_chat_events(0, 100)",
-        "select c from unnest((parley.find_new_events('1:1:', '701:701:', {chat}, 0, 9)).chats) c where c = {chat}",
+        "select json_array_elements(events) from parley.find_chat_events(0, 100, null)",
+        "select c from unnest((parley.find_new_events('1:1:', '701:701:', {chat}, 0, 9, null)).chats) c"
+        " where c = {chat}",
     ]
     zero, high = "0" * 32, "f" * 32
     dba.execute("update parley.outbox set transaction_id = '700'")  # as if it had been committed

@@ -48,7 +48,7 @@ from api.openapi.models.messages import (
     SentMessage,
 )
 from api.openapi.models.pusher import Signed, SignedBatch, SignedChannels, SignedIn
-from api.openapi.models.sync import Snapshot, Sync, SyncChat
+from api.openapi.models.sync import AuthoredMessage, Snapshot, Sync, SyncChat
 from api.openapi.models.users import (
     ChangedImage,
     ChangedProfile,
@@ -64,6 +64,7 @@ from api.openapi.models.users import (
 )
 
 __all__ = [
+    "AuthoredMessage",
     "Body",
     "ChangedImage",
     "ChangedMessage",

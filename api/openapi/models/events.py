@@ -25,6 +25,7 @@ from api.openapi.models.fields import (
     Type,
     UserId,
 )
+from api.openapi.models.users import IncludedUsers
 
 MAX_EVENT_BYTES = 10_000  # of a payload: Pusher rejects events of more than 10 kB
 MAX_CHANNEL_USER_ID_BYTES = 113  # in UTF-8: longer user IDs would exceed the 164 characters of Pusher's channel names
@@ -207,6 +208,7 @@ class ChatEvents(Model):
     events: list[LoggedEvent]
     next: Annotated[int, describe_field("The value of `after` for the next request.", 42, minimum=0)]
     has_more: Annotated[bool, describe_field("Whether more events follow.", False)]
+    users: IncludedUsers | Omitted = None
 
 
 class Events(Model):
@@ -215,3 +217,4 @@ class Events(Model):
     events: list[LoggedEvent]
     next: Cursor
     has_more: Annotated[bool, describe_field("Whether more events follow.", False)]
+    users: IncludedUsers | Omitted = None

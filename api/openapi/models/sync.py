@@ -4,15 +4,23 @@ from typing import Annotated
 
 from pydantic import RootModel
 
-from api.openapi.models.base import Model, describe_field
-from api.openapi.models.chats import Chat
+from api.openapi.models.base import Model, Omitted, describe_field
+from api.openapi.models.chats import ListedChat
 from api.openapi.models.events import Cursor, Events
-from api.openapi.models.users import User, UserSettings
+from api.openapi.models.messages import LastMessage
+from api.openapi.models.users import IncludedUsers, PublicProfile, User, UserSettings
 
 
-class SyncChat(Chat):
+class AuthoredMessage(LastMessage):
+    """A chat's newest message, with the first 200 characters of its content, and its author."""
+
+    author: PublicProfile
+
+
+class SyncChat(ListedChat):
     """A chat, with what a client needs to follow it."""
 
+    last_message: AuthoredMessage | None
     seq: Annotated[int, describe_field("The chat's last event that this response includes.", 42, minimum=0)]
     channel: Annotated[
         str,
@@ -33,6 +41,7 @@ class Snapshot(Model):
     chats: list[SyncChat]
     total: Annotated[int, describe_field("The number of all chats of the caller.", 1, minimum=0)]
     limit: Annotated[int, describe_field("The maximum number of chats in the response.", 50)]
+    users: IncludedUsers | Omitted = None
 
 
 class Sync(RootModel[Snapshot | Events]):
