@@ -1593,7 +1593,7 @@ CREATE OR REPLACE FUNCTION api.add_member(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 878272b17b31ff93b71659d57d850bb0;
+AS md5 d690dcd9b889c4386fc4d770e1005ada;
 
 --- function api.authorize_channel(text,text,text[])
 CREATE OR REPLACE FUNCTION api.authorize_channel(socket_id text, channel_name text DEFAULT NULL::text, channel_names text[] DEFAULT NULL::text[])
@@ -1638,7 +1638,7 @@ CREATE OR REPLACE FUNCTION api.create_chat(body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4aa22bdfb74dfed6661e1e2c4f5e8f5d;
+AS md5 d43fddd12d509411a43d65bc68e8c893;
 
 --- function api.delete_chat(text)
 CREATE OR REPLACE FUNCTION api.delete_chat(chat_id text)
@@ -1668,7 +1668,7 @@ CREATE OR REPLACE FUNCTION api.get_field_schemas()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 785c695cd2bffcb7ddae845cc03b4072;
+AS md5 aa04bd9797f1f5a6e69932b10c748c08;
 
 --- function api.get_message(text,text,text)
 CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text, include text DEFAULT NULL::text)
@@ -1725,13 +1725,13 @@ CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 c5b1656902e5403dc4c3e1b704abf355;
 
---- function api.list_members(text)
-CREATE OR REPLACE FUNCTION api.list_members(chat_id text)
+--- function api.list_members(text,text,text,text,text)
+CREATE OR REPLACE FUNCTION api.list_members(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)
  RETURNS json
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 eb34fd345d4f25e02425993a70e35e82;
+AS md5 9d60e711de0f1bc10c7d289dcf94fba6;
 
 --- function api.list_messages(text,text,text,text,text,text,text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text, include text DEFAULT NULL::text, around text DEFAULT NULL::text)
@@ -1741,6 +1741,16 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
 AS md5 5ed811d31d8078e63773f6c7ce781817;
+
+--- function api.list_users(text)
+CREATE OR REPLACE FUNCTION api.list_users(email text DEFAULT NULL::text)
+ RETURNS json
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 ac2de43c169f7fba3b37110fa4eef204;
 
 --- function api.mark_read(text,jsonb)
 CREATE OR REPLACE FUNCTION api.mark_read(chat_id text, body jsonb)
@@ -1755,7 +1765,7 @@ CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
  LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 199169c9a25dbe7162ab884f19daf91b;
+AS md5 7167c24c1d835399f203ab49227f8baf;
 
 --- function api.register_image_upload(text)
 CREATE OR REPLACE FUNCTION api.register_image_upload(image_url text)
@@ -2033,6 +2043,14 @@ CREATE OR REPLACE FUNCTION parley.assert_if_match(etag text)
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 5225391069ef8bffa610370dc90b7ad5;
+
+--- function parley.assert_is_object(jsonb)
+CREATE OR REPLACE FUNCTION parley.assert_is_object(body jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 369b5f1b2ecea9c9a6f0b1930b151704;
 
 --- function parley.assert_member_limit(uuid[])
 CREATE OR REPLACE FUNCTION parley.assert_member_limit(chats uuid[])
@@ -2337,7 +2355,7 @@ CREATE OR REPLACE FUNCTION parley.field_error(field text, value jsonb)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 fdc57459bfc6b65e80cc1c44fddc815b;
+AS md5 ad74d882061050544b79d26e13889988;
 
 --- function parley.field_errors(jsonb,text[],text[])
 CREATE OR REPLACE FUNCTION parley.field_errors(body jsonb, required text[], optional text[])
@@ -2451,6 +2469,16 @@ CREATE OR REPLACE FUNCTION parley.find_hits_per_chat(chats uuid[], query parley.
  SET work_mem TO '64MB'
 AS md5 25205dbf6f0d6423d000932caf327a05;
 
+--- function parley.find_member_page(parley.page_request,text)
+CREATE OR REPLACE FUNCTION parley.find_member_page(page_request parley.page_request, cursor text, OUT users text[], OUT total bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 829d658a3035408432c112b8fb051a77;
+
 --- function parley.find_message(text,text)
 CREATE OR REPLACE FUNCTION parley.find_message(chat_id text, message_id text)
  RETURNS parley.messages
@@ -2481,6 +2509,13 @@ CREATE OR REPLACE FUNCTION parley.find_new_events(after_snapshot pg_snapshot, un
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
 AS md5 30221e945c13a3a575de1ecdec570758;
+
+--- function parley.find_new_members(jsonb)
+CREATE OR REPLACE FUNCTION parley.find_new_members(members jsonb, OUT users text[], OUT errors jsonb)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 0607d9204566024d6f8a1b2b09525454;
 
 --- function parley.find_page_around(uuid,parley.message_filter,parley.page_request)
 CREATE OR REPLACE FUNCTION parley.find_page_around(message_id uuid, filter parley.message_filter, page_request parley.page_request)
@@ -2515,6 +2550,16 @@ CREATE OR REPLACE FUNCTION parley.find_settings()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 3076e2bc19cb883f3a89ddbcff72cc65;
 
+--- function parley.find_user(text,text)
+CREATE OR REPLACE FUNCTION parley.find_user(field text, value text)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 3e2ef579ea399bd77892ba75bc261dbf;
+
 --- function parley.format_phrase(text,boolean)
 CREATE OR REPLACE FUNCTION parley.format_phrase(words text, is_prefix boolean)
  RETURNS text
@@ -2529,8 +2574,8 @@ CREATE OR REPLACE FUNCTION parley.generate_uuid7(instant timestamp with time zon
  PARALLEL SAFE
 AS md5 cc0bbf608479a6364b4f9c99e7a353b5;
 
---- function parley.has_more(parley.page_request,uuid[])
-CREATE OR REPLACE FUNCTION parley.has_more(page_request parley.page_request, ids uuid[])
+--- function parley.has_more(parley.page_request,anyarray)
+CREATE OR REPLACE FUNCTION parley.has_more(page_request parley.page_request, ids anyarray)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
@@ -2813,6 +2858,20 @@ CREATE OR REPLACE FUNCTION parley.member_channels(event parley.outbox)
  SET enable_seqscan TO 'off'
 AS md5 e7c20113254b9457932f4a7535d01cad;
 
+--- function parley.member_cursor_error(text)
+CREATE OR REPLACE FUNCTION parley.member_cursor_error(cursor text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS md5 fb6cc5f09790518f9ef1754fdf5ef0b1;
+
+--- function parley.member_page_errors(text,text,text,text)
+CREATE OR REPLACE FUNCTION parley.member_page_errors(page text, "limit" text, before text, after text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS md5 cc852c2e96044a7b44109f15517a06d8;
+
 --- function parley.members_after_delete()
 CREATE OR REPLACE FUNCTION parley.members_after_delete()
  RETURNS trigger
@@ -2837,13 +2896,15 @@ CREATE OR REPLACE FUNCTION parley.members_before_insert()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 c664866ba3eceff490df178eaed8c578;
 
---- function parley.members_json()
-CREATE OR REPLACE FUNCTION parley.members_json(OUT user_id text, OUT joined_at timestamp with time zone, OUT member json)
+--- function parley.members_json(text[])
+CREATE OR REPLACE FUNCTION parley.members_json(users text[], OUT user_id text, OUT joined_at timestamp with time zone, OUT member json)
  RETURNS SETOF record
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 921966d07421ddfde2b3cdd65a5a5e00;
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 75fe1b4175a5943838648c983b673590;
 
 --- function parley.members_reject_key_update()
 CREATE OR REPLACE FUNCTION parley.members_reject_key_update()
@@ -2935,6 +2996,13 @@ CREATE OR REPLACE FUNCTION parley.min_uuid7(instant timestamp with time zone)
  IMMUTABLE PARALLEL SAFE
 AS md5 b450c92abf11f5c3b2d793a43e7be257;
 
+--- function parley.nested_objects(json)
+CREATE OR REPLACE FUNCTION parley.nested_objects(source json)
+ RETURNS TABLE(name text, object json)
+ LANGUAGE sql
+ STABLE
+AS md5 cbce3ca5cad6606851e7689d6c1d51cf;
+
 --- function parley.next_event_ids(uuid,uuid[],bigint[],integer,integer)
 CREATE OR REPLACE FUNCTION parley.next_event_ids(after_chat uuid, held_chats uuid[], held_until bigint[], max_events integer, max_events_per_chat integer)
  RETURNS bigint[]
@@ -2986,7 +3054,7 @@ CREATE OR REPLACE FUNCTION parley.number_limits(kind text)
  RETURNS bigint[]
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 ace395344fb1cbd8fa43d35c3da334c3;
+AS md5 7016197f924ea312f30289d427ce4fec;
 
 --- function parley.number_schema(text,bigint)
 CREATE OR REPLACE FUNCTION parley.number_schema(kind text, default_value bigint)
@@ -3061,6 +3129,14 @@ CREATE OR REPLACE FUNCTION parley.parse_idempotency_key(header text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 6761cc31c43c3170953ad12205acbbdb;
+
+--- function parley.parse_member_page(text,text,text,text)
+CREATE OR REPLACE FUNCTION parley.parse_member_page(page text, "limit" text, before text, after text)
+ RETURNS parley.page_request
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 76f5c7b3aaf70a2a2ecf70a108a426c8;
 
 --- function parley.parse_page(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.parse_page(page text, "limit" text, before text, after text)
@@ -3340,12 +3416,12 @@ CREATE OR REPLACE FUNCTION parley.set_response_etag(version text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 84c17ba1f66eedefe3ec6f19140ea144;
 
---- function parley.set_response_links(parley.page_request,uuid[],text)
-CREATE OR REPLACE FUNCTION parley.set_response_links(page_request parley.page_request, ids uuid[], sort text DEFAULT NULL::text)
+--- function parley.set_response_links(parley.page_request,anyarray,text,boolean)
+CREATE OR REPLACE FUNCTION parley.set_response_links(page_request parley.page_request, ids anyarray, sort text DEFAULT NULL::text, is_oldest_first boolean DEFAULT false)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 71376ec759648530ee6728b0bd3ccc1d;
+AS md5 1632893dbc9140e707b685acd65520bb;
 
 --- function parley.settings_before_update()
 CREATE OR REPLACE FUNCTION parley.settings_before_update()
@@ -3470,9 +3546,9 @@ CREATE OR REPLACE FUNCTION parley.trim_fragment(fragment text, is_start boolean,
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 6627b2e7dd548a863a5df292c462dac8;
 
---- function parley.trim_page(parley.page_request,uuid[])
-CREATE OR REPLACE FUNCTION parley.trim_page(page_request parley.page_request, ids uuid[])
- RETURNS uuid[]
+--- function parley.trim_page(parley.page_request,anyarray)
+CREATE OR REPLACE FUNCTION parley.trim_page(page_request parley.page_request, ids anyarray)
+ RETURNS anyarray
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 8b19e8174f60b29ab810efe6540a254c;
@@ -3511,6 +3587,13 @@ CREATE OR REPLACE FUNCTION parley.user_queue(user_id text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 2bb541257516fe7cce011adb2dc7fdad;
+
+--- function parley.user_reference_errors(jsonb)
+CREATE OR REPLACE FUNCTION parley.user_reference_errors(body jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 dd2ca05b1e2d1f6125ed409720b5505b;
 
 --- function parley.users_after_delete()
 CREATE OR REPLACE FUNCTION parley.users_after_delete()
@@ -3578,7 +3661,7 @@ CREATE OR REPLACE FUNCTION parley.validate_body(body jsonb, required text[], opt
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 f947e0e735dad2d00db43f7af284934d;
+AS md5 537086758c79ddc1973a6ead60f6e287;
 
 --- function parley.validate_message_query(text,text,text,text,text,text,text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.validate_message_query(chat_id text, page text, "limit" text, type text, search text, start_date text, end_date text, sort text, before text, after text, include text, around text)
@@ -4208,9 +4291,11 @@ grant execute on function api.list_chats(text,text,text,text,text) to parley_api
 
 grant execute on function api.list_events(text,text,text) to parley_api;
 
-grant execute on function api.list_members(text) to parley_api;
+grant execute on function api.list_members(text,text,text,text,text) to parley_api;
 
 grant execute on function api.list_messages(text,text,text,text,text,text,text,text,text,text,text,text) to parley_api;
+
+grant execute on function api.list_users(text) to parley_api;
 
 grant execute on function api.mark_read(text,jsonb) to parley_api;
 
@@ -4285,6 +4370,8 @@ grant execute on function parley.assert_cursor_not_expired(text,pg_snapshot) to 
 grant execute on function parley.assert_has_any(jsonb,text[]) to parley_api;
 
 grant execute on function parley.assert_if_match(text) to parley_api;
+
+grant execute on function parley.assert_is_object(jsonb) to parley_api;
 
 grant execute on function parley.assert_member_limit(uuid[]) to parley_api;
 
@@ -4378,11 +4465,15 @@ grant execute on function parley.find_hits_in_chat(uuid,parley.search_query,parl
 
 grant execute on function parley.find_hits_per_chat(uuid[],parley.search_query,parley.message_filter) to parley_api;
 
+grant execute on function parley.find_member_page(parley.page_request,text) to parley_api;
+
 grant execute on function parley.find_message(text,text) to parley_api;
 
 grant execute on function parley.find_message_page(parley.message_filter,parley.page_request) to parley_api;
 
 grant execute on function parley.find_new_events(pg_snapshot,pg_snapshot,uuid,bigint,bigint,text) to parley_api;
+
+grant execute on function parley.find_new_members(jsonb) to parley_api;
 
 grant execute on function parley.find_page_around(uuid,parley.message_filter,parley.page_request) to parley_api;
 
@@ -4392,11 +4483,13 @@ grant execute on function parley.find_read_state(uuid) to parley_api;
 
 grant execute on function parley.find_settings() to parley_api;
 
+grant execute on function parley.find_user(text,text) to parley_api;
+
 grant execute on function parley.format_phrase(text,boolean) to parley_api;
 
 grant execute on function parley.generate_uuid7(timestamp with time zone,bigint) to parley_api;
 
-grant execute on function parley.has_more(parley.page_request,uuid[]) to parley_api;
+grant execute on function parley.has_more(parley.page_request,anyarray) to parley_api;
 
 grant execute on function parley.highlight_words(text,parley.highlight) to parley_api;
 
@@ -4472,7 +4565,11 @@ grant execute on function parley.max_snippet_length() to parley_api;
 
 grant execute on function parley.member_channels(parley.outbox) to parley_api;
 
-grant execute on function parley.members_json() to parley_api;
+grant execute on function parley.member_cursor_error(text) to parley_api;
+
+grant execute on function parley.member_page_errors(text,text,text,text) to parley_api;
+
+grant execute on function parley.members_json(text[]) to parley_api;
 
 grant execute on function parley.message_fields(parley.messages) to parley_api;
 
@@ -4481,6 +4578,8 @@ grant execute on function parley.message_version(parley.messages) to parley_api;
 grant execute on function parley.messages_with_keys(uuid[],uuid[],text[],text[]) to parley_api;
 
 grant execute on function parley.min_uuid7(timestamp with time zone) to parley_api;
+
+grant execute on function parley.nested_objects(json) to parley_api;
 
 grant execute on function parley.next_event_ids(uuid,uuid[],bigint[],integer,integer) to parley_api;
 
@@ -4513,6 +4612,8 @@ grant execute on function parley.parse_filter(text,text,text) to parley_api;
 grant execute on function parley.parse_highlight(text) to parley_api;
 
 grant execute on function parley.parse_idempotency_key(text) to parley_api;
+
+grant execute on function parley.parse_member_page(text,text,text,text) to parley_api;
 
 grant execute on function parley.parse_page(text,text,text,text) to parley_api;
 
@@ -4578,7 +4679,7 @@ grant execute on function parley.set_response_chat_seq() to parley_api;
 
 grant execute on function parley.set_response_etag(text) to parley_api;
 
-grant execute on function parley.set_response_links(parley.page_request,uuid[],text) to parley_api;
+grant execute on function parley.set_response_links(parley.page_request,anyarray,text,boolean) to parley_api;
 
 grant execute on function parley.settings_json(parley.settings) to parley_api;
 
@@ -4610,7 +4711,7 @@ grant execute on function parley.timestamp_error(text) to parley_api;
 
 grant execute on function parley.trim_fragment(text,boolean,boolean) to parley_api;
 
-grant execute on function parley.trim_page(parley.page_request,uuid[]) to parley_api;
+grant execute on function parley.trim_page(parley.page_request,anyarray) to parley_api;
 
 grant execute on function parley.try_authorize(text) to parley_api;
 
@@ -4621,6 +4722,8 @@ grant execute on function parley.user_channel(text) to parley_api;
 grant execute on function parley.user_name() to parley_api;
 
 grant execute on function parley.user_queue(text) to parley_api;
+
+grant execute on function parley.user_reference_errors(jsonb) to parley_api;
 
 grant execute on function parley.validate_body(jsonb,text[],text[]) to parley_api;
 

@@ -161,8 +161,13 @@ def test_limits_of_texts_and_pages_are_in_the_table(dba: Connection) -> None:
     assert documented["a search query"] == fetch_length_limits(dba, "search")
     fields = dba.execute("select api.get_field_schemas()").fetchone()
     assert fields
-    for limit, field in {"a page of chats or messages": "limit", "events in a response": "event_limit"}.items():
+    for limit, field in {
+        "a page of chats or messages": "limit",
+        "a page of members": "member_limit",
+        "events in a response": "event_limit",
+    }.items():
         assert documented[limit] == [str(fields[0][field][bound]) for bound in ("maximum", "default")]
+    assert has_constants(dba, "parley.field_error", *documented["members in the request that creates a chat"])
 
 
 def test_limits_of_searches_events_and_keys_are_in_the_table(dba: Connection) -> None:

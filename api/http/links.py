@@ -22,7 +22,7 @@ def build_link_header(request: Request, query_parameters: tuple[str, ...], links
     kept_query = [urlencode(kept, quote_via=quote)] if kept else []
     targets = []
     for relation, position in json.loads(links).items():
-        target = "&".join(kept_query + [f"{name}={value}" for name, value in position.items()])  # ids and numbers only
+        target = "&".join(kept_query + ([urlencode(position, quote_via=quote)] if position else []))
         targets.append(f'<{url}{target and "?"}{target}>; rel="{relation}"')
     value = ", ".join(targets)
     return {"Link": value} if len(value) <= MAX_LINK_CHARACTERS else {}

@@ -39,6 +39,14 @@ PARAMETERS = {
         "The maximum number of chats in the response, 1 to 100; with `after`, of events, 1 to 1,000.", INTEGER, 100
     ),
     "event_limit": Entry("The maximum number of events in the response.", INTEGER, 100),
+    "member_limit": Entry("The maximum number of members per page.", INTEGER, 100),
+    "before_member": Entry(
+        "Return the members who joined before the one with this user ID. Replaces `page`.", STRING, "bob"
+    ),
+    "after_member": Entry(
+        "Return the members who joined after the one with this user ID. Replaces `page`.", STRING, "alice"
+    ),
+    "email": Entry("The user's whole e-mail address, without regard to case.", STRING, "alice@example.com"),
     "before": Entry("Return the items older than the one with this ID. Replaces `page`.", ID, MESSAGE_ID),
     "after": Entry("Return the items newer than the one with this ID. Replaces `page`.", ID, CHAT_ID),
     "around": Entry(
@@ -101,6 +109,7 @@ PARAMETERS = {
 
 # Entries of PARAMETERS for query parameters that have another meaning in these functions.
 VARIANTS = {
+    "api.list_members": {"limit": "member_limit", "before": "before_member", "after": "after_member"},
     "api.list_chat_events": {"after": "seq", "limit": "event_limit", "include": "include_users"},
     "api.list_events": {"after": "cursor", "limit": "event_limit", "include": "include_users"},
     "api.sync": {"after": "sync_cursor", "limit": "sync_limit"},
@@ -132,7 +141,7 @@ def build_parameter(location: str, name: str, fields: Json, *, required: bool = 
     """Return a parameter object; `location` is `path`, `query` or `header`."""
     description, _, example = PARAMETERS[name]
     schema = build_parameter_schema(name, fields)
-    if required and location == "query":
+    if required and location == "query" and not schema.get("minLength"):
         schema |= fields["notBlank"]
     parameter = {"name": name, "in": location, "description": description, "required": required, "schema": schema}
     if required:

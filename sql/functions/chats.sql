@@ -18,14 +18,21 @@
 create or replace function api.create_chat(body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
+    new_members record;
     chat parley.chats;
 begin
-    perform parley.validate_body(body, required => '{title}');
+    perform parley.assert_is_object(body);
+    select * into new_members from parley.find_new_members(body -> 'members');
+    perform parley.raise_invalid(
+        parley.field_errors(body, required => '{title}', optional => '{members}') || new_members.errors);
     insert into parley.chats (title) values (body ->> 'title') returning * into chat;
+    if new_members.users <> '{}' then  -- A user may be listed twice, and the owner is a member already.
+        insert into parley.members (chat_id, user_id) select chat.id, unnest(new_members.users) on conflict do nothing;
+    end if;
     return json_build_object('id', chat.id, 'title', chat.title, 'createdAt', parley.iso8601(chat.created_at));
 end $$;
 comment on function api.create_chat(jsonb) is
-    'Creates a chat, which the user owns. Body: {"title"}. Returns {"id", "title", "createdAt"}.';
+    'Creates a chat, which the user owns. Body: {"title", "members"?}. members is an array of at most 100 entries, each the id of a user or an object with either userId or email; repeated users, and the user themself, are ignored. Returns {"id", "title", "createdAt"}. Raises PT400 that names every unknown member, and PT409 if the chat would have more members than parley.limits allows.';
 
 create or replace function api.list_chats(
     page text default null, "limit" text default null, before text default null, after text default null,

@@ -25,6 +25,7 @@ begin
         'seq', parley.number_schema('seq', null),
         'sync_limit', parley.number_schema('event_limit', null),
         'event_limit', parley.number_schema('event_limit', parley.parse_event_limit(null)),
+        'member_limit', parley.number_schema('member_limit', (parley.parse_member_page(null, null, null, null)).size),
         'page', parley.number_schema('page', defaults.number),
         'limit', parley.number_schema('limit', defaults.size));
 end $$;

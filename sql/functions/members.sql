@@ -1,51 +1,37 @@
--- Members of chats: the API's functions, and the triggers of parley.members. The policies members_insert and members_delete
--- decide who may add and remove them.
+-- Members of chats: adding and removing them, and the triggers of parley.members. The policies members_insert and members_delete
+-- decide who may do so. member_pages.sql lists members.
 --
---   api.list_members                   GET    /api/chats/{chatId}/members
 --   api.add_member                     POST   /api/chats/{chatId}/members
 --   api.remove_member                  DELETE /api/chats/{chatId}/members/{userId}
---   parley.members_json                the members of the selected chat, formatted
 --   parley.members_before_insert       trigger: rejects members who are not users
 --   parley.members_after_insert        trigger: records the events, checks the limit, rejects deleted chats
 --   parley.members_after_delete        trigger: records the events
 --   parley.assert_member_limit         raises "conflict" if one of these chats has too many members
 --   parley.members_reject_key_update   trigger: rejects updates of the primary key
 
-create or replace function api.list_members(chat_id text) returns json
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-begin
-    perform parley.select_chat(chat_id), parley.set_response_chat_seq();
-    return json_build_object('members', (
-        select coalesce(json_agg(m.member order by m.joined_at, m.user_id), '[]') from parley.members_json() m));
-end $$;
-comment on function api.list_members(text) is
-    'Lists the members of a chat, the longest-standing first: {"members": [{"userId", "name", "image", "role", "joinedAt", "lastReadMessageId"}]}.';
-
 create or replace function api.add_member(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.select_chat(chat_id);
-    violated text;
+    field constant text := case when body ? 'email' then 'email' else 'userId' end;
+    new_member text;
 begin
-    perform parley.validate_body(body, required => '{userId}');
+    perform parley.assert_is_object(body);
+    perform parley.raise_invalid(parley.user_reference_errors(body));
     perform parley.lock_selected_chat();
     perform parley.assert_owner(chat);
-    begin
-        insert into parley.members (chat_id, user_id) values (chat, body ->> 'userId');
-    exception
-        when foreign_key_violation then
-            get stacked diagnostics violated = constraint_name;
-            if violated = 'members_chat_exists' then
-                perform parley.raise_not_found('Chat');
-            end if;
-            perform parley.raise_invalid('{"userId": "is not a known user"}');
-        when unique_violation then
-            perform parley.raise_error('PT409', 'This user is a member already.');
-    end;
-    return (select m.member from parley.members_json() m where m.user_id = body ->> 'userId');
+    new_member := parley.find_user(field, body ->> field);
+    if new_member is null then
+        perform parley.raise_invalid(jsonb_build_object(field, 'is not a known user'));
+    end if;
+    insert into parley.members (chat_id, user_id) values (chat, new_member) on conflict do nothing;
+    if not found then
+        perform parley.raise_error('PT409', 'This user is a member already.');
+    end if;
+    return (select m.member from parley.members_json(array[new_member]) m);
 end $$;
 comment on function api.add_member(text, jsonb) is
-    'Adds a user who has signed in before. Body: {"userId"}. Returns the member. Raises PT403 if the caller is not the chat''s owner, and PT409 if the user is a member already or the chat has as many members as parley.limits allows.';
+    'Adds a user who has signed in before. Body: either {"userId"} or {"email"}. Returns the member. Raises PT403 if the caller is not the chat''s owner, and PT409 if the user is a member already or the chat has as many members as parley.limits allows.';
 
 create or replace function api.remove_member(chat_id text, user_id text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -65,24 +51,6 @@ begin
 end $$;
 comment on function api.remove_member(text, text) is
     'Removes a member. The owner can remove all others; other members only themselves. Raises PT409 for the owner, who can''t leave.';
-
--- Returns names and images of other users, but only those of members of the selected chat.
-create or replace function parley.members_json(out user_id text, out joined_at timestamptz, out member json)
-returns setof record
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select m.user_id, m.joined_at, json_build_object(
-        'userId', m.user_id,
-        'name', u.name,
-        'image', u.image,
-        'role', case when m.user_id = c.owner_id then 'owner' else 'member' end,
-        'joinedAt', parley.iso8601(m.joined_at),
-        'lastReadMessageId', r.last_read_message_id)
-    from parley.members m
-        join parley.chats c on c.id = m.chat_id
-        join next_auth.users u on u.id = m.user_id
-        left join parley.read_markers r on r.chat_id = m.chat_id and r.user_id = m.user_id
-    where m.chat_id = session.selected_chat()
-$$;
 
 -- Replaces a foreign key, because removal.sql removes the memberships of a deleted user in the background.
 create or replace function parley.members_before_insert() returns trigger

@@ -52,11 +52,11 @@ begin
     return page_request;
 end $$;
 
-create or replace function parley.has_more(page_request parley.page_request, ids uuid[]) returns boolean
+create or replace function parley.has_more(page_request parley.page_request, ids anyarray) returns boolean
 language sql immutable parallel safe as $$ select coalesce(cardinality(ids) > page_request.size, false) $$;
 
--- `ids` are newest first, with the additional one: the oldest or, in a page after an id, the newest.
-create or replace function parley.trim_page(page_request parley.page_request, ids uuid[]) returns uuid[]
+-- `ids` are in the order of the list, with the additional one: the last or, in a page that is_ascending, the first.
+create or replace function parley.trim_page(page_request parley.page_request, ids anyarray) returns anyarray
 language sql immutable parallel safe as $$
     select case
         when not parley.has_more(page_request, ids) then coalesce(ids, '{}')
@@ -66,13 +66,14 @@ $$;
 
 -- `ids` are the argument of trim_page(). The JSON has, for each relation, the query parameters to change. A client that pages
 -- by `before` has seen a newer page, and one that pages by `after` an older one, so those exist without a query, unless `after` is
--- the least id, as in a page around one of the oldest messages.
+-- the least id, as in a page around one of the oldest messages. In a list
+-- that is oldest first, `before` and `after` change places.
 create or replace function parley.set_response_links(
-    page_request parley.page_request, ids uuid[], sort text default null) returns void
+    page_request parley.page_request, ids anyarray, sort text default null, is_oldest_first boolean default false) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     has_more constant boolean := parley.has_more(page_request, ids);
-    page_ids constant uuid[] := parley.trim_page(page_request, ids);
+    page_ids constant ids%type := parley.trim_page(page_request, ids);
     next json;
     prev json;
 begin
@@ -81,11 +82,11 @@ begin
         prev := case when page_request.number > 1 then json_build_object('page', page_request.number - 1) end;
     elsif page_ids <> '{}' then
         next := case when case when page_request.is_ascending
-                then page_request.after_id <> '00000000-0000-0000-0000-000000000000' else has_more end
-            then json_build_object('before', page_ids[cardinality(page_ids)]) end;
+                then is_oldest_first or page_request.after_id <> '00000000-0000-0000-0000-000000000000' else has_more end
+            then json_build_object(case when is_oldest_first then 'after' else 'before' end, page_ids[cardinality(page_ids)]) end;
         prev := case when has_more and page_request.is_ascending
                 or not page_request.is_ascending and page_request.number is distinct from 1
-            then json_build_object('after', page_ids[1]) end;
+            then json_build_object(case when is_oldest_first then 'before' else 'after' end, page_ids[1]) end;
     end if;
     perform set_config('response.links',
         json_strip_nulls(json_build_object('next', next, 'prev', prev, 'first', json_build_object()))::text, true);

@@ -15,7 +15,7 @@ $$;
 create or replace function parley.number_limits(kind text) returns bigint[]
 language sql immutable parallel safe as $$
     select case kind when 'page' then '{1,1000000000}'::bigint[] when 'limit' then '{1,100}'
-        when 'event_limit' then '{1,1000}' when 'seq' then '{0,999999999999999999}' end
+        when 'event_limit' then '{1,1000}' when 'member_limit' then '{1,1000}' when 'seq' then '{0,999999999999999999}' end
 $$;
 
 create or replace function parley.timestamp_error(value text) returns text

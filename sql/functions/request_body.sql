@@ -1,10 +1,12 @@
 -- JSON bodies of requests: parsing, and validation of their fields.
 --
---   api.parse_json          parses a body
---   parley.validate_body    raises a validation error that lists the invalid fields of a body
---   parley.field_errors     the errors of an object's fields, by name
---   parley.field_error      the error of one field, or null
---   parley.assert_has_any   raises a validation error for an object that has none of some fields
+--   api.parse_json            parses a body
+--   parley.nested_objects     the objects in an object's fields, with their names
+--   parley.validate_body      raises a validation error that lists the invalid fields of a body
+--   parley.assert_is_object   raises a validation error for a body that is not an object
+--   parley.field_errors       the errors of an object's fields, by name
+--   parley.field_error        the error of one field, or null
+--   parley.assert_has_any     raises a validation error for an object that has none of some fields
 --
 -- validation.sql has the rules for the values of fields.
 
@@ -20,21 +22,20 @@ begin
     if json_typeof(source) <> 'object' then
         perform parley.raise_error('PT400', 'The body must be a JSON object.');
     end if;
-    select count(*), count(*) = count(distinct e.key collate "C") and bool_and(json_typeof(e.value) <> 'object')
+    select count(*), count(*) = count(distinct e.key collate "C") and bool_and(json_typeof(e.value) not in ('object', 'array'))
     into keys, is_plain from json_each(source) e;
     if keys > 100 then
         perform parley.raise_error('PT400', 'The body has too many fields.');
     elsif is_plain then
         return source::jsonb;
     end if;
-    -- jsonb keeps only the last of duplicate keys, so they are detected in the json. No valid body nests deeper than one object.
+    -- jsonb keeps only the last of duplicate keys, so they are detected in the json.
     select jsonb_object_agg(left(d.key, 100), d.error) into errors from (
         select key, 'is given twice' from json_each(source) group by key having count(*) > 1
         union all
-        select o.key, case when k.keys > 100 then 'has too many keys' else 'has a key twice' end
-        from json_each(source) o, lateral (
-            select count(*) as keys, count(distinct key) as distinct_keys from json_object_keys(
-                case json_typeof(o.value) when 'object' then o.value else '{}' end) key) k
+        select o.name, case when k.keys > 100 then 'has too many keys' else 'has a key twice' end
+        from parley.nested_objects(source) o cross join lateral (
+            select count(*) as keys, count(distinct key) as distinct_keys from json_object_keys(o.object) key) k
         where k.keys > 100 or k.keys > k.distinct_keys
     ) d (key, error);
     perform parley.raise_invalid(coalesce(errors, '{}'));
@@ -48,15 +49,33 @@ end $$;
 comment on function api.parse_json(bytea) is
     'Parses the body of a request into jsonb. Raises PT400 unless it is a JSON object in UTF-8 without duplicate keys and without \u0000.';
 
+-- Returns the objects in the fields of an object, or in arrays there. No valid body nests deeper, or has an array of more than 100.
+create or replace function parley.nested_objects(source json) returns table (name text, object json)
+language sql stable as $$
+    select e.key, e.value from json_each(source) e where json_typeof(e.value) = 'object'
+    union all
+    select format('%s[%s]', e.key, i.position - 1), i.value
+    from json_each(source) e cross join lateral json_array_elements(
+        case when case json_typeof(e.value) when 'array' then json_array_length(e.value) end <= 100 then e.value else '[]' end)
+        with ordinality i (value, position)
+    where json_typeof(i.value) = 'object'
+$$;
+
 -- Without required fields, the body must have at least one optional field.
 create or replace function parley.validate_body(body jsonb, required text[], optional text[] default '{}') returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    perform parley.assert_is_object(body);
+    perform parley.raise_invalid(parley.field_errors(body, required, optional));
+    perform parley.assert_has_any(body, required || optional);
+end $$;
+
+create or replace function parley.assert_is_object(body jsonb) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     if jsonb_typeof(body) is distinct from 'object' then
         perform parley.raise_error('PT400', 'The body must be a JSON object.');
     end if;
-    perform parley.raise_invalid(parley.field_errors(body, required, optional));
-    perform parley.assert_has_any(body, required || optional);
 end $$;
 
 -- Lists every error. Most bodies have none, so the loop avoids queries, which cost more than expressions.
@@ -88,6 +107,8 @@ language sql immutable parallel safe as $$
     select case
         when field = 'settings' then case when jsonb_typeof(value) <> 'object' then 'must be an object' end
         when field = 'messageId' then case when parley.parse_uuid(value #>> '{}') is null then 'must be an id' end
+        when field = 'members' then case when jsonb_typeof(value) <> 'array' then 'must be an array'
+            when jsonb_array_length(value) > 100 then 'must have at most 100 entries' end
         when field = 'alwaysShowCode' then case when jsonb_typeof(value) <> 'boolean' then 'must be true or false' end
         when jsonb_typeof(value) <> 'string' then 'must be a string'
         else rules.validation_error(field, value #>> '{}')

@@ -36,11 +36,17 @@ SETTINGS = DEFAULT_SETTINGS | {"updatedAt": INSTANT}
 # For each route: a valid body, and the response to the owner of a chat with one message and one other member.
 EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | None]] = {
     ("GET", "/api/chats"): (None, {"chats": [CHAT]} | PAGE),
-    ("POST", "/api/chats"): ({"title": "Ideas"}, {"id": UUID7, "title": "Ideas", "createdAt": INSTANT}),
+    ("POST", "/api/chats"): (
+        {"title": "Ideas", "members": ["<member>", {"userId": "<known>"}]},
+        {"id": UUID7, "title": "Ideas", "createdAt": INSTANT},
+    ),
     ("GET", "/api/chats/<chat_id>"): (None, CHAT),
     ("PUT", "/api/chats/<chat_id>"): ({"title": "Plan B"}, CHAT | {"title": "Plan B"}),
     ("DELETE", "/api/chats/<chat_id>"): (None, None),
-    ("GET", "/api/chats/<chat_id>/members"): (None, {"members": [OWNER, MEMBER]}),
+    ("GET", "/api/chats/<chat_id>/members"): (
+        None,
+        {"members": [OWNER, MEMBER], "total": 2, "page": 1, "limit": 100},
+    ),
     ("POST", "/api/chats/<chat_id>/members"): ({"userId": "<known>"}, KNOWN),
     ("DELETE", "/api/chats/<chat_id>/members/<user_id>"): (None, None),
     ("GET", "/api/chats/<chat_id>/messages"): (None, {"messages": [MESSAGE]} | PAGE),
@@ -90,6 +96,7 @@ EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | No
             "user_data": Matching(r'\{"id": "[\w-]+", "user_info": \{"userId": .*\}\}'),
         },
     ),
+    ("GET", "/api/users"): (None, {"users": [{"id": "<known>", "name": None, "imageUrl": None}]}),
     ("GET", "/api/profile"): (None, {"user": {"id": "<owner>", "imageUrl": None} | USER}),
     ("PUT", "/api/profile"): (
         {"name": "Ada", "email": EMAIL},
@@ -106,6 +113,7 @@ EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | No
 QUERIES = {
     "/api/search": {"search": "hello"},
     "/api/chats/<chat_id>/events": {"after": "2"},
+    "/api/users": {"email": "<known>@example.org"},
 }  # queries of the routes that require one
 
 
@@ -139,7 +147,7 @@ class RouteExamples:
     def request(self, client: httpx.Client, route: Route, **options: Any) -> httpx.Response:
         """Request a route, with the body of its example or an image, unless another is given."""
         body, _ = EXAMPLES[route.method, route.path]
-        options.setdefault("params", QUERIES.get(route.path))
+        options["params"] = self.fill(options.get("params", QUERIES.get(route.path)))
         if route.is_upload:
             options["files"] = {"image": images.build_png(9, 9)}
         elif route.pusher_fields and not options.keys() & {"data", "json", "content"}:
@@ -159,7 +167,7 @@ def new_route_examples(api: Api) -> Iterator[RouteExamples]:
         unlimited_client(api, names["known"]) as known,
     ):
         member.get("/api/chats")
-        known.get("/api/chats")
+        known.put("/api/profile", json={"email": f"{names['known']}@example.org"})
         chat = owner.post("/api/chats", json={"title": "Plans"}).json()["id"]
         owner.post(f"/api/chats/{chat}/members", json={"userId": names["member"]})
         message = owner.post(f"/api/chats/{chat}/messages", json={"content": "hello"}).json()["id"]

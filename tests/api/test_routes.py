@@ -156,7 +156,7 @@ def test_every_invalid_query_parameter_is_named(shared_route_examples: RouteExam
 def test_head_returns_the_headers_of_get(shared_route_examples: RouteExamples, route: Route) -> None:
     get_response = shared_route_examples.request(shared_route_examples.owner, route)
     head_response = shared_route_examples.owner.head(
-        shared_route_examples.fill(route.path), params=QUERIES.get(route.path)
+        shared_route_examples.fill(route.path), params=shared_route_examples.fill(QUERIES.get(route.path))
     )
     assert (head_response.status_code, head_response.content) == (200, b"")
     same = {"content-type", "content-length", "link"}

@@ -26,8 +26,13 @@ const here = { path: { chatId: chat.id } }
 const member = body(await api.POST("/api/chats/{chatId}/members", { params: here, body: { userId: friend } }))
 const role: "owner" | "member" = member.role
 assert.equal(role, "member")
-const { members } = body(await api.GET("/api/chats/{chatId}/members", { params: here }))
-assert.deepEqual(members.slice(1), [member])
+const { members, total } = body(await api.GET("/api/chats/{chatId}/members", { params: { ...here, query: { limit: 1000 } } }))
+assert.deepEqual([members.slice(1), total], [[member], 2])
+const unknown = { title: "Plans", members: [friend, { userId: friend }, { email: "nobody@example.org" }] }
+const { error: rejected } = await api.POST("/api/chats", { body: unknown })
+assert.deepEqual(rejected?.error.details?.fields, { "members[2]": "is not a known user" })
+const { users } = body(await api.GET("/api/users", { params: { query: { email: "nobody@example.org" } } }))
+assert.deepEqual(users, [])
 
 async function send(message: Schemas["NewMessage"]): Promise<Schemas["SentMessage"]> {
   return body(await api.POST("/api/chats/{chatId}/messages", { params: here, body: message }))

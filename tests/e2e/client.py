@@ -15,6 +15,7 @@ from parley_client.api.chats import (
     create_chat,
     delete_message,
     get_message,
+    list_members,
     list_messages,
     send_message,
     update_message,
@@ -22,6 +23,7 @@ from parley_client.api.chats import (
 from parley_client.api.profile import get_profile, set_image, update_profile
 from parley_client.api.search import search
 from parley_client.api.settings import get_settings, update_settings
+from parley_client.api.users import list_users
 from parley_client.models import (
     ChosenSettings,
     Error,
@@ -55,6 +57,14 @@ def use_api(client: AuthenticatedClient, friend: str, picture: Path) -> None:
     chat = body(create_chat.sync(client=client, body=NewChat(title="Plans")))
     member = body(add_member.sync(chat.id, client=client, body=NewMember(user_id=friend)))
     assert member.role == "member"
+    page = body(list_members.sync(chat.id, client=client, after=member.user_id))
+    assert (page.members, page.total) == ([], 2)
+    shared = NewChat(title="Plans", members=[friend, NewMember(email="nobody@example.org")])
+    unshared = create_chat.sync(client=client, body=shared)
+    assert isinstance(unshared, Error)
+    assert not isinstance(unshared.error.details, Unset)
+    assert unshared.error.details.fields.to_dict() == {"members[1]": "is not a known user"}
+    assert body(list_users.sync(client=client, email="nobody@example.org")).users == []
 
     first = send(client, chat.id, NewMessage(content="Hello world"))
     second = send(client, chat.id, NewMessage(content="Hello again"))

@@ -96,17 +96,19 @@ class LocalCopy:
 
     async def read(self) -> None:
         """Read the whole chat."""
-        chat, members, *pages = [
-            raise_for_error(await self.request("GET", path))
-            for path in ("", "/members", f"/messages?limit={self.messages_limit}")
-        ]
+        chat = raise_for_error(await self.request("GET", ""))
+        member_pages = [raise_for_error(await self.request("GET", "/members?limit=1000"))]
+        while "next" in member_pages[-1].links:
+            later = {"limit": 1000, "after": member_pages[-1].json()["members"][-1]["userId"]}
+            member_pages.append(raise_for_error(await self.request("GET", "/members", params=later)))
+        pages = [raise_for_error(await self.request("GET", f"/messages?limit={self.messages_limit}"))]
         while "next" in pages[-1].links:
             older = {"limit": self.messages_limit, "before": pages[-1].json()["messages"][-1]["id"]}
             pages.append(raise_for_error(await self.request("GET", "/messages", params=older)))
         self.title = chat.json()["title"]
-        self.members = {member["userId"] for member in members.json()["members"]}
+        self.members = {member["userId"] for page in member_pages for member in page.json()["members"]}
         self.messages = {message["id"]: message for page in pages for message in page.json()["messages"]}
-        self.seq = min(int(response.headers["X-Chat-Seq"]) for response in (chat, members, *pages))
+        self.seq = min(int(response.headers["X-Chat-Seq"]) for response in (chat, *member_pages, *pages))
 
     def apply(self, event: Event) -> None:
         """Apply the next event; the copy may already include its change."""

@@ -110,3 +110,41 @@ def test_purging_a_batch_reads_only_the_batch(large_chat: LargeChat) -> None:
             assert "chats_being_removed" in {node.get("Index Name") for node in nodes}
     finally:
         connection.execute("set session authorization app")
+
+
+@pytest.mark.parametrize("query", [{}, {"page": "50"}, {"after": "2500"}, {"before": "2500"}, {"limit": "1000"}])
+def test_page_of_members_reads_the_users_of_the_page_only(large_chat: LargeChat, query: dict[str, str]) -> None:
+    connection, user, _ = large_chat
+    members, limit = 5000, int(query.get("limit", "100"))
+    connection.execute("reset session authorization")
+    try:
+        with connection.transaction(force_rollback=True):
+            chat = new_chat(connection, user)
+            connection.execute(
+                "insert into parley.members (chat_id, user_id, joined_at)"
+                " select %s, n, now() + n * interval '1 second' from generate_series(1, %s) n",
+                [chat, members - 1],
+            )
+            connection.execute("set local session authorization app")
+            with plan_nodes(connection, "users") as user_nodes, plan_nodes(connection, "members") as member_nodes:
+                page = call(connection, user, "list_members", chat, **query)
+    finally:
+        connection.execute("set session authorization app")
+    assert (len(page["members"]), page["total"]) == (limit, members)
+    assert {node.get("Index Name") for node in user_nodes} <= {"users_pkey"}
+    assert rows_read(user_nodes) <= limit
+    assert "Seq Scan" not in {node["Node Type"] for node in member_nodes}
+    assert rows_read(member_nodes) <= members
+
+
+def test_user_is_looked_up_by_an_index_on_addresses(large_chat: LargeChat) -> None:
+    connection, user, _ = large_chat
+    for function, arguments in (
+        ("list_users", ["nobody@example.org"]),
+        ("create_chat", [{"title": "Plans", "members": [{"email": "nobody@example.org"}]}]),
+    ):
+        is_list = function == "list_users"
+        with plan_nodes(connection, "users") as nodes, nullcontext() if is_list else expect_error(400):
+            call(connection, user, function, *arguments)
+        assert {node.get("Index Name") for node in nodes} == {"users_email"}
+        assert rows_read(nodes) == 0

@@ -175,6 +175,9 @@ def test_query_parameters_are_validated(app: Connection, name: str, valid: list[
         (b'{"a": 1, "a": 2}', INVALID, {"a": "is given twice"}),
         (b'{"a": 1, "\\u0061": 2}', INVALID, {"a": "is given twice"}),
         (b'{"a": {"b": 1, "b": 1}}', INVALID, {"a": "has a key twice"}),
+        (b'{"a": [1, {"b": 1}, {"b": 1, "b": 1}]}', INVALID, {"a[2]": "has a key twice"}),
+        (b'{"a": [{%s}]}' % b",".join(b'"k%d": 1' % n for n in range(101)), INVALID, {"a[0]": "has too many keys"}),
+        (b'{"a": [%s{"b": 1, "b": 1}]}' % (b"1," * 99), INVALID, {"a[99]": "has a key twice"}),
     ],
 )
 def test_invalid_json_body_is_rejected(app: Connection, document: bytes, message: str, fields: dict[str, str]) -> None:

@@ -60,6 +60,7 @@ from api.openapi.models.users import (
     Settings,
     SettingsChange,
     User,
+    Users,
     UserSettings,
 )
 
@@ -123,4 +124,5 @@ __all__ = [
     "User",
     "UserSettings",
     "UserUpdated",
+    "Users",
 ]

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from api.openapi.models.base import Body, Model, Omitted, PartialUpdate, describe_field
 from api.openapi.models.fields import (
@@ -34,10 +34,34 @@ LastReadMessageId = Annotated[
 ]
 
 
+class NewMember(Body):
+    """The user to add, by either ID or e-mail address; the user must have signed in before.
+
+    By default, a chat has at most 5,000 members.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    user_id: MemberId | Omitted = None
+    # Without an example, so that the example of the body has only one of the two.
+    email: Annotated[str, describe_field("The user's e-mail address, without regard to case.")] | Omitted = None
+
+
 class NewChat(Body):
     """A chat to create."""
 
     title: Title
+    members: (
+        Annotated[
+            list[MemberId | NewMember],
+            Field(
+                description="Users to add, each by ID or as an object. Repeated users and the caller are ignored. One "
+                "unknown user rejects the request.",
+                max_length=100,
+            ),
+        ]
+        | Omitted
+    ) = None
 
 
 class ChatChange(PartialUpdate):
@@ -84,12 +108,6 @@ class Chats(Page):
     users: IncludedUsers | Omitted = None
 
 
-class NewMember(Body):
-    """The user to add, who must have signed in before. By default, a chat has at most 5,000 members."""
-
-    user_id: MemberId
-
-
 class Member(Model):
     """A member of a chat."""
 
@@ -114,7 +132,7 @@ class ReadState(Model):
     unread_count: UnreadCount
 
 
-class Members(Model):
-    """The chat's members, in the order in which they joined."""
+class Members(Page):
+    """A page of the chat's members, in the order in which they joined."""
 
     members: list[Member]

@@ -53,7 +53,7 @@ class ChangedImage(Model):
 
 
 class PublicProfile(Model):
-    """What a response with `include=users` shows of a user; name and image are null after the account is deleted."""
+    """What users may read of each other; name and image are null after the account is deleted."""
 
     id: UserId
     name: Name | None
@@ -64,6 +64,13 @@ IncludedUsers = Annotated[
     list[PublicProfile],
     describe_field("Only with `include=users`: everyone whom the response names, ordered by ID."),
 ]
+
+
+class Users(Model):
+    """The user with the e-mail address, or nobody."""
+
+    users: list[PublicProfile]
+
 
 # Settings
 

@@ -51,6 +51,25 @@ def test_links_are_followed_to_the_end_and_back(client: httpx.Client) -> None:
     assert first.links.keys() == {"next", "first"}
 
 
+def test_links_to_pages_of_members_have_any_user_id(api: Api, client: httpx.Client) -> None:
+    users = [f"{prefix}{new_user()}" for prefix in ("a b&c=d", "100%", "+1?x#y", "ö/☃", '<">, ;')]
+    for user in users:
+        with unlimited_client(api, user) as other:
+            other.get("/api/chats")
+    chat = client.post("/api/chats", json={"title": "Plans", "members": users}).json()["id"]
+    url, ids = f"/api/chats/{chat}/members?limit=1", []
+    while url:
+        page = client.get(url)
+        assert page.status_code == 200, page.text
+        ids += [member["userId"] for member in page.json()["members"]]
+        last, url = page, page.links.get("next", {}).get("url", "")
+    assert len(ids) == 6
+    assert set(ids) > {*users}
+    before_last = client.get(last.links["prev"]["url"]).json()
+    assert [member["userId"] for member in before_last["members"]] == ids[-2:-1]
+    assert before_last["page"] is None
+
+
 def test_link_keeps_the_query_except_the_position(api: Api, client: httpx.Client) -> None:
     path = new_chat(client, *("tea & cake + 上海" for _ in range(4)))
     query = {"search": 'cake & "tea" 上海+', "limit": "2", "type": "text", "startDate": "2026-01-01T00:00:00+02:00"}

@@ -17,6 +17,7 @@ from tests import images
 INVALID_OFFSET = re.compile(r"T.*[+-](1[6-9]|2\d):\d\d$", re.IGNORECASE)
 NUMBERS = itertools.count()
 CHATS = json.loads(os.environ["CHATS"])  # path parameters of existing chats
+OWNER, MEMBER = "alice", "bob"  # of these chats
 IMAGES = st.sampled_from([images.encode(images.draw_gradient(), file_format) for file_format in ("GIF", "JPEG", "PNG")])
 for media_type in ("image/gif", "image/jpeg", "image/png"):
     schemathesis.openapi.media_type(media_type, IMAGES)  # Random bytes are never a valid image.
@@ -26,12 +27,23 @@ for media_type in ("image/gif", "image/jpeg", "image/png"):
 def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
     """Make a positive case acceptable to the API, and let most of them use existing chats."""
     if case.meta is not None and case.meta.generation.mode.is_positive:
+        use_existing_users(case)
         remove_conflicts(case)
         renew_key(case)
         # A value from an earlier response of a user stays: Schemathesis reports a leak if another user may read it.
         if case.meta.phase.name is TestPhase.FUZZING and not case.meta.pool_draws:
             use_existing_chat(case)
     return case
+
+
+def use_existing_users(case: Case[Any]) -> None:
+    """Replace random user IDs, and cursors of members, by the IDs of users in the existing chats."""
+    if isinstance(case.body, dict) and "userId" in case.body:
+        case.body["userId"] = MEMBER
+    if isinstance(case.body, dict) and isinstance(members := case.body.get("members"), list):
+        case.body["members"] = [MEMBER] * len(members)
+    if case.path.endswith("/members"):
+        case.query.update(dict.fromkeys(case.query.keys() & {"before", "after"}, OWNER))
 
 
 def use_existing_chat(case: Case[Any]) -> None:

@@ -63,6 +63,8 @@ def test_examples_are_valid_and_accepted(document: Json, api: Api, route_example
             if name not in {"page", "after", "around"} - {*route.required_query}
         }
     }
+    if route.path.endswith("/members"):
+        options["params"] |= {"before": route_examples.ids["member"]} if route.query else {}
     for content in described.get("requestBody", {}).get("content", {}).values():
         if not route.is_upload:
             assert list_schema_errors(document, content["schema"], content["example"]) == []
@@ -91,6 +93,7 @@ def fill_example(example: Json, api: Api, route_examples: RouteExamples) -> Json
         "userId": user,
         "email": f"{user}@example.org",
         "channel_name": channel,
+        "members": [user],
     }
     return {name: existing.get(name, value) for name, value in example.items()}
 

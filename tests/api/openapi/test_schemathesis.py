@@ -28,7 +28,8 @@ def test_api_conforms_to_its_document(
     settings = {"RATE_LIMIT_REQUESTS": "1000000", "PUSHER_KEY": "key", "PUSHER_SECRET": "secret"}
     users = directory / "schemathesis-users.json"
     with running(new_api(new_database("parley_schemathesis"), **settings)) as api:
-        users.write_text(json.dumps({"auth": [sign_in(api, name) for name in ("alice", "bob")]}))
+        sign_in(api, "bob")
+        users.write_text(json.dumps({"auth": [sign_in(api, name) for name in ("alice", "mallory")]}))
         document = f"{api.url}/openapi.json"
         program = Path(sys.executable).with_name("schemathesis")
         command = [str(program), "--config-file", str(CONFIG), "run", document, "--url", api.url, "--no-color"]
