@@ -94,6 +94,7 @@ def to_snake_case(name: str) -> str:
 
 CHAT = "/api/chats/<chat_id>"
 MEMBERS = f"{CHAT}/members"
+MEMBER = f"{MEMBERS}/<user_id>"
 MESSAGES = f"{CHAT}/messages"
 MESSAGE = f"{MESSAGES}/<message_id>"
 CURSORS = ("before", "after")
@@ -112,7 +113,9 @@ ROUTES = (
           query=("page", "limit", *CURSORS), response_headers=("links", "chat_seq")),
     Route("POST", MEMBERS, "api.add_member", "Add a member; the owner only", models.Member,
           body=models.NewMember, errors=(409,), status=201),
-    Route("DELETE", f"{MEMBERS}/<user_id>", "api.remove_member",
+    Route("PUT", MEMBER, "api.update_member", "Make a member the chat's owner; its owner only", models.Member,
+          body=models.MemberChange),
+    Route("DELETE", MEMBER, "api.remove_member",
           "Remove a member, as the owner, or leave, as anybody else", errors=(409,), status=204),
     Route("GET", MESSAGES, "api.list_messages", "List or search a chat's messages, newest first", models.Messages,
           query=(*FILTERS, "include", "around"), response_headers=("links", "chat_seq", "etag")),

@@ -31,7 +31,7 @@ grant select, update (model, theme, context, runtime, response_style, always_sho
 
 -- Only the tables' owner may call these: a DBA, or functions that run as the owner.
 revoke execute on function parley.purge_inactive_chats, parley.begin_removal_of_inactive_chats, parley.purge_deleted_chats, parley.purge_memberships,
-    parley.users_json
+    parley.users_json, parley.set_owner
     from parley_api;
 
 -- The listener has no privileges on tables: its functions run as the tables' owner.

@@ -67,7 +67,7 @@ CREATE OR REPLACE FUNCTION rules.allowed_values(field text)
  RETURNS text[]
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN CASE field WHEN 'type'::text THEN ARRAY['text'::text, 'code'::text, 'image'::text] WHEN 'theme'::text THEN ARRAY['light'::text, 'dark'::text, 'system'::text] WHEN 'responseStyle'::text THEN ARRAY['concise'::text, 'detailed'::text] WHEN 'sort'::text THEN ARRAY['newest'::text, 'relevance'::text] ELSE NULL::text[] END;
+RETURN CASE field WHEN 'type'::text THEN ARRAY['text'::text, 'code'::text, 'image'::text] WHEN 'theme'::text THEN ARRAY['light'::text, 'dark'::text, 'system'::text] WHEN 'responseStyle'::text THEN ARRAY['concise'::text, 'detailed'::text] WHEN 'role'::text THEN ARRAY['owner'::text] WHEN 'sort'::text THEN ARRAY['newest'::text, 'relevance'::text] ELSE NULL::text[] END;
 
 --- function rules.can_be_blank(text)
 CREATE OR REPLACE FUNCTION rules.can_be_blank(field text)
@@ -1780,7 +1780,7 @@ CREATE OR REPLACE FUNCTION api.remove_member(chat_id text, user_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 2d663db93220a85c0110593000b52f5e;
+AS md5 b57fb930f2c9c14fd716f25d7db889cc;
 
 --- function api.search(text,text,text,text,text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text, include text DEFAULT NULL::text)
@@ -1821,6 +1821,13 @@ CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 eab88ce98c1dd5008f8a63fb67c4b16d;
+
+--- function api.update_member(text,text,jsonb)
+CREATE OR REPLACE FUNCTION api.update_member(chat_id text, user_id text, body jsonb)
+ RETURNS json
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 fa7b6141fed13709a12b22aef0976e66;
 
 --- function api.update_message(text,text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_message(chat_id text, message_id text, body jsonb)
@@ -2176,6 +2183,14 @@ CREATE OR REPLACE FUNCTION parley.chats_before_insert()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e9447417f0148d9a8084f5d4781a049a;
 
+--- function parley.chats_before_owner_update()
+CREATE OR REPLACE FUNCTION parley.chats_before_owner_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 28c964e278a281c1d801b4ac48a590fd;
+
 --- function parley.chats_before_removal()
 CREATE OR REPLACE FUNCTION parley.chats_before_removal()
  RETURNS trigger
@@ -2190,7 +2205,7 @@ CREATE OR REPLACE FUNCTION parley.chats_before_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4857771c3ee30448d4c20c34c58477be;
+AS md5 a62c3b4a83b85463326878cbbff9e660;
 
 --- function parley.check_preconditions(text)
 CREATE OR REPLACE FUNCTION parley.check_preconditions(version text)
@@ -2878,7 +2893,7 @@ CREATE OR REPLACE FUNCTION parley.members_after_delete()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a1cf327cf92715ac49fb51bd2eb76276;
+AS md5 e3eac7ddf59159902c2475ff493a037e;
 
 --- function parley.members_after_insert()
 CREATE OR REPLACE FUNCTION parley.members_after_insert()
@@ -3401,6 +3416,13 @@ CREATE OR REPLACE FUNCTION parley.select_chat(chat_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 6c95067634ecc2c8f065bf4315eff751;
 
+--- function parley.set_owner(uuid,text)
+CREATE OR REPLACE FUNCTION parley.set_owner(chat uuid, user_id text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 2705079ed9ae52c3b18f87ef450770cb;
+
 --- function parley.set_response_chat_seq()
 CREATE OR REPLACE FUNCTION parley.set_response_chat_seq()
  RETURNS bigint
@@ -3537,6 +3559,14 @@ CREATE OR REPLACE FUNCTION parley.timestamp_error(value text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 2461a05ed591b7ec682d5a3a08a27f4e;
+
+--- function parley.transfer_ownership(text)
+CREATE OR REPLACE FUNCTION parley.transfer_ownership(new_owner text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 171c7b99cb1b9ac37cd5ef9d011e3a0b;
 
 --- function parley.trim_fragment(text,boolean,boolean)
 CREATE OR REPLACE FUNCTION parley.trim_fragment(fragment text, is_start boolean, is_end boolean)
@@ -4007,6 +4037,9 @@ CREATE TRIGGER chats_before_delete BEFORE DELETE ON parley.chats FOR EACH ROW WH
 --- trigger chats_before_insert on parley.chats
 CREATE TRIGGER chats_before_insert BEFORE INSERT ON parley.chats FOR EACH ROW EXECUTE FUNCTION parley.chats_before_insert();
 
+--- trigger chats_before_owner_update on parley.chats
+CREATE TRIGGER chats_before_owner_update BEFORE UPDATE OF owner_id ON parley.chats FOR EACH ROW WHEN (((new.owner_id IS DISTINCT FROM old.owner_id) AND (new.owner_id IS NOT NULL))) EXECUTE FUNCTION parley.chats_before_owner_update();
+
 --- trigger chats_before_removal on parley.chats
 CREATE TRIGGER chats_before_removal BEFORE UPDATE OF is_being_removed ON parley.chats FOR EACH ROW WHEN ((new.is_being_removed AND (NOT old.is_being_removed))) EXECUTE FUNCTION parley.chats_before_removal();
 
@@ -4314,6 +4347,8 @@ grant execute on function api.set_image(text) to parley_api;
 grant execute on function api.sync(text,text,text) to parley_api;
 
 grant execute on function api.update_chat(text,jsonb) to parley_api;
+
+grant execute on function api.update_member(text,text,jsonb) to parley_api;
 
 grant execute on function api.update_message(text,text,jsonb) to parley_api;
 
@@ -4708,6 +4743,8 @@ grant execute on function parley.text_schema(text,text) to parley_api;
 grant execute on function parley.timeline() to parley_api;
 
 grant execute on function parley.timestamp_error(text) to parley_api;
+
+grant execute on function parley.transfer_ownership(text) to parley_api;
 
 grant execute on function parley.trim_fragment(text,boolean,boolean) to parley_api;
 

@@ -19,6 +19,10 @@ create trigger chats_before_insert before insert on parley.chats
 create trigger chats_after_insert after insert on parley.chats
     for each row when (new.owner_id is not null) execute function parley.chats_after_insert();
 
+create trigger chats_before_owner_update before update of owner_id on parley.chats
+    for each row when (new.owner_id is distinct from old.owner_id and new.owner_id is not null)
+    execute function parley.chats_before_owner_update();
+
 create trigger chats_before_update before update of title on parley.chats
     for each row when (old.title is distinct from new.title) execute function parley.chats_before_update();
 

@@ -198,7 +198,7 @@ create or replace function parley.chats_before_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.next_updated_at(old.updated_at);
-    new.seq := old.seq + 1;
+    new.seq := new.seq + 1;  -- not old.seq: the statement may change the owner too
     perform parley.record_event(
         new.id, new.seq, 'chat:updated', json_build_object('id', new.id, 'updates', json_build_object('title', new.title)),
         changed_at => new.updated_at);

@@ -38,12 +38,13 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.select_chat(chat_id);
 begin
+    perform parley.lock_selected_chat();
     if user_id is distinct from session.user_id() then
         perform parley.assert_owner(chat);
     elsif session.is_chat_owner(chat) then
-        perform parley.raise_error('PT409', 'The owner can''t leave the chat, but can delete it.');
+        perform parley.raise_error(
+            'PT409', 'The owner can''t leave the chat, but can delete it, or first make another member its owner.');
     end if;
-    perform parley.lock_selected_chat();
     delete from parley.members m where m.chat_id = chat and m.user_id = remove_member.user_id and parley.assert_preconditions('');
     if not found then
         perform parley.raise_not_found('Member');
@@ -107,7 +108,7 @@ begin
 end $$;
 
 -- A chat that is being removed gets no event, since its last one is recorded. Chats are locked in the order of their ids, to
--- avoid deadlocks.
+-- avoid deadlocks. An owner who is removed by plain SQL, or with the account, owns the chat no longer.
 create or replace function parley.members_after_delete() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -115,7 +116,8 @@ declare
     new_seq bigint;
 begin
     for member in select r.* from removed_members r order by r.chat_id, r.user_id loop
-        update parley.chats c set seq = c.seq + 1, member_count = c.member_count - 1
+        update parley.chats c
+        set seq = c.seq + 1, member_count = c.member_count - 1, owner_id = nullif(c.owner_id, member.user_id)
         where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
         if found then
             perform parley.record_event(

@@ -52,6 +52,7 @@ return case field
     when 'type' then array['text', 'code', 'image']
     when 'theme' then array['light', 'dark', 'system']
     when 'responseStyle' then array['concise', 'detailed']
+    when 'role' then array['owner']
     when 'sort' then array['newest', 'relevance']
 end;
 

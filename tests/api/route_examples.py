@@ -48,6 +48,7 @@ EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | No
         {"members": [OWNER, MEMBER], "total": 2, "page": 1, "limit": 100},
     ),
     ("POST", "/api/chats/<chat_id>/members"): ({"userId": "<known>"}, KNOWN),
+    ("PUT", "/api/chats/<chat_id>/members/<user_id>"): ({"role": "owner"}, MEMBER | {"role": "owner"}),
     ("DELETE", "/api/chats/<chat_id>/members/<user_id>"): (None, None),
     ("GET", "/api/chats/<chat_id>/messages"): (None, {"messages": [MESSAGE]} | PAGE),
     ("POST", "/api/chats/<chat_id>/messages"): (CODE, SENT | CODE),

@@ -79,6 +79,7 @@ def test_missing_message_is_not_found(shared_route_examples: RouteExamples, rout
         ("PUT", "/api/chats/<chat_id>"),
         ("DELETE", "/api/chats/<chat_id>"),
         ("POST", "/api/chats/<chat_id>/members"),
+        ("PUT", "/api/chats/<chat_id>/members/<user_id>"),
         ("DELETE", "/api/chats/<chat_id>/members/<owner>"),
         ("PUT", "/api/chats/<chat_id>/messages/<message_id>"),
         ("DELETE", "/api/chats/<chat_id>/messages/<message_id>"),
@@ -94,6 +95,13 @@ def test_actions_that_only_others_may_do_are_forbidden_to_a_member(
         ),
         403,
     )
+
+
+def test_user_who_is_not_a_member_is_not_found(shared_route_examples: RouteExamples) -> None:
+    route_examples = shared_route_examples.with_ids(user_id=shared_route_examples.ids["known"])
+    for route in (route for route in ROUTES if "user_id" in route.path_parameters):
+        error = expect_error(route_examples.request(route_examples.owner, route), 404)
+        assert error["message"] == "Member not found."
 
 
 def test_action_that_contradicts_the_state_is_a_conflict(shared_route_examples: RouteExamples) -> None:

@@ -9,6 +9,7 @@ CHAT_FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "delete_chat": ("<chat>",),
     "list_members": ("<chat>",),
     "add_member": ("<chat>", {"userId": "newcomer"}),
+    "update_member": ("<chat>", "member", {"role": "owner"}),
     "remove_member": ("<chat>", "member"),
     "mark_read": ("<chat>", {"messageId": "<message>"}),
     "list_messages": ("<chat>",),

@@ -108,6 +108,15 @@ class Chats(Page):
     users: IncludedUsers | Omitted = None
 
 
+class MemberChange(Body):
+    """The member's new role."""
+
+    role: Annotated[
+        Literal["owner"],
+        describe_field("`owner` makes the member the chat's owner. The former owner remains a member.", "owner"),
+    ]
+
+
 class Member(Model):
     """A member of a chat."""
 

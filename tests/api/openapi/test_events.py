@@ -6,7 +6,7 @@ from typing import get_args
 from api.openapi.models import LoggedEvent
 from api.openapi.models.events import EVENTS, LOG_ONLY_EVENTS, MAX_EVENT_BYTES
 from tests.api.openapi.support import Json, list_schema_errors
-from tests.database import Connection, call, new_chat
+from tests.database import Connection, add_member, call, new_chat
 from tests.tokens import new_user
 
 UNLOGGED = ("chat:event", "user:updated")
@@ -21,12 +21,20 @@ def test_recorded_events_match_the_models(document: Json, dba: Connection) -> No
         call(dba, user, "update_message", chat, message, {"content": content + "!", "type": "code"})
     call(dba, user, "delete_message", chat, message)
     call(dba, user, "update_chat", chat, {"title": "Plans"})
+    other = new_user()
+    add_member(dba, user, chat, other)
+    for owner, new_owner in ((user, other), (other, user)):
+        call(dba, owner, "update_member", chat, new_owner, {"role": "owner"})
+    first = call(dba, user, "list_messages", chat)["messages"][-1]
+    call(dba, other, "mark_read", chat, {"messageId": first["id"]})
+    call(dba, user, "remove_member", chat, other)
     for event in call(dba, user, "list_chat_events", chat, after="0")["events"]:
         assert list_schema_errors(document, {"$ref": "#/components/schemas/LoggedEvent"}, event) == []
     call(dba, user, "delete_chat", chat)
     recorded = dba.execute("select event, payload from parley.outbox where chat_id = %s", [chat]).fetchall()
     schema_names = {event.name: event.payload.__name__ for event in EVENTS if event.name not in UNLOGGED}
-    published = [(event, payload) for event, payload in recorded if event != "member:added"]
+    assert {event for event, _ in recorded} == {*EVENT_NAMES}
+    published = [(event, payload) for event, payload in recorded if event not in LOG_ONLY_EVENTS]
     assert {event for event, _ in published} == schema_names.keys()
     for event, payload in published:
         schema = {"$ref": f"#/components/schemas/{schema_names[event]}"}
