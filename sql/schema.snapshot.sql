@@ -1765,7 +1765,7 @@ CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
  LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7167c24c1d835399f203ab49227f8baf;
+AS md5 ba36ad054e19370c8de6bb7730efe0ef;
 
 --- function api.register_image_upload(text)
 CREATE OR REPLACE FUNCTION api.register_image_upload(image_url text)

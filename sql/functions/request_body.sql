@@ -22,7 +22,8 @@ begin
     if json_typeof(source) <> 'object' then
         perform parley.raise_error('PT400', 'The body must be a JSON object.');
     end if;
-    select count(*), count(*) = count(distinct e.key collate "C") and bool_and(json_typeof(e.value) not in ('object', 'array'))
+    select count(*), count(*) = count(distinct e.key collate "C") and bool_and(case json_typeof(e.value)
+        when 'object' then false when 'array' then strpos(e.value::text, '{') = 0 else true end)
     into keys, is_plain from json_each(source) e;
     if keys > 100 then
         perform parley.raise_error('PT400', 'The body has too many fields.');
