@@ -2871,7 +2871,7 @@ CREATE OR REPLACE FUNCTION parley.member_channels(event parley.outbox)
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 e7c20113254b9457932f4a7535d01cad;
+AS md5 82a89c6a1d1a964be1ef0773bcea49a1;
 
 --- function parley.member_cursor_error(text)
 CREATE OR REPLACE FUNCTION parley.member_cursor_error(cursor text)

@@ -43,8 +43,8 @@ language sql stable as $$
         else array[parley.chat_channel(event.chat_id)] end
 $$;
 
--- The members at the event's seq who are still members, and the former member. A user's own addition to a large chat, and what
--- was sent with a nonce, are published to that user.
+-- The members at the event's seq who are still members, and the former member. In a large chat, the event of the user's own
+-- membership, or of a message that the user has sent with a nonce, is published to that user.
 create or replace function parley.member_channels(event parley.outbox) returns text[]
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -54,7 +54,7 @@ begin
     if event.on_user_channels then
         members := case when event.event = 'chat:deleted' then event.recipients else array(
             select m.user_id from parley.members m where m.chat_id = event.chat_id and m.joined_seq <= event.seq) end;
-    elsif event.event = 'member:added' or event.nonce is not null then
+    elsif event.event in ('member:added', 'member:updated') or event.nonce is not null then
         members := array(
             select m.user_id from parley.members m
             where m.chat_id = event.chat_id and m.user_id = parley.event_user_id(event) and m.joined_seq <= event.seq);

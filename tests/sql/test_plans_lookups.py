@@ -6,8 +6,9 @@ from hashlib import sha256
 
 import pytest
 
-from tests.database import Connection, call, expect_error, new_chat
+from tests.database import Connection, add_member, call, expect_error, new_chat
 from tests.sql.plans import LargeChat, plan_nodes, rows_read
+from tests.tokens import new_user
 
 
 def test_user_is_looked_up_once(large_chat: LargeChat) -> None:
@@ -148,3 +149,30 @@ def test_user_is_looked_up_by_an_index_on_addresses(large_chat: LargeChat) -> No
             call(connection, user, function, *arguments)
         assert {node.get("Index Name") for node in nodes} == {"users_email"}
         assert rows_read(nodes) == 0
+
+
+@pytest.mark.parametrize("table", ["chats", "members", "messages", "read_markers", "users", "settings"])
+def test_sync_reads_each_table_by_an_index(large_chat: LargeChat, table: str) -> None:
+    connection, user, _ = large_chat
+    with plan_nodes(connection, table) as nodes:
+        response = call(connection, user, "sync")
+    assert (len(response["chats"]), response["total"]) == (50, 500)
+    scans = [node for node in nodes if node.get("Relation Name") == table]
+    assert "Seq Scan" not in {node["Node Type"] for node in scans}
+    assert rows_read(scans) <= 2200  # each chat to sort all of them, and some rows of each shown one
+
+
+def test_unread_messages_are_counted_by_blocks(large_chat: LargeChat) -> None:
+    connection, user, chat = large_chat
+    reader = new_user()
+    connection.execute("reset session authorization")
+    with connection.transaction(force_rollback=True):
+        add_member(connection, user, chat, reader)
+        (oldest, total) = connection.execute(
+            "select min(id::text), count(*) from parley.messages where chat_id = %s", [chat]
+        ).fetchone() or ("", 0)
+        call(connection, reader, "mark_read", chat, {"messageId": oldest})
+        connection.execute("set local session authorization app")
+        with plan_nodes(connection, "messages") as nodes:
+            assert call(connection, reader, "get_chat", chat)["unreadCount"] == total - 1
+        assert rows_read([node for node in nodes if node.get("Relation Name") == "messages"]) <= 2100 < total
