@@ -140,17 +140,31 @@ def build_png(width: int, height: int, chunks: Iterable[bytes] = ()) -> bytes:
 def build_costly_apng(frames: int) -> bytes:
     """Return an animation in which each frame costs as much CPU time as the limits allow."""
     side = 2048
-    profile = crafted.chunk(b"iCCP", b"x\0\0" + zlib.compress(build_swapped_profile()))
-    exif = crafted.chunk(b"eXIf", crafted.exif(crafted.orientation_entry(5)))
-    key = crafted.chunk(b"tRNS", bytes(6))
-    rows = crafted.row_positions(side, side, is_interlaced=True)
-    pixels = zlib.compress(b"".join(b"\4" + bytes(6 * len(row)) for row in rows))
+    head, pixels = build_costly_parts(side, 2)
     box = (0, 0, side, side)
-    chunks = [profile, exif, key, crafted.animation_control(frames)]
+    chunks = [*head, crafted.animation_control(frames)]
     chunks += [crafted.frame_control(0, box), crafted.chunk(b"IDAT", pixels)]
     for sequence in range(1, 2 * frames - 1, 2):
         chunks += [crafted.frame_control(sequence, box), crafted.frame_data(sequence + 1, pixels)]
     return crafted.png(side, side, 2, 16, *chunks, is_interlaced=True)
+
+
+def build_costly_parts(side: int, colour_type: int) -> tuple[list[bytes], bytes]:
+    """Return chunks and the compressed pixels of a square, interlaced PNG of 16 bits that is turned and converted."""
+    profile = crafted.chunk(b"iCCP", b"x\0\0" + zlib.compress(build_swapped_profile()))
+    exif = crafted.chunk(b"eXIf", crafted.exif(crafted.orientation_entry(5)))
+    key = [crafted.chunk(b"tRNS", bytes(6))] if colour_type == 2 else []
+    packer = zlib.compressobj(1)
+    rows = (b"\4" + bytes(2 * crafted.CHANNELS[colour_type] * len(range(left, side, right)))
+            for left, top, right, down in crafted.PASSES for _ in range(top, side, down))  # fmt: skip
+    pixels = b"".join(map(packer.compress, rows)) + packer.flush()
+    return [profile, exif, *key], pixels
+
+
+def build_costly_png(side: int, colour_type: int) -> bytes:
+    """Return a square PNG that costs as much memory and CPU time as its size allows."""
+    head, pixels = build_costly_parts(side, colour_type)
+    return crafted.png(side, side, colour_type, 16, *head, crafted.chunk(b"IDAT", pixels), is_interlaced=True)
 
 
 def pad(content: bytes, size: int) -> bytes:

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from api.admission.controller import AdmissionController
 from api.db.pool import Database
-from api.images.names import NAME
+from api.images.names import NAME, derive_name
 from api.images.reencode_process import ReencodedImage, run_reencoder
 from api.images.reencode_slots import ReencodeSlots
 from api.images.storage import Storage, StoredObject
@@ -57,7 +57,8 @@ class ProfileImages:
     async def _commit(
         self, image: ReencodedImage, statement: str, identity: str, request_id: str, *conditions: Any
     ) -> Any:
-        url = self._base_url + image.name
+        name = derive_name(image.content, image.content_type)
+        url = self._base_url + name
         register_upload = "select api.register_image_upload($3) from session.authenticate($1, $2)"
         async with self._admission.create_permit(identity, is_write=True) as seconds:
             await self._database.fetch_row(register_upload, identity, request_id, url, acquire_seconds=seconds)
@@ -65,7 +66,7 @@ class ProfileImages:
             async with self._database.transaction(statement, *arguments, acquire_seconds=seconds) as row:
                 _, is_replayed = row
                 if not is_replayed:
-                    await self._storage.put(image.name, image.content)
+                    await self._storage.put(name, image.content)
         self._cleanup_is_due.set()
         return row
 

@@ -1,6 +1,7 @@
 """Run the program in reencode/ on an upload, in a process of its own."""
 
 import logging
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import IO
 
 from api.http.errors import unavailable
 from api.images import reencode
-from api.images.names import SUFFIXES, derive_name
+from api.images.names import SUFFIXES
 from api.images.reencode.limits import EXIT_REJECTED
 from api.images.upload import FIELD, validation_error
 
@@ -18,23 +19,26 @@ logger = logging.getLogger("parley.api")
 
 PROGRAM = Path(reencode.__file__).with_name("__main__.py")
 TIMEOUT_SECONDS = 20  # real time; limits.CPU_SECONDS bounds the CPU time, of which a busy machine gives less
-MAX_FIRST_LINE_BYTES = 200  # of the output: a content type or a validation error
+MAX_FIRST_LINE_BYTES = 200  # of the output: the content type and size, or a validation error
+FIRST_LINE = re.compile(r"(image/\w+) (\d+) (\d+)", re.ASCII)  # of an image
 
 
 @dataclass(frozen=True, slots=True)
 class ReencodedImage:
-    """An image as it is stored."""
+    """An image as it is stored, with its size in pixels."""
 
-    name: str
+    content_type: str
+    width: int
+    height: int
     content: bytes
 
 
-def run_reencoder(upload: IO[bytes]) -> ReencodedImage:
-    """Return the re-encoded image. Blocks until the process exits.
+def run_reencoder(upload: IO[bytes], *, fit: bool = False) -> ReencodedImage:
+    """Return the re-encoded image, with `fit` scaled down if necessary. Blocks until the process exits.
 
     Raises ApiError: 400 if the upload is not a valid image, 503 if the process takes longer than TIMEOUT_SECONDS.
     """
-    command: list[str | Path] = [sys.executable, "-I", PROGRAM]
+    command: list[str | Path] = [sys.executable, "-I", PROGRAM, *["--fit"] * fit]
     with TemporaryFile() as output:
         try:
             # In a session of its own, the process does not receive Ctrl-C: the API finishes uploads before it exits.
@@ -47,8 +51,8 @@ def run_reencoder(upload: IO[bytes]) -> ReencodedImage:
         output.seek(0)
         first_line = output.readline(MAX_FIRST_LINE_BYTES).decode(errors="replace").strip()
         content = output.read()
-    if status == 0 and first_line in SUFFIXES:
-        return ReencodedImage(derive_name(content, first_line), content)
+    if status == 0 and (found := FIRST_LINE.fullmatch(first_line)) and found[1] in SUFFIXES:
+        return ReencodedImage(found[1], int(found[2]), int(found[3]), content)
     if status == EXIT_REJECTED:
         raise validation_error({FIELD: first_line})
     logger.warning("An image crashed its decoder, exit status %s", status)

@@ -1,7 +1,9 @@
 """Re-encode the upload on standard input, and write the image to standard output.
 
-Exit status 0: the first line of the output is the content type, the rest is the image. EXIT_REJECTED: the output is
-the validation error. Any other status is a crash.
+With the argument --fit, a still image larger than MAX_SIDE is scaled down instead of rejected.
+
+Exit status 0: the first line of the output is the content type, the width and the height, the rest is the image.
+EXIT_REJECTED: the output is the validation error. Any other status is a crash.
 """
 
 import sys
@@ -12,30 +14,35 @@ if not __package__:  # With -I, neither the project's nor the script's directory
 
 from api.images.reencode.formats import detect_format
 from api.images.reencode.limits import EXIT_REJECTED, RejectedError, limit_output, limit_process
+from api.images.reencode.reencoded import Reencoded
+
+FIT = "--fit"
 
 
-def reencode(upload: bytes) -> tuple[str, bytes]:
-    """Return the content type and the content of the re-encoded image.
+def reencode(upload: bytes, *, fit: bool = False) -> Reencoded:
+    """Return the re-encoded image.
 
     Raises RejectedError, or any other exception if the upload is not a complete image of an accepted format.
     """
-    image_format = detect_format(upload)
-    content = image_format.reencode(upload)
-    return image_format.content_type, b"".join(limit_output([content]))
+    image = detect_format(upload).reencode(upload, fit=fit)
+    return image._replace(content=b"".join(limit_output([image.content])))
 
 
 def main() -> int:
     """Re-encode standard input; return the exit status."""
     limit_process()
     try:
-        content_type, content = reencode(sys.stdin.buffer.read())
+        image = reencode(sys.stdin.buffer.read(), fit=FIT in sys.argv[1:])
     except RejectedError as error:
         print(error)
+        return EXIT_REJECTED
+    except MemoryError:
+        print("takes too much memory to be decoded")
         return EXIT_REJECTED
     except Exception:  # Pillow and struct raise many types of exceptions for malformed images.
         print("must be a complete JPEG, PNG or GIF image")
         return EXIT_REJECTED
-    sys.stdout.buffer.write(content_type.encode() + b"\n" + content)
+    sys.stdout.buffer.write(f"{image.content_type} {image.width} {image.height}\n".encode() + image.content)
     return 0
 
 

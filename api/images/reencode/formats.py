@@ -5,20 +5,20 @@ from typing import NamedTuple
 
 from api.images.reencode import gif, jpeg, png
 from api.images.reencode.limits import MalformedError
+from api.images.reencode.reencoded import Reencoded
 
 
 class ImageFormat(NamedTuple):
-    """An accepted format: its content type, the bytes that a file may begin with, and its re-encoder."""
+    """An accepted format: the bytes that a file may begin with, and its re-encoder."""
 
-    content_type: str
     signatures: tuple[bytes, ...]
-    reencode: Callable[[bytes], bytes]
+    reencode: Callable[..., Reencoded]
 
 
 FORMATS = (
-    ImageFormat("image/gif", gif.SIGNATURES, gif.reencode),
-    ImageFormat("image/jpeg", (jpeg.SIGNATURE,), jpeg.reencode),
-    ImageFormat("image/png", (png.SIGNATURE,), png.reencode),
+    ImageFormat(gif.SIGNATURES, gif.reencode),
+    ImageFormat((jpeg.SIGNATURE,), jpeg.reencode),
+    ImageFormat((png.SIGNATURE,), png.reencode),
 )
 
 

@@ -1,7 +1,8 @@
 """GIF: decode each frame and encode it again with its own box, palette, transparency, disposal and delay.
 
 Frames are not composited, so no colour or delay changes. Data that no browser shows is removed: comments, other
-extensions, unused colours, pixels outside the canvas, and data after the last frame.
+extensions, unused colours, pixels outside the canvas, and data after the last frame. A still image that is scaled down
+becomes a PNG, because its colours no longer fit into a palette.
 """
 
 import struct
@@ -10,8 +11,13 @@ from typing import Any
 
 from PIL import Image
 
-from api.images.reencode.limits import MalformedError, check_pixels, check_size, limit_output
+from api.images.reencode import png
+from api.images.reencode.limits import MalformedError, check_pixels, limit_output
+from api.images.reencode.pixels import MAX_COLOURS, OPAQUE, apply_palette
+from api.images.reencode.reencoded import Reencoded
+from api.images.reencode.scaling import choose_size, scale_down
 
+CONTENT_TYPE = "image/gif"
 SIGNATURES = (b"GIF87a", b"GIF89a")
 EXTENSION, IMAGE, TRAILER = b"!", b",", b";"  # introducers of what follows
 GRAPHIC_CONTROL, APPLICATION = b"\xf9", b"\xff"  # labels of extensions
@@ -90,16 +96,23 @@ class UsedPalette:
         return HAS_PALETTE | bits - 1, b"".join(self._used.get(index, BLACK) for index in range(1 << bits))
 
 
-def reencode(upload: bytes) -> bytes:
-    """Return the image as a GIF. Raises RejectedError, or any other exception for an incomplete GIF."""
+def reencode(upload: bytes, *, fit: bool = False) -> Reencoded:
+    """Return the image as a GIF or, scaled down, as a PNG.
+
+    Raises RejectedError, or any other exception for an incomplete GIF.
+    """
     size, colours, frames, loops = parse(upload)
+    output_size = choose_size(*size, len(frames), fit=fit)
+    check_pixels(sum(frame.box[2] * frame.box[3] for frame in frames), len(frames))
+    if output_size != size:
+        return png.encode(scale_down(compose(frames[0], size, colours), output_size))
     palette = UsedPalette(colours)
     parts = list(limit_output(encode(frame, size, palette) for frame in frames))
     flags, table = palette.encode()
     header = SIGNATURES[1] + struct.pack("<HHBBB", *size, flags, 0, 0) + table
     if loops is not None:
         header += EXTENSION + APPLICATION + LOOP_HEADER + struct.pack("<H", loops) + BLOCK_TERMINATOR
-    return b"".join([header, *parts, TRAILER])
+    return Reencoded(CONTENT_TYPE, *size, b"".join([header, *parts, TRAILER]))
 
 
 def parse(upload: bytes) -> tuple[tuple[int, int], bytes, list[Frame], int | None]:
@@ -130,8 +143,6 @@ def parse(upload: bytes) -> tuple[tuple[int, int], bytes, list[Frame], int | Non
     width, height = max(width, left + frame_width), max(height, top + frame_height)
     if not width or not height:
         raise MalformedError("no pixel")
-    check_size(width, height, len(frames))
-    check_pixels(sum(frame.box[2] * frame.box[3] for frame in frames), len(frames))
     return (width, height), palette, frames, loops
 
 
@@ -178,6 +189,19 @@ def encode(frame: Frame, canvas: tuple[int, int], palette: UsedPalette) -> bytes
         pixels.tobytes("gif", "L", min_code_size),
         BLOCK_TERMINATOR,
     ])  # fmt: skip
+
+
+def compose(frame: Frame, canvas: tuple[int, int], colours: bytes) -> Image.Image:
+    """Return the canvas of a still image in its colours; it is transparent outside the frame."""
+    left, top, *_ = frame.box
+    colours = (colours if frame.palette is None else frame.palette).ljust(3 * MAX_COLOURS, b"\0")
+    alphas = bytes(0 if index == frame.transparent else OPAQUE for index in range(MAX_COLOURS))
+    picture = apply_palette(decode(frame), colours, alphas)
+    if frame.box == (0, 0, *canvas):
+        return picture
+    image = Image.new("RGBA", canvas)
+    image.paste(picture, (left, top))
+    return image
 
 
 def decode(frame: Frame) -> Image.Image:

@@ -1,31 +1,37 @@
-"""JPEG: decode with Pillow, apply the orientation, convert to sRGB, and encode again."""
+"""JPEG: decode with Pillow, scale down, apply the orientation, convert to sRGB, and encode again."""
 
 from io import BytesIO
 
 from PIL.JpegImagePlugin import JpegImageFile
 
 from api.images.reencode.exif import apply_orientation, read_orientation
-from api.images.reencode.limits import MAX_SCANS, RejectedError, check_size
+from api.images.reencode.limits import MAX_JPEG_PIXELS, MAX_SCANNED_PIXELS, MAX_SCANS, RejectedError
+from api.images.reencode.reencoded import Reencoded
+from api.images.reencode.scaling import choose_size, scale_down
 from api.images.reencode.srgb import convert_to_srgb, open_profile
 
+CONTENT_TYPE = "image/jpeg"
 SIGNATURE = b"\xff\xd8\xff"  # a start-of-image marker, and the first byte of the next marker
 EXIF = b"Exif\0"  # starts an APP1 segment; a padding byte follows
 START_OF_SCAN = b"\xff\xda"
 QUALITY = 85  # 0 to 95; the only loss of quality in all of re-encoding
 
 
-def reencode(upload: bytes) -> bytes:
+def reencode(upload: bytes, *, fit: bool = False) -> Reencoded:
     """Return the image as a JPEG without metadata. Raises RejectedError, or an exception of Pillow's."""
     image = JpegImageFile(BytesIO(upload))
-    check_size(*image.size)
-    if upload.count(START_OF_SCAN) > MAX_SCANS:
-        raise RejectedError(f"must have at most {MAX_SCANS} scans")
+    size = choose_size(*image.size, fit=fit, max_pixels=MAX_JPEG_PIXELS)
+    max_scans = min(MAX_SCANS, MAX_SCANNED_PIXELS // (image.width * image.height))
+    if upload.count(START_OF_SCAN) > max_scans:
+        raise RejectedError(f"must have at most {max_scans} scans")
+    image.draft(None, size)  # Decode at a half, a quarter or an eighth of the size if that is not below `size`.
     exif = next((data[6:] for name, data in image.applist if name == "APP1" and data.startswith(EXIF)), b"")
     profile = open_profile(image.info.get("icc_profile", b""))
-    picture = convert_to_srgb(image, profile) if profile else image
+    picture = scale_down(image, size)
+    picture = convert_to_srgb(picture, profile) if profile else picture
     picture = apply_orientation(picture, read_orientation(exif))
     picture = picture.convert("L" if picture.mode == "L" else "RGB")
     picture.info = {}  # Pillow would write the comment.
     output = BytesIO()
     picture.save(output, "JPEG", quality=QUALITY)
-    return output.getvalue()
+    return Reencoded(CONTENT_TYPE, *picture.size, output.getvalue())

@@ -7,9 +7,13 @@ from collections.abc import Iterable, Iterator
 
 EXIT_REJECTED = 3  # the program's exit status for an upload that is not a valid image; Python itself uses 1 and 2
 MAX_SIDE = 2048  # pixels
+MAX_SOURCE_SIDE = 65_535  # pixels of an image to scale down: the most that a JPEG or GIF can have
 MAX_FRAMES = 1000
 MAX_PIXELS = 8 * MAX_SIDE * MAX_SIDE  # of all frames together
+# Of a JPEG to scale down: the 50 megapixels of phones. A progressive CMYK image then takes 470 MB.
+MAX_JPEG_PIXELS = 12 * MAX_SIDE * MAX_SIDE
 MAX_SCANS = 200  # A progressive JPEG has about ten, and decoding each costs as much as a baseline image.
+MAX_SCANNED_PIXELS = MAX_SCANS * MAX_SIDE * MAX_SIDE  # of all scans together
 CPU_SECONDS = 6  # twice what the costliest image within these limits takes
 MEMORY_BYTES = 512 * 1024 * 1024
 MAX_OUTPUT_BYTES = 16 * 1024 * 1024

@@ -1,6 +1,7 @@
-"""The pixels of a PNG: decode them, and encode them again in the colours that browsers show."""
+"""The pixels of a PNG: decode them, scale them down, and encode them again in the colours that browsers show."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 
@@ -9,6 +10,7 @@ from PIL.ImageCms import ImageCmsProfile
 
 from api.images.reencode.exif import apply_orientation
 from api.images.reencode.limits import MalformedError
+from api.images.reencode.scaling import Size, scale_down
 from api.images.reencode.srgb import convert_to_srgb
 
 GREY, RGB, INDEXED, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6  # colour types
@@ -36,8 +38,7 @@ LOWER_BITS = {GREY: "L;16", RGB: "RGB;16L"}  # raw modes for the lower 8 of 16 b
 OUTPUT_FORMATS = {"1": (GREY, 1), "L": (GREY, 8), "RGB": (RGB, 8), "LA": (GREY_ALPHA, 8), "RGBA": (RGBA, 8)}
 COMPRESSION = (False, 1)  # not optimized, level 1: costs a sixth of the default's CPU time
 OPAQUE = 255
-
-Size = tuple[int, int]
+MAX_COLOURS = 256  # of a palette
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +55,38 @@ class Layout:
         return Image.frombytes(mode, size, data, "zip", raw_mode or default_raw_mode, self.is_interlaced)
 
 
-class DirectPixels:
-    """Pixels that are colours. `key`, the content of a tRNS chunk, makes one colour transparent."""
+def apply_palette(indices: Image.Image, colours: bytes, alphas: bytes) -> Image.Image:
+    """Return the image with the colours of a palette of MAX_COLOURS, and with their opacity unless all are opaque."""
+    has_alpha = alphas.count(OPAQUE) < MAX_COLOURS
+    palette = Image.frombytes("RGB", (MAX_COLOURS, 1), colours)
+    if has_alpha:
+        palette.putalpha(Image.frombytes("L", (MAX_COLOURS, 1), alphas))
+    indices.putpalette(palette.tobytes(), palette.mode)
+    return indices.convert(palette.mode)
 
-    def __init__(self, layout: Layout, key: bytes, profile: ImageCmsProfile | None) -> None:
-        self._layout, self._profile = layout, profile
+
+def select_level(image: Image.Image, band: int, level: int) -> Image.Image:
+    """Return a mask of the pixels that have this level in a band."""
+    return image.getchannel(band).point([OPAQUE * (other == level) for other in range(256)])
+
+
+class DirectPixels:
+    """Pixels that are colours. `key`, the content of a tRNS chunk, makes one colour transparent.
+
+    `scaled_size` is the size of the output, if it is not that of the frame.
+    """
+
+    def __init__(
+        self, layout: Layout, key: bytes, profile: ImageCmsProfile | None, scaled_size: Size | None = None
+    ) -> None:
+        self._layout, self._profile, self._scaled_size = layout, profile, scaled_size
         size = KEY_SIZES.get(layout.colour_type, 0) if key else 0
         self._key = struct.unpack_from(f">{size // 2}H", key)
         self.output_format = (layout.colour_type, layout.depth)
 
     def reencode(self, data: bytes, size: Size, orientation: int) -> bytes:
         """Return the encoded pixels of a frame. Raises ValueError if there are too few."""
-        image = self._layout.decode(data, size)
-        if self._layout.colour_type == GREY_ALPHA:
-            image = image.convert("LA")
-        if self._key:
-            image = self._apply_key(image, data)
+        image = scale_down(self._decode(data, size), self._scaled_size or size)
         if self._profile:
             image = convert_to_srgb(image, self._profile)
         if image.mode in {"LA", "RGBA"}:
@@ -79,24 +96,52 @@ class DirectPixels:
         self.output_format = OUTPUT_FORMATS[image.mode]
         return image.tobytes("zip", image.mode, *COMPRESSION)
 
-    def _apply_key(self, image: Image.Image, data: bytes) -> Image.Image:
-        colour_type, depth = self._layout.colour_type, self._layout.depth
-        image = image.convert("RGB" if colour_type == RGB else "L")
-        bands, values = list(image.split()), [value & 255 for value in self._key]
-        if depth == 16:
-            bands += self._layout.decode(data, image.size, LOWER_BITS[colour_type]).split()
-            values = [value >> 8 for value in self._key] + values
-        scale = 255 // (2 ** min(depth, 8) - 1)
-        masks = [
-            band.point([OPAQUE * (level == scale * value) for level in range(256)])
-            for band, value in zip(bands, values, strict=True)
-        ]
-        image.putalpha(ImageChops.invert(reduce(ImageChops.darker, masks)))
+    def _decode(self, data: bytes, size: Size) -> Image.Image:
+        image = self._layout.decode(data, size)
+        if self._layout.colour_type == GREY_ALPHA:
+            return image.convert("LA")
+        if self._key:
+            if image.mode == "1":
+                image = image.convert("L")
+            image.putalpha(ImageChops.invert(reduce(ImageChops.darker, self._compare_with_key(image, data))))
         return image
+
+    def _compare_with_key(self, image: Image.Image, data: bytes) -> Iterator[Image.Image]:
+        """Yield masks of the pixels whose upper, and then whose lower bits in each band are those of the key.
+
+        A generator, because all masks of a large image would take too much memory.
+        """
+        colour_type, depth = self._layout.colour_type, self._layout.depth
+        scale = 255 // (2 ** min(depth, 8) - 1)
+        for band, value in enumerate(self._key):
+            yield select_level(image, band, scale * (value & 255) if depth <= 8 else value >> 8)
+        if depth == 16:
+            lower = self._layout.decode(data, image.size, LOWER_BITS[colour_type])
+            for band, value in enumerate(self._key):
+                yield select_level(lower, band, value & 255)
 
     def encode_tables(self) -> dict[bytes, bytes]:
         """Return the chunks that precede the pixels: none."""
         return {}
+
+
+class ScaledIndexedPixels(DirectPixels):
+    """Pixels that are indices of a palette, scaled down: they become colours. The arguments are as in IndexedPixels."""
+
+    def __init__(
+        self, layout: Layout, palette: bytes, alphas: bytes, profile: ImageCmsProfile | None, scaled_size: Size
+    ) -> None:
+        super().__init__(layout, b"", profile, scaled_size)
+        size = min(len(palette) // 3, MAX_COLOURS)
+        if not size:
+            raise MalformedError("no palette")
+        # Browsers use the last colour if a palette is too short.
+        alphas = alphas[:size].ljust(size, bytes([OPAQUE]))
+        self._colours = palette[: 3 * size] + palette[3 * size - 3 : 3 * size] * (MAX_COLOURS - size)
+        self._alphas = alphas + alphas[-1:] * (MAX_COLOURS - size)
+
+    def _decode(self, data: bytes, size: Size) -> Image.Image:
+        return apply_palette(self._layout.decode(data, size), self._colours, self._alphas)
 
 
 class IndexedPixels:

@@ -1,7 +1,8 @@
 """PNG and APNG: decode the pixels of each frame and encode them again; keep its box, delay, disposal and blending.
 
 Frames are not composited, so no blending changes. Data that no browser shows is removed: metadata, unused colours,
-the colours of fully transparent pixels, and the still image for viewers that do not support animation.
+the colours of fully transparent pixels, and the still image for viewers that do not support animation. An image that
+is not animated can be scaled down.
 """
 
 import struct
@@ -10,13 +11,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from PIL import Image
 from PIL.ImageCms import ImageCmsProfile
 
 from api.images.reencode.exif import read_orientation, transpose_box
-from api.images.reencode.limits import MalformedError, check_size, limit_output
-from api.images.reencode.pixels import INDEXED, KEY_SIZES, DirectPixels, IndexedPixels, Layout
+from api.images.reencode.limits import MalformedError, limit_output
+from api.images.reencode.pixels import (
+    COMPRESSION,
+    INDEXED,
+    KEY_SIZES,
+    OUTPUT_FORMATS,
+    DirectPixels,
+    IndexedPixels,
+    Layout,
+    ScaledIndexedPixels,
+)
+from api.images.reencode.reencoded import Reencoded
+from api.images.reencode.scaling import choose_size
 from api.images.reencode.srgb import open_profile
 
+CONTENT_TYPE = "image/png"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER = ">IIBBBBB"  # width, height, bit depth, colour type, compression, filter, interlacing
 ANIMATION_CONTROL = ">II"  # frames, plays
@@ -44,7 +58,7 @@ class Frame:
     data: list[bytes] = field(default_factory=list)
 
 
-def reencode(upload: bytes) -> bytes:
+def reencode(upload: bytes, *, fit: bool = False) -> Reencoded:
     """Return the image as a PNG. Raises RejectedError, or any other exception for an incomplete PNG."""
     (kind, header), *chunks = read_chunks(upload)
     width, height, depth, colour_type, *methods, interlacing = struct.unpack(HEADER, header)
@@ -52,14 +66,17 @@ def reencode(upload: bytes) -> bytes:
         raise MalformedError("header")
     tables, canvas = select_tables(chunks, colour_type), (0, 0, width, height)
     plays, frames = read_frames(chunks, tables, canvas)
-    check_size(width, height, len(frames))
+    size = choose_size(width, height, len(frames), fit=fit)
     colour_space, profile = find_colour_space(tables)
     layout, transparency = Layout(colour_type, depth, bool(interlacing)), tables.get(b"tRNS", b"")
+    scaled_size = size if size != canvas[2:] else None
     pixels: DirectPixels | IndexedPixels
-    if colour_type == INDEXED:
-        pixels = IndexedPixels(layout, tables[b"PLTE"], transparency, profile)
+    if colour_type != INDEXED:
+        pixels = DirectPixels(layout, transparency, profile, scaled_size)
+    elif scaled_size:
+        pixels = ScaledIndexedPixels(layout, tables[b"PLTE"], transparency, profile, scaled_size)
     else:
-        pixels = DirectPixels(layout, transparency, profile)
+        pixels = IndexedPixels(layout, tables[b"PLTE"], transparency, profile)
     orientation = read_orientation(tables.get(b"eXIf", b""))
     contents = limit_output(pixels.reencode(b"".join(frame.data), frame.box[2:], orientation) for frame in frames)
     reencoded = [
@@ -67,9 +84,17 @@ def reencode(upload: bytes) -> bytes:
         for frame, content in zip(frames, contents, strict=True)
     ]
     colour_type, depth = pixels.output_format
-    size = transpose_box(canvas, canvas[2:], orientation)[2:]
+    size = transpose_box((0, 0, *size), size, orientation)[2:]
     head = {b"IHDR": struct.pack(HEADER, *size, depth, colour_type, 0, 0, 0)} | colour_space
-    return assemble(head, pixels.encode_tables(), reencoded, plays)
+    return Reencoded(CONTENT_TYPE, *size, assemble(head, pixels.encode_tables(), reencoded, plays))
+
+
+def encode(image: Image.Image) -> Reencoded:
+    """Return an image that is in sRGB as a PNG."""
+    colour_type, depth = OUTPUT_FORMATS[image.mode]
+    head = {b"IHDR": struct.pack(HEADER, *image.size, depth, colour_type, 0, 0, 0)}
+    frame = Frame((0, 0, *image.size), data=[image.tobytes("zip", image.mode, *COMPRESSION)])
+    return Reencoded(CONTENT_TYPE, *image.size, assemble(head, {}, [frame], plays=0))
 
 
 def read_chunks(upload: bytes) -> Iterator[Chunk]:

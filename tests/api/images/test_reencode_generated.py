@@ -72,7 +72,7 @@ def test_any_gif_looks_like_its_upload(browser: Browser, upload: bytes) -> None:
         appearance = browser.render(upload)
     except NotRenderedError:  # For instance, it has no pixels.
         return
-    _, content = reencode(upload)
+    content = reencode(upload).content
     assert browser.render(content) == appearance
 
 

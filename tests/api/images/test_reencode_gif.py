@@ -95,7 +95,7 @@ def test_gif_keeps_only_visible_data() -> None:
         comment, application, Control(0, 1, 6), visible, partly_outside, Control(2, 9), wholly_outside,
         palette=palette, end=b";" + hidden,
     )  # fmt: skip
-    _, content = reencode(upload)
+    content = reencode(upload).content
     table, no_table = colours[0] + bytes(6) + colours[1] + bytes(12), b"\x80" + bytes(6)
     assert content == b"".join([
         b"GIF89a", struct.pack("<HHBBB", 3, 1, 0x82, 0, 0), table,

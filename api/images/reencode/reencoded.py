@@ -1,0 +1,12 @@
+"""The result of re-encoding an image."""
+
+from typing import NamedTuple
+
+
+class Reencoded(NamedTuple):
+    """A re-encoded image, with its size in pixels."""
+
+    content_type: str
+    width: int
+    height: int
+    content: bytes
