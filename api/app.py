@@ -22,7 +22,7 @@ from api.http.errors import ErrorRenderer
 from api.http.middleware import add_middleware
 from api.http.request import ParleyRequest
 from api.images.handler import add_images
-from api.images.profile_images import ProfileImages
+from api.images.image_store import ImageStore
 from api.images.storage import Storage
 from api.observability.health import add_health, create_readiness_probe
 from api.observability.logs import RequestLog
@@ -80,7 +80,7 @@ def add_connections(app: Sanic[Any, Any], settings: Settings) -> None:
         ctx.readiness = create_readiness_probe(ctx.database)
         ctx.openapi = OpenApiDocument(settings, ctx.database)
         ctx.limiter = RateLimiter.connect(settings)
-        ctx.images = ProfileImages(ctx.database, ctx.admission, Storage.open(settings.storage_url), settings.public_url)
+        ctx.images = ImageStore(ctx.database, ctx.admission, Storage.open(settings.storage_url), settings.public_url)
         ctx.image_cleanup = asyncio.create_task(ctx.images.run_cleanup())
 
     @app.after_server_stop

@@ -29,7 +29,7 @@ def add_routes(app: Sanic[Any, Any]) -> None:
     """Add all routes of the table to the app."""
     for route in ROUTES:
         methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
-        handler = create_upload_handler(route) if route.is_upload else create_handler(route)
+        handler = create_upload_handler(route) if route.upload else create_handler(route)
         name = route.function.replace(".", "_")
         app.add_route(handler, route.path, methods, name=name, stream=True, unquote=True)
 
@@ -70,21 +70,24 @@ def create_handler(route: Route) -> Handler:
 
 
 def create_upload_handler(route: Route) -> Handler:
-    """Return the handler of a route that receives an image, after the database has authenticated the user."""
-    authenticate_user = "select json_build_object('sub', session.user_id())::text from session.authenticate($1, $2)"
+    """Return the handler of a route that receives an image, after the database has authorized the upload."""
+    statement, upload_statement = route.statement, route.upload_statement
 
-    async def handle(request: ParleyRequest) -> HTTPResponse:
+    async def handle(request: ParleyRequest, **path: str) -> HTTPResponse:
+        path_arguments = [path[name] for name in route.path_parameters]
         caller, replica, ctx = authenticate(request, route), request.app.ctx.replica, request.app.ctx
         async with ctx.admission.create_permit(caller) as seconds:
-            row = await ctx.database.fetch_row(authenticate_user, caller, request.id, acquire_seconds=seconds)
+            row = await ctx.database.fetch_row(
+                upload_statement, caller, request.id, *path_arguments, acquire_seconds=seconds
+            )
         identity = row[0]
         async with (
             receive_image(request, identity) as upload,
             replica.guard_write(caller) if replica else nullcontext(),
         ):
             content = await asyncio.to_thread(compute_digest, upload) if "idempotency-key" in request.headers else b""
-            arguments = identity, request.id, *read_conditions(request, route, content)
-            result, *values = await ctx.images.store(upload, route.statement, *arguments)
+            arguments = identity, request.id, *read_conditions(request, route, content), *path_arguments
+            result, *values = await ctx.images.store(upload, route.upload, statement, *arguments)
         return HTTPResponse(result, route.status, build_headers(route, request, values), JSON)
 
     return handle

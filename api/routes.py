@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from api.images.kinds import CHAT_IMAGE, PROFILE_IMAGE, ImageKind
 from api.openapi import models
 
 # The response headers of the settings that a function sets. `links` becomes the header Link, see api.http.links.
@@ -18,7 +19,7 @@ class Route:
     The SQL statement depends on:
 
     - `body`: the request has a JSON body of this model;
-    - `is_upload`: the request is a form with an image, and the function's parameter is the image's URL;
+    - `upload`: the request is a form with an image of this kind, whose properties are parameters of the function;
     - `pusher_fields`: the request is a form of Pusher's clients with these fields, and the function's result is signed
       for Pusher; a name with brackets is that of an array;
     - `response_headers`: settings that the function sets in addition to its result: `links` to neighbouring pages;
@@ -38,7 +39,7 @@ class Route:
     query: tuple[str, ...] = ()
     required_query: tuple[str, ...] = ()
     body: type[BaseModel] | None = None
-    is_upload: bool = False
+    upload: ImageKind | None = None
     pusher_fields: tuple[str, ...] = ()
     response_headers: tuple[str, ...] = ()
     primary_only: bool = False
@@ -70,7 +71,7 @@ class Route:
         """
         names = [*self.path_parameters, *map(to_snake_case, self.query)]
         names += [name.replace("[]", "s") for name in self.pusher_fields]
-        names += ["image_url"] * self.is_upload
+        names += self.upload.sql_parameters if self.upload else ()
         arguments = [f'"{name}" => ${number}' for number, name in enumerate(names, start=5)]
         if self.body:
             arguments.append(f"body => api.parse_json(${len(names) + 5})")
@@ -85,6 +86,15 @@ class Route:
         columns = ["response", *(f"current_setting('response.{name}', true)" for name in self.response_headers)]
         authenticated = f"select {call} as response from session.authenticate($1, $2, $3, $4) offset 0"  # noqa: S608 (as above)
         return f"select {', '.join(columns)} from ({authenticated}) request"  # noqa: S608 (as above)
+
+    @property
+    def upload_statement(self) -> str:
+        """The SQL statement that authorizes an upload before its body is received. It returns the caller's identity.
+
+        $1 is the caller's identity and $2 the request's id; the rest are the parameters of the path.
+        """
+        arguments = [f'"{name}" => ${number}' for number, name in enumerate(self.path_parameters, start=3)]
+        return f"select api.authorize_upload({', '.join(arguments)})::text from session.authenticate($1, $2)"  # noqa: S608 (names from the table below)
 
 
 def to_snake_case(name: str) -> str:
@@ -130,6 +140,8 @@ ROUTES = (
           body=models.ReadMarker),
     Route("GET", "/api/sync", "api.sync", "Get all that a client starts from, or what has changed since", models.Sync,
           query=("after", "limit", "include"), primary_only=True, errors=(410,)),
+    Route("POST", f"{CHAT}/images", "api.add_chat_image", "Upload an image for a message", models.ChatImage,
+          upload=CHAT_IMAGE, status=201),
     Route("GET", f"{CHAT}/events", "api.list_chat_events", "List what happened in a chat after an event of it",
           models.ChatEvents, query=("after", "limit", "include"), required_query=("after",),
           response_headers=("chat_seq",), primary_only=True, errors=(410,)),
@@ -149,7 +161,7 @@ ROUTES = (
     Route("PUT", "/api/profile", "api.update_profile", "Change the caller's name or e-mail address",
           models.ChangedProfile, body=models.ProfileChange, response_headers=("etag",), errors=(409,)),
     Route("POST", "/api/profile/image", "api.set_image", "Change the caller's picture", models.ChangedImage,
-          is_upload=True),
+          upload=PROFILE_IMAGE),
     Route("GET", "/api/settings", "api.get_settings", "Get the caller's settings", models.Settings,
           response_headers=("etag",)),
     Route("PUT", "/api/settings", "api.update_settings", "Change the caller's settings", models.Settings,

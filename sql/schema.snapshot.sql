@@ -234,6 +234,9 @@ create table next_auth.users ();
 --- table next_auth.verification_token
 create table next_auth.verification_token ();
 
+--- table parley.chat_images
+create table parley.chat_images ();
+
 --- table parley.chats
 create table parley.chats ();
 
@@ -386,6 +389,18 @@ alter table next_auth.verification_token add column if not exists identifier tex
 
 --- column next_auth.verification_token.token
 alter table next_auth.verification_token add column if not exists token text;
+
+--- column parley.chat_images.chat_id
+alter table parley.chat_images add column if not exists chat_id uuid;
+
+--- column parley.chat_images.created_at
+alter table parley.chat_images add column if not exists created_at timestamp with time zone;
+
+--- column parley.chat_images.name
+alter table parley.chat_images add column if not exists name text;
+
+--- column parley.chat_images.user_id
+alter table parley.chat_images add column if not exists user_id text;
 
 --- column parley.chats.counted_messages
 alter table parley.chats add column if not exists counted_messages bigint;
@@ -843,6 +858,9 @@ alter table next_auth.users alter column id set default (gen_random_uuid())::tex
 --- default of next_auth.users.updated_at
 alter table next_auth.users alter column updated_at set default date_trunc('milliseconds'::text, now());
 
+--- default of parley.chat_images.created_at
+alter table parley.chat_images alter column created_at set default now();
+
 --- default of parley.chats.counted_messages
 alter table parley.chats alter column counted_messages set default 0;
 
@@ -995,6 +1013,18 @@ alter table next_auth.verification_token alter column identifier set not null;
 
 --- not null of next_auth.verification_token.token
 alter table next_auth.verification_token alter column token set not null;
+
+--- not null of parley.chat_images.chat_id
+alter table parley.chat_images alter column chat_id set not null;
+
+--- not null of parley.chat_images.created_at
+alter table parley.chat_images alter column created_at set not null;
+
+--- not null of parley.chat_images.name
+alter table parley.chat_images alter column name set not null;
+
+--- not null of parley.chat_images.user_id
+alter table parley.chat_images alter column user_id set not null;
 
 --- not null of parley.chats.counted_messages
 alter table parley.chats alter column counted_messages set not null;
@@ -1356,6 +1386,9 @@ alter table next_auth.accounts add constraint accounts_pkey PRIMARY KEY (id);
 --- constraint accounts_provider_unique on next_auth.accounts
 alter table next_auth.accounts add constraint accounts_provider_unique UNIQUE (provider, "providerAccountId");
 
+--- constraint chat_images_pkey on parley.chat_images
+alter table parley.chat_images add constraint chat_images_pkey PRIMARY KEY (name, chat_id);
+
 --- constraint chats_pkey on parley.chats
 alter table parley.chats add constraint chats_pkey PRIMARY KEY (id);
 
@@ -1567,6 +1600,9 @@ CREATE INDEX CONCURRENTLY members_user ON parley.members USING btree (user_id, c
 --- index parley.message_words_search on parley.message_words
 CREATE INDEX message_words_search ON parley.message_words USING gin (chat_id, tsv) WITH (gin_pending_list_limit='256');
 
+--- index parley.messages_image on parley.messages
+CREATE INDEX CONCURRENTLY messages_image ON parley.messages USING btree (chat_id, "substring"("right"(content, 80), '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'::text)) WHERE ((type = 'image'::text) AND ("substring"("right"(content, 80), '/images/([0-9a-f]{64}[.](?:gif|jpg|png))$'::text) IS NOT NULL));
+
 --- index parley.messages_type on parley.messages
 CREATE INDEX CONCURRENTLY messages_type ON parley.messages USING btree (chat_id, type, id);
 
@@ -1588,6 +1624,14 @@ CREATE INDEX CONCURRENTLY outbox_removals ON parley.outbox USING btree (removed_
 --- index parley.read_markers_user on parley.read_markers
 CREATE INDEX CONCURRENTLY read_markers_user ON parley.read_markers USING btree (user_id);
 
+--- function api.add_chat_image(text,text,integer,integer)
+CREATE OR REPLACE FUNCTION api.add_chat_image(chat_id text, image_url text, width integer, height integer)
+ RETURNS json
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 6203823ee196314a8dad870f432b20f0;
+
 --- function api.add_member(text,jsonb)
 CREATE OR REPLACE FUNCTION api.add_member(chat_id text, body jsonb)
  RETURNS json
@@ -1601,6 +1645,13 @@ CREATE OR REPLACE FUNCTION api.authorize_channel(socket_id text, channel_name te
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 a183236f89dc551e2f7eb228be7fc4f0;
+
+--- function api.authorize_upload(text)
+CREATE OR REPLACE FUNCTION api.authorize_upload(chat_id text DEFAULT NULL::text)
+ RETURNS json
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 03cd32bda100d31ff64a0e47b918a40c;
 
 --- function api.authorize_user(text)
 CREATE OR REPLACE FUNCTION api.authorize_user(socket_id text)
@@ -1623,7 +1674,7 @@ CREATE OR REPLACE FUNCTION api.claim_unused_image()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 73cb4d7de31e06502665cbe21a170413;
+AS md5 cda97e78e91580301f5137c6fd4fddeb;
 
 --- function api.confirm_image_removal(text)
 CREATE OR REPLACE FUNCTION api.confirm_image_removal(name text)
@@ -1773,7 +1824,7 @@ CREATE OR REPLACE FUNCTION api.register_image_upload(image_url text)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e260d125a0cb4b27ea475880d8b87f98;
+AS md5 d6840878d7d9c2f6dd7c4da1fac28b07;
 
 --- function api.remove_member(text,text)
 CREATE OR REPLACE FUNCTION api.remove_member(chat_id text, user_id text)
@@ -2717,7 +2768,7 @@ CREATE OR REPLACE FUNCTION parley.is_image_used(name text)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 0683fdc4a4edbcd21f1b92fd9b7d56f8;
+AS md5 34f66792b118ad94224638aca34a67a6;
 
 --- function parley.is_included(text,text)
 CREATE OR REPLACE FUNCTION parley.is_included(include text, name text)
@@ -2935,6 +2986,13 @@ CREATE OR REPLACE FUNCTION parley.message_fields(message parley.messages)
  STABLE
 AS md5 44ac84b01a898be053bd6731e9ecf175;
 
+--- function parley.message_image(parley.messages)
+CREATE OR REPLACE FUNCTION parley.message_image(message parley.messages)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 ed0853e658f406d9e432d5b59af937b5;
+
 --- function parley.message_version(parley.messages)
 CREATE OR REPLACE FUNCTION parley.message_version(message parley.messages)
  RETURNS text
@@ -2958,6 +3016,14 @@ CREATE OR REPLACE FUNCTION parley.messages_after_delete_words()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9efeb21a99a232464f5244085e06c586;
 
+--- function parley.messages_after_drop_image()
+CREATE OR REPLACE FUNCTION parley.messages_after_drop_image()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 98ef70d11ad5bfdba4b395bbe7df1e6f;
+
 --- function parley.messages_after_type_update()
 CREATE OR REPLACE FUNCTION parley.messages_after_type_update()
  RETURNS trigger
@@ -2965,6 +3031,14 @@ CREATE OR REPLACE FUNCTION parley.messages_after_type_update()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 6f19dce983418504f25e3121551890c1;
+
+--- function parley.messages_after_write_image()
+CREATE OR REPLACE FUNCTION parley.messages_after_write_image()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 2263555f68e7bd657645844cd4111bbc;
 
 --- function parley.messages_after_write_words()
 CREATE OR REPLACE FUNCTION parley.messages_after_write_words()
@@ -4064,8 +4138,14 @@ CREATE TRIGGER messages_after_delete AFTER DELETE ON parley.messages REFERENCING
 --- trigger messages_after_delete_words on parley.messages
 CREATE TRIGGER messages_after_delete_words AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS deleted_messages FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete_words();
 
+--- trigger messages_after_drop_image on parley.messages
+CREATE TRIGGER messages_after_drop_image AFTER DELETE OR UPDATE OF content, type ON parley.messages FOR EACH ROW WHEN ((old.type = 'image'::text)) EXECUTE FUNCTION parley.messages_after_drop_image();
+
 --- trigger messages_after_type_update on parley.messages
 CREATE TRIGGER messages_after_type_update AFTER UPDATE ON parley.messages REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_type_update();
+
+--- trigger messages_after_write_image on parley.messages
+CREATE TRIGGER messages_after_write_image AFTER INSERT OR UPDATE OF content, type ON parley.messages FOR EACH ROW WHEN ((new.type = 'image'::text)) EXECUTE FUNCTION parley.messages_after_write_image();
 
 --- trigger messages_after_write_words on parley.messages
 CREATE TRIGGER messages_after_write_words AFTER INSERT OR UPDATE OF content, type ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_after_write_words();
@@ -4113,6 +4193,8 @@ alter table next_auth.sessions enable row level security;
 alter table next_auth.users enable row level security;
 
 alter table next_auth.verification_token enable row level security;
+
+alter table parley.chat_images enable row level security;
 
 alter table parley.chats enable row level security;
 
@@ -4288,9 +4370,13 @@ grant delete on parley.members to parley_api;
 
 grant delete on parley.messages to parley_api;
 
+grant execute on function api.add_chat_image(text,text,integer,integer) to parley_api;
+
 grant execute on function api.add_member(text,jsonb) to parley_api;
 
 grant execute on function api.authorize_channel(text,text,text[]) to parley_api;
+
+grant execute on function api.authorize_upload(text) to parley_api;
 
 grant execute on function api.authorize_user(text) to parley_api;
 
@@ -4607,6 +4693,8 @@ grant execute on function parley.member_page_errors(text,text,text,text) to parl
 grant execute on function parley.members_json(text[]) to parley_api;
 
 grant execute on function parley.message_fields(parley.messages) to parley_api;
+
+grant execute on function parley.message_image(parley.messages) to parley_api;
 
 grant execute on function parley.message_version(parley.messages) to parley_api;
 

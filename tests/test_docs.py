@@ -29,8 +29,16 @@ from api.handlers import MAX_BODY
 from api.http.errors import CODES
 from api.http.protocol import MAX_WRITE_BUFFER
 from api.images import storage, upload_slots
-from api.images.profile_images import SLOT_TIMEOUT_SECONDS
-from api.images.reencode.limits import MAX_FRAMES, MAX_PIXELS, MAX_SCANS, MAX_SIDE
+from api.images.image_store import SLOT_TIMEOUT_SECONDS
+from api.images.reencode.limits import (
+    MAX_FRAMES,
+    MAX_JPEG_PIXELS,
+    MAX_PIXELS,
+    MAX_SCANNED_PIXELS,
+    MAX_SCANS,
+    MAX_SIDE,
+    MAX_SOURCE_SIDE,
+)
 from api.images.reencode_slots import MAX_WAITING
 from api.images.upload import MAX_IMAGE_BYTES, TIMEOUT_SECONDS
 from api.observability.health import PROBE_MAX_AGE_SECONDS, PROBE_TIMEOUT_SECONDS
@@ -109,9 +117,8 @@ def test_every_route_is_in_the_table_with_its_query_and_status() -> None:
     assert documented.keys() == expected.keys()
     for request, route in expected.items():
         parameters, status = documented[request]
-        assert (
-            tuple(re.findall(r"`([\w\[\]]+)`", parameters))
-            == route.query + route.pusher_fields + ("image",) * route.is_upload
+        assert tuple(re.findall(r"`([\w\[\]]+)`", parameters)) == route.query + route.pusher_fields + ("image",) * bool(
+            route.upload
         ), request
         assert status.startswith(str(route.status)), request
         assert bool(re.search(r"`\{", parameters)) == bool(route.body), request
@@ -130,7 +137,11 @@ def test_limits_of_uploads_and_images_are_in_the_table() -> None:
     assert documented["uploads that wait to be decoded"] == [str(MAX_WAITING), str(SLOT_TIMEOUT_SECONDS)]
     assert documented["an image"][1:] == [str(MAX_IMAGE_BYTES), str(MAX_SIDE), str(MAX_SIDE)]
     assert documented["an animation"] == [str(MAX_FRAMES), str(MAX_PIXELS // MAX_SIDE**2), str(MAX_SIDE), str(MAX_SIDE)]
-    assert documented["a progressive JPEG"] == [str(MAX_SCANS)]
+    size, *source, jpeg, _, _, _, others, _, _ = documented["an image for a message, which is scaled down"][1:]
+    assert (size, source) == (str(MAX_IMAGE_BYTES), [str(MAX_SOURCE_SIDE)] * 2)
+    assert (jpeg, others) == (str(MAX_JPEG_PIXELS // MAX_SIDE**2), str(MAX_PIXELS // MAX_SIDE**2))
+    assert documented["a progressive JPEG"] == [str(MAX_SCANS), str(MAX_SCANS), str(MAX_SIDE), str(MAX_SIDE)]
+    assert MAX_SCANNED_PIXELS == MAX_SCANS * MAX_SIDE**2
     assert documented["images that a worker reads from the storage"] == [
         str(storage.MAX_CONCURRENT_READS),
         str(storage.TIMEOUT_SECONDS),

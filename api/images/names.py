@@ -1,10 +1,13 @@
-"""Names of stored images: the SHA-256 of the content in hexadecimal digits, and a suffix for the content type.
+"""Names of stored images: 64 hexadecimal digits, and a suffix for the content type.
 
-Equal images share a name, and the content behind a name never changes, so clients may cache it without revalidation.
+The digits of a profile image are the SHA-256 of its content, so equal images share a name. Those of an image in a
+message are random: it belongs to one chat, and its URL cannot be derived from a copy of the image. The content behind a
+name never changes, so clients may cache it without revalidation.
 """
 
 import hashlib
 import re
+import secrets
 from pathlib import PurePath
 
 SUFFIXES = {"image/gif": ".gif", "image/jpeg": ".jpg", "image/png": ".png"}  # by content type
@@ -13,8 +16,13 @@ NAME = re.compile(r"[0-9a-f]{64}[.](?:gif|jpg|png)")
 
 
 def derive_name(content: bytes, content_type: str) -> str:
-    """Return the name of an image with this content."""
+    """Return the name that all images with this content share."""
     return hashlib.sha256(content).hexdigest() + SUFFIXES[content_type]
+
+
+def generate_name(_content: bytes, content_type: str) -> str:
+    """Return a random name that no other image has."""
+    return secrets.token_hex(32) + SUFFIXES[content_type]
 
 
 def get_content_type(name: str) -> str:

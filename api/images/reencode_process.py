@@ -11,8 +11,9 @@ from typing import IO
 
 from api.http.errors import unavailable
 from api.images import reencode
+from api.images.kinds import ImageKind
 from api.images.names import SUFFIXES
-from api.images.reencode.limits import EXIT_REJECTED
+from api.images.reencode.limits import EXIT_REJECTED, FIT
 from api.images.upload import FIELD, validation_error
 
 logger = logging.getLogger("parley.api")
@@ -27,18 +28,18 @@ FIRST_LINE = re.compile(r"(image/\w+) (\d+) (\d+)", re.ASCII)  # of an image
 class ReencodedImage:
     """An image as it is stored, with its size in pixels."""
 
-    content_type: str
+    name: str
     width: int
     height: int
     content: bytes
 
 
-def run_reencoder(upload: IO[bytes], *, fit: bool = False) -> ReencodedImage:
-    """Return the re-encoded image, with `fit` scaled down if necessary. Blocks until the process exits.
+def run_reencoder(upload: IO[bytes], kind: ImageKind) -> ReencodedImage:
+    """Return the re-encoded image. Blocks until the process exits.
 
     Raises ApiError: 400 if the upload is not a valid image, 503 if the process takes longer than TIMEOUT_SECONDS.
     """
-    command: list[str | Path] = [sys.executable, "-I", PROGRAM, *["--fit"] * fit]
+    command: list[str | Path] = [sys.executable, "-I", PROGRAM, *[FIT] * kind.is_scaled]
     with TemporaryFile() as output:
         try:
             # In a session of its own, the process does not receive Ctrl-C: the API finishes uploads before it exits.
@@ -52,7 +53,7 @@ def run_reencoder(upload: IO[bytes], *, fit: bool = False) -> ReencodedImage:
         first_line = output.readline(MAX_FIRST_LINE_BYTES).decode(errors="replace").strip()
         content = output.read()
     if status == 0 and (found := FIRST_LINE.fullmatch(first_line)) and found[1] in SUFFIXES:
-        return ReencodedImage(found[1], int(found[2]), int(found[3]), content)
+        return ReencodedImage(kind.create_name(content, found[1]), int(found[2]), int(found[3]), content)
     if status == EXIT_REJECTED:
         raise validation_error({FIELD: first_line})
     logger.warning("An image crashed its decoder, exit status %s", status)

@@ -38,8 +38,10 @@ def build_request_body(route: Route, fields: Json, components: Json) -> Json:
     """Return the request body object of a route: JSON, an image or a form; empty if it has no body."""
     if route.body:
         return {"required": True, "content": build_content("application/json", route.body.__name__, components)}
-    if route.is_upload:
+    if route.upload:
         limits = f"Up to {MAX_IMAGE_BYTES:,} bytes and {MAX_SIDE} by {MAX_SIDE} pixels"
+        if route.upload.is_scaled:
+            limits += "; a larger picture that is not animated is scaled down"
         description = f"{limits}. The format is detected from the content, not from the file name or content type."
         image = {"type": "string", "format": "binary", "description": description}
         form = build_form_schema({FIELD: image}) | {"additionalProperties": False}
@@ -88,7 +90,7 @@ def build_public_paths(components: Json) -> Json:
 
 
 def build_get_image() -> Json:
-    """Return the operation that serves profile images."""
+    """Return the operation that serves images."""
     image = {
         "description": "The image. The content behind a URL never changes.",
         "headers": build_header_refs(*IMAGE_HEADERS),
@@ -104,7 +106,7 @@ def build_get_image() -> Json:
     responses = {"200": image, "304": not_modified, "404": not_found}
     name = {"name": "name", "in": "path", "required": True, "schema": STRING | {"pattern": f"^{NAME.pattern}$"}}
     parameters = [name, build_parameter("header", "If-None-Match", {})]
-    return build_public_operation("getImage", "Get a profile image", responses) | {"parameters": parameters}
+    return build_public_operation("getImage", "Get an image", responses) | {"parameters": parameters}
 
 
 def build_public_operation(operation_id: str, summary: str, responses: Json) -> Json:

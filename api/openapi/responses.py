@@ -86,8 +86,8 @@ def build_success(route: Route, components: Json) -> Json:
         model = route.response.__name__
         response["description"] = components[model]["description"]
         response["content"] = build_content("application/json", model, components)
-    if route.status == 201:
-        response["links"] = build_links(route)
+    if route.status == 201 and (links := build_links(route)):
+        response["links"] = links
     return response
 
 
@@ -96,7 +96,7 @@ def list_error_statuses(route: Route) -> set[int]:
     statuses = {*COMMON_ERROR_STATUSES, *route.errors}
     statuses |= {404} if "chat_id" in route.path_parameters else set()
     statuses |= set() if route.is_safe else {403}
-    statuses |= {415} if route.body or route.is_upload or route.pusher_fields else set()
+    statuses |= {415} if route.body or route.upload or route.pusher_fields else set()
     statuses |= {409, 422} if route.accepts_idempotency_key else set()
     return statuses | ({412} if "If-Match" in list_request_headers(route) else set())
 

@@ -31,10 +31,10 @@ LOCK_TABLES = """
     lock table parley.settings, parley.idempotency_keys, next_auth.users, next_auth.accounts, next_auth.sessions,
         next_auth.verification_token, parley.members, parley.messages, parley.message_words, parley.letter_variants,
         parley.message_blocks, parley.read_markers, parley.chats, parley.outbox, parley.outbox_queue,
-        parley.outbox_state, parley.deleted_users, parley.image_cleanup, parley.repeatable_migrations,
-        parley.rollup_state, parley.rollup_periods, parley.rollup_active_keys, parley.rollup_users, parley.rollup_chats,
-        parley.rollup_retention, parley.rollup_responses, parley.rollup_chat_sizes, parley.rollup_settings,
-        parley.pseudonym_key, parley.limits
+        parley.outbox_state, parley.deleted_users, parley.chat_images, parley.image_cleanup,
+        parley.repeatable_migrations, parley.rollup_state, parley.rollup_periods, parley.rollup_active_keys,
+        parley.rollup_users, parley.rollup_chats, parley.rollup_retention, parley.rollup_responses,
+        parley.rollup_chat_sizes, parley.rollup_settings, parley.pseudonym_key, parley.limits
     in access exclusive mode
 """
 

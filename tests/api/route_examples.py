@@ -30,6 +30,7 @@ MEMBER |= {"lastReadMessageId": None}
 OWNER = MEMBER | {"userId": "<owner>", "role": "owner", "lastReadMessageId": "<message_id>"}
 KNOWN = MEMBER | {"userId": "<known>"}
 EMAIL = "<owner>@example.org"
+STORED_IMAGE = Matching(r"http://127\.0\.0\.1:\d+/images/[0-9a-f]{64}\.png")
 USER = {"name": None, "email": None, "updatedAt": INSTANT}
 SETTINGS = DEFAULT_SETTINGS | {"updatedAt": INSTANT}
 
@@ -73,6 +74,7 @@ EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | No
             "limit": 50,
         },
     ),
+    ("POST", "/api/chats/<chat_id>/images"): (None, {"imageUrl": STORED_IMAGE, "width": 9, "height": 9}),
     ("GET", "/api/chats/<chat_id>/events"): (
         None,
         {
@@ -105,7 +107,7 @@ EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any] | None, dict[str, Any] | No
     ),
     ("POST", "/api/profile/image"): (
         None,
-        {"imageUrl": Matching(r"http://127\.0\.0\.1:\d+/images/[0-9a-f]{64}\.png"), "updatedAt": INSTANT},
+        {"imageUrl": STORED_IMAGE, "updatedAt": INSTANT},
     ),
     ("GET", "/api/settings"): (None, {"settings": SETTINGS}),
     ("PUT", "/api/settings"): ({"settings": CHOSEN_SETTINGS}, {"settings": SETTINGS | CHOSEN_SETTINGS}),
@@ -149,7 +151,7 @@ class RouteExamples:
         """Request a route, with the body of its example or an image, unless another is given."""
         body, _ = EXAMPLES[route.method, route.path]
         options["params"] = self.fill(options.get("params", QUERIES.get(route.path)))
-        if route.is_upload:
+        if route.upload:
             options["files"] = {"image": images.build_png(9, 9)}
         elif route.pusher_fields and not options.keys() & {"data", "json", "content"}:
             options["data"] = self.fill(body)

@@ -80,6 +80,12 @@ MATRIX: dict[str, tuple[str, tuple[int, int, int, int, int], int]] = {
     "image_cleanup insert": ("insert into parley.image_cleanup (name) values ('new')", (0, 0, 0, 0, 0), 1),
     "image_cleanup update": ("update parley.image_cleanup set due = now() where name = {owner}", (0, 0, 0, 0, 0), 1),
     "image_cleanup delete": ("delete from parley.image_cleanup where name = {owner}", (0, 0, 0, 0, 0), 1),
+    "chat_images select": ("select from parley.chat_images where chat_id = {chat}", (0, 0, 0, 0, 0), 1),
+    "chat_images insert": (
+        "insert into parley.chat_images (name, chat_id, user_id) values ('new', {chat}, {me})", (0, 0, 0, 0, 0), 1),
+    "chat_images update": (
+        "update parley.chat_images set chat_id = {other_chat} where chat_id = {chat}", (0, 0, 0, 0, 0), 1),
+    "chat_images delete": ("delete from parley.chat_images where chat_id = {chat}", (0, 0, 0, 0, 0), 1),
     "outbox select": ("select from parley.outbox where chat_id = {chat}", (0, 0, 0, 0, 0), 4),
     "outbox insert": (
         "insert into parley.outbox (chat_id, seq, event, payload) values ({chat}, 99, 'new', '1')",

@@ -17,6 +17,8 @@ CHAT_FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "get_message": ("<chat>", "<message>"),
     "update_message": ("<chat>", "<message>", {"content": "new"}),
     "delete_message": ("<chat>", "<message>"),
+    "authorize_upload": ("<chat>",),
+    "add_chat_image": ("<chat>", f"https://chat.example/images/{'0' * 64}.png", 640, 480),
 }
 
 
@@ -24,8 +26,8 @@ def build_arguments(function: str, chat: str, message: str) -> list[Any]:
     """Return the arguments of a call of one of these functions."""
     ids = {"<chat>": chat, "<message>": message}
     return [
-        ids.get(argument, argument)
-        if isinstance(argument, str)
-        else {name: ids.get(value, value) for name, value in argument.items()}
+        {name: ids.get(value, value) for name, value in argument.items()}
+        if isinstance(argument, dict)
+        else ids.get(argument, argument)
         for argument in CHAT_FUNCTIONS[function]
     ]

@@ -117,6 +117,7 @@ def example_ids(dba: Connection) -> dict[str, str]:
     dba.execute("insert into parley.message_blocks values (%s, %s, %s, 2, '{}')", [chat, chat, chat])
     dba.execute("delete from parley.settings where user_id = %s", [names["newcomer"]])
     dba.execute("insert into parley.image_cleanup (name) values (%s)", [names["owner"]])
+    dba.execute("insert into parley.chat_images (name, chat_id, user_id) values ('x', %s, %s)", [chat, names["owner"]])
     response = "insert into parley.idempotency_keys (user_id, key, fingerprint, response) values (%s, 'key', '', '1')"
     dba.execute(response, [names["owner"]])
     dba.execute(

@@ -1,6 +1,5 @@
 """Profile images: registration of uploads, use by users, and removal of unused images from storage."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,40 +9,9 @@ import pytest
 
 from api.dev.postgres import Postgres
 from tests.database import Connection, call, expect_error
+from tests.sql.stored_images import claim, has_waiter, image_name, image_url, make_due, remove_unused_images
 from tests.tokens import new_user
 from tests.waiting import next_millisecond, wait_until
-
-
-def image_url(content: str, base: str = "https://chat.example") -> str:
-    """Return the URL of an image in storage."""
-    return f"{base}/images/{image_name(content)}"
-
-
-def image_name(content: str) -> str:
-    """Return the name of an image in storage."""
-    return hashlib.sha256(content.encode()).hexdigest() + ".png"
-
-
-def claim(connection: Connection) -> str | None:
-    """Claim an unused image; return its name, or None."""
-    row = connection.execute("select api.claim_unused_image()").fetchone()
-    assert row
-    name: str | None = row[0]
-    return name
-
-
-def remove_unused_images(connection: Connection) -> list[str]:
-    """Claim all unused images and confirm their removal; return their names."""
-    names = []
-    while name := claim(connection):
-        connection.execute("select api.confirm_image_removal(%s)", [name])
-        names.append(name)
-    return names
-
-
-def make_due(connection: Connection) -> None:
-    """Make uploads due for cleanup, as if ten minutes had passed."""
-    connection.execute("update parley.image_cleanup set due = due - interval '10 minutes'")
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +30,7 @@ def test_set_image_changes_the_profile(dba: Connection) -> None:
     assert call(dba, user, "set_image", image_url("b"))["updatedAt"] > response["updatedAt"]
 
 
-def test_upload_that_no_user_has_is_removed_after_ten_minutes(dba: Connection) -> None:
+def test_upload_that_no_user_has_is_removed_after_24_hours(dba: Connection) -> None:
     call(dba, new_user(), "register_image_upload", image_url("a"))
     assert remove_unused_images(dba) == []
     make_due(dba)
@@ -128,12 +96,6 @@ def test_storing_an_image_requires_a_user(app: Connection) -> None:
         app.execute("select set_config('parley.user_id', '', true)")
         with expect_error(401), app.transaction():
             app.execute(f"select api.{function}(%s)", [image_url("a")])
-
-
-def has_waiter(connection: Connection, event: str) -> bool:
-    """Return whether a session waits for this event: the lock of an image (advisory), or its removal (PgSleep)."""
-    waiting = "select from pg_stat_activity where wait_event = %s and datname = current_database()"
-    return connection.execute(waiting, [event]).rowcount > 0
 
 
 def test_image_cannot_be_stored_while_it_is_removed(postgres: Postgres, new_database: Callable[[str], str]) -> None:

@@ -17,7 +17,7 @@ from tests.sql.migration_files import add_examples, apply
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
-EVENTS = "0005_events"
+EVENTS, CHAT_IMAGES = "0005_events", "0010_chat_images"
 LENGTHS, BACKFILL, INDEX = "1001_message_lengths", "1002_lengths_of_older_messages", "1003_index_message_lengths"
 BATCH = 100  # messages, in the backfill
 
@@ -105,6 +105,8 @@ def test_rollback_of_the_baseline_waits_for_a_writer_without_a_deadlock(
     url: str, own_sources: Path, dba: Connection, other_connection: Connection, thread: ThreadPoolExecutor
 ) -> None:
     chat = new_chat(dba, "owner")
+    # Dropping an index concurrently waits for the writer's transaction, and not for a lock on a table.
+    run_yoyo(url, own_sources, "rollback", "--batch", "--revision", CHAT_IMAGES)
     with dba.transaction():
         call(dba, "owner", "update_chat", chat, {"title": "Plans"})
         rolled_back = thread.submit(run_yoyo, url, own_sources, "rollback", "--batch", "--revision", EVENTS)

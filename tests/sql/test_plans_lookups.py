@@ -40,6 +40,32 @@ def test_use_of_an_image_is_looked_up_by_an_index(large_chat: LargeChat) -> None
     assert rows_read(nodes) <= 20
 
 
+def test_message_with_an_image_is_looked_up_by_an_index(large_chat: LargeChat) -> None:
+    connection, user, chat = large_chat
+    url = "'https://x.org/images/' || encode(sha256(('message ' || n)::bytea), 'hex') || '.png'"
+    with connection.transaction(force_rollback=True):
+        connection.execute("reset session authorization")
+        connection.execute("set local session_replication_role = replica")
+        connection.execute(
+            "insert into parley.messages (chat_id, id, user_id, type, content, updated_at)"
+            f" select %s, parley.generate_uuid7(now(), n), %s, 'image', {url}, now() from generate_series(1, 5000) n",
+            [chat, user],
+        )
+        connection.execute(
+            "insert into parley.chat_images (name, chat_id, user_id)"
+            f" select parley.image_name({url}), %s, %s from generate_series(1, 5000) n",
+            [chat, user],
+        )
+        connection.execute("delete from parley.image_cleanup")
+        connection.execute("insert into parley.image_cleanup (name) select name from parley.chat_images limit 1")
+        connection.execute("set session authorization app")
+        with plan_nodes(connection, "messages") as messages, plan_nodes(connection, "chat_images") as chat_images:
+            assert connection.execute("select api.claim_unused_image()").fetchone() == (None,)
+    assert {node.get("Index Name") for node in messages} == {"messages_image"}
+    assert {node.get("Index Name") for node in chat_images} == {"chat_images_pkey"}
+    assert rows_read(messages) == rows_read(chat_images) == 1
+
+
 def test_stored_response_is_looked_up_by_its_key(large_chat: LargeChat) -> None:
     connection, _, _ = large_chat
     authenticate = "select once::text from session.authenticate_idempotent(%s, null, %s, '') once"

@@ -1,6 +1,6 @@
 """Re-encode the upload on standard input, and write the image to standard output.
 
-With the argument --fit, a still image larger than MAX_SIDE is scaled down instead of rejected.
+With the argument FIT, a still image larger than MAX_SIDE is scaled down instead of rejected.
 
 Exit status 0: the first line of the output is the content type, the width and the height, the rest is the image.
 EXIT_REJECTED: the output is the validation error. Any other status is a crash.
@@ -13,10 +13,8 @@ if not __package__:  # With -I, neither the project's nor the script's directory
     sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from api.images.reencode.formats import detect_format
-from api.images.reencode.limits import EXIT_REJECTED, RejectedError, limit_output, limit_process
+from api.images.reencode.limits import EXIT_REJECTED, FIT, RejectedError, limit_output, limit_process
 from api.images.reencode.reencoded import Reencoded
-
-FIT = "--fit"
 
 
 def reencode(upload: bytes, *, fit: bool = False) -> Reencoded:

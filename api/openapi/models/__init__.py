@@ -37,6 +37,7 @@ from api.openapi.models.events import (
 )
 from api.openapi.models.messages import (
     ChangedMessage,
+    ChatImage,
     Hit,
     Hits,
     LastMessage,
@@ -76,6 +77,7 @@ __all__ = [
     "ChatChange",
     "ChatDeleted",
     "ChatEvents",
+    "ChatImage",
     "ChatRead",
     "ChatUpdated",
     "ChatUpdates",

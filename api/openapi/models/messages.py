@@ -3,7 +3,17 @@
 from typing import Annotated
 
 from api.openapi.models.base import Body, Model, Omitted, PartialUpdate, describe_field
-from api.openapi.models.fields import ChatId, Content, ItemEtag, MessageId, Nonce, Timestamp, Type, UserId
+from api.openapi.models.fields import (
+    IMAGE_URL,
+    ChatId,
+    Content,
+    ItemEtag,
+    MessageId,
+    Nonce,
+    Timestamp,
+    Type,
+    UserId,
+)
 from api.openapi.models.page import Page
 from api.openapi.models.users import IncludedUsers
 
@@ -21,6 +31,14 @@ class MessageChange(PartialUpdate):
 
     content: Content | Omitted = None
     type: Type | Omitted = None
+
+
+class ChatImage(Model):
+    """An uploaded image. Send its URL as the `content` of a message of type `image` within 24 hours."""
+
+    image_url: Annotated[str, describe_field("The URL of the image, without a session token.", IMAGE_URL, format="uri")]
+    width: Annotated[int, describe_field("The width of the stored image in pixels.", 2048)]
+    height: Annotated[int, describe_field("The height of the stored image in pixels.", 1536)]
 
 
 class SentMessage(Model):

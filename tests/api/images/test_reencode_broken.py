@@ -10,6 +10,7 @@ from tempfile import TemporaryFile
 import pytest
 
 from api.http.errors import ApiError
+from api.images.kinds import PROFILE_IMAGE
 from api.images.reencode.__main__ import reencode
 from api.images.reencode_process import run_reencoder
 from tests.api.images.appearance import assert_looks_alike
@@ -56,7 +57,7 @@ def test_malformed_image_is_rejected(upload: bytes) -> None:
         file.write(upload)
         file.seek(0)
         with pytest.raises(ApiError) as caught:
-            run_reencoder(file)
+            run_reencoder(file, PROFILE_IMAGE)
     assert caught.value.details == {"fields": {"image": "must be a complete JPEG, PNG or GIF image"}}
 
 

@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -17,37 +17,24 @@ import pytest
 from api.dev.process import find_free_port
 from api.http.errors import ApiError
 from api.images import reencode_process
+from api.images.kinds import PROFILE_IMAGE
 from tests import ROOT, images
-from tests.api.images.support import FORM_HEADERS, IMAGE, IMAGE_PART, PATH, encode_form, list_stored_names, upload
+from tests.api.images.support import (
+    FORM_HEADERS,
+    IMAGE,
+    IMAGE_PART,
+    PATH,
+    encode_form,
+    list_stored_names,
+    suspended_decoder,
+    upload,
+)
 from tests.api.support import expect_error, patch_api, request_head, unlimited_client
 from tests.api_process import Api, running, scrape
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
-ONE_SLOT = "profile_images.MAX_CONCURRENT_UPLOADS = 1"
-
-
-def wait_for_decoder(server: psutil.Process) -> psutil.Process:
-    """Return the process that decodes an upload, once it has limited itself."""
-    wait_until(lambda: any(decoder.nice() == 19 for decoder in server.children()))
-    [decoder] = server.children()
-    return decoder
-
-
-@contextmanager
-def suspended_decoder(api: Api, client: httpx.Client) -> Iterator[tuple[psutil.Process, Future[httpx.Response]]]:
-    """Start an upload and suspend its decoder; yield the process and the pending response."""
-    assert api.child
-    server = psutil.Process(api.child.pid)
-    with ThreadPoolExecutor() as threads:
-        pending = threads.submit(upload, client, images.build_costly_apng(2))
-        decoder = wait_for_decoder(server)
-        decoder.suspend()
-        try:
-            yield decoder, pending
-        finally:
-            if decoder.is_running():
-                decoder.resume()
+ONE_SLOT = "image_store.MAX_CONCURRENT_UPLOADS = 1"
 
 
 def test_other_requests_are_served_while_an_image_is_decoded(isolated_api: tuple[Api, str]) -> None:
@@ -68,7 +55,7 @@ def test_other_requests_are_served_while_an_image_is_decoded(isolated_api: tuple
 def single_slot_api(new_api: Callable[..., Api], shared_database: str) -> Iterator[Api]:
     """An API that re-encodes one image at a time."""
     api = new_api(shared_database, METRICS_PORT=str(find_free_port()))
-    with running(patch_api(api, ONE_SLOT, "profile_images.SLOT_TIMEOUT_SECONDS = 15")) as api:
+    with running(patch_api(api, ONE_SLOT, "image_store.SLOT_TIMEOUT_SECONDS = 15")) as api:
         yield api
 
 
@@ -119,7 +106,7 @@ def test_client_that_disconnects_while_waiting_for_a_slot_leaves_the_queue(singl
 
 def test_upload_that_waits_too_long_for_a_slot_gets_503(new_api: Callable[..., Api], shared_database: str) -> None:
     with (
-        running(patch_api(new_api(shared_database), ONE_SLOT, "profile_images.SLOT_TIMEOUT_SECONDS = 0.2")) as api,
+        running(patch_api(new_api(shared_database), ONE_SLOT, "image_store.SLOT_TIMEOUT_SECONDS = 0.2")) as api,
         unlimited_client(api) as holder,
         unlimited_client(api) as other,
         suspended_decoder(api, holder),
@@ -170,7 +157,7 @@ def test_decoder_that_exceeds_its_timeout_is_killed(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(reencode_process, "PROGRAM", program)
     monkeypatch.setattr(reencode_process, "TIMEOUT_SECONDS", 0.01)
     with (tmp_path / "upload").open("w+b") as upload, pytest.raises(ApiError) as caught:
-        reencode_process.run_reencoder(upload)
+        reencode_process.run_reencoder(upload, PROFILE_IMAGE)
     assert caught.value.status == 503
     assert not [p for p in psutil.Process().children() if str(program) in p.cmdline()]
 

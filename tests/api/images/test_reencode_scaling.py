@@ -10,7 +10,7 @@ from PIL import Image
 from api.images.reencode import limits
 from api.images.reencode.__main__ import reencode
 from api.images.reencode_process import PROGRAM
-from tests import crafted, images
+from tests import ROOT, crafted, images
 from tests.api.images.small_images import rgby_gif
 from tests.crafted import animation_control, chunk, frame_control, frame_data, gif_frame
 
@@ -204,6 +204,18 @@ def test_program_scales_down_only_with_its_argument() -> None:
     content = images.build_png(4096, 2048)
     assert run_program(content, "--fit") == (0, "image/png 2048 1024")
     assert run_program(content) == (3, "must be at most 2048 by 2048 pixels, and has 4096 by 2048")
+
+
+def test_image_that_takes_too_much_memory_is_rejected_with_that_reason() -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from api.images.reencode import __main__ as program, limits\n"
+        "limits.MEMORY_BYTES = 2**27\n"
+        "sys.exit(program.main())"
+    )
+    content = images.build_costly_png(5000, 6)
+    done = subprocess.run([sys.executable, "-c", program, "--fit"], input=content, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (3, b"takes too much memory to be decoded\n")
 
 
 @pytest.mark.slow

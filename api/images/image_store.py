@@ -1,4 +1,4 @@
-"""Store, fetch and remove profile images: storage and the database stay consistent without a common transaction.
+"""Store, fetch and remove images: storage and the database stay consistent without a common transaction.
 
 The database records which images are in use; sql/functions/images.sql describes the protocol between the two.
 """
@@ -11,7 +11,8 @@ from typing import IO, Any
 
 from api.admission.controller import AdmissionController
 from api.db.pool import Database
-from api.images.names import NAME, derive_name
+from api.images.kinds import ImageKind
+from api.images.names import NAME
 from api.images.reencode_process import ReencodedImage, run_reencoder
 from api.images.reencode_slots import ReencodeSlots
 from api.images.storage import Storage, StoredObject
@@ -20,11 +21,12 @@ logger = logging.getLogger("parley.api")
 
 MAX_CONCURRENT_UPLOADS = 2  # re-encoded or stored at once by each worker: a process, then a database connection
 SLOT_TIMEOUT_SECONDS = 20  # an upload that waits longer for one of these slots gets a 503
-CLEANUP_INTERVAL_SECONDS = 60
+CLEANUP_INTERVAL_SECONDS = 3  # An image goes within seconds of its message, and a query without result costs little.
+CLEANUP_RETRY_SECONDS = 60  # after the database has failed
 
 
-class ProfileImages:
-    """The profile images in storage."""
+class ImageStore:
+    """The images in storage: those of profiles and of messages."""
 
     def __init__(self, database: Database, admission: AdmissionController, storage: Storage, public_url: str) -> None:
         self._database, self._admission, self._storage = database, admission, storage
@@ -34,20 +36,23 @@ class ProfileImages:
         # Starting a process would block the event loop for too long.
         self._threads = ThreadPoolExecutor(MAX_CONCURRENT_UPLOADS, "images")
 
-    async def store(self, upload: IO[bytes], statement: str, identity: str, *request: Any) -> Any:
-        """Re-encode and store an upload, and make it the user's image; return the row of the statement.
+    async def store(self, upload: IO[bytes], kind: ImageKind, statement: str, identity: str, *request: Any) -> Any:
+        """Re-encode and store an upload, and add it to the database; return the row of the statement.
 
-        `request` holds the statement's arguments between the identity and the image's URL; the first is the request's
-        ID. If this fails, the user keeps the previous image, unless the connection broke during the commit.
+        `request` holds the statement's arguments between the identity and those of the image; the first is the
+        request's ID. If this fails, nothing has changed, unless the connection broke during the commit.
 
         Raises ApiError: 400 if the upload is not a valid image, 503 if too many uploads wait; and the errors of the
         database and of the storage.
         """
         async with self._slots.acquire(identity, SLOT_TIMEOUT_SECONDS):
-            return await self._commit(await self._reencode(upload), statement, identity, *request)
+            image = await self._reencode(upload, kind)
+            values = {"image_url": self._base_url + image.name, "width": image.width, "height": image.height}
+            arguments = *request, *(values[parameter] for parameter in kind.sql_parameters)
+            return await self._commit(image, statement, identity, *arguments)
 
-    async def _reencode(self, upload: IO[bytes]) -> ReencodedImage:
-        reencoding = asyncio.get_running_loop().run_in_executor(self._threads, run_reencoder, upload)
+    async def _reencode(self, upload: IO[bytes], kind: ImageKind) -> ReencodedImage:
+        reencoding = asyncio.get_running_loop().run_in_executor(self._threads, run_reencoder, upload, kind)
         try:
             return await asyncio.shield(reencoding)
         except asyncio.CancelledError:  # The client disconnected, but the process still reads the upload.
@@ -55,18 +60,17 @@ class ProfileImages:
             raise
 
     async def _commit(
-        self, image: ReencodedImage, statement: str, identity: str, request_id: str, *conditions: Any
+        self, image: ReencodedImage, statement: str, identity: str, request_id: str, *arguments: Any
     ) -> Any:
-        name = derive_name(image.content, image.content_type)
-        url = self._base_url + name
+        url = self._base_url + image.name
         register_upload = "select api.register_image_upload($3) from session.authenticate($1, $2)"
         async with self._admission.create_permit(identity, is_write=True) as seconds:
             await self._database.fetch_row(register_upload, identity, request_id, url, acquire_seconds=seconds)
-            arguments = identity, request_id, *conditions, url
-            async with self._database.transaction(statement, *arguments, acquire_seconds=seconds) as row:
+            statement_arguments = identity, request_id, *arguments
+            async with self._database.transaction(statement, *statement_arguments, acquire_seconds=seconds) as row:
                 _, is_replayed = row
                 if not is_replayed:
-                    await self._storage.put(name, image.content)
+                    await self._storage.put(image.name, image.content)
         self._cleanup_is_due.set()
         return row
 
@@ -78,13 +82,15 @@ class ProfileImages:
         """Remove unused images now, after each upload and every CLEANUP_INTERVAL_SECONDS, until cancelled."""
         while True:
             self._cleanup_is_due.clear()
+            pause = CLEANUP_INTERVAL_SECONDS
             try:
                 while name := await self._database.fetch_value("select api.claim_unused_image()"):
                     await self._remove(name)
             except Exception as error:  # The next round tries again.
                 logger.warning("Unused images can't be listed; the next cleanup tries again: %r", error)
+                pause = CLEANUP_RETRY_SECONDS
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLEANUP_INTERVAL_SECONDS):
+                async with asyncio.timeout(pause):
                     await self._cleanup_is_due.wait()
 
     async def _remove(self, name: str) -> None:

@@ -1,0 +1,4 @@
+-- The images remain in storage.
+-- squawk-ignore-file ban-drop-table
+
+drop table parley.chat_images cascade;
