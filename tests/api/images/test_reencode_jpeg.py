@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from api.images.reencode import limits
 from api.images.reencode.__main__ import reencode
+from api.images.reencode.jpeg import count_scans
 from tests import images
 from tests.api.images.appearance import measure_max_difference
 from tests.browser import Browser
@@ -68,3 +70,17 @@ def test_jpeg_looks_like_its_upload(browser: Browser, name: str) -> None:
     after, before = browser.render(content).still, browser.render(JPEGS[name]).still
     assert measure_max_difference(after, before) < 30  # each corner has a colour of its own
     assert not images.decode(content).info.keys() & {"exif", "icc_profile", "comment", "xmp"}
+
+
+def test_scans_of_thumbnails_and_trailing_data_do_not_count() -> None:
+    scans = 300 * b"\xff\xda\0\2"
+    for content in (jpeg(app1(scans)), jpeg(progressive=True) + scans):
+        reencode(content)
+
+
+@pytest.mark.parametrize("hiding", [b"", b"\xff\x02\xff\xff", b"\xff\xff", b"\xff\xd0", b"\0\xff\0"])
+def test_hidden_scans_count(hiding: bytes) -> None:
+    content = images.encode_jpeg_with_scans(limits.MAX_SCANS)
+    assert count_scans(content) == limits.MAX_SCANS
+    last = content[content.rindex(b"\xff\xda") : -2]
+    assert count_scans(content[:-2] + hiding + last + content[-2:]) == limits.MAX_SCANS + 1
