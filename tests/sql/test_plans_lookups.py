@@ -173,7 +173,7 @@ def test_user_is_looked_up_by_an_index_on_addresses(large_chat: LargeChat) -> No
         is_list = function == "list_users"
         with plan_nodes(connection, "users") as nodes, nullcontext() if is_list else expect_error(400):
             call(connection, user, function, *arguments)
-        assert {node.get("Index Name") for node in nodes} == {"users_email"}
+        assert "users_email" in {node.get("Index Name") for node in nodes}
         assert rows_read(nodes) == 0
 
 
