@@ -86,7 +86,7 @@ def test_member_is_added_by_an_address_in_any_case(app: Connection) -> None:
     chat = new_chat(app, owner)
     for user, address in ((first, new_address(app, first)), (second, new_address(app, second).upper())):
         added = call(app, owner, "add_member", chat, {"email": address})
-        assert list(added) == ["userId", "name", "image", "role", "joinedAt"]
+        assert list(added) == ["userId", "name", "image", "role", "joinedAt", "lastReadMessageId"]
         assert (added["userId"], added["name"], added["role"]) == (user, "Ada", "member")
         with expect_error(409):
             call(app, owner, "add_member", chat, {"email": address})
