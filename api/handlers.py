@@ -13,6 +13,7 @@ from api.http.errors import ApiError
 from api.http.idempotency import compute_digest, read_idempotency
 from api.http.links import build_link_header
 from api.http.preconditions import read_preconditions
+from api.http.query import read_query
 from api.http.request import ParleyRequest
 from api.images.upload import receive_image
 from api.routes import RESPONSE_HEADERS, ROUTES, Route
@@ -36,21 +37,21 @@ def add_routes(app: Sanic[Any, Any]) -> None:
 
 def create_handler(route: Route) -> Handler:
     """Return the handler of a route without upload."""
-    statement, path_parameters = route.statement, route.path_parameters
+    path_parameters = route.path_parameters
     is_write, is_page, can_search = not route.is_safe, "limit" in route.query, "search" in route.query
     media_type = JSON if route.body else FORM if route.pusher_fields else None
-    no_query = [None] * len(route.query)
+    statement, rejecting_statement = route.statement, route.rejecting_statement
 
     async def handle(request: ParleyRequest, **path: str) -> HTTPResponse:
         identity = authenticate(request, route)
-        arguments: list[Any] = [path[name] for name in path_parameters]
-        arguments += [query.get(name) for name in route.query] if (query := request.args) else no_query
+        query = read_query(request, route.query)
+        arguments: list[Any] = [*(path[name] for name in path_parameters), *query.values]
         body = await read_body(request, media_type)
         if route.body:
             arguments.append(body)
         if route.pusher_fields:
             arguments += parse_form(body, route.pusher_fields)
-        arguments = [request.id, *read_conditions(request, route, body), *arguments]
+        conditions = read_conditions(request, route, body) if query.is_valid else (query.unknown, query.repeated)
         permit = request.app.ctx.admission.create_permit(
             identity,
             is_write=is_write,
@@ -58,7 +59,8 @@ def create_handler(route: Route) -> Handler:
             is_expensive=len(body) > EXPENSIVE_BODY_BYTES or (can_search and request.is_search),
             is_page=is_page,
         )
-        result, *values = await fetch_row(request, route, permit, statement, identity, *arguments)
+        sql = statement if query.is_valid else rejecting_statement
+        result, *values = await fetch_row(request, route, permit, sql, identity, request.id, *conditions, *arguments)
         headers = build_headers(route, request, values)
         if result is None and route.method == "GET":
             return HTTPResponse(None, 304, headers)
@@ -71,23 +73,33 @@ def create_handler(route: Route) -> Handler:
 
 def create_upload_handler(route: Route) -> Handler:
     """Return the handler of a route that receives an image, after the database has authorized the upload."""
-    statement, upload_statement = route.statement, route.upload_statement
+    statement, upload_statement, rejecting_statement = (
+        route.statement,
+        route.upload_statement,
+        route.rejecting_statement,
+    )
 
     async def handle(request: ParleyRequest, **path: str) -> HTTPResponse:
         path_arguments = [path[name] for name in route.path_parameters]
         caller, replica, ctx = authenticate(request, route), request.app.ctx.replica, request.app.ctx
+        query = read_query(request, route.query)
         async with ctx.admission.create_permit(caller) as seconds:
             row = await ctx.database.fetch_row(
                 upload_statement, caller, request.id, *path_arguments, acquire_seconds=seconds
             )
+            if not query.is_valid:
+                arguments = caller, request.id, query.unknown, query.repeated
+                await ctx.database.fetch_row(rejecting_statement, *arguments, acquire_seconds=seconds)
         identity = row[0]
         async with (
             receive_image(request, identity) as upload,
             replica.guard_write(caller) if replica else nullcontext(),
         ):
             content = await asyncio.to_thread(compute_digest, upload) if "idempotency-key" in request.headers else b""
-            arguments = identity, request.id, *read_conditions(request, route, content), *path_arguments
-            result, *values = await ctx.images.store(upload, route.upload, statement, *arguments)
+            conditions = read_conditions(request, route, content)
+            result, *values = await ctx.images.store(
+                upload, route.upload, statement, identity, request.id, *conditions, *path_arguments
+            )
         return HTTPResponse(result, route.status, build_headers(route, request, values), JSON)
 
     return handle

@@ -62,6 +62,29 @@ class Route:
         return self.method == "GET" or bool(self.pusher_fields)
 
     @property
+    def _call(self) -> str:
+        """The call of the function, with arguments from $5 on."""
+        names = [*self.path_parameters, *map(to_snake_case, self.query)]
+        names += [name.replace("[]", "s") for name in self.pusher_fields]
+        names += self.upload.sql_parameters if self.upload else ()
+        arguments = [f'"{name}" => ${number}' for number, name in enumerate(names, start=5)]
+        if self.body:
+            arguments.append(f"body => api.parse_json(${len(names) + 5})")
+        return f"{self.function}({', '.join(arguments)})"
+
+    @property
+    def rejecting_statement(self) -> str:
+        """The statement for a request with unknown or repeated query parameters, whose names are $3 and $4.
+
+        It raises an error that also lists the other invalid fields of the request, or an error of the function such as
+        404. So it changes nothing. Uploads are rejected before the image is received.
+        """
+        call = "null" if self.upload else self._call
+        authenticated = "session.authenticate($1, $2), session.set_parameter_errors($3, $4)"
+        subquery = f"select {call} as response from {authenticated} offset 0"  # noqa: S608 (as below)
+        return f"select response, session.raise_parameter_errors() from ({subquery}) request"  # noqa: S608 (as below)
+
+    @property
     def statement(self) -> str:
         """The SQL statement. Its row has the response body, then the values of `response_headers`.
 
@@ -69,13 +92,7 @@ class Route:
         arguments of the function. If the route accepts an Idempotency-Key, $3 and $4 are the key and the request's
         fingerprint, and the second value is whether the body is a stored response.
         """
-        names = [*self.path_parameters, *map(to_snake_case, self.query)]
-        names += [name.replace("[]", "s") for name in self.pusher_fields]
-        names += self.upload.sql_parameters if self.upload else ()
-        arguments = [f'"{name}" => ${number}' for number, name in enumerate(names, start=5)]
-        if self.body:
-            arguments.append(f"body => api.parse_json(${len(names) + 5})")
-        call = f"{self.function}({', '.join(arguments)})"
+        call = self._call
         if self.accepts_idempotency_key:
             # Authorize channels anew before the stored response is returned: the caller may have been removed.
             repeat = f"parley.restrict_authorization(stored, {call})" if self.pusher_fields else "stored"

@@ -3352,7 +3352,7 @@ CREATE OR REPLACE FUNCTION parley.raise_invalid(errors jsonb)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a19a9f53b993e4858c74737bce2a7418;
+AS md5 ae079c43205b053bad9a185a9caa52cc;
 
 --- function parley.raise_not_found(text)
 CREATE OR REPLACE FUNCTION parley.raise_not_found(resource text)
@@ -3829,6 +3829,13 @@ CREATE OR REPLACE FUNCTION session.is_deleted_user(subject text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 11f1861d2360b92e4c6b4b60939cb4a5;
 
+--- function session.raise_parameter_errors()
+CREATE OR REPLACE FUNCTION session.raise_parameter_errors()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 8a53fc78ecc57915041f7fa06121a277;
+
 --- function session.register_user(text,text,text,text)
 CREATE OR REPLACE FUNCTION session.register_user(subject text, name text, email text, image text)
  RETURNS void
@@ -3852,6 +3859,13 @@ CREATE OR REPLACE FUNCTION session.selected_chats()
  STABLE PARALLEL SAFE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 714732cf6b3e6fdab756ceec88ecec82;
+
+--- function session.set_parameter_errors(text[],text[])
+CREATE OR REPLACE FUNCTION session.set_parameter_errors(unknown text[], repeated text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 a621c23525a2866f2dab0e344af23535;
 
 --- function session.set_selected_chats(uuid[])
 CREATE OR REPLACE FUNCTION session.set_selected_chats(chats uuid[])
@@ -4910,11 +4924,15 @@ grant execute on function session.is_chat_owner(uuid) to parley_api;
 
 grant execute on function session.is_deleted_user(text) to parley_api;
 
+grant execute on function session.raise_parameter_errors() to parley_api;
+
 grant execute on function session.register_user(text,text,text,text) to parley_api;
 
 grant execute on function session.selected_chat() to parley_api;
 
 grant execute on function session.selected_chats() to parley_api;
+
+grant execute on function session.set_parameter_errors(text[],text[]) to parley_api;
 
 grant execute on function session.set_selected_chats(uuid[]) to parley_api;
 

@@ -18,7 +18,7 @@ def build_link_header(request: Request, query_parameters: tuple[str, ...], links
     """
     url = request.app.ctx.public_url + quote(request.path, safe="/%")
     query = request.args
-    kept = [(name, query.get(name)) for name in query_parameters if name in query and name not in PAGE_PARAMETERS]
+    kept = [(name, query.get(name)) for name in query_parameters if query.get(name) and name not in PAGE_PARAMETERS]
     kept_query = [urlencode(kept, quote_via=quote)] if kept else []
     targets = []
     for relation, position in json.loads(links).items():

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from pydantic.alias_generators import to_camel
 from sanic import Request
+from sanic.request import RequestParameters
 
 from api.observability.timings import Timings
 from api.ratelimit.limiter import Decision
@@ -43,9 +44,14 @@ class ParleyRequest(Request):
         return f"{self.path}/".startswith("/api/")
 
     @property
+    def args(self) -> RequestParameters:
+        """The query parameters, including those with an empty value."""
+        return self.get_args(keep_blank_values=True)
+
+    @property
     def is_search(self) -> bool:
         """Whether the request searches messages. Its duration can reveal whether other users use a word."""
-        return bool(self.query_string) and "search" in self.args
+        return bool(self.query_string) and bool(self.args.get("search"))
 
     @property
     def known_method(self) -> str:

@@ -20,7 +20,8 @@ class ErrorDoc(NamedTuple):
 
 ERRORS = {  # by status
     400: ErrorDoc(
-        "The request is malformed or has invalid fields; `details.fields` lists all of them.",
+        "The request is malformed or has invalid fields; `details.fields` lists all of them, including unknown and "
+        "repeated query parameters.",
         "The request has invalid fields.",
     ),
     401: ErrorDoc(
