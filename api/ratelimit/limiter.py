@@ -21,6 +21,7 @@ from api.ratelimit.redis_connection import (
     encode_arguments,
     encode_command,
 )
+from api.ratelimit.waiters import Waiters
 from api.settings import Settings
 
 logger = logging.getLogger("parley.api")
@@ -52,8 +53,9 @@ class Decision(NamedTuple):
     """Whether a request is allowed, and the values of the response's headers.
 
     `window_end` is in Unix time in milliseconds. `wait_seconds` is at least 1: until the next request is allowed or, if
-    requests remain, until the window ends. `policy_headers` are the same for every response; `counted_by` is `redis` or
-    `process`.
+    requests remain, until the window ends. `retry_after` is the same for the first client that is rejected, and longer
+    for those that are rejected while it waits; 0 if the request is allowed. `policy_headers` are the same for every
+    response; `counted_by` is `redis` or `process`.
     """
 
     allowed: bool
@@ -62,6 +64,7 @@ class Decision(NamedTuple):
     wait_seconds: int
     policy_headers: dict[str, str]
     counted_by: str
+    retry_after: int = 0
 
     @property
     def headers(self) -> dict[str, str]:
@@ -72,7 +75,7 @@ class Decision(NamedTuple):
             "X-RateLimit-Remaining": str(self.remaining),
             "X-RateLimit-Reset": str(self.window_end),
         }
-        return headers if self.allowed else headers | {"Retry-After": str(self.wait_seconds)}
+        return headers if self.allowed else headers | {"Retry-After": str(self.retry_after)}
 
 
 @dataclass
@@ -111,6 +114,7 @@ class RateLimiter:
         policy = f'"{POLICY_NAME}";q={limit};w={math.ceil(window_ms / 1000)}'
         self._policy_headers = {"RateLimit-Policy": policy, "X-RateLimit-Limit": str(limit)}
         self._local = LocalCounts()
+        self._waiters = Waiters(limit, window_ms)
         self.is_redis_unavailable = False
         self._retry_at = 0.0
         self._probe: asyncio.Task[None] | None = None
@@ -143,7 +147,12 @@ class RateLimiter:
             self._probe = asyncio.create_task(self._probe_redis(command), context=Context())
         if counts is None:
             counts, counted_by = self._local.consume(key, window, elapsed, self._limit), "process"
-        return self._decide(now_ms, window, elapsed, counts, counted_by)
+        decision = self._decide(now_ms, window, elapsed, counts, counted_by)
+        if decision.allowed:
+            return decision
+        _, current, previous = counts
+        retry_after = self._waiters.schedule(key, now_ms, decision.wait_seconds, current, previous)
+        return decision._replace(retry_after=retry_after)
 
     def _record_failure(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + REDIS_RETRY_SECONDS

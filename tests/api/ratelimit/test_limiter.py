@@ -168,7 +168,7 @@ def test_upstash_headers_and_draft_headers_agree(
             "default",
             {"r": decision.remaining, "t": decision.wait_seconds},
         )
-        assert headers == (expected if decision.allowed else expected | {"Retry-After": str(decision.wait_seconds)})
+        assert headers == (expected if decision.allowed else expected | {"Retry-After": str(decision.retry_after)})
         assert decision.wait_seconds > 0
 
 
