@@ -30,8 +30,7 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
         use_existing_users(case)
         remove_conflicts(case)
         renew_key(case)
-        # A value from an earlier response of a user stays: Schemathesis reports a leak if another user may read it.
-        if case.meta.phase.name is TestPhase.FUZZING and not case.meta.pool_draws:
+        if case.meta.phase.name is TestPhase.FUZZING:
             use_existing_chat(case)
     return case
 

@@ -33,7 +33,7 @@ def test_api_conforms_to_its_document(
         document = f"{api.url}/openapi.json"
         program = Path(sys.executable).with_name("schemathesis")
         command = [str(program), "--config-file", str(CONFIG), "run", document, "--url", api.url, "--no-color"]
-        environment = os.environ | {"USERS": str(users), "CHATS": json.dumps(list(create_chats(api, "alice", "bob")))}
+        environment = os.environ | {"USERS": str(users), "CHATS": json.dumps(list(create_chats(api, "alice")))}
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
         )
@@ -55,12 +55,14 @@ def sign_in(api: Api, name: str) -> dict[str, object]:
     return {"name": name, "fixedHeaders": [{"name": name, "value": value} for name, value in headers.items()]}
 
 
-def create_chats(api: Api, owner: str, member: str) -> Iterator[dict[str, str]]:
-    """Create chats with a message each, more than will be deleted; yield their path parameters."""
+def create_chats(api: Api, owner: str) -> Iterator[dict[str, str]]:
+    """Create chats with a message each, more than will be deleted; yield their path parameters.
+
+    They have no other member: Schemathesis would report that the other user may read what the owner can list.
+    """
     with unlimited_client(api, owner) as client:
         for _ in range(30):
             chat = client.post("/api/chats", json={"title": "Plans"}).json()["id"]
-            client.post(f"/api/chats/{chat}/members", json={"userId": member})
             message = client.post(f"/api/chats/{chat}/messages", json={"content": "Hello"}).json()["id"]
             yield {"chatId": chat, "messageId": message}
 
