@@ -14,9 +14,9 @@ REPEATED = "is given more than once"
 CHANGING = [route for route in ROUTES if route.method != "GET"]
 
 
-def add_query(route: Route, *parameters: tuple[str, str]) -> list[tuple[str, str]]:
+def add_query(route_examples: RouteExamples, route: Route, *parameters: tuple[str, str]) -> list[tuple[str, str]]:
     """Return the query of the route's example with further parameters."""
-    return [*QUERIES.get(route.path, {}).items(), *parameters]
+    return [*route_examples.fill(QUERIES.get(route.path, {})).items(), *parameters]
 
 
 def fetch_everything(route_examples: RouteExamples) -> list[Any]:
@@ -34,7 +34,9 @@ def test_unknown_parameters_are_named(route_examples: RouteExamples, route: Rout
         [("foo", "")],
         [("foo", "1"), ("foo", "2"), ("LIMIT", "1"), ("start_date", "x")],
     ):
-        response = route_examples.request(route_examples.owner, route, params=add_query(route, *parameters))
+        response = route_examples.request(
+            route_examples.owner, route, params=add_query(route_examples, route, *parameters)
+        )
         assert expect_error(response, 400)["details"] == {"fields": dict.fromkeys(dict(parameters), UNKNOWN)}
     assert fetch_everything(route_examples) == before
     assert route_examples.request(route_examples.owner, route).status_code == route.status
@@ -42,7 +44,7 @@ def test_unknown_parameters_are_named(route_examples: RouteExamples, route: Rout
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_other_errors_take_precedence(route_examples: RouteExamples, route: Route, api: Api) -> None:
-    query = add_query(route, ("foo", "1"))
+    query = add_query(route_examples, route, ("foo", "1"))
     with unlimited_client(api, "") as anonymous:
         expect_error(route_examples.request(anonymous, route, params=query), 401)
     if "chat_id" in route.path_parameters:
@@ -75,7 +77,7 @@ def test_repeated_parameters_are_named(route_examples: RouteExamples, route: Rou
     for name in route.query:
         valid = {"limit": "1", "page": "1", "search": "hello", "type": "text", "sort": "newest", "include": "users"}
         value = valid.get(name, "")
-        others = [(other, text) for other, text in add_query(route) if other != name]
+        others = [(other, text) for other, text in add_query(route_examples, route) if other != name]
         for second in (value, ""):
             query = [*others, (name, value), (name, second), ("foo", "1")]
             response = route_examples.request(route_examples.owner, route, params=query)
