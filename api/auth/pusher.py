@@ -32,8 +32,11 @@ class PusherAuthenticator:
         if "user_data" in granted:
             return json.dumps(self._client.authenticate_user(socket_id, granted["user_data"]))
         if "channels" in granted:
-            channels = granted["channels"].items()
-            signed = {name: data and sign_channel(self._client, socket_id, name, data) for name, data in channels}
+            channels = granted["channels"].items()  # null for a channel that the user may not subscribe to
+            signed = {
+                name: None if data is None else sign_channel(self._client, socket_id, name, data)
+                for name, data in channels
+            }
             return json.dumps({"channels": signed})
         return json.dumps(sign_channel(self._client, socket_id, granted["channel_name"], granted))
 

@@ -132,6 +132,32 @@ def test_unknown_channels_are_rejected(chat_and_users: dict[str, Any], form: str
     assert authorize(chat_and_users["owner"], f"private-chat-{chat_and_users['chat']}").status_code == 200
 
 
+def authorize_all(client: httpx.Client, channels: list[str], **more: str) -> httpx.Response:
+    return client.post(AUTH, data={"socket_id": SOCKET, "channel_name[]": channels, **more})
+
+
+def test_several_channels_are_authorized_at_once_as_each_is_alone(chat_and_users: dict[str, Any]) -> None:
+    channels = [
+        *(f"{kind}-chat-{chat_and_users['chat']}" for kind in ("private", "presence")),
+        *(get_user_channel(chat_and_users["ids"][name]) for name in ("member", "owner")),
+    ]
+    responses = [authorize(chat_and_users["member"], channel) for channel in channels]
+    assert [response.status_code for response in responses] == [200, 200, 200, 403]
+    expected = [response.json() for response in responses[:3]]
+    assert authorize_all(chat_and_users["member"], [*channels, channels[0]]).json() == {
+        "channels": dict(zip(channels, [*expected, None], strict=True))
+    }
+
+
+def test_up_to_100_channels_are_authorized_at_once(chat_and_users: dict[str, Any]) -> None:
+    own = get_user_channel(chat_and_users["ids"]["owner"])
+    channels = [own, *(f"private-chat-{number}" for number in range(100))]
+    signed = authorize_all(chat_and_users["owner"], channels[:100]).json()["channels"]
+    assert signed == {own: {"auth": sign(f"{SOCKET}:{own}")}} | dict.fromkeys(channels[1:100])
+    for invalid, more in ((channels, {}), ([""], {}), ([own], {"channel_name": own})):
+        expect_error(authorize_all(chat_and_users["owner"], invalid, **more), 400)
+
+
 def test_user_signs_in(chat_and_users: dict[str, Any]) -> None:
     response = chat_and_users["member"].post(USER_AUTH, data={"socket_id": SOCKET}).json()
     assert response["auth"] == sign(f"{SOCKET}::user::{response['user_data']}")
