@@ -72,12 +72,13 @@ def copy_violations(client: Client, stored: Chat) -> list[str]:
 
 def apply_violations(client: Client, log: Log) -> list[str]:
     """Return the events that a client did not apply in the order and the form of the log."""
-    changed = {data for event, data in log.values() if event == "message:deleted"} | edited_messages(log)
+    deleted = {data for event, data in log.values() if event == "message:deleted"}
+    edited = edited_messages(log)
     return [
         f"{client.name} applied {event!s:.200}, not {seq}, {log.get(seq)!s:.200}"
         for first, events in client.copy.applied
         for seq, event in enumerate(events, first + 1)
-        if event["seq"] != seq or (event["event"], event["data"]) not in accepted_forms(*log[seq], changed)
+        if event["seq"] != seq or (event["event"], event["data"]) not in accepted_forms(*log[seq], edited, deleted)
     ]
 
 
@@ -86,16 +87,18 @@ def edited_messages(log: Log) -> set[str]:
     return {data["id"] for event, data in log.values() if event == "message:updated" and "content" in data["updates"]}
 
 
-def accepted_forms(event: str, data: Any, changed: set[str]) -> list[tuple[str, Any]]:
+def accepted_forms(event: str, data: Any, edited: set[str], deleted: set[str]) -> list[tuple[str, Any]]:
     """Return the forms in which an event may be read: content that was replaced or deleted since may be left out."""
+    forms = [(event, data)]
     if event == "chat:updated":
-        return [(event, data), (event, data | {"updates": {}})]
-    if isinstance(data, dict) and data["id"] in changed:
-        bare = {name: value for name, value in data.items() if name != "content"} | {"truncated": True}
+        forms.append((event, data | {"updates": {}}))
+    elif isinstance(data, dict):
+        bare = {name: value for name, value in data.items() if name not in ("content", "truncated")}
         if "updates" in data:
             bare["updates"] = {name: value for name, value in data["updates"].items() if name != "content"}
-        return [(event, data), (event, bare)]
-    return [(event, data)]
+        forms += [(event, bare | {"truncated": True})] * (data["id"] in edited)
+        forms += [(event, bare | {"deleted": True})] * (data["id"] in deleted)
+    return forms
 
 
 def catch_up_violations(client: Client, log: Log) -> list[str]:

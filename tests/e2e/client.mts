@@ -56,6 +56,18 @@ const next = await api.GET("/api/chats/{chatId}/messages", {
 assert.deepEqual([body(next).page, body(next).messages.map(({ id }) => id)], [null, [first.id]])
 assert.match(next.response.headers.get("Link") ?? "", /rel="prev"/)
 
+const start = body(await api.GET("/api/sync", { params: { query: { include: ["users"] } } }))
+assert("chats" in start)
+assert.deepEqual(start.chats.map(({ id, unreadCount, lastMessage }) => [id, unreadCount, lastMessage?.author.id]), [
+  [chat.id, 0, start.user.id],
+])
+assert.deepEqual(start.users?.map(({ id }) => id), [start.user.id])
+const since = body(await api.GET("/api/sync", { params: { query: { after: start.cursor } } }))
+assert("events" in since)
+assert.deepEqual([since.events, since.hasMore], [[], false])
+const marked = body(await api.PUT("/api/chats/{chatId}/read", { params: here, body: { messageId: first.id } }))
+assert.deepEqual(marked, { lastReadMessageId: code.id, unreadCount: 0 })
+
 const found = body(await api.GET("/api/search", { params: { query: { search: "hello -again", sort: "relevance" } } }))
 assert.deepEqual(found.messages.map(({ chatId, extract }) => [chatId, extract]), [[chat.id, "<mark>Hello</mark> world"]])
 
@@ -120,6 +132,8 @@ interface Events {
   "message:deleted": Schemas["MessageDeleted"]
   "chat:updated": Schemas["ChatUpdated"]
   "chat:deleted": Schemas["ChatDeleted"]
+  "chat:event": Schemas["LoggedEvent"]
+  "user:updated": Schemas["UserUpdated"]
 }
 type Event = { [Name in keyof Events]: { event: Name; data: Events[Name] } }[keyof Events]
 
@@ -135,6 +149,10 @@ function describeEvent({ event, data }: Event): string {
       return `chat is ${data.updates.title}`
     case "chat:deleted":
       return data === chat.id ? "chat is gone" : "?"
+    case "chat:event":
+      return `${data.event} is number ${data.seq}`
+    case "user:updated":
+      return `${data.id} is ${data.name}`
   }
 }
 

@@ -17,16 +17,19 @@ from parley_client.api.chats import (
     get_message,
     list_members,
     list_messages,
+    mark_read,
     send_message,
     update_message,
 )
 from parley_client.api.profile import get_profile, set_image, update_profile
 from parley_client.api.search import search
 from parley_client.api.settings import get_settings, update_settings
+from parley_client.api.sync import sync
 from parley_client.api.users import list_users
 from parley_client.models import (
     ChosenSettings,
     Error,
+    Events,
     ListMessagesType,
     MessageChange,
     MessageChangeType,
@@ -37,9 +40,11 @@ from parley_client.models import (
     NewMessageType,
     ProblemCode,
     ProfileChange,
+    ReadMarker,
     SentMessage,
     SetImageBody,
     SettingsChange,
+    Snapshot,
 )
 from parley_client.types import File, Unset
 
@@ -68,12 +73,15 @@ def use_api(client: AuthenticatedClient, friend: str, picture: Path) -> None:
 
     first = send(client, chat.id, NewMessage(content="Hello world"))
     second = send(client, chat.id, NewMessage(content="Hello again"))
-    send(client, chat.id, NewMessage(content="1 + 1", type_=NewMessageType.CODE))
+    third = send(client, chat.id, NewMessage(content="1 + 1", type_=NewMessageType.CODE))
     texts = ListMessagesType.TEXT
     page = body(list_messages.sync(chat.id, client=client, type_=texts, limit=1, start_date=first.created_at))
     assert (page.total, page.page, [message.id for message in page.messages]) == (2, 1, [second.id])
     older = body(list_messages.sync(chat.id, client=client, type_=texts, before=second.id))
     assert (older.page, [message.id for message in older.messages]) == (None, [first.id])
+    synchronize(client, chat.id)
+    marked = body(mark_read.sync(chat.id, client=client, body=ReadMarker(message_id=first.id)))
+    assert (marked.last_read_message_id, marked.unread_count) == (third.id, 0)
     found = body(search.sync(client=client, search="hello -again"))
     assert [(hit.chat_id, hit.extract) for hit in found.messages] == [(chat.id, "<mark>Hello</mark> world")]
 
@@ -104,6 +112,16 @@ def use_api(client: AuthenticatedClient, friend: str, picture: Path) -> None:
     event = MessageSent.from_dict(first.to_dict())  # an event has the same fields
     assert (event.id, event.created_at, event.content) == (first.id, first.created_at, first.content)
     assert isinstance(event.truncated, Unset)
+
+
+def synchronize(client: AuthenticatedClient, chat: UUID) -> None:
+    """Get the state of the only chat, and the events since then."""
+    start = body(sync.sync(client=client))
+    assert isinstance(start, Snapshot)
+    assert [(one.id, one.unread_count) for one in start.chats] == [(chat, 0)]
+    since = body(sync.sync(client=client, after=start.cursor))
+    assert isinstance(since, Events)
+    assert (since.events, since.has_more) == ([], False)
 
 
 def send(client: AuthenticatedClient, chat: UUID, message: NewMessage) -> SentMessage:

@@ -117,7 +117,7 @@ class LocalCopy:
         data = event["data"]
         match event["event"]:
             case "message:sent":
-                sent = {name: value for name, value in data.items() if name != "truncated"}
+                sent = {name: value for name, value in data.items() if name not in ("truncated", "deleted")}
                 self.messages[data["id"]] = {**sent, "updatedAt": event["at"]}
             case "message:updated" if data["id"] in self.messages:  # if not, the event of its deletion follows
                 self.messages[data["id"]] |= {**data["updates"], "updatedAt": event["at"]}

@@ -94,9 +94,20 @@ class PusherJsClient:
 
     @property
     def received(self) -> list[Event]:
-        """The events of the app so far, each as (channel, name, data)."""
+        """The events so far that arrived under their own names, each as (channel, name, data)."""
+        return [event for event in self._events if event[1] != "chat:event"]
+
+    @property
+    def entries(self) -> list[Any]:
+        """The entries of logs so far, which arrived as `chat:event`."""
+        return [data for _, name, data in self._events if name == "chat:event"]
+
+    @property
+    def _events(self) -> list[Event]:
         return [
-            (channel, *rest) for channel, *rest in list(self._lines) if channel and not rest[0].startswith("pusher:")
+            (channel, name, data)
+            for channel, name, data in list(self._lines)
+            if channel and not name.startswith("pusher:")
         ]
 
     @property

@@ -117,6 +117,10 @@ def test_generated_typescript_client_works(
             events = dba.execute(
                 "select event, payload from parley.outbox where event not like 'member:%' order by id"
             ).fetchall()
+            events += dba.execute(
+                "select 'chat:event', parley.live_event(o, null)::json from parley.outbox o"
+                " where event = 'message:sent' order by id limit 1"
+            ).fetchall()
         lines = "".join(json.dumps({"event": event, "data": data}) + "\n" for event, data in events)
         descriptions, errors = program.communicate(lines, timeout=SECONDS)
     assert (output, program.returncode) == ("done\n", 0), errors
@@ -126,8 +130,10 @@ def test_generated_typescript_client_works(
         f"{alice} sent 1 + 1 as code",
         "message is code",
         "message is gone",
+        *[f"{alice} is Alice"] * 2,
         "chat is Other plans",
         "chat is gone",
+        "message:sent is number 3",
     ]
 
 

@@ -85,6 +85,13 @@ def test_events_of_others_arrive_as_documented_once_and_in_order(servers: Server
     ]
     assert [event[1:] for event in subscriber.received if event[0] != channel] == on_both
     assert second_client.received == [(member.channel, *event) for event in on_both]
+    for client in (subscriber, second_client):
+        # The member's own addition, number 2, may have been published before the client subscribed.
+        entries = [entry for entry in client.entries if entry["seq"] > 2]
+        assert [entry["seq"] for entry in entries] == list(range(3, 11))
+        assert [(entry["event"], entry["data"]) for entry in entries] == [
+            event[1:] for event in subscriber.received if event[0] == channel
+        ]
 
 
 @pytest.mark.parametrize("name", ["next-auth.session-token", "__Secure-authjs.session-token"])
@@ -158,6 +165,8 @@ def test_removed_member_receives_no_further_events(servers: Servers, reason: str
     servers.settle(remaining, *removed)
     assert remaining.received == [before, *after, renamed, later]
     assert [client.received for client in removed] == [[before], [before]]
+    for client in removed:
+        assert [entry["event"] for entry in client.entries][-2:] == ["message:sent", "member:removed"]
 
 
 def test_members_see_each_others_presence(servers: Servers) -> None:
