@@ -24,7 +24,7 @@ def render_event_page(schemas: Json) -> str:
     page = TEMPLATE.read_text(encoding="utf-8")
     for placeholder, content in {
         "{channels}": render_channels(),
-        "{log_only_events}": render_text(" and ".join(f"`{name}`" for name in LOG_ONLY_EVENTS)),
+        "{log_only_events}": render_text(", ".join(f"`{name}`" for name in LOG_ONLY_EVENTS)),
         "{events}": "".join(render_event(event, schemas) for event in EVENTS),
         "{max_event_bytes}": f"{MAX_EVENT_BYTES:,}",
         "{max_channel_user_id_bytes}": str(MAX_CHANNEL_USER_ID_BYTES),

@@ -168,7 +168,9 @@ class Event:
     payload: type[BaseModel]
 
 
-CHAT_CHANNEL = Channel("private-chat-{chatId}", "the chat's members", "all events of the chat")
+CHAT_CHANNEL = Channel(
+    "private-chat-{chatId}", "the chat's members", "the chat's `message:…` and `chat:…` events, without a `seq`"
+)
 PRESENCE_CHANNEL = Channel(
     "presence-chat-{chatId}",
     "the chat's members",
@@ -177,8 +179,9 @@ PRESENCE_CHANNEL = Channel(
 USER_CHANNEL = Channel(
     "private-user-{id}",
     "the user; `{id}` is the user's ID in base64url without padding",
-    "all events of the user's chats that have up to 100 members, as `chat:event`; of all chats, `chat:updated`, "
-    "`chat:deleted` and, as `chat:event`, the user's own `member:added` and `member:removed`; and `user:updated`",
+    "all events of the user's chats of up to 100 members, as `chat:event`; of larger chats, `chat:updated` and "
+    "`chat:deleted` and, as `chat:event`, the user's own `member:…` events and messages with a `nonce`; and "
+    "`user:updated`",
 )
 CHANNELS = (CHAT_CHANNEL, PRESENCE_CHANNEL, USER_CHANNEL)
 EVENTS = (

@@ -25,8 +25,8 @@ class SyncChat(ListedChat):
     channel: Annotated[
         str,
         describe_field(
-            "The Pusher channel that carries all events of the chat for the caller: the caller's own or, if the chat "
-            "has more than 100 members, the chat's.",
+            "The Pusher channel to listen to: the caller's own or, if the chat has more than 100 members, the chat's, "
+            "without a `seq` and without `member:…` events.",
             "private-user-YWxpY2U",
         ),
     ]
