@@ -2857,13 +2857,21 @@ CREATE OR REPLACE FUNCTION parley.list_recipients(event parley.outbox)
  SET enable_seqscan TO 'off'
 AS md5 b794fda1c33047fd3526cb6d6b162fa0;
 
+--- function parley.live_entry(parley.outbox,json,text)
+CREATE OR REPLACE FUNCTION parley.live_entry(event parley.outbox, data json, nonce text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 33fbd7c84673792b3367b6d86b10d3db;
+
 --- function parley.live_event(parley.outbox,text)
 CREATE OR REPLACE FUNCTION parley.live_event(event parley.outbox, nonce text)
  RETURNS text
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 1fb3281d7467d97e6c00148d3a1b136b;
+AS md5 8b5f72969f1bf7301e1eeec0c03f3ec4;
 
 --- function parley.lock_idempotency_key(text)
 CREATE OR REPLACE FUNCTION parley.lock_idempotency_key(key text)
@@ -4681,6 +4689,8 @@ grant execute on function parley.list_contacts(text) to parley_api;
 grant execute on function parley.list_publications(parley.outbox) to parley_api;
 
 grant execute on function parley.list_recipients(parley.outbox) to parley_api;
+
+grant execute on function parley.live_entry(parley.outbox,json,text) to parley_api;
 
 grant execute on function parley.live_event(parley.outbox,text) to parley_api;
 

@@ -2,6 +2,7 @@
 --
 --   parley.list_publications   the publications of an event
 --   parley.live_event          an event as a client receives it on a user's channel
+--   parley.live_entry          an event with its data, and with the name and picture of the user whom it names
 --   parley.event_user_id       the user whom an event names, or null
 --   parley.user_queue          the chat_id of the events that concern a user and no chat, by which the listener orders them
 --
@@ -36,12 +37,22 @@ end $$;
 create or replace function parley.live_event(event parley.outbox, nonce text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    entry json := parley.log_entry(event, event.payload, nonce);
+    entry text := parley.live_entry(event, event.payload, nonce);
 begin
-    if octet_length(entry::text) > 10000 then
-        entry := parley.log_entry(event, parley.omit_content(event.payload, 'truncated'), nonce);
+    if octet_length(entry) > 10000 then
+        entry := parley.live_entry(event, parley.omit_content(event.payload, 'truncated'), nonce);
     end if;
-    return entry::text;
+    return entry;
+end $$;
+
+-- The client may not know the user whom the event names, and should not need a request for the name.
+create or replace function parley.live_entry(event parley.outbox, data json, nonce text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    entry constant json := parley.log_entry(event, data, nonce);
+    named_user constant json := parley.users_json(array[parley.event_user_id(event)]) -> 0;
+begin
+    return case when named_user is null then entry else parley.add_field(entry, 'user', named_user) end::text;
 end $$;
 
 create or replace function parley.event_user_id(event parley.outbox) returns text

@@ -73,6 +73,25 @@ def test_each_entry_of_the_log_is_published_on_the_channels_of_the_members(dba: 
     assert deleted == next(entry for entry in log if entry["seq"] == 7)
 
 
+def test_entry_has_the_name_and_image_of_the_user_whom_it_names(dba: Connection, users: list[str]) -> None:
+    owner, member, _ = users
+    image = "https://example.org/ada.png"
+    dba.execute("update next_auth.users set name = 'Ada', image = %s where id = %s", [image, owner])
+    chat = new_published_chat(dba, owner)
+    add_member(dba, owner, chat, member)
+    sent = call(dba, owner, "send_message", chat, {"content": "hello", "nonce": "n-1"})
+    call(dba, member, "mark_read", chat, {"messageId": sent["id"]})
+    call(dba, owner, "update_chat", chat, {"title": "Plans"})
+    named = [(data["event"], data.get("user")) for name, data, _ in publications(dba, chat) if name == "chat:event"]
+    ada, unnamed = {"id": owner, "name": "Ada", "imageUrl": image}, {"id": member, "name": None, "imageUrl": None}
+    assert named == [
+        ("member:added", unnamed), ("message:sent", ada), ("message:sent", ada), ("chat:read", unnamed),
+        ("chat:updated", None),
+    ]  # fmt: skip
+    dba.execute("delete from next_auth.users where id = %s", [owner])
+    assert publications(dba, chat)[2][1]["user"] == {"id": owner, "name": None, "imageUrl": None}
+
+
 def test_events_before_a_member_joined_are_not_published_to_them(dba: Connection, users: list[str]) -> None:
     owner, member, newcomer = users
     chat = new_published_chat(dba, owner, member)

@@ -25,7 +25,7 @@ from api.openapi.models.fields import (
     Type,
     UserId,
 )
-from api.openapi.models.users import IncludedUsers
+from api.openapi.models.users import IncludedUsers, PublicProfile
 
 MAX_EVENT_BYTES = 10_000  # of a payload: Pusher rejects events of more than 10 kB
 MAX_CHANNEL_USER_ID_BYTES = 113  # in UTF-8: longer user IDs would exceed the 164 characters of Pusher's channel names
@@ -144,6 +144,10 @@ class LoggedEvent(Model):
         describe_field("The time of the change: the `updatedAt` of the message or the chat, if it has one.", TIMESTAMP),
     ]
     nonce: Nonce | Omitted = None
+    user: Annotated[
+        PublicProfile | Omitted,
+        describe_field("Only in live events: the user whom the data names, such as the author of a new message."),
+    ] = None
 
 
 # Channels and events
