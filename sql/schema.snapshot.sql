@@ -1774,7 +1774,7 @@ CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c5b1656902e5403dc4c3e1b704abf355;
+AS md5 9d27f1af68692d856b022b5f4ea72f7c;
 
 --- function api.list_members(text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_members(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text)

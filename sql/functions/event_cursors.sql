@@ -14,7 +14,7 @@
 -- gap.
 --
 -- Until the last page, a cursor also has the snapshot of the first page, up to which all pages reach, and the position of the
--- next event. After the last of several pages hasMore is true, so that the client fetches the events committed since then.
+-- next event. After the last of several pages, hasMore is true if events were committed since then.
 
 -- A future transaction id comes from the cluster that this database was restored from, and counts as visible.
 create or replace function parley.is_after_snapshot(transaction_id xid8, snapshot pg_snapshot) returns boolean

@@ -48,6 +48,7 @@ declare
     until_snapshot pg_snapshot;
     page record;
     has_more boolean;
+    has_newer boolean;
 begin
     select * into cursor from parley.decode_cursor(after);
     perform parley.raise_invalid(jsonb_build_object(
@@ -64,14 +65,16 @@ begin
     select * into page from parley.find_new_events(
         cursor.after_snapshot, until_snapshot, cursor.next_chat, cursor.next_seq, max_events + 1, include);
     has_more := cardinality(page.events) > max_events;
-    -- hasMore is true after the last of several pages too: events may have been committed since the first one.
+    -- Events may have been committed since the first of several pages.
+    has_newer := not has_more and cursor.until_snapshot is not null and exists (
+        select from parley.find_chats_with_new_events(until_snapshot, current_snapshot, null));
     return parley.event_page_json(
         array_to_json(page.events[:max_events]),
         to_json(case
             when has_more then parley.encode_cursor(
                 cursor.after_snapshot, until_snapshot, page.chats[max_events + 1], page.seqs[max_events + 1])
             else parley.encode_cursor(until_snapshot) end),
-        has_more or cursor.until_snapshot is not null, include, page.users);
+        has_more or has_newer, include, page.users);
 end $$;
 comment on function api.list_events(text, text, text) is
     'Lists the events of all chats of the user after a cursor, chat by chat: {"events": [{"chatId", "seq", "event", "data", "at"}], "next", "hasMore"}; next is the cursor for the next request. Without a cursor there are no events, and next is the current cursor. For a chat that was deleted, or that the user was removed from, only the event that ended the access is returned. include=users adds "users": [{"id", "name", "imageUrl"}]. Raises PT410 if the log does not reach back to the cursor.';

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,6 +70,24 @@ def test_no_event_is_lost_between_two_pages(module_dba: Connection) -> None:
     assert (chats_and_names(second["events"]), second["hasMore"]) == ([(chats[2], "message:sent")], True)
     third, _ = read_all_events(module_dba, second["next"], owner)
     assert chats_and_names(third) == [(chat, "chat:updated") for chat in chats]
+
+
+@pytest.mark.parametrize("change", ["none", "in a chat of others", "in a chat", "of access"])
+def test_last_of_several_pages_has_more_only_if_events_follow(module_dba: Connection, change: str) -> None:
+    owner, other = new_user(), new_user()
+    chat, foreign, left = new_chat(module_dba, owner), new_chat(module_dba, other), new_chat(module_dba, other, owner)
+    start = list_events(module_dba, user=owner)["next"]
+    for _ in range(4):
+        send(module_dba, chat, user=owner)
+    first = list_events(module_dba, start, 2, owner)
+    assert first["hasMore"] is True
+    if change == "of access":
+        call(module_dba, owner, "remove_member", left, owner)
+    elif change != "none":
+        send(module_dba, chat if change == "in a chat" else foreign, user=owner if change == "in a chat" else other)
+    second = list_events(module_dba, first["next"], 2, owner)
+    assert (len(second["events"]), second["hasMore"]) == (2, change in {"in a chat", "of access"})
+    assert len(list_events(module_dba, second["next"], 2, owner)["events"]) == second["hasMore"]
 
 
 def test_events_are_those_of_the_present_chats_and_ends_of_former_ones(module_dba: Connection) -> None:
