@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from api.admin import drift, logins
 from api.auth.secrets import find_weakness, split_secrets
-from api.dev.data_directory import CLIENT_FILE, SECRET_FILE, get_default_directory
+from api.dev.data_directory import CLIENT_FILE, SECRET_FILE, find_running_directory, get_default_directory
 from api.dev.session_token import sign_session_token
 from api.dev.tail import Endpoints, FatalError, follow_events
 
@@ -49,7 +49,7 @@ def _create_parser() -> argparse.ArgumentParser:
             type=Path,
             metavar="DIR",
             help="the data directory of a stack of `parley dev` (default: the stack that the environment describes, if "
-            f"NEXTAUTH_SECRET or AUTH_SECRET is set, otherwise {get_default_directory(DEFAULT_PORT)})",
+            "NEXTAUTH_SECRET or AUTH_SECRET is set, otherwise the one that runs in .parley)",
         )
     return parser
 
@@ -92,8 +92,8 @@ def _run_dev(arguments: argparse.Namespace) -> int:
 
 def _print_token(arguments: argparse.Namespace) -> int:
     try:
-        secret = _find_secret(arguments.data)
-    except (OSError, ValueError) as error:
+        secret = _read_secret(_find_stack(arguments.data))
+    except (OSError, ValueError, LookupError) as error:
         print(f"parley token: {error}", file=sys.stderr)
         return 1
     claims = {name: getattr(arguments, name) for name in ("name", "email", "picture")}
@@ -104,12 +104,13 @@ def _print_token(arguments: argparse.Namespace) -> int:
 def _print_events(arguments: argparse.Namespace) -> int:
     try:
         seconds = LISTEN_TOKEN_DAYS * UNIT_SECONDS["d"]
-        token = sign_session_token(_find_secret(arguments.data), seconds, sub=arguments.user)
-        asyncio.run(follow_events(_find_endpoints(arguments.data), token, arguments.chat))
+        directory = _find_stack(arguments.data)
+        token = sign_session_token(_read_secret(directory), seconds, sub=arguments.user)
+        asyncio.run(follow_events(_read_endpoints(directory), token, arguments.chat))
     except ValidationError as error:
         names = ", ".join(str(invalid["loc"][0]).upper() for invalid in error.errors())
         print(f"parley listen: missing or malformed: {names}", file=sys.stderr)
-    except (OSError, ValueError, FatalError) as error:
+    except (OSError, ValueError, LookupError, FatalError) as error:
         print(f"parley listen: {error}", file=sys.stderr)
     return 1
 
@@ -118,24 +119,33 @@ def _manage_database(arguments: argparse.Namespace) -> int:
     return drift.main() if arguments.action == "check" else logins.main(arguments)
 
 
-def _find_endpoints(data: Path | None) -> Endpoints:
-    """Return the endpoints of the stack whose secret _find_secret() returns."""
-    if not data and any(os.environ.get(name) for name in SECRET_VARIABLES):
+def _find_stack(data: Path | None) -> Path | None:
+    """Return the data directory of a stack, or None for the one that the environment describes.
+
+    Raises LookupError if that is not unique.
+    """
+    if data is None and any(os.environ.get(name) for name in SECRET_VARIABLES):
+        return None
+    return data or find_running_directory()
+
+
+def _read_endpoints(directory: Path | None) -> Endpoints:
+    """Return the endpoints of a stack."""
+    if directory is None:
         return Endpoints()  # type: ignore[call-arg]  # The environment has the values.
-    file = (data or get_default_directory(DEFAULT_PORT)) / CLIENT_FILE
-    pairs = (line.split("=", 1) for line in file.read_text().splitlines())
+    pairs = (line.split("=", 1) for line in (directory / CLIENT_FILE).read_text().splitlines())
     return Endpoints.model_validate({name.lower(): value for name, value in pairs})
 
 
-def _find_secret(data: Path | None) -> str:
-    """Return the secret that signs tokens. Raises ValueError if there is none or it is weak."""
-    source = next((name for name in SECRET_VARIABLES if os.environ.get(name)), "")
-    if source and not data:
+def _read_secret(directory: Path | None) -> str:
+    """Return the secret that signs tokens for a stack. Raises ValueError if there is none or it is weak."""
+    if directory is None:
+        source = next(name for name in SECRET_VARIABLES if os.environ.get(name))
         secret = split_secrets(os.environ[source])[0]
     else:
-        file = (data or get_default_directory(DEFAULT_PORT)) / SECRET_FILE
+        file = directory / SECRET_FILE
         if not file.exists():
-            raise ValueError(f"set NEXTAUTH_SECRET, or run `parley dev` first: there is no {file}")
+            raise ValueError(f"{directory} is not a data directory of `parley dev`: there is no {file}")
         source, secret = str(file), file.read_text()
     if error := find_weakness(secret):
         raise ValueError(f"the secret in {source} {error}")

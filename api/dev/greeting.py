@@ -23,8 +23,8 @@ Parley is ready at {base_url}
   users   alice and bob, in one chat
   psql    'postgresql://{api_user}@{database}' (as the API)
           'postgresql://postgres@{database}' (as superuser)
-  web app {web_file} has variables for its .env.local: the secret, and the
-          database of @auth/pg-adapter. Pages on {web_origins}
+  web app {web_file} has variables for its .env.local: the secret, the
+          database of @auth/pg-adapter, the API and Pusher. Pages on {web_origins}
           may call the API; with session cookies, use the page's host name: http://localhost:{port}
   events  a Pusher-protocol server on 127.0.0.1:{pusher_port}, without TLS, key {pusher_key}
   metrics http://127.0.0.1:{metrics_port}/metrics of the API, http://127.0.0.1:{listener_metrics_port}/metrics

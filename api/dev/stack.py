@@ -28,6 +28,7 @@ from api.dev.data_directory import (
     WEB_FILE,
     StartError,
     find_last_pusher_port,
+    format_variables,
     lock_directory,
     write_private,
 )
@@ -127,10 +128,14 @@ def _start_listener(environment: Mapping[str, str]) -> ChildProcess:
 
 def _write_files(directory: Path, environment: Mapping[str, str], postgres: Postgres, password: str) -> None:
     """Write the files for clients, web apps and psql, and the image to upload."""
-    client_settings = ("PUBLIC_URL", "PUSHER_KEY", "PUSHER_HOST", "PUSHER_PORT", "PUSHER_USE_TLS")
-    write_private(directory / CLIENT_FILE, "".join(f"{name}={environment[name]}\n" for name in client_settings))
-    url, secret = postgres.url(DATABASE, WEB_USER, password), environment["NEXTAUTH_SECRET"]
-    write_private(directory / WEB_FILE, f"DATABASE_URL={url}\nNEXTAUTH_SECRET={secret}\nAUTH_SECRET={secret}\n")
+    pusher = {name: environment[name] for name in ("PUSHER_KEY", "PUSHER_HOST", "PUSHER_PORT", "PUSHER_USE_TLS")}
+    write_private(directory / CLIENT_FILE, format_variables({"PUBLIC_URL": environment["PUBLIC_URL"], **pusher}))
+    secret = environment["NEXTAUTH_SECRET"]
+    # The page calls the API by the host name of Next.js's default address, so that the API receives its cookies.
+    public = {"API_URL": environment["PUBLIC_URL"].replace("127.0.0.1", "localhost"), **pusher, "PUSHER_CLUSTER": ""}
+    web = {"DATABASE_URL": postgres.url(DATABASE, WEB_USER, password), "NEXTAUTH_SECRET": secret, "AUTH_SECRET": secret}
+    web |= {f"NEXT_PUBLIC_{name}": value for name, value in public.items()}
+    write_private(directory / WEB_FILE, format_variables(web))
     passwords = f"*:*:*:postgres:{postgres.password}\n*:*:*:{API_USER}:{password}\n"
     write_private(directory / PSQL_FILE, passwords)
     write_private(directory / IMAGE_FILE, demo.draw_image())

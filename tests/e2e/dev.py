@@ -130,15 +130,21 @@ def fail_to_start(*arguments: str, directory: Path) -> str:
     return done.stderr
 
 
-def run_parley_token(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_parley(directory: Path, /, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `parley` in a directory, with these environment variables."""
     clean = {k: v for k, v in os.environ.items() if k not in ("NEXTAUTH_SECRET", "AUTH_SECRET")}
+    return subprocess.run(
+        [sys.executable, "-m", "api.cli", *arguments],
+        cwd=directory,
+        env={**clean, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=30,
+    )
+
+
+def run_parley_token(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `parley token` in an empty directory, with these environment variables."""
     with temporary_directory() as directory:
-        return subprocess.run(
-            [sys.executable, "-m", "api.cli", "token", *arguments],
-            cwd=directory,
-            env={**clean, "PYTHONPATH": str(ROOT), **variables},
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=30,
-        )
+        return run_parley(directory, "token", *arguments, **variables)

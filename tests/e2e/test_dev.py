@@ -17,7 +17,7 @@ import psutil
 import psycopg2
 import pytest
 
-from api.dev.data_directory import CLIENT_FILE, SECRET_FILE, WEB_FILE
+from api.dev.data_directory import SECRET_FILE, WEB_FILE
 from api.dev.process import find_free_port
 from tests.e2e.dev import (
     Dev,
@@ -187,16 +187,17 @@ def test_listen_prints_events_until_the_user_is_removed(dev: Dev) -> None:
             assert "returned 403" in error.read()
 
 
-def test_events_arrive_through_pusher_js(modules: Path) -> None:
+def test_events_arrive_through_pusher_js_with_the_variables_of_a_web_app(modules: Path) -> None:
     with temporary_directory() as directory:
         dev = Dev(directory, "--port", str(find_free_port()), "--data", "data").wait_until_ready()
-        lines = (directory / "data" / CLIENT_FILE).read_text().splitlines()
-        environment = dict(line.split("=", 1) for line in lines)
-        secret = (directory / "data" / SECRET_FILE).read_text()
-        alice, bob = ({"Authorization": f"Bearer {token(user, secret)}"} for user in ("alice", "bob"))
+        lines = (directory / "data" / WEB_FILE).read_text().splitlines()
+        variables = dict(line.split("=", 1) for line in lines)
+        public = {name.removeprefix("NEXT_PUBLIC_"): value for name, value in variables.items()}
+        assert (public["PUSHER_USE_TLS"], public["PUSHER_CLUSTER"]) == ("false", "")  # as PusherJsClient connects
+        alice, bob = ({"Authorization": f"Bearer {token(user, variables['AUTH_SECRET'])}"} for user in ("alice", "bob"))
         with (
-            httpx.Client(base_url=f"{environment['PUBLIC_URL']}/api/chats", headers=alice) as http,
-            PusherJsClient(modules, environment["PUBLIC_URL"], environment, bob) as client,
+            httpx.Client(base_url=f"{public['API_URL']}/api/chats", headers=alice) as http,
+            PusherJsClient(modules, public["API_URL"], public, bob) as client,
         ):
             chat = http.get("").json()["chats"][0]["id"]
             client.sign_in().subscribe(f"private-chat-{chat}")
