@@ -26,6 +26,12 @@ const commands = {
   subscribe(channel) {
     pusher.subscribe(channel).bind_global((event, data) => print(channel, event, data));
   },
+  bind(channel, event) {
+    pusher.channel(channel).bind(event, (data, { user_id }) => print(channel, `${event} from`, user_id));
+  },
+  trigger(channel, event, data) {
+    pusher.channel(channel).trigger(event, data);
+  },
   connect() {
     pusher.connect();
   },

@@ -29,6 +29,7 @@ class Soketi(PusherProcess):
             "DEFAULT_APP_KEY": self.key,
             "DEFAULT_APP_SECRET": self.secret,
             "DEFAULT_APP_USER_AUTHENTICATION": "true",
+            "DEFAULT_APP_ENABLE_CLIENT_MESSAGES": "true",
             "EVENT_MAX_SIZE_IN_KB": "10",  # as at Pusher
             "METRICS_ENABLED": "false",
             "METRICS_HOST": "127.0.0.1",  # it listens there even so

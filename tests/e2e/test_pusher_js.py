@@ -185,6 +185,27 @@ def test_members_see_each_others_presence(servers: Servers) -> None:
     assert first.wait_for("pusher:member_removed", channel) == {"id": member.id, "info": {"name": "Mia"}}
 
 
+def test_members_see_who_is_typing_and_strangers_neither_see_nor_send_it(servers: Servers) -> None:
+    owner, member, stranger = servers.new_user("Olga"), servers.new_user("Mia"), servers.new_user("Sam")
+    chat = servers.new_chat(owner, member)
+    channel = f"presence-chat-{chat}"
+    clients = [user.open_client().sign_in() for user in (owner, member, stranger)]
+    for client in clients:
+        client.do("subscribe", channel)
+    for client in clients[:2]:
+        client.wait_for("pusher:subscription_succeeded", channel)
+        client.do("bind", channel, "client-typing")
+    assert clients[2].is_rejected(channel)
+    clients[2].do("trigger", channel, "client-typing", {"by": "Sam"})
+    clients[2].ping()
+    clients[1].do("trigger", channel, "client-typing", {})
+    assert clients[0].wait_for("client-typing from", channel) == member.id
+    for client in clients:
+        client.ping()
+    typing = [[event for event in client.received if event[1] == "client-typing"] for client in clients]
+    assert typing == [[(channel, "client-typing", {})], [], []]
+
+
 def test_large_event_arrives_without_its_content(servers: Servers) -> None:
     owner, member = servers.new_user("Olga"), servers.new_user("Mia")
     chat = servers.new_chat(owner, member)

@@ -178,7 +178,8 @@ CHAT_CHANNEL = Channel(
 PRESENCE_CHANNEL = Channel(
     "presence-chat-{chatId}",
     "the chat's members",
-    "no events; the members who are online: `user_id` is the user's ID, `user_info` has the `name`",
+    "no events but those of clients, such as `client-typing`; the members who are online: `user_id` is the user's ID, "
+    "`user_info` has the `name`",
 )
 USER_CHANNEL = Channel(
     "private-user-{id}",
