@@ -1644,7 +1644,7 @@ CREATE OR REPLACE FUNCTION api.authorize_channel(socket_id text, channel_name te
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a183236f89dc551e2f7eb228be7fc4f0;
+AS md5 8795452b984b0aa4cc3a6a87700c0ca8;
 
 --- function api.authorize_upload(text)
 CREATE OR REPLACE FUNCTION api.authorize_upload(chat_id text DEFAULT NULL::text)
@@ -1658,7 +1658,7 @@ CREATE OR REPLACE FUNCTION api.authorize_user(socket_id text)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 0377bb68685632da0f0d584405e2b70b;
+AS md5 b23e228cf0dfbd99dd200868c8e76454;
 
 --- function api.check_readiness()
 CREATE OR REPLACE FUNCTION api.check_readiness()
@@ -2189,7 +2189,7 @@ CREATE OR REPLACE FUNCTION parley.channel_data(channel text)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 3ee9ef9f4797e9f261664bb26c86265e;
+AS md5 82dcaa9c1be164f9234685521ddce342;
 
 --- function parley.channel_names_errors(text,text[])
 CREATE OR REPLACE FUNCTION parley.channel_names_errors(channel_name text, channel_names text[])
@@ -3686,6 +3686,13 @@ CREATE OR REPLACE FUNCTION parley.user_channel(user_id text)
  IMMUTABLE PARALLEL SAFE
 AS md5 d6b49e6ba903e48677cb0cc2efed91f2;
 
+--- function parley.user_data()
+CREATE OR REPLACE FUNCTION parley.user_data()
+ RETURNS json
+ LANGUAGE sql
+ STABLE
+AS md5 0d8c27667751b367023293290c5506ed;
+
 --- function parley.user_name()
 CREATE OR REPLACE FUNCTION parley.user_name()
  RETURNS text
@@ -4867,6 +4874,8 @@ grant execute on function parley.try_authorize(text) to parley_api;
 grant execute on function parley.update_counters_after_delete(uuid,uuid[]) to parley_api;
 
 grant execute on function parley.user_channel(text) to parley_api;
+
+grant execute on function parley.user_data() to parley_api;
 
 grant execute on function parley.user_name() to parley_api;
 

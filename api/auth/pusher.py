@@ -42,6 +42,13 @@ class PusherAuthenticator:
 
 
 def sign_channel(client: AuthenticationClient, socket_id: str, name: str, data: dict[str, Any]) -> dict[str, str]:
-    """Return the authorization of one channel; `data` has the `channel_data` of a presence channel."""
-    signed: dict[str, str] = client.authenticate(name, socket_id, data.get("channel_data"))
+    """Return the authorization of one channel.
+
+    `data` has the `channel_data` of a presence channel, or the `user_data` of the channel by which users sign in.
+    """
+    signed: dict[str, str]
+    if "user_data" in data:
+        signed = client.authenticate_user(socket_id, data["user_data"])
+    else:
+        signed = client.authenticate(name, socket_id, data.get("channel_data"))
     return signed

@@ -5,6 +5,7 @@
 --   parley.channel_names_errors     the errors of the names of channels
 --   parley.restrict_authorization   a stored response, without the channels that the user may no longer subscribe to
 --   parley.channel_data             what is signed for a channel, or null if the user may not subscribe to it
+--   parley.user_data                what is signed for a user who signs in
 --   parley.try_authorize            records that the user is authorized for a channel; returns false if they may not subscribe
 --   parley.record_subscription      records that a member was authorized for a channel of a chat
 --   parley.socket_id_error          the error of a socket's id, or null
@@ -29,23 +30,21 @@ begin
         return json_build_object('socket_id', socket_id, 'channels', channels);
     end if;
     data := channels -> channel_name;
-    if json_typeof(data) = 'null' then
+    if json_typeof(data) = 'null' or data -> 'user_data' is not null then
         perform parley.raise_error('PT403', 'You may not subscribe to this channel.');
     end if;
     return json_strip_nulls(json_build_object(
         'socket_id', socket_id, 'channel_name', channel_name, 'channel_data', data -> 'channel_data'));
 end $$;
 comment on function api.authorize_channel(text, text, text[]) is
-    'Authorizes a connection to Pusher to subscribe to a channel, or to several. Returns what the API signs. For channel_name: {"socket_id", "channel_name", "channel_data"?}; raises PT403 unless the user may subscribe, whether or not the channel exists. For channel_names, at most 100: {"socket_id", "channels": {name: {"channel_data"?}}}, with null for a channel that the user may not subscribe to.';
+    'Authorizes a connection to Pusher to subscribe to a channel, or to several. Returns what the API signs. For channel_name: {"socket_id", "channel_name", "channel_data"?}; raises PT403 unless the user may subscribe, whether or not the channel exists. For channel_names, at most 100: {"socket_id", "channels": {name: {"channel_data"?, "user_data"?}}}, with null for a channel that the user may not subscribe to. #server-to-user-ID signs the user in, as api.authorize_user does.';
 
 create or replace function api.authorize_user(socket_id text) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     perform parley.raise_invalid(jsonb_build_object('socket_id', parley.socket_id_error(socket_id)));
     perform parley.assert_authenticated(session.user_id());
-    return json_build_object('socket_id', socket_id, 'user_data', json_build_object(
-        'id', parley.pusher_user_id(session.user_id()),
-        'user_info', json_strip_nulls(json_build_object('userId', session.user_id(), 'name', parley.user_name()))));
+    return json_build_object('socket_id', socket_id, 'user_data', parley.user_data());
 end $$;
 comment on function api.authorize_user(text) is
     'Authenticates the user on a connection to Pusher. Returns what the API signs: {"socket_id", "user_data"}. The id in user_data is the one in the name of the user''s channel.';
@@ -70,13 +69,27 @@ language sql stable as $$
             from json_each(stored -> 'channels') c)) end
 $$;
 
+-- #server-to-user-ID is the channel to which Pusher subscribes a user who signs in. So one request can authorize all channels of a
+-- connection and sign the user in.
 create or replace function parley.channel_data(channel text) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-    return case when parley.try_authorize(channel) then json_strip_nulls(json_build_object(
-        'channel_data', case when channel like 'presence-%' then json_build_object(
-            'user_id', session.user_id(), 'user_info', json_build_object('name', parley.user_name())) end)) end;
+    if channel = '#server-to-user-' || parley.pusher_user_id(session.user_id()) then
+        return json_build_object('user_data', parley.user_data());
+    elsif parley.try_authorize(channel) then
+        return json_strip_nulls(json_build_object(
+            'channel_data', case when channel like 'presence-%' then json_build_object(
+                'user_id', session.user_id(), 'user_info', json_build_object('name', parley.user_name())) end));
+    end if;
+    return null;
 end $$;
+
+create or replace function parley.user_data() returns json
+language sql stable as $$
+    select json_build_object(
+        'id', parley.pusher_user_id(session.user_id()),
+        'user_info', json_strip_nulls(json_build_object('userId', session.user_id(), 'name', parley.user_name())))
+$$;
 
 create or replace function parley.try_authorize(channel text) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$

@@ -20,16 +20,6 @@ class Signed(BaseModel):
     ) = None
 
 
-class SignedBatch(BaseModel):
-    """The authorizations of several channels by name; null for a channel that the caller may not subscribe to."""
-
-    channels: dict[str, Signed | None]
-
-
-class SignedChannels(RootModel[Signed | SignedBatch]):
-    """The authorization of `channel_name`, as Pusher's clients expect it, or of each `channel_name[]`."""
-
-
 class SignedIn(BaseModel):
     """The authentication of the user, in the format that Pusher's clients expect."""
 
@@ -37,3 +27,16 @@ class SignedIn(BaseModel):
     user_data: Annotated[
         str, describe_field("The user's ID, as JSON.", '{"id": "YWxpY2U", "user_info": {"userId": "alice"}}')
     ]
+
+
+class SignedBatch(BaseModel):
+    """The authorizations of several channels by name; null for a channel that the caller may not subscribe to.
+
+    That of `#server-to-user-{id}` signs the user in.
+    """
+
+    channels: dict[str, Signed | SignedIn | None]
+
+
+class SignedChannels(RootModel[Signed | SignedBatch]):
+    """The authorization of `channel_name`, as Pusher's clients expect it, or of each `channel_name[]`."""

@@ -149,6 +149,16 @@ def test_several_channels_are_authorized_at_once_as_each_is_alone(chat_and_users
     }
 
 
+def test_user_signs_in_with_the_authorization_of_channels(chat_and_users: dict[str, Any]) -> None:
+    own, other = (get_user_channel(chat_and_users["ids"][name]) for name in ("member", "owner"))
+    sign_in, sign_in_as_other = (name.replace("private-user-", "#server-to-user-") for name in (own, other))
+    signed_in = chat_and_users["member"].post(USER_AUTH, data={"socket_id": SOCKET}).json()
+    assert authorize_all(chat_and_users["member"], [sign_in, own, sign_in_as_other]).json() == {
+        "channels": {sign_in: signed_in, own: {"auth": sign(f"{SOCKET}:{own}")}, sign_in_as_other: None}
+    }
+    expect_error(authorize(chat_and_users["member"], sign_in), 403)
+
+
 def test_up_to_100_channels_are_authorized_at_once(chat_and_users: dict[str, Any]) -> None:
     own = get_user_channel(chat_and_users["ids"]["owner"])
     channels = [own, *(f"private-chat-{number}" for number in range(100))]
