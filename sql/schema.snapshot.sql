@@ -2023,6 +2023,13 @@ CREATE OR REPLACE FUNCTION parley.add_field(object json, field text, value json)
  IMMUTABLE PARALLEL SAFE
 AS md5 1c0ef4eb8c56b378f5724c7eddf8951c;
 
+--- function parley.add_own_chat(parley.outbox,json)
+CREATE OR REPLACE FUNCTION parley.add_own_chat(event parley.outbox, entry json)
+ RETURNS json
+ LANGUAGE sql
+ STABLE
+AS md5 54479e6cbff2d307eb3b6424540b7f15;
+
 --- function parley.add_response_times(uuid[],uuid[],text[])
 CREATE OR REPLACE FUNCTION parley.add_response_times(chats uuid[], ids uuid[], users text[])
  RETURNS void
@@ -2359,7 +2366,7 @@ CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, message parley
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 f3a6e6fd20ff4ddb04c2dabe3733320f;
+AS md5 accfa7f5ffd163f30ac123076a823006;
 
 --- function parley.event_message_id(parley.outbox)
 CREATE OR REPLACE FUNCTION parley.event_message_id(event parley.outbox)
@@ -2616,6 +2623,16 @@ CREATE OR REPLACE FUNCTION parley.find_settings()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 3076e2bc19cb883f3a89ddbcff72cc65;
 
+--- function parley.find_sync_chat(uuid)
+CREATE OR REPLACE FUNCTION parley.find_sync_chat(chat uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS md5 3151be561db1ca8d9e8a6f4c1731966f;
+
 --- function parley.find_user(text,text)
 CREATE OR REPLACE FUNCTION parley.find_user(field text, value text)
  RETURNS text
@@ -2845,7 +2862,7 @@ CREATE OR REPLACE FUNCTION parley.list_publications(event parley.outbox)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 390735ae4d0927d2cb83fd00a69198cb;
+AS md5 fca6b01117790396dd01261d98dfa812;
 
 --- function parley.list_recipients(parley.outbox)
 CREATE OR REPLACE FUNCTION parley.list_recipients(event parley.outbox)
@@ -3181,6 +3198,14 @@ CREATE OR REPLACE FUNCTION parley.outbox_after_delete()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 2e8794f88a842f525e2fc88fc48136f7;
+
+--- function parley.own_live_event(parley.outbox)
+CREATE OR REPLACE FUNCTION parley.own_live_event(event parley.outbox)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 c965c4e1111401c7f10ab20fa52a23a9;
 
 --- function parley.page_errors(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.page_errors(page text, "limit" text, before text, after text)
@@ -4501,6 +4526,8 @@ grant execute on function parley.add_etags(json,text[]) to parley_api;
 
 grant execute on function parley.add_field(json,text,json) to parley_api;
 
+grant execute on function parley.add_own_chat(parley.outbox,json) to parley_api;
+
 grant execute on function parley.add_response_times(uuid[],uuid[],text[]) to parley_api;
 
 grant execute on function parley.add_to_rollups(uuid[],uuid[],text[],text[]) to parley_api;
@@ -4633,6 +4660,8 @@ grant execute on function parley.find_read_state(uuid) to parley_api;
 
 grant execute on function parley.find_settings() to parley_api;
 
+grant execute on function parley.find_sync_chat(uuid) to parley_api;
+
 grant execute on function parley.find_user(text,text) to parley_api;
 
 grant execute on function parley.format_phrase(text,boolean) to parley_api;
@@ -4754,6 +4783,8 @@ grant execute on function parley.number_schema(text,bigint) to parley_api;
 grant execute on function parley.omit_content(json,text) to parley_api;
 
 grant execute on function parley.operators_error(text) to parley_api;
+
+grant execute on function parley.own_live_event(parley.outbox) to parley_api;
 
 grant execute on function parley.page_errors(text,text,text,text) to parley_api;
 

@@ -12,6 +12,7 @@
 --   parley.find_first_new_seq           the seq of a chat's first event that is not visible in a snapshot
 --   parley.event_message_id             the id of the message whose content the event includes, or null
 --   parley.event_json                   an event as JSON, for responses: with the content that is still current
+--   parley.add_own_chat                 an event as JSON, with the chat if the user was added to it
 --   parley.log_entry                    an event as JSON, with its data
 --
 -- In a chat, the seq identifies and orders the events. event_cursors.sql explains the cursors across chats.
@@ -218,10 +219,10 @@ $$;
 
 -- `message` is the current row of the event's message. All its columns are null if the event has no message, or if the message
 -- was deleted. `title` is the current title of the chat. Content and titles that differ from the current ones are left out.
--- The nonce of a message is for its sender only.
+-- The nonce of a message is for its sender only, and the chat of a membership for its user.
 create or replace function parley.event_json(event parley.outbox, message parley.messages, title text) returns json
 language sql stable as $$
-    select parley.log_entry(event,
+    select parley.add_own_chat(event, parley.log_entry(event,
         case
             when message.id is distinct from parley.event_message_id(event)
                 then parley.omit_content(event.payload, 'deleted')
@@ -230,7 +231,13 @@ language sql stable as $$
             when event.payload #>> '{updates,title}' <> title
                 then (event.payload::jsonb #- '{updates,title}')::json
             else event.payload end,
-        case when parley.event_user_id(event) = session.user_id() then event.nonce end)
+        case when parley.event_user_id(event) = session.user_id() then event.nonce end))
+$$;
+
+create or replace function parley.add_own_chat(event parley.outbox, entry json) returns json
+language sql stable as $$
+    select case when event.event = 'member:added' and parley.event_user_id(event) = session.user_id()
+        then parley.add_field(entry, 'chat', parley.find_sync_chat(event.chat_id)::json) else entry end
 $$;
 
 create or replace function parley.log_entry(event parley.outbox, data json, nonce text) returns json

@@ -1,6 +1,7 @@
 -- Publications: what is sent to Pusher for an event.
 --
 --   parley.list_publications   the publications of an event
+--   parley.own_live_event      an event as the user whom it names receives it on their channel: with nonce and new chat
 --   parley.live_event          an event as a client receives it on a user's channel
 --   parley.live_entry          an event with its data, and with the name and picture of the user whom it names
 --   parley.event_user_id       the user whom an event names, or null
@@ -8,23 +9,23 @@
 --
 -- channels.sql has the recipients, and publishing.sql the functions by which the listener fetches publications.
 
--- The sender of a message with a nonce receives a publication of their own, with the nonce.
+-- The sender of a message with a nonce, and a new member, receive a publication of their own.
 create or replace function parley.list_publications(event parley.outbox) returns setof parley.publication
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     channels text[] := parley.event_channels(event);
-    sender text;
+    own text;
 begin
     if channels <> '{}' then
         return next (event.event, event.payload::text, channels, null)::parley.publication;
     end if;
     channels := parley.member_channels(event);
-    if event.nonce is not null then
-        sender := parley.user_channel(parley.event_user_id(event));
-        if sender = any (channels) then
-            return next ('chat:event', parley.live_event(event, event.nonce), array[sender], null)::parley.publication;
+    if event.nonce is not null or event.event = 'member:added' then
+        own := parley.user_channel(parley.event_user_id(event));
+        if own = any (channels) then
+            return next ('chat:event', parley.own_live_event(event), array[own], null)::parley.publication;
         end if;
-        channels := array_remove(channels, sender);
+        channels := array_remove(channels, own);
     end if;
     if channels <> '{}' then
         return next ('chat:event', parley.live_event(event, null), channels, null)::parley.publication;
@@ -32,6 +33,21 @@ begin
     if event.disconnects then
         return next (event.event, event.payload::text, null, parley.pusher_user_id(event.removed_user))::parley.publication;
     end if;
+end $$;
+
+-- The listener has no user, so the chat is read as the new member.
+create or replace function parley.own_live_event(event parley.outbox) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    entry constant text := parley.live_event(event, event.nonce);
+    with_chat text;
+begin
+    if event.event = 'member:added' then
+        perform set_config('parley.user_id', parley.event_user_id(event), true);
+        with_chat := parley.add_field(entry::json, 'chat', parley.find_sync_chat(event.chat_id)::json)::text;
+        perform set_config('parley.user_id', '', true);
+    end if;
+    return case when octet_length(with_chat) <= 10000 then with_chat else entry end;
 end $$;
 
 create or replace function parley.live_event(event parley.outbox, nonce text) returns text

@@ -4,6 +4,7 @@
 --   parley.fetch_snapshot     the user, the settings, the first page of chats, and the cursor of the snapshot
 --   parley.fetch_sync_chats   the chats of a page as sync returns them, with the authors of their last messages
 --   parley.sync_chat_json     a chat as sync returns it
+--   parley.find_sync_chat     one chat of the user as sync returns it, or null
 --
 -- A client applies the events after the cursor to the snapshot. The chats' seqs are those of the snapshot, so an event is
 -- already included, the next one, or a sign that events are missing.
@@ -85,4 +86,17 @@ begin
         fields := fields || jsonb_build_object('etag', parley.etag(parley.chat_version(chat.id, chat.seq)));
     end if;
     return fields;
+end $$;
+
+create or replace function parley.find_sync_chat(chat uuid) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+begin
+    return (
+        select parley.sync_chat_json(
+            c, m, parley.find_read_state(c.id),
+            jsonb_build_object(coalesce(m.user_id, ''), parley.users_json(array[m.user_id]) -> 0), null)
+        from parley.members u join parley.chats c on c.id = u.chat_id
+            left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
+        where u.chat_id = chat and u.user_id = session.user_id());
 end $$;

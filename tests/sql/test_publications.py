@@ -85,11 +85,55 @@ def test_entry_has_the_name_and_image_of_the_user_whom_it_names(dba: Connection,
     named = [(data["event"], data.get("user")) for name, data, _ in publications(dba, chat) if name == "chat:event"]
     ada, unnamed = {"id": owner, "name": "Ada", "imageUrl": image}, {"id": member, "name": None, "imageUrl": None}
     assert named == [
-        ("member:added", unnamed), ("message:sent", ada), ("message:sent", ada), ("chat:read", unnamed),
-        ("chat:updated", None),
+        ("member:added", unnamed), ("member:added", unnamed), ("message:sent", ada), ("message:sent", ada),
+        ("chat:read", unnamed), ("chat:updated", None),
     ]  # fmt: skip
     dba.execute("delete from next_auth.users where id = %s", [owner])
-    assert publications(dba, chat)[2][1]["user"] == {"id": owner, "name": None, "imageUrl": None}
+    sent_by = [data["user"] for _, data, _ in publications(dba, chat) if data.get("event") == "message:sent"]
+    assert sent_by
+    assert all(user == {"id": owner, "name": None, "imageUrl": None} for user in sent_by)
+
+
+def test_new_member_receives_the_chat_as_sync_returns_it(dba: Connection, users: list[str]) -> None:
+    owner, member, other = users
+    chat = new_published_chat(dba, owner, other)
+    send(dba, chat, "before", owner)
+    add_member(dba, owner, chat, member)
+    send(dba, chat, "after", owner)
+    added = [
+        (channels, data.get("chat"))
+        for name, data, channels in publications(dba, chat)
+        if name == "chat:event" and data["event"] == "member:added"
+    ]
+    (expected,) = call(dba, member, "sync")["chats"]
+    assert (expected["unreadCount"], expected["role"]) == (2, "member")
+    assert added == [
+        ({user_channel(dba, member)}, expected),
+        ({user_channel(dba, owner), user_channel(dba, other)}, None),
+    ]
+    for user, entry_chat in ((member, expected), (owner, None)):
+        log = call(dba, user, "list_chat_events", chat, after="0")["events"]
+        assert [entry.get("chat") for entry in log if entry["data"] == member] == [entry_chat]
+
+
+def test_chat_over_the_limit_is_left_out_for_the_new_member(dba: Connection) -> None:
+    owner, member = (name.ljust(255, "\u2603") for name in (new_user(), new_user()))
+    chat = new_published_chat(dba, owner)
+    call(dba, owner, "update_chat", chat, {"title": "\u2603" * 200})
+    send(dba, chat, "\u0001" * 200, owner)
+    call(dba, member, "get_settings")
+    profile = "\u2603" * 100, f"https://example.org/{'x' * 1980}", [owner, member]
+    dba.execute("update next_auth.users set name = %s, image = %s where id = any (%s)", profile)
+    add_member(dba, owner, chat, member)
+
+    def have_chat() -> list[bool]:
+        added = [data for _, data, _ in publications(dba, chat) if "event" in data and data["event"] == "member:added"]
+        assert all(len(json.dumps(data, ensure_ascii=False).encode()) <= MAX_EVENT_BYTES for data in added)
+        return ["chat" in data for data in added]
+
+    assert have_chat() == [False, False]
+    send(dba, chat, "short", owner)
+    assert have_chat() == [True, False]
 
 
 def test_events_before_a_member_joined_are_not_published_to_them(dba: Connection, users: list[str]) -> None:

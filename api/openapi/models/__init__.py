@@ -6,6 +6,7 @@ examples of their fields. Each class has the name of its schema.
 
 from api.openapi.models.base import Body
 from api.openapi.models.chats import (
+    AuthoredMessage,
     Chat,
     ChatChange,
     Chats,
@@ -18,6 +19,7 @@ from api.openapi.models.chats import (
     NewMember,
     ReadMarker,
     ReadState,
+    SyncChat,
 )
 from api.openapi.models.errors import Details, Error, Problem, Status
 from api.openapi.models.events import (
@@ -50,7 +52,7 @@ from api.openapi.models.messages import (
     SentMessage,
 )
 from api.openapi.models.pusher import Signed, SignedBatch, SignedChannels, SignedIn
-from api.openapi.models.sync import AuthoredMessage, Snapshot, Sync, SyncChat
+from api.openapi.models.sync import Snapshot, Sync
 from api.openapi.models.users import (
     ChangedImage,
     ChangedProfile,

@@ -19,7 +19,7 @@ from api.openapi.models.fields import (
 )
 from api.openapi.models.messages import LastMessage
 from api.openapi.models.page import Page
-from api.openapi.models.users import IncludedUsers
+from api.openapi.models.users import IncludedUsers, PublicProfile
 
 UnreadCount = Annotated[
     int,
@@ -145,3 +145,24 @@ class Members(Page):
     """A page of the chat's members, in the order in which they joined."""
 
     members: list[Member]
+
+
+class AuthoredMessage(LastMessage):
+    """A chat's newest message, with the first 200 characters of its content, and its author."""
+
+    author: PublicProfile
+
+
+class SyncChat(ListedChat):
+    """A chat, with what a client needs to follow it."""
+
+    last_message: AuthoredMessage | None
+    seq: Annotated[int, describe_field("The chat's last event that this response includes.", 42, minimum=0)]
+    channel: Annotated[
+        str,
+        describe_field(
+            "The Pusher channel to listen to: the caller's own or, if the chat has more than 100 members, the chat's, "
+            "without a `seq` and without `member:…` events.",
+            "private-user-YWxpY2U",
+        ),
+    ]

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, RootModel
 
 from api.openapi.models.base import Model, Omitted, describe_field
+from api.openapi.models.chats import SyncChat
 from api.openapi.models.fields import (
     MESSAGE_ID,
     TIMESTAMP,
@@ -147,6 +148,10 @@ class LoggedEvent(Model):
     user: Annotated[
         PublicProfile | Omitted,
         describe_field("Only in live events: the user whom the data names, such as the author of a new message."),
+    ] = None
+    chat: Annotated[
+        SyncChat | Omitted,
+        describe_field("Only if the caller was added: the chat as it is now, with the events up to its `seq`."),
     ] = None
 
 

@@ -5,31 +5,9 @@ from typing import Annotated
 from pydantic import RootModel
 
 from api.openapi.models.base import Model, Omitted, describe_field
-from api.openapi.models.chats import ListedChat
+from api.openapi.models.chats import SyncChat
 from api.openapi.models.events import Cursor, Events
-from api.openapi.models.messages import LastMessage
-from api.openapi.models.users import IncludedUsers, PublicProfile, User, UserSettings
-
-
-class AuthoredMessage(LastMessage):
-    """A chat's newest message, with the first 200 characters of its content, and its author."""
-
-    author: PublicProfile
-
-
-class SyncChat(ListedChat):
-    """A chat, with what a client needs to follow it."""
-
-    last_message: AuthoredMessage | None
-    seq: Annotated[int, describe_field("The chat's last event that this response includes.", 42, minimum=0)]
-    channel: Annotated[
-        str,
-        describe_field(
-            "The Pusher channel to listen to: the caller's own or, if the chat has more than 100 members, the chat's, "
-            "without a `seq` and without `member:…` events.",
-            "private-user-YWxpY2U",
-        ),
-    ]
+from api.openapi.models.users import IncludedUsers, User, UserSettings
 
 
 class Snapshot(Model):
