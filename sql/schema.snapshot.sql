@@ -2117,16 +2117,6 @@ CREATE OR REPLACE FUNCTION parley.assert_is_object(body jsonb)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 369b5f1b2ecea9c9a6f0b1930b151704;
 
---- function parley.assert_member_limit(uuid[])
-CREATE OR REPLACE FUNCTION parley.assert_member_limit(chats uuid[])
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
- SET enable_bitmapscan TO 'off'
-AS md5 c3b1f904b139ac84ce853d23aef52c6d;
-
 --- function parley.assert_owner(uuid)
 CREATE OR REPLACE FUNCTION parley.assert_owner(chat uuid)
  RETURNS void
@@ -2977,7 +2967,7 @@ CREATE OR REPLACE FUNCTION parley.members_after_insert()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 709a4ac12a1fed4b57240397c48a7cae;
+AS md5 ec87e2b7ea52fa601ea3691c262e0a2f;
 
 --- function parley.members_before_insert()
 CREATE OR REPLACE FUNCTION parley.members_before_insert()
@@ -4549,8 +4539,6 @@ grant execute on function parley.assert_has_any(jsonb,text[]) to parley_api;
 grant execute on function parley.assert_if_match(text) to parley_api;
 
 grant execute on function parley.assert_is_object(jsonb) to parley_api;
-
-grant execute on function parley.assert_member_limit(uuid[]) to parley_api;
 
 grant execute on function parley.assert_owner(uuid) to parley_api;
 

@@ -4,9 +4,9 @@
 --   api.add_member                     POST   /api/chats/{chatId}/members
 --   api.remove_member                  DELETE /api/chats/{chatId}/members/{userId}
 --   parley.members_before_insert       trigger: rejects members who are not users
---   parley.members_after_insert        trigger: records the events, checks the limit, rejects deleted chats
---   parley.members_after_delete        trigger: records the events
---   parley.assert_member_limit         raises "conflict" if one of these chats has too many members
+--   parley.members_after_insert        trigger: sets joined_seq, records the events, counts the members, checks the
+--                                      limit, rejects deleted chats
+--   parley.members_after_delete        trigger: records the events, counts the members, resets a removed owner
 --   parley.members_reject_key_update   trigger: rejects updates of the primary key
 
 create or replace function api.add_member(chat_id text, body jsonb) returns json
@@ -65,12 +65,14 @@ begin
     return new;
 end $$;
 
+-- The limit is exact, because each chat's row is locked until the commit. Without a row in parley.limits there is no limit.
 create or replace function parley.members_after_insert() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    chats constant uuid[] := array(select distinct a.chat_id from new_members a);
+    max_members constant bigint := (select l.members_per_chat from parley.limits l);
     member parley.members;
     new_seq bigint;
+    new_count bigint;
 begin
     for member in select a.* from new_members a order by a.chat_id, a.user_id loop
         select c.seq + 1 into new_seq from parley.chats c
@@ -83,28 +85,14 @@ begin
         perform parley.record_event(
             member.chat_id, new_seq, 'member:added', to_json(member.user_id), changed_at => member.joined_at);
         -- After the event, so that the members of a small chat learn of the member who makes it a large one.
-        update parley.chats c set seq = new_seq, member_count = c.member_count + 1 where c.id = member.chat_id;
+        update parley.chats c set seq = new_seq, member_count = c.member_count + 1 where c.id = member.chat_id
+        returning c.member_count into new_count;
+        if new_count > max_members then
+            perform parley.raise_error('PT409', format(
+                'The chat is full. A chat has at most %s members: remove one to add another.', max_members));
+        end if;
     end loop;
-    -- The chats' rows are locked now, so the limit is checked against all memberships that concurrent transactions committed.
-    perform parley.assert_member_limit(chats);
     return null;
-end $$;
-
--- Without a row in parley.limits there is no limit. The planner settings force an index scan that stops at the limit, whatever
--- the number of members.
-create or replace function parley.assert_member_limit(chats uuid[]) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
-declare
-    max_members constant bigint := (select l.members_per_chat from parley.limits l);
-begin
-    if max_members is not null and exists (
-        select from unnest(chats) c (id) cross join lateral (
-            select from parley.members m where m.chat_id = c.id offset max_members limit 1) m)
-    then
-        perform parley.raise_error('PT409', format(
-            'The chat is full. A chat has at most %s members: remove one to add another.', max_members));
-    end if;
 end $$;
 
 -- A chat that is being removed gets no event, since its last one is recorded. Chats are locked in the order of their ids, to
