@@ -4,7 +4,8 @@
 --   parley.update_counters_after_delete   subtracts deleted messages; advances the chat's seq by their number
 --   parley.close_block                    creates a block of the oldest 1,000 messages that are in none
 --   parley.recount_blocks                 counts the messages of some blocks again
---   parley.recount_chat                   rebuilds all counters of a chat; for a DBA, after a load without triggers
+--   parley.recount_chat                   rebuilds all counters of a chat, and moves the authors' read markers to their newest
+--                                         messages; for a DBA, after a load without triggers
 --   parley.last_message_at                when a chat's newest message was sent
 --   parley.messages_after_type_update     trigger: counts the blocks of messages whose type has changed
 --

@@ -1,7 +1,7 @@
 -- The transactional outbox: events are recorded in the transaction of the change. The listener publishes them, and purges them
 -- OUTBOX_RETENTION_DAYS (listener/settings.py) later.
 --
---   parley.record_event      records an event of a chat, and queues it for the listener
+--   parley.record_event      records an event of a chat or a user, and queues it for the listener
 --   parley.omit_content      a payload without the content of its message, with the reason
 --   parley.notify_lock_key   the key of the advisory lock that decides whether writers notify the listener
 --   parley.leader_lock_key   the key of the advisory lock that the leader of the listeners holds
@@ -15,7 +15,8 @@
 -- writer that acquires it in shared mode, until its commit, need not notify. The listener acquires the lock only when no such
 -- writer is left, and then fetches once more, so it misses no event. Without a listener, writers do not notify.
 
--- The caller must hold the lock of the chat's row, so that the ids of a chat's events ascend with their seqs and their commits.
+-- The caller must hold the lock of the row of the chat (or user), so that the ids of its events ascend with their seqs and their
+-- commits.
 -- Pusher rejects payloads of more than 10 kB: a larger one is recorded without content, and clients fetch the message.
 create or replace function parley.record_event(
     chat uuid, seq bigint, event text, payload json, recipients text[] default null, removed_user text default null,

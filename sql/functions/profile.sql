@@ -93,7 +93,8 @@ begin
     return new;
 end $$;
 
--- Belongs to no chat, so it has no seq and is in no log. The update of the user's row serializes the events of a user.
+-- user:updated belongs to no chat: its seq is 0, and clients cannot fetch it. The lock of the user's row serializes the events of
+-- a user.
 create or replace function parley.users_after_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
