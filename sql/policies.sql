@@ -59,7 +59,7 @@ create policy messages_delete on parley.messages for delete to parley_api
     using ((user_id = (select session.user_id()) or session.is_chat_owner(chat_id))
         and (chat_id = (select session.selected_chat()) or chat_id in (select session.user_chats())));
 
--- Read markers: members select, since a marker is a read receipt. parley.record_read() moves them.
+-- Read markers: members select, since a marker is a read receipt. parley.advance_own_read_marker() moves them.
 create policy read_markers_select on parley.read_markers for select to parley_api
     using (chat_id = (select session.selected_chat()) or user_id = (select session.user_id())
         or chat_id in (select session.user_chats()));

@@ -49,7 +49,7 @@ create type parley.page_request as (number bigint, size bigint, skip bigint, aft
 create type parley.publication as (name text, payload text, channels text[], terminated_user text);
 
 --- type parley.read_state
-create type parley.read_state as (last_read_message_id uuid, unread_count bigint, member_count bigint);
+create type parley.read_state as (last_read_message_id uuid, unread_count bigint);
 
 --- type parley.search_query
 create type parley.search_query as (tsv_query tsquery, index_query tsquery, phrase_query tsquery, sufficient_query tsquery, necessary_query tsquery, phrases text[], rank_query tsquery, verbatim_query tsquery, verbatim_phrase text);
@@ -486,9 +486,6 @@ alter table parley.limits add column if not exists members_per_chat bigint;
 --- column parley.members.chat_id
 alter table parley.members add column if not exists chat_id uuid;
 
---- column parley.members.has_subscribed
-alter table parley.members add column if not exists has_subscribed boolean;
-
 --- column parley.members.joined_at
 alter table parley.members add column if not exists joined_at timestamp with time zone;
 
@@ -497,6 +494,9 @@ alter table parley.members add column if not exists joined_seq bigint;
 
 --- column parley.members.user_id
 alter table parley.members add column if not exists user_id text;
+
+--- column parley.members.was_authorized
+alter table parley.members add column if not exists was_authorized boolean;
 
 --- column parley.message_blocks.before_id
 alter table parley.message_blocks add column if not exists before_id uuid;
@@ -558,9 +558,6 @@ alter table parley.outbox add column if not exists chat_id uuid;
 --- column parley.outbox.dead_lettered_at
 alter table parley.outbox add column if not exists dead_lettered_at timestamp with time zone;
 
---- column parley.outbox.disconnects
-alter table parley.outbox add column if not exists disconnects boolean;
-
 --- column parley.outbox.error
 alter table parley.outbox add column if not exists error text;
 
@@ -590,6 +587,9 @@ alter table parley.outbox add column if not exists removed_user text;
 
 --- column parley.outbox.seq
 alter table parley.outbox add column if not exists seq bigint;
+
+--- column parley.outbox.terminates_connections
+alter table parley.outbox add column if not exists terminates_connections boolean;
 
 --- column parley.outbox.transaction_id
 alter table parley.outbox add column if not exists transaction_id xid8;
@@ -900,14 +900,14 @@ alter table parley.limits alter column id set default true;
 --- default of parley.limits.members_per_chat
 alter table parley.limits alter column members_per_chat set default 5000;
 
---- default of parley.members.has_subscribed
-alter table parley.members alter column has_subscribed set default false;
-
 --- default of parley.members.joined_at
 alter table parley.members alter column joined_at set default date_trunc('milliseconds'::text, clock_timestamp());
 
 --- default of parley.members.joined_seq
 alter table parley.members alter column joined_seq set default 0;
+
+--- default of parley.members.was_authorized
+alter table parley.members alter column was_authorized set default false;
 
 --- default of parley.messages.type
 alter table parley.messages alter column type set default 'text'::text;
@@ -915,14 +915,14 @@ alter table parley.messages alter column type set default 'text'::text;
 --- default of parley.messages.user_id
 alter table parley.messages alter column user_id set default NULLIF(current_setting('parley.user_id'::text, true), ''::text);
 
---- default of parley.outbox.disconnects
-alter table parley.outbox alter column disconnects set default false;
-
 --- default of parley.outbox.on_user_channels
 alter table parley.outbox alter column on_user_channels set default false;
 
 --- default of parley.outbox.recorded_at
 alter table parley.outbox alter column recorded_at set default clock_timestamp();
+
+--- default of parley.outbox.terminates_connections
+alter table parley.outbox alter column terminates_connections set default false;
 
 --- default of parley.outbox.transaction_id
 alter table parley.outbox alter column transaction_id set default pg_current_xact_id();
@@ -1104,9 +1104,6 @@ alter table parley.limits alter column members_per_chat set not null;
 --- not null of parley.members.chat_id
 alter table parley.members alter column chat_id set not null;
 
---- not null of parley.members.has_subscribed
-alter table parley.members alter column has_subscribed set not null;
-
 --- not null of parley.members.joined_at
 alter table parley.members alter column joined_at set not null;
 
@@ -1115,6 +1112,9 @@ alter table parley.members alter column joined_seq set not null;
 
 --- not null of parley.members.user_id
 alter table parley.members alter column user_id set not null;
+
+--- not null of parley.members.was_authorized
+alter table parley.members alter column was_authorized set not null;
 
 --- not null of parley.message_blocks.before_id
 alter table parley.message_blocks alter column before_id set not null;
@@ -1167,9 +1167,6 @@ alter table parley.messages alter column user_id set not null;
 --- not null of parley.outbox.chat_id
 alter table parley.outbox alter column chat_id set not null;
 
---- not null of parley.outbox.disconnects
-alter table parley.outbox alter column disconnects set not null;
-
 --- not null of parley.outbox.event
 alter table parley.outbox alter column event set not null;
 
@@ -1187,6 +1184,9 @@ alter table parley.outbox alter column recorded_at set not null;
 
 --- not null of parley.outbox.seq
 alter table parley.outbox alter column seq set not null;
+
+--- not null of parley.outbox.terminates_connections
+alter table parley.outbox alter column terminates_connections set not null;
 
 --- not null of parley.outbox_queue.chat_id
 alter table parley.outbox_queue alter column chat_id set not null;
@@ -1644,7 +1644,7 @@ CREATE OR REPLACE FUNCTION api.authorize_channel(socket_id text, channel_name te
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8795452b984b0aa4cc3a6a87700c0ca8;
+AS md5 f2073d7189fea54c6f3b4ff361d08d7a;
 
 --- function api.authorize_upload(text)
 CREATE OR REPLACE FUNCTION api.authorize_upload(chat_id text DEFAULT NULL::text)
@@ -1727,7 +1727,7 @@ CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text, includ
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 60623e274ae95f3ac591694fe941633d;
+AS md5 9d2250429ea7d29c52f4259f01a1ce8b;
 
 --- function api.get_profile()
 CREATE OR REPLACE FUNCTION api.get_profile()
@@ -1764,9 +1764,7 @@ CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" 
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
- SET enable_seqscan TO 'off'
-AS md5 4f5557f8685a3973bef7439db9d7ca0a;
+AS md5 f7421a27631a449fbad16272398643a7;
 
 --- function api.list_events(text,text,text)
 CREATE OR REPLACE FUNCTION api.list_events(after text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, include text DEFAULT NULL::text)
@@ -1791,7 +1789,7 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 5ed811d31d8078e63773f6c7ce781817;
+AS md5 ccb4295300de067c5195e1affa878b28;
 
 --- function api.list_users(text)
 CREATE OR REPLACE FUNCTION api.list_users(email text DEFAULT NULL::text)
@@ -1808,7 +1806,7 @@ CREATE OR REPLACE FUNCTION api.mark_read(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 63bcb6c14ee51f4fa2ea3ece889b625d;
+AS md5 5431be48d0e5cdf8ea15c0021c70fe37;
 
 --- function api.parse_json(bytea)
 CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
@@ -1841,7 +1839,7 @@ CREATE OR REPLACE FUNCTION api.search(page text DEFAULT NULL::text, "limit" text
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 e78568fbe0a50bcb9b9f8bed1f50d7d8;
+AS md5 76c00d2d994f19a5ba32de06e81b419b;
 
 --- function api.send_message(text,jsonb)
 CREATE OR REPLACE FUNCTION api.send_message(chat_id text, body jsonb)
@@ -1864,7 +1862,7 @@ CREATE OR REPLACE FUNCTION api.sync(after text DEFAULT NULL::text, "limit" text 
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 503f6567d09690172c6a34e9f0fac56e;
+AS md5 6000089329baee5760c8173749a6ad07;
 
 --- function api.update_chat(text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
@@ -2023,12 +2021,21 @@ CREATE OR REPLACE FUNCTION parley.add_field(object json, field text, value json)
  IMMUTABLE PARALLEL SAFE
 AS md5 1c0ef4eb8c56b378f5724c7eddf8951c;
 
+--- function parley.add_included_fields(json,text,uuid[],uuid[])
+CREATE OR REPLACE FUNCTION parley.add_included_fields(page json, include text, chats uuid[], ids uuid[])
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS md5 cf51a2ae5d61b567ea8efd657254006d;
+
 --- function parley.add_own_chat(parley.outbox,json)
 CREATE OR REPLACE FUNCTION parley.add_own_chat(event parley.outbox, entry json)
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 54479e6cbff2d307eb3b6424540b7f15;
+AS md5 cfdb24da270478b91c98af7f582bb601;
 
 --- function parley.add_response_times(uuid[],uuid[],text[])
 CREATE OR REPLACE FUNCTION parley.add_response_times(chats uuid[], ids uuid[], users text[])
@@ -2055,6 +2062,14 @@ CREATE OR REPLACE FUNCTION parley.advance_backfill_week(first_id uuid, before_id
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
 AS md5 7143a9dfb8129c0574bca6389031baa4;
+
+--- function parley.advance_own_read_marker(uuid)
+CREATE OR REPLACE FUNCTION parley.advance_own_read_marker(message uuid)
+ RETURNS parley.read_state
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 aa184b3b3272538c9e967acf96f452da;
 
 --- function parley.advance_read_marker(uuid,text,uuid)
 CREATE OR REPLACE FUNCTION parley.advance_read_marker(chat uuid, user_id text, message uuid)
@@ -2140,6 +2155,13 @@ CREATE OR REPLACE FUNCTION parley.assert_stored_image(url text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e44ae65411dbe7cc6c091803637cae60;
 
+--- function parley.authorize_subscription(text)
+CREATE OR REPLACE FUNCTION parley.authorize_subscription(channel text)
+ RETURNS json
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 82dcaa9c1be164f9234685521ddce342;
+
 --- function parley.authors_json(uuid[],uuid[])
 CREATE OR REPLACE FUNCTION parley.authors_json(chats uuid[], ids uuid[])
  RETURNS json
@@ -2181,13 +2203,6 @@ CREATE OR REPLACE FUNCTION parley.build_term_forms(typed text, is_phrase boolean
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 3f3b2da1acd8cfb26cc9840fd5a1ce83;
 
---- function parley.channel_data(text)
-CREATE OR REPLACE FUNCTION parley.channel_data(channel text)
- RETURNS json
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 82dcaa9c1be164f9234685521ddce342;
-
 --- function parley.channel_names_errors(text,text[])
 CREATE OR REPLACE FUNCTION parley.channel_names_errors(channel_name text, channel_names text[])
  RETURNS jsonb
@@ -2202,12 +2217,20 @@ CREATE OR REPLACE FUNCTION parley.chat_channel(chat uuid)
  IMMUTABLE PARALLEL SAFE
 AS md5 f036248297e6f0db9f7f6b7651e87363;
 
---- function parley.chat_json(parley.chats,parley.messages,parley.read_state)
-CREATE OR REPLACE FUNCTION parley.chat_json(chat parley.chats, last_message parley.messages, state parley.read_state)
+--- function parley.chat_event_payload(parley.outbox,text)
+CREATE OR REPLACE FUNCTION parley.chat_event_payload(event parley.outbox, nonce text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 b5a3d5b872403419bc6b1b4e2dd4ba20;
+
+--- function parley.chat_json(parley.chats,parley.messages,parley.read_state,json)
+CREATE OR REPLACE FUNCTION parley.chat_json(chat parley.chats, last_message parley.messages, read_state parley.read_state, author json DEFAULT NULL::json)
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 9eb69735a53937f9dd6129e4296a4c92;
+AS md5 655660f40f49fa9b72c4113fae81e461;
 
 --- function parley.chat_version(uuid,bigint)
 CREATE OR REPLACE FUNCTION parley.chat_version(chat uuid, seq bigint)
@@ -2329,6 +2352,14 @@ CREATE OR REPLACE FUNCTION parley.encode_cursor(after_snapshot pg_snapshot, unti
  STABLE
 AS md5 bd48800719d44aade0eea54511a3823b;
 
+--- function parley.entry_with_user(parley.outbox,json,text)
+CREATE OR REPLACE FUNCTION parley.entry_with_user(event parley.outbox, data json, nonce text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 48e38536dce4e7d22bc3f7452cced72f;
+
 --- function parley.epoch()
 CREATE OR REPLACE FUNCTION parley.epoch()
  RETURNS uuid
@@ -2351,12 +2382,19 @@ CREATE OR REPLACE FUNCTION parley.event_channels(event parley.outbox)
  STABLE
 AS md5 dba0b6847429b65939435f528b4e69a9;
 
+--- function parley.event_entry_json(parley.outbox,json,text)
+CREATE OR REPLACE FUNCTION parley.event_entry_json(event parley.outbox, data json, nonce text)
+ RETURNS json
+ LANGUAGE sql
+ STABLE
+AS md5 adb2f39f8a9bc40573dc8133e3106dbf;
+
 --- function parley.event_json(parley.outbox,parley.messages,text)
 CREATE OR REPLACE FUNCTION parley.event_json(event parley.outbox, message parley.messages, title text)
  RETURNS json
  LANGUAGE sql
  STABLE
-AS md5 accfa7f5ffd163f30ac123076a823006;
+AS md5 779165cb8f7fce781ab65f70574f90fa;
 
 --- function parley.event_message_id(parley.outbox)
 CREATE OR REPLACE FUNCTION parley.event_message_id(event parley.outbox)
@@ -2395,23 +2433,23 @@ CREATE OR REPLACE FUNCTION parley.fetch_chat(chat uuid)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 93a49d4467bf0da897af3bf96b615335;
 
---- function parley.fetch_snapshot(text,text)
-CREATE OR REPLACE FUNCTION parley.fetch_snapshot("limit" text, include text)
- RETURNS json
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 1d03400f21e9fb30a39efb567b532b3c;
-
---- function parley.fetch_sync_chats(parley.page_request,text)
-CREATE OR REPLACE FUNCTION parley.fetch_sync_chats(page_request parley.page_request, include text, OUT chats json, OUT total bigint, OUT users json)
+--- function parley.fetch_chat_page(parley.page_request,text,boolean)
+CREATE OR REPLACE FUNCTION parley.fetch_chat_page(page_request parley.page_request, include text, is_sync boolean, OUT activities uuid[], OUT chats json, OUT total bigint, OUT users json)
  RETURNS record
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 4ce831458c4861149a19b90e87a90a7e;
+AS md5 1fe3b0a2a8c9f75f8ba0cb379dfce4a7;
+
+--- function parley.fetch_initial_state(text,text)
+CREATE OR REPLACE FUNCTION parley.fetch_initial_state("limit" text, include text)
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 4b7a91e4094524e2ce06ab7fbc00a711;
 
 --- function parley.field_error(text,jsonb)
 CREATE OR REPLACE FUNCTION parley.field_error(field text, value jsonb)
@@ -2604,7 +2642,7 @@ CREATE OR REPLACE FUNCTION parley.find_read_state(chat uuid)
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 26bb39ad627a5aecd8c65459d1ae101d;
+AS md5 44a7cb0b1c760ab9f79c5adbdbf7d143;
 
 --- function parley.find_settings()
 CREATE OR REPLACE FUNCTION parley.find_settings()
@@ -2615,13 +2653,13 @@ AS md5 3076e2bc19cb883f3a89ddbcff72cc65;
 
 --- function parley.find_sync_chat(uuid)
 CREATE OR REPLACE FUNCTION parley.find_sync_chat(chat uuid)
- RETURNS jsonb
+ RETURNS json
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 3151be561db1ca8d9e8a6f4c1731966f;
+AS md5 962cfb46e627d9d3757c1dc1a2667b64;
 
 --- function parley.find_user(text,text)
 CREATE OR REPLACE FUNCTION parley.find_user(field text, value text)
@@ -2703,15 +2741,6 @@ CREATE OR REPLACE FUNCTION parley.include_error(include text, allowed text[])
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS md5 e904d39fc8f957a1f054b620dd755f8c;
-
---- function parley.include_in_messages(json,text,uuid[],uuid[])
-CREATE OR REPLACE FUNCTION parley.include_in_messages(page json, include text, chats uuid[], ids uuid[])
- RETURNS json
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
-AS md5 cf51a2ae5d61b567ea8efd657254006d;
 
 --- function parley.is_after_snapshot(xid8,pg_snapshot)
 CREATE OR REPLACE FUNCTION parley.is_after_snapshot(transaction_id xid8, snapshot pg_snapshot)
@@ -2812,6 +2841,13 @@ CREATE OR REPLACE FUNCTION parley.last_message_at(chat parley.chats)
  IMMUTABLE PARALLEL SAFE
 AS md5 f98e5f1bd9039db070931e3169e612a1;
 
+--- function parley.last_message_json(parley.messages)
+CREATE OR REPLACE FUNCTION parley.last_message_json(message parley.messages)
+ RETURNS json
+ LANGUAGE sql
+ STABLE
+AS md5 e46da36a638c226bee175ca2c3a7ba99;
+
 --- function parley.leader_lock_key()
 CREATE OR REPLACE FUNCTION parley.leader_lock_key()
  RETURNS bigint
@@ -2852,7 +2888,7 @@ CREATE OR REPLACE FUNCTION parley.list_publications(event parley.outbox)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 fca6b01117790396dd01261d98dfa812;
+AS md5 c03df00e489d09903fad6db7483fe585;
 
 --- function parley.list_recipients(parley.outbox)
 CREATE OR REPLACE FUNCTION parley.list_recipients(event parley.outbox)
@@ -2864,21 +2900,13 @@ CREATE OR REPLACE FUNCTION parley.list_recipients(event parley.outbox)
  SET enable_seqscan TO 'off'
 AS md5 b794fda1c33047fd3526cb6d6b162fa0;
 
---- function parley.live_entry(parley.outbox,json,text)
-CREATE OR REPLACE FUNCTION parley.live_entry(event parley.outbox, data json, nonce text)
- RETURNS text
+--- function parley.listed_chat_json(parley.chats,parley.messages,json,text,boolean)
+CREATE OR REPLACE FUNCTION parley.listed_chat_json(chat parley.chats, last_message parley.messages, author json, include text, is_sync boolean)
+ RETURNS json
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 33fbd7c84673792b3367b6d86b10d3db;
-
---- function parley.live_event(parley.outbox,text)
-CREATE OR REPLACE FUNCTION parley.live_event(event parley.outbox, nonce text)
- RETURNS text
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8b5f72969f1bf7301e1eeec0c03f3ec4;
+AS md5 e876e6fa4698428339b83641638578b1;
 
 --- function parley.lock_idempotency_key(text)
 CREATE OR REPLACE FUNCTION parley.lock_idempotency_key(key text)
@@ -2900,13 +2928,6 @@ CREATE OR REPLACE FUNCTION parley.lock_selected_chat()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 1c952e8815e06c029fdb70109aa097c5;
-
---- function parley.log_entry(parley.outbox,json,text)
-CREATE OR REPLACE FUNCTION parley.log_entry(event parley.outbox, data json, nonce text)
- RETURNS json
- LANGUAGE sql
- STABLE
-AS md5 adb2f39f8a9bc40573dc8133e3106dbf;
 
 --- function parley.max_scan_bytes()
 CREATE OR REPLACE FUNCTION parley.max_scan_bytes()
@@ -2959,7 +2980,7 @@ CREATE OR REPLACE FUNCTION parley.members_after_delete()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e3eac7ddf59159902c2475ff493a037e;
+AS md5 148605937ea3e94e2f01ff30daa4ad28;
 
 --- function parley.members_after_insert()
 CREATE OR REPLACE FUNCTION parley.members_after_insert()
@@ -3031,8 +3052,16 @@ CREATE OR REPLACE FUNCTION parley.messages_after_delete_words()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9efeb21a99a232464f5244085e06c586;
 
---- function parley.messages_after_drop_image()
-CREATE OR REPLACE FUNCTION parley.messages_after_drop_image()
+--- function parley.messages_after_image_added()
+CREATE OR REPLACE FUNCTION parley.messages_after_image_added()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 2263555f68e7bd657645844cd4111bbc;
+
+--- function parley.messages_after_image_removed()
+CREATE OR REPLACE FUNCTION parley.messages_after_image_removed()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -3046,14 +3075,6 @@ CREATE OR REPLACE FUNCTION parley.messages_after_type_update()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 6f19dce983418504f25e3121551890c1;
-
---- function parley.messages_after_write_image()
-CREATE OR REPLACE FUNCTION parley.messages_after_write_image()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 2263555f68e7bd657645844cd4111bbc;
 
 --- function parley.messages_after_write_words()
 CREATE OR REPLACE FUNCTION parley.messages_after_write_words()
@@ -3189,13 +3210,13 @@ CREATE OR REPLACE FUNCTION parley.outbox_after_delete()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 2e8794f88a842f525e2fc88fc48136f7;
 
---- function parley.own_live_event(parley.outbox)
-CREATE OR REPLACE FUNCTION parley.own_live_event(event parley.outbox)
+--- function parley.own_event_payload(parley.outbox)
+CREATE OR REPLACE FUNCTION parley.own_event_payload(event parley.outbox)
  RETURNS text
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c965c4e1111401c7f10ab20fa52a23a9;
+AS md5 ed9c543e301cf023203c51474288955a;
 
 --- function parley.page_errors(text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.page_errors(page text, "limit" text, before text, after text)
@@ -3384,28 +3405,20 @@ CREATE OR REPLACE FUNCTION parley.raise_not_found(resource text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 383a8ec2d9dbd8f8a583a67989700dbe;
 
---- function parley.record_event(uuid,bigint,text,json,text[],text,timestamp with time zone,boolean,text)
-CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[], removed_user text DEFAULT NULL::text, changed_at timestamp with time zone DEFAULT NULL::timestamp with time zone, disconnects boolean DEFAULT false, nonce text DEFAULT NULL::text)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 52ea2bfb266f2db948d70ac3207d79dc;
-
---- function parley.record_read(uuid)
-CREATE OR REPLACE FUNCTION parley.record_read(message uuid)
- RETURNS parley.read_state
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 aa184b3b3272538c9e967acf96f452da;
-
---- function parley.record_subscription(uuid)
-CREATE OR REPLACE FUNCTION parley.record_subscription(chat uuid)
+--- function parley.record_authorization(uuid)
+CREATE OR REPLACE FUNCTION parley.record_authorization(chat uuid)
  RETURNS boolean
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 19511d93fb6b733dd5dd8029ef48ab4e;
+AS md5 5ec427fbdc346b38679b94c8de2d6f30;
+
+--- function parley.record_event(uuid,bigint,text,json,text[],text,timestamp with time zone,boolean,text)
+CREATE OR REPLACE FUNCTION parley.record_event(chat uuid, seq bigint, event text, payload json, recipients text[] DEFAULT NULL::text[], removed_user text DEFAULT NULL::text, changed_at timestamp with time zone DEFAULT NULL::timestamp with time zone, terminates_connections boolean DEFAULT false, nonce text DEFAULT NULL::text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 19720a1bc49bc9c22979be4fa4c64425;
 
 --- function parley.recount_blocks(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.recount_blocks(chat uuid, ids uuid[])
@@ -3619,14 +3632,6 @@ CREATE OR REPLACE FUNCTION parley.start_new_epoch()
  LANGUAGE sql
 AS md5 b5022a4a02a641d8d5d955fcded64130;
 
---- function parley.sync_chat_json(parley.chats,parley.messages,parley.read_state,jsonb,text)
-CREATE OR REPLACE FUNCTION parley.sync_chat_json(chat parley.chats, last_message parley.messages, state parley.read_state, authors jsonb, include text)
- RETURNS jsonb
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b2d1d943400b434c35d92c705da5fbd8;
-
 --- function parley.system_identifier()
 CREATE OR REPLACE FUNCTION parley.system_identifier()
  RETURNS bigint
@@ -3685,7 +3690,7 @@ CREATE OR REPLACE FUNCTION parley.try_authorize(channel text)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4ceeec599b850ac9c0f66e4dc2f931c4;
+AS md5 722541d18a406d3ff802b82f83ad357e;
 
 --- function parley.update_counters_after_delete(uuid,uuid[])
 CREATE OR REPLACE FUNCTION parley.update_counters_after_delete(chat uuid, ids uuid[])
@@ -3715,8 +3720,8 @@ CREATE OR REPLACE FUNCTION parley.user_name()
  STABLE
 AS md5 b04743080978dd3a71f1ce17ae31e4f7;
 
---- function parley.user_queue(text)
-CREATE OR REPLACE FUNCTION parley.user_queue(user_id text)
+--- function parley.user_queue_id(text)
+CREATE OR REPLACE FUNCTION parley.user_queue_id(user_id text)
  RETURNS uuid
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
@@ -3759,7 +3764,7 @@ CREATE OR REPLACE FUNCTION parley.users_after_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 36563e7ba3a4f8f1c47ee1c193fc8860;
+AS md5 a675444952e9c645c6e839b5f4985070;
 
 --- function parley.users_before_email_write()
 CREATE OR REPLACE FUNCTION parley.users_before_email_write()
@@ -4182,14 +4187,14 @@ CREATE TRIGGER messages_after_delete AFTER DELETE ON parley.messages REFERENCING
 --- trigger messages_after_delete_words on parley.messages
 CREATE TRIGGER messages_after_delete_words AFTER DELETE ON parley.messages REFERENCING OLD TABLE AS deleted_messages FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_delete_words();
 
---- trigger messages_after_drop_image on parley.messages
-CREATE TRIGGER messages_after_drop_image AFTER DELETE OR UPDATE OF content, type ON parley.messages FOR EACH ROW WHEN ((old.type = 'image'::text)) EXECUTE FUNCTION parley.messages_after_drop_image();
+--- trigger messages_after_image_added on parley.messages
+CREATE TRIGGER messages_after_image_added AFTER INSERT OR UPDATE OF content, type ON parley.messages FOR EACH ROW WHEN ((new.type = 'image'::text)) EXECUTE FUNCTION parley.messages_after_image_added();
+
+--- trigger messages_after_image_removed on parley.messages
+CREATE TRIGGER messages_after_image_removed AFTER DELETE OR UPDATE OF content, type ON parley.messages FOR EACH ROW WHEN ((old.type = 'image'::text)) EXECUTE FUNCTION parley.messages_after_image_removed();
 
 --- trigger messages_after_type_update on parley.messages
 CREATE TRIGGER messages_after_type_update AFTER UPDATE ON parley.messages REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION parley.messages_after_type_update();
-
---- trigger messages_after_write_image on parley.messages
-CREATE TRIGGER messages_after_write_image AFTER INSERT OR UPDATE OF content, type ON parley.messages FOR EACH ROW WHEN ((new.type = 'image'::text)) EXECUTE FUNCTION parley.messages_after_write_image();
 
 --- trigger messages_after_write_words on parley.messages
 CREATE TRIGGER messages_after_write_words AFTER INSERT OR UPDATE OF content, type ON parley.messages FOR EACH ROW EXECUTE FUNCTION parley.messages_after_write_words();
@@ -4516,6 +4521,8 @@ grant execute on function parley.add_etags(json,text[]) to parley_api;
 
 grant execute on function parley.add_field(json,text,json) to parley_api;
 
+grant execute on function parley.add_included_fields(json,text,uuid[],uuid[]) to parley_api;
+
 grant execute on function parley.add_own_chat(parley.outbox,json) to parley_api;
 
 grant execute on function parley.add_response_times(uuid[],uuid[],text[]) to parley_api;
@@ -4523,6 +4530,8 @@ grant execute on function parley.add_response_times(uuid[],uuid[],text[]) to par
 grant execute on function parley.add_to_rollups(uuid[],uuid[],text[],text[]) to parley_api;
 
 grant execute on function parley.advance_backfill_week(uuid,uuid) to parley_api;
+
+grant execute on function parley.advance_own_read_marker(uuid) to parley_api;
 
 grant execute on function parley.advance_read_marker(uuid,text,uuid) to parley_api;
 
@@ -4546,6 +4555,8 @@ grant execute on function parley.assert_preconditions(text) to parley_api;
 
 grant execute on function parley.assert_stored_image(text) to parley_api;
 
+grant execute on function parley.authorize_subscription(text) to parley_api;
+
 grant execute on function parley.authors_json(uuid[],uuid[]) to parley_api;
 
 grant execute on function parley.begin_chat_removal(uuid) to parley_api;
@@ -4554,13 +4565,13 @@ grant execute on function parley.boundary_patterns() to parley_api;
 
 grant execute on function parley.build_term_forms(text,boolean,boolean) to parley_api;
 
-grant execute on function parley.channel_data(text) to parley_api;
-
 grant execute on function parley.channel_names_errors(text,text[]) to parley_api;
 
 grant execute on function parley.chat_channel(uuid) to parley_api;
 
-grant execute on function parley.chat_json(parley.chats,parley.messages,parley.read_state) to parley_api;
+grant execute on function parley.chat_event_payload(parley.outbox,text) to parley_api;
+
+grant execute on function parley.chat_json(parley.chats,parley.messages,parley.read_state,json) to parley_api;
 
 grant execute on function parley.chat_version(uuid,bigint) to parley_api;
 
@@ -4582,11 +4593,15 @@ grant execute on function parley.encode_base64url(bytea) to parley_api;
 
 grant execute on function parley.encode_cursor(pg_snapshot,pg_snapshot,uuid,bigint) to parley_api;
 
+grant execute on function parley.entry_with_user(parley.outbox,json,text) to parley_api;
+
 grant execute on function parley.epoch() to parley_api;
 
 grant execute on function parley.etag(text) to parley_api;
 
 grant execute on function parley.event_channels(parley.outbox) to parley_api;
+
+grant execute on function parley.event_entry_json(parley.outbox,json,text) to parley_api;
 
 grant execute on function parley.event_json(parley.outbox,parley.messages,text) to parley_api;
 
@@ -4600,9 +4615,9 @@ grant execute on function parley.expand_phrases(text,text[],text) to parley_api;
 
 grant execute on function parley.fetch_chat(uuid) to parley_api;
 
-grant execute on function parley.fetch_snapshot(text,text) to parley_api;
+grant execute on function parley.fetch_chat_page(parley.page_request,text,boolean) to parley_api;
 
-grant execute on function parley.fetch_sync_chats(parley.page_request,text) to parley_api;
+grant execute on function parley.fetch_initial_state(text,text) to parley_api;
 
 grant execute on function parley.field_error(text,jsonb) to parley_api;
 
@@ -4672,8 +4687,6 @@ grant execute on function parley.image_name(text) to parley_api;
 
 grant execute on function parley.include_error(text,text[]) to parley_api;
 
-grant execute on function parley.include_in_messages(json,text,uuid[],uuid[]) to parley_api;
-
 grant execute on function parley.is_after_snapshot(xid8,pg_snapshot) to parley_api;
 
 grant execute on function parley.is_being_removed(parley.chats) to parley_api;
@@ -4702,6 +4715,8 @@ grant execute on function parley.last_counted_event() to parley_api;
 
 grant execute on function parley.last_message_at(parley.chats) to parley_api;
 
+grant execute on function parley.last_message_json(parley.messages) to parley_api;
+
 grant execute on function parley.leader_lock_key() to parley_api;
 
 grant execute on function parley.letter_pattern(text) to parley_api;
@@ -4714,17 +4729,13 @@ grant execute on function parley.list_publications(parley.outbox) to parley_api;
 
 grant execute on function parley.list_recipients(parley.outbox) to parley_api;
 
-grant execute on function parley.live_entry(parley.outbox,json,text) to parley_api;
-
-grant execute on function parley.live_event(parley.outbox,text) to parley_api;
+grant execute on function parley.listed_chat_json(parley.chats,parley.messages,json,text,boolean) to parley_api;
 
 grant execute on function parley.lock_idempotency_key(text) to parley_api;
 
 grant execute on function parley.lock_image(text) to parley_api;
 
 grant execute on function parley.lock_selected_chat() to parley_api;
-
-grant execute on function parley.log_entry(parley.outbox,json,text) to parley_api;
 
 grant execute on function parley.max_scan_bytes() to parley_api;
 
@@ -4772,7 +4783,7 @@ grant execute on function parley.omit_content(json,text) to parley_api;
 
 grant execute on function parley.operators_error(text) to parley_api;
 
-grant execute on function parley.own_live_event(parley.outbox) to parley_api;
+grant execute on function parley.own_event_payload(parley.outbox) to parley_api;
 
 grant execute on function parley.page_errors(text,text,text,text) to parley_api;
 
@@ -4816,11 +4827,9 @@ grant execute on function parley.raise_invalid(jsonb) to parley_api;
 
 grant execute on function parley.raise_not_found(text) to parley_api;
 
+grant execute on function parley.record_authorization(uuid) to parley_api;
+
 grant execute on function parley.record_event(uuid,bigint,text,json,text[],text,timestamp with time zone,boolean,text) to parley_api;
-
-grant execute on function parley.record_read(uuid) to parley_api;
-
-grant execute on function parley.record_subscription(uuid) to parley_api;
 
 grant execute on function parley.recount_blocks(uuid,uuid[]) to parley_api;
 
@@ -4872,8 +4881,6 @@ grant execute on function parley.spelling_pattern(text) to parley_api;
 
 grant execute on function parley.start_new_epoch() to parley_api;
 
-grant execute on function parley.sync_chat_json(parley.chats,parley.messages,parley.read_state,jsonb,text) to parley_api;
-
 grant execute on function parley.system_identifier() to parley_api;
 
 grant execute on function parley.text_schema(text,text) to parley_api;
@@ -4898,7 +4905,7 @@ grant execute on function parley.user_data() to parley_api;
 
 grant execute on function parley.user_name() to parley_api;
 
-grant execute on function parley.user_queue(text) to parley_api;
+grant execute on function parley.user_queue_id(text) to parley_api;
 
 grant execute on function parley.user_reference_errors(jsonb) to parley_api;
 

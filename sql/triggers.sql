@@ -68,11 +68,11 @@ create trigger messages_after_write_words after insert or update of content, typ
 create trigger messages_after_delete_words after delete on parley.messages
     referencing old table as deleted_messages for each statement execute function parley.messages_after_delete_words();
 
-create trigger messages_after_write_image after insert or update of content, type on parley.messages
-    for each row when (new.type = 'image') execute function parley.messages_after_write_image();
+create trigger messages_after_image_added after insert or update of content, type on parley.messages
+    for each row when (new.type = 'image') execute function parley.messages_after_image_added();
 
-create trigger messages_after_drop_image after delete or update of content, type on parley.messages
-    for each row when (old.type = 'image') execute function parley.messages_after_drop_image();
+create trigger messages_after_image_removed after delete or update of content, type on parley.messages
+    for each row when (old.type = 'image') execute function parley.messages_after_image_removed();
 
 create trigger outbox_after_delete after delete on parley.outbox
     referencing old table as removed_events for each statement execute function parley.outbox_after_delete();

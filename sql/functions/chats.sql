@@ -6,8 +6,11 @@
 --   api.update_chat               PUT    /api/chats/{chatId}
 --   api.delete_chat               DELETE /api/chats/{chatId}
 --   parley.find_chat_page         the ids of a page of the user's chats, and their total number
+--   parley.fetch_chat_page        a page of the user's chats as JSON, in lists and in sync
+--   parley.listed_chat_json       formats a chat of a page
 --   parley.fetch_chat             a chat in the format of responses
 --   parley.chat_json              formats a chat
+--   parley.last_message_json      formats the newest message of a chat
 --   parley.chat_version           the version of a chat, for its entity tag
 --   parley.activity_key           the sort key of chats, latest activity first
 --   parley.chats_before_insert    trigger: generates the id, sets updated_at
@@ -32,47 +35,26 @@ begin
     return json_build_object('id', chat.id, 'title', chat.title, 'createdAt', parley.iso8601(chat.created_at));
 end $$;
 comment on function api.create_chat(jsonb) is
-    'Creates a chat, which the user owns. Body: {"title", "members"?}. members is an array of at most 100 entries, each the id of a user or an object with either userId or email; repeated users, and the user themself, are ignored. Returns {"id", "title", "createdAt"}. Raises PT400 that names every unknown member, and PT409 if the chat would have more members than parley.limits allows.';
+    'Creates a chat, which the user owns. Body: {"title", "members"?}. members is an array of at most 100 entries, each the id of a user or an object with either userId or email; repeated users and the caller are ignored. Returns {"id", "title", "createdAt"}. Raises PT400 that names every unknown member, and PT409 if the chat would have more members than parley.limits allows.';
 
 create or replace function api.list_chats(
     page text default null, "limit" text default null, before text default null, after text default null,
     include text default null) returns json
-language plpgsql stable set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
-#variable_conflict use_column
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     page_request parley.page_request;
-    chats uuid[];
-    activities uuid[];
-    total bigint;
-    chats_json json;
+    found_page record;
     response json;
 begin
     perform parley.raise_invalid(parley.page_errors(page, "limit", before, after)
         || jsonb_build_object('include', parley.include_error(include, '{users,etag}')));
     page_request := parley.parse_page(page, "limit", before, after);
-    select p.chats, p.activities, p.total into chats, activities, total
-    from parley.find_chat_page(page_request) p;
-    perform parley.set_response_links(page_request, activities);
-    chats := parley.trim_page(page_request, chats);
-    perform session.set_selected_chats(chats);
-    chats_json := (
-        select coalesce(json_agg(parley.chat_json(c, m, s) order by parley.activity_key(c) desc), '[]')
-        from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
-            cross join lateral parley.find_read_state(c.id) s
-        where c.id = any (chats));
-    if parley.is_included(include, 'etag') then
-        chats_json := parley.add_etags(chats_json, array(
-            select parley.chat_version(c.id, c.seq) from parley.chats c
-            where c.id = any (chats) order by parley.activity_key(c) desc));
-    end if;
+    select * into found_page from parley.fetch_chat_page(page_request, include, is_sync => false);
+    perform parley.set_response_links(page_request, found_page.activities);
     response := json_build_object(
-        'chats', chats_json, 'total', total, 'page', page_request.number, 'limit', page_request.size);
-    if parley.is_included(include, 'users') then
-        return parley.add_field(
-            response, 'users', parley.authors_json(chats, parley.trim_page(page_request, activities)));
-    end if;
-    return response;
+        'chats', found_page.chats, 'total', found_page.total, 'page', page_request.number, 'limit', page_request.size);
+    return case when parley.is_included(include, 'users')
+        then parley.add_field(response, 'users', found_page.users) else response end;
 end $$;
 comment on function api.list_chats(text, text, text, text, text) is
     'Lists the user''s chats, latest activity first: {"chats": [chat], "total", "page", "limit"}. limit is 1 to 100, by default 50. before or after, in place of page, is the id of a chat''s last message, or of a chat without messages; page is then null. include lists users, which adds "users": [{"id", "name", "imageUrl"}], the authors of the last messages; and etag, which adds "etag" to each chat.';
@@ -139,6 +121,51 @@ begin
     ) p;
 end $$;
 
+-- `activities` has one more than the page, if there is one. `users` are the authors of the last messages, if they are included;
+-- sync includes them in the messages.
+create or replace function parley.fetch_chat_page(
+    page_request parley.page_request, include text, is_sync boolean,
+    out activities uuid[], out chats json, out total bigint, out users json)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+    ids uuid[];
+    authors jsonb;
+begin
+    select parley.trim_page(page_request, p.chats), p.activities, p.total into ids, activities, total
+    from parley.find_chat_page(page_request) p;
+    perform session.set_selected_chats(ids);
+    if is_sync or parley.is_included(include, 'users') then
+        users := parley.authors_json(ids, parley.trim_page(page_request, activities));
+    end if;
+    if is_sync then
+        authors := (select jsonb_object_agg(a.author ->> 'id', a.author) from jsonb_array_elements(users::jsonb) a (author));
+    end if;
+    select coalesce(json_agg(
+        parley.listed_chat_json(c, m, (authors -> m.user_id)::json, include, is_sync) order by parley.activity_key(c) desc), '[]')
+    into chats
+    from parley.chats c left join parley.messages m on m.chat_id = c.id and m.id = c.last_message_id
+    where c.id = any (ids);
+end $$;
+
+create or replace function parley.listed_chat_json(
+    chat parley.chats, last_message parley.messages, author json, include text, is_sync boolean) returns json
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    fields json := parley.chat_json(chat, last_message, parley.find_read_state(chat.id), author);
+begin
+    if parley.is_included(include, 'etag') then
+        fields := parley.add_field(fields, 'etag', to_json(parley.etag(parley.chat_version(chat.id, chat.seq))));
+    end if;
+    if is_sync then
+        fields := parley.add_field(fields, 'seq', to_json(chat.seq));
+        fields := parley.add_field(fields, 'channel', to_json(case when parley.is_small(chat)
+            then parley.user_channel(session.user_id()) else parley.chat_channel(chat.id) end));
+    end if;
+    return fields;
+end $$;
+
 create or replace function parley.fetch_chat(chat uuid) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -158,8 +185,9 @@ $$;
 create or replace function parley.activity_key(chat parley.chats) returns uuid
 language sql immutable parallel safe as $$ select coalesce(chat.last_message_id, chat.id) $$;
 
-create or replace function parley.chat_json(chat parley.chats, last_message parley.messages, state parley.read_state)
-returns json
+-- `author` is added to the last message, unless it is null.
+create or replace function parley.chat_json(
+    chat parley.chats, last_message parley.messages, read_state parley.read_state, author json default null) returns json
 language sql stable as $$
     select json_build_object(
         'id', chat.id,
@@ -168,15 +196,21 @@ language sql stable as $$
         'createdAt', parley.iso8601(chat.created_at),
         'updatedAt', parley.iso8601(chat.updated_at),
         'lastMessageAt', parley.iso8601(last_message.created_at),
-        'lastMessage', case when last_message.id is not null then json_build_object(
-            'id', last_message.id,
-            'content', left(last_message.content, 200),
-            'type', last_message.type,
-            'userId', last_message.user_id,
-            'createdAt', parley.iso8601(last_message.created_at)) end,
-        'unreadCount', state.unread_count,
-        'lastReadMessageId', state.last_read_message_id,
-        'memberCount', state.member_count)
+        'lastMessage', case when author is null then parley.last_message_json(last_message)
+            else parley.add_field(parley.last_message_json(last_message), 'author', author) end,
+        'unreadCount', read_state.unread_count,
+        'lastReadMessageId', read_state.last_read_message_id,
+        'memberCount', chat.member_count)
+$$;
+
+create or replace function parley.last_message_json(message parley.messages) returns json
+language sql stable as $$
+    select case when message.id is not null then json_build_object(
+        'id', message.id,
+        'content', left(message.content, 200),
+        'type', message.type,
+        'userId', message.user_id,
+        'createdAt', parley.iso8601(message.created_at)) end
 $$;
 
 create or replace function parley.chats_before_insert() returns trigger

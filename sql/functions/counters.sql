@@ -6,8 +6,8 @@
 --   parley.recount_blocks                 counts the messages of some blocks again
 --   parley.recount_chat                   rebuilds all counters of a chat, and moves the authors' read markers to their newest
 --                                         messages; for a DBA, after a load without triggers
---   parley.last_message_at                when a chat's newest message was sent
---   parley.messages_after_type_update     trigger: counts the blocks of messages whose type has changed
+--   parley.last_message_at              when a chat's newest message was sent
+--   parley.messages_after_type_update   trigger: counts the blocks of messages whose type has changed
 --
 -- A block counts the messages in a range of ids: 1,000 when it is closed, fewer after deletions. Up to about 1,000 of the newest
 -- messages are in no block. All functions but the trigger run under the lock of the chat's row.

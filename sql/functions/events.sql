@@ -13,7 +13,7 @@
 --   parley.event_message_id             the id of the message whose content the event includes, or null
 --   parley.event_json                   an event as JSON, for responses: with the content that is still current
 --   parley.add_own_chat                 an event as JSON, with the chat if the user was added to it
---   parley.log_entry                    an event as JSON, with its data
+--   parley.event_entry_json             an event as JSON, with its data
 --
 -- In a chat, the seq identifies and orders the events. event_cursors.sql explains the cursors across chats.
 
@@ -222,7 +222,7 @@ $$;
 -- The nonce of a message is for its sender only, and the chat of a membership for its user.
 create or replace function parley.event_json(event parley.outbox, message parley.messages, title text) returns json
 language sql stable as $$
-    select parley.add_own_chat(event, parley.log_entry(event,
+    select parley.add_own_chat(event, parley.event_entry_json(event,
         case
             when message.id is distinct from parley.event_message_id(event)
                 then parley.omit_content(event.payload, 'deleted')
@@ -237,10 +237,10 @@ $$;
 create or replace function parley.add_own_chat(event parley.outbox, entry json) returns json
 language sql stable as $$
     select case when event.event = 'member:added' and parley.event_user_id(event) = session.user_id()
-        then parley.add_field(entry, 'chat', parley.find_sync_chat(event.chat_id)::json) else entry end
+        then parley.add_field(entry, 'chat', parley.find_sync_chat(event.chat_id)) else entry end
 $$;
 
-create or replace function parley.log_entry(event parley.outbox, data json, nonce text) returns json
+create or replace function parley.event_entry_json(event parley.outbox, data json, nonce text) returns json
 language sql stable as $$
     select json_strip_nulls(json_build_object(
         'chatId', event.chat_id,

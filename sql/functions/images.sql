@@ -1,22 +1,22 @@
 -- Images: users.image has the URL of a profile image, and the content of a message of type image that of an image of its chat.
 -- The files are in storage.
 --
---   api.authorize_upload               authorizes an upload before its body is received
---   api.register_image_upload          registers an image before it is stored
---   api.set_image                      POST /api/profile/image, while the image is stored
---   api.add_chat_image                 POST /api/chats/{chatId}/images, while the image is stored
---   api.claim_unused_image             claims an image that may be removed from storage
---   api.confirm_image_removal          reports that a claimed image is removed
---   parley.image_name                  the name in storage of the image at a URL; null for other URLs
---   parley.message_image               the name in storage of the image that a message has; null without one
---   parley.is_image_used               whether a user or a message has the image
---   parley.is_image_being_removed      whether the image is claimed for removal
---   parley.assert_stored_image         the name in storage of the image at a URL, or raises a validation error
---   parley.lock_image                  locks an image against being stored, used by a message, or removed
---   parley.wait_for_image_removal      waits up to 3 seconds for the end of an image's removal
---   parley.users_after_image_change    trigger: queues a user's former image for cleanup
---   parley.messages_after_write_image  trigger: locks the image of a message against removal
---   parley.messages_after_drop_image   trigger: queues the image of a deleted or edited message for cleanup
+--   api.authorize_upload                  authorizes an upload before its body is received
+--   api.register_image_upload             registers an image before it is stored
+--   api.set_image                         POST /api/profile/image, while the image is stored
+--   api.add_chat_image                    POST /api/chats/{chatId}/images, while the image is stored
+--   api.claim_unused_image                claims an image that may be removed from storage
+--   api.confirm_image_removal             reports that a claimed image is removed
+--   parley.image_name                     the name in storage of the image at a URL; null for other URLs
+--   parley.message_image                  the name in storage of the image that a message has; null without one
+--   parley.is_image_used                  whether a user or a message has the image
+--   parley.is_image_being_removed         whether the image is claimed for removal
+--   parley.assert_stored_image            the name in storage of the image at a URL, or raises a validation error
+--   parley.lock_image                     locks an image against being stored, used by a message, or removed
+--   parley.wait_for_image_removal         waits up to 3 seconds for the end of an image's removal
+--   parley.users_after_image_change       trigger: queues a user's former image for cleanup
+--   parley.messages_after_image_added     trigger: locks the image of a new or edited message against removal
+--   parley.messages_after_image_removed   trigger: queues the image of a deleted or edited message for cleanup
 --
 -- Storage has no transactions. The API stores an image while the transaction of api.set_image or api.add_chat_image is open, so
 -- that rejected images are not stored. It removes an image between api.claim_unused_image and api.confirm_image_removal; until the
@@ -173,7 +173,7 @@ end $$;
 -- Runs after the message's row and its chat's are written, so that all transactions lock the chat before the image. The lock lasts
 -- until the commit: a concurrent claim waits, and then finds the image used. If the claim was first, the image is gone. A message
 -- that had the image before needs no lock, so an update of the URLs of many messages takes none.
-create or replace function parley.messages_after_write_image() returns trigger
+create or replace function parley.messages_after_image_added() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if tg_op = 'INSERT' or parley.message_image(new) is distinct from parley.message_image(old) then
@@ -183,7 +183,7 @@ begin
     return null;
 end $$;
 
-create or replace function parley.messages_after_drop_image() returns trigger
+create or replace function parley.messages_after_image_removed() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if tg_op = 'DELETE' or parley.message_image(new) is distinct from parley.message_image(old) then

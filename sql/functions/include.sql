@@ -4,7 +4,7 @@
 --   parley.is_included           whether the parameter lists a name
 --   parley.add_field             appends a field to a JSON object
 --   parley.add_etags             appends the entity tag of its version to each object of an array
---   parley.include_in_messages   adds what the parameter lists to a page of messages
+--   parley.add_included_fields   adds the fields that the parameter lists to a page of messages
 --   parley.authors_json          the authors of messages in the selected chats
 --   parley.users_json            users with name and image; for functions that run as the tables' owner
 --
@@ -40,7 +40,7 @@ language sql stable as $$
 $$;
 
 -- `page` is {"messages", "total", "page", "limit"}. It lists the messages with these ids in their order; `chats` has the chat of each.
-create or replace function parley.include_in_messages(page json, include text, chats uuid[], ids uuid[]) returns json
+create or replace function parley.add_included_fields(page json, include text, chats uuid[], ids uuid[]) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
     versions text[];

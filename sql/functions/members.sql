@@ -1,10 +1,10 @@
 -- Members of chats: adding and removing them, and the triggers of parley.members. The policies members_insert and members_delete
 -- decide who may do so. member_pages.sql lists members.
 --
---   api.add_member                     POST   /api/chats/{chatId}/members
---   api.remove_member                  DELETE /api/chats/{chatId}/members/{userId}
---   parley.members_before_insert       trigger: rejects members who are not users
---   parley.members_after_insert        trigger: sets joined_seq, records the events, counts the members, checks the
+--   api.add_member                 POST   /api/chats/{chatId}/members
+--   api.remove_member              DELETE /api/chats/{chatId}/members/{userId}
+--   parley.members_before_insert   trigger: rejects members who are not users
+--   parley.members_after_insert    trigger: sets joined_seq, records the events, counts the members, checks the
 --                                      limit, rejects deleted chats
 --   parley.members_after_delete        trigger: records the events, counts the members, resets a removed owner
 --   parley.members_reject_key_update   trigger: rejects updates of the primary key
@@ -110,7 +110,7 @@ begin
         if found then
             perform parley.record_event(
                 member.chat_id, new_seq, 'member:removed', to_json(member.user_id), removed_user => member.user_id,
-                disconnects => member.has_subscribed);
+                terminates_connections => member.was_authorized);
         end if;
     end loop;
     return null;

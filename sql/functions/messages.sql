@@ -28,7 +28,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mod
 declare
     chat constant uuid := parley.select_chat(chat_id);
     seq constant bigint := parley.set_response_chat_seq();
-    has_users constant boolean := parley.is_included(include, 'users');
+    includes_users constant boolean := parley.is_included(include, 'users');
     filter parley.message_filter;
     page_request parley.page_request;
     ids uuid[];
@@ -40,7 +40,7 @@ begin
             chat_id, page, "limit", type, search, start_date, end_date, sort, before, after, include, around);
     end if;
     -- A page with users has no entity tag: a user's name may change without an event of the chat.
-    if not has_users and parley.check_preconditions(seq::text) then
+    if not includes_users and parley.check_preconditions(seq::text) then
         return null;
     end if;
     filter := parley.parse_filter(type, start_date, end_date);
@@ -64,7 +64,7 @@ begin
             where m.chat_id = chat and m.id = any (ids)),
         'total', total, 'page', page_request.number, 'limit', page_request.size);
     if include is not null then
-        return parley.include_in_messages(response, include, array_fill(chat, array[cardinality(ids)]), ids);
+        return parley.add_included_fields(response, include, array_fill(chat, array[cardinality(ids)]), ids);
     end if;
     return response;
 end $$;
@@ -110,18 +110,18 @@ create or replace function api.get_message(chat_id text, message_id text, includ
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     message constant parley.messages := parley.find_message(chat_id, message_id);
-    has_users constant boolean := parley.is_included(include, 'users');
+    includes_users constant boolean := parley.is_included(include, 'users');
     response json;
 begin
     if include is not null then
         perform parley.raise_invalid(jsonb_build_object('include', parley.include_error(include, '{users}')));
     end if;
     perform parley.set_response_chat_seq();
-    if not has_users and parley.check_preconditions(parley.message_version(message)) then
+    if not includes_users and parley.check_preconditions(parley.message_version(message)) then
         return null;
     end if;
     response := (select to_json(f) from parley.message_fields(message) f);
-    if has_users then
+    if includes_users then
         return parley.add_field(response, 'users', parley.authors_json(array[message.chat_id], array[message.id]));
     end if;
     return response;

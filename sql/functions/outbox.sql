@@ -20,7 +20,7 @@
 -- Pusher rejects payloads of more than 10 kB: a larger one is recorded without content, and clients fetch the message.
 create or replace function parley.record_event(
     chat uuid, seq bigint, event text, payload json, recipients text[] default null, removed_user text default null,
-    changed_at timestamptz default null, disconnects boolean default false, nonce text default null)
+    changed_at timestamptz default null, terminates_connections boolean default false, nonce text default null)
 returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -30,8 +30,8 @@ begin
         payload := parley.omit_content(payload, 'truncated');
     end if;
     insert into parley.outbox (
-        chat_id, seq, event, payload, recipients, removed_user, changed_at, disconnects, nonce, on_user_channels)
-    values (chat, seq, event, payload, recipients, removed_user, changed_at, disconnects, nonce,
+        chat_id, seq, event, payload, recipients, removed_user, changed_at, terminates_connections, nonce, on_user_channels)
+    values (chat, seq, event, payload, recipients, removed_user, changed_at, terminates_connections, nonce,
         coalesce((select parley.is_small(c) from parley.chats c where c.id = chat), false))
     returning id into event_id;
     insert into parley.outbox_queue (id, chat_id) values (event_id, chat);

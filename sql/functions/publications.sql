@@ -1,11 +1,11 @@
 -- Publications: what is sent to Pusher for an event.
 --
---   parley.list_publications   the publications of an event
---   parley.own_live_event      an event as the user whom it names receives it on their channel: with nonce and new chat
---   parley.live_event          an event as a client receives it on a user's channel
---   parley.live_entry          an event with its data, and with the name and picture of the user whom it names
---   parley.event_user_id       the user whom an event names, or null
---   parley.user_queue          the chat_id of the events that concern a user and no chat, by which the listener orders them
+--   parley.list_publications    the publications of an event
+--   parley.own_event_payload    the data of a chat:event for the user whom the event names: with nonce and new chat
+--   parley.chat_event_payload   the data of a chat:event, within Pusher's limit of 10 kB
+--   parley.entry_with_user      an event as JSON, with the name and picture of the user whom it names
+--   parley.event_user_id        the user whom an event names, or null
+--   parley.user_queue_id        the chat_id under which the events of a user are queued
 --
 -- channels.sql has the recipients, and publishing.sql the functions by which the listener fetches publications.
 
@@ -23,49 +23,49 @@ begin
     if event.nonce is not null or event.event = 'member:added' then
         own := parley.user_channel(parley.event_user_id(event));
         if own = any (channels) then
-            return next ('chat:event', parley.own_live_event(event), array[own], null)::parley.publication;
+            return next ('chat:event', parley.own_event_payload(event), array[own], null)::parley.publication;
         end if;
         channels := array_remove(channels, own);
     end if;
     if channels <> '{}' then
-        return next ('chat:event', parley.live_event(event, null), channels, null)::parley.publication;
+        return next ('chat:event', parley.chat_event_payload(event, null), channels, null)::parley.publication;
     end if;
-    if event.disconnects then
+    if event.terminates_connections then
         return next (event.event, event.payload::text, null, parley.pusher_user_id(event.removed_user))::parley.publication;
     end if;
 end $$;
 
 -- The listener has no user, so the chat is read as the new member.
-create or replace function parley.own_live_event(event parley.outbox) returns text
+create or replace function parley.own_event_payload(event parley.outbox) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    entry constant text := parley.live_event(event, event.nonce);
+    entry constant text := parley.chat_event_payload(event, event.nonce);
     with_chat text;
 begin
     if event.event = 'member:added' then
         perform set_config('parley.user_id', parley.event_user_id(event), true);
-        with_chat := parley.add_field(entry::json, 'chat', parley.find_sync_chat(event.chat_id)::json)::text;
+        with_chat := parley.add_field(entry::json, 'chat', parley.find_sync_chat(event.chat_id))::text;
         perform set_config('parley.user_id', '', true);
     end if;
     return case when octet_length(with_chat) <= 10000 then with_chat else entry end;
 end $$;
 
-create or replace function parley.live_event(event parley.outbox, nonce text) returns text
+create or replace function parley.chat_event_payload(event parley.outbox, nonce text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    entry text := parley.live_entry(event, event.payload, nonce);
+    entry text := parley.entry_with_user(event, event.payload, nonce);
 begin
     if octet_length(entry) > 10000 then
-        entry := parley.live_entry(event, parley.omit_content(event.payload, 'truncated'), nonce);
+        entry := parley.entry_with_user(event, parley.omit_content(event.payload, 'truncated'), nonce);
     end if;
     return entry;
 end $$;
 
 -- The client may not know the user whom the event names, and should not need a request for the name.
-create or replace function parley.live_entry(event parley.outbox, data json, nonce text) returns text
+create or replace function parley.entry_with_user(event parley.outbox, data json, nonce text) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    entry constant json := parley.log_entry(event, data, nonce);
+    entry constant json := parley.event_entry_json(event, data, nonce);
     named_user constant json := parley.users_json(array[parley.event_user_id(event)]) -> 0;
 begin
     return case when named_user is null then entry else parley.add_field(entry, 'user', named_user) end::text;
@@ -78,5 +78,5 @@ language sql immutable parallel safe as $$
         when event.event in ('message:sent', 'chat:read', 'member:updated') then event.payload ->> 'userId' end
 $$;
 
-create or replace function parley.user_queue(user_id text) returns uuid
+create or replace function parley.user_queue_id(user_id text) returns uuid
 language sql immutable parallel safe as $$ select md5('parley.user ' || user_id)::uuid $$;

@@ -4,10 +4,10 @@
 --   api.authorize_user              POST /api/pusher/user-auth
 --   parley.channel_names_errors     the errors of the names of channels
 --   parley.restrict_authorization   a stored response, without the channels that the user may no longer subscribe to
---   parley.channel_data             what is signed for a channel, or null if the user may not subscribe to it
+--   parley.authorize_subscription   authorizes the user for a channel; returns what is signed, or null
 --   parley.user_data                what is signed for a user who signs in
 --   parley.try_authorize            records that the user is authorized for a channel; returns false if they may not subscribe
---   parley.record_subscription      records that a member was authorized for a channel of a chat
+--   parley.record_authorization     records that a member was authorized for a channel of a chat
 --   parley.socket_id_error          the error of a socket's id, or null
 --   parley.socket_id_pattern        a valid id, as a regular expression
 --
@@ -24,7 +24,7 @@ declare
 begin
     perform parley.raise_invalid(parley.channel_names_errors(channel_name, channel_names)
         || jsonb_build_object('socket_id', parley.socket_id_error(socket_id)));
-    select json_object_agg(n.name, parley.channel_data(n.name)) into channels
+    select json_object_agg(n.name, parley.authorize_subscription(n.name)) into channels
     from (select distinct u.name from unnest(channel_names || channel_name) u (name) where u.name is not null order by 1) n;
     if channel_names is not null then
         return json_build_object('socket_id', socket_id, 'channels', channels);
@@ -71,7 +71,7 @@ $$;
 
 -- #server-to-user-ID is the channel to which Pusher subscribes a user who signs in. So one request can authorize all channels of a
 -- connection and sign the user in.
-create or replace function parley.channel_data(channel text) returns json
+create or replace function parley.authorize_subscription(channel text) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     if channel = '#server-to-user-' || parley.pusher_user_id(session.user_id()) then
@@ -99,16 +99,16 @@ begin
     if chat is null then
         return coalesce(channel = parley.user_channel(session.user_id()), false);
     end if;
-    return parley.record_subscription(chat::uuid);
+    return parley.record_authorization(chat::uuid);
 end $$;
 
 -- The update waits for a concurrent removal of the member, and then finds no row. So a removal either sees that the member was
 -- authorized, or the member is not authorized.
-create or replace function parley.record_subscription(chat uuid) returns boolean
+create or replace function parley.record_authorization(chat uuid) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    update parley.members m set has_subscribed = true
-    where m.chat_id = chat and m.user_id = session.user_id() and not m.has_subscribed;
+    update parley.members m set was_authorized = true
+    where m.chat_id = chat and m.user_id = session.user_id() and not m.was_authorized;
     return found or session.is_chat_member(chat);
 end $$;
 

@@ -1,10 +1,10 @@
 -- Read markers: how far a user has read a chat, and how many messages are unread.
 --
---   api.mark_read                PUT /api/chats/{chatId}/read
---   parley.record_read           moves the user's marker, and records the event
---   parley.advance_read_marker   moves a user's marker forward, never back; returns whether it moved
---   parley.find_read_state       the read state of the user in a chat
---   parley.count_unread          the number of messages after a marker
+--   api.mark_read                    PUT /api/chats/{chatId}/read
+--   parley.advance_own_read_marker   moves the user's marker and, in a small chat, records the event
+--   parley.advance_read_marker       moves a user's marker forward, never back; returns whether it moved
+--   parley.find_read_state           the read state of the user in a chat
+--   parley.count_unread              the number of messages after a marker
 --
 -- A message marks itself as read by its author (messages_before_insert). So no message after a marker is the user's own, and the
 -- unread messages are all those after the marker. They are counted by blocks (paging.sql), and not one by one.
@@ -22,14 +22,14 @@ begin
         perform parley.raise_not_found('Message');
     end if;
     perform parley.assert_preconditions('');
-    state := parley.record_read(message);
+    state := parley.advance_own_read_marker(message);
     return json_build_object('lastReadMessageId', state.last_read_message_id, 'unreadCount', state.unread_count);
 end $$;
 comment on function api.mark_read(text, jsonb) is
     'Marks a message, and all older ones of the chat, as read. Body: {"messageId"}. Returns {"lastReadMessageId", "unreadCount"}. An older message than the last read one changes nothing. Raises PT404 unless the message is one of the chat''s.';
 
 -- In a small chat, the members receive an event. In a large one, an event for each member and message would be too many.
-create or replace function parley.record_read(message uuid) returns parley.read_state
+create or replace function parley.advance_own_read_marker(message uuid) returns parley.read_state
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     caller constant text := session.user_id();
@@ -79,7 +79,7 @@ begin
     end if;
     marker := (
         select r.last_read_message_id from parley.read_markers r where r.chat_id = chat and r.user_id = session.user_id());
-    return (marker, parley.count_unread(found_chat, marker), found_chat.member_count)::parley.read_state;
+    return (marker, parley.count_unread(found_chat, marker))::parley.read_state;
 end $$;
 
 -- count_messages() includes the message of the marker, if it still exists.

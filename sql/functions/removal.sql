@@ -2,10 +2,10 @@
 -- hidden at once, and its rows are purged in batches. A deleted user is removed from all chats. The user's messages remain:
 -- messages.user_id has no foreign key.
 --
---   parley.begin_chat_removal      deletes a chat of the user for all members; its messages remain
---   parley.is_being_removed        whether a chat was deleted, and its rows are being purged
---   parley.purge_deleted_chats     removes a batch of messages of deleted chats, and the chats that have none left
---   parley.purge_memberships       removes a batch of a deleted user's memberships and read markers, and the user's
+--   parley.begin_chat_removal    deletes a chat of the user for all members; its messages remain
+--   parley.is_being_removed      whether a chat was deleted, and its rows are being purged
+--   parley.purge_deleted_chats   removes a batch of messages of deleted chats, and the chats that have none left
+--   parley.purge_memberships     removes a batch of a deleted user's memberships and read markers, and the user's
 --                                  stored responses
 --   parley.users_after_delete      trigger: records the deletion of a user, and starts to remove the user from chats
 --   parley.users_after_insert      trigger: rejects the id of a deleted user until all its memberships are removed

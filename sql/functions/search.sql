@@ -55,7 +55,7 @@ begin
         'page', page_request.number,
         'limit', page_request.size);
     if include is not null then
-        return parley.include_in_messages(response, include, chats, ids);
+        return parley.add_included_fields(response, include, chats, ids);
     end if;
     return response;
 end $$;

@@ -14,6 +14,6 @@ drop table parley.outbox cascade;
 -- Triggers still call it. Until the migration is applied again, changes are not recorded.
 create or replace function parley.record_event(
     chat uuid, seq bigint, event text, payload json, recipients text[] default null, removed_user text default null,
-    changed_at timestamptz default null, disconnects boolean default false, nonce text default null)
+    changed_at timestamptz default null, terminates_connections boolean default false, nonce text default null)
 returns void
 language sql volatile as $$ select $$;

@@ -4,9 +4,9 @@
 -- In the order in which requests lock the tables, to avoid deadlocks.
 lock table parley.members, parley.chats, parley.outbox in access exclusive mode;
 
-alter table parley.outbox drop column nonce, drop column disconnects, drop column on_user_channels;
+alter table parley.outbox drop column nonce, drop column terminates_connections, drop column on_user_channels;
 
-alter table parley.members drop column has_subscribed, drop column joined_seq;
+alter table parley.members drop column was_authorized, drop column joined_seq;
 
 alter table parley.chats drop column member_count;
 

@@ -1,6 +1,6 @@
 -- depends: 0007_analytics
 --
--- Read markers, and what the publication of events on the channels of users needs to know of chats, members and events.
+-- Read markers, and columns for publishing events on users' channels.
 
 -- No foreign key to the user: a deleted account is removed from its chats in the background. Updates are frequent and change
 -- no indexed column, so pages have room for them.
@@ -13,7 +13,7 @@ create table parley.read_markers (
 
 create index read_markers_user on parley.read_markers (user_id);
 
-create type parley.read_state as (last_read_message_id uuid, unread_count bigint, member_count bigint);
+create type parley.read_state as (last_read_message_id uuid, unread_count bigint);
 create type parley.publication as (name text, payload text, channels text[], terminated_user text);
 
 -- In the order in which requests lock the tables, to avoid deadlocks.
@@ -23,11 +23,11 @@ alter table parley.chats add column member_count bigint not null default 0;
 
 alter table parley.members
     add column joined_seq bigint not null default 0,
-    add column has_subscribed boolean not null default false;
+    add column was_authorized boolean not null default false;
 
 alter table parley.outbox
     add column on_user_channels boolean not null default false,
-    add column disconnects boolean not null default false,
+    add column terminates_connections boolean not null default false,
     add column nonce text;
 
 alter table parley.read_markers enable row level security;
@@ -38,18 +38,18 @@ comment on column parley.read_markers.user_id is 'The user.';
 comment on column parley.read_markers.last_read_message_id is 'The newest message that the user has read or sent, which may be deleted by now. Later messages are unread, and none of them is the user''s own.';
 comment on index parley.read_markers_user is 'The markers of a user, to remove them with the account.';
 
-comment on type parley.read_state is 'A chat as seen by a member: the last read message or null, how many messages are unread, and how many members the chat has.';
+comment on type parley.read_state is 'How far a member has read a chat: the last read message or null, and how many messages are unread.';
 
 comment on type parley.publication is 'A request to Pusher for an event: publish the payload under the name on the channels; or, without channels, terminate the connections of a user, by their id at Pusher.';
 
 comment on column parley.chats.member_count is 'How many members the chat has. Triggers maintain it.';
-comment on column parley.members.joined_seq is 'The seq of the event member:added: the first one that is published on the member''s channel. 0 for members from before the column was added.';
-comment on column parley.members.has_subscribed is 'Whether the member was authorized to subscribe to a channel of the chat. If so, the end of the membership terminates the user''s connections.';
+comment on column parley.members.joined_seq is 'The seq of the event member:added: the first one that is published on the member''s channel. 0 for memberships that are older than the column.';
+comment on column parley.members.was_authorized is 'Whether the member was authorized to subscribe to a channel of the chat. If so, the end of the membership terminates the user''s connections.';
 comment on column parley.outbox.event is 'message:sent, message:updated, message:deleted, chat:updated, chat:deleted, chat:read, member:added, member:updated or member:removed; or user:updated, which belongs to no chat.';
 comment on column parley.outbox.chat_id is 'The chat. For user:updated, the user''s queue: an id derived from that of the user. No foreign key: the deletion of a chat is an event too.';
 comment on column parley.outbox.removed_user is 'For member:removed, the former member; null for all others.';
 comment on column parley.outbox.on_user_channels is 'Whether the event is published on the channel of each member: the chat was small when the event was recorded.';
-comment on column parley.outbox.disconnects is 'For member:removed, whether the connections of the former member are terminated.';
+comment on column parley.outbox.terminates_connections is 'For member:removed, whether the connections of the former member are terminated.';
 comment on column parley.outbox.nonce is 'For message:sent, the sender''s own identifier of the message, returned to the sender only.';
 
 -- Counts the changes until the functions are replaced, at the end of the run. The next migration counts the existing members.

@@ -118,7 +118,7 @@ def test_generated_typescript_client_works(
                 "select event, payload from parley.outbox where event not like 'member:%' order by id"
             ).fetchall()
             events += dba.execute(
-                "select 'chat:event', parley.live_event(o, null)::json from parley.outbox o"
+                "select 'chat:event', parley.chat_event_payload(o, null)::json from parley.outbox o"
                 " where event = 'message:sent' order by id limit 1"
             ).fetchall()
         lines = "".join(json.dumps({"event": event, "data": data}) + "\n" for event, data in events)

@@ -162,19 +162,19 @@ def test_former_member_receives_nothing_but_the_removal(dba: Connection, users: 
     assert [seq for seq, *_ in entries(dba, chat, owner)] == [3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("has_subscribed", [False, True])
+@pytest.mark.parametrize("was_authorized", [False, True])
 def test_only_a_member_who_was_authorized_for_the_chat_is_disconnected(
-    dba: Connection, users: list[str], has_subscribed: bool
+    dba: Connection, users: list[str], was_authorized: bool
 ) -> None:
     owner, member, _ = users
     chat = new_published_chat(dba, owner, member)
     call(dba, member, "authorize_channel", "1.2", user_channel(dba, member))
-    if has_subscribed:
+    if was_authorized:
         call(dba, member, "authorize_channel", "1.2", f"presence-chat-{chat}")
     call(dba, owner, "remove_member", chat, member)
     rows = fetch_publications(dba, after_chat=id_before(chat), max_events=1)
     assert [row["terminated_user"] for row in rows if row["terminated_user"]] == (
-        [user_channel(dba, member).removeprefix("private-user-")] if has_subscribed else []
+        [user_channel(dba, member).removeprefix("private-user-")] if was_authorized else []
     )
 
 
@@ -234,7 +234,7 @@ def test_change_of_a_user_is_published_to_members_of_common_chats(dba: Connectio
     new_chat(dba, member, stranger)
     large = new_chat(dba, owner)
     add_members(dba, large, SMALL_CHAT_MEMBERS)
-    (queue,) = dba.execute("select parley.user_queue(%s)::text", [owner]).fetchone() or ("",)
+    (queue,) = dba.execute("select parley.user_queue_id(%s)::text", [owner]).fetchone() or ("",)
     assert publications(dba, queue) == []
     call(dba, owner, "update_profile", {"email": f"{owner}@example.org"})
     assert publications(dba, queue) == []
@@ -247,7 +247,7 @@ def test_change_of_a_user_in_many_chats_is_published_to_a_bounded_number(dba: Co
     owner = new_user()
     for _ in range(15):
         add_members(dba, new_chat(dba, owner), SMALL_CHAT_MEMBERS - 1)
-    (queue,) = dba.execute("select parley.user_queue(%s)::text", [owner]).fetchone() or ("",)
+    (queue,) = dba.execute("select parley.user_queue_id(%s)::text", [owner]).fetchone() or ("",)
     call(dba, owner, "update_profile", {"name": "Ada"})
     ((_, _, channels),) = publications(dba, queue)
     assert len(channels) in (1000, 1001)
