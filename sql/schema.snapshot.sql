@@ -1908,7 +1908,7 @@ CREATE OR REPLACE FUNCTION listener.ack_and_fetch_events(acked bigint[], after_c
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 9a2221d57cd389fb5874346282f229b4;
+AS md5 3e9a1a198cfa7d839f165abf001f0789;
 
 --- function listener.dead_letter(bigint,text)
 CREATE OR REPLACE FUNCTION listener.dead_letter(event_id bigint, error text)
@@ -2092,7 +2092,7 @@ CREATE OR REPLACE FUNCTION parley.around_errors(around text, page text, search t
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 b82fe6b20c4b7598988224e8fac146ee;
+AS md5 56f1896331a3263525c3c3946df0f824;
 
 --- function parley.assert_authenticated(text)
 CREATE OR REPLACE FUNCTION parley.assert_authenticated(user_id text)
@@ -2208,7 +2208,7 @@ CREATE OR REPLACE FUNCTION parley.channel_names_errors(channel_name text, channe
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 dcd50c87b10b7fce78d0108ec017ba61;
+AS md5 ed3952067bf9c5e9c6ecb4c793b89d66;
 
 --- function parley.chat_channel(uuid)
 CREATE OR REPLACE FUNCTION parley.chat_channel(chat uuid)
@@ -2882,6 +2882,13 @@ CREATE OR REPLACE FUNCTION parley.list_contacts(user_id text)
  SET enable_mergejoin TO 'off'
 AS md5 09fab503daec9f75b41185cca17ad69f;
 
+--- function parley.list_members_at(parley.outbox)
+CREATE OR REPLACE FUNCTION parley.list_members_at(event parley.outbox)
+ RETURNS SETOF text
+ LANGUAGE sql
+ STABLE
+AS md5 7c467dce4a13cb444dc2e81c2cb38859;
+
 --- function parley.list_publications(parley.outbox)
 CREATE OR REPLACE FUNCTION parley.list_publications(event parley.outbox)
  RETURNS SETOF parley.publication
@@ -2898,7 +2905,7 @@ CREATE OR REPLACE FUNCTION parley.list_recipients(event parley.outbox)
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 b794fda1c33047fd3526cb6d6b162fa0;
+AS md5 774d2740d211fac4e98986ee75706a2e;
 
 --- function parley.listed_chat_json(parley.chats,parley.messages,json,text,boolean)
 CREATE OR REPLACE FUNCTION parley.listed_chat_json(chat parley.chats, last_message parley.messages, author json, include text, is_sync boolean)
@@ -2958,7 +2965,7 @@ CREATE OR REPLACE FUNCTION parley.member_channels(event parley.outbox)
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 82a89c6a1d1a964be1ef0773bcea49a1;
+AS md5 332b3703356b50eaa3c58e4a2e7fe7ad;
 
 --- function parley.member_cursor_error(text)
 CREATE OR REPLACE FUNCTION parley.member_cursor_error(cursor text)
@@ -2972,7 +2979,7 @@ CREATE OR REPLACE FUNCTION parley.member_page_errors(page text, "limit" text, be
  RETURNS jsonb
  LANGUAGE sql
  STABLE
-AS md5 cc852c2e96044a7b44109f15517a06d8;
+AS md5 9ab2767e012e94dfd104c3414843d855;
 
 --- function parley.members_after_delete()
 CREATE OR REPLACE FUNCTION parley.members_after_delete()
@@ -3223,7 +3230,7 @@ CREATE OR REPLACE FUNCTION parley.page_errors(page text, "limit" text, before te
  RETURNS jsonb
  LANGUAGE sql
  STABLE PARALLEL SAFE
-AS md5 fcd72828795217eeccbe31428590ec95;
+AS md5 e3ec47ba4a06c18f12eba671b22f92e0;
 
 --- function parley.parse_end_date(text)
 CREATE OR REPLACE FUNCTION parley.parse_end_date(value text)
@@ -3616,7 +3623,7 @@ CREATE OR REPLACE FUNCTION parley.sort_errors(sort text, search text, before tex
  RETURNS jsonb
  LANGUAGE sql
  STABLE PARALLEL SAFE
-AS md5 86bfe105ce4766451d1485b7530170c5;
+AS md5 ab950e3d3a0be3095a4fd3fb27428578;
 
 --- function parley.spelling_pattern(text)
 CREATE OR REPLACE FUNCTION parley.spelling_pattern(word text)
@@ -3732,7 +3739,7 @@ CREATE OR REPLACE FUNCTION parley.user_reference_errors(body jsonb)
  RETURNS jsonb
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-AS md5 dd2ca05b1e2d1f6125ed409720b5505b;
+AS md5 de66183e81a7a7dc80a59bea7ba41ad9;
 
 --- function parley.users_after_delete()
 CREATE OR REPLACE FUNCTION parley.users_after_delete()
@@ -4724,6 +4731,8 @@ grant execute on function parley.letter_pattern(text) to parley_api;
 grant execute on function parley.lineage() to parley_api;
 
 grant execute on function parley.list_contacts(text) to parley_api;
+
+grant execute on function parley.list_members_at(parley.outbox) to parley_api;
 
 grant execute on function parley.list_publications(parley.outbox) to parley_api;
 

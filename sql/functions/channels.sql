@@ -1,4 +1,4 @@
--- Recipients of events, and their names at Pusher: the channels that events are published on, and the ids of users.
+-- Pusher's names of chats and users, and who receives an event.
 --
 --   parley.chat_channel      the channel of a chat
 --   parley.user_channel      the channel of a user
@@ -7,10 +7,11 @@
 --   parley.event_channels    the channels on which an event is published under its own name
 --   parley.member_channels   the channels on which it is published as chat:event
 --   parley.list_recipients   the users who receive a change of a chat under its own name
+--   parley.list_members_at   the members at an event's seq who are still members
 --   parley.list_contacts     the users who receive a change of a user: members of common chats
 --
 -- A chat's channel carries the changes of the chat and its messages. A user's channel carries the changes of all chats of the
--- user, for lists of chats. It also carries, as chat:event, each entry of the log of the user's small chats, so that a client
+-- user, for lists of chats. It also carries, as chat:event, each event of the user's small chats, so that a client
 -- needs one subscription. publications.sql combines the two, and pusher.sql decides who may subscribe to a channel.
 
 create or replace function parley.chat_channel(chat uuid) returns text
@@ -43,8 +44,8 @@ language sql stable as $$
         else array[parley.chat_channel(event.chat_id)] end
 $$;
 
--- The members at the event's seq who are still members, and the former member. In a large chat, the event of the user's own
--- membership, or of a message that the user has sent with a nonce, is published to that user.
+-- Small chats: the members at the event's seq who are still members, and the former member. Large chats: only the user whose
+-- membership the event changes, or who sent the message with a nonce.
 create or replace function parley.member_channels(event parley.outbox) returns text[]
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -52,12 +53,10 @@ declare
     members text[];
 begin
     if event.on_user_channels then
-        members := case when event.event = 'chat:deleted' then event.recipients else array(
-            select m.user_id from parley.members m where m.chat_id = event.chat_id and m.joined_seq <= event.seq) end;
+        members := case when event.event = 'chat:deleted' then event.recipients
+            else array(select m from parley.list_members_at(event) m) end;
     elsif event.event in ('member:added', 'member:updated') or event.nonce is not null then
-        members := array(
-            select m.user_id from parley.members m
-            where m.chat_id = event.chat_id and m.user_id = parley.event_user_id(event) and m.joined_seq <= event.seq);
+        members := array(select m from parley.list_members_at(event) m where m = parley.event_user_id(event));
     end if;
     return array(select parley.user_channel(r) from unnest(members || event.removed_user) r where r is not null);
 end $$;
@@ -72,10 +71,15 @@ begin
     from (select o.event, o.recipients from parley.outbox o where o.chat_id = event.chat_id order by o.seq desc limit 1) e
     where e.event = 'chat:deleted';
     if not found then
-        return query
-        select m.user_id from parley.members m where m.chat_id = event.chat_id and m.joined_seq <= event.seq;
+        return query select m from parley.list_members_at(event) m;
     end if;
 end $$;
+
+-- Inlined, so that callers who look for one user read one row.
+create or replace function parley.list_members_at(event parley.outbox) returns setof text
+language sql stable as $$
+    select m.user_id from parley.members m where m.chat_id = event.chat_id and m.joined_seq <= event.seq
+$$;
 
 -- Bounded: the members of the user's 200 newest chats, if those are small, and at most 1,000 users. The user is one of them.
 create or replace function parley.list_contacts(user_id text) returns setof text

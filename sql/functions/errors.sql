@@ -17,7 +17,8 @@ begin
     raise exception using errcode = state, message = message, detail = coalesce(details::text, '');
 end $$;
 
--- `errors` maps the name of each field to its error, or to null if the field is valid. Rejected query parameters are listed too.
+-- `errors` maps the name of each field to its error, or to null if the field is valid. Includes the errors of
+-- set_parameter_errors().
 create or replace function parley.raise_invalid(errors jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
@@ -28,9 +29,9 @@ begin
     end if;
 end $$;
 
--- The API knows which parameters a route has. `unknown` and `repeated` are the names of others, and of those that are given more
--- than once. In the same statement, the route's function lists the errors of the values, and session.raise_parameter_errors()
--- ends the statement if there are none. Both lists are bounded, as is that of the unknown fields of a body.
+-- `unknown` has the names that the route does not accept, `repeated` those that are given more than once; each is cut to 100. The
+-- route's function runs in the same statement and lists the errors of the values too. session.raise_parameter_errors() raises if
+-- it returns.
 create or replace function session.set_parameter_errors(unknown text[], repeated text[]) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin

@@ -1,4 +1,4 @@
--- The query parameter include: what a response has in addition to its fields, as a list of names such as `users,etag`.
+-- The query parameter include: optional fields of a response, as a list of names such as `users,etag`.
 --
 --   parley.include_error         the error of the parameter, or null
 --   parley.is_included           whether the parameter lists a name
@@ -8,9 +8,9 @@
 --   parley.authors_json          the authors of messages in the selected chats
 --   parley.users_json            users with name and image; for functions that run as the tables' owner
 --
--- Names and images of other users are visible only to those who share a chat with them, or a message of theirs. So the API's role
--- can pass ids of messages, but not of users: parley.authors_json() reads the authors from messages that the user may read, and
--- only functions that derive the ids in the same way may call parley.users_json().
+-- Users can read names and images only of users with whom they share a chat, and of authors of messages in their chats. The API's
+-- role therefore passes ids of messages, not of users: parley.authors_json() reads the authors from messages that the user may
+-- read, and only functions that derive the ids in the same way may call parley.users_json().
 
 -- An empty list includes nothing.
 create or replace function parley.include_error(include text, allowed text[]) returns text
@@ -39,7 +39,7 @@ language sql stable as $$
     from rows from (json_array_elements(items), unnest(versions)) with ordinality i (item, version, place)
 $$;
 
--- `page` is {"messages", "total", "page", "limit"}. It lists the messages with these ids in their order; `chats` has the chat of each.
+-- `page` is a page of messages. `chats` and `ids` identify its messages, in their order.
 create or replace function parley.add_included_fields(page json, include text, chats uuid[], ids uuid[]) returns json
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare

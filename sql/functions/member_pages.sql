@@ -1,9 +1,9 @@
 -- Pages of a chat's members. Unlike other lists, this one begins with the oldest item: the member who joined first.
 --
 --   api.list_members             GET /api/chats/{chatId}/members
---   parley.member_page_errors    validates page, limit, before and after of the query
+--   parley.member_page_errors    the errors of page, limit, before and after
 --   parley.member_cursor_error   the error of before or after, or null
---   parley.parse_member_page     parses them into a page request
+--   parley.parse_member_page     the page request of page, limit, before and after
 --   parley.find_member_page      the user ids of a page of the selected chat's members, and their total number
 --   parley.members_json          members of the selected chat, formatted
 --
@@ -38,11 +38,11 @@ comment on function api.list_members(text, text, text, text, text) is
 create or replace function parley.member_page_errors(page text, "limit" text, before text, after text) returns jsonb
 language sql stable as $$
     select jsonb_build_object(
-        'page', case when coalesce(before, after) is not null and page is not null then 'can''t go with before or after'
+        'page', case when coalesce(before, after) is not null and page is not null then 'cannot be combined with before or after'
             else parley.number_error('page', page) end,
         'limit', parley.number_error('member_limit', "limit"),
         'before', parley.member_cursor_error(before),
-        'after', case when before is not null and after is not null then 'can''t go with before'
+        'after', case when before is not null and after is not null then 'cannot be combined with before'
             else parley.member_cursor_error(after) end)
 $$;
 

@@ -1,8 +1,8 @@
 -- Pagination: by page number, or by keyset from the id in `before` or `after`. Lists are newest first.
 --
---   parley.page_errors               validates page, limit, before and after of a query
---   parley.around_errors             validates around, and the parameters that it excludes
---   parley.parse_page                parses them into a page request
+--   parley.page_errors               the errors of page, limit, before and after
+--   parley.around_errors             the errors of around, and of the parameters that it excludes
+--   parley.parse_page                the page request of page, limit, before and after
 --   parley.has_more                  whether more rows were read than the page has
 --   parley.trim_page                 cuts the rows that were read to those of the page
 --   parley.set_response_links        sets the response header Link to the neighbouring pages
@@ -18,12 +18,12 @@
 create or replace function parley.page_errors(page text, "limit" text, before text, after text) returns jsonb
 language sql stable parallel safe as $$
     select jsonb_build_object(
-        'page', case when coalesce(before, after) is not null and page is not null then 'can''t go with before or after'
+        'page', case when coalesce(before, after) is not null and page is not null then 'cannot be combined with before or after'
             else parley.number_error('page', page) end,
         'limit', parley.number_error('limit', "limit"),
         'before', case when parley.parse_uuid(before) is null and before is not null then 'must be an id' end,
         'after', case when parley.parse_uuid(after) is null and after is not null then 'must be an id'
-            when before is not null and after is not null then 'can''t go with before' end)
+            when before is not null and after is not null then 'cannot be combined with before' end)
 $$;
 
 create or replace function parley.around_errors(
@@ -31,11 +31,11 @@ create or replace function parley.around_errors(
 language sql immutable parallel safe as $$
     select case when around is null then '{}' else jsonb_strip_nulls(jsonb_build_object(
         'around', case when parley.parse_uuid(around) is null then 'must be an id' end,
-        'page', case when page is not null then 'can''t go with around' end,
-        'search', case when search is not null then 'can''t go with around' end,
-        'sort', case when sort is not null then 'can''t go with around' end,
-        'before', case when before is not null then 'can''t go with around' end,
-        'after', case when after is not null then 'can''t go with around' end)) end
+        'page', case when page is not null then 'cannot be combined with around' end,
+        'search', case when search is not null then 'cannot be combined with around' end,
+        'sort', case when sort is not null then 'cannot be combined with around' end,
+        'before', case when before is not null then 'cannot be combined with around' end,
+        'after', case when after is not null then 'cannot be combined with around' end)) end
 $$;
 
 create or replace function parley.parse_page(page text, "limit" text, before text, after text) returns parley.page_request
@@ -64,10 +64,9 @@ language sql immutable parallel safe as $$
         else ids[:page_request.size] end
 $$;
 
--- `ids` are the argument of trim_page(). The JSON has, for each relation, the query parameters to change. A client that pages
--- by `before` has seen a newer page, and one that pages by `after` an older one, so those exist without a query, unless `after` is
--- the least id, as in a page around one of the oldest messages. In a list
--- that is oldest first, `before` and `after` change places.
+-- `ids` are the argument of trim_page(). The JSON maps each relation to the query parameters that change. After a page by
+-- `before` there is always a newer one, and after a page by `after` an older one, unless `after` is the least id, as in a page
+-- around one of the oldest messages. In a list that is oldest first, `before` and `after` are exchanged.
 create or replace function parley.set_response_links(
     page_request parley.page_request, ids anyarray, sort text default null, is_oldest_first boolean default false) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -92,8 +91,8 @@ begin
         json_strip_nulls(json_build_object('next', next, 'prev', prev, 'first', json_build_object()))::text, true);
 end $$;
 
--- The page is the one after the newest message that is too old for it. Half of it is newer than the message, or less if there
--- are not as many. If fewer than the rest are older, the page begins with the oldest message, and more of it is newer.
+-- Returns the page after the newest message that is too old for it. Half of the page is newer than the message. If either side
+-- has too few messages, the other side has more.
 create or replace function parley.find_page_around(
     message_id uuid, filter parley.message_filter, page_request parley.page_request) returns parley.page_request
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$

@@ -51,14 +51,14 @@ begin
         fetched := fetched + 1;
         bytes := bytes + pg_column_size(publications);
         has_more := fetched = max_events or bytes >= max_bytes;
-        return query
+        return query  -- one row for an event without publications
         select stored.id, stored.chat_id, coalesce(p.name, stored.event), p.payload, p.terminated_user, p.channels, has_more
         from (select) event left join unnest(publications) p on true;
         exit when has_more;
     end loop;
 end $$;
 comment on function listener.ack_and_fetch_events(bigint[], uuid, uuid[], bigint[], integer, integer, integer) is
-    'Removes the events with the ids in acked from the queue. Returns the publications of the next events, in the order of chats and ids; an event without recipients has one row, without channels. Of each chat up to max_events_per_chat events; up to max_events in all; and until their publications take up max_bytes. The rows of the last event have has_more if a limit was reached: a round continues after its chat_id. after_chat is where a round starts or continues; null visits only the chats of the latest events. held_chats and held_until are the chats of which the caller holds events, and the last of these events, or null to fetch no further ones of that chat.';
+    'Removes the events with the ids in acked from the queue. Returns the publications of the next events, in the order of chats and ids; an event without recipients has one row, without channels. Returns up to max_events_per_chat events of a chat and max_events in total, and stops when their publications exceed max_bytes. The rows of the last event have has_more if a limit was reached: a round continues after its chat_id. after_chat is where a round starts or continues; null visits only the chats of the latest events. held_chats and held_until are the chats of which the caller holds events, and the last of these events, or null to fetch no further ones of that chat.';
 
 -- The plan must not depend on the size of the queue when it was analyzed: a listener keeps it for as long as it runs. Each
 -- "order by" therefore leaves one index to use, and the join with unnest() is a hash join.

@@ -54,12 +54,14 @@ language sql immutable parallel safe as $$
     select jsonb_build_object(
         'channel_name', case
             when channel_names is null and coalesce(channel_name, '') = '' then 'is required'
-            when channel_names is not null and channel_name is not null then 'can''t go with channel_name[]' end,
+            when channel_names is not null and channel_name is not null then 'cannot be combined with channel_name[]' end,
         'channel_name[]', case
-            when cardinality(channel_names) not between 1 and 100 then 'must be 1 to 100 channels'
+            when cardinality(channel_names) not between 1 and 100 then 'must be given 1 to 100 times'
             when '' = any (channel_names) then 'must not be empty' end)
 $$;
 
+-- `current` is the result of the same request now. For a single channel it has raised PT403 if the user may no longer subscribe,
+-- so `stored` is returned as it is.
 create or replace function parley.restrict_authorization(stored json, current json) returns json
 language sql stable as $$
     select case when stored -> 'channels' is null then stored else json_build_object(

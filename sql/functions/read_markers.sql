@@ -6,8 +6,8 @@
 --   parley.find_read_state           the read state of the user in a chat
 --   parley.count_unread              the number of messages after a marker
 --
--- A message marks itself as read by its author (messages_before_insert). So no message after a marker is the user's own, and the
--- unread messages are all those after the marker. They are counted by blocks (paging.sql), and not one by one.
+-- Sending a message advances its author's marker (messages_before_insert). So no message after a marker is the user's own, and
+-- the unread messages are all those after the marker. They are counted by blocks (paging.sql), and not one by one.
 
 create or replace function api.mark_read(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -28,7 +28,7 @@ end $$;
 comment on function api.mark_read(text, jsonb) is
     'Marks a message, and all older ones of the chat, as read. Body: {"messageId"}. Returns {"lastReadMessageId", "unreadCount"}. An older message than the last read one changes nothing. Raises PT404 unless the message is one of the chat''s.';
 
--- In a small chat, the members receive an event. In a large one, an event for each member and message would be too many.
+-- Only small chats have the event: with n readers, a message causes up to n² publications.
 create or replace function parley.advance_own_read_marker(message uuid) returns parley.read_state
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

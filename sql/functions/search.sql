@@ -114,8 +114,8 @@ create or replace function parley.sort_errors(sort text, search text, before tex
 language sql stable parallel safe as $$
     select jsonb_build_object('sort', case
         when rules.validation_error('sort', sort) is not null then rules.validation_error('sort', sort)
-        when sort = 'relevance' and rules.is_blank(search) is not false then 'needs a search'
-        when sort = 'relevance' and coalesce(before, after) is not null then 'can''t go with before or after' end)
+        when sort = 'relevance' and rules.is_blank(search) is not false then 'requires search'
+        when sort = 'relevance' and coalesce(before, after) is not null then 'cannot be combined with before or after' end)
 $$;
 
 -- Without dates, the bounds are those of all UUIDs.

@@ -74,7 +74,9 @@ end $$;
 create or replace function parley.user_reference_errors(body jsonb) returns jsonb
 language sql immutable parallel safe as $$
     select parley.field_errors(body, required => '{}', optional => '{userId,email}') || case
-        when body ?& '{userId,email}' then '{"userId": "can''t go with email", "email": "can''t go with userId"}'::jsonb
-        when not body ?| '{userId,email}' then '{"userId": "is required without email", "email": "is required without userId"}'
+        when body ?& '{userId,email}' then
+            '{"userId": "cannot be combined with email", "email": "cannot be combined with userId"}'::jsonb
+        when not body ?| '{userId,email}' then
+            '{"userId": "is required unless email is given", "email": "is required unless userId is given"}'
         else '{}' end
 $$;

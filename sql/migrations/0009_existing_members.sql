@@ -1,8 +1,8 @@
 -- depends: 0008_read_markers
 -- transactional: false
 --
--- Counts the members of existing chats, and gives them read markers at the newest message: what was sent before there were
--- markers counts as read. Each chat is a transaction. Interrupted, the finished ones stay, and the migration can be applied again.
+-- Counts the members of existing chats, and gives them read markers at the newest message. Existing messages count as read. Each
+-- chat is a transaction: if the migration is interrupted, finished chats stay counted, and it can be applied again.
 
 do $$
 declare

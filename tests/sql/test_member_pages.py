@@ -119,12 +119,12 @@ def test_every_invalid_parameter_is_named(dba: Connection, chat: str) -> None:
         ({"limit": "0"}, {"limit": number}),
         ({"limit": "1001"}, {"limit": number}),
         ({"limit": "x", "page": "0"}, {"limit": number, "page": "must be a whole number from 1 to 1000000000"}),
-        ({"page": "1", "after": "m1"}, {"page": "can't go with before or after"}),
-        ({"before": "m1", "after": "m2"}, {"after": "can't go with before"}),
+        ({"page": "1", "after": "m1"}, {"page": "cannot be combined with before or after"}),
+        ({"before": "m1", "after": "m2"}, {"after": "cannot be combined with before"}),
         (
             {"before": "nobody", "after": "m2", "page": "2", "limit": "-1"},
-            {"before": NOT_A_MEMBER, "after": "can't go with before", "page": "can't go with before or after",
-             "limit": number},
+            {"before": NOT_A_MEMBER, "after": "cannot be combined with before", "limit": number,
+             "page": "cannot be combined with before or after"},
         ),
     ):  # fmt: skip
         with expect_error(400) as error:

@@ -188,10 +188,10 @@ def test_page_before_and_after_exclude_each_other(app: Connection, function: str
     arguments = [chat] if function == "list_messages" else []
     with expect_error(400) as error:
         call(app, user, function, *arguments, page="1", before=chat)
-    assert error.fields == {"page": "can't go with before or after"}
+    assert error.fields == {"page": "cannot be combined with before or after"}
     with expect_error(400) as error:
         call(app, user, function, *arguments, before=chat, after=chat)
-    assert error.fields == {"after": "can't go with before"}
+    assert error.fields == {"after": "cannot be combined with before"}
     with expect_error(400) as error:
         call(app, user, function, *arguments, before="1", after="x")
     assert error.fields == {"before": "must be an id", "after": "must be an id"}

@@ -114,7 +114,7 @@ def test_page_around_a_message_can_include_users(chat: Chat) -> None:
 def test_position_search_and_order_are_excluded(chat: Chat, name: str, value: str) -> None:
     with expect_error(400) as error:
         chat.list_messages(around=chat.messages[6]["id"], **{name: value})
-    assert error.fields == {name: "can't go with around"}
+    assert error.fields == {name: "cannot be combined with around"}
 
 
 def test_all_excluded_parameters_are_listed(chat: Chat) -> None:

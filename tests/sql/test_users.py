@@ -7,8 +7,8 @@ import pytest
 from tests.database import Connection, call, expect_error, new_chat
 from tests.tokens import new_user
 
-BOTH = {"userId": "can't go with email", "email": "can't go with userId"}
-NEITHER = {"userId": "is required without email", "email": "is required without userId"}
+BOTH = {"userId": "cannot be combined with email", "email": "cannot be combined with userId"}
+NEITHER = {"userId": "is required unless email is given", "email": "is required unless userId is given"}
 NO_EMAIL = "must be an e-mail address, like ada@example.org"
 
 

@@ -176,10 +176,10 @@ def test_search_of_all_chats_requires_a_search_term(client: httpx.Client) -> Non
         (
             "?search=x&sort=relevance&before=01a20a99-4a23-7c5b-9aec-d0aaeaef17a8",
             "sort",
-            "can't go with before or after",
+            "cannot be combined with before or after",
         ),
         ("?search=x&limit=101", "limit", "must be a whole number from 1 to 100"),
     ):
         assert expect_error(client.get(f"/api/search{query}"), 400)["details"]["fields"] == {field: problem}
     path = new_chat(client)
-    assert expect_error(client.get(f"{path}?sort=relevance"), 400)["details"]["fields"] == {"sort": "needs a search"}
+    assert expect_error(client.get(f"{path}?sort=relevance"), 400)["details"]["fields"] == {"sort": "requires search"}
