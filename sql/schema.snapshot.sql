@@ -426,6 +426,9 @@ alter table parley.chats add column if not exists message_count bigint;
 --- column parley.chats.owner_id
 alter table parley.chats add column if not exists owner_id text;
 
+--- column parley.chats.read_events
+alter table parley.chats add column if not exists read_events bigint;
+
 --- column parley.chats.seq
 alter table parley.chats add column if not exists seq bigint;
 
@@ -876,6 +879,9 @@ alter table parley.chats alter column message_count set default 0;
 --- default of parley.chats.owner_id
 alter table parley.chats alter column owner_id set default NULLIF(current_setting('parley.user_id'::text, true), ''::text);
 
+--- default of parley.chats.read_events
+alter table parley.chats alter column read_events set default 0;
+
 --- default of parley.chats.seq
 alter table parley.chats alter column seq set default 0;
 
@@ -1043,6 +1049,9 @@ alter table parley.chats alter column member_count set not null;
 
 --- not null of parley.chats.message_count
 alter table parley.chats alter column message_count set not null;
+
+--- not null of parley.chats.read_events
+alter table parley.chats alter column read_events set not null;
 
 --- not null of parley.chats.seq
 alter table parley.chats alter column seq set not null;
@@ -1644,7 +1653,7 @@ CREATE OR REPLACE FUNCTION api.authorize_channel(socket_id text, channel_name te
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 f2073d7189fea54c6f3b4ff361d08d7a;
+AS md5 ac243e990448cc155ba68e8299690de1;
 
 --- function api.authorize_upload(text)
 CREATE OR REPLACE FUNCTION api.authorize_upload(chat_id text DEFAULT NULL::text)
@@ -1711,7 +1720,7 @@ CREATE OR REPLACE FUNCTION api.get_chat(chat_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 254b8c635523dfa04070f41d40202a29;
+AS md5 ce7a08564f7544d912951a58ad5af278;
 
 --- function api.get_field_schemas()
 CREATE OR REPLACE FUNCTION api.get_field_schemas()
@@ -1756,7 +1765,7 @@ CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 68020658c37c9ef2794a203ce0916118;
+AS md5 327355535d39f50722a411fdec4b5a2e;
 
 --- function api.list_chats(text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text, include text DEFAULT NULL::text)
@@ -1789,7 +1798,7 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 ccb4295300de067c5195e1affa878b28;
+AS md5 fe8f0c9d6e011e113a6e32d47364fa4c;
 
 --- function api.list_users(text)
 CREATE OR REPLACE FUNCTION api.list_users(email text DEFAULT NULL::text)
@@ -1806,7 +1815,7 @@ CREATE OR REPLACE FUNCTION api.mark_read(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 5431be48d0e5cdf8ea15c0021c70fe37;
+AS md5 11e87ef6c4cf673f28a820bc4bba1eac;
 
 --- function api.parse_json(bytea)
 CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
@@ -1869,7 +1878,7 @@ CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 eab88ce98c1dd5008f8a63fb67c4b16d;
+AS md5 bcd04f4943a19f05375ce0b3c2454809;
 
 --- function api.update_member(text,text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_member(chat_id text, user_id text, body jsonb)
@@ -1908,7 +1917,7 @@ CREATE OR REPLACE FUNCTION listener.ack_and_fetch_events(acked bigint[], after_c
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 3e9a1a198cfa7d839f165abf001f0789;
+AS md5 421657f1c9531f4b1e7a1578d5356b4f;
 
 --- function listener.dead_letter(bigint,text)
 CREATE OR REPLACE FUNCTION listener.dead_letter(event_id bigint, error text)
@@ -2069,7 +2078,7 @@ CREATE OR REPLACE FUNCTION parley.advance_own_read_marker(message uuid)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 aa184b3b3272538c9e967acf96f452da;
+AS md5 6bd185146f73dfc6a4de3be0c9844b67;
 
 --- function parley.advance_read_marker(uuid,text,uuid)
 CREATE OR REPLACE FUNCTION parley.advance_read_marker(chat uuid, user_id text, message uuid)
@@ -2177,7 +2186,7 @@ CREATE OR REPLACE FUNCTION parley.begin_chat_removal(chat uuid)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6b1d005a12ed9227879824febd30e70d;
+AS md5 692153ab11eb61e9e7f89c5d2c5a2fb6;
 
 --- function parley.begin_removal_of_inactive_chats(uuid,integer)
 CREATE OR REPLACE FUNCTION parley.begin_removal_of_inactive_chats(before_id uuid, max_chats integer)
@@ -2232,12 +2241,19 @@ CREATE OR REPLACE FUNCTION parley.chat_json(chat parley.chats, last_message parl
  STABLE
 AS md5 655660f40f49fa9b72c4113fae81e461;
 
+--- function parley.chat_revision(parley.chats)
+CREATE OR REPLACE FUNCTION parley.chat_revision(chat parley.chats)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS md5 a09bf5a7fccb9a1522f1985d315ab723;
+
 --- function parley.chat_version(uuid,bigint)
-CREATE OR REPLACE FUNCTION parley.chat_version(chat uuid, seq bigint)
+CREATE OR REPLACE FUNCTION parley.chat_version(chat uuid, revision bigint)
  RETURNS text
  LANGUAGE sql
  STABLE
-AS md5 b525a1157d2de43de9d0125c56aff9bb;
+AS md5 55a062155dbac0f8691c98cbbcc6070e;
 
 --- function parley.chats_after_insert()
 CREATE OR REPLACE FUNCTION parley.chats_after_insert()
@@ -2380,7 +2396,7 @@ CREATE OR REPLACE FUNCTION parley.event_channels(event parley.outbox)
  RETURNS text[]
  LANGUAGE sql
  STABLE
-AS md5 dba0b6847429b65939435f528b4e69a9;
+AS md5 7ebb68b6ae50878202712ea84a59b917;
 
 --- function parley.event_entry_json(parley.outbox,json,text)
 CREATE OR REPLACE FUNCTION parley.event_entry_json(event parley.outbox, data json, nonce text)
@@ -2913,7 +2929,7 @@ CREATE OR REPLACE FUNCTION parley.listed_chat_json(chat parley.chats, last_messa
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e876e6fa4698428339b83641638578b1;
+AS md5 619ad8671cb72cb83667d8067f31b161;
 
 --- function parley.lock_idempotency_key(text)
 CREATE OR REPLACE FUNCTION parley.lock_idempotency_key(key text)
@@ -2935,6 +2951,13 @@ CREATE OR REPLACE FUNCTION parley.lock_selected_chat()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 1c952e8815e06c029fdb70109aa097c5;
+
+--- function parley.mark_read_after_readmission(uuid,text)
+CREATE OR REPLACE FUNCTION parley.mark_read_after_readmission(chat uuid, user_id text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 62ad6cd1eba117897e0b1bc5b8a00bf5;
 
 --- function parley.max_scan_bytes()
 CREATE OR REPLACE FUNCTION parley.max_scan_bytes()
@@ -2995,7 +3018,7 @@ CREATE OR REPLACE FUNCTION parley.members_after_insert()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ec87e2b7ea52fa601ea3691c262e0a2f;
+AS md5 25a9c8684c4626e7dbaf1745ffc592c1;
 
 --- function parley.members_before_insert()
 CREATE OR REPLACE FUNCTION parley.members_before_insert()
@@ -3333,6 +3356,13 @@ CREATE OR REPLACE FUNCTION parley.pseudonym(kind text, subject text)
  STABLE
 AS md5 99ffc341ef532d9b8db4fdeb57a46d4a;
 
+--- function parley.public_user_json(text,text,text)
+CREATE OR REPLACE FUNCTION parley.public_user_json(id text, name text, image text)
+ RETURNS json
+ LANGUAGE sql
+ STABLE
+AS md5 140d1f92e8432cb32e8c8ed17c5488a4;
+
 --- function parley.purge_active_keys()
 CREATE OR REPLACE FUNCTION parley.purge_active_keys()
  RETURNS void
@@ -3541,12 +3571,12 @@ CREATE OR REPLACE FUNCTION parley.set_owner(chat uuid, user_id text)
 AS md5 2705079ed9ae52c3b18f87ef450770cb;
 
 --- function parley.set_response_chat_seq()
-CREATE OR REPLACE FUNCTION parley.set_response_chat_seq()
- RETURNS bigint
+CREATE OR REPLACE FUNCTION parley.set_response_chat_seq(OUT seq bigint, OUT revision bigint)
+ RETURNS record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 8e693d32bd3cea36fdedbee4e561e195;
+AS md5 19c1920cc44a1c0fe53e4d4da6900c07;
 
 --- function parley.set_response_etag(text)
 CREATE OR REPLACE FUNCTION parley.set_response_etag(version text)
@@ -3771,7 +3801,7 @@ CREATE OR REPLACE FUNCTION parley.users_after_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a675444952e9c645c6e839b5f4985070;
+AS md5 cb80b828f4a06decca8ab8f455788ef0;
 
 --- function parley.users_before_email_write()
 CREATE OR REPLACE FUNCTION parley.users_before_email_write()
@@ -3799,7 +3829,7 @@ CREATE OR REPLACE FUNCTION parley.users_json(ids text[])
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 4f9993da2505565fdddb309909712e97;
+AS md5 b4237903ef4a54170fcf7a521d835dea;
 
 --- function parley.validate_body(jsonb,text[],text[])
 CREATE OR REPLACE FUNCTION parley.validate_body(body jsonb, required text[], optional text[] DEFAULT '{}'::text[])
@@ -4580,6 +4610,8 @@ grant execute on function parley.chat_event_payload(parley.outbox,text) to parle
 
 grant execute on function parley.chat_json(parley.chats,parley.messages,parley.read_state,json) to parley_api;
 
+grant execute on function parley.chat_revision(parley.chats) to parley_api;
+
 grant execute on function parley.chat_version(uuid,bigint) to parley_api;
 
 grant execute on function parley.check_preconditions(text) to parley_api;
@@ -4746,6 +4778,8 @@ grant execute on function parley.lock_image(text) to parley_api;
 
 grant execute on function parley.lock_selected_chat() to parley_api;
 
+grant execute on function parley.mark_read_after_readmission(uuid,text) to parley_api;
+
 grant execute on function parley.max_scan_bytes() to parley_api;
 
 grant execute on function parley.max_scan_messages() to parley_api;
@@ -4821,6 +4855,8 @@ grant execute on function parley.parse_uuid(text) to parley_api;
 grant execute on function parley.profile_json(next_auth.users) to parley_api;
 
 grant execute on function parley.pseudonym(text,text) to parley_api;
+
+grant execute on function parley.public_user_json(text,text,text) to parley_api;
 
 grant execute on function parley.purge_active_keys() to parley_api;
 

@@ -39,6 +39,9 @@ language sql stable as $$
         when event.event like 'member:%' or event.event = 'chat:read' then '{}'
         when event.event in ('chat:updated', 'chat:deleted') then parley.chat_channel(event.chat_id)
             || array(select parley.user_channel(r) from parley.list_recipients(event) r)
+        -- A later change of the user that is still in the queue has the current values.
+        when event.event = 'user:updated' and exists (
+            select from parley.outbox_queue q where q.chat_id = event.chat_id and q.id > event.id) then '{}'
         when event.event = 'user:updated' then
             array(select parley.user_channel(c) from parley.list_contacts(event.payload ->> 'id') c)
         else array[parley.chat_channel(event.chat_id)] end

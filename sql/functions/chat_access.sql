@@ -12,6 +12,7 @@
 --   parley.raise_forbidden         raises "forbidden", or "not found" if the user is no longer a member
 --   parley.lock_selected_chat      locks the selected chat, which serializes its writers
 --   parley.set_response_chat_seq   sets the response header X-Chat-Seq to the selected chat's seq
+--   parley.chat_revision           the number of changes of a chat and its messages, for entity tags
 --
 -- A policy checks the selected chat first, which is one lookup per statement. It then checks the selected chats of a page, and
 -- the list of all chats only if both fail. So reading one chat costs the same for members of one chat and of ten thousand.
@@ -99,12 +100,14 @@ begin
     end if;
 end $$;
 
--- Returns the seq of the latest change that is visible to the statement.
-create or replace function parley.set_response_chat_seq() returns bigint
+-- `seq` is that of the latest change that is visible to the statement. `revision` does not count chat:read.
+create or replace function parley.set_response_chat_seq(out seq bigint, out revision bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    return (
-        select set_config('response.chat_seq', c.seq::text, true)
-        from parley.chats c join parley.members m on m.chat_id = c.id
-        where c.id = nullif(current_setting('parley.selected_chat', true), '')::uuid and m.user_id = session.user_id())::bigint;
+    select set_config('response.chat_seq', c.seq::text, true), parley.chat_revision(c) into seq, revision
+    from parley.chats c join parley.members m on m.chat_id = c.id
+    where c.id = nullif(current_setting('parley.selected_chat', true), '')::uuid and m.user_id = session.user_id();
 end $$;
+
+create or replace function parley.chat_revision(chat parley.chats) returns bigint
+language sql immutable parallel safe as $$ select chat.seq - chat.read_events $$;

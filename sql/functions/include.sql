@@ -6,6 +6,7 @@
 --   parley.add_etags             appends the entity tag of its version to each object of an array
 --   parley.add_included_fields   adds the fields that the parameter lists to a page of messages
 --   parley.authors_json          the authors of messages in the selected chats
+--   parley.public_user_json      formats what other users may see of a user
 --   parley.users_json            users with name and image; for functions that run as the tables' owner
 --
 -- Users can read names and images only of users with whom they share a chat, and of authors of messages in their chats. The API's
@@ -80,7 +81,13 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as
 begin
     return (
         select coalesce(json_agg(
-            json_build_object('id', i.id, 'name', u.name, 'imageUrl', u.image) order by i.id collate "C"), '[]')
+            parley.public_user_json(i.id, u.name, u.image) order by i.id collate "C"), '[]')
         from (select distinct n.id from unnest(ids) n (id) where n.id is not null) i
             left join next_auth.users u on u.id = i.id);
 end $$;
+
+-- The web app may store longer values, and the image itself as a data URL. They would not fit into an event.
+create or replace function parley.public_user_json(id text, name text, image text) returns json
+language sql stable as $$
+    select json_build_object('id', id, 'name', left(name, 100), 'imageUrl', case when length(image) <= 2000 then image end)
+$$;

@@ -82,6 +82,7 @@ begin
                 message = 'the chat does not exist, or is deleted';
         end if;
         update parley.members m set joined_seq = new_seq where m.chat_id = member.chat_id and m.user_id = member.user_id;
+        perform parley.mark_read_after_readmission(member.chat_id, member.user_id);
         perform parley.record_event(
             member.chat_id, new_seq, 'member:added', to_json(member.user_id), changed_at => member.joined_at);
         -- After the event, so that the members of a small chat learn of the member who makes it a large one.

@@ -27,7 +27,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mod
 #variable_conflict use_column
 declare
     chat constant uuid := parley.select_chat(chat_id);
-    seq constant bigint := parley.set_response_chat_seq();
+    revision constant bigint := (parley.set_response_chat_seq()).revision;
     includes_users constant boolean := parley.is_included(include, 'users');
     filter parley.message_filter;
     page_request parley.page_request;
@@ -40,7 +40,7 @@ begin
             chat_id, page, "limit", type, search, start_date, end_date, sort, before, after, include, around);
     end if;
     -- A page with users has no entity tag: a user's name may change without an event of the chat.
-    if not includes_users and parley.check_preconditions(seq::text) then
+    if not includes_users and parley.check_preconditions(revision::text) then
         return null;
     end if;
     filter := parley.parse_filter(type, start_date, end_date);

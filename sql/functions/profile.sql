@@ -99,6 +99,6 @@ create or replace function parley.users_after_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform parley.record_event(parley.user_queue_id(new.id), 0, 'user:updated',
-        json_build_object('id', new.id, 'name', new.name, 'imageUrl', new.image), changed_at => new.updated_at);
+        parley.public_user_json(new.id, new.name, new.image), changed_at => new.updated_at);
     return null;
 end $$;

@@ -37,6 +37,7 @@ declare
     publications parley.publication[];
     fetched integer := 0;
     bytes bigint := 0;
+    user_event_bytes constant integer := 20000;  -- accounts for the search of the recipients, so that a fetch has few of them
 begin
     if acked <> '{}' then
         delete from parley.outbox_queue q where q.id = any (acked);
@@ -49,7 +50,8 @@ begin
     loop
         publications := array(select p from parley.list_publications(stored) p);
         fetched := fetched + 1;
-        bytes := bytes + pg_column_size(publications);
+        bytes := bytes + pg_column_size(publications)
+            + case when stored.event = 'user:updated' and publications <> '{}' then user_event_bytes else 0 end;
         has_more := fetched = max_events or bytes >= max_bytes;
         return query  -- one row for an event without publications
         select stored.id, stored.chat_id, coalesce(p.name, stored.event), p.payload, p.terminated_user, p.channels, has_more

@@ -14,7 +14,7 @@
 -- Members of a chat may subscribe to private-chat-ID and presence-chat-ID, and a user to private-user-ID, the channel of that
 -- user. channels.sql decides on which channels an event is published.
 
--- The names are sorted, so that concurrent requests of a user lock the memberships in the same order.
+-- The names are sorted by their chats, so that concurrent requests of a user lock the memberships in the same order.
 create or replace function api.authorize_channel(
     socket_id text, channel_name text default null, channel_names text[] default null) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -25,7 +25,9 @@ begin
     perform parley.raise_invalid(parley.channel_names_errors(channel_name, channel_names)
         || jsonb_build_object('socket_id', parley.socket_id_error(socket_id)));
     select json_object_agg(n.name, parley.authorize_subscription(n.name)) into channels
-    from (select distinct u.name from unnest(channel_names || channel_name) u (name) where u.name is not null order by 1) n;
+    from (
+        select u.name from unnest(channel_names || channel_name) u (name)
+        where u.name is not null group by u.name order by right(u.name, 36), u.name) n;
     if channel_names is not null then
         return json_build_object('socket_id', socket_id, 'channels', channels);
     end if;

@@ -1,10 +1,11 @@
 -- Read markers: how far a user has read a chat, and how many messages are unread.
 --
---   api.mark_read                    PUT /api/chats/{chatId}/read
---   parley.advance_own_read_marker   moves the user's marker and, in a small chat, records the event
---   parley.advance_read_marker       moves a user's marker forward, never back; returns whether it moved
---   parley.find_read_state           the read state of the user in a chat
---   parley.count_unread              the number of messages after a marker
+--   api.mark_read                        PUT /api/chats/{chatId}/read
+--   parley.advance_own_read_marker       moves the user's marker and, in a small chat, records the event
+--   parley.advance_read_marker           moves a user's marker forward, never back; returns whether it moved
+--   parley.mark_read_after_readmission   marks all messages of a chat as read by a readmitted user
+--   parley.find_read_state               the read state of the user in a chat
+--   parley.count_unread                  the number of messages after a marker
 --
 -- Sending a message advances its author's marker (messages_before_insert). So no message after a marker is the user's own, and
 -- the unread messages are all those after the marker. They are counted by blocks (paging.sql), and not one by one.
@@ -12,17 +13,11 @@
 create or replace function api.mark_read(chat_id text, body jsonb) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-    chat constant uuid := parley.select_chat(chat_id);
-    message uuid;
     state parley.read_state;
 begin
-    perform parley.validate_body(body, required => '{messageId}');
-    select m.id into message from parley.messages m where m.chat_id = chat and m.id = (body ->> 'messageId')::uuid;
-    if not found then
-        perform parley.raise_not_found('Message');
-    end if;
-    perform parley.assert_preconditions('');
-    state := parley.advance_own_read_marker(message);
+    perform parley.select_chat(chat_id), parley.validate_body(body, required => '{messageId}');
+    perform parley.find_message(chat_id, body ->> 'messageId'), parley.assert_preconditions('');
+    state := parley.advance_own_read_marker((body ->> 'messageId')::uuid);
     return json_build_object('lastReadMessageId', state.last_read_message_id, 'unreadCount', state.unread_count);
 end $$;
 comment on function api.mark_read(text, jsonb) is
@@ -39,10 +34,13 @@ declare
 begin
     perform parley.lock_selected_chat();
     select c.* into chat from parley.chats c where c.id = session.selected_chat();
+    if not exists (select from parley.messages m where m.chat_id = chat.id and m.id = message) then
+        perform parley.raise_not_found('Message');
+    end if;
     is_advanced := parley.advance_read_marker(chat.id, caller, message);
     state := parley.find_read_state(chat.id);
     if is_advanced and parley.is_small(chat) then
-        update parley.chats c set seq = c.seq + 1 where c.id = chat.id;
+        update parley.chats c set seq = c.seq + 1, read_events = c.read_events + 1 where c.id = chat.id;
         perform parley.record_event(chat.id, chat.seq + 1, 'chat:read', json_build_object(
             'userId', caller, 'lastReadMessageId', message, 'unreadCount', state.unread_count));
     end if;
@@ -61,6 +59,16 @@ begin
         on conflict on constraint read_markers_pkey do nothing;
     end if;
     return found;
+end $$;
+
+-- Markers are removed with an account, and messages are not: without a marker, the user's own messages would be unread.
+create or replace function parley.mark_read_after_readmission(chat uuid, user_id text) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    perform parley.advance_read_marker(chat, mark_read_after_readmission.user_id, c.last_message_id)
+    from parley.chats c join parley.deleted_users d on d.user_id = mark_read_after_readmission.user_id
+    where c.id = chat and c.last_message_id is not null and not exists (
+        select from parley.read_markers r where r.chat_id = chat and r.user_id = d.user_id);
 end $$;
 
 -- Returns nulls unless the user is a member.

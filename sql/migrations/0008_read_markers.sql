@@ -17,13 +17,17 @@ create type parley.read_state as (last_read_message_id uuid, unread_count bigint
 create type parley.publication as (name text, payload text, channels text[], terminated_user text);
 
 -- In the order in which requests lock the tables, to avoid deadlocks.
-lock table parley.members, parley.chats, parley.outbox in access exclusive mode;
+lock table parley.members, parley.messages, parley.chats, parley.outbox in access exclusive mode;
 
-alter table parley.chats add column member_count bigint not null default 0;
+alter table parley.chats
+    add column member_count bigint not null default 0,
+    add column read_events bigint not null default 0;
 
 alter table parley.members
     add column joined_seq bigint not null default 0,
-    add column was_authorized boolean not null default false;
+    -- Authorizations of existing members are not known, so each of them may have one.
+    add column was_authorized boolean not null default true;
+alter table parley.members alter column was_authorized set default false;
 
 alter table parley.outbox
     add column on_user_channels boolean not null default false,
@@ -43,6 +47,7 @@ comment on type parley.read_state is 'How far a member has read a chat: the last
 comment on type parley.publication is 'A request to Pusher for an event: publish the payload under the name on the channels; or, without channels, terminate the connections of a user, by their id at Pusher.';
 
 comment on column parley.chats.member_count is 'How many members the chat has. Triggers maintain it.';
+comment on column parley.chats.read_events is 'How many of the chat''s events are chat:read. They change nothing that other members see of the chat and its messages, so versions do not count them.';
 comment on column parley.members.joined_seq is 'The seq of the event member:added: the first one that is published on the member''s channel. 0 for memberships that are older than the column.';
 comment on column parley.members.was_authorized is 'Whether the member was authorized to subscribe to a channel of the chat. If so, the end of the membership terminates the user''s connections.';
 comment on column parley.outbox.event is 'message:sent, message:updated, message:deleted, chat:updated, chat:deleted, chat:read, member:added, member:updated or member:removed; or user:updated, which belongs to no chat.';
@@ -52,7 +57,7 @@ comment on column parley.outbox.on_user_channels is 'Whether the event is publis
 comment on column parley.outbox.terminates_connections is 'For member:removed, whether the connections of the former member are terminated.';
 comment on column parley.outbox.nonce is 'For message:sent, the sender''s own identifier of the message, returned to the sender only.';
 
--- Counts the changes until the functions are replaced, at the end of the run. The next migration counts the existing members.
+-- Counts the changes, and marks messages as read by their authors, until the functions are replaced, at the end of the run. The next migration counts the existing members.
 create function parley.members_after_change() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -69,3 +74,14 @@ create trigger members_after_change_insert after insert on parley.members
 
 create trigger members_after_change_delete after delete on parley.members
     referencing old table as changed_members for each statement execute function parley.members_after_change();
+
+create function parley.messages_after_change() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into parley.read_markers (chat_id, user_id, last_read_message_id) values (new.chat_id, new.user_id, new.id)
+    on conflict (chat_id, user_id) do update set last_read_message_id = excluded.last_read_message_id;
+    return null;
+end $$;
+
+create trigger messages_after_change after insert on parley.messages
+    for each row execute function parley.messages_after_change();

@@ -252,3 +252,26 @@ def test_change_of_a_user_in_many_chats_is_published_to_a_bounded_number(dba: Co
     ((_, _, channels),) = publications(dba, queue)
     assert len(channels) in (1000, 1001)
     assert user_channel(dba, owner) in channels
+
+
+def test_only_the_last_of_several_changes_of_a_user_is_published(dba: Connection) -> None:
+    owner = new_user()
+    new_chat(dba, owner)
+    for name in ("Ada", "Bea", "Cleo"):
+        call(dba, owner, "update_profile", {"name": name})
+    (queue,) = dba.execute("select parley.user_queue_id(%s)::text", [owner]).fetchone() or ("",)
+    assert [data["name"] for _, data, _ in publications(dba, queue)] == ["Cleo"]
+
+
+def test_values_of_a_user_that_the_web_app_has_stored_fit_into_events(dba: Connection) -> None:
+    owner = new_user()
+    chat = new_published_chat(dba, owner)
+    dba.execute(
+        "update next_auth.users set name = %s, image = %s where id = %s",
+        ["x" * 15_000, "data:image/png;base64," + "A" * 20_000, owner],
+    )
+    send(dba, chat, "hello", owner)
+    (queue,) = dba.execute("select parley.user_queue_id(%s)::text", [owner]).fetchone() or ("",)
+    public = {"id": owner, "name": "x" * 100, "imageUrl": None}
+    assert [data for _, data, _ in publications(dba, queue)] == [public]
+    assert [data["user"] for name, data, _ in publications(dba, chat) if name == "chat:event"] == [public]

@@ -131,6 +131,39 @@ def test_markers_go_with_the_chat_and_with_the_account(dba: Connection) -> None:
     assert dba.execute(query, [chat]).fetchall() == []
 
 
+def test_own_messages_of_a_readmitted_user_are_read(dba: Connection) -> None:
+    owner, user = new_user(), new_user()
+    chat = new_chat(dba, owner, user)
+    send(dba, chat, user=user)
+    dba.execute("delete from next_auth.users where id = %s", [user])
+    dba.execute("insert into next_auth.users (id) values (%s)", [user])
+    add_member(dba, owner, chat, user)
+    assert get_state(dba, user, chat)[1] == 0
+    send(dba, chat, user=owner)
+    assert get_state(dba, user, chat)[1] == count_unread(dba, user, chat) == 1
+
+
+def test_reading_changes_the_version_of_the_chat_for_the_reader_only(dba: Connection) -> None:
+    chat = new_chat(dba, "owner", "member")
+    sent = send(dba, chat)["id"]
+
+    def list_etags(user: str) -> list[str]:
+        etags = []
+        for function in ("get_chat", "list_messages"):
+            call(dba, user, function, chat)
+            (etag,) = dba.execute("select current_setting('response.etag')").fetchone() or ("",)
+            etags.append(etag)
+        return etags
+
+    before = {user: list_etags(user) for user in ("owner", "member")}
+    mark(dba, "member", chat, sent)
+    assert list_etags("owner") == before["owner"]
+    after = list_etags("member")
+    assert (after[0] == before["member"][0], after[1] == before["member"][1]) == (False, True)
+    send(dba, chat)
+    assert not set(list_etags("owner")) & set(before["owner"])
+
+
 def test_recount_counts_messages_loaded_without_triggers(dba: Connection) -> None:
     chat = new_chat(dba, "owner", "member")
     dba.execute("set local session_replication_role = replica")
