@@ -2232,7 +2232,7 @@ CREATE OR REPLACE FUNCTION parley.chat_event_payload(event parley.outbox, nonce 
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b5a3d5b872403419bc6b1b4e2dd4ba20;
+AS md5 fd77278936f6a49c8eeb500407439465;
 
 --- function parley.chat_json(parley.chats,parley.messages,parley.read_state,json)
 CREATE OR REPLACE FUNCTION parley.chat_json(chat parley.chats, last_message parley.messages, read_state parley.read_state, author json DEFAULT NULL::json)
@@ -2368,13 +2368,12 @@ CREATE OR REPLACE FUNCTION parley.encode_cursor(after_snapshot pg_snapshot, unti
  STABLE
 AS md5 bd48800719d44aade0eea54511a3823b;
 
---- function parley.entry_with_user(parley.outbox,json,text)
-CREATE OR REPLACE FUNCTION parley.entry_with_user(event parley.outbox, data json, nonce text)
+--- function parley.entry_with_user(parley.outbox,json,text,json)
+CREATE OR REPLACE FUNCTION parley.entry_with_user(event parley.outbox, data json, nonce text, named_user json)
  RETURNS text
- LANGUAGE plpgsql
+ LANGUAGE sql
  STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 48e38536dce4e7d22bc3f7452cced72f;
+AS md5 6a23e04081fef7403e343cec0c4ff36a;
 
 --- function parley.epoch()
 CREATE OR REPLACE FUNCTION parley.epoch()
@@ -4632,7 +4631,7 @@ grant execute on function parley.encode_base64url(bytea) to parley_api;
 
 grant execute on function parley.encode_cursor(pg_snapshot,pg_snapshot,uuid,bigint) to parley_api;
 
-grant execute on function parley.entry_with_user(parley.outbox,json,text) to parley_api;
+grant execute on function parley.entry_with_user(parley.outbox,json,text,json) to parley_api;
 
 grant execute on function parley.epoch() to parley_api;
 
