@@ -21,7 +21,7 @@ from api.ratelimit.redis_connection import (
     encode_arguments,
     encode_command,
 )
-from api.ratelimit.waiters import Waiters
+from api.ratelimit.retry_schedule import RetrySchedule
 from api.settings import Settings
 
 logger = logging.getLogger("parley.api")
@@ -114,7 +114,7 @@ class RateLimiter:
         policy = f'"{POLICY_NAME}";q={limit};w={math.ceil(window_ms / 1000)}'
         self._policy_headers = {"RateLimit-Policy": policy, "X-RateLimit-Limit": str(limit)}
         self._local = LocalCounts()
-        self._waiters = Waiters(limit, window_ms)
+        self._retry_schedule = RetrySchedule(limit, window_ms)
         self.is_redis_unavailable = False
         self._retry_at = 0.0
         self._probe: asyncio.Task[None] | None = None
@@ -151,7 +151,7 @@ class RateLimiter:
         if decision.allowed:
             return decision
         _, current, previous = counts
-        retry_after = self._waiters.schedule(key, now_ms, decision.wait_seconds, current, previous)
+        retry_after = self._retry_schedule.assign(key, now_ms, decision.wait_seconds, current, previous)
         return decision._replace(retry_after=retry_after)
 
     def _record_failure(self, error: Exception) -> None:

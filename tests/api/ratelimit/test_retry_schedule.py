@@ -1,4 +1,4 @@
-"""Retry-After: each waiter of an address gets a time of its own, and is allowed if it returns then."""
+"""Retry-After: each client of an address gets a different time, and is allowed if it returns then."""
 
 import asyncio
 import math
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from api.dev.valkey import Valkey
 from api.ratelimit.limiter import Decision
-from api.ratelimit.waiters import MAX_WAITING_KEYS, Waiters
+from api.ratelimit.retry_schedule import MAX_KEYS, RetrySchedule
 from tests.api.ratelimit.test_limiter import NOON_MS, WINDOW_MS, consume_all, get_keys, open_limiter
 
 
@@ -25,7 +25,7 @@ def retry_after(decisions: list[Decision]) -> list[int]:
     return [decision.retry_after for decision in decisions if not decision.allowed]
 
 
-def test_waiters_get_one_slot_each_up_to_one_more_window(redis_url: str) -> None:
+def test_clients_get_one_slot_each_up_to_one_more_window(redis_url: str) -> None:
     decisions = consume_all(redis_url, [NOON_MS] * 25)
     assert [decision.allowed for decision in decisions] == [True] * 10 + [False] * 15
     assert retry_after(decisions) == [*range(11, 21), 21, 21, 21, 21, 21]
@@ -35,14 +35,14 @@ def test_waiters_get_one_slot_each_up_to_one_more_window(redis_url: str) -> None
     assert {decision.retry_after for decision in decisions[:10]} == {0}
 
 
-def test_waiters_who_have_returned_no_longer_count(redis_url: str) -> None:
+def test_clients_that_have_returned_no_longer_count(redis_url: str) -> None:
     times = [NOON_MS] * 12 + [NOON_MS + 11_000, NOON_MS + 12_000, *[NOON_MS + 12_001] * 3]
     decisions = consume_all(redis_url, times)
     assert retry_after(decisions) == [11, 12, 1, 2]
     assert [decision.allowed for decision in decisions[12:]] == [True, True, True, False, False]
 
 
-def test_addresses_have_waiters_of_their_own(redis_url: str) -> None:
+def test_addresses_have_schedules_of_their_own(redis_url: str) -> None:
     for _ in range(2):
         assert retry_after(consume_all(redis_url, [NOON_MS] * 12)) == [11, 12]
 
@@ -58,7 +58,7 @@ def test_addresses_have_waiters_of_their_own(redis_url: str) -> None:
 )
 @example(limit=10, window_ms=10_000, into_window=0.45, current=8, previous=5, steps=[0] * 30)
 @example(limit=10, window_ms=10_000, into_window=0.85, current=9, previous=10, steps=[0] * 30)
-def test_waiters_who_return_at_their_times_are_allowed(
+def test_clients_that_return_at_their_times_are_allowed(
     redis_url: str, limit: int, window_ms: int, into_window: float, current: int, previous: int, steps: list[int]
 ) -> None:
     address, now = uuid4().hex, NOON_MS + int(into_window * window_ms)
@@ -73,7 +73,7 @@ def test_waiters_who_return_at_their_times_are_allowed(
             for step in steps:
                 time += step
                 decision = await limiter.consume(address, time)
-                assume(not (decision.allowed and returns))  # others come before waiters return, and take their slots
+                assume(not (decision.allowed and returns))  # others take the slots of the clients
                 if decision.allowed:
                     continue
                 last = decision.wait_seconds + math.ceil(window_ms / 1000)
@@ -87,11 +87,11 @@ def test_waiters_who_return_at_their_times_are_allowed(
     asyncio.run(reject_and_return())
 
 
-def test_waiters_of_a_limited_number_of_addresses_are_remembered() -> None:
-    waiters = Waiters(10, WINDOW_MS)
-    for n in range(MAX_WAITING_KEYS + 1):
-        assert waiters.schedule(str(n), NOON_MS, 11, 10, 0) == 11
-    assert waiters.schedule("1", NOON_MS, 11, 10, 0) == 12
-    assert waiters.schedule("0", NOON_MS, 11, 10, 0) == 11  # forgotten
-    assert waiters.schedule("1", NOON_MS, 11, 10, 0) == 13
-    assert waiters.schedule("2", NOON_MS, 11, 10, 0) == 11  # forgotten for 0
+def test_times_of_a_limited_number_of_addresses_are_remembered() -> None:
+    schedule = RetrySchedule(10, WINDOW_MS)
+    for n in range(MAX_KEYS + 1):
+        assert schedule.assign(str(n), NOON_MS, 11, 10, 0) == 11
+    assert schedule.assign("1", NOON_MS, 11, 10, 0) == 12
+    assert schedule.assign("0", NOON_MS, 11, 10, 0) == 11  # forgotten
+    assert schedule.assign("1", NOON_MS, 11, 10, 0) == 13
+    assert schedule.assign("2", NOON_MS, 11, 10, 0) == 11  # forgotten for 0
