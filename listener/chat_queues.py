@@ -42,14 +42,14 @@ class ChatQueue:
         self.last_id = event.id
 
     def batch(self, limit: int) -> list[Event]:
-        """Return the first events that may share a request of up to `limit` messages; none if the first one cannot.
+        """Return the first events that may share a request of up to `limit` entries; none if the first one cannot.
 
         The events stay in the queue.
         """
         batch: list[Event] = []
         if not self.isolated_count:
             for event in self.events:
-                count = event.message_count
+                count = event.batch_size
                 if count is None or count > limit:
                     break
                 batch.append(event)
@@ -115,7 +115,7 @@ class ChatQueues:
         }
 
     def acquire_batches(self, limit: int) -> Batches:
-        """Acquire queues for one request, with their first events of up to `limit` messages. Release each after it."""
+        """Acquire queues for one request, with their first events, of up to `limit` entries. Release each after it."""
         batches: Batches = []
         while self._ready and limit:
             queue = self._ready[0]
@@ -126,7 +126,7 @@ class ChatQueues:
             batches.append((queue, batch or [queue.events[0]]))
             if not batch:
                 break
-            limit -= sum(event.message_count or 0 for event in batch)
+            limit -= sum(event.batch_size or 0 for event in batch)
         return batches
 
     def pop(self, queue: ChatQueue) -> Event:

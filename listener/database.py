@@ -34,10 +34,10 @@ DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Intern
 
 @dataclass(slots=True)
 class Publication:
-    """What Pusher does for an event: it publishes `payload`, which is JSON, under `name` on `channels`.
+    """A request to Pusher for an event.
 
-    `channels` are those on which that is not done yet. A publication for a `terminated_user`, the id of a user at
-    Pusher, has no channels: it terminates the connections of that user.
+    It publishes `payload`, which is JSON, under `name` on `channels`, or terminates the connections of
+    `terminated_user`, the id of a user at Pusher. `channels` shrinks while the event is published.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Publication:
 
 @dataclass(slots=True)
 class Event:
-    """An event with its publications that are not done yet."""
+    """An event, and its pending publications."""
 
     id: int
     chat_id: str
@@ -56,8 +56,8 @@ class Event:
     publications: list[Publication]
 
     @property
-    def message_count(self) -> int | None:
-        """How many messages of a batch the event needs; None if it needs another kind of request."""
+    def batch_size(self) -> int | None:
+        """How many entries of a batch request the event takes; None if it needs a request of another kind."""
         if any(publication.terminated_user for publication in self.publications):
             return None
         return sum(len(publication.channels) for publication in self.publications)

@@ -51,12 +51,12 @@ class PusherClient:
         )
 
     async def send(self, events: Sequence[Event]) -> bool:
-        """Send one request with these events: up to MAX_BATCH_EVENTS messages, in order, or any single event.
+        """Send one request with these events: up to MAX_BATCH_EVENTS entries of a batch, in order, or any single event.
 
-        Return whether the events are published. An event of more messages, or that terminates connections, may need
+        Return whether the events are published. An event of more entries, or that terminates connections, may need
         several requests: each removes from the event what it has published. Raises RejectedError or FailedError.
         """
-        count = events[0].message_count
+        count = events[0].batch_size
         if count is not None and count <= MAX_BATCH_EVENTS:
             batch = [
                 {"name": publication.name, "channel": channel, "data": publication.payload}
