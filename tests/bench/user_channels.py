@@ -1,4 +1,4 @@
-"""What events on users' own channels cost, by the number of members: `python -m tests.bench.user_channels`.
+"""The cost of events on users' channels, by the number of members: `python -m tests.bench.user_channels`.
 
 For chats of each size, the listener publishes the same backlog twice in one run: on the chats' own channels only, as
 for large chats, and on the members' channels too. Prints for each: events a second until all are acknowledged, requests
@@ -9,7 +9,6 @@ same for one channel of all members as for a channel of each.
 """
 
 import statistics
-import threading
 import time
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from tests.database import Connection, call, new_chat
 from tests.listener.process import Listener, running_listener
 from tests.listener.subscriber import Subscriber
 from tests.servers import migrate, open_directory
-from tests.sql.outbox import add_members
+from tests.sql.outbox import SMALL_CHAT_MEMBERS, add_members
 
 SIZES = (2, 5, 20, 100, 1000)
 CHATS = 20  # of each size
@@ -54,11 +53,10 @@ def write_backlog(dba: Connection, chats: list[str], events: int, *, on_user_cha
 
 def drain(dba: Connection, listener: Listener, port: int, events: int) -> Drained:
     """Publish the backlog."""
-    waiter = threading.Event()
     with running_listener(listener):
         begun = time.perf_counter()
         while dba.execute("select 1 from parley.outbox_queue limit 1").fetchone():
-            waiter.wait(0.01)
+            time.sleep(0.01)
         seconds = time.perf_counter() - begun
         requests = scrape(port, "parley_pusher_request_seconds_count", result="accepted")
     return Drained(events / seconds, requests / events)
@@ -90,7 +88,7 @@ def measure(dba: Connection, listener: Listener, pusher: PusherProcess, port: in
         write_backlog(dba, chats, events, on_user_channels=on_user_channels)
         drained[on_user_channels] = drain(dba, listener, port, events)
     one, all_ = drained[False], drained[True]
-    is_large = members > 100
+    is_large = members > SMALL_CHAT_MEMBERS
     latency = "" if is_large else f"{measure_latency(dba, listener, pusher, chats[0]):.1f}"
     print(
         f"{members:8} {one.events_per_second:10,.0f} {all_.events_per_second:10,.0f}"

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from tests.database import Connection, call, new_chat
 
+SMALL_CHAT_MEMBERS = 100
+
 
 def new_published_chat(connection: Connection, owner: str, *members: str) -> str:
     """Create a chat of these users whose events so far are published; return its id."""

@@ -101,7 +101,7 @@ def test_unused_image_is_removed_after_24_hours(dba: Connection) -> None:
     ids=["delete", "edit content", "other image", "edit type", "delete chat in SQL"],
 )
 @pytest.mark.parametrize("is_due", [False, True])
-def test_image_goes_with_its_message(
+def test_image_is_removed_with_its_message(
     dba: Connection, owner: str, chat: str, remove: Callable[..., object], is_due: bool
 ) -> None:
     message = send(dba, owner, chat)
@@ -114,7 +114,7 @@ def test_image_goes_with_its_message(
 
 
 @pytest.mark.usefixtures("no_pending_removals")
-def test_image_goes_with_its_chat(dba: Connection, owner: str, chat: str) -> None:
+def test_image_is_removed_with_its_chat(dba: Connection, owner: str, chat: str) -> None:
     add_image(dba, owner, chat, OTHER_URL)
     send(dba, owner, chat)
     call(dba, owner, "delete_chat", chat)

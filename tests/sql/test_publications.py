@@ -7,10 +7,8 @@ import pytest
 
 from api.openapi.models.events import MAX_EVENT_BYTES
 from tests.database import Connection, add_member, call, new_chat
-from tests.sql.outbox import add_members, fetch_publications, id_before, new_published_chat, send
+from tests.sql.outbox import SMALL_CHAT_MEMBERS, add_members, fetch_publications, id_before, new_published_chat, send
 from tests.tokens import new_user
-
-SMALL_CHAT_MEMBERS = 100
 
 
 def publications(dba: Connection, chat: str) -> list[tuple[str, Any, set[str]]]:

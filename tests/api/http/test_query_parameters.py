@@ -98,7 +98,7 @@ def test_rejected_request_leaves_its_idempotency_key_unused(route_examples: Rout
 
 
 @pytest.mark.parametrize("count", [99, 100, 101, 400])
-def test_answer_is_bounded(route_examples: RouteExamples, count: int) -> None:
+def test_response_is_bounded(route_examples: RouteExamples, count: int) -> None:
     names = [f"{n:03}é" + "x" * 96 for n in range(count)]
     response = route_examples.owner.get("/api/profile", params=dict.fromkeys(names, "1"))
     fields = expect_error(response, 400)["details"]["fields"]

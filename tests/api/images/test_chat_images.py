@@ -247,7 +247,7 @@ def test_unused_image_is_removed_when_its_day_is_over(chat: Chat) -> None:
     assert chat.owner.get(unused).status_code == 404
 
 
-def test_image_goes_with_its_message_and_with_an_edit(chat: Chat) -> None:
+def test_image_is_removed_with_its_message_and_with_an_edit(chat: Chat) -> None:
     deleted, edited, kept = chat.upload(), chat.upload(), chat.upload()
     messages = [chat.send(url) for url in (deleted, edited, kept)]
     assert chat.owner.delete(messages[0]).status_code == 204
@@ -255,7 +255,7 @@ def test_image_goes_with_its_message_and_with_an_edit(chat: Chat) -> None:
     chat.wait_until_stored(kept)
 
 
-def test_image_goes_with_its_chat(chat: Chat) -> None:
+def test_image_is_removed_with_its_chat(chat: Chat) -> None:
     chat.send(chat.upload())
     assert len(list_stored_names(chat.api)) == 1
     assert chat.owner.delete(chat.path).status_code == 204
