@@ -21,7 +21,7 @@ from api.routes import RESPONSE_HEADERS, ROUTES, Route
 MAX_BODY = 1024 * 1024  # bytes
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-MAX_FORM_FIELDS = 200
+MAX_FORM_FIELDS = 200  # 100 channels and other fields
 
 Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 
@@ -30,7 +30,7 @@ def add_routes(app: Sanic[Any, Any]) -> None:
     """Add all routes of the table to the app."""
     for route in ROUTES:
         methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
-        handler = create_upload_handler(route) if route.upload else create_handler(route)
+        handler = create_upload_handler(route) if route.image_kind else create_handler(route)
         name = route.function.replace(".", "_")
         app.add_route(handler, route.path, methods, name=name, stream=True, unquote=True)
 
@@ -38,7 +38,7 @@ def add_routes(app: Sanic[Any, Any]) -> None:
 def create_handler(route: Route) -> Handler:
     """Return the handler of a route without upload."""
     path_parameters = route.path_parameters
-    is_write, is_page, can_search = not route.is_safe, "limit" in route.query, "search" in route.query
+    is_write, is_page, can_search = route.is_write, "limit" in route.query, "search" in route.query
     media_type = JSON if route.body else FORM if route.pusher_fields else None
     statement, rejecting_statement = route.statement, route.rejecting_statement
 
@@ -51,7 +51,11 @@ def create_handler(route: Route) -> Handler:
             arguments.append(body)
         if route.pusher_fields:
             arguments += parse_form(body, route.pusher_fields)
-        conditions = read_conditions(request, route, body) if query.is_valid else (query.unknown, query.repeated)
+        third_and_fourth: tuple[Any, Any]
+        if query.is_valid:
+            sql, third_and_fourth = statement, read_conditions(request, route, body)
+        else:  # Route.rejecting_statement takes the names in place of the conditions.
+            sql, third_and_fourth = rejecting_statement, (query.unknown, query.repeated)
         permit = request.app.ctx.admission.create_permit(
             identity,
             is_write=is_write,
@@ -59,8 +63,9 @@ def create_handler(route: Route) -> Handler:
             is_expensive=len(body) > EXPENSIVE_BODY_BYTES or (can_search and request.is_search),
             is_page=is_page,
         )
-        sql = statement if query.is_valid else rejecting_statement
-        result, *values = await fetch_row(request, route, permit, sql, identity, request.id, *conditions, *arguments)
+        result, *values = await fetch_row(
+            request, route, permit, sql, identity, request.id, *third_and_fourth, *arguments
+        )
         headers = build_headers(route, request, values)
         if result is None and route.method == "GET":
             return HTTPResponse(None, 304, headers)
@@ -73,9 +78,9 @@ def create_handler(route: Route) -> Handler:
 
 def create_upload_handler(route: Route) -> Handler:
     """Return the handler of a route that receives an image, after the database has authorized the upload."""
-    statement, upload_statement, rejecting_statement = (
+    statement, authorization_statement, rejecting_statement = (
         route.statement,
-        route.upload_statement,
+        route.authorization_statement,
         route.rejecting_statement,
     )
 
@@ -85,7 +90,7 @@ def create_upload_handler(route: Route) -> Handler:
         query = read_query(request, route.query)
         async with ctx.admission.create_permit(caller) as seconds:
             row = await ctx.database.fetch_row(
-                upload_statement, caller, request.id, *path_arguments, acquire_seconds=seconds
+                authorization_statement, caller, request.id, *path_arguments, acquire_seconds=seconds
             )
             if not query.is_valid:
                 arguments = caller, request.id, query.unknown, query.repeated
@@ -98,7 +103,7 @@ def create_upload_handler(route: Route) -> Handler:
             content = await asyncio.to_thread(compute_digest, upload) if "idempotency-key" in request.headers else b""
             conditions = read_conditions(request, route, content)
             result, *values = await ctx.images.store(
-                upload, route.upload, statement, identity, request.id, *conditions, *path_arguments
+                upload, route.image_kind, statement, identity, request.id, *conditions, *path_arguments
             )
         return HTTPResponse(result, route.status, build_headers(route, request, values), JSON)
 
@@ -108,7 +113,7 @@ def create_upload_handler(route: Route) -> Handler:
 def authenticate(request: ParleyRequest, route: Route) -> str:
     """Return the caller's identity, the first argument of every statement. Raises ApiError 401 or 403."""
     ctx = request.app.ctx
-    allow_cookie = route.is_safe or ctx.cors.is_allowed_origin(request)
+    allow_cookie = route.allows_cookie or ctx.cors.is_allowed_origin(request)
     identity: str = ctx.tokens.authenticate(request, allow_cookie=allow_cookie)
     return identity
 
@@ -124,7 +129,7 @@ async def read_body(request: ParleyRequest, media_type: str | None) -> bytes:
 
 
 def parse_form(body: bytes, names: tuple[str, ...]) -> list[str | list[str] | None]:
-    """Return these fields of a form, None for a missing one; a name in brackets is that of an array.
+    """Return these fields of a form, None for a missing one; a name that ends with `[]` denotes an array.
 
     Pusher's clients may send further fields. Raises ApiError 400.
     """
@@ -145,7 +150,7 @@ async def fetch_row(
 ) -> Any:
     """Run a statement under its permit, on the primary or a replica, and return its row."""
     database, replica = request.app.ctx.database, request.app.ctx.replica
-    if replica and not route.is_safe:
+    if replica and route.is_write:
         # The permit is inside, so that a write holds no slot while it waits for Redis and the replica.
         async with replica.guard_write(identity), permit as seconds:
             return await database.fetch_row(statement, identity, *arguments, acquire_seconds=seconds)

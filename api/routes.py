@@ -19,9 +19,9 @@ class Route:
     The SQL statement depends on:
 
     - `body`: the request has a JSON body of this model;
-    - `upload`: the request is a form with an image of this kind, whose properties are parameters of the function;
+    - `image_kind`: the request is a form with an image of this kind, whose properties are parameters of the function;
     - `pusher_fields`: the request is a form of Pusher's clients with these fields, and the function's result is signed
-      for Pusher; a name with brackets is that of an array;
+      for Pusher; a name that ends with `[]` denotes an array;
     - `response_headers`: settings that the function sets in addition to its result: `links` to neighbouring pages;
       `chat_seq`, the last event of the chat that the result reflects; `etag`, the version of the result, for which a
       conditional GET returns 304;
@@ -39,7 +39,7 @@ class Route:
     query: tuple[str, ...] = ()
     required_query: tuple[str, ...] = ()
     body: type[BaseModel] | None = None
-    upload: ImageKind | None = None
+    image_kind: ImageKind | None = None
     pusher_fields: tuple[str, ...] = ()
     response_headers: tuple[str, ...] = ()
     primary_only: bool = False
@@ -57,16 +57,21 @@ class Route:
         return self.method == "POST"
 
     @property
-    def is_safe(self) -> bool:
-        """Whether the method is safe (RFC 9110, section 9.2.1): nothing changes, so a session cookie is sufficient."""
-        return self.method == "GET" or bool(self.pusher_fields)
+    def is_write(self) -> bool:
+        """Whether other requests can see a change. Those of Pusher's clients only record the authorization."""
+        return self.method != "GET" and not self.pusher_fields
+
+    @property
+    def allows_cookie(self) -> bool:
+        """Whether a session cookie is sufficient: safe methods (RFC 9110, section 9.2.1), and Pusher's clients."""
+        return not self.is_write
 
     @property
     def _call(self) -> str:
         """The call of the function, with arguments from $5 on."""
         names = [*self.path_parameters, *map(to_snake_case, self.query)]
         names += [name.replace("[]", "s") for name in self.pusher_fields]
-        names += self.upload.sql_parameters if self.upload else ()
+        names += self.image_kind.sql_parameters if self.image_kind else ()
         arguments = [f'"{name}" => ${number}' for number, name in enumerate(names, start=5)]
         if self.body:
             arguments.append(f"body => api.parse_json(${len(names) + 5})")
@@ -79,7 +84,7 @@ class Route:
         It raises an error that also lists the other invalid fields of the request, or an error of the function such as
         404. So it changes nothing. Uploads are rejected before the image is received.
         """
-        call = "null" if self.upload else self._call
+        call = "null" if self.image_kind else self._call
         authenticated = "session.authenticate($1, $2), session.set_parameter_errors($3, $4)"
         subquery = f"select {call} as response from {authenticated} offset 0"  # noqa: S608 (as below)
         return f"select response, session.raise_parameter_errors() from ({subquery}) request"  # noqa: S608 (as below)
@@ -105,7 +110,7 @@ class Route:
         return f"select {', '.join(columns)} from ({authenticated}) request"  # noqa: S608 (as above)
 
     @property
-    def upload_statement(self) -> str:
+    def authorization_statement(self) -> str:
         """The SQL statement that authorizes an upload before its body is received. It returns the caller's identity.
 
         $1 is the caller's identity and $2 the request's id; the rest are the parameters of the path.
@@ -155,22 +160,22 @@ ROUTES = (
     Route("DELETE", MESSAGE, "api.delete_message", "Delete a message; its author or the chat's owner", status=204),
     Route("PUT", f"{CHAT}/read", "api.mark_read", "Mark a message, and all older ones, as read", models.ReadState,
           body=models.ReadMarker),
-    Route("GET", "/api/sync", "api.sync", "Get all that a client starts from, or what has changed since", models.Sync,
-          query=("after", "limit", "include"), primary_only=True, errors=(410,)),
+    Route("GET", "/api/sync", "api.sync", "Get the initial state of a client, or the events since a cursor",
+          models.Sync, query=("after", "limit", "include"), primary_only=True, errors=(410,)),
     Route("POST", f"{CHAT}/images", "api.add_chat_image", "Upload an image for a message", models.ChatImage,
-          upload=CHAT_IMAGE, status=201),
-    Route("GET", f"{CHAT}/events", "api.list_chat_events", "List what happened in a chat after an event of it",
+          image_kind=CHAT_IMAGE, status=201),
+    Route("GET", f"{CHAT}/events", "api.list_chat_events", "List the events of a chat after a `seq`",
           models.ChatEvents, query=("after", "limit", "include"), required_query=("after",),
           response_headers=("chat_seq",), primary_only=True, errors=(410,)),
-    Route("GET", "/api/events", "api.list_events", "List what happened in all of the caller's chats", models.Events,
+    Route("GET", "/api/events", "api.list_events", "List the events of all of the caller's chats", models.Events,
           query=("after", "limit", "include"), primary_only=True, errors=(410,)),
     Route("GET", "/api/search", "api.search", "Search all of the caller's chats", models.Hits,
           query=(*FILTERS, "include"), required_query=("search",), response_headers=("links",)),
     Route("GET", "/api/users", "api.list_users", "Find the user with an e-mail address", models.Users,
           query=("email",), required_query=("email",)),
     Route("POST", "/api/pusher/auth", "api.authorize_channel", "Authorize a subscription to a channel at Pusher",
-          models.SignedChannels, pusher_fields=("socket_id", "channel_name", "channel_name[]"), primary_only=True,
-          errors=(403,)),
+          models.ChannelAuthorizations, pusher_fields=("socket_id", "channel_name", "channel_name[]"),
+          primary_only=True, errors=(403,)),
     Route("POST", "/api/pusher/user-auth", "api.authorize_user", "Sign the caller in at Pusher", models.SignedIn,
           pusher_fields=("socket_id",), primary_only=True),
     Route("GET", "/api/profile", "api.get_profile", "Get the caller's profile", models.Profile,
@@ -178,7 +183,7 @@ ROUTES = (
     Route("PUT", "/api/profile", "api.update_profile", "Change the caller's name or e-mail address",
           models.ChangedProfile, body=models.ProfileChange, response_headers=("etag",), errors=(409,)),
     Route("POST", "/api/profile/image", "api.set_image", "Change the caller's picture", models.ChangedImage,
-          upload=PROFILE_IMAGE),
+          image_kind=PROFILE_IMAGE),
     Route("GET", "/api/settings", "api.get_settings", "Get the caller's settings", models.Settings,
           response_headers=("etag",)),
     Route("PUT", "/api/settings", "api.update_settings", "Change the caller's settings", models.Settings,

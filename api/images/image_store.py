@@ -13,7 +13,7 @@ from api.admission.controller import AdmissionController
 from api.db.pool import Database
 from api.images.kinds import ImageKind
 from api.images.names import NAME
-from api.images.reencode_process import ReencodedImage, run_reencoder
+from api.images.reencode_process import NamedImage, run_reencoder
 from api.images.reencode_slots import ReencodeSlots
 from api.images.storage import Storage, StoredObject
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("parley.api")
 
 MAX_CONCURRENT_UPLOADS = 2  # re-encoded or stored at once by each worker: a process, then a database connection
 SLOT_TIMEOUT_SECONDS = 20  # an upload that waits longer for one of these slots gets a 503
-CLEANUP_INTERVAL_SECONDS = 3  # An image goes within seconds of its message, and a query without result costs little.
+CLEANUP_INTERVAL_SECONDS = 3  # Images are removed within seconds of their messages. A query without rows is cheap.
 CLEANUP_RETRY_SECONDS = 60  # after the database has failed
 
 
@@ -36,11 +36,13 @@ class ImageStore:
         # Starting a process would block the event loop for too long.
         self._threads = ThreadPoolExecutor(MAX_CONCURRENT_UPLOADS, "images")
 
-    async def store(self, upload: IO[bytes], kind: ImageKind, statement: str, identity: str, *request: Any) -> Any:
-        """Re-encode and store an upload, and add it to the database; return the row of the statement.
+    async def store(
+        self, upload: IO[bytes], kind: ImageKind, statement: str, identity: str, request_id: str, *arguments: Any
+    ) -> Any:
+        """Re-encode and store an upload, and add it to the database; return the row of `statement`.
 
-        `request` holds the statement's arguments between the identity and those of the image; the first is the
-        request's ID. If this fails, nothing has changed, unless the connection broke during the commit.
+        `arguments` are those of the statement after the request's ID and before the image's. If this fails, nothing has
+        changed, unless the connection broke during the commit.
 
         Raises ApiError: 400 if the upload is not a valid image, 503 if too many uploads wait; and the errors of the
         database and of the storage.
@@ -48,10 +50,10 @@ class ImageStore:
         async with self._slots.acquire(identity, SLOT_TIMEOUT_SECONDS):
             image = await self._reencode(upload, kind)
             values = {"image_url": self._base_url + image.name, "width": image.width, "height": image.height}
-            arguments = *request, *(values[parameter] for parameter in kind.sql_parameters)
-            return await self._commit(image, statement, identity, *arguments)
+            properties = [values[parameter] for parameter in kind.sql_parameters]
+            return await self._commit(image, statement, identity, request_id, *arguments, *properties)
 
-    async def _reencode(self, upload: IO[bytes], kind: ImageKind) -> ReencodedImage:
+    async def _reencode(self, upload: IO[bytes], kind: ImageKind) -> NamedImage:
         reencoding = asyncio.get_running_loop().run_in_executor(self._threads, run_reencoder, upload, kind)
         try:
             return await asyncio.shield(reencoding)
@@ -59,9 +61,7 @@ class ImageStore:
             await asyncio.wait([reencoding])
             raise
 
-    async def _commit(
-        self, image: ReencodedImage, statement: str, identity: str, request_id: str, *arguments: Any
-    ) -> Any:
+    async def _commit(self, image: NamedImage, statement: str, identity: str, request_id: str, *arguments: Any) -> Any:
         url = self._base_url + image.name
         register_upload = "select api.register_image_upload($3) from session.authenticate($1, $2)"
         async with self._admission.create_permit(identity, is_write=True) as seconds:

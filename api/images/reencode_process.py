@@ -13,7 +13,7 @@ from api.http.errors import unavailable
 from api.images import reencode
 from api.images.kinds import ImageKind
 from api.images.names import SUFFIXES
-from api.images.reencode.limits import EXIT_REJECTED, FIT
+from api.images.reencode.limits import EXIT_REJECTED, SCALE_DOWN
 from api.images.upload import FIELD, validation_error
 
 logger = logging.getLogger("parley.api")
@@ -25,7 +25,7 @@ FIRST_LINE = re.compile(r"(image/\w+) (\d+) (\d+)", re.ASCII)  # of an image
 
 
 @dataclass(frozen=True, slots=True)
-class ReencodedImage:
+class NamedImage:
     """An image as it is stored, with its size in pixels."""
 
     name: str
@@ -34,12 +34,12 @@ class ReencodedImage:
     content: bytes
 
 
-def run_reencoder(upload: IO[bytes], kind: ImageKind) -> ReencodedImage:
+def run_reencoder(upload: IO[bytes], kind: ImageKind) -> NamedImage:
     """Return the re-encoded image. Blocks until the process exits.
 
     Raises ApiError: 400 if the upload is not a valid image, 503 if the process takes longer than TIMEOUT_SECONDS.
     """
-    command: list[str | Path] = [sys.executable, "-I", PROGRAM, *[FIT] * kind.is_scaled]
+    command: list[str | Path] = [sys.executable, "-I", PROGRAM, *[SCALE_DOWN] * kind.scale_down]
     with TemporaryFile() as output:
         try:
             # In a session of its own, the process does not receive Ctrl-C: the API finishes uploads before it exits.
@@ -53,7 +53,7 @@ def run_reencoder(upload: IO[bytes], kind: ImageKind) -> ReencodedImage:
         first_line = output.readline(MAX_FIRST_LINE_BYTES).decode(errors="replace").strip()
         content = output.read()
     if status == 0 and (found := FIRST_LINE.fullmatch(first_line)) and found[1] in SUFFIXES:
-        return ReencodedImage(kind.create_name(content, found[1]), int(found[2]), int(found[3]), content)
+        return NamedImage(kind.create_name(content, found[1]), int(found[2]), int(found[3]), content)
     if status == EXIT_REJECTED:
         raise validation_error({FIELD: first_line})
     logger.warning("An image crashed its decoder, exit status %s", status)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from api.openapi.models.events import (
     CHANNELS,
+    CHAT_EVENT_ONLY,
     EVENTS,
-    LOG_ONLY_EVENTS,
     MAX_CHANNEL_USER_ID_BYTES,
     MAX_EVENT_BYTES,
     Event,
@@ -24,7 +24,7 @@ def render_event_page(schemas: Json) -> str:
     page = TEMPLATE.read_text(encoding="utf-8")
     for placeholder, content in {
         "{channels}": render_channels(),
-        "{log_only_events}": render_text(", ".join(f"`{name}`" for name in LOG_ONLY_EVENTS)),
+        "{chat_event_only}": render_text(", ".join(f"`{name}`" for name in CHAT_EVENT_ONLY)),
         "{events}": "".join(render_event(event, schemas) for event in EVENTS),
         "{max_event_bytes}": f"{MAX_EVENT_BYTES:,}",
         "{max_channel_user_id_bytes}": str(MAX_CHANNEL_USER_ID_BYTES),

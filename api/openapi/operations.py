@@ -38,9 +38,9 @@ def build_request_body(route: Route, fields: Json, components: Json) -> Json:
     """Return the request body object of a route: JSON, an image or a form; empty if it has no body."""
     if route.body:
         return {"required": True, "content": build_content("application/json", route.body.__name__, components)}
-    if route.upload:
+    if route.image_kind:
         limits = f"Up to {MAX_IMAGE_BYTES:,} bytes and {MAX_SIDE} by {MAX_SIDE} pixels"
-        if route.upload.is_scaled:
+        if route.image_kind.scale_down:
             limits += "; a larger picture that is not animated is scaled down"
         description = f"{limits}. The format is detected from the content, not from the file name or content type."
         image = {"type": "string", "format": "binary", "description": description}

@@ -10,7 +10,7 @@ ID = {"type": "string", "format": "uuid"}
 DATE_OR_TIMESTAMP = {"anyOf": [STRING | {"format": "date"}, STRING | {"format": "date-time"}]}
 
 
-def list_of(*names: str) -> Json:
+def build_list_schema(*names: str) -> Json:
     """Return the schema of a comma-separated list of these names."""
     return {"type": "array", "items": {"enum": names}, "uniqueItems": True}
 
@@ -75,12 +75,12 @@ PARAMETERS = {
     "include": Entry(
         "What to add to the response: `users`, the name and image of everyone whom it names; `etag`, what `If-Match` "
         "requires to change the item. A response with users has no `ETag` of its own.",
-        list_of("users", "etag"),
+        build_list_schema("users", "etag"),
         ["users", "etag"],
     ),
     "include_users": Entry(
         "What to add to the response: `users`, the name and image of the author. A response with users has no `ETag`.",
-        list_of("users"),
+        build_list_schema("users"),
         ["users"],
     ),
     "socket_id": Entry("The ID of the connection to Pusher.", STRING, "1234.5678"),

@@ -96,8 +96,8 @@ def list_error_statuses(route: Route) -> set[int]:
     """Return the statuses of the errors that a route may respond with."""
     statuses = {*COMMON_ERROR_STATUSES, *route.errors}
     statuses |= {404} if "chat_id" in route.path_parameters else set()
-    statuses |= set() if route.is_safe else {403}
-    statuses |= {415} if route.body or route.upload or route.pusher_fields else set()
+    statuses |= set() if route.allows_cookie else {403}
+    statuses |= {415} if route.body or route.image_kind or route.pusher_fields else set()
     statuses |= {409, 422} if route.accepts_idempotency_key else set()
     return statuses | ({412} if "If-Match" in list_request_headers(route) else set())
 

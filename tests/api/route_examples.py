@@ -151,7 +151,7 @@ class RouteExamples:
         """Request a route, with the body of its example or an image, unless another is given."""
         body, _ = EXAMPLES[route.method, route.path]
         options["params"] = self.fill(options.get("params", QUERIES.get(route.path)))
-        if route.upload:
+        if route.image_kind:
             options["files"] = {"image": images.build_png(9, 9)}
         elif route.pusher_fields and not options.keys() & {"data", "json", "content"}:
             options["data"] = self.fill(body)

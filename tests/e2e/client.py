@@ -30,6 +30,7 @@ from parley_client.models import (
     ChosenSettings,
     Error,
     Events,
+    InitialState,
     ListMessagesType,
     MessageChange,
     MessageChangeType,
@@ -44,7 +45,6 @@ from parley_client.models import (
     SentMessage,
     SetImageBody,
     SettingsChange,
-    Snapshot,
 )
 from parley_client.types import File, Unset
 
@@ -117,7 +117,7 @@ def use_api(client: AuthenticatedClient, friend: str, picture: Path) -> None:
 def synchronize(client: AuthenticatedClient, chat: UUID) -> None:
     """Get the state of the only chat, and the events since then."""
     start = body(sync.sync(client=client))
-    assert isinstance(start, Snapshot)
+    assert isinstance(start, InitialState)
     assert [(one.id, one.unread_count) for one in start.chats] == [(chat, 0)]
     since = body(sync.sync(client=client, after=start.cursor))
     assert isinstance(since, Events)

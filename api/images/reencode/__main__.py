@@ -1,6 +1,6 @@
 """Re-encode the upload on standard input, and write the image to standard output.
 
-With the argument FIT, a still image larger than MAX_SIDE is scaled down instead of rejected.
+With the argument SCALE_DOWN, a still image larger than MAX_SIDE is scaled down instead of rejected.
 
 Exit status 0: the first line of the output is the content type, the width and the height, the rest is the image.
 EXIT_REJECTED: the output is the validation error. Any other status is a crash.
@@ -12,17 +12,17 @@ from pathlib import Path
 if not __package__:  # With -I, neither the project's nor the script's directory is on sys.path.
     sys.path.insert(0, str(Path(__file__).parents[3]))
 
+from api.images.reencode.encoded_image import EncodedImage
 from api.images.reencode.formats import detect_format
-from api.images.reencode.limits import EXIT_REJECTED, FIT, RejectedError, limit_output, limit_process
-from api.images.reencode.reencoded import Reencoded
+from api.images.reencode.limits import EXIT_REJECTED, SCALE_DOWN, RejectedError, limit_output, limit_process
 
 
-def reencode(upload: bytes, *, fit: bool = False) -> Reencoded:
+def reencode(upload: bytes, *, scale_down: bool = False) -> EncodedImage:
     """Return the re-encoded image.
 
     Raises RejectedError, or any other exception if the upload is not a complete image of an accepted format.
     """
-    image = detect_format(upload).reencode(upload, fit=fit)
+    image = detect_format(upload).reencode(upload, scale_down=scale_down)
     return image._replace(content=b"".join(limit_output([image.content])))
 
 
@@ -30,7 +30,7 @@ def main() -> int:
     """Re-encode standard input; return the exit status."""
     limit_process()
     try:
-        image = reencode(sys.stdin.buffer.read(), fit=FIT in sys.argv[1:])
+        image = reencode(sys.stdin.buffer.read(), scale_down=SCALE_DOWN in sys.argv[1:])
     except RejectedError as error:
         print(error)
         return EXIT_REJECTED

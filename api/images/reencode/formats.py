@@ -4,15 +4,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from api.images.reencode import gif, jpeg, png
+from api.images.reencode.encoded_image import EncodedImage
 from api.images.reencode.limits import MalformedError
-from api.images.reencode.reencoded import Reencoded
 
 
 class ImageFormat(NamedTuple):
     """An accepted format: the bytes that a file may begin with, and its re-encoder."""
 
     signatures: tuple[bytes, ...]
-    reencode: Callable[..., Reencoded]
+    reencode: Callable[..., EncodedImage]
 
 
 FORMATS = (

@@ -12,10 +12,10 @@ from typing import Any
 from PIL import Image
 
 from api.images.reencode import png
+from api.images.reencode.encoded_image import EncodedImage
 from api.images.reencode.limits import MalformedError, check_pixels, limit_output
 from api.images.reencode.pixels import MAX_COLOURS, OPAQUE, apply_palette
-from api.images.reencode.reencoded import Reencoded
-from api.images.reencode.scaling import choose_size, scale_down
+from api.images.reencode.scaling import choose_size, resize_to
 
 CONTENT_TYPE = "image/gif"
 SIGNATURES = (b"GIF87a", b"GIF89a")
@@ -96,23 +96,23 @@ class UsedPalette:
         return HAS_PALETTE | bits - 1, b"".join(self._used.get(index, BLACK) for index in range(1 << bits))
 
 
-def reencode(upload: bytes, *, fit: bool = False) -> Reencoded:
+def reencode(upload: bytes, *, scale_down: bool = False) -> EncodedImage:
     """Return the image as a GIF or, scaled down, as a PNG.
 
     Raises RejectedError, or any other exception for an incomplete GIF.
     """
     size, colours, frames, loops = parse(upload)
-    output_size = choose_size(*size, len(frames), fit=fit)
+    output_size = choose_size(*size, len(frames), scale_down=scale_down)
     check_pixels(sum(frame.box[2] * frame.box[3] for frame in frames), len(frames))
     if output_size != size:
-        return png.encode(scale_down(compose(frames[0], size, colours), output_size))
+        return png.encode(resize_to(compose(frames[0], size, colours), output_size))
     palette = UsedPalette(colours)
     parts = list(limit_output(encode(frame, size, palette) for frame in frames))
     flags, table = palette.encode()
     header = SIGNATURES[1] + struct.pack("<HHBBB", *size, flags, 0, 0) + table
     if loops is not None:
         header += EXTENSION + APPLICATION + LOOP_HEADER + struct.pack("<H", loops) + BLOCK_TERMINATOR
-    return Reencoded(CONTENT_TYPE, *size, b"".join([header, *parts, TRAILER]))
+    return EncodedImage(CONTENT_TYPE, *size, b"".join([header, *parts, TRAILER]))
 
 
 def parse(upload: bytes) -> tuple[tuple[int, int], bytes, list[Frame], int | None]:

@@ -6,10 +6,10 @@ from io import BytesIO
 
 from PIL.JpegImagePlugin import JpegImageFile
 
+from api.images.reencode.encoded_image import EncodedImage
 from api.images.reencode.exif import apply_orientation, read_orientation
 from api.images.reencode.limits import MAX_JPEG_PIXELS, MAX_SCANNED_PIXELS, MAX_SCANS, RejectedError
-from api.images.reencode.reencoded import Reencoded
-from api.images.reencode.scaling import choose_size, scale_down
+from api.images.reencode.scaling import choose_size, resize_to
 from api.images.reencode.srgb import convert_to_srgb, open_profile
 
 CONTENT_TYPE = "image/jpeg"
@@ -22,24 +22,24 @@ SEGMENTS = {*range(0xC0, 0xD0), *range(0xDA, 0xF0), 0xFE}  # markers that the le
 QUALITY = 85  # 0 to 95; the only loss of quality in all of re-encoding
 
 
-def reencode(upload: bytes, *, fit: bool = False) -> Reencoded:
+def reencode(upload: bytes, *, scale_down: bool = False) -> EncodedImage:
     """Return the image as a JPEG without metadata. Raises RejectedError, or an exception of Pillow's."""
     image = JpegImageFile(BytesIO(upload))
-    size = choose_size(*image.size, fit=fit, max_pixels=MAX_JPEG_PIXELS)
+    size = choose_size(*image.size, scale_down=scale_down, max_pixels=MAX_JPEG_PIXELS)
     max_scans = min(MAX_SCANS, MAX_SCANNED_PIXELS // (image.width * image.height))
     if count_scans(upload) > max_scans:
         raise RejectedError(f"must have at most {max_scans} scans")
     image.draft(None, size)  # Decode at a half, a quarter or an eighth of the size if that is not below `size`.
     exif = next((data[6:] for name, data in image.applist if name == "APP1" and data.startswith(EXIF)), b"")
     profile = open_profile(image.info.get("icc_profile", b""))
-    picture = scale_down(image, size)
+    picture = resize_to(image, size)
     picture = convert_to_srgb(picture, profile) if profile else picture
     picture = apply_orientation(picture, read_orientation(exif))
     picture = picture.convert("L" if picture.mode == "L" else "RGB")
     picture.info = {}  # Pillow would write the comment.
     output = BytesIO()
     picture.save(output, "JPEG", quality=QUALITY)
-    return Reencoded(CONTENT_TYPE, *picture.size, output.getvalue())
+    return EncodedImage(CONTENT_TYPE, *picture.size, output.getvalue())
 
 
 def count_scans(content: bytes) -> int:

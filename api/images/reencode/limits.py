@@ -5,7 +5,7 @@ import resource
 import sys
 from collections.abc import Iterable, Iterator
 
-FIT = "--fit"  # the program's argument for scaling large still images down
+SCALE_DOWN = "--scale-down"  # the program's argument for scaling large still images down
 EXIT_REJECTED = 3  # the program's exit status for an upload that is not a valid image; Python itself uses 1 and 2
 MAX_SIDE = 2048  # pixels
 MAX_SOURCE_SIDE = 65_535  # pixels of an image to scale down: the most that a JPEG or GIF can have

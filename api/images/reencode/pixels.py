@@ -10,7 +10,7 @@ from PIL.ImageCms import ImageCmsProfile
 
 from api.images.reencode.exif import apply_orientation
 from api.images.reencode.limits import MalformedError
-from api.images.reencode.scaling import Size, scale_down
+from api.images.reencode.scaling import Size, resize_to
 from api.images.reencode.srgb import convert_to_srgb
 
 GREY, RGB, INDEXED, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6  # colour types
@@ -86,7 +86,7 @@ class DirectPixels:
 
     def reencode(self, data: bytes, size: Size, orientation: int) -> bytes:
         """Return the encoded pixels of a frame. Raises ValueError if there are too few."""
-        image = scale_down(self._decode(data, size), self._scaled_size or size)
+        image = resize_to(self._decode(data, size), self._scaled_size or size)
         if self._profile:
             image = convert_to_srgb(image, self._profile)
         if image.mode in {"LA", "RGBA"}:

@@ -14,6 +14,7 @@ from itertools import count
 from PIL import Image
 from PIL.ImageCms import ImageCmsProfile
 
+from api.images.reencode.encoded_image import EncodedImage
 from api.images.reencode.exif import read_orientation, transpose_box
 from api.images.reencode.limits import MalformedError, limit_output
 from api.images.reencode.pixels import (
@@ -26,7 +27,6 @@ from api.images.reencode.pixels import (
     Layout,
     ScaledIndexedPixels,
 )
-from api.images.reencode.reencoded import Reencoded
 from api.images.reencode.scaling import choose_size
 from api.images.reencode.srgb import open_profile
 
@@ -58,7 +58,7 @@ class Frame:
     data: list[bytes] = field(default_factory=list)
 
 
-def reencode(upload: bytes, *, fit: bool = False) -> Reencoded:
+def reencode(upload: bytes, *, scale_down: bool = False) -> EncodedImage:
     """Return the image as a PNG. Raises RejectedError, or any other exception for an incomplete PNG."""
     (kind, header), *chunks = read_chunks(upload)
     width, height, depth, colour_type, *methods, interlacing = struct.unpack(HEADER, header)
@@ -66,7 +66,7 @@ def reencode(upload: bytes, *, fit: bool = False) -> Reencoded:
         raise MalformedError("header")
     tables, canvas = select_tables(chunks, colour_type), (0, 0, width, height)
     plays, frames = read_frames(chunks, tables, canvas)
-    size = choose_size(width, height, len(frames), fit=fit)
+    size = choose_size(width, height, len(frames), scale_down=scale_down)
     colour_space, profile = find_colour_space(tables)
     layout, transparency = Layout(colour_type, depth, bool(interlacing)), tables.get(b"tRNS", b"")
     scaled_size = size if size != canvas[2:] else None
@@ -86,15 +86,15 @@ def reencode(upload: bytes, *, fit: bool = False) -> Reencoded:
     colour_type, depth = pixels.output_format
     size = transpose_box((0, 0, *size), size, orientation)[2:]
     head = {b"IHDR": struct.pack(HEADER, *size, depth, colour_type, 0, 0, 0)} | colour_space
-    return Reencoded(CONTENT_TYPE, *size, assemble(head, pixels.encode_tables(), reencoded, plays))
+    return EncodedImage(CONTENT_TYPE, *size, assemble(head, pixels.encode_tables(), reencoded, plays))
 
 
-def encode(image: Image.Image) -> Reencoded:
+def encode(image: Image.Image) -> EncodedImage:
     """Return an image that is in sRGB as a PNG."""
     colour_type, depth = OUTPUT_FORMATS[image.mode]
     head = {b"IHDR": struct.pack(HEADER, *image.size, depth, colour_type, 0, 0, 0)}
     frame = Frame((0, 0, *image.size), data=[image.tobytes("zip", image.mode, *COMPRESSION)])
-    return Reencoded(CONTENT_TYPE, *image.size, assemble(head, {}, [frame], plays=0))
+    return EncodedImage(CONTENT_TYPE, *image.size, assemble(head, {}, [frame], plays=0))
 
 
 def read_chunks(upload: bytes) -> Iterator[Chunk]:

@@ -7,12 +7,13 @@ from api.images.reencode.limits import MAX_PIXELS, MAX_SIDE, MAX_SOURCE_SIDE, Re
 Size = tuple[int, int]
 
 
-def choose_size(width: int, height: int, frames: int = 1, *, fit: bool, max_pixels: int = MAX_PIXELS) -> Size:
-    """Return the size of the output: that of the upload or, with `fit`, at most MAX_SIDE with the same aspect ratio.
+def choose_size(width: int, height: int, frames: int = 1, *, scale_down: bool, max_pixels: int = MAX_PIXELS) -> Size:
+    """Return the size of the output: that of the upload or, with `scale_down`, at most MAX_SIDE.
 
-    Raises RejectedError if the image is too large, also for decoding it, or has too many frames.
+    The aspect ratio is kept. Raises RejectedError if the image is too large, also for decoding it, or has too many
+    frames.
     """
-    if not fit or max(width, height) <= MAX_SIDE:
+    if not scale_down or max(width, height) <= MAX_SIDE:
         check_size(width, height, frames)
         return width, height
     if frames > 1:
@@ -29,7 +30,7 @@ def choose_size(width: int, height: int, frames: int = 1, *, fit: bool, max_pixe
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def scale_down(image: Image.Image, size: Size) -> Image.Image:
+def resize_to(image: Image.Image, size: Size) -> Image.Image:
     """Return the image in this size, unchanged if it has that size already. A bitmap becomes grey."""
     if image.size == size:
         return image

@@ -51,8 +51,8 @@ from api.openapi.models.messages import (
     NewMessage,
     SentMessage,
 )
-from api.openapi.models.pusher import Signed, SignedBatch, SignedChannels, SignedIn
-from api.openapi.models.sync import Snapshot, Sync
+from api.openapi.models.pusher import BatchAuthorization, ChannelAuthorization, ChannelAuthorizations, SignedIn
+from api.openapi.models.sync import InitialState, Sync
 from api.openapi.models.users import (
     ChangedImage,
     ChangedProfile,
@@ -70,11 +70,14 @@ from api.openapi.models.users import (
 
 __all__ = [
     "AuthoredMessage",
+    "BatchAuthorization",
     "Body",
     "ChangedImage",
     "ChangedMessage",
     "ChangedProfile",
     "ChangedUser",
+    "ChannelAuthorization",
+    "ChannelAuthorizations",
     "Chat",
     "ChatChange",
     "ChatDeleted",
@@ -91,6 +94,7 @@ __all__ = [
     "Events",
     "Hit",
     "Hits",
+    "InitialState",
     "LastMessage",
     "ListedChat",
     "ListedMessage",
@@ -119,11 +123,7 @@ __all__ = [
     "SentMessage",
     "Settings",
     "SettingsChange",
-    "Signed",
-    "SignedBatch",
-    "SignedChannels",
     "SignedIn",
-    "Snapshot",
     "Status",
     "Sync",
     "SyncChat",

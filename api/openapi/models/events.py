@@ -96,11 +96,13 @@ class ChatDeleted(RootModel[ChatId]):
 
 
 class ChatRead(Model):
-    """How far a member has read. Messages mark themselves as read by their author, without this event."""
+    """How far a member has read. Sending a message advances the author's marker without this event."""
 
     user_id: UserId
     last_read_message_id: MessageId
-    unread_count: Annotated[int, describe_field("How many messages were unread by the user then.", 0, minimum=0)]
+    unread_count: Annotated[
+        int, describe_field("The number of messages that the user had not read at that time.", 0, minimum=0)
+    ]
 
 
 class MemberUpdated(Model):
@@ -205,7 +207,8 @@ EVENTS = (
         "user:updated", (USER_CHANNEL,), "The user, or a member of a common chat, has a new name or image.", UserUpdated
     ),
 )
-LOG_ONLY_EVENTS = ("member:added", "member:updated", "member:removed", "chat:read")  # published as `chat:event` only
+# Published only as the `event` of a `chat:event`.
+CHAT_EVENT_ONLY = ("member:added", "member:updated", "member:removed", "chat:read")
 
 
 # Pages of the log

@@ -11,7 +11,7 @@ Signature = Annotated[
 ]
 
 
-class Signed(BaseModel):
+class ChannelAuthorization(BaseModel):
     """The authorization of a subscription to a channel, in the format that Pusher's clients expect."""
 
     auth: Signature
@@ -29,14 +29,14 @@ class SignedIn(BaseModel):
     ]
 
 
-class SignedBatch(BaseModel):
+class BatchAuthorization(BaseModel):
     """The authorizations of several channels by name; null for a channel that the caller may not subscribe to.
 
     That of `#server-to-user-{id}` signs the user in.
     """
 
-    channels: dict[str, Signed | SignedIn | None]
+    channels: dict[str, ChannelAuthorization | SignedIn | None]
 
 
-class SignedChannels(RootModel[Signed | SignedBatch]):
+class ChannelAuthorizations(RootModel[ChannelAuthorization | BatchAuthorization]):
     """The authorization of `channel_name`, as Pusher's clients expect it, or of each `channel_name[]`."""

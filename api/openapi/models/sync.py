@@ -1,4 +1,4 @@
-"""Synchronization: what a client starts from, and what has changed since."""
+"""Synchronization: the initial state of a client, and the events since a cursor."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from api.openapi.models.events import Cursor, Events
 from api.openapi.models.users import IncludedUsers, User, UserSettings
 
 
-class Snapshot(Model):
+class InitialState(Model):
     """The caller, their settings and the first page of their chats, all at one moment."""
 
     cursor: Cursor
@@ -22,5 +22,5 @@ class Snapshot(Model):
     users: IncludedUsers | Omitted = None
 
 
-class Sync(RootModel[Snapshot | Events]):
-    """Without `after`, all that a client starts from. With `after`, the events since then."""
+class Sync(RootModel[InitialState | Events]):
+    """Without `after`, the initial state of a client. With `after`, the events since a cursor."""

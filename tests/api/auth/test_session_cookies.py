@@ -16,7 +16,7 @@ from tests.tokens import new_user, token
 
 COOKIE = "next-auth.session-token"
 ALLOWED = ("https://app.test", "http://localhost:3000")
-CHANGES = [route for route in ROUTES if not route.is_safe]
+CHANGES = [route for route in ROUTES if not route.allows_cookie]
 
 
 def split_into_cookies(value: str, name: str = COOKIE, size: int = 10) -> list[str]:

@@ -19,9 +19,9 @@ SQUARE = (2 * SIDE, 2 * SIDE)
 HALVES = images.draw_gradient(2100, 1050)
 
 
-def fit(content: bytes) -> Image.Image:
+def scale_down(content: bytes) -> Image.Image:
     """Return the re-encoded image, scaled down; assert that its size is reported."""
-    result = reencode(content, fit=True)
+    result = reencode(content, scale_down=True)
     image = images.decode(result.content)
     assert (result.width, result.height) == image.size
     assert result.content_type == Image.MIME[image.format or ""]
@@ -62,9 +62,9 @@ def test_image_is_scaled_down_to_fit_and_never_up(
     build: Callable[[int, int], bytes], size: tuple[int, int], scaled: tuple[int, int]
 ) -> None:
     content = build(*size)
-    assert fit(content).size == scaled
+    assert scale_down(content).size == scaled
     if scaled == size:
-        assert reencode(content, fit=True) == reencode(content)
+        assert reencode(content, scale_down=True) == reencode(content)
     else:
         with pytest.raises(limits.RejectedError, match=f"must be at most 2048 by 2048 pixels, and has {size[0]} by"):
             reencode(content)
@@ -77,25 +77,25 @@ def test_image_is_scaled_down_to_fit_and_never_up(
 )
 def test_pixels_of_an_image_to_scale_down_are_limited(build: Callable[[int, int], bytes], widest: int) -> None:
     width, height = 8192, widest // 8192
-    assert fit(build(width, height)).width == SIDE
+    assert scale_down(build(width, height)).width == SIDE
     with pytest.raises(
         limits.RejectedError, match=f"must have at most {widest} pixels, and has {width * height + width}"
     ):
-        reencode(build(width, height + 1), fit=True)
+        reencode(build(width, height + 1), scale_down=True)
 
 
 def test_sides_of_an_image_to_scale_down_are_limited() -> None:
     with pytest.raises(limits.RejectedError, match="must be at most 65535 by 65535 pixels, and has 65536 by 1"):
-        reencode(images.build_png(limits.MAX_SOURCE_SIDE + 1, 1), fit=True)
+        reencode(images.build_png(limits.MAX_SOURCE_SIDE + 1, 1), scale_down=True)
 
 
 def test_scans_of_an_image_to_scale_down_are_limited_by_its_pixels() -> None:
     photo = encode_jpeg(8192, 6144, progressive=True)
     last = photo[photo.rindex(b"\xff\xda") : -2]
     most = 16 - photo.count(b"\xff\xda")
-    assert fit(photo[:-2] + most * last + photo[-2:]).size == (2048, 1536)
+    assert scale_down(photo[:-2] + most * last + photo[-2:]).size == (2048, 1536)
     with pytest.raises(limits.RejectedError, match="must have at most 16 scans"):
-        reencode(photo[:-2] + (most + 1) * last + photo[-2:], fit=True)
+        reencode(photo[:-2] + (most + 1) * last + photo[-2:], scale_down=True)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_scans_of_an_image_to_scale_down_are_limited_by_its_pixels() -> None:
          "palette with a hole", "colour key", "16 bits", "GIF", "GIF with a hole"],
 )  # fmt: skip
 def test_scaled_image_of_each_kind_looks_like_its_upload(content: bytes, mode: str) -> None:
-    image = fit(content)
+    image = scale_down(content)
     assert (image.mode, image.size) == (mode, (2048, 1024))
     upload = images.decode(content)
     upload = HALVES.convert("L") if upload.mode == "I;16" else upload.convert("RGBA")
@@ -133,7 +133,7 @@ def test_colours_of_transparent_pixels_do_not_bleed_into_a_scaled_image() -> Non
     stripes = Image.new("RGBA", (SIDE * 2, 2), (255, 0, 0, 0))
     for x in range(0, stripes.width, 4):
         stripes.paste((0, 0, 255, 255), (x, 0, x + 2, 2))
-    image = fit(images.encode(stripes, "PNG"))
+    image = scale_down(images.encode(stripes, "PNG"))
     red, _, blue, alpha = (channel.getextrema() for channel in image.split())
     assert (red, blue) == ((0, 0), (255, 255))
     assert alpha != (255, 255)
@@ -141,7 +141,7 @@ def test_colours_of_transparent_pixels_do_not_bleed_into_a_scaled_image() -> Non
 
 def test_still_gif_that_does_not_cover_its_canvas_is_transparent_outside_the_frame() -> None:
     red = Image.new("L", (SIDE, SIDE)).tobytes("gif", "L", 2) + b"\0"
-    image = fit(encode_gif(*SQUARE, gif_frame((SIDE, SIDE, SIDE, SIDE), data=red)))
+    image = scale_down(encode_gif(*SQUARE, gif_frame((SIDE, SIDE, SIDE, SIDE), data=red)))
     assert image.size == (SIDE, SIDE)
     assert [image.getpixel(position) for position in ((9, 9), (2000, 9), (9, 2000), (2000, 2000))] == [
         (0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0), (255, 0, 0, 255),
@@ -152,7 +152,7 @@ def test_still_gif_that_does_not_cover_its_canvas_is_transparent_outside_the_fra
 def test_orientation_of_a_scaled_image_is_applied(file_format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    image = fit(images.encode(HALVES, file_format, exif=exif))
+    image = scale_down(images.encode(HALVES, file_format, exif=exif))
     assert image.size == (1024, 2048)
     assert not image.getexif()
     expected = HALVES.transpose(Image.Transpose.ROTATE_270).resize(image.size)
@@ -165,7 +165,7 @@ def test_colour_profile_of_a_scaled_image_is_converted(file_format: str, mode: s
     if file_format == "JPEG":
         mode = "RGB"
     red = Image.new("RGB", (SIDE + 2, 2), "red").convert(mode)
-    image = fit(images.encode(red, file_format, icc_profile=images.build_swapped_profile()))
+    image = scale_down(images.encode(red, file_format, icc_profile=images.build_swapped_profile()))
     assert images.measure_difference(image, Image.new("RGB", (SIDE, 2), "lime")) < 3
 
 
@@ -183,15 +183,15 @@ def encode_apng(width: int, height: int) -> bytes:
     ids=["APNG", "GIF"],
 )
 def test_animation_is_not_scaled(build: Callable[[int, int], bytes]) -> None:
-    assert len(images.decode_frames(reencode(build(SIDE, SIDE), fit=True).content)) == 2
+    assert len(images.decode_frames(reencode(build(SIDE, SIDE), scale_down=True).content)) == 2
     with pytest.raises(limits.RejectedError, match="must be at most 2048 by 2048 pixels if it is animated"):
-        reencode(build(SIDE + 1, SIDE), fit=True)
+        reencode(build(SIDE + 1, SIDE), scale_down=True)
 
 
 def test_truncated_image_to_scale_down_is_rejected() -> None:
     for content in (images.encode(HALVES, "JPEG"), images.encode(HALVES, "PNG"), images.encode(HALVES, "GIF")):
         with pytest.raises(Exception, match=r"."):
-            reencode(content[: len(content) // 2], fit=True)
+            reencode(content[: len(content) // 2], scale_down=True)
 
 
 def run_program(content: bytes, *arguments: str) -> tuple[int, str]:
@@ -202,7 +202,7 @@ def run_program(content: bytes, *arguments: str) -> tuple[int, str]:
 
 def test_program_scales_down_only_with_its_argument() -> None:
     content = images.build_png(4096, 2048)
-    assert run_program(content, "--fit") == (0, "image/png 2048 1024")
+    assert run_program(content, "--scale-down") == (0, "image/png 2048 1024")
     assert run_program(content) == (3, "must be at most 2048 by 2048 pixels, and has 4096 by 2048")
 
 
@@ -214,7 +214,9 @@ def test_image_that_takes_too_much_memory_is_rejected_with_that_reason() -> None
         "sys.exit(program.main())"
     )
     content = images.build_costly_png(5000, 6)
-    done = subprocess.run([sys.executable, "-c", program, "--fit"], input=content, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--scale-down"], input=content, capture_output=True, check=False
+    )
     assert (done.returncode, done.stdout) == (3, b"takes too much memory to be decoded\n")
 
 
@@ -223,7 +225,7 @@ def test_image_that_takes_too_much_memory_is_rejected_with_that_reason() -> None
 def test_costliest_png_is_scaled_within_the_limits_of_the_process(colour_type: int) -> None:
     size = 5792
     assert size * size <= limits.MAX_PIXELS < (size + 1) * (size + 1)
-    assert run_program(images.build_costly_png(size, colour_type), "--fit") == (0, "image/png 2048 2048")
+    assert run_program(images.build_costly_png(size, colour_type), "--scale-down") == (0, "image/png 2048 2048")
 
 
 @pytest.mark.slow
@@ -232,4 +234,4 @@ def test_costliest_jpeg_is_scaled_within_the_limits_of_the_process() -> None:
     photo = images.encode(
         Image.linear_gradient("L").resize((8190, 6144)).convert("RGB"), "JPEG", progressive=True, subsampling=0
     )
-    assert run_program(photo, "--fit") == (0, "image/jpeg 2048 1536")
+    assert run_program(photo, "--scale-down") == (0, "image/jpeg 2048 1536")

@@ -44,6 +44,6 @@ def find_route(method: str, path: str) -> Route:
 
 def get_media_type(route: Route) -> str:
     """Return the media type of a route's body."""
-    if route.upload:
+    if route.image_kind:
         return "multipart/form-data; boundary=b"
     return "application/x-www-form-urlencoded" if route.pusher_fields else "application/json"

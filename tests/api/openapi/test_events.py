@@ -4,13 +4,13 @@ import re
 from typing import get_args
 
 from api.openapi.models import LoggedEvent
-from api.openapi.models.events import EVENTS, LOG_ONLY_EVENTS, MAX_EVENT_BYTES
+from api.openapi.models.events import CHAT_EVENT_ONLY, EVENTS, MAX_EVENT_BYTES
 from tests.api.openapi.support import Json, list_schema_errors
 from tests.database import Connection, add_member, call, new_chat
 from tests.tokens import new_user
 
-UNLOGGED = ("chat:event", "user:updated")
-EVENT_NAMES = (*(event.name for event in EVENTS if event.name not in UNLOGGED), *LOG_ONLY_EVENTS)
+NOT_IN_LOG = ("chat:event", "user:updated")
+EVENT_NAMES = (*(event.name for event in EVENTS if event.name not in NOT_IN_LOG), *CHAT_EVENT_ONLY)
 
 
 def test_recorded_events_match_the_models(document: Json, dba: Connection) -> None:
@@ -32,9 +32,9 @@ def test_recorded_events_match_the_models(document: Json, dba: Connection) -> No
         assert list_schema_errors(document, {"$ref": "#/components/schemas/LoggedEvent"}, event) == []
     call(dba, user, "delete_chat", chat)
     recorded = dba.execute("select event, payload from parley.outbox where chat_id = %s", [chat]).fetchall()
-    schema_names = {event.name: event.payload.__name__ for event in EVENTS if event.name not in UNLOGGED}
+    schema_names = {event.name: event.payload.__name__ for event in EVENTS if event.name not in NOT_IN_LOG}
     assert {event for event, _ in recorded} == {*EVENT_NAMES}
-    published = [(event, payload) for event, payload in recorded if event not in LOG_ONLY_EVENTS]
+    published = [(event, payload) for event, payload in recorded if event not in CHAT_EVENT_ONLY]
     assert {event for event, _ in published} == schema_names.keys()
     for event, payload in published:
         schema = {"$ref": f"#/components/schemas/{schema_names[event]}"}
@@ -56,7 +56,7 @@ def test_comments_in_the_database_name_the_events_of_the_models(dba: Connection)
     assert sorted(find_event_names(comments["event"])) == sorted([*EVENT_NAMES, "user:updated"])
     assert f"{MAX_EVENT_BYTES:,} bytes" in comments["payload"]
     (everywhere,) = dba.execute("select string_agg(description, ' ') from pg_description").fetchone() or ("",)
-    assert set(find_event_names(everywhere)) <= {*EVENT_NAMES, *UNLOGGED}
+    assert set(find_event_names(everywhere)) <= {*EVENT_NAMES, *NOT_IN_LOG}
 
 
 def find_event_names(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from api.openapi.models.events import CHANNELS, EVENTS, LOG_ONLY_EVENTS, MAX_CHANNEL_USER_ID_BYTES, MAX_EVENT_BYTES
+from api.openapi.models.events import CHANNELS, CHAT_EVENT_ONLY, EVENTS, MAX_CHANNEL_USER_ID_BYTES, MAX_EVENT_BYTES
 from tests.api.support import expect_error
 
 LOADING_TAGS = {"link", "script", "img", "iframe", "source"}
@@ -157,7 +157,7 @@ def test_event_page_has_no_script(anonymous_client: httpx.Client) -> None:
 def test_event_page_has_the_facts_of_the_models(anonymous_client: httpx.Client) -> None:
     page = anonymous_client.get("/docs/events").text
     assert re.findall(r"<tr><td><code>(\w+-\w+-\{\w+\})</code></td>", page) == [channel.name for channel in CHANNELS]
-    assert all(f"<code>{name}</code>" in page for name in LOG_ONLY_EVENTS)
+    assert all(f"<code>{name}</code>" in page for name in CHAT_EVENT_ONLY)
     assert f"more than {MAX_EVENT_BYTES:,} bytes" in page
     assert f"longer than {MAX_CHANNEL_USER_ID_BYTES} bytes" in page
     assert not re.search(r"(?<!\$)\{(?!chatId|id)\w+\}", page)

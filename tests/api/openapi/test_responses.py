@@ -66,7 +66,7 @@ def test_examples_are_valid_and_accepted(document: Json, api: Api, route_example
     if route.path.endswith("/members"):
         options["params"] |= {"before": route_examples.ids["member"]} if route.query else {}
     for content in described.get("requestBody", {}).get("content", {}).values():
-        if not route.upload:
+        if not route.image_kind:
             assert list_schema_errors(document, content["schema"], content["example"]) == []
             options["json" if route.body else "data"] = fill_example(content["example"], api, route_examples)
     response = route_examples.request(route_examples.owner, route, **options)

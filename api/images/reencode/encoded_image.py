@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class Reencoded(NamedTuple):
+class EncodedImage(NamedTuple):
     """A re-encoded image, with its size in pixels."""
 
     content_type: str
