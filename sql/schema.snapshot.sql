@@ -1720,7 +1720,7 @@ CREATE OR REPLACE FUNCTION api.get_chat(chat_id text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ce7a08564f7544d912951a58ad5af278;
+AS md5 4242de29c29e3af335a30864b11b19dd;
 
 --- function api.get_field_schemas()
 CREATE OR REPLACE FUNCTION api.get_field_schemas()
@@ -1736,7 +1736,7 @@ CREATE OR REPLACE FUNCTION api.get_message(chat_id text, message_id text, includ
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9d2250429ea7d29c52f4259f01a1ce8b;
+AS md5 9bbdeb9bc4d2d75f1fb7449204acbf24;
 
 --- function api.get_profile()
 CREATE OR REPLACE FUNCTION api.get_profile()
@@ -1765,7 +1765,7 @@ CREATE OR REPLACE FUNCTION api.list_chat_events(chat_id text, after text DEFAULT
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 327355535d39f50722a411fdec4b5a2e;
+AS md5 2a501decc631dea87e58713ec28d95d2;
 
 --- function api.list_chats(text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_chats(page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text, include text DEFAULT NULL::text)
@@ -1789,7 +1789,7 @@ CREATE OR REPLACE FUNCTION api.list_members(chat_id text, page text DEFAULT NULL
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9d60e711de0f1bc10c7d289dcf94fba6;
+AS md5 2a56ca4e90550ede68e7308d07b27775;
 
 --- function api.list_messages(text,text,text,text,text,text,text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NULL::text, "limit" text DEFAULT NULL::text, type text DEFAULT NULL::text, search text DEFAULT NULL::text, start_date text DEFAULT NULL::text, end_date text DEFAULT NULL::text, sort text DEFAULT NULL::text, before text DEFAULT NULL::text, after text DEFAULT NULL::text, include text DEFAULT NULL::text, around text DEFAULT NULL::text)
@@ -1798,7 +1798,7 @@ CREATE OR REPLACE FUNCTION api.list_messages(chat_id text, page text DEFAULT NUL
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
-AS md5 fe8f0c9d6e011e113a6e32d47364fa4c;
+AS md5 01d0164b99ef38892b8ca9524db0fe14;
 
 --- function api.list_users(text)
 CREATE OR REPLACE FUNCTION api.list_users(email text DEFAULT NULL::text)
@@ -1878,7 +1878,7 @@ CREATE OR REPLACE FUNCTION api.update_chat(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 bcd04f4943a19f05375ce0b3c2454809;
+AS md5 7ab413e38239897640ef662cf080a208;
 
 --- function api.update_member(text,text,jsonb)
 CREATE OR REPLACE FUNCTION api.update_member(chat_id text, user_id text, body jsonb)
@@ -2186,7 +2186,7 @@ CREATE OR REPLACE FUNCTION parley.begin_chat_removal(chat uuid)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 692153ab11eb61e9e7f89c5d2c5a2fb6;
+AS md5 fa55a17fb5b4e5578ba4d2c76cb95cb1;
 
 --- function parley.begin_removal_of_inactive_chats(uuid,integer)
 CREATE OR REPLACE FUNCTION parley.begin_removal_of_inactive_chats(before_id uuid, max_chats integer)
@@ -2248,8 +2248,8 @@ CREATE OR REPLACE FUNCTION parley.chat_revision(chat parley.chats)
  IMMUTABLE PARALLEL SAFE
 AS md5 a09bf5a7fccb9a1522f1985d315ab723;
 
---- function parley.chat_version(uuid,bigint)
-CREATE OR REPLACE FUNCTION parley.chat_version(chat uuid, revision bigint)
+--- function parley.chat_version(bigint,uuid)
+CREATE OR REPLACE FUNCTION parley.chat_version(revision bigint, chat uuid)
  RETURNS text
  LANGUAGE sql
  STABLE
@@ -2928,7 +2928,7 @@ CREATE OR REPLACE FUNCTION parley.listed_chat_json(chat parley.chats, last_messa
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 619ad8671cb72cb83667d8067f31b161;
+AS md5 18aed957e5a18a250c761f6c75ba3510;
 
 --- function parley.lock_idempotency_key(text)
 CREATE OR REPLACE FUNCTION parley.lock_idempotency_key(key text)
@@ -3562,20 +3562,20 @@ CREATE OR REPLACE FUNCTION parley.select_chat(chat_id text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 6c95067634ecc2c8f065bf4315eff751;
 
+--- function parley.set_chat_seq_header()
+CREATE OR REPLACE FUNCTION parley.set_chat_seq_header(OUT seq bigint, OUT revision bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 19c1920cc44a1c0fe53e4d4da6900c07;
+
 --- function parley.set_owner(uuid,text)
 CREATE OR REPLACE FUNCTION parley.set_owner(chat uuid, user_id text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 2705079ed9ae52c3b18f87ef450770cb;
-
---- function parley.set_response_chat_seq()
-CREATE OR REPLACE FUNCTION parley.set_response_chat_seq(OUT seq bigint, OUT revision bigint)
- RETURNS record
- LANGUAGE plpgsql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 19c1920cc44a1c0fe53e4d4da6900c07;
 
 --- function parley.set_response_etag(text)
 CREATE OR REPLACE FUNCTION parley.set_response_etag(version text)
@@ -4611,7 +4611,7 @@ grant execute on function parley.chat_json(parley.chats,parley.messages,parley.r
 
 grant execute on function parley.chat_revision(parley.chats) to parley_api;
 
-grant execute on function parley.chat_version(uuid,bigint) to parley_api;
+grant execute on function parley.chat_version(bigint,uuid) to parley_api;
 
 grant execute on function parley.check_preconditions(text) to parley_api;
 
@@ -4901,7 +4901,7 @@ grant execute on function parley.search_chats(parley.search_query,parley.message
 
 grant execute on function parley.select_chat(text) to parley_api;
 
-grant execute on function parley.set_response_chat_seq() to parley_api;
+grant execute on function parley.set_chat_seq_header() to parley_api;
 
 grant execute on function parley.set_response_etag(text) to parley_api;
 

@@ -1,18 +1,18 @@
 -- Access to chats: membership and ownership of the user. A transaction selects the chats that it reads, so that the policies
 -- check the user's membership once per statement, and not for each row.
 --
---   parley.select_chat             selects the chat of a route's {chatId}, or raises "not found"
---   session.selected_chat          the selected chat, if the user is a member
---   session.set_selected_chats     selects several chats, whose rows a page shows
---   session.selected_chats         the selected chats of which the user is a member
---   session.user_chats             all chats of the user
---   session.is_chat_member         whether the user is a member of a chat
---   session.is_chat_owner          whether the user owns a chat
---   parley.assert_owner            raises "forbidden" unless the user owns a chat
---   parley.raise_forbidden         raises "forbidden", or "not found" if the user is no longer a member
---   parley.lock_selected_chat      locks the selected chat, which serializes its writers
---   parley.set_response_chat_seq   sets the response header X-Chat-Seq to the selected chat's seq
---   parley.chat_revision           the number of changes of a chat and its messages, for entity tags
+--   parley.select_chat           selects the chat of a route's {chatId}, or raises "not found"
+--   session.selected_chat        the selected chat, if the user is a member
+--   session.set_selected_chats   selects several chats, whose rows a page shows
+--   session.selected_chats       the selected chats of which the user is a member
+--   session.user_chats           all chats of the user
+--   session.is_chat_member       whether the user is a member of a chat
+--   session.is_chat_owner        whether the user owns a chat
+--   parley.assert_owner          raises "forbidden" unless the user owns a chat
+--   parley.raise_forbidden       raises "forbidden", or "not found" if the user is no longer a member
+--   parley.lock_selected_chat    locks the selected chat, which serializes its writers
+--   parley.set_chat_seq_header   sets the response header X-Chat-Seq to the selected chat's seq
+--   parley.chat_revision         the number of changes of a chat and its messages, for entity tags
 --
 -- A policy checks the selected chat first, which is one lookup per statement. It then checks the selected chats of a page, and
 -- the list of all chats only if both fail. So reading one chat costs the same for members of one chat and of ten thousand.
@@ -101,7 +101,7 @@ begin
 end $$;
 
 -- `seq` is that of the latest change that is visible to the statement. `revision` does not count chat:read.
-create or replace function parley.set_response_chat_seq(out seq bigint, out revision bigint)
+create or replace function parley.set_chat_seq_header(out seq bigint, out revision bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
     select set_config('response.chat_seq', c.seq::text, true), parley.chat_revision(c) into seq, revision

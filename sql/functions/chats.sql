@@ -64,7 +64,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.select_chat(chat_id);
 begin
-    if parley.check_preconditions(parley.chat_version(chat, (parley.set_response_chat_seq()).revision)) then
+    if parley.check_preconditions(parley.chat_version((parley.set_chat_seq_header()).revision, chat)) then
         return null;
     end if;
     return parley.fetch_chat(chat);
@@ -80,11 +80,11 @@ begin
     perform parley.assert_owner(chat);
     perform parley.validate_body(body, required => '{}', optional => '{title}');
     update parley.chats c set title = body ->> 'title'
-    where c.id = chat and parley.assert_preconditions(parley.chat_version(chat, parley.chat_revision(c)));
+    where c.id = chat and parley.assert_preconditions(parley.chat_version(parley.chat_revision(c), chat));
     if not found then  -- The chat was deleted, or lost its owner, since the first check.
         perform parley.assert_owner(chat);
     end if;
-    perform parley.set_response_etag(parley.chat_version(chat, (parley.set_response_chat_seq()).revision));
+    perform parley.set_response_etag(parley.chat_version((parley.set_chat_seq_header()).revision, chat));
     return parley.fetch_chat(chat);
 end $$;
 comment on function api.update_chat(text, jsonb) is
@@ -156,7 +156,7 @@ declare
     fields json := parley.chat_json(chat, last_message, parley.find_read_state(chat.id), author);
 begin
     if parley.is_included(include, 'etag') then
-        fields := parley.add_field(fields, 'etag', to_json(parley.etag(parley.chat_version(chat.id, parley.chat_revision(chat)))));
+        fields := parley.add_field(fields, 'etag', to_json(parley.etag(parley.chat_version(parley.chat_revision(chat), chat.id))));
     end if;
     if is_sync then
         fields := parley.add_field(fields, 'seq', to_json(chat.seq));
@@ -175,7 +175,7 @@ begin
         where c.id = chat);
 end $$;
 
-create or replace function parley.chat_version(chat uuid, revision bigint) returns text
+create or replace function parley.chat_version(revision bigint, chat uuid) returns text
 language sql stable as $$
     select concat_ws('-', revision, case when session.is_chat_owner(chat) then 'owner' end, (
         select r.last_read_message_id from parley.read_markers r where r.chat_id = chat and r.user_id = session.user_id()))

@@ -22,7 +22,7 @@ create or replace function api.list_chat_events(
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     chat constant uuid := parley.select_chat(chat_id);
-    last_seq constant bigint := (parley.set_response_chat_seq()).seq;
+    last_seq constant bigint := (parley.set_chat_seq_header()).seq;
     page record;
 begin
     perform parley.raise_invalid(jsonb_build_object(

@@ -19,7 +19,7 @@ declare
     users text[];
     total bigint;
 begin
-    perform parley.select_chat(chat_id), parley.set_response_chat_seq();
+    perform parley.select_chat(chat_id), parley.set_chat_seq_header();
     perform parley.raise_invalid(parley.member_page_errors(page, "limit", before, after));
     page_request := parley.parse_member_page(page, "limit", before, after);
     select p.users, p.total into users, total from parley.find_member_page(page_request, coalesce(before, after)) p;

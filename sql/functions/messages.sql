@@ -27,7 +27,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mod
 #variable_conflict use_column
 declare
     chat constant uuid := parley.select_chat(chat_id);
-    revision constant bigint := (parley.set_response_chat_seq()).revision;
+    revision constant bigint := (parley.set_chat_seq_header()).revision;
     includes_users constant boolean := parley.is_included(include, 'users');
     filter parley.message_filter;
     page_request parley.page_request;
@@ -116,7 +116,7 @@ begin
     if include is not null then
         perform parley.raise_invalid(jsonb_build_object('include', parley.include_error(include, '{users}')));
     end if;
-    perform parley.set_response_chat_seq();
+    perform parley.set_chat_seq_header();
     if not includes_users and parley.check_preconditions(parley.message_version(message)) then
         return null;
     end if;

@@ -19,7 +19,7 @@ create or replace function parley.begin_chat_removal(chat uuid) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     update parley.chats c set is_being_removed = true, owner_id = null
-    where c.id = chat and c.owner_id = session.user_id() and parley.assert_preconditions(parley.chat_version(chat, parley.chat_revision(c)));
+    where c.id = chat and c.owner_id = session.user_id() and parley.assert_preconditions(parley.chat_version(parley.chat_revision(c), chat));
     if not found then
         return false;
     end if;

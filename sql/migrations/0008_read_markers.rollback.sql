@@ -2,7 +2,7 @@
 -- squawk-ignore-file ban-drop-table, ban-drop-column, ban-drop-type, ban-drop-function
 
 -- In the order in which requests lock the tables, to avoid deadlocks.
-lock table parley.members, parley.messages, parley.chats, parley.outbox in access exclusive mode;
+lock table parley.members, parley.chats, parley.messages, parley.outbox in access exclusive mode;
 
 alter table parley.outbox drop column nonce, drop column terminates_connections, drop column on_user_channels;
 

@@ -2,6 +2,9 @@
 --
 -- Read markers, and columns for publishing events on users' channels.
 
+-- First, because the foreign key below locks chats, and in the order in which requests lock the tables, to avoid deadlocks.
+lock table parley.members, parley.chats, parley.messages, parley.outbox in access exclusive mode;
+
 -- No foreign key to the user: a deleted account is removed from its chats in the background. Updates are frequent and change
 -- no indexed column, so pages have room for them.
 create table parley.read_markers (
@@ -15,9 +18,6 @@ create index read_markers_user on parley.read_markers (user_id);
 
 create type parley.read_state as (last_read_message_id uuid, unread_count bigint);
 create type parley.publication as (name text, payload text, channels text[], terminated_user text);
-
--- In the order in which requests lock the tables, to avoid deadlocks.
-lock table parley.members, parley.messages, parley.chats, parley.outbox in access exclusive mode;
 
 alter table parley.chats
     add column member_count bigint not null default 0,

@@ -28,7 +28,7 @@ def test_no_function_returns_a_chat_to_other_users_than_its_members(
 ) -> None:
     queries = [
         "select session.selected_chat()",
-        "select parley.set_response_chat_seq()",
+        "select seq from parley.set_chat_seq_header()",
         "select from session.user_chats() c where c = {chat}::uuid",
         "select where session.is_chat_owner({chat})",
         "select from parley.members_json(array[{owner}, {member}])",
