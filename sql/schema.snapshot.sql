@@ -2232,7 +2232,7 @@ CREATE OR REPLACE FUNCTION parley.chat_event_payload(event parley.outbox, nonce 
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 fd77278936f6a49c8eeb500407439465;
+AS md5 14e0879e92703f34b28d22ee81eba07d;
 
 --- function parley.chat_json(parley.chats,parley.messages,parley.read_state,json)
 CREATE OR REPLACE FUNCTION parley.chat_json(chat parley.chats, last_message parley.messages, read_state parley.read_state, author json DEFAULT NULL::json)

@@ -58,7 +58,7 @@ declare
     named_user json;
     entry text;
 begin
-    select json_build_object('id', e.user_id, 'name', u.name, 'imageUrl', u.image) into named_user
+    select parley.public_user_json(e.user_id, u.name, u.image) into named_user
     from (select parley.event_user_id(event)) e (user_id) left join next_auth.users u on u.id = e.user_id
     where e.user_id is not null;
     entry := parley.entry_with_user(event, event.payload, nonce, named_user);
