@@ -23,8 +23,9 @@ def owner() -> str:
 
 @pytest.fixture
 def chat(dba: Connection, owner: str) -> str:
-    """A chat with the image at URL, in a database in which no other image is to be cleaned up."""
-    dba.execute("delete from parley.image_cleanup")
+    """A chat with the image at URL, in a database without other images of chats and without images to clean up."""
+    for table in ("image_cleanup", "chat_images"):
+        dba.execute(f"delete from parley.{table}")
     chat = new_chat(dba, owner)
     assert add_image(dba, owner, chat) == {"imageUrl": URL, "width": 640, "height": 480}
     return chat
