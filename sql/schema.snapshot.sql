@@ -1815,7 +1815,7 @@ CREATE OR REPLACE FUNCTION api.mark_read(chat_id text, body jsonb)
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 11e87ef6c4cf673f28a820bc4bba1eac;
+AS md5 6616bef69758b6e394a93712a6805ae7;
 
 --- function api.parse_json(bytea)
 CREATE OR REPLACE FUNCTION api.parse_json(document bytea)
@@ -2078,7 +2078,7 @@ CREATE OR REPLACE FUNCTION parley.advance_own_read_marker(message uuid)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 6bd185146f73dfc6a4de3be0c9844b67;
+AS md5 40317589d8af4e4198b88f124980bc79;
 
 --- function parley.advance_read_marker(uuid,text,uuid)
 CREATE OR REPLACE FUNCTION parley.advance_read_marker(chat uuid, user_id text, message uuid)
@@ -2657,7 +2657,7 @@ CREATE OR REPLACE FUNCTION parley.find_read_state(chat uuid)
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 44a7cb0b1c760ab9f79c5adbdbf7d143;
+AS md5 5c1a68f822190229e49a45b58edaf2c1;
 
 --- function parley.find_settings()
 CREATE OR REPLACE FUNCTION parley.find_settings()

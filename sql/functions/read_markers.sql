@@ -16,7 +16,6 @@ declare
     state parley.read_state;
 begin
     perform parley.select_chat(chat_id), parley.validate_body(body, required => '{messageId}');
-    perform parley.find_message(chat_id, body ->> 'messageId'), parley.assert_preconditions('');
     state := parley.advance_own_read_marker((body ->> 'messageId')::uuid);
     return json_build_object('lastReadMessageId', state.last_read_message_id, 'unreadCount', state.unread_count);
 end $$;
@@ -37,6 +36,7 @@ begin
     if not exists (select from parley.messages m where m.chat_id = chat.id and m.id = message) then
         perform parley.raise_not_found('Message');
     end if;
+    perform parley.assert_preconditions('');
     is_advanced := parley.advance_read_marker(chat.id, caller, message);
     state := parley.find_read_state(chat.id);
     if is_advanced and parley.is_small(chat) then
@@ -76,18 +76,16 @@ create or replace function parley.find_read_state(chat uuid) returns parley.read
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-    found_chat parley.chats;
-    marker uuid;
+    found_member record;
 begin
-    select c.* into found_chat
-    from parley.chats c join parley.members m on m.chat_id = c.id
-    where c.id = chat and m.user_id = session.user_id();
+    select c as chat, r.last_read_message_id as marker into found_member
+    from parley.members m join parley.chats c on c.id = m.chat_id
+        left join parley.read_markers r on r.chat_id = m.chat_id and r.user_id = m.user_id
+    where m.chat_id = find_read_state.chat and m.user_id = session.user_id();
     if not found then
         return null;
     end if;
-    marker := (
-        select r.last_read_message_id from parley.read_markers r where r.chat_id = chat and r.user_id = session.user_id());
-    return (marker, parley.count_unread(found_chat, marker))::parley.read_state;
+    return (found_member.marker, parley.count_unread(found_member.chat, found_member.marker))::parley.read_state;
 end $$;
 
 -- count_messages() includes the message of the marker, if it still exists.
