@@ -24,7 +24,7 @@
 -- images that a crash leaves behind are removed too.
 --
 -- An image that was uploaded for a chat is used only by that chat's messages, so other chats cannot keep it. A message that is sent
--- after the claim is only a text: parley.chat_images no longer has the image.
+-- after the claim does not use the image: parley.chat_images no longer has it.
 
 create or replace function api.authorize_upload(chat_id text default null) returns json
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
