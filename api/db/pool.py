@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import asyncpg
 
+from api.db.schema_changes import retry_after_schema_change
 from api.observability.timings import measure
 from api.settings import Settings
 
@@ -22,11 +23,6 @@ CANCEL_TIMEOUT_SECONDS = 1
 CLOSE_TIMEOUT_SECONDS = 1
 # With statements of less than 50 ms on average, the last of these requests gets a connection within the timeout.
 MAX_WAITING_PER_CONNECTION = 100
-
-# SQLSTATEs of a statement that a schema change interrupted. A function that is running keeps its body, but the
-# functions, columns and tables that it refers to by name may have been replaced (undefined function, column or table;
-# datatype mismatch) or dropped between lookup and use (internal error).
-SCHEMA_CHANGE_SQLSTATES = {"42883", "42703", "42P01", "42804", "XX000"}
 
 
 class PoolBusyError(TimeoutError):
@@ -66,16 +62,6 @@ Initializer = Callable[[Connection], Awaitable[None]]
 async def set_json_codec(connection: Connection) -> None:
     """Pass `json` values as bytes in both directions, since PostgreSQL writes the response bodies."""
     await connection.set_type_codec("json", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes)
-
-
-async def retry_after_schema_change(fetch: Callable[..., Awaitable[Any]], *statement: Any) -> Any:
-    """Run a statement, and run it once more if a schema change made it fail; a failed statement has no effect."""
-    try:
-        return await fetch(*statement)
-    except asyncpg.PostgresError as error:
-        if error.sqlstate not in SCHEMA_CHANGE_SQLSTATES:
-            raise
-    return await fetch(*statement)
 
 
 def is_open(connection: Any) -> bool:
