@@ -22,6 +22,7 @@ async def check_database(settings: Settings) -> None:
         raise SettingsError(f"DATABASE_URL: no connection to PostgreSQL: {type(error).__name__}") from None
     try:
         await database.fetch_value("select api.check_readiness()")
+        await check_statement_cache(database)
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
         message = "no Parley database for this role: run `yoyo apply --batch` and grant it parley_api"
         raise SettingsError(f"DATABASE_URL: {message}") from None
@@ -29,6 +30,18 @@ async def check_database(settings: Settings) -> None:
         raise SettingsError(f"DATABASE_URL: {error.args[0]}") from None
     finally:
         await database.close()
+
+
+async def check_statement_cache(database: Database) -> None:
+    """Check that the statement cache is not used with a pooler that passes the names of prepared statements on.
+
+    Such a pooler executes a prepared statement on a connection that may not have it.
+    """
+    if not await database.supports_statement_cache():
+        raise SettingsError(
+            "DATABASE_STATEMENT_CACHE_SIZE: must be 0, since the pooler in DATABASE_URL does not rename prepared "
+            "statements, as PgBouncer 1.21 and later do with max_prepared_statements"
+        )
 
 
 def check_storage(settings: Settings) -> None:

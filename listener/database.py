@@ -9,10 +9,10 @@ from typing import Any
 
 import asyncpg
 
+from api.shared.postgres import Connection, connect
 from listener.settings import Settings
 
 NOTIFICATION_CHANNEL = "parley_outbox"
-CONNECT_TIMEOUT_SECONDS = 5
 TIMEOUT_SECONDS = 3
 MAINTENANCE_TIMEOUT_SECONDS = 60  # A batch may have the largest messages, and a rollup reads all chats.
 MAX_EVENTS_PER_CHAT = 200  # in one fetch
@@ -74,7 +74,7 @@ class FetchResult:
 class ListenerDatabase:
     """A connection to the database. Its methods raise DATABASE_ERRORS."""
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.responded_at = asyncio.get_running_loop().time()  # the last time that the database responded
 
@@ -82,9 +82,8 @@ class ListenerDatabase:
     @asynccontextmanager
     async def connect(cls, settings: Settings) -> AsyncIterator["ListenerDatabase"]:
         """Open a connection for the length of the block."""
-        connection = await asyncpg.connect(
+        connection = await connect(
             settings.database_url.get_secret_value(),
-            timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=TIMEOUT_SECONDS,
             server_settings=SESSION_SETTINGS,
         )
@@ -96,8 +95,8 @@ class ListenerDatabase:
             connection.terminate()  # A graceful close would wait for a server that may be unreachable.
 
     async def is_direct(self) -> bool:
-        """Return whether the connection is to PostgreSQL: through a pooler, the process ids differ."""
-        return bool(await self._fetch_value("select pg_backend_pid()") == self._connection.get_server_pid())
+        """Return whether the connection is to PostgreSQL, not to a pooler."""
+        return await self._connection.is_direct()
 
     async def listen(self, callback: Callable[[], None]) -> None:
         """Call `callback` at each notification of a writer, and when the connection ends."""

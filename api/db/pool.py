@@ -14,9 +14,9 @@ import asyncpg
 from api.db.schema_changes import retry_after_schema_change
 from api.observability.timings import measure
 from api.settings import Settings
+from api.shared import postgres
 
 # Limits on how long each step may take.
-CONNECT_TIMEOUT_SECONDS = 5
 ACQUIRE_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 10
 CANCEL_TIMEOUT_SECONDS = 1
@@ -29,7 +29,7 @@ class PoolBusyError(TimeoutError):
     """No connection became free in time, or too many requests wait for one already."""
 
 
-class Connection(asyncpg.Connection):  # type: ignore[misc]
+class Connection(postgres.Connection):
     """A connection without session state: every setting that Parley makes is local to its transaction."""
 
     def get_reset_query(self) -> str:
@@ -37,12 +37,24 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
         return ""
 
     async def fetchrow(self, query: str, *arguments: Any) -> Any:
-        """Fetch one row; if the task is cancelled, leave the connection ready for the next statement."""
+        """Fetch one row. If the task is cancelled, leave the connection ready for the next statement.
+
+        If the prepared statement was lost, prepare it again; in a transaction, which has failed, raise the error.
+        """
         try:
             return await super().fetchrow(query, *arguments)
         except asyncio.CancelledError:
             await self._sync()
             raise
+        except asyncpg.InvalidSQLStatementNameError as error:
+            if not self.is_own_statement(error.args[0]):
+                raise
+            # The statement was not executed. Statements are closed here only, as asyncpg's messages to close them in
+            # PostgreSQL would be sent between Parse and Execute, and end the transaction of a pooler.
+            self._mark_stmts_as_closed()
+            if self.is_in_transaction():
+                raise
+            return await super().fetchrow(query, *arguments)
 
     async def _sync(self) -> None:
         # A statement that is cancelled between Parse and Execute has sent no Sync message. PgBouncer would keep the
@@ -208,13 +220,13 @@ class Database:
         name = {} if "application_name=" in url else {"application_name": "parley"}
         pool = await asyncpg.create_pool(
             url,
+            connect=postgres.connect,
             connection_class=Connection,
             init=initialize,
             min_size=min_size,
             max_size=settings.database_pool_size,
             max_inactive_connection_lifetime=0,
             statement_cache_size=settings.database_statement_cache_size,
-            timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=STATEMENT_TIMEOUT_SECONDS,
             server_settings=name,
         )
@@ -254,6 +266,11 @@ class Database:
             with measure(self._span):
                 row = await retry_after_schema_change(fetch_in_savepoint, statement, *arguments)
             yield row
+
+    async def supports_statement_cache(self) -> bool:
+        """Return False if the URL leads to a pooler that passes the names of prepared statements on."""
+        async with AcquiredConnection(self._pool, ACQUIRE_TIMEOUT_SECONDS) as connection:
+            return await connection.is_direct() or not await connection.keeps_statement_names()
 
     @property
     def connections(self) -> dict[str, int]:

@@ -32,6 +32,7 @@ from api.db.recent_writes import RecentWrites
 from api.db.wal_position import GET_WAL_POSITION, WalPosition, WrongServerError, fetch_wal_position
 from api.http.errors import UNAVAILABLE_ERRORS
 from api.settings import Settings
+from api.shared.postgres import connect
 
 logger = logging.getLogger("parley.api")
 
@@ -51,8 +52,12 @@ class ReplicaSession:
     @classmethod
     async def connect(cls, settings: Settings, url: str) -> Self:
         """Open a connection for the monitor, and a pool. Raises WrongServerError, and asyncpg's errors."""
-        seconds = {"timeout": REPLICA_TIMEOUT_SECONDS, "command_timeout": REPLICA_TIMEOUT_SECONDS}
-        connection = await asyncpg.connect(url, connection_class=Connection, **seconds)
+        connection = await connect(
+            url,
+            connection_class=Connection,
+            timeout=REPLICA_TIMEOUT_SECONDS,
+            command_timeout=REPLICA_TIMEOUT_SECONDS,
+        )
         try:
             session = cls(connection, await fetch_wal_position(connection))
             session.database = await Database.connect(settings, url, session.initialize, min_size=0, span="replica")

@@ -12,6 +12,7 @@ import psycopg2
 from api.admin import logins
 from api.dev.postgres import Postgres
 from api.dev.process import run
+from api.shared.postgres import connect
 
 ROOT = Path(__file__).parents[2]
 DATABASE = "parley"
@@ -49,7 +50,7 @@ def migrate(postgres: Postgres, directory: Path, password: str) -> None:
 
 
 async def _execute(url: str, sql: str) -> None:
-    connection = await asyncpg.connect(url)
+    connection = await connect(url)
     try:
         await connection.execute(sql)
     finally:

@@ -4,8 +4,9 @@ import json
 from io import BytesIO
 from typing import Any
 
-import asyncpg
 from PIL import Image, ImageDraw, ImageFont
+
+from api.shared.postgres import Connection, connect
 
 ALICE = {"sub": "alice", "name": "Alice", "email": "alice@example.com"}
 BOB = {"sub": "bob", "name": "Bob", "email": "bob@example.com"}
@@ -24,7 +25,7 @@ async def ensure_demo_data(url: str) -> str:
 
     `url` is the API's. Raises asyncpg.PostgresError.
     """
-    connection = await asyncpg.connect(url)
+    connection = await connect(url)
     try:
         async with connection.transaction():
             chats = (await _call(connection, ALICE, "list_chats", None, None))["chats"]
@@ -44,7 +45,7 @@ def draw_image() -> bytes:
     return output.getvalue()
 
 
-async def _create_chat(connection: asyncpg.Connection) -> str:
+async def _create_chat(connection: Connection) -> str:
     await _call(connection, BOB, "list_chats", None, None)  # The first call creates the user.
     await _call(connection, ALICE, "update_settings", {"settings": SETTINGS})
     chat = await _call(connection, ALICE, "create_chat", {"title": TITLE})
@@ -55,7 +56,7 @@ async def _create_chat(connection: asyncpg.Connection) -> str:
     return str(chat["id"])
 
 
-async def _call(connection: asyncpg.Connection, user: dict[str, str], name: str, *args: Any) -> Any:
+async def _call(connection: Connection, user: dict[str, str], name: str, *args: Any) -> Any:
     """Call an `api` function as a user."""
     placeholders = ", ".join(f"${number}" for number, _ in enumerate(args, start=2))
     statement = f"select api.{name}({placeholders}) from session.authenticate($1)"  # noqa: S608 (names from this module)

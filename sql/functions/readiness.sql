@@ -1,6 +1,6 @@
 -- Readiness of the database for the API.
 --
---   api.check_readiness   raises unless row-level security applies to the current role
+--   api.check_readiness   raises unless row-level security applies to the current role, in READ COMMITTED transactions
 
 create or replace function api.check_readiness() returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -14,6 +14,13 @@ begin
             'row-level security does not bind the role %s: it is a superuser, owns the tables or has BYPASSRLS. '
             'Log in as a role that was granted parley_api', current_user));
     end if;
+    -- The API sets the isolation level of its connections, but some poolers reject or ignore that.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        perform parley.raise_error('PT503', format(
+            'default_transaction_isolation is %s: run alter role %I in database %I set default_transaction_isolation = '
+            '''read committed'', and have the pooler reconnect',
+            current_setting('transaction_isolation'), session_user, current_database()));
+    end if;
     return true;
 end $$;
-comment on function api.check_readiness() is 'Returns true if the API may serve requests as the current role. Raises PT503 if row-level security does not apply to it.';
+comment on function api.check_readiness() is 'Returns true if the API may serve requests as the current role. Raises PT503 if row-level security does not apply to it, or the isolation level of its transactions is not READ COMMITTED.';

@@ -21,8 +21,7 @@ from tests.api_process import Api, running
 from tests.bench.api_servers import running_api
 from tests.bench.tokens import CpuMeter, bearer
 from tests.database import call, new_chat
-from tests.e2e.pgbouncer import PgBouncer, pgbouncer_program
-from tests.e2e.test_pgbouncer import read_pgbouncer_ini
+from tests.e2e.pgbouncer import PgBouncer, pgbouncer_program, read_pgbouncer_ini
 from tests.servers import new_replica
 from tests.tokens import token
 from tests.waiting import wait_until

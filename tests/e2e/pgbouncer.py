@@ -1,10 +1,11 @@
 """PgBouncer as a child process: the one in PATH, or Debian's package, unpacked in a temporary directory."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from configparser import ConfigParser
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,10 +17,17 @@ import pytest
 
 from api.dev.postgres import Postgres, build_user_options, find_account
 from api.dev.process import ChildProcess, Server, is_port_free
+from tests.api_process import Api
+from tests.e2e.readme import README
 
 PACKAGES = ("pgbouncer", "libc-ares2", "libevent-2.1-7")
 DOWNLOAD_SECONDS = 60
 SECRETS = "select rolname, rolpassword from pg_authid where rolname = any(%s)"
+SERVER_CONNECTIONS = 3  # of PgBouncer to PostgreSQL, at most
+CLIENT_CONNECTIONS = 8  # of an API to PgBouncer, at most
+FIRST_WITH_PREPARED_STATEMENTS = (1, 21)
+
+NewBouncer = Callable[..., "PgBouncer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,30 @@ class Program:
 
     path: Path
     environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def supports_prepared_statements(self) -> bool:
+        """Whether this version of PgBouncer has the setting `max_prepared_statements`."""
+        command: list[str | Path] = [self.path, "--version"]
+        environment = {**os.environ, **self.environment}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        match = re.search(r"PgBouncer (\d+)\.(\d+)", done.stdout)
+        assert match
+        return (int(match[1]), int(match[2])) >= FIRST_WITH_PREPARED_STATEMENTS
+
+
+def read_pgbouncer_ini() -> str:
+    """Return the README's pgbouncer.ini."""
+    match = re.search(r"```ini\n(.*?)```", README, flags=re.DOTALL)
+    assert match
+    return match[1]
+
+
+def new_pooled_api(bouncer: "PgBouncer", new_api: Callable[..., Api], database: str, **options: str) -> Api:
+    """Return an API whose DATABASE_URL leads to PgBouncer, not yet started."""
+    url, size = bouncer.url(database, "app", "app"), str(CLIENT_CONNECTIONS)
+    keys = {"PUSHER_KEY": "key", "PUSHER_SECRET": "secret"}
+    return new_api(database, DATABASE_URL=url, DATABASE_POOL_SIZE=size, **keys, **options)
 
 
 @contextmanager
@@ -72,6 +104,11 @@ class PgBouncer(Server):
         self._program, self._server, self._logins, self._options = program, server, logins, options
         self._configuration = configuration
 
+    @property
+    def supports_prepared_statements(self) -> bool:
+        """Whether this version has the setting `max_prepared_statements`."""
+        return self._program.supports_prepared_statements
+
     def url(self, database: str, user: str, password: str) -> str:
         """Return a `postgresql://` URL that leads through it."""
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
@@ -86,6 +123,8 @@ class PgBouncer(Server):
         parser["databases"] = {"*": f"host=127.0.0.1 port={self._server.port}"}
         addresses = {"listen_port": str(self.port), "auth_file": str(users), "unix_socket_dir": ""}
         parser["pgbouncer"].update(addresses | self._options)
+        if not self.supports_prepared_statements:
+            parser.remove_option("pgbouncer", "max_prepared_statements")
         with file.open("w") as text:
             parser.write(text)
         if account:

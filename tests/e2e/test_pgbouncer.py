@@ -17,18 +17,15 @@ from api.dev.pusher_process import PusherProcess
 from api.routes import ROUTES, Route
 from api.settings import Settings
 from listener.database import SESSION_SETTINGS
-from tests import ROOT
 from tests.api.route_examples import EXAMPLES, name_of, new_route_examples
-from tests.api.support import unlimited_client
-from tests.api_process import Api, read_log, running
-from tests.e2e.pgbouncer import PgBouncer, pgbouncer_program
+from tests.api.support import post_chat, unlimited_client
+from tests.api_process import Api, running
+from tests.e2e.pgbouncer import SERVER_CONNECTIONS, NewBouncer, PgBouncer, new_pooled_api
 from tests.listener.process import Listener, running_listener
 from tests.listener.subscriber import Subscriber
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
-SERVER_CONNECTIONS = 3  # of PgBouncer to PostgreSQL, at most
-CLIENT_CONNECTIONS = 8  # of an API to PgBouncer, at most
 CLIENTS = 6  # of an API
 DATABASE = "parley_pooled"
 SESSIONS = "select pid from pg_stat_activity where datname = %s and usename = 'app'"
@@ -44,32 +41,8 @@ KEPT_STATE = """
     union all select 'lock: ' || locktype from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'
     union all select 'listens: ' || channel from pg_listening_channels() channel
     union all select 'table: ' || relname from pg_class where relpersistence = 't' and pg_table_is_visible(oid)
-    union all select 'prepared: ' || statement from pg_prepared_statements
+    union all select 'prepared: ' || statement from pg_prepared_statements where name not like 'PGBOUNCER_%%'
 """
-
-NewBouncer = Callable[..., PgBouncer]
-
-
-def read_pgbouncer_ini() -> str:
-    """Return the README's pgbouncer.ini."""
-    match = re.search(r"```ini\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert match
-    return match[1]
-
-
-@pytest.fixture(scope="module")
-def new_bouncer(directory: Path, postgres: Postgres) -> Iterator[NewBouncer]:
-    """Start a PgBouncer with fewer connections to the database than the API has to PgBouncer."""
-    with pgbouncer_program() as executable, ExitStack() as stack:
-
-        def start(name: str, **options: str) -> PgBouncer:
-            options = {"default_pool_size": str(SERVER_CONNECTIONS)} | options
-            path = directory / f"pgbouncer-{name}"
-            return stack.enter_context(
-                PgBouncer(path, executable, postgres, ["app", "events"], read_pgbouncer_ini(), **options)
-            )
-
-        yield start
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +61,10 @@ def pusher(directory: Path) -> Iterator[PusherProcess]:
         yield server
 
 
-def new_pooled_api(bouncer: PgBouncer, new_api: Callable[..., Api], database: str, **options: str) -> Api:
-    """Return an API whose DATABASE_URL leads to PgBouncer, not yet started."""
-    url, size = bouncer.url(database, "app", "app"), str(CLIENT_CONNECTIONS)
-    keys = {"PUSHER_KEY": "key", "PUSHER_SECRET": "secret"}
-    return new_api(database, DATABASE_URL=url, DATABASE_POOL_SIZE=size, **keys, **options)
-
-
 @pytest.fixture(scope="module")
 def api(bouncer: PgBouncer, new_api: Callable[..., Api], database: str) -> Iterator[Api]:
-    with running(new_pooled_api(bouncer, new_api, database, DATABASE_STATEMENT_CACHE_SIZE="0")) as api:
+    options = {} if bouncer.supports_prepared_statements else {"DATABASE_STATEMENT_CACHE_SIZE": "0"}
+    with running(new_pooled_api(bouncer, new_api, database, **options)) as api:
         yield api
 
 
@@ -197,17 +164,6 @@ def test_cancelled_request_releases_its_connection(
     asyncio.run(cancel_fetch())
 
 
-def test_prepared_statements_fail_behind_the_pooler(
-    new_bouncer: NewBouncer, new_api: Callable[..., Api], new_database: Callable[[str], str]
-) -> None:
-    with running(new_pooled_api(new_bouncer("prepared"), new_api, new_database("parley_prepared"))) as api:
-        with ThreadPoolExecutor(CLIENTS) as pool, unlimited_client(api) as client:
-            statuses = {response.status_code for response in pool.map(client.get, ["/api/chats", "/api/profile"] * 50)}
-        assert 500 in statuses
-        texts = [line.get("exception", "") for line in read_log(api.log)]
-        assert any(re.search('prepared statement "[^"]*" does not exist', text) for text in texts)
-
-
 def test_events_arrive_when_the_listener_connects_directly(
     api: Api, directory: Path, postgres: Postgres, database: str, pusher: PusherProcess
 ) -> None:
@@ -245,3 +201,26 @@ def test_replica_behind_a_pooler_is_not_used(bouncer: PgBouncer, new_api: Callab
     with running(api), unlimited_client(api) as client:
         wait_until(lambda: "The replica is not used: DATABASE_REPLICA_URL leads to a pooler" in api.log.read_text())
         assert client.get("/api/chats").status_code == 200
+
+
+@pytest.mark.parametrize("ignored", ["default_transaction_isolation", ""], ids=["as in the README", "that rejects it"])
+def test_isolation_level_that_a_pooler_drops_is_reported(
+    new_bouncer: NewBouncer,
+    new_api: Callable[..., Api],
+    new_database: Callable[[str], str],
+    postgres: Postgres,
+    ignored: str,
+) -> None:
+    database = new_database(new_user("parley").replace("-", "_"))
+    bouncer = new_bouncer(new_user("isolation"), ignore_startup_parameters=ignored)
+    api = new_pooled_api(bouncer, new_api, database, DATABASE_STATEMENT_CACHE_SIZE="0")
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+        dba.execute(f"alter database {database} set default_transaction_isolation = 'repeatable read'")
+        error = api.fail_to_start()
+        remedy = re.search(r"run (.*), and", error)
+        assert remedy
+        assert error.startswith("parley: DATABASE_URL: default_transaction_isolation is repeatable read: ")
+        dba.execute(remedy[1])
+        dba.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [database])
+    with running(api), unlimited_client(api) as client:
+        assert post_chat(client).status_code == 201
