@@ -9,17 +9,21 @@ from api.images.storage import Storage
 from api.server import bind_socket
 from api.settings import Settings
 from api.shared import traces
+from api.shared.postgres import describe_connection_error
 from api.shared.settings import SettingsError
 
 MAX_PORT = 65_535
+CONNECT_ERRORS = (
+    OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError,
+)  # fmt: skip
 
 
 async def check_database(settings: Settings) -> None:
     """Check that PostgreSQL is available and has a Parley database whose row-level security applies to the role."""
     try:
         database = await Database.connect(settings)
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise SettingsError(f"DATABASE_URL: no connection to PostgreSQL: {type(error).__name__}") from None
+    except CONNECT_ERRORS as error:
+        raise SettingsError(f"DATABASE_URL: no connection to PostgreSQL: {describe_connection_error(error)}") from None
     try:
         await database.fetch_value("select api.check_readiness()")
         await check_statement_cache(database)

@@ -10,6 +10,7 @@ import asyncpg
 import uvloop
 
 from api.shared import logs, traces
+from api.shared.postgres import describe_connection_error
 from api.shared.settings import SettingsError
 from listener.database import DATABASE_ERRORS, ListenerDatabase
 from listener.health import serve_health
@@ -37,7 +38,7 @@ async def check_database(settings: Settings) -> None:
         raise SettingsError(f"DATABASE_URL: {message}") from None
     except (*DATABASE_ERRORS, ValueError) as error:
         is_pooler = "startup parameter" in str(error)  # PgBouncer rejects most session settings.
-        message = POOLER_ERROR if is_pooler else f"no connection to PostgreSQL: {type(error).__name__}"
+        message = POOLER_ERROR if is_pooler else f"no connection to PostgreSQL: {describe_connection_error(error)}"
         raise SettingsError(f"DATABASE_URL: {message}") from None
     if not is_direct:
         raise SettingsError(f"DATABASE_URL: {POOLER_ERROR}")

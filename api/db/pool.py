@@ -216,8 +216,6 @@ class Database:
         the timings of a request.
         """
         url = url or settings.database_url.get_secret_value()
-        # A request adds its id to the application name: see session.authenticate.
-        name = {} if "application_name=" in url else {"application_name": "parley"}
         pool = await asyncpg.create_pool(
             url,
             connect=postgres.connect,
@@ -228,7 +226,6 @@ class Database:
             max_inactive_connection_lifetime=0,
             statement_cache_size=settings.database_statement_cache_size,
             command_timeout=STATEMENT_TIMEOUT_SECONDS,
-            server_settings=name,
         )
         return cls(Pool(pool), span)
 

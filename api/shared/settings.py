@@ -4,15 +4,16 @@ from typing import Annotated
 
 from pydantic import AfterValidator, SecretStr
 
+from api.shared.postgres_url import check_url
+
 
 class SettingsError(Exception):
     """Invalid environment variables; the message is one line that names each of them and its error."""
 
 
 def check_postgres_url(value: SecretStr) -> SecretStr:
-    """Check the scheme of a URL; the driver checks the rest. Raises ValueError, which does not quote the URL."""
-    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-        raise ValueError("must be a URL that begins with postgresql:// or postgres://")
+    """Check the syntax of a URL and its parameters. Raises ValueError, which does not quote the URL."""
+    check_url(value.get_secret_value())
     return value
 
 

@@ -121,6 +121,11 @@ def test_three_variables_are_sufficient() -> None:
     [
         *((name, value) for name in ("DATABASE_URL", "REDIS_URL") for value in ("", HIDDEN, f"http://{HIDDEN}@host")),
         ("DATABASE_URL", f"postgresql+psycopg://u:{HIDDEN}@127.0.0.1/db"),
+        ("DATABASE_URL", f"postgresql://u:{HIDDEN}@127.0.0.1:port/db"),
+        *(
+            (name, f"postgresql://u:{HIDDEN}@host/db?sslmod={HIDDEN}")
+            for name in ("DATABASE_URL", "DATABASE_REPLICA_URL")
+        ),
         ("REDIS_URL", f"redis://:{HIDDEN}@127.0.0.1:port/0"),
         ("REDIS_URL", f"redis://:{HIDDEN}@127.0.0.1:65536/0"),
         ("REDIS_URL", f"redis://:{HIDDEN}@[::1/0"),

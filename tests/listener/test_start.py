@@ -86,6 +86,8 @@ def test_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -
     ("name", "value"),
     [
         ("DATABASE_URL", f"http://{HIDDEN}@host"),
+        ("DATABASE_URL", f"postgresql://u:{HIDDEN}@host:port/db"),
+        ("DATABASE_URL", f"postgresql://u:{HIDDEN}@host/db?sslmod={HIDDEN}"),
         ("PUSHER_APP_ID", "one"),
         ("PUSHER_KEY", "a/b"),
         ("PUSHER_CLUSTER", "eu/../x"),
@@ -103,9 +105,8 @@ def test_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str,
 
 
 def test_unreachable_database_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    for url in (f"postgresql://u:{HIDDEN}@127.0.0.1:1/db", f"postgresql://u:{HIDDEN}@127.0.0.1:port/db"):
-        monkeypatch.setenv("DATABASE_URL", url)
-        assert "no connection to PostgreSQL" in get_database_error(Settings.load())
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://u:{HIDDEN}@127.0.0.1:1/db")
+    assert "no connection to PostgreSQL" in get_database_error(Settings.load())
 
 
 @contextmanager
