@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Self
 
 import asyncpg
@@ -29,6 +30,10 @@ class PoolBusyError(TimeoutError):
     """No connection became free in time, or too many requests wait for one already."""
 
 
+class LostStatementError(asyncpg.InvalidSQLStatementNameError):  # type: ignore[misc]
+    """The connection's prepared statement was not executed, since the server has lost it; the next call prepares it."""
+
+
 class Connection(postgres.Connection):
     """A connection without session state: every setting that Parley makes is local to its transaction."""
 
@@ -37,24 +42,19 @@ class Connection(postgres.Connection):
         return ""
 
     async def fetchrow(self, query: str, *arguments: Any) -> Any:
-        """Fetch one row. If the task is cancelled, leave the connection ready for the next statement.
-
-        If the prepared statement was lost, prepare it again; in a transaction, which has failed, raise the error.
-        """
+        """Fetch one row; if the task is cancelled, leave the connection ready for the next statement."""
         try:
             return await super().fetchrow(query, *arguments)
         except asyncio.CancelledError:
             await self._sync()
             raise
         except asyncpg.InvalidSQLStatementNameError as error:
-            if not self.is_own_statement(error.args[0]):
-                raise
-            # The statement was not executed. Statements are closed here only, as asyncpg's messages to close them in
-            # PostgreSQL would be sent between Parse and Execute, and end the transaction of a pooler.
-            self._mark_stmts_as_closed()
-            if self.is_in_transaction():
-                raise
-            return await super().fetchrow(query, *arguments)
+            if self.is_own_statement(error.args[0]):
+                # Forget all statements without asyncpg's messages to close them in PostgreSQL: it would send those
+                # between Parse and Execute of the next statement, when they end the transaction of a pooler.
+                self._mark_stmts_as_closed()
+                raise LostStatementError(*error.args) from None
+            raise
 
     async def _sync(self) -> None:
         # A statement that is cancelled between Parse and Execute has sent no Sync message. PgBouncer would keep the
@@ -74,6 +74,14 @@ Initializer = Callable[[Connection], Awaitable[None]]
 async def set_json_codec(connection: Connection) -> None:
     """Pass `json` values as bytes in both directions, since PostgreSQL writes the response bodies."""
     await connection.set_type_codec("json", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes)
+
+
+async def retry_lost_statement(fetch: Callable[..., Awaitable[Any]], *statement: Any) -> Any:
+    """Run a statement, and run it once more if it was not executed since the server had lost it."""
+    try:
+        return await fetch(*statement)
+    except LostStatementError:
+        return await fetch(*statement)
 
 
 def is_open(connection: Any) -> bool:
@@ -243,8 +251,9 @@ class Database:
         `acquire_seconds` limits the wait for a connection, in seconds.
         """
         async with AcquiredConnection(self._pool, acquire_seconds) as connection:
+            fetch = partial(retry_lost_statement, connection.fetchrow)
             with measure(self._span):
-                return await retry_after_schema_change(connection.fetchrow, statement, *arguments)
+                return await retry_after_schema_change(fetch, statement, *arguments)
 
     @asynccontextmanager
     async def transaction(
@@ -260,8 +269,9 @@ class Database:
                 async with connection.transaction():
                     return await connection.fetchrow(*statement)
 
+            fetch = partial(retry_lost_statement, fetch_in_savepoint)
             with measure(self._span):
-                row = await retry_after_schema_change(fetch_in_savepoint, statement, *arguments)
+                row = await retry_after_schema_change(fetch, statement, *arguments)
             yield row
 
     async def supports_statement_cache(self) -> bool:

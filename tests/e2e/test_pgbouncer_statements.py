@@ -9,7 +9,9 @@ import asyncpg
 import psycopg
 import pytest
 
+from api.db.pool import Database
 from api.dev.postgres import Postgres
+from api.settings import Settings
 from api.shared.postgres import Connection, connect
 from tests.api.support import patch_api, unlimited_client, wait_for_status
 from tests.api_process import Api, running
@@ -88,6 +90,27 @@ def test_no_request_fails_if_statements_are_lost(
                 replace_server_connections(dba, database)
                 wait_for_status(client, "/api/chats", 200)
         assert '"level": "error"' not in api.log.read_text()
+
+
+def test_lost_statement_is_prepared_again_in_a_transaction(
+    monkeypatch: pytest.MonkeyPatch,
+    passing_bouncer: PgBouncer,
+    new_api: Callable[..., Api],
+    database: str,
+    dba: psycopg.Connection[Any],
+) -> None:
+    new_pooled_api(passing_bouncer, new_api, database).export_environment(monkeypatch)
+    statement = "select api.check_readiness()"
+
+    async def check_twice() -> None:
+        pooled_database = await Database.connect(Settings.load())
+        for _ in range(2):
+            async with pooled_database.transaction(statement) as row:
+                assert row[0]
+            replace_server_connections(dba, database)
+        await pooled_database.close()
+
+    asyncio.run(check_twice())
 
 
 def test_renamed_statements_are_cached(new_bouncer: NewBouncer, new_api: Callable[..., Api], database: str) -> None:
