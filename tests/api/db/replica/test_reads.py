@@ -12,6 +12,7 @@ from tests.api.db.replica.cluster import (
     NOT_USED,
     Cluster,
     chatting,
+    fetch_one,
     new_chat,
     replica_log,
     uses_replica,
@@ -29,6 +30,21 @@ READ = "select count(*) from pg_stat_activity where usename = 'app' and query li
 def test_replica_serves_reads(cluster: Cluster, api: Api) -> None:
     with chatting(cluster, api) as (chat, _, member):
         wait_until(lambda: chat.contents(member) == ["before"] and cluster.on_replica(READ) > 0)
+
+
+def test_replica_serves_reads_if_serializable_is_the_default(cluster: Cluster) -> None:
+    """A hot standby rejects SERIALIZABLE transactions."""
+    alter = "alter role app in database parley {} default_transaction_isolation"
+    level = "show default_transaction_isolation"
+    replica_url = cluster.replica.url("parley", "app", "app")
+    with psycopg.connect(cluster.primary.url("parley"), autocommit=True) as dba:
+        dba.execute(f"{alter.format('set')} = 'serializable'")
+        try:
+            wait_until(lambda: fetch_one(replica_url, level) == "serializable")
+            with running(cluster.new_api()) as api:
+                wait_until(lambda: uses_replica(api))
+        finally:
+            dba.execute(alter.format("reset"))
 
 
 @pytest.mark.parametrize("kind", ["JWT", "database session"])
