@@ -1675,7 +1675,7 @@ CREATE OR REPLACE FUNCTION api.check_readiness()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 fc4d40f5f1fc588ef7d59fdf2f918429;
+AS md5 9baca910ef0d30d6dcc70f84be94ad39;
 
 --- function api.claim_unused_image()
 CREATE OR REPLACE FUNCTION api.claim_unused_image()
@@ -2699,6 +2699,14 @@ CREATE OR REPLACE FUNCTION parley.generate_uuid7(instant timestamp with time zon
  LANGUAGE sql
  PARALLEL SAFE
 AS md5 cc0bbf608479a6364b4f9c99e7a353b5;
+
+--- function parley.has_loaded_functions()
+CREATE OR REPLACE FUNCTION parley.has_loaded_functions()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 e8c3ebbec3cc1b085d2c97d22092ac3e;
 
 --- function parley.has_more(parley.page_request,anyarray)
 CREATE OR REPLACE FUNCTION parley.has_more(page_request parley.page_request, ids anyarray)
@@ -4708,6 +4716,8 @@ grant execute on function parley.find_user(text,text) to parley_api;
 grant execute on function parley.format_phrase(text,boolean) to parley_api;
 
 grant execute on function parley.generate_uuid7(timestamp with time zone,bigint) to parley_api;
+
+grant execute on function parley.has_loaded_functions() to parley_api;
 
 grant execute on function parley.has_more(parley.page_request,anyarray) to parley_api;
 

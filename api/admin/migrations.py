@@ -1,9 +1,9 @@
 """yoyo's backend for this project: the scheme of `environment:/DATABASE_URL` in yoyo.ini, registered in pyproject.toml.
 
-It differs from yoyo's own in four ways. One environment variable names the database to all programs. A migration is
+It differs from yoyo's own in five ways. One environment variable names the database to all programs. A migration is
 applied and marked as applied in one transaction. `repeatable.py`, which applies the repeatable migrations, is always
-pending and never marked. And no migration blocks requests for long, although requests queue behind a session that waits
-for a lock:
+pending and never marked. A rollback prepares the database for an older checkout, whose repeatable migrations it cannot
+know. And no migration blocks requests for long, although requests queue behind a session that waits for a lock:
 
 - In a transaction, if a lock is not acquired soon, the migration is rolled back and retried.
 - A migration outside of a transaction (a concurrent index, a backfill in batches) cannot be retried, but does not block
@@ -15,12 +15,17 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 from psycopg2.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
+from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.migrations import get_migration_hash
+
+from api.admin.catalog import SQL
+from api.admin.repeatable import invalidate_repeatables
 
 REPEATABLE_HASH = get_migration_hash("repeatable")
 
@@ -35,6 +40,9 @@ SET_DEFAULT_TIMEOUT = """
     select set_config(name, %s, false) from pg_catalog.pg_settings
     where name = %s and source not in ('client', 'user', 'database user')
 """
+
+
+ROLLED_BACK = "run `yoyo apply --batch` next, in the checkout of the version to return to: it loads its functions"
 
 
 class ConnectError(Exception):
@@ -96,10 +104,22 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
 
         self._run(migration, steps)
 
+    def rollback_migrations(self, migrations: Any, force: bool = False) -> None:
+        """Roll back, and first what an interrupted migration outside a transaction may have left, such as an index."""
+        sources = {str(Path(migration.path).parent) for migration in migrations} or {str(SQL / "migrations")}
+        for migration in reversed(self.to_apply(read_migrations(*sources))):
+            migration.load()
+            if not migration.use_transactions:
+                self.rollback_one(migration, force)
+        super().rollback_migrations(migrations, force)
+        print(ROLLED_BACK, file=sys.stderr)
+
     def rollback_one(self, migration: Any, force: bool = False) -> None:
         """Unmark and roll back in one transaction. Without one, an interrupted rollback can be applied again."""
 
         def steps() -> None:
+            if self.is_applied(migration):
+                invalidate_repeatables(self.connection.cursor(), Path(migration.path).parents[1])
             self.unmark_one(migration, log=False)
             migration.process_steps(self, "rollback", force=force)
             self.log_migration(migration, "rollback")

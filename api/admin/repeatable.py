@@ -2,7 +2,8 @@
 
 The table `parley.repeatable_migrations` has the checksum of each one that the database has. A repeatable migration is
 pending if its text differs from that, or if the list of applied migrations does: objects that a migration has dropped
-and created anew have lost their functions, triggers, policies and grants.
+and created anew have lost their functions, triggers, policies and grants. A rollback makes all of them pending, for the
+checkout that applies its own next.
 """
 
 import hashlib
@@ -11,6 +12,33 @@ from typing import Any
 
 FUNCTIONS, VIEWS, TRIGGERS, POLICIES, GRANTS = "functions", "views", "triggers.sql", "policies.sql", "grants.sql"
 REPEATABLE = (FUNCTIONS, VIEWS, TRIGGERS, POLICIES, GRANTS)  # in the order in which they are applied
+
+# A database that has lost its functions has no rows; one that keeps those of the remaining migrations has stale rows.
+DELETE = "delete from parley.repeatable_migrations"
+MARK_AS_STALE = "update parley.repeatable_migrations set checksum = ''"
+
+# An older checkout neither drops a view nor removes a column from one. It fills letter_variants only if that is empty.
+# Views that objects of a DBA depend on are kept.
+DROP_FOR_OLDER_CHECKOUT = """
+    do $$
+    declare
+        dropped regclass;
+    begin
+        if to_regclass('parley.letter_variants') is not null then
+            delete from parley.letter_variants;
+        end if;
+        for dropped in
+            select oid from pg_catalog.pg_class where relkind = 'v' and relnamespace = to_regnamespace('analytics')
+            order by oid desc
+        loop
+            begin
+                execute format('drop view %s', dropped);
+            exception when dependent_objects_still_exist then
+                raise notice 'view % is kept, because other objects depend on it', dropped;
+            end;
+        end loop;
+    end $$
+"""
 
 
 def read_sql(sql: Path, name: str) -> str:
@@ -28,3 +56,27 @@ def find_pending_repeatables(cursor: Any, sql: Path) -> dict[str, str]:
     applied = dict(cursor.fetchall())
     pending = {name: checksum for name, checksum in checksums.items() if applied.get(name) != checksum}
     return pending | {GRANTS: checksums[GRANTS]} if pending else {}
+
+
+def find_newer_migrations(cursor: Any, sql: Path) -> str:
+    """Return the names of the applied migrations that the checkout does not have."""
+    cursor.execute("select migration_id from _yoyo_migration order by 1")
+    applied = [migration for (migration,) in cursor.fetchall()]
+    return ", ".join(name for name in applied if not (sql / "migrations" / f"{name}.sql").exists())
+
+
+def invalidate_repeatables(cursor: Any, sql: Path) -> None:
+    """Make all repeatable migrations pending in any checkout, because a migration is about to be rolled back.
+
+    If any was applied with the present list of migrations, all are of the version that is rolled back, and an older
+    checkout cannot replace some. Otherwise, the upgrade was interrupted before they were applied, and they serve on.
+    """
+    cursor.execute("select to_regclass('parley.repeatable_migrations') is not null")
+    if cursor.fetchone() != (True,):
+        return
+    pending = find_pending_repeatables(cursor, sql)
+    if pending.keys() >= {FUNCTIONS, VIEWS, TRIGGERS, POLICIES}:
+        cursor.execute(MARK_AS_STALE)
+    else:
+        cursor.execute(DELETE)
+        cursor.execute(DROP_FOR_OLDER_CHECKOUT)

@@ -1,6 +1,13 @@
 -- Readiness of the database for the API.
 --
---   api.check_readiness   raises unless row-level security applies to the current role, in READ COMMITTED transactions
+--   api.check_readiness           raises unless the API may serve requests as the current role
+--   parley.has_loaded_functions   whether the functions have been loaded since the last rollback of a migration
+
+-- A rollback empties the table.
+create or replace function parley.has_loaded_functions() returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select exists (select from parley.repeatable_migrations m where m.name = 'functions')
+$$;
 
 create or replace function api.check_readiness() returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -21,6 +28,10 @@ begin
             '''read committed'', and have the pooler reconnect',
             current_setting('transaction_isolation'), session_user, current_database()));
     end if;
+    if not parley.has_loaded_functions() then
+        perform parley.raise_error('PT503', 'the functions are not those of the applied migrations: run yoyo apply --batch');
+    end if;
     return true;
 end $$;
-comment on function api.check_readiness() is 'Returns true if the API may serve requests as the current role. Raises PT503 if row-level security does not apply to it, or the isolation level of its transactions is not READ COMMITTED.';
+comment on function api.check_readiness() is
+    'Returns true if the API may serve requests as the current role. Raises PT503 if row-level security does not apply to the role, the isolation level of its transactions is not READ COMMITTED, or the functions may not be those of the applied migrations.';

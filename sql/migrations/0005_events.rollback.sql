@@ -11,8 +11,20 @@ drop table parley.outbox_queue cascade;
 
 drop table parley.outbox cascade;
 
--- Triggers still call it. Until the migration is applied again, changes are not recorded.
-create or replace function parley.record_event(
+-- Triggers still call it. Until the migration is applied again, changes are not recorded. Another version's function with other
+-- parameters is dropped, because it would make the calls ambiguous.
+do $$
+declare
+    existing regprocedure;
+begin
+    for existing in
+        select oid from pg_proc where pronamespace = to_regnamespace('parley') and proname = 'record_event'
+    loop
+        execute format('drop function %s', existing);
+    end loop;
+end $$;
+
+create function parley.record_event(
     chat uuid, seq bigint, event text, payload json, recipients text[] default null, removed_user text default null,
     changed_at timestamptz default null, terminates_connections boolean default false, nonce text default null)
 returns void

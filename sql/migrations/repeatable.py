@@ -1,17 +1,31 @@
 """Applies the pending repeatable migrations, in one transaction, at the end of every `yoyo apply`.
 
 All functions are one repeatable migration: applying it replaces every function, and drops those that no file defines
-any more. Grants are applied last, and whenever any other is. Functions and grants block no request; views, triggers and
-policies need locks.
+any more. So are all views; those that have lost a column are created anew. Grants are applied last, and whenever any
+other is. Functions and grants block no request; views, triggers and policies need locks.
+
+Nothing is applied to a database with migrations of a newer checkout, whose functions this one would replace.
 """
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
+from psycopg2.errors import InvalidTableDefinition
 from yoyo import step
 
-from api.admin.repeatable import FUNCTIONS, GRANTS, POLICIES, REPEATABLE, TRIGGERS, find_pending_repeatables, read_sql
+from api.admin.repeatable import (
+    FUNCTIONS,
+    GRANTS,
+    POLICIES,
+    REPEATABLE,
+    TRIGGERS,
+    VIEWS,
+    find_newer_migrations,
+    find_pending_repeatables,
+    read_sql,
+)
 
 SQL = Path(__file__).resolve().parents[1]
 
@@ -23,6 +37,13 @@ OUR_FUNCTIONS = """
       and not exists (
           select from pg_catalog.pg_depend d
           where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = pg_proc.oid and d.deptype = 'e')
+"""
+
+# A replaced view keeps its oid; the xmin of its rule changes.
+OUR_VIEWS = """
+    select c.oid, r.xmin::text, c.oid::regclass::text from pg_catalog.pg_class c
+    join pg_catalog.pg_rewrite r on r.ev_class = c.oid
+    where c.relnamespace = 'analytics'::regnamespace and c.relkind = 'v'
 """
 
 # Triggers and policies need these locks. They are acquired before anything else, in the order in which most requests
@@ -47,6 +68,8 @@ RECORD = """
 def apply(connection: Any) -> None:
     """Apply the pending repeatable migrations, and record their checksums."""
     with connection.cursor() as cursor:
+        if newer := find_newer_migrations(cursor, SQL):
+            sys.exit(f"repeatable: the database has migrations of a newer checkout, in which to run yoyo: {newer}")
         pending = find_pending_repeatables(cursor, SQL)
         if not pending:
             return
@@ -57,20 +80,36 @@ def apply(connection: Any) -> None:
             cursor.execute(LOCK_TABLES)
         for name in REPEATABLE:
             if name == GRANTS and FUNCTIONS in pending:  # triggers and policies no longer depend on them by now
-                drop_undefined(cursor, old_functions)
-            if name in pending and read_sql(SQL, name).strip():
+                drop_undefined(cursor, "function", OUR_FUNCTIONS, old_functions)
+            if name == VIEWS and VIEWS in pending:
+                replace_views(cursor)
+            elif name in pending and read_sql(SQL, name).strip():
                 cursor.execute(read_sql(SQL, name))
         for row in pending.items():
             cursor.execute(RECORD, row)
     logging.getLogger("yoyo.migrations").info("Applied %s", ", ".join(name for name in REPEATABLE if name in pending))
 
 
-def drop_undefined(cursor: Any, old_functions: list[tuple[int, str, str]]) -> None:
-    """Drop the functions that no file defines any more: those that have not been replaced in this transaction."""
-    cursor.execute(OUR_FUNCTIONS)
-    for function in cursor.fetchall():
-        if function in old_functions:
-            cursor.execute(f"drop function {function[2]}")
+def drop_undefined(cursor: Any, kind: str, query: str, old_objects: list[tuple[int, str, str]]) -> None:
+    """Drop what no file defines any more: the objects that have not been replaced in this transaction."""
+    cursor.execute(query)
+    for found in cursor.fetchall():
+        if found in old_objects:
+            cursor.execute(f"drop {kind} {found[2]}")
+
+
+def replace_views(cursor: Any) -> None:
+    """Replace the views, and drop those that no file defines any more. Fails if objects of a DBA depend on these."""
+    cursor.execute(OUR_VIEWS)
+    old_views = cursor.fetchall()
+    cursor.execute("savepoint views")
+    try:
+        cursor.execute(read_sql(SQL, VIEWS))
+    except InvalidTableDefinition:  # `create or replace view` can only add columns, at the end
+        cursor.execute("rollback to views")
+        cursor.execute(f"drop view {', '.join(name for _, _, name in old_views)}")
+        cursor.execute(read_sql(SQL, VIEWS))
+    drop_undefined(cursor, "view", OUR_VIEWS, old_views)
 
 
 step(apply)

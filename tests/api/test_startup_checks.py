@@ -90,6 +90,17 @@ def test_owner_of_a_table_is_rejected(postgres: Postgres, new_database: Callable
     assert "row-level security does not bind the role app_owner" in message
 
 
+def test_database_without_the_functions_of_its_migrations_is_rejected(
+    postgres: Postgres, new_database: Callable[[str], str]
+) -> None:
+    database = new_database("parley_rolled_back_start")
+    with psycopg.connect(postgres.url(database), autocommit=True) as dba:
+        dba.execute("delete from parley.repeatable_migrations")  # as a rollback does
+    assert database_error(postgres.url(database, "app", "app")) == (
+        "DATABASE_URL: the functions are not those of the applied migrations: run yoyo apply --batch"
+    )
+
+
 def test_unwritable_storage_directory_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/below")):

@@ -1,5 +1,6 @@
 """The files of migrations: copy them, add some to the copy, and apply those of a copy."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,12 @@ EXAMPLES = ROOT / "tests" / "sql" / "example_migrations"
 def numbered_migrations() -> list[str]:
     """Return the ids of the migrations in their order, without repeatable.py."""
     return sorted(file.stem for file in MIGRATIONS.glob("[0-9]*") if not file.stem.endswith(".rollback"))
+
+
+def is_transactional(file: Path) -> bool:
+    """Return whether yoyo runs this migration, or this rollback, in a transaction."""
+    migration = file.with_name(file.name.replace(".rollback.sql", ".sql"))
+    return not re.search(r"^-- transactional: false$", migration.read_text(), flags=re.MULTILINE)
 
 
 def copy_sources(directory: Path) -> Path:

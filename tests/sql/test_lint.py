@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.sql.migration_files import EXAMPLES, MIGRATIONS, numbered_migrations
+from tests.sql.migration_files import EXAMPLES, MIGRATIONS, is_transactional, numbered_migrations
 
 INDEX = "create index zoo on parley.messages (user_id);"
 
@@ -30,12 +30,6 @@ def lint(*files: Path) -> str:
     inside = [file for file in files if is_transactional(file)]
     found = squawk(*inside) if inside else ""
     return found + (squawk("--no-assume-in-transaction", *outside) if outside else "")
-
-
-def is_transactional(file: Path) -> bool:
-    """Return whether yoyo runs this migration, or this rollback, in a transaction."""
-    migration = file.with_name(file.name.replace(".rollback.sql", ".sql"))
-    return not re.search(r"^-- transactional: false$", migration.read_text(), flags=re.MULTILINE)
 
 
 def test_no_migration_and_no_rollback_blocks_requests() -> None:

@@ -1,7 +1,6 @@
 """The baseline: applied and rolled back with yoyo as a DBA does, in an empty database."""
 
 import os
-import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,22 +14,13 @@ from api.dev.postgres import Postgres
 from tests.database import call, expect_error, new_chat, roll_up, roll_up_to_now
 from tests.servers import yoyo
 from tests.sql.migration_files import MIGRATIONS, add_migration, apply, numbered_migrations
+from tests.sql.schema_dump import dump
 from tests.tokens import new_user
 
 
 def roll_back_all(url: str) -> None:
     """Roll back all migrations."""
     yoyo(url, "rollback", "--batch", "--all")
-
-
-def dump(postgres: Postgres, url: str) -> str:
-    """Return the schema as pg_dump writes it, without partitions and without lines that differ from run to run."""
-    excluded = ["--exclude-table=*yoyo*", "--exclude-table=parley.message_words_*"]
-    command = [str(postgres.get_program("pg_dump")), "--schema-only", *excluded, url]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    noise = r"--|\\(un)?restrict |SET |SELECT pg_catalog.set_config|(GRANT|REVOKE) ALL ON FUNCTION parley.gin_"
-    text = re.sub(rf"^({noise}).*\n", "", text, flags=re.MULTILINE)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def test_every_migration_has_its_rollback() -> None:

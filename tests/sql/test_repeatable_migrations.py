@@ -1,12 +1,18 @@
 """Repeatable migrations: functions, views, triggers, policies and grants follow their files at each `yoyo apply`."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from api.dev.postgres import Postgres
 from tests.database import Connection, call, expect_error
-from tests.sql.migration_files import apply
+from tests.servers import yoyo
+from tests.sql.migration_files import add_migration, apply
+
+ZOO = "create function api.zoo() returns int language sql as $$ select 1 $$;"
 
 
 def test_only_changed_files_are_applied(url: str, own_sources: Path) -> None:
@@ -132,3 +138,75 @@ def test_failed_apply_changes_nothing_and_can_be_retried(url: str, own_sources: 
         broken.write_text("create function api.zoo() returns int language sql as $$ select 1 $$;")
         apply(url, own_sources)
         assert exists(connection, "api.zoo()")
+
+
+def test_views_follow_their_files(url: str, own_sources: Path) -> None:
+    file = own_sources / "sql" / "views" / "zoo.sql"
+    with psycopg.connect(url, autocommit=True) as connection:
+        for columns in ("1 as giraffes, 2 as lions", "3 as lions", "3 as lions, 4 as zebras"):
+            file.write_text(f"create or replace view analytics.zoo as select {columns};")
+            apply(url, own_sources)
+            found = connection.execute("select * from analytics.zoo")
+            assert [column.name for column in found.description or ()] == re.findall(r"as (\w+)", columns)
+        connection.execute("create schema reports; create view reports.mine as select lions from analytics.zoo")
+        file.unlink()
+        with pytest.raises(AssertionError, match=r"^repeatable: cannot drop view analytics\.zoo(.|\n)*reports\.mine"):
+            apply(url, own_sources)
+        connection.execute("drop schema reports cascade")
+        apply(url, own_sources)
+        assert connection.execute("select to_regclass('analytics.zoo')").fetchone() == (None,)
+        assert connection.execute("select from analytics.users").rowcount == 0
+
+
+def test_older_checkout_does_not_replace_the_functions_of_a_newer_one(url: str, own_sources: Path) -> None:
+    add_migration(own_sources, "select 1;")
+    (own_sources / "sql" / "functions" / "zoo.sql").write_text(ZOO)
+    apply(url, own_sources)
+    with pytest.raises(AssertionError, match=r"newer checkout, in which to run yoyo: 0999_zoo\n"):
+        yoyo(url, "apply", "--batch")
+    with psycopg.connect(url, autocommit=True) as connection:
+        assert exists(connection, "api.zoo()")
+        yoyo(url, "rollback", "--batch", "--revision", "0999_zoo", "--config", str(own_sources / "yoyo.ini"))
+        yoyo(url, "apply", "--batch")
+        assert not exists(connection, "api.zoo()")
+
+
+def test_database_is_not_ready_until_functions_are_loaded_after_a_rollback(
+    postgres: Postgres, url: str, own_sources: Path
+) -> None:
+    def rows(query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(url) as dba:
+            return dba.execute(query).fetchall()
+
+    roll_back = ("rollback", "--batch", "--revision", "0999_zoo", "--config", str(own_sources / "yoyo.ini"))
+    yoyo(url, "apply", "--batch")
+    add_migration(own_sources, "select 1;")
+    with psycopg.connect(postgres.url("parley_migrations", "app", "app"), autocommit=True) as app:
+        for _ in ("the upgrade is interrupted before the functions are loaded", "again"):
+            yoyo(url, "apply", "--batch", "--revision", "0999_zoo", "--config", str(own_sources / "yoyo.ini"))
+            yoyo(url, *roll_back)
+            assert app.execute("select api.check_readiness()").fetchone() == (True,)
+            assert len(rows("select from pg_views where schemaname = 'analytics'")) > 8
+        apply(url, own_sources)
+        yoyo(url, *roll_back)
+        with expect_error(503) as error:
+            app.execute("select api.check_readiness()")
+        assert "run yoyo apply --batch" in error.message
+        assert rows("select viewname from pg_views where schemaname = 'analytics'") == []
+        yoyo(url, "apply", "--batch")
+        assert app.execute("select api.check_readiness()").fetchone() == (True,)
+        assert len(rows("select from pg_views where schemaname = 'analytics'")) > 8
+        assert len(rows("select from parley.letter_variants")) > 100
+
+
+def test_rollback_keeps_views_that_others_depend_on(url: str, own_sources: Path) -> None:
+    add_migration(own_sources, "select 1;")
+    apply(url, own_sources)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create schema reports; create view reports.mine as select messages from analytics.users")
+        yoyo(url, "rollback", "--batch", "--revision", "0999_zoo", "--config", str(own_sources / "yoyo.ini"))
+        assert connection.execute("select viewname from pg_views where schemaname = 'analytics'").fetchall() == [
+            ("users",)
+        ]
+        yoyo(url, "apply", "--batch")
+        assert connection.execute("select from reports.mine").rowcount == 0
