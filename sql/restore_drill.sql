@@ -36,6 +36,7 @@ from (
     union all
     select format('column %s.%s', c.oid::regclass, t.attname), t.attacl, n.nspname
     from pg_attribute t join pg_class c on c.oid = t.attrelid join pg_namespace n on n.oid = c.relnamespace
+    where not t.attisdropped
     union all
     select 'function ' || p.oid::regprocedure, coalesce(p.proacl, acldefault('f', p.proowner)), n.nspname
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace

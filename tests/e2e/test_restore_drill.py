@@ -35,6 +35,24 @@ update parley.outbox set payload = '"other"' where id = 1;
 select setval('parley.outbox_id_seq', 1);
 """
 
+# Columns that were dropped with their grants, added, or are in another order than that of the partitioned table.
+CHANGED_TABLES = r'''
+create schema "DBA's";
+create table "DBA's"."Odd ""names""" ("a b" integer, dropped text, "C" text default 'x');
+grant select (dropped, "C") on "DBA's"."Odd ""names""" to parley_analyst;
+insert into "DBA's"."Odd ""names""" values (1, 'dropped', E'\t\\.');
+alter table "DBA's"."Odd ""names""" drop column dropped;
+alter table "DBA's"."Odd ""names""" add column dropped integer default 7;
+create table "DBA's".parts (id integer, part text) partition by list (part);
+create table "DBA's"."part 1" (gone integer, part text, id integer);
+alter table "DBA's"."part 1" drop column gone;
+alter table "DBA's".parts attach partition "DBA's"."part 1" for values in ('1');
+insert into "DBA's".parts values (1, '1');
+alter table parley.limits add column zoo integer;
+grant select (zoo) on parley.limits to parley_listener;
+alter table parley.limits drop column zoo;
+'''
+
 
 @dataclass
 class Drill:
@@ -107,6 +125,7 @@ def drill() -> Iterator[Drill]:
             dba.execute("delete from next_auth.users where id = 'carol'")
             dba.execute("alter role events set statement_timeout = '1min'")
             dba.execute("alter database parley set idle_in_transaction_session_timeout = '300ms'")  # as for requests
+            dba.execute(CHANGED_TABLES)
             dba.execute("create role a_dba login noinherit in role parley_api")  # does not inherit the privileges
         for file in ("restore_drill.sh", "restore_drill.sql"):
             shutil.copy(ROOT / "sql" / file, root)
