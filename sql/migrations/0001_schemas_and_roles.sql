@@ -13,16 +13,18 @@ end $$;
 alter default privileges revoke execute on functions from public;
 alter default privileges revoke usage on types from public;
 
--- Roles belong to the cluster, which may have several Parley databases: an existing role is kept.
+-- Roles belong to the cluster, which may have several Parley databases: an existing role is kept. The owner needs CREATEROLE only
+-- if one is missing, because PostgreSQL checks that privilege before it looks for the role.
 do $$
 declare
     role_name text;
 begin
     foreach role_name in array array['parley_api', 'parley_listener', 'parley_web', 'parley_analyst'] loop
+        continue when exists (select from pg_roles r where r.rolname = role_name);
         begin
             execute format('create role %I nologin', role_name);
         exception when duplicate_object or unique_violation then
-            null;  -- It exists, or a concurrent migration of another database has created it.
+            null;  -- A concurrent migration of another database has created it.
         end;
     end loop;
 end $$;

@@ -20,12 +20,11 @@ from api.dev.postgres import Postgres
 from tests import ROOT
 from tests.database import Connection
 from tests.sql.migration_files import MIGRATIONS, is_transactional, numbered_migrations
-from tests.sql.older_versions import OLDER_VERSIONS, Version, check_out
 from tests.sql.schema_dump import dump
 from tests.sql.version_clients import Writer, use_api, use_listener
+from tests.sql.versions import OLDER_VERSIONS, THIS, Version, check_out, create_database
 from tests.waiting import wait_until
 
-THIS = Version(ROOT, numbered_migrations()[-1])
 UPGRADES = [(commit, name) for commit, last in OLDER_VERSIONS.items() for name in numbered_migrations() if name > last]
 # Each migration ends by recording itself in this table, so that it can be interrupted when all its steps are done.
 BLOCK_RECORD = "lock table _yoyo_migration in share mode"
@@ -92,14 +91,6 @@ def newest_schema(postgres: Postgres) -> str:
     url = create_database(postgres, "parley_newest")
     THIS.yoyo(url, "apply")
     return dump(postgres, url)
-
-
-def create_database(postgres: Postgres, name: str, template: str = "template0") -> str:
-    """Create a database, in place of one of this name; return its URL."""
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
-        dba.execute(f'drop database if exists "{name}" with (force)')
-        dba.execute(f'create database "{name}" template "{template}"')
-    return postgres.url(name)
 
 
 def use_all(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Checkouts of older versions, from the repository's history, and what clients of each version do."""
+"""Checkouts of this and of older versions, from the repository's history, and databases for them."""
 
 import os
 import subprocess
@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from api.dev.postgres import Postgres
 from tests import ROOT
+from tests.sql.migration_files import numbered_migrations
 
 # The last commit of each version that databases may have, and its last migration. A release adds its own.
 OLDER_VERSIONS = {
@@ -45,6 +48,9 @@ class Version:
         assert "findings: 0," in self.run(url, "api.cli", "db", "check")
 
 
+THIS = Version(ROOT, numbered_migrations()[-1])
+
+
 def check_out(commit: str, directory: Path) -> Version:
     """Extract the files of an older version that a DBA uses. Skips the test if the history is missing."""
     command = ["git", "archive", "--format=tar", commit, "sql", "yoyo.ini", "api", "pyproject.toml"]
@@ -54,3 +60,11 @@ def check_out(commit: str, directory: Path) -> Version:
     with tarfile.open(fileobj=BytesIO(done.stdout)) as archive:
         archive.extractall(directory, filter="data")
     return Version(directory, OLDER_VERSIONS[commit])
+
+
+def create_database(postgres: Postgres, name: str, template: str = "template0") -> str:
+    """Create a database, in place of one of this name; return its URL."""
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
+        dba.execute(f'drop database if exists "{name}" with (force)')
+        dba.execute(f'create database "{name}" template "{template}"')
+    return postgres.url(name)
