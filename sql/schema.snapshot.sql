@@ -726,6 +726,9 @@ alter table parley.rollup_retention add column if not exists users bigint;
 --- column parley.rollup_retention.week
 alter table parley.rollup_retention add column if not exists week date;
 
+--- column parley.rollup_settings.id
+alter table parley.rollup_settings add column if not exists id bigint;
+
 --- column parley.rollup_settings.setting
 alter table parley.rollup_settings add column if not exists setting text;
 
@@ -1323,6 +1326,9 @@ alter table parley.rollup_retention alter column users set not null;
 --- not null of parley.rollup_retention.week
 alter table parley.rollup_retention alter column week set not null;
 
+--- not null of parley.rollup_settings.id
+alter table parley.rollup_settings alter column id set not null;
+
 --- not null of parley.rollup_settings.setting
 alter table parley.rollup_settings alter column setting set not null;
 
@@ -1467,6 +1473,9 @@ alter table parley.rollup_retention add constraint rollup_retention_pkey PRIMARY
 --- constraint rollup_settings_once on parley.rollup_settings
 alter table parley.rollup_settings add constraint rollup_settings_once UNIQUE NULLS NOT DISTINCT (setting, value);
 
+--- constraint rollup_settings_pkey on parley.rollup_settings
+alter table parley.rollup_settings add constraint rollup_settings_pkey PRIMARY KEY (id);
+
 --- constraint rollup_state_pkey on parley.rollup_state
 alter table parley.rollup_state add constraint rollup_state_pkey PRIMARY KEY (id);
 
@@ -1503,6 +1512,10 @@ select setval(pg_get_serial_sequence('parley.image_cleanup', 'id'), coalesce(max
 --- identity of parley.outbox.id
 alter table parley.outbox alter column id add generated always as identity;
 select setval(pg_get_serial_sequence('parley.outbox', 'id'), coalesce(max(id), 0) + 1, false) from parley.outbox;
+
+--- identity of parley.rollup_settings.id
+alter table parley.rollup_settings alter column id add generated always as identity;
+select setval(pg_get_serial_sequence('parley.rollup_settings', 'id'), coalesce(max(id), 0) + 1, false) from parley.rollup_settings;
 
 --- constraint "accounts_userId_fkey" on next_auth.accounts
 alter table next_auth.accounts add constraint "accounts_userId_fkey" FOREIGN KEY ("userId") REFERENCES next_auth.users(id) ON DELETE CASCADE;

@@ -29,6 +29,16 @@ def test_every_table_has_row_level_security(dba: Connection) -> None:
     assert names(dba, f"{tables} and not relrowsecurity") == []
 
 
+def test_every_table_has_a_primary_key(dba: Connection) -> None:
+    # Logical replication needs one to update and delete rows.
+    tables = f"""
+        select c.oid::regclass from pg_class c
+        where relnamespace::regnamespace::text in {SCHEMAS} and relkind in ('r', 'p')"""
+    assert len(names(dba, tables)) > 8
+    key = "select from pg_index i where i.indrelid = c.oid and i.indisprimary and i.indisvalid"
+    assert names(dba, f"{tables} and not exists ({key})") == []
+
+
 def test_security_definer_functions_set_the_search_path(dba: Connection) -> None:
     assert len(names(dba, functions_query("prosecdef"))) > 5
     assert (
