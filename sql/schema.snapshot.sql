@@ -4290,7 +4290,7 @@ CREATE TRIGGER users_after_update AFTER UPDATE OF name, image ON next_auth.users
 CREATE TRIGGER users_before_email_write BEFORE INSERT OR UPDATE OF email ON next_auth.users FOR EACH ROW EXECUTE FUNCTION parley.users_before_email_write();
 
 --- trigger users_before_update on next_auth.users
-CREATE TRIGGER users_before_update BEFORE UPDATE OF name, email, image ON next_auth.users FOR EACH ROW WHEN ((((old.name IS DISTINCT FROM new.name) OR (old.email IS DISTINCT FROM new.email)) OR (old.image IS DISTINCT FROM new.image))) EXECUTE FUNCTION parley.users_before_update();
+CREATE TRIGGER users_before_update BEFORE UPDATE OF name, email, image ON next_auth.users FOR EACH ROW WHEN (((old.name IS DISTINCT FROM new.name) OR (old.email IS DISTINCT FROM new.email) OR (old.image IS DISTINCT FROM new.image))) EXECUTE FUNCTION parley.users_before_update();
 
 alter table next_auth.accounts enable row level security;
 

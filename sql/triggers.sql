@@ -83,8 +83,9 @@ create trigger outbox_after_truncate after truncate on parley.outbox
 create trigger users_before_email_write before insert or update of email on next_auth.users
     for each row execute function parley.users_before_email_write();
 
+-- A comparison of rows with three columns would be deparsed in another way after a restore.
 create trigger users_before_update before update of name, email, image on next_auth.users
-    for each row when ((old.name, old.email, old.image) is distinct from (new.name, new.email, new.image))
+    for each row when (old.name is distinct from new.name or old.email is distinct from new.email or old.image is distinct from new.image)
     execute function parley.users_before_update();
 
 create trigger users_after_update after update of name, image on next_auth.users
