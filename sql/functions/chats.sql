@@ -13,7 +13,7 @@
 --   parley.last_message_json      formats the newest message of a chat
 --   parley.chat_version           the version of a chat, for its entity tag
 --   parley.activity_key           the sort key of chats, latest activity first
---   parley.chats_before_insert    trigger: generates the id, sets updated_at
+--   parley.chats_before_insert    trigger: generates the id, sets updated_at and lineage
 --   parley.chats_after_insert     trigger: adds the owner as a member
 --   parley.chats_before_update    trigger: when the title changes, sets updated_at and seq, records the event
 --   parley.chats_before_removal   trigger: records the event, with the members as its recipients
@@ -218,6 +218,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.now_ms();
     new.id := parley.generate_uuid7(new.updated_at, (random() * (2 ^ 26 - 1))::bigint);  -- 26 random bits
+    new.lineage := parley.lineage();
     return new;
 end $$;
 
@@ -242,12 +243,14 @@ end $$;
 -- Fires before a row is deleted, and before is_being_removed is set. 'chat:deleted' is the last event of a chat.
 create or replace function parley.chats_before_removal() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    last_seq constant bigint := case tg_op when 'DELETE' then parley.current_seq(old) else new.seq end + 1;
 begin
-    perform parley.record_event(old.id, old.seq + 1, 'chat:deleted', to_json(old.id),
+    perform parley.record_event(old.id, last_seq, 'chat:deleted', to_json(old.id),
         array(select m.user_id from parley.members m where m.chat_id = old.id));
     if tg_op = 'DELETE' then
         return old;
     end if;
-    new.seq := old.seq + 1;
+    new.seq := last_seq;
     return new;
 end $$;

@@ -4,9 +4,7 @@
 --   parley.assert_cursor_not_expired   raises "cursor expired" if events after a cursor may have been removed
 --   parley.decode_cursor               parses a cursor
 --   parley.encode_cursor               formats a cursor
---   parley.lineage                     identifies the history that a cursor belongs to: cluster, timeline, database, epoch
 --   parley.outbox_after_delete         trigger: records up to where events were removed, and removes them from the queue
---   parley.start_new_epoch             for a DBA, after a restore: expires all cursors
 --
 -- In a chat, the seq identifies and orders the events. Across chats no such number exists, because ids are assigned before the
 -- commit. So there a cursor is a snapshot, and all events of transactions that are not visible in it are new. A chat's events
@@ -65,14 +63,6 @@ language sql stable as $$
         concat_ws(' ', parley.lineage(), after_snapshot, until_snapshot, next_chat, next_seq), 'UTF8'))
 $$;
 
--- Transaction ids are specific to a cluster. After a restore, and on a promoted replica, they are assigned again on another
--- timeline. A copy of a cluster's files keeps its timeline, so start_new_epoch() must be called on it.
-create or replace function parley.lineage() returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select left(md5(concat_ws(' ', parley.system_identifier(), parley.timeline(),
-        (select oid from pg_database where datname = current_database()), parley.epoch())), 12)
-$$;
-
 create or replace function parley.outbox_after_delete() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -90,12 +80,3 @@ begin
     end if;
     return null;
 end $$;
-
--- A restore loses the events after the backup, and their seqs would be assigned again to other events. So every seq is
--- advanced, and all cursors expire.
-create or replace function parley.start_new_epoch() returns void
-language sql volatile as $$
-    update parley.chats set seq = seq + 1000000;
-    update parley.outbox set transaction_id = null where transaction_id is not null;
-    update parley.outbox_state set epoch = default, removed_until = null;
-$$;

@@ -91,24 +91,28 @@ $$;
 create or replace function parley.parse_event_limit("limit" text) returns bigint
 language sql immutable parallel safe as $$ select coalesce("limit"::bigint, 100) $$;
 
--- Events with consecutive seqs have the same seq - row_number(), so the filter returns the first run.
+-- An event's position is its seq without the numbers that the chat has skipped (lineage.sql). Events with consecutive positions
+-- have the same position - row_number(), so the filter returns the first run. No event follows a seq in the gap.
 create or replace function parley.find_chat_events(
     after bigint, max_events bigint, include text, out events json, out next bigint, out users json)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
-    chat constant uuid := session.selected_chat();
+    chat constant parley.chats := (select c from parley.chats c where c.id = session.selected_chat());
+    gap constant bigint := chat.gap_until - chat.gap_after;
+    after_position constant bigint := after - case when after > chat.gap_until then gap else 0 end;
 begin
-    select json_agg(parley.event_json(e.event, m, (select c.title from parley.chats c where c.id = chat)) order by e.seq),
-        max(e.seq), case when parley.is_included(include, 'users')
+    select json_agg(parley.event_json(e.event, m, chat.title) order by e.seq), max(e.seq),
+        case when parley.is_included(include, 'users')
             then parley.users_json(array_agg(parley.event_user_id(e.event))) end
     into events, next, users
     from (
-        select o as event, o.seq, o.seq - row_number() over (order by o.seq) as seq_before_run
-        from parley.outbox o where o.chat_id = chat and o.seq > after order by o.seq limit max_events
-    ) e left join parley.messages m on m.chat_id = chat and m.id = parley.event_message_id(e.event)
-    where e.seq_before_run = after;
+        select o as event, o.seq, o.seq - case when o.seq > chat.gap_until then gap else 0 end
+            - row_number() over (order by o.seq) as position_before_run
+        from parley.outbox o where o.chat_id = chat.id and o.seq > after order by o.seq limit max_events
+    ) e left join parley.messages m on m.chat_id = chat.id and m.id = parley.event_message_id(e.event)
+    where e.position_before_run = after_position;
 end $$;
 
 -- Starts at the event next_seq of next_chat, if given.

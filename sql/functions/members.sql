@@ -75,8 +75,8 @@ declare
     new_count bigint;
 begin
     for member in select a.* from new_members a order by a.chat_id, a.user_id loop
-        select c.seq + 1 into new_seq from parley.chats c
-        where c.id = member.chat_id and not parley.is_being_removed(c) for no key update;
+        update parley.chats c set seq = c.seq + 1
+        where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
         if not found then
             raise exception using errcode = 'foreign_key_violation', constraint = 'members_chat_exists',
                 message = 'the chat does not exist, or is deleted';
@@ -86,7 +86,7 @@ begin
         perform parley.record_event(
             member.chat_id, new_seq, 'member:added', to_json(member.user_id), changed_at => member.joined_at);
         -- After the event, so that the members of a small chat learn of the member who makes it a large one.
-        update parley.chats c set seq = new_seq, member_count = c.member_count + 1 where c.id = member.chat_id
+        update parley.chats c set member_count = c.member_count + 1 where c.id = member.chat_id
         returning c.member_count into new_count;
         if new_count > max_members then
             perform parley.raise_error('PT409', format(
