@@ -408,6 +408,9 @@ alter table parley.chats add column if not exists counted_messages bigint;
 --- column parley.chats.created_at
 alter table parley.chats add column if not exists created_at timestamp with time zone generated always as (rules.uuid7_timestamp(id)) stored;
 
+--- column parley.chats.gap
+alter table parley.chats add column if not exists gap int8range;
+
 --- column parley.chats.id
 alter table parley.chats add column if not exists id uuid;
 
@@ -416,6 +419,9 @@ alter table parley.chats add column if not exists is_being_removed boolean;
 
 --- column parley.chats.last_message_id
 alter table parley.chats add column if not exists last_message_id uuid;
+
+--- column parley.chats.lineage
+alter table parley.chats add column if not exists lineage text;
 
 --- column parley.chats.member_count
 alter table parley.chats add column if not exists member_count bigint;
@@ -873,6 +879,9 @@ alter table parley.chats alter column counted_messages set default 0;
 --- default of parley.chats.is_being_removed
 alter table parley.chats alter column is_being_removed set default false;
 
+--- default of parley.chats.lineage
+alter table parley.chats alter column lineage set default ''::text;
+
 --- default of parley.chats.member_count
 alter table parley.chats alter column member_count set default 0;
 
@@ -1046,6 +1055,9 @@ alter table parley.chats alter column id set not null;
 
 --- not null of parley.chats.is_being_removed
 alter table parley.chats alter column is_being_removed set not null;
+
+--- not null of parley.chats.lineage
+alter table parley.chats alter column lineage set not null;
 
 --- not null of parley.chats.member_count
 alter table parley.chats alter column member_count set not null;
@@ -2091,7 +2103,7 @@ CREATE OR REPLACE FUNCTION parley.advance_own_read_marker(message uuid)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 40317589d8af4e4198b88f124980bc79;
+AS md5 f967e24e0671f37695a5907969329c40;
 
 --- function parley.advance_read_marker(uuid,text,uuid)
 CREATE OR REPLACE FUNCTION parley.advance_read_marker(chat uuid, user_id text, message uuid)
@@ -2102,12 +2114,20 @@ CREATE OR REPLACE FUNCTION parley.advance_read_marker(chat uuid, user_id text, m
  SET enable_seqscan TO 'off'
 AS md5 972a84d7d71a8058047e1fdf3085ada8;
 
+--- function parley.advance_seq(parley.chats)
+CREATE OR REPLACE FUNCTION parley.advance_seq(chat parley.chats)
+ RETURNS parley.chats
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 c112de46d975b8c53f10f4bcef35cc17;
+
 --- function parley.allocate_message(uuid)
 CREATE OR REPLACE FUNCTION parley.allocate_message(chat_id uuid, OUT id uuid, OUT seq bigint)
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 cc42966f1e36a81b6d873ebd47133677;
+AS md5 c43e4b0c8af470100a9d8a93c14c7fb2;
 
 --- function parley.around_errors(text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.around_errors(around text, page text, search text, sort text, before text, after text)
@@ -2281,7 +2301,7 @@ CREATE OR REPLACE FUNCTION parley.chats_before_insert()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e9447417f0148d9a8084f5d4781a049a;
+AS md5 4a830b02206a78c8379493487e94110d;
 
 --- function parley.chats_before_owner_update()
 CREATE OR REPLACE FUNCTION parley.chats_before_owner_update()
@@ -2289,7 +2309,7 @@ CREATE OR REPLACE FUNCTION parley.chats_before_owner_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 28c964e278a281c1d801b4ac48a590fd;
+AS md5 6ec1dd3c24b382878b7ad346165f4d05;
 
 --- function parley.chats_before_removal()
 CREATE OR REPLACE FUNCTION parley.chats_before_removal()
@@ -2297,7 +2317,7 @@ CREATE OR REPLACE FUNCTION parley.chats_before_removal()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 7914b7ddc7f1b76e4f5be1d278628837;
+AS md5 58e50c66c9d97fe9c59dd28ec8fb640c;
 
 --- function parley.chats_before_update()
 CREATE OR REPLACE FUNCTION parley.chats_before_update()
@@ -2305,7 +2325,7 @@ CREATE OR REPLACE FUNCTION parley.chats_before_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 a62c3b4a83b85463326878cbbff9e660;
+AS md5 723e2e07fbd8228fc6221616c5f67b19;
 
 --- function parley.check_preconditions(text)
 CREATE OR REPLACE FUNCTION parley.check_preconditions(version text)
@@ -2511,7 +2531,7 @@ CREATE OR REPLACE FUNCTION parley.find_chat_events(after bigint, max_events bigi
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
-AS md5 3e3a45da2d59eb07aa25e0be3bdf1207;
+AS md5 9a75a1fd706fc5f86c181c6c8b254379;
 
 --- function parley.find_chat_page(parley.page_request)
 CREATE OR REPLACE FUNCTION parley.find_chat_page(page_request parley.page_request, OUT chats uuid[], OUT activities uuid[], OUT total bigint)
@@ -2539,7 +2559,7 @@ CREATE OR REPLACE FUNCTION parley.find_first_new_seq(chat uuid, snapshot pg_snap
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 1f57ec57f5598172223aa8dedaf57aa9;
+AS md5 2f1b690ce404732390bd849ede9cee21;
 
 --- function parley.find_fragment(text,text,integer)
 CREATE OR REPLACE FUNCTION parley.find_fragment(content text, pattern text, after integer, OUT place integer, OUT fragment text, OUT is_start boolean, OUT is_end boolean)
@@ -3030,7 +3050,7 @@ CREATE OR REPLACE FUNCTION parley.members_after_delete()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 148605937ea3e94e2f01ff30daa4ad28;
+AS md5 b36fcfaf9a69c1a56d349705f8f35ece;
 
 --- function parley.members_after_insert()
 CREATE OR REPLACE FUNCTION parley.members_after_insert()
@@ -3038,7 +3058,7 @@ CREATE OR REPLACE FUNCTION parley.members_after_insert()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 25a9c8684c4626e7dbaf1745ffc592c1;
+AS md5 739dd934d39b9f64ac99896589a21fba;
 
 --- function parley.members_before_insert()
 CREATE OR REPLACE FUNCTION parley.members_before_insert()
@@ -3148,7 +3168,7 @@ CREATE OR REPLACE FUNCTION parley.messages_before_update()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c475955d1cb5b799571abde728d5d6e6;
+AS md5 a8bdcbb50698f79d941e77066326a40a;
 
 --- function parley.messages_reject_key_update()
 CREATE OR REPLACE FUNCTION parley.messages_reject_key_update()
@@ -3188,6 +3208,20 @@ CREATE OR REPLACE FUNCTION parley.next_event_ids(after_chat uuid, held_chats uui
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS md5 40171846882cbb54b0a1686bbedb9982;
+
+--- function parley.next_gap(parley.chats)
+CREATE OR REPLACE FUNCTION parley.next_gap(chat parley.chats)
+ RETURNS int8range
+ LANGUAGE sql
+ STABLE
+AS md5 aa50959c58b6a05214b64353468b8687;
+
+--- function parley.next_seq(parley.chats,bigint)
+CREATE OR REPLACE FUNCTION parley.next_seq(chat parley.chats, changes bigint DEFAULT 1)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+AS md5 4b2152e6cd95cc05cc9c656a7c2aa3c0;
 
 --- function parley.next_updated_at(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.next_updated_at(previous timestamp with time zone)
@@ -3491,7 +3525,7 @@ CREATE OR REPLACE FUNCTION parley.recount_chat(chat uuid)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 e6e956c11fd4f545ee3f8a71f8d7cbc7;
+AS md5 1b71c09e10176fa3d5d56a556f448da2;
 
 --- function parley.requeue_events(bigint[])
 CREATE OR REPLACE FUNCTION parley.requeue_events(VARIADIC event_ids bigint[])
@@ -3638,6 +3672,13 @@ CREATE OR REPLACE FUNCTION parley.skip_blocks(chat uuid, filter parley.message_f
  SET enable_bitmapscan TO 'off'
 AS md5 b51e13e0e4b3aae459ee4ab878b0f609;
 
+--- function parley.skipped_until(parley.chats)
+CREATE OR REPLACE FUNCTION parley.skipped_until(chat parley.chats)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+AS md5 2a0b3f5387a71ff7fa943a3d76ff46a1;
+
 --- function parley.slice_hits(uuid[],parley.page_request)
 CREATE OR REPLACE FUNCTION parley.slice_hits(hits uuid[], page_request parley.page_request)
  RETURNS uuid[]
@@ -3687,7 +3728,7 @@ AS md5 ade807e6dac8d232371f0ac9ae939cb0;
 CREATE OR REPLACE FUNCTION parley.start_new_epoch()
  RETURNS void
  LANGUAGE sql
-AS md5 b5022a4a02a641d8d5d955fcded64130;
+AS md5 939503c0b3cd89f04195fa8bb8195012;
 
 --- function parley.system_identifier()
 CREATE OR REPLACE FUNCTION parley.system_identifier()
@@ -3754,7 +3795,7 @@ CREATE OR REPLACE FUNCTION parley.update_counters_after_delete(chat uuid, ids uu
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 352745863669791c4c3733e29795b545;
+AS md5 a41a242ffdbe510958304178c9809a11;
 
 --- function parley.user_channel(text)
 CREATE OR REPLACE FUNCTION parley.user_channel(user_id text)
@@ -3873,6 +3914,14 @@ CREATE OR REPLACE FUNCTION parley.wait_for_image_removal(name text)
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 9324fcd1072477594b9c49dc146637ea;
+
+--- function parley.write_lineage()
+CREATE OR REPLACE FUNCTION parley.write_lineage()
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 04cb60f97d93c79bfed8f36d443fd5ba;
 
 --- function session.authenticate(jsonb,text,text,text)
 CREATE OR REPLACE FUNCTION session.authenticate(identity jsonb, request_id text DEFAULT NULL::text, if_match text DEFAULT NULL::text, if_none_match text DEFAULT NULL::text)
@@ -4592,6 +4641,8 @@ grant execute on function parley.advance_own_read_marker(uuid) to parley_api;
 
 grant execute on function parley.advance_read_marker(uuid,text,uuid) to parley_api;
 
+grant execute on function parley.advance_seq(parley.chats) to parley_api;
+
 grant execute on function parley.allocate_message(uuid) to parley_api;
 
 grant execute on function parley.around_errors(text,text,text,text,text,text) to parley_api;
@@ -4830,6 +4881,10 @@ grant execute on function parley.nested_objects(json) to parley_api;
 
 grant execute on function parley.next_event_ids(uuid,uuid[],bigint[],integer,integer) to parley_api;
 
+grant execute on function parley.next_gap(parley.chats) to parley_api;
+
+grant execute on function parley.next_seq(parley.chats,bigint) to parley_api;
+
 grant execute on function parley.next_updated_at(timestamp with time zone) to parley_api;
 
 grant execute on function parley.not_blank_pattern() to parley_api;
@@ -4934,6 +4989,8 @@ grant execute on function parley.settings_json(parley.settings) to parley_api;
 
 grant execute on function parley.skip_blocks(uuid,parley.message_filter,bigint) to parley_api;
 
+grant execute on function parley.skipped_until(parley.chats) to parley_api;
+
 grant execute on function parley.slice_hits(uuid[],parley.page_request) to parley_api;
 
 grant execute on function parley.snippet(text,parley.highlight,boolean) to parley_api;
@@ -4981,6 +5038,8 @@ grant execute on function parley.validate_body(jsonb,text[],text[]) to parley_ap
 grant execute on function parley.validate_message_query(text,text,text,text,text,text,text,text,text,text,text,text) to parley_api;
 
 grant execute on function parley.wait_for_image_removal(text) to parley_api;
+
+grant execute on function parley.write_lineage() to parley_api;
 
 grant execute on function rules.allowed_values(text) to parley_api;
 

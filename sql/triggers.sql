@@ -19,12 +19,6 @@ create trigger chats_before_insert before insert on parley.chats
 create trigger chats_after_insert after insert on parley.chats
     for each row when (new.owner_id is not null) execute function parley.chats_after_insert();
 
--- Its name sorts before those of the triggers that record events. The condition has each change that takes a seq.
-create trigger chats_before_change before update on parley.chats
-    for each row when ((new.seq <> old.seq or new.title <> old.title or new.is_being_removed and not old.is_being_removed
-        or new.owner_id is distinct from old.owner_id and new.owner_id is not null) and new.lineage <> parley.lineage())
-    execute function parley.chats_before_change();
-
 create trigger chats_before_owner_update before update of owner_id on parley.chats
     for each row when (new.owner_id is distinct from old.owner_id and new.owner_id is not null)
     execute function parley.chats_before_owner_update();

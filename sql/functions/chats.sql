@@ -218,7 +218,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.now_ms();
     new.id := parley.generate_uuid7(new.updated_at, (random() * (2 ^ 26 - 1))::bigint);  -- 26 random bits
-    new.lineage := parley.lineage();
+    new.lineage := parley.write_lineage();
     return new;
 end $$;
 
@@ -233,7 +233,7 @@ create or replace function parley.chats_before_update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     new.updated_at := parley.next_updated_at(old.updated_at);
-    new.seq := new.seq + 1;  -- not old.seq: the statement may change the owner too
+    new := parley.advance_seq(new);  -- not old: the statement may change the owner too
     perform parley.record_event(
         new.id, new.seq, 'chat:updated', json_build_object('id', new.id, 'updates', json_build_object('title', new.title)),
         changed_at => new.updated_at);
@@ -243,14 +243,12 @@ end $$;
 -- Fires before a row is deleted, and before is_being_removed is set. 'chat:deleted' is the last event of a chat.
 create or replace function parley.chats_before_removal() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    last_seq constant bigint := case tg_op when 'DELETE' then parley.current_seq(old) else new.seq end + 1;
 begin
-    perform parley.record_event(old.id, last_seq, 'chat:deleted', to_json(old.id),
+    perform parley.record_event(old.id, parley.next_seq(old), 'chat:deleted', to_json(old.id),
         array(select m.user_id from parley.members m where m.chat_id = old.id));
     if tg_op = 'DELETE' then
         return old;
     end if;
-    new.seq := last_seq;
-    return new;
+    new.seq := old.seq;  -- a change of the owner in the same statement has no seq
+    return parley.advance_seq(new);
 end $$;

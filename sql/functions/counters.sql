@@ -13,15 +13,18 @@
 -- messages are in no block. All functions but the trigger run under the lock of the chat's row.
 
 -- Returns nulls if the chat does not exist or is being removed. The id is generated after the wait for the chat's lock, and not
--- before the previous message's, even if the clock was set back.
+-- before the previous message's, even if the clock was set back. Ids of one millisecond ascend by seq, of which they contain the
+-- lowest 26 bits. So a message whose chat skips seqs is dated a millisecond later.
 create or replace function parley.allocate_message(chat_id uuid, out id uuid, out seq bigint)
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     is_block_full boolean;
 begin
     update parley.chats c
-    set seq = c.seq + 1, message_count = c.message_count + 1,
-        last_message_id = parley.generate_uuid7(greatest(parley.now_ms(), parley.last_message_at(c)), c.seq + 1)
+    set seq = parley.next_seq(c), lineage = parley.write_lineage(), gap = parley.next_gap(c),
+        message_count = c.message_count + 1,
+        last_message_id = parley.generate_uuid7(greatest(parley.now_ms(), parley.last_message_at(c)
+            + case c.lineage when parley.write_lineage() then interval '0' else interval '1 millisecond' end), parley.next_seq(c))
     where c.id = allocate_message.chat_id and not parley.is_being_removed(c)
     returning c.last_message_id, c.seq, c.message_count - c.counted_messages > 1001 into id, seq, is_block_full;
     if is_block_full then
@@ -36,7 +39,8 @@ declare
     newest_id constant uuid := (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1);
 begin
     update parley.chats c
-    set seq = c.seq + cardinality(ids), message_count = c.message_count - cardinality(ids), last_message_id = newest_id
+    set seq = parley.next_seq(c, cardinality(ids)), lineage = parley.write_lineage(), gap = parley.next_gap(c),
+        message_count = c.message_count - cardinality(ids), last_message_id = newest_id
     where c.id = chat;
     delete from parley.message_blocks b
     where b.chat_id = chat and (b.before_id > newest_id or newest_id is null);
@@ -93,7 +97,7 @@ begin
     perform from parley.chats c where c.id = chat for no key update;
     delete from parley.message_blocks b where b.chat_id = chat;
     update parley.chats c
-    set seq = c.seq + 1, counted_messages = 0,
+    set seq = parley.next_seq(c), lineage = parley.write_lineage(), gap = parley.next_gap(c), counted_messages = 0,
         member_count = (select count(*) from parley.members m where m.chat_id = chat),
         message_count = (select count(*) from parley.messages m where m.chat_id = chat),
         last_message_id = (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1)

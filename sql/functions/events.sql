@@ -100,19 +100,18 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     chat constant parley.chats := (select c from parley.chats c where c.id = session.selected_chat());
-    gap constant bigint := chat.gap_until - chat.gap_after;
-    after_position constant bigint := after - case when after > chat.gap_until then gap else 0 end;
+    skipped constant bigint := upper(chat.gap) - lower(chat.gap);
 begin
     select json_agg(parley.event_json(e.event, m, chat.title) order by e.seq), max(e.seq),
         case when parley.is_included(include, 'users')
             then parley.users_json(array_agg(parley.event_user_id(e.event))) end
     into events, next, users
     from (
-        select o as event, o.seq, o.seq - case when o.seq > chat.gap_until then gap else 0 end
+        select o as event, o.seq, o.seq - case when o.seq >= upper(chat.gap) then skipped else 0 end
             - row_number() over (order by o.seq) as position_before_run
         from parley.outbox o where o.chat_id = chat.id and o.seq > after order by o.seq limit max_events
     ) e left join parley.messages m on m.chat_id = chat.id and m.id = parley.event_message_id(e.event)
-    where e.position_before_run = after_position;
+    where e.position_before_run = after - case when after >= upper(chat.gap) then skipped else 0 end;
 end $$;
 
 -- Starts at the event next_seq of next_chat, if given.
@@ -189,7 +188,8 @@ language sql immutable parallel safe as $$
 $$;
 
 -- A binary search, because a chat may have many events. Invariant: the events before `low` are visible, and none from `high` on
--- is. Returns the seq after the last event if all are visible, and null if the chat has no events.
+-- is. `high` follows an event, so that a gap takes no more steps. Returns the seq after the last event if all are visible, and null
+-- if the chat has no events.
 create or replace function parley.find_first_new_seq(chat uuid, snapshot pg_snapshot) returns bigint
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -208,7 +208,9 @@ begin
         select o.seq, o.transaction_id into event from parley.outbox o
         where o.chat_id = chat and o.seq >= (low + high) / 2 order by o.seq limit 1;
         if parley.is_after_snapshot(event.transaction_id, snapshot) then
-            high := (low + high) / 2;
+            high := 1 + (
+                select o.seq from parley.outbox o
+                where o.chat_id = chat and o.seq < (low + high) / 2 order by o.seq desc limit 1);
         else
             low := event.seq + 1;
         end if;

@@ -1,57 +1,76 @@
--- Lineages: the history that a database belongs to. A restore, or the promotion of a replica that had not received all changes,
--- starts another one. Clients may have seen changes of the lost history, so their numbers must not be assigned again.
+-- Lineages: the histories of a database. A restore, or the promotion of a replica that had not received all changes, starts
+-- another one. Clients may have seen changes of the lost history, so their seqs must not be assigned again.
 --
---   parley.lineage               identifies the current lineage: cluster, timeline, database, epoch
---   parley.current_seq           the seq of a chat or, in a new lineage, one above all that clients may have seen
---   parley.chats_before_change   trigger: advances the seq of a chat at its first change in a new lineage
---   parley.start_new_epoch       for a DBA: starts a new lineage where PostgreSQL does not
+--   parley.next_seq          the seq of a chat after its next changes
+--   parley.next_gap          the gap of a chat after its next change
+--   parley.advance_seq       a chat with the seq, lineage and gap after its next change
+--   parley.skipped_until     the last seq that a chat skips at its first change in a lineage
+--   parley.write_lineage     identifies the lineage of changes: cluster, timeline and database
+--   parley.lineage           the same with the epoch, for cursors
+--   parley.start_new_epoch   for a DBA: starts a new lineage where PostgreSQL starts no new timeline
 --
--- A chat stores the lineage of its last change. Its first change in another lineage skips the numbers after gap_after, up to
--- gap_until. So the log is complete for a client that has seen the changes up to gap_after, and has expired for a client whose
--- seq is in the gap. Until that first change, the seq of such a client is above the chat's, and has expired too. The gap before
--- the last one is not stored: a client that would have to cross both fetches the chat again.
+-- A chat stores the lineage of its last change. Its first change in another lineage skips seqs, which the column `gap` records.
+-- The log is complete for a client that has seen the changes before the gap, and has expired for a client whose seq is in the gap.
+-- Until that first change, the seq of such a client is above the chat's, and has expired too. The gap before the last one is not
+-- stored: a client that would have to cross both fetches the chat again.
 
--- PostgreSQL assigns transaction ids and seqs again on another timeline. A copy of a cluster's files keeps its timeline, so
--- start_new_epoch() must be called on it.
-create or replace function parley.lineage() returns text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+-- A change: update parley.chats c set seq = parley.next_seq(c), lineage = parley.write_lineage(), gap = parley.next_gap(c).
+-- These functions are inlined.
+create or replace function parley.next_seq(chat parley.chats, changes bigint default 1) returns bigint
+language sql stable as $$
+    select case when chat.lineage = parley.write_lineage() then chat.seq else parley.skipped_until(chat) end + changes
+$$;
+
+create or replace function parley.next_gap(chat parley.chats) returns int8range
+language sql stable as $$
+    select case when chat.lineage = parley.write_lineage() then chat.gap
+        else int8range(chat.seq, parley.skipped_until(chat), '(]') end
+$$;
+
+-- For triggers.
+create or replace function parley.advance_seq(chat parley.chats) returns parley.chats
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
-    return left(md5(concat_ws(' ', parley.system_identifier(), parley.timeline(),
-        (select d.oid from pg_database d where d.datname = current_database()), parley.epoch())), 12);
+    chat.gap := parley.next_gap(chat);
+    chat.seq := parley.next_seq(chat);
+    chat.lineage := parley.write_lineage();
+    return chat;
 end $$;
 
 -- Microseconds since 1970 are more than the changes of any chat, more than any earlier lineage has assigned, and less than 2^53,
 -- the largest integer of JavaScript. The lower bound is for a clock that was set back.
-create or replace function parley.current_seq(chat parley.chats) returns bigint
-language sql volatile as $$
-    select case when chat.lineage = parley.lineage() then chat.seq
-        else greatest(chat.seq + 1000000, (extract(epoch from clock_timestamp()) * 1000000)::bigint) end
+create or replace function parley.skipped_until(chat parley.chats) returns bigint
+language sql stable as $$
+    select greatest(chat.seq + 1000000, (extract(epoch from statement_timestamp()) * 1000000)::bigint)
 $$;
 
--- Fires first, so that the other triggers record their events with the new seq. The id of a new message contains its seq as a
--- counter, which starts anew: so that ids ascend, the message is dated a millisecond later.
-create or replace function parley.chats_before_change() returns trigger
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    skipped_until constant bigint := parley.current_seq(old);
+-- Immutable within a session that writes, and declared so that cached plans contain the value: a server never returns to
+-- recovery. In a session that was opened during recovery, no plan may contain the value of that time, so the function raises the
+-- error that PostgreSQL raises for the change.
+create or replace function parley.write_lineage() returns text
+language plpgsql immutable security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    new.gap_after := old.seq;
-    new.gap_until := skipped_until;
-    new.seq := skipped_until + new.seq - old.seq;
-    new.lineage := parley.lineage();
-    if new.message_count > old.message_count then
-        new.last_message_id := parley.generate_uuid7(
-            rules.uuid7_timestamp(new.last_message_id) + interval '1 millisecond', new.seq);
+    if pg_is_in_recovery() then
+        raise exception using errcode = 'read_only_sql_transaction', message = 'cannot change a chat during recovery';
     end if;
-    return new;
+    return left(md5(concat_ws(' ', parley.system_identifier(), parley.timeline(),
+        (select d.oid from pg_database d where d.datname = current_database()))), 12);
 end $$;
 
--- Numbers may have been assigned again before the call, so no earlier seq is known to be valid: chats have no gap, but a seq that
--- no event precedes. Transaction ids of the lost history may be assigned again, so events keep none.
+-- PostgreSQL assigns transaction ids again on another timeline. A copy of a cluster's files keeps its timeline, so
+-- start_new_epoch() must be called on it.
+create or replace function parley.lineage() returns text
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select left(md5(concat_ws(' ', parley.system_identifier(), parley.timeline(),
+        (select oid from pg_database where datname = current_database()), parley.epoch())), 12)
+$$;
+
+-- Seqs may have been assigned again before the call. So every seq is advanced, and no earlier one is valid. Transaction ids of the
+-- lost history may be assigned again, so events keep none.
 create or replace function parley.start_new_epoch() returns void
 language sql volatile as $$
-    update parley.outbox_state set epoch = default, removed_until = null;
-    update parley.outbox set transaction_id = null where transaction_id is not null;
     update parley.chats c
-    set seq = parley.current_seq(c), lineage = parley.lineage(), gap_after = null, gap_until = null;
+    set seq = parley.skipped_until(c), lineage = parley.write_lineage(), gap = null;
+    update parley.outbox set transaction_id = null where transaction_id is not null;
+    update parley.outbox_state set epoch = default, removed_until = null;
 $$;

@@ -75,7 +75,7 @@ declare
     new_count bigint;
 begin
     for member in select a.* from new_members a order by a.chat_id, a.user_id loop
-        update parley.chats c set seq = c.seq + 1
+        update parley.chats c set seq = parley.next_seq(c), lineage = parley.write_lineage(), gap = parley.next_gap(c)
         where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
         if not found then
             raise exception using errcode = 'foreign_key_violation', constraint = 'members_chat_exists',
@@ -106,7 +106,8 @@ declare
 begin
     for member in select r.* from removed_members r order by r.chat_id, r.user_id loop
         update parley.chats c
-        set seq = c.seq + 1, member_count = c.member_count - 1, owner_id = nullif(c.owner_id, member.user_id)
+        set seq = parley.next_seq(c), lineage = parley.write_lineage(), gap = parley.next_gap(c),
+            member_count = c.member_count - 1, owner_id = nullif(c.owner_id, member.user_id)
         where c.id = member.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
         if found then
             perform parley.record_event(

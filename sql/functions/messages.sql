@@ -225,7 +225,8 @@ declare
     new_seq bigint;
 begin
     new.updated_at := parley.next_updated_at(old.updated_at);
-    update parley.chats c set seq = c.seq + 1
+    update parley.chats c
+    set seq = parley.next_seq(c), lineage = parley.write_lineage(), gap = parley.next_gap(c)
     where c.id = new.chat_id and not parley.is_being_removed(c) returning c.seq into new_seq;
     if found then
         perform parley.record_event(new.chat_id, new_seq, 'message:updated', json_build_object(

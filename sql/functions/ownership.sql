@@ -66,7 +66,7 @@ begin
         raise exception using errcode = 'foreign_key_violation', constraint = 'chats_owner_is_member',
             message = 'the owner of a chat must be a member';
     end if;
-    new.seq := new.seq + 1;
+    new := parley.advance_seq(new);
     perform parley.record_event(
         new.id, new.seq, 'member:updated', json_build_object('userId', new.owner_id, 'role', 'owner'));
     return new;

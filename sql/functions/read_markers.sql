@@ -40,8 +40,9 @@ begin
     is_advanced := parley.advance_read_marker(chat.id, caller, message);
     state := parley.find_read_state(chat.id);
     if is_advanced and parley.is_small(chat) then
-        update parley.chats c set seq = c.seq + 1, read_events = c.read_events + 1 where c.id = chat.id
-        returning c.* into chat;
+        update parley.chats c
+        set seq = parley.next_seq(c), lineage = parley.write_lineage(), gap = parley.next_gap(c), read_events = c.read_events + 1
+        where c.id = chat.id returning c.* into chat;
         perform parley.record_event(chat.id, chat.seq, 'chat:read', json_build_object(
             'userId', caller, 'lastReadMessageId', message, 'unreadCount', state.unread_count));
     end if;

@@ -1,6 +1,3 @@
--- Drops what the migration created, with the trigger that depends on it.
--- squawk-ignore-file ban-drop-column, ban-drop-function
+-- squawk-ignore-file ban-drop-column
 
-drop function if exists parley.chats_before_change cascade;
-
-alter table parley.chats drop column gap_until, drop column gap_after, drop column lineage;
+alter table parley.chats drop column gap, drop column lineage;

@@ -1,27 +1,26 @@
 -- depends: 0011_messages_image
 --
--- The lineage in which each chat last took a seq, and the numbers that it has skipped at the start of that lineage.
+-- The lineage in which each chat last took a seq, and the seqs that it skipped at its first change in that lineage.
 
--- Existing chats have the current lineage, by a default that adds no work per row. A new database has no such function yet, and
--- no chats.
+-- Existing chats get the current lineage, by a default that rewrites no row. A new database has no chats, and not these functions.
+-- The expression is that of parley.write_lineage(), which the version before does not have.
 do $$
 declare
     current_lineage text := '';
 begin
-    if to_regprocedure('parley.lineage()') is not null then
-        current_lineage := parley.lineage();
+    if to_regprocedure('parley.timeline()') is not null then
+        current_lineage := left(md5(concat_ws(' ', parley.system_identifier(), parley.timeline(),
+            (select d.oid from pg_database d where d.datname = current_database()))), 12);
     end if;
     execute format('alter table parley.chats add column lineage text not null default %L', current_lineage);
 end $$;
 
--- Chats that are inserted before the functions are replaced, at the end of the run, have no lineage. They skip numbers at their
--- next change.
+-- Chats that are inserted before the functions are replaced, at the end of the run, have no lineage, and skip seqs at their next
+-- change.
 alter table parley.chats
     alter column lineage set default '',
-    add column gap_after bigint,
-    add column gap_until bigint;
+    add column gap int8range;
 
 comment on column parley.chats.seq is 'The number of the chat''s last change. Each change increments it under the lock of the chat''s row, so changes are numbered in the order of commits. The first change in a new lineage skips numbers.';
-comment on column parley.chats.lineage is 'The lineage in which seq was last changed; empty if that is unknown.';
-comment on column parley.chats.gap_after is 'The last seq of the lineage before; null if the chat has skipped no numbers. Clients may have seen changes with higher numbers that were then lost.';
-comment on column parley.chats.gap_until is 'The last number that was skipped. Numbers after gap_after, up to this one, belong to no event.';
+comment on column parley.chats.lineage is 'The lineage of the last change: cluster, timeline and database. Empty if it is unknown.';
+comment on column parley.chats.gap is 'The seqs that the first change in this lineage skipped, because clients may have seen changes with these numbers in a history that was then lost. Null if it skipped none.';

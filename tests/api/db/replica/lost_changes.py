@@ -30,7 +30,7 @@ def connect(server: Postgres) -> Iterator[Connection]:
 def disconnected_replica(directory: Path, primary: Postgres) -> Iterator[Postgres]:
     """Start a replica that has all changes of the primary so far, and receives no later ones."""
     with new_replica(directory, primary, **QUICK) as replica:
-        position = fetch_one(primary.url("postgres"), "select pg_current_wal_insert_lsn()::text")
+        position = fetch_one(primary.url("postgres"), "select pg_logical_emit_message(true, 'parley', '')::text")
         wait_until(
             lambda: fetch_one(replica.url("postgres"), "select pg_last_wal_replay_lsn() >= %s::pg_lsn", position)
         )
