@@ -1,4 +1,4 @@
--- depends: 0011_messages_image
+-- depends: 0012_lineage
 --
 -- A primary key for parley.rollup_settings, whose value can be null. Logical replication requires one for deletions.
 
