@@ -6,12 +6,14 @@ import sys
 from api.observability import logs
 from api.server import bind_sockets, raise_open_files_limit, serve, serve_in_workers
 from api.settings import Settings
+from api.shared.process_memory import protect_memory
 from api.shared.settings import SettingsError
-from api.startup_checks import check_database, check_metrics, check_storage, check_traces
+from api.startup_checks import check_database, check_metrics, check_sandbox, check_storage, check_traces
 
 
 def main() -> None:
     """Check the settings, the database and the sockets, then serve until a signal stops the process."""
+    protect_memory()
     try:
         settings = Settings.load()
         logs.configure_logging(settings.log_format)
@@ -23,6 +25,7 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(f"parley: {error}")
     raise_open_files_limit()
+    check_sandbox()
     if settings.workers == 1:
         serve(settings, servers[0])
     else:

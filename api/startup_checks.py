@@ -1,16 +1,20 @@
-"""Checks before the start: each raises SettingsError with one line that names the variable."""
+"""Checks before the start: each raises SettingsError with one line that names the variable, or logs a warning."""
 
+import logging
 import os
 
 import asyncpg
 
 from api.db.pool import Database
+from api.images.reencode import sandbox
 from api.images.storage import Storage
 from api.server import bind_socket
 from api.settings import Settings
 from api.shared import traces
 from api.shared.postgres import describe_connection_error
 from api.shared.settings import SettingsError
+
+logger = logging.getLogger("parley.api")
 
 MAX_PORT = 65_535
 CONNECT_ERRORS = (
@@ -76,3 +80,9 @@ def check_traces() -> None:
     """Check that traces can be sent as OpenTelemetry's variables require."""
     if error := traces.find_configuration_error():
         raise SettingsError(error)
+
+
+def check_sandbox() -> None:
+    """Log a warning if images are decoded without a sandbox: on other systems than Linux, or without seccomp."""
+    if not sandbox.is_available():
+        logger.warning("Images are decoded without a sandbox: this system has no seccomp filters")

@@ -11,6 +11,7 @@ import uvloop
 
 from api.shared import logs, traces
 from api.shared.postgres import describe_connection_error
+from api.shared.process_memory import protect_memory
 from api.shared.settings import SettingsError
 from listener.database import DATABASE_ERRORS, ListenerDatabase
 from listener.health import serve_health
@@ -76,6 +77,7 @@ async def run(settings: Settings) -> None:
 
 def main() -> None:
     """Load the settings and run. Exit with an error in one line if a setting or the database is unusable."""
+    protect_memory()
     try:
         settings = Settings.load()
         logs.configure_logging(settings.log_format)

@@ -1,7 +1,9 @@
 """Run the program in reencode/ on an upload, in a process of its own."""
 
 import logging
+import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from api.http.errors import unavailable
+from api.http.errors import ApiError, unavailable
 from api.images import reencode
 from api.images.kinds import ImageKind
 from api.images.names import SUFFIXES
@@ -21,6 +23,7 @@ logger = logging.getLogger("parley.api")
 PROGRAM = Path(reencode.__file__).with_name("__main__.py")
 TIMEOUT_SECONDS = 20  # real time; limits.CPU_SECONDS bounds the CPU time, of which a busy machine gives less
 MAX_FIRST_LINE_BYTES = 200  # of the output: the content type and size, or a validation error
+KILLED_MESSAGE = "The service has run out of memory to decode images; try again later."
 FIRST_LINE = re.compile(r"(image/\w+) (\d+) (\d+)", re.ASCII)  # of an image
 
 
@@ -37,9 +40,10 @@ class NamedImage:
 def run_reencoder(upload: IO[bytes], kind: ImageKind) -> NamedImage:
     """Return the re-encoded image. Blocks until the process exits.
 
-    Raises ApiError: 400 if the upload is not a valid image, 503 if the process takes longer than TIMEOUT_SECONDS.
+    Raises ApiError: 400 if the upload is not a valid image, 503 if the process takes longer than TIMEOUT_SECONDS, or if
+    the kernel kills it because memory runs out.
     """
-    command: list[str | Path] = [sys.executable, "-I", PROGRAM, *[SCALE_DOWN] * kind.scale_down]
+    command: list[str | Path] = [sys.executable, "-I", PROGRAM, str(os.getpid()), *[SCALE_DOWN] * kind.scale_down]
     with TemporaryFile() as output:
         try:
             # In a session of its own, the process does not receive Ctrl-C: the API finishes uploads before it exits.
@@ -56,5 +60,8 @@ def run_reencoder(upload: IO[bytes], kind: ImageKind) -> NamedImage:
         return NamedImage(kind.create_name(content, found[1]), int(found[2]), int(found[3]), content)
     if status == EXIT_REJECTED:
         raise validation_error({FIELD: first_line})
+    if status == -signal.SIGKILL:
+        logger.error("A decoder of images was killed: memory has run out; see WORKERS in the README")
+        raise ApiError(503, KILLED_MESSAGE)
     logger.warning("An image crashed its decoder, exit status %s", status)
     raise validation_error({FIELD: "can't be decoded"})

@@ -1,9 +1,11 @@
 """Limits on an image, on the program's output and on its process, and the errors that reject an upload."""
 
+import contextlib
 import os
 import resource
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 SCALE_DOWN = "--scale-down"  # the program's argument for scaling large still images down
 EXIT_REJECTED = 3  # the program's exit status for an upload that is not a valid image; Python itself uses 1 and 2
@@ -16,9 +18,11 @@ MAX_JPEG_PIXELS = 12 * MAX_SIDE * MAX_SIDE
 MAX_SCANS = 200  # A progressive JPEG has about ten, and decoding each costs as much as a baseline image.
 MAX_SCANNED_PIXELS = MAX_SCANS * MAX_SIDE * MAX_SIDE  # of all scans together
 CPU_SECONDS = 6  # twice what the costliest image within these limits takes
+KILL_AFTER_SECONDS = 1  # of CPU time beyond CPU_SECONDS, if SIGXCPU has not ended the process
 MEMORY_BYTES = 512 * 1024 * 1024
 MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 LOWEST_PRIORITY = 19  # nice value
+OOM_SCORE_ADJUSTMENT = "1000"  # If memory runs out, the kernel kills this process before all others.
 
 
 class RejectedError(Exception):
@@ -31,15 +35,14 @@ class MalformedError(Exception):
 
 def limit_process() -> None:
     """Limit the memory, CPU time and output of this process, and lower its priority."""
-    limits = {
-        resource.RLIMIT_AS: MEMORY_BYTES,
-        resource.RLIMIT_CPU: CPU_SECONDS,
-        resource.RLIMIT_FSIZE: MAX_OUTPUT_BYTES,
-        resource.RLIMIT_CORE: 0,
-    }
-    for limit, value in limits.items():
-        if sys.platform == "linux" or limit != resource.RLIMIT_AS:  # macOS rejects a limit on the address space.
-            resource.setrlimit(limit, (value, value))
+    # At the soft limit of CPU time, the kernel sends SIGXCPU. SIGKILL comes from the API or the kernel's OOM killer.
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + KILL_AFTER_SECONDS))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_OUTPUT_BYTES, MAX_OUTPUT_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":  # macOS rejects a limit on the address space.
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        with contextlib.suppress(OSError):  # /proc may be read-only or not mounted.
+            Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJUSTMENT)
     os.nice(LOWEST_PRIORITY)
 
 

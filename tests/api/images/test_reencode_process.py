@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -114,17 +113,27 @@ def test_upload_that_waits_too_long_for_a_slot_gets_503(new_api: Callable[..., A
         expect_error(upload(other, IMAGE), 503)
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGXCPU])
+@pytest.mark.parametrize("signal_number", [signal.SIGSEGV, signal.SIGXCPU])
 def test_decoder_crash_fails_only_its_own_upload(isolated_api: tuple[Api, str], signal_number: signal.Signals) -> None:
     api, _ = isolated_api
     with unlimited_client(api) as client, suspended_decoder(api, client) as (decoder, pending):
         os.kill(decoder.pid, signal_number)
-        with suppress(psutil.NoSuchProcess):  # SIGKILL ends it although it is suspended.
-            decoder.resume()
+        decoder.resume()
         error = expect_error(pending.result(), 400)
         assert error["details"]["fields"] == {"image": "can't be decoded"}
         assert upload(client, IMAGE).status_code == 200
     assert f"crashed its decoder, exit status {-signal_number}" in api.log.read_text()
+
+
+def test_decoder_that_is_killed_for_its_memory_fails_its_upload_with_503(isolated_api: tuple[Api, str]) -> None:
+    api, _ = isolated_api
+    with unlimited_client(api) as client:
+        with suspended_decoder(api, client) as (decoder, pending):
+            decoder.kill()
+            assert "out of memory" in expect_error(pending.result(), 503)["message"]
+            assert pending.result().headers["retry-after"]
+        assert upload(client, IMAGE).status_code == 200
+    assert "A decoder of images was killed: memory has run out" in api.log.read_text()
 
 
 def test_decoder_has_no_secrets_and_limited_resources(isolated_api: tuple[Api, str]) -> None:
@@ -132,8 +141,9 @@ def test_decoder_has_no_secrets_and_limited_resources(isolated_api: tuple[Api, s
     with unlimited_client(api) as client, suspended_decoder(api, client) as (decoder, _):
         environment = decoder.environ()
         assert not [name for name in api.environment if name in environment]
-        limits = [decoder.rlimit(limit)[1] for limit in (psutil.RLIMIT_AS, psutil.RLIMIT_CPU, psutil.RLIMIT_FSIZE)]
-        assert limits == [512 * 1024 * 1024, 6, 16 * 1024 * 1024]
+        limits = [decoder.rlimit(limit) for limit in (psutil.RLIMIT_AS, psutil.RLIMIT_CPU, psutil.RLIMIT_FSIZE)]
+        assert limits == [(512 * 1024 * 1024,) * 2, (6, 7), (16 * 1024 * 1024,) * 2]
+        assert Path(f"/proc/{decoder.pid}/oom_score_adj").read_text() == "1000\n"
 
 
 def test_user_occupies_at_most_one_slot(isolated_api: tuple[Api, str]) -> None:
@@ -164,7 +174,7 @@ def test_decoder_that_exceeds_its_timeout_is_killed(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("work", "status"),
-    [("while True: pass", -signal.SIGKILL), ("bytearray(2**28)", 1), ("print('x' * 2000)", 1), ("print('x')", 0)],
+    [("while True: pass", -signal.SIGXCPU), ("bytearray(2**28)", 1), ("print('x' * 2000)", 1), ("print('x')", 0)],
 )
 def test_decoder_process_enforces_its_limits(tmp_path: Path, work: str, status: int) -> None:
     program = tmp_path / "limited.py"

@@ -1,5 +1,6 @@
 """Images larger than 2048 by 2048 pixels are scaled down on request: their size, their appearance, and the limits."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -196,7 +197,8 @@ def test_truncated_image_to_scale_down_is_rejected() -> None:
 
 def run_program(content: bytes, *arguments: str) -> tuple[int, str]:
     """Run the program in its limits; return its exit status and the first line of its output."""
-    done = subprocess.run([sys.executable, "-I", PROGRAM, *arguments], input=content, capture_output=True, check=False)
+    command = [sys.executable, "-I", str(PROGRAM), str(os.getpid()), *arguments]
+    done = subprocess.run(command, input=content, capture_output=True, check=False)
     return done.returncode, done.stdout.partition(b"\n")[0].decode()
 
 
@@ -215,7 +217,10 @@ def test_image_that_takes_too_much_memory_is_rejected_with_that_reason() -> None
     )
     content = images.build_costly_png(5000, 6)
     done = subprocess.run(
-        [sys.executable, "-c", program, "--scale-down"], input=content, capture_output=True, check=False
+        [sys.executable, "-c", program, str(os.getpid()), "--scale-down"],
+        input=content,
+        capture_output=True,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (3, b"takes too much memory to be decoded\n")
 
