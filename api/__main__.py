@@ -4,11 +4,12 @@ import asyncio
 import sys
 
 from api.observability import logs
-from api.server import bind_sockets, raise_open_files_limit, serve, serve_in_workers
+from api.server import bind_sockets, raise_open_files_limit, serve
 from api.settings import Settings
 from api.shared.process_memory import protect_memory
 from api.shared.settings import SettingsError
-from api.startup_checks import check_database, check_metrics, check_sandbox, check_storage, check_traces
+from api.startup_checks import check_database, check_memory, check_metrics, check_sandbox, check_storage, check_traces
+from api.workers import Workers
 
 
 def main() -> None:
@@ -26,10 +27,11 @@ def main() -> None:
         sys.exit(f"parley: {error}")
     raise_open_files_limit()
     check_sandbox()
+    check_memory(settings)
     if settings.workers == 1:
         serve(settings, servers[0])
     else:
-        serve_in_workers(settings, servers)
+        Workers(settings, servers).run()
 
 
 if __name__ == "__main__":

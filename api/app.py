@@ -5,6 +5,7 @@ response → middleware (headers, observers).
 """
 
 import asyncio
+import socket
 from typing import Any
 
 from sanic import Sanic
@@ -23,6 +24,9 @@ from api.http.middleware import add_middleware
 from api.http.request import ParleyRequest
 from api.images.handler import add_images
 from api.images.image_store import ImageStore
+from api.images.reencode_capacity import count_slots
+from api.images.reencode_slots import ReencodeSlots
+from api.images.shared_slots import SharedSlots
 from api.images.storage import Storage
 from api.observability.health import add_health, create_readiness_probe
 from api.observability.logs import RequestLog
@@ -41,8 +45,12 @@ TIMEOUTS = {  # in seconds
 }
 
 
-def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
-    """Return the API as a Sanic app; `worker` is the number of its process, from 0."""
+def create_app(settings: Settings, worker: int = 0, slots_connection: socket.socket | None = None) -> Sanic[Any, Any]:
+    """Return the API as a Sanic app.
+
+    `worker` is the number of its process, from 0. One of several workers has a connection to the parent, which assigns
+    reencode slots.
+    """
     config = Config({"FALLBACK_ERROR_FORMAT": "json", "REQUEST_MAX_SIZE": MAX_BODY, **TIMEOUTS}, env_prefix=None)
     app: Sanic[Any, Any] = Sanic(
         "parley",
@@ -58,7 +66,7 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
     app.ctx.admission = AdmissionController(settings.database_pool_size)
     # Each is called with the request, its response, its timings, and the time when it ended.
     app.ctx.observers = [RequestLog(settings.log_requests_over).observe]
-    add_connections(app, settings)
+    add_connections(app, settings, slots_connection)
     add_observers(app, settings, worker)
     add_middleware(app, settings.trusted_proxies)
     add_routes(app)
@@ -68,7 +76,7 @@ def create_app(settings: Settings, worker: int = 0) -> Sanic[Any, Any]:
     return app
 
 
-def add_connections(app: Sanic[Any, Any], settings: Settings) -> None:
+def add_connections(app: Sanic[Any, Any], settings: Settings, slots_connection: socket.socket | None) -> None:
     """Open connections before the server starts, and close them after its last response."""
 
     @app.before_server_start
@@ -80,7 +88,10 @@ def add_connections(app: Sanic[Any, Any], settings: Settings) -> None:
         ctx.readiness = create_readiness_probe(ctx.database)
         ctx.openapi = OpenApiDocument(settings, ctx.database)
         ctx.limiter = RateLimiter.connect(settings)
-        ctx.images = ImageStore(ctx.database, ctx.admission, Storage.open(settings.storage_url), settings.public_url)
+        shared_slots = await SharedSlots.connect(slots_connection) if slots_connection else None
+        ctx.slots = shared_slots or ReencodeSlots(count_slots(settings.workers))
+        storage = Storage.open(settings.storage_url)
+        ctx.images = ImageStore(ctx.database, ctx.admission, storage, ctx.slots, settings.public_url)
         ctx.image_cleanup = asyncio.create_task(ctx.images.run_cleanup())
 
     @app.after_server_stop
@@ -88,6 +99,8 @@ def add_connections(app: Sanic[Any, Any], settings: Settings) -> None:
         ctx = app.ctx
         ctx.image_cleanup.cancel()
         await asyncio.wait([ctx.image_cleanup])
+        if isinstance(ctx.slots, SharedSlots):
+            await ctx.slots.close()
         if ctx.replica:
             await ctx.replica.close()
         await ctx.readiness.close()

@@ -1,12 +1,10 @@
-"""The server processes: their listening sockets, one worker or several, and their shutdown."""
+"""A server process: its listening socket, its limits, and its shutdown."""
 
 import gc
 import resource
-import signal
 import socket
 import sys
 from contextlib import suppress
-from multiprocessing import get_context
 
 from sanic import Sanic
 
@@ -52,41 +50,16 @@ def raise_open_files_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
-def serve(settings: Settings, server: socket.socket, worker: int = 0) -> None:
-    """Serve until SIGTERM or SIGINT, and then until the requests in flight have their responses."""
-    app = create_app(settings, worker)
+def serve(
+    settings: Settings, server: socket.socket, worker: int = 0, slots_connection: socket.socket | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, and then until the requests in flight have their responses.
+
+    One of several workers has a number and a connection to the parent, which assigns reencode slots.
+    """
+    app = create_app(settings, worker, slots_connection)
     app.prepare(sock=server, backlog=BACKLOG, protocol=ParleyProtocol, single_process=True, motd=False)
     # Exclude the objects that exist now from garbage collection, which would delay requests to traverse them.
     gc.collect()
     gc.freeze()
     Sanic.serve_single(primary=app)
-
-
-def serve_in_workers(settings: Settings, servers: list[socket.socket]) -> None:
-    """Serve in one process for each socket. All are stopped on SIGTERM or SIGINT, or when one exits."""
-    stop_signals = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # sigwait() does not return for a signal that is ignored
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
-
-    def run_worker(worker: int) -> None:
-        # Ctrl-C reaches all processes; workers ignore it, and the parent sends them SIGTERM.
-        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})
-        for server in servers:
-            if (
-                server is not servers[worker]
-            ):  # an open copy would keep receiving connections after its worker has exited
-                server.close()
-        serve(settings, servers[worker], worker)
-
-    workers = [get_context("fork").Process(target=run_worker, args=[worker]) for worker in range(settings.workers)]
-    for worker in workers:
-        worker.start()
-    for server in servers:
-        server.close()
-    received = signal.sigwait(stop_signals)
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        worker.join()
-    if received == signal.SIGCHLD:
-        sys.exit("parley: a worker exited unexpectedly, so all were stopped")

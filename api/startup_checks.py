@@ -7,6 +7,7 @@ import asyncpg
 
 from api.db.pool import Database
 from api.images.reencode import sandbox
+from api.images.reencode_capacity import is_memory_scarce
 from api.images.storage import Storage
 from api.server import bind_socket
 from api.settings import Settings
@@ -86,3 +87,9 @@ def check_sandbox() -> None:
     """Log a warning if images are decoded without a sandbox: on other systems than Linux, or without seccomp."""
     if not sandbox.is_available():
         logger.warning("Images are decoded without a sandbox: this system has no seccomp filters")
+
+
+def check_memory(settings: Settings) -> None:
+    """Log a warning if the memory of the machine or container is too small for the workers and one decoder."""
+    if is_memory_scarce(settings.workers):
+        logger.warning("The memory is too small for WORKERS=%s and an image: uploads may fail", settings.workers)

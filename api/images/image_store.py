@@ -13,13 +13,14 @@ from api.admission.controller import AdmissionController
 from api.db.pool import Database
 from api.images.kinds import ImageKind
 from api.images.names import NAME
+from api.images.reencode_capacity import MAX_SLOTS
 from api.images.reencode_process import NamedImage, run_reencoder
 from api.images.reencode_slots import ReencodeSlots
+from api.images.shared_slots import SharedSlots
 from api.images.storage import Storage, StoredObject
 
 logger = logging.getLogger("parley.api")
 
-MAX_CONCURRENT_UPLOADS = 2  # re-encoded or stored at once by each worker: a process, then a database connection
 SLOT_TIMEOUT_SECONDS = 20  # an upload that waits longer for one of these slots gets a 503
 CLEANUP_INTERVAL_SECONDS = 3  # Images are removed within seconds of their messages. A query without rows is cheap.
 CLEANUP_RETRY_SECONDS = 60  # after the database has failed
@@ -28,13 +29,20 @@ CLEANUP_RETRY_SECONDS = 60  # after the database has failed
 class ImageStore:
     """The images in storage: those of profiles and of messages."""
 
-    def __init__(self, database: Database, admission: AdmissionController, storage: Storage, public_url: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        admission: AdmissionController,
+        storage: Storage,
+        slots: ReencodeSlots | SharedSlots,
+        public_url: str,
+    ) -> None:
         self._database, self._admission, self._storage = database, admission, storage
         self._base_url = f"{public_url}/images/"
         self._cleanup_is_due = asyncio.Event()
-        self._slots = ReencodeSlots(MAX_CONCURRENT_UPLOADS)
+        self._slots = slots
         # Starting a process would block the event loop for too long.
-        self._threads = ThreadPoolExecutor(MAX_CONCURRENT_UPLOADS, "images")
+        self._threads = ThreadPoolExecutor(MAX_SLOTS, "images")
 
     async def store(
         self, upload: IO[bytes], kind: ImageKind, statement: str, identity: str, request_id: str, *arguments: Any

@@ -88,7 +88,7 @@ def patch_api(api: Api, *changes: str) -> Api:
         "import asyncio, runpy",
         "from api import app",
         "from api.http import protocol, request",
-        "from api.images import image_store, storage, upload, upload_slots",
+        "from api.images import image_store, reencode_capacity, storage, upload, upload_slots",
         "from api.observability import health",
         "from api.openapi import document",
         *changes,

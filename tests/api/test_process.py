@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import psutil
 import psycopg
 import pytest
 
+from api import workers
 from api.dev.postgres import Postgres
 from api.dev.process import ChildProcess
 from tests import ROOT
@@ -188,16 +189,55 @@ def test_sigterm_during_the_start_stops_all_workers(new_api: Callable[..., Api],
         child.stop()
 
 
-def test_dead_worker_ends_the_process(new_api: Callable[..., Api], shared_database: str) -> None:
+def test_dead_worker_is_replaced_while_the_others_serve(new_api: Callable[..., Api], shared_database: str) -> None:
+    api = new_api(shared_database, WORKERS="2")
+    with running(api), unlimited_client(api) as client:
+        leader, (dead, other_worker) = list_workers(api)
+        assert client.get("/api/chats").status_code == 200
+        os.kill(dead, signal.SIGKILL)
+        wait_until(lambda: dead not in list_workers(api)[1] and len(list_workers(api)[1]) == 2)
+        assert other_worker in list_workers(api)[1]
+        for _ in range(8):  # new connections, which the kernel distributes at random
+            with unlimited_client(api) as other:
+                assert other.get("/api/chats").status_code == 200
+        os.kill(leader, signal.SIGTERM)
+        wait_until(lambda: api.child is not None and api.child.exit_code is not None)
+        assert api.child is not None
+        assert api.child.exit_code == 0
+        assert "Worker 0 ended unexpectedly, exit code -9" in api.log.read_text()
+        assert "Traceback" not in api.log.read_text()
+
+
+def test_workers_that_end_again_and_again_end_the_process(new_api: Callable[..., Api], shared_database: str) -> None:
     api = new_api(shared_database, WORKERS="2")
     with running(api):
         assert api.child is not None
         leader = api.child.pid
-        worker = next(pid for pid in list_processes(leader) if pid != leader)
-        os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: api.child is not None and api.child.exit_code is not None)
+        while api.child.exit_code is None:
+            for worker in list_workers(api)[1]:
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
         assert api.child.exit_code == 1
         assert list_processes(leader) == []
+        log = api.log.read_text()
+        assert log.count("it is replaced") == workers.MAX_REPLACEMENTS
+        assert log.splitlines()[-1] == "parley: workers end unexpectedly again and again, so all were stopped"
+
+
+def test_workers_end_without_their_parent(new_api: Callable[..., Api], shared_database: str) -> None:
+    api = new_api(shared_database, WORKERS="2")
+    with running(api):
+        leader, _ = list_workers(api)
+        os.kill(leader, signal.SIGKILL)
+        wait_until(lambda: list_processes(leader) == [])
+        assert not accepts_connections(api)
+
+
+def list_workers(api: Api) -> tuple[int, list[int]]:
+    """Return the process IDs of the parent and of its running workers."""
+    assert api.child is not None
+    leader = api.child.pid
+    return leader, [pid for pid in list_processes(leader) if pid != leader]
 
 
 def list_processes(leader: int) -> list[int]:

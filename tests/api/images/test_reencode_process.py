@@ -33,7 +33,7 @@ from tests.api_process import Api, running, scrape
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
-ONE_SLOT = "image_store.MAX_CONCURRENT_UPLOADS = 1"
+ONE_SLOT = "reencode_capacity.MAX_SLOTS = 1"
 
 
 def test_other_requests_are_served_while_an_image_is_decoded(isolated_api: tuple[Api, str]) -> None:
