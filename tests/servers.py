@@ -11,15 +11,17 @@ from pathlib import Path
 
 import psycopg
 
-from api.dev.postgres import Postgres, build_user_options, find_account
+from api.dev.account import find_account
+from api.dev.postgres import Postgres
 from api.dev.process import run
 from tests import ROOT
 
 
 @contextmanager
 def open_directory() -> Iterator[Path]:
-    """A temporary directory that other users may be given access to, unlike those of pytest."""
+    """A temporary directory that other users may search, unlike those of pytest."""
     path = Path(tempfile.mkdtemp(prefix="parley-test-"))
+    path.chmod(0o711)
     try:
         yield path
     finally:
@@ -39,17 +41,16 @@ def new_replica(directory: Path, primary: Postgres, **settings: str) -> Postgres
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
     (directory / "password").write_text(primary.password)
-    account = find_account()
-    if account:
-        os.chown(directory, account.pw_uid, account.pw_gid)
     command: list[str | Path] = [primary.get_program("pg_basebackup"), "-R", "--checkpoint=fast", "-D", replica.data]
     run(
         "pg_basebackup",
         [*command, "-d", primary.url("postgres")],
         seconds=60,
         log=replica.log,
-        **build_user_options(account),
     )
+    if account := find_account():
+        for path in (directory, *directory.rglob("*")):
+            os.chown(path, account.pw_uid, account.pw_gid)
     return replica
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ DATABASE = "parley"
 API_USER = "parley_app"
 LISTENER_USER = "parley_events"
 WEB_USER = "parley_signin"
+ROLES = {API_USER: "parley_api", LISTENER_USER: "parley_listener", WEB_USER: "parley_web"}
 MIGRATION_TIMEOUT_SECONDS = 300
 
 # A killed migration leaves yoyo's lock behind. No other migration can run on this stack's database at the same time.
@@ -29,8 +31,8 @@ end $$
 """
 
 
-def migrate(postgres: Postgres, directory: Path, password: str) -> None:
-    """Create or upgrade the database, and set the password of its logins. Raises ProcessFailedError."""
+def migrate(postgres: Postgres, directory: Path) -> dict[str, str]:
+    """Create or upgrade the database; return new passwords of its logins. Raises ProcessFailedError."""
     url = postgres.url(DATABASE)
     with contextlib.suppress(asyncpg.DuplicateDatabaseError):
         asyncio.run(_execute(postgres.url("postgres"), f"create database {DATABASE}"))
@@ -43,10 +45,12 @@ def migrate(postgres: Postgres, directory: Path, password: str) -> None:
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": url},
     )
+    passwords = {name: secrets.token_urlsafe(24) for name in ROLES}
     with contextlib.closing(psycopg2.connect(url)) as connection, connection:
-        for name, role in ((API_USER, "parley_api"), (LISTENER_USER, "parley_listener"), (WEB_USER, "parley_web")):
-            logins.ensure_login(connection, name, role, password)
+        for name, role in ROLES.items():
+            logins.ensure_login(connection, name, role, passwords[name])
     asyncio.run(_execute(url, f"alter role {WEB_USER} set search_path = next_auth"))
+    return passwords
 
 
 async def _execute(url: str, sql: str) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import math
 import os
-import secrets
 import signal
 import sys
 from collections.abc import Mapping
@@ -97,9 +96,8 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
     valkey = stack.enter_context(Valkey(directory / "valkey"))
     postgres = stack.enter_context(Postgres(directory / "postgres", settings=POSTGRES_SETTINGS))
     pusher = stack.enter_context(PusherProcess(directory / "pusher", find_last_pusher_port(directory), key=PUSHER_KEY))
-    password = secrets.token_urlsafe(24)
-    migrate(postgres, directory, password)
-    url = postgres.url(DATABASE, API_USER, password)
+    passwords = migrate(postgres, directory)
+    url = postgres.url(DATABASE, API_USER, passwords[API_USER])
     chat_id = asyncio.run(demo.ensure_demo_data(url))
     environment = {
         "DATABASE_URL": url,
@@ -111,10 +109,11 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
         **{name: str(find_free_port()) for name in ("METRICS_PORT", "LISTENER_METRICS_PORT")},
         "METRICS_HOST": "127.0.0.1",
     }
-    listener = _start_listener(environment | {"DATABASE_URL": postgres.url(DATABASE, LISTENER_USER, password)})
+    listener_url = postgres.url(DATABASE, LISTENER_USER, passwords[LISTENER_USER])
+    listener = _start_listener(environment | {"DATABASE_URL": listener_url})
     stack.callback(listener.stop, signal.SIGTERM)
     api = stack.enter_context(ApiProcess(directory, port, environment))
-    _write_files(directory, environment, postgres, password)
+    _write_files(directory, environment, postgres, passwords)
     print(format_greeting(directory, environment, postgres, chat_id), flush=True)
     children = [listener, *(server.child for server in (api, postgres, valkey, pusher) if server.child)]
     poll_until(lambda: any(child.exit_code is not None for child in children), math.inf, interval=CHECK_SECONDS)
@@ -126,16 +125,19 @@ def _start_listener(environment: Mapping[str, str]) -> ChildProcess:
     return ChildProcess("the listener", command, cwd=ROOT, env={**os.environ, **environment}, umask=0o077)
 
 
-def _write_files(directory: Path, environment: Mapping[str, str], postgres: Postgres, password: str) -> None:
+def _write_files(
+    directory: Path, environment: Mapping[str, str], postgres: Postgres, passwords: Mapping[str, str]
+) -> None:
     """Write the files for clients, web apps and psql, and the image to upload."""
     pusher = {name: environment[name] for name in ("PUSHER_KEY", "PUSHER_HOST", "PUSHER_PORT", "PUSHER_USE_TLS")}
     write_private(directory / CLIENT_FILE, format_variables({"PUBLIC_URL": environment["PUBLIC_URL"], **pusher}))
     secret = environment["NEXTAUTH_SECRET"]
     # The page calls the API by the host name of Next.js's default address, so that the API receives its cookies.
     public = {"API_URL": environment["PUBLIC_URL"].replace("127.0.0.1", "localhost"), **pusher, "PUSHER_CLUSTER": ""}
-    web = {"DATABASE_URL": postgres.url(DATABASE, WEB_USER, password), "NEXTAUTH_SECRET": secret, "AUTH_SECRET": secret}
+    web_url = postgres.url(DATABASE, WEB_USER, passwords[WEB_USER])
+    web = {"DATABASE_URL": web_url, "NEXTAUTH_SECRET": secret, "AUTH_SECRET": secret}
     web |= {f"NEXT_PUBLIC_{name}": value for name, value in public.items()}
     write_private(directory / WEB_FILE, format_variables(web))
-    passwords = f"*:*:*:postgres:{postgres.password}\n*:*:*:{API_USER}:{password}\n"
-    write_private(directory / PSQL_FILE, passwords)
+    psql = {"postgres": postgres.password, API_USER: passwords[API_USER]}
+    write_private(directory / PSQL_FILE, "".join(f"*:*:*:{name}:{password}\n" for name, password in psql.items()))
     write_private(directory / IMAGE_FILE, demo.draw_image())

@@ -15,7 +15,8 @@ from typing import ClassVar
 import psycopg
 import pytest
 
-from api.dev.postgres import Postgres, build_user_options, find_account
+from api.dev.account import build_user_options, find_account
+from api.dev.postgres import Postgres
 from api.dev.process import ChildProcess, Server, is_port_free
 from tests.api_process import Api
 from tests.e2e.readme import README
