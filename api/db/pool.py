@@ -13,6 +13,7 @@ from typing import Any, Self
 import asyncpg
 
 from api.db.schema_changes import retry_after_schema_change
+from api.db.sqlstates import is_session_error
 from api.observability.timings import measure
 from api.settings import Settings
 from api.shared import postgres
@@ -196,8 +197,11 @@ class AcquiredConnection:
             self._connection = self._pool.acquire_nowait() or await self._pool.acquire(self._seconds)
         return self._connection
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None or issubclass(kind, asyncpg.PostgresError):
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, asyncpg.PostgresError) and is_session_error(error.sqlstate or ""):
+            self._connection.terminate()
+            await self._pool.discard(self._connection)
+        elif error is None or isinstance(error, asyncpg.PostgresError):
             self._pool.release(self._connection)
         else:
             await self._pool.discard(self._connection)
@@ -229,7 +233,8 @@ class Database:
             connect=postgres.connect,
             connection_class=Connection,
             init=initialize,
-            min_size=min_size,
+            init_size=min_size,
+            min_size=0,  # asyncpg would log a traceback for each failure to replace a connection
             max_size=settings.database_pool_size,
             max_inactive_connection_lifetime=0,
             statement_cache_size=settings.database_statement_cache_size,

@@ -17,6 +17,7 @@ from sanic import HTTPResponse, Request
 from sanic.exceptions import RequestCancelled, SanicException
 from sanic.handlers import ErrorHandler
 
+from api.db import sqlstates
 from api.http.parser import MalformedRequestError
 from api.http.request import ParleyRequest
 
@@ -41,10 +42,8 @@ CODES = {
 DEFAULT_RETRY_AFTER = {429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}  # seconds, unless the error has its own
 CLIENT_CLOSED_REQUEST = 499  # for metrics and logs only, since the client has gone; nginx's status for this
 STATUS_OF_SQLSTATE = {f"PT{status}": status for status in CODES}  # raised by parley.raise_error()
-CHARACTER_NOT_IN_REPERTOIRE = "22021"  # raised for NUL in text
 # Foreign keys to a user, which fail if the account is deleted during the request.
 USER_CONSTRAINTS = ("members_user_exists", "settings_user_exists")
-UNAVAILABLE_SQLSTATE_CLASSES = ("08", "40", "53", "57")  # connection, rollback, resources, operator intervention
 QUOTING_SQLSTATES = ("22", "42601")  # Their messages quote values: data exceptions, and malformed tsqueries.
 # Errors that become a 503: asyncpg's without an SQLSTATE (InternalClientError: the connection broke within a message),
 # and those of storage and sockets. TimeoutError includes its subclasses PoolBusyError (api/db/pool.py), QueueFullError
@@ -87,9 +86,12 @@ def translate_postgres_error(error: asyncpg.PostgresError) -> ApiError | None:
         details = json.loads(error.detail or "{}")
         headers = {"Retry-After": str(details.pop("retryAfter"))} if "retryAfter" in details else None
         return ApiError(STATUS_OF_SQLSTATE[sqlstate], error.args[0], details or None, headers)
-    if sqlstate == CHARACTER_NOT_IN_REPERTOIRE:
-        return ApiError(400, "Text must not contain NUL (U+0000).")
-    return unavailable() if sqlstate[:2] in UNAVAILABLE_SQLSTATE_CLASSES else None
+    match sqlstates.get_status(sqlstate):
+        case sqlstates.CLIENT_ERROR:
+            return ApiError(400, "Text must not contain NUL (U+0000).")
+        case sqlstates.UNAVAILABLE:
+            return unavailable()
+    return None
 
 
 def translate_sanic_error(error: SanicException, request: Request) -> ApiError:

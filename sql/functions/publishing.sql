@@ -129,7 +129,7 @@ comment on function listener.dead_letter(bigint, text) is
 create or replace function listener.health(
     out waiting_events bigint, out lag_seconds numeric, out dead_letter_events bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select h.waiting_events, h.lag_seconds, h.dead_letter_events from analytics.event_health h
+    select h.waiting_events, h.lag_seconds, h.dead_letter_events from analytics.event_health h where parley.assert_writable()
 $$;
 comment on function listener.health() is
-    'How many events are not published yet, for how many seconds the oldest of them has been waiting, and how many events are dead-lettered.';
+    'How many events are not published yet, for how many seconds the oldest of them has been waiting, and how many events are dead-lettered. Raises read_only_sql_transaction (25006) if the session cannot write.';

@@ -1,7 +1,19 @@
--- Readiness of the database for the API.
+-- Readiness of the database.
 --
---   api.check_readiness           raises unless the API may serve requests as the current role
+--   api.check_readiness           raises unless the API may serve requests
+--   parley.assert_writable        raises if the session cannot write
 --   parley.has_loaded_functions   whether the functions have been loaded since the last rollback of a migration
+
+-- Raises PostgreSQL's own SQLSTATE, after which the API and the listener open a new session: it may be writable.
+create or replace function parley.assert_writable() returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if current_setting('transaction_read_only')::boolean then
+        raise read_only_sql_transaction using
+            message = 'the database is read-only: it is a replica, or default_transaction_read_only is on';
+    end if;
+    return true;
+end $$;
 
 -- A rollback empties the table.
 create or replace function parley.has_loaded_functions() returns boolean
@@ -31,7 +43,7 @@ begin
     if not parley.has_loaded_functions() then
         perform parley.raise_error('PT503', 'the functions are not those of the applied migrations: run yoyo apply --batch');
     end if;
-    return true;
+    return parley.assert_writable();
 end $$;
 comment on function api.check_readiness() is
-    'Returns true if the API may serve requests as the current role. Raises PT503 if row-level security does not apply to the role, the isolation level of its transactions is not READ COMMITTED, or the functions may not be those of the applied migrations.';
+    'Returns true if the API may serve requests as the current role. Raises PT503 if row-level security does not apply to the role, the isolation level of its transactions is not READ COMMITTED, or the functions may not be those of the applied migrations; and read_only_sql_transaction (25006) if the session cannot write.';

@@ -65,6 +65,21 @@ def test_published_events_are_counted(harness: Harness, metrics_port: int, read_
         assert listener.stop() == 0
 
 
+def test_listener_is_not_ready_while_the_database_is_read_only(harness: Harness, metrics_port: int) -> None:
+    database = harness.dba.info.dbname
+    end_sessions = (
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'events' and datname = %s"
+    )
+    with running_listener(harness.new_listener(LISTENER_METRICS_PORT=str(metrics_port))):
+        wait_until(lambda: get_status(metrics_port) == READY)
+        harness.dba.execute(f"alter database {database} set default_transaction_read_only = on")
+        harness.dba.execute(end_sessions, [database])
+        unavailable = (503, {"status": "unavailable", "database": "unavailable", "pusher": "ok"})
+        wait_until(lambda: get_status(metrics_port) == unavailable, seconds=30)
+        harness.dba.execute(f"alter database {database} reset default_transaction_read_only")
+        wait_until(lambda: get_status(metrics_port) == READY, seconds=30)
+
+
 def test_listener_is_not_ready_during_an_outage_of_pusher(
     harness: Harness, directory: Path, metrics_port: int, read_metric: ReadMetric
 ) -> None:
