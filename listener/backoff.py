@@ -3,6 +3,7 @@
 import logging
 import math
 import random
+from dataclasses import dataclass
 
 logger = logging.getLogger("parley.listener")
 
@@ -14,6 +15,22 @@ def backoff(failures: int) -> float:
     """Return the seconds to wait after this many failures in a row: exponential, with jitter."""
     seconds = min(MIN_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10), MAX_BACKOFF_SECONDS)
     return seconds * random.uniform(0.5, 1)  # noqa: S311 (no secret)
+
+
+@dataclass(slots=True)
+class FailureCount:
+    """The consecutive failures of one thing."""
+
+    count: int = 0
+    first_at: float = 0
+    last_at: float = 0
+
+    def record(self, now: float) -> None:
+        """Record a failure."""
+        if not self.count:
+            self.first_at = now
+        self.count += 1
+        self.last_at = now
 
 
 class CircuitBreaker:

@@ -34,32 +34,32 @@ DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Intern
 
 @dataclass(slots=True)
 class Publication:
-    """A request to Pusher for an event.
+    """What Pusher publishes for an event: `payload`, which is JSON, under `name` on `channels`.
 
-    It publishes `payload`, which is JSON, under `name` on `channels`, or terminates the connections of
-    `terminated_user`, the id of a user at Pusher. `channels` shrinks while the event is published.
+    `channels` shrinks while the event is published.
     """
 
     name: str
     payload: str
     channels: list[str]
-    terminated_user: str | None = None
 
 
 @dataclass(slots=True)
 class Event:
-    """An event, and its pending publications."""
+    """An event, and its pending publications.
+
+    `terminated_user` is the id at Pusher of a removed member, whose connections are terminated after the publications.
+    """
 
     id: int
     chat_id: str
     name: str
     publications: list[Publication]
+    terminated_user: str | None = None
 
     @property
-    def batch_size(self) -> int | None:
-        """How many entries of a batch request the event takes; None if it needs a request of another kind."""
-        if any(publication.terminated_user for publication in self.publications):
-            return None
+    def batch_size(self) -> int:
+        """How many entries of a batch request the event takes."""
         return sum(len(publication.channels) for publication in self.publications)
 
 
@@ -130,8 +130,10 @@ class ListenerDatabase:
         for id_, chat_id, name, payload, terminated_user, channels, _ in rows:
             if not events or events[-1].id != id_:
                 events.append(Event(id_, chat_id, name, []))
-            if channels or terminated_user:
-                events[-1].publications.append(Publication(name, payload, channels or [], terminated_user))
+            if channels:
+                events[-1].publications.append(Publication(name, payload, channels))
+            if terminated_user:
+                events[-1].terminated_user = terminated_user
         return FetchResult(events, rows[-1]["chat_id"] if rows and rows[-1]["has_more"] else None)
 
     async def enable_notify(self) -> bool:

@@ -1,4 +1,4 @@
-"""Dead letters: handles errors of Pusher, and decides when to give up publishing an event.
+"""Dead letters: handles errors of Pusher, and decides when to give up publishing an event or terminating connections.
 
 - An event that Pusher rejects in a request of its own (PERMANENT_STATUSES in pusher.py) is dead-lettered at once. If
   Pusher has not accepted a request recently and rejects a probe too, the rejection is attributed to the account or the
@@ -10,15 +10,27 @@
 
 After a rejection or failure of a request with several events, each of them is sent again in a request of its own, to
 find the invalid one.
+
+The termination of a removed member's connections is given up alone, and only while a probe shows that Pusher works: at
+once if Pusher rejects it or has no such route (MISSING_ROUTE_STATUSES), and after repeated failures as above otherwise.
+An overload (OVERLOAD_STATUSES, or no response) is never a reason.
 """
 
 import asyncio
 import logging
 
-from listener.backoff import CircuitBreaker
+from listener.backoff import CircuitBreaker, FailureCount
 from listener.chat_queues import Batches, ChatQueue, ChatQueues
-from listener.metrics import DEAD_LETTERED
-from listener.pusher import FailedError, PusherClient, RejectedError
+from listener.metrics import DEAD_LETTERED, TERMINATIONS_GIVEN_UP
+from listener.pusher import (
+    MISSING_ROUTE_STATUSES,
+    OVERLOAD_STATUSES,
+    FailedError,
+    PusherClient,
+    PusherError,
+    RejectedError,
+)
+from listener.terminations import Termination
 
 logger = logging.getLogger("parley.listener")
 
@@ -37,6 +49,7 @@ class DeadLetters:
         self.pending: list[tuple[int, str]] = []  # ids and errors of the events to dead-letter in the database
         self._pusher, self._circuit, self._queues = pusher, circuit, queues
         self._dead_letter_after = dead_letter_after
+        self._logged_statuses: set[int] = set()  # of terminations that were given up since one succeeded
 
     async def handle_rejection(self, batches: Batches, started_at: float, error: RejectedError) -> None:
         """Handle a permanent error of a request that was sent at `started_at`."""
@@ -58,10 +71,37 @@ class DeadLetters:
         isolate(batches)
         queue = find_queue_of_single_event(batches)
         # Without a success since its last failure, another failure of the event may be due to Pusher.
-        if queue and (not queue.failures or self._circuit.succeeded_at > queue.last_failed_at):
-            queue.record_failure(now)
-            if queue.failures > MAX_FAILURES and now - queue.first_failed_at > self._dead_letter_after:
+        if queue and (not queue.failures.count or self._circuit.succeeded_at > queue.failures.last_at):
+            queue.failures.record(now)
+            if self._is_hopeless(queue.failures):
                 self._give_up_first_event(queue, error)
+
+    async def handle_termination_error(self, termination: Termination, started_at: float, error: Exception) -> bool:
+        """Handle an error of a termination that was requested at `started_at`; return whether it is given up."""
+        status = error.status if isinstance(error, PusherError) else None
+        is_available = status is not None and status not in OVERLOAD_STATUSES and await self._pusher.probe()
+        now = asyncio.get_running_loop().time()
+        if status is None or not is_available:
+            self._circuit.record_failure(started_at, now, error)
+            return False
+        self._circuit.record_success(now)
+        termination.failures.record(now)
+        is_permanent = isinstance(error, RejectedError) or status in MISSING_ROUTE_STATUSES
+        if not (is_permanent or self._is_hopeless(termination.failures)):
+            return False
+        TERMINATIONS_GIVEN_UP.inc()
+        if status not in self._logged_statuses:
+            self._logged_statuses.add(status)
+            consequence = "removed members receive a chat's events until their connection ends"
+            logger.error("Pusher does not terminate connections, so %s: %r", consequence, str(error))
+        return True
+
+    def record_termination(self) -> None:
+        """Record that Pusher terminates connections, so that the next error is logged again."""
+        self._logged_statuses.clear()
+
+    def _is_hopeless(self, failures: FailureCount) -> bool:
+        return failures.count > MAX_FAILURES and failures.last_at - failures.first_at > self._dead_letter_after
 
     def _give_up_first_event(self, queue: ChatQueue, error: Exception) -> None:
         event = self._queues.pop(queue)

@@ -17,6 +17,10 @@ DEAD_LETTERED = Counter(
     "parley_events_dead_lettered_total", "Events that could not be published, by name.", ["event"],
     registry=REGISTRY,
 )  # fmt: skip
+TERMINATIONS_GIVEN_UP = Counter(
+    "parley_terminations_given_up_total",
+    "Terminations of a removed member's connections that Pusher does not support, or rejected.", registry=REGISTRY,
+)  # fmt: skip
 PUSHER_SECONDS = Histogram(
     "parley_pusher_request_seconds",
     "Requests to Pusher, by result: accepted, rejected (permanently) or failed (and retried).", ["result"],

@@ -21,22 +21,34 @@ MAX_CHANNELS = 100
 MAX_ERROR_BYTES = 500  # of a response, which become the error message
 # dead_letters.py handles these errors.
 PERMANENT_STATUSES = (400, 413)  # An event is invalid or too large: Pusher will never accept it.
+OVERLOAD_STATUSES = (408, 425, 429, 502, 503, 504)
 # The reason is the account, the load or the network, and not an event.
-TRANSIENT_STATUSES = (401, 402, 403, 404, 407, 408, 425, 429, 502, 503, 504)
+TRANSIENT_STATUSES = (401, 402, 403, 404, 407, *OVERLOAD_STATUSES)
+# The server has no such route, or does not know the app.
+MISSING_ROUTE_STATUSES = (404, 405, 410, 501)
 RESULTS = {**dict.fromkeys(range(200, 300), ACCEPTED), **dict.fromkeys(PERMANENT_STATUSES, REJECTED)}  # else FAILED
 TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
-class RejectedError(Exception):
+class PusherError(Exception):
+    """A request was not accepted. `status` is the response's, or None without a response."""
+
+    def __init__(self, message: str, status: int | None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RejectedError(PusherError):
     """A permanent error: Pusher will never accept this request."""
 
 
-class FailedError(Exception):
-    """Any other error: Pusher may accept the request later. If `is_transient`, its events cannot be the reason."""
+class FailedError(PusherError):
+    """Any other error: Pusher may accept the request later."""
 
-    def __init__(self, message: str, *, is_transient: bool) -> None:
-        super().__init__(message)
-        self.is_transient = is_transient
+    @property
+    def is_transient(self) -> bool:
+        """Whether the events of the request cannot be the reason."""
+        return self.status is None or self.status < 400 or self.status in TRANSIENT_STATUSES
 
 
 class PusherClient:
@@ -53,11 +65,10 @@ class PusherClient:
     async def send(self, events: Sequence[Event]) -> bool:
         """Send one request with these events: up to MAX_BATCH_EVENTS entries of a batch, in order, or any single event.
 
-        Return whether the events are published. An event of more entries, or that terminates connections, may need
-        several requests: each removes from the event what it has published. Raises RejectedError or FailedError.
+        Return whether the events are published. An event of more entries may need several requests: each removes from
+        the event what it has published. Raises RejectedError or FailedError.
         """
-        count = events[0].batch_size
-        if count is not None and count <= MAX_BATCH_EVENTS:
+        if events[0].batch_size <= MAX_BATCH_EVENTS:
             batch = [
                 {"name": publication.name, "channel": channel, "data": publication.payload}
                 for event in events
@@ -69,16 +80,16 @@ class PusherClient:
             return True
         (event,) = events
         publication = event.publications[0]
-        if channels := publication.channels[:MAX_CHANNELS]:
-            body = {"name": publication.name, "channels": channels, "data": publication.payload}
-            await self._request(POST, "events", body, events=1)
-            del publication.channels[:MAX_CHANNELS]
-        elif publication.terminated_user:
-            user = publication.terminated_user
-            await self._request(POST, "users/{id}/terminate_connections", {}, events=1, id=user)
+        body = {"name": publication.name, "channels": publication.channels[:MAX_CHANNELS], "data": publication.payload}
+        await self._request(POST, "events", body, events=1)
+        del publication.channels[:MAX_CHANNELS]
         if not publication.channels:
             del event.publications[0]
         return not event.publications
+
+    async def terminate_connections(self, user: str) -> None:
+        """Terminate the connections of a user, by the id at Pusher. Raises RejectedError or FailedError."""
+        await self._request(POST, "users/{id}/terminate_connections", {}, events=1, id=user)
 
     async def probe(self) -> bool:
         """Send a request without events; return whether Pusher accepts it."""
@@ -99,15 +110,14 @@ class PusherClient:
                 text = content.decode(errors="replace").replace("\0", "\ufffd")
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise FailedError(f"{type(error).__name__}: {error}", is_transient=True) from None
+            raise FailedError(f"{type(error).__name__}: {error}", None) from None
         finally:
             RESULTS.get(status or 0, FAILED).observe(perf_counter() - started_at)
             TRACES.record(method, route, status, events, started_at_ns)
         if status in PERMANENT_STATUSES:
-            raise RejectedError(f"HTTP {status}: {text}")
+            raise RejectedError(f"HTTP {status}: {text}", status)
         if not 200 <= status < 300:
-            is_transient = status < 400 or status in TRANSIENT_STATUSES
-            raise FailedError(f"HTTP {status}: {text}", is_transient=is_transient)
+            raise FailedError(f"HTTP {status}: {text}", status)
 
     async def __aenter__(self) -> Self:
         return self

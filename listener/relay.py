@@ -2,15 +2,15 @@
 
 It fetches events in rounds. A round visits all chats with unpublished events once, in the order of their ids and in
 several fetches, and fetches the first events of each chat: a chat with many events delays no other. A round starts at
-least once a second. A fetch between two rounds visits only the chats of the latest events. Its cost does not depend on
-how many events were published and deleted before.
+least once a second. Each poll also visits the chats of the latest events, so that a new message does not wait for the
+end of a round. The cost of that does not depend on how many events were published and deleted before.
 """
 
 import asyncio
 import contextlib
 import math
 
-from listener.database import ListenerDatabase
+from listener.database import FetchResult, ListenerDatabase
 from listener.dead_letters import DEAD_LETTER_AFTER_SECONDS
 from listener.polling import AdaptivePolling
 from listener.publisher import Publisher
@@ -18,6 +18,8 @@ from listener.pusher import MAX_BATCH_EVENTS, PusherClient
 
 # Fetched and not yet published. Even with MAX_EVENTS_PER_CHAT of each chat, there are enough chats for MAX_REQUESTS.
 MAX_QUEUED_EVENTS = 4000
+RESERVED_EVENTS = 1000  # more than that, for the latest events
+MAX_ROUND_EVENTS = 1000  # in one fetch, so that polls stay frequent
 POLL_SECONDS = 1  # at most between two polls, each of which renews the lease
 ROUND_SECONDS = 1  # at most between the starts of two rounds
 UNAVAILABLE_POLL_SECONDS = 0.1  # between two polls while Pusher is unavailable
@@ -79,8 +81,9 @@ class Relay:
         publisher = self._publisher
         await self._flush_dead_letters(database)
         now = asyncio.get_running_loop().time()
-        capacity = max(0, MAX_QUEUED_EVENTS - publisher.queues.event_count)
-        if not (capacity or publisher.unacknowledged or now - self._polled_at >= POLL_SECONDS):
+        capacity = MAX_QUEUED_EVENTS - publisher.queues.event_count
+        has_capacity = capacity + RESERVED_EVENTS > 0
+        if not (has_capacity or publisher.unacknowledged or now - self._polled_at >= POLL_SECONDS):
             return
         self._polled_at = now
         fetched_count = await self._fetch(database, capacity, now)
@@ -92,22 +95,33 @@ class Relay:
         await self._set_notify(database, enable=not (has_more or is_busy or is_failing))
 
     async def _fetch(self, database: ListenerDatabase, capacity: int, now: float) -> int:
-        """Acknowledge published events and fetch up to `capacity` others; return how many were fetched."""
+        """Acknowledge published events, and fetch the latest ones and, of a round, up to `capacity` others.
+
+        Return how many were fetched.
+        """
         queues = self._publisher.queues
         is_round_due = queues.is_round_requested or now - self._round_started_at >= ROUND_SECONDS
-        if capacity and is_round_due and self._round_position is None:
+        if capacity > 0 and is_round_due and self._round_position is None:
             self._round_position, self._round_started_at = BEFORE_FIRST_CHAT, now
             queues.is_round_requested = False
-        held = queues.get_held(self._round_position) if capacity else {}
-        acked = self._pop_unacknowledged()
-        fetched = await database.ack_and_fetch_events(acked, self._round_position, held, capacity)
-        if capacity:
-            queues.enqueue(fetched)
-            if self._round_position is not None:
-                self._round_position = fetched.next_chat
-            elif fetched.next_chat is not None:  # The fetch reached its limit: start a round.
-                queues.is_round_requested = True
-        return len(fetched.events)
+        latest = await self._fetch_chats(database, None, capacity + RESERVED_EVENTS)
+        if latest.next_chat is not None:  # The fetch reached its limit.
+            queues.is_round_requested = True
+        others_count = 0
+        if self._round_position is not None and capacity > len(latest.events):
+            max_events = min(capacity - len(latest.events), MAX_ROUND_EVENTS)
+            others = await self._fetch_chats(database, self._round_position, max_events)
+            self._round_position = others.next_chat
+            others_count = len(others.events)
+        return len(latest.events) + others_count
+
+    async def _fetch_chats(self, database: ListenerDatabase, after_chat: str | None, max_events: int) -> FetchResult:
+        """Acknowledge published events, and fetch up to `max_events` others, of a round or else the latest ones."""
+        queues = self._publisher.queues
+        held = queues.get_held(after_chat) if max_events > 0 else {}
+        fetched = await database.ack_and_fetch_events(self._pop_unacknowledged(), after_chat, held, max(0, max_events))
+        queues.enqueue(fetched)
+        return fetched
 
     async def _acknowledge(self, database: ListenerDatabase) -> None:
         await database.ack_and_fetch_events(self._pop_unacknowledged())

@@ -1942,7 +1942,7 @@ CREATE OR REPLACE FUNCTION listener.ack_and_fetch_events(acked bigint[], after_c
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
-AS md5 421657f1c9531f4b1e7a1578d5356b4f;
+AS md5 6684d9bdd83b63e9a5ba1326ecb3b8fa;
 
 --- function listener.dead_letter(bigint,text)
 CREATE OR REPLACE FUNCTION listener.dead_letter(event_id bigint, error text)
@@ -2904,6 +2904,17 @@ CREATE OR REPLACE FUNCTION parley.last_message_json(message parley.messages)
  STABLE
 AS md5 e46da36a638c226bee175ca2c3a7ba99;
 
+--- function parley.latest_chats()
+CREATE OR REPLACE FUNCTION parley.latest_chats()
+ RETURNS TABLE(place integer, chat_id uuid)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+AS md5 5eacaafc8be85be1bee3b0cc10f7559e;
+
 --- function parley.leader_lock_key()
 CREATE OR REPLACE FUNCTION parley.leader_lock_key()
  RETURNS bigint
@@ -3207,7 +3218,7 @@ CREATE OR REPLACE FUNCTION parley.next_event_ids(after_chat uuid, held_chats uui
  SET plan_cache_mode TO 'force_generic_plan'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
-AS md5 40171846882cbb54b0a1686bbedb9982;
+AS md5 9cf0f9b45d2c241e7b1e16aa3645b1d0;
 
 --- function parley.next_gap(parley.chats)
 CREATE OR REPLACE FUNCTION parley.next_gap(chat parley.chats)
@@ -4828,6 +4839,8 @@ grant execute on function parley.last_counted_event() to parley_api;
 grant execute on function parley.last_message_at(parley.chats) to parley_api;
 
 grant execute on function parley.last_message_json(parley.messages) to parley_api;
+
+grant execute on function parley.latest_chats() to parley_api;
 
 grant execute on function parley.leader_lock_key() to parley_api;
 

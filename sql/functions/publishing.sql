@@ -8,13 +8,15 @@
 --   listener.health                 the state of the queue
 --   parley.next_event_ids           the ids of the next events, from the head of each chat's queue
 --   parley.queued_chats             the chats that have events in the queue
+--   parley.latest_chats             the chats of the latest events in the queue
 --
 -- A chat's events are published in the order of their ids. The listener visits the chats in rounds, by their ids, and fetches
 -- the events at the head of each chat's queue, behind those that it holds already. So a chat with many events delays no other,
 -- and the cost of a fetch depends on the chats visited and the events returned, not on the length of the queue.
 --
--- Between rounds the listener visits only the chats of the latest events. That keeps the cost of a fetch low also while the
--- index of the queue has many entries of deleted rows, which a round passes over.
+-- Besides, the listener visits the chats of the latest events, those of messages first. So a message is published soon while a
+-- round takes long, as after the deletion of a user with many chats. Between rounds, that also keeps the cost of a fetch low
+-- while the index of the queue has many entries of deleted rows, which a round passes over.
 
 create or replace function listener.try_lead() returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -45,8 +47,9 @@ begin
     ids := parley.next_event_ids(after_chat, held_chats, held_until, max_events, max_events_per_chat);
     for stored in
         -- "offset 0" makes PostgreSQL read each row of the log by its primary key, whatever the statistics of the table.
-        select o.* from unnest(ids) i (id) cross join lateral (select l.* from parley.outbox l where l.id = i.id offset 0) o
-        order by o.chat_id, o.id
+        select o.* from unnest(ids) with ordinality i (id, place)
+        cross join lateral (select l.* from parley.outbox l where l.id = i.id offset 0) o
+        order by i.place
     loop
         publications := array(select p from parley.list_publications(stored) p);
         fetched := fetched + 1;
@@ -60,7 +63,7 @@ begin
     end loop;
 end $$;
 comment on function listener.ack_and_fetch_events(bigint[], uuid, uuid[], bigint[], integer, integer, integer) is
-    'Removes the events with the ids in acked from the queue. Returns the publications of the next events, in the order of chats and ids; an event without recipients has one row, without channels. Returns up to max_events_per_chat events of a chat and max_events in total, and stops when their publications exceed max_bytes. The rows of the last event have has_more if a limit was reached: a round continues after its chat_id. after_chat is where a round starts or continues; null visits only the chats of the latest events. held_chats and held_until are the chats of which the caller holds events, and the last of these events, or null to fetch no further ones of that chat.';
+    'Removes the events with the ids in acked from the queue. Returns the publications of the next events, in the order of chats and ids; an event without recipients has one row, without channels. Returns up to max_events_per_chat events of a chat and max_events in total, and stops when their publications exceed max_bytes. The rows of the last event have has_more if a limit was reached: a round continues after its chat_id. after_chat is where a round starts or continues; null visits only the chats of the latest events, those of messages first and not in the order of chats. held_chats and held_until are the chats of which the caller holds events, and the last of these events, or null to fetch no further ones of that chat.';
 
 -- The plan must not depend on the size of the queue when it was analyzed: a listener keeps it for as long as it runs. Each
 -- "order by" therefore leaves one index to use, and the join with unnest() is a hash join.
@@ -69,26 +72,40 @@ create or replace function parley.next_event_ids(
 returns bigint[]
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
-declare
-    -- Ids are assigned before the commit, so an event may appear behind later ones. Behind more than 1,000, a round finds it.
-    latest constant bigint := pg_sequence_last_value('parley.outbox_id_seq') - 1000;
 begin
     return array(
         select n.id
         from (
-            select c.chat_id from parley.queued_chats(after_chat) c
-            union all
-            select distinct q.chat_id
-            from (select l.chat_id from parley.outbox_queue l where l.id > latest order by l.id limit 1000) q
-            where after_chat is null
-        ) c
-        left join unnest(held_chats, held_until) h (chat_id, last_id) on h.chat_id = c.chat_id
-        cross join lateral (
-            select q.id from parley.outbox_queue q
-            where (q.chat_id, q.id) > (c.chat_id, case when h.chat_id is null then 0 else h.last_id end)
-              and q.chat_id <= c.chat_id
-            order by q.chat_id, q.id limit max_events_per_chat) n
-        limit max_events);
+            select n.place, n.chat_id, n.id
+            from (
+                select 0 as place, c.chat_id from parley.queued_chats(after_chat) c
+                union all
+                select l.place, l.chat_id from parley.latest_chats() l where after_chat is null
+            ) c
+            left join unnest(held_chats, held_until) h (chat_id, last_id) on h.chat_id = c.chat_id
+            cross join lateral (
+                select c.place, q.chat_id, q.id from parley.outbox_queue q
+                where (q.chat_id, q.id) > (c.chat_id, case when h.chat_id is null then 0 else h.last_id end)
+                  and q.chat_id <= c.chat_id
+                order by q.chat_id, q.id limit max_events_per_chat) n
+            limit max_events) n
+        order by n.place, n.chat_id, n.id);
+end $$;
+
+-- The chats of the latest events, those of messages first, and the newest first. Ids are assigned before the commit, so an event
+-- may appear behind later ones. Behind more than 1,000, a round finds it.
+create or replace function parley.latest_chats() returns table (place integer, chat_id uuid)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+    latest constant bigint := pg_sequence_last_value('parley.outbox_id_seq') - 1000;
+begin
+    return query
+    select row_number() over (order by bool_or(o.event like 'message:%') desc, max(l.id) desc)::integer, l.chat_id
+    from (select q.id, q.chat_id from parley.outbox_queue q where q.id > latest order by q.id limit 1000) l
+    left join lateral (select e.event from parley.outbox e where e.id = l.id offset 0) o on true
+    group by l.chat_id order by 1;
 end $$;
 
 -- A loose index scan: one descent of the index for each chat, however many events it has. Evaluated lazily, so a caller with a

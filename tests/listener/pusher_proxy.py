@@ -15,7 +15,7 @@ from tests.loop_thread import LoopThread
 
 
 class PusherProxy(PusherProcess):
-    """The proxy, with the credentials of the server behind it. Requests are selected by words in their bodies."""
+    """The proxy, with the credentials of the server behind it. Requests are selected by words in paths and bodies."""
 
     def __init__(self, server: PusherProcess) -> None:
         self.app_id, self.key, self.secret = server.app_id, server.key, server.secret
@@ -25,6 +25,8 @@ class PusherProxy(PusherProcess):
         self.accepted: list[list[str]] = []  # the contents of the events of each accepted batch
         self.rejected: list[str] = []  # the words for which requests were rejected
         self.requests = 0
+        self.waiting: dict[str, int] = {}  # words of `delay`: how many requests wait
+        self.terminated: list[str] = []  # the users for whose connections a termination was accepted
         self._server_url = f"http://127.0.0.1:{server.port}"
 
     async def _handle(self, request: web.Request) -> web.Response:
@@ -32,18 +34,23 @@ class PusherProxy(PusherProcess):
             return web.Response(text="an unrelated page")
         body = await request.read()
         self.requests += 1
+        text = f"{request.path} {body.decode()}"
         for words, status in self.reject.items():
-            if words in body.decode():
+            if words in text:
                 self.rejected.append(words)
                 return web.Response(status=status, text="not now\0", headers={"Location": "/elsewhere"})
         for words, seconds in self.delay.items():
-            if words in body.decode():
+            if words in text:
+                self.waiting[words] = self.waiting.get(words, 0) + 1
                 await asyncio.sleep(seconds)
+                self.waiting[words] -= 1
         async with (
             aiohttp.ClientSession() as session,
             session.request(request.method, self._server_url + request.path_qs, data=body) as response,
         ):
-            if response.status == 200 and body:
+            if user := re.search("users/(.*)/terminate_connections", request.path):
+                self.terminated += [user[1]] * (response.status == 200)
+            elif response.status == 200 and body:
                 batch = json.loads(body).get("batch", [])
                 self.accepted.append([re.sub(r'.*"content" : "([^"]*)".*', r"\1", event["data"]) for event in batch])
             return web.Response(status=response.status, body=await response.read())

@@ -6,7 +6,16 @@ import psycopg
 import pytest
 
 from tests.database import Connection, add_member, call
-from tests.sql.outbox import add_members, events, fetch, fetch_all, id_before, new_published_chat, send
+from tests.sql.outbox import (
+    add_members,
+    events,
+    fetch,
+    fetch_all,
+    fetch_publications,
+    id_before,
+    new_published_chat,
+    send,
+)
 
 
 def test_rename_is_published_to_the_members_then_who_are_still_members(dba: Connection) -> None:
@@ -112,6 +121,16 @@ def test_fetch_between_rounds_visits_the_chats_of_the_latest_events(dba: Connect
     contents = [json.loads(row["payload"])["content"] for row in rows]
     assert contents == ["first", "second"]
     assert len(fetch(dba, old)) == 1
+
+
+def test_chats_of_the_latest_messages_are_visited_first_and_the_newest_of_them_first(dba: Connection) -> None:
+    renamed, first, second = (new_published_chat(dba, "owner") for _ in range(3))
+    for chat in (first, second):
+        send(dba, chat)
+    call(dba, "owner", "update_chat", renamed, {"title": "Plans"})
+    chats = [str(row["chat_id"]) for row in fetch_publications(dba, after_chat=None, max_events=3)]
+    assert list(dict.fromkeys(chats)) == [second, first, renamed]
+    assert {str(row["chat_id"]) for row in fetch_publications(dba, after_chat=None, max_events=1)} == {second}
 
 
 def test_dead_letters_are_in_a_view_and_can_be_requeued(dba: Connection) -> None:
