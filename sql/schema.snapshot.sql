@@ -1700,7 +1700,7 @@ CREATE OR REPLACE FUNCTION api.check_readiness()
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9baca910ef0d30d6dcc70f84be94ad39;
+AS md5 8cac3136d2b1f6252cad81b2bc7ce763;
 
 --- function api.claim_unused_image()
 CREATE OR REPLACE FUNCTION api.claim_unused_image()
@@ -1974,7 +1974,7 @@ CREATE OR REPLACE FUNCTION listener.health(OUT waiting_events bigint, OUT lag_se
  LANGUAGE sql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 aac329571307835f80048f1c23266693;
+AS md5 4fe1ee32a1e5514c1aba69bdc6bd1f2d;
 
 --- function listener.purge_deleted_chats(integer)
 CREATE OR REPLACE FUNCTION listener.purge_deleted_chats(max_messages integer)
@@ -2196,6 +2196,14 @@ CREATE OR REPLACE FUNCTION parley.assert_stored_image(url text)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS md5 e44ae65411dbe7cc6c091803637cae60;
+
+--- function parley.assert_writable()
+CREATE OR REPLACE FUNCTION parley.assert_writable()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 bc4dfe6a27ef278f2af9e5d7ecacbcf7;
 
 --- function parley.authorize_subscription(text)
 CREATE OR REPLACE FUNCTION parley.authorize_subscription(channel text)
@@ -4673,6 +4681,8 @@ grant execute on function parley.assert_owner(uuid) to parley_api;
 grant execute on function parley.assert_preconditions(text) to parley_api;
 
 grant execute on function parley.assert_stored_image(text) to parley_api;
+
+grant execute on function parley.assert_writable() to parley_api;
 
 grant execute on function parley.authorize_subscription(text) to parley_api;
 
