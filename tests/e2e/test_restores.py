@@ -17,7 +17,8 @@ import psycopg2
 import pytest
 
 from api.admin.catalog import Catalog
-from api.dev.postgres import Postgres, build_user_options, find_account
+from api.dev.account import build_user_options, find_account
+from api.dev.postgres import Postgres
 from tests.servers import new_postgres, new_replica, open_directory
 from tests.sql.version_clients import use_api, use_listener
 from tests.sql.versions import THIS, create_database

@@ -16,7 +16,8 @@ import httpx
 import psycopg
 import pytest
 
-from api.dev.postgres import Postgres, find_account
+from api.dev.account import find_account
+from api.dev.postgres import Postgres
 from tests import ROOT
 from tests.api.support import expect_error, locked_chats, unlimited_client, wait_for_status
 from tests.api_process import Api, running

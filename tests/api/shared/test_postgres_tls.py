@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from api.dev.postgres import Postgres, find_account
+from api.dev.account import find_account
+from api.dev.postgres import Postgres
 from api.dev.pusher_process import PusherProcess
 from api.settings import Settings
 from api.shared.postgres import connect
