@@ -25,6 +25,7 @@ _URL = re.compile(
     re.DOTALL,
 )
 _HOST = re.compile(r"(?P<host>\[[^\]]+\]|[^\[\]:]*)(?::(?P<port>[^:]*))?")
+_UNENCODED_LOGIN = "must have a percent-encoded user and password: / is %2F, @ is %40"
 _FILES = ("sslcert", "sslkey", "sslrootcert", "sslcrl")
 _SOCKET_OPTIONS = {  # Systems that lack one ignore it, as libpq does.
     "keepalives_idle": "TCP_KEEPIDLE",
@@ -77,6 +78,8 @@ def parse_url(url: str) -> dict[str, str]:
     match = _URL.fullmatch(url)
     if not match:
         raise ValueError("must be a URL that begins with postgresql:// or postgres://")
+    if "@" in match["hosts"]:
+        raise ValueError(_UNENCODED_LOGIN)
     hosts, ports = _split_hosts(match["hosts"])
     parameters = {name: match[name] or "" for name in ("user", "password", "dbname")}
     try:
@@ -85,7 +88,7 @@ def parse_url(url: str) -> dict[str, str]:
     except UnicodeDecodeError:
         raise ValueError("must be percent-encoded UTF-8") from None
     if not parameters["user"] and "@" in f"{match['dbname']}{match['query']}":
-        raise ValueError("must have a percent-encoded user and password: / is %2F, @ is %40")
+        raise ValueError(_UNENCODED_LOGIN)
     if "\0" in "".join(parameters.values()):
         raise ValueError("must not contain NUL")
     return {name: value for name, value in parameters.items() if value}

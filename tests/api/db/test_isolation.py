@@ -14,8 +14,8 @@ from tests.api_process import Api, running
 from tests.database import new_chat
 from tests.tokens import new_user
 
-SENDERS = 8
-MESSAGES = 80
+SENDERS = 32
+MESSAGES = 200
 SET_LEVEL = "set default_transaction_isolation = 'serializable'"
 
 
@@ -38,7 +38,11 @@ def test_concurrent_messages_to_a_chat_are_all_sent(
     user = new_user()
     with psycopg.connect(postgres.url(database), autocommit=True) as dba:
         path = f"/api/chats/{new_chat(dba, user)}/messages"
-    with running(new_api(database)) as api, unlimited_client(api, user) as client, ThreadPoolExecutor(SENDERS) as pool:
+    with (
+        running(new_api(database, WORKERS="4")) as api,
+        unlimited_client(api, user) as client,
+        ThreadPoolExecutor(SENDERS) as pool,
+    ):
         bodies = [{"content": str(number)} for number in range(MESSAGES)]
         statuses = [response.status_code for response in pool.map(lambda body: client.post(path, json=body), bodies)]
         assert set(statuses) == {201}

@@ -25,6 +25,8 @@ from tests.conftest import QUICK
 from tests.listener.process import Listener, running_listener
 from tests.servers import migrate
 
+pytestmark = pytest.mark.e2e
+
 IS_ENCRYPTED = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
 ONLY_TLS = "hostssl all all 127.0.0.1/32 scram-sha-256\n"
 

@@ -78,6 +78,7 @@ def test_parameters_of_prisma_are_named() -> None:
     [
         (f"http://u:{HIDDEN}@host", "begins with postgresql://"),
         (f"postgresql://u:{HIDDEN}/x@host/db", "percent-encoded user and password"),
+        (f"postgresql://u:x@{HIDDEN}@host/db", "percent-encoded user and password"),
         (f"postgresql://u:12/db?{HIDDEN.replace('-', '_')}=x@host/db", "percent-encoded user and password"),
         (f"postgresql://u:{HIDDEN}@[::1/db", "must have hosts like"),
         (f"postgresql://u:{HIDDEN}@::1/db", "must have hosts like"),
