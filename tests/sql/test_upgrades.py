@@ -110,8 +110,10 @@ def apply_before(url: str, migration: str) -> None:
     THIS.yoyo(url, "apply", "--revision", [name for name in numbered_migrations() if name < migration][-1])
 
 
-def interrupt_by_lock_timeout(url: str, migration: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Apply a migration whose record another session blocks, until the lock times out."""
+def interrupt_by_lock_timeout(
+    url: str, migration: str, monkeypatch: pytest.MonkeyPatch, *, is_rollback: bool = False
+) -> None:
+    """Apply a migration, or roll it back, whose record another session blocks, until the lock times out."""
     with monkeypatch.context() as patch, psycopg.connect(url) as blocker:
         patch.setenv("DATABASE_URL", url)
         patch.setenv("PGOPTIONS", "-c lock_timeout=20ms")
@@ -119,8 +121,10 @@ def interrupt_by_lock_timeout(url: str, migration: str, monkeypatch: pytest.Monk
         blocker.execute(BLOCK_RECORD)
         with get_backend("environment:/DATABASE_URL") as backend:
             selected = read_migrations(str(MIGRATIONS)).filter(lambda found: found.id == migration)
-            with pytest.raises(SystemExit, match=rf"^{migration}: canceling statement due to lock timeout"):
-                backend.apply_migrations(backend.to_apply(selected))
+            command = backend.rollback_migrations if is_rollback else backend.apply_migrations
+            pending = backend.to_rollback(selected) if is_rollback else backend.to_apply(selected)
+            with pytest.raises(SystemExit, match=r"^\d{4}_\w+: canceling statement due to lock timeout"):
+                command(pending)
 
 
 def interrupt_by_kill(url: str, migration: str) -> None:
@@ -146,12 +150,16 @@ def roll_back(url: str, old: OlderDatabase) -> None:
     assert migrations.ROLLED_BACK in printed
 
 
-def return_and_upgrade(postgres: Postgres, url: str, old: OlderDatabase, newest_schema: str) -> None:
-    """Apply the functions of the older version, and upgrade again; use each version, and compare its schema."""
+def return_to(postgres: Postgres, url: str, old: OlderDatabase) -> None:
+    """Apply the functions of the older version after a rollback; compare its schema, and use it."""
     old.version.yoyo(url, "apply")
     old.version.assert_no_drift(url)
     assert dump(postgres, url, "--no-comments") == old.schema
     use_all(url)
+
+
+def upgrade(postgres: Postgres, url: str, newest_schema: str) -> None:
+    """Apply this version; compare its schema with that of a new database, and use it."""
     THIS.yoyo(url, "apply")
     THIS.assert_no_drift(url)
     assert dump(postgres, url) == newest_schema
@@ -173,7 +181,8 @@ def test_interrupted_upgrade_can_be_rolled_back_and_repeated(
     use_all(url)  # with the functions of the older version
     roll_back(url, old)
     use_all(url)
-    return_and_upgrade(postgres, url, old, newest_schema)
+    return_to(postgres, url, old)
+    upgrade(postgres, url, newest_schema)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +210,8 @@ def test_rollback_removes_the_invalid_index_of_a_killed_session(
     use_all(url)
     roll_back(url, old)
     use_all(url)
-    return_and_upgrade(postgres, url, old, newest_schema)
+    return_to(postgres, url, old)
+    upgrade(postgres, url, newest_schema)
 
 
 @pytest.mark.parametrize(
@@ -223,18 +233,35 @@ def test_rollback_leaves_no_function_that_makes_calls_ambiguous(
 
 
 @pytest.mark.parametrize("commit", OLDER_VERSIONS, ids=lambda commit: commit[:7])
+def test_interrupted_rollback_can_be_completed(
+    postgres: Postgres, older: Callable[[str], OlderDatabase], newest_schema: str, commit: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    old = older(commit)
+    url = create_database(postgres, "parley_interrupted", old.name)
+    upgrade(postgres, url, newest_schema)
+    for migration in reversed(pending_after(old.version.last_migration)):
+        interrupt_by_lock_timeout(url, migration, monkeypatch, is_rollback=True)
+        THIS.yoyo(url, "rollback", "--revision", migration)
+    return_to(postgres, url, old)
+    upgrade(postgres, url, newest_schema)
+
+
+@pytest.mark.parametrize("commit", OLDER_VERSIONS, ids=lambda commit: commit[:7])
 def test_upgrade_and_return_under_traffic(
     postgres: Postgres, older: Callable[[str], OlderDatabase], newest_schema: str, commit: str
 ) -> None:
     old = older(commit)
     url = create_database(postgres, "parley_traffic", old.name)
-    with Writer(url) as upgraded:
-        THIS.yoyo(url, "apply")
-        wait_until(lambda: upgraded.sent > 20)
-    assert upgraded.errors == []
-    upgraded.assert_complete()
-    with Writer(url) as returned:
-        roll_back(url, old)
-        return_and_upgrade(postgres, url, old, newest_schema)
-    assert {type(error) for error in returned.errors} <= {psycopg.errors.UndefinedColumn}
-    returned.assert_complete()
+    for _ in ("upgrade", "upgrade again"):
+        with Writer(url) as writer:
+            upgrade(postgres, url, newest_schema)
+            writer.wait_until_sent(20)
+        assert writer.errors == []
+        writer.assert_complete()
+        with Writer(url) as writer:
+            roll_back(url, old)
+            return_to(postgres, url, old)
+        # Between the two commands, the functions are those of the newer version. What succeeds is complete.
+        assert {type(error) for error in writer.errors} <= {psycopg.errors.UndefinedColumn}
+        writer.assert_complete()

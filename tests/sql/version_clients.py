@@ -9,6 +9,7 @@ import psycopg
 from tests.database import Connection, add_member, call, new_chat
 from tests.sql.outbox import fetch_publications
 from tests.tokens import new_user
+from tests.waiting import wait_until
 
 # As api/db does, a request is repeated once if a schema change made it fail.
 SCHEMA_CHANGES = (
@@ -79,6 +80,10 @@ class Writer:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._stop.set()
         self._thread.join()
+
+    def wait_until_sent(self, messages: int) -> None:
+        """Wait until a number of messages have been sent."""
+        wait_until(lambda: self.sent >= messages)
 
     def assert_complete(self) -> None:
         """Assert that each message that was sent is stored, counted and recorded as an event."""
