@@ -19,7 +19,7 @@ from api.admin.catalog import SQL, Catalog
 from api.admin.drift_findings import APPLY, Finding, find_drift
 from api.admin.drift_remarks import find_remarks, read_index_usage
 from api.admin.migrations import REPEATABLE_HASH, ConnectError, connect, set_timeouts
-from api.admin.repeatable import find_pending_repeatables
+from api.admin.repeatable import find_newer_migrations, find_pending_repeatables
 
 TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "1min"}
 
@@ -69,8 +69,8 @@ def find_pending(cursor: Any) -> Iterator[Finding]:
     known = [m.id for m in read_migrations(str(SQL / "migrations")) if m.hash != REPEATABLE_HASH]
     if pending := [migration for migration in known if migration not in applied]:
         yield Finding(f"pending: {', '.join(pending)}", APPLY)
-    elif newer := sorted(applied - set(known)):
-        yield Finding(f"applied by a newer checkout, with which to check: {', '.join(newer)}", "")
+    elif newer := find_newer_migrations(cursor, SQL):
+        yield Finding(f"applied by a newer checkout, with which to check: {newer}", "")
     elif names := find_pending_repeatables(cursor, SQL):
         yield Finding(f"pending: {', '.join(names)}", APPLY)
 

@@ -2,8 +2,8 @@
 
 It differs from yoyo's own in five ways. One environment variable names the database to all programs. A migration is
 applied and marked as applied in one transaction. `repeatable.py`, which applies the repeatable migrations, is always
-pending and never marked. A rollback prepares the database for an older checkout, whose repeatable migrations it cannot
-know. And no migration blocks requests for long, although requests queue behind a session that waits for a lock:
+pending and never marked. A rollback prepares the database for an older checkout, which then loads its own functions.
+And no migration blocks requests for long, although requests queue behind a session that waits for a lock:
 
 - In a transaction, if a lock is not acquired soon, the migration is rolled back and retried.
 - A migration outside of a transaction (a concurrent index, a backfill in batches) cannot be retried, but does not block
@@ -25,7 +25,7 @@ from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.migrations import get_migration_hash
 
 from api.admin.catalog import SQL
-from api.admin.repeatable import invalidate_repeatables
+from api.admin.repeatable import find_newer_migrations, invalidate_repeatables
 
 REPEATABLE_HASH = get_migration_hash("repeatable")
 
@@ -40,8 +40,6 @@ SET_DEFAULT_TIMEOUT = """
     select set_config(name, %s, false) from pg_catalog.pg_settings
     where name = %s and source not in ('client', 'user', 'database user')
 """
-
-
 ROLLED_BACK = "run `yoyo apply --batch` next, in the checkout of the version to return to: it loads its functions"
 
 
@@ -104,35 +102,54 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
 
         self._run(migration, steps)
 
+    def apply_migrations(self, migrations: Any, force: bool = False) -> None:
+        """Apply migrations, unless the database has those of a newer checkout, whose functions would be replaced."""
+        self._reject_newer(migrations)
+        super().apply_migrations(migrations, force)
+
     def rollback_migrations(self, migrations: Any, force: bool = False) -> None:
         """Roll back, and first what an interrupted migration outside a transaction may have left, such as an index."""
+        self._reject_newer(migrations)
         sources = {str(Path(migration.path).parent) for migration in migrations} or {str(SQL / "migrations")}
         for migration in reversed(self.to_apply(read_migrations(*sources))):
             migration.load()
             if not migration.use_transactions:
                 self.rollback_one(migration, force)
         super().rollback_migrations(migrations, force)
-        print(ROLLED_BACK, file=sys.stderr)
+        if self.execute("select to_regclass('parley.repeatable_migrations') is not null").fetchone() == (True,):
+            print(ROLLED_BACK, file=sys.stderr)
 
     def rollback_one(self, migration: Any, force: bool = False) -> None:
         """Unmark and roll back in one transaction. Without one, an interrupted rollback can be applied again."""
 
-        def steps() -> None:
+        def invalidate() -> None:
             if self.is_applied(migration):
                 invalidate_repeatables(self.connection.cursor(), Path(migration.path).parents[1])
+
+        def steps() -> None:
             self.unmark_one(migration, log=False)
             migration.process_steps(self, "rollback", force=force)
             self.log_migration(migration, "rollback")
 
-        self._run(migration, steps)
+        self._run(migration, steps, invalidate)
 
-    def _run(self, migration: Any, steps: Callable[[], None]) -> None:
-        """Run the steps inside or outside of a transaction, or exit with PostgreSQL's error."""
+    def _reject_newer(self, migrations: Any) -> None:
+        """Exit if the database has migrations that the checkout of these migrations does not have."""
+        for sql in {Path(migration.path).parents[1] for migration in migrations}:
+            if newer := find_newer_migrations(self.connection.cursor(), sql):
+                sys.exit(f"the database has migrations of a newer checkout, in which to run yoyo: {newer}")
+
+    def _run(self, migration: Any, steps: Callable[[], None], prepare: Callable[[], None] = lambda: None) -> None:
+        """Run the steps inside or outside of a transaction, or exit with PostgreSQL's error.
+
+        The preparation, which may lock views, is part of that transaction, or else has one of its own.
+        """
         migration.load()
         try:
             if migration.use_transactions:
-                self._run_in_transaction(steps)
+                self._run_in_transaction(prepare, steps)
             else:
+                self._run_in_transaction(prepare)
                 set_timeouts(self.connection, TIMEOUTS_OUTSIDE)
                 steps()
                 set_timeouts(self.connection, TIMEOUTS_IN_TRANSACTION)
@@ -142,12 +159,13 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
         except psycopg2.Error as error:
             sys.exit(f"{migration.id}: {error}".strip())
 
-    def _run_in_transaction(self, steps: Callable[[], None]) -> None:
+    def _run_in_transaction(self, *steps: Callable[[], None]) -> None:
         """Run the steps in one transaction, and retry while their locks are not free."""
         for attempts_left in reversed(range(MAX_ATTEMPTS)):
             try:
                 with self.transaction():
-                    steps()
+                    for step in steps:
+                        step()
                 break
             except (LockNotAvailable, DeadlockDetected):
                 if not attempts_left:

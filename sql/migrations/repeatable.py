@@ -3,12 +3,9 @@
 All functions are one repeatable migration: applying it replaces every function, and drops those that no file defines
 any more. So are all views; those that have lost a column are created anew. Grants are applied last, and whenever any
 other is. Functions and grants block no request; views, triggers and policies need locks.
-
-Nothing is applied to a database with migrations of a newer checkout, whose functions this one would replace.
 """
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,6 @@ from api.admin.repeatable import (
     REPEATABLE,
     TRIGGERS,
     VIEWS,
-    find_newer_migrations,
     find_pending_repeatables,
     read_sql,
 )
@@ -42,7 +38,7 @@ OUR_FUNCTIONS = """
 # A replaced view keeps its oid; the xmin of its rule changes.
 OUR_VIEWS = """
     select c.oid, r.xmin::text, c.oid::regclass::text from pg_catalog.pg_class c
-    join pg_catalog.pg_rewrite r on r.ev_class = c.oid
+    join pg_catalog.pg_rewrite r on r.ev_class = c.oid and r.rulename = '_RETURN'
     where c.relnamespace = 'analytics'::regnamespace and c.relkind = 'v'
 """
 
@@ -68,8 +64,6 @@ RECORD = """
 def apply(connection: Any) -> None:
     """Apply the pending repeatable migrations, and record their checksums."""
     with connection.cursor() as cursor:
-        if newer := find_newer_migrations(cursor, SQL):
-            sys.exit(f"repeatable: the database has migrations of a newer checkout, in which to run yoyo: {newer}")
         pending = find_pending_repeatables(cursor, SQL)
         if not pending:
             return
