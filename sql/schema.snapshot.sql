@@ -2127,7 +2127,7 @@ CREATE OR REPLACE FUNCTION parley.allocate_message(chat_id uuid, OUT id uuid, OU
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 c43e4b0c8af470100a9d8a93c14c7fb2;
+AS md5 84c3775730ac8b467e0bfe9d3744eed8;
 
 --- function parley.around_errors(text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.around_errors(around text, page text, search text, sort text, before text, after text)
@@ -3202,6 +3202,13 @@ CREATE OR REPLACE FUNCTION parley.messages_with_keys(chats uuid[], ids uuid[], u
  LANGUAGE sql
  STABLE
 AS md5 ad9c7d79a4f11fef091f14e9d8cd9d82;
+
+--- function parley.min_next_message_at(parley.chats)
+CREATE OR REPLACE FUNCTION parley.min_next_message_at(chat parley.chats)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+AS md5 b191cfdc82127601b6b0cac92f006cb8;
 
 --- function parley.min_uuid7(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.min_uuid7(instant timestamp with time zone)
@@ -4897,6 +4904,8 @@ grant execute on function parley.message_image(parley.messages) to parley_api;
 grant execute on function parley.message_version(parley.messages) to parley_api;
 
 grant execute on function parley.messages_with_keys(uuid[],uuid[],text[],text[]) to parley_api;
+
+grant execute on function parley.min_next_message_at(parley.chats) to parley_api;
 
 grant execute on function parley.min_uuid7(timestamp with time zone) to parley_api;
 

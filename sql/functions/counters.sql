@@ -13,8 +13,7 @@
 -- messages are in no block. All functions but the trigger run under the lock of the chat's row.
 
 -- Returns nulls if the chat does not exist or is being removed. The id is generated after the wait for the chat's lock, and not
--- before the previous message's, even if the clock was set back. Ids of one millisecond ascend by seq, of which they contain the
--- lowest 26 bits. So a message whose chat skips seqs is dated a millisecond later.
+-- before the previous message's, even if the clock was set back.
 create or replace function parley.allocate_message(chat_id uuid, out id uuid, out seq bigint)
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -23,8 +22,8 @@ begin
     update parley.chats c
     set seq = parley.next_seq(c), lineage = parley.write_lineage(), gap = parley.next_gap(c),
         message_count = c.message_count + 1,
-        last_message_id = parley.generate_uuid7(greatest(parley.now_ms(), parley.last_message_at(c)
-            + case c.lineage when parley.write_lineage() then interval '0' else interval '1 millisecond' end), parley.next_seq(c))
+        last_message_id = parley.generate_uuid7(
+            greatest(parley.now_ms(), parley.min_next_message_at(c)), parley.next_seq(c))
     where c.id = allocate_message.chat_id and not parley.is_being_removed(c)
     returning c.last_message_id, c.seq, c.message_count - c.counted_messages > 1001 into id, seq, is_block_full;
     if is_block_full then

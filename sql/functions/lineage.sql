@@ -1,13 +1,14 @@
 -- Lineages: the histories of a database. A restore, or the promotion of a replica that had not received all changes, starts
 -- another one. Clients may have seen changes of the lost history, so their seqs must not be assigned again.
 --
---   parley.next_seq          the seq of a chat after its next changes
---   parley.next_gap          the gap of a chat after its next change
---   parley.advance_seq       a chat with the seq, lineage and gap after its next change
---   parley.skipped_until     the last seq that a chat skips at its first change in a lineage
---   parley.write_lineage     identifies the lineage of changes: cluster, timeline and database
---   parley.lineage           the same with the epoch, for cursors
---   parley.start_new_epoch   for a DBA: starts a new lineage where PostgreSQL starts no new timeline
+--   parley.next_seq              the seq of a chat after its next changes
+--   parley.next_gap              the gap of a chat after its next change
+--   parley.min_next_message_at   when a chat's next message can be sent at the earliest
+--   parley.advance_seq           a chat with the seq, lineage and gap after its next change
+--   parley.skipped_until         the last seq that a chat skips at its first change in a lineage
+--   parley.write_lineage         identifies the lineage of changes: cluster, timeline and database
+--   parley.lineage               the same with the epoch, for cursors
+--   parley.start_new_epoch       for a DBA: starts a new lineage where PostgreSQL starts no new timeline
 --
 -- A chat stores the lineage of its last change. Its first change in another lineage skips seqs, which the column `gap` records.
 -- The log is complete for a client that has seen the changes before the gap, and has expired for a client whose seq is in the gap.
@@ -25,6 +26,13 @@ create or replace function parley.next_gap(chat parley.chats) returns int8range
 language sql stable as $$
     select case when chat.lineage = parley.write_lineage() then chat.gap
         else int8range(chat.seq, parley.skipped_until(chat), '(]') end
+$$;
+
+-- Ids of one millisecond ascend by seq, of which they contain the lowest 26 bits, so a message whose chat skips seqs is later.
+create or replace function parley.min_next_message_at(chat parley.chats) returns timestamptz
+language sql stable as $$
+    select parley.last_message_at(chat)
+        + case chat.lineage when parley.write_lineage() then interval '0' else interval '1 millisecond' end
 $$;
 
 -- For triggers.
