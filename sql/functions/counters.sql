@@ -6,8 +6,9 @@
 --   parley.recount_blocks                 counts the messages of some blocks again
 --   parley.recount_chat                   rebuilds all counters of a chat, and moves the authors' read markers to their newest
 --                                         messages; for a DBA, after a load without triggers
---   parley.last_message_at              when a chat's newest message was sent
---   parley.messages_after_type_update   trigger: counts the blocks of messages whose type has changed
+--   parley.count_blocks                   counts all messages of a chat in blocks
+--   parley.last_message_at                when a chat's newest message was sent
+--   parley.messages_after_type_update     trigger: counts the blocks of messages whose type has changed
 --
 -- A block counts the messages in a range of ids: 1,000 when it is closed, fewer after deletions. Up to about 1,000 of the newest
 -- messages are in no block. All functions but the trigger run under the lock of the chat's row.
@@ -46,9 +47,11 @@ begin
     perform parley.recount_blocks(chat, ids);
 end $$;
 
--- Needs 1,001 messages: 1,000 for the block, and the one with which the next block begins.
+-- Needs 1,001 messages: 1,000 for the block, and the one with which the next block begins. Without a sort, the only plan reads
+-- these from the primary key, whatever the statistics are.
 create or replace function parley.close_block(chat uuid) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 declare
     first_id constant uuid := coalesce(
         (select b.before_id from parley.message_blocks b where b.chat_id = chat order by b.first_id desc limit 1),
@@ -90,26 +93,54 @@ begin
     where c.id = chat;
 end $$;
 
+-- No plan depends on statistics, which a table that was just loaded lacks: each statement scans the messages of the chat once, in
+-- the order of the primary key, and joins them to nothing.
 create or replace function parley.recount_chat(chat uuid) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+    total bigint;
 begin
     perform from parley.chats c where c.id = chat for no key update;
     delete from parley.message_blocks b where b.chat_id = chat;
+    with blocks as materialized (
+        select b.* from parley.count_blocks(chat) b
+    ), full_blocks as (
+        insert into parley.message_blocks (chat_id, first_id, before_id, messages, by_type)
+        select chat, b.first_id, b.before_id, b.messages, b.by_type from blocks b where b.before_id is not null
+    )
+    select coalesce(sum(b.messages), 0) into total from blocks b;
     update parley.chats c
-    set seq = parley.next_seq(c), lineage = parley.write_lineage(), gap = parley.next_gap(c), counted_messages = 0,
-        member_count = (select count(*) from parley.members m where m.chat_id = chat),
-        message_count = (select count(*) from parley.messages m where m.chat_id = chat),
+    set seq = parley.next_seq(c), lineage = parley.write_lineage(), gap = parley.next_gap(c),
+        member_count = (select count(*) from parley.members m where m.chat_id = chat), message_count = total,
+        counted_messages = (select coalesce(sum(b.messages), 0) from parley.message_blocks b where b.chat_id = chat),
         last_message_id = (select m.id from parley.messages m where m.chat_id = chat order by m.id desc limit 1)
     where c.id = chat;
+    -- PostgreSQL 15 has no max(uuid), and sorting by user takes longer.
     insert into parley.read_markers (chat_id, user_id, last_read_message_id)
-    select distinct on (m.user_id) m.chat_id, m.user_id, m.id from parley.messages m
-    where m.chat_id = chat order by m.user_id, m.id desc
+    select chat, m.user_id, max(m.id::text collate "C")::uuid from parley.messages m where m.chat_id = chat group by m.user_id
     on conflict on constraint read_markers_pkey do update
     set last_read_message_id = greatest(read_markers.last_read_message_id, excluded.last_read_message_id);
-    while (select c.message_count - c.counted_messages > 1000 from parley.chats c where c.id = chat) loop
-        perform parley.close_block(chat);
-    end loop;
 end $$;
+
+-- Each thousand messages are a block, which ends where the next one begins. The last block has no end yet.
+create or replace function parley.count_blocks(chat uuid)
+returns table (first_id uuid, before_id uuid, messages bigint, by_type jsonb)
+language sql stable as $$
+    select case t.number when 0 then '00000000-0000-0000-0000-000000000000' else t.first_id end,
+        lead(t.first_id) over (order by t.number), t.messages, t.by_type
+    from (
+        select b.number, (array_agg(b.first_id) filter (where b.first_id is not null))[1] as first_id,
+            sum(b.messages)::bigint as messages, jsonb_object_agg(b.type, b.messages) as by_type
+        from (
+            select m.number / 1000 as number, m.type, count(*) as messages,
+                (array_agg(m.id) filter (where m.number % 1000 = 0))[1] as first_id
+            from (
+                select o.id, o.type, row_number() over (order by o.id) - 1 as number
+                from parley.messages o where o.chat_id = chat) m
+            group by 1, 2) b
+        group by 1) t
+$$;
 
 create or replace function parley.last_message_at(chat parley.chats) returns timestamptz
 language sql immutable parallel safe as $$ select rules.uuid7_timestamp(chat.last_message_id) $$;
