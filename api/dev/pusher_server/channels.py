@@ -5,7 +5,7 @@ import json
 from typing import Any, NamedTuple
 
 from api.dev.pusher_server.connection import Connection, encode_frame
-from api.dev.pusher_server.limits import CLOSE_TIMEOUT_SECONDS
+from api.dev.pusher_server.limits import CLOSE_TIMEOUT_SECONDS, MAX_TOTAL_UNSENT, MAX_UNSENT
 from api.dev.pusher_server.messages import Event
 
 
@@ -22,6 +22,7 @@ class Channels:
     def __init__(self) -> None:
         self.connections: set[Connection] = set()
         self.subscribers: dict[str, dict[Connection, Member | None]] = {}  # by name of the channel
+        self._total_unsent = 0  # bytes, as of the latest flush of each connection
 
     def publish(self, event: Event) -> None:
         """Send an event to the subscribers of its channel."""
@@ -54,6 +55,27 @@ class Channels:
         for name in list(connection.subscriptions):
             self.unsubscribe(connection, name)
         self.connections.discard(connection)
+        self._update_unsent(connection)
+
+    def limit_unsent(self, connection: Connection) -> None:
+        """Disconnect a client that has left too much unread or, if all together have, those that have left the most."""
+        self._update_unsent(connection)
+        if connection.unsent_bytes > MAX_UNSENT:
+            connection.abort()
+        if self._total_unsent <= MAX_TOTAL_UNSENT:
+            return
+        for each in self.connections:
+            self._update_unsent(each)
+        for each in sorted(self.connections, key=lambda each: each.unsent_bytes, reverse=True):
+            if self._total_unsent <= MAX_TOTAL_UNSENT // 2:
+                return
+            each.abort()
+            self._update_unsent(each)
+
+    def _update_unsent(self, connection: Connection) -> None:
+        unsent = connection.measure_unsent() if connection in self.connections else 0
+        self._total_unsent += unsent - connection.unsent_bytes
+        connection.unsent_bytes = unsent
 
     def close(self, connection: Connection, code: int, reason: str) -> None:
         """Remove a connection, and close it with this code."""
@@ -62,11 +84,11 @@ class Channels:
 
     async def close_all(self) -> None:
         """Close all connections with a code that makes clients reconnect immediately."""
-        tasks = [connection.task for connection in self.connections if connection.task]
+        closed = [connection.closed for connection in self.connections]
         for connection in list(self.connections):
             self.close(connection, 4200, "The server is going away")
-        if tasks:
-            await asyncio.wait(tasks, timeout=2 * CLOSE_TIMEOUT_SECONDS)
+        if closed:
+            await asyncio.wait(closed, timeout=2 * CLOSE_TIMEOUT_SECONDS)
 
     def get_members(self, name: str) -> dict[str, Any]:
         """Return the users of a presence channel and their info; a user with several connections counts once."""

@@ -4,18 +4,22 @@ import asyncio
 import json
 import re
 import time
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from api.dev.pusher_server.channels import Channels, Member
 from api.dev.pusher_server.connection import Connection, encode_frame
 from api.dev.pusher_server.limits import (
-    CLOSE_TIMEOUT_SECONDS,
     MAX_CLIENT_EVENTS,
+    MAX_CONNECTIONS,
     MAX_DATA,
     MAX_MEMBERS,
-    MAX_MESSAGE,
     MAX_NAME,
     MAX_SUBSCRIPTIONS,
     MAX_USER_ID,
@@ -39,30 +43,53 @@ class WebSocketProtocol:
 
     def __init__(self, credentials: Credentials, channels: Channels, timeouts: tuple[float, float]) -> None:
         self._credentials, self._channels, self._timeouts = credentials, channels, timeouts
+        self._timers: dict[Connection, asyncio.TimerHandle] = {}  # until the next ping, or until the reply to one
 
-    async def handle(self, request: web.Request) -> web.WebSocketResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve a connection until it closes."""
-        socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_MESSAGE, timeout=CLOSE_TIMEOUT_SECONDS)
-        if not socket.can_prepare(request):
+        if request.headers.get("Upgrade", "").lower() != "websocket" or request.transport is None:
             raise web.HTTPNotFound(text="404 NOT FOUND\n")
-        await socket.prepare(request)
+        response = ServerProtocol().accept(Request(request.path_qs, Headers(request.headers.items())))
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            return web.Response(status=response.status_code, body=response.body)
+        connection = Connection(
+            request.transport, response.serialize(), self._receive_message, self._channels.limit_unsent
+        )
         if error := self._find_request_error(request):
-            code, reason = error
-            await socket.close(code=code, message=reason.encode())
-        elif request.transport:
-            connection = Connection(socket, request.transport)
-            self._channels.connections.add(connection)
-            established = {"socket_id": connection.socket_id, "activity_timeout": self._timeouts[0]}
-            connection.send("pusher:connection_established", json.dumps(established))
-            try:
-                await self._receive_messages(connection)
-            finally:
-                self._channels.remove(connection)
-                connection.abort()
-        return socket
+            connection.request_close(*error)
+            await connection.closed
+        else:
+            await self._serve(connection)
+        return web.Response()  # The transport is closed, so this is not sent.
+
+    async def _serve(self, connection: Connection) -> None:
+        self._channels.connections.add(connection)
+        established = {"socket_id": connection.socket_id, "activity_timeout": self._timeouts[0]}
+        connection.send("pusher:connection_established", json.dumps(established))
+        self._await_message(connection)
+        try:
+            await connection.closed
+        finally:
+            self._timers.pop(connection).cancel()
+            self._channels.remove(connection)
+            connection.abort()
+
+    def _await_message(self, connection: Connection) -> None:
+        """Send a ping if there is no message for a while."""
+        if timer := self._timers.get(connection):
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[connection] = loop.call_later(self._timeouts[0], self._ping, connection)
+
+    def _ping(self, connection: Connection) -> None:
+        connection.send("pusher:ping", "{}")
+        close = partial(self._channels.close, connection, 4201, "Pong reply not received")
+        self._timers[connection] = asyncio.get_running_loop().call_later(self._timeouts[1], close)
 
     def _find_request_error(self, request: web.Request) -> tuple[int, str] | None:
         """Return the code and the reason with which a new connection is closed, or None if its request is valid."""
+        if len(self._channels.connections) >= MAX_CONNECTIONS:
+            return 4004, f"More than {MAX_CONNECTIONS} connections"
         _, first, *rest = request.path.split("/")
         version = request.query.get("protocol")
         if first != "app" or len(rest) != 1:
@@ -75,30 +102,10 @@ class WebSocketProtocol:
             return 4006, "Invalid version string format"
         return None if int(version) == PROTOCOL else (4007, f"Unsupported protocol version; supported is {PROTOCOL}")
 
-    async def _receive_messages(self, connection: Connection) -> None:
-        """Handle messages until either side closes the connection."""
-        is_pinged = False
-        while True:
-            try:
-                async with asyncio.timeout(self._timeouts[is_pinged]) as connection.receive_timeout:
-                    message = await connection.socket.receive()
-            except TimeoutError:
-                if is_pinged:
-                    self._channels.close(connection, 4201, "Pong reply not received")
-                if connection.close_reason:
-                    code, reason = connection.close_reason
-                    connection.flush()
-                    await connection.socket.close(code=code, message=reason.encode(), drain=False)
-                    return
-                is_pinged = True
-                connection.send("pusher:ping", "{}")
-                continue
-            if message.type not in {WSMsgType.TEXT, WSMsgType.BINARY}:
-                return
-            is_pinged = False
-            self._handle_message(connection, message.data)
-
-    def _handle_message(self, connection: Connection, content: str | bytes) -> None:
+    def _receive_message(self, connection: Connection, content: str | bytes) -> None:
+        if connection not in self._channels.connections:
+            return
+        self._await_message(connection)
         try:
             message = parse_object(content)
             event, data = get_string(message, "event"), message.get("data")

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import socket
+import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +18,11 @@ from api.dev.pusher_process import PusherProcess
 from api.dev.pusher_server.signatures import sign, sign_request
 
 SUCCEEDED = "pusher_internal:subscription_succeeded"
+HANDSHAKE = (
+    "GET /app/{key}?protocol=7 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+MASK = b"mask"
 
 
 class Api:
@@ -107,3 +114,47 @@ def open_socket(server: PusherProcess, max_queue: int | None = None) -> Iterator
 
 def build_url(server: PusherProcess, path: str | None = None, query: str = "protocol=7&client=js&version=8.6.0") -> str:
     return f"ws://127.0.0.1:{server.port}{path or f'/app/{server.key}'}?{query}"
+
+
+def encode_frame(first: int, payload: bytes = b"", *, masked: bool = True, length: int | None = None) -> bytes:
+    """Encode a frame of a client; `length` is the announced length of the payload."""
+    size, bit = len(payload) if length is None else length, 0x80 if masked else 0
+    if size < 126:
+        head = struct.pack("!BB", first, bit | size)
+    elif size < 65_536:
+        head = struct.pack("!BBH", first, bit | 126, size)
+    else:
+        head = struct.pack("!BBQ", first, bit | 127, size)
+    if not masked:
+        return head + payload
+    return head + MASK + bytes(byte ^ MASK[i % 4] for i, byte in enumerate(payload))
+
+
+class RawSocket:
+    """A client that sends any bytes after the handshake."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection, self.stream = connection, connection.makefile("rb")
+        self.socket_id = ""
+
+    def receive(self) -> tuple[int, bytes]:
+        """Return the first byte and the payload of the next frame; the frame must not be masked."""
+        first, length = self.stream.read(2)
+        size = length if length < 126 else int.from_bytes(self.stream.read(2 if length == 126 else 8))
+        return first, self.stream.read(size)
+
+
+@contextmanager
+def connect_raw(server: PusherProcess) -> Iterator[RawSocket]:
+    """Connect with the smallest receive buffer, so that the server's fills up if the client does not read."""
+    with closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(HANDSHAKE.format(key=server.key).encode())
+        raw = RawSocket(connection)
+        assert raw.stream.readline().startswith(b"HTTP/1.1 101 ")
+        while raw.stream.readline() != b"\r\n":
+            pass
+        raw.socket_id = json.loads(json.loads(raw.receive()[1])["data"])["socket_id"]
+        yield raw

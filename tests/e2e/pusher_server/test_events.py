@@ -1,6 +1,7 @@
 """Events that are published by the HTTP API of the local Pusher server."""
 
 import json
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -8,7 +9,8 @@ import pytest
 
 from api.dev.pusher_process import PusherProcess
 from api.dev.pusher_server import limits
-from tests.e2e.pusher_server.clients import Api, Socket, open_socket
+from api.dev.pusher_server.signatures import sign
+from tests.e2e.pusher_server.clients import Api, Socket, connect_raw, encode_frame, open_socket
 
 
 def test_event_is_sent_to_the_subscribers_of_its_channels_except_the_excluded_one(
@@ -131,3 +133,29 @@ def test_subscriber_that_does_not_read_is_disconnected_and_delays_no_other(
         assert len(events) * 10_000 > limits.MAX_UNSENT
         assert sleeper.wait_for_close() == 1006
     assert api.get("channels/presence-flood/users").json() == {"users": [{"id": "reader"}]}
+
+
+def test_subscribers_that_do_not_read_have_a_common_limit(
+    api: Api, pusher: PusherProcess, socket: Socket, stack: ExitStack
+) -> None:
+    name = "presence-crowd"
+    socket.subscribe(name, "reader")
+    for number in range(limits.MAX_MEMBERS - 1):
+        raw = stack.enter_context(connect_raw(pusher))
+        user = json.dumps({"user_id": str(number)})
+        auth = f"{pusher.key}:{sign(pusher.secret, f'{raw.socket_id}:{name}:{user}')}"
+        command = {"event": "pusher:subscribe", "data": {"channel": name, "auth": auth, "channel_data": user}}
+        raw.connection.sendall(encode_frame(0x81, json.dumps(command).encode()))
+        socket.receive()
+    batch = {"batch": [{"name": "event", "channel": name, "data": "x" * 10_000}] * 10}
+    events: list[str] = []
+    while "pusher_internal:member_removed" not in events:
+        assert api.post("batch_events", batch).status_code == 200
+        socket.send("pusher:ping", {})
+        while events[-1:] != ["pusher:pong"]:
+            events.append(socket.receive()["event"])
+        events.pop()
+        assert events.count("event") * 10_000 < limits.MAX_UNSENT  # none exceeds its own limit
+    remaining = api.get(f"channels/{name}/users").json()["users"]
+    assert {"id": "reader"} in remaining
+    assert 1 < len(remaining) < limits.MAX_MEMBERS
