@@ -8,7 +8,15 @@ from api.server import bind_sockets, raise_open_files_limit, serve
 from api.settings import Settings
 from api.shared.process_memory import protect_memory
 from api.shared.settings import SettingsError
-from api.startup_checks import check_database, check_memory, check_metrics, check_sandbox, check_storage, check_traces
+from api.startup_checks import (
+    check_database,
+    check_memory,
+    check_metrics,
+    check_sandbox,
+    check_storage,
+    check_temporary_directory,
+    check_traces,
+)
 from api.workers import Workers
 
 
@@ -22,6 +30,7 @@ def main() -> None:
         asyncio.run(check_database(settings))
         check_storage(settings)
         check_metrics(settings)
+        check_temporary_directory()
         servers = bind_sockets(settings)
     except SettingsError as error:
         sys.exit(f"parley: {error}")

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import tempfile
+from pathlib import Path
 
 import asyncpg
 
@@ -21,6 +23,7 @@ MAX_PORT = 65_535
 CONNECT_ERRORS = (
     OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError,
 )  # fmt: skip
+MEMORY_FILE_SYSTEMS = {"tmpfs", "ramfs"}
 
 
 async def check_database(settings: Settings) -> None:
@@ -83,6 +86,27 @@ def check_traces() -> None:
         raise SettingsError(error)
 
 
+def check_temporary_directory() -> None:
+    """Check that TMPDIR, in which uploads are received, is writable: Python would silently use another directory."""
+    required = os.environ.get("TMPDIR")
+    if required and Path(tempfile.gettempdir()).resolve() != Path(required).resolve():
+        raise SettingsError(f"TMPDIR: can't write to {required}")
+
+
+def get_file_system(directory: Path) -> str:
+    """Return the type of the file system of a directory; "" on other systems than Linux."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    # The last of the deepest mounts hides the others.
+    mounts = [(line.split(" ")[4], line.partition(" - ")[2].split(" ")[0]) for line in lines]
+    covering = [
+        (len(mount), number, kind) for number, (mount, kind) in enumerate(mounts) if directory.is_relative_to(mount)
+    ]
+    return max(covering, default=(0, 0, ""))[2]
+
+
 def check_sandbox() -> None:
     """Log a warning if images are decoded without a sandbox: on other systems than Linux, or without seccomp."""
     if not sandbox.is_available():
@@ -90,6 +114,9 @@ def check_sandbox() -> None:
 
 
 def check_memory(settings: Settings) -> None:
-    """Log a warning if the memory of the machine or container is too small for the workers and one decoder."""
+    """Log a warning if memory is too small for the workers and one decoder, or if uploads in progress occupy it."""
     if is_memory_scarce(settings.workers):
         logger.warning("The memory is too small for WORKERS=%s and an image: uploads may fail", settings.workers)
+    directory = Path(tempfile.gettempdir()).resolve()
+    if get_file_system(directory) in MEMORY_FILE_SYSTEMS:
+        logger.warning("Uploads in progress are kept in memory, in %s: set TMPDIR to a directory on disk", directory)

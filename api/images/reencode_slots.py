@@ -1,4 +1,4 @@
-"""Reencode slots: how many images a worker re-encodes and stores at once, shared fairly among users.
+"""Reencode slots: how many images are re-encoded and stored at once, shared fairly among users.
 
 Re-encoding takes milliseconds for one image and seconds for another. If requests were served in the order of arrival,
 all users would wait for those with the costliest images. So a free slot goes to the waiting user who has held slots for
@@ -39,7 +39,7 @@ class RecentUsage:
 
 
 class ReencodeSlots:
-    """The slots of a worker, of which a user holds at most one. The queue has one entry for each user."""
+    """The slots of all workers, of which a user holds at most one. The queue has one entry for each user."""
 
     def __init__(self, slots: int) -> None:
         self._free = slots

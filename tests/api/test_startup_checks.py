@@ -12,14 +12,17 @@ import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from api.dev.process import ChildProcess
 from api.settings import Settings
 from api.shared.settings import SettingsError
-from api.startup_checks import check_database, check_metrics, check_storage
+from api.startup_checks import check_database, check_metrics, check_storage, get_file_system
 from tests import ROOT
 from tests.api.support import HIDDEN
-from tests.api_process import Api
+from tests.api_process import Api, running
 
 pytestmark = pytest.mark.usefixtures("minimal_environment")
+
+IN_MEMORY = "/dev/shm"  # noqa: S108 (no file is created by name)
 
 
 def database_error(url: str) -> str:
@@ -142,3 +145,19 @@ def test_process_ends_with_one_line_that_names_all_errors(new_api: Callable[...,
     assert HIDDEN not in done.stderr
     for name in wrong:
         assert f"{name}: " in done.stderr or f"{name} or AUTH_SECRET: " in done.stderr
+
+
+def test_unusable_temporary_directory_is_named(
+    new_api: Callable[..., Api], shared_database: str, tmp_path: Path
+) -> None:
+    api = new_api(shared_database, TMPDIR=str(tmp_path / "missing"))
+    assert api.fail_to_start() == f"parley: TMPDIR: can't write to {tmp_path / 'missing'}"
+
+
+@pytest.mark.skipif(not os.access(IN_MEMORY, os.W_OK), reason="no directory is in memory")
+def test_uploads_in_memory_are_logged(new_api: Callable[..., Api], shared_database: str) -> None:
+    api = new_api(shared_database, TMPDIR=IN_MEMORY)
+    api.spawn = ChildProcess  # the fork server has chosen its temporary directory already
+    with running(api):
+        assert f"Uploads in progress are kept in memory, in {IN_MEMORY}" in api.log.read_text()
+    assert get_file_system(Path("/proc/self")) == "proc"

@@ -12,6 +12,7 @@ from tests.e2e.compose.services import create_env
 def _compose_directory(directory: Path) -> Path:
     compose_directory = Path(tempfile.mkdtemp(prefix="compose-", dir=directory))
     compose_directory.chmod(0o755)  # PostgreSQL runs as another user and has its files there
+    (compose_directory / "uploads").mkdir()
     return compose_directory
 
 

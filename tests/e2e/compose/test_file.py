@@ -42,7 +42,7 @@ def test_every_service_is_confined(name: str) -> None:
     assert 0 < service["pids_limit"] <= 200
     assert set(service["logging"]["options"]) == {"max-size", "max-file"}
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in service.get("ports", ()))
-    assert all(re.fullmatch(r"(database|images):/.+", volume) for volume in service.get("volumes", ()))
+    assert all(re.fullmatch(r"(database|images|uploads):/.+", volume) for volume in service.get("volumes", ()))
     assert ("ports" in service) == ("front" in service["networks"])
     assert FILE["networks"]["back"] == {"internal": True}
 
@@ -96,7 +96,14 @@ def test_secrets_are_random_and_readable_by_their_owner_only(env: dict[str, str]
 def test_all_variables_are_settings() -> None:
     names = {name.upper() for name in ApiSettings.model_fields | ListenerSettings.model_fields}
     for name in ("api", "listener"):
-        assert set(SERVICES[name]["environment"]) - {"NEXTAUTH_SECRET"} <= names
+        assert set(SERVICES[name]["environment"]) - {"NEXTAUTH_SECRET", "TMPDIR"} <= names
+
+
+def test_uploads_are_received_on_disk() -> None:
+    directory = SERVICES["api"]["environment"]["TMPDIR"]
+    assert directory in [volume.partition(":")[2] for volume in SERVICES["api"]["volumes"]]
+    assert directory not in SERVICES["api"]["tmpfs"]
+    assert f" {directory}\n" in DOCKERFILE  # made with the owner that a new volume inherits
 
 
 def test_each_local_image_is_built_by_one_service_and_never_pulled() -> None:

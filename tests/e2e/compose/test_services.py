@@ -87,6 +87,7 @@ def _services(compose_directory: Path, env: dict[str, str], image: Image, postgr
             "@postgres:5432/": f"@127.0.0.1:{postgres.port}/",
             "@valkey:6379/": f"@127.0.0.1:{find_free_port()}/",
             "/var/lib/parley/images": str(compose_directory / "images"),
+            "/var/lib/parley/uploads": str(compose_directory / "uploads"),
             **LOOPBACK,
             "soketi": "127.0.0.1",
             **{port: str(find_free_port()) for port in ("8000", "9100")},
