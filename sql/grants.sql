@@ -46,3 +46,17 @@ grant select, insert, update, delete on next_auth.accounts, next_auth.sessions, 
 
 grant usage on schema analytics to parley_analyst;
 grant select on all tables in schema analytics to parley_analyst;
+
+-- Every login could otherwise store large objects. Only a superuser may change this; elsewhere, `parley db check` remarks on it.
+do $$
+declare
+    large_object_function regprocedure;
+begin
+    for large_object_function in
+        select p.oid from pg_proc p
+        where p.pronamespace = 'pg_catalog'::regnamespace and p.proname ~ '^(lo_.*|loread|lowrite)$'
+          and has_function_privilege('public', p.oid, 'execute') and pg_has_role(p.proowner, 'usage')
+    loop
+        execute format('revoke execute on function %s from public', large_object_function);
+    end loop;
+end $$;

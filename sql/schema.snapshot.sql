@@ -2029,10 +2029,10 @@ AS md5 b46d8fc3e5c485a6087beddb2092685b;
 --- function listener.try_lead()
 CREATE OR REPLACE FUNCTION listener.try_lead()
  RETURNS boolean
- LANGUAGE sql
+ LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 ebec5c9ce96009c889c4b5de2fcf1c8f;
+AS md5 d8f2aacb19b76feb94c7d7333d6b0d53;
 
 --- function parley.activity_key(parley.chats)
 CREATE OR REPLACE FUNCTION parley.activity_key(chat parley.chats)
@@ -2625,6 +2625,13 @@ CREATE OR REPLACE FUNCTION parley.find_hits_per_chat(chats uuid[], query parley.
  SET cpu_tuple_cost TO '100'
  SET work_mem TO '64MB'
 AS md5 25205dbf6f0d6423d000932caf327a05;
+
+--- function parley.find_leader()
+CREATE OR REPLACE FUNCTION parley.find_leader()
+ RETURNS integer
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 ee619ef64c62de57c525b86fd5432615;
 
 --- function parley.find_member_page(parley.page_request,text)
 CREATE OR REPLACE FUNCTION parley.find_member_page(page_request parley.page_request, cursor text, OUT users text[], OUT total bigint)
@@ -4782,6 +4789,8 @@ grant execute on function parley.find_hits_globally(parley.search_query,parley.m
 grant execute on function parley.find_hits_in_chat(uuid,parley.search_query,parley.message_filter) to parley_api;
 
 grant execute on function parley.find_hits_per_chat(uuid[],parley.search_query,parley.message_filter) to parley_api;
+
+grant execute on function parley.find_leader() to parley_api;
 
 grant execute on function parley.find_member_page(parley.page_request,text) to parley_api;
 

@@ -44,6 +44,15 @@ SEQUENTIAL_SCANS = """
     order by 1
 """
 
+LARGE_OBJECT_FUNCTIONS = """
+    select format('every login can store large objects; as a superuser: revoke execute on function %%s from public;',
+        string_agg(p.oid::regprocedure::text, ', ' order by p.oid::regprocedure::text))
+    from pg_proc p
+    where p.pronamespace = 'pg_catalog'::regnamespace and p.proname ~ '^(lo_.*|loread|lowrite)$'
+      and has_function_privilege('public', p.oid, 'execute')
+    having count(*) > 0
+"""
+
 
 @dataclass(frozen=True)
 class IndexUsage:
@@ -71,8 +80,10 @@ def find_remarks(cursor: Any, expected: Catalog, live: Catalog, usage: dict[str,
     remarks = [*find_dba_overrides(expected, live), *find_unused_indexes(expected, usage)]
     cursor.execute(FOREIGN_KEYS_WITHOUT_INDEX, get_schemas(expected))
     remarks += [f"no index for {key}: {fix}" for key, fix in cursor.fetchall() if key not in expected.create]
-    cursor.execute(SEQUENTIAL_SCANS, get_schemas(expected))
-    return remarks + [remark for (remark,) in cursor.fetchall()]
+    for query in (SEQUENTIAL_SCANS, LARGE_OBJECT_FUNCTIONS):
+        cursor.execute(query, get_schemas(expected))
+        remarks += [remark for (remark,) in cursor.fetchall()]
+    return remarks
 
 
 def find_dba_overrides(expected: Catalog, live: Catalog) -> Iterator[str]:

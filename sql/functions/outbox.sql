@@ -4,7 +4,7 @@
 --   parley.record_event      records an event of a chat or a user, and queues it for the listener
 --   parley.omit_content      a payload without the content of its message, with the reason
 --   parley.notify_lock_key   the key of the advisory lock that decides whether writers notify the listener
---   parley.leader_lock_key   the key of the advisory lock that the leader of the listeners holds
+--   parley.leader_lock_key   the key of the advisory lock that the leader of the listeners holds, of 32 bits
 --   parley.requeue_events    for a DBA: queues events to be published again; returns how many
 --   listener.purge_events    removes old events that are published and counted in the rollups
 --

@@ -6,6 +6,7 @@
 --   listener.disable_notify         stops the notifications
 --   listener.dead_letter            removes an event that cannot be published from the queue
 --   listener.health                 the state of the queue
+--   parley.find_leader              the process id of the session that leads, or null
 --   parley.next_event_ids           the ids of the next events, from the head of each chat's queue
 --   parley.queued_chats             the chats that have events in the queue
 --   parley.latest_chats             the chats of the latest events in the queue
@@ -18,12 +19,42 @@
 -- round takes long, as after the deletion of a user with many chats. Between rounds, that also keeps the cost of a fetch low
 -- while the index of the queue has many entries of deleted rows, which a round passes over.
 
+-- The leader holds an advisory lock until its session ends. Every login of the database can acquire any advisory lock. So only a
+-- lock of a member of parley_listener counts, and of a key that another session holds, the leader acquires a variant: all have the
+-- same lower half. Only the owner can lock outbox_state, and thereby one candidate at a time decides.
 create or replace function listener.try_lead() returns boolean
-language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-    select pg_try_advisory_lock(parley.leader_lock_key())
-$$;
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    key bigint := parley.leader_lock_key();
+    leader integer := parley.find_leader();
+begin
+    if leader is null then
+        lock table parley.outbox_state in share update exclusive mode;
+        loop
+            leader := parley.find_leader();
+            exit when leader is not null;
+            if pg_try_advisory_lock(key) then
+                return true;
+            end if;
+            key := parley.leader_lock_key() | (floor(random() * 2147483647)::bigint << 32);
+        end loop;
+    end if;
+    return leader = pg_backend_pid();
+end $$;
 comment on function listener.try_lead() is
     'Makes this session the one that publishes, until the session ends. Returns false while another session is.';
+
+-- PostgreSQL caches the sessions until the end of the transaction, so a leader that connected since would not be found.
+create or replace function parley.find_leader() returns integer
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+    select pg_stat_clear_snapshot();
+    select l.pid
+    from pg_locks l join pg_stat_get_activity(null) a on a.pid = l.pid
+    where l.locktype = 'advisory' and l.granted and l.database = a.datid and l.objsubid = 1
+      and l.objid::bigint = parley.leader_lock_key() and pg_has_role(a.usesysid, 'parley_listener', 'member')
+      and a.datid = (select d.oid from pg_database d where d.datname = current_database())
+    limit 1
+$$;
 
 create or replace function listener.ack_and_fetch_events(
     acked bigint[], after_chat uuid, held_chats uuid[], held_until bigint[],

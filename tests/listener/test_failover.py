@@ -3,6 +3,9 @@
 import os
 import signal
 
+import psycopg
+import pytest
+
 from tests.listener.chats import INSERT_MESSAGES, chat_channel, new_large_chat, received_contents, send_message
 from tests.listener.conftest import Harness
 from tests.listener.process import LEADER_LOG, running_listener
@@ -67,6 +70,26 @@ def test_standby_becomes_the_leader(harness: Harness) -> None:
             wait_until(lambda: received_contents(subscriber) == ["by the first", "by the second"])
         finally:
             second.stop()
+
+
+@pytest.mark.parametrize("lock", ["pg_advisory_lock", "pg_advisory_lock_shared"])
+def test_locks_of_another_login_hold_up_no_event(harness: Harness, lock: str) -> None:
+    chat = new_large_chat(harness.dba, "owner")
+    with (
+        psycopg.connect(harness.dba_url, user="web", password="web", autocommit=True) as stranger,
+        Subscriber(harness.pusher, chat_channel(chat)) as subscriber,
+    ):
+        for key in ("leader", "notify"):
+            (value,) = harness.dba.execute(f"select parley.{key}_lock_key()").fetchone() or (0,)
+            stranger.execute(f"select {lock}(%s)", [value])
+        with running_listener(harness.new_listener()):
+            for n in range(20):
+                send_message(harness.dba, chat, str(n))
+                wait_until(lambda: len(subscriber.events) == n + 1)  # noqa: B023
+            wait_until(lambda: harness.count_queued() == 0)
+            stranger.execute("select pg_advisory_unlock_all()")
+            send_message(harness.dba, chat, "last")
+            wait_until(lambda: received_contents(subscriber)[-1] == "last")
 
 
 def test_hanging_leader_is_replaced(harness: Harness) -> None:

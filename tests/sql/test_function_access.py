@@ -22,6 +22,37 @@ def test_web_app_cannot_call_functions(dba: Connection) -> None:
             dba.execute(f"select {function}")
 
 
+LARGE_OBJECT_CALLS = (
+    "lo_creat(-1)",
+    "lo_create(1)",
+    "lo_from_bytea(0, '\\x00')",
+    "lo_put(1, 0, '\\x00')",
+    "lo_open(1, 131072)",
+    "lowrite(0, '\\x00')",
+    "lo_truncate(0, 1)",
+    "lo_import('/etc/hostname')",
+    "lo_export(1, '/tmp/x')",
+    "lo_get(1)",
+)
+
+
+@pytest.mark.parametrize("role", ["pg_monitor", "app", "events", "web", "parley_analyst"])
+def test_only_superusers_can_use_large_objects(dba: Connection, role: str) -> None:
+    functions = dba.execute(
+        "select p.oid::regprocedure from pg_proc p where p.proname ~ '^lo_|^loread$|^lowrite$'"
+        " and pg_function_is_visible(p.oid)"
+    ).fetchall()
+    assert len(functions) >= 18
+    dba.execute(f"set local role {role}")
+    for function in LARGE_OBJECT_CALLS:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), dba.transaction():
+            dba.execute(f"select {function}")
+    for (function,) in functions:
+        assert dba.execute("select has_function_privilege(%s, 'execute')", [function]).fetchone() == (False,)
+    dba.execute("reset role")
+    assert dba.execute("select lo_from_bytea(0, '\\x00') > 0::oid").fetchone() == (True,)
+
+
 @pytest.mark.parametrize("actor", ["stranger", "intruder", "anonymous"])
 def test_no_function_returns_a_chat_to_other_users_than_its_members(
     dba: Connection, example_ids: dict[str, str], actor: str

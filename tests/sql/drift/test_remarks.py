@@ -55,6 +55,15 @@ def test_unused_unique_index_is_not_remarked(check: Check, dba: Connection) -> N
     assert [name for (name,) in unused if f"remark: index {name} on" in output] == []
 
 
+def test_large_object_functions_of_public_are_remarked(check: Check, dba: Connection) -> None:
+    assert not any("large objects" in remark for remark in check().remarks)
+    dba.execute("grant execute on function lo_create(oid), lowrite(integer, bytea) to public")
+    fix = "revoke execute on function lo_create(oid), lowrite(integer,bytea) from public;"
+    assert f"every login can store large objects; as a superuser: {fix}" in check().remarks
+    dba.execute(fix)
+    assert not any("large objects" in remark for remark in check().remarks)
+
+
 @pytest.mark.parametrize("rows", [10_000, 10_001])
 def test_large_table_with_sequential_scans_is_remarked(check: Check, dba: Connection, rows: int) -> None:
     dba.execute("truncate parley.deleted_users")
