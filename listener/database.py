@@ -71,6 +71,16 @@ class FetchResult:
     next_chat: str | None
 
 
+@dataclass(slots=True)
+class OutboxHealth:
+    """The state of the outbox. `lag_seconds` is by the clock of the database, which may have been set back."""
+
+    waiting_events: int
+    lag_seconds: float
+    oldest_event: int | None
+    dead_letter_events: int
+
+
 class ListenerDatabase:
     """A connection to the database. Its methods raise DATABASE_ERRORS."""
 
@@ -151,10 +161,12 @@ class ListenerDatabase:
         """Store that publishing an event was given up, with the reason."""
         await self._fetch_value("select listener.dead_letter($1, $2)", event_id, error)
 
-    async def fetch_health(self) -> tuple[float, float, float]:
-        """Return how many events are waiting, the age of the oldest in seconds, and how many are dead-lettered."""
-        waiting, lag, dead_letters = await self._connection.fetchrow("select * from listener.health()")
-        return float(waiting), float(lag), float(dead_letters)
+    async def fetch_outbox_health(self) -> OutboxHealth:
+        """Return the state of the outbox."""
+        waiting, lag, oldest_event, dead_letters = await self._connection.fetchrow(
+            "select * from listener.outbox_health()"
+        )
+        return OutboxHealth(waiting, float(lag), oldest_event, dead_letters)
 
     # Maintenance: each function processes one batch. The purges return how many rows they processed.
 

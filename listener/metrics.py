@@ -39,9 +39,10 @@ WAITING_EVENTS = Gauge(
     registry=REGISTRY,
 )
 LAG_SECONDS = Gauge(
-    "parley_outbox_lag_seconds", "How long the oldest of them has been waiting; NaN while the database is unavailable.",
+    "parley_outbox_lag_seconds",
+    "How long the oldest of them has been waiting, whatever the clocks do; NaN while the database is unavailable.",
     registry=REGISTRY,
-)  # fmt: skip
+)
 DEAD_LETTER_EVENTS = Gauge(
     "parley_outbox_dead_letter_events",
     "Events in the database that could not be published; NaN while the database is unavailable.",

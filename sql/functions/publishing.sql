@@ -5,7 +5,8 @@
 --   listener.enable_notify          makes writers notify the listener
 --   listener.disable_notify         stops the notifications
 --   listener.dead_letter            removes an event that cannot be published from the queue
---   listener.health                 the state of the queue
+--   listener.outbox_health          the state of the queue
+--   listener.health                 the state of the queue, for listeners of an earlier version
 --   parley.find_leader              the process id of the session that leads, or null
 --   parley.next_event_ids           the ids of the next events, from the head of each chat's queue
 --   parley.queued_chats             the chats that have events in the queue
@@ -174,10 +175,18 @@ end $$;
 comment on function listener.dead_letter(bigint, text) is
     'Removes an event that cannot be published from the queue. analytics.dead_letter_events lists it, with the error.';
 
+create or replace function listener.outbox_health(
+    out waiting_events bigint, out lag_seconds numeric, out oldest_event bigint, out dead_letter_events bigint)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select h.waiting_events, h.lag_seconds, (select min(q.id) from parley.outbox_queue q), h.dead_letter_events
+    from analytics.event_health h where parley.assert_writable()
+$$;
+comment on function listener.outbox_health() is
+    'How many events are not published yet, for how many seconds the oldest of them has been waiting by the clock, its id, and how many events are dead-lettered. Raises read_only_sql_transaction (25006) if the session cannot write.';
+
 create or replace function listener.health(
     out waiting_events bigint, out lag_seconds numeric, out dead_letter_events bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select h.waiting_events, h.lag_seconds, h.dead_letter_events from analytics.event_health h where parley.assert_writable()
+    select h.waiting_events, h.lag_seconds, h.dead_letter_events from listener.outbox_health() h
 $$;
-comment on function listener.health() is
-    'How many events are not published yet, for how many seconds the oldest of them has been waiting, and how many events are dead-lettered. Raises read_only_sql_transaction (25006) if the session cannot write.';
+comment on function listener.health() is 'As listener.outbox_health, for listeners that were started before that existed.';

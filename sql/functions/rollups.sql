@@ -70,7 +70,8 @@ create or replace function listener.roll_up_chats_and_settings() returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform from parley.rollup_state s
-    where s.chats_and_settings_as_of > now() - interval '1 hour' is not true for update skip locked;
+    where s.chats_and_settings_as_of between now() - interval '1 hour' and now() is not true  -- later if the clock was set back
+    for update skip locked;
     if found then
         perform parley.roll_up_chats();
         perform parley.roll_up_settings();

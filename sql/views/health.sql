@@ -7,7 +7,7 @@
 -- The count is limited, because the queue grows while Pusher is unavailable.
 create or replace view analytics.event_health with (security_barrier) as
 select (select count(*) from (select from parley.outbox_queue limit 100000) q) as waiting_events,
-    coalesce(extract(epoch from clock_timestamp() - (
+    greatest(extract(epoch from clock_timestamp() - (
         select o.recorded_at from parley.outbox o where o.id = (select min(q.id) from parley.outbox_queue q))), 0)::numeric(12, 3)
         as lag_seconds,
     d.events as dead_letter_events, d.last_at as last_dead_lettered_at, now() as as_of
@@ -16,7 +16,7 @@ from (
 
 comment on view analytics.event_health is 'The outbox, the events on their way to Pusher, as of now. A single row.';
 comment on column analytics.event_health.waiting_events is 'Events that are not published yet; 100,000 stands for that or more.';
-comment on column analytics.event_health.lag_seconds is 'The age in seconds of the oldest of them; 0 if there are none.';
+comment on column analytics.event_health.lag_seconds is 'The age in seconds of the oldest of them; 0 if there are none, or if the clock was set back since. The metric parley_outbox_lag_seconds does not depend on the clock.';
 comment on column analytics.event_health.dead_letter_events is 'Dead letters: events that could not be published. dead_letter_events lists them.';
 comment on column analytics.event_health.last_dead_lettered_at is 'When the last of these was dead-lettered; null if there are none.';
 comment on column analytics.event_health.as_of is 'Now.';

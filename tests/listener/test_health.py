@@ -15,6 +15,8 @@ import pytest
 
 from api.dev.process import find_free_port
 from api.dev.pusher_process import PusherProcess
+from listener.database import OutboxHealth
+from listener.health import Health
 from tests.api_process import read_log, scrape
 from tests.conftest import QUICK
 from tests.listener.chats import INSERT_MESSAGES, new_large_chat, record_invalid_event
@@ -105,6 +107,42 @@ def test_listener_is_not_ready_during_an_outage_of_pusher(
         pusher.start()
         wait_until(lambda: get_status(metrics_port) == READY)
         wait_until(lambda: read_metric("parley_events_published_total") == 5)
+
+
+def test_lag_grows_after_the_clock_of_the_database_was_set_back(
+    harness: Harness, metrics_port: int, read_metric: ReadMetric
+) -> None:
+    chat = new_large_chat(harness.dba, "owner")
+    with (
+        PusherProxy(harness.pusher).open() as proxy,
+        running_listener(harness.new_listener(proxy, LISTENER_METRICS_PORT=str(metrics_port))),
+    ):
+        proxy.reject = {"": 503}
+        with harness.dba.transaction():
+            harness.dba.execute(INSERT_MESSAGES, [chat, 1])
+            harness.dba.execute("update parley.outbox set recorded_at = now() + interval '1 hour'")
+        wait_until(lambda: read_metric("parley_outbox_waiting_events") == 1)
+        assert read_metric("parley_outbox_lag_seconds") >= 0
+        wait_until(lambda: read_metric("parley_outbox_lag_seconds") > 1)
+        before = read_metric("parley_outbox_lag_seconds")
+        wait_until(lambda: read_metric("parley_outbox_lag_seconds") > before)
+        proxy.reject = {}
+        wait_until(lambda: read_metric("parley_outbox_lag_seconds") == 0)
+
+
+def test_lag_is_the_longer_of_both_clocks() -> None:
+    health = Health(None)  # type: ignore[arg-type]
+
+    def measure(lag: float, oldest: int | None, now: float) -> float:
+        return health.measure_lag(OutboxHealth(int(oldest is not None), lag, oldest, 0), now)
+
+    assert measure(0, None, 10) == 0
+    assert measure(0, 7, 20) == 0  # recorded in the future
+    assert measure(0, 7, 25) == 5
+    assert measure(30, 7, 26) == 30
+    assert measure(2, 8, 27) == 2  # the oldest one was published
+    assert measure(0, 8, 40) == 13
+    assert measure(0, None, 50) == 0
 
 
 def test_listener_is_not_ready_during_an_outage_of_the_database(

@@ -80,6 +80,23 @@ def test_event_health(own_dba: Connection) -> None:
     assert (row[0], row[2]) == (2, 1)
     assert row[1] < 60
     assert row[3] is not None
+    # As if the clock had been set back since.
+    own_dba.execute("update parley.outbox set recorded_at = recorded_at + interval '1 hour'")
+    assert [row[:2] for row in own_dba.execute(view).fetchall()] == [(2, 0)]
+    for function in ("health", "outbox_health"):
+        health = own_dba.execute(f"select waiting_events, lag_seconds from listener.{function}()").fetchall()
+        assert health == [(2, 0)]
+
+
+def test_settings_are_counted_after_the_clock_was_set_back(own_dba: Connection) -> None:
+    roll_up(own_dba)
+    counted = (
+        "select from parley.rollup_state where chats_and_settings_as_of between now() - interval '1 minute' and now()"
+    )
+    for as_of, is_counted in (("now() + interval '3 hours'", True), ("now() - interval '59 minutes'", False)):
+        own_dba.execute(f"update parley.rollup_state set chats_and_settings_as_of = {as_of}")
+        roll_up(own_dba)
+        assert own_dba.execute(counted).rowcount == is_counted
 
 
 def test_search_health(own_dba: Connection) -> None:
