@@ -20,7 +20,7 @@ from cachetools import TLRUCache
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc import jwe
-from joserfc.errors import JoseError
+from joserfc.errors import InvalidClaimError, JoseError
 from joserfc.jwk import OctKey, thumbprint
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import json_b64decode, urlsafe_b64encode
@@ -87,6 +87,18 @@ class EncryptionKey:
             and header.get("kid") in (None, self.kid)
             and (cookie is None or self.cookie in (None, cookie))
         )
+
+
+class ClaimsRegistry(JWTClaimsRegistry):
+    """The rules for claims of RFC 7519, but `iat` may be in the future, as for jose, on which NextAuth.js relies.
+
+    A web app whose clock is ahead issues such tokens; `nbf` says from when a token is valid.
+    """
+
+    def validate_iat(self, value: object) -> None:
+        """Check that `iat` is a number."""
+        if type(value) not in (int, float):
+            raise InvalidClaimError("iat")
 
 
 class Tokens:
@@ -209,7 +221,7 @@ def verify_claims(payload: bytes, now: int) -> VerifiedToken:
     claims = json.loads(payload)
     if not isinstance(claims, dict):
         raise TypeError("the payload is not an object")
-    rules = JWTClaimsRegistry(now, LEEWAY_SECONDS, sub={"essential": True}, exp={"essential": True})
+    rules = ClaimsRegistry(now, LEEWAY_SECONDS, sub={"essential": True}, exp={"essential": True})
     rules.validate({claim: claims[claim] for claim in VALIDATED_CLAIMS if claim in claims})
     identity_claims = {claim: text for claim in IDENTITY_CLAIMS if isinstance(text := claims.get(claim), str)}
     if any("\0" in text for text in identity_claims.values()):
