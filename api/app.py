@@ -6,8 +6,10 @@ response → middleware (headers, observers).
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import Any
 
+import asyncpg
 from sanic import Sanic
 from sanic.config import Config
 
@@ -19,7 +21,7 @@ from api.db.pool import Database
 from api.db.replica import Replica
 from api.handlers import MAX_BODY, add_routes
 from api.http.cors import CorsPolicy
-from api.http.errors import ErrorRenderer
+from api.http.errors import UNAVAILABLE_ERRORS, ErrorRenderer
 from api.http.middleware import add_middleware
 from api.http.request import ParleyRequest
 from api.images.handler import add_images
@@ -28,6 +30,7 @@ from api.images.reencode_capacity import count_slots
 from api.images.reencode_slots import ReencodeSlots
 from api.images.shared_slots import SharedSlots
 from api.images.storage import Storage
+from api.observability.clocks import DATABASE_CLOCK
 from api.observability.health import add_health, create_readiness_probe
 from api.observability.logs import RequestLog
 from api.observability.metrics import Metrics
@@ -86,8 +89,11 @@ def add_connections(app: Sanic[Any, Any], settings: Settings, slots_connection: 
         url = settings.database_replica_url
         ctx.replica = Replica.start(settings, url.get_secret_value(), ctx.database) if url else None
         ctx.readiness = create_readiness_probe(ctx.database)
+        with suppress(asyncpg.PostgresError, *UNAVAILABLE_ERRORS):  # an outage since the checks before the start
+            await ctx.readiness.fetch(0)
+        DATABASE_CLOCK.warn_about_skew("the database")
         ctx.openapi = OpenApiDocument(settings, ctx.database)
-        ctx.limiter = RateLimiter.connect(settings)
+        ctx.limiter = await RateLimiter.connect(settings)
         shared_slots = await SharedSlots.connect(slots_connection) if slots_connection else None
         ctx.slots = shared_slots or ReencodeSlots(count_slots(settings.workers))
         storage = Storage.open(settings.storage_url)

@@ -82,7 +82,7 @@ class RecentWrites:
         try:
             _, epoch = await pipeline.execute()
         except Exception:  # any failure means that Redis is unavailable, which the rate limiter logs
-            self._invalidate()
+            await self._reset()
             return
         if epoch != self._epoch:
             self._epoch, self._epoch_since = epoch, monotonic()
@@ -98,7 +98,7 @@ class RecentWrites:
             try:
                 await pipeline.execute()
             except Exception:  # as in _check_epoch()
-                self._invalidate()
+                await self._reset()
                 return False
             return True
 
@@ -110,10 +110,18 @@ class RecentWrites:
             try:
                 epoch, *records = await self._redis.mget([EPOCH_KEY, *build_keys(identity)])
             except Exception:  # as in _check_epoch()
-                self._invalidate()
+                await self._reset()
                 return False
             # Check again after the wait: this command or a concurrent one may have noticed that records were lost.
             return epoch == self._epoch and self.is_reliable and not any(records)
+
+    async def _reset(self) -> None:
+        """Assume that records were lost, and close the connections: a server that replies with an error cannot serve.
+
+        After a failover the former primary replies READONLY; new connections may lead to its successor.
+        """
+        self._invalidate()
+        await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     def _invalidate(self) -> None:
         """Assume that records were lost; the next epoch check starts a new period."""

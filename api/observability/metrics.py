@@ -5,6 +5,7 @@ document the metrics, also in the README.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
@@ -12,6 +13,7 @@ from sanic import HTTPResponse, Sanic
 
 from api.http.request import ParleyRequest
 from api.images.upload_slots import UPLOAD_SLOTS
+from api.observability.clocks import DATABASE_CLOCK, REDIS_CLOCK
 from api.observability.timings import Timings
 from api.shared.metrics import create_registry
 
@@ -89,6 +91,7 @@ class Metrics:
             Gauge(name, help_text, registry=self.registry).set_function(read)
 
         self._add_connection_gauges(app)
+        self._add_clock_gauges()
         fallback = "1 while Redis is unavailable and the worker limits by itself, otherwise 0."
         add_gauge("parley_rate_limit_fallback", fallback, lambda: app.ctx.limiter.is_redis_unavailable)
         replica = "1 while the replica serves reads, otherwise 0, also without a replica."
@@ -97,6 +100,16 @@ class Metrics:
         add_gauge("parley_admission_waiting_requests", queued, lambda: app.ctx.admission.waiting)
         uploads = "Uploads of images in progress."
         add_gauge("parley_uploads_in_progress", uploads, lambda: sum(list(UPLOAD_SLOTS.open.values())))
+
+    def _add_clock_gauges(self) -> None:
+        skew = Gauge(
+            "parley_clock_skew_seconds",
+            "By how much the clock of Redis or the database is ahead of this host's; NaN before its first response.",
+            ("server",),
+            registry=self.registry,
+        )
+        for server, clock in {"redis": REDIS_CLOCK, "database": DATABASE_CLOCK}.items():
+            skew.labels(server).set_function(partial(getattr, clock, "skew"))
 
     def _add_connection_gauges(self, app: Sanic[Any, Any]) -> None:
         connections = Gauge(

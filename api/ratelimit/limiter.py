@@ -2,8 +2,9 @@
 
 A request is rejected if floor((1 - elapsed share of the window) * previous window's count) + current window's count has
 reached the limit; rejected requests are not counted. A client is counted by a key that client_key.py derives from its
-address. The counts are in Redis, so that all processes share one budget, and so can a Next.js app. While Redis is
-unavailable, each process counts on its own.
+address. The counts are in Redis, so that all processes share one budget, and so can a Next.js app. Windows are those of
+the clock of Redis, which hosts with different clocks share too. While Redis is unavailable, each process counts on its
+own, by the last known time of Redis.
 """
 
 import asyncio
@@ -14,6 +15,10 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
+import hiredis
+from redis.exceptions import AuthenticationError
+
+from api.observability.clocks import REDIS_CLOCK
 from api.ratelimit.redis_connection import (
     REDIS_ERRORS,
     REDIS_TIMEOUT_SECONDS,
@@ -33,20 +38,30 @@ POLICY_NAME = "default"  # the limit's name in the headers of draft-ietf-httpapi
 Counts = tuple[int, int, int]  # whether the request is allowed (1 or 0), the current and the previous window's count
 
 # KEYS: the counts of the current and the previous window. ARGV: limit, window in ms, elapsed share of the window.
-# Returns Counts. The keys expire after two windows and a second, as Upstash's do.
+# Returns Counts, and the time of Redis in Unix time in ms, unless the login may not run TIME. The keys expire after two
+# windows and a second, as Upstash's do. TIME comes last, since Redis before version 5 rejects writes after it.
 SCRIPT = """
 local current = tonumber(redis.call('GET', KEYS[1]) or 0)
 local previous = tonumber(redis.call('GET', KEYS[2]) or 0)
-if math.floor((1 - ARGV[3]) * previous) + current >= tonumber(ARGV[1]) then
-    return {0, current, previous}
+local allowed = math.floor((1 - ARGV[3]) * previous) + current < tonumber(ARGV[1])
+if allowed then
+    current = redis.call('INCR', KEYS[1])
+    if current == 1 then
+        redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2] + 1000)
+    end
 end
-current = redis.call('INCR', KEYS[1])
-if current == 1 then
-    redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2] + 1000)
-end
-return {1, current, previous}
+local time = redis.pcall('TIME')
+return {allowed and 1 or 0, current, previous, time[1] and time[1] * 1000 + math.floor(time[2] / 1000)}
 """
 EVAL = encode_command("EVAL", SCRIPT, "2", argument_count=5)  # 2 keys and 3 arguments follow
+
+
+class Moment(NamedTuple):
+    """Unix time in milliseconds, the number of its window, and the share of the window that has elapsed."""
+
+    now_ms: int
+    window: int
+    elapsed: float
 
 
 class Decision(NamedTuple):
@@ -116,62 +131,89 @@ class RateLimiter:
         self._local = LocalCounts()
         self._retry_schedule = RetrySchedule(limit, window_ms)
         self.is_redis_unavailable = False
+        self._logged_failure = ""
         self._retry_at = 0.0
         self._probe: asyncio.Task[None] | None = None
 
     @classmethod
-    def connect(cls, settings: Settings) -> Self:
-        """Create a limiter with these settings; Redis may be unavailable."""
-        redis = RedisConnection(settings.redis_url.get_secret_value(), REDIS_TIMEOUT_SECONDS)
+    async def connect(cls, settings: Settings) -> Self:
+        """Create a limiter with these settings, and connect to Redis, which may be unavailable."""
+        redis = RedisConnection(settings.redis_url.get_secret_value(), REDIS_TIMEOUT_SECONDS, REDIS_CLOCK)
         window_ms = round(settings.rate_limit_window * 1000)
-        return cls(redis, settings.rate_limit_requests, window_ms, settings.rate_limit_prefix)
+        limiter = cls(redis, settings.rate_limit_requests, window_ms, settings.rate_limit_prefix)
+        try:
+            await redis.open()
+        except REDIS_ERRORS as error:
+            limiter._record_failure(error)
+        redis.clock.warn_about_skew("Redis")
+        return limiter
 
     async def consume(self, key: str, now_ms: int | None = None) -> Decision:
         """Count one request of a client, unless it exceeds the limit.
 
-        `key` is the client's rate_limit_key(). `now_ms` is Unix time in milliseconds, by default the clock's.
+        `key` is the client's rate_limit_key(). `now_ms` is Unix time in milliseconds, by default that of Redis.
         """
-        now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-        window, into_window = divmod(now_ms, self._window_ms)
-        elapsed = into_window / self._window_ms
-        redis_keys = f"{self._prefix}:{key}:{window}", f"{self._prefix}:{key}:{window - 1}"
-        command = EVAL + encode_arguments(*redis_keys) + self._arguments + encode_arguments(repr(elapsed))
-        counts, counted_by = None, "redis"
+        counts = None
         if not self.is_redis_unavailable:
             try:
-                counts = await self._redis.execute(command)
+                moment, counts = await self._count_in_redis(key, now_ms)
             except REDIS_ERRORS as error:
                 self._record_failure(error)
         elif time.monotonic() >= self._retry_at:
             self._retry_at = time.monotonic() + REDIS_RETRY_SECONDS
-            self._probe = asyncio.create_task(self._probe_redis(command), context=Context())
+            self._probe = asyncio.create_task(self._probe_redis(key, now_ms), context=Context())
+        counted_by = "redis"
         if counts is None:
-            counts, counted_by = self._local.consume(key, window, elapsed, self._limit), "process"
-        decision = self._decide(now_ms, window, elapsed, counts, counted_by)
+            moment, counted_by = self._locate(now_ms), "process"
+            counts = self._local.consume(key, moment.window, moment.elapsed, self._limit)
+        decision = self._decide(moment, counts, counted_by)
         if decision.allowed:
             return decision
         _, current, previous = counts
-        retry_after = self._retry_schedule.assign(key, now_ms, decision.wait_seconds, current, previous)
+        retry_after = self._retry_schedule.assign(key, moment.now_ms, decision.wait_seconds, current, previous)
         return decision._replace(retry_after=retry_after)
+
+    def _locate(self, now_ms: int | None) -> Moment:
+        now_ms = math.floor(self._redis.clock.time() * 1000) if now_ms is None else now_ms
+        window, into_window = divmod(now_ms, self._window_ms)
+        return Moment(now_ms, window, into_window / self._window_ms)
+
+    async def _count_in_redis(self, key: str, now_ms: int | None) -> tuple[Moment, Counts]:
+        if not self._redis.is_open:
+            await self._redis.open()  # which sets the clock that the keys depend on
+        moment = self._locate(now_ms)
+        redis_keys = f"{self._prefix}:{key}:{moment.window}", f"{self._prefix}:{key}:{moment.window - 1}"
+        command = EVAL + encode_arguments(*redis_keys) + self._arguments + encode_arguments(repr(moment.elapsed))
+        sent_at = time.monotonic()
+        allowed, current, previous, *time_ms = await self._redis.execute(command)
+        if time_ms:
+            self._redis.clock.observe(time_ms[0] / 1000, sent_at, time.monotonic())
+        return moment, (allowed, current, previous)
 
     def _record_failure(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + REDIS_RETRY_SECONDS
-        if not self.is_redis_unavailable:
+        failure = summarize(error)
+        # Log the first failure, and the replies of a server that was away at first, such as that of a new password.
+        is_reply = isinstance(error, hiredis.ReplyError | AuthenticationError)
+        if not self.is_redis_unavailable or (is_reply and failure != self._logged_failure):
+            self._logged_failure = failure
             # Use an empty context, so that the line is not logged under one request's id.
             message = "Redis is unavailable; this process enforces the rate limit by its own counts: %s"
-            Context().run(logger.warning, message, type(error).__name__)
+            Context().run(logger.warning, message, failure)
         self.is_redis_unavailable = True
 
-    async def _probe_redis(self, command: bytes) -> None:
+    async def _probe_redis(self, key: str, now_ms: int | None) -> None:
         try:
-            await self._redis.execute(command)
+            await self._count_in_redis(key, now_ms)
         except REDIS_ERRORS as error:
             self._record_failure(error)
         else:
             self.is_redis_unavailable = False
             logger.warning("Redis is available again; all processes share the rate limit")
+            self._redis.clock.warn_about_skew("Redis")
 
-    def _decide(self, now_ms: int, window: int, elapsed: float, counts: Counts, counted_by: str) -> Decision:
+    def _decide(self, moment: Moment, counts: Counts, counted_by: str) -> Decision:
+        now_ms, window, elapsed = moment
         allowed, current, previous = counts
         used = current + math.floor((1 - elapsed) * previous)
         window_end = (window + 1) * self._window_ms
@@ -204,3 +246,9 @@ class RateLimiter:
         if self._probe:
             await asyncio.wait([self._probe])
         await self._redis.close()
+
+
+def summarize(error: Exception) -> str:
+    """Return the type of an error and, for a reply of Redis, its code, such as READONLY."""
+    code = str(error).partition(" ")[0] if isinstance(error, hiredis.ReplyError) else ""
+    return f"{type(error).__name__} {code}".rstrip()

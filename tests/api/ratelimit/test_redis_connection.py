@@ -50,16 +50,16 @@ def test_replies_reach_their_commands(valkey: Valkey) -> None:
     assert asyncio.run(run_commands()) == list(range(1, 501))
 
 
-def test_error_reply_affects_only_its_command(valkey: Valkey) -> None:
+def test_error_reply_reaches_its_command_and_ends_the_connection(valkey: Valkey) -> None:
     async def run_commands() -> list[Any]:
         text, number = uuid4().hex, uuid4().hex
         async with open_connection(valkey.url()) as connection:
             commands = [
                 connection.execute(encode_command("SET", text, "x")),
                 connection.execute(incr(text)),
-                connection.execute(incr(number)),
             ]
-            return await asyncio.gather(*commands, return_exceptions=True)
+            replies = await asyncio.gather(*commands, return_exceptions=True)
+            return [*replies, await connection.execute(incr(number))]
 
     stored, error, counted = asyncio.run(run_commands())
     assert (stored, counted) == (b"OK", 1)

@@ -5,18 +5,22 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from pathlib import Path
 
 import psycopg
 import pytest
 import redis
 
 from api.db.recent_writes import EPOCH_KEY, RecentWrites, build_keys
+from api.dev.valkey import Valkey
 from api.routes import ROUTES, Route
 from api.settings import Settings
 from tests.api.db.replica.cluster import MAX_LAG, Cluster, chatting, persisted, uses_replica
 from tests.api.outages import killed
+from tests.api.ratelimit.redis_outages import OUTAGES, Servers
 from tests.api.route_examples import name_of, new_route_examples
 from tests.api_process import Api
+from tests.service_name import ServiceName
 from tests.tokens import new_user
 from tests.waiting import wait_until
 
@@ -169,3 +173,42 @@ def test_records_that_become_unreliable_during_a_request_are_not_trusted(
             return await task
 
     assert not asyncio.run(check())
+
+
+@pytest.mark.parametrize("reply", ["READONLY", "MISCONF", "OOM", "NOREPLICAS", "failover"])
+def test_recent_writes_recover_from_error_replies(
+    directory: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, reply: str
+) -> None:
+    """A connection to a server that replies with errors is not used again: it may be the former primary."""
+    identity = json.dumps({"sub": new_user()})
+
+    async def check(servers: Servers) -> list[bool]:
+        recent_writes = RecentWrites(Settings.load(), 60.0)
+        recorded = []
+
+        async def record() -> None:
+            recorded.append(await recent_writes.record(identity))
+            await recent_writes._check_epoch()
+
+        await recent_writes._check_epoch()
+        await record()
+        outage = servers.failed_over() if reply == "failover" else OUTAGES[reply](servers)
+        with outage:
+            await record()
+            if reply == "failover":
+                await record()
+                assert servers.other_admin.exists(*build_keys(identity))
+        for _ in range(2):  # the first closes the connection to the server that is a replica again
+            await recent_writes._check_epoch()
+        await record()
+        await recent_writes.close()
+        return recorded
+
+    with (
+        Valkey(directory / "valkey-records") as valkey,
+        Valkey(directory / "valkey-records-other") as other,
+        ServiceName(valkey.port) as name,
+    ):
+        servers = Servers(valkey, other, name)
+        cluster.new_api(REDIS_URL=servers.url).export_environment(monkeypatch)
+        assert asyncio.run(check(servers)) == [True, False, True] + [True] * (reply == "failover")
