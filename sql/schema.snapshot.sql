@@ -1974,7 +1974,15 @@ CREATE OR REPLACE FUNCTION listener.health(OUT waiting_events bigint, OUT lag_se
  LANGUAGE sql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 4fe1ee32a1e5514c1aba69bdc6bd1f2d;
+AS md5 46ea4e48036e6fd42a348fc14d089956;
+
+--- function listener.outbox_health()
+CREATE OR REPLACE FUNCTION listener.outbox_health(OUT waiting_events bigint, OUT lag_seconds numeric, OUT oldest_event bigint, OUT dead_letter_events bigint)
+ RETURNS record
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 b27de8cb44f1e227bcda90ba125aebee;
 
 --- function listener.purge_deleted_chats(integer)
 CREATE OR REPLACE FUNCTION listener.purge_deleted_chats(max_messages integer)
@@ -2024,7 +2032,7 @@ CREATE OR REPLACE FUNCTION listener.roll_up_chats_and_settings()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b46d8fc3e5c485a6087beddb2092685b;
+AS md5 d25cc9c3c3a75f6845a262deb8b1fd04;
 
 --- function listener.try_lead()
 CREATE OR REPLACE FUNCTION listener.try_lead()
@@ -2348,7 +2356,16 @@ CREATE OR REPLACE FUNCTION parley.close_block(chat uuid)
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
 AS md5 3605f0d85862dbab74595393eb35de59;
+
+--- function parley.count_blocks(uuid)
+CREATE OR REPLACE FUNCTION parley.count_blocks(chat uuid)
+ RETURNS TABLE(first_id uuid, before_id uuid, messages bigint, by_type jsonb)
+ LANGUAGE sql
+ STABLE
+AS md5 5c1dd53515bf400f85bb50b832444328;
 
 --- function parley.count_messages(uuid,parley.message_filter)
 CREATE OR REPLACE FUNCTION parley.count_messages(chat uuid, filter parley.message_filter)
@@ -3558,7 +3575,10 @@ CREATE OR REPLACE FUNCTION parley.recount_chat(chat uuid)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 1b71c09e10176fa3d5d56a556f448da2;
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS md5 4ab9b49a8255f3bbd6dccaaef9ae8436;
 
 --- function parley.requeue_events(bigint[])
 CREATE OR REPLACE FUNCTION parley.requeue_events(VARIADIC event_ids bigint[])
@@ -4148,7 +4168,7 @@ create view analytics.event_health as
            FROM ( SELECT
                    FROM parley.outbox_queue
                  LIMIT 100000) q) AS waiting_events,
-    (COALESCE(EXTRACT(epoch FROM (clock_timestamp() - ( SELECT o.recorded_at
+    (GREATEST(EXTRACT(epoch FROM (clock_timestamp() - ( SELECT o.recorded_at
            FROM parley.outbox o
           WHERE (o.id = ( SELECT min(q.id) AS min
                    FROM parley.outbox_queue q))))), (0)::numeric))::numeric(12,3) AS lag_seconds,
@@ -4640,6 +4660,8 @@ grant execute on function listener.enable_notify() to parley_listener;
 
 grant execute on function listener.health() to parley_listener;
 
+grant execute on function listener.outbox_health() to parley_listener;
+
 grant execute on function listener.purge_deleted_chats(integer) to parley_listener;
 
 grant execute on function listener.purge_events(interval,integer) to parley_listener;
@@ -4723,6 +4745,8 @@ grant execute on function parley.chat_version(bigint,uuid) to parley_api;
 grant execute on function parley.check_preconditions(text) to parley_api;
 
 grant execute on function parley.close_block(uuid) to parley_api;
+
+grant execute on function parley.count_blocks(uuid) to parley_api;
 
 grant execute on function parley.count_messages(uuid,parley.message_filter) to parley_api;
 
