@@ -108,7 +108,8 @@ def test_web_app_can_sign_users_in_and_call_the_api_from_its_pages(dev: Dev) -> 
 
 def test_all_servers_listen_on_loopback_only(dev: Dev) -> None:
     # The API and the listener let only root inspect their processes; the others have started and end at any time.
-    ports = {int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", dev.output)}
+    urls = [parse_url(dev), *re.findall(r"(http://127\.0\.0\.1:\d+)/metrics", dev.output)]
+    ports = {httpx.URL(url).port for url in urls}
     connections: list[Any] = [c for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port in ports]
     for process in psutil.Process(dev.process.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
