@@ -100,7 +100,7 @@ def test_plan_for_a_short_queue_is_efficient_for_a_long_one(
     queue_events(dba, 2000, QUEUED, analyze=False)
     rows, nodes = fetch(dba, after_chat)
     assert len(rows) == 1000
-    assert rows_read(nodes) <= 1001
+    assert rows_read(nodes) <= 1100  # PostgreSQL before 18 rounds the rows of each loop
 
 
 def test_round_reads_the_first_event_of_each_chat_once(dba: Connection) -> None:
