@@ -684,11 +684,17 @@ alter table parley.rollup_chats add column if not exists created_on date;
 --- column parley.rollup_chats.key
 alter table parley.rollup_chats add column if not exists key uuid;
 
+--- column parley.rollup_chats.last_day_messages
+alter table parley.rollup_chats add column if not exists last_day_messages bigint;
+
 --- column parley.rollup_chats.last_message_on
 alter table parley.rollup_chats add column if not exists last_message_on date;
 
 --- column parley.rollup_chats.messages
 alter table parley.rollup_chats add column if not exists messages bigint;
+
+--- column parley.rollup_chats.previous_message_on
+alter table parley.rollup_chats add column if not exists previous_message_on date;
 
 --- column parley.rollup_periods.active_chats
 alter table parley.rollup_periods add column if not exists active_chats bigint;
@@ -783,11 +789,17 @@ alter table parley.rollup_users add column if not exists cohort date;
 --- column parley.rollup_users.key
 alter table parley.rollup_users add column if not exists key uuid;
 
+--- column parley.rollup_users.last_day_messages
+alter table parley.rollup_users add column if not exists last_day_messages bigint;
+
 --- column parley.rollup_users.last_message_on
 alter table parley.rollup_users add column if not exists last_message_on date;
 
 --- column parley.rollup_users.messages
 alter table parley.rollup_users add column if not exists messages bigint;
+
+--- column parley.rollup_users.previous_message_on
+alter table parley.rollup_users add column if not exists previous_message_on date;
 
 --- column parley.settings.always_show_code
 alter table parley.settings add column if not exists always_show_code boolean;
@@ -2088,6 +2100,15 @@ CREATE OR REPLACE FUNCTION parley.add_response_times(chats uuid[], ids uuid[], u
  SET jit TO 'off'
 AS md5 926f503af638d0abe764e6f0b1598b69;
 
+--- function parley.add_to_rollup_chats(uuid[],uuid[])
+CREATE OR REPLACE FUNCTION parley.add_to_rollup_chats(chats uuid[], ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET jit TO 'off'
+AS md5 50e02f6e1b08a4f049f36086703db116;
+
 --- function parley.add_to_rollups(uuid[],uuid[],text[],text[])
 CREATE OR REPLACE FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users text[], types text[])
  RETURNS void
@@ -2095,7 +2116,7 @@ CREATE OR REPLACE FUNCTION parley.add_to_rollups(chats uuid[], ids uuid[], users
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET plan_cache_mode TO 'force_custom_plan'
  SET jit TO 'off'
-AS md5 846c0fe633a1c1b8c0e2b0265b464639;
+AS md5 b9effb44117be4a7cd721b0d26143158;
 
 --- function parley.advance_backfill_week(uuid,uuid)
 CREATE OR REPLACE FUNCTION parley.advance_backfill_week(first_id uuid, before_id uuid)
@@ -4130,13 +4151,24 @@ create view analytics.activity_by_hour as
 
 --- view analytics.chats
 create view analytics.chats as
- SELECT key AS chat_key,
-    created_on,
-    last_message_on,
-    messages,
-    ( SELECT s.as_of
-           FROM parley.rollup_state s) AS as_of
-   FROM parley.rollup_chats c;
+ SELECT c.key AS chat_key,
+    c.created_on,
+    d.last_message_on,
+        CASE
+            WHEN (d.messages >= 5) THEN d.messages
+            ELSE NULL::bigint
+        END AS messages,
+    s.as_of
+   FROM ((parley.rollup_chats c
+     CROSS JOIN ( SELECT max(r.as_of) AS as_of
+           FROM parley.rollup_state r) s)
+     CROSS JOIN LATERAL ( SELECT c.last_message_on,
+            c.messages
+          WHERE (c.last_message_on < ((s.as_of AT TIME ZONE 'UTC'::text))::date)
+        UNION ALL
+         SELECT c.previous_message_on,
+            (c.messages - c.last_day_messages)
+          WHERE ((c.last_message_on >= ((s.as_of AT TIME ZONE 'UTC'::text))::date) AND (c.previous_message_on < ((s.as_of AT TIME ZONE 'UTC'::text))::date))) d);
 
 --- view analytics.chats_by_size_and_age
 create view analytics.chats_by_size_and_age as
@@ -4263,13 +4295,24 @@ create view analytics.settings_in_use as
 
 --- view analytics.users
 create view analytics.users as
- SELECT key AS user_key,
-    cohort,
-    last_message_on,
-    messages,
-    ( SELECT s.as_of
-           FROM parley.rollup_state s) AS as_of
-   FROM parley.rollup_users u;
+ SELECT u.key AS user_key,
+    u.cohort,
+    d.last_message_on,
+        CASE
+            WHEN (d.messages >= 5) THEN d.messages
+            ELSE NULL::bigint
+        END AS messages,
+    s.as_of
+   FROM ((parley.rollup_users u
+     CROSS JOIN ( SELECT max(r.as_of) AS as_of
+           FROM parley.rollup_state r) s)
+     CROSS JOIN LATERAL ( SELECT u.last_message_on,
+            u.messages
+          WHERE (u.last_message_on < ((s.as_of AT TIME ZONE 'UTC'::text))::date)
+        UNION ALL
+         SELECT u.previous_message_on,
+            (u.messages - u.last_day_messages)
+          WHERE ((u.last_message_on >= ((s.as_of AT TIME ZONE 'UTC'::text))::date) AND (u.previous_message_on < ((s.as_of AT TIME ZONE 'UTC'::text))::date))) d);
 
 --- option security_barrier of analytics.activity_by_day
 alter view analytics.activity_by_day set (security_barrier = 'true');
@@ -4687,6 +4730,8 @@ grant execute on function parley.add_included_fields(json,text,uuid[],uuid[]) to
 grant execute on function parley.add_own_chat(parley.outbox,json) to parley_api;
 
 grant execute on function parley.add_response_times(uuid[],uuid[],text[]) to parley_api;
+
+grant execute on function parley.add_to_rollup_chats(uuid[],uuid[]) to parley_api;
 
 grant execute on function parley.add_to_rollups(uuid[],uuid[],text[],text[]) to parley_api;
 

@@ -1,11 +1,12 @@
 -- The counts of the rollups: one table for each question that the views of schema analytics answer.
 --
---   parley.add_to_rollups       adds messages to all counts of messages
---   parley.messages_with_keys   messages with the pseudonyms of their users and chats
---   parley.add_response_times   adds messages to the histogram of response times
---   parley.purge_active_keys    removes the keys of periods that are over
---   parley.roll_up_chats        counts chats by age and size
---   parley.roll_up_settings     counts users by setting
+--   parley.add_to_rollups        adds messages to all counts of messages
+--   parley.add_to_rollup_chats   adds messages to the counts of chats
+--   parley.messages_with_keys    messages with the pseudonyms of their users and chats
+--   parley.add_response_times    adds messages to the histogram of response times
+--   parley.purge_active_keys     removes the keys of periods that are over
+--   parley.roll_up_chats         counts chats by age and size
+--   parley.roll_up_settings      counts users by setting
 --
 -- parley.rollup_active_keys has the users and chats of the current hour, day and week, so that each is counted once a period.
 
@@ -15,18 +16,17 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan set jit = off as $$
 begin
     with counted as materialized (
-        select m.*, (m.sent_at at time zone 'UTC')::date as day, g.grain, date_trunc(g.grain, m.sent_at, 'UTC') as starts_at
+        select m.*, (m.sent_at at time zone 'UTC')::date as day, g.grain, date_trunc(g.grain, m.sent_at, 'UTC') as starts_at,
+            (max(m.sent_at) over (partition by m.user_key) at time zone 'UTC')::date as last_day
         from parley.messages_with_keys(chats, ids, users, types) m cross join (values ('hour'), ('day'), ('week')) g (grain)
     ), new_keys as (
         insert into parley.rollup_active_keys (grain, starts_at, kind, key)
         select distinct c.grain, c.starts_at, k.kind, k.key
         from counted c cross join lateral (values ('user', c.user_key), ('chat', c.chat_key)) k (kind, key)
-        on conflict do nothing
-        returning grain, starts_at, kind, key
+        on conflict do nothing returning grain, starts_at, kind, key
     ), active as (
         select k.grain, k.starts_at, count(*) filter (where k.kind = 'user') as users,
-            count(*) filter (where k.kind = 'chat') as chats
-        from new_keys k group by 1, 2
+            count(*) filter (where k.kind = 'chat') as chats from new_keys k group by 1, 2
     ), sent as (
         select c.grain, c.starts_at, count(*) as messages, count(*) filter (where c.type = 'text') as texts,
             count(*) filter (where c.type = 'code') as codes, count(*) filter (where c.type = 'image') as images
@@ -41,24 +41,47 @@ begin
             code_messages = p.code_messages + excluded.code_messages, image_messages = p.image_messages + excluded.image_messages,
             active_users = p.active_users + excluded.active_users, active_chats = p.active_chats + excluded.active_chats
     ), rolled_up_users as (
-        insert into parley.rollup_users as u (key, cohort, last_message_on, messages)
-        select c.user_key, (min(c.starts_at) at time zone 'UTC')::date, max(c.day), count(*)
+        insert into parley.rollup_users as u
+            (key, cohort, last_message_on, previous_message_on, last_day_messages, messages)
+        select c.user_key, (min(c.starts_at) at time zone 'UTC')::date, max(c.day), max(c.day) filter (where c.day < c.last_day),
+            count(*) filter (where c.day = c.last_day), count(*)
         from counted c where c.grain = 'week' group by 1
         on conflict (key) do update set last_message_on = greatest(u.last_message_on, excluded.last_message_on),
+            previous_message_on = greatest(u.previous_message_on, excluded.previous_message_on,
+                nullif(least(u.last_message_on, excluded.last_message_on), greatest(u.last_message_on, excluded.last_message_on))),
+            last_day_messages = case when excluded.last_message_on >= u.last_message_on then excluded.last_day_messages else 0 end
+                + case when u.last_message_on >= excluded.last_message_on then u.last_day_messages else 0 end,
             messages = u.messages + excluded.messages
         returning u.key, u.cohort
-    ), rolled_up_chats as (
-        insert into parley.rollup_chats as r (key, created_on, last_message_on, messages)
-        select c.chat_key, (rules.uuid7_timestamp(c.chat_id) at time zone 'UTC')::date, max(c.day), count(*)
-        from counted c where c.grain = 'week' group by 1, 2
-        on conflict (key) do update set last_message_on = greatest(r.last_message_on, excluded.last_message_on),
-            messages = r.messages + excluded.messages
     )
     insert into parley.rollup_retention as r (cohort, week, users)
     select u.cohort, (k.starts_at at time zone 'UTC')::date, count(*)
     from new_keys k join rolled_up_users u on u.key = k.key where k.kind = 'user' and k.grain = 'week' group by 1, 2
     on conflict (cohort, week) do update set users = r.users + excluded.users;
+    perform parley.add_to_rollup_chats(chats, ids);
     perform parley.add_response_times(chats, ids, users);
+end $$;
+
+-- Here and for users, the previous day is the last one before the last day: of the row, or of the batch.
+create or replace function parley.add_to_rollup_chats(chats uuid[], ids uuid[]) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan set jit = off as $$
+begin
+    insert into parley.rollup_chats as r (key, created_on, last_message_on, previous_message_on, last_day_messages, messages)
+    select parley.pseudonym('chat', c.chat_id::text), (rules.uuid7_timestamp(c.chat_id) at time zone 'UTC')::date, max(c.day),
+        max(c.day) filter (where c.day < c.last_day), count(*) filter (where c.day = c.last_day), count(*)
+    from (
+        select d.chat_id, d.day, max(d.day) over (partition by d.chat_id) as last_day
+        from (
+            select s.chat_id, (rules.uuid7_timestamp(s.id) at time zone 'UTC')::date as day
+            from unnest(chats, ids) s (chat_id, id)) d) c
+    group by c.chat_id
+    on conflict (key) do update set last_message_on = greatest(r.last_message_on, excluded.last_message_on),
+        previous_message_on = greatest(r.previous_message_on, excluded.previous_message_on,
+            nullif(least(r.last_message_on, excluded.last_message_on), greatest(r.last_message_on, excluded.last_message_on))),
+        last_day_messages = case when excluded.last_message_on >= r.last_message_on then excluded.last_day_messages else 0 end
+            + case when r.last_message_on >= excluded.last_message_on then r.last_day_messages else 0 end,
+        messages = r.messages + excluded.messages;
 end $$;
 
 -- The pseudonyms are computed once for each user and chat. The function has no settings of its own, so that it is inlined.

@@ -7,16 +7,20 @@
 -- The views read the rollups: see functions/rollups.sql.
 
 create or replace view analytics.chats with (security_barrier) as
-select c.key as chat_key, c.created_on, c.last_message_on, c.messages,
-    (select s.as_of from parley.rollup_state s) as as_of
-from parley.rollup_chats c;
+select c.key as chat_key, c.created_on, d.last_message_on, case when d.messages >= 5 then d.messages end as messages, s.as_of
+from parley.rollup_chats c cross join (select max(r.as_of) as as_of from parley.rollup_state r) s cross join lateral (
+    select c.last_message_on, c.messages where c.last_message_on < (s.as_of at time zone 'UTC')::date
+    union all
+    select c.previous_message_on, c.messages - c.last_day_messages
+    where c.last_message_on >= (s.as_of at time zone 'UTC')::date
+      and c.previous_message_on < (s.as_of at time zone 'UTC')::date) d;
 
-comment on view analytics.chats is 'Chats in which a message was sent, including chats deleted since.';
+comment on view analytics.chats is 'Chats in which a message was sent, including chats deleted since. Rows change once a day: the messages of the day of as_of appear when it is over, so that nobody can recognize a chat by messages that they see arrive.';
 comment on column analytics.chats.chat_key is 'The pseudonym of the chat: the same in all rows. Only a DBA can determine which chat it is.';
 comment on column analytics.chats.created_on is 'The day, in UTC, on which the chat was created.';
-comment on column analytics.chats.last_message_on is 'The day, in UTC, of the last message.';
-comment on column analytics.chats.messages is 'Messages sent in the chat, including those deleted since.';
-comment on column analytics.chats.as_of is 'All messages sent before this time are counted.';
+comment on column analytics.chats.last_message_on is 'The day, in UTC, of the last message before the day of as_of.';
+comment on column analytics.chats.messages is 'Messages sent in the chat before the day of as_of, including those deleted since. Null stands for 1 to 4.';
+comment on column analytics.chats.as_of is 'All messages sent before the day, in UTC, of this time are counted.';
 
 create or replace view analytics.chats_by_size_and_age with (security_barrier) as
 select c.min_age_days, c.min_messages, c.chats, c.inactive_chats, c.messages, c.inactive_messages, c.members,

@@ -47,13 +47,17 @@ comment on column analytics.retention_by_cohort.retention_rate is 'The share of 
 comment on column analytics.retention_by_cohort.as_of is 'All messages sent before this time are counted. The last week may still be in progress.';
 
 create or replace view analytics.users with (security_barrier) as
-select u.key as user_key, u.cohort, u.last_message_on, u.messages,
-    (select s.as_of from parley.rollup_state s) as as_of
-from parley.rollup_users u;
+select u.key as user_key, u.cohort, d.last_message_on, case when d.messages >= 5 then d.messages end as messages, s.as_of
+from parley.rollup_users u cross join (select max(r.as_of) as as_of from parley.rollup_state r) s cross join lateral (
+    select u.last_message_on, u.messages where u.last_message_on < (s.as_of at time zone 'UTC')::date
+    union all
+    select u.previous_message_on, u.messages - u.last_day_messages
+    where u.last_message_on >= (s.as_of at time zone 'UTC')::date
+      and u.previous_message_on < (s.as_of at time zone 'UTC')::date) d;
 
-comment on view analytics.users is 'Users who have sent a message, including users deleted since.';
+comment on view analytics.users is 'Users who have sent a message, including users deleted since. Rows change once a day: the messages of the day of as_of appear when it is over, so that nobody can recognize a user by messages that they see arrive.';
 comment on column analytics.users.user_key is 'The pseudonym of the user: the same in all rows. Only a DBA can determine which user it is.';
 comment on column analytics.users.cohort is 'The Monday, in UTC, of the week of the first message.';
-comment on column analytics.users.last_message_on is 'The day, in UTC, of the last message.';
-comment on column analytics.users.messages is 'Messages that the user sent, including those deleted since.';
-comment on column analytics.users.as_of is 'All messages sent before this time are counted.';
+comment on column analytics.users.last_message_on is 'The day, in UTC, of the last message before the day of as_of.';
+comment on column analytics.users.messages is 'Messages that the user sent before the day of as_of, including those deleted since. Null stands for 1 to 4.';
+comment on column analytics.users.as_of is 'All messages sent before the day, in UTC, of this time are counted.';

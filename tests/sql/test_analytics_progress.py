@@ -125,7 +125,7 @@ def test_each_message_is_counted_once_under_concurrent_writes(own_dba: Connectio
             counter.result()
     roll_up_to_now(own_dba)
     assert own_dba.execute("select sum(messages) from analytics.activity_by_hour").fetchone() == (240,)
-    assert own_dba.execute("select sum(messages) from analytics.users").fetchone() == (240,)
+    assert own_dba.execute("select sum(messages) from parley.rollup_users").fetchone() == (240,)
     by_week = "select distinct active_users, active_chats from analytics.growth_by_week"
     assert own_dba.execute(by_week).fetchall() == [(4, 4)]
 
