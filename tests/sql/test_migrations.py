@@ -117,6 +117,18 @@ def test_messages_can_be_sent_while_the_outbox_is_rolled_back(url: str) -> None:
         assert dba.execute("select event from parley.outbox").fetchall() == [("chat:deleted",)]
 
 
+def test_existing_chats_skip_no_seq_when_the_lineage_is_added_or_rolled_back(url: str) -> None:
+    seqs = "select array_agg(seq order by id) from parley.outbox"
+    yoyo(url, "apply", "--batch")
+    with psycopg.connect(url, autocommit=True) as dba:
+        chat = new_chat(dba, "owner")
+        yoyo(url, "rollback", "--batch", "--revision", "0012_lineage")
+        call(dba, "owner", "send_message", chat, {"content": "rolled back"})
+        yoyo(url, "apply", "--batch")
+        call(dba, "owner", "send_message", chat, {"content": "applied"})
+        assert dba.execute(seqs).fetchone() == ([1, 2, 3],)
+
+
 def test_maintenance_works_while_the_rollups_are_rolled_back(url: str) -> None:
     yoyo(url, "apply", "--batch")
     with psycopg.connect(url, autocommit=True) as dba:
