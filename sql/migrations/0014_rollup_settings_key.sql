@@ -1,4 +1,4 @@
--- depends: 0012_lineage
+-- depends: 0013_daily_rollups
 --
 -- A primary key for parley.rollup_settings, whose value can be null. Logical replication requires one for deletions.
 
