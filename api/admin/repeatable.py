@@ -17,12 +17,14 @@ REPEATABLE = (FUNCTIONS, VIEWS, TRIGGERS, POLICIES, GRANTS)  # in the order in w
 DELETE = "delete from parley.repeatable_migrations"
 MARK_AS_STALE = "update parley.repeatable_migrations set checksum = ''"
 
-# An older checkout neither drops a view nor removes a column from one. It fills letter_variants only if that is empty.
-# Views that objects of a DBA depend on are kept.
-DROP_FOR_OLDER_CHECKOUT = """
+# An older checkout neither drops a view nor removes a column from one. It fills letter_variants only if that is empty,
+# and may not revoke the functions for large objects. PostgreSQL's own revocations are in pg_init_privs. Views that
+# objects of a DBA depend on are kept.
+UNDO_FOR_OLDER_CHECKOUT = """
     do $$
     declare
         dropped regclass;
+        granted regprocedure;
     begin
         if to_regclass('parley.letter_variants') is not null then
             delete from parley.letter_variants;
@@ -36,6 +38,17 @@ DROP_FOR_OLDER_CHECKOUT = """
             exception when dependent_objects_still_exist then
                 raise notice 'view % is kept, because other objects depend on it', dropped;
             end;
+        end loop;
+        for granted in
+            select p.oid from pg_catalog.pg_proc p
+            where p.pronamespace = 'pg_catalog'::regnamespace and p.proname ~ '^(lo_.*|loread|lowrite)$'
+              and not pg_catalog.has_function_privilege('public', p.oid, 'execute')
+              and not exists (
+                select from pg_catalog.pg_init_privs i
+                where i.classoid = 'pg_catalog.pg_proc'::regclass and i.objoid = p.oid)
+              and pg_catalog.pg_has_role(p.proowner, 'usage')
+        loop
+            execute format('grant execute on function %s to public', granted);
         end loop;
     end $$
 """
@@ -79,4 +92,4 @@ def invalidate_repeatables(cursor: Any, sql: Path) -> None:
         cursor.execute(MARK_AS_STALE)
     else:
         cursor.execute(DELETE)
-        cursor.execute(DROP_FOR_OLDER_CHECKOUT)
+        cursor.execute(UNDO_FOR_OLDER_CHECKOUT)

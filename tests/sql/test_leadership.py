@@ -15,7 +15,8 @@ LOCKS = """
     select classid::bigint << 32 | objid::bigint from pg_locks
     where locktype = 'advisory' and objsubid = 1 and granted and pid <> pg_backend_pid()
       and database = (select oid from pg_database where datname = current_database())"""
-STRANGERS = ("stranger", "app", "analyst")
+NEW_LOGINS = ("stranger", "watching_analyst")
+STRANGERS = (*NEW_LOGINS, "app")
 CANDIDATES, ATTEMPTS = 12, 15
 
 
@@ -24,11 +25,11 @@ def database(postgres: Postgres, new_database: Callable[[str], str]) -> Iterator
     """A database, with logins without a role of Parley, with the API's and with an analyst's."""
     name = new_database("parley_leadership")
     with psycopg.connect(postgres.url(name), autocommit=True) as dba:
-        for login in ("stranger", "analyst"):
+        for login in NEW_LOGINS:
             dba.execute(f"create role {login} login password '{login}'")
-        dba.execute("grant parley_analyst to analyst")
+        dba.execute("grant parley_analyst to watching_analyst")
         yield name
-        for login in ("stranger", "analyst"):
+        for login in NEW_LOGINS:
             dba.execute(f"drop role {login}")
 
 
