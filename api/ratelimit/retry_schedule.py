@@ -29,6 +29,8 @@ class RetrySchedule:
         while times and times[0] <= now_ms:
             times.popleft()
         max_wait = first_wait + math.ceil(self._window_ms / 1000)
+        while times and times[-1] > now_ms + 1000 * max_wait:  # The clock of Redis was set back.
+            times.pop()
         wait = max(first_wait, math.ceil((times[-1] - now_ms) / 1000)) if times else first_wait
         if wait < max_wait:
             window = now_ms // self._window_ms

@@ -95,3 +95,10 @@ def test_times_of_a_limited_number_of_addresses_are_remembered() -> None:
     assert schedule.assign("0", NOON_MS, 11, 10, 0) == 11  # forgotten
     assert schedule.assign("1", NOON_MS, 11, 10, 0) == 13
     assert schedule.assign("2", NOON_MS, 11, 10, 0) == 11  # forgotten for 0
+
+
+def test_times_before_the_clock_was_set_back_are_forgotten() -> None:
+    schedule = RetrySchedule(10, WINDOW_MS)
+    waits = [schedule.assign("key", now_ms, 5, 10, 5) for now_ms in [NOON_MS] * 3 + [NOON_MS - 3_600_000] * 3]
+    assert waits[:3] == waits[3:]
+    assert max(waits) <= 5 + WINDOW_MS // 1000
