@@ -65,7 +65,7 @@ def check_url(url: str) -> None:
     """Raise ValueError if a URL is malformed, has unacceptable parameters, or names files that cannot be read."""
     parameters = _read_service(parse_url(url))
     paths = {name: parameters[name] for name in _FILES if parameters.get(name, SYSTEM_ROOTS) != SYSTEM_ROOTS}
-    if missing := [name for name, path in paths.items() if not Path(path).is_file()]:
+    if missing := [name for name, path in paths.items() if not os.path.isfile(path)]:  # noqa: PTH113 (raises no error)
         raise ValueError(f"{' and '.join(missing)} must name a file that exists")
     try:
         ConnectArguments.parse(url)
@@ -107,7 +107,7 @@ def _split_hosts(text: str) -> tuple[str, str]:
 
 
 def _parse_query(query: str) -> Iterator[tuple[str, str]]:
-    for pair in query.split("&") if query else ():
+    for pair in query.removesuffix("&").split("&") if query else ():
         name, separator, value = (unquote(part, errors="strict") for part in pair.partition("="))
         if not separator or not name.isidentifier():
             raise ValueError("must have parameters like name=value, separated by &")

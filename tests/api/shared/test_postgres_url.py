@@ -33,6 +33,7 @@ URLS = [
     "postgresql://host/name?sslmode=&user=user",
     "postgresql://host/name?sslmode=prefer&sslmode=require",
     "postgresql://host/name?ssl=true",
+    "postgresql://host/name?sslmode=require&",
 ]
 MANAGED = {
     "Neon": "postgresql://u:p@ep-cool-1.eu-central-1.aws.neon.tech/db?sslmode=require&channel_binding=require",
@@ -93,6 +94,7 @@ def test_parameters_of_prisma_are_named() -> None:
         (f"postgresql://u:{HIDDEN}%ff@host/db", "UTF-8"),
         (f"postgresql://u:{HIDDEN}@host/db?connect_timeout={HIDDEN}", "connect_timeout must be an integer"),
         (f"postgresql://u:{HIDDEN}@host/db?sslrootcert=/no/{HIDDEN}", "sslrootcert must name a file that exists"),
+        (f"postgresql://u:x@host/db?sslkey={HIDDEN}{'x' * 300}", "sslkey must name a file that exists"),
         (f"postgresql://u:{HIDDEN}@host/db?service={HIDDEN}", "service must name a section"),
         ("postgresql://host/db?sslrootcert=system&sslmode=require", "sslmode must be verify-full"),
         ("postgresql://host/db?sslnegotiation=direct", "sslmode must be require or verify-ca"),
