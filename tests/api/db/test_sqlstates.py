@@ -201,6 +201,23 @@ def test_timeout_of_the_server_is_a_503(
     wait_until(lambda: post_chat(client).status_code == 201)
 
 
+def test_sessions_that_the_server_ends_by_a_timeout_are_replaced(
+    client: httpx.Client, dba: psycopg.Connection, postgres: Postgres
+) -> None:
+    dba.execute("alter role app set transaction_timeout = '200ms'")
+    end_sessions(dba)
+    wait_until(lambda: client.get("/api/chats").status_code == 200)
+    try:
+        for _ in range(3):  # more than the pool has connections
+            with locked_chats(postgres.url(DATABASE)), ThreadPoolExecutor(1) as thread:
+                expect_error(thread.submit(post_chat, client).result(), 503)
+    finally:
+        dba.execute("alter role app reset transaction_timeout")
+    wait_until(lambda: post_chat(client).status_code == 201)
+    end_sessions(dba)
+    wait_until(lambda: post_chat(client).status_code == 201)
+
+
 @contextmanager
 def small_file_system() -> Iterator[Path]:
     """A directory on a file system of 16 MB; skips the test without the privilege to mount one."""
