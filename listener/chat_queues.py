@@ -111,7 +111,8 @@ class ChatQueues:
     """The queues of all chats that have fetched events. Chats take turns."""
 
     def __init__(self, terminations: Terminations) -> None:
-        self.event_count = 0  # not published, or whose termination has not ended
+        self.event_count = 0  # not published
+        self.terminating_count = 0  # published events whose termination has not ended
         self.is_round_requested = False  # The outbox may have events of a chat whose queue accepts more.
         self._terminations = terminations
         self._by_chat: dict[str, ChatQueue] = {}
@@ -168,9 +169,9 @@ class ChatQueues:
     def pop(self, queue: ChatQueue) -> Event:
         """Remove the first event of a queue, after it was published or dead-lettered, and start its termination."""
         event = queue.pop()
-        if event.terminated_user is None:
-            self.event_count -= 1
-        else:
+        self.event_count -= 1
+        if event.terminated_user is not None:
+            self.terminating_count += 1
             queue.terminations += 1
             self._terminations.add(queue, event, event.terminated_user)
         self.is_round_requested |= queue.needs_refill
@@ -186,7 +187,7 @@ class ChatQueues:
         self._terminations.finish(termination)
         for queue, _ in termination.removals:
             queue.terminations -= 1
-            self.event_count -= 1
+            self.terminating_count -= 1
             if not queue.terminations and not (queue.events and queue.events[0].terminated_user is not None):
                 self._update(queue)
 
@@ -196,7 +197,7 @@ class ChatQueues:
         for queues in self._ready.values():
             queues.clear()
         self._terminations.clear()
-        self.event_count = 0
+        self.event_count = self.terminating_count = 0
 
     def _update(self, queue: ChatQueue) -> None:
         """Make a queue ready that has become so, or delete it if nothing is left of it."""

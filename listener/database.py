@@ -49,6 +49,7 @@ class Event:
     """An event, and its pending publications.
 
     `terminated_user` is the id at Pusher of a removed member, whose connections are terminated after the publications.
+    `error` is the reason why publishing was given up before the termination.
     """
 
     id: int
@@ -56,6 +57,7 @@ class Event:
     name: str
     publications: list[Publication]
     terminated_user: str | None = None
+    error: str | None = None
 
     @property
     def batch_size(self) -> int:

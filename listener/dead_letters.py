@@ -13,7 +13,8 @@ find the invalid one.
 
 The termination of a removed member's connections is given up alone, and only while a probe shows that Pusher works: at
 once if Pusher rejects it or has no such route (MISSING_ROUTE_STATUSES), and after repeated failures as above otherwise.
-An overload (OVERLOAD_STATUSES, or no response) is never a reason.
+An overload (OVERLOAD_STATUSES, or no response) is never a reason. While the probe succeeds, failures of terminations
+delay no requests of other kinds.
 """
 
 import asyncio
@@ -79,13 +80,17 @@ class DeadLetters:
     async def handle_termination_error(self, termination: Termination, started_at: float, error: Exception) -> bool:
         """Handle an error of a termination that was requested at `started_at`; return whether it is given up."""
         status = error.status if isinstance(error, PusherError) else None
-        is_available = status is not None and status not in OVERLOAD_STATUSES and await self._pusher.probe()
+        is_available = await self._pusher.probe()
         now = asyncio.get_running_loop().time()
-        if status is None or not is_available:
+        if not is_available:
             self._circuit.record_failure(started_at, now, error)
             return False
         self._circuit.record_success(now)
         termination.failures.record(now)
+        if status is None or status in OVERLOAD_STATUSES:
+            if termination.failures.count == 1:
+                logger.warning("Pusher does not terminate connections now, requests will be retried: %r", str(error))
+            return False
         is_permanent = isinstance(error, RejectedError) or status in MISSING_ROUTE_STATUSES
         if not (is_permanent or self._is_hopeless(termination.failures)):
             return False
@@ -106,7 +111,10 @@ class DeadLetters:
     def _give_up_first_event(self, queue: ChatQueue, error: Exception) -> None:
         event = self._queues.pop(queue)
         logger.error("Dead-lettered event %s (%s): %r", event.id, event.name, str(error))
-        self.pending.append((event.id, str(error)))
+        if event.terminated_user is None:
+            self.pending.append((event.id, str(error)))
+        else:  # If the listener ends before the termination, the next one fetches the event again.
+            event.error = str(error)
         DEAD_LETTERED.labels(event.name).inc()
 
 

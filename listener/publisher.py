@@ -123,7 +123,9 @@ class Publisher:
             is_ended = True
         if is_ended:
             self.queues.end_termination(termination)
-            self.unacknowledged += [event.id for _, event in termination.removals]
+            events = [event for _, event in termination.removals]
+            self.unacknowledged += [event.id for event in events if event.error is None]
+            self.dead_letters.pending += [(event.id, event.error) for event in events if event.error is not None]
         else:
             self.terminations.retry(termination)
         self._after_request()

@@ -43,7 +43,8 @@ class Relay:
     @property
     def is_pusher_available(self) -> bool:
         """Whether the last request to Pusher succeeded. Without events to publish, it is assumed to be available."""
-        return self._publisher.circuit.failures == 0 or self._publisher.queues.event_count == 0
+        queues = self._publisher.queues
+        return self._publisher.circuit.failures == 0 or queues.event_count + queues.terminating_count == 0
 
     def wake_up(self) -> None:
         """Poll now instead of waiting for a notification."""
@@ -81,7 +82,10 @@ class Relay:
         publisher = self._publisher
         await self._flush_dead_letters(database)
         now = asyncio.get_running_loop().time()
-        capacity = MAX_QUEUED_EVENTS - publisher.queues.event_count
+        # Events that only wait for a termination take no capacity of the latest events: Pusher may reject terminations
+        # for long, while it publishes.
+        terminating_count = min(publisher.queues.terminating_count, MAX_QUEUED_EVENTS)
+        capacity = MAX_QUEUED_EVENTS - publisher.queues.event_count - terminating_count
         has_capacity = capacity + RESERVED_EVENTS > 0
         if not (has_capacity or publisher.unacknowledged or now - self._polled_at >= POLL_SECONDS):
             return

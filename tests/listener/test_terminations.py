@@ -7,7 +7,7 @@ import pytest
 
 from api.dev.process import find_free_port
 from listener.pusher import PusherClient
-from listener.relay import Relay
+from listener.relay import MAX_QUEUED_EVENTS, Relay
 from tests.api_process import scrape
 from tests.database import Connection, call
 from tests.listener.chats import (
@@ -171,3 +171,57 @@ def test_removals_from_one_chat_are_published_before_the_first_termination_ends(
         proxy.delay = {}
         wait_until(lambda: received_contents(subscriber) == ["elsewhere", "after"])
         assert len(proxy.terminated) == len(members)
+
+
+def test_removal_that_pusher_rejects_stays_in_the_queue_until_its_termination(harness: Harness) -> None:
+    chat = new_authorized_chat(harness.dba, "member")
+    with (
+        PusherProxy(harness.pusher).open() as proxy,
+        Subscriber(harness.pusher, chat_channel(chat), user=pusher_user_id("member")) as member,
+    ):
+        proxy.reject = {"member:removed": 400, ROUTE: 503}
+        with running_listener(harness.new_listener(proxy)) as listener:
+            remove(harness, chat, "member")
+            wait_until(lambda: proxy.rejected.count(ROUTE) > 1)
+            listener.kill()
+        assert not member.closed.is_set()
+        del proxy.reject[ROUTE]
+        with running_listener(harness.new_listener(proxy)):
+            assert member.closed.wait(15)
+            wait_until(lambda: harness.count_queued() == 0)
+    (letters,) = harness.dba.execute("select count(*) from analytics.dead_letter_events").fetchone() or (0,)
+    assert letters == 1
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_terminations_that_fail_do_not_delay_other_events(harness: Harness, status: int) -> None:
+    chat = new_large_chat(harness.dba, "owner")
+    users = ("first", "second", "third")
+    harness.dba.execute("insert into next_auth.users (id) select unnest(%s::text[])", [[*users]])
+    harness.dba.execute(
+        "insert into parley.chats (title, owner_id) select 'Plans', 'owner' from generate_series(1, %s)",
+        [MAX_QUEUED_EVENTS // 2],
+    )
+    harness.dba.execute(
+        "insert into parley.members (chat_id, user_id, was_authorized)"
+        " select c.id, u, true from parley.chats c, unnest(%s::text[]) u where c.title = 'Plans'",
+        [[*users]],
+    )
+    harness.dba.execute("update parley.chats set member_count = 1000")
+    harness.dba.execute("delete from parley.outbox_queue")
+    with (
+        PusherProxy(harness.pusher).open() as proxy,
+        Subscriber(harness.pusher, chat_channel(chat)) as subscriber,
+        running_listener(harness.new_listener(proxy)) as listener,
+    ):
+        proxy.reject = {ROUTE: status}
+        for number, user in enumerate(users):
+            harness.dba.execute("delete from parley.members where user_id = %s", [user])
+            send_message(harness.dba, chat, user)
+            wait_until(lambda number=number: len(subscriber.events) == number + 1)  # type: ignore[misc]
+            count = min(number * 2000 + 1000, 5000)
+            wait_until(lambda count=count: sum(map(len, proxy.accepted)) >= count)  # type: ignore[misc]
+        wait_until(lambda: proxy.rejected.count(ROUTE) > 10)
+        send_message(harness.dba, chat, "elsewhere")
+        wait_until(lambda: received_contents(subscriber) == [*users, "elsewhere"])
+        assert "Pusher is unavailable" not in listener.log.read_text()
