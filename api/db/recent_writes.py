@@ -121,7 +121,9 @@ class RecentWrites:
         After a failover the former primary replies READONLY; new connections may lead to its successor.
         """
         self._invalidate()
-        await self._redis.connection_pool.disconnect(inuse_connections=False)
+        # With TLS, closing waits for the server: a failure, even a CancelledError, only means that it hangs.
+        closing = self._redis.connection_pool.disconnect(inuse_connections=False)
+        await asyncio.gather(closing, return_exceptions=True)
 
     def _invalidate(self) -> None:
         """Assume that records were lost; the next epoch check starts a new period."""
