@@ -95,7 +95,10 @@ async def connect(
     If a pooler rejects SESSION_SETTINGS, connect without them: api.check_readiness() verifies their effect. Raises
     asyncpg's errors.
     """
-    target = ConnectArguments.parse(url)
+    try:
+        target = ConnectArguments.parse(url)
+    except ValueError as error:  # The service file has changed since the start.
+        raise asyncpg.ClientConfigurationError(str(error)) from None
     arguments = {"timeout": timeout, "connection_class": connection_class, **options, **target.arguments}
     settings = {"application_name": "parley", **server_settings, **target.server_settings}
     try:

@@ -4,16 +4,19 @@ import asyncio
 import multiprocessing
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
+from api.http.errors import UNAVAILABLE_ERRORS
 from api.settings import Settings
 from api.shared.postgres import SESSION_SETTINGS, Connection, connect
 from api.shared.settings import SettingsError
 from api.startup_checks import check_database
+from listener.database import DATABASE_ERRORS
 from tests.tokens import new_user
 
 NAMES = "select name from pg_prepared_statements"
@@ -118,3 +121,13 @@ def test_option_that_the_server_rejects_is_named(
     monkeypatch.setenv("DATABASE_URL", f"{postgres.url(shared_database, 'app', 'app')}?options={options}")
     with pytest.raises(SettingsError, match=r"the server rejects the parameter (no_such|work_mem)$"):
         asyncio.run(check_database(Settings.load()))
+
+
+def test_service_that_was_removed_is_an_outage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "services"
+    file.write_text("")
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    with pytest.raises(ValueError, match="service must name a section") as caught:
+        fetch("postgresql:///name?service=parley")
+    assert isinstance(caught.value, UNAVAILABLE_ERRORS)
+    assert isinstance(caught.value, DATABASE_ERRORS)
