@@ -129,6 +129,7 @@ class RateLimiter:
         policy = f'"{POLICY_NAME}";q={limit};w={math.ceil(window_ms / 1000)}'
         self._policy_headers = {"RateLimit-Policy": policy, "X-RateLimit-Limit": str(limit)}
         self._local = LocalCounts()
+        self._local_offset = 0.0  # of the time by which it counts from the monotonic clock, in seconds
         self._retry_schedule = RetrySchedule(limit, window_ms)
         self.is_redis_unavailable = False
         self._logged_failure = ""
@@ -164,7 +165,7 @@ class RateLimiter:
             self._probe = asyncio.create_task(self._probe_redis(key, now_ms), context=Context())
         counted_by = "redis"
         if counts is None:
-            moment, counted_by = self._locate(now_ms), "process"
+            moment, counted_by = self._locate(now_ms, time.monotonic() + self._local_offset), "process"
             counts = self._local.consume(key, moment.window, moment.elapsed, self._limit)
         decision = self._decide(moment, counts, counted_by)
         if decision.allowed:
@@ -173,15 +174,15 @@ class RateLimiter:
         retry_after = self._retry_schedule.assign(key, moment.now_ms, decision.wait_seconds, current, previous)
         return decision._replace(retry_after=retry_after)
 
-    def _locate(self, now_ms: int | None) -> Moment:
-        now_ms = math.floor(self._redis.clock.time() * 1000) if now_ms is None else now_ms
+    def _locate(self, now_ms: int | None, unix_time: float) -> Moment:
+        now_ms = math.floor(unix_time * 1000) if now_ms is None else now_ms
         window, into_window = divmod(now_ms, self._window_ms)
         return Moment(now_ms, window, into_window / self._window_ms)
 
     async def _count_in_redis(self, key: str, now_ms: int | None) -> tuple[Moment, Counts]:
         if not self._redis.is_open:
             await self._redis.open()  # which sets the clock that the keys depend on
-        moment = self._locate(now_ms)
+        moment = self._locate(now_ms, self._redis.clock.time())
         redis_keys = f"{self._prefix}:{key}:{moment.window}", f"{self._prefix}:{key}:{moment.window - 1}"
         command = EVAL + encode_arguments(*redis_keys) + self._arguments + encode_arguments(repr(moment.elapsed))
         sent_at = time.monotonic()
@@ -200,6 +201,10 @@ class RateLimiter:
             # Use an empty context, so that the line is not logged under one request's id.
             message = "Redis is unavailable; this process enforces the rate limit by its own counts: %s"
             Context().run(logger.warning, message, failure)
+        if not self.is_redis_unavailable:
+            # Probes may set the clock to that of another server, or of one that was restarted: an address would get a
+            # new budget each time.
+            self._local_offset = self._redis.clock.time() - time.monotonic()
         self.is_redis_unavailable = True
 
     async def _probe_redis(self, key: str, now_ms: int | None) -> None:

@@ -110,6 +110,21 @@ def test_without_redis_windows_follow_its_last_known_time(apis: dict[int, Api], 
     )
 
 
+def test_clock_that_jumps_while_redis_is_away_gives_no_new_budget() -> None:
+    async def count() -> int:
+        redis_connection = RedisConnection(f"redis://127.0.0.1:{find_free_port()}", 5)
+        limiter = RateLimiter(redis_connection, 10, WINDOW * 1000, "test")
+        allowed = 0
+        for n in range(30):
+            allowed += (await limiter.consume("key")).allowed
+            # As a probe does, of a server that was restarted or that is another one.
+            redis_connection.clock.observe(time.time() + SKEW * (n % 2), time.monotonic(), time.monotonic())
+        await limiter.close()
+        return allowed
+
+    assert asyncio.run(count()) == 10
+
+
 def test_login_without_permission_for_time_is_limited_by_redis(own_valkey: Valkey) -> None:
     with redis.Redis.from_url(own_valkey.url()) as client:
         rules = {"enabled": True, "passwords": ["+limited"], "keys": ["*"]}
