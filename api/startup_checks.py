@@ -40,6 +40,8 @@ async def check_database(settings: Settings) -> None:
         raise SettingsError(f"DATABASE_URL: {message}") from None
     except asyncpg.PostgresError as error:
         raise SettingsError(f"DATABASE_URL: {error.args[0]}") from None
+    except CONNECT_ERRORS as error:
+        raise SettingsError(f"DATABASE_URL: no response of PostgreSQL: {describe_connection_error(error)}") from None
     finally:
         await database.close()
 

@@ -4,12 +4,14 @@ import asyncio
 import multiprocessing
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from api.db import pool
 from api.dev.postgres import Postgres
 from api.http.errors import UNAVAILABLE_ERRORS
 from api.settings import Settings
@@ -44,8 +46,8 @@ def fetch_name(url: str) -> str:
 def test_statements_of_forked_processes_have_different_names(postgres: Postgres, shared_database: str) -> None:
     url = postgres.url(shared_database, "app", "app")
     here = fetch_name(url)
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        names = [here, fetch_name(url), *pool.map(fetch_name, [url] * 4)]
+    with multiprocessing.get_context("fork").Pool(2) as processes:
+        names = [here, fetch_name(url), *processes.map(fetch_name, [url] * 4)]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"parley_[0-9a-f]{16}_stmt_1", name) for name in names)
 
@@ -121,6 +123,20 @@ def test_option_that_the_server_rejects_is_named(
     monkeypatch.setenv("DATABASE_URL", f"{postgres.url(shared_database, 'app', 'app')}?options={options}")
     with pytest.raises(SettingsError, match=r"the server rejects the parameter (no_such|work_mem)$"):
         asyncio.run(check_database(Settings.load()))
+
+
+@pytest.mark.usefixtures("minimal_environment")
+def test_database_that_does_not_respond_at_the_start_is_named(
+    monkeypatch: pytest.MonkeyPatch, postgres: Postgres, new_database: Callable[[str], str]
+) -> None:
+    name = new_database(f"parley_{new_user().replace('-', '_')}")
+    monkeypatch.setenv("DATABASE_URL", postgres.url(name, "app", "app"))
+    monkeypatch.setattr(pool, "STATEMENT_TIMEOUT_SECONDS", 0.5)
+    with psycopg.connect(postgres.url(name)) as dba:
+        dba.execute("lock table parley.repeatable_migrations in access exclusive mode")
+        with pytest.raises(SettingsError, match=r"DATABASE_URL: no response of PostgreSQL: TimeoutError$"):
+            asyncio.run(check_database(Settings.load()))
+    asyncio.run(check_database(Settings.load()))
 
 
 def test_service_that_was_removed_is_an_outage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
