@@ -4168,7 +4168,9 @@ create view analytics.chats as
         UNION ALL
          SELECT c.previous_message_on,
             (c.messages - c.last_day_messages)
-          WHERE ((c.last_message_on >= ((s.as_of AT TIME ZONE 'UTC'::text))::date) AND (c.previous_message_on < ((s.as_of AT TIME ZONE 'UTC'::text))::date))) d);
+          WHERE ((c.last_message_on >= ((s.as_of AT TIME ZONE 'UTC'::text))::date) AND (c.previous_message_on < ((s.as_of AT TIME ZONE 'UTC'::text))::date))) d)
+  ORDER BY c.key
+ OFFSET 0;
 
 --- view analytics.chats_by_size_and_age
 create view analytics.chats_by_size_and_age as
@@ -4312,7 +4314,9 @@ create view analytics.users as
         UNION ALL
          SELECT u.previous_message_on,
             (u.messages - u.last_day_messages)
-          WHERE ((u.last_message_on >= ((s.as_of AT TIME ZONE 'UTC'::text))::date) AND (u.previous_message_on < ((s.as_of AT TIME ZONE 'UTC'::text))::date))) d);
+          WHERE ((u.last_message_on >= ((s.as_of AT TIME ZONE 'UTC'::text))::date) AND (u.previous_message_on < ((s.as_of AT TIME ZONE 'UTC'::text))::date))) d)
+  ORDER BY u.key
+ OFFSET 0;
 
 --- option security_barrier of analytics.activity_by_day
 alter view analytics.activity_by_day set (security_barrier = 'true');

@@ -6,6 +6,8 @@
 --
 -- The views read the rollups: see functions/rollups.sql.
 
+-- The order of the rows in the table, and the pages that a query for one key reads, would reveal which rows have just changed.
+-- So each query reads all rows, in the order of the pseudonyms.
 create or replace view analytics.chats with (security_barrier) as
 select c.key as chat_key, c.created_on, d.last_message_on, case when d.messages >= 5 then d.messages end as messages, s.as_of
 from parley.rollup_chats c cross join (select max(r.as_of) as as_of from parley.rollup_state r) s cross join lateral (
@@ -13,7 +15,8 @@ from parley.rollup_chats c cross join (select max(r.as_of) as as_of from parley.
     union all
     select c.previous_message_on, c.messages - c.last_day_messages
     where c.last_message_on >= (s.as_of at time zone 'UTC')::date
-      and c.previous_message_on < (s.as_of at time zone 'UTC')::date) d;
+      and c.previous_message_on < (s.as_of at time zone 'UTC')::date) d
+order by c.key offset 0;
 
 comment on view analytics.chats is 'Chats in which a message was sent, including chats deleted since. Rows change once a day: the messages of the day of as_of appear when it is over, so that nobody can recognize a chat by messages that they see arrive.';
 comment on column analytics.chats.chat_key is 'The pseudonym of the chat: the same in all rows. Only a DBA can determine which chat it is.';

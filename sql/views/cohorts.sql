@@ -46,6 +46,8 @@ comment on column analytics.retention_by_cohort.active_users is 'Users of the co
 comment on column analytics.retention_by_cohort.retention_rate is 'The share of the cohort that these are, from 0 to 1.';
 comment on column analytics.retention_by_cohort.as_of is 'All messages sent before this time are counted. The last week may still be in progress.';
 
+-- The order of the rows in the table, and the pages that a query for one key reads, would reveal which rows have just changed.
+-- So each query reads all rows, in the order of the pseudonyms.
 create or replace view analytics.users with (security_barrier) as
 select u.key as user_key, u.cohort, d.last_message_on, case when d.messages >= 5 then d.messages end as messages, s.as_of
 from parley.rollup_users u cross join (select max(r.as_of) as as_of from parley.rollup_state r) s cross join lateral (
@@ -53,7 +55,8 @@ from parley.rollup_users u cross join (select max(r.as_of) as as_of from parley.
     union all
     select u.previous_message_on, u.messages - u.last_day_messages
     where u.last_message_on >= (s.as_of at time zone 'UTC')::date
-      and u.previous_message_on < (s.as_of at time zone 'UTC')::date) d;
+      and u.previous_message_on < (s.as_of at time zone 'UTC')::date) d
+order by u.key offset 0;
 
 comment on view analytics.users is 'Users who have sent a message, including users deleted since. Rows change once a day: the messages of the day of as_of appear when it is over, so that nobody can recognize a user by messages that they see arrive.';
 comment on column analytics.users.user_key is 'The pseudonym of the user: the same in all rows. Only a DBA can determine which user it is.';

@@ -72,3 +72,22 @@ def test_new_row_appears_on_the_next_day(own_dba: Connection, table: str) -> Non
     assert own_dba.execute(counts).fetchall() == []
     own_dba.execute("update parley.rollup_state set as_of = as_of + interval '1 day'")
     assert own_dba.execute(counts).fetchall() == [(5,), (None,)]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_order_and_cost_reveal_no_pseudonym(own_dba: Connection, chat: str, table: str) -> None:
+    singular, subject = table.removesuffix("s"), "partner" if table == "users" else chat
+    key = f"{singular}_key"
+    stored, shown = f"select key from parley.rollup_{table}", f"select {key} from analytics.{table}"
+    own_dba.execute(
+        f"update parley.rollup_{table} set key = key where key <> parley.pseudonym(%s, %s)", [singular, subject]
+    )
+    order = own_dba.execute(stored).fetchall()
+    call(own_dba, "partner", "send_message", chat, {"content": "hello"})
+    roll_up_to_now(own_dba)
+    assert own_dba.execute(stored).fetchall() != order  # the attack: PostgreSQL has moved the row
+    assert own_dba.execute(shown).fetchall() == sorted(order)
+    row = own_dba.execute(f"explain (format json) {shown} where {key} = %s", [order[0][0]]).fetchone()
+    assert row
+    assert "Filter" in row[0][0]["Plan"]  # of all rows: a search in the table would read more pages after a change
+    assert "Index Cond" not in str(row[0])
