@@ -3252,8 +3252,7 @@ AS md5 ad9c7d79a4f11fef091f14e9d8cd9d82;
 CREATE OR REPLACE FUNCTION parley.min_next_message_at(chat parley.chats)
  RETURNS timestamp with time zone
  LANGUAGE sql
- STABLE
-AS md5 b191cfdc82127601b6b0cac92f006cb8;
+AS md5 93ced8a60e6d886c082b0ae3ee163f3b;
 
 --- function parley.min_uuid7(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.min_uuid7(instant timestamp with time zone)

@@ -28,11 +28,13 @@ language sql stable as $$
         else int8range(chat.seq, parley.skipped_until(chat), '(]') end
 $$;
 
--- Ids of one millisecond ascend by seq, of which they contain the lowest 26 bits, so a message whose chat skips seqs is later.
+-- Ids of one millisecond ascend by the lowest 26 bits of the seq. These may be lower than in the newest id, after other changes of
+-- the chat or if the chat skips seqs; the message is then later.
 create or replace function parley.min_next_message_at(chat parley.chats) returns timestamptz
-language sql stable as $$
-    select parley.last_message_at(chat)
-        + case chat.lineage when parley.write_lineage() then interval '0' else interval '1 millisecond' end
+language sql volatile as $$
+    select parley.last_message_at(chat) + case
+        when parley.generate_uuid7(parley.last_message_at(chat), parley.next_seq(chat)) > chat.last_message_id then interval '0'
+        else interval '1 millisecond' end
 $$;
 
 -- For triggers.

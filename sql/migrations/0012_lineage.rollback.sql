@@ -19,9 +19,6 @@ end $$;
 create or replace function parley.next_seq(chat parley.chats, changes bigint default 1) returns bigint
 language sql stable as $$ select chat.seq + changes $$;
 
-create or replace function parley.min_next_message_at(chat parley.chats) returns timestamptz
-language sql stable as $$ select parley.last_message_at(chat) $$;
-
 create or replace function parley.advance_seq(chat parley.chats) returns parley.chats
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin

@@ -55,6 +55,30 @@ def test_ids_rise_within_a_millisecond_and_when_the_clock_is_set_back(dba: Conne
     assert len({UUID(id_).int >> 80 for id_ in ids}) == 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update parley.chats set seq = (1 << 26) + 5 where id = %s",
+        "select parley.start_new_epoch() from parley.chats where id = %s",
+    ],
+)
+def test_ids_rise_when_the_lowest_bits_of_the_seq_do_not(dba: Connection, change: str) -> None:
+    user = new_user()
+    chat = new_chat(dba, user)
+    newest = dba.execute(
+        "update parley.chats set last_message_id = parley.generate_uuid7(now() + interval '1 hour', (1 << 26) - 1)"
+        " where id = %s returning last_message_id",
+        [chat],
+    ).fetchone()
+    assert newest
+    dba.execute(change, [chat])
+    ids = [UUID(call(dba, user, "send_message", chat, {"content": "x"})["id"]) for _ in range(20)]
+    assert ids == sorted(ids)
+    assert {id_.int >> 80 for id_ in ids} == {
+        (newest[0].int >> 80) + 1
+    }  # one millisecond, and not one for each message
+
+
 def test_author_can_edit_content_and_type(app: Connection) -> None:
     user = new_user()
     chat = new_chat(app, user)
