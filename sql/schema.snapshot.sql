@@ -2988,7 +2988,7 @@ CREATE OR REPLACE FUNCTION parley.lineage()
  LANGUAGE sql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 d5c0a7f4c73d0fe599869b2e3c758901;
+AS md5 6159cb42d01d7da0607d5b7ac61dbc77;
 
 --- function parley.list_contacts(text)
 CREATE OR REPLACE FUNCTION parley.list_contacts(user_id text)
@@ -3994,7 +3994,7 @@ CREATE OR REPLACE FUNCTION parley.write_lineage()
  LANGUAGE plpgsql
  IMMUTABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 04cb60f97d93c79bfed8f36d443fd5ba;
+AS md5 daad2d7a72a3f1096447b66fd8cb2956;
 
 --- function session.authenticate(jsonb,text,text,text)
 CREATE OR REPLACE FUNCTION session.authenticate(identity jsonb, request_id text DEFAULT NULL::text, if_match text DEFAULT NULL::text, if_none_match text DEFAULT NULL::text)

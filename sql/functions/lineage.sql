@@ -6,7 +6,7 @@
 --   parley.min_next_message_at   when a chat's next message can be sent at the earliest
 --   parley.advance_seq           a chat with the seq, lineage and gap after its next change
 --   parley.skipped_until         the last seq that a chat skips at its first change in a lineage
---   parley.write_lineage         identifies the lineage of changes: cluster, timeline and database
+--   parley.write_lineage         identifies the lineage of changes: cluster, timeline, database and table
 --   parley.lineage               the same with the epoch, for cursors
 --   parley.start_new_epoch       for a DBA: starts a new lineage where PostgreSQL starts no new timeline
 --
@@ -56,7 +56,8 @@ $$;
 
 -- Immutable within a session that writes, and declared so that cached plans contain the value: a server never returns to
 -- recovery. In a session that was opened during recovery, no plan may contain the value of that time, so the function raises the
--- error that PostgreSQL raises for the change.
+-- error that PostgreSQL raises for the change. A restore into the same database creates the table anew, with another oid, and with
+-- it all plans.
 create or replace function parley.write_lineage() returns text
 language plpgsql immutable security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -64,7 +65,7 @@ begin
         raise exception using errcode = 'read_only_sql_transaction', message = 'cannot change a chat during recovery';
     end if;
     return left(md5(concat_ws(' ', parley.system_identifier(), parley.timeline(),
-        (select d.oid from pg_database d where d.datname = current_database()))), 12);
+        (select d.oid from pg_database d where d.datname = current_database()), 'parley.chats'::regclass::oid)), 12);
 end $$;
 
 -- PostgreSQL assigns transaction ids again on another timeline. A copy of a cluster's files keeps its timeline, so
@@ -72,7 +73,7 @@ end $$;
 create or replace function parley.lineage() returns text
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select left(md5(concat_ws(' ', parley.system_identifier(), parley.timeline(),
-        (select oid from pg_database where datname = current_database()), parley.epoch())), 12)
+        (select oid from pg_database where datname = current_database()), 'parley.chats'::regclass::oid, parley.epoch())), 12)
 $$;
 
 -- Seqs may have been assigned again before the call. So every seq is advanced, and no earlier one is valid. Transaction ids of the

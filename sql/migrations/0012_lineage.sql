@@ -10,7 +10,7 @@ declare
 begin
     if to_regprocedure('parley.timeline()') is not null then
         current_lineage := left(md5(concat_ws(' ', parley.system_identifier(), parley.timeline(),
-            (select d.oid from pg_database d where d.datname = current_database()))), 12);
+            (select d.oid from pg_database d where d.datname = current_database()), 'parley.chats'::regclass::oid)), 12);
     end if;
     execute format('alter table parley.chats add column lineage text not null default %L', current_lineage);
 end $$;
@@ -22,5 +22,5 @@ alter table parley.chats
     add column gap int8range;
 
 comment on column parley.chats.seq is 'The number of the chat''s last change. Each change increments it under the lock of the chat''s row, so changes are numbered in the order of commits. The first change in a new lineage skips numbers.';
-comment on column parley.chats.lineage is 'The lineage of the last change: cluster, timeline and database. Empty if it is unknown.';
+comment on column parley.chats.lineage is 'The lineage of the last change: cluster, timeline, database and table. Empty if it is unknown.';
 comment on column parley.chats.gap is 'The seqs that the first change in this lineage skipped, because clients may have seen changes with these numbers in a history that was then lost. Null if it skipped none.';
