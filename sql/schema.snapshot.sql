@@ -2036,7 +2036,7 @@ CREATE OR REPLACE FUNCTION listener.roll_up(max_messages integer)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 9eff981a7cf4119f71e2f497249adc35;
+AS md5 4e0e4bf91a558087bfa58b395823b352;
 
 --- function listener.roll_up_chats_and_settings()
 CREATE OR REPLACE FUNCTION listener.roll_up_chats_and_settings()

@@ -20,6 +20,8 @@
 
 -- A batch of events takes three steps, each of which waits until all transactions before `barrier_transaction` have ended. First
 -- cutoff_at is set, then cutoff_event, then the events up to that are counted: they include all messages sent before cutoff_at.
+-- If a day has ended since cutoff_at, it is set again: the views of single users and chats would otherwise lack the rows of those
+-- who have already written on the next day.
 -- The clock and the last event are read before this transaction is assigned its ID, which therefore is higher than that of each
 -- transaction to wait for.
 create or replace function listener.roll_up(max_messages integer) returns boolean
@@ -29,6 +31,7 @@ declare
     cutoff constant timestamptz := date_trunc('milliseconds', clock_timestamp());  -- the precision of messages
     last_event constant bigint := pg_sequence_last_value(pg_get_serial_sequence('parley.outbox', 'id'));
     state parley.rollup_state;
+    is_next_day boolean;
 begin
     if has_transaction_id then
         raise exception 'listener.roll_up() must be the first to write in its transaction';
@@ -39,6 +42,7 @@ begin
     if not found then
         return false;  -- another transaction is counting
     end if;
+    is_next_day := (state.cutoff_at at time zone 'UTC')::date < (clock_timestamp() at time zone 'UTC')::date;
     -- A barrier that is not below this transaction's ID was set in another cluster, before a restore, and is ignored.
     if state.barrier_transaction > pg_snapshot_xmin(pg_current_snapshot())
         and state.barrier_transaction < pg_current_xact_id()
@@ -53,7 +57,7 @@ begin
             perform parley.advance_backfill_week('00000000-0000-0000-0000-000000000000', state.backfill_until);
         when state.backfill_week is not null then
             perform parley.roll_up_backfill_batch(state, max_messages);
-        when state.cutoff_at is null then
+        when state.cutoff_at is null or state.cutoff_event is null and is_next_day then
             update parley.rollup_state set cutoff_at = cutoff, barrier_transaction = pg_current_xact_id();
         when state.cutoff_event is null then
             update parley.rollup_state

@@ -1,10 +1,12 @@
 """Analysts who are users too cannot recognize the rows of the users and chats with whom they exchange messages."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.database import Connection, call, new_chat, roll_up_to_now
+from tests.sql.sent_messages import SentMessage, insert_message_and_event
 
 TABLES = ("users", "chats")
 CROWD = 4  # other users, each with a chat of their own
@@ -91,3 +93,22 @@ def test_order_and_cost_reveal_no_pseudonym(own_dba: Connection, chat: str, tabl
     assert row
     assert "Filter" in row[0][0]["Plan"]  # of all rows: a search in the table would read more pages after a change
     assert "Index Cond" not in str(row[0])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_rows_stay_when_a_day_ends_while_messages_are_counted(own_dba: Connection, table: str) -> None:
+    sent: list[SentMessage] = []
+    chat = new_chat(own_dba, "partner", "analyst")
+    roll_up_to_now(own_dba)
+    now = datetime.now(UTC)
+    own_dba.execute("set session_replication_role = replica")
+    for days in (1, 1, 1, 1, 1, 0):
+        insert_message_and_event(own_dba, sent, chat, "partner", "text", now - timedelta(days=days))
+    own_dba.execute("reset session_replication_role")
+    own_dba.execute("update parley.rollup_state set backfill_until = parley.min_uuid7(now() - interval '2 days')")
+    own_dba.execute("update parley.rollup_state set cutoff_at = now() - interval '1 day', cutoff_event = null")
+    for _ in range(2):
+        own_dba.execute("select listener.roll_up(1000)")
+    assert own_dba.execute(f"select from parley.rollup_{table}").rowcount == 0  # The counting has started again.
+    own_dba.execute("select listener.roll_up(1000)")
+    assert own_dba.execute(f"select messages from analytics.{table}").fetchall() == [(5,)]
