@@ -160,12 +160,12 @@ def workers_api(new_api: Callable[..., Api], shared_database: str) -> Iterator[A
 
 
 def list_decoders(api: Api) -> list[psutil.Process]:
-    """Return the decoders of all workers that have limited themselves."""
+    """Return the decoders of all workers that have limited themselves, without the process that tests for seccomp."""
     assert api.child
     found = []
-    for process in psutil.Process(api.child.pid).children(recursive=True):
+    for worker in psutil.Process(api.child.pid).children():
         with suppress(psutil.NoSuchProcess):
-            found += [process] if process.nice() == 19 else []
+            found += [process for process in worker.children() if process.nice() == 19]
     return found
 
 
