@@ -3,14 +3,17 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
 from tests.database import Connection
+from tests.waiting import wait_until
 
 TRY_LEAD = "select listener.try_lead()"
+LEADER_KEY = 4242108500  # parley.leader_lock_key(), which other logins may not call
 LOCKS = """
     select classid::bigint << 32 | objid::bigint from pg_locks
     where locktype = 'advisory' and objsubid = 1 and granted and pid <> pg_backend_pid()
@@ -55,7 +58,7 @@ def try_lead(connection: Connection) -> bool:
 
 def lock_all(connection: Connection, function: str = "pg_try_advisory_lock") -> int:
     """Acquire the leader's key and every advisory lock that is visible; return how many were acquired."""
-    keys = {4242108500, *(key for (key,) in connection.execute(LOCKS))}
+    keys = {LEADER_KEY, *(key for (key,) in connection.execute(LOCKS))}
     return sum(connection.execute(f"select {function}(%s)", [key]).fetchone() == (True,) for key in keys)
 
 
@@ -64,8 +67,7 @@ def test_leader_leads_until_its_session_ends(connect: Callable[[str], Connection
     assert (try_lead(first), try_lead(second)) == (True, False)
     assert (try_lead(first), try_lead(second)) == (True, False)
     first.close()
-    while not try_lead(second):
-        pass
+    wait_until(lambda: try_lead(second))
 
 
 @pytest.mark.parametrize("function", ["pg_try_advisory_lock", "pg_try_advisory_lock_shared"])
@@ -81,8 +83,7 @@ def test_locks_of_other_logins_keep_no_listener_from_leading(
         lock_all(stranger, function)
         assert try_lead(second) is False
         first.close()
-        while not try_lead(second):
-            pass
+        wait_until(partial(try_lead, second))
         second.close()
 
 
@@ -90,7 +91,7 @@ def test_lock_of_a_prepared_transaction_keeps_no_listener_from_leading(
     postgres: Postgres, database: str, connect: Callable[[str], Connection]
 ) -> None:
     with psycopg.connect(postgres.url(database), autocommit=True) as dba:
-        dba.execute("begin; select pg_advisory_xact_lock(4242108500); prepare transaction 'stranger'")
+        dba.execute(f"begin; select pg_advisory_xact_lock({LEADER_KEY}); prepare transaction 'stranger'")
         try:
             assert try_lead(connect("events"))
         finally:
@@ -99,11 +100,10 @@ def test_lock_of_a_prepared_transaction_keeps_no_listener_from_leading(
 
 def test_lock_of_a_listener_before_an_upgrade_counts(connect: Callable[[str], Connection]) -> None:
     old, new = connect("events"), connect("events")
-    assert old.execute("select pg_try_advisory_lock(4242108500)").fetchone() == (True,)
+    assert old.execute(f"select pg_try_advisory_lock({LEADER_KEY})").fetchone() == (True,)
     assert try_lead(new) is False
     old.close()
-    while not try_lead(new):
-        pass
+    wait_until(lambda: try_lead(new))
 
 
 def test_leader_of_another_database_does_not_count(
@@ -123,10 +123,9 @@ def test_leader_that_connected_during_an_attempt_counts(
         dba.execute("lock table parley.outbox_state in share update exclusive mode")
         attempt = pool.submit(try_lead, waiting)
         blocked = "select from pg_locks where pid = %s and not granted"
-        while not dba.execute(blocked, [waiting.info.backend_pid]).fetchall():
-            pass
+        wait_until(lambda: dba.execute(blocked, [waiting.info.backend_pid]).rowcount > 0)
         leader = connect("events")  # as if it had acquired the lock before the one that waits
-        leader.execute("select pg_advisory_lock((7::bigint << 32) | 4242108500)")
+        leader.execute(f"select pg_advisory_lock((7::bigint << 32) | {LEADER_KEY})")
         dba.rollback()
         assert attempt.result() is False
 
