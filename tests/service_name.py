@@ -12,7 +12,6 @@ class ServiceName:
 
     def __init__(self, target: int) -> None:
         self.target = target
-        self.connections = 0  # opened so far
         self._thread = LoopThread()
 
     @property
@@ -21,7 +20,6 @@ class ServiceName:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
         with contextlib.suppress(OSError, asyncio.CancelledError), contextlib.closing(writer):
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
             with contextlib.closing(server_writer):

@@ -20,7 +20,7 @@ from api.admin.catalog import Catalog
 from api.dev.account import build_user_options, find_account
 from api.dev.postgres import Postgres
 from tests.servers import new_postgres, new_replica, open_directory
-from tests.sql.version_clients import use_api, use_listener
+from tests.sql.version_clients import use_all
 from tests.sql.versions import THIS, create_database
 
 # The programs of older PostgreSQLs. Debian installs each version in a folder of its own.
@@ -48,13 +48,6 @@ def source() -> Iterator[Source]:
     """A server of the tested version."""
     with open_directory() as root, new_postgres(root / "postgres", fsync="off") as server:
         yield Source(server)
-
-
-def use_all(url: str) -> None:
-    """Use the functions of the API and of the listener."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        use_api(connection)
-        use_listener(connection)
 
 
 def read_catalog(url: str) -> Catalog:

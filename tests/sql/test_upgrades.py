@@ -21,7 +21,7 @@ from tests import ROOT
 from tests.database import Connection
 from tests.sql.migration_files import MIGRATIONS, is_transactional, numbered_migrations
 from tests.sql.schema_dump import dump
-from tests.sql.version_clients import Writer, use_api, use_listener
+from tests.sql.version_clients import Writer, use_all
 from tests.sql.versions import OLDER_VERSIONS, THIS, Version, check_out, create_database
 from tests.waiting import wait_until
 
@@ -91,13 +91,6 @@ def newest_schema(postgres: Postgres) -> str:
     url = create_database(postgres, "parley_newest")
     THIS.yoyo(url, "apply")
     return dump(postgres, url)
-
-
-def use_all(url: str) -> None:
-    """Use the functions of the API and of the listener."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        use_api(connection)
-        use_listener(connection)
 
 
 def pending_after(last: str) -> list[str]:

@@ -60,6 +60,13 @@ def use_listener(connection: Connection) -> None:
         connection.execute(f"select listener.{statement}")
 
 
+def use_all(url: str) -> None:
+    """Use the functions of the API and of the listener."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        use_api(connection)
+        use_listener(connection)
+
+
 class Writer:
     """A thread that sends messages in one chat for a block, and records the errors of each."""
 

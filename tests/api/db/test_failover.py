@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
 from api.dev.valkey import Valkey
 from tests.api.db.replica.cluster import QUICK
-from tests.api.support import expect_error, unlimited_client, wait_for_status
+from tests.api.support import expect_error, post_chat, unlimited_client, wait_for_status
 from tests.api_process import Api, running
 from tests.servers import migrate, new_postgres, new_replica
 from tests.service_name import ServiceName
@@ -22,10 +21,6 @@ def primary(directory: Path) -> Iterator[Postgres]:
     with new_postgres(directory / "failover-primary", **QUICK) as primary:
         migrate(primary)
         yield primary
-
-
-def post_chat(client: httpx.Client) -> httpx.Response:
-    return client.post("/api/chats", json={"title": "A chat"})
 
 
 def end_sessions(server: Postgres) -> None:

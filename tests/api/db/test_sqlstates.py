@@ -19,7 +19,7 @@ import pytest
 from api.dev.account import find_account
 from api.dev.postgres import Postgres
 from tests import ROOT
-from tests.api.support import expect_error, locked_chats, unlimited_client, wait_for_status
+from tests.api.support import expect_error, locked_chats, post_chat, unlimited_client, wait_for_status
 from tests.api_process import Api, running
 from tests.servers import open_directory
 from tests.test_docs import parse_table
@@ -57,10 +57,6 @@ def client(api: Api) -> Iterator[httpx.Client]:
 def dba(postgres: Postgres) -> Iterator[psycopg.Connection]:
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as dba:
         yield dba
-
-
-def post_chat(client: httpx.Client) -> httpx.Response:
-    return client.post("/api/chats", json={"title": "A chat"})
 
 
 def end_sessions(dba: psycopg.Connection) -> None:

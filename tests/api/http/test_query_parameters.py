@@ -11,7 +11,6 @@ from tests.api_process import Api
 
 UNKNOWN = "is not a known parameter"
 REPEATED = "is given more than once"
-CHANGING = [route for route in ROUTES if route.method != "GET"]
 
 
 def add_query(route_examples: RouteExamples, route: Route, *parameters: tuple[str, str]) -> list[tuple[str, str]]:
