@@ -180,7 +180,7 @@ def reconnecting(servers: Servers, outage: Outage) -> Iterator[None]:
         yield
 
 
-# What the log says, and an outage.
+# The first word of each name is what the log contains.
 OUTAGES: dict[str, Outage] = {
     "READONLY": follow_nobody,
     "MASTERDOWN": lose_primary,
@@ -190,9 +190,11 @@ OUTAGES: dict[str, Outage] = {
     "OOM": partial(configured, name="maxmemory", value="1", normal="0"),
     "NOREPLICAS": partial(configured, name="min-replicas-to-write", value="1", normal="0"),
     "NOPERM": partial(with_rules, rules="-eval", normal="+eval"),
-    "AuthenticationError": partial(
+    "AuthenticationError after a change of the password": partial(
         reconnecting, outage=partial(with_rules, rules="resetpass >rotated", normal="resetpass >{password}")
     ),
-    "AuthenticationError ": partial(reconnecting, outage=partial(with_rules, rules="off", normal="on")),
+    "AuthenticationError of a disabled login": partial(
+        reconnecting, outage=partial(with_rules, rules="off", normal="on")
+    ),
     "ConnectionError": partial(reconnecting, outage=partial(configured, name="maxclients", value="1", normal="10000")),
 }

@@ -69,8 +69,9 @@ def assert_limited(api: Api) -> None:
     assert len({response.headers["X-RateLimit-Reset"] for response in responses}) == 1
 
 
-def is_named(reply: str, event: str) -> bool:
-    return event.startswith(UNAVAILABLE) and reply.strip() in event
+def is_named(outage: str, event: str) -> bool:
+    """Return whether a logged event reports that Redis is unavailable, and names the reply of this outage."""
+    return event.startswith(UNAVAILABLE) and outage.split(maxsplit=1)[0] in event
 
 
 def count_decisions(api: Api, counted_by: str) -> float:
@@ -85,11 +86,11 @@ def new_events(api: Api, before: int) -> list[str]:
     return [line["event"] for line in read_log(api.log)[before:]]
 
 
-@pytest.mark.parametrize("reply", OUTAGES)
-def test_error_reply_is_an_outage_that_ends_without_a_restart(servers: Servers, api: Api, reply: str) -> None:
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_error_reply_is_an_outage_that_ends_without_a_restart(servers: Servers, api: Api, outage: str) -> None:
     wait_until(lambda: is_counted(api, servers.admin) and not is_fallback(api))
     lines = len(read_log(api.log))
-    with OUTAGES[reply](servers):
+    with OUTAGES[outage](servers):
 
         def has_noticed() -> bool:
             with unlimited_client(api) as client:
@@ -101,7 +102,7 @@ def test_error_reply_is_an_outage_that_ends_without_a_restart(servers: Servers, 
         assert_limited(api)
         assert count_decisions(api, "redis") == by_redis
         assert count_decisions(api, "process") == by_process + LIMIT + 2
-        wait_until(lambda: has_noticed() and any(is_named(reply, event) for event in new_events(api, lines)))
+        wait_until(lambda: has_noticed() and any(is_named(outage, event) for event in new_events(api, lines)))
         assert httpx.get(f"{api.url}/readyz").status_code == 200
     wait_until(lambda: is_counted(api, servers.admin) and not is_fallback(api))
     assert_limited(api)
