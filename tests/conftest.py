@@ -97,6 +97,7 @@ def shared_directory() -> Path:
 def postgres(directory: Path) -> Iterator[Postgres]:
     """A PostgreSQL that may lose data in a crash, with logins for the API, the listener and the web app."""
     # Autovacuum would delay the analysts' views, and change plans by its statistics, at any moment.
+    # One test prepares a transaction.
     with new_postgres(directory / "postgres", **QUICK, autovacuum="off", max_prepared_transactions="1") as server:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")

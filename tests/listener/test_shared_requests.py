@@ -23,7 +23,7 @@ SEND = """
 
 
 def new_chats(dba: Connection, count: int, members: int = 0) -> None:
-    """Create chats with the title Plans, with so many members besides the owner. The events of that are published."""
+    """Create chats with the title Plans, with this many members besides the owner, and discard their events."""
     dba.execute("insert into next_auth.users (id) select 'member-' || n from generate_series(1, %s) n", [members])
     dba.execute(CHATS, [count])
     dba.execute(MEMBERS, [members])

@@ -42,7 +42,7 @@ class Worker:
 
 @asynccontextmanager
 async def workers(slots: ReencodeSlots, count: int, served: list[str]) -> AsyncIterator[list[Worker]]:
-    """Connect workers to slots in this process; `served` gets the users who have got a slot."""
+    """Connect workers to slots in this process; `served` receives the users who have acquired a slot."""
     with ExitStack() as stack:
         pairs = [socket.socketpair() for _ in range(count)]
         for end in (end for pair in pairs for end in pair):
@@ -56,14 +56,14 @@ async def workers(slots: ReencodeSlots, count: int, served: list[str]) -> AsyncI
 
 
 async def served_users(served: list[str], count: int) -> list[str]:
-    """Wait until so many users were served; return them."""
+    """Wait until this many users were served; return them."""
     while len(served) < count:  # noqa: ASYNC110 (no event reports it)
         await asyncio.sleep(0)
     return served
 
 
 async def wait_for_queue(slots: ReencodeSlots, count: int) -> None:
-    """Wait until so many users wait for a slot."""
+    """Wait until this many users wait for a slot."""
     while len(slots._queue) != count:  # noqa: ASYNC110 (no event reports it)
         await asyncio.sleep(0)
 

@@ -73,7 +73,7 @@ def test_valid_message_is_received(pusher: PusherProcess, frames: list[bytes], i
         assert raw.receive() == (FIN | TEXT, b'{"event": "pusher:pong", "data": "{}"}')
 
 
-def test_ping_within_a_fragmented_message_is_answered(pusher: PusherProcess) -> None:
+def test_ping_within_a_fragmented_message_gets_a_pong(pusher: PusherProcess) -> None:
     with connect_raw(pusher) as raw:
         frames = [
             encode_frame(TEXT, PUSHER_PING[:5]),
@@ -86,7 +86,7 @@ def test_ping_within_a_fragmented_message_is_answered(pusher: PusherProcess) -> 
         assert b"pusher:pong" in raw.receive()[1]
 
 
-def test_close_frame_is_answered_with_its_code(pusher: PusherProcess) -> None:
+def test_close_frame_gets_a_close_frame_with_its_code(pusher: PusherProcess) -> None:
     with connect_raw(pusher) as raw:
         raw.connection.sendall(
             encode_frame(FIN | CLOSE, struct.pack("!H", 3456) + b"bye") + encode_frame(FIN | TEXT, PUSHER_PING)
