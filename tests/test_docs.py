@@ -24,7 +24,7 @@ from api.admission.controller import (
 from api.app import TIMEOUTS
 from api.auth.tokens import LEEWAY_SECONDS
 from api.db.pool import ACQUIRE_TIMEOUT_SECONDS, MAX_WAITING_PER_CONNECTION
-from api.db.sqlstates import EXCEPTIONS, OUTAGES
+from api.db.sqlstates import OUTAGES, OVERRIDES
 from api.dev.postgres import Postgres
 from api.handlers import MAX_BODY
 from api.http.errors import CODES
@@ -261,7 +261,7 @@ def test_every_error_code_is_in_the_table() -> None:
 
 def test_every_sqlstate_with_its_own_status_is_in_the_table() -> None:
     documented = parse_table(SQL_README, "SQLSTATE or class")
-    expected = [[f"`{state}`", str(status), cause] for state, (status, cause) in EXCEPTIONS.items()]
+    expected = [[f"`{state}`", str(status), cause] for state, (status, cause) in OVERRIDES.items()]
     expected += [[f"`{sqlstate_class}`", "503", cause] for sqlstate_class, cause in OUTAGES.items()]
     assert documented[:-1] == expected
     assert documented[-1][:2] == ["all others", "500"]

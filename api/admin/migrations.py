@@ -40,7 +40,7 @@ SET_DEFAULT_TIMEOUT = """
     select set_config(name, %s, false) from pg_catalog.pg_settings
     where name = %s and source not in ('client', 'user', 'database user')
 """
-ROLLED_BACK = "run `yoyo apply --batch` next, in the checkout of the version to return to: it loads its functions"
+ROLLBACK_NOTICE = "run `yoyo apply --batch` next, in the checkout of the version to return to: it loads its functions"
 
 
 class ConnectError(Exception):
@@ -117,7 +117,7 @@ class EnvironmentBackend(PostgresqlBackend):  # type: ignore[misc]
                 self.rollback_one(migration, force)
         super().rollback_migrations(migrations, force)
         if self.execute("select to_regclass('parley.repeatable_migrations') is not null").fetchone() == (True,):
-            print(ROLLED_BACK, file=sys.stderr)
+            print(ROLLBACK_NOTICE, file=sys.stderr)
 
     def rollback_one(self, migration: Any, force: bool = False) -> None:
         """Unmark and roll back in one transaction. Without one, an interrupted rollback can be applied again."""

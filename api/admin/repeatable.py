@@ -13,9 +13,9 @@ from typing import Any
 FUNCTIONS, VIEWS, TRIGGERS, POLICIES, GRANTS = "functions", "views", "triggers.sql", "policies.sql", "grants.sql"
 REPEATABLE = (FUNCTIONS, VIEWS, TRIGGERS, POLICIES, GRANTS)  # in the order in which they are applied
 
-# A database that has lost its functions has no rows; one that keeps those of the remaining migrations has stale rows.
-DELETE = "delete from parley.repeatable_migrations"
-MARK_AS_STALE = "update parley.repeatable_migrations set checksum = ''"
+# Without rows, api.check_readiness() fails. With rows whose checksums are empty, it succeeds. Both make all pending.
+DELETE_CHECKSUMS = "delete from parley.repeatable_migrations"
+CLEAR_CHECKSUMS = "update parley.repeatable_migrations set checksum = ''"
 
 # An older checkout neither drops a view nor removes a column from one. It fills letter_variants only if that is empty,
 # and may not revoke the functions for large objects. PostgreSQL's own revocations are in pg_init_privs. Views that
@@ -72,7 +72,7 @@ def find_pending_repeatables(cursor: Any, sql: Path) -> dict[str, str]:
 
 
 def find_newer_migrations(cursor: Any, sql: Path) -> str:
-    """Return the names of the applied migrations that the checkout does not have."""
+    """Return the names of the applied migrations that the checkout lacks, separated by commas; "" if it has all."""
     cursor.execute("select migration_id from _yoyo_migration order by 1")
     applied = [migration for (migration,) in cursor.fetchall()]
     return ", ".join(name for name in applied if not (sql / "migrations" / f"{name}.sql").exists())
@@ -81,15 +81,16 @@ def find_newer_migrations(cursor: Any, sql: Path) -> str:
 def invalidate_repeatables(cursor: Any, sql: Path) -> None:
     """Make all repeatable migrations pending in any checkout, because a migration is about to be rolled back.
 
-    If any was applied with the present list of migrations, all are of the version that is rolled back, and an older
-    checkout cannot replace some. Otherwise, the upgrade was interrupted before they were applied, and they serve on.
+    If any was applied with the present list of migrations, all belong to the version that is rolled back, and an older
+    checkout cannot replace all of them: delete their checksums, and drop the views. Otherwise, the upgrade was
+    interrupted before they were applied: those of the older version remain in use.
     """
     cursor.execute("select to_regclass('parley.repeatable_migrations') is not null")
     if cursor.fetchone() != (True,):
         return
     pending = find_pending_repeatables(cursor, sql)
     if pending.keys() >= {FUNCTIONS, VIEWS, TRIGGERS, POLICIES}:
-        cursor.execute(MARK_AS_STALE)
+        cursor.execute(CLEAR_CHECKSUMS)
     else:
-        cursor.execute(DELETE)
+        cursor.execute(DELETE_CHECKSUMS)
         cursor.execute(UNDO_FOR_OLDER_CHECKOUT)

@@ -26,7 +26,7 @@ OUTAGES = {
     "XX": "internal error: corrupted data or index; a pooler or PL/Proxy has lost its server",
 }
 # SQLSTATEs that differ from their class.
-EXCEPTIONS = {
+OVERRIDES = {
     "22021": (CLIENT_ERROR, "character not in repertoire: text contains NUL"),
     "42501": (UNAVAILABLE, "insufficient privilege: a grant was lost"),
 }
@@ -37,8 +37,8 @@ SESSION_SQLSTATES = ("25", "26", "57014")
 
 def get_status(sqlstate: str) -> int:
     """Return the HTTP status of a response to a request whose statement failed with this SQLSTATE."""
-    if sqlstate in EXCEPTIONS:
-        return EXCEPTIONS[sqlstate][0]
+    if sqlstate in OVERRIDES:
+        return OVERRIDES[sqlstate][0]
     return UNAVAILABLE if sqlstate[:2] in OUTAGES else SERVER_ERROR
 
 

@@ -165,7 +165,7 @@ class RateLimiter:
             self._probe = asyncio.create_task(self._probe_redis(key, now_ms), context=Context())
         counted_by = "redis"
         if counts is None:
-            moment, counted_by = self._locate(now_ms, time.monotonic() + self._local_offset), "process"
+            moment, counted_by = self._get_moment(now_ms, time.monotonic() + self._local_offset), "process"
             counts = self._local.consume(key, moment.window, moment.elapsed, self._limit)
         decision = self._decide(moment, counts, counted_by)
         if decision.allowed:
@@ -174,7 +174,7 @@ class RateLimiter:
         retry_after = self._retry_schedule.assign(key, moment.now_ms, decision.wait_seconds, current, previous)
         return decision._replace(retry_after=retry_after)
 
-    def _locate(self, now_ms: int | None, unix_time: float) -> Moment:
+    def _get_moment(self, now_ms: int | None, unix_time: float) -> Moment:
         now_ms = math.floor(unix_time * 1000) if now_ms is None else now_ms
         window, into_window = divmod(now_ms, self._window_ms)
         return Moment(now_ms, window, into_window / self._window_ms)
@@ -182,7 +182,7 @@ class RateLimiter:
     async def _count_in_redis(self, key: str, now_ms: int | None) -> tuple[Moment, Counts]:
         if not self._redis.is_open:
             await self._redis.open()  # which sets the clock that the keys depend on
-        moment = self._locate(now_ms, self._redis.clock.time())
+        moment = self._get_moment(now_ms, self._redis.clock.time())
         redis_keys = f"{self._prefix}:{key}:{moment.window}", f"{self._prefix}:{key}:{moment.window - 1}"
         command = EVAL + encode_arguments(*redis_keys) + self._arguments + encode_arguments(repr(moment.elapsed))
         sent_at = time.monotonic()

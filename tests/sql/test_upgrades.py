@@ -140,7 +140,7 @@ def has_waiter(connection: Connection, lock: str) -> bool:
 def roll_back(url: str, old: OlderDatabase) -> None:
     """Roll back to the older version."""
     printed = THIS.yoyo(url, "rollback", "--revision", pending_after(old.version.last_migration)[0])
-    assert migrations.ROLLED_BACK in printed
+    assert migrations.ROLLBACK_NOTICE in printed
 
 
 def return_to(postgres: Postgres, url: str, old: OlderDatabase) -> None:

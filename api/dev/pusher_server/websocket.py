@@ -66,7 +66,7 @@ class WebSocketProtocol:
         self._channels.connections.add(connection)
         established = {"socket_id": connection.socket_id, "activity_timeout": self._timeouts[0]}
         connection.send("pusher:connection_established", json.dumps(established))
-        self._await_message(connection)
+        self._restart_ping_timer(connection)
         try:
             await connection.closed
         finally:
@@ -74,8 +74,8 @@ class WebSocketProtocol:
             self._channels.remove(connection)
             connection.abort()
 
-    def _await_message(self, connection: Connection) -> None:
-        """Send a ping if there is no message for a while."""
+    def _restart_ping_timer(self, connection: Connection) -> None:
+        """Send a ping if no further message arrives within the activity timeout."""
         if timer := self._timers.get(connection):
             timer.cancel()
         loop = asyncio.get_running_loop()
@@ -105,7 +105,7 @@ class WebSocketProtocol:
     def _receive_message(self, connection: Connection, content: str | bytes) -> None:
         if connection not in self._channels.connections:
             return
-        self._await_message(connection)
+        self._restart_ping_timer(connection)
         try:
             message = parse_object(content)
             event, data = get_string(message, "event"), message.get("data")
