@@ -118,7 +118,10 @@ def check_sandbox() -> None:
 def check_memory(settings: Settings) -> None:
     """Log a warning if memory is too small for the workers and one decoder, or if uploads in progress occupy it."""
     if is_memory_scarce(settings.workers):
-        logger.warning("The memory is too small for WORKERS=%s and an image: uploads may fail", settings.workers)
+        logger.warning(
+            "The memory is too small for WORKERS=%s and an image: add memory or lower WORKERS",
+            settings.workers,
+        )
     directory = Path(tempfile.gettempdir()).resolve()
     if get_file_system(directory) in MEMORY_FILE_SYSTEMS:
         logger.warning("Uploads in progress are kept in memory, in %s: set TMPDIR to a directory on disk", directory)

@@ -51,7 +51,8 @@ class Workers:
             is_crashing = not all(self._replace(worker) for worker in self._list_ended())
         self._stop()
         if is_crashing:
-            sys.exit("parley: workers end unexpectedly again and again, so all were stopped")
+            limit = f"{MAX_REPLACEMENTS} workers ended unexpectedly in {REPLACEMENT_SECONDS} s"
+            sys.exit(f"parley: more than {limit}, so all were stopped")
 
     def _start(self, worker: int) -> None:
         self._connections[worker], connection = socket.socketpair()

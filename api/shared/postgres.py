@@ -18,7 +18,7 @@ CONNECT_TIMEOUT_SECONDS = 5
 SESSION_SETTINGS = {
     # In a stricter level, statements that wait for a row, as each message does for its chat's, fail (SQLSTATE 40001).
     "default_transaction_isolation": "read committed",
-    # Off, it changes the meaning of string constants in functions, some of which PostgreSQL then rejects.
+    # If it is off, string constants in functions have other meanings, and PostgreSQL rejects some of them.
     "standard_conforming_strings": "on",
 }
 # How poolers reject session settings: PgBouncer, and services like RDS Proxy.
@@ -33,10 +33,11 @@ FIND_OWN_STATEMENT = """
 def describe_connection_error(error: Exception) -> str:
     """Return the reason why there is no connection, without values of the URL."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        reason = (
-            "names another host" if error.verify_code in NAME_MISMATCH else f"is not valid ({error.verify_message})"
+        if error.verify_code in NAME_MISMATCH:
+            return "the server's certificate names another host; use a host name of the certificate"
+        return (
+            f"the server's certificate is not valid ({error.verify_message}); sslrootcert names the file of its issuer"
         )
-        return f"the server's certificate {reason}; sslrootcert names the file of its issuer"
     if isinstance(error, asyncpg.PostgresError) and (match := REJECTED_PARAMETER.search(error.args[0])):
         return f"the server rejects the parameter {match[1]}"
     return type(error).__name__

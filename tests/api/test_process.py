@@ -208,7 +208,7 @@ def test_dead_worker_is_replaced_while_the_others_serve(new_api: Callable[..., A
         assert "Traceback" not in api.log.read_text()
 
 
-def test_workers_that_end_again_and_again_end_the_process(new_api: Callable[..., Api], shared_database: str) -> None:
+def test_process_ends_if_workers_crash_repeatedly(new_api: Callable[..., Api], shared_database: str) -> None:
     api = new_api(shared_database, WORKERS="2")
     with running(api):
         assert api.child is not None
@@ -221,7 +221,7 @@ def test_workers_that_end_again_and_again_end_the_process(new_api: Callable[...,
         assert list_processes(leader) == []
         log = api.log.read_text()
         assert log.count("it is replaced") == workers.MAX_REPLACEMENTS
-        assert log.splitlines()[-1] == "parley: workers end unexpectedly again and again, so all were stopped"
+        assert log.splitlines()[-1] == "parley: more than 5 workers ended unexpectedly in 60 s, so all were stopped"
 
 
 def test_workers_end_without_their_parent(new_api: Callable[..., Api], shared_database: str) -> None:
