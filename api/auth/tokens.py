@@ -90,9 +90,9 @@ class EncryptionKey:
 
 
 class ClaimsRegistry(JWTClaimsRegistry):
-    """The rules for claims of RFC 7519, but `iat` may be in the future, as for jose, on which NextAuth.js relies.
+    """The rules for claims of RFC 7519, but `iat` may be in the future, as in jose, which NextAuth.js uses.
 
-    A web app whose clock is ahead issues such tokens; `nbf` says from when a token is valid.
+    A web app whose clock is ahead issues such tokens; `nbf` sets the time from which a token is valid.
     """
 
     def validate_iat(self, value: object) -> None:

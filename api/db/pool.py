@@ -18,7 +18,7 @@ from api.observability.timings import measure
 from api.settings import Settings
 from api.shared import postgres
 
-# Limits on how long each step may take.
+# Timeouts of each step.
 ACQUIRE_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 10
 CANCEL_TIMEOUT_SECONDS = 1
@@ -32,7 +32,7 @@ class PoolBusyError(TimeoutError):
 
 
 class LostStatementError(asyncpg.InvalidSQLStatementNameError):  # type: ignore[misc]
-    """The connection's prepared statement was not executed, since the server has lost it; the next call prepares it."""
+    """The connection's prepared statement was not executed: the server has lost it. The next call prepares it again."""
 
 
 class Connection(postgres.Connection):
@@ -50,12 +50,12 @@ class Connection(postgres.Connection):
             await self._sync()
             raise
         except asyncpg.InvalidSQLStatementNameError as error:
-            if self.is_own_statement(error.args[0]):
-                # Forget all statements without asyncpg's messages to close them in PostgreSQL: it would send those
-                # between Parse and Execute of the next statement, when they end the transaction of a pooler.
-                self._mark_stmts_as_closed()
-                raise LostStatementError(*error.args) from None
-            raise
+            if not self.is_own_statement(error.args[0]):
+                raise
+            # Forget all statements without asyncpg's messages to close them in PostgreSQL: it would send those between
+            # Parse and Execute of the next statement, when they end the transaction of a pooler.
+            self._mark_stmts_as_closed()
+            raise LostStatementError(*error.args) from None
 
     async def _sync(self) -> None:
         # A statement that is cancelled between Parse and Execute has sent no Sync message. PgBouncer would keep the
@@ -78,7 +78,7 @@ async def set_json_codec(connection: Connection) -> None:
 
 
 async def retry_lost_statement(fetch: Callable[..., Awaitable[Any]], *statement: Any) -> Any:
-    """Run a statement, and run it once more if it was not executed since the server had lost it."""
+    """Run a statement, and run it once more if it was not executed because the server had lost it."""
     try:
         return await fetch(*statement)
     except LostStatementError:
@@ -224,8 +224,7 @@ class Database:
     ) -> Self:
         """Open a pool to `url`, or to DATABASE_URL. Raises asyncpg's errors if the server is unavailable.
 
-        `initialize` prepares each new connection; one for which it raises is not used. `span` names the statements in
-        the timings of a request.
+        `initialize` prepares a new connection, and rejects it by raising. `span` names the statements in timings.
         """
         url = url or settings.database_url.get_secret_value()
         pool = await asyncpg.create_pool(
@@ -280,7 +279,7 @@ class Database:
             yield row
 
     async def supports_statement_cache(self) -> bool:
-        """Return False if the URL leads to a pooler that passes the names of prepared statements on."""
+        """Return whether the connection is direct, or through a pooler that renames prepared statements."""
         async with AcquiredConnection(self._pool, ACQUIRE_TIMEOUT_SECONDS) as connection:
             return await connection.is_direct() or not await connection.keeps_statement_names()
 

@@ -1,4 +1,4 @@
-"""How many images may be re-encoded at once, by the memory and the processors of this machine or container."""
+"""The number of images that may be re-encoded at once, by the memory and processors of the machine or container."""
 
 import os
 import sys
@@ -7,9 +7,7 @@ from pathlib import Path
 
 from api.images.reencode.limits import MEMORY_BYTES as DECODER_BYTES
 
-WORKER_BYTES = (
-    256 * 1024 * 1024
-)  # An idle worker takes 80 MiB; the rest is for requests, and for its share of the parent.
+WORKER_BYTES = 256 * 1024 * 1024  # An idle worker takes 80 MiB; the rest is for requests and its share of the parent.
 MIN_SLOTS = 2  # if memory allows, so that a costly image does not occupy all of them
 MAX_SLOTS = 32
 LIMIT_FILES = {"cgroup2": "memory.max", "cgroup": "memory.limit_in_bytes"}  # by type of the file system

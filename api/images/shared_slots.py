@@ -1,8 +1,8 @@
 """Reencode slots that several workers share: the parent process assigns them, so that memory and fairness are global.
 
 A worker sends a line of JSON over its socket for each request, `{"id", "user", "seconds"}`, and `{"id"}` when the
-request ends. The parent responds to the first with `{"id", "granted"}`. A worker that ends, by whatever cause, closes
-its socket and thereby releases its slots; its decoders end with it.
+request ends. The parent responds to the first with `{"id", "granted"}`. When a worker ends, for
+any reason, its socket closes, which releases its slots; its decoders end with it.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ MAX_SKEW_SECONDS = 1  # without a warning
 class ServerClock:
     """The clock of a server, estimated from the times in its responses; before the first one, this host's clock.
 
-    Between two responses, the time is that of this process's monotonic clock, which nobody sets.
+    Between two responses, the estimate advances with this process's monotonic clock, which cannot be set.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""libpq's connection parameters, as of PostgreSQL 18, and what becomes of each in a URL for asyncpg.
+"""libpq's connection parameters, as of PostgreSQL 18, and the use of each in a URL for asyncpg.
 
 `psql` and `yoyo` use libpq. asyncpg reads some of its parameters, and sends all others to PostgreSQL as settings, which
 rejects them. https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-PARAMKEYWORDS describes the parameters.
@@ -11,7 +11,7 @@ from typing import Self
 
 
 class Use(Enum):
-    """What becomes of a parameter."""
+    """The use of a parameter."""
 
     PASSED = auto()  # to asyncpg, which reads it as libpq does
     MAPPED = auto()  # by api/shared/postgres_url.py to arguments of asyncpg

@@ -27,7 +27,7 @@ def build_tls_arguments(parameters: dict[str, str]) -> dict[str, Any]:
 def _replace_channel_binding(parameters: dict[str, str]) -> None:
     """Require a verified certificate in place of channel binding, which asyncpg does not support.
 
-    Both reject a server that has not the expected secret: the password's verifier, or the key of the certificate.
+    Both reject a server without the expected secret: the password's verifier, or the key of the certificate.
     """
     if parameters.get("channel_binding") != "require":
         return
