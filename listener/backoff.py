@@ -1,4 +1,4 @@
-"""Backoff after failures of Pusher, and the circuit breaker, which stops requests while Pusher is unavailable."""
+"""Failures of Pusher: their count, the backoff, and the circuit breaker, which stops requests during an outage."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ def backoff(failures: int) -> float:
 
 @dataclass(slots=True)
 class FailureCount:
-    """The consecutive failures of one thing."""
+    """Consecutive failures of an event or a termination; the times of the first and the last are the event loop's."""
 
     count: int = 0
     first_at: float = 0

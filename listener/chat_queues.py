@@ -4,8 +4,8 @@ A queue is in at most one request at a time, and an event leaves it only when it
 while the first event of a chat fails and is retried, the later events of that chat wait, and other chats do not. Until
 the connections of a removed member are terminated, only further removals of the chat are published.
 
-Queues take turns with those whose next request is of the same kind. The publisher bounds how many requests of a kind
-are open, so that however many there are of one kind, they do not delay those of another.
+Queues whose next request is of the same kind take turns. The publisher limits the open requests of each kind, so that
+many requests of one kind do not delay those of another.
 """
 
 from collections import Counter, deque
@@ -183,7 +183,7 @@ class ChatQueues:
         self._update(queue)
 
     def end_termination(self, termination: Termination) -> None:
-        """Let the events follow that waited for a termination."""
+        """Make the events ready that waited for a termination."""
         self._terminations.finish(termination)
         for queue, _ in termination.removals:
             queue.terminations -= 1
@@ -200,7 +200,7 @@ class ChatQueues:
         self.event_count = self.terminating_count = 0
 
     def _update(self, queue: ChatQueue) -> None:
-        """Make a queue ready that has become so, or delete it if nothing is left of it."""
+        """Add a queue to the ready ones if its first event can be sent; delete it if it is empty and not in use."""
         if self._by_chat.get(queue.chat_id) is not queue:
             return  # All queues were cleared during its backoff.
         if queue.is_ready:

@@ -34,7 +34,7 @@ DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Intern
 
 @dataclass(slots=True)
 class Publication:
-    """What Pusher publishes for an event: `payload`, which is JSON, under `name` on `channels`.
+    """A request to Pusher for an event: publish `payload`, which is JSON, under `name` on `channels`.
 
     `channels` shrinks while the event is published.
     """

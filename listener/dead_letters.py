@@ -11,10 +11,10 @@
 After a rejection or failure of a request with several events, each of them is sent again in a request of its own, to
 find the invalid one.
 
-The termination of a removed member's connections is given up alone, and only while a probe shows that Pusher works: at
-once if Pusher rejects it or has no such route (MISSING_ROUTE_STATUSES), and after repeated failures as above otherwise.
-An overload (OVERLOAD_STATUSES, or no response) is never a reason. While the probe succeeds, failures of terminations
-delay no requests of other kinds.
+The termination of a removed member's connections is given up without its events, and only while a probe shows that
+Pusher works. It is given up at once if Pusher rejects it or has no such route (MISSING_ROUTE_STATUSES), and otherwise
+after as many failures as an event. During an overload (OVERLOAD_STATUSES, or no response) it is retried. While the probe
+succeeds, failures of terminations delay no requests of other kinds.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class DeadLetters:
         # Without a success since its last failure, another failure of the event may be due to Pusher.
         if queue and (not queue.failures.count or self._circuit.succeeded_at > queue.failures.last_at):
             queue.failures.record(now)
-            if self._is_hopeless(queue.failures):
+            if self._has_failed_for_too_long(queue.failures):
                 self._give_up_first_event(queue, error)
 
     async def handle_termination_error(self, termination: Termination, started_at: float, error: Exception) -> bool:
@@ -92,7 +92,7 @@ class DeadLetters:
                 logger.warning("Pusher does not terminate connections now, requests will be retried: %r", str(error))
             return False
         is_permanent = isinstance(error, RejectedError) or status in MISSING_ROUTE_STATUSES
-        if not (is_permanent or self._is_hopeless(termination.failures)):
+        if not (is_permanent or self._has_failed_for_too_long(termination.failures)):
             return False
         TERMINATIONS_GIVEN_UP.inc()
         if status not in self._logged_statuses:
@@ -105,7 +105,7 @@ class DeadLetters:
         """Record that Pusher terminates connections, so that the next error is logged again."""
         self._logged_statuses.clear()
 
-    def _is_hopeless(self, failures: FailureCount) -> bool:
+    def _has_failed_for_too_long(self, failures: FailureCount) -> bool:
         return failures.count > MAX_FAILURES and failures.last_at - failures.first_at > self._dead_letter_after
 
     def _give_up_first_event(self, queue: ChatQueue, error: Exception) -> None:

@@ -45,7 +45,7 @@ class Health:
     def measure_lag(self, health: OutboxHealth, now: float) -> float:
         """Return for how many seconds the oldest event has been waiting.
 
-        `now` is of a monotonic clock: if the clock of the database was set back, only that shows that the lag grows.
+        `now` is the event loop's time, which is monotonic: the lag grows even if the database's clock is set back.
         """
         if health.oldest_event != self._oldest_event:
             self._oldest_event, self._oldest_since = health.oldest_event, now

@@ -1,9 +1,9 @@
 """Leadership: of all listeners, only the leader publishes events. The others are standbys.
 
-The leader holds an advisory lock (listener.try_lead in sql/functions/publishing.sql) until its session ends. Locks of
-users that are not members of parley_listener do not count.
-PostgreSQL ends the session of a leader that hangs or is unreachable, and a standby acquires the lock. A leader
-publishes only while it has the lease, and each response of the database renews the lease.
+The leader holds an advisory lock (listener.try_lead in sql/functions/publishing.sql) until its session ends. Only
+locks of members of parley_listener count. PostgreSQL ends the session of a leader that hangs or is unreachable, and a
+standby acquires the lock. A leader publishes only while it has the lease, and each response of the database renews the
+lease.
 """
 
 import asyncio

@@ -19,8 +19,9 @@ DEAD_LETTERED = Counter(
 )  # fmt: skip
 TERMINATIONS_GIVEN_UP = Counter(
     "parley_terminations_given_up_total",
-    "Terminations of a removed member's connections that Pusher does not support, or rejected.", registry=REGISTRY,
-)  # fmt: skip
+    "Terminations of a removed member's connections that Pusher does not support, rejected or failed repeatedly.",
+    registry=REGISTRY,
+)
 PUSHER_SECONDS = Histogram(
     "parley_pusher_request_seconds",
     "Requests to Pusher, by result: accepted, rejected (permanently) or failed (and retried).", ["result"],
@@ -40,7 +41,7 @@ WAITING_EVENTS = Gauge(
 )
 LAG_SECONDS = Gauge(
     "parley_outbox_lag_seconds",
-    "How long the oldest of them has been waiting, whatever the clocks do; NaN while the database is unavailable.",
+    "How long the oldest of them has been waiting, even if clocks are set back; NaN while the database is unavailable.",
     registry=REGISTRY,
 )
 DEAD_LETTER_EVENTS = Gauge(

@@ -18,7 +18,7 @@ from listener.pusher import MAX_BATCH_EVENTS, PusherClient
 
 # Fetched and not yet published. Even with MAX_EVENTS_PER_CHAT of each chat, there are enough chats for MAX_REQUESTS.
 MAX_QUEUED_EVENTS = 4000
-RESERVED_EVENTS = 1000  # more than that, for the latest events
+RESERVED_EVENTS = 1000  # in addition, for the latest events only
 MAX_ROUND_EVENTS = 1000  # in one fetch, so that polls stay frequent
 POLL_SECONDS = 1  # at most between two polls, each of which renews the lease
 ROUND_SECONDS = 1  # at most between the starts of two rounds
