@@ -16,13 +16,13 @@
 -- the events at the head of each chat's queue, behind those that it holds already. So a chat with many events delays no other,
 -- and the cost of a fetch depends on the chats visited and the events returned, not on the length of the queue.
 --
--- Besides, the listener visits the chats of the latest events, those of messages first. So a message is published soon while a
--- round takes long, as after the deletion of a user with many chats. Between rounds, that also keeps the cost of a fetch low
+-- The listener also visits the chats of the latest events, those of messages first. So a message is published soon while a round
+-- takes long, for example after the deletion of a user with many chats. Between rounds, this also keeps the cost of a fetch low
 -- while the index of the queue has many entries of deleted rows, which a round passes over.
 
--- The leader holds an advisory lock until its session ends. Every login of the database can acquire any advisory lock. So only a
--- lock of a member of parley_listener counts, and of a key that another session holds, the leader acquires a variant: all have the
--- same lower half. Only the owner can lock outbox_state, and thereby one candidate at a time decides.
+-- The leader holds an advisory lock until its session ends. Every login of the database can acquire any advisory lock, so only a
+-- lock of a member of parley_listener counts. If another session holds the key, the leader acquires a variant of it, with the same
+-- lower 32 bits. The lock on outbox_state, which only the owner can acquire, serializes the candidates.
 create or replace function listener.try_lead() returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -45,7 +45,8 @@ end $$;
 comment on function listener.try_lead() is
     'Makes this session the one that publishes, until the session ends. Returns false while another session is.';
 
--- PostgreSQL caches the sessions until the end of the transaction, so a leader that connected since would not be found.
+-- PostgreSQL caches the list of sessions until the end of the transaction. Without a new one, a leader that has connected since
+-- would be missed.
 create or replace function parley.find_leader() returns integer
 language sql volatile set search_path = pg_catalog, pg_temp as $$
     select pg_stat_clear_snapshot();
@@ -189,4 +190,5 @@ create or replace function listener.health(
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select h.waiting_events, h.lag_seconds, h.dead_letter_events from listener.outbox_health() h
 $$;
-comment on function listener.health() is 'As listener.outbox_health, for listeners that were started before that existed.';
+comment on function listener.health() is
+    'The counts and the lag of listener.outbox_health. For listeners of earlier versions, which call this function until they are restarted.';

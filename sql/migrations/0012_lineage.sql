@@ -1,6 +1,6 @@
 -- depends: 0011_messages_image
 --
--- The lineage in which each chat last took a seq, and the seqs that it skipped at its first change in that lineage.
+-- The lineage of the last change of each chat, and the seqs that the chat skipped at its first change in that lineage.
 
 -- Existing chats get the current lineage, by a default that rewrites no row. A new database has no chats, and not these functions.
 -- The expression is that of parley.write_lineage(), which the version before does not have.
