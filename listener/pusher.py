@@ -24,7 +24,7 @@ PERMANENT_STATUSES = (400, 413)  # An event is invalid or too large: Pusher will
 OVERLOAD_STATUSES = (408, 425, 429, 502, 503, 504)
 # The reason is the account, the load or the network, and not an event.
 TRANSIENT_STATUSES = (401, 402, 403, 404, 407, *OVERLOAD_STATUSES)
-# The server has no such route, or does not know the app.
+# The server has no such route, or the app does not exist.
 MISSING_ROUTE_STATUSES = (404, 405, 410, 501)
 RESULTS = {**dict.fromkeys(range(200, 300), ACCEPTED), **dict.fromkeys(PERMANENT_STATUSES, REJECTED)}  # else FAILED
 TIMEOUT = aiohttp.ClientTimeout(total=10)

@@ -2,7 +2,7 @@
 
 The termination of an event starts after its publications, so that the former member receives `member:removed`. Until it
 ends, only further removals of the chat are published (chat_queues.py). A termination serves all events that were
-published before it starts, whatever their chats: each event was committed by then, so no new connection of the user is
+published before it starts, in any chat: each event was committed by then, so no new connection of the user is
 authorized for its chat. An event that is published later waits for the user's next termination.
 """
 

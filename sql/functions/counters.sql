@@ -48,7 +48,7 @@ begin
 end $$;
 
 -- Needs 1,001 messages: 1,000 for the block, and the one with which the next block begins. Without a sort, the only plan reads
--- these from the primary key, whatever the statistics are.
+-- these from the primary key, and does not depend on statistics.
 create or replace function parley.close_block(chat uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$

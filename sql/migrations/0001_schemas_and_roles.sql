@@ -14,7 +14,7 @@ alter default privileges revoke execute on functions from public;
 alter default privileges revoke usage on types from public;
 
 -- Roles belong to the cluster, which may have several Parley databases: an existing role is kept. The owner needs CREATEROLE only
--- if one is missing, because PostgreSQL checks that privilege before it looks for the role.
+-- if one is missing, because PostgreSQL checks that privilege before the existence of the role.
 do $$
 declare
     role_name text;

@@ -2,7 +2,7 @@
 
 alter table parley.chats drop column gap, drop column lineage;
 
--- Until another version's functions are applied, those that change chats serve on without these columns.
+-- Until another version's functions are applied, replace the functions that change chats by variants without these columns.
 do $$
 declare
     changes_chats regprocedure;

@@ -1,4 +1,4 @@
-"""Transactions of the API and the listener are READ COMMITTED, whatever the defaults of the database and the role."""
+"""Transactions of the API and the listener are READ COMMITTED, regardless of the defaults of database and role."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Error replies of Redis: this process counts meanwhile, and Redis counts again by itself once it can.
+"""Error replies of Redis: each process counts meanwhile, and Redis counts again when the cause has ended.
 
 Each reply is provoked on a real server, also by a failover: the connection leads to the former primary until it is
 closed, and new connections, by the same name, lead to its successor.
@@ -148,7 +148,7 @@ ERROR_REPLIES = [
 
 @pytest.mark.parametrize("reply", ERROR_REPLIES)
 def test_every_error_reply_ends_the_connection(reply: str) -> None:
-    """The first connection replies with the error for ever, and the next one counts."""
+    """The first connection replies only with the error, and the next one counts."""
     connections = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

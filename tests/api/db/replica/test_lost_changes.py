@@ -237,7 +237,7 @@ def test_two_promotions_in_a_row(primary: Postgres, directory: Path) -> None:
 
 
 def test_two_replicas_of_one_primary_assign_different_seqs(primary: Postgres, directory: Path) -> None:
-    """Both promotions start the same timeline, since neither server knows of the other."""
+    """Both promotions start the same timeline, since the servers are not connected."""
     with connect(primary) as dba:
         chat = LostChat.create(dba)
     with (
