@@ -61,7 +61,7 @@ class DeadLetters:
         self._circuit.record_success(asyncio.get_running_loop().time())
         isolate(batches)
         if queue := find_queue_of_single_event(batches):
-            self._give_up_first_event(queue, error)
+            self._dead_letter_first_event(queue, error)
 
     def handle_failure(self, batches: Batches, started_at: float, error: Exception) -> None:
         """Handle any other error of a request that was sent at `started_at`."""
@@ -75,7 +75,7 @@ class DeadLetters:
         if queue and (not queue.failures.count or self._circuit.succeeded_at > queue.failures.last_at):
             queue.failures.record(now)
             if self._has_failed_for_too_long(queue.failures):
-                self._give_up_first_event(queue, error)
+                self._dead_letter_first_event(queue, error)
 
     async def handle_termination_error(self, termination: Termination, started_at: float, error: Exception) -> bool:
         """Handle an error of a termination that was requested at `started_at`; return whether it is given up."""
@@ -108,7 +108,7 @@ class DeadLetters:
     def _has_failed_for_too_long(self, failures: FailureCount) -> bool:
         return failures.count > MAX_FAILURES and failures.last_at - failures.first_at > self._dead_letter_after
 
-    def _give_up_first_event(self, queue: ChatQueue, error: Exception) -> None:
+    def _dead_letter_first_event(self, queue: ChatQueue, error: Exception) -> None:
         event = self._queues.pop(queue)
         logger.error("Dead-lettered event %s (%s): %r", event.id, event.name, str(error))
         if event.terminated_user is None:
