@@ -26,8 +26,8 @@ from listener.terminations import Termination, Terminations
 logger = logging.getLogger("parley.listener")
 
 MAX_REQUESTS = 16  # open at once
-# Of one kind, so that a request of another kind can be sent at once.
-MAX_EVENT_REQUESTS = 12
+# Lower limits for each kind leave requests for the other kinds.
+MAX_EVENT_REQUESTS = 12  # of each kind of events
 MAX_TERMINATION_REQUESTS = 8
 ACK_DELAY_SECONDS = 0.02  # One statement acknowledges the requests that end within this time.
 TIMER_RESOLUTION_SECONDS = 0.001  # A timer of the event loop may expire this much early.

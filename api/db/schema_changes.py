@@ -39,7 +39,7 @@ def is_schema_change(error: asyncpg.PostgresError) -> bool:
 async def retry_after_schema_change(fetch: Callable[..., Awaitable[Any]], *statement: Any) -> Any:
     """Run a statement, and run it once more if a schema change made it fail.
 
-    A statement is not repeated in a database that has code which may act outside the transaction.
+    A statement is not repeated in a database with code that may have effects outside the transaction.
     """
     try:
         return await fetch(*statement)

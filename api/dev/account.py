@@ -23,7 +23,7 @@ CREATE_COMMANDS = (
     ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir=/nonexistent", "--shell=/bin/false", NAME],
     ["adduser", "-S", "-D", "-H", "-h", "/nonexistent", "-s", "/bin/false", NAME],
 )
-LOCK_TIMEOUT_SECONDS = 10  # for other programs that change the accounts at the same time
+LOCK_TIMEOUT_SECONDS = 10  # while another program holds the lock of the account database
 PROGRAM_CACHE = Path("/var/cache/parley")
 DESCRIPTORS = Path("/proc/self/fd")
 

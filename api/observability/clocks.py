@@ -51,6 +51,6 @@ class ServerClock:
             logger.warning(message, name, abs(skew), direction)
 
 
-# Of this process. A worker measures them at its start; then the rate limiter and the readiness probe do.
+# Each process has its own estimates: first from its start, and then from the rate limiter and the readiness probe.
 REDIS_CLOCK = ServerClock()
 DATABASE_CLOCK = ServerClock()

@@ -194,7 +194,7 @@ class RateLimiter:
     def _record_failure(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + REDIS_RETRY_SECONDS
         failure = summarize(error)
-        # Log the first failure, and the replies of a server that was away at first, such as that of a new password.
+        # Log the first failure, and each new error reply: an unreachable server may return and reject the password.
         is_reply = isinstance(error, hiredis.ReplyError | AuthenticationError)
         if not self.is_redis_unavailable or (is_reply and failure != self._logged_failure):
             self._logged_failure = failure

@@ -40,7 +40,7 @@ def end_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent ends: nobody would receive the output."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # It ended before.
+    if os.getppid() != parent:  # The parent ended before the call.
         sys.exit(1)
 
 

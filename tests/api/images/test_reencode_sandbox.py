@@ -112,7 +112,7 @@ def test_decoder_is_denied(attempt: str, attacked_api: Api, client: httpx.Client
 
 
 def test_decoder_has_no_other_open_files(client: httpx.Client, program: Path) -> None:
-    # The last one is that of the directory.
+    # The last descriptor is that of the listed directory.
     code = "raise program.RejectedError(str(sorted(os.listdir('/proc/self/fd'))[:-1]))"
     no_sandbox = "program.enter_sandbox = lambda: None"
     program.write_text(PROGRAM.format(root=str(ROOT), attempt=code, enter_sandbox=no_sandbox))

@@ -29,7 +29,7 @@ real_time, real_time_ns = time.time, time.time_ns
 time.time, time.time_ns = lambda: real_time() + {skew}, lambda: real_time_ns() + {skew} * 10**9
 runpy.run_module("api", run_name="__main__")
 """
-# Shorter than the skew, so that each host would be in another window, and of those the one that ends last.
+# Shorter than the skew, so that each host's clock is in another window. Of these lengths, use the one that ends last.
 WINDOW = max(range(100, SKEW), key=lambda seconds: seconds - time.time() % seconds)
 
 
