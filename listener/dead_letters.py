@@ -13,8 +13,8 @@ find the invalid one.
 
 The termination of a removed member's connections is given up without its events, and only while a probe shows that
 Pusher works. It is given up at once if Pusher rejects it or has no such route (MISSING_ROUTE_STATUSES), and otherwise
-after as many failures as an event. During an overload (OVERLOAD_STATUSES, or no response) it is retried. While the probe
-succeeds, failures of terminations delay no requests of other kinds.
+after as many failures as an event. During an overload (OVERLOAD_STATUSES, or no response) it is retried. While the
+probe succeeds, failures of terminations delay no requests of other kinds.
 """
 
 import asyncio
