@@ -75,11 +75,15 @@ class FetchResult:
 
 @dataclass(slots=True)
 class OutboxHealth:
-    """The state of the outbox. `lag_seconds` is by the clock of the database, which may have been set back."""
+    """The state of the outbox. `lag_seconds` is by the clock of the database, which may have been set back.
+
+    The oldest and the newest event are ids of events that are not published.
+    """
 
     waiting_events: int
     lag_seconds: float
     oldest_event: int | None
+    newest_event: int | None
     dead_letter_events: int
 
 
@@ -165,10 +169,8 @@ class ListenerDatabase:
 
     async def fetch_outbox_health(self) -> OutboxHealth:
         """Return the state of the outbox."""
-        waiting, lag, oldest_event, dead_letters = await self._connection.fetchrow(
-            "select * from listener.outbox_health()"
-        )
-        return OutboxHealth(waiting, float(lag), oldest_event, dead_letters)
+        waiting, lag, *others = await self._connection.fetchrow("select * from listener.outbox_health()")
+        return OutboxHealth(waiting, float(lag), *others)
 
     # Maintenance: each function processes one batch. The purges return how many rows they processed.
 

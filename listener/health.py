@@ -10,7 +10,8 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from api.shared.settings import SettingsError
-from listener.database import DATABASE_ERRORS, TIMEOUT_SECONDS, ListenerDatabase, OutboxHealth
+from listener.database import DATABASE_ERRORS, TIMEOUT_SECONDS, ListenerDatabase
+from listener.lag import LagMeter
 from listener.metrics import REGISTRY, record_outbox_health
 from listener.relay import Relay
 from listener.settings import Settings
@@ -24,8 +25,7 @@ class Health:
 
     def __init__(self, relay: Relay) -> None:
         self._relay, self._responded_at = relay, -math.inf
-        self._oldest_event: int | None = None
-        self._oldest_since = 0.0  # when that event was first seen as the oldest one that is not published
+        self._lag_meter = LagMeter()
 
     async def poll_database(self, settings: Settings) -> None:
         """Poll the state of the outbox until cancelled. Reconnect after DATABASE_ERRORS."""
@@ -35,21 +35,12 @@ class Health:
                     while True:
                         health = await database.fetch_outbox_health()
                         self._responded_at = asyncio.get_running_loop().time()
-                        lag = self.measure_lag(health, self._responded_at)
+                        lag = self._lag_meter.measure(health, self._responded_at)
                         record_outbox_health(health.waiting_events, lag, health.dead_letter_events)
                         await asyncio.sleep(POLL_SECONDS)
             except DATABASE_ERRORS:
                 record_outbox_health()
                 await asyncio.sleep(POLL_SECONDS)
-
-    def measure_lag(self, health: OutboxHealth, now: float) -> float:
-        """Return for how many seconds the oldest event has been waiting.
-
-        `now` is the event loop's time, which is monotonic: the lag grows even if the database's clock is set back.
-        """
-        if health.oldest_event != self._oldest_event:
-            self._oldest_event, self._oldest_since = health.oldest_event, now
-        return 0 if health.oldest_event is None else max(health.lag_seconds, now - self._oldest_since)
 
     async def get_metrics(self, _: web.Request) -> web.Response:
         """Return all metrics."""

@@ -1989,12 +1989,12 @@ CREATE OR REPLACE FUNCTION listener.health(OUT waiting_events bigint, OUT lag_se
 AS md5 46ea4e48036e6fd42a348fc14d089956;
 
 --- function listener.outbox_health()
-CREATE OR REPLACE FUNCTION listener.outbox_health(OUT waiting_events bigint, OUT lag_seconds numeric, OUT oldest_event bigint, OUT dead_letter_events bigint)
+CREATE OR REPLACE FUNCTION listener.outbox_health(OUT waiting_events bigint, OUT lag_seconds numeric, OUT oldest_event bigint, OUT newest_event bigint, OUT dead_letter_events bigint)
  RETURNS record
  LANGUAGE sql
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 b27de8cb44f1e227bcda90ba125aebee;
+AS md5 a1387c4de442f15b6be37e712f70160a;
 
 --- function listener.purge_deleted_chats(integer)
 CREATE OR REPLACE FUNCTION listener.purge_deleted_chats(max_messages integer)

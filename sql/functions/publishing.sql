@@ -177,13 +177,15 @@ comment on function listener.dead_letter(bigint, text) is
     'Removes an event that cannot be published from the queue. analytics.dead_letter_events lists it, with the error.';
 
 create or replace function listener.outbox_health(
-    out waiting_events bigint, out lag_seconds numeric, out oldest_event bigint, out dead_letter_events bigint)
+    out waiting_events bigint, out lag_seconds numeric, out oldest_event bigint, out newest_event bigint,
+    out dead_letter_events bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select h.waiting_events, h.lag_seconds, (select min(q.id) from parley.outbox_queue q), h.dead_letter_events
+    select h.waiting_events, h.lag_seconds, (select min(q.id) from parley.outbox_queue q),
+        (select max(q.id) from parley.outbox_queue q), h.dead_letter_events
     from analytics.event_health h where parley.assert_writable()
 $$;
 comment on function listener.outbox_health() is
-    'How many events are not published yet, for how many seconds the oldest of them has been waiting by the clock, its id, and how many events are dead-lettered. Raises read_only_sql_transaction (25006) if the session cannot write.';
+    'How many events are not published yet, for how many seconds the oldest of them has been waiting by the clock, its id and that of the newest, and how many events are dead-lettered. Raises read_only_sql_transaction (25006) if the session cannot write.';
 
 create or replace function listener.health(
     out waiting_events bigint, out lag_seconds numeric, out dead_letter_events bigint)

@@ -16,7 +16,7 @@ import pytest
 from api.dev.process import find_free_port
 from api.dev.pusher_process import PusherProcess
 from listener.database import OutboxHealth
-from listener.health import Health
+from listener.lag import MAX_POLLS, LagMeter
 from tests.api_process import read_log, scrape
 from tests.conftest import QUICK
 from tests.listener.chats import INSERT_MESSAGES, new_large_chat, record_invalid_event
@@ -130,19 +130,42 @@ def test_lag_grows_after_the_clock_of_the_database_was_set_back(
         wait_until(lambda: read_metric("parley_outbox_lag_seconds") == 0)
 
 
+def measure_lags(*polls: tuple[float, int | None, int | None, float]) -> list[float]:
+    """Return the lag at each poll: the lag by the database's clock, the oldest and the newest event, and the time."""
+    meter = LagMeter()
+    return [
+        meter.measure(OutboxHealth(int(oldest is not None), lag, oldest, newest, 0), now)
+        for lag, oldest, newest, now in polls
+    ]
+
+
 def test_lag_is_the_longer_of_both_clocks() -> None:
-    health = Health(None)  # type: ignore[arg-type]
+    assert measure_lags(
+        (0, None, None, 10),
+        (0, 7, 7, 20),  # recorded in the future
+        (0, 7, 8, 25),
+        (30, 7, 8, 26),
+        (2, 8, 8, 27),  # event 7 is published
+        (0, 8, 9, 40),
+        (0, None, None, 50),
+        (0, 10, 10, 60),
+    ) == [0, 0, 5, 30, 2, 15, 0, 0]
 
-    def measure(lag: float, oldest: int | None, now: float) -> float:
-        return health.measure_lag(OutboxHealth(int(oldest is not None), lag, oldest, 0), now)
 
-    assert measure(0, None, 10) == 0
-    assert measure(0, 7, 20) == 0  # recorded in the future
-    assert measure(0, 7, 25) == 5
-    assert measure(30, 7, 26) == 30
-    assert measure(2, 8, 27) == 2  # the oldest one was published
-    assert measure(0, 8, 40) == 13
-    assert measure(0, None, 50) == 0
+def test_lag_of_a_moving_queue_is_that_of_its_length() -> None:
+    """Each second ten events are recorded and ten published, of which the oldest has been waiting for a minute."""
+    lags = measure_lags(*((0, 10 * second, 10 * (second + 60), float(second)) for second in range(10_000)))
+    assert lags[:60] == list(range(60))
+    assert set(lags[60:]) == {60}
+
+
+def test_lag_of_a_long_outage_needs_bounded_memory() -> None:
+    meter = LagMeter()
+    for second in range(10 * MAX_POLLS):
+        assert meter.measure(OutboxHealth(1, 0, 1, second + 1, 0), second) == second
+    assert len(meter._polls) <= MAX_POLLS
+    later = meter.measure(OutboxHealth(1, 0, 5 * MAX_POLLS, 10 * MAX_POLLS, 0), 10 * MAX_POLLS)
+    assert 4.5 * MAX_POLLS < later <= 5.1 * MAX_POLLS
 
 
 def test_listener_is_not_ready_during_an_outage_of_the_database(
