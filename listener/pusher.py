@@ -92,9 +92,17 @@ class PusherClient:
         await self._request(POST, "users/{id}/terminate_connections", {}, events=1, id=user)
 
     async def probe(self) -> bool:
-        """Send a request without events; return whether Pusher accepts it."""
+        """Send a request without events; return whether Pusher accepts it.
+
+        Send an empty batch to a server that does not list channels.
+        """
         try:
-            await self._request(GET, "channels", {}, events=0)
+            try:
+                await self._request(GET, "channels", {}, events=0)
+            except FailedError as error:
+                if error.status not in MISSING_ROUTE_STATUSES:
+                    raise
+                await self._request(POST, "batch_events", {"batch": []}, events=0)
         except (RejectedError, FailedError):
             return False
         return True

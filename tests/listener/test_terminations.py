@@ -25,7 +25,7 @@ from tests.listener.subscriber import Subscriber
 from tests.waiting import wait_until
 
 ROUTE = "/terminate_connections"
-NOT_TERMINATED = "Pusher does not terminate connections"
+NOT_TERMINATED = "Pusher does not terminate connections, so"
 
 
 def new_authorized_chat(dba: Connection, *members: str) -> str:
@@ -79,15 +79,33 @@ def test_termination_is_repeated_while_all_requests_fail(harness: Harness) -> No
         proxy.delay = {ROUTE: 0.01}
         send_message(harness.dba, chat, "before")
         wait_until(lambda: received_contents(member) == ["before"])
-        proxy.reject = {ROUTE: 404, "/channels": 404}  # the app is unknown
+        proxy.reject = {ROUTE: 503}
         remove(harness, chat, "member")
         send_message(harness.dba, chat, "after")
+        wait_until(lambda: ROUTE in proxy.rejected)
+        proxy.rejected.clear()
+        proxy.reject = {ROUTE: 404, "": 404}  # the app is unknown
         wait_until(lambda: proxy.rejected.count(ROUTE) > 2)
         proxy.reject = {}
         assert member.closed.wait(15)
         assert received_contents(member) == ["before"]
         wait_until(lambda: harness.count_queued() == 0)
         assert NOT_TERMINATED not in listener.log.read_text()
+
+
+def test_termination_is_given_up_on_a_server_that_lists_no_channels_either(harness: Harness) -> None:
+    chat = new_authorized_chat(harness.dba, "member")
+    with (
+        PusherProxy(harness.pusher).open() as proxy,
+        Subscriber(harness.pusher, chat_channel(chat)) as subscriber,
+        running_listener(harness.new_listener(proxy)) as listener,
+    ):
+        proxy.reject = {ROUTE: 404, "/channels": 405}
+        remove(harness, chat, "member")
+        send_message(harness.dba, chat, "after")
+        wait_until(lambda: received_contents(subscriber) == ["after"])
+        wait_until(lambda: harness.count_queued() == 0)
+        assert listener.log.read_text().count(NOT_TERMINATED) == 1
 
 
 @pytest.mark.parametrize(("status", "is_given_up"), [(500, True), (403, True), (302, True), (429, False), (503, False)])
