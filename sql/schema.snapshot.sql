@@ -2156,7 +2156,7 @@ CREATE OR REPLACE FUNCTION parley.allocate_message(chat_id uuid, OUT id uuid, OU
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS md5 84c3775730ac8b467e0bfe9d3744eed8;
+AS md5 03b24648732a0eed2701fdf481742dfb;
 
 --- function parley.around_errors(text,text,text,text,text,text)
 CREATE OR REPLACE FUNCTION parley.around_errors(around text, page text, search text, sort text, before text, after text)
@@ -3248,12 +3248,6 @@ CREATE OR REPLACE FUNCTION parley.messages_with_keys(chats uuid[], ids uuid[], u
  STABLE
 AS md5 ad9c7d79a4f11fef091f14e9d8cd9d82;
 
---- function parley.min_next_message_at(parley.chats)
-CREATE OR REPLACE FUNCTION parley.min_next_message_at(chat parley.chats)
- RETURNS timestamp with time zone
- LANGUAGE sql
-AS md5 93ced8a60e6d886c082b0ae3ee163f3b;
-
 --- function parley.min_uuid7(timestamp with time zone)
 CREATE OR REPLACE FUNCTION parley.min_uuid7(instant timestamp with time zone)
  RETURNS uuid
@@ -3285,6 +3279,13 @@ CREATE OR REPLACE FUNCTION parley.next_gap(chat parley.chats)
  LANGUAGE sql
  STABLE
 AS md5 aa50959c58b6a05214b64353468b8687;
+
+--- function parley.next_message_at(parley.chats)
+CREATE OR REPLACE FUNCTION parley.next_message_at(chat parley.chats)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS md5 8bf5b799c76c249a9871838572710a02;
 
 --- function parley.next_seq(parley.chats,bigint)
 CREATE OR REPLACE FUNCTION parley.next_seq(chat parley.chats, changes bigint DEFAULT 1)
@@ -4986,8 +4987,6 @@ grant execute on function parley.message_version(parley.messages) to parley_api;
 
 grant execute on function parley.messages_with_keys(uuid[],uuid[],text[],text[]) to parley_api;
 
-grant execute on function parley.min_next_message_at(parley.chats) to parley_api;
-
 grant execute on function parley.min_uuid7(timestamp with time zone) to parley_api;
 
 grant execute on function parley.nested_objects(json) to parley_api;
@@ -4995,6 +4994,8 @@ grant execute on function parley.nested_objects(json) to parley_api;
 grant execute on function parley.next_event_ids(uuid,uuid[],bigint[],integer,integer) to parley_api;
 
 grant execute on function parley.next_gap(parley.chats) to parley_api;
+
+grant execute on function parley.next_message_at(parley.chats) to parley_api;
 
 grant execute on function parley.next_seq(parley.chats,bigint) to parley_api;
 

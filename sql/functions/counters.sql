@@ -24,7 +24,8 @@ begin
     set seq = parley.next_seq(c), lineage = parley.write_lineage(), gap = parley.next_gap(c),
         message_count = c.message_count + 1,
         last_message_id = parley.generate_uuid7(
-            greatest(parley.now_ms(), parley.min_next_message_at(c)), parley.next_seq(c))
+            case when parley.now_ms() > parley.last_message_at(c) then parley.now_ms() else parley.next_message_at(c) end,
+            parley.next_seq(c))
     where c.id = allocate_message.chat_id and not parley.is_being_removed(c)
     returning c.last_message_id, c.seq, c.message_count - c.counted_messages > 1001 into id, seq, is_block_full;
     if is_block_full then

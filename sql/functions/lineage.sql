@@ -3,7 +3,7 @@
 --
 --   parley.next_seq              the seq of a chat after its next changes
 --   parley.next_gap              the gap of a chat after its next change
---   parley.min_next_message_at   when a chat's next message can be sent at the earliest
+--   parley.next_message_at       when a message that is sent now is dated: never before the chat's newest one
 --   parley.advance_seq           a chat with the seq, lineage and gap after its next change
 --   parley.skipped_until         the last seq that a chat skips at its first change in a lineage
 --   parley.write_lineage         identifies the lineage of changes: cluster, timeline, database and table
@@ -29,13 +29,19 @@ language sql stable as $$
 $$;
 
 -- Ids of one millisecond ascend by the lowest 26 bits of the seq. These may be lower than in the newest id, after other changes of
--- the chat or if the chat skips seqs; the message is then later.
-create or replace function parley.min_next_message_at(chat parley.chats) returns timestamptz
-language sql volatile as $$
-    select parley.last_message_at(chat) + case
-        when parley.generate_uuid7(parley.last_message_at(chat), parley.next_seq(chat)) > chat.last_message_id then interval '0'
-        else interval '1 millisecond' end
-$$;
+-- the chat or if the chat skips seqs; the message is then later. PL/pgSQL costs 10 us, so the caller uses its own clock if that is after the newest message.
+create or replace function parley.next_message_at(chat parley.chats) returns timestamptz
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    sent_at constant timestamptz := parley.now_ms();
+    last_at constant timestamptz := parley.last_message_at(chat);
+begin
+    if sent_at <= last_at then
+        return last_at + case when parley.generate_uuid7(last_at, parley.next_seq(chat)) > chat.last_message_id
+            then interval '0' else interval '1 millisecond' end;
+    end if;
+    return sent_at;
+end $$;
 
 -- For triggers.
 create or replace function parley.advance_seq(chat parley.chats) returns parley.chats
