@@ -29,7 +29,8 @@ language sql stable as $$
 $$;
 
 -- Ids of one millisecond ascend by the lowest 26 bits of the seq. These may be lower than in the newest id, after other changes of
--- the chat or if the chat skips seqs; the message is then later. PL/pgSQL costs 10 us, so the caller uses its own clock if that is after the newest message.
+-- the chat or if the chat skips seqs; the message is then later. allocate_message calls this function only if the chat's newest
+-- message has the present millisecond or a later one, because a call costs 10 us.
 create or replace function parley.next_message_at(chat parley.chats) returns timestamptz
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,6 +1,6 @@
 -- depends: 0012_lineage
 --
--- What the views of single users and chats show until a day is over: the counts as of the end of the day before.
+-- The counts as of the end of the previous day, which the views of single users and chats show until the present day ends.
 
 -- Existing rows need no backfill. Those with a message of today have no row in the views until their next day is over.
 alter table parley.rollup_users

@@ -255,6 +255,6 @@ def test_upgrade_and_return_under_traffic(
         with Writer(url) as writer:
             roll_back(url, old)
             return_to(postgres, url, old)
-        # Between the two commands, the functions are those of the newer version. What succeeds is complete.
+        # Between the two commands, the functions of the newer version lack columns. Acknowledged messages are complete.
         assert {type(error) for error in writer.errors} <= {psycopg.errors.UndefinedColumn}
         writer.assert_complete()

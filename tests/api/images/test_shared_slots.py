@@ -16,7 +16,7 @@ from api.http.errors import ApiError
 from api.images.reencode_slots import ReencodeSlots
 from api.images.shared_slots import SharedSlots, serve_slots
 from tests import images
-from tests.api.admission.event_loop import run
+from tests.api.admission.event_loop import run, settle
 from tests.api.images.support import IMAGE, upload
 from tests.api.support import patch_api, unlimited_client
 from tests.api_process import Api, running
@@ -57,15 +57,15 @@ async def workers(slots: ReencodeSlots, count: int, served: list[str]) -> AsyncI
 
 async def served_users(served: list[str], count: int) -> list[str]:
     """Wait until this many users were served; return them."""
-    while len(served) < count:  # noqa: ASYNC110 (no event reports it)
-        await asyncio.sleep(0)
+    while len(served) < count:
+        await settle()
     return served
 
 
 async def wait_for_queue(slots: ReencodeSlots, count: int) -> None:
     """Wait until this many users wait for a slot."""
-    while len(slots._queue) != count:  # noqa: ASYNC110 (no event reports it)
-        await asyncio.sleep(0)
+    while len(slots._queue) != count:
+        await settle()
 
 
 def test_user_holds_at_most_one_slot_in_all_workers() -> None:

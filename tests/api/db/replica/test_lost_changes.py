@@ -254,6 +254,16 @@ def test_two_replicas_of_one_primary_assign_different_seqs(primary: Postgres, di
                 chat.list_events(second, chat.seqs(first)[-1])
 
 
+def assert_lost_before_and_after_changes(chat: LostChat, dba: Connection) -> None:
+    """Check that SEEN_SEQ has expired, also after four changes, which follow COMMON_SEQ."""
+    with expect_error(410):
+        chat.list_events(dba, SEEN_SEQ)
+    chat.send(dba, 4)
+    with expect_error(410):
+        chat.list_events(dba, SEEN_SEQ)
+    assert len(chat.seqs(dba, COMMON_SEQ)) == 4
+
+
 def test_point_in_time_recovery(primary: Postgres, directory: Path) -> None:
     """A base backup that is recovered to a restore point, which is followed by changes."""
     with connect(primary) as dba:
@@ -264,12 +274,7 @@ def test_point_in_time_recovery(primary: Postgres, directory: Path) -> None:
         chat.send(dba, SEEN_SEQ - COMMON_SEQ)
         with copy, psycopg.connect(copy.url("parley"), autocommit=True) as recovered:
             wait_until(lambda: recovered.execute("select pg_is_in_recovery()").fetchone() == (False,))
-            with expect_error(410):
-                chat.list_events(recovered, SEEN_SEQ)
-            chat.send(recovered, 4)
-            with expect_error(410):
-                chat.list_events(recovered, SEEN_SEQ)
-            assert len(chat.seqs(recovered, COMMON_SEQ)) == 4
+            assert_lost_before_and_after_changes(chat, recovered)
 
 
 def test_restored_dump(primary: Postgres, directory: Path) -> None:
@@ -282,9 +287,4 @@ def test_restored_dump(primary: Postgres, directory: Path) -> None:
         dba.execute(f"create database {database}")
         subprocess.run([primary.get_program("pg_restore"), "-d", primary.url(database), dump], check=True)
     with psycopg.connect(primary.url(database), autocommit=True) as restored:
-        with expect_error(410):
-            chat.list_events(restored, SEEN_SEQ)
-        chat.send(restored, 4)
-        with expect_error(410):
-            chat.list_events(restored, SEEN_SEQ)
-        assert len(chat.seqs(restored, COMMON_SEQ)) == 4
+        assert_lost_before_and_after_changes(chat, restored)
