@@ -1,0 +1,39 @@
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import { createApi, unwrap } from "../src/http/api.js"
+import { ParleyError } from "../src/http/errors.js"
+
+function respond(status: number, body: BodyInit | null = null, headers: HeadersInit = {}) {
+  return createApi("https://chat.example.org", async () => new Response(body, { status, headers }))
+}
+
+test("unwrap returns the data with its type", async () => {
+  const api = respond(200, JSON.stringify({ chats: [], total: 0, page: 1, limit: 50 }))
+  const { data, response } = await unwrap(api.GET("/api/chats"))
+  const total: number = data.total
+  assert.deepEqual([total, response.status], [0, 200])
+})
+
+test("unwrap accepts a response without a body", async () => {
+  const params = { path: { chatId: "1" } }
+  const { response } = await unwrap(respond(204).DELETE("/api/chats/{chatId}", { params }))
+  assert.equal(response.status, 204)
+})
+
+test("unwrap throws the error of the API", async () => {
+  const fields = { title: "must be 1 to 200 characters" }
+  const body = { error: { message: "Invalid.", code: "validation_error", details: { fields } } }
+  const api = respond(400, JSON.stringify(body), { "X-Request-Id": "r1" })
+  await assert.rejects(
+    unwrap(api.POST("/api/chats", { body: { title: "" } })),
+    new ParleyError("Invalid.", "validation_error", 400, fields, "r1"),
+  )
+})
+
+test("unwrap throws an error for a proxy's response", async () => {
+  for (const body of ["<h1>Bad gateway</h1>", "null", "{}", '{"error": "x"}', ""]) {
+    await assert.rejects(unwrap(respond(502, body).GET("/api/chats")), new ParleyError("HTTP 502", "unavailable", 502))
+  }
+  const error = new ParleyError("HTTP 418", "internal_error", 418)
+  await assert.rejects(unwrap(respond(418, "teapot").GET("/api/chats")), error)
+})
