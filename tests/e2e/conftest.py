@@ -1,4 +1,4 @@
-"""Packages from npm, and PgBouncer, that tests of several files share."""
+"""Packages from npm, the TypeScript client, and PgBouncer, that tests of several files share."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,6 +9,7 @@ import pytest
 from api.dev.postgres import Postgres
 from tests.e2e.npm import Npm
 from tests.e2e.pgbouncer import SERVER_CONNECTIONS, NewBouncer, PgBouncer, pgbouncer_program, read_pgbouncer_ini
+from tests.e2e.web_client import install_client
 
 PACKAGES = {"pusher-js": "8.6.0", "@soketi/soketi": "1.6.1"}
 # soketi asks for a version that npm does not have.
@@ -25,6 +26,12 @@ def npm(shared_directory: Path) -> Npm:
 def modules(npm: Npm) -> Path:
     """A directory `node_modules` with pusher-js and soketi."""
     return npm.install(PACKAGES, OVERRIDES)
+
+
+@pytest.fixture(scope="session")
+def web_client(npm: Npm) -> Path:
+    """A copy of the TypeScript client and its example, with their packages."""
+    return install_client(npm)
 
 
 @pytest.fixture(scope="module")
