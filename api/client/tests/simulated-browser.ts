@@ -1,6 +1,6 @@
 // Several tabs of one browser in this process: a localStorage and Web Locks for all of them, and mocked timers.
 
-import { mock } from "node:test"
+import { mock, type TestContext } from "node:test"
 import { setImmediate } from "node:timers/promises"
 
 /** A localStorage and Web Locks. */
@@ -9,12 +9,14 @@ export interface SimulatedBrowser {
   /** What `setItem` and `getItem` throw, if anything. */
   storageError: Error | null
   isOnline: boolean
-  remove(): void
 }
 
-/** Install the globals of a browser, and mock the timers. Call `remove()` at the end of the test. */
-export function installBrowser({ hasLocks = true, isLockForbidden = false } = {}): SimulatedBrowser {
-  const browser: SimulatedBrowser = { items: new Map(), storageError: null, isOnline: true, remove }
+/** Install the globals of a browser and mock the timers, until the end of the test. */
+export function installBrowser(
+  context: TestContext,
+  { hasLocks = true, isLockForbidden = false } = {},
+): SimulatedBrowser {
+  const browser: SimulatedBrowser = { items: new Map(), storageError: null, isOnline: true }
   let tail: Promise<unknown> = Promise.resolve()
   const locks = {
     request: (_name: string, callback: () => Promise<unknown>) => {
@@ -55,13 +57,13 @@ export function installBrowser({ hasLocks = true, isLockForbidden = false } = {}
     Object.defineProperty(globalThis, name, { value, configurable: true, writable: true })
   }
   mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: Date.UTC(2026, 10, 23) })
-  function remove() {
+  context.after(() => {
     mock.timers.reset()
     for (const [name, descriptor] of replaced) {
       if (descriptor) Object.defineProperty(globalThis, name, descriptor)
       else Reflect.deleteProperty(globalThis, name)
     }
-  }
+  })
   return browser
 }
 
