@@ -1,25 +1,28 @@
-// The connection to Pusher.
+// The connection to Pusher, and the subscriptions to its channels.
 
+import type { Options } from "pusher-js"
+import type { PusherOptions } from "../client.js"
+import type { Api } from "../http/api.js"
 import type { ParleyError } from "../http/errors.js"
+import { Value } from "../store/value.js"
 import type { Subscribable } from "../types.js"
+import { type AuthorizationCallback, Authorizer } from "./authorizer.js"
+import { encodeUserId } from "./channel-names.js"
+import { loadPusher, type Pusher } from "./load-pusher.js"
+import { Reconnector } from "./reconnector.js"
 
-/** The Pusher app: `key`, and `cluster` or the `host` of another server for Pusher's protocol. */
-export interface PusherOptions {
-  key: string
-  cluster?: string
-  host?: string
-  /** The port of `host`; by default 443, or 80 without TLS. */
-  port?: number
-  /** True by default. */
-  useTLS?: boolean
-}
+// pusher-js would take 150 s to find that a connection is dead, as after a change of the network. This takes 40 s.
+const ACTIVITY_TIMEOUT_MS = 30_000 // without a message, until a ping
+const PONG_TIMEOUT_MS = 10_000
+const CONNECT_TIMEOUT_MS = 10_000 // of an attempt: Pusher's default, which a slow network needs
 
+/** `connecting`: also while it waits for the next attempt. `disconnected`: before `connect()`, and after `disconnect()`. */
 export type LiveStatus = "connecting" | "connected" | "disconnected"
 
 export interface LiveHandlers {
   /** Called after each success, also after a reconnection; with the IDs of the subscribers of a presence channel. */
   onSubscribed?: (members?: ReadonlySet<string>) => void
-  /** `userId` is the sender of a client event. */
+  /** Also called for `pusher_internal:member_added` and `…_removed`. `userId` is the sender of a client event. */
   onEvent: (event: string, data: unknown, userId?: string) => void
   /** The API rejected the authorization (401 or 403), which is not retried until the next `connect()`. */
   onRefused?: (error: ParleyError) => void
@@ -27,15 +30,136 @@ export interface LiveHandlers {
 
 export interface LiveSubscription {
   unsubscribe(): void
-  /** Send a client event; without effect while there is no subscription. */
-  trigger(event: string, data: unknown): void
+  /** Send a client event. Returns false if it is not subscribed at present. */
+  trigger(event: string, data: unknown): boolean
 }
 
 export interface LiveConnection {
   readonly status: Subscribable<LiveStatus>
-  /** Idempotent; after a refusal, subscribes again. */
+  /** Connect, and stay connected. Subscribes again to channels that were refused. */
   connect(): void
+  /** Close the connection; the subscriptions wait for the next `connect()`. */
   disconnect(): void
-  /** Subscribe to a channel, and again after each reconnection. Each channel has at most one subscription. */
+  /** Subscribe to a channel, and again after each reconnection. A channel has one subscription at a time. */
   subscribe(channel: string, handlers: LiveHandlers): LiveSubscription
+}
+
+/** Create a connection of a user, which signs in at Pusher. It loads pusher-js when it connects. */
+export function createConnection(options: PusherOptions & { userId: string }, api: Api): LiveConnection {
+  return new Connection(options, api)
+}
+
+/** A message as pusher-js receives it. */
+interface Message {
+  event: string
+  channel?: string
+  data?: unknown
+  user_id?: string
+}
+
+class Connection implements LiveConnection {
+  readonly status = new Value<LiveStatus>("disconnected")
+  readonly #options: PusherOptions & { userId: string }
+  readonly #authorizer: Authorizer
+  readonly #reconnector = new Reconnector(this.status, () => this.#prepare())
+  readonly #subscriptions = new Map<string, LiveHandlers>()
+
+  constructor(options: PusherOptions & { userId: string }, api: Api) {
+    this.#options = options
+    this.#authorizer = new Authorizer(api)
+    this.status.subscribe(() => {
+      if (this.status.getSnapshot() !== "connected") this.#reset()
+    })
+  }
+
+  connect(): void {
+    for (const channel of this.#subscriptions.keys()) this.#pusher?.subscribe(channel)
+    this.#reconnector.start()
+  }
+
+  disconnect(): void {
+    this.#reconnector.stop()
+  }
+
+  subscribe(channel: string, handlers: LiveHandlers): LiveSubscription {
+    this.#subscriptions.set(channel, handlers)
+    this.#pusher?.subscribe(channel)
+    return {
+      unsubscribe: () => {
+        if (this.#subscriptions.get(channel) !== handlers) return
+        this.#subscriptions.delete(channel)
+        this.#pusher?.unsubscribe(channel)
+      },
+      trigger: (event, data) => {
+        const subscribed = this.#pusher?.channel(channel)
+        return subscribed?.subscribed ? subscribed.trigger(event, data) : false
+      },
+    }
+  }
+
+  get #pusher(): Pusher | undefined {
+    return this.#reconnector.pusher
+  }
+
+  async #prepare(): Promise<() => Pusher> {
+    const [PusherClass, id] = await Promise.all([loadPusher(), encodeUserId(this.#options.userId)])
+    return () => {
+      const pusher = new PusherClass(this.#options.key, this.#createOptions(`#server-to-user-${id}`))
+      pusher.connection.bind("message", (message: Message) => this.#receive(pusher, message))
+      // Pusher terminates the connections of a former member only if they are signed in.
+      pusher.signin()
+      for (const channel of this.#subscriptions.keys()) pusher.subscribe(channel)
+      return pusher
+    }
+  }
+
+  #createOptions(signInChannel: string): Options {
+    const { cluster = "", host, port, useTLS = true } = this.#options
+    return {
+      cluster,
+      ...(host && { wsHost: host, wsPort: port ?? 80, wssPort: port ?? 443 }),
+      forceTLS: useTLS,
+      enabledTransports: ["ws"], // the others load scripts from Pusher's hosts
+      activityTimeout: ACTIVITY_TIMEOUT_MS,
+      pongTimeout: PONG_TIMEOUT_MS,
+      unavailableTimeout: CONNECT_TIMEOUT_MS,
+      userAuthentication: {
+        customHandler: ({ socketId }, callback) =>
+          this.#authorizer.authorize(socketId, signInChannel, callback as AuthorizationCallback),
+      },
+      channelAuthorization: {
+        customHandler: ({ socketId, channelName }, callback) =>
+          this.#authorizer.authorize(socketId, channelName, (error, authorization) => {
+            callback(error, authorization)
+            if (error) this.#refuse(channelName, error)
+          }),
+      },
+    }
+  }
+
+  /** pusher-js would ask for a refused channel again after each reconnection. */
+  #refuse(channel: string, error: ParleyError): void {
+    this.#pusher?.unsubscribe(channel)
+    this.#subscriptions.get(channel)?.onRefused?.(error)
+  }
+
+  #receive(pusher: Pusher, { event, channel = "", data, user_id }: Message): void {
+    const handlers = this.#subscriptions.get(channel)
+    if (event === "pusher_internal:subscription_succeeded") {
+      this.#reconnector.onSubscribed()
+      const { presence } = (data ?? {}) as { presence?: { ids: string[] } }
+      handlers?.onSubscribed?.(presence && new Set(presence.ids))
+    } else if (event === "pusher:subscription_error") {
+      const rejected = pusher.channel(channel)
+      if (rejected) rejected.subscriptionPending = false // or pusher-js would never subscribe to it again
+    } else handlers?.onEvent(event, data, user_id)
+  }
+
+  /** A channel that was left before the response is subscribed again by pusher-js, unless it is removed in between. */
+  #reset(): void {
+    this.#authorizer.reset()
+    for (const { name } of this.#pusher?.allChannels() ?? []) {
+      if (!this.#subscriptions.has(name)) this.#pusher?.unsubscribe(name)
+    }
+  }
 }

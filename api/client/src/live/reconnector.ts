@@ -1,0 +1,129 @@
+// pusher-js, kept connected.
+
+import type { Value } from "../store/value.js"
+import { backoff } from "./backoff.js"
+import type { LiveStatus } from "./connection.js"
+import type { Pusher } from "./load-pusher.js"
+
+const STABLE_MS = 10_000 // a subscription that lasted as long ends a series of failures
+
+/**
+ * Connects pusher-js, and connects it again after each loss, with backoff. pusher-js by itself stays disconnected after
+ * codes 4001 to 4099, of which 4009 follows each removal of a member; repeats codes from 4200 without a delay, and others
+ * each second; and waits up to a minute while the server is down. So each loss ends its own reconnection.
+ */
+export class Reconnector {
+  pusher: Pusher | undefined
+  readonly #status: Value<LiveStatus>
+  readonly #prepare: () => Promise<() => Pusher>
+  /** The listeners for events of the page; undefined while no connection is wanted. */
+  #page: AbortController | undefined
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #isLoading = false
+  /** Whether pusher-js changes its state because it was told to. */
+  #isActing = false
+  #failures = 0
+  #subscribedAt: number | undefined
+
+  /** `prepare` loads pusher-js, and returns a function that creates the instance. */
+  constructor(status: Value<LiveStatus>, prepare: () => Promise<() => Pusher>) {
+    this.#status = status
+    this.#prepare = prepare
+  }
+
+  /** Connect and stay connected. */
+  start(): void {
+    if (this.#page) return
+    this.#page = new AbortController()
+    this.#listen(this.#page.signal)
+    this.#failures = 0
+    this.#attempt()
+  }
+
+  /** Close the connection, and remove all timers and listeners. */
+  stop(): void {
+    this.#page?.abort()
+    this.#page = undefined
+    this.#suspend()
+    this.#status.set("disconnected")
+  }
+
+  /** Report that a subscription succeeded. */
+  onSubscribed(): void {
+    this.#subscribedAt ??= Date.now()
+  }
+
+  /** A page that may be usable again does not wait; one that is hidden may be kept in the cache, where no connection may be open. */
+  #listen(signal: AbortSignal): void {
+    const listen = (event: string, handler: () => void) => globalThis.addEventListener?.(event, handler, { signal })
+    listen("online", this.#attempt)
+    listen("pageshow", this.#attempt)
+    listen("pagehide", this.#suspend)
+    listen("visibilitychange", () => document.visibilityState === "visible" && this.#attempt())
+  }
+
+  #suspend = (): void => {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#act((pusher) => pusher.disconnect())
+    if (this.#page) this.#status.set("connecting")
+  }
+
+  #attempt = (): void => {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (!this.pusher) return void this.#load()
+    if (this.#status.getSnapshot() !== "connected") this.#status.set("connecting")
+    this.#act((pusher) => pusher.connect())
+  }
+
+  async #load(): Promise<void> {
+    this.#status.set("connecting")
+    if (this.#isLoading) return
+    this.#isLoading = true
+    try {
+      const create = await this.#prepare()
+      if (this.#page) this.pusher = this.#bind(create())
+    } catch {
+      this.#retry()
+    }
+    this.#isLoading = false
+    if (this.pusher && this.#page) this.#attempt()
+  }
+
+  #bind(pusher: Pusher): Pusher {
+    const { connection } = pusher
+    connection.bind("state_change", ({ current }: { current: string }) => {
+      if (current === "connected") this.#status.set("connected")
+      else if (!this.#isActing) this.#onLoss()
+    })
+    connection.bind("connecting_in", this.#onLoss)
+    connection.bind("error", () => {
+      if (connection.state !== "connected") this.#onLoss() // of a connection, it is an error of one message
+    })
+    return pusher
+  }
+
+  /** pusher-js sets its timer after the event, hence the microtask. */
+  #onLoss = (): void => {
+    queueMicrotask(() => {
+      this.#act((pusher) => pusher.disconnect())
+      this.#retry()
+    })
+  }
+
+  #retry(): void {
+    if (!this.#page || this.#timer) return
+    const isStable = this.#subscribedAt !== undefined && Date.now() - this.#subscribedAt >= STABLE_MS
+    if (isStable) this.#failures = 0
+    this.#subscribedAt = undefined
+    this.#status.set("connecting")
+    this.#timer = setTimeout(this.#attempt, backoff(this.#failures++))
+  }
+
+  #act(change: (pusher: Pusher) => void): void {
+    this.#isActing = true
+    if (this.pusher) change(this.pusher)
+    this.#isActing = false
+  }
+}
