@@ -134,7 +134,8 @@ test("connect() subscribes again to what was refused", async (t) => {
 
 test("an authorization that fails is repeated on the same socket, with backoff", async (t) => {
   const { pusher, connection, own } = await createLive(t)
-  pusher.onRequest = (request) => request.reject(503, "unavailable")
+  pusher.onRequest = (request) =>
+    pusher.requests.length % 2 ? request.reject(503, "unavailable") : request.reject(429, "rate_limited")
   connection.connect()
   await pusher.pass(60_000)
   assert.ok(pusher.requests.length >= 5 && pusher.requests.length <= 7, `${pusher.requests.length} requests`)
@@ -186,6 +187,21 @@ test("a connection that is silent for 40 s is replaced", async (t) => {
   await pusher.pass(73_000)
   assert.equal(pusher.sockets.length, 2)
   assert.ok(pusher.sockets[0]?.isClosed)
+})
+
+test("a subscription that lasted ends a series of failures", async (t) => {
+  const { pusher, connection, own } = await createLive(t)
+  pusher.onConnect = (socket) => socket.end(1006)
+  connection.connect()
+  await pusher.pass(60_000)
+  pusher.onConnect = (socket) => socket.establish()
+  await pusher.pass(61_000)
+  pusher.socket.accept()
+  await pusher.pass(11_000)
+  pusher.socket.end(1006)
+  await pusher.pass(2500)
+  pusher.socket.accept()
+  assert.deepEqual(own.log, ["subscribed", "subscribed"])
 })
 
 test("a channel that is left before the response stays left after a reconnection", async (t) => {
