@@ -32,7 +32,8 @@ export type Transport = (request: Request) => Promise<Response>
 const TIMEOUT = 30_000
 const UPLOAD_TIMEOUT = 180_000
 const MAX_ATTEMPTS = 5
-const MAX_REJECTIONS = 10
+/** For how long a request is sent again that the rate limit rejects. */
+const MAX_REJECTION = 300_000
 /** The longest wait for `Retry-After` and for the network, in milliseconds. */
 const MAX_WAIT = 60_000
 const REPEATABLE = [502, 503, 504]
@@ -57,9 +58,10 @@ export function createTransport(
     addIdempotencyKey(request)
     const { signal } = request
     const isLowPriority = (request as { priority?: string }).priority === "low"
+    const giveUpAt = Date.now() + MAX_REJECTION
     let turn: number | null = null // held until the response, and until a rejected request is sent again
     try {
-      for (let attempts = 1, rejections = 0, isRefreshed = false; ; ) {
+      for (let attempts = 1, isRefreshed = false; ; ) {
         await waitUntilOnline(signal)
         turn ??= await queue.enter(isLowPriority, signal)
         const response = await attempt(request).catch(() => null)
@@ -68,7 +70,7 @@ export function createTransport(
         const pause = turn === null ? 0 : turn - Date.now()
         if (response?.status === 401 && getToken && !isRefreshed) {
           isRefreshed = true
-        } else if (turn !== null && pause <= MAX_WAIT && ++rejections <= MAX_REJECTIONS) {
+        } else if (turn !== null && turn <= giveUpAt && pause <= MAX_WAIT) {
           await sleep(pause, signal)
         } else if (canRepeat(request, response) && ++attempts <= MAX_ATTEMPTS) {
           const backoff = Math.random() * 1000 * 2 ** (attempts - 2)
