@@ -1,7 +1,11 @@
-// The facade of the client: what an app uses, and what its parts are composed to.
+// The interface of the client, and its composition.
 
-import type { Client } from "openapi-fetch"
-import type { components, paths } from "./schema.js"
+import { type Api, createApi } from "./http/api.js"
+import { createTransport } from "./http/transport.js"
+import { createConnection } from "./live/connection.js"
+import { ParleyClient } from "./parley-client.js"
+import type { components } from "./schema.js"
+import { Sync } from "./store/sync.js"
 import type {
   Chat,
   ChatList,
@@ -24,7 +28,9 @@ export interface PusherOptions {
   key: string
   cluster?: string
   host?: string
+  /** The port of `host`; by default 443, or 80 without TLS. */
   port?: number
+  /** True by default. */
   useTLS?: boolean
 }
 
@@ -90,7 +96,7 @@ export type UserReference = { userId: string } | { email: string }
  */
 export interface Parley {
   /** Typed requests that share the rate limit, the credentials and the retries of the client. */
-  readonly api: Client<paths>
+  readonly api: Api
   readonly status: Subscribable<ConnectionStatus>
   /** Null until the state has been fetched. */
   readonly profile: Subscribable<Profile | null>
@@ -172,4 +178,9 @@ export interface ChatSession {
 }
 
 /** Create a client. It does nothing until `start()`. */
-export declare function createParley(options: ParleyOptions): Parley
+export function createParley({ url, pusher, userId, getToken, fetch }: ParleyOptions): Parley {
+  const onSignedOut = () => sync.signOut()
+  const api = createApi(url, createTransport({ url, getToken, fetch, onSignedOut }))
+  const sync: Sync = new Sync(api, userId, (userId) => createConnection({ ...pusher, userId }, api))
+  return new ParleyClient(sync)
+}

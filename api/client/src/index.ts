@@ -12,6 +12,7 @@ export type {
   UserReference,
 } from "./client.js"
 export { createParley } from "./client.js"
+export { type ExtractPart, parseExtract } from "./extract.js"
 export { type ErrorCode, ParleyError } from "./http/errors.js"
 export type {
   Chat,

@@ -13,7 +13,8 @@ export type Api = Client<paths>
 
 /** Create the API at a base URL, such as `https://chat.example.org`. */
 export function createApi(url: string, transport: Transport): Api {
-  return createClient<paths>({ baseUrl: url, fetch: transport })
+  const querySerializer = { array: { style: "form", explode: false } } as const // include=users,etag
+  return createClient<paths>({ baseUrl: url, fetch: transport, querySerializer })
 }
 
 /**

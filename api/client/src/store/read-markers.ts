@@ -1,0 +1,64 @@
+// The user's read markers: moved at once on the screen, and at most once in two seconds at the server.
+
+import { unwrap } from "../http/api.js"
+import { isLarge, type StoredChat } from "./chat-list.js"
+import type { Store } from "./store.js"
+
+const INTERVAL_MS = 2000
+
+export class ReadMarkers {
+  readonly #store: Store
+  /** The messages that are still to be marked, by chat. */
+  readonly #pending = new Map<string, string>()
+  readonly #timers = new Map<string, ReturnType<typeof setTimeout>>()
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  /** Mark a message and all older ones as read. The marker never moves back. */
+  mark(chatId: string, messageId: string): void {
+    const chat = this.#store.chats.get(chatId)
+    if (!chat?.unreadCount || messageId <= (chat.lastReadMessageId ?? "")) return
+    const unreadCount = this.#countUnread(chat, messageId)
+    this.#store.chats.update(chatId, { lastReadMessageId: messageId, unreadCount })
+    this.#pending.set(chatId, messageId)
+    if (!this.#timers.has(chatId)) void this.#send(chatId)
+  }
+
+  clear(): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer)
+    this.#timers.clear()
+    this.#pending.clear()
+  }
+
+  /** The event has the exact number, also if the timeline does not reach to the message. */
+  #countUnread(chat: StoredChat, messageId: string): number {
+    if (messageId >= (chat.lastMessage?.id ?? "")) return 0
+    const later = this.#store.sessions.get(chat.id)?.timeline.findAfter(messageId)
+    return later ? later.filter(({ userId }) => userId !== this.#store.userId).length : chat.unreadCount
+  }
+
+  async #send(chatId: string): Promise<void> {
+    const messageId = this.#pending.get(chatId)
+    if (messageId === undefined) return
+    const { api, chats, catchUp, epoch } = this.#store
+    this.#pending.delete(chatId)
+    const onTimeout = () => {
+      this.#timers.delete(chatId)
+      void this.#send(chatId)
+    }
+    this.#timers.set(chatId, setTimeout(onTimeout, INTERVAL_MS))
+    const params = { path: { chatId } }
+    let isExact = true
+    try {
+      await unwrap(api.PUT("/api/chats/{chatId}/read", { params, body: { messageId }, priority: "low" }))
+      isExact = !isLarge(chats.get(chatId)) // no event with the number follows in a large chat
+    } catch {
+      isExact = false // the server's marker has not moved
+    }
+    if (isExact || epoch !== this.#store.epoch) return
+    chats.update(chatId, { isStale: true })
+    catchUp.request(chatId)
+  }
+}
