@@ -18,7 +18,7 @@ INSTALL_SECONDS = 300  # which includes Next.js, for the example
 def install_client(npm: Npm) -> Path:
     """Return the copy, which all workers share; skip the test where its packages cannot be had.
 
-    The copy has the example as its workspace. The package itself is not built.
+    The package is built; the example, its workspace, is not.
     """
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("there is no node, or no npm")
@@ -36,4 +36,6 @@ def install_client(npm: Npm) -> Path:
                 shutil.rmtree(directory)
                 stderr = getattr(error, "stderr", None) or ""
                 pytest.skip(f"npm could not install the client: {error} {stderr[:300]!s}")
+            build = subprocess.run(["npm", "run", "build"], cwd=directory, capture_output=True, text=True, check=False)
+            assert build.returncode == 0, build.stdout
     return directory
