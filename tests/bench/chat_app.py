@@ -20,7 +20,7 @@ from api.dev.pusher_process import PusherProcess
 from api.dev.valkey import Valkey
 from tests.api_process import Api, running
 from tests.database import new_chat
-from tests.e2e.chat_browser import ChatBrowser, Tab
+from tests.e2e.chat_browser import ChatBrowser, ChatTab
 from tests.e2e.npm import Npm
 from tests.servers import migrate, open_directory
 from tests.tokens import token
@@ -56,7 +56,7 @@ class App:
         )
 
     @contextmanager
-    def open_tabs(self, name: str, users: tuple[str, ...]) -> Iterator[list[Tab]]:
+    def open_tabs(self, name: str, users: tuple[str, ...]) -> Iterator[list[ChatTab]]:
         """Open the page in a tab for each user, with a new budget, and print the cost; yield the tabs."""
         with running(self._new_api(f"{name} {users}")) as api:
             begun = time.monotonic()
@@ -69,7 +69,7 @@ class App:
             for tab in tabs:
                 tab.close()
 
-    def print_cost(self, name: str, case: str, tabs: list[Tab], begun: float, earlier: int = 0) -> None:
+    def print_cost(self, name: str, case: str, tabs: list[ChatTab], begun: float, earlier: int = 0) -> None:
         """Wait until all tabs are live; print the requests, beside earlier ones, the refusals and the seconds."""
         is_live = f"isLive({self.chats})" if "chat_app" in PAGES[name]["page"] else IS_LIVE
         are_live = poll_until(lambda: all(tab.evaluate(is_live) for tab in tabs), self.seconds, interval=0.1)

@@ -20,7 +20,7 @@ from api.dev.pusher_process import PusherProcess
 from tests.api.support import unlimited_client
 from tests.api_process import Api, choose_long_window, running
 from tests.database import Connection, add_member, call, new_chat
-from tests.e2e.chat_browser import ChatBrowser, Tab, count_by_headers
+from tests.e2e.chat_browser import ChatBrowser, ChatTab, count_by_headers
 from tests.e2e.npm import Npm
 from tests.listener.process import Listener, running_listener
 from tests.tokens import new_user, token
@@ -54,7 +54,7 @@ class Servers:
         }
         self.api = self.stack.enter_context(running(self._new_api(self.database, **settings)))
 
-    def open_tab(self, user: "User") -> Tab:
+    def open_tab(self, user: "User") -> ChatTab:
         """Open the page as a user."""
         values = {"userId": user.id, "token": token(user.id)}
         tab = self.browser.open(user.id, self.api.url, self.pusher.environment, **values)
@@ -142,7 +142,7 @@ def new_users(servers: Servers, chats: int = CHATS) -> tuple[User, User]:
     return ada, bob
 
 
-def open_live(servers: Servers, *users: User) -> list[Tab]:
+def open_live(servers: Servers, *users: User) -> list[ChatTab]:
     """Open a tab of each user; return when all are live and show everything."""
     tabs = [servers.open_tab(user) for user in users]
     for user, tab in zip(users, tabs, strict=True):
