@@ -6,16 +6,20 @@ import signal
 import subprocess
 import threading
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
+import psycopg
+
+from api.dev.postgres import Postgres
 from api.dev.pusher_process import PusherProcess
-from tests.api_process import Api
+from tests.api_process import Api, running
 from tests.database import Connection
-from tests.listener.process import Listener
+from tests.e2e.soketi import Soketi
+from tests.listener.process import Listener, running_listener
 from tests.tokens import new_user, token
 from tests.waiting import wait_until
 
@@ -25,20 +29,61 @@ TERMINATED = 4009  # the code with which Pusher closes connections of a terminat
 Event = tuple[str, str, Any]
 
 
-class PusherJsClient:
-    """pusher-js in a process of its own, with the headers of its requests to the API."""
+class LineProcess:
+    """A JavaScript program with the line protocol of pusher_client.js."""
 
-    def __init__(self, modules: Path, api_url: str, pusher: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    def __init__(self, program: Path, environment: Mapping[str, str]) -> None:
         self._lines: list[tuple[str | None, str, Any]] = []
         self._process = subprocess.Popen(
-            ["node", CLIENT],
-            env={"PATH": os.environ["PATH"], "NODE_PATH": str(modules)},
+            ["node", program],
+            env={"PATH": os.environ["PATH"], **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
+
+    def do(self, command: str, *values: Any) -> None:
+        """Send a command; its effects are read later."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps([command, *values]) + "\n")
+        self._process.stdin.flush()
+
+    def wait_for(self, event: str, channel: str | None = None, times: int = 1) -> Any:
+        """Wait until an event was received a number of times; return the data of the last one."""
+        wait_until(lambda: len(self.find(event, channel)) >= times or self._process.poll() is not None)
+        return self.find(event, channel)[times - 1]
+
+    def find(self, event: str, channel: str | None = None) -> list[Any]:
+        """Return the data of each event of this name that was received."""
+        return [line[2] for line in list(self._lines) if line[:2] == (channel, event)]
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            channel, event, data = json.loads(line)
+            self._lines.append((channel, event, data))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._process:
+            self._process.kill()
+            self._thread.join()
+
+
+class PusherJsClient(LineProcess):
+    """pusher-js in a process of its own, with the headers of its requests to the API."""
+
+    def __init__(self, modules: Path, api_url: str, pusher: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        super().__init__(CLIENT, {"NODE_PATH": str(modules)})
         if "Cookie" in headers:
             self.do("allowCookies")
         authorization = {"transport": "ajax", "headers": dict(headers)}
@@ -52,21 +97,6 @@ class PusherJsClient:
             "userAuthentication": authorization | {"endpoint": f"{api_url}/api/pusher/user-auth"},
         }
         self.do("open", pusher["PUSHER_KEY"], options)
-
-    def do(self, command: str, *values: Any) -> None:
-        """Send a command; its effects are read later."""
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps([command, *values]) + "\n")
-        self._process.stdin.flush()
-
-    def wait_for(self, event: str, channel: str | None = None, times: int = 1) -> Any:
-        """Wait until an event was received a number of times; return the data of the last one."""
-
-        def found() -> list[Any]:
-            return [line[2] for line in list(self._lines) if line[:2] == (channel, event)]
-
-        wait_until(lambda: len(found()) >= times or self._process.poll() is not None)
-        return found()[times - 1]
 
     def sign_in(self) -> Self:
         """Sign in; return after the response."""
@@ -110,25 +140,6 @@ class PusherJsClient:
             if channel and not name.startswith("pusher:")
         ]
 
-    @property
-    def pid(self) -> int:
-        """The id of the process."""
-        return self._process.pid
-
-    def _read(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            channel, event, data = json.loads(line)
-            self._lines.append((channel, event, data))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._process:
-            self._process.kill()
-            self._thread.join()
-
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
@@ -170,6 +181,25 @@ class Servers:
         row = self.dba.execute(f"select {expression}").fetchone()
         assert row
         return int(row[0])
+
+
+@contextmanager
+def running_servers(
+    kind: str,
+    directory: Path,
+    modules: Path,
+    postgres: Postgres,
+    new_database: Callable[[str], str],
+    new_api: Callable[..., Api],
+) -> Iterator[Servers]:
+    """Run servers with their files in a directory; the Pusher server is the local one, or `soketi`."""
+    database = new_database(f"parley_{directory.name.replace('-', '_')}")
+    pusher = Soketi(directory, modules) if kind == "soketi" else PusherProcess(directory)
+    with psycopg.connect(postgres.url(database), autocommit=True) as dba, pusher:
+        settings = {"PUSHER_KEY": pusher.key, "PUSHER_SECRET": pusher.secret, "RATE_LIMIT_REQUESTS": "1000"}
+        listener = Listener(directory, postgres.url(database, "events", "events"), pusher)
+        with running(new_api(database, **settings)) as api, running_listener(listener):
+            yield Servers(api, pusher, listener, dba, modules)
 
 
 class User:

@@ -13,16 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import psycopg
 import pytest
 
 from api.dev.postgres import Postgres
-from api.dev.pusher_process import PusherProcess
-from tests.api_process import Api, running
-from tests.e2e.pusher_js import TERMINATED, Servers, frozen
-from tests.e2e.soketi import Soketi
+from tests.api_process import Api
+from tests.e2e.pusher_js import TERMINATED, Servers, frozen, running_servers
 from tests.e2e.writers import writing
-from tests.listener.process import Listener, running_listener
 from tests.waiting import wait_until
 
 MAX_EVENT_BYTES = 10_000
@@ -39,14 +35,9 @@ def module_servers(
     new_database: Callable[[str], str],
     new_api: Callable[..., Api],
 ) -> Iterator[Servers]:
-    pusher_directory = directory / f"pusher-js-{request.param}"
-    database = new_database(f"parley_pusher_js_{request.param}")
-    pusher = Soketi(pusher_directory, modules) if request.param == "soketi" else PusherProcess(pusher_directory)
-    with psycopg.connect(postgres.url(database), autocommit=True) as dba, pusher:
-        settings = {"PUSHER_KEY": pusher.key, "PUSHER_SECRET": pusher.secret, "RATE_LIMIT_REQUESTS": "1000"}
-        listener = Listener(pusher_directory, postgres.url(database, "events", "events"), pusher)
-        with running(new_api(database, **settings)) as api, running_listener(listener):
-            yield Servers(api, pusher, listener, dba, modules)
+    path = directory / f"pusher-js-{request.param}"
+    with running_servers(request.param, path, modules, postgres, new_database, new_api) as servers:
+        yield servers
 
 
 @pytest.fixture
