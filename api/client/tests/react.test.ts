@@ -43,9 +43,13 @@ function createClient() {
   return { client, status }
 }
 
+/** Renders what a function reads by hooks. */
+function Reader({ read }: { read: () => unknown }) {
+  return JSON.stringify(read())
+}
+
 function render(client: Parley, read: () => unknown): unknown {
-  const Reader = () => JSON.stringify(read())
-  const html = renderToString(createElement(ParleyProvider, { client }, createElement(Reader)))
+  const html = renderToString(createElement(ParleyProvider, { client }, createElement(Reader, { read })))
   return JSON.parse(html.replaceAll("&quot;", '"'))
 }
 
@@ -70,6 +74,5 @@ test("what is hydrated after the start renders as on the server", () => {
 })
 
 test("hooks require a provider", () => {
-  const Reader = () => useStatus()
-  assert.throws(() => renderToString(createElement(Reader)), /ParleyProvider/)
+  assert.throws(() => renderToString(createElement(Reader, { read: useStatus })), /ParleyProvider/)
 })
