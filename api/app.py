@@ -75,7 +75,7 @@ def create_app(settings: Settings, worker: int = 0, slots_connection: socket.soc
     add_routes(app)
     add_images(app)
     add_health(app)
-    pages.add_pages(app)
+    pages.add_pages(app, settings.web_url)
     return app
 
 

@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     pusher_secret: Annotated[SecretStr, Field(min_length=1)] | None = None
     storage_url: Annotated[str, AfterValidator(check_storage_url)] = "file://./.parley/images"
     public_url: Annotated[str, AfterValidator(check_base_url)] = "http://127.0.0.1:8000"
+    web_url: Annotated[str, AfterValidator(check_base_url)] | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65_535)
     workers: int = Field(default=1, ge=1, le=256)

@@ -76,9 +76,11 @@ def test_api_subpackages_do_not_import_top_level_modules() -> None:
 def test_files_named_in_the_documentation_exist() -> None:
     path = re.compile(r"(?<![\w/.-])((?:\.\./)?(?:[\w-]+/)+[\w.-]+\.(?:py|sql|md|sh|ini))\b")
     folders = [ROOT / folder for folder in (".github", "api", "listener", "sql", "tests")]
+    documents = [ROOT / "README.md", *(file for folder in folders for file in folder.rglob("*.md"))]
     found = {
         (document, name)
-        for document in [ROOT / "README.md", *(file for folder in folders for file in folder.rglob("*.md"))]
+        for document in documents
+        if "node_modules" not in document.parts
         for name in path.findall(document.read_text(encoding="utf-8"))
         if "NNNN" not in name  # stands for a number
     }

@@ -1,4 +1,4 @@
-"""The documentation pages: the API's document in Swagger UI at /docs, and the real-time events at /docs/events.
+"""The pages: links at /, the API's document in Swagger UI at /docs, and the real-time events at /docs/events.
 
 The pages load nothing from other hosts and have only relative links, so they work offline and behind a path prefix.
 """
@@ -6,6 +6,7 @@ The pages load nothing from other hosts and have only relative links, so they wo
 import hashlib
 import json
 from functools import lru_cache
+from html import escape
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,11 @@ HEADERS = {
 }
 CONTENT_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 HTML = "text/html; charset=utf-8"
+EXAMPLE = "<code>parley dev --web</code> also runs a web app, the example in <code>api/client/example</code>"
 
 
-def add_pages(app: Sanic[Any, Any]) -> None:
-    """Add the routes of the pages, and of the files that they load, to the app."""
+def add_pages(app: Sanic[Any, Any], web_url: str | None) -> None:
+    """Add the routes of the pages, and of the files that they load, to the app. The first page links to `web_url`."""
     paths = [
         STATIC / "docs.js",
         STATIC / "page.css",
@@ -41,6 +43,7 @@ def add_pages(app: Sanic[Any, Any]) -> None:
     ]
     files = {path.name: (path.read_bytes(), CONTENT_TYPES[path.suffix]) for path in paths}
     files[""] = (STATIC / "docs.html").read_bytes(), HTML
+    index = render_index(web_url)
 
     async def serve_file(request: ParleyRequest, name: str = "") -> HTTPResponse:
         if name not in files:
@@ -50,11 +53,15 @@ def add_pages(app: Sanic[Any, Any]) -> None:
     async def serve_event_page(request: ParleyRequest) -> HTTPResponse:
         return respond(request, get_event_page(await request.app.ctx.openapi.fetch()), HTML)
 
+    async def serve_index(request: ParleyRequest) -> HTTPResponse:
+        return respond(request, index, HTML)
+
     async def redirect(_: Request) -> HTTPResponse:
         return HTTPResponse(None, 308, {"Location": "../docs"}, HTML)
 
     app.add_route(serve_document, "/openapi.json", ["GET", "HEAD"])
     routes = [
+        ("/", serve_index),
         ("/docs", serve_file),
         ("/docs/<name>", serve_file),
         ("/docs/events", serve_event_page),
@@ -62,6 +69,12 @@ def add_pages(app: Sanic[Any, Any]) -> None:
     ]
     for path, handler in routes:
         app.add_route(handler, path, ["GET", "HEAD"], name=f"docs{path}", strict_slashes=True)
+
+
+def render_index(web_url: str | None) -> bytes:
+    """Return the page with the links. Without the URL of a web app, it names the example."""
+    link = f'<a href="{escape(web_url)}" rel="noreferrer">Web app</a>: where users sign in' if web_url else EXAMPLE
+    return (STATIC / "index.html").read_text(encoding="utf-8").replace("{web_app}", link).encode()
 
 
 async def serve_document(request: ParleyRequest) -> HTTPResponse:

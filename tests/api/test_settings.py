@@ -185,7 +185,8 @@ def test_three_variables_are_sufficient() -> None:
             )
         ),
         *(
-            ("PUBLIC_URL", value)
+            (name, value)
+            for name in ("PUBLIC_URL", "WEB_URL")
             for value in (
                 "chat.example",
                 "//chat.example",

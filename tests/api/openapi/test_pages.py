@@ -1,4 +1,4 @@
-"""The documentation pages and their files: headers, caching, and what they load."""
+"""The pages with links and documentation, and their files: headers, caching, and what they load."""
 
 import json
 import re
@@ -9,10 +9,11 @@ import httpx
 import pytest
 
 from api.openapi.models.events import CHANNELS, CHAT_EVENT_ONLY, EVENTS, MAX_CHANNEL_USER_ID_BYTES, MAX_EVENT_BYTES
+from api.openapi.pages import EXAMPLE, render_index
 from tests.api.support import expect_error
 
 LOADING_TAGS = {"link", "script", "img", "iframe", "source"}
-PAGES = ["/docs", "/docs/events"]
+PAGES = ["/", "/docs", "/docs/events"]
 FILES = {
     "/docs/docs.js": "text/javascript; charset=utf-8",
     "/docs/page.css": "text/css; charset=utf-8",
@@ -77,7 +78,8 @@ def test_head_returns_only_headers(anonymous_client: httpx.Client, path: str) ->
 
 
 def test_pages_need_no_token_and_have_no_rate_limit(anonymous_client: httpx.Client) -> None:
-    assert not any(name.startswith("x-ratelimit-") for name in anonymous_client.get("/docs").headers)
+    for path in PAGES:
+        assert not any(name.startswith("x-ratelimit-") for name in anonymous_client.get(path).headers)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +152,26 @@ def test_pages_link_to_each_other(anonymous_client: httpx.Client) -> None:
         assert links >= {*PAGES, "/openapi.json"}
 
 
-def test_event_page_has_no_script(anonymous_client: httpx.Client) -> None:
-    assert "script" not in {tag for tag, _ in Elements(anonymous_client.get("/docs/events").text).found}
+@pytest.mark.parametrize("path", ["/", "/docs/events"])
+def test_page_has_no_script(anonymous_client: httpx.Client, path: str) -> None:
+    assert "script" not in {tag for tag, _ in Elements(anonymous_client.get(path).text).found}
+
+
+def test_first_page_links_to_the_web_app_or_names_the_example(anonymous_client: httpx.Client) -> None:
+    page = anonymous_client.get("/").text
+    assert EXAMPLE in page
+    assert "README.md" in page
+    linked = render_index('https://app.example.org/"><script>').decode()
+    assert EXAMPLE not in linked
+    elements = Elements(linked).found
+    assert ("a", {"href": 'https://app.example.org/"><script>', "rel": "noreferrer"}) in elements
+    assert "script" not in {tag for tag, _ in elements}
+
+
+def test_first_page_reveals_no_version(anonymous_client: httpx.Client) -> None:
+    response = anonymous_client.get("/")
+    assert not re.search(r"\d+\.\d+", response.text)
+    assert "server" not in response.headers
 
 
 def test_event_page_has_the_facts_of_the_models(anonymous_client: httpx.Client) -> None:
