@@ -17,6 +17,7 @@ from api.dev.session_token import sign_session_token
 from api.dev.tail import Endpoints, FatalError, follow_events
 
 DEFAULT_PORT = 8000
+DEFAULT_WEB_PORT = 3000  # as that of `next dev`
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 MAX_EXPIRES_DAYS = 366
 LISTEN_TOKEN_DAYS = 30
@@ -58,6 +59,15 @@ def _add_dev(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=_parse_port, default=DEFAULT_PORT, help="the API's port (%(default)s)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the data directory (.parley/PORT)")
     parser.add_argument("--fresh", action="store_true", help="empty the data directory first")
+    parser.add_argument(
+        "--web",
+        type=_parse_port,
+        nargs="?",
+        const=DEFAULT_WEB_PORT,
+        metavar="PORT",
+        help="run the example web app, too, on this port (%(const)s); requires Node.js 20.9 and npm, and installs the "
+        "packages in api/client",
+    )
 
 
 def _add_token(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +97,7 @@ def _run_dev(arguments: argparse.Namespace) -> int:
         print(f"parley dev: {error}; pip install -e '.[local]' installs it", file=sys.stderr)
         return 1
     directory = arguments.data or get_default_directory(arguments.port)
-    return stack.main(directory, arguments.port, arguments.fresh)
+    return stack.main(directory, arguments.port, arguments.fresh, arguments.web)
 
 
 def _print_token(arguments: argparse.Namespace) -> int:

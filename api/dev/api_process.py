@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from api.dev.process import ChildProcess, Server
+from api.dev.process import ChildProcess, Server, fetch_status
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,11 +31,4 @@ class ApiProcess(Server):
         return ChildProcess(self.name, [sys.executable, "-m", "api"], cwd=ROOT, env=self._environment, umask=0o077)
 
     def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return fetch_status(self.port, "/readyz") == http.client.OK

@@ -19,7 +19,7 @@ TOKEN_DAYS = 30
 _GREETING = """
 Parley is ready at {base_url}
 
-  docs    {base_url}/docs
+{web_app}  docs    {base_url}/docs
   users   alice and bob, in one chat
   psql    'postgresql://{api_user}@{database}' (as the API)
           'postgresql://postgres@{database}' (as superuser)
@@ -61,14 +61,24 @@ curl -s -w '\\n' {auth} {json} \\
 
 Ctrl-C stops it.
 """
+_WEB_APP = """\
+  example {url} is a web app, where alice and bob can sign in
+          without a password; its log is {directory}/web/log
+"""
 
 
-def format_greeting(directory: Path, environment: Mapping[str, str], postgres: Postgres, chat_id: str) -> str:
-    """Return the message; `environment` holds the settings of the API and the listener."""
+def format_greeting(
+    directory: Path, environment: Mapping[str, str], postgres: Postgres, chat_id: str, web_port: int | None
+) -> str:
+    """Return the message.
+
+    `environment` holds the settings of the API and the listener, and `web_port` is the port of the example web app.
+    """
     base_url = environment["PUBLIC_URL"]
     password_file = quote(str(directory / PSQL_FILE))
     return _GREETING.format(
         base_url=base_url,
+        web_app=_WEB_APP.format(url=f"http://localhost:{web_port}", directory=directory) if web_port else "",
         directory=directory,
         database=f"127.0.0.1:{postgres.port}/{DATABASE}?passfile={password_file}",
         api_user=API_USER,

@@ -10,6 +10,7 @@ the main thread.
 import contextlib
 import ctypes
 import functools
+import http.client
 import importlib.metadata
 import itertools
 import os
@@ -256,6 +257,18 @@ def is_port_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def fetch_status(port: int, path: str, seconds: float = 5) -> int | None:
+    """Return the status of the response of a server on 127.0.0.1; None if there is none within `seconds`."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
 
 
 def tie_to_parent(parent: int, death_signal: signal.Signals) -> None:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode
 
-from api.dev.process import ChildProcess, Server
+from api.dev.process import ChildProcess, Server, fetch_status
 from api.dev.pusher_server.signatures import sign_request
 
 _ROOT = Path(__file__).parents[2]
@@ -75,11 +75,4 @@ class PusherProcess(Server):
         path = f"/apps/{self.app_id}/channels"
         query = {"auth_key": self.key, "auth_timestamp": str(int(time.time())), "auth_version": "1.0"}
         query["auth_signature"] = sign_request(self.secret, "GET", path, query.items())
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", f"{path}?{urlencode(query)}")
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return fetch_status(self.port, f"{path}?{urlencode(query)}") == http.client.OK

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import asyncpg
 
-from api.dev import demo
+from api.dev import demo, node, web_app
 from api.dev.api_process import ApiProcess
 from api.dev.data_directory import (
     CLIENT_FILE,
@@ -38,6 +38,7 @@ from api.dev.process import (
     STOP_SIGNALS,
     ChildProcess,
     ProcessFailedError,
+    Server,
     find_free_port,
     is_port_free,
     poll_until,
@@ -46,7 +47,8 @@ from api.dev.process import (
 from api.dev.pusher_process import PusherProcess
 from api.dev.valkey import Valkey
 
-WEB_ORIGINS = "http://localhost:3000,http://127.0.0.1:3000"  # the default address of a Next.js app
+WEB_PORT = 3000  # the default port of a Next.js app
+WEB_DIRECTORY = "web"  # of the logs of the web app, in the data directory
 PUSHER_KEY = "parley-dev"
 CHECK_SECONDS = 0.2  # between checks whether a server has exited
 # The log shows which request a slow statement belongs to, but no text that users wrote.
@@ -58,10 +60,11 @@ POSTGRES_SETTINGS = {
 }
 
 
-def main(directory: Path, port: int, fresh: bool) -> int:
-    """Run the stack; return the exit status of the process. `fresh` empties the directory first.
+def main(directory: Path, port: int, fresh: bool, web_port: int | None = None) -> int:
+    """Run the stack; return the exit status of the process.
 
-    Changes the signal mask, the logging and the environment of the process permanently.
+    `fresh` empties the directory first. With `web_port`, the example web app runs on that port too. Changes the signal
+    mask, the logging and the environment of the process permanently.
     """
     ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as nohup does
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS - ({signal.SIGHUP} if ignores_hangup else set()))
@@ -69,13 +72,19 @@ def main(directory: Path, port: int, fresh: bool) -> int:
     # libpq's variables would change the meaning of the stack's URLs; AUTH_SECRET is an alias of NEXTAUTH_SECRET.
     for name in [name for name in os.environ if name.startswith("PG") or name == "AUTH_SECRET"]:
         del os.environ[name]
-    os.environ.setdefault("ALLOWED_ORIGINS", WEB_ORIGINS)
+    os.environ.setdefault("ALLOWED_ORIGINS", _format_origins(WEB_PORT))
     os.environ.setdefault("LOG_FORMAT", "text")
     directory = directory.resolve()
     try:
+        if web_port:
+            _check_web(port, web_port)
         with lock_directory(directory, fresh) as secret, contextlib.ExitStack() as stack:
-            _reserve_api_port(port)
-            _run(stack, directory, port, secret)
+            _reserve_port(port, "--port")
+            if web_port:
+                _reserve_port(web_port, "--web")
+                _set_web_defaults(web_port)
+                web_app.prepare(directory / WEB_DIRECTORY)
+            _run(stack, directory, port, secret, web_port)
     except KeyboardInterrupt:
         print(f"Stopped; the data is kept in {directory}", flush=True)
         return 0
@@ -84,13 +93,31 @@ def main(directory: Path, port: int, fresh: bool) -> int:
     return 1
 
 
-def _reserve_api_port(port: int) -> None:
+def _check_web(port: int, web_port: int) -> None:
+    if web_port == port:
+        raise StartError(f"--port and --web need different ports, and both are {port}")
+    web_app.check_sources()
+    node.check_versions()
+
+
+def _reserve_port(port: int, option: str) -> None:
     if not is_port_free(port):
-        raise StartError(f"port {port} of 127.0.0.1 is in use or not allowed; --port takes another one")
-    reserve_port(port)  # The API starts last, so no other server may get its port.
+        raise StartError(f"port {port} of 127.0.0.1 is in use or not allowed; {option} takes another one")
+    reserve_port(port)  # The API and the web app start last, so no other server may get their ports.
 
 
-def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -> NoReturn:
+def _format_origins(web_port: int) -> str:
+    return ",".join(f"http://{host}:{web_port}" for host in ("localhost", "127.0.0.1"))
+
+
+def _set_web_defaults(port: int) -> None:
+    """Have the API allow pages on this port, and link to them."""
+    origins = [*os.environ["ALLOWED_ORIGINS"].split(","), *_format_origins(port).split(",")]
+    os.environ["ALLOWED_ORIGINS"] = ",".join(dict.fromkeys(filter(None, origins)))
+    os.environ.setdefault("WEB_URL", f"http://localhost:{port}")
+
+
+def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str, web_port: int | None) -> NoReturn:
     """Start everything, and wait until a server exits. Raises ProcessFailedError, or KeyboardInterrupt."""
     print(f"Starting, with data in {directory} …", flush=True)
     valkey = stack.enter_context(Valkey(directory / "valkey"))
@@ -114,8 +141,13 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str) -
     stack.callback(listener.stop, signal.SIGTERM)
     api = stack.enter_context(ApiProcess(directory, port, environment))
     _write_files(directory, environment, postgres, passwords)
-    print(format_greeting(directory, environment, postgres, chat_id), flush=True)
-    children = [listener, *(server.child for server in (api, postgres, valkey, pusher) if server.child)]
+    servers: list[Server] = [api, postgres, valkey, pusher]
+    if web_port:
+        variables = web_app.build_variables(environment, web_port)
+        web_app.write_environment(variables)
+        servers.append(stack.enter_context(web_app.WebApp(directory / WEB_DIRECTORY, web_port, variables)))
+    print(format_greeting(directory, environment, postgres, chat_id, web_port), flush=True)
+    children = [listener, *(server.child for server in servers if server.child)]
     poll_until(lambda: any(child.exit_code is not None for child in children), math.inf, interval=CHECK_SECONDS)
     raise ProcessFailedError("; ".join(child.describe_exit() for child in children if child.exit_code is not None))
 

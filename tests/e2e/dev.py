@@ -27,16 +27,16 @@ LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PD
 
 
 class Dev:
-    """A `parley dev` in a directory, which also has the file with its output."""
+    """A `parley dev` in a directory, which also has the file with its output. `root` is the checkout that it runs."""
 
-    def __init__(self, directory: Path, *arguments: str, user: str | None = None) -> None:
+    def __init__(self, directory: Path, *arguments: str, user: str | None = None, root: Path = ROOT) -> None:
         self.directory = directory
         self._output = directory / f"output-{secrets.token_hex(4)}"
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "api.cli", "dev", *arguments],
                 cwd=directory,
-                env=build_environment(directory),
+                env=build_environment(directory, root),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -67,9 +67,10 @@ class Dev:
         return self.wait()
 
 
-def build_environment(directory: Path) -> dict[str, str]:
-    own = {"PYTHONPATH": str(ROOT), "PARLEY_TEST": str(directory), "RATE_LIMIT_REQUESTS": "1000"}
-    return {**os.environ, **own, "HOME": str(directory)}
+def build_environment(directory: Path, root: Path = ROOT) -> dict[str, str]:
+    own = {"PYTHONPATH": str(root), "PARLEY_TEST": str(directory), "RATE_LIMIT_REQUESTS": "1000"}
+    npm = {"NPM_CONFIG_CACHE": str(Path.home() / ".npm"), "NPM_CONFIG_USERCONFIG": str(Path.home() / ".npmrc")}
+    return {**os.environ, **npm, **own, "HOME": str(directory)}
 
 
 def find_processes(directory: Path) -> list[str]:
@@ -116,12 +117,12 @@ def fetch_titles(dev: Dev) -> set[str]:
     return {chat["title"] for chat in response.json()["chats"]}
 
 
-def fail_to_start(*arguments: str, directory: Path) -> str:
-    """Run a `parley dev` that cannot start; return the one line that it prints."""
+def fail_to_start(*arguments: str, directory: Path, **variables: str) -> str:
+    """Run a `parley dev` that cannot start, with these environment variables; return the one line that it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "api.cli", "dev", *arguments],
         cwd=directory,
-        env=build_environment(directory),
+        env=build_environment(directory) | variables,
         capture_output=True,
         check=False,
         text=True,

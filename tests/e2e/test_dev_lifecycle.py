@@ -126,7 +126,7 @@ def test_unprivileged_user_can_run_parley_dev(directory: Path) -> None:
 def test_port_of_the_api_is_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
     port, other = find_free_port(), find_free_port()
     monkeypatch.setattr("api.dev.process._ports", [other, port])
-    stack._reserve_api_port(port)
+    stack._reserve_port(port, "--port")
     assert find_free_port() == other
 
 

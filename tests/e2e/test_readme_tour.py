@@ -30,7 +30,9 @@ from tests.e2e.dev import READY, temporary_directory
 from tests.e2e.readme import README, START, TOUR, Step
 from tests.waiting import wait_until
 
-IGNORED_FILES = shutil.ignore_patterns(".venv", ".git", ".parley", ".env", ".*_cache", "__pycache__", "*.egg-info")
+IGNORED_FILES = shutil.ignore_patterns(
+    ".venv", ".git", ".parley", ".env*", ".*_cache", "__pycache__", "*.egg-info", "node_modules", ".next*"
+)
 PORT_IN_USE = "port 8000, which the README uses, is in use"
 LISTENING = "Listening to private-chat-"
 

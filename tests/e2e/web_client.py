@@ -11,7 +11,7 @@ from tests import ROOT
 from tests.e2e.npm import OPTIONS, Npm
 
 SOURCE = ROOT / "api/client"
-NOT_COPIED = shutil.ignore_patterns("node_modules", "dist", ".test", ".next", ".env.local", "next-env.d.ts")
+NOT_COPIED = shutil.ignore_patterns("node_modules", "dist", ".test", ".next*", ".env.local", "next-env.d.ts")
 INSTALL_SECONDS = 300  # which includes Next.js, for the example
 
 

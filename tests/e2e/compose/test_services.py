@@ -30,6 +30,8 @@ from tests.conftest import QUICK
 from tests.e2e.compose.services import DOCKERFILE, INSTALL, LOOPBACK, SERVICES, Image, Services, parse_copies
 from tests.servers import new_postgres
 
+NOT_COPIED = shutil.ignore_patterns("__pycache__", "client")  # as .dockerignore has it
+
 
 @pytest.fixture(scope="module", name="image")
 def _image(compose_directory: Path) -> Image:
@@ -40,7 +42,7 @@ def _image(compose_directory: Path) -> Image:
             directory = image.workdir if target.startswith("/parley/") else build
             directory.mkdir(exist_ok=True)
             if (ROOT / source).is_dir():
-                shutil.copytree(ROOT / source, directory / source, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(ROOT / source, directory / source, ignore=NOT_COPIED)
             else:
                 shutil.copy(ROOT / source, directory)
     assert f"RUN python -m venv {INSTALL} && {INSTALL}/bin/pip install --no-cache-dir .\n" in DOCKERFILE
