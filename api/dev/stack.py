@@ -145,6 +145,7 @@ def _run(stack: contextlib.ExitStack, directory: Path, port: int, secret: str, w
     if web_port:
         variables = web_app.build_variables(environment, web_port)
         web_app.write_environment(variables)
+        variables["NEXT_DIST_DIR"] = f".next-{web_port}"  # Stacks share the directory of the example.
         servers.append(stack.enter_context(web_app.WebApp(directory / WEB_DIRECTORY, web_port, variables)))
     print(format_greeting(directory, environment, postgres, chat_id, web_port), flush=True)
     children = [listener, *(server.child for server in servers if server.child)]

@@ -24,23 +24,27 @@ BUILD = ["npm", "run", "build"]
 
 
 class WebApp(Server):
-    """The example in Next.js's development mode on a port of 127.0.0.1; ready when its first page is.
+    """The example on a port of 127.0.0.1; ready when its first page is.
 
-    `variables` are environment variables. Call prepare() first.
+    `variables` are environment variables, and `command` is Next.js's: `dev`, or `start` after a build. `client` is the
+    directory of the client, with its packages.
     """
 
     name = "the web app"
     attempts = 1  # Its port is given.
 
-    def __init__(self, directory: Path, port: int, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, port: int, variables: Mapping[str, str], *, command: str = "dev", client: Path = CLIENT
+    ) -> None:
         super().__init__(directory, port)
-        self._environment = build_environment({**variables, "NEXT_DIST_DIR": f".next-{port}"})
+        self._command, self._client, self._environment = command, client, build_environment(variables)
 
     def _spawn(self) -> ChildProcess:
         # Not by npm, which would be another process between this one and the server.
-        program = CLIENT / "node_modules" / "next" / "dist" / "bin" / "next"
-        command: list[str | Path] = ["node", program, "dev", "--hostname", "127.0.0.1", "--port", str(self.port)]
-        return ChildProcess(self.name, command, log=self.log, cwd=EXAMPLE, env=self._environment)
+        program = self._client / "node_modules/next/dist/bin/next"
+        options = ["--hostname", "127.0.0.1", "--port", str(self.port)]
+        command: list[str | Path] = ["node", program, self._command, *options]
+        return ChildProcess(self.name, command, log=self.log, cwd=self._client / "example", env=self._environment)
 
     def _is_ready(self) -> bool:
         # A short timeout, because no signal is handled meanwhile. The page is compiled at the first request.
@@ -99,6 +103,7 @@ def build_variables(environment: Mapping[str, str], port: int) -> dict[str, str]
     return {
         # The page calls the API by the page's own host name, so that the API receives its cookies.
         "PARLEY_URL": environment["PUBLIC_URL"].replace("127.0.0.1", "localhost"),
+        "IMAGES_URL": environment["PUBLIC_URL"],
         "PUSHER_CLUSTER": "",
         **{name: environment[name] for name in names},
         "AUTH_SECRET": environment["NEXTAUTH_SECRET"],
