@@ -106,5 +106,5 @@ export class Authorizer {
 }
 
 function isRefusal(error: unknown): error is ParleyError {
-  return error instanceof ParleyError && error.status >= 400 && error.status < 500 && error.status !== 429
+  return error instanceof ParleyError && (error.status === 401 || error.status === 403)
 }
