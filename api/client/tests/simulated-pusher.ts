@@ -3,7 +3,7 @@
 import type { TestContext } from "node:test"
 import { setImmediate as nextTurn } from "node:timers/promises"
 import { createApi } from "../src/http/api.js"
-import { createConnection, type LiveConnection } from "../src/live/connection.js"
+import { createConnection, type LiveConnection, type LiveHandlers } from "../src/live/connection.js"
 import { loadPusher } from "../src/live/load-pusher.js"
 
 export const SIGN_IN = "#server-to-user-YWxpY2U"
@@ -179,4 +179,22 @@ export class SimulatedPusher {
     this.socket.accept(online)
     await this.settle()
   }
+}
+
+/** Record what a subscription reports. */
+export function record(connection: LiveConnection, channel: string) {
+  const log: unknown[] = []
+  const handlers: LiveHandlers = {
+    onSubscribed: (members) => log.push(members ? [...members] : "subscribed"),
+    onEvent: (event, data, userId) => log.push([event, data, userId]),
+    onRefused: ({ code }) => log.push(code),
+  }
+  return { log, subscription: connection.subscribe(channel, handlers) }
+}
+
+/** Create a connection that subscribes to the user's own channel. */
+export async function createLive(t: TestContext) {
+  const pusher = new SimulatedPusher(t)
+  const connection = await pusher.createConnection()
+  return { pusher, connection, own: record(connection, OWN) }
 }

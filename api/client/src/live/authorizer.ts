@@ -14,7 +14,7 @@ export interface Authorization {
   user_data?: string
 }
 
-/** Receives the authorization, or the error with which the API refused it. It is not called if the socket has changed. */
+/** Receives the authorization, or the error of a refusal. It is not called if the socket has changed. */
 export type AuthorizationCallback = (error: ParleyError | null, authorization: Authorization | null) => void
 
 /**

@@ -16,7 +16,7 @@ const ACTIVITY_TIMEOUT_MS = 30_000 // without a message, until a ping
 const PONG_TIMEOUT_MS = 10_000
 const CONNECT_TIMEOUT_MS = 10_000 // of an attempt: Pusher's default, which a slow network needs
 
-/** `connecting`: also while it waits for the next attempt. `disconnected`: before `connect()`, and after `disconnect()`. */
+/** `connecting`: also between two attempts. `disconnected`: before `connect()`, and after `disconnect()`. */
 export type LiveStatus = "connecting" | "connected" | "disconnected"
 
 export interface LiveHandlers {

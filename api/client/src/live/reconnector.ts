@@ -9,8 +9,8 @@ const STABLE_MS = 10_000 // a subscription that lasted as long ends a series of 
 
 /**
  * Connects pusher-js, and connects it again after each loss, with backoff. pusher-js by itself stays disconnected after
- * codes 4001 to 4099, of which 4009 follows each removal of a member; repeats codes from 4200 without a delay, and others
- * each second; and waits up to a minute while the server is down. So each loss ends its own reconnection.
+ * codes 4001 to 4099, of which 4009 follows each removal of a member; it reconnects at once after codes from 4200, after
+ * a second after others, and after up to a minute if the server is down. So each loss ends its own reconnection.
  */
 export class Reconnector {
   pusher: Pusher | undefined
@@ -53,7 +53,7 @@ export class Reconnector {
     this.#subscribedAt ??= Date.now()
   }
 
-  /** A page that may be usable again does not wait; one that is hidden may be kept in the cache, where no connection may be open. */
+  /** End the wait when the network or the page is back. A page in the back/forward cache must have no connection. */
   #listen(signal: AbortSignal): void {
     const listen = (event: string, handler: () => void) => globalThis.addEventListener?.(event, handler, { signal })
     listen("online", this.#attempt)

@@ -1,4 +1,4 @@
-// React's hooks over the client. They render the initial state on the server, and nothing starts before the page is mounted.
+// React's hooks over the client. Servers render the initial state; the client starts when the page is mounted.
 
 "use client"
 
@@ -28,7 +28,7 @@ import type {
 
 const Client = createContext<Parley | null>(null)
 
-/** Provides a client to the hooks, and runs it while it is mounted. Create the client once, outside of components or in `useState`. */
+/** Provides a client to the hooks, and runs it while it is mounted. Create the client once, such as in `useState`. */
 export function ParleyProvider({
   client,
   children,
