@@ -14,13 +14,14 @@ export interface SimulatedBrowser {
 /** Install the globals of a browser and mock the timers, until the end of the test. */
 export function installBrowser(
   context: TestContext,
-  { hasLocks = true, isLockForbidden = false } = {},
+  { hasLocks = true, isLockForbidden = false, isLockHeld = false } = {},
 ): SimulatedBrowser {
   const browser: SimulatedBrowser = { items: new Map(), storageError: null, isOnline: true }
   let tail: Promise<unknown> = Promise.resolve()
   const locks = {
-    request: (_name: string, callback: () => Promise<unknown>) => {
+    request: (_name: string, { signal }: { signal: AbortSignal }, callback: () => Promise<unknown>) => {
       if (isLockForbidden) return Promise.reject(new DOMException("forbidden", "SecurityError"))
+      if (isLockHeld) return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)))
       const granted = tail.then(callback)
       tail = granted.catch(() => {})
       return granted

@@ -261,6 +261,7 @@ test("an offline browser sends nothing until it is online, or for a minute", asy
 for (const [name, options, error] of [
   ["without Web Locks", { hasLocks: false }, null],
   ["where Web Locks are forbidden", { isLockForbidden: true }, null],
+  ["while a suspended tab holds the lock", { isLockHeld: true }, null],
   ["where localStorage is forbidden", {}, new DOMException("denied", "SecurityError")],
   ["where localStorage is full", {}, new DOMException("full", "QuotaExceededError")],
 ] as const) {

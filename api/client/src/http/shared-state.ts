@@ -9,6 +9,9 @@ export interface SharedState {
   update<Result>(change: (value: unknown) => { value: unknown; result: Result }): Promise<Result>
 }
 
+/** A tab that holds the lock for longer, in milliseconds, was suspended by the browser. */
+const LOCK_TIMEOUT = 1000
+
 /**
  * Open the value of this name. Without Web Locks, which pages on plain HTTP lack, tabs may rarely overwrite each other's
  * changes. Where localStorage is forbidden or full, this tab has a value of its own.
@@ -38,8 +41,12 @@ export function openSharedState(name: string): SharedState {
         return result
       }
       const locks = globalThis.navigator?.locks as LockManager | undefined
+      if (!locks) return run()
+      const controller = new AbortController()
+      const timer = setTimeout(() => controller.abort(), LOCK_TIMEOUT)
       // A sandboxed page has Web Locks, but may not use them.
-      return locks ? locks.request(name, async () => run()).catch(run) : run()
+      const granted = locks.request(name, { signal: controller.signal }, async () => run())
+      return granted.catch(run).finally(() => clearTimeout(timer))
     },
   }
 }
