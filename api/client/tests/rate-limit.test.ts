@@ -3,7 +3,7 @@ import { mock, test } from "node:test"
 import fc from "fast-check"
 import { applyResponse, type Budget, parseBudget, takeTurn } from "../src/http/rate-budget.js"
 import { createRequestQueue } from "../src/http/request-queue.js"
-import type { SharedState } from "../src/http/shared-state.js"
+import { openSharedState, type SharedState } from "../src/http/shared-state.js"
 import { createTransport } from "../src/http/transport.js"
 import { advance, finish, installBrowser } from "./simulated-browser.js"
 import { SimulatedLimiter } from "./simulated-limiter.js"
@@ -158,6 +158,74 @@ for (const jump of [-86_400_000, 86_400_000]) {
     await finish(pending)
   })
 }
+
+/** A budget of 10 requests in 10 seconds without requests in flight. */
+function newBudget(now: number, values: Partial<Budget> = {}): Budget {
+  const limits = { limit: 10, window: 10_000, remaining: 10, updatedAt: now, freeAt: now }
+  return { ...limits, flights: [], queue: [], ...values }
+}
+
+function rejectRequest(budget: Budget, now: number, headers: HeadersInit): number | null {
+  budget.flights.push(now)
+  return applyResponse(budget, now, new Response(null, { status: 429, headers }), now)
+}
+
+/** Return how many milliseconds a request of another tab waits for its turn. */
+function measureWait(budget: Budget, now: number, tab = "other", isLowPriority = false): number {
+  for (let time = now; ; ) {
+    const { wait } = takeTurn(budget, tab, isLowPriority, time)
+    if (wait === undefined) return time - now
+    time += wait
+  }
+}
+
+test("a rejected request is sent again before any other one", () => {
+  const now = Date.UTC(2026, 10, 23)
+  const limits = { "RateLimit-Policy": '"default";q=10;w=10', RateLimit: '"default";r=0;t=1' }
+  const budget = newBudget(now, { remaining: 2 })
+  assert.equal(rejectRequest(budget, now, { ...limits, "Retry-After": "3" }), now + 3000)
+  assert.equal(measureWait(budget, now), 4000)
+})
+
+test("a rejection without the headers of the limit stops all tabs for Retry-After", () => {
+  const now = Date.UTC(2026, 10, 23)
+  const budget = newBudget(now)
+  rejectRequest(budget, now, { "Retry-After": "7" })
+  assert.equal(measureWait(budget, now), 8000)
+})
+
+test("used requests become available again over a window", () => {
+  const now = Date.UTC(2026, 10, 23)
+  const flights = Array<number>(7).fill(now)
+  // After 4 seconds one of the five used requests is available, and one more every 2 seconds.
+  assert.equal(measureWait(newBudget(now, { remaining: 5, freeAt: now + 4000, flights }), now), 8000)
+})
+
+test("a waiting request of low priority does not delay others", () => {
+  const now = Date.UTC(2026, 10, 23)
+  const budget = newBudget(now, { remaining: 1, freeAt: now + 5000 })
+  assert.notEqual(takeTurn(budget, "low", true, now).wait, undefined)
+  assert.equal(measureWait(budget, now), 0)
+})
+
+test("a report of a time beyond two windows is ignored", () => {
+  const now = Date.UTC(2026, 10, 23)
+  const budget = newBudget(now, { flights: [now] })
+  const headers = { "RateLimit-Policy": '"default";q=10;w=10', RateLimit: '"default";r=0;t=21' }
+  applyResponse(budget, now, new Response(null, { headers }), now)
+  assert.equal(measureWait(budget, now), 0)
+})
+
+test("a request that is aborted at once leaves no trace in the budget", async (context) => {
+  const browser = installBrowser(context)
+  const queue = createRequestQueue(openSharedState(KEY))
+  const controller = new AbortController()
+  const turn = queue.enter(false, controller.signal)
+  controller.abort()
+  await assert.rejects(turn, { name: "AbortError" })
+  await advance(100)
+  assert.deepEqual(JSON.parse(browser.items.get(KEY) ?? "").flights, [])
+})
 
 test("malformed headers and stored budgets are ignored", async () => {
   const values = fc.oneof(fc.integer(), fc.double(), fc.string(), fc.constant(null), fc.array(fc.anything()))

@@ -203,11 +203,12 @@ test("a request is aborted before its turn, in flight, and between attempts", as
   context.mock.method(Math, "random", () => 0.5) // which the backoff depends on
   const reason = new Error("left the page")
   const rejected = respond(429, { "Retry-After": "30" })
-  for (const outcome of ["hang", lost, respond(503, { "Retry-After": "30" }), rejected] as const) {
+  const headers = { "If-Match": '"1"' } // A lost connection would end this request.
+  for (const outcome of ["hang", respond(503, { "Retry-After": "30" }), rejected] as const) {
     const { attempts, fetch } = simulateApi(outcome)
     const transport = newTransport(fetch)
     const controller = new AbortController()
-    const pending = transport(newRequest("GET", { signal: controller.signal }))
+    const pending = transport(newRequest("GET", { signal: controller.signal, headers }))
     await advance(1)
     controller.abort(reason)
     await assert.rejects(finish(pending), reason)

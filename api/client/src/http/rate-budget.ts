@@ -42,6 +42,7 @@ export function parseBudget(value: unknown, now: number): Budget {
     Array.isArray(stored?.flights) &&
     Array.isArray(stored.queue) &&
     isPolicy(stored) &&
+    isNumber(stored.updatedAt, stored.freeAt) &&
     stored.remaining >= 0 &&
     stored.updatedAt <= now &&
     stored.freeAt <= stored.updatedAt + 3 * stored.window
@@ -49,8 +50,8 @@ export function parseBudget(value: unknown, now: number): Budget {
   const latest = now + 3 * rest.window
   return {
     ...rest,
-    flights: flights.filter((time) => time > now - MAX_FLIGHT && time <= latest),
-    queue: queue.filter((ticket) => ticket?.[1] > now - MAX_DELAY && ticket[1] <= latest),
+    flights: flights.filter((time) => isNumber(time) && time > now - MAX_FLIGHT && time <= latest),
+    queue: queue.filter((ticket) => isNumber(ticket?.[1]) && ticket[1] > now - MAX_DELAY && ticket[1] <= latest),
   }
 }
 
@@ -61,9 +62,8 @@ export function takeTurn(budget: Budget, tab: string, isLowPriority: boolean, no
   const ahead = position < 0 ? queue.length : position
   const reserved = isLowPriority ? Math.min(RESERVED, limit >> 2) : 0
   const interval = getInterval(budget)
-  // Rejected requests that will be sent before `freeAt` take none of what becomes available from then on.
-  const counted = flights.filter((time) => time <= now || time > freeAt - interval).length
-  const lacking = ahead + counted + reserved + 1 - remaining
+  const inFlight = flights.filter((time) => time <= now).length
+  const lacking = ahead + inFlight + reserved + 1 - remaining
   const freedAt = lacking > 0 ? freeAt + (lacking - 1) * interval : now
   // So many are in flight that only their responses can allow another one.
   const dueAt = lacking > limit - remaining ? Math.max(freedAt, now + POLL) : freedAt
@@ -119,7 +119,11 @@ function countAvailable(budget: Budget, now: number): number {
 }
 
 function isPolicy({ limit, window, remaining }: Pick<Budget, "limit" | "window" | "remaining">): boolean {
-  return limit >= 1 && window >= 1000 && remaining <= limit
+  return isNumber(limit, window, remaining) && limit >= 1 && window >= 1000 && remaining <= limit
+}
+
+function isNumber(...values: unknown[]): boolean {
+  return values.every(Number.isFinite)
 }
 
 /** Parse `RateLimit-Policy` and `RateLimit`; null if they are missing or malformed. */

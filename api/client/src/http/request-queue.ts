@@ -35,7 +35,6 @@ export function createRequestQueue(state: SharedState): RequestQueue {
   const tab = randomId()
   const waiting = new Set<Waiting>()
   let isRunning = false
-  let isChanged = false
   let wake = () => {}
 
   const update = <Result>(change: (budget: Budget, now: number) => Result) =>
@@ -47,7 +46,6 @@ export function createRequestQueue(state: SharedState): RequestQueue {
     })
 
   const check = () => {
-    isChanged = true
     wake()
     if (!isRunning) void run()
   }
@@ -55,14 +53,13 @@ export function createRequestQueue(state: SharedState): RequestQueue {
   async function run(): Promise<void> {
     isRunning = true
     while (waiting.size) {
-      isChanged = false
       const turn = await update((budget, now) => takeTurn(budget, tab, ![...waiting].some(isUrgent), now))
       if (turn.wait === undefined) {
         const all = [...waiting]
         const next = all.find(isUrgent) ?? all[0]
         if (next) next.proceed(turn.sentAt)
         else await update((budget, now) => applyResponse(budget, turn.sentAt, null, now))
-      } else if (!isChanged) await pause(turn.wait)
+      } else await pause(turn.wait)
     }
     isRunning = false
   }
@@ -87,7 +84,6 @@ export function createRequestQueue(state: SharedState): RequestQueue {
         const fail = (reason: unknown) => {
           leave()
           reject(reason)
-          check()
         }
         const abort = () => fail(signal.reason)
         const expire = () => fail(new ParleyError("Too many requests are waiting.", "rate_limited", 429))
