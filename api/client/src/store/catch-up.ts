@@ -6,7 +6,7 @@
 import { unwrap } from "../http/api.js"
 import { ParleyError } from "../http/errors.js"
 import type { ChatEvent } from "../types.js"
-import { isLarge } from "./chat-list.js"
+import { isLarge, lacksLastMessage } from "./chat-list.js"
 import { getSeq, NO_CACHE, WITH_USERS } from "./requests.js"
 import type { Store } from "./store.js"
 
@@ -111,7 +111,7 @@ export class CatchUp {
   #findTask(chatId: string): (() => Promise<void>) | undefined {
     const chat = this.#store.chats.get(chatId)
     const session = this.#store.sessions.get(chatId)
-    if (chat ? chat.isStale : this.missing.has(chatId)) return () => this.#fetchChat(chatId)
+    if (chat ? chat.isStale || lacksLastMessage(chat) : this.missing.has(chatId)) return () => this.#fetchChat(chatId)
     if (session?.isOpen && session.timeline.isStale) return () => session.timeline.load()
     if (session?.isOpen && session.members.isStale) return () => session.members.load()
     const after = Math.min(chat?.seq || Number.POSITIVE_INFINITY, session?.seq ?? Number.POSITIVE_INFINITY)

@@ -3,6 +3,7 @@
 import type { components } from "../schema.js"
 import type { Chat, ChatEvent, ChatList } from "../types.js"
 import { Derived } from "./derived.js"
+import type { StoredMessage } from "./message-window.js"
 
 type SyncState = components["schemas"]["InitialState"]
 
@@ -10,7 +11,7 @@ type SyncState = components["schemas"]["InitialState"]
 export interface StoredChat extends Chat {
   /** The last event that is applied; 0 if it is unknown, since pages of the list have no `seq`. */
   readonly seq: number
-  /** The chat must be fetched: its last message is unknown, or an event arrived while `seq` is unknown. */
+  /** The chat must be fetched: an event arrived while `seq` is unknown, or the read marker may be wrong. */
   readonly isStale?: boolean
 }
 
@@ -18,6 +19,11 @@ export const MAX_SMALL_CHAT = 100 // members; the events of larger chats are pub
 
 export function isLarge(chat: Chat | undefined): boolean {
   return chat !== undefined && chat.memberCount > MAX_SMALL_CHAT
+}
+
+/** Whether the last message was deleted, or its content has not been fetched. */
+export function lacksLastMessage({ lastMessage }: Chat): boolean {
+  return lastMessage !== null && lastMessage.content === undefined
 }
 
 /** The chats of the user that are loaded. */
@@ -110,13 +116,13 @@ export function applyToChat(chat: StoredChat, event: ChatEvent, userId: string |
       const { updates, truncated } = event.data
       const content = truncated ? undefined : (shorten(updates.content) ?? lastMessage.content)
       const type = updates.type ?? lastMessage.type
-      return { ...next, lastMessage: { ...lastMessage, content, type }, isStale: content === undefined }
+      return { ...next, lastMessage: { ...lastMessage, content, type } }
     }
     case "message:deleted": {
       const isUnread = event.data > (chat.lastReadMessageId ?? "")
       const counted = { ...next, unreadCount: Math.max(0, unreadCount - (isUnread ? 1 : 0)) }
       if (lastMessage?.id !== event.data) return counted
-      return { ...counted, lastMessage: { ...lastMessage, content: undefined }, isStale: true }
+      return { ...counted, lastMessage: { ...lastMessage, content: undefined } }
     }
     case "chat:updated":
       return { ...next, title: event.data.updates.title ?? chat.title, updatedAt: event.at }
@@ -136,16 +142,22 @@ export function applyToChat(chat: StoredChat, event: ChatEvent, userId: string |
   }
 }
 
+type LastMessage = Pick<StoredMessage, "id" | "type" | "userId" | "createdAt"> & { content?: string | undefined }
+
+/** The fields of a chat that depend on its newest message, null if there is none. */
+export function toLastMessage(message: LastMessage | null): Partial<StoredChat> {
+  if (!message) return { lastMessage: null, lastMessageAt: null }
+  const { id, type, content, userId, createdAt } = message
+  return { lastMessage: { id, type, content: shorten(content), userId, createdAt }, lastMessageAt: createdAt }
+}
+
 type Sent = Extract<ChatEvent, { event: "message:sent" }>["data"]
 
 /** The log marks a message that was deleted later: the event of the deletion follows, and subtracts it again. */
 function addMessage(chat: StoredChat, message: Sent, userId: string | null): Partial<StoredChat> {
-  const { id, type, content, createdAt, deleted } = message
-  const read =
-    message.userId === userId ? { unreadCount: 0, lastReadMessageId: id } : { unreadCount: chat.unreadCount + 1 }
-  if (deleted) return read
-  const lastMessage = { id, type, content: shorten(content), userId: message.userId, createdAt }
-  return { ...read, lastMessage, lastMessageAt: createdAt, isStale: content === undefined }
+  const isOwn = message.userId === userId
+  const read = isOwn ? { unreadCount: 0, lastReadMessageId: message.id } : { unreadCount: chat.unreadCount + 1 }
+  return message.deleted ? read : { ...read, ...toLastMessage(message) }
 }
 
 /** Return the first 200 characters, as the API does; `slice()` alone would count UTF-16 code units. */

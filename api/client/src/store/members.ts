@@ -4,7 +4,7 @@ import { unwrap } from "../http/api.js"
 import { ParleyError } from "../http/errors.js"
 import type { ChatEvent, Member, MemberList, User } from "../types.js"
 import { Derived } from "./derived.js"
-import { getSeq } from "./requests.js"
+import { getSeq, NO_CACHE } from "./requests.js"
 import type { Store } from "./store.js"
 
 export class ChatMembers {
@@ -32,7 +32,9 @@ export class ChatMembers {
     const params = { path: { chatId: this.#chatId }, query: { limit: 1000 } }
     const { epoch } = this.#store
     try {
-      const { data, response } = await unwrap(this.#store.api.GET("/api/chats/{chatId}/members", { params }))
+      const { data, response } = await unwrap(
+        this.#store.api.GET("/api/chats/{chatId}/members", { params, headers: NO_CACHE }),
+      )
       if (epoch !== this.#store.epoch) return
       this.#members = data.members
       this.#total = data.total

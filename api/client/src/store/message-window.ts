@@ -53,13 +53,21 @@ export function removeMessage(window: MessageWindow, messageId: string): Message
   return { ...window, messages: window.messages.filter(({ id }) => id !== messageId) }
 }
 
-/** Apply an event of the chat. `key` identifies a new message on the screen. Events may be applied repeatedly. */
-export function applyToWindow(window: MessageWindow, event: ChatEvent, key: string): MessageWindow {
+/**
+ * Apply an event of the chat, also repeatedly. `sent` is the message on the screen that the event acknowledges: its content
+ * is that of the event, which may be truncated.
+ */
+export function applyToWindow(
+  window: MessageWindow,
+  event: ChatEvent,
+  sent?: { key: string; content: string },
+): MessageWindow {
   switch (event.event) {
     case "message:sent": {
-      const { id, type, content, userId, createdAt, deleted } = event.data
+      const { id, type, content = sent?.content, userId, createdAt, deleted } = event.data
       const isThere = window.messages.some((message) => message.id === id)
       if (deleted || isThere || !isInWindow(window, id)) return window
+      const key = sent?.key ?? id
       const message = { key, id, type, content, userId, createdAt, updatedAt: event.at, status: "sent" as const }
       return { ...window, messages: mergeMessages(window.messages, [message]) }
     }

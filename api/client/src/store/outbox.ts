@@ -19,7 +19,7 @@ interface Entry {
   readonly key: string
   readonly type: MessageType
   readonly createdAt: string
-  /** The number of reloads of the timeline when the message was first sent. */
+  /** That of the timeline, when the message was first sent. */
   readonly reloads: number
   content: string
   /** The image to upload. */
@@ -78,8 +78,8 @@ export class Outbox {
     this.#remove(this.#entries.find((entry) => entry.key === key && entry.error))
   }
 
-  /** Remove the entry of a message that was stored, and return the key of the message on the screen. */
-  acknowledge(event: ChatEvent): string | undefined {
+  /** Remove the entry of a message that was stored, and return its key and content on the screen. */
+  acknowledge(event: ChatEvent): { key: string; content: string } | undefined {
     if (event.event !== "message:sent") return undefined
     const { nonce, data } = event
     return this.#remove(this.#entries.find(({ key, id }) => id === data.id || key === nonce))
@@ -87,7 +87,7 @@ export class Outbox {
 
   /** The same for a message of a page, which has no nonce. */
   acknowledgeId(messageId: string): string | undefined {
-    return this.#remove(this.#entries.find(({ id }) => id === messageId))
+    return this.#remove(this.#entries.find(({ id }) => id === messageId))?.key
   }
 
   /** The keys of the entries that have a response. */
@@ -117,7 +117,7 @@ export class Outbox {
       try {
         await this.#send(entry)
       } catch (cause) {
-        const error = cause instanceof ParleyError ? cause : new ParleyError(String(cause), "network_error", 0)
+        const error = cause instanceof ParleyError ? cause : new ParleyError(String(cause), "internal_error", 0)
         if (TEMPORARY.has(error.code) && this.#entries.includes(entry)) {
           if (error.status !== 401) this.#timer = setTimeout(() => this.resume(), RETRY_MS)
           break
@@ -150,12 +150,12 @@ export class Outbox {
     this.#changed()
   }
 
-  #remove(entry: Entry | undefined): string | undefined {
+  #remove(entry: Entry | undefined): Entry | undefined {
     if (!entry) return undefined
     this.#revoke(entry)
     this.#entries = this.#entries.filter((other) => other !== entry)
     this.#changed()
-    return entry.key
+    return entry
   }
 
   #revoke({ content, file }: Entry): void {

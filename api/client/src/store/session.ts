@@ -67,12 +67,7 @@ export class Session {
   }
 
   receive(event: ChatEvent, previous: number): void {
-    const last = this.#recent.at(-1)?.event.seq
-    if (last === undefined || event.seq > last) {
-      if (last !== undefined && last < previous) this.#recent = []
-      this.#recent.push({ event, previous })
-      if (this.#recent.length > MAX_RECENT_EVENTS) this.#recent.shift()
-    }
+    if (this.isOpen || this.seq !== undefined) this.#keep(event, previous)
     this.timeline.apply(event, previous)
     this.members.apply(event, previous)
     if (event.event === "message:sent") this.#presence?.onMessage(event.data.userId)
@@ -139,6 +134,14 @@ export class Session {
     const presence = createPresence(connection, this.id, userId)
     presence.subscribe(() => this.presence.set(presence.getSnapshot()))
     return presence
+  }
+
+  #keep(event: ChatEvent, previous: number): void {
+    const last = this.#recent.at(-1)?.event.seq ?? 0
+    if (event.seq <= last) return
+    if (last < previous) this.#recent = []
+    this.#recent.push({ event, previous })
+    if (this.#recent.length > MAX_RECENT_EVENTS) this.#recent.shift()
   }
 
   /** Apply the events that a page does not reflect yet. */

@@ -5,7 +5,7 @@ import type { LiveConnection } from "../live/connection.js"
 import type { components } from "../schema.js"
 import type { ChatEvent, User } from "../types.js"
 import { CatchUp } from "./catch-up.js"
-import { applyToChat, Chats, type StoredChat } from "./chat-list.js"
+import { applyToChat, Chats, lacksLastMessage, type StoredChat, toLastMessage } from "./chat-list.js"
 import { ReadMarkers } from "./read-markers.js"
 import { Session } from "./session.js"
 import { Users } from "./users.js"
@@ -47,9 +47,9 @@ export class Store {
     this.chats.show(state)
     this.catchUp.missing.clear()
     for (const session of this.sessions.values()) {
-      const isListed = this.chats.get(session.id) !== undefined
-      // Events of a chat that is not in the list are not applied, so what a closed one has loaded is dropped.
-      if (isExpired || !(isListed || session.isOpen)) session.reload()
+      // Events of a chat that is neither in the list nor open are not applied, so what it has loaded is dropped.
+      const isTracked = this.chats.get(session.id) !== undefined || session.isOpen
+      if (isExpired || !isTracked || !session.timeline.seq) session.reload()
       if (session.isOpen) this.requireListed(session.id)
       session.resume()
     }
@@ -73,6 +73,7 @@ export class Store {
     const session = this.sessions.get(chatId)
     session?.receive(event, previous)
     session?.connect()
+    this.#completeChat(chatId)
     this.catchUp.request(chatId)
   }
 
@@ -119,6 +120,14 @@ export class Store {
     this.sessions.set(opened.id, opened) // the order of the map is that of the last use
     const closed = [...this.sessions.values()].filter(({ isOpen, timeline }) => !isOpen && timeline.seq)
     for (const session of closed.slice(0, -MAX_CLOSED_TIMELINES)) session.timeline.reset()
+  }
+
+  /** Replace a last message that was deleted or truncated by the newest one of the timeline, if that is known. */
+  #completeChat(chatId: string): void {
+    const chat = this.chats.get(chatId)
+    if (!chat || !lacksLastMessage(chat)) return
+    const newest = this.sessions.get(chatId)?.timeline.findNewest(chat.seq)
+    if (newest === null || newest?.content !== undefined) this.chats.update(chatId, toLastMessage(newest))
   }
 
   /** A chat that is not loaded is needed once it has activity, or is on screen. */

@@ -168,11 +168,15 @@ export class Sync {
     const events = this.#buffer
     this.#buffer = []
     if (!this.#isStarted) return
-    if (isDone && run === this.#run) for (const event of events) this.store.receive(event)
-    if (isDone) this.store.catchUp.resume()
     this.#updateStatus()
-    if (!isDone || run !== this.#run) this.#schedule(RETRY_MS)
-    else if (!this.#isSubscribed) this.#schedule(this.#isLate ? POLL_MS : SUBSCRIPTION_MS)
+    if (!isDone || run !== this.#run) {
+      this.#schedule(RETRY_MS)
+      return
+    }
+    clearTimeout(this.#timer)
+    if (!this.#isSubscribed) this.#schedule(this.#isLate ? POLL_MS : SUBSCRIPTION_MS)
+    for (const event of events) this.store.receive(event)
+    this.store.catchUp.resume()
   }
 
   /** Fetch the events since the cursor; the state, if there is none or the log does not reach back. */

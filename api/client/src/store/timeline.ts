@@ -35,6 +35,7 @@ export class ChatTimeline implements OutboxOwner {
   seq = 0
   /** The newest page must be fetched. */
   isStale = false
+  /** Increases when events were skipped. */
   reloads = 0
   readonly #store: Store
   readonly #chatId: string
@@ -70,6 +71,13 @@ export class ChatTimeline implements OutboxOwner {
   findAfter(messageId: string): readonly StoredMessage[] | undefined {
     if (this.#window.hasNewer || !this.find(messageId)) return undefined
     return this.#window.messages.filter(({ id }) => id > messageId)
+  }
+
+  /** The newest message of the chat after the event `seq`, null if there is none; undefined if it is unknown. */
+  findNewest(seq: number): StoredMessage | null | undefined {
+    const { messages, hasOlder, hasNewer } = this.#window
+    if (this.seq !== seq || hasNewer || (hasOlder && !messages.length)) return undefined
+    return messages.at(-1) ?? null
   }
 
   /** The ID of a message whose content is to be fetched. */
@@ -133,10 +141,10 @@ export class ChatTimeline implements OutboxOwner {
   apply(event: ChatEvent, previous: number): void {
     const isNext = event.seq > this.seq && this.seq >= previous
     if (this.seq && event.seq > this.seq && !isNext) return
-    const key = this.outbox.acknowledge(event)
+    const sent = this.outbox.acknowledge(event)
     if (!this.seq || !isNext) return
     this.seq = event.seq
-    this.#replace(applyToWindow(this.#window, event, key ?? (event.data as { id?: string }).id ?? ""))
+    this.#replace(applyToWindow(this.#window, event, sent))
   }
 
   /** Fetch the current version of a message, and return it; undefined if it was deleted. */
@@ -164,12 +172,11 @@ export class ChatTimeline implements OutboxOwner {
     this.#replace(removeMessage(this.#window, messageId))
   }
 
-  /** Fetch the newest page instead of the events that are missing. The messages remain until then. */
+  /** Events were skipped: fetch the newest page again. The messages remain until then. */
   reload(): void {
-    if (!this.seq) return
-    this.seq = 0
     this.reloads += 1
-    this.isStale = true
+    this.isStale ||= this.seq > 0
+    this.seq = 0
   }
 
   /** Drop the messages. */
@@ -188,11 +195,14 @@ export class ChatTimeline implements OutboxOwner {
   }
 
   keepsSent(messageId: string, reloads: number): boolean {
-    if (!this.seq || this.#window.hasNewer || this.find(messageId)) return false
-    if (reloads === this.reloads) return true
-    // The event may be one of those that the timeline skipped when it was reloaded.
-    this.reload()
-    this.#store.catchUp.request(this.#chatId)
+    const newest = this.#window.messages.at(-1)
+    // IDs ascend with the events: the window already reflects the event of a message before its newest one.
+    if (!this.seq || this.#window.hasNewer || (newest && newest.id >= messageId)) return false
+    if (reloads !== this.reloads) {
+      // The event may be one of those that were skipped, and the message may have been deleted since.
+      this.reload()
+      this.#store.catchUp.request(this.#chatId)
+    }
     return true
   }
 
@@ -210,11 +220,17 @@ export class ChatTimeline implements OutboxOwner {
     return this.#generation
   }
 
-  async #fetch(query: PageQuery): Promise<Page> {
+  /** A replica may not know the chat or the message yet: only the primary's 404 counts. */
+  async #fetch(query: PageQuery, headers?: typeof NO_CACHE): Promise<Page> {
     const params = { path: { chatId: this.#chatId }, query: { ...query, include: INCLUDED, limit: 50 } }
-    const page = await unwrap(this.#store.api.GET("/api/chats/{chatId}/messages", { params }))
-    this.#store.users.add(page.data.users)
-    return page
+    try {
+      const page = await unwrap(this.#store.api.GET("/api/chats/{chatId}/messages", { params, headers: headers ?? {} }))
+      this.#store.users.add(page.data.users)
+      return page
+    } catch (error) {
+      if (headers || !(error instanceof ParleyError && error.status === 404)) throw error
+      return this.#fetch(query, NO_CACHE)
+    }
   }
 
   #toMessages(messages: Page["data"]["messages"]): readonly StoredMessage[] {
