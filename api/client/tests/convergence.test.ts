@@ -7,7 +7,7 @@ import { ParleyError } from "../src/http/errors.js"
 import { advance, type Device, World } from "./simulated-device.js"
 import { FAULTS, NO_FAULTS } from "./simulated-network.js"
 
-const RUNS = Number(process.env["PARLEY_RUNS"] ?? 60)
+const RUNS = Number(process.env["PARLEY_RUNS"] ?? 40)
 /** Set to 1 to report the first counterexample without shrinking it. */
 const endOnFailure = process.env["PARLEY_NO_SHRINK"] === "1"
 const SEED = process.env["PARLEY_SEED"] === undefined ? {} : { seed: Number(process.env["PARLEY_SEED"]) }

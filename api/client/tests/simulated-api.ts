@@ -132,7 +132,7 @@ export class SimulatedApi {
         const lastReadMessageId = server.database.markers[`${id} ${userId}`] ?? null
         return ok({ lastReadMessageId, unreadCount: countUnread(server.database, chat, userId) })
       }
-      server.assertOwner(chat, userId)
+      assertOwner(chat, userId)
       if (method === "DELETE") {
         server.deleteChat(chat)
         return { status: 204 }
@@ -200,7 +200,7 @@ export class SimulatedApi {
     return server.change(() => {
       const chat = server.findChat(userId, chatId)
       const isLeaving = method === "DELETE" && memberId === userId
-      if (!isLeaving) server.assertOwner(chat, userId)
+      if (!isLeaving) assertOwner(chat, userId)
       else if (chat.ownerId === userId) throw new ApiError(409, "conflict")
       if (method === "POST") {
         server.addMember(chat, body.userId)
@@ -222,6 +222,10 @@ export class SimulatedApi {
       return ok(kind === "image" ? { imageUrl, updatedAt } : { user: { name, email, updatedAt } })
     })
   }
+}
+
+function assertOwner(chat: ServerChat, userId: string): void {
+  if (chat.ownerId !== userId) throw new ApiError(403, "forbidden")
 }
 
 function listMessages({ userId, url, database }: ApiRequest, chat: ServerChat, maxPage: number): ApiResponse {

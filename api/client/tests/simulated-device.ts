@@ -101,7 +101,9 @@ export class Device {
   }
 
   #assertChat(chat: ServerChat): void {
-    const { status, messages, hasOlder, hasNewer } = this.chat(chat.id).timeline.getSnapshot()
+    const { status, messages: all, hasOlder, hasNewer } = this.chat(chat.id).timeline.getSnapshot()
+    // A message that was sent while the user was no member has failed visibly.
+    const messages = all.filter(({ error }) => error?.code !== "not_found")
     assert.notEqual(status, "gone")
     if (status === "ready") {
       const [first = "", last = ""] = [messages[0]?.id ?? "", messages.at(-1)?.id ?? ""]

@@ -1,6 +1,6 @@
 // The JSON of the simulated API: users, chats, members and messages.
 
-import { type Database, isSmall, type ServerChat } from "./simulated-server.js"
+import type { Database, ServerChat } from "./simulated-server.js"
 
 /** The number of messages after the user's read marker. */
 export function countUnread({ markers }: Database, chat: ServerChat, userId: string): number {
@@ -64,4 +64,9 @@ export function listChats({ chats }: Database, userId: string): ServerChat[] {
 
 export function activity({ id, messages }: ServerChat): string {
   return messages.at(-1)?.id ?? id
+}
+
+/** Whether the events of the chat are published on the channels of its members. */
+export function isSmall(chat: ServerChat): boolean {
+  return chat.members.length <= 100
 }

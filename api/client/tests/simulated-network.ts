@@ -5,8 +5,8 @@ import type { LiveConnection, LiveHandlers, LiveStatus, LiveSubscription } from 
 import { Value } from "../src/store/value.js"
 import { SimulatedApi } from "./simulated-api.js"
 import { eventUser, liveEvent, truncate } from "./simulated-events.js"
-import { publicUser } from "./simulated-json.js"
-import { isSmall, type LogEntry, type ServerChat, type SimulatedServer } from "./simulated-server.js"
+import { isSmall, publicUser } from "./simulated-json.js"
+import type { LogEntry, ServerChat, SimulatedServer } from "./simulated-server.js"
 
 /** The probabilities of faults. */
 export interface Faults {

@@ -2,7 +2,7 @@
 // the rules of sql/functions. Times are those of the (mocked) clock of the test.
 
 import type { ChatEvent } from "../src/types.js"
-import { countUnread } from "./simulated-json.js"
+import { countUnread, isSmall } from "./simulated-json.js"
 
 export interface Member {
   userId: string
@@ -77,7 +77,6 @@ export class ApiError extends Error {
 }
 
 const MAX_SNAPSHOTS = 10
-const notFound = () => new ApiError(404, "not_found")
 
 export class SimulatedServer {
   database: Database = { users: {}, chats: {}, markers: {}, log: [], removedUntil: 0, transaction: 0 }
@@ -137,18 +136,15 @@ export class SimulatedServer {
   /** Return a chat of which the user is a member. */
   findChat(userId: string, chatId: string, database: Database = this.database): ServerChat {
     const chat = database.chats[chatId]
-    if (!chat || chat.isDeleted || !chat.members.some((member) => member.userId === userId)) throw notFound()
+    if (!chat || chat.isDeleted || !chat.members.some((member) => member.userId === userId))
+      throw new ApiError(404, "not_found")
     return chat
   }
 
   findMessage(chat: ServerChat, messageId: string): StoredMessage {
     const message = chat.messages.find(({ id }) => id === messageId)
-    if (!message) throw notFound()
+    if (!message) throw new ApiError(404, "not_found")
     return message
-  }
-
-  assertOwner(chat: ServerChat, userId: string): void {
-    if (chat.ownerId !== userId) throw new ApiError(403, "forbidden")
   }
 
   createChat(userId: string, title: string, members: readonly string[] = []): ServerChat {
@@ -182,7 +178,7 @@ export class SimulatedServer {
   }
 
   removeMember(chat: ServerChat, userId: string): void {
-    if (!chat.members.some((member) => member.userId === userId)) throw notFound()
+    if (!chat.members.some((member) => member.userId === userId)) throw new ApiError(404, "not_found")
     chat.members = chat.members.filter((member) => member.userId !== userId)
     this.record(chat, "member:removed", userId, { removedUser: userId })
   }
@@ -200,7 +196,7 @@ export class SimulatedServer {
   }
 
   setOwner(chat: ServerChat, userId: string): void {
-    if (!chat.members.some((member) => member.userId === userId)) throw notFound()
+    if (!chat.members.some((member) => member.userId === userId)) throw new ApiError(404, "not_found")
     if (chat.ownerId === userId) return
     chat.ownerId = userId
     this.record(chat, "member:updated", { userId, role: "owner" })
@@ -300,8 +296,4 @@ export class SimulatedServer {
   private next(updatedAt: string): string {
     return new Date(Math.max(Date.now(), Date.parse(updatedAt) + 1)).toISOString()
   }
-}
-
-export function isSmall(chat: ServerChat): boolean {
-  return chat.members.length <= 100
 }

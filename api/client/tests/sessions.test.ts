@@ -1,0 +1,104 @@
+// The store over the simulated server: the end of a session, and the next one.
+
+import assert from "node:assert/strict"
+import { afterEach, test } from "node:test"
+import { advance, type Device, World } from "./simulated-device.js"
+import type { SimulatedConnection } from "./simulated-network.js"
+
+let world: World
+afterEach(() => world.stop())
+
+async function startAlice(...chats: string[]): Promise<{ alice: Device; chatIds: string[] }> {
+  world = new World()
+  const chatIds = chats.map((title) => world.createChat(title, "bob"))
+  await advance(1000) // the events of the chats have been published
+  const [alice] = (await world.start("alice")) as [Device]
+  world.network.requests.length = 0
+  return { alice, chatIds }
+}
+
+const connectionOf = (userId: string) =>
+  [...world.network.connections].find((connection) => connection.userId === userId) as SimulatedConnection
+test("after the session has expired, the same user continues with what is pending", async () => {
+  const { alice, chatIds } = await startAlice("Plans")
+  const [chatId] = chatIds as [string]
+  alice.chat(chatId).open()
+  await advance(1000)
+  alice.token = ""
+  alice.send(chatId, "hello")
+  await advance(1000)
+  assert.equal(alice.status, "signed-out")
+  assert.equal(alice.messages(chatId)[0]?.status, "pending")
+  world.send(chatId, "bob", "meanwhile")
+  alice.token = "alice"
+  alice.client.start()
+  await advance(5000)
+  assert.deepEqual(alice.contents(chatId), ["meanwhile", "hello"])
+  alice.assertCurrent()
+})
+
+test("when another user signs in, everything of the former user is dropped", async () => {
+  const { alice, chatIds } = await startAlice("Plans", "Other")
+  const [chatId, otherId] = chatIds as [string, string]
+  world.server.change(() => world.server.removeMember(world.server.findChat("alice", otherId), "bob"))
+  alice.chat(chatId).open()
+  await advance(1000)
+  alice.token = ""
+  alice.send(chatId, "must not be sent as bob")
+  await advance(1000)
+  alice.token = "bob"
+  alice.client.start()
+  await advance(5000)
+  assert.equal(alice.client.profile.getSnapshot()?.id, "bob")
+  assert.deepEqual(
+    alice.chats.map(({ id }) => id),
+    [chatId],
+  )
+  assert.deepEqual(alice.contents(chatId), [])
+  assert.deepEqual(world.server.findChat("alice", chatId).messages, [])
+  alice.assertCurrent()
+})
+
+test("a refused channel of another user's session starts anew as that user", async () => {
+  const { alice } = await startAlice("Plans")
+  alice.token = "bob"
+  connectionOf("alice").close()
+  await advance(5000)
+  assert.equal(alice.client.profile.getSnapshot()?.id, "bob")
+  alice.assertCurrent()
+})
+
+test("a removed member loses the chat and stays live, also after code 4009", async () => {
+  world = new World()
+  const chatId = world.createChat("Plans", "bob")
+  world.createChat("Other", "bob")
+  const [, bob] = (await world.start("alice", "bob")) as [Device, Device]
+  bob.chat(chatId).open()
+  await advance(3000)
+  world.server.change(() => world.server.removeMember(world.server.findChat("alice", chatId), "bob"))
+  await advance(500)
+  assert.equal(bob.status, "offline")
+  await advance(5000)
+  assert.equal(bob.chat(chatId).timeline.getSnapshot().status, "gone")
+  assert.equal(bob.chats.length, 1)
+  bob.assertCurrent()
+  world.server.change(() => world.server.addMember(world.server.findChat("alice", chatId), "bob"))
+  world.send(chatId, "alice", "welcome back")
+  await advance(1000)
+  assert.deepEqual(bob.contents(chatId), ["welcome back"])
+  bob.assertCurrent()
+})
+
+test("stop() keeps the state, and start() continues from it", async () => {
+  const { alice, chatIds } = await startAlice("Plans")
+  alice.client.stop()
+  assert.equal(alice.status, "idle")
+  world.send(chatIds[0] as string, "bob", "hello")
+  await advance(60_000, 1000)
+  assert.deepEqual(world.network.requests, [])
+  alice.client.start()
+  alice.client.start()
+  await advance(1000)
+  assert.deepEqual(world.network.requests.length, 2)
+  alice.assertCurrent()
+})
