@@ -1,0 +1,204 @@
+// The details of a chat: its title, its members, and leaving or deleting it.
+
+"use client"
+
+import type { Chat, Member, ParleyError, User } from "@parley/client"
+import { useMembers, useParley, usePresence, useProfile } from "@parley/client/react"
+import { useRouter } from "next/navigation"
+import { useState } from "react"
+import { Confirm, Dialog } from "@/components/dialog"
+import { Field, FormError, useSubmit } from "@/components/form"
+import { Avatar } from "@/components/page"
+import { formatName } from "@/lib/format"
+
+interface ChatDetailsProps {
+  chat: Chat
+  onClose: () => void
+}
+
+export function ChatDetails({ chat, onClose }: ChatDetailsProps) {
+  const parley = useParley()
+  const router = useRouter()
+  const [isConfirming, setIsConfirming] = useState(false)
+  const isOwner = chat.role === "owner"
+  const end = isOwner ? "Delete chat" : "Leave chat"
+  return (
+    <Dialog title="Chat details" onClose={onClose}>
+      {isOwner && <Rename chat={chat} />}
+      <Members chatId={chat.id} isOwner={isOwner} />
+      {isOwner && <AddMember key={chat.memberCount} chatId={chat.id} />}
+      <p>
+        <button type="button" className="danger" onClick={() => setIsConfirming(true)}>
+          {end}
+        </button>
+      </p>
+      {isConfirming && (
+        <Confirm
+          title={end}
+          label={isOwner ? "Delete" : "Leave"}
+          action={async () => {
+            await (isOwner ? parley.deleteChat(chat.id) : parley.leaveChat(chat.id))
+            router.replace("/")
+          }}
+          onClose={() => setIsConfirming(false)}
+        >
+          {isOwner
+            ? "Delete this chat with all its messages, for all members? This cannot be undone. To leave it instead, first make another member the owner."
+            : "Leave this chat? Only its owner can add you again."}
+        </Confirm>
+      )}
+    </Dialog>
+  )
+}
+
+function Rename({ chat }: { chat: Chat }) {
+  const parley = useParley()
+  const { error, isPending, onSubmit } = useSubmit((form) =>
+    parley.updateChat(chat.id, { title: String(form.get("title")) }),
+  )
+  return (
+    <form className="inline" onSubmit={onSubmit}>
+      <Field
+        key={chat.title}
+        label="Title"
+        name="title"
+        required
+        defaultValue={chat.title}
+        error={error?.fields.title}
+      />
+      <button type="submit" disabled={isPending}>
+        Rename
+      </button>
+      <FormError error={error} fields={["title"]} />
+    </form>
+  )
+}
+
+function Members({ chatId, isOwner }: { chatId: string; isOwner: boolean }) {
+  const session = useParley().chat(chatId)
+  const { status, error, members, total } = useMembers(chatId)
+  const { online } = usePresence(chatId)
+  const userId = useProfile()?.id
+  return (
+    <section>
+      <h3>Members {total > 0 && `(${total})`}</h3>
+      {status === "loading" && <p role="status">Loading members…</p>}
+      {status === "failed" && (
+        <>
+          <FormError error={error} />
+          <button type="button" onClick={() => session.loadMembers().catch(() => {})}>
+            Try again
+          </button>
+        </>
+      )}
+      <ul className="members">
+        {members.map((member) => (
+          <MemberItem
+            key={member.userId}
+            chatId={chatId}
+            member={member}
+            isOnline={online.has(member.userId)}
+            isSelf={member.userId === userId}
+            canManage={isOwner && member.userId !== userId}
+          />
+        ))}
+      </ul>
+      {total > members.length && <p>And {total - members.length} more.</p>}
+    </section>
+  )
+}
+
+interface MemberItemProps {
+  chatId: string
+  member: Member
+  isOnline: boolean
+  isSelf: boolean
+  canManage: boolean
+}
+
+function MemberItem({ chatId, member, isOnline, isSelf, canManage }: MemberItemProps) {
+  const session = useParley().chat(chatId)
+  const [isPromoting, setIsPromoting] = useState(false)
+  const { error, isPending, onSubmit } = useSubmit(() => session.removeMember(member.userId))
+  const name = formatName(member)
+  return (
+    <li>
+      <Avatar name={name} image={member.image} isOnline={isOnline} />
+      <span className="name">
+        <bdi>{name}</bdi>
+        {isSelf && " (you)"}
+        {member.role === "owner" && <small> Owner</small>}
+      </span>
+      {canManage && (
+        <form className="buttons" onSubmit={onSubmit}>
+          <button type="button" onClick={() => setIsPromoting(true)} aria-label={`Make owner: ${name}`}>
+            Make owner
+          </button>
+          <button type="submit" disabled={isPending} aria-label={`Remove ${name}`}>
+            Remove
+          </button>
+        </form>
+      )}
+      <FormError error={error} />
+      {isPromoting && (
+        <Confirm
+          title="Make owner"
+          label="Make owner"
+          action={() => session.makeOwner(member.userId)}
+          onClose={() => setIsPromoting(false)}
+        >
+          Make <bdi>{name}</bdi> the owner of this chat? You will be a member.
+        </Confirm>
+      )}
+    </li>
+  )
+}
+
+/** Finds a user first, to show whom the user is about to add. */
+function AddMember({ chatId }: { chatId: string }) {
+  const parley = useParley()
+  const [found, setFound] = useState<User | null>(null)
+  const [notFound, setNotFound] = useState<string>()
+  const find = useSubmit(async (form) => {
+    const user = String(form.get("user")).trim()
+    const known = parley.users.getSnapshot().get(user)
+    setFound(null)
+    // Users are found by e-mail address only. An ID is checked when the member is added.
+    const found = user.includes("@") ? await parley.findUser(user) : (known ?? { id: user, name: null, imageUrl: null })
+    setNotFound(found ? undefined : "no user has this address")
+    setFound(found)
+  })
+  const problem = (error: ParleyError | null) => error?.fields.email ?? error?.fields.userId
+  return (
+    <section>
+      <h3>Add a member</h3>
+      <form className="inline" onSubmit={find.onSubmit}>
+        <Field label="E-mail address or ID" name="user" required error={notFound ?? problem(find.error)} />
+        <button type="submit" disabled={find.isPending}>
+          Find
+        </button>
+        <FormError error={find.error} fields={["email"]} />
+      </form>
+      {found && <Found key={found.id} chatId={chatId} user={found} onAdded={() => setFound(null)} />}
+    </section>
+  )
+}
+
+function Found({ chatId, user, onAdded }: { chatId: string; user: User; onAdded: () => void }) {
+  const session = useParley().chat(chatId)
+  const { error, isPending, onSubmit } = useSubmit(async () => {
+    await session.addMember({ userId: user.id })
+    onAdded()
+  })
+  const name = user.name ?? user.id
+  return (
+    <form className="found" onSubmit={onSubmit}>
+      <Avatar name={name} image={user.imageUrl} />
+      <bdi className="name">{name}</bdi>
+      <button type="submit" className="primary" disabled={isPending} aria-label={`Add ${name}`}>
+        Add
+      </button>
+      <FormError error={error} />
+    </form>
+  )
+}
