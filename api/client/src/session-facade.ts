@@ -38,7 +38,13 @@ export class SessionFacade implements ChatSession {
 
   async jumpTo(messageId: string): Promise<void> {
     const { timeline } = this.#session
-    if (!timeline.find(messageId)) await timeline.load({ around: messageId })
+    if (timeline.find(messageId)) return
+    try {
+      await timeline.load({ around: messageId })
+    } catch (error) {
+      if (!timeline.seq) await timeline.load()
+      throw error
+    }
   }
 
   async jumpToNewest(): Promise<void> {

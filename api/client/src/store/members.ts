@@ -20,6 +20,7 @@ export class ChatMembers {
   #error: ParleyError | undefined
   #members: readonly Member[] = []
   #total = 0
+  #loading: Promise<void> | undefined
 
   /** `onPage` is called after the list was fetched: the events after `seq` must be applied. */
   constructor(store: Store, chatId: string, onPage: () => void) {
@@ -28,7 +29,15 @@ export class ChatMembers {
     this.#onPage = onPage
   }
 
-  async load(): Promise<void> {
+  /** Fetch the list, once for all callers at the same time. */
+  load(): Promise<void> {
+    this.#loading ??= this.#fetch().finally(() => {
+      this.#loading = undefined
+    })
+    return this.#loading
+  }
+
+  async #fetch(): Promise<void> {
     const params = { path: { chatId: this.#chatId }, query: { limit: 1000 } }
     const { epoch } = this.#store
     try {

@@ -60,7 +60,7 @@ export class Session {
   resume(): void {
     const { timeline } = this
     if (timeline.status === "gone" && this.#store.chats.get(this.id)) timeline.reset()
-    if (this.isOpen && !timeline.seq && timeline.status !== "gone") timeline.isStale = true
+    if (this.isOpen && !timeline.seq && !timeline.isLoading && timeline.status !== "gone") timeline.isStale = true
     timeline.outbox.resume()
     this.connect()
     this.#store.catchUp.request(this.id)

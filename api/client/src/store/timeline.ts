@@ -46,6 +46,8 @@ export class ChatTimeline implements OutboxOwner {
   readonly #loading = { before: false, after: false }
   /** Increases when the window is replaced: a page that was requested before does not belong to it. */
   #generation = 0
+  /** Whether the window is about to be replaced. */
+  isLoading = false
 
   /** `onPage` is called after a page was added: the events after `seq` must be applied. */
   constructor(store: Store, chatId: string, onPage: () => void) {
@@ -89,6 +91,9 @@ export class ChatTimeline implements OutboxOwner {
   async load(query: PageQuery = {}): Promise<void> {
     const generation = this.#restart()
     const sent = this.outbox.sentKeys
+    const wasStale = this.isStale
+    this.isStale = false
+    this.isLoading = true
     try {
       const { data, response } = await this.#fetch(query)
       if (generation !== this.#generation) return
@@ -98,16 +103,18 @@ export class ChatTimeline implements OutboxOwner {
       this.#window = { messages, hasOlder: "next" in links, hasNewer: "prev" in links }
       this.#status = "ready"
       this.#error = undefined
-      this.isStale = false
       this.seq = getSeq(response)
       this.#onPage()
     } catch (error) {
-      if (generation === this.#generation && this.#status === "loading" && error instanceof ParleyError) {
+      if (generation !== this.#generation) throw error
+      this.isStale ||= wasStale
+      if (this.#status === "loading" && !query.around && error instanceof ParleyError) {
         this.#status = "failed"
         this.#error = error
       }
       throw error
     } finally {
+      if (generation === this.#generation) this.isLoading = false
       this.value.invalidate()
     }
   }
@@ -214,6 +221,7 @@ export class ChatTimeline implements OutboxOwner {
   }
 
   #restart(): number {
+    this.isLoading = false
     this.#loading.before = false
     this.#loading.after = false
     this.#generation += 1
