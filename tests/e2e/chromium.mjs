@@ -39,13 +39,16 @@ const commands = {
     page.setDefaultTimeout(TIMEOUT);
     tabs[tab] = { page, responses: [], errors: [] };
     page.on("pageerror", (error) => tabs[tab].errors.push(String(error)));
-    page.on("console", (message) => message.type() === "error" && tabs[tab].errors.push(message.text()));
+    page.on("console", (message) => {
+      if (message.type() === "error") tabs[tab].errors.push(`${message.text()} (${message.location().url})`);
+    });
     page.on("response", (response) => {
-      const { pathname, origin } = new URL(response.url());
+      const { pathname, search, origin } = new URL(response.url());
       const headers = response.headers();
       const remaining = Number(headers["x-ratelimit-remaining"]);
-      const result = { method: response.request().method(), path: pathname, status: response.status(), remaining };
-      if (origin !== new URL(url).origin && result.method !== "OPTIONS") tabs[tab].responses.push(result);
+      const method = response.request().method();
+      if (origin === new URL(url).origin || method === "OPTIONS") return;
+      tabs[tab].responses.push({ method, path: pathname, query: search, status: response.status(), remaining });
     });
     await page.goto(url, { waitUntil: "domcontentloaded" });
   },

@@ -20,6 +20,7 @@ class Response(NamedTuple):
 
     method: str
     path: str
+    query: str
     status: int
     remaining: int | None  # X-RateLimit-Remaining
 
