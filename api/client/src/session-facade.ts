@@ -2,6 +2,7 @@
 
 import type { ChatSession, UserReference } from "./client.js"
 import { unwrap } from "./http/api.js"
+import { isLarge } from "./store/chat-list.js"
 import { deleteMessage, editMessage, type MessageChanges } from "./store/edits.js"
 import type { Session } from "./store/session.js"
 import type { Store } from "./store/store.js"
@@ -95,16 +96,24 @@ export class SessionFacade implements ChatSession {
     const params = { path: { chatId: this.id } }
     const { data } = await unwrap(this.#store.api.POST("/api/chats/{chatId}/members", { params, body: user }))
     this.#store.users.add([{ id: data.userId, name: data.name, imageUrl: data.image }])
+    this.#fetchMemberEvents()
   }
 
   async removeMember(userId: string): Promise<void> {
     const params = { path: { chatId: this.id, userId } }
     await unwrap(this.#store.api.DELETE("/api/chats/{chatId}/members/{userId}", { params }))
+    this.#fetchMemberEvents()
   }
 
   async makeOwner(userId: string): Promise<void> {
     const params = { path: { chatId: this.id, userId } }
     await unwrap(this.#store.api.PUT("/api/chats/{chatId}/members/{userId}", { params, body: { role: "owner" } }))
+    this.#fetchMemberEvents()
+  }
+
+  /** In a large chat, the events of other members are not published. */
+  #fetchMemberEvents(): void {
+    if (isLarge(this.#store.chats.get(this.id))) this.#store.catchUp.signal(this.id)
   }
 
   /** A message that is sent from an older part of the chat belongs to the newest part. */

@@ -210,6 +210,8 @@ export class World {
   async settle(): Promise<void> {
     this.network.faults = NO_FAULTS
     this.network.isOffline = false
+    // Requests that are still on their way change the server. A large chat shows some changes after a reconnection only.
+    for (let waited = 0; waited < 200 && (this.network.pending || waited < 20); waited += 1) await advance(500, 500)
     for (const connection of this.network.connections) connection.close()
     await advance(5000, 100)
     let count = -1

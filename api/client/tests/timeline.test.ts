@@ -229,6 +229,10 @@ test("a large chat on screen fetches its events at most once in two seconds", as
   assert.ok(fetches.length >= 4 && fetches.length <= 8, `${fetches.length} requests`)
   assert.equal(alice.contents(chatId).length, 22)
   alice.assertCurrent()
+  await finish(alice.chat(chatId).loadMembers())
+  await finish(alice.chat(chatId).makeOwner("bob"))
+  await advance(3000)
+  alice.assertCurrent() // no event of the new owner is published
   world.server.change(() => world.server.removeMember(world.find(chatId), "carol"))
   world.send(chatId, "bob", "small again")
   await advance(5000)
