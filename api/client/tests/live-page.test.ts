@@ -44,6 +44,19 @@ for (const event of ["online", "visibilitychange", "pageshow"]) {
   })
 }
 
+test("offline closes the connection at once, and attempts continue", async (t) => {
+  const { emit } = createPage(t)
+  const { pusher, connection } = await createLive(t)
+  await pusher.start(connection)
+  emit("offline")
+  assert.equal(connection.status.getSnapshot(), "connecting")
+  const attempts = pusher.sockets.length
+  await pusher.pass(2000)
+  await pusher.settle()
+  assert.equal(pusher.sockets.length, attempts + 1)
+  assert.equal(connection.status.getSnapshot(), "connected")
+})
+
 test("a page in the back/forward cache has no connection, and connects when it is shown again", async (t) => {
   const { emit } = createPage(t)
   const { pusher, connection, own } = await createLive(t)

@@ -1,4 +1,4 @@
-// React's hooks, as a server renders them. The tests of the example use them in a browser, also in StrictMode.
+// React's hooks, as a server renders them. The tests of the example use them in a browser.
 
 import assert from "node:assert/strict"
 import { test } from "node:test"

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
+import type { ParleyError } from "../src/http/errors.js"
 import { createTransport, type TransportOptions } from "../src/http/transport.js"
 import { advance, finish, installBrowser } from "./simulated-browser.js"
 
@@ -187,6 +188,16 @@ test("after a 401 a new token is tried once", async (context) => {
       ["Bearer t1", "Bearer t2"],
     )
   }
+})
+
+test("a token that cannot be had is the cause of the error", async (context) => {
+  installBrowser(context)
+  const { attempts, fetch } = simulateApi(respond(200))
+  const cause = new Error("no session")
+  const transport = newTransport(fetch, { getToken: () => Promise.reject(cause) })
+  const error = await finish(transport(newRequest()).catch((error: unknown) => error))
+  assert.deepEqual([(error as ParleyError).code, (error as ParleyError).cause], ["network_error", cause])
+  assert.equal(attempts.length, 0)
 })
 
 test("a 401 without getToken ends the session", async (context) => {

@@ -24,8 +24,8 @@ export interface TransportOptions {
  * A POST gets an `Idempotency-Key` unless it has one. Rejected and lost requests are sent again, but after a lost
  * connection none with `If-Match`, since a 412 would not mean that somebody else changed the resource.
  *
- * @throws ParleyError `network_error` if there is no response, `rate_limited` if the request waits too long for its
- *   turn; the reason of `request.signal` if it is aborted.
+ * @throws ParleyError `network_error` if there is no response or no token, with the reason as its `cause`; `rate_limited`
+ *   if the request waits too long for its turn; the reason of `request.signal` if it is aborted.
  */
 export type Transport = (request: Request) => Promise<Response>
 
@@ -59,12 +59,16 @@ export function createTransport(
     const { signal } = request
     const isLowPriority = (request as { priority?: string }).priority === "low"
     const giveUpAt = Date.now() + MAX_REJECTION
+    let cause: unknown
     let turn: number | null = null // held until the response, and until a rejected request is sent again
     try {
       for (let attempts = 1, isRefreshed = false; ; ) {
         await waitUntilOnline(signal)
         turn ??= await queue.enter(isLowPriority, signal)
-        const response = await attempt(request).catch(() => null)
+        const response = await attempt(request).catch((error: unknown) => {
+          cause = error
+          return null
+        })
         turn = await queue.finish(turn, response)
         signal.throwIfAborted()
         const pause = turn === null ? 0 : turn - Date.now()
@@ -76,7 +80,9 @@ export function createTransport(
           const backoff = Math.random() * 1000 * 2 ** (attempts - 2)
           await sleep(Math.max(backoff, response ? 1000 * parseRetryAfter(response, 0) : 0), signal)
         } else {
-          if (!response) throw new ParleyError("There is no response from the API.", "network_error", 0)
+          if (!response) {
+            throw Object.assign(new ParleyError("There is no response from the API.", "network_error", 0), { cause })
+          }
           if (response.status === 401) onSignedOut?.()
           return response
         }

@@ -16,11 +16,11 @@ export class Reconnector {
   pusher: Pusher | undefined
   readonly #status: Value<LiveStatus>
   readonly #prepare: () => Promise<() => Pusher>
-  /** The listeners for events of the page; undefined while no connection is wanted. */
+  /** The listeners for events of the page; undefined before `start()` and after `stop()`. */
   #page: AbortController | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
   #isLoading = false
-  /** Whether pusher-js changes its state because it was told to. */
+  /** Whether pusher-js changes its state because this class called it. */
   #isActing = false
   #failures = 0
   #subscribedAt: number | undefined
@@ -53,12 +53,19 @@ export class Reconnector {
     this.#subscribedAt ??= Date.now()
   }
 
-  /** End the wait when the network or the page is back. A page in the back/forward cache must have no connection. */
+  /**
+   * End the wait when the network or the page is back. A lost network closes the connection at once, but is checked by
+   * attempts, since browsers may be wrong. A page in the back/forward cache must have no connection.
+   */
   #listen(signal: AbortSignal): void {
     const listen = (event: string, handler: () => void) => globalThis.addEventListener?.(event, handler, { signal })
     listen("online", this.#attempt)
     listen("pageshow", this.#attempt)
     listen("pagehide", this.#suspend)
+    listen("offline", () => {
+      this.#suspend()
+      this.#retry()
+    })
     listen("visibilitychange", () => document.visibilityState === "visible" && this.#attempt())
   }
 
