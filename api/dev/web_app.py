@@ -15,9 +15,9 @@ from api.dev.process import ChildProcess, Server, fetch_status, poll_until, run
 CLIENT = Path(__file__).parents[1] / "client"  # the packages of the client and, in a workspace, of the example
 EXAMPLE = CLIENT / "example"
 LOCK_FILE = CLIENT / "package-lock.json"
-STAMP = ".parley-dev"  # a file in a generated directory: the digest of the files from which it was generated
+DIGEST_FILE = ".parley-dev"  # a file in a generated directory: the digest of the files from which it was generated
 ENVIRONMENT_FILE = ".env.local"
-FIRST_LINE = "# Written by parley dev --web.\n"
+GENERATED_MARKER = "# Written by parley dev --web.\n"
 NPM_TIMEOUT_SECONDS = 600
 INSTALL = ["npm", "ci", "--include=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
 BUILD = ["npm", "run", "build"]
@@ -31,7 +31,7 @@ class WebApp(Server):
     """
 
     name = "the web app"
-    attempts = 1  # Its port is given.
+    attempts = 1  # The port is fixed: another attempt would not help.
 
     def __init__(
         self, directory: Path, port: int, variables: Mapping[str, str], *, command: str = "dev", client: Path = CLIENT
@@ -74,14 +74,14 @@ def prepare(directory: Path) -> None:
 
 
 def run_if_changed(generated: Path, sources: Iterable[Path], generate: Callable[[], None]) -> None:
-    """Generate a directory, unless the stamp in it shows that it was generated from the same files."""
+    """Generate a directory, unless its digest file shows that it was generated from the same files."""
     digest = hashlib.sha256()
     for path in sorted(set(sources)):
         digest.update(f"{path.relative_to(CLIENT)}\n".encode() + path.read_bytes())
-    stamp = generated / STAMP
-    if not stamp.exists() or stamp.read_text() != digest.hexdigest():
+    digest_file = generated / DIGEST_FILE
+    if not digest_file.exists() or digest_file.read_text() != digest.hexdigest():
         generate()
-        stamp.write_text(digest.hexdigest())
+        digest_file.write_text(digest.hexdigest())
 
 
 def run_npm(purpose: str, command: list[str], log: Path) -> None:
@@ -114,10 +114,10 @@ def build_variables(environment: Mapping[str, str], port: int) -> dict[str, str]
 
 
 def write_environment(variables: Mapping[str, str]) -> None:
-    """Write the variables for an `npm run dev` by hand; keep a file that somebody else has written."""
+    """Write the variables for an `npm run dev` by hand; keep a file that the user has written."""
     file = EXAMPLE / ENVIRONMENT_FILE
     if file.exists():
-        if not file.read_text().startswith(FIRST_LINE):
+        if not file.read_text().startswith(GENERATED_MARKER):
             return
         file.unlink()  # so that the new one is private, whatever the mode of the old one was
-    write_private(file, FIRST_LINE + format_variables(variables))
+    write_private(file, GENERATED_MARKER + format_variables(variables))

@@ -18,7 +18,7 @@ import pytest
 from api.dev.data_directory import SECRET_FILE
 from api.dev.node import REQUIRED
 from api.dev.process import find_free_port
-from api.dev.web_app import ENVIRONMENT_FILE, FIRST_LINE
+from api.dev.web_app import ENVIRONMENT_FILE, GENERATED_MARKER
 from tests import ROOT
 from tests.e2e.dev import (
     LINUX_ONLY,
@@ -140,8 +140,8 @@ def test_environment_is_written_and_its_secret_appears_nowhere_else(dev: Dev) ->
     root, data = dev.directory / "checkout", dev.directory / "data"
     file = root / "api/client/example" / ENVIRONMENT_FILE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert file.read_text().startswith(FIRST_LINE)
-    variables = dict(line.split("=", 1) for line in file.read_text().removeprefix(FIRST_LINE).splitlines())
+    assert file.read_text().startswith(GENERATED_MARKER)
+    variables = dict(line.split("=", 1) for line in file.read_text().removeprefix(GENERATED_MARKER).splitlines())
     secret = (data / SECRET_FILE).read_text()
     assert variables["PARLEY_URL"] == parse_url(dev).replace("127.0.0.1", "localhost")
     assert variables["AUTH_SECRET"] == secret
