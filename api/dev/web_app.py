@@ -24,13 +24,16 @@ BUILD = ["npm", "run", "build"]
 
 
 class WebApp(Server):
-    """The example on a port of 127.0.0.1; ready when its first page is.
+    """The example on a port of 127.0.0.1; ready when its page for the sign-in is.
 
     `variables` are environment variables, and `command` is Next.js's: `dev`, or `start` after a build. `client` is the
     directory of the client, with its packages.
     """
 
     name = "the web app"
+    # SIGKILL at once: at SIGTERM, Next.js starts a process that sends telemetry, even if that is off. After a crash of
+    # the parent, that process ends by itself.
+    stop_signals = ()
     attempts = 1  # The port is fixed: another attempt would not help.
 
     def __init__(
@@ -48,7 +51,7 @@ class WebApp(Server):
 
     def _is_ready(self) -> bool:
         # A short timeout, because no signal is handled meanwhile. The page is compiled at the first request.
-        status = fetch_status(self.port, "/", seconds=1)
+        status = fetch_status(self.port, "/sign-in", seconds=1)
         return status is not None and status < http.client.INTERNAL_SERVER_ERROR
 
 

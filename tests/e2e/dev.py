@@ -88,8 +88,8 @@ def find_processes(directory: Path) -> list[str]:
     return found
 
 
-def assert_no_processes(directory: Path) -> None:
-    poll_until(lambda: not find_processes(directory), seconds=10)
+def assert_no_processes(directory: Path, seconds: float = 10) -> None:
+    poll_until(lambda: not find_processes(directory), seconds)
     assert find_processes(directory) == []
 
 

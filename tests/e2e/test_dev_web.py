@@ -123,11 +123,17 @@ def parse_web_url(dev: Dev) -> str:
 def test_web_app_is_served_and_may_call_the_api(dev: Dev) -> None:
     url, api = parse_web_url(dev), parse_url(dev)
     for origin in (url, url.replace("localhost", "127.0.0.1")):
-        assert "</html>" in httpx.get(origin, follow_redirects=True).raise_for_status().text
+        assert "Sign in to Parley" in httpx.get(origin, follow_redirects=True, timeout=60).raise_for_status().text
         preflight = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         allowed = httpx.options(f"{api}/api/chats", headers=preflight).headers
         assert allowed["access-control-allow-origin"] == origin
     assert f'href="{url}"' in httpx.get(api).text
+
+
+def test_next_js_changes_no_file_of_the_checkout(dev: Dev) -> None:
+    """Next.js would add its output directory, which is another one for each stack, to tsconfig.json."""
+    file = "api/client/example/tsconfig.json"
+    assert (dev.directory / "checkout" / file).read_bytes() == (ROOT / file).read_bytes()
 
 
 def test_web_app_listens_on_loopback_only(dev: Dev) -> None:
@@ -162,12 +168,12 @@ def test_second_stack_shares_the_packages_and_leaves_no_processes(dev: Dev, dire
         other = Dev(directory, *ports, "--data", "data", root=root).wait_until_ready()
         assert "Installing" not in other.output
         for stack in (dev, other):
-            assert httpx.get(parse_web_url(stack), follow_redirects=True).is_success
+            assert httpx.get(parse_web_url(stack), follow_redirects=True, timeout=60).is_success
         if kill:
             other.process.kill()
             other.wait()
         else:
             assert other.stop() == 0
-        assert_no_processes(directory)
+        assert_no_processes(directory, seconds=60)  # Next.js's last process loads its whole configuration
     assert file.read_text() == "OWN=1\n"
     file.write_text(written)
