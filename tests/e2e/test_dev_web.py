@@ -20,6 +20,7 @@ from api.dev.node import REQUIRED
 from api.dev.process import find_free_port
 from api.dev.web_app import ENVIRONMENT_FILE, GENERATED_MARKER
 from tests import ROOT
+from tests.e2e.chromium import Chromium, Tab
 from tests.e2e.dev import (
     LINUX_ONLY,
     Dev,
@@ -128,6 +129,17 @@ def test_web_app_is_served_and_may_call_the_api(dev: Dev) -> None:
         allowed = httpx.options(f"{api}/api/chats", headers=preflight).headers
         assert allowed["access-control-allow-origin"] == origin
     assert f'href="{url}"' in httpx.get(api).text
+
+
+def test_alice_signs_in_and_sends_a_message(dev: Dev, browser: Chromium) -> None:
+    tab = Tab(browser, "alice", parse_web_url(dev))
+    tab.run("await page.getByRole('button', {name: 'Continue as Alice'}).click()")
+    # Next.js compiles each page at its first request.
+    tab.run("await page.getByRole('link', {name: 'Welcome to Parley'}).click({timeout: 60_000})")
+    tab.run("await page.getByRole('textbox', {name: 'Message'}).fill('Hello from the browser', {timeout: 60_000})")
+    tab.run("await page.getByRole('button', {name: 'Send'}).click()")
+    tab.run("await page.locator('[data-status=sent]').filter({hasText: 'Hello from the browser'}).waitFor()")
+    assert tab.errors == []
 
 
 def test_next_js_changes_no_file_of_the_checkout(dev: Dev) -> None:

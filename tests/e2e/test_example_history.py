@@ -32,6 +32,7 @@ def test_scrolling_up_loads_all_messages(example: Example, ada: User) -> None:
     tab = AppTab(example, ada).sign_in()
     tab.open_chat("Long")
     tab.wait_for(lambda tab: tab.messages()[-1:], [f"Message {COUNT - 1}"])
+    tab.wait_for_text("Online: ")
     tab.count_new_requests()
     scroll = "document.querySelector('[role=log]').scrollTop = 0"
     tab.wait_for(lambda tab: (tab.evaluate(scroll), tab.messages()[0])[1], "Message 0")
@@ -64,7 +65,9 @@ def test_pages_are_accessible(example: Example, theme: str, options: dict[str, A
     chat = new_chat(example.dba, ada.id, bob.id, title="Plans for the release")
     for content, kind in (("Shall we deploy on Friday?", "text"), ("git push --tags", "code"), ("Done", "text")):
         bob.request("POST", f"chats/{chat}/messages", {"content": content, "type": kind})
-    new_chat(example.dba, bob.id, ada.id, title="Lunch")
+    ada.request("POST", f"chats/{chat}/messages", {"content": "Thank you, Bob"})
+    lunch = new_chat(example.dba, bob.id, ada.id, title="Lunch")
+    bob.request("POST", f"chats/{lunch}/messages", {"content": "At noon?"})
     ada.request("PUT", "settings", {"settings": {"theme": theme}})
     tab = AppTab(example, ada, colorScheme=theme, **options)
     found = {"sign-in": check(tab, f"{name}-sign-in")}
