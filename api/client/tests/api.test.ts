@@ -37,3 +37,25 @@ test("unwrap throws an error for a proxy's response", async () => {
   const error = new ParleyError("HTTP 418", "internal_error", 418)
   await assert.rejects(unwrap(respond(418, "teapot").GET("/api/chats")), error)
 })
+
+test("an ID that is a dot segment of a URL is rejected, since its request would address another resource", async () => {
+  const paths: string[] = []
+  const api = createApi("https://chat.example.org", async ({ url }) => {
+    paths.push(new URL(url).pathname)
+    return new Response(null, { status: 204 })
+  })
+  const remove = (userId: string) =>
+    api.DELETE("/api/chats/{chatId}/members/{userId}", { params: { path: { chatId: "1", userId } } })
+  for (const userId of [".", ".."]) {
+    await assert.rejects(
+      remove(userId),
+      ({ code, fields }: ParleyError) => code === "validation_error" && "userId" in fields,
+    )
+  }
+  for (const userId of ["...", "../..", "a/b", "%2e%2e", "$&", "{userId}", "\u{1f600}", "..\\"]) await remove(userId)
+  const prefix = "/api/chats/1/members/"
+  assert.deepEqual(
+    paths.map((path) => decodeURIComponent(path.slice(prefix.length))),
+    ["...", "../..", "a/b", "%2e%2e", "$&", "{userId}", "\u{1f600}", "..\\"],
+  )
+})

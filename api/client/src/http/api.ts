@@ -1,6 +1,6 @@
 // The typed API: openapi-fetch over the transport.
 
-import createClient, { type Client } from "openapi-fetch"
+import createClient, { type Client, defaultPathSerializer } from "openapi-fetch"
 import type { paths } from "../schema.js"
 import { type ErrorCode, ParleyError } from "./errors.js"
 import type { Transport } from "./transport.js"
@@ -14,7 +14,19 @@ export type Api = Client<paths>
 /** Create the API at a base URL, such as `https://chat.example.org`. */
 export function createApi(url: string, transport: Transport): Api {
   const querySerializer = { array: { style: "form", explode: false } } as const // include=users,etag
-  return createClient<paths>({ baseUrl: url, fetch: transport, querySerializer })
+  return createClient<paths>({ baseUrl: url, fetch: transport, querySerializer, pathSerializer })
+}
+
+/**
+ * URLs cannot have the segments `.` and `..`, even encoded: to remove the member `..` would delete the chat.
+ *
+ * @throws ParleyError `validation_error`.
+ */
+function pathSerializer(path: string, params: Record<string, unknown>): string {
+  const [name] = Object.entries(params).find(([, value]) => value === "." || value === "..") ?? []
+  if (!name) return defaultPathSerializer(path, params)
+  const problem = "must not be . or .."
+  throw new ParleyError(`${name} ${problem}`, "validation_error", 0, { [name]: problem })
 }
 
 /**
