@@ -102,3 +102,27 @@ test("stop() keeps the state, and start() continues from it", async () => {
   assert.deepEqual(world.network.requests.length, 2)
   alice.assertCurrent()
 })
+
+test("a client that was stopped sends nothing more, since another user may have signed in", async () => {
+  const { alice, chatIds } = await startAlice("Plans")
+  const [chatId] = chatIds as [string]
+  alice.chat(chatId).open()
+  await advance(1000)
+  const { id } = world.send(chatId, "bob", "hello")
+  await advance(1000)
+  world.network.isOffline = true
+  alice.send(chatId, "must not be sent as bob")
+  alice.chat(chatId).markRead(id)
+  await advance(2000)
+  alice.client.stop()
+  alice.token = "bob"
+  world.network.isOffline = false
+  world.network.requests.length = 0
+  await advance(60_000)
+  assert.deepEqual(world.network.requests, [])
+  alice.token = "alice"
+  alice.client.start()
+  await advance(10_000)
+  assert.deepEqual(alice.contents(chatId), ["hello", "must not be sent as bob"])
+  alice.assertCurrent()
+})

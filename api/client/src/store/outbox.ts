@@ -114,9 +114,12 @@ export class Outbox {
     this.#isSending = true
     const findNext = () => this.#entries.find(({ id, error }) => !id && !error)
     for (let entry = findNext(); entry; entry = findNext()) {
+      const signal = this.#store.changes
+      if (!signal) break
       try {
-        await this.#send(entry)
+        await this.#send(entry, signal)
       } catch (cause) {
+        if (signal.aborted) continue
         const error = cause instanceof ParleyError ? cause : new ParleyError(String(cause), "internal_error", 0)
         if (TEMPORARY.has(error.code) && this.#entries.includes(entry)) {
           if (error.status !== 401) this.#timer = setTimeout(() => this.resume(), RETRY_MS)
@@ -129,13 +132,13 @@ export class Outbox {
     this.#isSending = false
   }
 
-  async #send(entry: Entry): Promise<void> {
+  async #send(entry: Entry, signal: AbortSignal): Promise<void> {
     const { key, type, file } = entry
     const path = { chatId: this.#chatId }
     if (file) {
       const params = { path, header: { "Idempotency-Key": `${key}-image` } }
       const body = await uploadForm(file)
-      const { data } = await unwrap(this.#store.api.POST("/api/chats/{chatId}/images", { params, body }))
+      const { data } = await unwrap(this.#store.api.POST("/api/chats/{chatId}/images", { params, body, signal }))
       this.#revoke(entry)
       entry.content = data.imageUrl
       entry.file = undefined
@@ -143,7 +146,7 @@ export class Outbox {
     }
     const params = { path, header: { "Idempotency-Key": key } }
     const body = { content: entry.content, type, nonce: key }
-    const { data } = await unwrap(this.#store.api.POST("/api/chats/{chatId}/messages", { params, body }))
+    const { data } = await unwrap(this.#store.api.POST("/api/chats/{chatId}/messages", { params, body, signal }))
     if (!this.#entries.includes(entry)) return
     entry.id = data.id
     if (!this.#owner.keepsSent(data.id, entry.reloads)) this.#remove(entry)

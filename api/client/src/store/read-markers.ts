@@ -26,6 +26,11 @@ export class ReadMarkers {
     if (!this.#timers.has(chatId)) void this.#send(chatId)
   }
 
+  /** Send the markers that were moved while no changes could be sent. */
+  resume(): void {
+    for (const chatId of this.#pending.keys()) if (!this.#timers.has(chatId)) void this.#send(chatId)
+  }
+
   clear(): void {
     for (const timer of this.#timers.values()) clearTimeout(timer)
     this.#timers.clear()
@@ -41,8 +46,8 @@ export class ReadMarkers {
 
   async #send(chatId: string): Promise<void> {
     const messageId = this.#pending.get(chatId)
-    if (messageId === undefined) return
-    const { api, chats, catchUp, epoch } = this.#store
+    const { api, chats, catchUp, epoch, changes: signal } = this.#store
+    if (messageId === undefined || !signal) return
     this.#pending.delete(chatId)
     const onTimeout = () => {
       this.#timers.delete(chatId)
@@ -52,12 +57,14 @@ export class ReadMarkers {
     const params = { path: { chatId } }
     let isExact = true
     try {
-      await unwrap(api.PUT("/api/chats/{chatId}/read", { params, body: { messageId }, priority: "low" }))
+      await unwrap(api.PUT("/api/chats/{chatId}/read", { params, body: { messageId }, priority: "low", signal }))
       isExact = !isLarge(chats.get(chatId)) // no event with the number follows in a large chat
     } catch {
       isExact = false // the server's marker has not moved
     }
-    if (isExact || epoch !== this.#store.epoch) return
+    if (epoch !== this.#store.epoch) return
+    if (signal.aborted && !this.#pending.has(chatId)) this.#pending.set(chatId, messageId)
+    if (isExact || signal.aborted) return
     chats.update(chatId, { isStale: true })
     catchUp.request(chatId)
   }

@@ -26,12 +26,34 @@ export class Store {
   connection: LiveConnection | undefined
   /** Increases when another user has signed in: responses to earlier requests are dropped. */
   epoch = 0
+  #changes: AbortController | undefined
 
   /** `onError` is called if a request to catch up fails. */
   constructor(api: Api, userId: string | null, onError: () => void) {
     this.api = api
     this.userId = userId
     this.catchUp = new CatchUp(this, onError)
+  }
+
+  /**
+   * Of the changes that wait in the store; undefined while none may be sent. It is aborted when the client stops, since
+   * the session cookie may be that of another user then.
+   */
+  get changes(): AbortSignal | undefined {
+    return this.#changes?.signal
+  }
+
+  /** Send the changes that wait, now that the user is known to be signed in. */
+  allowChanges(): void {
+    if (this.#changes) return
+    this.#changes = new AbortController()
+    for (const { timeline } of this.sessions.values()) timeline.outbox.resume()
+    this.readMarkers.resume()
+  }
+
+  stopChanges(): void {
+    this.#changes?.abort()
+    this.#changes = undefined
   }
 
   session(chatId: string): Session {
@@ -107,6 +129,7 @@ export class Store {
   clear(): void {
     this.epoch += 1
     this.userId = null
+    this.stopChanges()
     this.catchUp.clear()
     this.readMarkers.clear()
     this.chats.clear()

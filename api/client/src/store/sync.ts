@@ -64,6 +64,7 @@ export class Sync {
     clearTimeout(this.#timer)
     this.#isSubscribed = false
     this.#connection?.disconnect()
+    this.store.stopChanges()
     this.status.set(status)
   }
 
@@ -177,6 +178,7 @@ export class Sync {
     if (!this.#isSubscribed) this.#schedule(this.#isLate ? POLL_MS : SUBSCRIPTION_MS)
     for (const event of events) this.store.receive(event)
     this.store.catchUp.resume()
+    this.store.allowChanges()
   }
 
   /** Fetch the events since the cursor; the state, if there is none or the log does not reach back. */
