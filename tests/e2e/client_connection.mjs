@@ -12,13 +12,13 @@ let connection
 const subscriptions = new Map()
 
 const commands = {
-  create(url, token, options) {
+  async create(url, token, options) {
     const count = async (request) => {
       print(null, "request", new URLSearchParams(await request.clone().text()).getAll("channel_name[]"))
       return fetch(request)
     }
     const transport = createTransport({ url, getToken: () => token, fetch: count })
-    connection = createConnection(options, createApi(url, transport))
+    connection = await createConnection(options, createApi(url, transport))
     connection.status.subscribe(() => print(null, connection.status.getSnapshot()))
   },
   connect: () => connection.connect(),
@@ -35,7 +35,7 @@ const commands = {
   trigger: (channel, event) => subscriptions.get(channel).trigger(event, {}),
 }
 
-readline.createInterface({ input: process.stdin }).on("line", (line) => {
+for await (const line of readline.createInterface({ input: process.stdin })) {
   const [command, ...values] = JSON.parse(line)
-  commands[command](...values)
-})
+  await commands[command](...values)
+}

@@ -2,7 +2,6 @@
 
 import { type Api, createApi } from "./http/api.js"
 import { createTransport } from "./http/transport.js"
-import { createConnection } from "./live/connection.js"
 import { ParleyClient } from "./parley-client.js"
 import type { components } from "./schema.js"
 import { Sync } from "./store/sync.js"
@@ -181,6 +180,11 @@ export interface ChatSession {
 export function createParley({ url, pusher, userId, getToken, fetch }: ParleyOptions): Parley {
   const onSignedOut = () => sync.signOut()
   const api = createApi(url, createTransport({ url, getToken, fetch, onSignedOut }))
-  const sync: Sync = new Sync(api, userId, (userId) => createConnection({ ...pusher, userId }, api))
+  // pages need the connection, with pusher-js, only after they are shown, and servers never
+  const connect = async (userId: string) => {
+    const { createConnection } = await import("./live/connection.js")
+    return createConnection({ ...pusher, userId }, api)
+  }
+  const sync: Sync = new Sync(api, userId, connect)
   return new ParleyClient(sync)
 }

@@ -36,14 +36,19 @@ export class Device {
   constructor(
     readonly network: SimulatedNetwork,
     readonly userId: string,
-    { knowsUserId = true } = {},
+    { knowsUserId = true, failedLoads = 0 } = {},
   ) {
     this.token = userId
     const fetch = ((request: Request) => network.fetch(request)) as typeof globalThis.fetch
     const getToken = () => this.token || "expired"
     const onSignedOut = () => this.#sync.signOut()
     const api = createApi(URL_OF_API, createTransport({ url: URL_OF_API, fetch, getToken, onSignedOut }))
-    const connect = (userId: string) => new SimulatedConnection(network, userId, () => this.token)
+    let loads = 0
+    const connect = async (userId: string) => {
+      loads += 1
+      if (loads <= failedLoads) throw new TypeError("Failed to fetch dynamically imported module")
+      return new SimulatedConnection(network, userId, () => this.token)
+    }
     this.#sync = new Sync(api, knowsUserId ? userId : undefined, connect)
     this.client = new ParleyClient(this.#sync)
   }

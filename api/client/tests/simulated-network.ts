@@ -2,6 +2,7 @@
 
 import { ParleyError } from "../src/http/errors.js"
 import type { LiveConnection, LiveHandlers, LiveStatus, LiveSubscription } from "../src/live/connection.js"
+import { type ChatPresence, createPresence } from "../src/live/presence.js"
 import { Value } from "../src/store/value.js"
 import { SimulatedApi } from "./simulated-api.js"
 import { eventUser, liveEvent, truncate } from "./simulated-events.js"
@@ -192,6 +193,10 @@ export class SimulatedConnection implements LiveConnection {
     readonly getToken: () => string,
   ) {
     network.connections.add(this)
+  }
+
+  createPresence(chatId: string): ChatPresence {
+    return createPresence(this, chatId, this.userId)
   }
 
   connect(): void {

@@ -3,8 +3,7 @@
 import type { TestContext } from "node:test"
 import { setImmediate as nextTurn } from "node:timers/promises"
 import { createApi } from "../src/http/api.js"
-import { createConnection, type LiveConnection, type LiveHandlers } from "../src/live/connection.js"
-import { loadPusher } from "../src/live/load-pusher.js"
+import { createConnection, type LiveConnection, type LiveHandlers, PusherClass } from "../src/live/connection.js"
 
 export const SIGN_IN = "#server-to-user-YWxpY2U"
 export const OWN = "private-user-YWxpY2U"
@@ -124,20 +123,19 @@ export class SimulatedPusher {
 
   /** Create a connection of the user `alice`. */
   async createConnection(): Promise<LiveConnection> {
-    const { Runtime } = await loadPusher()
     const connect = (): SimulatedSocket => {
       const socket = new SimulatedSocket(`1.${this.#attempts++}`)
       queueMicrotask(() => this.#accept(socket))
       return socket
     }
-    this.#test.mock.method(Runtime, "createWebSocket", connect as never)
+    this.#test.mock.method(PusherClass.Runtime, "createWebSocket", connect as never)
     const api = createApi("http://api", async (request) => {
       const authorization = new AuthorizationRequest(await request.text(), request.signal)
       this.requests.push(authorization)
       this.onRequest(authorization)
       return authorization.response
     })
-    const connection = createConnection({ key: "key", host: "pusher", userId: "alice" }, api)
+    const connection = await createConnection({ key: "key", host: "pusher", userId: "alice" }, api)
     this.#test.after(() => connection.disconnect())
     return connection
   }

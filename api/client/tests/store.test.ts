@@ -82,6 +82,33 @@ test("without Pusher, the client fetches the state after three seconds, and poll
   alice.assertCurrent()
 })
 
+test("a connection that could not be loaded is loaded by the next poll", async () => {
+  world = new World()
+  world.createChat("Plans", "bob")
+  const alice = new Device(world.network, "alice", { failedLoads: 3 })
+  world.devices.push(alice)
+  alice.client.start()
+  await advance(4000)
+  assert.equal(alice.status, "offline")
+  assert.equal(alice.chats.length, 1)
+  await advance(35_000, 500)
+  alice.assertCurrent()
+})
+
+test("a client that stops while the connection is loaded does not connect", async () => {
+  world = new World()
+  const alice = new Device(world.network, "alice")
+  world.devices.push(alice)
+  alice.client.start()
+  alice.client.stop()
+  await advance(4000)
+  assert.equal(alice.status, "idle")
+  assert.equal(world.network.connections.size, 1)
+  alice.client.start()
+  await advance(1000)
+  alice.assertCurrent()
+})
+
 test("a gap in the live events is closed by the chat's log", async () => {
   const { alice, chatIds } = await startAlice("Plans")
   const [chatId] = chatIds as [string]

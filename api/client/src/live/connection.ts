@@ -1,6 +1,6 @@
 // The connection to Pusher, and the subscriptions to its channels.
 
-import type { Options } from "pusher-js"
+import pusherModule, { type Options } from "pusher-js"
 import type { PusherOptions } from "../client.js"
 import type { Api } from "../http/api.js"
 import type { ParleyError } from "../http/errors.js"
@@ -8,7 +8,7 @@ import { Value } from "../store/value.js"
 import type { Subscribable } from "../types.js"
 import { type AuthorizationCallback, Authorizer } from "./authorizer.js"
 import { encodeUserId } from "./channel-names.js"
-import { loadPusher, type Pusher } from "./load-pusher.js"
+import { type ChatPresence, createPresence } from "./presence.js"
 import { Reconnector } from "./reconnector.js"
 
 // pusher-js would take 150 s to find that a connection is dead, as after a change of the network. This takes 40 s.
@@ -42,11 +42,18 @@ export interface LiveConnection {
   disconnect(): void
   /** Subscribe to a channel, and again after each reconnection. A channel has one subscription at a time. */
   subscribe(channel: string, handlers: LiveHandlers): LiveSubscription
+  /** Create the presence of a chat, as the user sees it. */
+  createPresence(chatId: string): ChatPresence
 }
 
-/** Create a connection of a user, which signs in at Pusher. It loads pusher-js when it connects. */
-export function createConnection(options: PusherOptions & { userId: string }, api: Api): LiveConnection {
-  return new Connection(options, api)
+export type Pusher = InstanceType<typeof pusherModule.default>
+
+/** The types of pusher-js declare an ES module, whereas the package exports the class itself. */
+export const PusherClass = pusherModule.default ?? (pusherModule as unknown as typeof pusherModule.default)
+
+/** Create a connection of a user, which signs in at Pusher. */
+export async function createConnection(options: PusherOptions & { userId: string }, api: Api): Promise<LiveConnection> {
+  return new Connection(options, await encodeUserId(options.userId), api)
 }
 
 /** A message as pusher-js receives it. */
@@ -60,12 +67,14 @@ interface Message {
 class Connection implements LiveConnection {
   readonly status = new Value<LiveStatus>("disconnected")
   readonly #options: PusherOptions & { userId: string }
+  readonly #signInChannel: string
   readonly #authorizer: Authorizer
-  readonly #reconnector = new Reconnector(this.status, () => this.#prepare())
+  readonly #reconnector = new Reconnector(this.status, () => this.#createPusher())
   readonly #subscriptions = new Map<string, LiveHandlers>()
 
-  constructor(options: PusherOptions & { userId: string }, api: Api) {
+  constructor(options: PusherOptions & { userId: string }, encodedUserId: string, api: Api) {
     this.#options = options
+    this.#signInChannel = `#server-to-user-${encodedUserId}`
     this.#authorizer = new Authorizer(api)
     this.status.subscribe(() => {
       if (this.status.getSnapshot() !== "connected") this.#reset()
@@ -101,19 +110,20 @@ class Connection implements LiveConnection {
     return this.#reconnector.pusher
   }
 
-  async #prepare(): Promise<() => Pusher> {
-    const [PusherClass, id] = await Promise.all([loadPusher(), encodeUserId(this.#options.userId)])
-    return () => {
-      const pusher = new PusherClass(this.#options.key, this.#createOptions(`#server-to-user-${id}`))
-      pusher.connection.bind("message", (message: Message) => this.#receive(pusher, message))
-      // Pusher terminates the connections of a former member only if they are signed in.
-      pusher.signin()
-      for (const channel of this.#subscriptions.keys()) pusher.subscribe(channel)
-      return pusher
-    }
+  createPresence(chatId: string): ChatPresence {
+    return createPresence(this, chatId, this.#options.userId)
   }
 
-  #createOptions(signInChannel: string): Options {
+  #createPusher(): Pusher {
+    const pusher = new PusherClass(this.#options.key, this.#createOptions())
+    pusher.connection.bind("message", (message: Message) => this.#receive(pusher, message))
+    // Pusher terminates the connections of a former member only if they are signed in.
+    pusher.signin()
+    for (const channel of this.#subscriptions.keys()) pusher.subscribe(channel)
+    return pusher
+  }
+
+  #createOptions(): Options {
     const { cluster = "", host, port, useTLS = true } = this.#options
     return {
       cluster,
@@ -125,7 +135,7 @@ class Connection implements LiveConnection {
       unavailableTimeout: CONNECT_TIMEOUT_MS,
       userAuthentication: {
         customHandler: ({ socketId }, callback) =>
-          this.#authorizer.authorize(socketId, signInChannel, callback as AuthorizationCallback),
+          this.#authorizer.authorize(socketId, this.#signInChannel, callback as AuthorizationCallback),
       },
       channelAuthorization: {
         customHandler: ({ socketId, channelName }, callback) =>

@@ -2,8 +2,7 @@
 
 import type { Value } from "../store/value.js"
 import { backoff } from "./backoff.js"
-import type { LiveStatus } from "./connection.js"
-import type { Pusher } from "./load-pusher.js"
+import type { LiveStatus, Pusher } from "./connection.js"
 
 const STABLE_MS = 10_000 // a subscription that lasted as long ends a series of failures
 
@@ -15,20 +14,19 @@ const STABLE_MS = 10_000 // a subscription that lasted as long ends a series of 
 export class Reconnector {
   pusher: Pusher | undefined
   readonly #status: Value<LiveStatus>
-  readonly #prepare: () => Promise<() => Pusher>
+  readonly #create: () => Pusher
   /** The listeners for events of the page; undefined before `start()` and after `stop()`. */
   #page: AbortController | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
-  #isLoading = false
   /** Whether pusher-js changes its state because this class called it. */
   #isActing = false
   #failures = 0
   #subscribedAt: number | undefined
 
-  /** `prepare` loads pusher-js, and returns a function that creates the instance. */
-  constructor(status: Value<LiveStatus>, prepare: () => Promise<() => Pusher>) {
+  /** `create` creates the instance of pusher-js, at the first attempt. */
+  constructor(status: Value<LiveStatus>, create: () => Pusher) {
     this.#status = status
-    this.#prepare = prepare
+    this.#create = create
   }
 
   /** Connect and stay connected. */
@@ -79,23 +77,9 @@ export class Reconnector {
   #attempt = (): void => {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    if (!this.pusher) return void this.#load()
+    this.pusher ??= this.#bind(this.#create())
     if (this.#status.getSnapshot() !== "connected") this.#status.set("connecting")
     this.#act((pusher) => pusher.connect())
-  }
-
-  async #load(): Promise<void> {
-    this.#status.set("connecting")
-    if (this.#isLoading) return
-    this.#isLoading = true
-    try {
-      const create = await this.#prepare()
-      if (this.#page) this.pusher = this.#bind(create())
-    } catch {
-      this.#retry()
-    }
-    this.#isLoading = false
-    if (this.pusher && this.#page) this.#attempt()
   }
 
   #bind(pusher: Pusher): Pusher {

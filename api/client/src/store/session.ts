@@ -1,7 +1,7 @@
 // One chat beside its entry in the list: its timeline, members and presence.
 
-import type { LiveSubscription } from "../live/connection.js"
-import { type ChatPresence, createPresence } from "../live/presence.js"
+import type { LiveConnection, LiveSubscription } from "../live/connection.js"
+import type { ChatPresence } from "../live/presence.js"
 import type { ChatEvent, Presence } from "../types.js"
 import { isLarge } from "./chat-list.js"
 import { ChatMembers } from "./members.js"
@@ -79,9 +79,9 @@ export class Session {
 
   /** Subscribe to the chat's channels while it is on screen: that of a large chat, and that of its presence. */
   connect(): void {
-    const { connection, userId } = this.#store
+    const { connection } = this.#store
     const chat = this.#store.chats.get(this.id)
-    const isConnected = this.isOpen && chat !== undefined && connection !== undefined && userId !== null
+    const isConnected = this.isOpen && chat !== undefined && connection !== undefined
     if (isConnected && isLarge(chat)) {
       const onEvent = () => this.#store.catchUp.signal(this.id)
       this.#channel ??= connection.subscribe(`private-chat-${this.id}`, { onSubscribed: onEvent, onEvent })
@@ -90,8 +90,8 @@ export class Session {
       this.#channel = undefined
     }
     if (isConnected) {
-      this.#presence ??= this.#createPresence()
-      this.#presence?.open(chat.memberCount)
+      this.#presence ??= this.#createPresence(connection)
+      this.#presence.open(chat.memberCount)
     } else this.#presence?.close()
   }
 
@@ -128,10 +128,8 @@ export class Session {
     this.timeline.reset()
   }
 
-  #createPresence(): ChatPresence | undefined {
-    const { connection, userId } = this.#store
-    if (!connection || userId === null) return undefined
-    const presence = createPresence(connection, this.id, userId)
+  #createPresence(connection: LiveConnection): ChatPresence {
+    const presence = connection.createPresence(this.id)
     presence.subscribe(() => this.presence.set(presence.getSnapshot()))
     return presence
   }

@@ -26,7 +26,7 @@ const MAX_MISSING_CHATS = 3 // that are fetched one by one
 export class Sync {
   readonly status = new Value<ConnectionStatus>("idle")
   readonly store: Store
-  readonly #connect: (userId: string) => LiveConnection
+  readonly #connect: (userId: string) => Promise<LiveConnection>
   #connection: LiveConnection | undefined
   #subscription: LiveSubscription | undefined
   #cursor: string | undefined
@@ -40,8 +40,8 @@ export class Sync {
   #buffer: ChatEvent[] = []
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  /** `connect` creates the connection of a user. */
-  constructor(api: Api, userId: string | undefined, connect: (userId: string) => LiveConnection) {
+  /** `connect` loads and creates the connection of a user. */
+  constructor(api: Api, userId: string | undefined, connect: (userId: string) => Promise<LiveConnection>) {
     this.store = new Store(api, userId ?? null, () => this.#schedule(POLL_MS))
     this.#connect = connect
   }
@@ -81,25 +81,28 @@ export class Sync {
     this.#schedule(SUBSCRIPTION_MS)
   }
 
+  /** Connect as the user. If the connection cannot be loaded, the next poll tries again. */
   async #subscribe(userId: string): Promise<void> {
     const run = this.#run
     const channel = await userChannel(userId)
-    if (run !== this.#run) return
-    if (!this.#connection) {
-      const connection = this.#connect(userId)
-      this.#connection = connection
-      this.store.setConnection(connection)
-      connection.status.subscribe(() => connection === this.#connection && this.#onConnectionStatus(connection))
-      this.#subscription = connection.subscribe(channel, {
-        onSubscribed: () => {
-          this.#isSubscribed = true
-          void this.#sync()
-        },
-        onEvent: (event, data) => this.#onEvent(event, data),
-        onRefused: (error) => (error.status === 401 ? this.signOut() : this.#changeUser()),
-      })
-    }
-    this.#connection.connect()
+    const connection = this.#connection ?? (await this.#connect(userId).catch(() => undefined))
+    if (run !== this.#run || !connection) return
+    if (!this.#connection) this.#use(connection, channel)
+    this.#connection?.connect()
+  }
+
+  #use(connection: LiveConnection, channel: string): void {
+    this.#connection = connection
+    this.store.setConnection(connection)
+    connection.status.subscribe(() => connection === this.#connection && this.#onConnectionStatus(connection))
+    this.#subscription = connection.subscribe(channel, {
+      onSubscribed: () => {
+        this.#isSubscribed = true
+        void this.#sync()
+      },
+      onEvent: (event, data) => this.#onEvent(event, data),
+      onRefused: (error) => (error.status === 401 ? this.signOut() : this.#changeUser()),
+    })
   }
 
   #onConnectionStatus(connection: LiveConnection): void {
@@ -232,7 +235,9 @@ export class Sync {
 
   #onTimeout(): void {
     this.#isLate = true
-    if (this.#isStarted) void this.#sync()
+    if (!this.#isStarted) return
+    if (!this.#connection && this.store.userId !== null) void this.#subscribe(this.store.userId)
+    void this.#sync()
   }
 
   #updateStatus(): void {
