@@ -27,7 +27,7 @@ const commands = {
     const subscription = connection.subscribe(channel, {
       onSubscribed: (members) => print(channel, "subscribed", members && [...members]),
       onEvent: (event, data, userId) => print(channel, event, userId ?? data),
-      onRefused: ({ code }) => print(channel, "refused", code),
+      onRejected: ({ code }) => print(channel, "rejected", code),
     })
     subscriptions.set(channel, subscription)
   },

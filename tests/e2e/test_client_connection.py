@@ -73,7 +73,7 @@ def test_removed_member_reconnects_to_the_remaining_channels(servers: Servers, p
     assert [set(channels) for channels in client.find("request")] == [{sign_in, member.channel, lost, kept}]
 
     owner.request("DELETE", f"chats/{chats[0]}/members/{quote(member.id)}")
-    assert client.wait_for("refused", lost) == "forbidden"
+    assert client.wait_for("rejected", lost) == "forbidden"
     client.wait_for("subscribed", member.channel, times=2)
     client.wait_for("subscribed", kept, times=2)
     owner.send(chats[0], "Without Mia")
@@ -112,5 +112,5 @@ def test_expired_session_is_refused_once(servers: Servers, program: Path) -> Non
     client = open_connection(program, servers, user)
     client.do("subscribe", user.channel)
     client.do("connect")
-    assert client.wait_for("refused", user.channel) == "unauthorized"
+    assert client.wait_for("rejected", user.channel) == "unauthorized"
     assert client.find("subscribed", user.channel) == []

@@ -180,7 +180,7 @@ export interface ChatSession {
 export function createParley({ url, pusher, userId, getToken, fetch }: ParleyOptions): Parley {
   const onSignedOut = () => sync.signOut()
   const api = createApi(url, createTransport({ url, getToken, fetch, onSignedOut }))
-  // pages need the connection, with pusher-js, only after they are shown, and servers never
+  // A page needs the connection, with pusher-js, only after it is shown; a server never does.
   const connect = async (userId: string) => {
     const { createConnection } = await import("./live/connection.js")
     return createConnection({ ...pusher, userId }, api)

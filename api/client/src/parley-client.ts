@@ -5,10 +5,10 @@ import { type Api, unwrap } from "./http/api.js"
 import { fetchPages, parseLinks } from "./pages.js"
 import type { components } from "./schema.js"
 import { SessionFacade } from "./session-facade.js"
-import { NO_CACHE, WITH_USERS } from "./store/requests.js"
+import { NO_CACHE, WITH_USERS } from "./store/request-options.js"
 import type { Store } from "./store/store.js"
 import type { Sync } from "./store/sync.js"
-import { uploadForm } from "./store/upload-form.js"
+import { createUploadForm } from "./store/upload-form.js"
 import type { Chat, ChatList, ConnectionStatus, Profile, Settings, Subscribable, User } from "./types.js"
 
 type Schemas = components["schemas"]
@@ -70,7 +70,7 @@ export class ParleyClient implements Parley {
     chats.addPage(data.chats, "next" in parseLinks(response))
   }
 
-  /** The live event has the complete chat, also the number of members. */
+  /** Create a chat. Returns it with an estimated number of members, which its live event corrects. */
   async createChat(body: Schemas["NewChat"]): Promise<Chat> {
     const { chats, epoch } = this.#store
     const { data } = await unwrap(this.api.POST("/api/chats", { body }))
@@ -131,7 +131,7 @@ export class ParleyClient implements Parley {
   }
 
   async uploadProfileImage(file: Blob): Promise<void> {
-    const body = await uploadForm(file)
+    const body = await createUploadForm(file)
     const { data } = await unwrap(this.api.POST("/api/profile/image", { body }))
     this.#store.users.updateProfile(data)
   }

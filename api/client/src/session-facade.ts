@@ -3,7 +3,7 @@
 import type { ChatSession, UserReference } from "./client.js"
 import { unwrap } from "./http/api.js"
 import { isLarge } from "./store/chat-list.js"
-import { deleteMessage, editMessage, type MessageChanges } from "./store/edits.js"
+import { deleteMessage, editMessage, type MessageChanges } from "./store/message-changes.js"
 import type { Session } from "./store/session.js"
 import type { Store } from "./store/store.js"
 import type { MemberList, MessageType, Presence, Subscribable, Timeline } from "./types.js"
@@ -91,7 +91,7 @@ export class SessionFacade implements ChatSession {
     return this.#session.members.load()
   }
 
-  /** The event adds the member to the list. */
+  /** Add a member. The list of members changes when the event arrives. */
   async addMember(user: UserReference): Promise<void> {
     const params = { path: { chatId: this.id } }
     const { data } = await unwrap(this.#store.api.POST("/api/chats/{chatId}/members", { params, body: user }))
@@ -113,7 +113,7 @@ export class SessionFacade implements ChatSession {
 
   /** In a large chat, the events of other members are not published. */
   #fetchMemberEvents(): void {
-    if (isLarge(this.#store.chats.get(this.id))) this.#store.catchUp.signal(this.id)
+    if (isLarge(this.#store.chats.get(this.id))) this.#store.catchUp.markBehind(this.id)
   }
 
   /** A message that is sent from an older part of the chat belongs to the newest part. */

@@ -3,10 +3,10 @@
 import assert from "node:assert/strict"
 import { createHash } from "node:crypto"
 import { test } from "node:test"
-import { encodeUserId, userChannel } from "../src/live/channel-names.js"
+import { encodeUserId, getUserChannel } from "../src/live/channel-names.js"
 
 test("a user ID is encoded in base64url without padding", async () => {
-  assert.equal(await userChannel("alice"), "private-user-YWxpY2U")
+  assert.equal(await getUserChannel("alice"), "private-user-YWxpY2U")
   for (const id of ["~~~???x", "ü€😀", "a".repeat(113)]) {
     assert.equal(await encodeUserId(id), Buffer.from(id).toString("base64url"))
   }

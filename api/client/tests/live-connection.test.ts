@@ -101,7 +101,7 @@ test("a former member reconnects after 4009 to the channels that remain", async 
   )
 })
 
-test("connect() subscribes again to what was refused", async (t) => {
+test("connect() subscribes again to what was rejected", async (t) => {
   const { pusher, connection, own } = await createLive(t)
   pusher.onRequest = (request) => request.reject(401, "unauthorized")
   connection.connect()

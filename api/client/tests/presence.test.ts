@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict"
 import { type TestContext, test } from "node:test"
-import { presenceChannel } from "../src/live/channel-names.js"
+import { getPresenceChannel } from "../src/live/channel-names.js"
 import { createPresence } from "../src/live/presence.js"
 import { OWN, SIGN_IN, SimulatedPusher } from "./simulated-pusher.js"
 
-const CHANNEL = presenceChannel("1")
+const CHANNEL = getPresenceChannel("1")
 
 async function createChat(t: TestContext) {
   const pusher = new SimulatedPusher(t)

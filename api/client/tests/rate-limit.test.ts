@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { mock, test } from "node:test"
 import fc from "fast-check"
-import { applyResponse, type Budget, parseBudget, takeTurn } from "../src/http/rate-budget.js"
+import { acquireTurn, applyResponse, type Budget, parseBudget } from "../src/http/rate-budget.js"
 import { createRequestQueue } from "../src/http/request-queue.js"
 import { openSharedState, type SharedState } from "../src/http/shared-state.js"
 import { createTransport } from "../src/http/transport.js"
@@ -114,8 +114,8 @@ test("closed tabs do not block others", async (context) => {
   const { fetch, served } = simulateApi()
   const now = Date.now()
   const budget: Budget = {
-    ...{ limit: 2, window: 10_000, remaining: 1, updatedAt: now, freeAt: now + 10_000 },
-    flights: [now, now, now],
+    ...{ limit: 2, window: 10_000, remaining: 1, updatedAt: now, nextFreeAt: now + 10_000 },
+    pending: [now, now, now],
     queue: [
       ["closed", now + 250],
       ["closed too", now + 250],
@@ -161,19 +161,19 @@ for (const jump of [-86_400_000, 86_400_000]) {
 
 /** A budget of 10 requests in 10 seconds without requests in flight. */
 function newBudget(now: number, values: Partial<Budget> = {}): Budget {
-  const limits = { limit: 10, window: 10_000, remaining: 10, updatedAt: now, freeAt: now }
-  return { ...limits, flights: [], queue: [], ...values }
+  const limits = { limit: 10, window: 10_000, remaining: 10, updatedAt: now, nextFreeAt: now }
+  return { ...limits, pending: [], queue: [], ...values }
 }
 
 function rejectRequest(budget: Budget, now: number, headers: HeadersInit): number | null {
-  budget.flights.push(now)
+  budget.pending.push(now)
   return applyResponse(budget, now, new Response(null, { status: 429, headers }), now)
 }
 
 /** Return how many milliseconds a request of another tab waits for its turn. */
 function measureWait(budget: Budget, now: number, tab = "other", isLowPriority = false): number {
   for (let time = now; ; ) {
-    const { wait } = takeTurn(budget, tab, isLowPriority, time)
+    const { wait } = acquireTurn(budget, tab, isLowPriority, time)
     if (wait === undefined) return time - now
     time += wait
   }
@@ -196,21 +196,21 @@ test("a rejection without the headers of the limit stops all tabs for Retry-Afte
 
 test("used requests become available again over a window", () => {
   const now = Date.UTC(2026, 10, 23)
-  const flights = Array<number>(7).fill(now)
+  const pending = Array<number>(7).fill(now)
   // After 4 seconds one of the five used requests is available, and one more every 2 seconds.
-  assert.equal(measureWait(newBudget(now, { remaining: 5, freeAt: now + 4000, flights }), now), 8000)
+  assert.equal(measureWait(newBudget(now, { remaining: 5, nextFreeAt: now + 4000, pending }), now), 8000)
 })
 
 test("a waiting request of low priority does not delay others", () => {
   const now = Date.UTC(2026, 10, 23)
-  const budget = newBudget(now, { remaining: 1, freeAt: now + 5000 })
-  assert.notEqual(takeTurn(budget, "low", true, now).wait, undefined)
+  const budget = newBudget(now, { remaining: 1, nextFreeAt: now + 5000 })
+  assert.notEqual(acquireTurn(budget, "low", true, now).wait, undefined)
   assert.equal(measureWait(budget, now), 0)
 })
 
 test("a report of a time beyond two windows is ignored", () => {
   const now = Date.UTC(2026, 10, 23)
-  const budget = newBudget(now, { flights: [now] })
+  const budget = newBudget(now, { pending: [now] })
   const headers = { "RateLimit-Policy": '"default";q=10;w=10', RateLimit: '"default";r=0;t=21' }
   applyResponse(budget, now, new Response(null, { headers }), now)
   assert.equal(measureWait(budget, now), 0)
@@ -224,7 +224,7 @@ test("a request that is aborted at once leaves no trace in the budget", async (c
   controller.abort()
   await assert.rejects(turn, { name: "AbortError" })
   await advance(100)
-  assert.deepEqual(JSON.parse(browser.items.get(KEY) ?? "").flights, [])
+  assert.deepEqual(JSON.parse(browser.items.get(KEY) ?? "").pending, [])
 })
 
 test("malformed headers and stored budgets are ignored", async () => {
@@ -233,8 +233,8 @@ test("malformed headers and stored budgets are ignored", async () => {
   const stored = fc.oneof(
     fc.jsonValue(),
     fc.record({
-      ...{ limit: values, window: values, remaining: values, updatedAt: values, freeAt: values },
-      flights: fc.array(values),
+      ...{ limit: values, window: values, remaining: values, updatedAt: values, nextFreeAt: values },
+      pending: fc.array(values),
       queue: fc.array(fc.oneof(values, fc.tuple(fc.string(), values))),
     }),
   )
@@ -246,7 +246,7 @@ test("malformed headers and stored budgets are ignored", async () => {
       const headers = { "RateLimit-Policy": policy, RateLimit: limit, "Retry-After": retryAfter }
       applyResponse(budget, now, new Response(null, { status: 429, headers }), now)
       const next = parseBudget(JSON.parse(JSON.stringify(budget)), now + 1)
-      const { wait, sentAt } = takeTurn(next, "tab", false, now + 1)
+      const { wait, sentAt } = acquireTurn(next, "tab", false, now + 1)
       assert.ok(sentAt === now + 1 || (wait !== undefined && wait >= 1 && wait <= 250))
     }),
   )
@@ -263,9 +263,9 @@ test("requests one after another are never rejected", () => {
       let budget = parseBudget(undefined, now)
       for (const gap of gaps) {
         now += gap
-        for (let turn = takeTurn(budget, "tab", false, now); turn.wait !== undefined; ) {
+        for (let turn = acquireTurn(budget, "tab", false, now); turn.wait !== undefined; ) {
           now += turn.wait
-          turn = takeTurn(budget, "tab", false, now)
+          turn = acquireTurn(budget, "tab", false, now)
         }
         const { isAllowed, headers } = limiter.consume(now)
         assert.ok(isAllowed)

@@ -59,7 +59,7 @@ test("when another user signs in, everything of the former user is dropped", asy
   alice.assertCurrent()
 })
 
-test("a refused channel of another user's session starts anew as that user", async () => {
+test("a rejected channel of another user's session starts anew as that user", async () => {
   const { alice } = await startAlice("Plans")
   alice.token = "bob"
   connectionOf("alice").close()

@@ -173,7 +173,7 @@ function respond(status: number, body: unknown, headers: Record<string, string> 
 interface Channel {
   handlers: LiveHandlers
   isSubscribed: boolean
-  isRefused: boolean
+  isRejected: boolean
 }
 
 /** A connection of a user's device, which reconnects after a second. */
@@ -200,7 +200,7 @@ export class SimulatedConnection implements LiveConnection {
   }
 
   connect(): void {
-    for (const channel of this.#channels.values()) channel.isRefused = false
+    for (const channel of this.#channels.values()) channel.isRejected = false
     if (this.#isWanted) void this.#authorize()
     else {
       this.#isWanted = true
@@ -226,7 +226,7 @@ export class SimulatedConnection implements LiveConnection {
   }
 
   subscribe(name: string, handlers: LiveHandlers): LiveSubscription {
-    const channel = { handlers, isSubscribed: false, isRefused: false }
+    const channel = { handlers, isSubscribed: false, isRejected: false }
     this.#channels.set(name, channel)
     void this.#authorize()
     return {
@@ -259,7 +259,7 @@ export class SimulatedConnection implements LiveConnection {
   async #authorize(): Promise<void> {
     await Promise.resolve()
     const socket = this.#socket
-    const due = [...this.#channels].filter(([, { isSubscribed, isRefused }]) => !isSubscribed && !isRefused)
+    const due = [...this.#channels].filter(([, { isSubscribed, isRejected }]) => !isSubscribed && !isRejected)
     if (this.status.getSnapshot() !== "connected" || !due.length) return
     this.network.requests.push("POST /api/pusher/auth")
     await delay(this.network.latency())
@@ -268,11 +268,13 @@ export class SimulatedConnection implements LiveConnection {
       if (this.#channels.get(name) !== channel || channel.isSubscribed) continue
       const status = this.#check(name)
       channel.isSubscribed = status === 200
-      channel.isRefused = status !== 200
+      channel.isRejected = status !== 200
       if (status === 200) this.#authorized.add(name)
       if (status === 200) channel.handlers.onSubscribed?.(new Set())
       else
-        channel.handlers.onRefused?.(new ParleyError("refused", status === 401 ? "unauthorized" : "forbidden", status))
+        channel.handlers.onRejected?.(
+          new ParleyError("rejected", status === 401 ? "unauthorized" : "forbidden", status),
+        )
     }
   }
 

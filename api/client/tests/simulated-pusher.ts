@@ -33,9 +33,9 @@ export class AuthorizationRequest {
     })
   }
 
-  /** Authorize the channels but those that are refused. */
-  grant(...refused: string[]): void {
-    const channels = this.channels.map((name) => [name, refused.includes(name) ? null : this.#sign(name)])
+  /** Authorize the channels but those that are rejected. */
+  grant(...rejected: string[]): void {
+    const channels = this.channels.map((name) => [name, rejected.includes(name) ? null : this.#sign(name)])
     this.respond(Response.json({ channels: Object.fromEntries(channels) }))
   }
 
@@ -185,7 +185,7 @@ export function record(connection: LiveConnection, channel: string) {
   const handlers: LiveHandlers = {
     onSubscribed: (members) => log.push(members ? [...members] : "subscribed"),
     onEvent: (event, data, userId) => log.push([event, data, userId]),
-    onRefused: ({ code }) => log.push(code),
+    onRejected: ({ code }) => log.push(code),
   }
   return { log, subscription: connection.subscribe(channel, handlers) }
 }

@@ -177,7 +177,7 @@ test("read markers move at once, are sent at most once in two seconds, and never
   await advance(1000)
   world.network.eventLatency = 10_000
   world.remove(chatId, id)
-  session.markRead(id) // is refused
+  session.markRead(id) // is rejected
   await advance(15_000)
   alice.assertCurrent()
 })

@@ -2,7 +2,7 @@
 // since the epoch, by the clock of this machine.
 //
 // The limit is a sliding window. The requests that remain may be sent at once, less those in flight, which no response
-// has reported yet. Used requests become available again one after another from `freeAt` on, over the length of a
+// has reported yet. Used requests become available again one after another from `nextFreeAt` on, over the length of a
 // window. The server may free them later, but not earlier: the next response corrects the budget.
 
 /** The budget of all tabs, stored as JSON. */
@@ -14,9 +14,9 @@ export interface Budget {
   remaining: number
   updatedAt: number
   /** When the first of the used requests becomes available again. */
-  freeAt: number
+  nextFreeAt: number
   /** When each request in flight was sent, and when each rejected one will be sent again. */
-  flights: number[]
+  pending: number[]
   /** The tabs that wait for a turn, in order, each with the time of its next check. */
   queue: [tab: string, checkAt: number][]
 }
@@ -25,7 +25,7 @@ export interface Budget {
 export type Turn = { sentAt: number; wait?: never } | { sentAt?: never; wait: number }
 
 /** The API's default, until the first response reports the policy. */
-const DEFAULT = { limit: 10, window: 10_000, remaining: 10, updatedAt: 0, freeAt: 0 }
+const DEFAULT = { limit: 10, window: 10_000, remaining: 10, updatedAt: 0, nextFreeAt: 0 }
 /** After this time, the server has counted a request, or its tab was closed. */
 const MAX_FLIGHT = 10_000
 /** A tab that misses its check by more was closed, or the browser throttles its timers. */
@@ -39,37 +39,37 @@ const RESERVED = 2
 export function parseBudget(value: unknown, now: number): Budget {
   const stored = value as Budget | undefined
   const isCurrent =
-    Array.isArray(stored?.flights) &&
+    Array.isArray(stored?.pending) &&
     Array.isArray(stored.queue) &&
     isPolicy(stored) &&
-    isNumber(stored.updatedAt, stored.freeAt) &&
+    isNumber(stored.updatedAt, stored.nextFreeAt) &&
     stored.remaining >= 0 &&
     stored.updatedAt <= now &&
-    stored.freeAt <= stored.updatedAt + 3 * stored.window
-  const { flights, queue, ...rest }: Budget = isCurrent ? stored : { ...DEFAULT, flights: [], queue: [] }
+    stored.nextFreeAt <= stored.updatedAt + 3 * stored.window
+  const { pending, queue, ...rest }: Budget = isCurrent ? stored : { ...DEFAULT, pending: [], queue: [] }
   const latest = now + 3 * rest.window
   return {
     ...rest,
-    flights: flights.filter((time) => isNumber(time) && time > now - MAX_FLIGHT && time <= latest),
+    pending: pending.filter((time) => isNumber(time) && time > now - MAX_FLIGHT && time <= latest),
     queue: queue.filter((ticket) => isNumber(ticket?.[1]) && ticket[1] > now - MAX_DELAY && ticket[1] <= latest),
   }
 }
 
 /** Take the next turn of the budget for a request of this tab, or queue up for it. */
-export function takeTurn(budget: Budget, tab: string, isLowPriority: boolean, now: number): Turn {
-  const { limit, remaining, freeAt, flights, queue } = budget
+export function acquireTurn(budget: Budget, tab: string, isLowPriority: boolean, now: number): Turn {
+  const { limit, remaining, nextFreeAt, pending, queue } = budget
   const position = queue.findIndex(([id]) => id === tab)
   const ahead = position < 0 ? queue.length : position
   const reserved = isLowPriority ? Math.min(RESERVED, limit >> 2) : 0
   const interval = getInterval(budget)
-  const inFlight = flights.filter((time) => time <= now).length
-  const lacking = ahead + inFlight + reserved + 1 - remaining
-  const freedAt = lacking > 0 ? freeAt + (lacking - 1) * interval : now
+  const inFlight = pending.filter((time) => time <= now).length
+  const shortfall = ahead + inFlight + reserved + 1 - remaining
+  const freedAt = shortfall > 0 ? nextFreeAt + (shortfall - 1) * interval : now
   // So many are in flight that only their responses can allow another one.
-  const dueAt = lacking > limit - remaining ? Math.max(freedAt, now + POLL) : freedAt
+  const dueAt = shortfall > limit - remaining ? Math.max(freedAt, now + POLL) : freedAt
   if (dueAt <= now) {
     if (position >= 0) queue.splice(position, 1)
-    flights.push(now)
+    pending.push(now)
     return { sentAt: now }
   }
   const wait = Math.ceil(Math.min(dueAt - now, POLL))
@@ -84,20 +84,20 @@ export function takeTurn(budget: Budget, tab: string, isLowPriority: boolean, no
  * request, return when to send it again: that time is reserved for it.
  */
 export function applyResponse(budget: Budget, sentAt: number, response: Response | null, now: number): number | null {
-  const index = budget.flights.indexOf(sentAt)
-  if (index >= 0) budget.flights.splice(index, 1)
+  const index = budget.pending.indexOf(sentAt)
+  if (index >= 0) budget.pending.splice(index, 1)
   const retryAt = response?.status === 429 ? now + 1000 * parseRetryAfter(response, 1) : null
   const report = response && parseReport(response.headers)
   if (report) {
     const { reset, ...limits } = report
     // Of responses to requests that were in flight at the same time, the last one reports the fewest requests.
     const isLater = sentAt > budget.updatedAt || limits.remaining < countAvailable(budget, now)
-    if (isLater) Object.assign(budget, limits, { updatedAt: now, freeAt: now + reset })
+    if (isLater) Object.assign(budget, limits, { updatedAt: now, nextFreeAt: now + reset })
   }
   if (retryAt !== null) {
-    const freeAt = Math.min(Math.max(budget.freeAt, retryAt), now + 3 * budget.window)
-    Object.assign(budget, { remaining: 0, updatedAt: now, freeAt })
-    budget.flights.push(retryAt)
+    const nextFreeAt = Math.min(Math.max(budget.nextFreeAt, retryAt), now + 3 * budget.window)
+    Object.assign(budget, { remaining: 0, updatedAt: now, nextFreeAt })
+    budget.pending.push(retryAt)
   }
   return retryAt
 }
@@ -114,8 +114,10 @@ function getInterval({ limit, window, remaining }: Budget): number {
 }
 
 function countAvailable(budget: Budget, now: number): number {
-  const { limit, remaining, freeAt } = budget
-  return now < freeAt ? remaining : Math.min(limit, remaining + 1 + Math.floor((now - freeAt) / getInterval(budget)))
+  const { limit, remaining, nextFreeAt } = budget
+  return now < nextFreeAt
+    ? remaining
+    : Math.min(limit, remaining + 1 + Math.floor((now - nextFreeAt) / getInterval(budget)))
 }
 
 function isPolicy({ limit, window, remaining }: Pick<Budget, "limit" | "window" | "remaining">): boolean {

@@ -1,8 +1,8 @@
 // The requests of this tab that wait for their turn. The tab takes one turn after another from the budget of all tabs.
 
-import { randomId } from "../random-id.js"
+import { generateId } from "../generate-id.js"
 import { ParleyError } from "./errors.js"
-import { applyResponse, type Budget, parseBudget, takeTurn } from "./rate-budget.js"
+import { acquireTurn, applyResponse, type Budget, parseBudget } from "./rate-budget.js"
 import type { SharedState } from "./shared-state.js"
 
 /** The requests of this tab that wait. */
@@ -32,7 +32,7 @@ const isUrgent = ({ isLowPriority, since }: Waiting) => !isLowPriority || Date.n
 
 /** Create the queue of this tab. */
 export function createRequestQueue(state: SharedState): RequestQueue {
-  const tab = randomId()
+  const tab = generateId()
   const waiting = new Set<Waiting>()
   let isRunning = false
   let wake = () => {}
@@ -53,7 +53,7 @@ export function createRequestQueue(state: SharedState): RequestQueue {
   async function run(): Promise<void> {
     isRunning = true
     while (waiting.size) {
-      const turn = await update((budget, now) => takeTurn(budget, tab, ![...waiting].some(isUrgent), now))
+      const turn = await update((budget, now) => acquireTurn(budget, tab, ![...waiting].some(isUrgent), now))
       if (turn.wait === undefined) {
         const all = [...waiting]
         const next = all.find(isUrgent) ?? all[0]

@@ -1,6 +1,6 @@
 // The transport of all requests: credentials, the pace of the rate limit, retries and timeouts.
 
-import { randomId } from "../random-id.js"
+import { generateId } from "../generate-id.js"
 import { ParleyError } from "./errors.js"
 import { parseRetryAfter } from "./rate-budget.js"
 import { createRequestQueue, type RequestQueue } from "./request-queue.js"
@@ -96,7 +96,7 @@ export function createTransport(
 /** Pusher's authorizations change nothing, and without the header their requests need no CORS preflight. */
 function addIdempotencyKey({ method, url, headers }: Request): void {
   const isChange = method === "POST" && !new URL(url).pathname.includes("/api/pusher/")
-  if (isChange && !headers.has("Idempotency-Key")) headers.set("Idempotency-Key", randomId())
+  if (isChange && !headers.has("Idempotency-Key")) headers.set("Idempotency-Key", generateId())
 }
 
 /** A 409 with `Retry-After` means that the first request with the key is in progress. */

@@ -2,7 +2,7 @@
 
 import { type Api, unwrap } from "../http/api.js"
 import { ParleyError } from "../http/errors.js"
-import { backoff } from "./backoff.js"
+import { computeBackoff } from "./backoff.js"
 
 const MAX_BATCH = 100 // channels in a request
 const MAX_GRANTED = 1000 // authorizations that are kept
@@ -14,7 +14,7 @@ export interface Authorization {
   user_data?: string
 }
 
-/** Receives the authorization, or the error of a refusal. It is not called if the socket has changed. */
+/** Receives the authorization, or the error of a rejection. It is not called if the socket has changed. */
 export type AuthorizationCallback = (error: ParleyError | null, authorization: Authorization | null) => void
 
 /**
@@ -33,7 +33,7 @@ export class Authorizer {
     this.#api = api
   }
 
-  /** Authorize a channel. A refusal is final; other failures are retried as long as the socket exists. */
+  /** Authorize a channel. A rejection is final; other failures are retried as long as the socket exists. */
   authorize(socketId: string, channel: string, callback: AuthorizationCallback): void {
     if (socketId !== this.#socketId) this.reset()
     this.#socketId = socketId
@@ -67,18 +67,18 @@ export class Authorizer {
 
   async #authorizeBatch(batch: Map<string, AuthorizationCallback>, signal: AbortSignal, failures: number) {
     let granted: Record<string, Authorization | null> = {}
-    let refusal: ParleyError | undefined
+    let rejection: ParleyError | undefined
     try {
       granted = await this.#fetch([...batch.keys()], signal)
     } catch (error) {
       if (signal.aborted) return
-      if (!isRefusal(error)) {
+      if (!isRejection(error)) {
         for (const [channel, callback] of batch) this.#queue.set(channel, callback)
         clearTimeout(this.#timer)
-        this.#timer = setTimeout(() => this.#flush(signal, failures + 1), backoff(failures))
+        this.#timer = setTimeout(() => this.#flush(signal, failures + 1), computeBackoff(failures))
         return
       }
-      refusal = error
+      rejection = error
     }
     if (this.#granted.size >= MAX_GRANTED) this.#granted.clear()
     for (const [channel, callback] of batch) {
@@ -87,7 +87,7 @@ export class Authorizer {
       if (authorization) {
         this.#granted.set(channel, authorization)
         callback(null, authorization)
-      } else callback(refusal ?? new ParleyError(`Not authorized: ${channel}`, "forbidden", 403), null)
+      } else callback(rejection ?? new ParleyError(`Not authorized: ${channel}`, "forbidden", 403), null)
     }
   }
 
@@ -105,6 +105,6 @@ export class Authorizer {
   }
 }
 
-function isRefusal(error: unknown): error is ParleyError {
+function isRejection(error: unknown): error is ParleyError {
   return error instanceof ParleyError && (error.status === 401 || error.status === 403)
 }

@@ -13,12 +13,12 @@ export async function encodeUserId(userId: string): Promise<string> {
 }
 
 /** Return the name of a user's own channel. */
-export async function userChannel(userId: string): Promise<string> {
+export async function getUserChannel(userId: string): Promise<string> {
   return `private-user-${await encodeUserId(userId)}`
 }
 
 /** Return the name of the channel whose subscribers are the members who have the chat on screen. */
-export function presenceChannel(chatId: string): string {
+export function getPresenceChannel(chatId: string): string {
   return `presence-chat-${chatId}`
 }
 

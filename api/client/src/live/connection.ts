@@ -25,7 +25,7 @@ export interface LiveHandlers {
   /** Also called for `pusher_internal:member_added` and `…_removed`. `userId` is the sender of a client event. */
   onEvent: (event: string, data: unknown, userId?: string) => void
   /** The API rejected the authorization (401 or 403), which is not retried until the next `connect()`. */
-  onRefused?: (error: ParleyError) => void
+  onRejected?: (error: ParleyError) => void
 }
 
 export interface LiveSubscription {
@@ -36,7 +36,7 @@ export interface LiveSubscription {
 
 export interface LiveConnection {
   readonly status: Subscribable<LiveStatus>
-  /** Connect, and stay connected. Subscribes again to channels that were refused. */
+  /** Connect, and stay connected. Subscribes again to channels that were rejected. */
   connect(): void
   /** Close the connection; the subscriptions wait for the next `connect()`. */
   disconnect(): void
@@ -141,16 +141,16 @@ class Connection implements LiveConnection {
         customHandler: ({ socketId, channelName }, callback) =>
           this.#authorizer.authorize(socketId, channelName, (error, authorization) => {
             callback(error, authorization)
-            if (error) this.#refuse(channelName, error)
+            if (error) this.#rejectChannel(channelName, error)
           }),
       },
     }
   }
 
-  /** pusher-js would ask for a refused channel again after each reconnection. */
-  #refuse(channel: string, error: ParleyError): void {
+  /** pusher-js would ask for a rejected channel again after each reconnection. */
+  #rejectChannel(channel: string, error: ParleyError): void {
     this.#pusher?.unsubscribe(channel)
-    this.#subscriptions.get(channel)?.onRefused?.(error)
+    this.#subscriptions.get(channel)?.onRejected?.(error)
   }
 
   #receive(pusher: Pusher, { event, channel = "", data, user_id }: Message): void {

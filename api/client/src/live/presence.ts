@@ -2,7 +2,7 @@
 
 import { Value } from "../store/value.js"
 import type { Presence, Subscribable } from "../types.js"
-import { presenceChannel } from "./channel-names.js"
+import { getPresenceChannel } from "./channel-names.js"
 import type { LiveConnection, LiveSubscription } from "./connection.js"
 
 const MAX_MEMBERS = 100 // Pusher's limit for a presence channel
@@ -26,7 +26,7 @@ const NOBODY: Presence = { online: new Set(), typing: new Set() }
 
 /** Create the presence of a chat, as a user sees it. */
 export function createPresence(connection: LiveConnection, chatId: string, userId: string): ChatPresence {
-  return new PresenceOfChat(connection, presenceChannel(chatId), userId)
+  return new PresenceOfChat(connection, getPresenceChannel(chatId), userId)
 }
 
 class PresenceOfChat extends Value<Presence> implements ChatPresence {

@@ -1,7 +1,7 @@
 // pusher-js, kept connected.
 
 import type { Value } from "../store/value.js"
-import { backoff } from "./backoff.js"
+import { computeBackoff } from "./backoff.js"
 import type { LiveStatus, Pusher } from "./connection.js"
 
 const STABLE_MS = 10_000 // a subscription that lasted as long ends a series of failures
@@ -19,7 +19,7 @@ export class Reconnector {
   #page: AbortController | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
   /** Whether pusher-js changes its state because this class called it. */
-  #isActing = false
+  #isOwnChange = false
   #failures = 0
   #subscribedAt: number | undefined
 
@@ -70,7 +70,7 @@ export class Reconnector {
   #suspend = (): void => {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#act((pusher) => pusher.disconnect())
+    this.#changeOwnState((pusher) => pusher.disconnect())
     if (this.#page) this.#status.set("connecting")
   }
 
@@ -79,14 +79,14 @@ export class Reconnector {
     this.#timer = undefined
     this.pusher ??= this.#bind(this.#create())
     if (this.#status.getSnapshot() !== "connected") this.#status.set("connecting")
-    this.#act((pusher) => pusher.connect())
+    this.#changeOwnState((pusher) => pusher.connect())
   }
 
   #bind(pusher: Pusher): Pusher {
     const { connection } = pusher
     connection.bind("state_change", ({ current }: { current: string }) => {
       if (current === "connected") this.#status.set("connected")
-      else if (!this.#isActing) this.#onLoss()
+      else if (!this.#isOwnChange) this.#onLoss()
     })
     connection.bind("connecting_in", this.#onLoss)
     connection.bind("error", () => {
@@ -98,7 +98,7 @@ export class Reconnector {
   /** pusher-js sets its timer after the event, hence the microtask. */
   #onLoss = (): void => {
     queueMicrotask(() => {
-      this.#act((pusher) => pusher.disconnect())
+      this.#changeOwnState((pusher) => pusher.disconnect())
       this.#retry()
     })
   }
@@ -109,12 +109,12 @@ export class Reconnector {
     if (isStable) this.#failures = 0
     this.#subscribedAt = undefined
     this.#status.set("connecting")
-    this.#timer = setTimeout(this.#attempt, backoff(this.#failures++))
+    this.#timer = setTimeout(this.#attempt, computeBackoff(this.#failures++))
   }
 
-  #act(change: (pusher: Pusher) => void): void {
-    this.#isActing = true
+  #changeOwnState(change: (pusher: Pusher) => void): void {
+    this.#isOwnChange = true
     if (this.pusher) change(this.pusher)
-    this.#isActing = false
+    this.#isOwnChange = false
   }
 }

@@ -40,6 +40,7 @@ export function ParleyProvider({
     client.start()
     return () => client.stop()
   }, [client])
+  // Record the state before `start()`, for hydration.
   for (const name of ["status", "profile", "settings", "chats", "users"] as const) getInitial<unknown>(client[name])
   return createElement(Client.Provider, { value: client }, children)
 }

@@ -7,7 +7,7 @@ import { unwrap } from "../http/api.js"
 import { ParleyError } from "../http/errors.js"
 import type { ChatEvent } from "../types.js"
 import { isLarge, lacksLastMessage } from "./chat-list.js"
-import { getSeq, NO_CACHE, WITH_USERS } from "./requests.js"
+import { getSeq, NO_CACHE, WITH_USERS } from "./request-options.js"
 import type { Store } from "./store.js"
 
 const LARGE_CHAT_MS = 2000 // between two requests for the events of a large chat
@@ -18,9 +18,9 @@ export class CatchUp {
   readonly #store: Store
   readonly #onError: () => void
   /** The last event of each chat that has arrived, whether or not it was applied. */
-  readonly #latest = new Map<string, number>()
+  readonly #latestSeq = new Map<string, number>()
   /** Chats that have had events whose seq is unknown. */
-  readonly #signalled = new Set<string>()
+  readonly #behind = new Set<string>()
   readonly #requested = new Set<string>()
   readonly #running = new Set<string>()
   readonly #lastRun = new Map<string, number>()
@@ -34,13 +34,13 @@ export class CatchUp {
   }
 
   /** Record that an event of a chat has arrived. */
-  note({ chatId, seq }: ChatEvent): void {
-    this.#latest.set(chatId, Math.max(seq, this.#latest.get(chatId) ?? 0))
+  recordEvent({ chatId, seq }: ChatEvent): void {
+    this.#latestSeq.set(chatId, Math.max(seq, this.#latestSeq.get(chatId) ?? 0))
   }
 
   /** Fetch the events of a chat, because it has events whose seq is unknown. */
-  signal(chatId: string): void {
-    this.#signalled.add(chatId)
+  markBehind(chatId: string): void {
+    this.#behind.add(chatId)
     this.request(chatId)
   }
 
@@ -61,14 +61,14 @@ export class CatchUp {
     this.#flush()
   }
 
-  forget(chatId: string): void {
-    for (const set of [this.missing, this.#signalled, this.#requested]) set.delete(chatId)
-    for (const map of [this.#latest, this.#lastRun]) map.delete(chatId)
+  removeChat(chatId: string): void {
+    for (const set of [this.missing, this.#behind, this.#requested]) set.delete(chatId)
+    for (const map of [this.#latestSeq, this.#lastRun]) map.delete(chatId)
   }
 
   clear(): void {
     clearTimeout(this.#timer)
-    for (const collection of [this.missing, this.#signalled, this.#requested, this.#latest]) collection.clear()
+    for (const collection of [this.missing, this.#behind, this.#requested, this.#latestSeq]) collection.clear()
   }
 
   #flush(): void {
@@ -114,9 +114,10 @@ export class CatchUp {
     if (chat ? chat.isStale || lacksLastMessage(chat) : this.missing.has(chatId)) return () => this.#fetchChat(chatId)
     if (session?.isOpen && session.timeline.isStale) return () => session.timeline.load()
     if (session?.isOpen && session.members.isStale) return () => session.members.load()
-    const after = Math.min(chat?.seq || Number.POSITIVE_INFINITY, session?.seq ?? Number.POSITIVE_INFINITY)
-    const isBehind = after < Math.max(this.#latest.get(chatId) ?? 0, chat?.seq ?? 0) || this.#signalled.has(chatId)
-    if (isBehind && after < Number.POSITIVE_INFINITY) return () => this.#fetchEvents(chatId, after)
+    const loaded = [chat?.seq, session?.seq].filter((seq) => seq) as number[] // a seq of 0 is unknown
+    const after = Math.min(...loaded)
+    const isBehind = after < Math.max(this.#latestSeq.get(chatId) ?? 0, chat?.seq ?? 0) || this.#behind.has(chatId)
+    if (isBehind && loaded.length) return () => this.#fetchEvents(chatId, after)
     const messageId = session?.isOpen ? session.timeline.findIncomplete() : undefined
     return messageId ? async () => void (await session?.timeline.refreshMessage(messageId)) : undefined
   }
@@ -145,28 +146,28 @@ export class CatchUp {
 
   async #fetchEvents(chatId: string, after: number): Promise<void> {
     const { api, chats, users, epoch } = this.#store
-    const latest = this.#latest.get(chatId)
-    const wasSignalled = this.#signalled.delete(chatId)
+    const latest = this.#latestSeq.get(chatId)
+    const wasSignalled = this.#behind.delete(chatId)
     try {
       const params = { path: { chatId }, query: { after, limit: 1000, ...WITH_USERS } }
       const { data } = await unwrap(api.GET("/api/chats/{chatId}/events", { params }))
       if (epoch !== this.#store.epoch) return
       users.add(data.users)
-      let previous = after
+      let previousSeq = after
       for (const event of data.events as ChatEvent[]) {
-        this.#store.receive(event, previous)
-        previous = event.seq
+        this.#store.receive(event, previousSeq)
+        previousSeq = event.seq
       }
       if (data.hasMore) return
       // The log ends here. What has a higher seq nevertheless reflects changes that the server has lost.
-      if (this.#latest.get(chatId) === latest) this.#latest.set(chatId, data.next)
+      if (this.#latestSeq.get(chatId) === latest) this.#latestSeq.set(chatId, data.next)
       if (!data.events.length && (chats.get(chatId)?.seq ?? 0) > data.next) this.#reload(chatId)
     } catch (error) {
       if (error instanceof ParleyError && error.status === 410) {
         this.#reload(chatId)
         return
       }
-      if (wasSignalled) this.#signalled.add(chatId)
+      if (wasSignalled) this.#behind.add(chatId)
       throw error
     }
   }

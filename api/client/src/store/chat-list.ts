@@ -7,7 +7,7 @@ import type { StoredMessage } from "./message-window.js"
 
 type SyncState = components["schemas"]["InitialState"]
 
-/** A chat, and what of it is known. */
+/** A chat with its position in the event log. */
 export interface StoredChat extends Chat {
   /** The last event that is applied; 0 if it is unknown, since pages of the list have no `seq`. */
   readonly seq: number

@@ -4,7 +4,7 @@ import { unwrap } from "../http/api.js"
 import { ParleyError } from "../http/errors.js"
 import type { ChatEvent, Member, MemberList, User } from "../types.js"
 import { Derived } from "./derived.js"
-import { getSeq, NO_CACHE } from "./requests.js"
+import { getSeq, NO_CACHE } from "./request-options.js"
 import type { Store } from "./store.js"
 
 export class ChatMembers {
@@ -64,9 +64,9 @@ export class ChatMembers {
     }
   }
 
-  /** Apply an event, which follows the event `previous`. */
-  apply(event: ChatEvent, previous: number): void {
-    if (!this.seq || event.seq <= this.seq || this.seq < previous) return
+  /** Apply an event, which follows the event `previousSeq`. */
+  apply(event: ChatEvent, previousSeq: number): void {
+    if (!this.seq || event.seq <= this.seq || this.seq < previousSeq) return
     this.seq = event.seq
     switch (event.event) {
       case "message:sent":

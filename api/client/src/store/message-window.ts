@@ -45,8 +45,8 @@ export function mergeMessages(
 
 /** Replace a message that is in the window by a version that is not older. */
 export function updateMessage(window: MessageWindow, message: StoredMessage): MessageWindow {
-  const isThere = window.messages.some(({ id }) => id === message.id)
-  return isThere ? { ...window, messages: mergeMessages(window.messages, [message]) } : window
+  const isPresent = window.messages.some(({ id }) => id === message.id)
+  return isPresent ? { ...window, messages: mergeMessages(window.messages, [message]) } : window
 }
 
 export function removeMessage(window: MessageWindow, messageId: string): MessageWindow {
@@ -65,8 +65,8 @@ export function applyToWindow(
   switch (event.event) {
     case "message:sent": {
       const { id, type, content = sent?.content, userId, createdAt, deleted } = event.data
-      const isThere = window.messages.some((message) => message.id === id)
-      if (deleted || isThere || !isInWindow(window, id)) return window
+      const isPresent = window.messages.some((message) => message.id === id)
+      if (deleted || isPresent || !isInWindow(window, id)) return window
       const key = sent?.key ?? id
       const message = { key, id, type, content, userId, createdAt, updatedAt: event.at, status: "sent" as const }
       return { ...window, messages: mergeMessages(window.messages, [message]) }

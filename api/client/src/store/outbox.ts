@@ -2,15 +2,15 @@
 //
 // `key` is the message's key on the screen, its nonce and its idempotency key. The response or the event with the nonce
 // acknowledges it, whichever comes first. An entry with an `id` has the response, and is shown until its event adds the
-// message to the window: an event that was applied before the response has removed the entry, so a message that was
-// deleted meanwhile does not come back.
+// message to the window. If the event arrives first, it removes the entry, so a late response cannot restore a message
+// that was deleted in the meantime.
 
+import { generateId } from "../generate-id.js"
 import { unwrap } from "../http/api.js"
 import { ParleyError } from "../http/errors.js"
-import { randomId } from "../random-id.js"
 import type { ChatEvent, Message, MessageType } from "../types.js"
 import type { Store } from "./store.js"
-import { uploadForm } from "./upload-form.js"
+import { createUploadForm } from "./upload-form.js"
 
 const RETRY_MS = 5000 // after the transport has given up
 const TEMPORARY = new Set(["network_error", "rate_limited", "unavailable", "unauthorized"])
@@ -33,7 +33,7 @@ export interface OutboxOwner {
   readonly reloads: number
   onOutboxChange(): void
   /** Return whether the entry is still to be shown, after the response with the ID of its message. */
-  keepsSent(messageId: string, reloads: number): boolean
+  mustShowUntilEvent(messageId: string, reloads: number): boolean
 }
 
 export class Outbox {
@@ -61,7 +61,7 @@ export class Outbox {
   send(type: MessageType, content: string, file?: Blob): void {
     const createdAt = new Date().toISOString()
     const { reloads } = this.#owner
-    this.#entries.push({ key: randomId(), type, content, createdAt, reloads, file })
+    this.#entries.push({ key: generateId(), type, content, createdAt, reloads, file })
     this.#changed()
     this.resume()
   }
@@ -85,7 +85,7 @@ export class Outbox {
     return this.#remove(this.#entries.find(({ key, id }) => id === data.id || key === nonce))
   }
 
-  /** The same for a message of a page, which has no nonce. */
+  /** Remove the entry of a message in a page, which has no nonce, and return its key. */
   acknowledgeId(messageId: string): string | undefined {
     return this.#remove(this.#entries.find(({ id }) => id === messageId))?.key
   }
@@ -137,7 +137,7 @@ export class Outbox {
     const path = { chatId: this.#chatId }
     if (file) {
       const params = { path, header: { "Idempotency-Key": `${key}-image` } }
-      const body = await uploadForm(file)
+      const body = await createUploadForm(file)
       const { data } = await unwrap(this.#store.api.POST("/api/chats/{chatId}/images", { params, body, signal }))
       this.#revoke(entry)
       entry.content = data.imageUrl
@@ -149,7 +149,7 @@ export class Outbox {
     const { data } = await unwrap(this.#store.api.POST("/api/chats/{chatId}/messages", { params, body, signal }))
     if (!this.#entries.includes(entry)) return
     entry.id = data.id
-    if (!this.#owner.keepsSent(data.id, entry.reloads)) this.#remove(entry)
+    if (!this.#owner.mustShowUntilEvent(data.id, entry.reloads)) this.#remove(entry)
     this.#changed()
   }
 

@@ -20,7 +20,7 @@ export class Session {
   readonly #store: Store
   #openCount = 0
   /** The latest events, without a gap, each with the seq of the one before. */
-  #recent: { event: ChatEvent; previous: number }[] = []
+  #recent: { event: ChatEvent; previousSeq: number }[] = []
   #channel: LiveSubscription | undefined
   #presence: ChatPresence | undefined
 
@@ -46,7 +46,7 @@ export class Session {
     this.#openCount += 1
     this.#store.trimSessions(this)
     this.resume()
-    this.#store.requireListed(this.id)
+    this.#store.fetchIfUnlisted(this.id)
     let isClosed = false
     return () => {
       if (isClosed) return
@@ -66,10 +66,10 @@ export class Session {
     this.#store.catchUp.request(this.id)
   }
 
-  receive(event: ChatEvent, previous: number): void {
-    if (this.isOpen || this.seq !== undefined) this.#keep(event, previous)
-    this.timeline.apply(event, previous)
-    this.members.apply(event, previous)
+  receive(event: ChatEvent, previousSeq: number): void {
+    if (this.isOpen || this.seq !== undefined) this.#keep(event, previousSeq)
+    this.timeline.apply(event, previousSeq)
+    this.members.apply(event, previousSeq)
     if (event.event === "message:sent") this.#presence?.onMessage(event.data.userId)
   }
 
@@ -83,7 +83,7 @@ export class Session {
     const chat = this.#store.chats.get(this.id)
     const isConnected = this.isOpen && chat !== undefined && connection !== undefined
     if (isConnected && isLarge(chat)) {
-      const onEvent = () => this.#store.catchUp.signal(this.id)
+      const onEvent = () => this.#store.catchUp.markBehind(this.id)
       this.#channel ??= connection.subscribe(`private-chat-${this.id}`, { onSubscribed: onEvent, onEvent })
     } else {
       this.#channel?.unsubscribe()
@@ -134,19 +134,19 @@ export class Session {
     return presence
   }
 
-  #keep(event: ChatEvent, previous: number): void {
+  #keep(event: ChatEvent, previousSeq: number): void {
     const last = this.#recent.at(-1)?.event.seq ?? 0
     if (event.seq <= last) return
-    if (last < previous) this.#recent = []
-    this.#recent.push({ event, previous })
+    if (last < previousSeq) this.#recent = []
+    this.#recent.push({ event, previousSeq })
     if (this.#recent.length > MAX_RECENT_EVENTS) this.#recent.shift()
   }
 
   /** Apply the events that a page does not reflect yet. */
   #applyRecent(): void {
-    for (const { event, previous } of this.#recent) {
-      this.timeline.apply(event, previous)
-      this.members.apply(event, previous)
+    for (const { event, previousSeq } of this.#recent) {
+      this.timeline.apply(event, previousSeq)
+      this.members.apply(event, previousSeq)
     }
     this.#store.catchUp.request(this.id)
   }

@@ -72,13 +72,13 @@ export class Store {
       // Events of a chat that is neither in the list nor open are not applied, so what it has loaded is dropped.
       const isTracked = this.chats.get(session.id) !== undefined || session.isOpen
       if (isExpired || !isTracked || !session.timeline.seq) session.reload()
-      if (session.isOpen) this.requireListed(session.id)
+      if (session.isOpen) this.fetchIfUnlisted(session.id)
       session.resume()
     }
   }
 
-  /** Apply an event, which follows the event `previous` of the chat. */
-  receive(event: ChatEvent, previous: number = event.seq - 1): void {
+  /** Apply an event, which follows the event `previousSeq` of the chat. */
+  receive(event: ChatEvent, previousSeq: number = event.seq - 1): void {
     const { chatId, seq } = event
     this.users.add([event.user])
     const isRemoved = event.event === "member:removed" && event.data === this.userId
@@ -86,14 +86,14 @@ export class Store {
       this.removeChat(chatId)
       return
     }
-    this.catchUp.note(event)
+    this.catchUp.recordEvent(event)
     const chat = this.chats.get(chatId)
     if (event.chat && !(chat && chat.seq >= event.chat.seq)) this.addChat(event.chat)
-    else if (!chat) this.#requireChat(event)
+    else if (!chat) this.#fetchIfActive(event)
     else if (!chat.seq) this.chats.update(chatId, { isStale: true })
-    else if (seq > chat.seq && chat.seq >= previous) this.chats.put(applyToChat(chat, event, this.userId))
+    else if (seq > chat.seq && chat.seq >= previousSeq) this.chats.put(applyToChat(chat, event, this.userId))
     const session = this.sessions.get(chatId)
-    session?.receive(event, previous)
+    session?.receive(event, previousSeq)
     session?.connect()
     this.#completeChat(chatId)
     this.catchUp.request(chatId)
@@ -109,7 +109,7 @@ export class Store {
   /** Remove a chat that was deleted, or of which the user is not a member any more. */
   removeChat(chatId: string): void {
     this.chats.remove(chatId)
-    this.catchUp.forget(chatId)
+    this.catchUp.removeChat(chatId)
     this.sessions.get(chatId)?.end()
   }
 
@@ -154,13 +154,13 @@ export class Store {
   }
 
   /** A chat that is not loaded is needed once it has activity, or is on screen. */
-  #requireChat({ event, chatId }: ChatEvent): void {
+  #fetchIfActive({ event, chatId }: ChatEvent): void {
     const isNeeded = event === "message:sent" || event === "member:added" || this.sessions.get(chatId)?.isOpen
     if (isNeeded) this.catchUp.missing.add(chatId)
   }
 
   /** Fetch a chat that is on screen, unless it is in the list. */
-  requireListed(chatId: string): void {
+  fetchIfUnlisted(chatId: string): void {
     if (this.chats.isReady && !this.chats.get(chatId)) this.catchUp.missing.add(chatId)
     this.catchUp.request(chatId)
   }

@@ -6,12 +6,12 @@
 import type { Api } from "../http/api.js"
 import { unwrap } from "../http/api.js"
 import { ParleyError } from "../http/errors.js"
-import { userChannel } from "../live/channel-names.js"
+import { getUserChannel } from "../live/channel-names.js"
 import type { LiveConnection, LiveSubscription } from "../live/connection.js"
 import type { components } from "../schema.js"
 import type { ChatEvent, ConnectionStatus, User } from "../types.js"
 import { isLarge } from "./chat-list.js"
-import { WITH_USERS } from "./requests.js"
+import { WITH_USERS } from "./request-options.js"
 import { Store } from "./store.js"
 import { Value } from "./value.js"
 
@@ -34,9 +34,9 @@ export class Sync {
   #run = 0
   #isSubscribed = false
   /** There has been time enough for the subscription. */
-  #isLate = false
+  #hasWaited = false
   #isSyncing = false
-  #isRequested = false
+  #isSyncRequested = false
   #buffer: ChatEvent[] = []
   #timer: ReturnType<typeof setTimeout> | undefined
 
@@ -54,7 +54,7 @@ export class Sync {
   start(): void {
     if (this.#isStarted) return
     this.#run += 1
-    this.#isLate = false
+    this.#hasWaited = false
     this.status.set("connecting")
     this.#begin()
   }
@@ -84,7 +84,7 @@ export class Sync {
   /** Connect as the user. If the connection cannot be loaded, the next poll tries again. */
   async #subscribe(userId: string): Promise<void> {
     const run = this.#run
-    const channel = await userChannel(userId)
+    const channel = await getUserChannel(userId)
     const connection = this.#connection ?? (await this.#connect(userId).catch(() => undefined))
     if (run !== this.#run || !connection) return
     if (!this.#connection) this.#use(connection, channel)
@@ -101,14 +101,14 @@ export class Sync {
         void this.#sync()
       },
       onEvent: (event, data) => this.#onEvent(event, data),
-      onRefused: (error) => (error.status === 401 ? this.signOut() : this.#changeUser()),
+      onRejected: (error) => (error.status === 401 ? this.signOut() : this.#changeUser()),
     })
   }
 
   #onConnectionStatus(connection: LiveConnection): void {
     if (connection.status.getSnapshot() === "connected" || !this.#isSubscribed) return
     this.#isSubscribed = false
-    this.#isLate = true
+    this.#hasWaited = true
     this.#updateStatus()
     this.#schedule(POLL_MS)
   }
@@ -130,7 +130,7 @@ export class Sync {
       if (this.#cursor) this.store.receive(event) // otherwise, the state will include it
     } else if (this.#buffer.push(event) > MAX_BUFFERED_EVENTS) {
       this.#buffer = []
-      this.#isRequested = true
+      this.#isSyncRequested = true
     }
   }
 
@@ -153,15 +153,15 @@ export class Sync {
   }
 
   async #sync(): Promise<void> {
-    this.#isRequested = true
+    this.#isSyncRequested = true
     if (this.#isSyncing) return
     this.#isSyncing = true
     this.store.catchUp.pause()
     const run = this.#run
     let isDone = false
     try {
-      while (this.#isRequested && this.#isStarted) {
-        this.#isRequested = false
+      while (this.#isSyncRequested && this.#isStarted) {
+        this.#isSyncRequested = false
         await this.#fetch()
       }
       isDone = true
@@ -178,7 +178,7 @@ export class Sync {
       return
     }
     clearTimeout(this.#timer)
-    if (!this.#isSubscribed) this.#schedule(this.#isLate ? POLL_MS : SUBSCRIPTION_MS)
+    if (!this.#isSubscribed) this.#schedule(this.#hasWaited ? POLL_MS : SUBSCRIPTION_MS)
     for (const event of events) this.store.receive(event)
     this.store.catchUp.resume()
     this.store.allowChanges()
@@ -207,7 +207,7 @@ export class Sync {
     return (await unwrap(this.store.api.GET("/api/sync", { params }))).data
   }
 
-  /** Show the state. Returns whether more is to be fetched: nothing. */
+  /** Replace everything by the state. Returns false: the state is complete. */
   #show(state: Schemas["InitialState"], isExpired: boolean): boolean {
     const { store } = this
     if (store.userId !== null && store.userId !== state.user.id) this.#dropUser()
@@ -234,7 +234,7 @@ export class Sync {
   }
 
   #onTimeout(): void {
-    this.#isLate = true
+    this.#hasWaited = true
     if (!this.#isStarted) return
     if (!this.#connection && this.store.userId !== null) void this.#subscribe(this.store.userId)
     void this.#sync()
@@ -242,6 +242,6 @@ export class Sync {
 
   #updateStatus(): void {
     if (this.#isSubscribed && this.#cursor) this.status.set("live")
-    else this.status.set(this.#isLate && this.#cursor ? "offline" : "connecting")
+    else this.status.set(this.#hasWaited && this.#cursor ? "offline" : "connecting")
   }
 }

@@ -21,7 +21,7 @@ import {
   updateMessage,
 } from "./message-window.js"
 import { Outbox, type OutboxOwner } from "./outbox.js"
-import { getSeq, NO_CACHE } from "./requests.js"
+import { getSeq, NO_CACHE } from "./request-options.js"
 import type { Store } from "./store.js"
 
 type Page = { data: components["schemas"]["Messages"]; response: Response }
@@ -144,10 +144,11 @@ export class ChatTimeline implements OutboxOwner {
     }
   }
 
-  /** Apply an event, which follows the event `previous`. An event after a gap is ignored. */
-  apply(event: ChatEvent, previous: number): void {
-    const isNext = event.seq > this.seq && this.seq >= previous
-    if (this.seq && event.seq > this.seq && !isNext) return
+  /** Apply an event, which follows the event `previousSeq`. An event after a gap is ignored. */
+  apply(event: ChatEvent, previousSeq: number): void {
+    const isNext = event.seq > this.seq && this.seq >= previousSeq
+    const isAfterGap = event.seq > this.seq && !isNext
+    if (this.seq && isAfterGap) return
     const sent = this.outbox.acknowledge(event)
     if (!this.seq || !isNext) return
     this.seq = event.seq
@@ -201,7 +202,7 @@ export class ChatTimeline implements OutboxOwner {
     this.value.invalidate()
   }
 
-  keepsSent(messageId: string, reloads: number): boolean {
+  mustShowUntilEvent(messageId: string, reloads: number): boolean {
     const newest = this.#window.messages.at(-1)
     // IDs ascend with the events: the window already reflects the event of a message before its newest one.
     if (!this.seq || this.#window.hasNewer || (newest && newest.id >= messageId)) return false
