@@ -16,7 +16,8 @@ CLIENT = Path(__file__).parents[1] / "client"  # the packages of the client and,
 EXAMPLE = CLIENT / "example"
 LOCK_FILE = CLIENT / "package-lock.json"
 DIGEST_FILE = ".parley-dev"  # a file in a generated directory: the digest of the files from which it was generated
-ENVIRONMENT_FILE = ".env.local"
+ENVIRONMENT_FILE = ".env.development.local"  # which a production server does not read: it allows the demo sign-in
+OWN_ENVIRONMENT_FILE = ".env.local"
 GENERATED_MARKER = "# Written by parley dev --web.\n"
 NPM_TIMEOUT_SECONDS = 600
 INSTALL = ["npm", "ci", "--include=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
@@ -119,6 +120,8 @@ def build_variables(environment: Mapping[str, str], port: int) -> dict[str, str]
 def write_environment(variables: Mapping[str, str]) -> None:
     """Write the variables for an `npm run dev` by hand; keep a file that the user has written."""
     file = EXAMPLE / ENVIRONMENT_FILE
+    if (EXAMPLE / OWN_ENVIRONMENT_FILE).exists():
+        return  # Next.js would prefer the variables of the new file.
     if file.exists():
         if not file.read_text().startswith(GENERATED_MARKER):
             return

@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from api.dev import web_app
 from api.dev.data_directory import SECRET_FILE
 from api.dev.node import REQUIRED
 from api.dev.process import find_free_port
@@ -167,6 +168,18 @@ def test_environment_is_written_and_its_secret_appears_nowhere_else(dev: Dev) ->
     logs = [file.read_text() for file in (data / "web").iterdir()]
     assert len(logs) == 2
     assert not [text for text in (dev.output, *logs, *find_processes(dev.directory)) if secret in text]
+
+
+def test_environment_is_for_development_only_and_never_replaces_that_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_app, "EXAMPLE", tmp_path)
+    web_app.write_environment({"DEMO_SIGN_IN": "1"})
+    assert [file.name for file in tmp_path.iterdir()] == [".env.development.local"]  # `next start` does not read it.
+    (tmp_path / ENVIRONMENT_FILE).unlink()
+    (tmp_path / ".env.local").touch()
+    web_app.write_environment({"DEMO_SIGN_IN": "1"})
+    assert [file.name for file in tmp_path.iterdir()] == [".env.local"]
 
 
 @LINUX_ONLY
