@@ -2,7 +2,7 @@
 
 "use client"
 
-import { type ReactNode, useId, useLayoutEffect, useRef } from "react"
+import { type ReactNode, type SyntheticEvent, useId, useLayoutEffect, useRef } from "react"
 import { FormError, useSubmit } from "@/components/form"
 
 interface DialogProps {
@@ -20,8 +20,13 @@ export function Dialog({ title, onClose, children }: DialogProps) {
     element?.showModal()
     return () => element?.close() // Before the element is removed, or the focus would be lost.
   }, [])
+  // The event is queued, so React's StrictMode, which mounts twice, gets that of the first time when the dialog is open
+  // again. A close event of a dialog inside this one bubbles in React.
+  const handleClose = (event: SyntheticEvent) => {
+    if (event.target === dialog.current && !dialog.current.open) onClose()
+  }
   return (
-    <dialog ref={dialog} aria-labelledby={titleId} onClose={(event) => event.target === dialog.current && onClose()}>
+    <dialog ref={dialog} aria-labelledby={titleId} onClose={handleClose}>
       <header>
         <h2 id={titleId} dir="auto">
           {title}
