@@ -4,7 +4,7 @@
 
 import { useChats } from "@parley/client/react"
 import Link from "next/link"
-import { type ReactNode, useEffect, useRef, useState } from "react"
+import { type ReactNode, useEffect, useRef, useState, useSyncExternalStore } from "react"
 
 /** The title of the document, with the number of unread messages. */
 export function DocumentTitle({ children }: { children: string }) {
@@ -19,16 +19,26 @@ interface PageProps {
   children: ReactNode
 }
 
-let isFirstPage = true
+const subscribe = () => () => {}
+
+/** Whether the server has rendered this component: it came with the document, not by a client-side navigation. */
+function useIsServerRendered(): boolean {
+  const isHydrating = useSyncExternalStore(
+    subscribe,
+    () => false,
+    () => true,
+  )
+  return useState(isHydrating)[0]
+}
 
 /** The main part of a page. After a navigation, the focus is on its title, unless it is on another element of the page. */
 export function Page({ title, bar, children }: PageProps) {
   const main = useRef<HTMLElement>(null)
+  const isServerRendered = useIsServerRendered()
   useEffect(() => {
-    const hasFocus = main.current?.contains(document.activeElement)
-    if (!isFirstPage && !hasFocus) main.current?.querySelector("h1")?.focus({ preventScroll: true })
-    isFirstPage = false
-  }, [])
+    if (isServerRendered || main.current?.contains(document.activeElement)) return
+    main.current?.querySelector("h1")?.focus({ preventScroll: true })
+  }, [isServerRendered])
   return (
     <main ref={main} id="main" tabIndex={-1}>
       <DocumentTitle>{title}</DocumentTitle>
