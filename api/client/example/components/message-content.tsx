@@ -42,6 +42,8 @@ interface MessageEditorProps {
   onClose: () => void
 }
 
+const scrollIntoView = (form: HTMLFormElement | null) => form?.scrollIntoView({ block: "nearest" })
+
 export function MessageEditor({ message, save, onClose }: MessageEditorProps) {
   const { error, isPending, onSubmit } = useSubmit(async (form) => {
     await save(String(form.get("content")))
@@ -52,7 +54,7 @@ export function MessageEditor({ message, save, onClose }: MessageEditorProps) {
     else submitOnEnter(event)
   }
   return (
-    <form className="editor" onSubmit={onSubmit}>
+    <form ref={scrollIntoView} className="editor" onSubmit={onSubmit}>
       <textarea
         name="content"
         aria-label="Edit message"

@@ -57,7 +57,7 @@ export const MessageItem = memo(function MessageItem({ chatId, message, ...props
       ) : (
         <MessageContent message={message} alt={`Image from ${name}, ${formatTime(message.createdAt)}`} />
       )}
-      <Footer message={message} {...props} setMode={setMode} />
+      <Footer message={message} {...props} isEditing={mode === "edit"} setMode={setMode} />
       {status === "failed" && <Failure chatId={chatId} message={message} />}
       {mode === "delete" && id && (
         <Delete remove={() => session.deleteMessage(id)} item={item} onClose={() => setMode("show")} />
@@ -67,10 +67,11 @@ export const MessageItem = memo(function MessageItem({ chatId, message, ...props
 })
 
 type FooterProps = Pick<MessageItemProps, "message" | "canEdit" | "canDelete" | "readers"> & {
+  isEditing: boolean
   setMode: (mode: Mode) => void
 }
 
-function Footer({ message, canEdit, canDelete, readers, setMode }: FooterProps) {
+function Footer({ message, canEdit, canDelete, readers, isEditing, setMode }: FooterProps) {
   const { createdAt, updatedAt, status, type } = message
   return (
     <footer>
@@ -78,7 +79,7 @@ function Footer({ message, canEdit, canDelete, readers, setMode }: FooterProps) 
       {status === "pending" && <span>Sending…</span>}
       {status === "sent" && updatedAt !== createdAt && <span>edited</span>}
       {readers && <span>Read by {readers}</span>}
-      {status === "sent" && (
+      {status === "sent" && !isEditing && (
         <span className="actions">
           {canEdit && type !== "image" && (
             <button type="button" onClick={() => setMode("edit")}>

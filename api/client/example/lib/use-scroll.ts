@@ -23,7 +23,7 @@ interface Scroll {
   scrollToEnd: () => void
 }
 
-/** Keep the position when the items change: at the end, or at the first item on screen. */
+/** Keep the position when the items change: at the item being edited, at the end, or at the first item on screen. */
 export function useScroll({ items, target, hasNewer, onSee }: ScrollOptions): Scroll {
   const list = useRef<HTMLDivElement>(null)
   const anchor = useRef<{ isAtEnd: boolean; item?: HTMLElement | undefined; top: number }>({ isAtEnd: true, top: 0 })
@@ -35,7 +35,8 @@ export function useScroll({ items, target, hasNewer, onSee }: ScrollOptions): Sc
     if (!element?.clientHeight) return
     const onScreen = findOnScreen(element)
     const isAtEnd = !hasNewer && element.scrollHeight - element.scrollTop - element.clientHeight < END_PX
-    anchor.current = { isAtEnd, item: onScreen[0], top: onScreen[0]?.getBoundingClientRect().top ?? 0 }
+    const item = onScreen.find(hasEditor) ?? onScreen[0]
+    anchor.current = { isAtEnd, item, top: item?.getBoundingClientRect().top ?? 0 }
     setIsAtEnd(isAtEnd)
     const seen = onScreen.at(-1)?.dataset.key
     if (seen && document.visibilityState === "visible") onSee(seen)
@@ -50,8 +51,11 @@ export function useScroll({ items, target, hasNewer, onSee }: ScrollOptions): Sc
       const shown = element.querySelector<HTMLElement>(`[data-key="${CSS.escape(target)}"]`)
       shown?.scrollIntoView({ block: "center" })
       shown?.focus({ preventScroll: true })
-    } else if (isAtEnd) element.scrollTop = element.scrollHeight
-    else if (item?.isConnected) element.scrollTop += item.getBoundingClientRect().top - top
+    } else if (isAtEnd && !hasEditor(element)) element.scrollTop = element.scrollHeight
+    else if (item?.isConnected) {
+      element.scrollTop += item.getBoundingClientRect().top - top
+      if (hasEditor(item)) item.scrollIntoView({ block: "nearest" })
+    }
     record()
   })
 
@@ -78,6 +82,8 @@ export function useScroll({ items, target, hasNewer, onSee }: ScrollOptions): Sc
   }
   return { list, isAtEnd, scrollToEnd }
 }
+
+const hasEditor = (element: HTMLElement) => element.querySelector(".editor") !== null
 
 function findOnScreen(list: HTMLElement): HTMLElement[] {
   const { top, bottom } = list.getBoundingClientRect()
