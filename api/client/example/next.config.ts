@@ -9,6 +9,7 @@ const config: NextConfig = {
   outputFileTracingRoot: root,
   turbopack: { root },
   poweredByHeader: false,
+  devIndicators: false, // Its badge would cover the composer on a phone.
   // Next.js would otherwise add each NEXT_DIST_DIR to tsconfig.json.
   experimental: { strictRouteTypes: true },
   async headers() {
