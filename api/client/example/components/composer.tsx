@@ -41,6 +41,7 @@ export function Composer({ chatId, isReady, hasFocus }: ComposerProps) {
     if (!isReady || !content.trim()) return
     session.send({ content, type: isCode ? "code" : "text" })
     write("")
+    setIsCode(false)
     input.current?.focus()
   }
   const onPaste = (event: ClipboardEvent) => {
