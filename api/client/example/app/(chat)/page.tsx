@@ -5,7 +5,7 @@ export default function HomePage() {
   return (
     <main id="main" className="home" tabIndex={-1}>
       <DocumentTitle>Chats</DocumentTitle>
-      <h1>Choose a chat</h1>
+      <h1>Choose a chat, or start one with New chat</h1>
     </main>
   )
 }

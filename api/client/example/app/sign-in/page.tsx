@@ -29,7 +29,7 @@ export default async function SignInPage({ searchParams }: Props) {
     </>
   )
   return (
-    <main className="notice">
+    <main className="notice sign-in">
       <title>Sign in · Parley</title>
       <h1>Sign in to Parley</h1>
       {error && <p role="alert">The sign-in failed. Please try again.</p>}
