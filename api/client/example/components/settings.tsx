@@ -96,6 +96,7 @@ function SettingsForm({ settings }: { settings: SettingsData }) {
       <h2>Settings</h2>
       <form key={settings.updatedAt} onSubmit={onSubmit}>
         <Select label="Theme" options={["system", "light", "dark"]} {...field("theme")} />
+        <p>This app only stores the settings below. Your own app can use them.</p>
         <Select label="Response style" options={["concise", "detailed"]} {...field("responseStyle")} />
         <label className="switch">
           <input type="checkbox" name="alwaysShowCode" defaultChecked={settings.alwaysShowCode} />
