@@ -108,7 +108,7 @@ def test_members_are_managed(example: Example) -> None:
     first.fill("Title", "Team")
     first.fill("Members", f"{bob.id}@example.com, nobody")
     first.click("button", "Create")
-    first.wait_for_text("nobody is not a known user")
+    first.wait_for_text("“nobody” is not a known user")
     first.fill("Members", f"{bob.id}@example.com")
     first.click("button", "Create")
     second.open_chat("Team")

@@ -104,7 +104,7 @@ function NewChat({ onClose }: { onClose: () => void }) {
           label="Members"
           name="members"
           placeholder="E-mail addresses or IDs, optional"
-          error={invalid < 0 ? undefined : `${users[invalid]} is not a known user`}
+          error={invalid < 0 ? undefined : `“${users[invalid]}” is not a known user`}
         />
         <FormError error={error} fields={["title", `members[${invalid}]`]} />
         <p className="buttons">
