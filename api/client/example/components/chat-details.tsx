@@ -2,7 +2,7 @@
 
 "use client"
 
-import type { Chat, Member, ParleyError, User } from "@parley/client"
+import { type Chat, type Member, ParleyError, type User } from "@parley/client"
 import { useMembers, useParley, usePresence, useProfile } from "@parley/client/react"
 import { useRouter } from "next/navigation"
 import { useState } from "react"
@@ -21,7 +21,7 @@ export function ChatDetails({ chat, onClose }: ChatDetailsProps) {
   const router = useRouter()
   const [isConfirming, setIsConfirming] = useState(false)
   const isOwner = chat.role === "owner"
-  const end = isOwner ? "Delete chat" : "Leave chat"
+  const endLabel = isOwner ? "Delete chat" : "Leave chat"
   return (
     <Dialog title="Chat details" onClose={onClose}>
       {isOwner && <Rename chat={chat} />}
@@ -29,12 +29,12 @@ export function ChatDetails({ chat, onClose }: ChatDetailsProps) {
       {isOwner && <AddMember key={chat.memberCount} chatId={chat.id} />}
       <p>
         <button type="button" className="danger" onClick={() => setIsConfirming(true)}>
-          {end}
+          {endLabel}
         </button>
       </p>
       {isConfirming && (
         <Confirm
-          title={end}
+          title={endLabel}
           label={isOwner ? "Delete" : "Leave"}
           action={async () => {
             await (isOwner ? parley.deleteChat(chat.id) : parley.leaveChat(chat.id))
@@ -158,37 +158,66 @@ function MemberItem({ chatId, member, isOnline, isSelf, canManage }: MemberItemP
 function AddMember({ chatId }: { chatId: string }) {
   const parley = useParley()
   const [found, setFound] = useState<User | null>(null)
-  const [notFound, setNotFound] = useState<string>()
+  const [unknown, setUnknown] = useState<string>()
   const find = useSubmit(async (form) => {
     const user = String(form.get("user")).trim()
     const known = parley.users.getSnapshot().get(user)
     setFound(null)
+    setUnknown(undefined)
     // Users are found by e-mail address only. An ID is checked when the member is added.
     const found = user.includes("@") ? await parley.findUser(user) : (known ?? { id: user, name: null, imageUrl: null })
-    setNotFound(found ? undefined : "no user has this address")
+    if (!found) setUnknown(`No user has the address ${user}.`)
     setFound(found)
   })
-  const problem = (error: ParleyError | null) => error?.fields.email ?? error?.fields.userId
+  const onUnknown = (user: User) => {
+    setFound(null)
+    setUnknown(`No user has the ID ${user.id}.`)
+  }
   return (
     <section>
       <h3>Add a member</h3>
       <form className="inline" onSubmit={find.onSubmit}>
-        <Field label="E-mail address or ID" name="user" required error={notFound ?? problem(find.error)} />
+        <Field label="E-mail address or ID" name="user" required error={find.error?.fields.email} />
         <button type="submit" disabled={find.isPending}>
           Find
         </button>
         <FormError error={find.error} fields={["email"]} />
+        {unknown && (
+          <p role="alert" className="error">
+            {unknown}
+          </p>
+        )}
       </form>
-      {found && <Found key={found.id} chatId={chatId} user={found} onAdded={() => setFound(null)} />}
+      {found && (
+        <FoundUser
+          key={found.id}
+          chatId={chatId}
+          user={found}
+          onAdded={() => setFound(null)}
+          onUnknown={() => onUnknown(found)}
+        />
+      )}
     </section>
   )
 }
 
-function Found({ chatId, user, onAdded }: { chatId: string; user: User; onAdded: () => void }) {
+interface FoundUserProps {
+  chatId: string
+  user: User
+  onAdded: () => void
+  onUnknown: () => void
+}
+
+function FoundUser({ chatId, user, onAdded, onUnknown }: FoundUserProps) {
   const session = useParley().chat(chatId)
   const { error, isPending, onSubmit } = useSubmit(async () => {
-    await session.addMember({ userId: user.id })
-    onAdded()
+    try {
+      await session.addMember({ userId: user.id })
+      onAdded()
+    } catch (error) {
+      if (!(error instanceof ParleyError && error.fields.userId)) throw error
+      onUnknown()
+    }
   })
   const name = user.name ?? user.id
   return (
