@@ -121,7 +121,7 @@ def test_members_are_managed(example: Example) -> None:
     first.click("button", "Rename")
     second.wait_for_text("The team")
     first.click("button", f"Remove {bob.name}")
-    second.wait_for_text("This chat was deleted, or you are not a member of it.")
+    second.wait_for_text("You are no longer in this chat")
     wait_until(lambda: second.chats() == [])
     first.click("button", f"Make owner: {carol.name}")
     first.click("button", "Make owner")

@@ -23,13 +23,9 @@ export function ChatView({ chatId, messageId }: ChatViewProps) {
   const { status } = useTimeline(chatId)
   const chat = useChat(chatId)
   const [areDetailsOpen, setAreDetailsOpen] = useState(false)
-  if (status === "gone") {
-    return (
-      <Page title="Chat not found">
-        <Notice>This chat was deleted, or you are not a member of it.</Notice>
-      </Page>
-    )
-  }
+  const [wasReady, setWasReady] = useState(false)
+  if (status === "ready" && !wasReady) setWasReady(true)
+  if (status === "gone") return <GonePage wasMember={wasReady} />
   const bar = chat && (
     <>
       <Link href={`/search?chat=${chatId}`} className="button" aria-label="Search in this chat">
@@ -44,6 +40,17 @@ export function ChatView({ chatId, messageId }: ChatViewProps) {
     <Page title={chat?.title ?? "Chat"} bar={bar}>
       <Body chatId={chatId} messageId={messageId} isOwner={chat?.role === "owner"} />
       {areDetailsOpen && chat && <ChatDetails chat={chat} onClose={() => setAreDetailsOpen(false)} />}
+    </Page>
+  )
+}
+
+function GonePage({ wasMember }: { wasMember: boolean }) {
+  return (
+    <Page title={wasMember ? "You are no longer in this chat" : "Chat not found"}>
+      <Notice>
+        {wasMember ? "You were removed, or it was deleted." : "This chat was deleted, or you are not a member of it."}{" "}
+        <Link href="/">All chats</Link>
+      </Notice>
     </Page>
   )
 }
