@@ -123,7 +123,7 @@ function MemberItem({ chatId, member, isOnline, isSelf, canManage }: MemberItemP
   const name = formatName(member)
   return (
     <li>
-      <Avatar name={name} image={member.image} isOnline={isOnline} />
+      <Avatar name={member.name} image={member.image} isOnline={isOnline} />
       <span className="name">
         <bdi>{name}</bdi>
         {isSelf && " (you)"}
@@ -222,7 +222,7 @@ function FoundUser({ chatId, user, onAdded, onUnknown }: FoundUserProps) {
   const name = user.name ?? user.id
   return (
     <form className="found" onSubmit={onSubmit}>
-      <Avatar name={name} image={user.imageUrl} />
+      <Avatar name={user.name} image={user.imageUrl} />
       <bdi className="name">{name}</bdi>
       <button type="submit" className="primary" disabled={isPending} aria-label={`Add ${name}`}>
         Add

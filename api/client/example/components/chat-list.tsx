@@ -30,7 +30,7 @@ export function ChatList() {
           Search
         </Link>
         <Link href="/settings" className="button me" aria-label="Settings" aria-current={page("/settings")}>
-          <Avatar name={formatName(profile ?? undefined)} image={profile?.imageUrl} />
+          <Avatar name={profile?.name} image={profile?.imageUrl} />
         </Link>
       </header>
       <div className="scroll">

@@ -48,7 +48,7 @@ export const MessageItem = memo(function MessageItem({ chatId, message, ...props
     >
       {props.hasAuthor && (
         <p className="author">
-          <Avatar name={name} image={author?.imageUrl} />
+          <Avatar name={author?.name} image={author?.imageUrl} />
           <bdi>{name}</bdi>
         </p>
       )}

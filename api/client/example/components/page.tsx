@@ -71,7 +71,7 @@ export function Notice({ children, retry }: { children: ReactNode; retry?: (() =
 }
 
 interface AvatarProps {
-  name: string
+  name: string | null | undefined
   image: string | null | undefined
   isOnline?: boolean
 }
@@ -80,7 +80,7 @@ export function Avatar({ name, image, isOnline = false }: AvatarProps) {
   return (
     <span className="avatar">
       {/* biome-ignore lint/performance/noImgElement: the image may be of any site, and is small. */}
-      {image ? <img src={image} alt="" /> : <span aria-hidden>{Array.from(name)[0]?.toUpperCase()}</span>}
+      {image ? <img src={image} alt="" /> : <span aria-hidden>{Array.from(name || "?")[0]?.toUpperCase()}</span>}
       {isOnline && (
         <span className="online">
           <span className="visually-hidden">online</span>

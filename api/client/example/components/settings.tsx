@@ -7,7 +7,6 @@ import { useParley, useProfile, useSettings } from "@parley/client/react"
 import { useState } from "react"
 import { Field, FormError, Select, TextArea, useSubmit } from "@/components/form"
 import { Avatar, Notice } from "@/components/page"
-import { formatName } from "@/lib/format"
 
 export function Settings() {
   const profile = useProfile()
@@ -28,7 +27,7 @@ function Picture({ profile }: { profile: Profile }) {
   return (
     <section className="picture">
       <h2>Profile</h2>
-      <Avatar name={formatName(profile)} image={profile.imageUrl} />
+      <Avatar name={profile.name} image={profile.imageUrl} />
       <form onSubmit={onSubmit}>
         <label className="button file">
           <input
