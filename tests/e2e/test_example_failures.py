@@ -124,6 +124,18 @@ def test_user_signs_in_again_in_the_same_chat(pair: Pair) -> None:
     pair.wait_for_messages("Before", "Meanwhile", "While signed out", "After")
 
 
+def test_other_user_who_signs_in_replaces_all_tabs(pair: Pair) -> None:
+    new_chat(pair.example.dba, pair.ada.id, title="Ada's own")
+    pair.first.wait_for(lambda tab: [title for title, *_ in tab.chats()], ["Ada's own", "Plans"])
+    second_tab = AppTab(pair.example, pair.ada, "/sign-in")
+    second_tab.user = pair.bob
+    second_tab.sign_in()
+    for title, state in (("Ada's own", "detached"), ("Plans", "visible")):
+        link = "page.getByRole('navigation').getByRole('link').filter({hasText: value[0]})"
+        pair.first.run(f"await {link}.waitFor({{state: value[1]}})", [title, state])
+    assert [title for title, *_ in pair.first.chats()] == ["Plans"]
+
+
 def test_expired_session_ends_the_use_of_the_page(pair: Pair) -> None:
     pair.first.run(
         """const [cookie] = (await page.context().cookies()).filter(({name}) => name.includes('session'))

@@ -18,12 +18,21 @@ interface ShellProps {
 export function Shell({ config, userId, children }: ShellProps) {
   // Requests carry the session cookie.
   const [parley] = useState(() => createParley({ ...config, userId }))
+  useEffect(() => leaveToOtherUser(userId), [userId])
   return (
     <ParleyProvider client={parley}>
       <Theme />
       <Frame>{children}</Frame>
     </ParleyProvider>
   )
+}
+
+/** A user who signs in in another tab replaces the session cookie of all tabs, which must not go on as another user. */
+function leaveToOtherUser(userId: string) {
+  const channel = new BroadcastChannel("user")
+  channel.onmessage = ({ data }) => data !== userId && location.reload()
+  channel.postMessage(userId)
+  return () => channel.close()
 }
 
 const BANNERS: Partial<Record<ConnectionStatus, string>> = {
