@@ -138,3 +138,16 @@ test("an image is shown at once, uploaded, and sent as its URL", async () => {
   Reflect.deleteProperty(globalThis, "createImageBitmap")
   alice.assertCurrent()
 })
+
+test("a read marker that cannot be sent for a while is sent later", async () => {
+  const { alice, chatId } = await world.openChat()
+  const { id } = world.send(chatId, "bob", "hello")
+  await advance(1000)
+  world.network.isOffline = true
+  alice.chat(chatId).markRead(id)
+  await advance(120_000)
+  world.network.isOffline = false
+  await advance(90_000)
+  assert.equal(alice.chats[0]?.unreadCount, 0)
+  alice.assertCurrent()
+})

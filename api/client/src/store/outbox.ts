@@ -13,7 +13,8 @@ import type { Store } from "./store.js"
 import { createUploadForm } from "./upload-form.js"
 
 const RETRY_MS = 5000 // after the transport has given up
-const TEMPORARY = new Set(["network_error", "rate_limited", "unavailable", "unauthorized"])
+/** Codes of errors after which a request is to be sent again later. */
+export const TEMPORARY = new Set<string>(["network_error", "rate_limited", "unavailable", "unauthorized"])
 
 interface Entry {
   readonly key: string

@@ -1,7 +1,9 @@
 // The user's read markers: moved at once on the screen, and at most once in two seconds at the server.
 
 import { unwrap } from "../http/api.js"
+import { ParleyError } from "../http/errors.js"
 import { isLarge, type StoredChat } from "./chat-list.js"
+import { TEMPORARY } from "./outbox.js"
 import type { Store } from "./store.js"
 
 const INTERVAL_MS = 2000
@@ -49,23 +51,32 @@ export class ReadMarkers {
     const { api, chats, catchUp, epoch, changes: signal } = this.#store
     if (messageId === undefined || !signal) return
     this.#pending.delete(chatId)
+    this.#schedule(chatId)
+    const params = { path: { chatId } }
+    let isExact = true
+    let isPostponed = false
+    try {
+      await unwrap(api.PUT("/api/chats/{chatId}/read", { params, body: { messageId }, priority: "low", signal }))
+      isExact = !isLarge(chats.get(chatId)) // no event with the number follows in a large chat
+    } catch (error) {
+      isExact = false // the server's marker has not moved
+      isPostponed = signal.aborted || (error instanceof ParleyError && TEMPORARY.has(error.code))
+    }
+    if (isExact || epoch !== this.#store.epoch) return
+    if (isPostponed) {
+      if (!this.#pending.has(chatId)) this.#pending.set(chatId, messageId)
+      if (!this.#timers.has(chatId)) this.#schedule(chatId)
+      return
+    }
+    chats.update(chatId, { isStale: true })
+    catchUp.request(chatId)
+  }
+
+  #schedule(chatId: string): void {
     const onTimeout = () => {
       this.#timers.delete(chatId)
       void this.#send(chatId)
     }
     this.#timers.set(chatId, setTimeout(onTimeout, INTERVAL_MS))
-    const params = { path: { chatId } }
-    let isExact = true
-    try {
-      await unwrap(api.PUT("/api/chats/{chatId}/read", { params, body: { messageId }, priority: "low", signal }))
-      isExact = !isLarge(chats.get(chatId)) // no event with the number follows in a large chat
-    } catch {
-      isExact = false // the server's marker has not moved
-    }
-    if (epoch !== this.#store.epoch) return
-    if (signal.aborted && !this.#pending.has(chatId)) this.#pending.set(chatId, messageId)
-    if (isExact || signal.aborted) return
-    chats.update(chatId, { isStale: true })
-    catchUp.request(chatId)
   }
 }
