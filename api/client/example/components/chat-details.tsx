@@ -6,9 +6,9 @@ import { type Chat, type Member, ParleyError, type User } from "@parley/client"
 import { useMembers, useParley, usePresence, useProfile } from "@parley/client/react"
 import { useRouter } from "next/navigation"
 import { useState } from "react"
+import { Avatar } from "@/components/avatar"
 import { Confirm, Dialog } from "@/components/dialog"
 import { Field, FormError, useSubmit } from "@/components/form"
-import { Avatar } from "@/components/page"
 import { formatName } from "@/lib/format"
 
 interface ChatDetailsProps {

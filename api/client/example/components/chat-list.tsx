@@ -7,9 +7,10 @@ import { useChats, useParley, useProfile, useUser } from "@parley/client/react"
 import Link from "next/link"
 import { useParams, usePathname, useRouter } from "next/navigation"
 import { useState } from "react"
+import { Avatar } from "@/components/avatar"
 import { Dialog } from "@/components/dialog"
 import { Field, FormError, useSubmit } from "@/components/form"
-import { Avatar, LoadMore } from "@/components/page"
+import { LoadMore } from "@/components/load-more"
 import { formatDate, formatName } from "@/lib/format"
 
 export function ChatList() {

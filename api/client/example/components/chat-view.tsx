@@ -9,7 +9,8 @@ import { type DragEvent, useEffect, useState } from "react"
 import { ChatDetails } from "@/components/chat-details"
 import { Composer } from "@/components/composer"
 import { MessageList } from "@/components/message-list"
-import { Notice, Page } from "@/components/page"
+import { Notice } from "@/components/notice"
+import { Page } from "@/components/page"
 import { formatList, formatName } from "@/lib/format"
 
 interface ChatViewProps {

@@ -5,7 +5,7 @@
 import type { ChatSession } from "@parley/client"
 import { useParley } from "@parley/client/react"
 import { type ChangeEvent, type ClipboardEvent, type SubmitEvent, useEffect, useRef, useState } from "react"
-import { submitOnEnter } from "@/components/message-content"
+import { submitOnEnter } from "@/components/form"
 
 /** Unsent texts, until the page is closed or the user signs out. */
 const drafts = new WeakMap<ChatSession, string>()

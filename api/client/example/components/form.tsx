@@ -3,7 +3,15 @@
 "use client"
 
 import { ParleyError } from "@parley/client"
-import { type ComponentProps, type FormEvent, type ReactNode, startTransition, useActionState, useId } from "react"
+import {
+  type ComponentProps,
+  type FormEvent,
+  type KeyboardEvent,
+  type ReactNode,
+  startTransition,
+  useActionState,
+  useId,
+} from "react"
 
 /** Handles the submission of a form: runs an action, and returns whether it is running and the error of the last run. */
 export function useSubmit(action: (form: FormData) => Promise<unknown>) {
@@ -22,6 +30,13 @@ export function useSubmit(action: (form: FormData) => Promise<unknown>) {
     if (!isPending) startTransition(() => run(form))
   }
   return { error, isPending, onSubmit }
+}
+
+/** Enter submits the form of a text area, unless it completes a word of an input method; Shift+Enter adds a line. */
+export function submitOnEnter(event: KeyboardEvent<HTMLTextAreaElement>): void {
+  if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return
+  event.preventDefault()
+  event.currentTarget.form?.requestSubmit()
 }
 
 /** The error of a form, unless it is shown beside one of the `fields`. */

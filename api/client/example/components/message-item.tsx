@@ -5,9 +5,10 @@
 import type { Message } from "@parley/client"
 import { useParley, useUser } from "@parley/client/react"
 import { memo, type RefObject, useRef, useState } from "react"
+import { Avatar } from "@/components/avatar"
 import { Confirm } from "@/components/dialog"
-import { MessageContent, MessageEditor } from "@/components/message-content"
-import { Avatar } from "@/components/page"
+import { MessageContent } from "@/components/message-content"
+import { MessageEditor } from "@/components/message-editor"
 import { formatName, formatTime } from "@/lib/format"
 
 interface MessageItemProps {

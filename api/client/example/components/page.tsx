@@ -1,4 +1,4 @@
-// Parts of all pages: the title and its bar, pictures of users, and lists that load as they are scrolled.
+// The frame of a page: the title of the document, and the main part with its title and bar.
 
 "use client"
 
@@ -53,78 +53,5 @@ export function Page({ title, bar, children }: PageProps) {
       </header>
       {children}
     </main>
-  )
-}
-
-/** What a page shows instead of its content: that it is loading, empty or refused, or has failed. */
-export function Notice({ children, retry }: { children: ReactNode; retry?: (() => unknown) | undefined }) {
-  return (
-    <div className="notice" role={retry ? "alert" : "status"}>
-      <p>{children}</p>
-      {retry && (
-        <button type="button" onClick={retry}>
-          Try again
-        </button>
-      )}
-    </div>
-  )
-}
-
-interface AvatarProps {
-  name: string | null | undefined
-  image: string | null | undefined
-  isOnline?: boolean
-}
-
-export function Avatar({ name, image, isOnline = false }: AvatarProps) {
-  return (
-    <span className="avatar">
-      {/* biome-ignore lint/performance/noImgElement: the image may be of any site, and is small. */}
-      {image ? <img src={image} alt="" /> : <span aria-hidden>{Array.from(name || "?")[0]?.toUpperCase()}</span>}
-      {isOnline && (
-        <span className="online">
-          <span className="visually-hidden">online</span>
-        </span>
-      )}
-    </span>
-  )
-}
-
-interface LoadMoreProps {
-  load: () => Promise<void>
-  isLoading?: boolean
-  label: string
-}
-
-/** Loads the next page of a list when it comes near the screen. After a failure, a button does. */
-export function LoadMore({ load, isLoading = false, label }: LoadMoreProps) {
-  const element = useRef<HTMLDivElement>(null)
-  const [state, setState] = useState<"idle" | "loading" | "failed">("idle")
-  const start = () => {
-    setState("loading")
-    load().then(
-      () => setState("idle"),
-      () => setState("failed"),
-    )
-  }
-  const isIdle = state === "idle" && !isLoading
-  useEffect(() => {
-    if (!isIdle || !element.current) return
-    const onChange = (entries: IntersectionObserverEntry[]) => entries.some((entry) => entry.isIntersecting) && start()
-    const options = { root: element.current.closest(".scroll"), rootMargin: "400px" }
-    const observer = new IntersectionObserver(onChange, options)
-    observer.observe(element.current)
-    return () => observer.disconnect()
-  })
-  return (
-    <div ref={element} className="load-more">
-      {state === "failed" ? (
-        <button type="button" onClick={start}>
-          {label}: try again
-        </button>
-      ) : (
-        <span aria-hidden>Loading…</span>
-      )}
-    </div>
   )
 }

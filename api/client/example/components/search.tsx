@@ -7,7 +7,9 @@ import { useChat, useParley, useUser } from "@parley/client/react"
 import Form from "next/form"
 import Link from "next/link"
 import { useEffect, useRef, useState } from "react"
-import { LoadMore, Notice, Page } from "@/components/page"
+import { LoadMore } from "@/components/load-more"
+import { Notice } from "@/components/notice"
+import { Page } from "@/components/page"
 import { formatDate, formatName } from "@/lib/format"
 
 interface SearchProps {

@@ -5,8 +5,9 @@
 import type { Profile, Settings as SettingsData } from "@parley/client"
 import { useParley, useProfile, useSettings } from "@parley/client/react"
 import { useState } from "react"
+import { Avatar } from "@/components/avatar"
 import { Field, FormError, Select, TextArea, useSubmit } from "@/components/form"
-import { Avatar, Notice } from "@/components/page"
+import { Notice } from "@/components/notice"
 
 export function Settings() {
   const profile = useProfile()
