@@ -154,7 +154,7 @@ function MemberItem({ chatId, member, isOnline, isSelf, canManage }: MemberItemP
   )
 }
 
-/** Finds a user first, to show whom the user is about to add. */
+/** Finds a user, and shows the user before adding. */
 function AddMember({ chatId }: { chatId: string }) {
   const parley = useParley()
   const [found, setFound] = useState<User | null>(null)

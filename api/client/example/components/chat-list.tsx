@@ -78,8 +78,8 @@ function Preview({ message }: { message: NonNullable<Chat["lastMessage"]> }) {
   return `${formatName(author)}: ${message.type === "image" ? "Image" : (message.content ?? "…")}`
 }
 
-/** Users by ID or, with an @, by e-mail address. */
-const toReference = (user: string) => (user.includes("@") ? { email: user } : { userId: user })
+/** Refer to a user by e-mail address if the text has an @, and by ID otherwise. */
+const toUserReference = (user: string) => (user.includes("@") ? { email: user } : { userId: user })
 
 function NewChat({ onClose }: { onClose: () => void }) {
   const parley = useParley()
@@ -90,7 +90,7 @@ function NewChat({ onClose }: { onClose: () => void }) {
       .split(/[\s,]+/)
       .filter(Boolean)
     setUsers(users)
-    const chat = await parley.createChat({ title: String(form.get("title")), members: users.map(toReference) })
+    const chat = await parley.createChat({ title: String(form.get("title")), members: users.map(toUserReference) })
     onClose()
     router.push(`/chats/${chat.id}`)
   })

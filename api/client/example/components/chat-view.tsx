@@ -1,4 +1,4 @@
-// One chat: its messages, who is there, and what can be done in it.
+// One chat: its messages, the members who are typing or online, and the composer.
 
 "use client"
 
@@ -49,7 +49,9 @@ function GonePage({ wasMember }: { wasMember: boolean }) {
   return (
     <Page title={wasMember ? "You are no longer in this chat" : "Chat not found"}>
       <Notice>
-        {wasMember ? "You were removed, or it was deleted." : "This chat was deleted, or you are not a member of it."}{" "}
+        {wasMember
+          ? "You were removed, or the chat was deleted."
+          : "This chat was deleted, or you are not a member of it."}{" "}
         <Link href="/">All chats</Link>
       </Notice>
     </Page>
@@ -92,7 +94,7 @@ function Body({ chatId, messageId, isOwner }: ChatViewProps & { isOwner: boolean
   )
 }
 
-/** Jump to a message, and return why that has failed. */
+/** Jump to a message, and return the reason for a failure. */
 function useJump(session: ChatSession, messageId: string | undefined): string | null {
   const [error, setError] = useState<string | null>(null)
   useEffect(() => {
@@ -106,7 +108,7 @@ function useJump(session: ChatSession, messageId: string | undefined): string | 
   return error
 }
 
-/** Who is typing or, if nobody is, who is online. */
+/** The members who are typing or, if none are, those who are online. */
 function Status({ chatId }: { chatId: string }) {
   const { online, typing } = usePresence(chatId)
   const { members } = useMembers(chatId)

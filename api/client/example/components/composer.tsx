@@ -1,4 +1,4 @@
-// Where messages are written.
+// The form that sends messages.
 
 "use client"
 
@@ -28,19 +28,19 @@ export function Composer({ chatId, isReady, hasFocus }: ComposerProps) {
     if (hasFocus && matchMedia("(pointer: fine)").matches) input.current?.focus()
   }, [hasFocus])
 
-  const write = (content: string) => {
+  const setDraft = (content: string) => {
     drafts.set(session, content)
     setContent(content)
   }
   const onChange = (event: ChangeEvent<HTMLTextAreaElement>) => {
-    write(event.target.value)
+    setDraft(event.target.value)
     session.notifyTyping()
   }
   const onSubmit = (event: SubmitEvent) => {
     event.preventDefault()
     if (!isReady || !content.trim()) return
     session.send({ content, type: isCode ? "code" : "text" })
-    write("")
+    setDraft("")
     setIsCode(false)
     input.current?.focus()
   }

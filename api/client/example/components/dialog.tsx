@@ -41,7 +41,7 @@ export function Dialog({ title, onClose, children }: DialogProps) {
 }
 
 interface ConfirmProps extends DialogProps {
-  /** What the button says. */
+  /** The text of the button. */
   label: string
   action: () => Promise<unknown>
 }

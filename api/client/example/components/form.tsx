@@ -58,11 +58,13 @@ interface FieldProps {
 
 /** A label, an input and its error. */
 export function Field({ label, error, ...input }: FieldProps & ComponentProps<"input">) {
-  return <Labelled {...{ label, error }}>{(props) => <input dir="auto" {...input} {...props} />}</Labelled>
+  return <FieldFrame {...{ label, error }}>{(props) => <input dir="auto" {...input} {...props} />}</FieldFrame>
 }
 
 export function TextArea({ label, error, ...input }: FieldProps & ComponentProps<"textarea">) {
-  return <Labelled {...{ label, error }}>{(props) => <textarea dir="auto" rows={3} {...input} {...props} />}</Labelled>
+  return (
+    <FieldFrame {...{ label, error }}>{(props) => <textarea dir="auto" rows={3} {...input} {...props} />}</FieldFrame>
+  )
 }
 
 export function Select({
@@ -72,7 +74,7 @@ export function Select({
   ...input
 }: FieldProps & ComponentProps<"select"> & { options: string[] }) {
   return (
-    <Labelled {...{ label, error }}>
+    <FieldFrame {...{ label, error }}>
       {(props) => (
         <select {...input} {...props}>
           {options.map((option) => (
@@ -82,13 +84,13 @@ export function Select({
           ))}
         </select>
       )}
-    </Labelled>
+    </FieldFrame>
   )
 }
 
 type InputProps = { id: string; "aria-invalid": boolean; "aria-describedby": string | undefined }
 
-function Labelled(props: { label: string; error?: string | undefined; children: (input: InputProps) => ReactNode }) {
+function FieldFrame(props: { label: string; error?: string | undefined; children: (input: InputProps) => ReactNode }) {
   const id = useId()
   const errorId = props.error && `${id}-error`
   return (

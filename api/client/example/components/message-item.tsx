@@ -1,4 +1,4 @@
-// One message: its author, its state, and what can be done with it.
+// One message: its author, its state, and the actions on it.
 
 "use client"
 
@@ -20,7 +20,7 @@ interface MessageItemProps {
   /** Whether the message is in the tab order. Arrow keys reach the others. */
   isFocusable: boolean
   hasAuthor: boolean
-  /** The names of those who have read up to this message. */
+  /** The names of the members who have read up to this message. */
   readers: string | undefined
 }
 

@@ -27,7 +27,7 @@ export function MessageList({ chatId, timeline, isOwner, target }: MessageListPr
     items: messages,
     target: messages.find(({ id }) => id === target)?.key,
     hasNewer,
-    onSee: (key) => {
+    onSeen: (key) => {
       const index = messages.findIndex((message) => message.key === key)
       const seen = messages.slice(0, index + 1).findLast(({ id }) => id)
       if (seen?.id) session.markRead(seen.id)
@@ -100,7 +100,7 @@ function Messages({ chatId, messages, isOwner, target }: MessagesProps) {
   )
 }
 
-/** Who has read up to which message: the names of the other members, by the key of the message. */
+/** The names of the other members, by the key of the last message that they have read. */
 function useReaders(chatId: string, messages: readonly Message[]): ReadonlyMap<string, string> {
   const { members } = useMembers(chatId)
   const userId = useProfile()?.id

@@ -14,7 +14,7 @@ export function DocumentTitle({ children }: { children: string }) {
 
 interface PageProps {
   title: string
-  /** What is beside the title. */
+  /** Links and buttons beside the title. */
   bar?: ReactNode
   children: ReactNode
 }

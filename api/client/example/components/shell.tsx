@@ -1,4 +1,4 @@
-// The frame of all pages of a user who is signed in: the client of Parley, the list of chats, and the connection's state.
+// The frame of all pages after sign-in: the client of Parley, the list of chats, and the connection's state.
 
 "use client"
 

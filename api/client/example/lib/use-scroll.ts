@@ -14,7 +14,7 @@ interface ScrollOptions {
   /** Whether the end of the items is not the end of the chat. */
   hasNewer: boolean
   /** Called with the key of the last item on screen. */
-  onSee: (key: string) => void
+  onSeen: (key: string) => void
 }
 
 interface Scroll {
@@ -24,7 +24,7 @@ interface Scroll {
 }
 
 /** Keep the position when the items change: at the item being edited, at the end, or at the first item on screen. */
-export function useScroll({ items, target, hasNewer, onSee }: ScrollOptions): Scroll {
+export function useScroll({ items, target, hasNewer, onSeen }: ScrollOptions): Scroll {
   const list = useRef<HTMLDivElement>(null)
   const anchor = useRef<{ isAtEnd: boolean; item?: HTMLElement | undefined; top: number }>({ isAtEnd: true, top: 0 })
   const shownTarget = useRef<string>(undefined)
@@ -39,7 +39,7 @@ export function useScroll({ items, target, hasNewer, onSee }: ScrollOptions): Sc
     anchor.current = { isAtEnd, item, top: item?.getBoundingClientRect().top ?? 0 }
     setIsAtEnd(isAtEnd)
     const seen = onScreen.at(-1)?.dataset.key
-    if (seen && document.visibilityState === "visible") onSee(seen)
+    if (seen && document.visibilityState === "visible") onSeen(seen)
   })
 
   const restore = useEffectEvent(() => {
