@@ -5,6 +5,7 @@ Its directory is the checkout's, so several stacks share the packages; each has 
 
 import hashlib
 import http.client
+import signal
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -98,6 +99,8 @@ def run_npm(purpose: str, command: list[str], log: Path) -> None:
         log=log,
         cwd=CLIENT,
         env=build_environment({}),
+        # After SIGTERM, npm removes what it has installed for up to 20 s, in which another installation fails.
+        death_signal=signal.SIGKILL,
     )
 
 

@@ -107,6 +107,20 @@ def test_failed_installation_starts_nothing(directory: Path, monkeypatch: pytest
     assert not (directory / "data/postgres").exists()
 
 
+@LINUX_ONLY
+def test_installation_ends_with_a_killed_parley(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    npm = f"test $1 = --version || {{ trap '' TERM; exec /bin/sleep 60; }}\n{RECENT['npm']}"
+    monkeypatch.setenv("PATH", write_programs(directory, **RECENT | {"npm": npm})["PATH"])
+    ports = ("--port", str(find_free_port()), "--web", str(find_free_port()))
+    dev = Dev(directory, *ports, "--data", "data", root=copy_checkout(directory))
+    parley = psutil.Process(dev.process.pid)
+    dev.wait_until(lambda: "sleep" in [child.name() for child in parley.children()])
+    children = parley.children()
+    dev.process.kill()
+    dev.wait()
+    assert not psutil.wait_procs(children, timeout=10)[1]
+
+
 @pytest.fixture(scope="module", name="dev")
 def _dev(web_client: Path) -> Iterator[Dev]:
     """One stack with a web app; `web_client` skips the tests where its packages cannot be had."""
