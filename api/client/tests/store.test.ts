@@ -95,6 +95,20 @@ test("a connection that could not be loaded is loaded by the next poll", async (
   alice.assertCurrent()
 })
 
+test("a client that stops and starts while the connection is loaded connects once", async () => {
+  world = new World()
+  const alice = new Device(world.network, "alice")
+  world.devices.push(alice)
+  alice.client.start()
+  alice.client.stop()
+  alice.client.start()
+  await advance(1000)
+  assert.equal(alice.status, "live")
+  const connections = [...world.network.connections].filter(({ userId }) => userId === "alice")
+  assert.equal(connections.filter(({ status }) => status.getSnapshot() === "connected").length, 1)
+  alice.assertCurrent()
+})
+
 test("a client that stops while the connection is loaded does not connect", async () => {
   world = new World()
   const alice = new Device(world.network, "alice")
