@@ -42,7 +42,7 @@ def nest_arrays(depth: int) -> str:
 @pytest.mark.parametrize(
     ("method", "path", "options", "status"),
     [
-        ("GET", "/", {}, 404),
+        ("POST", "/", {}, 405),
         ("GET", "/nope", {}, 404),
         ("GET", "/api", {}, 404),
         ("GET", "/api/nope", {}, 404),
