@@ -1,11 +1,12 @@
 // A value that is computed from other data when it is read.
 
 import type { Subscribable } from "../types.js"
+import { Listeners } from "./listeners.js"
 
 /** A subscribable value that is computed when it is read after a change. Several changes at once notify once. */
 export class Derived<T> implements Subscribable<T> {
   readonly #compute: () => T
-  readonly #listeners = new Set<() => void>()
+  readonly #listeners = new Listeners()
   #value: { current: T } | undefined
   #isNotifying = false
 
@@ -18,11 +19,7 @@ export class Derived<T> implements Subscribable<T> {
     return this.#value.current
   }
 
-  subscribe = (onChange: () => void): (() => void) => {
-    const listener = () => onChange()
-    this.#listeners.add(listener)
-    return () => void this.#listeners.delete(listener)
-  }
+  subscribe = this.#listeners.subscribe
 
   /** Discard the value, because its data has changed, and notify the subscribers in a microtask. */
   invalidate(): void {
@@ -31,7 +28,7 @@ export class Derived<T> implements Subscribable<T> {
     this.#isNotifying = true
     queueMicrotask(() => {
       this.#isNotifying = false
-      for (const listener of [...this.#listeners]) listener()
+      this.#listeners.notify()
     })
   }
 }
