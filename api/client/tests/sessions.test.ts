@@ -1,26 +1,17 @@
 // The store over the simulated server: the end of a session, and the next one.
 
 import assert from "node:assert/strict"
-import { afterEach, test } from "node:test"
+import { afterEach, beforeEach, test } from "node:test"
 import { advance, type Device, World } from "./simulated-device.js"
-import type { SimulatedConnection } from "./simulated-network.js"
 
 let world: World
+beforeEach(() => {
+  world = new World()
+})
 afterEach(() => world.stop())
 
-async function startAlice(...chats: string[]): Promise<{ alice: Device; chatIds: string[] }> {
-  world = new World()
-  const chatIds = chats.map((title) => world.createChat(title, "bob"))
-  await advance(1000) // the events of the chats have been published
-  const [alice] = (await world.start("alice")) as [Device]
-  world.network.requests.length = 0
-  return { alice, chatIds }
-}
-
-const connectionOf = (userId: string) =>
-  [...world.network.connections].find((connection) => connection.userId === userId) as SimulatedConnection
 test("after the session has expired, the same user continues with what is pending", async () => {
-  const { alice, chatIds } = await startAlice("Plans")
+  const { alice, chatIds } = await world.startAlice("Plans")
   const [chatId] = chatIds as [string]
   alice.chat(chatId).open()
   await advance(1000)
@@ -38,7 +29,7 @@ test("after the session has expired, the same user continues with what is pendin
 })
 
 test("when another user signs in, everything of the former user is dropped", async () => {
-  const { alice, chatIds } = await startAlice("Plans", "Other")
+  const { alice, chatIds } = await world.startAlice("Plans", "Other")
   const [chatId, otherId] = chatIds as [string, string]
   world.server.change(() => world.server.removeMember(world.server.findChat("alice", otherId), "bob"))
   alice.chat(chatId).open()
@@ -60,16 +51,15 @@ test("when another user signs in, everything of the former user is dropped", asy
 })
 
 test("a rejected channel of another user's session starts anew as that user", async () => {
-  const { alice } = await startAlice("Plans")
+  const { alice } = await world.startAlice("Plans")
   alice.token = "bob"
-  connectionOf("alice").close()
+  world.connectionOf("alice").close()
   await advance(5000)
   assert.equal(alice.client.profile.getSnapshot()?.id, "bob")
   alice.assertCurrent()
 })
 
 test("a removed member loses the chat and stays live, also after code 4009", async () => {
-  world = new World()
   const chatId = world.createChat("Plans", "bob")
   world.createChat("Other", "bob")
   const [, bob] = (await world.start("alice", "bob")) as [Device, Device]
@@ -90,7 +80,7 @@ test("a removed member loses the chat and stays live, also after code 4009", asy
 })
 
 test("stop() keeps the state, and start() continues from it", async () => {
-  const { alice, chatIds } = await startAlice("Plans")
+  const { alice, chatIds } = await world.startAlice("Plans")
   alice.client.stop()
   assert.equal(alice.status, "idle")
   world.send(chatIds[0] as string, "bob", "hello")
@@ -104,7 +94,7 @@ test("stop() keeps the state, and start() continues from it", async () => {
 })
 
 test("a client that was stopped sends nothing more, since another user may have signed in", async () => {
-  const { alice, chatIds } = await startAlice("Plans")
+  const { alice, chatIds } = await world.startAlice("Plans")
   const [chatId] = chatIds as [string]
   alice.chat(chatId).open()
   await advance(1000)

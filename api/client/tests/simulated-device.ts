@@ -171,6 +171,20 @@ export class World {
     return this.server.change(() => this.server.send(this.server.findChat(userId, chatId), userId, content))
   }
 
+  /** Start a device of Alice, who is in chats of Bob with these titles. */
+  async startAlice(...titles: string[]): Promise<{ alice: Device; chatIds: string[] }> {
+    const chatIds = titles.map((title) => this.createChat(title, "bob"))
+    await advance(1000) // the events of the chats have been published
+    const [alice] = (await this.start("alice")) as [Device]
+    this.network.requests.length = 0
+    return { alice, chatIds }
+  }
+
+  /** Return the first connection of a user. */
+  connectionOf(userId: string): SimulatedConnection {
+    return [...this.network.connections].find((connection) => connection.userId === userId) as SimulatedConnection
+  }
+
   /** Start a device of Alice with an open chat, in which Bob has sent so many messages. */
   async openChat(
     count = 0,

@@ -1,30 +1,21 @@
 // The store over the simulated server: starting, staying live and coming back.
 
 import assert from "node:assert/strict"
-import { afterEach, test } from "node:test"
+import { afterEach, beforeEach, test } from "node:test"
 import { advance, Device, World } from "./simulated-device.js"
-import { NO_FAULTS, type SimulatedConnection, userChannelOf } from "./simulated-network.js"
+import { NO_FAULTS, userChannelOf } from "./simulated-network.js"
 
 let world: World
+beforeEach(() => {
+  world = new World()
+})
 afterEach(() => world.stop())
 
-async function startAlice(...chats: string[]): Promise<{ alice: Device; chatIds: string[] }> {
-  world = new World()
-  const chatIds = chats.map((title) => world.createChat(title, "bob"))
-  await advance(1000) // the events of the chats have been published
-  const [alice] = (await world.start("alice")) as [Device]
-  world.network.requests.length = 0
-  return { alice, chatIds }
-}
-
-const connectionOf = (userId: string) =>
-  [...world.network.connections].find((connection) => connection.userId === userId) as SimulatedConnection
 const withoutQueries = (): string[] => world.network.requests.map((request) => request.replace(/\?.*/, ""))
 const rename = (chatId: string, title: string) =>
   world.server.change(() => world.server.updateChat(world.server.findChat("alice", chatId), title))
 
 test("a client needs two requests to start, none while it is live, and two to come back", async () => {
-  world = new World()
   const chatId = world.createChat("Plans", "bob")
   const [alice, bob] = (await world.start("alice", "bob")) as [Device, Device]
   const start = ["POST /api/pusher/auth", "GET /api/sync?limit=100&include=users"]
@@ -47,7 +38,7 @@ test("a client needs two requests to start, none while it is live, and two to co
 })
 
 test("a client that does not know its user starts with the state, in three requests", async () => {
-  const { chatIds } = await startAlice("Plans")
+  const { chatIds } = await world.startAlice("Plans")
   world.network.requests.length = 0
   const device = new Device(world.network, "alice", { knowsUserId: false })
   world.devices.push(device)
@@ -60,14 +51,13 @@ test("a client that does not know its user starts with the state, in three reque
 })
 
 test("without Pusher, the client fetches the state after three seconds, and polls", async () => {
-  world = new World()
   const chatId = world.createChat("Plans", "bob")
   const alice = new Device(world.network, "alice")
   world.devices.push(alice)
   alice.client.start()
-  connectionOf("alice")?.disconnect()
+  world.connectionOf("alice")?.disconnect()
   await advance(0)
-  connectionOf("alice").disconnect()
+  world.connectionOf("alice").disconnect()
   await advance(2000)
   assert.equal(alice.status, "connecting")
   await advance(2000)
@@ -77,13 +67,12 @@ test("without Pusher, the client fetches the state after three seconds, and poll
   await advance(31_000, 500)
   assert.equal(alice.chats[0]?.lastMessage?.content, "hello")
   assert.equal(alice.chats[0]?.unreadCount, 1)
-  connectionOf("alice").connect()
+  world.connectionOf("alice").connect()
   await advance(1000)
   alice.assertCurrent()
 })
 
 test("a connection that could not be loaded is loaded by the next poll", async () => {
-  world = new World()
   world.createChat("Plans", "bob")
   const alice = new Device(world.network, "alice", { failedLoads: 3 })
   world.devices.push(alice)
@@ -96,7 +85,6 @@ test("a connection that could not be loaded is loaded by the next poll", async (
 })
 
 test("a client that stops and starts while the connection is loaded connects once", async () => {
-  world = new World()
   const alice = new Device(world.network, "alice")
   world.devices.push(alice)
   alice.client.start()
@@ -110,7 +98,6 @@ test("a client that stops and starts while the connection is loaded connects onc
 })
 
 test("a client that stops while the connection is loaded does not connect", async () => {
-  world = new World()
   const alice = new Device(world.network, "alice")
   world.devices.push(alice)
   alice.client.start()
@@ -124,7 +111,7 @@ test("a client that stops while the connection is loaded does not connect", asyn
 })
 
 test("a gap in the live events is closed by the chat's log", async () => {
-  const { alice, chatIds } = await startAlice("Plans")
+  const { alice, chatIds } = await world.startAlice("Plans")
   const [chatId] = chatIds as [string]
   world.network.faults = { ...NO_FAULTS, lostEvent: 1 }
   for (const content of ["one", "two"]) world.send(chatId, "bob", content)
@@ -139,10 +126,10 @@ test("a gap in the live events is closed by the chat's log", async () => {
 })
 
 test("repeated and late events are ignored", async () => {
-  const { alice, chatIds } = await startAlice("Plans")
+  const { alice, chatIds } = await world.startAlice("Plans")
   const [chatId] = chatIds as [string]
   alice.chat(chatId).open()
-  const connection = connectionOf("alice")
+  const connection = world.connectionOf("alice")
   const events: unknown[] = []
   const receive = connection.receive.bind(connection)
   connection.receive = (channel, event, data) => {
@@ -160,13 +147,13 @@ test("repeated and late events are ignored", async () => {
 })
 
 test("after a 410 the client fetches the state, and the open timelines again", async () => {
-  const { alice, chatIds } = await startAlice("Plans", "Other")
+  const { alice, chatIds } = await world.startAlice("Plans", "Other")
   const [chatId] = chatIds as [string]
   const first = world.send(chatId, "bob", "first")
   alice.chat(chatId).open()
   await advance(1000)
   world.network.isOffline = true
-  connectionOf("alice").close()
+  world.connectionOf("alice").close()
   world.server.change(() => world.server.deleteMessage(world.server.findChat("alice", chatId), first))
   world.send(chatId, "bob", "second")
   world.server.purge()
@@ -179,7 +166,7 @@ test("after a 410 the client fetches the state, and the open timelines again", a
 })
 
 test("a failover that lost no seen change continues with a much higher seq", async () => {
-  const { alice, chatIds } = await startAlice("Plans")
+  const { alice, chatIds } = await world.startAlice("Plans")
   const [chatId] = chatIds as [string]
   alice.chat(chatId).open()
   await advance(1000)
@@ -193,7 +180,7 @@ test("a failover that lost no seen change continues with a much higher seq", asy
 })
 
 test("a failover that lost a seen change reloads the chat", async () => {
-  const { alice, chatIds } = await startAlice("Plans")
+  const { alice, chatIds } = await world.startAlice("Plans")
   const [chatId] = chatIds as [string]
   alice.chat(chatId).open()
   await advance(1000)
@@ -209,13 +196,13 @@ test("a failover that lost a seen change reloads the chat", async () => {
 })
 
 test("a failover that lost a seen change while the client was offline reloads the timeline", async () => {
-  const { alice, chatIds } = await startAlice("Plans")
+  const { alice, chatIds } = await world.startAlice("Plans")
   const [chatId] = chatIds as [string]
   alice.chat(chatId).open()
   const snapshot = structuredClone(world.server.database)
   world.send(chatId, "bob", "lost")
   await advance(1000)
-  connectionOf("alice").close()
+  world.connectionOf("alice").close()
   world.server.failOver(snapshot)
   await advance(5000)
   assert.deepEqual(alice.contents(chatId), [])
@@ -223,7 +210,7 @@ test("a failover that lost a seen change while the client was offline reloads th
 })
 
 test("a rejected request is sent again after Retry-After", async () => {
-  const { alice, chatIds } = await startAlice("Plans")
+  const { alice, chatIds } = await world.startAlice("Plans")
   const [chatId] = chatIds as [string]
   world.network.faults = { ...NO_FAULTS, rateLimit: 1 }
   alice.chat(chatId).open()
@@ -241,7 +228,7 @@ test("a rejected request is sent again after Retry-After", async () => {
 
 test("chats beyond the first 100 are loaded by pages, and by their events", async () => {
   const titles = Array.from({ length: 230 }, (_, index) => `chat ${index}`)
-  const { alice, chatIds } = await startAlice(...titles)
+  const { alice, chatIds } = await world.startAlice(...titles)
   const [unlisted, second] = chatIds as [string, string]
   assert.equal(alice.chats.length, 100)
   assert.ok(alice.client.chats.getSnapshot().hasMore)
@@ -260,7 +247,7 @@ test("chats beyond the first 100 are loaded by pages, and by their events", asyn
 })
 
 test("names and pictures follow user:updated, in members too", async () => {
-  const { alice, chatIds } = await startAlice("Plans")
+  const { alice, chatIds } = await world.startAlice("Plans")
   const session = alice.chat(chatIds[0] as string)
   await Promise.all([session.loadMembers(), advance(500)])
   world.server.change(() => world.server.updateProfile("bob", { name: "Robert" }))
