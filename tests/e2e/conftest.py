@@ -12,6 +12,7 @@ from tests.e2e.chromium import Chromium
 from tests.e2e.example_app import Example, build_example, running_example
 from tests.e2e.npm import Npm
 from tests.e2e.pgbouncer import SERVER_CONNECTIONS, NewBouncer, PgBouncer, pgbouncer_program, read_pgbouncer_ini
+from tests.e2e.pusher_js import Servers, running_servers
 from tests.e2e.web_client import install_client
 from tests.servers import open_directory
 
@@ -88,3 +89,26 @@ def new_bouncer(directory: Path, postgres: Postgres) -> Iterator[NewBouncer]:
             )
 
         yield start
+
+
+@pytest.fixture(scope="module", params=["ours", "soketi"])
+def module_servers(
+    request: pytest.FixtureRequest,
+    directory: Path,
+    modules: Path,
+    postgres: Postgres,
+    new_database: Callable[[str], str],
+    new_api: Callable[..., Api],
+) -> Iterator[Servers]:
+    """The local Pusher server or soketi, with an API, a listener and a database of the module."""
+    name = request.module.__name__.rpartition(".")[2]
+    path = directory / f"{name}-{request.param}"
+    with running_servers(request.param, path, modules, postgres, new_database, new_api) as servers:
+        yield servers
+
+
+@pytest.fixture
+def servers(module_servers: Servers) -> Iterator[Servers]:
+    """The servers; what a test opens is closed after it."""
+    with module_servers.stack:
+        yield module_servers

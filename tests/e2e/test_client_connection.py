@@ -3,15 +3,12 @@
 import fcntl
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from api.dev.postgres import Postgres
-from tests.api_process import Api
-from tests.e2e.pusher_js import LineProcess, Servers, User, frozen, running_servers
+from tests.e2e.pusher_js import LineProcess, Servers, User, frozen
 
 PROGRAM = Path(__file__).with_name("client_connection.mjs")
 
@@ -26,26 +23,6 @@ def program(web_client: Path) -> Path:
         options = ["--bundle", "--platform=node", "--format=esm", "--packages=external", f"--outfile={bundle}"]
         subprocess.run(["node_modules/.bin/esbuild", source, *options], cwd=web_client, check=True)
     return bundle
-
-
-@pytest.fixture(scope="module", params=["ours", "soketi"])
-def module_servers(
-    request: pytest.FixtureRequest,
-    directory: Path,
-    modules: Path,
-    postgres: Postgres,
-    new_database: Callable[[str], str],
-    new_api: Callable[..., Api],
-) -> Iterator[Servers]:
-    path = directory / f"connection-{request.param}"
-    with running_servers(request.param, path, modules, postgres, new_database, new_api) as servers:
-        yield servers
-
-
-@pytest.fixture
-def servers(module_servers: Servers) -> Iterator[Servers]:
-    with module_servers.stack:
-        yield module_servers
 
 
 def open_connection(program: Path, servers: Servers, user: User) -> LineProcess:

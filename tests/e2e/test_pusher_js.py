@@ -6,44 +6,21 @@ order, so that a further event would arrive before the pong.
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from api.dev.postgres import Postgres
-from tests.api_process import Api
-from tests.e2e.pusher_js import TERMINATED, Servers, frozen, running_servers
+from tests.e2e.pusher_js import TERMINATED, Servers, frozen
 from tests.e2e.writers import writing
 from tests.waiting import wait_until
 
 MAX_EVENT_BYTES = 10_000
 LIVES = 5  # rounds of a killed client
 MAX_EVENTS = 15  # received before a client is killed
-
-
-@pytest.fixture(scope="module", params=["ours", "soketi"])
-def module_servers(
-    request: pytest.FixtureRequest,
-    directory: Path,
-    modules: Path,
-    postgres: Postgres,
-    new_database: Callable[[str], str],
-    new_api: Callable[..., Api],
-) -> Iterator[Servers]:
-    path = directory / f"pusher-js-{request.param}"
-    with running_servers(request.param, path, modules, postgres, new_database, new_api) as servers:
-        yield servers
-
-
-@pytest.fixture
-def servers(module_servers: Servers) -> Iterator[Servers]:
-    with module_servers.stack:
-        yield module_servers
 
 
 def test_events_of_others_arrive_as_documented_once_and_in_order(servers: Servers) -> None:
