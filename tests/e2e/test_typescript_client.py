@@ -13,7 +13,7 @@ from tests.e2e.web_client import SOURCE
 
 SCHEMA = SOURCE / "src/schema.ts"
 TIMEOUT_SECONDS = 300
-# What the shorter examples of the README have from the component before them.
+# The README's shorter examples use these names without declaring them.
 DECLARATIONS = """
 import { type Parley, parseExtract } from "@parley/client"
 declare const client: Parley, chatId: string, messageId: string, file: File

@@ -147,7 +147,7 @@ class Connection implements LiveConnection {
     }
   }
 
-  /** pusher-js would ask for a rejected channel again after each reconnection. */
+  /** Unsubscribe, because pusher-js would otherwise request the authorization again after each reconnection. */
   #rejectChannel(channel: string, error: ParleyError): void {
     this.#pusher?.unsubscribe(channel)
     this.#subscriptions.get(channel)?.onRejected?.(error)

@@ -159,7 +159,7 @@ export class CatchUp {
         previousSeq = event.seq
       }
       if (data.hasMore) return
-      // The log ends here. What has a higher seq nevertheless reflects changes that the server has lost.
+      // The log ends here: a chat with a higher seq reflects changes that the server has lost.
       if (this.#latestSeq.get(chatId) === latest) this.#latestSeq.set(chatId, data.next)
       if (!data.events.length && (chats.get(chatId)?.seq ?? 0) > data.next) this.#reload(chatId)
     } catch (error) {
